@@ -1,0 +1,76 @@
+# make train   trains both models on real data: progress, held-out scores, two pictures in runs/
+# make test    ruff, mypy, the suite on cpu, then in Triton's interpreter
+# make gpu     the suite on cuda, then the benchmarks (on a machine with a GPU)
+# make lint    ruff and mypy alone
+# make clean   removes .venv, runs and caches
+#
+# Each makes the virtual environment it needs. On a machine whose Python already has torch with CUDA that torch is used.
+
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+PIP    := $(PY) -m pip install --quiet --disable-pip-version-check
+
+# Without a GPU the suite needs torch only as an oracle, on the CPU, in exactly these versions.
+TORCH_CPU := torch==2.13.0 triton==3.7.1 'numpy>=2.4,<2.5'
+
+# Tests of what runs on every device; they run once more in Triton's interpreter.
+INTERPRET_TESTS ?= $(wildcard $(addprefix tests/test_,$(addsuffix .py,\
+    kernels philox parity higher_order seeds autograd nn optim train compiler counts dtypes torch_only)))
+
+.DEFAULT_GOAL := help
+.PHONY: help train test gpu lint clean suite-cpu suite-interpret
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -5
+
+train: $(VENV)/train.stamp
+	@mkdir -p runs
+	$(PY) -m microtrain train perceptron --plot runs/perceptron.png --save runs/perceptron.npz
+	$(PY) -m microtrain train linear-regression --plot runs/linear-regression.png --save runs/linear-regression.npz
+
+test: lint suite-cpu suite-interpret
+
+lint: $(VENV)/test.stamp
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+suite-cpu: $(VENV)/test.stamp
+	MICROTRAIN_DEVICE=cpu $(PY) -m pytest -q
+
+# A process interprets Triton's kernels or compiles them, never both: hence a second one.
+suite-interpret: $(VENV)/test.stamp suite-cpu
+	MICROTRAIN_DEVICE=interpret $(PY) -m pytest -q $(INTERPRET_TESTS)
+
+gpu: $(VENV)/test.stamp
+	MICROTRAIN_DEVICE=cuda $(PY) -m pytest -q
+	$(PY) -m microtrain bench --device cuda --output benchmarks/results
+
+clean:
+	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment: on top of the machine's packages where those have torch with CUDA, bare elsewhere.
+$(VENV)/venv.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo 'microtrain needs Python 3.11 or later: make PYTHON=python3.12 ...' >&2; exit 1; }
+	@rm -rf $(VENV)
+	@if $(PYTHON) -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then \
+	    echo "using this Python's torch"; $(PYTHON) -m venv --system-site-packages $(VENV); \
+	else $(PYTHON) -m venv $(VENV); fi
+	@touch $@
+
+# Training on a CPU needs neither torch nor Triton; a GPU needs both.
+$(VENV)/train.stamp: $(VENV)/venv.stamp pyproject.toml
+	@if $(PY) -c 'import torch' 2>/dev/null; then extras=plot,progress,io; \
+	elif nvidia-smi >/dev/null 2>&1; then extras=plot,progress,io,gpu; \
+	else extras=plot,progress,io; fi; \
+	echo "installing microtrain[$$extras]"; $(PIP) -e ".[$$extras]"
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/venv.stamp pyproject.toml
+	@if $(PY) -c 'import torch' 2>/dev/null; then needed="-e .[test]"; \
+	elif nvidia-smi >/dev/null 2>&1; then needed="-e .[test,gpu]"; \
+	else needed="-e .[test] $(subst ',,$(TORCH_CPU))"; fi; \
+	echo "installing $$needed"; $(PIP) $$needed
+	@touch $@ $(VENV)/train.stamp

@@ -1,0 +1,95 @@
+"""Tiled matrix multiplication template, batched, with a prologue on each load and an epilogue on the result.
+
+C[b, m, n] = sum over k of A[b, m, k] * B[b, k, n], where
+
+- `LOAD_A(ptrs, scalars, b, m, k, mask)` returns [BLOCK_M, BLOCK_K] for m [BLOCK_M, 1], k [1, BLOCK_K];
+- `LOAD_B(ptrs, scalars, b, k, n, mask)` returns [BLOCK_K, BLOCK_N] for k [BLOCK_K, 1], n [1, BLOCK_N];
+- `EPILOGUE(ptrs, scalars, b, m, n, acc, mask)` gets acc [BLOCK_M, BLOCK_N] of dtype ACC and stores.
+
+Values outside the operands are replaced by 0 whatever the prologue makes of a masked load: f(0) is seldom 0.
+
+DOT picks the product of two tiles: `tl.dot` for float16, bfloat16 and float32 (PRECISION is its `input_precision`,
+"ieee" unless the user asked for TF32; OPERAND the dtype the tiles are rounded to before it), and a broadcast multiply
+and sum, in OPERAND too, where `tl.dot` takes no such operands (integers everywhere, float64: see `tiles.DOT_FLOAT64`).
+The interpreter's bfloat16 dot is wrong, so interpreted kernels take OPERAND = tl.float32 for bfloat16 buffers.
+
+Split-K is this template with the K chunks as the batch, then `reduce` over it: a fixed order and no atomics.
+"""
+
+import triton
+import triton.language as tl
+
+GROUP_M = tl.constexpr(8)  # rows of tiles walked together, so that their tiles of B are still in the L2 cache
+
+
+@triton.jit
+def matmul_tile(
+    pid,
+    b,
+    ptrs,
+    scalars,
+    M,
+    N,
+    K,
+    LOAD_A: tl.constexpr,
+    LOAD_B: tl.constexpr,
+    EPILOGUE: tl.constexpr,
+    ACC: tl.constexpr,
+    DOT: tl.constexpr,
+    PRECISION: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    INDEX: tl.constexpr,
+    OPERAND: tl.constexpr,
+):
+    """Compute output tile number `pid` (in grouped order) of matrix `b`."""
+    tiles_m = tl.cdiv(M, BLOCK_M)
+    tiles_n = tl.cdiv(N, BLOCK_N)
+    pid_m, pid_n = tl.swizzle2d(pid // tiles_n, pid % tiles_n, tiles_m, tiles_n, GROUP_M)
+    offs_m = pid_m.to(INDEX) * BLOCK_M + tl.arange(0, BLOCK_M).to(INDEX)
+    offs_n = pid_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N).to(INDEX)
+    offs_k = tl.arange(0, BLOCK_K).to(INDEX)
+    mask_m = offs_m < M
+    mask_n = offs_n < N
+    acc = tl.zeros([BLOCK_M, BLOCK_N], ACC)
+    for start in range(0, K, BLOCK_K):
+        k = start + offs_k
+        mask_k = k < K
+        mask_a = mask_m[:, None] & mask_k[None, :]
+        mask_b = mask_k[:, None] & mask_n[None, :]
+        tile_a = LOAD_A(ptrs, scalars, b, offs_m[:, None], k[None, :], mask_a)
+        tile_b = LOAD_B(ptrs, scalars, b, k[:, None], offs_n[None, :], mask_b)
+        tile_a = tl.where(mask_a, tile_a, 0).to(OPERAND)
+        tile_b = tl.where(mask_b, tile_b, 0).to(OPERAND)
+        if DOT:
+            acc = tl.dot(tile_a, tile_b, acc, input_precision=PRECISION, out_dtype=ACC)
+        else:
+            acc += tl.sum((tile_a[:, :, None] * tile_b[None, :, :]).to(ACC), axis=1)
+    EPILOGUE(ptrs, scalars, b, offs_m[:, None], offs_n[None, :], acc, mask_m[:, None] & mask_n[None, :])
+
+
+@triton.jit
+def matmul_kernel(
+    ptrs,
+    scalars,
+    M,
+    N,
+    K,
+    LOAD_A: tl.constexpr,
+    LOAD_B: tl.constexpr,
+    EPILOGUE: tl.constexpr,
+    ACC: tl.constexpr,
+    DOT: tl.constexpr,
+    PRECISION: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    INDEX: tl.constexpr,
+    OPERAND: tl.constexpr,
+):
+    """Launch on a grid of (cdiv(M, BLOCK_M) * cdiv(N, BLOCK_N), batch) programs; batch is at most 65535."""
+    matmul_tile(
+        tl.program_id(0), tl.program_id(1).to(INDEX), ptrs, scalars, M, N, K,
+        LOAD_A, LOAD_B, EPILOGUE, ACC, DOT, PRECISION, BLOCK_M, BLOCK_N, BLOCK_K, INDEX, OPERAND,
+    )  # fmt: skip

@@ -1,0 +1,148 @@
+"""Reductions of a tile along its columns, and the pairs that the `reduce` template takes.
+
+`row_*(value, mask)` reduce [BLOCK_R, BLOCK_C] to [BLOCK_R, 1]; lanes outside `mask` count as the identity, whatever
+they hold. Maxima and minima propagate NaN, as PyTorch's do. `combine_*(a, b)` join two tiles lane by lane and
+`finish_*(acc)` reduce the last one, all of whose lanes count.
+"""
+
+import triton
+import triton.language as tl
+
+
+@triton.constexpr_function
+def extreme(dtype, largest):
+    """The largest or the smallest value of a dtype, infinities included."""
+    if dtype.is_floating():
+        return float("inf") if largest else float("-inf")
+    bits = dtype.primitive_bitwidth
+    if dtype.is_int_unsigned() or bits == 1:
+        return 2**bits - 1 if largest else 0
+    return 2 ** (bits - 1) - 1 if largest else -(2 ** (bits - 1))
+
+
+@triton.jit
+def flip_below_zero(bits):
+    """Make the bits of floats sort as integers, or back: below 0 they run backwards, so all but the sign flip."""
+    return bits ^ ((bits >> (bits.dtype.primitive_bitwidth - 1)) & extreme(bits.dtype, True))
+
+
+@triton.jit
+def extreme_with_nan(value, LARGEST: tl.constexpr):
+    """The largest or smallest float of each row, NaN if there is one, in one integer reduction.
+
+    As integers NaN can stand beyond infinity; reductions on floats drop it, and asking for it apart reduces twice.
+    """
+    if value.dtype == tl.float32:
+        key = flip_below_zero(value.to(tl.int32, bitcast=True))
+    else:
+        key = flip_below_zero(value.to(tl.int64, bitcast=True))
+    beyond = tl.full(key.shape, extreme(key.dtype, LARGEST), key.dtype)  # decodes to a NaN
+    key = tl.where(value != value, beyond, key)
+    if LARGEST:
+        key = tl.max(key, axis=1, keep_dims=True)
+    else:
+        key = tl.min(key, axis=1, keep_dims=True)
+    return flip_below_zero(key).to(value.dtype, bitcast=True)
+
+
+@triton.jit
+def finish_sum(acc):
+    """[BLOCK_R, BLOCK_C] -> [BLOCK_R, 1] by addition."""
+    return tl.sum(acc, axis=1, keep_dims=True).to(acc.dtype)
+
+
+@triton.jit
+def finish_max(acc):
+    """[BLOCK_R, BLOCK_C] -> [BLOCK_R, 1], the largest; NaN propagates."""
+    if acc.dtype.is_floating():
+        return extreme_with_nan(acc, True)
+    else:
+        return tl.max(acc, axis=1, keep_dims=True).to(acc.dtype)
+
+
+@triton.jit
+def finish_min(acc):
+    """[BLOCK_R, BLOCK_C] -> [BLOCK_R, 1], the smallest; NaN propagates."""
+    if acc.dtype.is_floating():
+        return extreme_with_nan(acc, False)
+    else:
+        return tl.min(acc, axis=1, keep_dims=True).to(acc.dtype)
+
+
+@triton.jit
+def finish_prod(acc):
+    """[BLOCK_R, BLOCK_C] -> [BLOCK_R, 1] by multiplication: the last column of the running product.
+
+    `tl.reduce` with a multiplying function runs in Python, element by element, in the interpreter; the scan does not.
+    """
+    c = tl.arange(0, acc.shape[1])[None, :]
+    last = tl.where(c == acc.shape[1] - 1, tl.cumprod(acc, axis=1), tl.zeros(acc.shape, acc.dtype))
+    return finish_sum(last)
+
+
+@triton.jit
+def combine_sum(a, b):
+    """a + b."""
+    return a + b
+
+
+@triton.jit
+def combine_max(a, b):
+    """The larger, NaN if either is."""
+    return tl.maximum(a, b, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def combine_min(a, b):
+    """The smaller, NaN if either is."""
+    return tl.minimum(a, b, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def combine_prod(a, b):
+    """a * b."""
+    return a * b
+
+
+@triton.jit
+def masked(value, mask, IDENTITY: tl.constexpr):
+    """`value` with the lanes outside `mask` replaced by a constant of the same dtype."""
+    return tl.where(mask, value, tl.full(value.shape, IDENTITY, value.dtype))
+
+
+@triton.jit
+def row_sum(value, mask):
+    """The sum of each row, in the dtype of `value` (widen small integers first)."""
+    return finish_sum(masked(value, mask, 0))
+
+
+@triton.jit
+def row_max(value, mask):
+    """The largest of each row, NaN if there is one."""
+    return finish_max(masked(value, mask, extreme(value.dtype, False)))
+
+
+@triton.jit
+def row_min(value, mask):
+    """The smallest of each row, NaN if there is one."""
+    return finish_min(masked(value, mask, extreme(value.dtype, True)))
+
+
+@triton.jit
+def row_prod(value, mask):
+    """The product of each row, in the dtype of `value`."""
+    return finish_prod(masked(value, mask, 1))
+
+
+@triton.jit
+def row_argmax(value, c, mask):
+    """The column (dtype of `c`) of each row's first maximum; of its first NaN if there is one."""
+    best = row_max(value, mask)
+    return row_min(c + tl.zeros(value.shape, c.dtype), mask & ((value == best) | (value != value)))
+
+
+@triton.jit
+def row_argmin(value, c, mask):
+    """The column (dtype of `c`) of each row's first minimum; of its first NaN if there is one."""
+    best = row_min(value, mask)
+    return row_min(c + tl.zeros(value.shape, c.dtype), mask & ((value == best) | (value != value)))

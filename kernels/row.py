@@ -1,0 +1,44 @@
+"""Row template: rows held on chip, with any number of reductions over each.
+
+`BODY(ptrs, scalars, r, c, row_mask, mask)` gets row indices `r` [BLOCK_R, 1], column indices `c` [1, BLOCK_C],
+`row_mask` [BLOCK_R, 1] and `mask` [BLOCK_R, BLOCK_C]. It loads each operand once, reduces with `math.row_sum`,
+`row_max`, `row_min`, `row_prod` (which mask the value first and return [BLOCK_R, 1]) and stores.
+BLOCK_C is the power of two at or above COLS: softmax, layer norm and cross entropy read their row once.
+"""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def row_tile(
+    pid,
+    ptrs,
+    scalars,
+    rows,
+    BODY: tl.constexpr,
+    COLS: tl.constexpr,
+    BLOCK_R: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+    INDEX: tl.constexpr,
+):
+    """Evaluate `BODY` on rows [pid * BLOCK_R, (pid + 1) * BLOCK_R) and all COLS columns."""
+    r = pid.to(INDEX) * BLOCK_R + tl.arange(0, BLOCK_R).to(INDEX)[:, None]
+    c = tl.arange(0, BLOCK_C).to(INDEX)[None, :]
+    row_mask = r < rows
+    BODY(ptrs, scalars, r, c, row_mask, row_mask & (c < COLS))
+
+
+@triton.jit
+def row_kernel(
+    ptrs,
+    scalars,
+    rows,
+    BODY: tl.constexpr,
+    COLS: tl.constexpr,
+    BLOCK_R: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+    INDEX: tl.constexpr,
+):
+    """Launch on a grid of (cdiv(rows, BLOCK_R),) programs."""
+    row_tile(tl.program_id(0), ptrs, scalars, rows, BODY, COLS, BLOCK_R, BLOCK_C, INDEX)

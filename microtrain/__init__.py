@@ -1,0 +1,39 @@
+"""microtrain: train small models with fused Triton kernels, in PyTorch's words.
+
+A Tensor operation records a node; nothing runs until a value is needed; then forward, backward and update are compiled
+together into a few kernels (or, on a machine without a GPU, into one NumPy function).
+"""
+
+import importlib
+import math
+from typing import Any
+
+from . import autograd
+from . import tensor as _tensor_layer
+from .tensor import *  # noqa: F403
+from .tensor import tensor as tensor
+
+__version__ = "0.1.0"
+
+device = _tensor_layer.Device
+dtype = _tensor_layer.DType
+bool = _tensor_layer.bool_
+half, float, double = _tensor_layer.float16, _tensor_layer.float32, _tensor_layer.float64
+short, int, long = _tensor_layer.int16, _tensor_layer.int32, _tensor_layer.int64
+pi, e, inf, nan = math.pi, math.e, math.inf, math.nan
+
+_LAZY = {"nn": ".nn", "optim": ".optim", "data": ".data", "train": ".train", "viz": ".viz", "bench": ".bench",
+         "testing": ".testing", "settings": ".settings", "kernels": ".kernels", "cuda": ".tensor.cuda"}
+"""Parts that are imported when first used, so that `import microtrain` costs little."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        module = importlib.import_module(_LAZY[name], __name__)
+        globals()[name] = module
+        return module
+    if name == "explain":
+        from .compiler.explain import explain
+        globals()[name] = explain
+        return explain
+    raise AttributeError(f"module 'microtrain' has no attribute {name!r}")

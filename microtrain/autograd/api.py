@@ -1,0 +1,109 @@
+"""`backward` and `grad` on tensors, with PyTorch's arguments and errors.
+
+The Tensor class lies above; it is met here only through its instances (`node`, `from_node`, `accumulate`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..graph import ops as g
+from ..graph.node import Node
+from ..graph.tape import Leaf
+from .walk import walk
+
+NO_GRAD = "element {} of tensors does not require grad and does not have a grad_fn"
+UNUSED = ("One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if this "
+          "is the desired behavior.")
+
+
+def _listed(value: Any) -> list[Any]:
+    return [] if value is None else list(value) if isinstance(value, Sequence) else [value]
+
+
+def _cotangents(outputs: list[Any], given: Any) -> list[Node]:
+    """A cotangent node for each output: the one given, or 1 for a scalar."""
+    grads = _listed(given) or [None] * len(outputs)
+    if len(grads) != len(outputs):
+        raise RuntimeError(f"got {len(outputs)} tensors and {len(grads)} gradients")
+    nodes = []
+    for i, (out, grad) in enumerate(zip(outputs, grads, strict=True)):
+        node = out.node
+        if node.tape is None:
+            raise RuntimeError(NO_GRAD.format(i))
+        if grad is None:
+            if node.spec.numel != 1:
+                raise RuntimeError("grad can be implicitly created only for scalar outputs")
+            nodes.append(g.full(1, node.shape, node.dtype, node.device) if node.shape
+                         else g.constant(1, node.dtype, node.device))
+            continue
+        if not hasattr(grad, "node"):
+            raise TypeError(f"gradients can be either Tensors or None, but got {type(grad).__name__}")
+        if grad.node.shape != node.shape:
+            raise RuntimeError(f"Mismatch in shape: grad_output[{i}] has a shape of torch.Size({list(grad.node.shape)}) and "
+                               f"output[{i}] has a shape of torch.Size({list(node.shape)}).")
+        nodes.append(g.cast(grad.node, node.dtype))
+    return nodes
+
+
+def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
+             inputs: Any = None) -> None:
+    """Add the gradients of `tensors` to the `.grad` of the leaves (or of `inputs`) that they depend on.
+
+    `grad_tensors` are the cotangents; a scalar may go without. The graph is freed unless `retain_graph` (which
+    `create_graph` implies). Raises RuntimeError as PyTorch does.
+    """
+    outputs = _listed(tensors)
+    chosen = _listed(inputs)
+    if inputs is not None and not chosen:
+        raise RuntimeError("`inputs` argument to `backward` cannot be empty.")
+    for i, tensor in enumerate(chosen):
+        if tensor.node.tape is None:
+            raise RuntimeError(f"element {i} of the inputs does not require grad")
+    cts = _cotangents(outputs, grad_tensors)
+    found = walk([t.node for t in outputs], cts, [t.node.tape for t in chosen] if chosen else None,
+                 retain_graph=create_graph if retain_graph is None else retain_graph, create_graph=create_graph)
+    if chosen:
+        for tensor in chosen:
+            if tensor.node.tape in found:
+                tensor.accumulate(found[tensor.node.tape])
+        return
+    for tape, ct in found.items():
+        assert isinstance(tape, Leaf)
+        tensor = tape.variable
+        if tensor is not None:
+            tensor.accumulate(ct)
+
+
+def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None,
+         create_graph: bool = False, only_inputs: bool = True, allow_unused: bool | None = None,
+         is_grads_batched: bool = False, materialize_grads: bool = False) -> tuple[Any, ...]:
+    """Gradients of the sum of `outputs` (weighted by the cotangents `grad_outputs`) with respect to each of `inputs`.
+
+    With `create_graph` they can be differentiated again. An input that the outputs do not depend on raises, or gives
+    None with `allow_unused`, or zeros with `materialize_grads`.
+    """
+    if is_grads_batched or not only_inputs:
+        raise NotImplementedError("grad() supports only_inputs=True and is_grads_batched=False")
+    if materialize_grads and allow_unused is False:
+        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.")
+    listed, chosen = _listed(outputs), _listed(inputs)
+    if not chosen:
+        raise ValueError("grad requires non-empty inputs.")
+    for tensor in chosen:
+        if tensor.node.tape is None:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+    cts = _cotangents(listed, grad_outputs)
+    found = walk([t.node for t in listed], cts, [t.node.tape for t in chosen],
+                 retain_graph=create_graph if retain_graph is None else retain_graph, create_graph=create_graph)
+    results: list[Any] = []
+    for tensor in chosen:
+        ct = found.get(tensor.node.tape)
+        if ct is None:
+            if not (allow_unused or materialize_grads):
+                raise RuntimeError(UNUSED)
+            results.append(type(tensor).from_node(g.zeros_like(tensor.node.spec)) if materialize_grads else None)
+        else:
+            results.append(type(tensor).from_node(ct))
+    return tuple(results)

@@ -1,0 +1,81 @@
+"""Turning the tape off and on: context managers and decorators, for each thread."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from ..graph.tape import grad_mode
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Mode:
+    """A block, or a decorated function, in which recording is `enabled` or not."""
+
+    __slots__ = ("before", "enabled")
+    default = False
+
+    def __init__(self) -> None:
+        self.enabled = self.default
+        self.before: list[bool] = []
+
+    def __new__(cls, function: Any = None, *args: Any) -> Any:
+        self = object.__new__(cls)
+        if callable(function):                      # used as a bare decorator: @no_grad
+            self.__init__()                         # type: ignore[misc]
+            return self(function)
+        return self
+
+    def __enter__(self) -> None:
+        self.before.append(grad_mode.enabled)
+        grad_mode.enabled = self.enabled
+
+    def __exit__(self, *error: object) -> None:
+        grad_mode.enabled = self.before.pop()
+
+    def __call__(self, function: F) -> F:
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with self:
+                return function(*args, **kwargs)
+        return wrapped                              # type: ignore[return-value]
+
+
+class no_grad(_Mode):  # noqa: N801 (PyTorch's name)
+    """Operations inside are not recorded on the tape."""
+
+    __slots__ = ()
+
+
+class enable_grad(_Mode):  # noqa: N801 (PyTorch's name)
+    """Operations inside are recorded, also within `no_grad`."""
+
+    __slots__ = ()
+    default = True
+
+
+class inference_mode(no_grad):  # noqa: N801 (PyTorch's name)
+    """As `no_grad`."""
+
+    __slots__ = ()
+
+
+class set_grad_enabled(_Mode):  # noqa: N801 (PyTorch's name)
+    """Recording as `mode` says, at once; used as a context manager it is undone at the block's end."""
+
+    __slots__ = ()
+
+    def __init__(self, mode: bool) -> None:
+        self.enabled = bool(mode)
+        self.before = [grad_mode.enabled]
+        grad_mode.enabled = self.enabled
+
+    def __enter__(self) -> None:
+        grad_mode.enabled = self.enabled
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are recorded on the tape now."""
+    return grad_mode.enabled

@@ -1,0 +1,64 @@
+"""The command line: ``python -m microtrain COMMAND``, or ``microtrain COMMAND``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from microtrain.cli.errors import USER_ERRORS, UsageError, one_line
+from microtrain.cli.parse import Parser
+
+
+@dataclass(frozen=True)
+class Command:
+    """A sub-command: one line of help, and the module with ``configure(parser)`` and ``run(args) -> int``."""
+
+    help: str
+    module: str
+
+
+COMMANDS = {
+    "train": Command("train a perceptron or a linear regression on real data", "microtrain.cli.train"),
+    "kernels": Command("compile the kernels for a GPU, without one, and report resources", "microtrain.cli.kernels"),
+    "bench": Command("time training steps and kernels, and write the results", "microtrain.bench"),
+    "info": Command("print versions, devices at hand and flags", "microtrain.cli.info"),
+}
+
+
+def build_parser(chosen: str | None) -> Parser:
+    """The parser; only the chosen command's module is imported, so that none pays for another's."""
+    parser = Parser(prog="microtrain", description="Trains small models on a GPU at the speed the GPU allows.")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
+    for name, command in COMMANDS.items():
+        sub = commands.add_parser(name, help=command.help, description=f"microtrain {name}: {command.help}.")
+        if name == chosen:
+            module = importlib.import_module(command.module)
+            module.configure(sub)
+            sub.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Returns:
+        0 when it did what was asked; 2 after an error of the user's, told in one line on stderr; 130 when interrupted.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        args = build_parser(arguments[0] if arguments else None).parse_args(arguments)
+        status: int = args.run(args)
+        sys.stdout.flush()
+        return status
+    except USER_ERRORS as error:
+        sys.stdout.flush()
+        print(f"microtrain: error: {one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("microtrain: interrupted", file=sys.stderr)
+        return 130
+
+
+__all__ = ["COMMANDS", "Command", "UsageError", "build_parser", "main"]

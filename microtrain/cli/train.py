@@ -1,0 +1,115 @@
+"""``microtrain train``: trains a perceptron or a linear regression and scores it on held-out rows."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import nullcontext
+from pathlib import Path
+
+from microtrain import settings
+from microtrain.cli.device import add_device_argument, check_device
+from microtrain.cli.errors import UsageError
+from microtrain.cli.parse import fraction, open_fraction, positive_float, positive_int, whole_number
+from microtrain.data import DataError, Table, datasets, load, read_csv
+from microtrain.train import checkpoint
+from microtrain.train.tasks import TASKS, Options, Outcome, Task, run_task
+from microtrain.viz import check_plot_path, plot_classification, plot_regression
+
+_CLASS_NAMES = {"malignant": ("benign", "malignant")}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments."""
+    parser.add_argument("model", choices=list(TASKS), help="what to train")
+    parser.add_argument(
+        "--data",
+        metavar="NAME|FILE.csv",
+        help=f"{', '.join(datasets.NAMES)} or a CSV file of numbers with a header (default: one that suits the model)",
+    )
+    parser.add_argument("--target", metavar="COLUMN", help="the column to predict (default: the file's last)")
+    add_device_argument(parser)
+    parser.add_argument("--epochs", type=positive_int, help="passes over the training rows")
+    parser.add_argument("--batch-size", type=positive_int, help="rows a step")
+    parser.add_argument("--lr", type=positive_float, help="learning rate")
+    parser.add_argument("--momentum", type=fraction, help="momentum of the gradient descent, from 0 up to 1")
+    parser.add_argument("--seed", type=whole_number, default=0, help="of split, weights and batches (default: 0)")
+    parser.add_argument(
+        "--test-fraction", type=open_fraction, default=0.2, help="share of the rows held out (default: 0.2)"
+    )
+    parser.add_argument("--save", type=Path, metavar="FILE", help="write the model: .safetensors or .npz")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="write a picture: .png, .pdf or .svg")
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command; everything that can be checked is checked before the training."""
+    with nullcontext() if args.device is None else settings.device(args.device):
+        save_path, plot_path = _check_outputs(args)
+        if args.device is not None:
+            check_device(args.device)
+        task = TASKS[args.model]
+        table = _table(task, args)
+        options = Options(
+            device=args.device,
+            epochs=args.epochs,
+            batch_size=args.batch_size,
+            lr=args.lr,
+            momentum=args.momentum,
+            seed=args.seed,
+            test_fraction=args.test_fraction,
+        )
+        outcome = run_task(task, table, options, progress=not args.quiet)
+        _report(task, table, outcome)
+        if save_path is not None:
+            print(f"model    {checkpoint.save(outcome.model.state_dict(), save_path)}")
+        if plot_path is not None:
+            print(f"picture  {_plot(task, table, outcome, plot_path)}")
+    return 0
+
+
+def _check_outputs(args: argparse.Namespace) -> tuple[Path | None, Path | None]:
+    try:
+        return (
+            None if args.save is None else checkpoint.check_checkpoint_path(args.save),
+            None if args.plot is None else check_plot_path(args.plot),
+        )
+    except (ValueError, ImportError) as error:
+        raise UsageError(str(error)) from error
+
+
+def _table(task: Task, args: argparse.Namespace) -> Table:
+    name = args.data or task.data
+    if name in datasets.NAMES:
+        table = load(name)
+        if args.target not in (None, table.target_name):
+            raise UsageError(f"data set '{name}' has the target '{table.target_name}'; --target is for CSV files")
+        return table
+    if Path(name).suffix.lower() != ".csv" and not Path(name).exists():
+        raise DataError(f"unknown data set '{name}'; give {', '.join(datasets.NAMES)} or a CSV file")
+    return read_csv(name, args.target)
+
+
+def _report(task: Task, table: Table, outcome: Outcome) -> None:
+    rows = f"{outcome.train_rows} rows trained on, {len(outcome.target)} held out"
+    seconds = sum(outcome.history.seconds)
+    print(f"{task.name} on {table.name}: {rows}, {len(outcome.history)} epochs in {seconds:.2f} s")
+    print(f"held-out {task.score_name}: {outcome.score:.4f}")
+    if outcome.least_squares_score is not None:
+        print(f"least squares, closed form, same split: {task.score_name} {outcome.least_squares_score:.4f}")
+
+
+def _plot(task: Task, table: Table, outcome: Outcome, path: Path) -> Path:
+    title = f"{task.name.replace('-', ' ').capitalize()} on {table.name.replace('_', ' ')}, held out"
+    if task.classification:
+        names = _CLASS_NAMES.get(table.target_name, (f"{table.target_name} 0", f"{table.target_name} 1"))
+        return plot_classification(
+            outcome.target, outcome.prediction, path, title=title, class_names=names, history=outcome.history
+        )
+    return plot_regression(
+        outcome.target,
+        outcome.prediction,
+        path,
+        title=title,
+        quantity=table.target_name,
+        history=outcome.history,
+    )

@@ -1,0 +1,155 @@
+"""From a group to the source of the `@triton.jit` functions that its template takes.
+
+A template in `kernels` is the skeleton: index arithmetic, masks, tiles and the order of a reduction. What is written
+here is the expression alone, one statement an operation, with literal sizes, so that Triton folds the indices.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from ..graph import dtypes
+from ..graph import primitives as p
+from ..graph.dtypes import DType
+from ..graph.node import Kind, Node
+from ..kernels.tiles import index_bits
+from .access import operand_coords, reduction_coords
+from .domain import MatmulDomain, ReduceDomain, RowDomain
+from .emit_value import COMPUTE, HALF, STORAGE, Arguments, Body, rounded
+from .schedule import Group, Schedule
+
+
+@dataclass(frozen=True)
+class Function:
+    """One emitted device function: its name, which ends in a hash of its text, and the text."""
+
+    name: str
+    source: str
+
+
+@dataclass
+class Kernel:
+    """A group ready to be compiled: emitted functions by the template's parameter, and its arguments in order.
+
+    `pointers` lists buffers read, then buffers written (`stores`); `constants` are the template's other constexprs that
+    follow from the dtypes, type names as text ("tl.float32").
+    """
+
+    group: Group
+    functions: dict[str, Function]
+    constants: dict[str, Any]
+    pointers: list[Node]
+    scalars: list[Node]
+    wide: bool
+
+    @property
+    def index_type(self) -> str:
+        """The type of the kernel's indices."""
+        return "tl.int64" if self.wide else "tl.int32"
+
+
+def emit(group: Group, schedule: Schedule) -> Kernel:
+    """The kernel of a group."""
+    scalars = [node for node in group.reads if node.primitive is p.SCALAR]
+    pointers = [*[node for node in group.reads if node.primitive is not p.SCALAR], *group.stores]
+    largest = max([group.domain.numel, *[node.spec.numel for node in pointers]])
+    kernel = Kernel(group, {}, {}, pointers, scalars, index_bits(largest) == 64)
+    arguments = Arguments({node: k for k, node in enumerate(pointers)},
+                          {node: k for k, node in enumerate(scalars)}, kernel.index_type)
+
+    def body(masks: dict[frozenset[str], str]) -> Body:
+        return Body(group, arguments, masks, schedule.place)
+
+    WRITERS[group.domain.template](kernel, body)
+    return kernel
+
+
+def function(role: str, parameters: str, lines: list[str]) -> Function:
+    """The function of these statements under a name that no other text has: Triton tells functions apart by name."""
+    text = f"({parameters}):\n" + "".join(f"    {line}\n" for line in lines or ["pass"])
+    name = f"{role}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    return Function(name, f"@triton.jit\ndef {name}{text}")
+
+
+def finished(body: Body, members: list[Node]) -> list[str]:
+    """The statements that compute and store the members of the body's group."""
+    for node in members:
+        if node.primitive.kind is Kind.REDUCE:
+            body.registers[node] = reduced(body, node)
+        else:
+            body.member(node)
+    for node in body.group.stores:
+        body.store(node)
+    return body.lines
+
+
+def reduced(body: Body, node: Node) -> str:
+    """A reduction over the row on chip."""
+    domain = body.group.domain
+    assert isinstance(domain, RowDomain)
+    value = body.value(node.sources[0], reduction_coords(node, domain.r, domain.c))
+    if accumulator(node.dtype) != COMPUTE[node.dtype]:
+        value = body.let(f"{value}.to({accumulator(node.dtype)})", body.symbols[value])
+    return body.let(settled(f"row_{node.primitive.triton}({value}, mask)", node.dtype), "r")
+
+
+def accumulator(dtype: DType) -> str:
+    """The type in which a reduction or a product of a dtype is accumulated."""
+    small = dtype.category < 2 and dtype.itemsize < 4
+    return "tl.int32" if small else COMPUTE[dtype]
+
+
+def settled(expression: str, dtype: DType) -> str:
+    """An accumulated result in the compute type of its dtype, rounded as if stored."""
+    if dtype is dtypes.bool_:
+        return f"({expression} != 0)"
+    if accumulator(dtype) != COMPUTE[dtype]:
+        return f"{expression}.to({COMPUTE[dtype]})"
+    return rounded(expression, dtype)
+
+
+def _map(kernel: Kernel, body: Any) -> None:
+    lines = finished(body({frozenset("i"): "mask"}), list(kernel.group.members))
+    kernel.functions["EXPR"] = function("map", "ptrs, scalars, i, mask", lines)
+
+
+def _row(kernel: Kernel, body: Any) -> None:
+    lines = finished(body({frozenset("r"): "row_mask", frozenset("rc"): "mask"}), list(kernel.group.members))
+    kernel.functions["BODY"] = function("row", "ptrs, scalars, r, c, row_mask, mask", lines)
+
+
+def _reduce(kernel: Kernel, body: Any) -> None:
+    group, root = kernel.group, kernel.group.root
+    domain = group.domain
+    assert isinstance(domain, ReduceDomain)
+    load = body({frozenset("rc"): "mask"})
+    value = load.value(root.sources[0], reduction_coords(root, domain.r, domain.c))
+    kernel.functions["LOAD"] = function("load", "ptrs, scalars, r, c, mask", [*load.lines, f"return {value}"])
+    epilogue = body({frozenset("r"): "row_mask"})
+    epilogue.registers[root] = epilogue.let(settled("acc", root.dtype), "r")
+    rest = list(group.members)[1:]
+    kernel.functions["EPILOGUE"] = function("reduced", "ptrs, scalars, r, acc, row_mask", finished(epilogue, rest))
+    kernel.constants["ACC"] = accumulator(root.dtype)
+
+
+def _matmul(kernel: Kernel, body: Any) -> None:
+    group, root = kernel.group, kernel.group.root
+    domain = group.domain
+    assert isinstance(domain, MatmulDomain)
+    places = operand_coords(root, domain.b, domain.m, domain.n, domain.k)
+    for role, columns, source, coords in zip("AB", ("m, k", "k, n"), root.sources, places, strict=True):
+        load = body({frozenset(columns.split(", ")): "mask"})
+        value = load.value(source, coords)
+        kernel.functions[f"LOAD_{role}"] = function(f"load_{role.lower()}", f"ptrs, scalars, b, {columns}, mask",
+                                                    [*load.lines, f"return {value}"])
+    epilogue = body({frozenset("mn"): "mask"})
+    epilogue.registers[root] = epilogue.let(settled("acc", root.dtype), "mn")
+    lines = finished(epilogue, list(group.members)[1:])
+    kernel.functions["EPILOGUE"] = function("epilogue", "ptrs, scalars, b, m, n, acc, mask", lines)
+    kernel.constants["ACC"] = accumulator(root.dtype)
+    kernel.constants["OPERAND"] = STORAGE[root.dtype] if root.dtype in HALF else accumulator(root.dtype)
+
+
+WRITERS = {"map": _map, "row": _row, "reduce": _reduce, "matmul": _matmul}

@@ -1,0 +1,275 @@
+"""The statements of one emitted device function: values of nodes at symbolic coordinates, loads, masks and stores.
+
+Values are held in their *compute type*: half precisions in float32, rounded after every operation, so that a fused
+kernel gives the bits of the unfused ones; booleans, bytes in memory, as `tl.int1`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ..graph import dtypes
+from ..graph import primitives as p
+from ..graph.dtypes import DType
+from ..graph.node import Kind, Node
+from .access import Guard, accesses
+from .index import Coords, Index, Loaded, Var, bases, combine, linear, split, text
+from .schedule import Group
+
+HALF = (dtypes.float16, dtypes.bfloat16)
+STORAGE = {d: f"tl.{d.name}" for d in dtypes.DTYPES.values()} | {dtypes.bool_: "tl.uint8"}
+COMPUTE = STORAGE | {dtypes.bool_: "tl.int1"} | dict.fromkeys(HALF, "tl.float32")
+
+ON_BOOL = {p.ADD: "({0} | {1})", p.MAXIMUM: "({0} | {1})", p.MUL: "({0} & {1})", p.MINIMUM: "({0} & {1})"}
+"""Arithmetic on booleans, which on one-bit integers would wrap."""
+
+ORDERED = frozenset((p.LT, p.LE, p.GT, p.GE))
+"""Comparisons that would take the one bit of a boolean for a sign."""
+
+
+@dataclass
+class Arguments:
+    """What a kernel is given: a place in `ptrs` for each buffer, one in `scalars` for each run-time number."""
+
+    pointers: dict[Node, int]
+    scalars: dict[Node, int]
+    index_type: str
+
+
+class Body:
+    """One device function being written, for kernels of `group`.
+
+    `masks` names the boundary mask for a set of the template's symbols; a single symbol is compared with its size.
+    """
+
+    def __init__(self, group: Group, arguments: Arguments, masks: dict[frozenset[str], str],
+                 place: dict[Node, Group]) -> None:
+        self.group, self.arguments, self.masks, self.place = group, arguments, masks, place
+        self.lines: list[str] = []
+        self.known: dict[tuple[Node, Coords, tuple[Guard, ...]], str] = {}
+        self.registers: dict[Node, str] = {}
+        self.symbols: dict[str, frozenset[str]] = {}
+        self.variables: dict[str, Var] = {}
+
+    # ------------------------------------------------------------------------------------------------------- statements
+
+    def let(self, expression: str, symbols: Iterable[str]) -> str:
+        """A statement that names an expression varying with the given symbols."""
+        name = f"v{len(self.symbols)}"
+        self.lines.append(f"{name} = {expression}")
+        self.symbols[name] = frozenset(symbols)
+        return name
+
+    def value(self, node: Node, coords: Coords, guards: tuple[Guard, ...] = ()) -> str:
+        """The name of the element of `node` at `coords`, computed where `guards` hold (elsewhere: anything)."""
+        key = (node, coords, guards)
+        name = self.known.get(key)
+        if name is None:
+            if not node.spec.numel:
+                name = self.number(0, node.dtype)
+            elif node in self.registers and self.group.computes(node, coords):
+                name = self.registers[node]
+            elif node.primitive is p.BUFFER or self.place.get(node, self.group) is not self.group:
+                name = self.load(node, linear(coords, node.shape), guards)
+            else:
+                name = self.expression(node, coords, guards)
+            self.known[key] = name
+        return name
+
+    def member(self, node: Node) -> None:
+        """Compute a member of the group (an expression) at its position, to be found there from now on."""
+        coords = split(self.group.members[node], node.shape)
+        self.registers[node] = self.known[node, coords, ()] = self.expression(node, coords, ())
+
+    def load(self, node: Node, index: Index, guards: tuple[Guard, ...]) -> str:
+        """A load; masked by the boundary of its symbols and the guards."""
+        address, symbols = self.address(index, guards)
+        conditions = [self.condition(guard, guards[:i]) for i, guard in enumerate(guards)]
+        missing = frozenset().union(*[s for _, s in conditions]) - symbols
+        address += "".join(f" + {symbol} * 0" for symbol in sorted(missing))
+        symbols |= missing
+        mask = " & ".join([*self.boundary(symbols), *[text for text, _ in conditions]])
+        place = f"ptrs[{self.arguments.pointers[node]}] + {address}"
+        expression = f"tl.load({place}, mask={mask}, other=0)" if mask else f"tl.load({place})"
+        if node.dtype is dtypes.bool_:
+            expression = truth(f"({expression} != 0)", symbols)
+        elif node.dtype in HALF:
+            expression += ".to(tl.float32)"
+        return self.let(expression, symbols)
+
+    def store(self, node: Node) -> None:
+        """Write a computed member to memory."""
+        name = self.registers[node]
+        address, symbols = self.address(self.group.members[node], ())
+        missing = self.symbols[name] - symbols
+        address += "".join(f" + {symbol} * 0" for symbol in sorted(missing))
+        mask = " & ".join(self.boundary(symbols | missing))
+        place = f"ptrs[{self.arguments.pointers[node]}] + {address}"
+        stored = name if STORAGE[node.dtype] == COMPUTE[node.dtype] else f"{name}.to({STORAGE[node.dtype]})"
+        self.lines.append(f"tl.store({place}, {stored}{f', mask={mask}' if mask else ''})")
+
+    def boundary(self, symbols: frozenset[str]) -> list[str]:
+        """The mask that keeps symbols inside the domain."""
+        tiled = symbols - {"b"}         # a program computes one matrix of a batch: b is never out of range
+        if not tiled:
+            return []
+        if tiled in self.masks:
+            return [self.masks[tiled]]
+        return [f"({symbol} < {self.size(symbol)})" for symbol in sorted(tiled)]
+
+    def size(self, symbol: str) -> int:
+        """The size of the group's domain along a symbol."""
+        index: Index = getattr(self.group.domain, symbol)
+        return index.high + 1
+
+    def address(self, index: Index, guards: tuple[Guard, ...]) -> tuple[str, frozenset[str]]:
+        """An index as text, and the symbols that it varies with."""
+        symbols: set[str] = set()
+
+        def name(base: Var | Loaded) -> str:
+            if isinstance(base, Var):
+                symbols.add(base.name)
+                return base.name
+            loaded = self.value(base.node, base.coords, guards)
+            symbols.update(self.symbols[loaded])
+            return f"{loaded}.to({self.arguments.index_type})"
+
+        return text(index, name), frozenset(symbols)
+
+    def condition(self, guard: Guard, outer: tuple[Guard, ...]) -> tuple[str, frozenset[str]]:
+        """A guard as text, and the symbols that it varies with."""
+        index, symbols = self.address(guard.index, outer)
+        parts = []
+        if guard.index.low < guard.low:
+            parts.append(f"({index} >= {guard.low})")
+        if guard.index.high >= guard.high:
+            parts.append(f"({index} < {guard.high})")
+        if guard.step > 1:
+            parts.append(f"(({self.address(combine([(guard.index, 1)], -guard.low), outer)[0]}) % {guard.step} == 0)")
+        return truth(" & ".join(parts), symbols), symbols
+
+    def number(self, value: Any, dtype: DType) -> str:
+        """A literal of a dtype."""
+        if dtype.is_floating_point:
+            word = repr(float(value)) if math.isfinite(value) else f'float("{float(value)}")'
+        else:
+            word = repr(int(value))
+        return self.let(f"tl.full((), {word}, {COMPUTE[dtype]})", ())
+
+    # ------------------------------------------------------------------------------------------------------ expressions
+
+    def expression(self, node: Node, coords: Coords, guards: tuple[Guard, ...]) -> str:
+        """The element of `node` at `coords`, computed from its sources."""
+        special = SPECIAL.get(node.primitive)
+        if special is not None:
+            return special(self, node, coords, guards)
+        sources = accesses(node, coords)
+        names = [self.value(a.source, a.coords, guards) for a in sources]
+        if node.primitive.kind is Kind.VIEW:
+            return names[0]
+        symbols = frozenset().union(*[self.symbols[name] for name in names])
+        text = rounded(operation(node, names), node.dtype)
+        return self.let(truth(text, symbols) if node.dtype is dtypes.bool_ else text, symbols)
+
+    def select(self, access_guards: tuple[Guard, ...], guards: tuple[Guard, ...], inside: str, outside: str) -> str:
+        """`inside` where the guards hold, else `outside`."""
+        conditions = [self.condition(guard, guards) for guard in access_guards]
+        symbols = frozenset().union(*[s for _, s in conditions], self.symbols[inside], self.symbols[outside])
+        return self.let(f"tl.where({' & '.join(c for c, _ in conditions)}, {inside}, {outside})", symbols)
+
+
+def truth(expression: str, symbols: frozenset[str]) -> str:
+    """A condition. The interpreter forgets that a comparison of two scalars is a boolean, until it is and-ed with one."""
+    return expression if symbols else f"(tl.full((), 1, tl.int1) & {expression})"
+
+
+def rounded(expression: str, dtype: DType) -> str:
+    """An expression in float32 rounded to a half precision, if that is its dtype."""
+    if dtype is dtypes.bfloat16:
+        return f"round_bf16({expression})"
+    return f"({expression}).to(tl.float16).to(tl.float32)" if dtype is dtypes.float16 else expression
+
+
+def operation(node: Node, names: list[str]) -> str:
+    """A map on named operands as text."""
+    primitive, source = node.primitive, node.sources[0].dtype
+    if primitive is p.CAST:
+        return converted(names[0], source, node.dtype)
+    if source is dtypes.bool_ and primitive in ON_BOOL:
+        return ON_BOOL[primitive].format(*names)
+    if source is dtypes.bool_ and primitive in ORDERED:
+        names = [f"{name}.to(tl.int32)" for name in names]
+    template = primitive.triton
+    if not isinstance(template, str):
+        template = template(node.spec, *[s.spec for s in node.sources], *node.attrs)
+    return str(template.format(*names))
+
+
+def converted(name: str, source: DType, target: DType) -> str:
+    """A value converted from one dtype's compute type to another's."""
+    if target is dtypes.bool_:
+        return f"({name} != 0)"
+    if source.is_floating_point and target.category == 1 and target.itemsize < 4:
+        name += ".to(tl.int64)"         # a float outside a small integer's range wraps, as in PyTorch, not saturates
+    return f"{name}.to({COMPUTE[target]})"
+
+
+# ------------------------------------------------------------------------- operations that are more than a map of operands
+
+def _literal(body: Body, node: Node, coords: Coords, guards: tuple[Guard, ...]) -> str:
+    return body.number(node.attrs[0], node.dtype)
+
+
+def _scalar(body: Body, node: Node, coords: Coords, guards: tuple[Guard, ...]) -> str:
+    bits = f"scalars[{body.arguments.scalars[node]}]"
+    if node.dtype is dtypes.float64:
+        return body.let(f"scalar_f64({bits})", ())
+    if node.dtype.is_floating_point:
+        return body.let(rounded(f"scalar_f32({bits})", node.dtype), ())
+    return body.let(f"scalar_i64({bits}).to({COMPUTE[node.dtype]})", ())
+
+
+def _iota(body: Body, node: Node, coords: Coords, guards: tuple[Guard, ...]) -> str:
+    if not bases(coords[0]):
+        return body.number(coords[0].const, node.dtype)
+    index, symbols = body.address(coords[0], guards)
+    return body.let(f"({index}).to(tl.int64)", symbols)
+
+
+def _random_bits(body: Body, node: Node, coords: Coords, guards: tuple[Guard, ...]) -> str:
+    seed, stream = (body.value(source, (), ()) for source in node.sources)
+    index, symbols = body.address(linear(coords, node.shape), guards)
+    place = f"({index}) + tl.zeros([], {body.arguments.index_type})"
+    return body.let(f"philox_bits({seed}, {stream}, {place}, {node.attrs[1]}).to(tl.int64)", symbols)
+
+
+def _pad(body: Body, node: Node, coords: Coords, guards: tuple[Guard, ...]) -> str:
+    found = accesses(node, coords)
+    if not found:
+        return body.number(0, node.dtype)
+    access, = found
+    inside = body.value(access.source, access.coords, (*guards, *access.guards))
+    if not access.guards:
+        return inside
+    return body.select(access.guards, guards, inside, body.number(0, node.dtype))
+
+
+def _cat(body: Body, node: Node, coords: Coords, guards: tuple[Guard, ...]) -> str:
+    parts = [(a, body.value(a.source, a.coords, (*guards, *a.guards))) for a in accesses(node, coords)]
+    _, result = parts.pop()
+    for access, name in reversed(parts):
+        result = body.select(access.guards, guards, name, result)
+    return result
+
+
+def _take(body: Body, node: Node, coords: Coords, guards: tuple[Guard, ...]) -> str:
+    _, row = accesses(node, coords)
+    return body.value(row.source, row.coords, guards)
+
+
+SPECIAL: dict[p.Primitive, Callable[[Body, Node, Coords, tuple[Guard, ...]], str]] = {
+    p.LITERAL: _literal, p.SCALAR: _scalar, p.IOTA: _iota, p.RANDOM_BITS: _random_bits, p.PAD: _pad, p.CAT: _cat,
+    p.TAKE: _take}

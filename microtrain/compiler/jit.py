@@ -1,0 +1,40 @@
+"""Emitted source made callable for Triton, which compiles a function only if it can read its text.
+
+The text is registered with `linecache` under a name made of its hash; equal functions are one object, so that equal
+groups of different programs share one compiled kernel.
+"""
+
+from __future__ import annotations
+
+import linecache
+from functools import lru_cache
+from typing import Any
+
+from .emit_triton import Function
+
+MODULE = "microtrain.emitted"
+"""The module name that emitted functions carry in Triton's mangled names."""
+
+
+@lru_cache(maxsize=1)
+def names() -> dict[str, Any]:
+    """What an emitted function may name: Triton and the device functions of `kernels`."""
+    import triton
+    import triton.language
+
+    from ..kernels import bfloat16, math, philox, reductions
+
+    known: dict[str, Any] = {"__name__": MODULE, "triton": triton, "tl": triton.language}
+    for module in (bfloat16, math, philox, reductions):
+        known.update((name, value) for name, value in vars(module).items() if hasattr(value, "fn"))
+    return known
+
+
+@lru_cache(maxsize=None)
+def jitted(function: Function) -> Any:
+    """The `@triton.jit` function of an emitted source."""
+    file = f"<{MODULE} {function.name}>"
+    linecache.cache[file] = (len(function.source), None, function.source.splitlines(keepends=True), file)
+    scope = dict(names())
+    exec(compile(function.source, file, "exec"), scope)
+    return scope[function.name]

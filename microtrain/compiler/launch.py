@@ -1,0 +1,112 @@
+"""A kernel's template, tile, grid and arguments: the last step before it runs or is compiled for a named target."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..graph.dtypes import DType
+from ..graph.node import Node
+from ..kernels import tiles
+from .domain import MapDomain, MatmulDomain, ReduceDomain, RowDomain
+from .emit_triton import Kernel
+from .jit import jitted
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One kernel launch but for its buffers and scalars.
+
+    `sizes` are the run-time integers that follow `ptrs` and `scalars`, `constexprs` everything known when it is compiled.
+    """
+
+    kernel: Kernel
+    template: Any
+    grid: tuple[int, ...]
+    sizes: dict[str, int]
+    constexprs: dict[str, Any]
+    num_warps: int
+    num_stages: int
+
+
+def launch_of(kernel: Kernel, interpret: bool) -> Launch:
+    """The launch of a kernel with the tile that `kernels.tiles` chooses."""
+    return LAUNCHES[kernel.group.domain.template](kernel, interpret)
+
+
+def encoded(value: Any, dtype: DType) -> int:
+    """A run-time number of a dtype as the int64 that a kernel takes: a float as the bits of a float64."""
+    if dtype.is_floating_point:
+        return struct.unpack("<q", struct.pack("<d", value))[0]
+    return int(value)
+
+
+def constexprs(kernel: Kernel, **tile: Any) -> dict[str, Any]:
+    """The emitted functions, type names resolved, and the tile."""
+    import triton.language as tl
+
+    def resolved(value: Any) -> Any:
+        return getattr(tl, value[3:]) if isinstance(value, str) and value.startswith("tl.") else value
+
+    found = {name: jitted(function) for name, function in kernel.functions.items()}
+    found |= {name: resolved(value) for name, value in (kernel.constants | {"INDEX": kernel.index_type}).items()}
+    return found | tile
+
+
+def along_rows(reduction: Node) -> bool:
+    """Whether neighbours in memory belong to different rows: the last axis is not one that is folded."""
+    axes, = reduction.attrs
+    shape = reduction.sources[0].shape
+    return max((axis for axis, size in enumerate(shape) if size > 1), default=0) not in axes
+
+
+def _map(kernel: Kernel, interpret: bool) -> Launch:
+    from ..kernels.map import map_kernel
+    domain = kernel.group.domain
+    assert isinstance(domain, MapDomain)
+    tile = tiles.map_tile(domain.numel, interpret=interpret)
+    return Launch(kernel, map_kernel, tile.grid(domain.numel), {"numel": domain.numel},
+                  constexprs(kernel, BLOCK=tile.block), tile.num_warps, 3)
+
+
+def _row(kernel: Kernel, interpret: bool) -> Launch:
+    from ..kernels.row import row_kernel
+    domain = kernel.group.domain
+    assert isinstance(domain, RowDomain)
+    tile = tiles.row_tile(domain.rows, domain.cols, interpret=interpret)
+    return Launch(kernel, row_kernel, tile.grid(domain.rows), {"rows": domain.rows},
+                  constexprs(kernel, COLS=domain.cols, BLOCK_R=tile.block_r, BLOCK_C=tile.block_c), tile.num_warps, 3)
+
+
+def _reduce(kernel: Kernel, interpret: bool) -> Launch:
+    from ..kernels import reductions
+    from ..kernels.reduce import reduce_kernel
+    domain, root = kernel.group.domain, kernel.group.root
+    assert isinstance(domain, ReduceDomain)
+    tile = tiles.reduce_tile(domain.rows, domain.cols, along_rows=along_rows(root), interpret=interpret)
+    fold = root.primitive.triton
+    fixed = constexprs(kernel, BLOCK_R=tile.block_r, BLOCK_C=tile.block_c,
+                       COMBINE=getattr(reductions, f"combine_{fold}"), FINISH=getattr(reductions, f"finish_{fold}"))
+    return Launch(kernel, reduce_kernel, tile.grid(domain.rows), {"rows": domain.rows, "cols": domain.cols}, fixed,
+                  tile.num_warps, 3)
+
+
+def _matmul(kernel: Kernel, interpret: bool) -> Launch:
+    from ..kernels.matmul import matmul_kernel
+    domain, dtype = kernel.group.domain, kernel.group.root.dtype
+    assert isinstance(domain, MatmulDomain)
+    tile = tiles.matmul_tile(domain.size_m, domain.size_n, domain.size_k, dtype.itemsize, batch=domain.batch,
+                             dot=dtype.is_floating_point, interpret=interpret)
+    fixed = constexprs(kernel, DOT=tile.dot, PRECISION="ieee", BLOCK_M=tile.block_m, BLOCK_N=tile.block_n,
+                       BLOCK_K=tile.block_k)
+    if interpret and dtype.itemsize == 2:
+        fixed["OPERAND"] = fixed["ACC"]         # the interpreter's own half-precision products are wrong
+    sizes = {"M": domain.size_m, "N": domain.size_n, "K": domain.size_k}
+    return Launch(kernel, matmul_kernel, tile.grid(domain.size_m, domain.size_n, domain.batch), sizes, fixed,
+                  tile.num_warps, tile.num_stages)
+
+
+LAUNCHES: dict[str, Callable[[Kernel, bool], Launch]] = {
+    "map": _map, "row": _row, "reduce": _reduce, "matmul": _matmul}

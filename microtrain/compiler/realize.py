@@ -1,0 +1,224 @@
+"""Computing what is pending: the graph behind every value that is still held, as one program.
+
+Reading any value brings every pending value that a tensor still holds up to date along with it: what is not read now is
+held to be read later, and one program fuses better than many. A graph whose structure was met before finds its plan in
+a dictionary.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+from itertools import count
+from operator import attrgetter
+from typing import Any
+
+from .. import settings
+from ..graph import node as graph_node
+from ..graph.node import Node
+from ..graph.spec import Device
+from .program import Executable, Program
+from .simplify import simplify
+
+MAX_PENDING = 4096
+"""Operations recorded since the last computation after which what is pending is computed at once, so that a running
+sum neither grows without bound nor compiles into an endless function."""
+
+MAX_PLANS = 4096
+"""Plans kept; a structure met again after that is planned anew."""
+
+pending: dict[Node, None] = {}
+"""Nodes that a tensor holds and that are not computed yet, in the order in which they were recorded."""
+
+limit = [MAX_PENDING]
+"""The recording number past which `settle` is called: one comparison an operation watches both rules below."""
+
+started = [0]
+"""The recording number from which pending operations are counted."""
+
+updated: set[Device] = set()
+"""Devices on which a parameter was changed in place since the last computation."""
+
+_seq = attrgetter("seq")
+
+
+class Plan:
+    """A compiled program with the places of its outputs in the recorded graph."""
+
+    __slots__ = ("executable", "keep", "outputs", "places", "program")
+
+    def __init__(self, order: list[Node], outputs: tuple[int, ...], device: Device) -> None:
+        self.program, self.places = simplify(order, [order[i] for i in outputs], device)
+        self.outputs = outputs
+        self.executable = build(self.program)
+        self.keep: tuple[Any, ...] = ()
+
+
+plans: dict[Any, Plan] = {}
+
+
+def build(program: Program) -> Executable:
+    """The program compiled for its device."""
+    if program.device.type == "cpu":
+        from .emit_numpy import NumpyExecutable
+        return NumpyExecutable(program)
+    from .plan import build as build_kernels
+    return build_kernels(program)
+
+
+class Launches:
+    """How many kernels were launched: on the cpu device, how many there would be on a GPU."""
+
+    def __init__(self) -> None:
+        self.listeners: list[Any] = []
+
+    def report(self, plan: Plan) -> None:
+        if plan.program.device.type == "cpu":
+            from .schedule import schedule
+            kernels = len(schedule(plan.program))
+        else:
+            kernels = plan.executable.kernels
+        for listener in self.listeners:
+            listener(kernels, plan)
+
+
+launches = Launches()
+
+
+def linearize(roots: Iterable[Node]) -> tuple[list[Node], tuple[Any, ...], tuple[int, ...], list[Any]]:
+    """The graph behind `roots`: nodes in recording order, its structure as a key, outputs and leaf values.
+
+    Outputs are the roots and every pending node that the tape keeps for a derivative.
+    """
+    wanted = set(roots)
+    seen = set(wanted)
+    stack = list(wanted)
+    pop, push, visit = stack.pop, stack.append, seen.add
+    while stack:
+        for source in pop().sources:
+            if source not in seen:
+                visit(source)
+                push(source)
+    order = sorted(seen, key=_seq)
+    index = dict(zip(order, count()))           # noqa: B905 (count is endless)
+    key: list[Any] = []
+    leaves: list[Any] = []
+    outputs: list[int] = []
+    append, add_leaf = key.append, leaves.append
+    for i, node in enumerate(order):
+        append(node.signature)
+        sources = node.sources
+        if sources:
+            for source in sources:
+                append(index[source])
+            if node.holders or node in wanted:
+                outputs.append(i)
+        elif node.buffer is not None:
+            add_leaf(node.buffer)
+        elif node in wanted:
+            outputs.append(i)
+    chosen = tuple(outputs)
+    key.append(chosen)
+    return order, tuple(key), chosen, leaves
+
+
+def compute(roots: Iterable[Node], device: Device) -> None:
+    """Compute `roots` and whatever the tape keeps on the way, as one program."""
+    order, key, outputs, leaves = linearize(roots)
+    if not outputs:
+        return
+    plan = plans.get((device, key)) if settings.cache.value else None
+    if plan is None:
+        if len(plans) >= MAX_PLANS:
+            plans.clear()
+        plan = plans[device, key] = Plan(order, outputs, device)
+    if settings.debug.value:
+        values = traced(plan, leaves)
+    else:
+        values = plan.executable.run(leaves)
+    for i, place in zip(outputs, plan.places, strict=True):
+        order[i].realize(values[place])
+    if launches.listeners:
+        launches.report(plan)
+
+
+def traced(plan: Plan, leaves: list[Any]) -> Any:
+    """Run a plan, saying on stderr what MICROTRAIN_DEBUG asks for."""
+    level = settings.debug.value
+    print(f"microtrain: {len(plan.program.nodes)} nodes, {len(leaves)} inputs, {len(plan.outputs)} outputs on "
+          f"{plan.program.device}", file=sys.stderr)
+    if level >= 2:
+        from .explain import describe_kernels
+        print(describe_kernels(plan.program), file=sys.stderr)
+    if level >= 3:
+        print(plan.executable.describe(), file=sys.stderr)
+    start = time.perf_counter()
+    values = plan.executable.run(leaves)
+    if level >= 4:
+        print(f"microtrain: {(time.perf_counter() - start) * 1e6:.0f} us", file=sys.stderr)
+    return values
+
+
+def realize(node: Node) -> Any:
+    """The buffer of a node, computing it and everything pending on its device if need be."""
+    if node.buffer is None:
+        flush(node.spec.device, node)
+    return node.buffer
+
+
+def flush(device: Device, wanted: Node | None = None) -> None:
+    """Compute everything pending on `device`, and `wanted`.
+
+    When that fails and a `wanted` node was asked for, it is computed alone, so that one bad value does not spoil the
+    reading of another.
+    """
+    roots = [node for node in pending if node.spec.device is device]
+    if wanted is not None and wanted not in pending:
+        roots.append(wanted)
+    try:
+        compute(roots, device)
+    except Exception:
+        if wanted is None or len(roots) == 1:
+            raise
+        compute([wanted], device)
+        pending.pop(wanted, None)
+        return
+    for node in roots:
+        pending.pop(node, None)
+    updated.discard(device)
+    start_counting()
+
+
+def start_counting() -> None:
+    """Count recorded operations from here."""
+    started[0] = graph_node.next_seq()
+    limit[0] = 0 if updated else started[0] + MAX_PENDING
+
+
+def parameter_changed(device: Device) -> None:
+    """Note that a parameter was updated in place: a step of training ends here.
+
+    The step is computed before the next one begins, that is before the next operation that requires grad is recorded.
+    So every step is a graph of the same structure, whether its loss is read or not.
+    """
+    updated.add(device)
+    limit[0] = 0
+
+
+def settle(node: Node) -> None:
+    """Compute what is pending when a step has ended or the graph has grown past `MAX_PENDING`.
+
+    `node` was just recorded and is not in `pending` yet.
+    """
+    if node.tape is not None and node.spec.device in updated:
+        flush(node.spec.device)
+    else:
+        bound(node)
+
+
+def bound(node: Node) -> None:
+    """Compute what is pending when the graph has grown past `MAX_PENDING`."""
+    if node.seq > started[0] + MAX_PENDING:
+        for device in {node.spec.device, *(n.spec.device for n in pending)}:
+            flush(device)

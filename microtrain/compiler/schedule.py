@@ -1,0 +1,320 @@
+"""Which operations become one kernel: one greedy pass in topological order.
+
+Each operation is either *inline*, recomputed wherever it is read, or *placed* in a group, where it is computed once
+for each element of the group's domain and written to memory only if another group or the caller needs it. An operation
+is placed when it must be (a reduction, a product, an output, or what is too dear to compute twice), or when its
+operands were just computed by a group that can take it along. It joins the first group whose domain fits, which runs
+late enough, and in which every value that the group itself computes is read where it is computed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from .. import settings
+from ..graph import primitives as p
+from ..graph.node import Kind, Node
+from ..kernels.tiles import ROW_MAX
+from .access import accesses, operand_coords, product_shape, reduced_shape, reduction_coords
+from .domain import Domain, MapDomain, MatmulDomain, ReduceDomain, RowDomain
+from .index import Coords, Index, linear, split
+from .lower import lower
+from .program import Program
+
+CHEAP_OPS, CHEAP_READS = 16, 4
+"""At most this much is computed again for a second reader: 16 operations take less time than reading 4 floats more."""
+
+MAX_OPS, MAX_READS = 64, 24
+"""An expression larger than this is placed even for one reader, so that no emitted expression grows without bound."""
+
+MAX_PATHS = 256
+"""Ways from an inline expression to its operands: reading one operand at two places doubles what is below it."""
+
+MAX_DEPTH = 128
+"""Operations on a path through an inline expression, views included: it is walked recursively."""
+
+PROLOGUE_OPS = 4
+"""Operations on a matrix operand as it is loaded: done again for every tile of the result."""
+
+GROUP_OPS, GROUP_READS = 512, 64
+"""A group's limits: ptxas takes seconds for longer kernels, and a kernel's arguments have 4 KB in all."""
+
+SMALL = 1 << 16
+"""Elements up to which a launch costs more than the work, so that unrelated operations share one."""
+
+@dataclass
+class Group:
+    """One kernel: its domain, and for each node placed in it the row-major position computed at the domain's symbols.
+
+    `reads` are the leaves and other groups' nodes that it loads, `stores` the members that it writes to memory.
+    """
+
+    index: int
+    domain: Domain
+    members: dict[Node, Index] = field(default_factory=dict)
+    reads: dict[Node, None] = field(default_factory=dict)
+    stores: list[Node] = field(default_factory=list)
+    ops: int = 0
+
+    def computes(self, node: Node, coords: Coords) -> bool:
+        """Whether the element of `node` at `coords` is at hand where the group runs over its symbols."""
+        return node in self.members and linear(coords, node.shape) == self.members[node]
+
+    @property
+    def root(self) -> Node:
+        """The first member: the reduction or product that the reduce and matmul templates compute."""
+        return next(iter(self.members))
+
+
+class Schedule(list[Group]):
+    """Groups in the order in which they run, of `program` (lowered); `place` says which group computes a node."""
+
+    def __init__(self, program: Program) -> None:
+        super().__init__()
+        self.program = program
+        self.place: dict[Node, Group] = {}
+
+
+class Conflict(Exception):
+    """A group computes a value elsewhere than a node would read it, or too late."""
+
+
+def schedule(program: Program) -> Schedule:
+    """The kernels that compute a program's outputs. What has no elements needs none."""
+    return Scheduler(lower(program)).run()
+
+
+def entry(node: Node, domain: Domain, position: Index) -> list[tuple[Node, Coords]]:
+    """The elements that a member of a group over `domain` is computed from, at the domain's symbols."""
+    if isinstance(domain, RowDomain) and node.primitive.kind is Kind.REDUCE:
+        return [(node.sources[0], reduction_coords(node, domain.r, domain.c))]
+    if isinstance(domain, MatmulDomain) and node.primitive.kind is Kind.MATMUL:
+        return list(zip(node.sources, operand_coords(node, domain.b, domain.m, domain.n, domain.k), strict=True))
+    return [(access.source, access.coords) for access in accesses(node, split(position, node.shape))]
+
+
+class Scheduler:
+    """The state of the pass: what is placed where, and what each node would cost inline."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.groups = Schedule(program)
+        self.place = self.groups.place
+        self.outputs = {node for node in program.outputs if node.spec.numel and node.primitive is not p.BUFFER}
+        self.fuse = settings.fuse.value
+        self.demand = Demand(program)
+        self.cost: dict[Node, Cost] = {}
+
+    def run(self) -> Schedule:
+        """Place every node that needs it."""
+        for node in self.program.nodes:
+            self.cost[node] = self.measured(node)
+            if node.spec.numel:
+                self.visit(node)
+        for group in self.groups:
+            for node in group.reads:
+                home = self.place.get(node)
+                if home is not None and node not in home.stores:
+                    home.stores.append(node)
+        for group in self.groups:
+            group.stores = [node for node in group.members if node in self.outputs or node in group.stores]
+        return self.groups
+
+    def measured(self, node: Node) -> Cost:
+        """What it takes to compute `node` inline from leaves and placed nodes."""
+        kind = node.primitive.kind
+        ops: frozenset[Node] = frozenset((node,)) if kind in (Kind.MAP, Kind.INDEX) else frozenset()
+        loads: frozenset[Node] = frozenset((node,)) if kind is Kind.LEAF else frozenset()
+        depth = paths = 0
+        for source in set(node.sources):
+            if source in self.place:
+                loads, paths = loads | {source}, paths + 1
+            else:
+                below = self.cost[source]
+                ops, loads = ops | below.ops, loads | below.loads
+                depth, paths = max(depth, below.depth), paths + below.paths
+        return Cost(ops, loads, depth + 1, max(paths, 1))
+
+    def visit(self, node: Node) -> None:
+        """Place `node`, or leave it inline."""
+        needed = self.needed(node)
+        if needed or self.attracted(node):
+            group = self.joined(node, anywhere=needed) if self.fuse else None
+            if group is None and needed:
+                group = Group(len(self.groups), domain_of(node))
+                self.groups.append(group)
+                self.enter(group, group.domain, {node: group.domain.layouts(node.spec.numel)[0]}, node)
+            if group is not None:
+                self.place[node] = group
+
+    def needed(self, node: Node) -> bool:
+        """Whether a node must be placed."""
+        kind, cost = node.primitive.kind, self.cost[node]
+        if node in self.outputs or kind in (Kind.REDUCE, Kind.MATMUL):
+            return True
+        if kind in (Kind.LEAF, Kind.CONSTANT):
+            return False
+        ops, loads = len(cost.ops), len(cost.loads)
+        if ops > MAX_OPS or loads > MAX_READS or cost.depth > MAX_DEPTH or cost.paths > MAX_PATHS:
+            return True
+        if kind is Kind.VIEW:
+            return False
+        if not self.fuse or (node in self.demand.operands and ops > PROLOGUE_OPS):
+            return True
+        again = self.demand.readers[node] > 1 or node in self.demand.spread
+        return again and (ops > CHEAP_OPS or loads > CHEAP_READS)
+
+    def attracted(self, node: Node) -> bool:
+        """Whether a cheap map had better be computed beside an operand: a row is on chip where it was reduced, and a
+        product's result that nothing else reads is then not stored at all."""
+        if node.primitive.kind is not Kind.MAP:
+            return False
+        for source in map(self.unviewed, node.sources):
+            group = self.place.get(source)
+            if group is not None and group.domain.template != "map":
+                alone = self.demand.readers[source] == 1 and source not in self.outputs
+                if alone or group.domain.template == "row":
+                    return True
+        return False
+
+    def unviewed(self, node: Node) -> Node:
+        """The node that an inline view looks at."""
+        while node.primitive.kind is Kind.VIEW and len(node.sources) == 1 and node not in self.place:
+            node = node.sources[0]
+        return node
+
+    # ------------------------------------------------------------------------------------------------ joining a group
+
+    def joined(self, node: Node, anywhere: bool) -> Group | None:
+        """The first group that can take `node` along, having taken it; not `anywhere`: only one it depends on."""
+        loads = self.cost[node].loads
+        placed = {self.place[load].index for load in loads if load in self.place}
+        for group in self.groups[max(placed, default=0):]:
+            if group.index not in placed and not (anywhere and welcomes(group, loads)):
+                continue
+            if group.ops + len(self.cost[node].ops) > GROUP_OPS or len(group.reads.keys() | loads) > GROUP_READS:
+                continue
+            for domain, members in offers(group, node, depends=group.index in placed):
+                try:
+                    self.enter(group, domain, members, node)
+                except Conflict:
+                    continue
+                return group
+        return None
+
+    def enter(self, group: Group, domain: Domain, members: dict[Node, Index], node: Node) -> None:
+        """Make `node`, the last of `members`, a member of `group`, run over `domain`.
+
+        Raises Conflict, and changes nothing, where the group cannot take it.
+        """
+        trial = Group(group.index, domain, members)
+        seen: set[tuple[Node, Coords]] = set()
+        again = 0
+
+        def visit(node: Node, coords: Coords, repeated: bool) -> None:
+            nonlocal again
+            if not node.spec.numel or (node, coords) in seen or trial.computes(node, coords):
+                return
+            seen.add((node, coords))
+            home = self.place.get(node)
+            if home is not None and home.index != trial.index:
+                if home.index > trial.index:
+                    raise Conflict
+                trial.reads[node] = None
+            elif node.primitive.kind is Kind.LEAF:
+                trial.reads[node] = None
+            else:
+                repeated = repeated or node in members
+                again += repeated and node.primitive.kind in (Kind.MAP, Kind.INDEX)
+                if again > CHEAP_OPS or node.primitive.kind in (Kind.REDUCE, Kind.MATMUL):
+                    raise Conflict
+                for access in accesses(node, coords):
+                    visit(access.source, access.coords, repeated)
+
+        for source, coords in entry(node, domain, members[node]):
+            visit(source, coords, False)
+        group.domain, group.members = domain, members
+        group.reads.update(trial.reads)
+        group.ops += len(self.cost[node].ops)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """An inline expression: its operations, what it loads, its depth, and the number of paths to its loads."""
+
+    ops: frozenset[Node]
+    loads: frozenset[Node]
+    depth: int
+    paths: int
+
+
+class Demand:
+    """How the nodes of a program are read, looking through views.
+
+    `readers` counts the operations that read a node; `spread` has those read at one place by many elements (broadcast
+    or taken at computed places), `operands` those that a matrix product reads.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.readers: dict[Node, int] = dict.fromkeys(program.nodes, 0)
+        self.spread: set[Node] = set()
+        self.operands: set[Node] = set()
+        for node in reversed(program.nodes):
+            view = node.primitive.kind is Kind.VIEW
+            for source in set(node.sources):
+                self.readers[source] += self.readers[node] if view else 1
+                if (view and node in self.spread) or source.spec.numel < node.spec.numel or node.primitive is p.TAKE:
+                    self.spread.add(source)
+                if (view and node in self.operands) or node.primitive is p.MATMUL:
+                    self.operands.add(source)
+            if view and node in program.outputs:
+                for source in node.sources:
+                    self.readers[source] += 1
+
+
+def domain_of(node: Node) -> Domain:
+    """The domain of a kernel opened for `node`."""
+    if node.primitive.kind is Kind.MATMUL:
+        return MatmulDomain(*product_shape(node))
+    if node.primitive.kind is Kind.REDUCE:
+        rows, cols = map(math.prod, reduced_shape(node))
+        return RowDomain(rows, cols) if cols <= ROW_MAX else ReduceDomain(rows, cols)
+    return MapDomain(node.spec.numel)
+
+
+def welcomes(group: Group, loads: frozenset[Node]) -> bool:
+    """Whether a group takes along what does not depend on it: cheap to launch together, or reading the same memory."""
+    if group.domain.template == "map":
+        return True
+    return group.domain.template == "row" and (group.domain.numel <= SMALL or bool(group.reads.keys() & loads))
+
+
+def offers(group: Group, node: Node, depends: bool) -> Iterator[tuple[Domain, dict[Node, Index]]]:
+    """The domains that `group` could run over with `node` in it, and where its members would then be computed.
+
+    A group of maps becomes one of rows for a reduction over what it computes.
+    """
+    domain, members = group.domain, group.members
+    kind = node.primitive.kind
+    if kind is Kind.REDUCE:
+        wanted = domain_of(node)
+        if domain == wanted and domain.template == "row":
+            yield domain, {**members, node: wanted.layouts(node.spec.numel)[0]}
+        elif domain.template == "map" and wanted.template == "row" and depends:
+            natural = [position_in_rows(node, wanted)] if domain.numel == wanted.numel else []
+            for position in dict.fromkeys(natural + wanted.layouts(domain.numel)):
+                yield wanted, {**dict.fromkeys(members, position), node: wanted.layouts(node.spec.numel)[0]}
+    elif kind is not Kind.MATMUL:
+        positions = domain.layouts(node.spec.numel)
+        if domain.template == "row" and node.spec.numel == domain.numel:
+            positions += [position_in_rows(m, domain) for m in members if m.primitive.kind is Kind.REDUCE]
+        for position in dict.fromkeys(positions):
+            yield domain, {**members, node: position}
+
+
+def position_in_rows(reduction: Node, domain: Domain) -> Index:
+    """The row-major position, in a reduction's source, of the element at the symbols of its rows."""
+    assert isinstance(domain, RowDomain)
+    return linear(reduction_coords(reduction, domain.r, domain.c), reduction.sources[0].shape)

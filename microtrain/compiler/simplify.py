@@ -1,0 +1,201 @@
+"""From recorded nodes to a `Program`: composites rewritten in primitives, equal nodes merged, identities removed.
+
+Runs once for each structure met; a later graph of the same structure finds the finished plan.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from ..graph import ops as g
+from ..graph import primitives as p
+from ..graph.dtypes import bool_
+from ..graph.node import Kind, Node, literal, record
+from ..graph.spec import Device, broadcast_shapes
+from ..graph.tape import grad_mode
+from .program import Program, topological
+
+
+def simplify(order: list[Node], outputs: list[Node], device: Device) -> tuple[Program, list[int]]:
+    """A program that computes `outputs`, and for each of them its place among the program's (distinct) outputs.
+
+    `order` is topological. Nodes with a buffer become inputs, in that order.
+    """
+    builder = Builder(native=device.type == "cpu")
+    inputs = []
+    before, grad_mode.enabled = grad_mode.enabled, False
+    try:
+        for node in order:
+            if node.buffer is not None:
+                place = Node(node.signature, ())
+                inputs.append(place)
+                builder.new[node] = place
+            else:
+                builder.add(node)
+    finally:
+        grad_mode.enabled = before
+    distinct: dict[Node, int] = {}
+    places = [distinct.setdefault(builder.new[node], len(distinct)) for node in outputs]
+    return Program(inputs, list(distinct), topological([*distinct, *inputs]), device), places
+
+
+class Builder:
+    """Builds the simplified graph node by node: `new` maps each recorded node to its replacement."""
+
+    def __init__(self, native: bool) -> None:
+        self.native = native
+        self.new: dict[Node, Node] = {}
+        self.known: dict[Any, Node] = {}
+
+    def add(self, node: Node) -> Node:
+        """The replacement of a node whose sources have theirs."""
+        found = self.new.get(node)
+        if found is None:
+            sources = tuple([self.new[s] for s in node.sources])
+            found = self.new[node] = self.make(node, sources)
+            self.new.setdefault(found, found)
+        return found
+
+    def make(self, node: Node, sources: tuple[Node, ...]) -> Node:
+        primitive = node.primitive
+        if primitive.kind is Kind.COMPOSITE and not (self.native and primitive.numpy):
+            assert primitive.decompose is not None
+            return self.splice(primitive.decompose(*sources, *node.attrs))
+        if not sources:
+            return node
+        if primitive.kind is Kind.MAP and primitive is not p.CAST:
+            sources = unexpanded(sources, node.shape)
+        rewritten = REWRITES[primitive](node, *sources) if primitive in REWRITES else None
+        if rewritten is not None:
+            return self.splice(rewritten)
+        key = (primitive, node.attrs, sources)
+        found = self.known.get(key)
+        if found is None:
+            if sources != node.sources:
+                node = record(primitive, sources, node.attrs)
+            found = self.known[key] = node
+        return found
+
+    def splice(self, root: Node) -> Node:
+        """Add a freshly recorded subgraph, whose leaves are replacements already."""
+        stack = [root]
+        while stack:
+            node = stack[-1]
+            missing = [s for s in node.sources if s not in self.new] if node not in self.new else []
+            stack.extend(missing)
+            if not missing:
+                self.add(stack.pop())
+        return self.new[root]
+
+
+def unexpanded(sources: tuple[Node, ...], shape: tuple[int, ...]) -> tuple[Node, ...]:
+    """Sources without explicit expansions, as far as broadcasting still gives `shape`."""
+    for i, source in enumerate(sources):
+        if source.primitive is p.EXPAND:
+            bare = (*sources[:i], source.sources[0], *sources[i + 1:])
+            if broadcast_shapes(*[s.shape for s in bare]) == shape:
+                sources = bare
+    return sources
+
+
+def number(node: Node) -> Any:
+    """The value of a literal (also of one that is expanded), else None."""
+    if node.primitive is p.EXPAND:
+        node = node.sources[0]
+    return node.attrs[0] if node.primitive is p.LITERAL else None
+
+
+FOLDABLE: dict[Any, Callable[..., Any]] = {
+    p.NEG: lambda a: -a, p.ADD: lambda a, b: a + b, p.SUB: lambda a, b: a - b, p.MUL: lambda a, b: a * b}
+"""Operations on literals that are done at once; exact, since literals are small numbers."""
+
+
+def _fold(node: Node, sources: tuple[Node, ...]) -> Node | None:
+    values = [number(s) for s in sources]
+    if None in values or node.dtype is bool_:
+        return None
+    value = FOLDABLE[node.primitive](*values)
+    if not isinstance(value, int) and not (math.isfinite(value) and value == float(int(value * 2)) / 2):
+        return None
+    return g.expand(literal(value, node.dtype, node.device), node.shape)
+
+
+def _neg(node: Node, x: Node) -> Node | None:
+    return _fold(node, (x,)) or (x.sources[0] if x.primitive is p.NEG else None)
+
+
+def _add(node: Node, x: Node, y: Node) -> Node | None:
+    return _fold(node, (x, y))
+
+
+def _sub(node: Node, x: Node, y: Node) -> Node | None:
+    return x if number(y) == 0 and x.shape == node.shape else _fold(node, (x, y))
+
+
+def _mul(node: Node, x: Node, y: Node) -> Node | None:
+    for a, b in ((x, y), (y, x)):
+        if a.shape == node.shape and number(b) == 1:
+            return a
+        if a.shape == node.shape and number(b) == -1 and node.dtype is not bool_:
+            return g.neg(a)
+    return _fold(node, (x, y))
+
+
+def _div(node: Node, x: Node, y: Node) -> Node | None:
+    return x if number(y) == 1 and x.shape == node.shape else None
+
+
+def _pow(node: Node, x: Node, y: Node) -> Node | None:
+    """The exponents that PyTorch computes without a power."""
+    n = number(y)
+    if x.shape != node.shape or n is None or isinstance(n, bool):
+        return None
+    if n == 1:
+        return x
+    if n == 2:
+        return g.mul(x, x)
+    if n == 3:
+        return g.mul(g.mul(x, x), x)
+    if not node.dtype.is_floating_point:
+        return None
+    return {0.5: g.sqrt, -0.5: g.rsqrt, -1: g.reciprocal, -2: lambda v: g.reciprocal(g.mul(v, v))}.get(n, lambda v: None)(x)
+
+
+def _identity(node: Node, x: Node) -> Node:
+    return x
+
+
+def _cast(node: Node, x: Node) -> Node | None:
+    return x if x.dtype is node.dtype else None
+
+
+def _reshape(node: Node, x: Node) -> Node | None:
+    if x.shape == node.shape:
+        return x
+    return g.reshape(x.sources[0], node.shape) if x.primitive is p.RESHAPE else None
+
+
+def _permute(node: Node, x: Node) -> Node | None:
+    dims = node.attrs[0]
+    if dims == tuple(range(len(dims))):
+        return x
+    return g.permute(x.sources[0], tuple(x.attrs[0][d] for d in dims)) if x.primitive is p.PERMUTE else None
+
+
+def _expand(node: Node, x: Node) -> Node | None:
+    if x.shape == node.shape:
+        return x
+    return g.expand(x.sources[0], node.shape) if x.primitive is p.EXPAND else None
+
+
+def _reduce(node: Node, x: Node) -> Node | None:
+    """A reduction over axes of size 1 only is a reshape."""
+    return g.reshape(x, node.shape) if all(x.shape[a] == 1 for a in node.attrs[0]) else None
+
+
+REWRITES: dict[Any, Callable[..., Node | None]] = {
+    p.IDENTITY: _identity, p.NEG: _neg, p.ADD: _add, p.SUB: _sub, p.MUL: _mul, p.DIV: _div, p.POW: _pow, p.CAST: _cast,
+    p.RESHAPE: _reshape, p.PERMUTE: _permute, p.EXPAND: _expand,
+    p.SUM: _reduce, p.AMAX: _reduce, p.AMIN: _reduce, p.PROD: _reduce}

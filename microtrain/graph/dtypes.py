@@ -1,0 +1,122 @@
+"""Element types and PyTorch's promotion rules between them."""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+
+
+class DType:
+    """One element type: its name, its NumPy twin and its place in the promotion order.
+
+    `category` orders kinds as PyTorch does: 0 bool, 1 integral, 2 floating point.
+    """
+
+    __slots__ = ("__dict__", "category", "itemsize", "name")
+
+    def __init__(self, name: str, category: int, itemsize: int) -> None:
+        self.name, self.category, self.itemsize = name, category, itemsize
+
+    @cached_property
+    def numpy(self) -> np.dtype[Any]:
+        """The NumPy dtype; bfloat16 is ml_dtypes', imported only when it is asked for.
+
+        Raises ImportError, naming the extra, when ml_dtypes is not installed.
+        """
+        if self.name != "bfloat16":
+            return np.dtype(self.name)
+        try:
+            import ml_dtypes
+        except ImportError as error:
+            raise ImportError("bfloat16 needs ml_dtypes: pip install 'microtrain[bfloat16]'") from error
+        return np.dtype(ml_dtypes.bfloat16)
+
+    @property
+    def is_floating_point(self) -> bool:
+        return self.category == 2
+
+    def __repr__(self) -> str:
+        return f"torch.{self.name}"
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        return (from_name, (self.name,))
+
+
+bool_ = DType("bool", 0, 1)
+uint8 = DType("uint8", 1, 1)
+int8 = DType("int8", 1, 1)
+int16 = DType("int16", 1, 2)
+int32 = DType("int32", 1, 4)
+int64 = DType("int64", 1, 8)
+float16 = DType("float16", 2, 2)
+bfloat16 = DType("bfloat16", 2, 2)
+float32 = DType("float32", 2, 4)
+float64 = DType("float64", 2, 8)
+
+DTYPES = {d.name: d for d in (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64)}
+
+_default = [float32]
+
+
+def get_default_dtype() -> DType:
+    """The dtype that Python floats take; float32 unless `set_default_dtype` changed it."""
+    return _default[0]
+
+
+def set_default_dtype(dtype: DType) -> None:
+    """Set the dtype of tensors made from Python floats. Raises TypeError unless it is floating point."""
+    if not isinstance(dtype, DType) or not dtype.is_floating_point:
+        raise TypeError(f"only floating-point types are supported as the default type, got {dtype!r}")
+    _default[0] = dtype
+
+
+def from_name(name: str) -> DType:
+    """The DType called `name`. Raises TypeError listing the known names."""
+    if name not in DTYPES:
+        raise TypeError(f"unsupported dtype {name!r}; supported: {', '.join(DTYPES)}")
+    return DTYPES[name]
+
+
+def from_numpy(dtype: np.dtype[Any]) -> DType:
+    """The DType of a NumPy dtype. Raises TypeError listing the supported ones."""
+    return from_name(np.dtype(dtype).name)
+
+
+@lru_cache(maxsize=None)
+def promote_types(a: DType, b: DType) -> DType:
+    """The smallest dtype to which both convert, by PyTorch's table."""
+    if a is b:
+        return a
+    if a.category != b.category:
+        return a if a.category > b.category else b
+    if a.category == 2 and a.itemsize == b.itemsize:
+        return float32                              # float16 with bfloat16
+    if uint8 in (a, b):
+        other = b if a is uint8 else a
+        return int16 if other is int8 else other
+    return a if a.itemsize > b.itemsize else b
+
+
+def of_scalar(value: bool | int | float) -> DType:
+    """The dtype a bare Python number takes: bool, int64 or the default floating type."""
+    if isinstance(value, bool):
+        return bool_
+    return int64 if isinstance(value, int) else _default[0]
+
+
+@lru_cache(maxsize=None)
+def lowest(dtype: DType) -> float | int:
+    """The smallest value of a dtype: the identity of `max`."""
+    if dtype.category == 2:
+        return float("-inf")
+    return 0 if dtype is bool_ else int(np.iinfo(dtype.numpy).min)
+
+
+@lru_cache(maxsize=None)
+def highest(dtype: DType) -> float | int:
+    """The largest value of a dtype: the identity of `min`."""
+    if dtype.category == 2:
+        return float("inf")
+    return 1 if dtype is bool_ else int(np.iinfo(dtype.numpy).max)

@@ -1,0 +1,231 @@
+"""A node of the graph: one recorded operation, not yet computed, or a value at hand.
+
+Recording is the hot path of the package (about a microsecond an operation): shape and dtype rules run once for each
+combination of primitive, attributes and source specs, and are then found in the primitive's own memo table.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from .dtypes import DType, float32
+from .spec import Device, Shape, Spec, spec
+from .tape import Entry, Leaf, Rule, grad_mode
+
+if TYPE_CHECKING:
+    Infer = Callable[..., tuple[Shape, DType]]
+
+RULES: dict[str, Rule] = {}
+"""The derivative of each differentiable primitive, by name; filled by `graph.vjps`."""
+
+next_seq = itertools.count(1).__next__
+
+
+class Kind(Enum):
+    """How a primitive is scheduled and emitted."""
+
+    LEAF = "leaf"               # a value at hand: a buffer or a run-time scalar
+    CONSTANT = "constant"       # a number that is part of the structure
+    MAP = "map"                 # one output element from one element of each (broadcast) source
+    REDUCE = "reduce"           # axes folded away
+    MATMUL = "matmul"           # (..., M, K) @ (..., K, N)
+    VIEW = "view"               # index arithmetic alone
+    INDEX = "index"             # index -> value, no element read (iota, random words), or read at computed places
+    COMPOSITE = "composite"     # rewritten in terms of the others before it is scheduled
+
+
+class Primitive:
+    """One row of the operation table: what an operation is on every device.
+
+    `infer(*specs, *attrs)` gives the output's shape and dtype or raises; `numpy` and `triton` are expressions with
+    `{0}`, `{1}`, ... for the sources (see `graph.primitives`); `decompose(*nodes, *attrs)` rewrites a composite.
+    """
+
+    __slots__ = ("decompose", "differentiable", "grad_name", "infer", "kind", "memo", "name", "numpy", "numpy_scalar",
+                 "triton")
+
+    def __init__(self, name: str, kind: Kind, infer: Infer, numpy: Any = None, triton: Any = None, *,
+                 numpy_scalar: str | None = None, grad_name: str | None = None, differentiable: bool = True,
+                 decompose: Callable[..., Node] | None = None) -> None:
+        self.name, self.kind, self.infer = name, kind, infer
+        self.numpy, self.numpy_scalar, self.triton, self.decompose = numpy, numpy_scalar, triton, decompose
+        self.grad_name = grad_name or "".join(p.capitalize() for p in name.split("_")) + "Backward0"
+        self.differentiable = differentiable
+        self.memo: dict[Any, Signature] = {}
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+
+class Signature:
+    """A primitive applied to given source specs with given attributes: interned, so plans are keyed by identity."""
+
+    __slots__ = ("attrs", "inputs", "primitive", "rule", "spec")
+
+    def __init__(self, primitive: Primitive, attrs: tuple[Any, ...], inputs: tuple[Spec, ...], out: Spec) -> None:
+        self.primitive, self.attrs, self.inputs, self.spec = primitive, attrs, inputs, out
+        self.rule: Rule | None = None
+        if primitive.differentiable and out.dtype.is_floating_point:
+            self.rule = RULES.get(primitive.name)
+            if self.rule is None:
+                raise NotImplementedError(f"derivative for {primitive.name} is not implemented")
+
+    def __repr__(self) -> str:
+        return f"{self.primitive.name}{self.attrs or ''} -> {self.spec}"
+
+
+class Node:
+    """A value of the graph. Immutable but for its realization: then `buffer` is set and `sources` are dropped.
+
+    `holders` counts the tape entries that keep this value; `storage` is `(storage, version)` once the value has been
+    viewed or changed in place (see `tensor.storage`). Compares by identity.
+    """
+
+    __slots__ = ("__weakref__", "buffer", "holders", "seq", "signature", "sources", "spec", "storage", "tape")
+
+    def __init__(self, signature: Signature, sources: tuple[Node, ...]) -> None:
+        self.signature = signature
+        self.spec = signature.spec
+        self.sources = sources
+        self.seq = next_seq()
+        self.buffer: Any = None
+        self.tape: Entry | Leaf | None = None
+        self.holders = 0
+        self.storage: Any = None
+
+    @property
+    def shape(self) -> Shape:
+        return self.spec.shape
+
+    @property
+    def dtype(self) -> DType:
+        return self.spec.dtype
+
+    @property
+    def device(self) -> Device:
+        return self.spec.device
+
+    @property
+    def primitive(self) -> Primitive:
+        return self.signature.primitive
+
+    @property
+    def attrs(self) -> tuple[Any, ...]:
+        return self.signature.attrs
+
+    def realize(self, buffer: Any) -> None:
+        """Take the computed value and let go of what it was computed from."""
+        self.buffer = buffer
+        self.signature = self.spec.buffer_signature or buffer_signature(self.spec)
+        self.sources = ()
+
+    def __repr__(self) -> str:
+        return f"<node {self.signature}>"
+
+
+BUFFER = Primitive("buffer", Kind.LEAF, lambda: ((), float32), differentiable=False)
+SCALAR = Primitive("scalar", Kind.LEAF, lambda: ((), float32), differentiable=False)
+LITERAL = Primitive("literal", Kind.CONSTANT, lambda: ((), float32), differentiable=False)
+
+STRUCTURAL = frozenset((0, 1, -1, 2, -2, 3, -3, 4, 0.5, -0.5, math.inf, -math.inf))
+"""Numbers that become part of the structure (so that x*1 and x**2 simplify); any other travels as a run-time scalar,
+so that a learning rate may change without anything being compiled again."""
+
+
+def buffer_signature(of: Spec) -> Signature:
+    """The signature of a value at hand with this spec."""
+    of.buffer_signature = of.buffer_signature or Signature(BUFFER, (), (), of)
+    return of.buffer_signature
+
+
+def leaf(buffer: Any, of: Spec) -> Node:
+    """A node for a value at hand."""
+    node = Node(of.buffer_signature or buffer_signature(of), ())
+    node.buffer = buffer
+    return node
+
+
+def literal(value: bool | int | float, dtype: DType, device: Device) -> Node:
+    """A 0-d constant that is part of the structure: plans are compiled for its value."""
+    of = spec((), dtype, device)
+    key = ("literal", value if value else str(value))
+    node = of.constants.get(key)
+    if node is None:
+        node = Node(Signature(LITERAL, (value,), (), of), ())
+        if value == value and len(of.constants) < MAX_CONSTANTS:
+            of.constants[key] = node
+    return node
+
+
+MAX_CONSTANTS = 4096
+
+
+def constant(value: bool | int | float, dtype: DType, device: Device) -> Node:
+    """A 0-d node for a Python number: a literal when it is `STRUCTURAL`, else a run-time scalar."""
+    of = spec((), dtype, device)
+    node = of.constants.get(value if value else str(value))
+    if node is None:
+        if dtype.category == 2:
+            value = float(value)
+        if value in STRUCTURAL or value != value or dtype.category == 0:
+            node = literal(value, dtype, device)
+        else:
+            if of.scalar_signature is None:
+                of.scalar_signature = Signature(SCALAR, (), (), of)
+            node = Node(of.scalar_signature, ())
+            node.buffer = dtype.numpy.type(value)
+        if value == value and len(of.constants) < MAX_CONSTANTS:
+            of.constants[value if value else str(value)] = node
+    return node
+
+
+def infer(primitive: Primitive, key: Any, sources: tuple[Node, ...], attrs: tuple[Any, ...]) -> Signature:
+    """Run the shape and dtype rules once for this combination and remember the answer."""
+    device = sources[0].spec.device
+    for source in sources[1:]:
+        if source.spec.device is not device:
+            raise RuntimeError(
+                f"Expected all tensors to be on the same device, but found at least two devices, {device} and "
+                f"{source.spec.device}! (when computing {primitive.name}; move one with .to({str(device)!r}))")
+    specs = tuple(s.spec for s in sources)
+    shape, dtype = primitive.infer(*specs, *attrs)
+    signature = primitive.memo[key] = Signature(primitive, attrs, specs, spec(shape, dtype, device))
+    return signature
+
+
+def record1(primitive: Primitive, x: Node, attrs: tuple[Any, ...] = ()) -> Node:
+    """Record an operation of one source."""
+    key = (x.spec, attrs)
+    signature = primitive.memo.get(key) or infer(primitive, key, (x,), attrs)
+    node = Node(signature, (x,))
+    if x.tape is not None and signature.rule is not None and grad_mode.enabled:
+        node.tape = Entry(node, signature, (x,))
+    return node
+
+
+def record2(primitive: Primitive, x: Node, y: Node) -> Node:
+    """Record an operation of two sources and no attributes."""
+    key = (x.spec, y.spec)
+    sources = (x, y)
+    signature = primitive.memo.get(key) or infer(primitive, key, sources, ())
+    node = Node(signature, sources)
+    if (x.tape is not None or y.tape is not None) and signature.rule is not None and grad_mode.enabled:
+        node.tape = Entry(node, signature, sources)
+    return node
+
+
+def record(primitive: Primitive, sources: tuple[Node, ...], attrs: tuple[Any, ...] = ()) -> Node:
+    """Record an operation of any number of sources."""
+    key = (attrs, *[s.spec for s in sources])
+    signature = primitive.memo.get(key) or infer(primitive, key, sources, attrs)
+    node = Node(signature, sources)
+    if signature.rule is not None and grad_mode.enabled:
+        for source in sources:
+            if source.tape is not None:
+                node.tape = Entry(node, signature, sources)
+                break
+    return node

@@ -1,0 +1,255 @@
+"""The graph's operations as functions of nodes: what the tensor layer calls, and what derivatives are written in.
+
+A Python number stands for a 0-d constant of the other operand's dtype. Shapes broadcast as PyTorch's do.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from . import composites as c
+from . import primitives as p
+from .dtypes import DType
+from .node import Node, constant, literal, record, record1, record2
+from .spec import Device, Shape
+
+Number = bool | int | float
+Operand = Node | bool | int | float
+
+
+def like(value: Operand, node: Node) -> Node:
+    """`value` as a node: a number becomes a constant of `node`'s dtype and device."""
+    return value if isinstance(value, Node) else constant(value, node.spec.dtype, node.spec.device)
+
+
+def _binary(primitive: Any) -> Any:
+    def operation(x: Operand, y: Operand) -> Node:
+        if type(y) is not Node:
+            y = like(y, x)          # type: ignore[arg-type]
+        elif type(x) is not Node:
+            x = like(x, y)
+        return record2(primitive, x, y)     # type: ignore[arg-type]
+    operation.__name__ = primitive.name
+    return operation
+
+
+def _unary(primitive: Any) -> Any:
+    def operation(x: Node) -> Node:
+        return record1(primitive, x)
+    operation.__name__ = primitive.name
+    return operation
+
+
+identity, neg, abs, exp, log = map(_unary, (p.IDENTITY, p.NEG, p.ABS, p.EXP, p.LOG))
+log1p, expm1, sqrt, rsqrt, reciprocal = map(_unary, (p.LOG1P, p.EXPM1, p.SQRT, p.RSQRT, p.RECIPROCAL))
+sin, cos, tan, tanh, sigmoid = map(_unary, (p.SIN, p.COS, p.TAN, p.TANH, p.SIGMOID))
+softplus, relu, sign, floor, ceil = map(_unary, (p.SOFTPLUS, p.RELU, p.SIGN, p.FLOOR, p.CEIL))
+trunc, round, logical_not, bitwise_not = map(_unary, (p.TRUNC, p.ROUND, p.LOGICAL_NOT, p.BITWISE_NOT))
+add, sub, mul, div, pow = map(_binary, (p.ADD, p.SUB, p.MUL, p.DIV, p.POW))
+maximum, minimum, floor_divide, remainder = map(_binary, (p.MAXIMUM, p.MINIMUM, p.FLOOR_DIVIDE, p.REMAINDER))
+bitwise_and, bitwise_or, bitwise_xor = map(_binary, (p.BITWISE_AND, p.BITWISE_OR, p.BITWISE_XOR))
+eq, ne, lt, le, gt, ge = map(_binary, (p.EQ, p.NE, p.LT, p.LE, p.GT, p.GE))
+
+
+def where(condition: Node, x: Operand, y: Operand) -> Node:
+    """x where the bool `condition` holds, else y; at least one of x and y is a Node."""
+    if not isinstance(x, Node):
+        x = like(x, y)              # type: ignore[arg-type]
+    return record(p.WHERE, (condition, x, like(y, x)))
+
+
+def clamp(x: Node, low: Operand, high: Operand) -> Node:
+    """x limited to [low, high]; NaN passes through; where low > high the result is high."""
+    return record(p.CLAMP, (x, like(low, x), like(high, x)))
+
+
+def cast(x: Node, dtype: DType) -> Node:
+    """x converted to `dtype`; x itself where it has it."""
+    return x if x.spec.dtype is dtype else record1(p.CAST, x, (dtype,))
+
+
+# ------------------------------------------------------------------------------------------------- reductions and matmul
+
+def _fold(primitive: Any) -> Any:
+    def operation(x: Node, axes: tuple[int, ...], keepdim: bool = False) -> Node:
+        out = record1(primitive, x, (axes,))
+        return keep(out, x.spec.shape, axes) if keepdim else out
+    operation.__name__ = primitive.name
+    return operation
+
+
+sum, amax, amin, prod = map(_fold, (p.SUM, p.AMAX, p.AMIN, p.PROD))
+mean, logsumexp = map(_fold, (c.MEAN, c.LOGSUMEXP))
+
+
+def kept_shape(shape: Shape, axes: tuple[int, ...]) -> Shape:
+    """`shape` with size 1 along `axes`."""
+    return tuple(1 if i in axes else size for i, size in enumerate(shape))
+
+
+def keep(reduced: Node, shape: Shape, axes: tuple[int, ...]) -> Node:
+    """A reduction's result with the reduced axes of `shape` put back, of size 1."""
+    return reshape(reduced, kept_shape(shape, axes))
+
+
+def spread(reduced: Node, shape: Shape, axes: tuple[int, ...]) -> Node:
+    """A reduction's result spread over the axes it folded: the adjoint of a sum."""
+    return expand(keep(reduced, shape, axes), shape)
+
+
+def var(x: Node, axes: tuple[int, ...], correction: Number) -> Node:
+    """Variance over `axes` with divisor max(0, n - correction)."""
+    return record1(c.VAR, x, (axes, correction))
+
+
+def std(x: Node, axes: tuple[int, ...], correction: Number) -> Node:
+    """Standard deviation over `axes`."""
+    return record1(c.STD, x, (axes, correction))
+
+
+def softmax(x: Node, axis: int) -> Node:
+    """exp(x) / sum(exp(x)) along an axis."""
+    return record1(c.SOFTMAX, x, (axis,))
+
+
+def log_softmax(x: Node, axis: int) -> Node:
+    """x - logsumexp(x) along an axis."""
+    return record1(c.LOG_SOFTMAX, x, (axis,))
+
+
+def argmax(x: Node, axis: int) -> Node:
+    """Index (int64) of the first largest element along an axis; a NaN counts as largest."""
+    return record1(c.ARGMAX, x, (axis,))
+
+
+def argmin(x: Node, axis: int) -> Node:
+    """Index (int64) of the first smallest element along an axis; a NaN counts as smallest."""
+    return record1(c.ARGMIN, x, (axis,))
+
+
+def matmul(x: Node, y: Node) -> Node:
+    """(..., M, K) @ (..., K, N), batch axes broadcast; both have at least two axes."""
+    return record2(p.MATMUL, x, y)
+
+
+def linear(x: Node, weight: Node, bias: Node | None) -> Node:
+    """x (..., K) @ weight (N, K)^T + bias (N,)."""
+    return record(c.LINEAR, (x, weight) if bias is None else (x, weight, bias))
+
+
+# ------------------------------------------------------------------------------------------------------------------ views
+
+def reshape(x: Node, shape: Shape) -> Node:
+    """The same elements in row-major order in another shape."""
+    return x if x.spec.shape == shape else record1(p.RESHAPE, x, (shape,))
+
+
+def permute(x: Node, dims: tuple[int, ...]) -> Node:
+    """Axes reordered: output axis i is input axis dims[i]."""
+    return record1(p.PERMUTE, x, (dims,))
+
+
+def transpose(x: Node, a: int = -2, b: int = -1) -> Node:
+    """Two axes exchanged, by default the last two."""
+    dims = list(range(x.spec.ndim))
+    dims[a], dims[b] = dims[b], dims[a]
+    return record1(p.PERMUTE, x, (tuple(dims),))
+
+
+def expand(x: Node, shape: Shape) -> Node:
+    """x broadcast to `shape`."""
+    return x if x.spec.shape == shape else record1(p.EXPAND, x, (shape,))
+
+
+def slice(x: Node, starts: Shape, sizes: Shape, steps: Shape) -> Node:
+    """Elements starts[d] + i*steps[d], i < sizes[d]; steps positive."""
+    return record1(p.SLICE, x, (starts, sizes, steps))
+
+
+def pad(x: Node, starts: Shape, shape: Shape, steps: Shape) -> Node:
+    """Zeros of `shape` with x at starts[d] + i*steps[d]: the adjoint of `slice`."""
+    return record1(p.PAD, x, (starts, shape, steps))
+
+
+def slice_update(x: Node, value: Node, starts: Shape, steps: Shape) -> Node:
+    """x with the slice at (starts, steps) of value's shape replaced by `value`."""
+    return record(c.SLICE_UPDATE, (x, value), (starts, steps))
+
+
+def flip(x: Node, dims: tuple[int, ...]) -> Node:
+    """x reversed along `dims`."""
+    return record1(p.FLIP, x, (dims,))
+
+
+def cat(nodes: tuple[Node, ...], dim: int) -> Node:
+    """Nodes joined along an axis; the other sizes agree."""
+    return record(p.CAT, nodes, (dim,))
+
+
+def sum_to(x: Node, shape: Shape) -> Node:
+    """x summed down to `shape`, which broadcasts to x's: the adjoint of broadcasting."""
+    have = x.spec.shape
+    if have == shape:
+        return x
+    lead = len(have) - len(shape)
+    axes = tuple(i for i, size in enumerate(have) if i < lead or (shape[i - lead] == 1 and size != 1))
+    return reshape(sum(x, axes), shape)
+
+
+# --------------------------------------------------------------------------------------- creation, indices and randomness
+
+def full(value: Number, shape: Shape, dtype: DType, device: Device) -> Node:
+    """`value` everywhere; a node of its own even where it is 0-d (constants are shared)."""
+    value_node = constant(value, dtype, device)
+    return expand(value_node, shape) if shape else identity(value_node)
+
+
+def zeros_like(x: Any) -> Node:
+    """Zeros of a node's (or a spec's) shape, dtype and device."""
+    return expand(literal(0, x.dtype, x.device), x.shape)
+
+
+def iota(n: int, device: Device) -> Node:
+    """0, 1, ..., n-1 (int64)."""
+    return record1(p.IOTA, literal(0, p.dtypes.int64, device), (n,))
+
+
+def take(x: Node, index: Node) -> Node:
+    """Rows of x (K, ...) at `index` (int64, each in [0, K))."""
+    return record2(p.TAKE, x, index)
+
+
+def index_add(source: Node, index: Node, rows: int) -> Node:
+    """Zeros (rows, ...) with source[i...] added to row index[i...]: the adjoint of `take`, in a fixed order."""
+    return record(c.INDEX_ADD, (source, index), (rows,))
+
+
+def index_put(x: Node, index: Node, value: Node) -> Node:
+    """x (K, ...) with rows `index` (int64, each in [0, K)) replaced by value (index.shape + (...)); the last one wins."""
+    return record(c.INDEX_PUT, (x, index, value))
+
+
+def random_bits(seed: int, stream: int, shape: Shape, word: int, device: Device) -> Node:
+    """Random integers in [0, 2**32) as int64: word `word` of Philox4x32-10."""
+    kind = p.dtypes.int64
+    return record(p.RANDOM_BITS, (constant(seed, kind, device), constant(stream, kind, device)), (shape, word))
+
+
+def uniform(seed: int, stream: int, shape: Shape, dtype: DType, device: Device) -> Node:
+    """Uniform in [0, 1): 24 random bits, or 53 in float64."""
+    high = random_bits(seed, stream, shape, 0, device)
+    if dtype is p.dtypes.float64:
+        low = random_bits(seed, stream, shape, 1, device)
+        bits = add(mul(floor_divide(high, 32), 2 ** 26), floor_divide(low, 64))
+        return mul(cast(bits, dtype), 2.0 ** -53)
+    return cast(mul(cast(floor_divide(high, 256), p.dtypes.float32), 2.0 ** -24), dtype)
+
+
+def normal(seed: int, stream: int, shape: Shape, dtype: DType, device: Device) -> Node:
+    """Standard normal by Box and Muller (1958): sqrt(-2 log u) cos(2 pi v), u in (0, 1], v in [0, 1)."""
+    wide = dtype if dtype is p.dtypes.float64 else p.dtypes.float32
+    words = [floor_divide(random_bits(seed, stream, shape, word, device), 256) for word in (0, 1)]
+    u = mul(cast(add(words[0], 1), wide), 2.0 ** -24)
+    v = mul(cast(words[1], wide), 2.0 ** -24 * 2 * math.pi)
+    return cast(mul(sqrt(mul(log(u), -2.0)), cos(v)), dtype)

@@ -1,0 +1,145 @@
+"""What is known of a value before it is computed: shape, dtype and device, interned so that `is` compares them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from . import dtypes
+
+if TYPE_CHECKING:
+    from .node import Node, Signature
+
+Shape = tuple[int, ...]
+
+
+class Device:
+    """Where values live: `cpu`, `cuda[:index]`, `interpret` or `null[:target]`. Interned; prints as PyTorch's."""
+
+    __slots__ = ("index", "type")
+    KINDS = ("cpu", "cuda", "interpret", "null")
+    _known: dict[tuple[str, Any], Device] = {}
+
+    type: str
+    index: Any
+
+    def __new__(cls, name: str | Device, index: int | None = None) -> Device:
+        if isinstance(name, Device):
+            return name
+        if not isinstance(name, str):
+            raise TypeError(f"device must be a string or a device, not {type(name).__name__}")
+        kind, _, suffix = name.partition(":")
+        if kind not in cls.KINDS:
+            raise RuntimeError(f"Expected one of {', '.join(cls.KINDS)} device type at start of device string: {name}")
+        place: Any = index if not suffix else suffix
+        if kind == "cuda":
+            place = 0 if place is None else place
+            if not str(place).isdigit():
+                raise RuntimeError(f"Invalid device string: '{name}'; a CUDA device is 'cuda' or 'cuda:0', 'cuda:1', ...")
+            place = int(place)
+        elif kind == "null":
+            place = place or "sm_90"
+        elif place not in (None, "0", 0):
+            raise RuntimeError(f"Invalid device string: '{name}'; there is one {kind} device, '{kind}'")
+        else:
+            place = None
+        self = cls._known.get((kind, place))
+        if self is None:
+            self = cls._known[kind, place] = object.__new__(cls)
+            self.type, self.index = kind, place
+        return self
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __repr__(self) -> str:
+        index = "" if self.index is None else f", index={self.index!r}"
+        return f"device(type='{self.type}'{index})"
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, str) and str(self) == other)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Device, (str(self),))
+
+
+class Spec:
+    """Shape, dtype and device of a value: one object for each combination, so memo tables key by identity.
+
+    It also carries what hangs on that combination alone: the signatures of its leaves and its constants.
+    """
+
+    __slots__ = ("buffer_signature", "constants", "device", "dtype", "numel", "scalar_signature", "shape")
+
+    shape: Shape
+    dtype: dtypes.DType
+    device: Device
+    numel: int
+    buffer_signature: Signature | None
+    scalar_signature: Signature | None
+    constants: dict[Any, Node]
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __repr__(self) -> str:
+        return f"{self.dtype.name}{list(self.shape)}@{self.device}"
+
+
+_specs: dict[tuple[Shape, dtypes.DType, Device], Spec] = {}
+
+
+def spec(shape: Shape, dtype: dtypes.DType, device: Device) -> Spec:
+    """The interned Spec of a shape (tuple of ints), dtype and device."""
+    found = _specs.get((shape, dtype, device))
+    if found is None:
+        found = Spec()
+        found.shape, found.dtype, found.device = shape, dtype, device
+        found.numel = math.prod(shape)
+        found.constants = {}
+        found.buffer_signature = found.scalar_signature = None
+        _specs[shape, dtype, device] = found
+    return found
+
+
+def broadcast_shapes(*shapes: Sequence[int]) -> Shape:
+    """The common shape of operands by PyTorch's broadcasting rules. Raises RuntimeError in PyTorch's words."""
+    result = list(max(shapes, key=len))
+    for shape in shapes:
+        offset = len(result) - len(shape)
+        for i, size in enumerate(shape):
+            have = result[offset + i]
+            if have == 1:
+                result[offset + i] = size
+            elif size not in (1, have):
+                raise RuntimeError(
+                    f"The size of tensor a ({have}) must match the size of tensor b ({size}) "
+                    f"at non-singleton dimension {offset + i}")
+    return tuple(result)
+
+
+def normalise_dim(dim: int, ndim: int) -> int:
+    """`dim` counted from the front. Raises IndexError in PyTorch's words; a 0-d tensor accepts 0 and -1."""
+    if not isinstance(dim, int) or isinstance(dim, bool):
+        raise TypeError(f"dim must be an int, not {type(dim).__name__}")
+    bound = max(ndim, 1)
+    if not -bound <= dim < bound:
+        raise IndexError(f"Dimension out of range (expected to be in range of [{-bound}, {bound - 1}], but got {dim})")
+    return dim % bound
+
+
+def normalise_dims(dims: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
+    """Sorted axes to reduce over; None and () mean all. Raises on a repeated or impossible axis."""
+    if dims is None or (isinstance(dims, Sequence) and len(dims) == 0):
+        return tuple(range(ndim))
+    listed = [dims] if isinstance(dims, int) else list(dims)
+    axes = sorted(normalise_dim(d, ndim) for d in listed)
+    for a, b in zip(axes, axes[1:], strict=False):
+        if a == b:
+            raise RuntimeError(f"dim {a} appears multiple times in the list of dims")
+    return tuple(axes) if ndim else ()

@@ -1,0 +1,145 @@
+"""The tape: what a derivative will need of each recorded operation, kept apart from the values themselves.
+
+A node that requires grad carries an `Entry` (made by an operation) or a `Leaf` (a user's tensor). An entry keeps the
+source nodes whose *values* its rule uses, and mere edges to the others, so nothing else outlives the computation.
+An entry never refers to its own output (a consumer's edge does): there are no reference cycles.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .node import Node, Signature
+    from .spec import Spec
+
+
+class GradMode(threading.local):
+    """Whether operations are recorded on the tape, for each thread."""
+
+    enabled = True
+
+
+grad_mode = GradMode()
+
+OUT = -1
+
+
+class Rule:
+    """The derivative of one primitive: for each source, a function `(ct, out, *sources, *attrs) -> cotangent`.
+
+    `uses` lists, for each of those functions, the sources (by index) and the output (`OUT`) whose values it reads;
+    whatever is not listed arrives as a bare `Spec`. A variadic rule has one function, told the source's index first.
+    """
+
+    __slots__ = ("functions", "masks", "uses", "variadic")
+
+    def __init__(self, functions: Sequence[Callable[..., Node]], uses: Sequence[Sequence[int]], variadic: bool) -> None:
+        self.functions, self.uses, self.variadic = tuple(functions), tuple(map(tuple, uses)), variadic
+        self.masks: dict[tuple[bool, ...], tuple[tuple[bool, ...], bool]] = {}
+
+    def saved(self, needs: tuple[bool, ...]) -> tuple[tuple[bool, ...], bool]:
+        """Which sources, and whether the output, must be kept when the sources marked in `needs` require grad."""
+        found = self.masks.get(needs)
+        if found is None:
+            used: set[int] = set()
+            for i, need in enumerate(needs):
+                if need:
+                    used.update(self.uses[0 if self.variadic else i])
+            found = self.masks[needs] = (tuple(i in used for i in range(len(needs))), OUT in used)
+        return found
+
+
+class Leaf:
+    """The tape's end at a user's tensor: where a gradient is accumulated (PyTorch's AccumulateGrad)."""
+
+    __slots__ = ("__weakref__", "hooks", "seq", "tensor")
+    saves_out = False
+    name = "AccumulateGrad"
+
+    def __init__(self, tensor: Any, seq: int) -> None:
+        self.tensor = weakref.ref(tensor)
+        self.seq = seq
+        self.hooks: dict[int, Callable[[Node], Node]] | None = None
+
+    @property
+    def variable(self) -> Any:
+        """The tensor whose `.grad` this accumulates, or None when it is gone."""
+        return self.tensor()
+
+    next_functions: tuple[Any, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<AccumulateGrad object at {id(self):#x}>"
+
+
+class Entry:
+    """One recorded operation on the tape (PyTorch's grad_fn).
+
+    `keeps` says that the rule reads values, so that no second walk is possible once they are released.
+    `edges[i]` is None where source i needs no gradient, the source Node where its value (or, for its own rule, its
+    output) is needed, else its bare Entry or Leaf. `sources[i]` is a Node where the value is kept, else a Spec.
+    """
+
+    __slots__ = ("__weakref__", "edges", "hooks", "keeps", "label", "released", "saves_out", "seq", "signature",
+                 "sources")
+
+    def __init__(self, node: Node, signature: Signature, sources: tuple[Node, ...]) -> None:
+        needs = tuple([s.tape is not None for s in sources])
+        keep, self.saves_out = signature.rule.saved(needs)          # type: ignore[union-attr]
+        self.signature = signature
+        self.seq = node.seq
+        self.hooks: dict[int, Callable[[Node], Node]] | None = None
+        self.label: str | None = None
+        self.released = False
+        edges: list[Node | Entry | Leaf | None] = []
+        saved: list[Node | Spec] = []
+        for source, kept in zip(sources, keep, strict=True):
+            tape = source.tape
+            if kept:
+                source.holders += 1
+                saved.append(source)
+                edges.append(None if tape is None else source)
+            else:
+                saved.append(source.spec)
+                edges.append(source if tape is not None and tape.saves_out else tape)
+        self.edges, self.sources = edges, saved
+        self.keeps = self.saves_out or True in keep
+        if self.saves_out:
+            node.holders += 1
+
+    @property
+    def name(self) -> str:
+        """PyTorch's name of the backward function, e.g. `AddBackward0`."""
+        return self.label or self.signature.primitive.grad_name
+
+    @property
+    def next_functions(self) -> tuple[tuple[Any, int], ...]:
+        """The tape entries of the sources, as PyTorch gives them: pairs of entry (or None) and output number."""
+        return tuple((tape_of(edge), 0) for edge in self.edges)
+
+    def release(self, out: Node | None) -> None:
+        """Let go of the kept values, after a backward that does not retain the graph."""
+        if self.released:
+            return
+        self.released = True
+        for i, source in enumerate(self.sources):
+            if hasattr(source, "holders"):
+                source.holders -= 1
+                self.sources[i] = source.spec
+                edge = self.edges[i]
+                if edge is source and source.tape is not None and not source.tape.saves_out:
+                    self.edges[i] = source.tape
+        if self.saves_out and out is not None:
+            out.holders -= 1
+
+    def __repr__(self) -> str:
+        return f"<{self.name} object at {id(self):#x}>"
+
+
+def tape_of(edge: Node | Entry | Leaf | None) -> Entry | Leaf | None:
+    """The tape entry behind an edge."""
+    return edge if edge is None or isinstance(edge, Entry | Leaf) else edge.tape

@@ -1,0 +1,197 @@
+"""The derivative of every differentiable primitive and composite, written in the graph's own operations.
+
+For each source a function `(ct, out, *sources, *attrs) -> cotangent of that source`, with the values it reads named
+after it: "x", "y", "z" for the sources in order, "o" for the output. What is not named arrives as a bare spec. Since the
+rules record ordinary nodes, derivatives of any order follow. Broadcasting is undone by the walk, not here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import composites as c
+from . import ops as g
+from . import primitives as p
+from .node import RULES, Node
+from .tape import OUT, Rule
+
+VJPS = RULES
+_LETTERS = {"o": OUT, "x": 0, "y": 1, "z": 2}
+
+
+def vjp(primitive: Any, *pairs: Any, variadic: bool = False) -> None:
+    """Enter a rule: function and letters alternate, one pair for each source."""
+    functions, letters = pairs[::2], pairs[1::2]
+    RULES[primitive.name] = Rule(functions, [[_LETTERS[k] for k in used] for used in letters], variadic)
+
+
+def masked(ct: Node, condition: Node) -> Node:
+    """The cotangent where the condition holds, else zero (exactly, even where the cotangent is infinite)."""
+    return g.where(condition, ct, 0)
+
+
+def none(ct: Node, out: Any, x: Any, *rest: Any) -> Node:
+    """A derivative that is zero wherever it exists."""
+    return g.zeros_like(x)
+
+
+# ---------------------------------------------------------------------------------------------------------- elementwise
+vjp(p.IDENTITY, lambda ct, o, x: ct, "")
+vjp(p.NEG, lambda ct, o, x: g.neg(ct), "")
+vjp(p.ABS, lambda ct, o, x: g.mul(ct, g.sign(x)), "x")
+vjp(p.EXP, lambda ct, o, x: g.mul(ct, o), "o")
+vjp(p.LOG, lambda ct, o, x: g.div(ct, x), "x")
+vjp(p.LOG1P, lambda ct, o, x: g.div(ct, g.add(x, 1)), "x")
+vjp(p.EXPM1, lambda ct, o, x: g.mul(ct, g.add(o, 1)), "o")
+vjp(p.SQRT, lambda ct, o, x: g.div(ct, g.mul(o, 2)), "o")
+vjp(p.RSQRT, lambda ct, o, x: g.mul(g.mul(ct, -0.5), g.mul(o, g.mul(o, o))), "o")
+vjp(p.RECIPROCAL, lambda ct, o, x: g.neg(g.mul(ct, g.mul(o, o))), "o")
+vjp(p.SIN, lambda ct, o, x: g.mul(ct, g.cos(x)), "x")
+vjp(p.COS, lambda ct, o, x: g.neg(g.mul(ct, g.sin(x))), "x")
+vjp(p.TAN, lambda ct, o, x: g.mul(ct, g.add(g.mul(o, o), 1)), "o")
+vjp(p.TANH, lambda ct, o, x: g.mul(ct, g.sub(1, g.mul(o, o))), "o")
+vjp(p.SIGMOID, lambda ct, o, x: g.mul(ct, g.mul(o, g.sub(1, o))), "o")
+vjp(p.SOFTPLUS, lambda ct, o, x: g.mul(ct, g.sigmoid(x)), "x")
+vjp(p.RELU, lambda ct, o, x: g.where(g.le(o, 0), 0, ct), "o")
+for flat in (p.SIGN, p.FLOOR, p.CEIL, p.TRUNC, p.ROUND):
+    vjp(flat, none, "")
+
+vjp(p.ADD, lambda ct, o, x, y: ct, "", lambda ct, o, x, y: ct, "")
+vjp(p.SUB, lambda ct, o, x, y: ct, "", lambda ct, o, x, y: g.neg(ct), "")
+vjp(p.MUL, lambda ct, o, x, y: g.mul(ct, y), "y", lambda ct, o, x, y: g.mul(ct, x), "x")
+vjp(p.DIV, lambda ct, o, x, y: g.div(ct, y), "y", lambda ct, o, x, y: g.neg(g.mul(ct, g.div(g.div(x, y), y))), "xy")
+
+
+def _pow_base(ct: Node, o: Node, x: Node, y: Node) -> Node:
+    """y x^(y-1), and 0 where the exponent is 0 (PyTorch's pow_backward_self)."""
+    if y.primitive is p.LITERAL:
+        n = y.attrs[0]
+        if n in (0, 1, 2):
+            return g.zeros_like(x) if n == 0 else ct if n == 1 else g.mul(ct, g.mul(x, 2))
+        return g.mul(ct, g.mul(g.pow(x, n - 1), n))
+    if y.primitive.name == "scalar":
+        n = float(y.buffer)
+        return g.mul(ct, g.mul(g.pow(x, n - 1), n))
+    return masked(g.mul(ct, g.mul(y, g.pow(x, g.sub(y, 1)))), g.ne(y, 0))
+
+
+def _pow_exponent(ct: Node, o: Node, x: Node, y: Node) -> Node:
+    """x^y log x, and 0 where the base is 0 and the exponent is not negative (PyTorch's pow_backward_exponent)."""
+    flat = g.bitwise_and(g.eq(x, 0), g.ge(y, 0))
+    return g.where(flat, 0, g.mul(ct, g.mul(o, g.log(x))))
+
+
+vjp(p.POW, _pow_base, "xy", _pow_exponent, "xyo")
+
+
+def _extreme(beats: Any) -> Any:
+    """The winner takes the cotangent; a tie is shared evenly."""
+    def first(ct: Node, o: Any, x: Node, y: Node) -> Node:
+        return g.where(g.eq(x, y), g.mul(ct, 0.5), g.where(beats(x, y), ct, 0))
+    return first
+
+
+vjp(p.MAXIMUM, _extreme(g.gt), "xy", lambda ct, o, x, y: _extreme(g.gt)(ct, o, y, x), "xy")
+vjp(p.MINIMUM, _extreme(g.lt), "xy", lambda ct, o, x, y: _extreme(g.lt)(ct, o, y, x), "xy")
+vjp(p.REMAINDER, lambda ct, o, x, y: ct, "", lambda ct, o, x, y: g.neg(g.mul(ct, g.floor_divide(x, y))), "xy")
+vjp(p.WHERE, none, "", lambda ct, o, condition, x, y: g.where(condition, ct, 0), "x",
+    lambda ct, o, condition, x, y: g.where(condition, 0, ct), "x")
+vjp(p.CLAMP, lambda ct, o, x, low, high: masked(ct, g.eq(o, x)), "ox",
+    lambda ct, o, x, low, high: masked(ct, g.bitwise_and(g.lt(x, low), g.lt(low, high))), "xyz",
+    lambda ct, o, x, low, high: masked(ct, g.bitwise_or(g.gt(x, high), g.lt(high, low))), "xyz")
+vjp(p.CAST, lambda ct, o, x, dtype: g.cast(ct, x.dtype), "")
+
+# ------------------------------------------------------------------------------------------------ reductions and matmul
+vjp(p.SUM, lambda ct, o, x, axes: g.spread(ct, x.shape, axes), "")
+
+
+def _extremum(ct: Node, o: Node, x: Node, axes: tuple[int, ...]) -> Node:
+    """Every element equal to the extremum takes an equal share."""
+    best = g.eq(x, g.keep(o, x.shape, axes))
+    if x.dtype.is_floating_point:
+        best = g.bitwise_or(best, g.bitwise_and(g.ne(x, x), g.keep(g.ne(o, o), x.shape, axes)))
+    share = g.div(ct, g.sum(g.cast(best, ct.dtype), axes))
+    return masked(g.spread(share, x.shape, axes), best)
+
+
+vjp(p.AMAX, _extremum, "ox")
+vjp(p.AMIN, _extremum, "ox")
+
+
+def _prod(ct: Node, o: Any, x: Node, axes: tuple[int, ...]) -> Node:
+    """ct times the product of all *other* elements, right where some are zero: the others' product by comparison."""
+    kept = tuple(i for i in range(len(x.shape)) if i not in axes)
+    n = c.count(x.shape, axes)
+    shape = tuple(x.shape[i] for i in kept)
+    rows = g.reshape(g.permute(x, (*kept, *axes)), (*shape, n))
+    places = g.iota(n, x.device)
+    same = g.eq(g.reshape(places, (n, 1)), g.reshape(places, (1, n)))
+    others = g.prod(g.where(same, 1, g.reshape(rows, (*shape, 1, n))), (len(shape) + 1,))
+    back = g.reshape(g.mul(g.reshape(ct, (*shape, 1)), others), (*shape, *[x.shape[i] for i in axes]))
+    order = (*kept, *axes)
+    return g.permute(back, tuple(order.index(i) for i in range(len(order))))
+
+
+vjp(p.PROD, _prod, "x")
+vjp(p.MATMUL, lambda ct, o, x, y: g.matmul(ct, g.transpose(y)), "y", lambda ct, o, x, y: g.matmul(g.transpose(x), ct), "x")
+
+# ---------------------------------------------------------------------------------------------------------------- views
+vjp(p.RESHAPE, lambda ct, o, x, shape: g.reshape(ct, x.shape), "")
+vjp(p.PERMUTE, lambda ct, o, x, dims: g.permute(ct, tuple(dims.index(i) for i in range(len(dims)))), "")
+vjp(p.EXPAND, lambda ct, o, x, shape: ct, "")
+vjp(p.SLICE, lambda ct, o, x, starts, sizes, steps: g.pad(ct, starts, x.shape, steps), "")
+vjp(p.PAD, lambda ct, o, x, starts, shape, steps: g.slice(ct, starts, x.shape, steps), "")
+vjp(p.FLIP, lambda ct, o, x, dims: g.flip(ct, dims), "")
+
+
+def _cat(i: int, ct: Node, o: Any, *arguments: Any) -> Node:
+    *parts, dim = arguments
+    start = sum(part.shape[dim] for part in parts[:i])
+    shape = parts[i].shape
+    return g.slice(ct, tuple(start if d == dim else 0 for d in range(len(shape))), shape, (1,) * len(shape))
+
+
+vjp(p.CAT, _cat, "", variadic=True)
+vjp(p.TAKE, lambda ct, o, x, index: g.index_add(ct, index, x.shape[0]), "y", none, "")
+
+# ----------------------------------------------------------------------------------------------------------- composites
+vjp(c.MEAN, lambda ct, o, x, axes: g.spread(g.div(ct, float(c.count(x.shape, axes))), x.shape, axes), "")
+
+
+def _var(ct: Node, o: Any, x: Node, axes: tuple[int, ...], correction: float) -> Node:
+    scale = c.count(x.shape, axes) - correction
+    deviation = g.sub(x, g.keep(g.mean(x, axes), x.shape, axes))
+    return g.mul(g.keep(g.mul(ct, 2.0 / scale if scale > 0 else float("nan")), x.shape, axes), deviation)
+
+
+def _std(ct: Node, o: Node, x: Node, axes: tuple[int, ...], correction: float) -> Node:
+    """The variance's derivative over 2 std, and 0 where the deviation is 0 (as PyTorch's)."""
+    return _var(g.where(g.eq(o, 0), 0, g.div(ct, g.mul(o, 2))), None, x, axes, correction)
+
+
+vjp(c.VAR, _var, "x")
+vjp(c.STD, _std, "ox")
+vjp(c.LOGSUMEXP, lambda ct, o, x, axes: g.mul(g.keep(ct, x.shape, axes), g.exp(g.sub(x, g.keep(
+    g.where(g.eq(g.abs(o), float("inf")), 0, o), x.shape, axes)))), "ox")
+vjp(c.SOFTMAX, lambda ct, o, x, axis: g.mul(o, g.sub(ct, g.sum(g.mul(ct, o), (axis,), keepdim=True))), "o")
+vjp(c.LOG_SOFTMAX, lambda ct, o, x, axis: g.sub(ct, g.mul(g.exp(o), g.sum(ct, (axis,), keepdim=True))), "o")
+
+
+def _rows(x: Any, node: Node) -> Node:
+    """A (..., K) operand of `linear` as a matrix (rows, K)."""
+    return g.reshape(node, (x.numel // x.shape[-1] if x.shape[-1] else 0, x.shape[-1]))
+
+
+vjp(c.LINEAR, lambda ct, o, x, w, *b: g.reshape(g.matmul(_rows(ct.spec, ct), w), x.shape), "y",
+    lambda ct, o, x, w, *b: g.matmul(g.transpose(_rows(ct.spec, ct)), _rows(x.spec, x)), "x",
+    lambda ct, o, x, w, b: g.sum(_rows(ct.spec, ct), (0,)), "")
+vjp(c.INDEX_ADD, lambda ct, o, source, index, rows: g.take(ct, index), "y", none, "")
+
+
+def _outside(ct: Node, o: Any, x: Any, value: Any, starts: Any, steps: Any) -> Node:
+    return g.slice_update(ct, g.zeros_like(value), starts, steps)
+
+
+vjp(c.SLICE_UPDATE, _outside, "", lambda ct, o, x, value, starts, steps: g.slice(ct, starts, value.shape, steps), "")
+vjp(c.INDEX_PUT, lambda ct, o, x, index, value: g.index_put(ct, index, g.zeros_like(value)), "y", none, "",
+    lambda ct, o, x, index, value: g.take(ct, index), "y")

@@ -1,0 +1,125 @@
+"""Modules that hold modules in order: Sequential applies them, ModuleList only keeps them."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Iterator
+from typing import Any, Self, overload
+
+from microtrain.nn.module import Module
+from microtrain.nn.naming import indent
+
+
+def _key(modules: dict[str, Module | None], index: int) -> str:
+    """The name under which the index-th module is registered; negative indices count from the end."""
+    position = operator.index(index)
+    if not -len(modules) <= position < len(modules):
+        raise IndexError(f"index {position} is out of range")
+    return list(modules)[position]
+
+
+class _Indexed(Module):
+    """What both containers share: length, iteration and indexing by position."""
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._modules.values())  # type: ignore[arg-type]
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        setattr(self, _key(self._modules, index), module)
+
+    def __delitem__(self, index: int | slice) -> None:
+        doomed = list(self._modules)[index] if isinstance(index, slice) else [_key(self._modules, index)]
+        for name in doomed:
+            delattr(self, name)
+        kept = list(self._modules.values())
+        self._modules.clear()
+        self._modules.update((str(i), module) for i, module in enumerate(kept))
+
+    def append(self, module: Module) -> Self:
+        """Adds ``module`` at the end."""
+        self.add_module(str(len(self)), module)
+        return self
+
+    def extend(self, modules: Iterable[Module]) -> Self:
+        """Adds each of ``modules`` at the end."""
+        for module in modules:
+            self.append(module)
+        return self
+
+
+class Sequential(_Indexed):
+    """Applies its modules one after the other: ``Sequential(a, b)(x)`` is ``b(a(x))``.
+
+    Takes modules, or one dict of names to modules.
+
+    Raises:
+        TypeError: an argument is not a Module.
+    """
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__()
+        if len(args) == 1 and isinstance(args[0], dict):
+            for name, module in args[0].items():
+                self.add_module(name, module)
+        else:
+            for position, module in enumerate(args):
+                self.add_module(str(position), module)
+
+    def forward(self, input: Any) -> Any:
+        """Passes the input through the modules in order."""
+        for module in self._modules.values():
+            input = module(input)  # type: ignore[misc]
+        return input
+
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequential: ...
+    def __getitem__(self, index: int | slice) -> Module | Sequential:
+        if isinstance(index, slice):
+            return type(self)(dict(list(self._modules.items())[index]))
+        return self._modules[_key(self._modules, index)]  # type: ignore[return-value]
+
+
+class ModuleList(_Indexed):
+    """A list of modules whose parameters are found; has no forward of its own."""
+
+    def __init__(self, modules: Iterable[Module] | None = None) -> None:
+        super().__init__()
+        if modules is not None:
+            self.extend(modules)
+
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> ModuleList: ...
+    def __getitem__(self, index: int | slice) -> Module | ModuleList:
+        if isinstance(index, slice):
+            return type(self)(list(self._modules.values())[index])  # type: ignore[arg-type]
+        return self._modules[_key(self._modules, index)]  # type: ignore[return-value]
+
+    def insert(self, index: int, module: Module) -> None:
+        """Inserts ``module`` before position ``index``."""
+        modules = list(self._modules.values())
+        modules.insert(index, module)
+        if not isinstance(module, Module):
+            raise TypeError(f"{type(module).__name__} is not a Module subclass")
+        self._modules.clear()
+        self._modules.update((str(i), member) for i, member in enumerate(modules))
+
+    def __repr__(self) -> str:
+        # Runs of modules that print alike are folded: "(0-2): 3 x Linear(...)".
+        runs: list[tuple[int, int, str]] = []
+        for position, text in enumerate(map(repr, self)):
+            if runs and runs[-1][2] == text:
+                runs[-1] = (runs[-1][0], position, text)
+            else:
+                runs.append((position, position, text))
+        lines = []
+        for first, last, text in runs:
+            label = f"({first}): " if first == last else f"({first}-{last}): {last - first + 1} x "
+            lines.append(indent(label + text))
+        return self._assemble_repr(lines)

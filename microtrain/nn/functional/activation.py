@@ -1,0 +1,109 @@
+"""The linear map and the activations."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from microtrain.tensor import Tensor, rand, where
+from microtrain.tensor import softplus as stable_softplus
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``input @ weight.T + bias``.
+
+    Args:
+        input: (..., in_features).
+        weight: (out_features, in_features).
+        bias: (out_features,) or None.
+
+    Returns:
+        (..., out_features).
+
+    Raises:
+        RuntimeError: the shapes do not fit.
+    """
+    output = input.matmul(weight.t())
+    return output if bias is None else output + bias
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """max(input, 0), elementwise; the derivative at 0 is 0. ``inplace`` overwrites the input."""
+    output = input.relu()
+    return input.copy_(output) if inplace else output
+
+
+def sigmoid(input: Tensor) -> Tensor:
+    """1 / (1 + exp(-input)), elementwise."""
+    return input.sigmoid()
+
+
+def tanh(input: Tensor) -> Tensor:
+    """tanh(input), elementwise."""
+    return input.tanh()
+
+
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + exp(beta input)) / beta, elementwise; the input itself where beta input > threshold."""
+    scaled = input if beta == 1 else input * beta
+    smooth = stable_softplus(scaled)
+    return where(scaled > threshold, input, smooth if beta == 1 else smooth / beta)
+
+
+def _implicit_dim(name: str, input: Tensor) -> int:
+    """The dimension PyTorch falls back to when none is given, with its warning."""
+    warnings.warn(
+        f"Implicit dimension choice for {name} has been deprecated. "
+        "Change the call to include dim=X as an argument.",
+        stacklevel=3,
+    )
+    return 0 if input.dim() in (0, 1, 3) else 1
+
+
+def softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
+    """exp(input) / sum(exp(input)) along ``dim``, computed after the largest value is taken off.
+
+    Args:
+        input: any shape.
+        dim: the dimension along which the result sums to 1.
+        dtype: cast the input to this first.
+    """
+    along = _implicit_dim("softmax", input) if dim is None else dim
+    return (input if dtype is None else input.to(dtype)).softmax(along)
+
+
+def log_softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
+    """input - logsumexp(input) along ``dim``.
+
+    Args:
+        input: any shape.
+        dim: the dimension along which exp of the result sums to 1.
+        dtype: cast the input to this first.
+    """
+    along = _implicit_dim("log_softmax", input) if dim is None else dim
+    return (input if dtype is None else input.to(dtype)).log_softmax(along)
+
+
+def check_dropout_probability(p: float) -> None:
+    """Raises ValueError unless 0 <= p <= 1."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+
+
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Zeroes each element with probability ``p`` and scales the others by 1/(1-p), if ``training``.
+
+    Random values come from the global generator (Srivastava et al., 2014).
+
+    Raises:
+        ValueError: p outside [0, 1].
+    """
+    check_dropout_probability(p)
+    if not training or p == 0:
+        return input
+    if p == 1:
+        output = input * 0.0
+    else:
+        keep = rand(input.shape, dtype=input.dtype, device=input.device) >= p
+        output = input * (keep.to(input.dtype) * (1 / (1 - p)))
+    return input.copy_(output) if inplace else output

@@ -1,0 +1,211 @@
+"""Losses over classes, and one-hot vectors.
+
+The target's log probability is selected by comparing class numbers with the target, not by a gather:
+the comparison is elementwise, so logits, selection and loss fuse into one kernel, and so does its derivative.
+"""
+
+from __future__ import annotations
+
+import math
+
+from microtrain.nn.functional.reduction import check_reduction, reduced
+from microtrain.nn.naming import scalar_type_name
+from microtrain.tensor import Tensor, arange, where
+
+
+def _class_dim(input: Tensor) -> int:
+    """(C,) has its classes in dimension 0; (N, C, ...) in dimension 1."""
+    return 0 if input.dim() == 1 else 1
+
+
+def _check_class_indices(input: Tensor, target: Tensor, weight: Tensor | None) -> None:
+    if input.dim() == 0:
+        raise RuntimeError("input tensor should be 1D or 2D")
+    if input.dim() == 1 and target.dim() != 0:
+        raise ValueError(
+            f"For a 1D input (classes {input.shape[0]}) the target should be a 0D class index, "
+            f"but got target of shape {target.shape}"
+        )
+    if input.dim() > 1 and (target.dim() == 0 or input.shape[0] != target.shape[0]):
+        batch = target.shape[0] if target.dim() else 1
+        raise ValueError(
+            f"Expected input batch_size ({input.shape[0]}) to match target batch_size ({batch})."
+        )
+    if input.dim() <= 2 and target.dim() > 1:
+        raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
+    expected = [input.shape[0], *input.shape[2:]]
+    if input.dim() > 2 and list(target.shape) != expected:
+        raise RuntimeError(f"Expected target size {expected}, got {list(target.shape)}")
+    kind = scalar_type_name(target)
+    if kind not in ("Long", "Byte"):
+        raise RuntimeError(f"expected target dtype to be Long or Byte, but got {kind}")
+    _check_weight(input, weight)
+
+
+def _check_weight(input: Tensor, weight: Tensor | None) -> None:
+    classes = input.shape[_class_dim(input)]
+    if weight is not None and list(weight.shape) != [classes]:
+        raise RuntimeError(
+            f"weight tensor should be defined either for all {classes} classes or no classes "
+            f"but got weight tensor of shape: {list(weight.shape)}"
+        )
+
+
+def _check_class_range(target: Tensor, classes: int, ignore_index: int) -> None:
+    """Raises IndexError, with the index, where the target's values lie in the host's memory."""
+    values = target.detach().numpy()
+    bad = values[((values < 0) | (values >= classes)) & (values != ignore_index)]
+    if bad.size:
+        raise IndexError(f"Target {bad[0]} is out of bounds.")
+
+
+def _along(vector: Tensor, input: Tensor) -> Tensor:
+    """A (C,) vector shaped to broadcast along the class dimension of ``input``."""
+    shape = [1] * input.dim()
+    shape[_class_dim(input)] = -1
+    return vector.reshape(shape)
+
+
+def _nll(
+    log_prob: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int
+) -> tuple[Tensor, Tensor]:
+    """(loss, weight) of each target, both of the target's shape; 0 and 0 where it is ignored.
+
+    On a GPU a class index out of range gives NaN: the values cannot be checked without waiting for them.
+    """
+    dim = _class_dim(log_prob)
+    classes = log_prob.shape[dim]
+    valid = target != ignore_index
+    chosen = _along(arange(classes, device=log_prob.device), log_prob) == target.unsqueeze(dim)
+    if 0 <= ignore_index < classes:
+        chosen = chosen & valid.unsqueeze(dim)
+    cost = -log_prob if weight is None else -log_prob * _along(weight, log_prob)
+    loss = where(chosen, cost, 0.0).sum(dim)
+    if target.device.type == "cpu":
+        _check_class_range(target, classes, ignore_index)
+    else:
+        loss = where(valid & ((target < 0) | (target >= classes)), math.nan, loss)
+    if weight is None:
+        return loss, valid
+    return loss, where(chosen, _along(weight, log_prob), 0.0).sum(dim)
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """Minus the log probability of the target class, weighted by class and reduced.
+
+    Args:
+        input: log probabilities, (C,) or (N, C) or (N, C, d1, ...).
+        target: class indices 0..C-1, int64 or uint8, () or (N,) or (N, d1, ...).
+        weight: (C,), a factor for each class.
+        ignore_index: targets of this value count for nothing.
+        reduction: "mean" (over the weights of the targets that count), "sum" or "none".
+
+    Raises:
+        ValueError: batch sizes that differ; an unknown reduction.
+        RuntimeError: other shapes, the target's dtype.
+        IndexError: a class index out of range (on a GPU: NaN).
+    """
+    check_reduction(reduction)
+    _check_class_indices(input, target, weight)
+    loss, counted = _nll(input, target, weight, ignore_index)
+    return loss.sum() / counted.sum() if reduction == "mean" else reduced(loss, reduction)
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Cross entropy of ``softmax(input)`` against class indices or class probabilities.
+
+    Args:
+        input: logits, (C,) or (N, C) or (N, C, d1, ...).
+        target: class indices as in :func:`nll_loss`, or probabilities of the input's shape.
+        weight: (C,), a factor for each class.
+        ignore_index: class indices of this value count for nothing.
+        reduction: "mean", "sum" or "none".
+        label_smoothing: the share of the target spread evenly over the classes (Szegedy et al., 2016).
+
+    Raises:
+        ValueError: batch sizes that differ; an unknown reduction.
+        RuntimeError: other shapes, the target's dtype, smoothing outside [0, 1].
+        IndexError: a class index out of range (on a GPU: NaN).
+    """
+    check_reduction(reduction)
+    if not 0 <= label_smoothing <= 1:
+        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
+    if input.shape == target.shape:
+        return _soft_cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
+    _check_class_indices(input, target, weight)
+    dim = _class_dim(input)
+    log_prob = input.log_softmax(dim)
+    loss, counted = _nll(log_prob, target, weight, ignore_index)
+    if label_smoothing > 0:
+        spread = log_prob if weight is None else log_prob * _along(weight, log_prob)
+        even = where(target != ignore_index, -spread.sum(dim), 0.0)
+        loss = loss * (1 - label_smoothing) + even * (label_smoothing / input.shape[dim])
+    return loss.sum() / counted.sum() if reduction == "mean" else reduced(loss, reduction)
+
+
+def _soft_cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore_index: int,
+    reduction: str,
+    label_smoothing: float,
+) -> Tensor:
+    """-sum over classes of target log softmax(input); "mean" is over everything but the classes."""
+    if not target.is_floating_point():
+        raise RuntimeError(
+            "Expected floating point type for target with class probabilities, got " + scalar_type_name(target)
+        )
+    if ignore_index >= 0:
+        raise RuntimeError("ignore_index is not supported for floating point target")
+    _check_weight(input, weight)
+    dim = _class_dim(input)
+    classes = input.shape[dim]
+    if label_smoothing > 0:
+        target = target * (1 - label_smoothing) + label_smoothing / classes
+    weighted = target if weight is None else target * _along(weight, input)
+    loss = -(input.log_softmax(dim) * weighted).sum(dim)
+    if reduction == "mean":
+        return loss.sum() / math.prod(loss.shape)
+    return reduced(loss, reduction)
+
+
+def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+    """Class indices of any shape to int64 vectors: 1 at the index, 0 elsewhere, in a new last dimension.
+
+    Args:
+        tensor: int64 indices.
+        num_classes: the length of the vectors; -1: one more than the largest index.
+
+    Raises:
+        RuntimeError: another dtype; an index negative or too large; nothing to infer the classes from.
+    """
+    if scalar_type_name(tensor) != "Long":
+        raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
+    if math.prod(tensor.shape) == 0:
+        if num_classes <= 0:
+            raise RuntimeError("Can not infer total number of classes from empty tensor.")
+    else:
+        smallest, largest = int(tensor.min()), int(tensor.max())
+        if smallest < 0:
+            raise RuntimeError("Class values must be non-negative.")
+        if num_classes == -1:
+            num_classes = largest + 1
+        if largest >= num_classes:
+            raise RuntimeError("Class values must be smaller than num_classes.")
+    return (tensor.unsqueeze(-1) == arange(num_classes, device=tensor.device)).long()

@@ -1,0 +1,152 @@
+"""Losses that compare input and target element by element."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from microtrain.autograd import Function
+from microtrain.nn.functional.reduction import check_reduction, reduced
+from microtrain.tensor import Tensor, softplus
+
+_LOG_FLOOR = -100.0  # PyTorch's floor of a logarithm in BCELoss: a loss stays finite at probabilities 0 and 1
+_SLOPE_FLOOR = 1e-12  # and its floor of p(1-p), by which the gradient is divided
+
+
+def _warn_if_broadcast(input: Tensor, target: Tensor) -> None:
+    if input.shape != target.shape:
+        warnings.warn(
+            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). "
+            "This will likely lead to incorrect results due to broadcasting. "
+            "Please ensure they have the same size.",
+            stacklevel=3,
+        )
+
+
+def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
+    """(input - target)², reduced.
+
+    Args:
+        input: any floating shape.
+        target: the same shape (PyTorch's warning, and broadcasting, if not).
+        reduction: "mean" is over all elements (over the sum of ``weight`` if given), "sum", or "none".
+        weight: a factor for each element, of the input's shape.
+
+    Raises:
+        ValueError: an unknown reduction.
+        RuntimeError: shapes that do not broadcast.
+    """
+    check_reduction(reduction)
+    _warn_if_broadcast(input, target)
+    return _weighted(((input - target) ** 2), weight, reduction)
+
+
+def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
+    """|input - target|, reduced; the derivative where they are equal is 0.
+
+    Args and errors: as :func:`mse_loss`.
+    """
+    check_reduction(reduction)
+    _warn_if_broadcast(input, target)
+    return _weighted((input - target).abs(), weight, reduction)
+
+
+def _weighted(loss: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+    if weight is None:
+        return reduced(loss, reduction)
+    if weight.shape != loss.shape:
+        raise ValueError("Inputs and weight must have the same size.")
+    total = loss * weight
+    return total.sum() / weight.sum() if reduction == "mean" else reduced(total, reduction)
+
+
+class _BinaryCrossEntropy(Function):
+    """-(t log p + (1-t) log(1-p)) with logarithms floored at -100, and the gradient PyTorch defines for it.
+
+    Differentiating the floored logarithms as written would give 0·inf = NaN at p = 0 and p = 1.
+    PyTorch floors p(1-p) in the closed form of the gradient, (p - t) / (p (1-p)); so does this.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, target: Tensor) -> Tensor:
+        ctx.save_for_backward(input, target)
+        log_p = input.log().clamp(min=_LOG_FLOOR)
+        log_q = (-input).log1p().clamp(min=_LOG_FLOOR)
+        return (target - 1) * log_q - target * log_p
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        input, target = ctx.saved_tensors
+        grad_input = grad_target = None
+        if ctx.needs_input_grad[0]:
+            slope = ((1 - input) * input).clamp(min=_SLOPE_FLOOR)
+            grad_input = grad_output * (input - target) / slope
+        if ctx.needs_input_grad[1]:
+            grad_target = grad_output * ((-input).log1p() - input.log())
+        return grad_input, grad_target
+
+
+def binary_cross_entropy(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
+) -> Tensor:
+    """-(target log(input) + (1-target) log(1-input)), logarithms floored at -100, weighted and reduced.
+
+    Args:
+        input: probabilities in [0, 1], any shape. One outside gives NaN: checking would read the values.
+        target: probabilities of the same shape.
+        weight: a factor for each element, broadcast to the input's shape.
+        reduction: "mean" (over all elements), "sum" or "none".
+
+    Raises:
+        ValueError: shapes that differ; an unknown reduction.
+        RuntimeError: dtypes that differ.
+    """
+    check_reduction(reduction)
+    if input.shape != target.shape:
+        raise ValueError(
+            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) "
+            "is deprecated. Please ensure they have the same size."
+        )
+    _check_same_dtype(input, target)
+    loss: Tensor = _BinaryCrossEntropy.apply(input, target)
+    return reduced(loss if weight is None else loss * weight, reduction)
+
+
+def _check_same_dtype(input: Tensor, target: Tensor) -> None:
+    if input.dtype != target.dtype:
+        raise RuntimeError(
+            f"binary_cross_entropy: input has dtype {input.dtype} but target has {target.dtype}; "
+            "cast the target with target.to(input.dtype)"
+        )
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """Binary cross entropy of ``sigmoid(input)``, computed from the logits so that nothing overflows.
+
+    (1-t) x + softplus(-x), with softplus(-x) times 1 + (pos_weight-1) t: neither term cancels the other.
+
+    Args:
+        input: logits, any shape.
+        target: probabilities of the same shape.
+        weight: a factor for each element, broadcast to the input's shape.
+        reduction: "mean" (over all elements), "sum" or "none".
+        pos_weight: a factor for the positive part, broadcast to the input's shape.
+
+    Raises:
+        ValueError: shapes that differ; an unknown reduction.
+    """
+    check_reduction(reduction)
+    if input.shape != target.shape:
+        raise ValueError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
+    tail = softplus(-input)
+    if pos_weight is not None:
+        tail = tail * ((pos_weight - 1) * target + 1)
+    loss = (1 - target) * input + tail
+    return reduced(loss if weight is None else loss * weight, reduction)

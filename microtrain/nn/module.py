@@ -1,0 +1,363 @@
+"""Module: parameters, buffers and submodules under names, and what follows from the names."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self
+
+from microtrain.nn.naming import check_name, indent, registration_error
+from microtrain.nn.parameter import Parameter
+from microtrain.nn.state import IncompatibleKeys, load_state, state_of
+from microtrain.tensor import Tensor, dtype
+
+
+class Module:
+    """Base of every layer and model: assign Parameters and Modules as attributes and write ``forward``.
+
+    Follows ``torch.nn.Module``: the same registration rules, names, state dicts and errors.
+    """
+
+    training: bool
+    _parameters: dict[str, Parameter | None]
+    _buffers: dict[str, Tensor | None]
+    _modules: dict[str, Module | None]
+    _non_persistent: set[str]
+
+    def __init__(self) -> None:
+        # Set past __setattr__, which looks into these very registries.
+        self.__dict__.update(training=True, _parameters={}, _buffers={}, _modules={}, _non_persistent=set())
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Computes the module's output; each subclass writes its own.
+
+        Raises:
+            NotImplementedError: the subclass has none.
+        """
+        raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.forward(*args, **kwargs)
+
+    # -- registration ---------------------------------------------------------------------------
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, Parameter):
+            self._forget(name, but=self._registry("_parameters", "parameters"))
+            self.register_parameter(name, value)
+            return
+        if isinstance(value, Module):
+            self._forget(name, but=self._registry("_modules", "module"))
+            self.add_module(name, value)
+            return
+        own = self.__dict__
+        if name in own.get("_parameters", ()):
+            if value is not None:
+                raise registration_error(value, "as parameter", name, "torch.nn.Parameter or None expected")
+            self._parameters[name] = None
+        elif name in own.get("_modules", ()):
+            if value is not None:
+                raise registration_error(value, "as child module", name, "torch.nn.Module or None expected")
+            self._modules[name] = None
+        elif name in own.get("_buffers", ()):
+            if value is not None and not isinstance(value, Tensor):
+                raise registration_error(value, "as buffer", name, "torch.Tensor or None expected")
+            self._buffers[name] = value
+        else:
+            object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        own = self.__dict__
+        for registry in ("_parameters", "_buffers", "_modules"):
+            if registry in own and name in own[registry]:
+                return own[registry][name]
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+
+    def __delattr__(self, name: str) -> None:
+        if not self._forget(name):
+            object.__delattr__(self, name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._parameters, *self._buffers, *self._modules})
+
+    def _registry(self, registry: str, what: str) -> dict[str, Any]:
+        if registry not in self.__dict__:
+            raise AttributeError(f"cannot assign {what} before Module.__init__() call")
+        return self.__dict__[registry]
+
+    def _forget(self, name: str, but: Mapping[str, Any] | None = None) -> bool:
+        """Removes ``name`` wherever it is registered or set, ``but`` in one registry: an attribute has one home."""
+        found = False
+        for registry in (self._parameters, self._buffers, self._modules):
+            if registry is not but:
+                found |= registry.pop(name, self) is not self
+        if but is None:
+            self._non_persistent.discard(name)
+        if not found and name in self.__dict__:
+            del self.__dict__[name]
+            found = True
+        return found
+
+    def _taken(self, name: str, registry: Mapping[str, Any]) -> bool:
+        return isinstance(name, str) and hasattr(self, name) and name not in registry
+
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        """Registers ``param`` under ``name``; None keeps the name for a parameter that is absent.
+
+        Raises:
+            KeyError: the name is empty, has a dot or is taken.  TypeError: not a Parameter.
+        """
+        registry = self._registry("_parameters", "parameters")
+        check_name(name, "parameter", self._taken(name, registry))
+        if param is not None and not isinstance(param, Parameter):
+            raise registration_error(param, "object to parameter", name, "torch.nn.Parameter or None required")
+        registry[name] = param
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Registers a tensor that is state but is not trained; left out of state dicts if not persistent.
+
+        Raises:
+            KeyError: the name is empty, has a dot or is taken.  TypeError: not a Tensor.
+        """
+        registry = self._registry("_buffers", "buffer")
+        check_name(name, "buffer", self._taken(name, registry))
+        if tensor is not None and not isinstance(tensor, Tensor):
+            raise registration_error(tensor, "object to buffer", name, "torch Tensor or None required")
+        registry[name] = tensor
+        (self._non_persistent.discard if persistent else self._non_persistent.add)(name)
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Registers a child module under ``name``.
+
+        Raises:
+            KeyError: the name is empty, has a dot or is taken.  TypeError: not a Module.
+        """
+        registry = self._registry("_modules", "module")
+        if module is not None and not isinstance(module, Module):
+            raise TypeError(f"{type(module).__name__} is not a Module subclass")
+        check_name(name, "module", self._taken(name, registry))
+        registry[name] = module
+
+    register_module = add_module
+
+    # -- walking --------------------------------------------------------------------------------
+
+    def named_modules(
+        self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Module]]:
+        """Yields ``(dotted name, module)`` for this module and all below it, depth first."""
+        seen = set() if memo is None else memo
+        if self in seen:
+            return
+        if remove_duplicate:
+            seen.add(self)
+        yield prefix, self
+        for name, child in self._modules.items():
+            if child is not None:
+                path = f"{prefix}.{name}" if prefix else name
+                yield from child.named_modules(seen, path, remove_duplicate)
+
+    def modules(self) -> Iterator[Module]:
+        """Yields this module and all below it, each once."""
+        for _, module in self.named_modules():
+            yield module
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """Yields ``(name, module)`` for the direct children, each once."""
+        seen: set[Module] = set()
+        for name, child in self._modules.items():
+            if child is not None and child not in seen:
+                seen.add(child)
+                yield name, child
+
+    def children(self) -> Iterator[Module]:
+        """Yields the direct children, each once."""
+        for _, child in self.named_children():
+            yield child
+
+    def _named_members(
+        self, registry: str, prefix: str, recurse: bool, remove_duplicate: bool
+    ) -> Iterator[tuple[str, Any]]:
+        seen: set[int] = set()
+        if recurse:
+            owners = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate)
+        else:
+            owners = iter([(prefix, self)])
+        for path, module in owners:
+            for name, member in getattr(module, registry).items():
+                if member is None or id(member) in seen:
+                    continue
+                if remove_duplicate:
+                    seen.add(id(member))
+                yield (f"{path}.{name}" if path else name), member
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """Yields ``(dotted name, parameter)``; a shared parameter once, under its first name."""
+        return self._named_members("_parameters", prefix, recurse, remove_duplicate)
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """Yields the parameters, as an optimizer takes them."""
+        for _, parameter in self.named_parameters(recurse=recurse):
+            yield parameter
+
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Yields ``(dotted name, buffer)``."""
+        return self._named_members("_buffers", prefix, recurse, remove_duplicate)
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        """Yields the buffers."""
+        for _, buffer in self.named_buffers(recurse=recurse):
+            yield buffer
+
+    # -- state ----------------------------------------------------------------------------------
+
+    def state_dict(self, *, prefix: str = "", keep_vars: bool = False) -> OrderedDict[str, Tensor]:
+        """Returns dotted names to tensors, detached (unless ``keep_vars``) and sharing storage with the module."""
+        return state_of(self, prefix, keep_vars)
+
+    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True) -> IncompatibleKeys:
+        """Copies the tensors of ``state_dict`` into this module. Nothing is copied unless everything fits.
+
+        Returns:
+            ``(missing_keys, unexpected_keys)``, both empty when strict.
+
+        Raises:
+            RuntimeError: a shape that differs; with ``strict``, missing or unexpected names as well.
+            TypeError: ``state_dict`` is not a mapping.
+        """
+        return load_state(self, state_dict, strict)
+
+    # -- changing all of it ---------------------------------------------------------------------
+
+    def train(self, mode: bool = True) -> Self:
+        """Sets training mode (dropout drops) here and below, or evaluation mode.
+
+        Raises:
+            ValueError: ``mode`` is not a bool.
+        """
+        if not isinstance(mode, bool):
+            raise ValueError("training mode is expected to be boolean")
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Sets evaluation mode; the same as ``train(False)``."""
+        return self.train(False)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Sets whether the parameters record gradients."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drops the parameters' gradients, or fills them with zeros."""
+        for parameter in self.parameters():
+            if parameter.grad is not None:
+                if set_to_none:
+                    parameter.grad = None
+                else:
+                    parameter.grad.detach_().zero_()
+
+    def apply(self, fn: Callable[[Module], Any]) -> Self:
+        """Calls ``fn`` on every module below and then on this one."""
+        for child in self.children():
+            child.apply(fn)
+        fn(self)
+        return self
+
+    def _convert(self, fn: Callable[[Tensor], Tensor]) -> Self:
+        """Replaces every parameter's, gradient's and buffer's storage by ``fn`` of it; the handles stay."""
+        for parameter in self.parameters():
+            grad = parameter.grad
+            parameter.grad = None
+            parameter.data = fn(parameter.data)
+            if grad is not None:
+                parameter.grad = fn(grad.detach())
+        for module in self.modules():
+            for name, buffer in module._buffers.items():
+                if buffer is not None:
+                    module._buffers[name] = fn(buffer)
+        return self
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """Moves parameters and buffers: ``to(device)``, ``to(dtype)``, ``to(device, dtype)`` or ``to(tensor)``.
+
+        A dtype applies to the floating-point ones alone.
+
+        Raises:
+            TypeError: the dtype is not a floating-point one, or an argument is none of these.
+        """
+        device, wanted = _device_and_dtype(*args, **kwargs)
+
+        def move(tensor: Tensor) -> Tensor:
+            moved = tensor if device is None else tensor.to(device)
+            return moved.to(wanted) if wanted is not None and moved.is_floating_point() else moved
+
+        return self._convert(move)
+
+    def cpu(self) -> Self:
+        """Moves parameters and buffers to the CPU."""
+        return self.to("cpu")
+
+    def cuda(self, device: int | None = None) -> Self:
+        """Moves parameters and buffers to the GPU."""
+        return self.to("cuda" if device is None else f"cuda:{device}")
+
+    def float(self) -> Self:
+        """Casts floating-point parameters and buffers to float32."""
+        return self._convert(lambda tensor: tensor.float() if tensor.is_floating_point() else tensor)
+
+    def double(self) -> Self:
+        """Casts floating-point parameters and buffers to float64."""
+        return self._convert(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
+
+    def half(self) -> Self:
+        """Casts floating-point parameters and buffers to float16."""
+        return self._convert(lambda tensor: tensor.half() if tensor.is_floating_point() else tensor)
+
+    def bfloat16(self) -> Self:
+        """Casts floating-point parameters and buffers to bfloat16."""
+        return self._convert(lambda tensor: tensor.bfloat16() if tensor.is_floating_point() else tensor)
+
+    # -- printing -------------------------------------------------------------------------------
+
+    def extra_repr(self) -> str:
+        """The text between the parentheses of the repr, before the children."""
+        return ""
+
+    def __repr__(self) -> str:
+        lines = [f"({name}): {indent(repr(child))}" for name, child in self._modules.items()]
+        return self._assemble_repr(lines)
+
+    def _assemble_repr(self, child_lines: list[str]) -> str:
+        extra = self.extra_repr()
+        if not child_lines:
+            return f"{type(self).__name__}({extra})"
+        body = "\n  ".join(([extra] if extra else []) + child_lines)
+        return f"{type(self).__name__}(\n  {body}\n)"
+
+
+def _device_and_dtype(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
+    """Sorts the arguments of ``Module.to`` into a device and a dtype, either of them None when not given."""
+    unknown = set(kwargs) - {"device", "dtype"}
+    if unknown:
+        raise TypeError(f"to() takes device and dtype; got an unexpected keyword argument '{min(unknown)}'")
+    device, wanted = kwargs.get("device"), kwargs.get("dtype")
+    for argument in args:
+        if isinstance(argument, Tensor):
+            device, wanted = argument.device, argument.dtype
+        elif isinstance(argument, dtype):
+            wanted = argument
+        elif argument is not None:
+            device = argument
+    if wanted is not None and not wanted.is_floating_point:
+        raise TypeError(
+            f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={wanted}"
+        )
+    return device, wanted

@@ -1,0 +1,103 @@
+"""Adam and AdamW."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from microtrain.optim.optimizer import Optimizer, ParamGroup, check_at_least_zero, check_lr
+from microtrain.tensor import Tensor, maximum, zeros_like
+
+
+class Adam(Optimizer):
+    """p -= lr m̂ / (sqrt(v̂) + eps), m and v running means of the gradient and its square (Kingma & Ba, 2015).
+
+    Args:
+        params: tensors or groups.
+        lr: step size, >= 0.
+        betas: decay rates of m and v, each in [0, 1).
+        eps: >= 0, added to the root.
+        weight_decay: >= 0; times the parameter, added to the gradient (to the step in AdamW).
+        amsgrad: divide by the largest v so far (Reddi et al., 2018).
+        maximize: ascend instead.
+
+    Raises:
+        ValueError: an option outside its range.
+    """
+
+    _decoupled_weight_decay = False
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        check_lr(lr)
+        check_at_least_zero("epsilon value", eps)
+        for position, beta in enumerate(betas):
+            if not 0 <= beta < 1:
+                raise ValueError(f"Invalid beta parameter at index {position}: {beta}")
+        check_at_least_zero("weight_decay value", weight_decay)
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "amsgrad": amsgrad,
+            "maximize": maximize,
+        }
+        super().__init__(params, defaults)
+
+    def _update(self, param: Tensor, grad: Tensor, group: ParamGroup) -> None:
+        state = self._state_of(param)
+        if not state:
+            state.update(step=0, exp_avg=zeros_like(param), exp_avg_sq=zeros_like(param))
+            if group["amsgrad"]:
+                state["max_exp_avg_sq"] = zeros_like(param)
+        state["step"] += 1
+        beta1, beta2 = group["betas"]
+        lr, decay = group["lr"], group["weight_decay"]
+        direction = -grad if group["maximize"] else grad
+        if decay != 0:
+            if self._decoupled_weight_decay:
+                param.mul_(1 - lr * decay)
+            else:
+                direction = direction + param * decay
+        mean, square = state["exp_avg"], state["exp_avg_sq"]
+        mean.mul_(beta1).add_(direction * (1 - beta1))
+        square.mul_(beta2).add_(direction * direction * (1 - beta2))
+        if group["amsgrad"]:
+            square = state["max_exp_avg_sq"].copy_(maximum(state["max_exp_avg_sq"], square))
+        # The bias corrections are numbers of the host: they reach the kernel as scalars, not as new code.
+        root_correction = 1 / math.sqrt(1 - beta2 ** state["step"])
+        denominator = square.sqrt() * root_correction + group["eps"]
+        param.sub_(mean / denominator * (lr / (1 - beta1 ** state["step"])))
+
+
+class AdamW(Adam):
+    """Adam whose weight decay shrinks the parameter itself: p *= 1 - lr weight_decay (Loshchilov & Hutter, 2019).
+
+    Args and errors: as :class:`Adam`; ``weight_decay`` is 0.01 unless given.
+    """
+
+    _decoupled_weight_decay = True
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)

@@ -1,0 +1,171 @@
+"""Optimizer: parameter groups, state, and their state dicts; the updates are its subclasses'."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
+from typing import Any
+
+from microtrain.autograd import enable_grad
+from microtrain.tensor import Tensor, no_grad
+
+ParamGroup = dict[str, Any]
+
+
+class Optimizer:
+    """Base of the optimizers. ``step`` records its updates as tensor operations: they run with the next value read.
+
+    Args:
+        params: tensors, or dicts of options with the tensors under ``"params"``.
+        defaults: options for the groups that do not give their own.
+
+    Raises:
+        TypeError: ``params`` is a tensor, or holds something else than tensors.
+        ValueError: no parameters, one that is not a leaf, one that is in two groups.
+    """
+
+    param_groups: list[ParamGroup]
+    state: dict[Tensor, dict[str, Any]]
+
+    def __init__(self, params: Iterable[Any], defaults: Mapping[str, Any]) -> None:
+        if isinstance(params, Tensor):
+            raise TypeError(
+                "params argument given to the optimizer should be an iterable of Tensors or dicts, "
+                f"but got {type(params).__name__}"
+            )
+        self.defaults = dict(defaults)
+        self.param_groups = []
+        self.state = {}
+        groups = list(params)
+        if not groups:
+            raise ValueError("optimizer got an empty parameter list")
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        for group in groups:
+            self.add_param_group(group)
+
+    def add_param_group(self, param_group: ParamGroup) -> None:
+        """Adds a group of parameters with options of its own.
+
+        Raises:
+            TypeError, ValueError: as the constructor; nothing is added then.
+        """
+        if not isinstance(param_group, dict):
+            raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
+        given = param_group["params"]
+        if isinstance(given, set):
+            raise TypeError("optimizer parameters need to be organized in ordered collections, but a set was given")
+        params = [given] if isinstance(given, Tensor) else list(given)
+        for param in params:
+            if not isinstance(param, Tensor):
+                raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {type(param).__name__}")
+            if not param.is_leaf:
+                raise ValueError("can't optimize a non-leaf Tensor")
+        known = {id(param) for group in self.param_groups for param in group["params"]}
+        if len({id(param) for param in params} | known) != len(params) + len(known):
+            raise ValueError("some parameters appear in more than one parameter group")
+        self.param_groups.append({**self.defaults, **param_group, "params": params})
+
+    def _parameters(self) -> Iterator[Tensor]:
+        return chain.from_iterable(group["params"] for group in self.param_groups)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drops the gradients, or fills them with zeros."""
+        for param in self._parameters():
+            if param.grad is not None:
+                if set_to_none:
+                    param.grad = None
+                else:
+                    param.grad.detach_().zero_()
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Updates every parameter that has a gradient.
+
+        Args:
+            closure: computes the loss and its gradients anew; called with gradients enabled.
+
+        Returns:
+            What the closure returned, or None.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        with no_grad():
+            for group in self.param_groups:
+                for param in group["params"]:
+                    if param.grad is not None:
+                        self._update(param, param.grad, group)
+        return loss
+
+    def _update(self, param: Tensor, grad: Tensor, group: ParamGroup) -> None:
+        """Records the update of one parameter in place; called without gradients."""
+        raise NotImplementedError(f"{type(self).__name__} has no update rule")
+
+    def _state_of(self, param: Tensor) -> dict[str, Any]:
+        state = self.state.get(param)
+        if state is None:
+            state = self.state[param] = {}
+        return state
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns ``{"state": {index: ...}, "param_groups": [...]}`` with parameters replaced by their index."""
+        index = {id(param): i for i, param in enumerate(self._parameters())}
+        groups = [
+            {**group, "params": [index[id(param)] for param in group["params"]]} for group in self.param_groups
+        ]
+        return {
+            "state": {index[id(param)]: dict(state) for param, state in self.state.items()},
+            "param_groups": groups,
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Takes over options and state from :meth:`state_dict`; tensors are copied. All or nothing.
+
+        Raises:
+            ValueError: groups that differ in number or size from this optimizer's.
+        """
+        loaded = state_dict["param_groups"]
+        if len(loaded) != len(self.param_groups):
+            raise ValueError("loaded state dict has a different number of parameter groups")
+        if any(len(a["params"]) != len(b["params"]) for a, b in zip(self.param_groups, loaded, strict=True)):
+            raise ValueError(
+                "loaded state dict contains a parameter group that doesn't match the size of optimizer's group"
+            )
+        indices = chain.from_iterable(group["params"] for group in loaded)
+        by_index = dict(zip(indices, self._parameters(), strict=True))
+        state = {by_index[i]: _adopt(values, by_index[i]) for i, values in state_dict["state"].items()}
+        groups = [
+            {**copy.deepcopy({k: v for k, v in new.items() if k != "params"}), "params": own["params"]}
+            for own, new in zip(self.param_groups, loaded, strict=True)
+        ]
+        self.state, self.param_groups = state, groups
+
+    def __repr__(self) -> str:
+        lines = []
+        for number, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {number}")
+            lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
+        return f"{type(self).__name__} (\n" + "\n".join(lines) + "\n)"
+
+
+def _adopt(values: Mapping[str, Any], param: Tensor) -> dict[str, Any]:
+    """A copy of one parameter's state, its tensors on the parameter's device and in its dtype."""
+    return {
+        key: value.detach().to(param.device).to(param.dtype).clone() if isinstance(value, Tensor) else value
+        for key, value in values.items()
+    }
+
+
+def check_at_least_zero(name: str, value: float) -> None:
+    """Raises ValueError, in PyTorch's words, unless ``value`` >= 0 (a NaN is not)."""
+    if not value >= 0:
+        raise ValueError(f"Invalid {name}: {value}")
+
+
+def check_lr(lr: Any) -> None:
+    """Raises TypeError for a tensor, ValueError for a negative rate."""
+    if isinstance(lr, Tensor):
+        raise TypeError("a Tensor lr is not supported; pass a float, as lr.item() gives")
+    check_at_least_zero("learning rate", lr)

@@ -1,0 +1,70 @@
+"""Stochastic gradient descent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from microtrain.optim.optimizer import Optimizer, ParamGroup, check_at_least_zero, check_lr
+from microtrain.tensor import Tensor
+
+
+class SGD(Optimizer):
+    """p -= lr d, with d the gradient (plus weight_decay p), or its running sum with momentum.
+
+    The running sum is b = momentum b + (1 - dampening) g, starting at the first g; nesterov steps along
+    g + momentum b (Sutskever et al., 2013, in PyTorch's form, where lr multiplies the sum).
+
+    Args:
+        params: tensors or groups.
+        lr: step size, >= 0.
+        momentum, dampening, weight_decay: >= 0, of no unit.
+        nesterov: needs a momentum and no dampening.
+        maximize: ascend instead.
+
+    Raises:
+        ValueError: an option outside its range.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        momentum: float = 0,
+        dampening: float = 0,
+        weight_decay: float = 0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        check_lr(lr)
+        check_at_least_zero("momentum value", momentum)
+        check_at_least_zero("weight_decay value", weight_decay)
+        if nesterov and (momentum <= 0 or dampening != 0):
+            raise ValueError("Nesterov momentum requires a momentum and zero dampening")
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "dampening": dampening,
+            "weight_decay": weight_decay,
+            "nesterov": nesterov,
+            "maximize": maximize,
+        }
+        super().__init__(params, defaults)
+
+    def _update(self, param: Tensor, grad: Tensor, group: ParamGroup) -> None:
+        direction = -grad if group["maximize"] else grad
+        if group["weight_decay"] != 0:
+            direction = direction + param * group["weight_decay"]
+        momentum = group["momentum"]
+        if momentum != 0:
+            state = self._state_of(param)
+            buffer = state.get("momentum_buffer")
+            if buffer is None:
+                # A copy: the next backward accumulates into the gradient itself, in place.
+                buffer = state["momentum_buffer"] = direction.detach().clone()
+            else:
+                dampening = group["dampening"]
+                buffer.mul_(momentum).add_(direction * (1 - dampening) if dampening != 0 else direction)
+            direction = direction + buffer * momentum if group["nesterov"] else buffer
+        param.sub_(direction * group["lr"])

@@ -1,0 +1,24 @@
+"""The cpu device: NumPy arrays as memory. Buffers are never written to once a node holds them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+class CpuBackend:
+    """Memory of the cpu device. A 0-d value may be a NumPy scalar: its arithmetic is ten times faster."""
+
+    def from_numpy(self, array: np.ndarray) -> Any:
+        """A private copy of `array`."""
+        return array.copy()[()] if array.ndim == 0 else np.array(array, order="C")
+
+    def to_numpy(self, buffer: Any) -> np.ndarray:
+        """The value as an array that refuses to be written to."""
+        view = np.asarray(buffer).view()
+        view.flags.writeable = False
+        return view
+
+    def synchronize(self) -> None:
+        """NumPy has finished when it returns."""

@@ -1,0 +1,60 @@
+"""The cuda device: memory from PyTorch's caching allocator, kernels compiled by Triton."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from ..kernels.tiles import ENABLE_FP_FUSION
+from .torch_memory import TorchMemory
+
+if TYPE_CHECKING:
+    from ..compiler.launch import Launch
+
+
+def is_available() -> bool:
+    """Whether PyTorch sees a GPU and can start its driver."""
+    try:
+        import torch
+    except ImportError:
+        return False
+    return bool(torch.cuda.is_available())
+
+
+def import_torch() -> Any:
+    """PyTorch with a GPU and Triton beside it. Raises RuntimeError that says what is missing."""
+    try:
+        import torch
+        import triton  # noqa: F401
+    except ImportError as error:
+        raise RuntimeError(f"the cuda device needs PyTorch and Triton: pip install 'microtrain[gpu]' ({error})") from error
+    if not torch.cuda.is_available():
+        why = "this PyTorch was built without CUDA" if torch.version.cuda is None else "its driver reports no GPU"
+        raise RuntimeError(f"no CUDA device: {why}; use device='cpu', or 'interpret' to run the kernels without one")
+    return torch
+
+
+class CudaBackend(TorchMemory):
+    """One GPU. Kernels go to PyTorch's current stream, so that its allocator knows when memory may be used again."""
+
+    def __init__(self, index: int = 0) -> None:
+        if os.environ.get("TRITON_INTERPRET") == "1":
+            raise RuntimeError("the cuda device needs compiled kernels, and this process interprets them "
+                               "(TRITON_INTERPRET=1, which MICROTRAIN_DEVICE=interpret sets); start another process")
+        torch = import_torch()
+        count = torch.cuda.device_count()
+        if index >= count:
+            raise RuntimeError(f"no device cuda:{index}: this machine has {count} (cuda:0 to cuda:{count - 1})")
+        super().__init__(torch, f"cuda:{index}")
+        self.index = index
+
+    def launch(self, launch: Launch, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> None:
+        """Queue one kernel on the current stream of this GPU."""
+        with self.torch.cuda.device(self.index):
+            launch.template[launch.grid](
+                pointers, scalars, **launch.sizes, **launch.constexprs, num_warps=launch.num_warps,
+                num_stages=launch.num_stages, enable_fp_fusion=ENABLE_FP_FUSION)
+
+    def synchronize(self) -> None:
+        """Wait until every kernel queued on this GPU has run."""
+        self.torch.cuda.synchronize(self.index)

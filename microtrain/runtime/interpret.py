@@ -1,0 +1,51 @@
+"""The interpret device: the kernels of the cuda device, run by Triton's interpreter on CPU tensors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .torch_memory import TorchMemory
+
+if TYPE_CHECKING:
+    from ..compiler.launch import Launch
+
+
+def choose_interpreter() -> None:
+    """Make Triton interpret every kernel that is decorated from now on.
+
+    Raises RuntimeError where Triton was imported without it: what it decorated so far would be compiled.
+    """
+    if os.environ.get("TRITON_INTERPRET") != "1":
+        if "triton" in sys.modules:
+            raise RuntimeError(
+                "the interpret device needs Triton's interpreter, which is chosen when Triton is first imported, and "
+                "Triton was imported without it; start the process with MICROTRAIN_DEVICE=interpret")
+        os.environ["TRITON_INTERPRET"] = "1"
+
+
+def import_torch() -> Any:
+    """PyTorch. Raises RuntimeError, saying what to install, without it or Triton."""
+    try:
+        import torch
+        import triton  # noqa: F401
+    except ImportError as error:
+        raise RuntimeError("the interpret device needs PyTorch (a CPU build will do) and Triton: "
+                           f"pip install 'microtrain[gpu]' ({error})") from error
+    return torch
+
+
+class InterpretBackend(TorchMemory):
+    """CPU tensors as memory and Triton's interpreter as the processor. A launch has finished when it returns."""
+
+    def __init__(self) -> None:
+        choose_interpreter()
+        super().__init__(import_torch(), "cpu")
+
+    def launch(self, launch: Launch, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> None:
+        """Run one kernel. Floating-point oddities (1/0, log 0) give inf and NaN without a warning, as on a GPU."""
+        with np.errstate(all="ignore"):
+            launch.template[launch.grid](pointers, scalars, **launch.sizes, **launch.constexprs)

@@ -1,0 +1,197 @@
+"""The null device's compiler: a kernel for a named target, with no GPU, and what it would use there.
+
+Triton's `ASTSource` takes a kernel's arguments as three dictionaries:
+
+- `signature`: name -> type, in the order of the parameters: `"*fp32"` for a pointer, `"i32"`, `"i64"`, `"constexpr"`;
+  a tuple parameter has a tuple of them, `"ptrs": ("*fp32", "*fp32")`, and the empty tuple is allowed;
+- `constexprs`: name -> value of each `"constexpr"` parameter;
+- `attrs`: path -> hints, where a path counts parameters from 0 and then the members of a tuple: that the second member
+  of the first parameter is divisible by 16 is `(0, 1): [["tt.divisibility", 16]]`. `divisible_by_16` writes them.
+  Without the hint on the pointers *and* on the sizes that bound the mask, accesses are as narrow as one element.
+"""
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from microtrain.kernels.tiles import ENABLE_FP_FUSION
+
+STACK_ALIGNMENT = 16  # bytes; ptxas rounds an array's size up to this
+
+Signature = Mapping[str, str | tuple[str, ...]]
+Attributes = dict[tuple[int, ...], list[list[Any]]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A GPU as Triton names it."""
+
+    backend: str  # "cuda" or "hip"
+    arch: int | str
+    warp_size: int  # threads
+    about: str
+
+
+TARGETS = {
+    "sm_80": Target("cuda", 80, 32, "NVIDIA Ampere, A100"),
+    "sm_90": Target("cuda", 90, 32, "NVIDIA Hopper, H100 and H200"),
+    "sm_100": Target("cuda", 100, 32, "NVIDIA Blackwell, B200"),
+    "gfx942": Target("hip", "gfx942", 64, "AMD CDNA 3, MI300"),
+}
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a compiled kernel uses on its target."""
+
+    target: str
+    registers: int  # 32-bit registers a thread (AMD: vector registers, accumulation ones included)
+    spills: int  # NVIDIA: bytes of stack a thread, arrays apart; AMD: registers spilled
+    shared_bytes: int  # a program
+    loads: tuple[int, ...]  # the bits a thread reads in each load from global memory, in program order
+    stores: tuple[int, ...]  # and writes in each store
+    assembly: str  # PTX or AMD's assembly
+
+    @property
+    def load_bits(self) -> int:
+        """The widest load, in bits; 0 without loads."""
+        return max(self.loads, default=0)
+
+    @property
+    def store_bits(self) -> int:
+        """The widest store, in bits; 0 without stores."""
+        return max(self.stores, default=0)
+
+
+def divisible_by_16(signature: Signature, names: Iterable[str] = ()) -> Attributes:
+    """The hint that every pointer's address, and each integer parameter in `names`, is divisible by 16.
+
+    Raises ValueError for a name that is no parameter.
+    """
+    unknown = sorted(set(names) - set(signature))
+    if unknown:
+        raise ValueError(f"no parameter named {', '.join(unknown)}; the signature has {', '.join(signature)}")
+    hint = [["tt.divisibility", 16]]
+    attrs: Attributes = {}
+    for position, (name, kind) in enumerate(signature.items()):
+        if isinstance(kind, tuple):
+            attrs.update({(position, k): hint for k, member in enumerate(kind) if member.startswith("*")})
+        elif kind.startswith("*") or name in names:
+            attrs[(position,)] = hint
+    return attrs
+
+
+def compile_for(
+    target: str,
+    fn: Any,
+    signature: Signature,
+    constexprs: Mapping[str, Any],
+    attrs: Attributes | None = None,
+    num_warps: int = 4,
+    num_stages: int = 3,
+) -> Resources:
+    """Compile a `@triton.jit` kernel for a target of `TARGETS` and read off its resources.
+
+    attrs: hints by path, see above; None for those of `divisible_by_16(signature)`.
+    Raises ValueError for an unknown target, RuntimeError where Triton was loaded for its interpreter, and Triton's own
+    errors where the kernel does not compile.
+    """
+    if target not in TARGETS:
+        raise ValueError(f"unknown target {target!r}; known: {', '.join(TARGETS)}")
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    if not isinstance(fn, triton.runtime.JITFunction):
+        raise RuntimeError(
+            "kernels cannot be compiled in this process: they were loaded for Triton's interpreter "
+            "(TRITON_INTERPRET=1, which MICROTRAIN_DEVICE=interpret sets); start a process without it"
+            if triton.knobs.runtime.interpret
+            else f"not a @triton.jit function: {fn!r}"
+        )
+    chosen = TARGETS[target]
+    source = ASTSource(
+        fn,
+        signature=dict(signature),
+        constexprs=dict(constexprs),
+        attrs=divisible_by_16(signature) if attrs is None else attrs,
+    )
+    options = {"num_warps": num_warps, "num_stages": num_stages, "enable_fp_fusion": ENABLE_FP_FUSION}
+    gpu = GPUTarget(chosen.backend, chosen.arch, chosen.warp_size)
+    kernel = triton.compile(source, target=gpu, options=options)
+    read = _read_nvidia if chosen.backend == "cuda" else _read_amd
+    return read(target, kernel)
+
+
+def _read_nvidia(target: str, kernel: Any) -> Resources:
+    """Registers and stack from the cubin by cuobjdump, access widths from the PTX."""
+    import triton.backends.nvidia
+
+    tool = Path(triton.backends.nvidia.__path__[0]) / "bin" / "cuobjdump"
+    with tempfile.TemporaryDirectory() as folder:
+        cubin = Path(folder) / "kernel.cubin"
+        cubin.write_bytes(kernel.asm["cubin"])
+        report = subprocess.run([tool, "-res-usage", cubin], check=True, capture_output=True, text=True).stdout
+    usage = {name: int(value) for name, value in re.findall(r"\b(REG|STACK|LOCAL):(\d+)", report)}
+    ptx = kernel.asm["ptx"]
+    # sin and cos reduce large arguments in an array in local memory, which shares the stack with what is spilled.
+    arrays = sum(int(size) for size in re.findall(r"\.local \.align \d+ \.b8\s+\w+\[(\d+)\]", ptx))
+    return Resources(
+        target=target,
+        registers=usage["REG"],
+        spills=max(usage["STACK"] + usage["LOCAL"] - -(-arrays // STACK_ALIGNMENT) * STACK_ALIGNMENT, 0),
+        shared_bytes=kernel.metadata.shared,
+        loads=tuple(_ptx_bits(ptx, "ld")),
+        stores=tuple(_ptx_bits(ptx, "st")),
+        assembly=ptx,
+    )
+
+
+def _ptx_bits(ptx: str, operation: str) -> Iterable[int]:
+    """Bits of each global access in PTX: `ld.global.v4.b32` is 128, and so is a `cp.async` of 16 bytes."""
+    access = re.compile(rf"\b{operation}\.(?:\w+\.)*?global[\w.:]*?(?:\.v(\d))?\.[busf](\d+)\b")
+    copy = re.compile(r"\bcp\.async\.c[ag]\.shared\.global[\w.:]* .*?, (0x[0-9a-f]+|\d+)")
+    for line in ptx.splitlines():
+        if found := access.search(line):
+            yield int(found[1] or 1) * int(found[2])
+        elif operation == "ld" and (found := copy.search(line)):
+            yield 8 * int(found[1], 0)
+
+
+def _read_amd(target: str, kernel: Any) -> Resources:
+    """Everything from the assembly: the metadata at its end, and the instructions' names."""
+    assembly = kernel.asm["amdgcn"]
+
+    def metadata(name: str) -> int:
+        found = re.search(rf"^\s*\.{name}:\s*(\d+)", assembly, re.MULTILINE)
+        if found is None:
+            raise RuntimeError(f"Triton's {target} assembly no longer has the metadata .{name}")
+        return int(found[1])
+
+    return Resources(
+        target=target,
+        registers=metadata("vgpr_count"),
+        spills=metadata("vgpr_spill_count") + metadata("sgpr_spill_count"),
+        shared_bytes=kernel.metadata.shared,  # the assembly does not know it: it is allotted at launch
+        loads=tuple(_amd_bits(assembly, "load")),
+        stores=tuple(_amd_bits(assembly, "store")),
+        assembly=assembly,
+    )
+
+
+_AMD_BITS: dict[str, Callable[[str], int]] = {
+    "dword": lambda count: 32 * int(count or 1),
+    "short": lambda _: 16,
+    "byte": lambda _: 8,
+}
+
+
+def _amd_bits(assembly: str, operation: str) -> Iterable[int]:
+    """Bits of each vector access: `global_load_dwordx4` is 128, `buffer_store_short` 16."""
+    access = re.compile(rf"\b(?:global|buffer|flat)_{operation}_[us]?(dword|short|byte)(?:x(\d))?")
+    for unit, count in access.findall(assembly):
+        yield _AMD_BITS[unit](count)

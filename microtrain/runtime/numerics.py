@@ -1,0 +1,66 @@
+"""NumPy functions that the primitive table's `numpy` column names, beyond NumPy's own; twins of `kernels.math`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .philox import philox_bits
+
+def softplus(x: Any) -> Any:
+    """log(1 + exp(x)) without overflow: log1p(exp(-|x|)) + max(x, 0)."""
+    return np.log1p(np.exp(-np.abs(x))) + np.maximum(x, 0)
+
+
+def scatter_slice(x: Any, starts: tuple[int, ...], shape: tuple[int, ...], steps: tuple[int, ...]) -> np.ndarray:
+    """Zeros of `shape` with x at starts[d] + i*steps[d]."""
+    out = np.zeros(shape, x.dtype)
+    out[_places(x.shape, starts, steps)] = x
+    return out
+
+
+def slice_update(x: Any, value: Any, starts: tuple[int, ...], steps: tuple[int, ...]) -> np.ndarray:
+    """A copy of x with the slice at (starts, steps) of value's shape replaced."""
+    out = np.array(x)
+    out[_places(value.shape, starts, steps)] = value
+    return out
+
+
+def _places(shape: tuple[int, ...], starts: tuple[int, ...], steps: tuple[int, ...]) -> tuple[slice, ...]:
+    return tuple(slice(a, a + (n - 1) * s + 1 if n else a, s) for a, n, s in zip(starts, shape, steps, strict=True))
+
+
+def index_add(source: Any, index: Any, rows: int) -> np.ndarray:
+    """Zeros (rows, ...) with source[i...] added to row index[i...], in order."""
+    rest = source.shape[np.ndim(index):]
+    wide = np.float32 if source.dtype.itemsize < 4 and source.dtype.kind not in "iub" else source.dtype
+    out = np.zeros((rows, *rest), wide)
+    np.add.at(out, np.asarray(index).reshape(-1), source.reshape(-1, *rest))
+    return out.astype(source.dtype)
+
+
+def index_put(x: Any, index: Any, value: Any) -> np.ndarray:
+    """A copy of x with rows `index` replaced by `value`; the last one written wins."""
+    out = np.array(x)
+    out[np.asarray(index).reshape(-1)] = np.asarray(value).reshape(-1, *out.shape[1:])
+    return out
+
+
+def random_words(seed: Any, stream: Any, shape: tuple[int, ...], word: int) -> np.ndarray:
+    """Word `word` of Philox4x32-10 for each element of `shape`, as int64."""
+    n = int(np.prod(shape, dtype=np.int64))
+    return philox_bits(int(seed), int(stream), n, word).astype(np.int64).reshape(shape)
+
+
+def _namespace() -> dict[str, Any]:
+    names = ("absolute add arange argmax argmin asarray broadcast_to ceil concatenate cos divide exp expm1 flip floor "
+             "floor_divide log log1p matmul maximum minimum multiply negative power remainder rint sign sin sqrt subtract "
+             "take tan tanh trunc where float16 float32 float64 uint8 int8 int16 int32 int64")
+    space: dict[str, Any] = {name: getattr(np, name) for name in names.split()}
+    space.update(bool=np.bool_, softplus=softplus, scatter_slice=scatter_slice, slice_update=slice_update,
+                 index_add=index_add, index_put=index_put, random_words=random_words)
+    return space
+
+
+NAMESPACE = _namespace()

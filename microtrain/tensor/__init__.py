@@ -1,0 +1,126 @@
+"""Tensors and everything that makes or combines them, under PyTorch's names.
+
+A function of a tensor is the method of that name: `sin(x)` is `Tensor.sin(x)`.
+"""
+
+from typing import Any
+
+from ..autograd import Function, backward, enable_grad, grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from ..graph.dtypes import (
+    DType,
+    bfloat16,
+    bool_,
+    float16,
+    float32,
+    float64,
+    get_default_dtype,
+    int8,
+    int16,
+    int32,
+    int64,
+    promote_types,
+    set_default_dtype,
+    uint8,
+)
+from ..graph.spec import Device
+from .core import Size
+from .create import (
+    arange,
+    as_tensor,
+    default_device,
+    empty,
+    empty_like,
+    eye,
+    from_numpy,
+    full,
+    full_like,
+    linspace,
+    ones,
+    ones_like,
+    set_default_device,
+    tensor,
+    zeros,
+    zeros_like,
+)
+from .elementwise import where
+from .printing import set_printoptions
+from .random import (
+    Generator,
+    bernoulli,
+    default_generator,
+    initial_seed,
+    manual_seed,
+    rand,
+    rand_like,
+    randint,
+    randint_like,
+    randn,
+    randn_like,
+    randperm,
+    seed,
+)
+from .shaping import broadcast_tensors, cat, stack
+from .tensor_class import Tensor
+from .transfer import synchronize
+
+concat = concatenate = cat
+
+FUNCTIONS = """abs absolute add all amax amin any argmax argmin bitwise_and bitwise_not bitwise_or bitwise_xor bmm broadcast_to
+ceil chunk clamp clamp_max clamp_min clip clone cos detach div divide dot eq exp expm1 fix flatten flip floor floor_divide ge gt
+index_select isfinite isinf isnan le log log1p log_softmax logical_and logical_not logical_or logical_xor logsumexp lt masked_fill
+masked_select matmul max maximum mean min minimum mm movedim mul multiply mv narrow ne neg negative nonzero numel outer permute
+pow prod ravel reciprocal relu remainder reshape round rsqrt rsub select sigmoid sign sin softmax softplus split sqrt square squeeze std
+sub subtract sum swapaxes swapdims t tan tanh transpose true_divide trunc unbind unflatten unsqueeze var""".split()
+"""Methods that are functions of the package too."""
+
+
+def _as_function(name: str) -> Any:
+    method = getattr(Tensor, name)
+
+    def function(input: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(input, Tensor):
+            raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+        return method(input, *args, **kwargs)
+    function.__name__, function.__doc__, function.__wrapped__ = name, method.__doc__, method     # type: ignore[attr-defined]
+    return function
+
+
+globals().update({name: _as_function(name) for name in FUNCTIONS})
+
+
+def result_type(a: Any, b: Any) -> DType:
+    """The dtype of an operation on two tensors or numbers."""
+    from .elementwise import must_be_operands
+    if not isinstance(a, Tensor) and not isinstance(b, Tensor):
+        from ..graph.dtypes import of_scalar
+        return max(of_scalar(a), of_scalar(b), key=lambda d: d.category)
+    return must_be_operands(a, b, "result_type")[0].dtype
+
+
+def is_tensor(obj: Any) -> bool:
+    """Whether an object is a Tensor."""
+    return isinstance(obj, Tensor)
+
+
+def equal(input: Tensor, other: Tensor) -> bool:
+    """Whether two tensors have the same shape and elements."""
+    return input.shape == other.shape and bool((input == other).all())
+
+
+def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+    """Whether |input - other| <= atol + rtol * |other| everywhere."""
+    near = ((input - other).abs() <= atol + rtol * other.abs()) | (input == other)
+    if equal_nan:
+        near = near | (input.isnan() & other.isnan())
+    return bool(near.all())
+
+
+__all__ = [
+    "Device", "DType", "Function", "Generator", "Size", "Tensor", "allclose", "arange", "as_tensor", "backward", "bernoulli",
+    "bfloat16", "bool_", "broadcast_tensors", "cat", "concat", "concatenate", "default_device", "default_generator", "empty",
+    "empty_like", "enable_grad", "equal", "eye", "float16", "float32", "float64", "from_numpy", "full", "full_like",
+    "get_default_dtype", "grad", "inference_mode", "initial_seed", "int8", "int16", "int32", "int64", "is_grad_enabled",
+    "is_tensor", "linspace", "manual_seed", "no_grad", "ones", "ones_like", "promote_types", "rand", "rand_like", "randint",
+    "randint_like", "randn", "randn_like", "randperm", "result_type", "seed", "set_default_device", "set_default_dtype",
+    "set_grad_enabled", "set_printoptions", "stack", "synchronize", "tensor", "uint8", "where", "zeros", "zeros_like", *FUNCTIONS,
+]

@@ -1,0 +1,258 @@
+"""Making tensors: from data, constant, counted, random."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import settings
+from ..graph import dtypes
+from ..graph import ops as g
+from ..graph.dtypes import DType
+from ..graph.node import Node, leaf
+from ..graph.spec import Device, Shape, spec
+from ..runtime import backend
+from .core import Handle, wrap
+
+if TYPE_CHECKING:
+    from .tensor_class import Tensor
+
+DeviceLike = Device | str | None
+_default_device: list[Device] = []
+
+
+def default_device() -> Device:
+    """The device new tensors are made on: MICROTRAIN_DEVICE, else cuda where there is one, else cpu."""
+    name = settings.device.value
+    if not name:
+        if not _default_device:
+            from ..runtime.detect import has_cuda
+            _default_device.append(Device("cuda" if has_cuda() else "cpu"))
+        return _default_device[0]
+    return Device(name)
+
+
+def set_default_device(device: DeviceLike) -> None:
+    """Make new tensors on `device`; None goes back to the default."""
+    settings.device.set("" if device is None else str(Device(device)))
+
+
+def place(device: DeviceLike) -> Device:
+    """A device argument as a Device."""
+    return default_device() if device is None else device if isinstance(device, Device) else Device(device)
+
+
+def kind(dtype: DType | None) -> DType | None:
+    """A dtype argument, checked. Raises TypeError for anything else."""
+    if dtype is not None and not isinstance(dtype, DType):
+        if dtype in (float, int, bool):
+            return {float: dtypes.get_default_dtype(), int: dtypes.int64, bool: dtypes.bool_}[dtype]    # type: ignore[index]
+        raise TypeError(f"dtype must be a microtrain dtype such as microtrain.float32, not {dtype!r}")
+    return dtype
+
+
+def sizes(size: Sequence[Any]) -> Shape:
+    """A shape given as ints or as one sequence of ints. Raises on anything negative or not an integer."""
+    listed = size[0] if len(size) == 1 and isinstance(size[0], Sequence) else size
+    shape = []
+    for n in listed:
+        if isinstance(n, bool) or not isinstance(n, int | np.integer):
+            raise TypeError(f"sizes must be ints, got {type(n).__name__} ({n!r}) in {tuple(listed)}")
+        if n < 0:
+            raise RuntimeError(f"Trying to create tensor with negative dimension {n}: {list(listed)}")
+        shape.append(int(n))
+    return tuple(shape)
+
+
+def finish(node: Node, requires_grad: bool = False) -> Tensor:
+    """A leaf tensor for a node."""
+    out = wrap(node)
+    return out.requires_grad_() if requires_grad else out
+
+
+def put(array: np.ndarray, dtype: DType, device: Device) -> Node:
+    """A node holding a copy of an array on a device."""
+    array = np.asarray(array, dtype.numpy)
+    return leaf(backend(device.type, device.index).from_numpy(array), spec(array.shape, dtype, device))
+
+
+def array_of(data: Any) -> np.ndarray:
+    """Nested numbers, arrays and tensors as one array. Raises ValueError or TypeError in PyTorch's words."""
+    if isinstance(data, Handle):
+        return data.detach().cpu().numpy()          # type: ignore[attr-defined, no-any-return]
+    if isinstance(data, np.ndarray | np.generic):
+        return np.asarray(data)
+    if isinstance(data, Sequence) and not isinstance(data, str):
+        _check_regular(data, 0)
+        if any(isinstance(v, Handle | np.ndarray) for v in data):
+            return np.stack([array_of(v) for v in data])
+    elif not isinstance(data, bool | int | float):
+        raise TypeError(f"new(): data must be a sequence or a number (got {type(data).__name__})")
+    try:
+        array = np.asarray(data)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"cannot make a tensor of {data!r}: {error}") from None
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"can't convert data of type {array.dtype} to a tensor: only numbers and booleans")
+    return array
+
+
+def _check_regular(data: Sequence[Any], depth: int) -> None:
+    lengths = [len(v) if isinstance(v, Sequence) and not isinstance(v, str) else None for v in data]
+    first = next((n for n in lengths if n is not None), None)
+    for i, n in enumerate(lengths):
+        if isinstance(data[i], Handle | np.ndarray):
+            continue
+        if n is None and first is not None:
+            raise TypeError(f"expected a sequence of length {first} at dim {depth + 1} (got {type(data[i]).__name__})")
+        if n is not None and n != first:
+            raise ValueError(f"expected sequence of length {first} at dim {depth + 1} (got {n})")
+        if n is not None:
+            _check_regular(data[i], depth + 1)
+        elif isinstance(data[i], str | complex | None.__class__):
+            raise TypeError(f"must be real number, not {type(data[i]).__name__}")
+
+
+def tensor(data: Any, *, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
+    """A leaf with a copy of `data` (numbers, nested sequences, arrays).
+
+    Python floats take the default dtype, ints int64; arrays keep theirs. Raises TypeError or ValueError for anything
+    that is not a regular array of numbers.
+    """
+    array = array_of(data)
+    wanted = kind(dtype)
+    if wanted is None:
+        typed = isinstance(data, np.ndarray | np.generic | Handle)
+        if isinstance(data, Handle):
+            wanted = data.dtype
+        elif typed:
+            wanted = dtypes.from_numpy(array.dtype)
+        elif array.dtype.kind == "f":
+            first = data
+            while isinstance(first, Sequence) and len(first):
+                first = first[0]
+            wanted = dtypes.from_numpy(array.dtype) if isinstance(first, np.generic | np.ndarray | Handle) else \
+                dtypes.get_default_dtype()
+        else:
+            wanted = dtypes.bool_ if array.dtype.kind == "b" else dtypes.int64
+    if wanted.category == 1 and array.dtype.kind == "f" and not np.all(np.isfinite(array)):
+        raise RuntimeError(f"cannot convert non-finite values to {wanted!r}")
+    return finish(put(array, wanted, place(device)), requires_grad)
+
+
+def as_tensor(data: Any, dtype: DType | None = None, device: DeviceLike = None) -> Tensor:
+    """`data` itself when it is a tensor of that dtype and device, else a new one."""
+    if isinstance(data, Handle):
+        return data.to(device=device, dtype=dtype)      # type: ignore[attr-defined, no-any-return]
+    return tensor(data, dtype=dtype, device=device)
+
+
+def from_numpy(array: np.ndarray) -> Tensor:
+    """A tensor with a copy of an array, on the default device.
+
+    PyTorch shares the memory; values are immutable here, so a later change of the array is not seen.
+    """
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"expected np.ndarray (got {type(array).__name__})")
+    return tensor(array)
+
+
+def full(size: Any, fill_value: Any, *, dtype: DType | None = None, device: DeviceLike = None,
+         requires_grad: bool = False) -> Tensor:
+    """`fill_value` in every element; its own dtype unless one is given."""
+    if isinstance(fill_value, Handle):
+        fill_value = fill_value.item()                  # type: ignore[attr-defined]
+    wanted = kind(dtype) or dtypes.of_scalar(fill_value)
+    return finish(g.full(fill_value, sizes((size,)), wanted, place(device)), requires_grad)
+
+
+def zeros(*size: Any, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
+    """Zeros."""
+    return finish(g.full(0, sizes(size), kind(dtype) or dtypes.get_default_dtype(), place(device)), requires_grad)
+
+
+def ones(*size: Any, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
+    """Ones."""
+    return finish(g.full(1, sizes(size), kind(dtype) or dtypes.get_default_dtype(), place(device)), requires_grad)
+
+
+def empty(*size: Any, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
+    """Values that mean nothing: zeros, or NaN where MICROTRAIN_POISON is on and the dtype has it."""
+    wanted = kind(dtype) or dtypes.get_default_dtype()
+    value = math.nan if settings.poison.value and wanted.is_floating_point else 0
+    return finish(g.full(value, sizes(size), wanted, place(device)), requires_grad)
+
+
+def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: DeviceLike = None,
+        requires_grad: bool = False) -> Tensor:
+    """The identity matrix (n, m)."""
+    rows, columns = sizes((n, n if m is None else m))
+    where = place(device)
+    hit = g.eq(g.reshape(g.iota(rows, where), (rows, 1)), g.reshape(g.iota(columns, where), (1, columns)))
+    return finish(g.cast(hit, kind(dtype) or dtypes.get_default_dtype()), requires_grad)
+
+
+def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = None, device: DeviceLike = None,
+           requires_grad: bool = False) -> Tensor:
+    """start, start + step, ... below `end`: ceil((end - start) / step) elements, int64 where all three are ints."""
+    if end is None:
+        start, end = 0, start
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if (end - start) * step < 0:
+        raise RuntimeError(f"upper bound and lower bound inconsistent with step sign: start {start}, end {end}, step {step}")
+    whole = all(isinstance(v, int) for v in (start, end, step))
+    wanted = kind(dtype) or (dtypes.int64 if whole else dtypes.get_default_dtype())
+    n = max(0, math.ceil((end - start) / step)) if not whole else max(0, -(-(end - start) // step))
+    node = g.iota(n, place(device))
+    if wanted.is_floating_point or not whole:
+        node = g.cast(node, dtypes.float64)
+    node = g.mul(node, step) if step != 1 else node
+    return finish(g.cast(g.add(node, start) if start != 0 else node, wanted), requires_grad)
+
+
+def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None, device: DeviceLike = None,
+             requires_grad: bool = False) -> Tensor:
+    """`steps` evenly spaced values from start to end, both included; computed from both ends, as PyTorch does."""
+    if steps < 0:
+        raise RuntimeError(f"number of steps must be non-negative, got {steps}")
+    start, end = float(start), float(end)
+    wanted = kind(dtype) or dtypes.get_default_dtype()
+    i = np.arange(steps)
+    width = np.float64 if not wanted.is_floating_point or wanted is dtypes.float64 else np.float32
+    step = width((end - start) / (steps - 1)) if steps > 1 else width(0)
+    low = width(start) + step * i.astype(width)
+    high = width(end) - step * (steps - 1 - i).astype(width)
+    return finish(put(np.where(i < steps // 2, low, high) if steps > 1 else low, wanted, place(device)), requires_grad)
+
+
+def _like(value: Any, source: Any, dtype: DType | None, device: DeviceLike, requires_grad: bool) -> Tensor:
+    return finish(g.full(value, source.node.shape, kind(dtype) or source.dtype,
+                         source.device if device is None else place(device)), requires_grad)
+
+
+def zeros_like(input: Tensor, *, dtype: DType | None = None, device: DeviceLike = None,
+               requires_grad: bool = False) -> Tensor:
+    """Zeros of another tensor's shape, dtype and device."""
+    return _like(0, input, dtype, device, requires_grad)
+
+
+def ones_like(input: Tensor, *, dtype: DType | None = None, device: DeviceLike = None,
+              requires_grad: bool = False) -> Tensor:
+    """Ones of another tensor's shape, dtype and device."""
+    return _like(1, input, dtype, device, requires_grad)
+
+
+def empty_like(input: Tensor, *, dtype: DType | None = None, device: DeviceLike = None,
+               requires_grad: bool = False) -> Tensor:
+    """As `empty`, of another tensor's shape, dtype and device."""
+    return empty(input.shape, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
+
+
+def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None, device: DeviceLike = None,
+              requires_grad: bool = False) -> Tensor:
+    """`fill_value` in every element, of another tensor's shape, dtype and device."""
+    return _like(fill_value, input, dtype, device, requires_grad)

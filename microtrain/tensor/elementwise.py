@@ -1,0 +1,489 @@
+"""Elementwise operations: operators, functions, comparisons, with PyTorch's dtype promotion."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..graph import dtypes
+from ..graph import ops as g
+from ..graph import primitives as p
+from ..graph.dtypes import DType, promote_types
+from ..graph.node import Node, constant, record2
+from .core import Handle, wrap
+
+if TYPE_CHECKING:
+    from .tensor_class import Tensor
+
+Scalar = bool | int | float
+_CATEGORY = {bool: 0, int: 1, float: 2}
+
+
+def node_of(value: Any, name: str) -> Node:
+    """The node of a tensor argument. Raises TypeError in PyTorch's words for anything else."""
+    if not isinstance(value, Handle):
+        raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(value).__name__}")
+    return value.node
+
+
+def number_beside(x: Node, value: Any) -> tuple[Node, Node] | None:
+    """A tensor's node and a Python number as operands of one dtype; None when `value` is no number."""
+    dtype = x.spec.dtype
+    if dtype.category == 2:
+        known = x.spec.constants.get(value) if value.__class__ in _CATEGORY and value else None
+        if known is not None:
+            return x, known
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value.__class__ not in _CATEGORY:
+        return None
+    if _CATEGORY[value.__class__] > dtype.category:
+        dtype = dtypes.of_scalar(value)
+        return g.cast(x, dtype), constant(value, dtype, x.spec.device)
+    if dtype.category == 1:
+        check_range(value, dtype)
+    node = constant(value, dtype, x.spec.device)
+    if dtype.category == 2 and value:
+        x.spec.constants[value] = node
+    return x, node
+
+
+def check_range(value: int, dtype: DType) -> None:
+    """Raise RuntimeError when an integer does not fit a dtype."""
+    if not dtypes.lowest(dtype) <= value <= dtypes.highest(dtype):
+        raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow: {value}")
+
+
+def result_dtype(x: Node, y: Node) -> DType:
+    """PyTorch's promotion: a 0-d operand yields to one with axes unless it is of a higher category."""
+    a, b = x.spec.dtype, y.spec.dtype
+    if a is b:
+        return a
+    if bool(x.spec.shape) != bool(y.spec.shape):
+        wide, point = (a, b) if x.spec.shape else (b, a)
+        if wide.category >= point.category:
+            return wide
+    return promote_types(a, b)
+
+
+def operands(a: Any, b: Any, name: str) -> tuple[Node, Node] | None:
+    """Two arguments, at least one a tensor, as nodes of one dtype; None for a foreign type."""
+    if isinstance(a, Handle):
+        x = a.node
+        if isinstance(b, Handle):
+            y = b.node
+            if x.spec.dtype is not y.spec.dtype:
+                dtype = result_dtype(x, y)
+                x, y = g.cast(x, dtype), g.cast(y, dtype)
+            if x.spec.device is not y.spec.device:
+                x, y = beside_point(x, y, name)
+            return x, y
+        return number_beside(x, b)
+    pair = number_beside(b.node, a) if isinstance(b, Handle) else None
+    return None if pair is None else (pair[1], pair[0])
+
+
+def beside_point(x: Node, y: Node, name: str) -> tuple[Node, Node]:
+    """Operands on two devices: a 0-d cpu tensor goes along, anything else raises."""
+    from .transfer import moved
+    if not y.spec.shape and y.spec.device.type == "cpu":
+        return x, moved(y, x.spec.device)
+    if not x.spec.shape and x.spec.device.type == "cpu":
+        return moved(x, y.spec.device), y
+    raise RuntimeError(f"Expected all tensors to be on the same device, but found at least two devices, {x.spec.device} and "
+                       f"{y.spec.device}! (in {name}; move one with .to({str(x.spec.device)!r}))")
+
+
+def must_be_operands(a: Any, b: Any, name: str) -> tuple[Node, Node]:
+    """As `operands`, raising TypeError for a foreign type."""
+    pair = operands(a, b, name)
+    if pair is None:
+        bad = b if isinstance(a, Handle) else a
+        raise TypeError(f"{name}(): expected a Tensor or a number, not {type(bad).__name__}")
+    return pair
+
+
+def floating(node: Node) -> Node:
+    """Integers and booleans in the default floating dtype; anything else as it is."""
+    return node if node.spec.dtype.category == 2 else g.cast(node, dtypes.get_default_dtype())
+
+
+def operator(primitive: Any, name: str) -> Any:
+    """A dunder method for a binary primitive, the fast path for two tensors of one dtype first."""
+    def method(self: Tensor, other: Any) -> Tensor:
+        if other.__class__ is self.__class__:
+            x, y = self.node, other.node
+            if x.spec.dtype is y.spec.dtype and x.spec.device is y.spec.device:
+                return wrap(record2(primitive, x, y))
+        pair = operands(self, other, name)
+        if pair is None:
+            return NotImplemented           # type: ignore[return-value]
+        return wrap(record2(primitive, *pair))
+    method.__name__ = name
+    return method
+
+
+def function(operation: Any, name: str, doc: str, *, widen: bool = True) -> Any:
+    """A method of one tensor; with `widen`, integers are taken as floats first."""
+    def method(input: Tensor) -> Tensor:
+        try:
+            x = input.node
+        except AttributeError:
+            raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}") from None
+        if widen and x.spec.dtype.category != 2:
+            x = floating(x)
+        return wrap(operation(x))
+    method.__name__, method.__doc__ = name, doc
+    return method
+
+
+def _unchanged_if_integral(operation: Any, name: str, doc: str) -> Any:
+    def method(input: Tensor) -> Tensor:
+        x = node_of(input, name)
+        return wrap(operation(x) if x.spec.dtype.category == 2 else g.identity(x))
+    method.__name__, method.__doc__ = name, doc
+    return method
+
+
+def _compared(primitive: Any, name: str) -> Any:
+    def method(input: Tensor, other: Any) -> Tensor:
+        pair = operands(input, other, name)
+        if pair is None:
+            return NotImplemented           # type: ignore[return-value]
+        return wrap(record2(primitive, *pair))
+    method.__name__ = name
+    return method
+
+
+def _bitwise(primitive: Any, name: str) -> Any:
+    def method(input: Tensor, other: Any) -> Tensor:
+        pair = operands(input, other, name)
+        if pair is None:
+            return NotImplemented           # type: ignore[return-value]
+        if pair[0].spec.dtype.category == 2:
+            raise RuntimeError(f'"{name}" not implemented for {pair[0].spec.dtype!r}: use integer or bool tensors')
+        return wrap(record2(primitive, *pair))
+    method.__name__ = name
+    return method
+
+
+class Elementwise:
+    """Operators and elementwise functions."""
+
+    __slots__ = ()
+
+    __mul__ = __rmul__ = operator(p.MUL, "mul")
+    __add__ = __radd__ = operator(p.ADD, "add")
+
+    def __sub__(self: Tensor, other: Any) -> Tensor:        # type: ignore[misc]
+        pair = operands(self, other, "sub")
+        if pair is None:
+            return NotImplemented                           # type: ignore[return-value]
+        _no_bools(*pair)
+        return wrap(record2(p.SUB, *pair))
+
+    def __rsub__(self: Tensor, other: Any) -> Tensor:       # type: ignore[misc]
+        pair = operands(other, self, "rsub")
+        if pair is None:
+            return NotImplemented                           # type: ignore[return-value]
+        _no_bools(*pair)
+        return labelled(wrap(record2(p.SUB, *pair)), "RsubBackward1")
+
+    def __truediv__(self: Tensor, other: Any) -> Tensor:    # type: ignore[misc]
+        pair = operands(self, other, "div")
+        return NotImplemented if pair is None else wrap(record2(p.DIV, *map(floating, pair)))   # type: ignore[return-value]
+
+    def __rtruediv__(self: Tensor, other: Any) -> Tensor:   # type: ignore[misc]
+        pair = operands(other, self, "div")
+        return NotImplemented if pair is None else wrap(record2(p.DIV, *map(floating, pair)))   # type: ignore[return-value]
+
+    def __floordiv__(self: Tensor, other: Any) -> Tensor:   # type: ignore[misc]
+        pair = operands(self, other, "floor_divide")
+        return NotImplemented if pair is None else wrap(_floor_divide(*pair))                   # type: ignore[return-value]
+
+    def __rfloordiv__(self: Tensor, other: Any) -> Tensor:  # type: ignore[misc]
+        pair = operands(other, self, "floor_divide")
+        return NotImplemented if pair is None else wrap(_floor_divide(*pair))                   # type: ignore[return-value]
+
+    def __mod__(self: Tensor, other: Any) -> Tensor:        # type: ignore[misc]
+        pair = operands(self, other, "remainder")
+        return NotImplemented if pair is None else wrap(_remainder(*pair))                      # type: ignore[return-value]
+
+    def __rmod__(self: Tensor, other: Any) -> Tensor:       # type: ignore[misc]
+        pair = operands(other, self, "remainder")
+        return NotImplemented if pair is None else wrap(_remainder(*pair))                      # type: ignore[return-value]
+
+    def __pow__(self: Tensor, other: Any) -> Tensor:        # type: ignore[misc]
+        pair = operands(self, other, "pow")
+        return NotImplemented if pair is None else _pow(pair, other)                            # type: ignore[return-value]
+
+    def __rpow__(self: Tensor, other: Any) -> Tensor:       # type: ignore[misc]
+        pair = operands(other, self, "pow")
+        return NotImplemented if pair is None else wrap(g.pow(*pair))                           # type: ignore[return-value]
+
+    def __neg__(self: Tensor) -> Tensor:                    # type: ignore[misc]
+        x = node_of(self, "neg")
+        if x.spec.dtype.category == 0:
+            raise RuntimeError("Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a "
+                               "mask, use the `~` or `logical_not()` operator instead.")
+        return wrap(g.neg(x))
+
+    def __pos__(self: Tensor) -> Tensor:                    # type: ignore[misc]
+        return self
+
+    def __invert__(self: Tensor) -> Tensor:                 # type: ignore[misc]
+        x = node_of(self, "bitwise_not")
+        if x.spec.dtype.category == 2:
+            raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
+        return wrap(g.bitwise_not(x) if x.spec.dtype.category else g.logical_not(x))
+
+    __eq__, __ne__, __lt__ = _compared(p.EQ, "eq"), _compared(p.NE, "ne"), _compared(p.LT, "lt")
+    __le__, __gt__, __ge__ = _compared(p.LE, "le"), _compared(p.GT, "gt"), _compared(p.GE, "ge")
+    eq, ne, lt, le, gt, ge = __eq__, __ne__, __lt__, __le__, __gt__, __ge__
+    __hash__ = object.__hash__
+
+    __and__ = __rand__ = bitwise_and = _bitwise(p.BITWISE_AND, "bitwise_and")
+    __or__ = __ror__ = bitwise_or = _bitwise(p.BITWISE_OR, "bitwise_or")
+    __xor__ = __rxor__ = bitwise_xor = _bitwise(p.BITWISE_XOR, "bitwise_xor")
+    bitwise_not = __invert__
+
+    def __abs__(self: Tensor) -> Tensor:                    # type: ignore[misc]
+        x = node_of(self, "abs")
+        return wrap(g.abs(x) if x.spec.dtype.category else g.identity(x))
+
+    abs = absolute = __abs__
+    neg = negative = __neg__
+    mul = multiply = __mul__
+    exp = function(g.exp, "exp", "e to the power of each element.")
+    log = function(g.log, "log", "Natural logarithm.")
+    log1p = function(g.log1p, "log1p", "log(1 + x), accurate near 0.")
+    expm1 = function(g.expm1, "expm1", "exp(x) - 1, accurate near 0.")
+    sqrt = function(g.sqrt, "sqrt", "Square root.")
+    rsqrt = function(g.rsqrt, "rsqrt", "1 / sqrt(x).")
+    reciprocal = function(g.reciprocal, "reciprocal", "1 / x.")
+    sin = function(g.sin, "sin", "Sine of an angle in radians.")
+    cos = function(g.cos, "cos", "Cosine of an angle in radians.")
+    tan = function(g.tan, "tan", "Tangent of an angle in radians.")
+    tanh = function(g.tanh, "tanh", "Hyperbolic tangent.")
+    sigmoid = function(g.sigmoid, "sigmoid", "1 / (1 + exp(-x)).")
+    relu = function(g.relu, "relu", "x where it is positive, else 0.", widen=False)
+    floor = _unchanged_if_integral(g.floor, "floor", "The largest integer not above.")
+    ceil = _unchanged_if_integral(g.ceil, "ceil", "The smallest integer not below.")
+    trunc = fix = _unchanged_if_integral(g.trunc, "trunc", "The integer part.")
+
+    def softplus(self: Tensor) -> Tensor:                   # type: ignore[misc]
+        """log(1 + exp(x)), without overflow."""
+        return wrap(g.softplus(floating(node_of(self, "softplus"))))
+
+    def sign(self: Tensor) -> Tensor:                       # type: ignore[misc]
+        """-1, 0 or 1."""
+        x = node_of(self, "sign")
+        return wrap(g.sign(x) if x.spec.dtype.category else g.identity(x))
+
+    def round(self: Tensor, *, decimals: int = 0) -> Tensor:    # type: ignore[misc]
+        """The nearest integer, ties to even; or so many decimals."""
+        x = node_of(self, "round")
+        if x.spec.dtype.category != 2:
+            return wrap(g.identity(x))
+        if decimals == 0:
+            return wrap(g.round(x))
+        scale = 10.0 ** abs(decimals)
+        if decimals > 0:
+            return wrap(g.div(g.round(g.mul(x, scale)), scale))
+        return wrap(g.mul(g.round(g.div(x, scale)), scale))
+
+    def square(self: Tensor) -> Tensor:                     # type: ignore[misc]
+        """x * x."""
+        return _pow(must_be_operands(self, 2, "square"), 2)
+
+    def add(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:     # type: ignore[misc]
+        """self + alpha * other."""
+        return wrap(record2(p.ADD, *must_be_operands(self, other if alpha == 1 else _scaled(other, alpha), "add")))
+
+    def sub(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:     # type: ignore[misc]
+        """self - alpha * other."""
+        pair = must_be_operands(self, other if alpha == 1 else _scaled(other, alpha), "sub")
+        _no_bools(*pair)
+        return wrap(record2(p.SUB, *pair))
+
+    subtract = sub
+
+    def rsub(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:    # type: ignore[misc]
+        """other - alpha * self."""
+        pair = must_be_operands(other, self if alpha == 1 else _scaled(self, alpha), "rsub")
+        _no_bools(*pair)
+        return labelled(wrap(record2(p.SUB, *pair)), "RsubBackward1")
+
+    def div(self: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:   # type: ignore[misc]
+        """self / other; with `rounding_mode` "floor" or "trunc", rounded so."""
+        pair = must_be_operands(self, other, "div")
+        if rounding_mode is None:
+            return wrap(record2(p.DIV, *map(floating, pair)))
+        if rounding_mode == "floor":
+            return wrap(_floor_divide(*pair))
+        if rounding_mode == "trunc":
+            dtype = pair[0].spec.dtype
+            if dtype.category == 2:
+                return wrap(g.trunc(g.div(*pair)))
+            quotient = g.floor_divide(*pair)
+            exact = g.eq(g.mul(quotient, pair[1]), pair[0])
+            return wrap(g.where(g.bitwise_and(g.lt(quotient, 0), g.logical_not(exact)), g.add(quotient, 1), quotient))
+        raise RuntimeError("div expected rounding_mode to be one of None, 'trunc', or 'floor' "
+                           f"but found '{rounding_mode}'")
+
+    divide = true_divide = div
+
+    def floor_divide(self: Tensor, other: Any) -> Tensor:   # type: ignore[misc]
+        """The quotient rounded down."""
+        return wrap(_floor_divide(*must_be_operands(self, other, "floor_divide")))
+
+    def remainder(self: Tensor, other: Any) -> Tensor:      # type: ignore[misc]
+        """What a floor division leaves; it has the divisor's sign."""
+        return wrap(_remainder(*must_be_operands(self, other, "remainder")))
+
+    def pow(self: Tensor, exponent: Any) -> Tensor:         # type: ignore[misc]
+        """self to the power of a number or a tensor."""
+        return _pow(must_be_operands(self, exponent, "pow"), exponent)
+
+    def maximum(self: Tensor, other: Tensor) -> Tensor:     # type: ignore[misc]
+        """The larger of two elements; NaN wins. Ties share the gradient."""
+        return wrap(g.maximum(*_two_tensors(self, other, "maximum")))
+
+    def minimum(self: Tensor, other: Tensor) -> Tensor:     # type: ignore[misc]
+        """The smaller of two elements; NaN wins. Ties share the gradient."""
+        return wrap(g.minimum(*_two_tensors(self, other, "minimum")))
+
+    def logical_not(self: Tensor) -> Tensor:                # type: ignore[misc]
+        """Whether each element is zero."""
+        return wrap(g.logical_not(node_of(self, "logical_not")))
+
+    def logical_and(self: Tensor, other: Tensor) -> Tensor:     # type: ignore[misc]
+        """Whether both elements are non-zero."""
+        return wrap(g.bitwise_and(truth(node_of(self, "logical_and")), truth(node_of(other, "logical_and"))))
+
+    def logical_or(self: Tensor, other: Tensor) -> Tensor:      # type: ignore[misc]
+        """Whether either element is non-zero."""
+        return wrap(g.bitwise_or(truth(node_of(self, "logical_or")), truth(node_of(other, "logical_or"))))
+
+    def logical_xor(self: Tensor, other: Tensor) -> Tensor:     # type: ignore[misc]
+        """Whether exactly one element is non-zero."""
+        return wrap(g.bitwise_xor(truth(node_of(self, "logical_xor")), truth(node_of(other, "logical_xor"))))
+
+    def isnan(self: Tensor) -> Tensor:                      # type: ignore[misc]
+        """Whether each element is NaN."""
+        x = node_of(self, "isnan")
+        return wrap(g.ne(x, x))
+
+    def isinf(self: Tensor) -> Tensor:                      # type: ignore[misc]
+        """Whether each element is infinite."""
+        x = node_of(self, "isinf")
+        if x.spec.dtype.category != 2:
+            return wrap(g.ne(x, x))
+        return wrap(g.eq(g.abs(x), float("inf")))
+
+    def isfinite(self: Tensor) -> Tensor:                   # type: ignore[misc]
+        """Whether each element is neither infinite nor NaN."""
+        x = node_of(self, "isfinite")
+        if x.spec.dtype.category != 2:
+            return wrap(g.eq(x, x))
+        return wrap(g.lt(g.abs(x), float("inf")))
+
+    def clamp(self: Tensor, min: Any = None, max: Any = None) -> Tensor:    # type: ignore[misc]
+        """Elements limited to [min, max]; either bound may be missing, a number or a tensor."""
+        x = node_of(self, "clamp")
+        if min is None and max is None:
+            raise ValueError("clamp(): At least one of 'min' or 'max' must not be None")
+        for bound in (min, max):
+            if bound is not None:
+                x = must_be_operands(wrap(x), bound, "clamp")[0]
+        dtype = x.spec.dtype
+        low = dtypes.lowest(dtype) if min is None else g.cast(min.node, dtype) if isinstance(min, Handle) else min
+        high = dtypes.highest(dtype) if max is None else g.cast(max.node, dtype) if isinstance(max, Handle) else max
+        return wrap(g.clamp(x, low, high))
+
+    clip = clamp
+
+    def clamp_min(self: Tensor, min: Any) -> Tensor:        # type: ignore[misc]
+        """Elements not below `min`."""
+        return self.clamp(min=min)
+
+    def clamp_max(self: Tensor, max: Any) -> Tensor:        # type: ignore[misc]
+        """Elements not above `max`."""
+        return self.clamp(max=max)
+
+    def where(self: Tensor, condition: Tensor, other: Any) -> Tensor:   # type: ignore[misc]
+        """self where `condition` holds, else `other`."""
+        return where(condition, self, other)
+
+    def masked_fill(self: Tensor, mask: Tensor, value: Any) -> Tensor:  # type: ignore[misc]
+        """`value` where `mask` holds, else self."""
+        filler = g.cast(value.node, self.dtype) if isinstance(value, Handle) else value
+        return wrap(g.where(node_of(mask, "masked_fill"), filler, self.node))
+
+
+def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
+    """`input` where `condition` holds, else `other`; with the condition alone, the indices where it holds."""
+    mask = node_of(condition, "where")
+    if input is None and other is None:
+        from .index import nonzero
+        return nonzero(condition, as_tuple=True)
+    if mask.spec.dtype is dtypes.uint8:
+        mask = truth(mask)
+    if mask.spec.dtype is not dtypes.bool_:
+        raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {mask.spec.dtype!r}")
+    if not isinstance(input, Handle) and not isinstance(other, Handle):
+        dtype = max(dtypes.of_scalar(input), dtypes.of_scalar(other), key=lambda d: d.category)
+        return wrap(g.where(mask, constant(input, dtype, mask.spec.device), constant(other, dtype, mask.spec.device)))
+    return wrap(g.where(mask, *must_be_operands(input, other, "where")))
+
+
+def truth(node: Node) -> Node:
+    """Whether elements are non-zero."""
+    return node if node.spec.dtype is dtypes.bool_ else g.ne(node, 0)
+
+
+def labelled(out: Tensor, name: str) -> Tensor:
+    """A result whose grad_fn goes by another of PyTorch's names."""
+    tape: Any = out.node.tape
+    if tape is not None:
+        tape.label = name
+    return out
+
+
+def _scaled(value: Any, alpha: Any) -> Any:
+    return value * alpha
+
+
+def _no_bools(x: Node, y: Node) -> None:
+    if x.spec.dtype.category == 0 and y.spec.dtype.category == 0:
+        raise RuntimeError("Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
+                           "`logical_xor()` operator instead.")
+
+
+def _two_tensors(a: Any, b: Any, name: str) -> tuple[Node, Node]:
+    node_of(a, name)
+    if not isinstance(b, Handle):
+        raise TypeError(f"{name}(): argument 'other' (position 1) must be Tensor, not {type(b).__name__}")
+    return must_be_operands(a, b, name)
+
+
+def _floor_divide(x: Node, y: Node) -> Node:
+    if x.spec.dtype.category == 0:
+        raise RuntimeError("floor_divide is not implemented for bool tensors: convert them to integers")
+    return g.floor_divide(x, y)
+
+
+def _remainder(x: Node, y: Node) -> Node:
+    if x.spec.dtype.category == 0:
+        raise RuntimeError("remainder is not implemented for bool tensors: convert them to integers")
+    return g.remainder(x, y)
+
+
+def _pow(pair: tuple[Node, Node], exponent: Any) -> Tensor:
+    x, y = pair
+    if isinstance(exponent, Handle):
+        return wrap(g.pow(x, y))
+    if x.spec.dtype.category == 1 and exponent < 0:
+        raise RuntimeError("Integers to negative integer powers are not allowed.")
+    return labelled(wrap(g.pow(x, y)), "PowBackward0")

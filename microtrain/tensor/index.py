@@ -1,0 +1,251 @@
+"""Indexing: x[...] and x[...] = v with integers, slices, None, Ellipsis, integer arrays and masks."""
+
+from __future__ import annotations
+
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..compiler.realize import realize
+from ..graph import dtypes
+from ..graph import ops as g
+from ..graph.node import Node
+from ..graph.spec import broadcast_shapes, normalise_dim
+from ..runtime import backend
+from .core import Handle, wrap
+from .create import put
+from .elementwise import labelled, node_of
+from .shaping import sliced
+
+if TYPE_CHECKING:
+    from .tensor_class import Tensor
+
+HOST = ("cpu", "interpret")
+"""Devices whose values can be looked at without waiting: indices are checked there when they are used."""
+
+
+def values(node: Node) -> np.ndarray:
+    """A node's value on the host."""
+    device = node.spec.device
+    return backend(device.type, device.index).to_numpy(realize(node))       # type: ignore[no-any-return]
+
+
+def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
+    """Indices of the non-zero elements: one row each (n, ndim), or a tuple of ndim tensors (n,)."""
+    node = node_of(input, "nonzero")
+    places = np.nonzero(np.atleast_1d(values(node)))
+    if as_tuple:
+        return tuple(wrap(put(p, dtypes.int64, node.device)) for p in places)
+    rows = np.stack(places, 1) if node.shape else np.zeros((len(places[0]), 0))
+    return wrap(put(rows, dtypes.int64, node.device))
+
+
+def _items(index: Any, ndim: int) -> list[Any]:
+    """The index as a list with Ellipsis spelled out; lists and arrays as arrays."""
+    listed: list[Any] = []
+    for item in index if isinstance(index, tuple) else (index,):
+        if isinstance(item, list | tuple | range):
+            item = np.asarray(item, dtype=None if len(item) else np.int64)
+        if isinstance(item, np.integer):
+            item = int(item)
+        listed.append(item)
+    used = sum(0 if item is None or item is Ellipsis or isinstance(item, bool) else
+               _dims(item) if isinstance(item, Handle | np.ndarray) else 1 for item in listed)
+    if used > ndim:
+        raise IndexError(f"too many indices for tensor of dimension {ndim}")
+    dots = [i for i, item in enumerate(listed) if item is Ellipsis]
+    if len(dots) > 1:
+        raise IndexError("an index can only have a single ellipsis ('...')")
+    rest = [slice(None)] * (ndim - used)
+    return [*listed[:dots[0]], *rest, *listed[dots[0] + 1:]] if dots else listed + rest
+
+
+def _dims(item: Any) -> int:
+    """How many axes an array index stands for: a mask for as many as it has."""
+    if isinstance(item, Handle):
+        return item.ndim if item.dtype in (dtypes.bool_, dtypes.uint8) else 1
+    return item.ndim if item.dtype == np.bool_ else 1           # type: ignore[no-any-return]
+
+
+def _basic(self: Tensor, items: list[Any]) -> tuple[Tensor, dict[int, Node]]:
+    """Apply what is no array, as views; array indices (checked, wrapped) by the axis they apply to."""
+    out, dim = self, 0
+    arrays: dict[int, Node] = {}
+    for item in items:
+        if item is None:
+            out, dim = out.unsqueeze(dim), dim + 1
+        elif isinstance(item, bool):
+            out = out.unsqueeze(dim)
+            arrays[dim] = put(np.zeros(int(item), np.int64), dtypes.int64, out.device)
+            dim += 1
+        elif isinstance(item, int):
+            size = out.shape[dim]
+            if not -size <= item < size:
+                raise IndexError(f"index {item} is out of bounds for dimension {dim} with size {size}")
+            out = out.select(dim, item)
+        elif isinstance(item, slice):
+            out, dim = _slice(out, dim, item), dim + 1
+        elif isinstance(item, Handle | np.ndarray):
+            for node in _array(item, out, dim):
+                arrays[dim] = node
+                dim += 1
+        elif isinstance(item, str) or not hasattr(item, "__index__"):
+            raise IndexError("only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
+                             f"(got {type(item).__name__})")
+        else:
+            out = out.select(dim, item.__index__())
+    return out, arrays
+
+
+def _slice(x: Tensor, dim: int, item: slice) -> Tensor:
+    parts = [None if v is None else int(v) for v in (item.start, item.stop, item.step)]
+    if parts[2] is not None and parts[2] <= 0:
+        raise ValueError("step must be greater than zero")
+    size = x.shape[dim]
+    start, stop, step = slice(*parts).indices(size)
+    if item == slice(None):
+        return x
+    return sliced(x, dim, start, max(0, -(-(stop - start) // step)), step)
+
+
+def _array(item: Any, x: Tensor, dim: int) -> list[Node]:
+    """An array index as int64 nodes in range, one for each axis it stands for. Raises IndexError."""
+    device = x.device
+    if isinstance(item, Handle):
+        node = item.node
+        if node.device is not device:
+            node = put(values(node), node.dtype, device)
+    else:
+        if item.dtype.kind not in "biu":
+            raise IndexError(f"tensors used as indices must be long, int, byte or bool tensors, got an array of {item.dtype}")
+        node = put(item, dtypes.from_numpy(item.dtype), device)
+    if node.dtype in (dtypes.bool_, dtypes.uint8):
+        for i, n in enumerate(node.shape):
+            if n != x.shape[dim + i]:
+                raise IndexError(f"The shape of the mask {list(node.shape)} at index {i} does not match the shape of the indexed "
+                                 f"tensor {list(x.shape)} at index {dim + i}")
+        if not node.shape:
+            raise IndexError("a 0-d mask is not supported as one of several indices: use a Python bool")
+        return [put(p, dtypes.int64, device) for p in np.nonzero(values(node))]
+    if node.dtype.is_floating_point:
+        raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
+    size = x.shape[dim]
+    node = g.cast(node, dtypes.int64)
+    if device.type in HOST:
+        found = values(node)
+        low, high = (int(found.min()), int(found.max())) if found.size else (0, -1)
+        if found.size and not (-size <= low and high < size):
+            raise IndexError(f"index {high if high >= size else low} is out of bounds for dimension {dim} with size {size}")
+        return [node if low >= 0 else g.where(g.lt(node, 0), g.add(node, size), node)]
+    return [g.where(g.lt(node, 0), g.add(node, size), node)]
+
+
+def _flat_index(x: Node, arrays: dict[int, Node]) -> tuple[tuple[int, ...], Node, tuple[int, ...], int]:
+    """Array indices as one: axis order with theirs in front, the index into those axes flattened, and where they return."""
+    dims = tuple(arrays)
+    shape = broadcast_shapes(*[n.shape for n in arrays.values()])
+    flat: Node | None = None
+    for dim, node in arrays.items():
+        flat = node if flat is None else g.add(g.mul(flat, x.shape[dim]), node)
+    assert flat is not None
+    order = (*dims, *[d for d in range(len(x.shape)) if d not in dims])
+    adjacent = dims == tuple(range(dims[0], dims[0] + len(dims)))
+    return order, g.expand(flat, shape), shape, dims[0] if adjacent else 0
+
+
+def _rows(x: Node, order: tuple[int, ...], n: int) -> Node:
+    """x with its first n axes of `order` in front and flattened to one."""
+    moved = g.permute(x, order)
+    count = 1
+    for size in moved.shape[:n]:
+        count *= size
+    return g.reshape(moved, (count, *moved.shape[n:]))
+
+
+def getitem(self: Tensor, index: Any) -> Tensor:
+    """x[index]: a view for integers and slices, a copy for arrays and masks."""
+    if isinstance(index, Handle) and index.dtype is dtypes.bool_ and not index.ndim:
+        index = bool(index)
+    out, arrays = _basic(self, _items(index, self.ndim))
+    if not arrays:
+        return out if out is not self else self.share(g.identity, lambda base, v: v)
+    x = out.node
+    order, flat, shape, place = _flat_index(x, arrays)
+    picked = g.take(_rows(x, order, len(arrays)), flat)
+    lead, rest = len(shape), len(picked.shape) - len(shape)
+    back = (*range(lead, lead + place), *range(lead), *range(lead + place, lead + rest))
+    return labelled(wrap(g.permute(picked, back)), "IndexBackward0")
+
+
+def setitem(self: Tensor, index: Any, value: Any) -> None:
+    """x[index] = value, broadcast; where an element is named twice the last value wins."""
+    if isinstance(index, Handle) and index.dtype is dtypes.bool_ and not index.ndim:
+        index = bool(index)
+    out, arrays = _basic(self, _items(index, self.ndim))
+    if not arrays:
+        target = out if out is not self else self
+        target.copy_(value if isinstance(value, Handle) else _number(value, self))
+        return
+    self.check_inplace()
+    x = out.node
+    order, flat, shape, place = _flat_index(x, arrays)
+    rows = _rows(x, order, len(arrays))
+    rest = rows.shape[1:]
+    view = (*rest[:place], *shape, *rest[place:])
+    source = g.cast(value.node if isinstance(value, Handle) else _number(value, self).node, x.dtype)
+    if len(source.shape) > len(view):
+        extra = source.shape[:len(source.shape) - len(view)]
+        if any(n != 1 for n in extra):
+            raise RuntimeError(f"shape mismatch: value tensor of shape {list(source.shape)} cannot be broadcast to indexing "
+                               f"result of shape {list(view)}")
+        source = g.reshape(source, source.shape[len(extra):])
+    try:
+        fits = broadcast_shapes(source.shape, view) == view
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise RuntimeError(f"shape mismatch: value tensor of shape {list(source.shape)} cannot be broadcast to indexing result "
+                           f"of shape {list(view)}")
+    source = g.expand(source, view)
+    front = (*range(place, place + len(shape)), *range(place), *range(place + len(shape), len(view)))
+    updated = g.index_put(rows, flat, g.permute(source, front))
+    moved = tuple(x.shape[d] for d in order)
+    out.rebind(g.permute(g.reshape(updated, moved), tuple(order.index(i) for i in range(len(order)))))
+
+
+def _number(value: Any, like: Tensor) -> Tensor:
+    from .create import tensor
+    return tensor(value, dtype=like.dtype if not hasattr(value, "dtype") else None, device=like.device)
+
+
+class Indexing:
+    """Picking elements."""
+
+    __slots__ = ()
+
+    __getitem__ = getitem
+    __setitem__ = setitem
+    nonzero = nonzero
+
+    def index_select(self: Tensor, dim: int, index: Tensor) -> Tensor:      # type: ignore[misc]
+        """The indices listed in the 1-d `index` along `dim`."""
+        axis = normalise_dim(dim, self.ndim)
+        if index.ndim > 1:
+            raise IndexError(f"index_select(): Index is supposed to be a vector, got {index.ndim} dimensions")
+        return self[(slice(None),) * axis + (index,)]
+
+    def masked_select(self: Tensor, mask: Tensor) -> Tensor:                # type: ignore[misc]
+        """The elements where `mask` holds, as one axis."""
+        shape = broadcast_shapes(self.node.shape, node_of(mask, "masked_select").shape)
+        return self.expand(shape).reshape(-1)[mask.expand(shape).reshape(-1)]
+
+    def __iter__(self: Tensor) -> Any:                                      # type: ignore[misc]
+        if not self.ndim:
+            raise TypeError("iteration over a 0-d tensor")
+        return iter(self.unbind(0))
+
+    def __contains__(self: Tensor, value: Any) -> bool:                     # type: ignore[misc]
+        return bool((self == value).any())
+
+

@@ -1,0 +1,172 @@
+"""In-place operations: the tensor (and all that share its memory) is rebound to the result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..graph import dtypes
+from ..graph import ops as g
+from ..graph.node import Node, literal
+from ..graph.spec import broadcast_shapes
+from ..graph.tape import Leaf, grad_mode
+from .core import Handle, wrap
+from .elementwise import labelled, must_be_operands
+
+if TYPE_CHECKING:
+    from .tensor_class import Tensor
+
+
+def inplace(name: str, doc: str | None = None) -> Any:
+    """The in-place form of the method `name`."""
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        self.check_inplace()
+        # The intermediate handle must be gone before its node is ours: a dying handle stops its node from being pending.
+        node = getattr(self, name)(*args, **kwargs).node
+        return self.assign(node, name + "_")
+    method.__name__ = name + "_"
+    method.__doc__ = doc or f"In-place `{name}`."
+    return method
+
+
+def augmented(name: str) -> Any:
+    """The in-place form of a binary operator; the fast path of a parameter's update."""
+    dunder = f"__{name}__"
+
+    def method(self: Tensor, other: Any) -> Tensor:
+        self.check_inplace()
+        out = getattr(self, dunder)(other)
+        if out is NotImplemented:
+            return out              # type: ignore[no-any-return]
+        node = out.node
+        del out
+        return self.assign(node, name + "_")
+    method.__name__ = name + "_"
+    method.__doc__ = f"In-place `{name}`."
+    return method
+
+
+class Inplace:
+    """In-place operations."""
+
+    __slots__ = ()
+
+    def check_inplace(self: Tensor) -> None:                # type: ignore[misc]
+        """Raise RuntimeError, in PyTorch's words, where an in-place change would lose a gradient."""
+        if not grad_mode.enabled:
+            return
+        tape: Any = self.node.tape
+        if tape is not None and tape.__class__ is Leaf:
+            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+        alias = self._alias
+        if alias is not None and tape is not None and alias.storage.node.tape.__class__ is Leaf:
+            raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+
+    def assign(self: Tensor, node: Node, name: str) -> Tensor:      # type: ignore[misc]
+        """Rebind to a result, which must have this shape and a dtype that converts. Raises RuntimeError otherwise."""
+        mine = self.node.spec
+        if node.spec is not mine:
+            if node.spec.shape != mine.shape:
+                raise RuntimeError(f"output with shape {list(mine.shape)} doesn't match the broadcast shape {list(node.spec.shape)}")
+            if node.spec.dtype.category > mine.dtype.category:
+                raise RuntimeError(f"result type {_title(node.spec.dtype.name)} can't be cast to the desired output type "
+                                   f"{_title(mine.dtype.name)} (in {name})")
+            node = g.cast(node, mine.dtype)
+        if node is self.node:
+            return self
+        return self.rebind(node)
+
+    __iadd__, __isub__, __imul__ = augmented("add"), augmented("sub"), augmented("mul")
+    __itruediv__, __ifloordiv__ = augmented("truediv"), augmented("floordiv")
+    __imod__, __ipow__ = augmented("mod"), augmented("pow")
+    __iand__, __ior__, __ixor__ = augmented("and"), augmented("or"), augmented("xor")
+
+    add_, sub_, mul_, div_, pow_ = map(inplace, ("add", "sub", "mul", "div", "pow"))
+    neg_, abs_, exp_, log_, sqrt_, rsqrt_ = map(inplace, ("neg", "abs", "exp", "log", "sqrt", "rsqrt"))
+    sin_, cos_, tanh_, sigmoid_, relu_ = map(inplace, ("sin", "cos", "tanh", "sigmoid", "relu"))
+    clamp_, floor_, ceil_, round_, reciprocal_ = map(inplace, ("clamp", "floor", "ceil", "round", "reciprocal"))
+    clamp_min_, clamp_max_, square_, masked_fill_ = map(inplace, ("clamp_min", "clamp_max", "square", "masked_fill"))
+    remainder_, floor_divide_, trunc_ = map(inplace, ("remainder", "floor_divide", "trunc"))
+
+    def addcmul_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:      # type: ignore[misc]
+        """In-place self + value * tensor1 * tensor2."""
+        self.check_inplace()
+        return self.assign((self + tensor1 * tensor2 * value).node, "addcmul_")
+
+    def addcdiv_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:      # type: ignore[misc]
+        """In-place self + value * tensor1 / tensor2."""
+        self.check_inplace()
+        return self.assign((self + tensor1 / tensor2 * value).node, "addcdiv_")
+
+    def lerp_(self: Tensor, end: Tensor, weight: Any) -> Tensor:        # type: ignore[misc]
+        """In-place self + weight * (end - self)."""
+        self.check_inplace()
+        return self.assign((self + (end - self) * weight).node, "lerp_")
+
+    def zero_(self: Tensor) -> Tensor:                      # type: ignore[misc]
+        """Fill with zeros."""
+        return self.fill_(0)
+
+    def fill_(self: Tensor, value: Any) -> Tensor:          # type: ignore[misc]
+        """Fill with a number or a 0-d tensor."""
+        self.check_inplace()
+        spec = self.node.spec
+        if isinstance(value, Handle):
+            if value.ndim:
+                raise RuntimeError("fill_ only supports 0-dimension value tensor but got tensor with "
+                                   f"{value.ndim} dimensions.")
+            node = g.expand(g.cast(value.node, spec.dtype), spec.shape)
+            node = g.identity(node) if node is value.node else node
+        else:
+            must_be_operands(self, value, "fill_")
+            node = g.full(value, spec.shape, spec.dtype, spec.device)
+        if self.node.tape is not None and grad_mode.enabled:
+            yes = literal(True, dtypes.bool_, spec.device)          # keeps its place on the tape, with gradient zero
+            return labelled(self.rebind(g.where(yes, node, self.node)), "FillBackward0")
+        return self.rebind(node)
+
+    def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:        # type: ignore[misc]
+        """Take the values of `src`, broadcast and converted."""
+        self.check_inplace()
+        if not isinstance(src, Handle):
+            raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
+        from .transfer import moved
+        mine = self.node.spec
+        node = moved(src.node, mine.device)
+        extra = len(node.shape) - len(mine.shape)
+        if extra > 0 and all(n == 1 for n in node.shape[:extra]):
+            node = g.reshape(node, node.shape[extra:])
+        try:
+            fits = broadcast_shapes(node.shape, mine.shape) == mine.shape
+        except RuntimeError:
+            fits = False
+        if not fits:
+            raise RuntimeError(f"The expanded size of the tensor ({list(mine.shape)}) must match the existing size "
+                               f"({list(node.shape)})  Target sizes: {list(mine.shape)}.  Tensor sizes: {list(src.node.shape)}")
+        node = g.expand(g.cast(node, mine.dtype), mine.shape)
+        return self.rebind(g.identity(node) if node is src.node else node)
+
+    def uniform_(self: Tensor, low: float = 0.0, high: float = 1.0, *, generator: Any = None) -> Tensor:       # type: ignore[misc]
+        """Fill with uniform random numbers in [low, high)."""
+        from .random import rand
+        self.check_inplace()
+        u = rand(self.shape, dtype=self.dtype, device=self.device, generator=generator)
+        return self.rebind((u * (high - low) + low).node)
+
+    def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:        # type: ignore[misc]
+        """Fill with normal random numbers."""
+        from .random import randn
+        self.check_inplace()
+        z = randn(self.shape, dtype=self.dtype, device=self.device, generator=generator)
+        return self.rebind((z * std + mean).node)
+
+    def bernoulli_(self: Tensor, p: float = 0.5, *, generator: Any = None) -> Tensor:       # type: ignore[misc]
+        """Fill with 1 with probability p, else 0."""
+        from .random import rand
+        self.check_inplace()
+        u = rand(self.shape, device=self.device, generator=generator)
+        return self.rebind(wrap(g.cast((u < p).node, self.dtype)).node)
+
+
+def _title(name: str) -> str:
+    return {"int64": "Long", "int32": "Int", "float32": "Float", "float64": "Double", "bool": "Bool", "uint8": "Byte",
+            "float16": "Half", "bfloat16": "BFloat16", "int8": "Char", "int16": "Short"}[name]

@@ -1,0 +1,220 @@
+"""Reductions: sums, means, extremes, norms of rows, with `dim` and `keepdim` as PyTorch has them."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from typing import TYPE_CHECKING, Any
+
+from ..graph import dtypes
+from ..graph import ops as g
+from ..graph.dtypes import DType
+from ..graph.node import Node
+from ..graph.spec import normalise_dim, normalise_dims
+from .core import wrap
+from .create import kind
+from .elementwise import floating, labelled, node_of, truth
+
+if TYPE_CHECKING:
+    from .tensor_class import Tensor
+
+MaxResult = namedtuple("MaxResult", "values indices")
+MinResult = namedtuple("MinResult", "values indices")
+MaxResult.__module__ = MinResult.__module__ = "torch.return_types"
+
+
+def _integral_total(x: Node, dtype: DType | None) -> Node:
+    """The operand of a sum: in `dtype`, or integers as int64."""
+    if dtype is not None:
+        return g.cast(x, dtype)
+    return x if x.spec.dtype.category == 2 else g.cast(x, dtypes.int64)
+
+
+def _some(x: Node, axes: tuple[int, ...], name: str) -> None:
+    """Raise when an extreme would be taken over no elements."""
+    for axis in axes:
+        if x.spec.shape[axis] == 0:
+            if len(axes) == len(x.spec.shape):
+                raise RuntimeError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. "
+                                   "Specify the reduction dim with the 'dim' argument.")
+            raise IndexError(f"{name}(): Expected reduction dim {axis} to have non-zero size.")
+
+
+def _needs_float(x: Node, name: str, dtype: DType | None = None) -> Node:
+    if dtype is not None:
+        x = g.cast(x, dtype)
+    if x.spec.dtype.category != 2:
+        raise RuntimeError(f"{name}(): could not infer output dtype. Input dtype must be either a floating point or complex "
+                           f"dtype. Got: {x.spec.dtype.name.capitalize()}" if name == "mean" else
+                           f"{name} only supports floating point dtypes, got {x.spec.dtype!r}")
+    return x
+
+
+class Reduce:
+    """Reductions."""
+
+    __slots__ = ()
+
+    def sum(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:     # type: ignore[misc]
+        """The sum over `dim` (all axes by default); integers and booleans give int64."""
+        x = _integral_total(node_of(self, "sum"), kind(dtype))
+        out = wrap(g.sum(x, normalise_dims(dim, len(x.spec.shape)), keepdim))
+        return out if dim is None else labelled(out, "SumBackward1")
+
+    def mean(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:    # type: ignore[misc]
+        """The mean over `dim` (all axes by default). Raises RuntimeError for integers."""
+        x = _needs_float(node_of(self, "mean"), "mean", kind(dtype))
+        out = wrap(g.mean(x, normalise_dims(dim, len(x.spec.shape)), keepdim))
+        return out if dim is None else labelled(out, "MeanBackward1")
+
+    def var(self: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *,                      # type: ignore[misc]
+            correction: Any = None) -> Tensor:
+        """The variance over `dim` with divisor n - correction (1 by default)."""
+        x, axes, correction = _spread_arguments(self, dim, unbiased, correction, "var")
+        out = g.var(x, axes, correction)
+        return labelled(wrap(g.keep(out, x.spec.shape, axes) if keepdim else out), "VarBackward0")
+
+    def std(self: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *,                      # type: ignore[misc]
+            correction: Any = None) -> Tensor:
+        """The standard deviation over `dim` with divisor n - correction (1 by default)."""
+        x, axes, correction = _spread_arguments(self, dim, unbiased, correction, "std")
+        out = g.std(x, axes, correction)
+        return labelled(wrap(g.keep(out, x.spec.shape, axes) if keepdim else out), "StdBackward0")
+
+    def prod(self: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:     # type: ignore[misc]
+        """The product over one axis or all; integers and booleans give int64."""
+        x = _integral_total(node_of(self, "prod"), kind(dtype))
+        axes = normalise_dims(dim, len(x.spec.shape))
+        return labelled(wrap(g.prod(x, axes, keepdim)), "ProdBackward0" if dim is None else "ProdBackward1")
+
+    def amax(self: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:     # type: ignore[misc]
+        """The maximum over `dim`; ties share the gradient."""
+        return _extreme(self, g.amax, "amax", dim, keepdim)
+
+    def amin(self: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:     # type: ignore[misc]
+        """The minimum over `dim`; ties share the gradient."""
+        return _extreme(self, g.amin, "amin", dim, keepdim)
+
+    def max(self: Tensor, dim: Any = None, keepdim: bool = False) -> Any:       # type: ignore[misc]
+        """The maximum of all elements; over `dim`, (values, indices); with a tensor, `maximum`."""
+        return _max_or_min(self, dim, keepdim, "max")
+
+    def min(self: Tensor, dim: Any = None, keepdim: bool = False) -> Any:       # type: ignore[misc]
+        """The minimum of all elements; over `dim`, (values, indices); with a tensor, `minimum`."""
+        return _max_or_min(self, dim, keepdim, "min")
+
+    def argmax(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:      # type: ignore[misc]
+        """Index of the largest element of the flattened tensor, or along `dim`; the first of equals."""
+        return _arg(self, g.argmax, "argmax", dim, keepdim)
+
+    def argmin(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:      # type: ignore[misc]
+        """Index of the smallest element of the flattened tensor, or along `dim`; the first of equals."""
+        return _arg(self, g.argmin, "argmin", dim, keepdim)
+
+    def any(self: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:    # type: ignore[misc]
+        """Whether some element over `dim` is non-zero."""
+        return _truth(self, g.amax, "any", False, dim, keepdim)
+
+    def all(self: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:    # type: ignore[misc]
+        """Whether every element over `dim` is non-zero."""
+        return _truth(self, g.amin, "all", True, dim, keepdim)
+
+    def logsumexp(self: Tensor, dim: Any, keepdim: bool = False) -> Tensor:     # type: ignore[misc]
+        """log(sum(exp(x))) over `dim`, without overflow."""
+        x = floating(node_of(self, "logsumexp"))
+        return labelled(wrap(g.logsumexp(x, normalise_dims(dim, len(x.spec.shape)), keepdim)), "LogsumexpBackward0")
+
+    def softmax(self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:  # type: ignore[misc]
+        """exp(x) / sum(exp(x)) along `dim`."""
+        return _row(self, g.softmax, "softmax", dim, dtype)
+
+    def log_softmax(self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:      # type: ignore[misc]
+        """x - logsumexp(x) along `dim`."""
+        return _row(self, g.log_softmax, "log_softmax", dim, dtype)
+
+
+def _spread_arguments(self: Any, dim: Any, unbiased: Any, correction: Any, name: str) -> tuple[Node, tuple[int, ...], Any]:
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    if correction is None:
+        correction = 1 if unbiased is None else int(unbiased)
+    x = _needs_float(node_of(self, name), name)
+    return x, normalise_dims(dim, len(x.spec.shape)), correction
+
+
+def _extreme(self: Any, operation: Any, name: str, dim: Any, keepdim: bool) -> Tensor:
+    x = node_of(self, name)
+    axes = normalise_dims(dim, len(x.spec.shape))
+    _some(x, axes, name)
+    return wrap(operation(x, axes, keepdim))
+
+
+def _max_or_min(self: Any, dim: Any, keepdim: bool, name: str) -> Any:
+    x = node_of(self, name)
+    operation, arg = (g.amax, g.argmax) if name == "max" else (g.amin, g.argmin)
+    if dim is None:
+        axes = tuple(range(len(x.spec.shape)))
+        _some(x, axes, name)
+        return labelled(wrap(operation(x, axes)), f"{name.capitalize()}Backward1")
+    if hasattr(dim, "node"):
+        return self.maximum(dim) if name == "max" else self.minimum(dim)
+    axis = normalise_dim(dim, len(x.spec.shape))
+    if not x.spec.shape:
+        return (MaxResult if name == "max" else MinResult)(wrap(g.identity(x)), wrap(g.full(0, (), dtypes.int64, x.device)))
+    _some(x, (axis,), name)
+    n = x.spec.shape[axis]
+    index = arg(x, axis)
+    places = g.reshape(g.iota(n, x.device), tuple(n if i == axis else 1 for i in range(len(x.spec.shape))))
+    hit = g.eq(places, g.keep(index, x.spec.shape, (axis,)))
+    # Selecting by comparison instead of a gather keeps the reduction in one kernel, and gives the gradient to one element.
+    if x.spec.dtype.category == 2:
+        values = g.sum(g.where(hit, x, 0), (axis,), keepdim)
+    else:
+        values = operation(x, (axis,), keepdim)
+    result = (labelled(wrap(values), f"{name.capitalize()}Backward0"),
+              wrap(g.keep(index, x.spec.shape, (axis,)) if keepdim else index))
+    return (MaxResult if name == "max" else MinResult)(*result)
+
+
+def _arg(self: Any, operation: Any, name: str, dim: int | None, keepdim: bool) -> Tensor:
+    x = node_of(self, name)
+    if x.spec.dtype.category == 0:
+        raise RuntimeError(f'"{name}_cpu" not implemented for \'Bool\'')
+    shape = x.spec.shape
+    if dim is None:
+        if x.spec.numel == 0:
+            raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. "
+                             "Specify the reduction dim with the 'dim' argument.")
+        out = operation(g.reshape(x, (x.spec.numel,)), 0)
+        return wrap(g.reshape(out, (1,) * len(shape)) if keepdim else out)
+    axis = normalise_dim(dim, len(shape))
+    if not shape:
+        return wrap(g.full(0, (), dtypes.int64, x.device))
+    _some(x, (axis,), name)
+    out = operation(x, axis)
+    return wrap(g.keep(out, shape, (axis,)) if keepdim else out)
+
+
+def _truth(self: Any, operation: Any, name: str, empty: bool, dim: Any, keepdim: bool) -> Tensor:
+    x = node_of(self, name)
+    axes = normalise_dims(dim, len(x.spec.shape))
+    if any(x.spec.shape[a] == 0 for a in axes):
+        out = g.full(empty, tuple(n for i, n in enumerate(x.spec.shape) if i not in axes), dtypes.bool_, x.device)
+        out = g.keep(out, x.spec.shape, axes) if keepdim else out
+    else:
+        out = operation(truth(x), axes, keepdim)
+    return wrap(g.cast(out, dtypes.uint8) if x.spec.dtype is dtypes.uint8 else out)
+
+
+def _row(self: Any, operation: Any, name: str, dim: int, dtype: DType | None) -> Tensor:
+    x = node_of(self, name)
+    if kind(dtype) is not None:
+        x = g.cast(x, dtype)            # type: ignore[arg-type]
+    if x.spec.dtype.category != 2:
+        raise RuntimeError(f'"{name}_lastdim_kernel_impl" not implemented for \'{x.spec.dtype.name}\'; '
+                           "use a floating-point dtype, e.g. dtype=float32")
+    axis = normalise_dim(dim, len(x.spec.shape))
+    if not x.spec.shape:
+        return wrap(g.reshape(operation(g.reshape(x, (1,)), 0), ()))
+    if x.spec.shape[axis] == 0:
+        return wrap(g.identity(x))
+    return wrap(operation(x, axis))

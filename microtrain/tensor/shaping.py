@@ -1,0 +1,355 @@
+"""Shapes: views, joins and splits. A view shares memory with its source as in PyTorch and costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..graph import ops as g
+from ..graph.node import Node
+from ..graph.spec import Shape, broadcast_shapes, normalise_dim
+from .core import Handle, View, wrap
+from .create import sizes
+from .elementwise import labelled, node_of, result_dtype
+from .strides import view_strides
+
+if TYPE_CHECKING:
+    from .tensor_class import Tensor
+
+
+def _reshaped(self: Tensor, shape: Shape, strides: Shape, label: str) -> Tensor:
+    """A view of the same elements in another shape."""
+    return labelled(self.share(lambda x: g.reshape(x, shape), lambda base, v: g.reshape(v, base.shape), strides), label)
+
+
+def full_shape(shape: Sequence[int], numel: int) -> Shape:
+    """A shape argument with its -1, if any, worked out. Raises RuntimeError in PyTorch's words."""
+    if shape.count(-1) > 1:
+        raise RuntimeError("only one dimension can be inferred")
+    known = 1
+    for n in shape:
+        if n < -1:
+            raise RuntimeError(f"invalid shape dimension {n}")
+        known *= n if n != -1 else 1
+    if -1 in shape:
+        if known == 0:
+            raise RuntimeError(f"cannot reshape tensor of {numel} elements into shape {list(shape)} because the unspecified "
+                               "dimension size -1 can be any value and is ambiguous")
+        if numel % known == 0:
+            return tuple(numel // known if n == -1 else n for n in shape)
+    elif known == numel:
+        return tuple(shape)
+    raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {numel}")
+
+
+def _signed(size: Sequence[Any]) -> list[int]:
+    listed = list(size[0]) if len(size) == 1 and isinstance(size[0], Sequence) else list(size)
+    for n in listed:
+        if isinstance(n, bool) or not isinstance(n, int):
+            raise TypeError(f"a shape is made of ints, got {type(n).__name__} ({n!r})")
+    return listed
+
+
+class Shaping:
+    """Views, joins and splits."""
+
+    __slots__ = ()
+
+    def reshape(self: Tensor, *shape: Any) -> Tensor:       # type: ignore[misc]
+        """The same elements in another shape; one size may be -1. A view where PyTorch has one, else a copy."""
+        new = full_shape(_signed(shape), self.numel())
+        strides = view_strides(self.node.shape, self.stride(), new)
+        if strides is None:
+            return labelled(wrap(g.reshape(self.node, new)), "UnsafeViewBackward0")
+        return _reshaped(self, new, strides, "ViewBackward0")
+
+    def view(self: Tensor, *shape: Any) -> Tensor:          # type: ignore[misc]
+        """As `reshape`, but never a copy: raises RuntimeError where the strides do not allow a view."""
+        new = full_shape(_signed(shape), self.numel())
+        strides = view_strides(self.node.shape, self.stride(), new)
+        if strides is None:
+            raise RuntimeError("view size is not compatible with input tensor's size and stride (at least one dimension spans "
+                               "across two contiguous subspaces). Use .reshape(...) instead.")
+        return _reshaped(self, new, strides, "ViewBackward0")
+
+    def view_as(self: Tensor, other: Tensor) -> Tensor:     # type: ignore[misc]
+        """A view in another tensor's shape."""
+        return self.view(other.shape)
+
+    def reshape_as(self: Tensor, other: Tensor) -> Tensor:  # type: ignore[misc]
+        """Reshaped to another tensor's shape."""
+        return self.reshape(other.shape)
+
+    def flatten(self: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:     # type: ignore[misc]
+        """Axes start_dim to end_dim as one."""
+        shape = self.node.shape
+        first, last = normalise_dim(start_dim, len(shape)), normalise_dim(end_dim, len(shape))
+        if first > last:
+            raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
+        if not shape:
+            return self.reshape(1)
+        merged = 1
+        for n in shape[first:last + 1]:
+            merged *= n
+        return self.reshape(*shape[:first], merged, *shape[last + 1:])
+
+    def unflatten(self: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:      # type: ignore[misc]
+        """One axis as several."""
+        axis = normalise_dim(dim, self.ndim)
+        shape = self.node.shape
+        return self.reshape(*shape[:axis], *full_shape(list(sizes), shape[axis]), *shape[axis + 1:])
+
+    def ravel(self: Tensor) -> Tensor:                      # type: ignore[misc]
+        """All axes as one."""
+        return self.reshape(-1)
+
+    def permute(self: Tensor, *dims: Any) -> Tensor:        # type: ignore[misc]
+        """Axes in another order: output axis i is input axis dims[i]."""
+        listed = _signed(dims)
+        ndim = self.ndim
+        if len(listed) != ndim:
+            raise RuntimeError("permute(sparse_coo): number of dimensions in the tensor input does not match the length of the "
+                               f"desired ordering of dimensions i.e. input.dim() = {ndim} is not equal to len(dims) = {len(listed)}")
+        order = tuple(normalise_dim(d, ndim) for d in listed)
+        if len(set(order)) != ndim:
+            raise RuntimeError(f"permute(): duplicate dims are not allowed: {listed}")
+        return _permuted(self, order, "PermuteBackward0")
+
+    def transpose(self: Tensor, dim0: int, dim1: int) -> Tensor:        # type: ignore[misc]
+        """Two axes exchanged."""
+        a, b = normalise_dim(dim0, self.ndim), normalise_dim(dim1, self.ndim)
+        order = list(range(self.ndim))
+        if order:
+            order[a], order[b] = order[b], order[a]
+        return _permuted(self, tuple(order), "TransposeBackward0")
+
+    swapaxes = swapdims = transpose
+
+    def movedim(self: Tensor, source: Any, destination: Any) -> Tensor:     # type: ignore[misc]
+        """Axes moved to other places, the rest kept in order."""
+        froms = [source] if isinstance(source, int) else list(source)
+        tos = [destination] if isinstance(destination, int) else list(destination)
+        if len(froms) != len(tos):
+            raise RuntimeError("movedim: Invalid source or destination dims: source "
+                               f"({froms} dims) should contain the same number of dims as destination ({tos} dims)")
+        froms, tos = ([normalise_dim(d, self.ndim) for d in dims] for dims in (froms, tos))
+        if len(set(froms)) != len(froms) or len(set(tos)) != len(tos):
+            raise RuntimeError(f"movedim: repeated dim in `source` ({froms}) or `destination` ({tos})")
+        rest = iter([d for d in range(self.ndim) if d not in froms])
+        places = dict(zip(tos, froms, strict=True))
+        return _permuted(self, tuple(places[i] if i in places else next(rest) for i in range(self.ndim)), "PermuteBackward0")
+
+    def t(self: Tensor) -> Tensor:                          # type: ignore[misc]
+        """The transpose of a tensor of at most two axes."""
+        if self.ndim > 2:
+            raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {self.ndim}D")
+        return _permuted(self, tuple(reversed(range(self.ndim))), "TBackward0")
+
+    @property
+    def T(self: Tensor) -> Tensor:                          # type: ignore[misc] # noqa: N802
+        """All axes reversed."""
+        return _permuted(self, tuple(reversed(range(self.ndim))), "PermuteBackward0")
+
+    @property
+    def mT(self: Tensor) -> Tensor:                         # type: ignore[misc] # noqa: N802
+        """The last two axes exchanged."""
+        if self.ndim < 2:
+            raise RuntimeError(f"tensor.mT is only supported on matrices or batches of matrices. Got {self.ndim}-D tensor.")
+        return self.transpose(-2, -1)
+
+    def expand(self: Tensor, *size: Any) -> Tensor:         # type: ignore[misc]
+        """Axes of size 1 repeated to `size`, without copying; -1 keeps a size."""
+        listed = _signed(size)
+        shape = self.node.shape
+        lead = len(listed) - len(shape)
+        if lead < 0:
+            raise RuntimeError(f"expand(torch.FloatTensor{{{list(shape)}}}, size={listed}): the number of sizes provided "
+                               f"({len(listed)}) must be greater or equal to the number of dimensions in the tensor ({len(shape)})")
+        new, strides = [], []
+        mine = self.stride()
+        for i, n in enumerate(listed):
+            have = shape[i - lead] if i >= lead else 1
+            if n == -1:
+                if i < lead:
+                    raise RuntimeError(f"expand: -1 is not allowed in a leading, non-existing dimension {i}")
+                n = have
+            if have not in (1, n):
+                raise RuntimeError(f"The expanded size of the tensor ({n}) must match the existing size ({have}) at "
+                                   f"non-singleton dimension {i}.  Target sizes: {listed}.  Tensor sizes: {list(shape)}")
+            new.append(n)
+            strides.append(mine[i - lead] if i >= lead and have == n else 0)
+        return labelled(self.share(lambda x: g.expand(x, tuple(new)), _expanded_update, tuple(strides)), "ExpandBackward0")
+
+    def expand_as(self: Tensor, other: Tensor) -> Tensor:   # type: ignore[misc]
+        """Expanded to another tensor's shape."""
+        return self.expand(other.shape)
+
+    def broadcast_to(self: Tensor, size: Any) -> Tensor:    # type: ignore[misc]
+        """As `expand`."""
+        return self.expand(size)
+
+    def squeeze(self: Tensor, dim: Any = None) -> Tensor:   # type: ignore[misc]
+        """Without axes of size 1: all of them, or those among `dim`."""
+        shape = self.node.shape
+        chosen = range(len(shape)) if dim is None else \
+            {normalise_dim(d, len(shape)) for d in ([dim] if isinstance(dim, int) else dim)}
+        kept = [i for i, n in enumerate(shape) if not (n == 1 and i in chosen)]
+        strides = self.stride()
+        return _reshaped(self, tuple(shape[i] for i in kept), tuple(strides[i] for i in kept),
+                         "SqueezeBackward0" if dim is None else "SqueezeBackward1")
+
+    def unsqueeze(self: Tensor, dim: int) -> Tensor:        # type: ignore[misc]
+        """With a new axis of size 1 at `dim`."""
+        axis = normalise_dim(dim, self.ndim + 1)
+        shape, strides = self.node.shape, self.stride()
+        step = strides[axis] * shape[axis] if axis < len(shape) else 1
+        return _reshaped(self, (*shape[:axis], 1, *shape[axis:]), (*strides[:axis], step, *strides[axis:]),
+                         "UnsqueezeBackward0")
+
+    def flip(self: Tensor, *dims: Any) -> Tensor:           # type: ignore[misc]
+        """Reversed along `dims` (a copy, as in PyTorch)."""
+        axes = tuple(normalise_dim(d, self.ndim) for d in _signed(dims))
+        if len(set(axes)) != len(axes):
+            raise RuntimeError(f"dim {max(axes, key=axes.count)} appears multiple times in the list of dims")
+        return wrap(g.flip(self.node, tuple(sorted(axes))) if self.ndim else g.identity(self.node))
+
+    def contiguous(self: Tensor) -> Tensor:                 # type: ignore[misc]
+        """Itself where its elements lie in row-major order, else a copy."""
+        return self if self.is_contiguous() else self.clone()
+
+    def narrow(self: Tensor, dim: int, start: int, length: int) -> Tensor:      # type: ignore[misc]
+        """`length` elements from `start` along `dim`."""
+        axis = normalise_dim(dim, self.ndim)
+        size = self.node.shape[axis] if self.ndim else 0
+        first = start + size if start < 0 else start
+        if length < 0:
+            raise RuntimeError("narrow(): length must be non-negative.")
+        if not 0 <= first <= size - length:
+            raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({size}).")
+        return sliced(self, axis, first, length, 1)
+
+    def select(self: Tensor, dim: int, index: int) -> Tensor:       # type: ignore[misc]
+        """One index along `dim`, which goes."""
+        if not self.ndim:
+            raise IndexError("select() cannot be applied to a 0-dim tensor.")
+        axis = normalise_dim(dim, self.ndim)
+        size = self.node.shape[axis]
+        if not -size <= index < size:
+            raise IndexError(f"select(): index {index} out of range for tensor of size {list(self.node.shape)} at dimension {axis}")
+        part = sliced(self, axis, index % size, 1, 1)
+        return labelled(part.squeeze(axis), "SelectBackward0")
+
+    def split(self: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:       # type: ignore[misc]
+        """Parts of `split_size` (the last may be smaller), or of the sizes listed."""
+        axis = normalise_dim(dim, self.ndim)
+        if not self.ndim:
+            raise RuntimeError("split expects at least a 1-dimensional tensor")
+        size = self.node.shape[axis]
+        if isinstance(split_size, int):
+            if split_size < 0 or (split_size == 0 and size):
+                raise RuntimeError(f"split expects split_size be non-negative, but got split_size={split_size}")
+            parts = [min(split_size, size - i) for i in range(0, size, split_size or 1)] or [0]
+        else:
+            parts = list(split_size)
+            if sum(parts) != size or min(parts, default=0) < 0:
+                raise RuntimeError(f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's size at "
+                                   f"dimension {axis}), but got split_sizes={parts}")
+        starts = [sum(parts[:i]) for i in range(len(parts))]
+        return tuple(labelled(sliced(self, axis, a, n, 1), "SplitBackward0") for a, n in zip(starts, parts, strict=True))
+
+    def chunk(self: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:       # type: ignore[misc]
+        """At most `chunks` equal parts (the last may be smaller)."""
+        if chunks <= 0:
+            raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+        if not self.ndim:
+            raise RuntimeError("chunk expects at least a 1-dimensional tensor")
+        size = self.node.shape[normalise_dim(dim, self.ndim)]
+        return self.split(-(-size // chunks) or 1, dim) if size else tuple(self.narrow(dim, 0, 0) for _ in range(chunks))
+
+    def unbind(self: Tensor, dim: int = 0) -> tuple[Tensor, ...]:       # type: ignore[misc]
+        """The parts along `dim`, each without it."""
+        if not self.ndim:
+            raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+        return tuple(labelled(self.select(dim, i), "UnbindBackward0") for i in range(self.shape[normalise_dim(dim, self.ndim)]))
+
+
+def _permuted(self: Tensor, order: Shape, label: str) -> Tensor:
+    back = tuple(order.index(i) for i in range(len(order)))
+    strides = self.stride()
+    return labelled(self.share(lambda x: g.permute(x, order), lambda base, v: g.permute(v, back),
+                               tuple(strides[d] for d in order)), label)
+
+
+def _expanded_update(base: Node, value: Node) -> Node:
+    raise RuntimeError("unsupported operation: more than one element of the written-to tensor refers to a single memory "
+                       "location. Please clone() the tensor before performing the operation.")
+
+
+def sliced(self: Tensor, axis: int, start: int, length: int, step: int) -> Tensor:
+    """A view of every `step`-th of the elements from `start` along an axis, `length` of them."""
+    shape, strides = self.node.shape, self.stride()
+    starts = tuple(start if i == axis else 0 for i in range(len(shape)))
+    counts = tuple(length if i == axis else n for i, n in enumerate(shape))
+    steps = tuple(step if i == axis else 1 for i in range(len(shape)))
+    view: View = lambda x: g.slice(x, starts, counts, steps)      # noqa: E731
+    return labelled(self.share(view, lambda base, v: g.slice_update(base, v, starts, steps),
+                               tuple(s * k for s, k in zip(strides, steps, strict=True))), "SliceBackward0")
+
+
+def _nodes(tensors: Any, name: str) -> list[Node]:
+    if isinstance(tensors, Handle) or not isinstance(tensors, Sequence):
+        raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}")
+    if not tensors:
+        raise RuntimeError(f"{name}(): expected a non-empty list of Tensors")
+    nodes = []
+    for i, t in enumerate(tensors):
+        if not isinstance(t, Handle):
+            raise TypeError(f"expected Tensor as element {i} in argument 0, but got {type(t).__name__}")
+        nodes.append(t.node)
+    dtype = nodes[0].spec.dtype
+    for node in nodes[1:]:
+        if node.spec.dtype is not dtype:
+            one = g.full(0, (1,) if node.shape else (), dtype, node.device)
+            dtype = result_dtype(one, node)
+    return [g.cast(node, dtype) for node in nodes]
+
+
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Tensors joined along `dim`; the other sizes agree. A 1-d tensor of no elements is left out, as in PyTorch."""
+    nodes = _nodes(tensors, "cat")
+    for i, node in enumerate(nodes):
+        if not node.shape:
+            raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
+    full = [n for n in nodes if n.shape != (0,)] or nodes[:1]
+    first = full[0].shape
+    axis = normalise_dim(dim, len(first))
+    for i, node in enumerate(full):
+        if len(node.shape) != len(first):
+            raise RuntimeError(f"Tensors must have same number of dimensions: got {len(first)} and {len(node.shape)}")
+        for d, (a, b) in enumerate(zip(first, node.shape, strict=True)):
+            if d != axis and a != b:
+                raise RuntimeError(f"Sizes of tensors must match except in dimension {axis}. Expected size {a} but got size {b} "
+                                   f"for tensor number {i} in the list.")
+    return wrap(g.cat(tuple(full), axis) if len(full) > 1 else g.identity(full[0]))
+
+
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Tensors of one shape joined along a new axis."""
+    nodes = _nodes(tensors, "stack")
+    shape = nodes[0].shape
+    for i, node in enumerate(nodes):
+        if node.shape != shape:
+            raise RuntimeError(f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and "
+                               f"{list(node.shape)} at entry {i}")
+    axis = normalise_dim(dim, len(shape) + 1)
+    wide = (*shape[:axis], 1, *shape[axis:])
+    parts = tuple(g.reshape(n, wide) for n in nodes)
+    return labelled(wrap(g.cat(parts, axis) if len(parts) > 1 else parts[0]), "StackBackward0")
+
+
+def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Tensors expanded to their common shape."""
+    shape = broadcast_shapes(*[node_of(t, "broadcast_tensors").shape for t in tensors])
+    return tuple(t.expand(shape) for t in tensors)
+
+

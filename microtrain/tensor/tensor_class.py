@@ -1,0 +1,63 @@
+"""The Tensor: the handle with every operation on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..graph.dtypes import DType
+from .core import Handle, _tensor_class
+from .create import DeviceLike, array_of, default_device, full, kind, place, sizes
+from .elementwise import Elementwise
+from .index import Indexing, values
+from .inplace import Inplace
+from .linalg import Linalg
+from .printing import format_array
+from .reduce import Reduce
+from .shaping import Shaping
+from .transfer import Transfer
+
+
+class Tensor(Elementwise, Reduce, Shaping, Indexing, Linalg, Inplace, Transfer, Handle):
+    """An array of numbers on a device, recorded on the tape when it requires grad.
+
+    `Tensor(data)` makes a leaf of the default floating dtype; `tensor(data)` keeps the data's own kind.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, *data: Any, device: DeviceLike = None) -> Tensor:
+        from .create import empty, tensor
+        from ..graph.dtypes import get_default_dtype
+        if len(data) == 1 and not isinstance(data[0], int):
+            array_of(data[0])
+            return tensor(data[0], dtype=get_default_dtype(), device=device)
+        return empty(*data, device=device) if data else empty(0, device=device)
+
+    def new_full(self, size: Any, fill_value: Any, *, dtype: DType | None = None, device: DeviceLike = None,
+                 requires_grad: bool = False) -> Tensor:
+        """`fill_value` in every element, by default of this dtype and device."""
+        return full(sizes((size,)), fill_value, dtype=kind(dtype) or self.dtype,
+                    device=self.device if device is None else place(device), requires_grad=requires_grad)
+
+    def new_zeros(self, *size: Any, **options: Any) -> Tensor:
+        """Zeros, by default of this dtype and device."""
+        return self.new_full(sizes(size), 0, **options)
+
+    def new_ones(self, *size: Any, **options: Any) -> Tensor:
+        """Ones, by default of this dtype and device."""
+        return self.new_full(sizes(size), 1, **options)
+
+    new_empty = new_zeros
+
+    def __repr__(self) -> str:
+        suffixes = []
+        if self.device is not default_device():
+            suffixes.append(f"device='{self.device}'")
+        if self.grad_fn is not None:
+            suffixes.append(f"grad_fn=<{self.grad_fn.name}>")
+        elif self.requires_grad:
+            suffixes.append("requires_grad=True")
+        return format_array(values(self.node), self.dtype.name, suffixes)
+
+
+_tensor_class.append(Tensor)

@@ -1,0 +1,262 @@
+"""Between tensors and the rest of the world: numbers, NumPy, devices, dtypes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..autograd.function import Function
+from ..compiler.realize import realize
+from ..graph import dtypes
+from ..graph import ops as g
+from ..graph.dtypes import DType
+from ..graph.node import Node
+from ..graph.spec import Device
+from ..graph.tape import grad_mode
+from ..runtime import backend
+from .core import Handle, alone, wrap
+from .create import place, put
+from .elementwise import labelled
+from .index import values
+
+if TYPE_CHECKING:
+    from .tensor_class import Tensor
+
+
+class _Move(Function):
+    """A copy on another device; its gradient comes back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, device: Device) -> Tensor:
+        ctx.home = x.device
+        return wrap(put(values(x.node), x.dtype, device))
+
+    @staticmethod
+    def backward(ctx: Any, ct: Tensor) -> tuple[Tensor, None]:
+        return ct.to(ctx.home), None
+
+
+def moved(node: Node, device: Device) -> Node:
+    """The node's value on a device; the node itself when it is there."""
+    if node.spec.device is device:
+        return node
+    if node.tape is not None and grad_mode.enabled:
+        return _Move.apply(wrap(node), device).node         # type: ignore[no-any-return]
+    return put(values(node), node.dtype, device)
+
+
+class Transfer:
+    """Conversions."""
+
+    __slots__ = ()
+    __array_ufunc__ = None          # an ndarray on the left defers to the tensor: ndarray * Tensor is a Tensor
+    __array_priority__ = 1000
+
+    def item(self: Tensor) -> bool | int | float:           # type: ignore[misc]
+        """The one element as a Python number."""
+        node = self.node
+        if node.spec.numel != 1:
+            raise RuntimeError(f"a Tensor with {node.spec.numel} elements cannot be converted to Scalar")
+        return values(node).item()          # type: ignore[no-any-return]
+
+    def tolist(self: Tensor) -> Any:                        # type: ignore[misc]
+        """Nested lists of Python numbers."""
+        found = values(self.node)
+        return (found.astype(np.float32) if self.node.dtype is dtypes.bfloat16 else found).tolist()
+
+    def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:      # type: ignore[misc]
+        """The value as a read-only array (copy it to write). Raises as PyTorch does when a gradient would be lost."""
+        if not force:
+            if self.node.tape is not None:
+                raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+            if self.node.device.type == "cuda":
+                raise TypeError(f"can't convert {self.node.device} device type tensor to numpy. Use Tensor.cpu() to copy the "
+                                "tensor to host memory first.")
+        return values(self.node)
+
+    def __array__(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray:     # type: ignore[misc]
+        found = self.numpy()
+        if dtype is not None and np.dtype(dtype) != found.dtype:
+            return found.astype(dtype)
+        return found.copy() if copy else found
+
+    def __dlpack__(self: Tensor, **options: Any) -> Any:    # type: ignore[misc]
+        """The value through DLPack (a copy). Refused, as in PyTorch, when a gradient is required."""
+        if self.node.tape is not None:
+            raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+        if self.node.device.type == "cuda":
+            return realize(self.node).__dlpack__(**options)
+        return values(self.node).copy().__dlpack__(**options)
+
+    def __dlpack_device__(self: Tensor) -> tuple[int, int]:     # type: ignore[misc]
+        device = self.node.device
+        return (2, device.index) if device.type == "cuda" else (1, 0)
+
+    @property
+    def __cuda_array_interface__(self: Tensor) -> dict[str, Any]:       # type: ignore[misc]
+        if self.node.device.type != "cuda":
+            raise AttributeError(f"Can't get __cuda_array_interface__ on non-CUDA tensor type: {self.node.device}")
+        if self.node.tape is not None:
+            raise RuntimeError("Can't get __cuda_array_interface__ on Tensor that requires grad; use tensor.detach()")
+        return realize(self.node).__cuda_array_interface__      # type: ignore[no-any-return]
+
+    def __bool__(self: Tensor) -> bool:                     # type: ignore[misc]
+        if self.node.spec.numel != 1:
+            raise RuntimeError("Boolean value of Tensor with " + ("no values" if not self.node.spec.numel else
+                               "more than one value") + " is ambiguous")
+        return bool(self.item())
+
+    def __float__(self: Tensor) -> float:                   # type: ignore[misc]
+        return float(self.item())
+
+    def __int__(self: Tensor) -> int:                       # type: ignore[misc]
+        return int(self.item())
+
+    def __index__(self: Tensor) -> int:                     # type: ignore[misc]
+        if self.node.dtype.category == 2 or self.node.spec.numel != 1:
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(self.item())
+
+    def __format__(self: Tensor, spec: str) -> str:         # type: ignore[misc]
+        return format(self.item() if not self.node.shape else str(self), spec)
+
+    def to(self: Tensor, *args: Any, dtype: DType | None = None, device: Any = None, copy: bool = False,       # type: ignore[misc]
+           non_blocking: bool = False) -> Tensor:
+        """This tensor with another dtype or device (or another tensor's); itself when nothing changes."""
+        for value in args:
+            if isinstance(value, DType):
+                dtype = value
+            elif isinstance(value, str | Device):
+                device = value
+            elif isinstance(value, Handle):
+                dtype, device = value.dtype, value.device
+            elif value is not None and not isinstance(value, bool):
+                raise TypeError(f"to() received an invalid argument {value!r}: expected a dtype, a device or a tensor")
+        node = self.node if device is None else moved(self.node, place(device))
+        node = node if dtype is None else g.cast(node, dtype)
+        if node is self.node:
+            return self.clone() if copy else self
+        return wrap(node)
+
+    def type(self: Tensor, dtype: DType | None = None) -> Any:      # type: ignore[misc]
+        """This tensor in another dtype; without one, the name of its own."""
+        return self.to(dtype) if dtype is not None else f"torch.{self.dtype.name}"
+
+    def type_as(self: Tensor, other: Tensor) -> Tensor:     # type: ignore[misc]
+        """This tensor in another's dtype."""
+        return self.to(other.dtype)
+
+    def float(self: Tensor) -> Tensor:                      # type: ignore[misc]
+        """As float32."""
+        return self.to(dtypes.float32)
+
+    def double(self: Tensor) -> Tensor:                     # type: ignore[misc]
+        """As float64."""
+        return self.to(dtypes.float64)
+
+    def half(self: Tensor) -> Tensor:                       # type: ignore[misc]
+        """As float16."""
+        return self.to(dtypes.float16)
+
+    def bfloat16(self: Tensor) -> Tensor:                   # type: ignore[misc]
+        """As bfloat16."""
+        return self.to(dtypes.bfloat16)
+
+    def long(self: Tensor) -> Tensor:                       # type: ignore[misc]
+        """As int64."""
+        return self.to(dtypes.int64)
+
+    def int(self: Tensor) -> Tensor:                        # type: ignore[misc]
+        """As int32."""
+        return self.to(dtypes.int32)
+
+    def short(self: Tensor) -> Tensor:                      # type: ignore[misc]
+        """As int16."""
+        return self.to(dtypes.int16)
+
+    def char(self: Tensor) -> Tensor:                       # type: ignore[misc]
+        """As int8."""
+        return self.to(dtypes.int8)
+
+    def byte(self: Tensor) -> Tensor:                       # type: ignore[misc]
+        """As uint8."""
+        return self.to(dtypes.uint8)
+
+    def bool(self: Tensor) -> Tensor:                       # type: ignore[misc]
+        """As bool."""
+        return self.to(dtypes.bool_)
+
+    def cpu(self: Tensor) -> Tensor:                        # type: ignore[misc]
+        """On the cpu device."""
+        return self.to(Device("cpu"))
+
+    def cuda(self: Tensor, device: Any = None) -> Tensor:   # type: ignore[misc]
+        """On a CUDA device, the first by default."""
+        index = device if isinstance(device, str | Device) else f"cuda:{device or 0}"
+        return self.to(Device(index))
+
+    def clone(self: Tensor, *, memory_format: Any = None) -> Tensor:    # type: ignore[misc]
+        """A copy; gradients flow through it."""
+        return labelled(wrap(g.identity(self.node)), "CloneBackward0")
+
+    def detach(self: Tensor) -> Tensor:                     # type: ignore[misc]
+        """The same memory, off the tape."""
+        return self.share(alone, lambda base, value: value)
+
+    def detach_(self: Tensor) -> Tensor:                    # type: ignore[misc]
+        """Take this tensor off the tape."""
+        node = alone(self.node)
+        self._hold(node)
+        return self
+
+    @property
+    def data(self: Tensor) -> Tensor:                       # type: ignore[misc]
+        """The same memory, off the tape, changes of which do not count as versions."""
+        return self.share(alone, lambda base, value: value, counts=False)
+
+    @data.setter
+    def data(self: Tensor, value: Tensor) -> None:          # type: ignore[misc]
+        if not isinstance(value, Handle):
+            raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
+        if value.node.spec is not self.node.spec and self.node.tape is not None:
+            raise RuntimeError("attempting to assign data of another shape, dtype or device to a tensor that requires grad: "
+                               f"expected {self.node.spec}, got {value.node.spec}")
+        if self._alias is None:
+            self._put(alone(value.node))
+        else:
+            self.rebind(alone(value.node))
+
+    def new_tensor(self: Tensor, data: Any, *, dtype: DType | None = None, device: Any = None,         # type: ignore[misc]
+                   requires_grad: Any = False) -> Tensor:
+        """A new tensor from data, by default of this dtype and device."""
+        from .create import tensor
+        return tensor(data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+
+    def __reduce__(self: Tensor) -> Any:                    # type: ignore[misc]
+        return _rebuilt, (np.array(values(self.node)).tobytes(), tuple(self.shape), self.dtype, str(self.device), self.requires_grad)
+
+    def __deepcopy__(self: Tensor, memo: dict[int, Any]) -> Tensor:     # type: ignore[misc]
+        if not self.is_leaf:
+            raise RuntimeError("Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the "
+                               "moment.")
+        copy = wrap(alone(g.identity(self.node)) if self.node.tape is None else alone(self.node))
+        copy.__class__ = self.__class__
+        if self.requires_grad:
+            copy.requires_grad_()
+        if self.grad is not None:
+            copy.grad = self.grad.__deepcopy__(memo)
+        memo[id(self)] = copy
+        return copy
+
+
+def _rebuilt(raw: bytes, shape: tuple[int, ...], dtype: DType, device: str, requires_grad: bool) -> Tensor:
+    array = np.frombuffer(raw, dtype.numpy).reshape(shape)
+    out = wrap(put(array, dtype, Device(device)))
+    return out.requires_grad_() if requires_grad else out
+
+
+def synchronize(device: Any = None) -> None:
+    """Wait until everything launched on a device has run."""
+    where = place(device)
+    backend(where.type, where.index).synchronize()

@@ -1,0 +1,191 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from microtrain.nn import Module
+from microtrain.optim import Optimizer
+from microtrain.tensor import Tensor, no_grad, stack
+from microtrain.train.history import History
+from microtrain.train.metrics import Metric
+from microtrain.train.progress import Progress, Silent, make_progress
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+Callback = Callable[[int, History], Any]
+
+
+class DivergedError(RuntimeError):
+    """The loss is no longer a finite number.
+
+    Attributes:
+        epoch: counted from 1.
+        batch: counted from 1 within the epoch.
+        loss: the first value that is not finite.
+    """
+
+    def __init__(self, epoch: int, batch: int, loss: float, lr: float) -> None:
+        self.epoch = epoch
+        self.batch = batch
+        self.loss = loss
+        super().__init__(
+            f"the loss became {loss} in epoch {epoch}, batch {batch}: training diverged; "
+            f"try a learning rate below {lr:g}, such as {lr / 10:g}, and features scaled to unit variance"
+        )
+
+
+def fit(
+    model: Module,
+    loss_fn: LossFunction,
+    optimizer: Optimizer,
+    train_loader: Iterable[tuple[Tensor, Tensor]],
+    val_loader: Iterable[tuple[Tensor, Tensor]] | None = None,
+    *,
+    epochs: int,
+    metrics: Mapping[str, Metric] | None = None,
+    callbacks: Iterable[Callback] = (),
+    patience: int | None = None,
+    progress: bool | Progress = True,
+) -> History:
+    """Trains ``model`` for ``epochs`` passes over ``train_loader``.
+
+    Args:
+        model: called with each batch's input.
+        loss_fn: ``loss_fn(model(x), y)``, a scalar that is a mean over the batch.
+        optimizer: over the model's parameters.
+        train_loader: yields ``(x, y)``; iterated once an epoch.
+        val_loader: measured after each epoch, in evaluation mode.
+        epochs: at least 1.
+        metrics: name to a function of NumPy arrays (prediction, target), measured on ``val_loader``.
+        callbacks: called with (epoch from 1, history) after each epoch; one that returns True ends the run.
+        patience: stop when the validation loss has not fallen for so many epochs, and put the parameters of
+            the best epoch back.
+        progress: whether to show it on stderr; or a display of your own.
+
+    Returns:
+        The losses, metrics and times by epoch.
+
+    Raises:
+        ValueError: epochs or patience below 1; patience or metrics without a validation loader; no batches.
+        DivergedError: a loss that is not finite, with the batch where it came up first.
+    """
+    if epochs < 1:
+        raise ValueError(f"epochs should be at least 1, got {epochs}")
+    if patience is not None and patience < 1:
+        raise ValueError(f"patience should be at least 1, got {patience}")
+    if val_loader is None and (patience is not None or metrics):
+        raise ValueError("patience and metrics are measured on val_loader, which is None")
+    display = _display(progress, epochs)
+    history = History(metrics={name: [] for name in metrics or ()})
+    callbacks = list(callbacks)
+    best_state: dict[str, Tensor] = {}
+    try:
+        for epoch in range(1, epochs + 1):
+            start = time.perf_counter()
+            model.train()
+            history.train_loss.append(_train_epoch(model, loss_fn, optimizer, train_loader, epoch))
+            if val_loader is not None:
+                val_loss, scores = evaluate(model, loss_fn, val_loader, metrics)
+                history.val_loss.append(val_loss)
+                for name, score in scores.items():
+                    history.metrics[name].append(score)
+            history.seconds.append(time.perf_counter() - start)
+            display.update(epoch, history.last())
+            if patience is not None and history.best_epoch == epoch - 1:
+                best_state = {name: value.clone() for name, value in model.state_dict().items()}
+            stop = [callback(epoch, history) is True for callback in callbacks]
+            if any(stop) or (patience is not None and epoch - 1 - history.best_epoch >= patience):
+                break
+    finally:
+        display.close()
+    if best_state:
+        model.load_state_dict(best_state)
+    return history
+
+
+def _display(progress: bool | Progress, epochs: int) -> Progress:
+    if isinstance(progress, bool):
+        return make_progress(epochs) if progress else Silent()
+    return progress
+
+
+def _train_epoch(
+    model: Module,
+    loss_fn: LossFunction,
+    optimizer: Optimizer,
+    loader: Iterable[tuple[Tensor, Tensor]],
+    epoch: int,
+) -> float:
+    """One pass with a step for each batch; the mean loss over its samples."""
+    losses: list[Tensor] = []
+    sizes: list[int] = []
+    for x, y in loader:
+        optimizer.zero_grad()
+        loss = loss_fn(model(x), y)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.detach())
+        sizes.append(len(x))
+    if not losses:
+        raise ValueError("the training loader yields no batches")
+    values = _read(losses)
+    for batch, value in enumerate(values, start=1):
+        if not math.isfinite(value):
+            raise DivergedError(epoch, batch, float(value), max(g["lr"] for g in optimizer.param_groups))
+    return float(np.average(values, weights=sizes))
+
+
+def _read(losses: list[Tensor]) -> np.ndarray:
+    """The values of scalar tensors, in one transfer."""
+    return stack(losses).numpy().astype(np.float64)
+
+
+def evaluate(
+    model: Module,
+    loss_fn: LossFunction,
+    loader: Iterable[tuple[Tensor, Tensor]],
+    metrics: Mapping[str, Metric] | None = None,
+) -> tuple[float, dict[str, float]]:
+    """The mean loss over the samples of ``loader`` and the metrics over all of them, in evaluation mode.
+
+    Raises:
+        ValueError: no batches.
+    """
+    was_training = model.training
+    model.eval()
+    losses, sizes, predictions, targets = [], [], [], []
+    try:
+        with no_grad():
+            for x, y in loader:
+                output = model(x)
+                losses.append(loss_fn(output, y))
+                sizes.append(len(x))
+                if metrics:
+                    predictions.append(output.cpu().numpy())
+                    targets.append(y.cpu().numpy())
+            if not losses:
+                raise ValueError("the validation loader yields no batches")
+            loss = float(np.average(_read(losses), weights=sizes))
+    finally:
+        model.train(was_training)
+    if not metrics:
+        return loss, {}
+    prediction, target = np.concatenate(predictions), np.concatenate(targets)
+    return loss, {name: metric(prediction, target) for name, metric in metrics.items()}
+
+
+def predict(model: Module, x: Tensor) -> np.ndarray:
+    """The model's output for ``x``, in evaluation mode and without a graph, as an array."""
+    was_training = model.training
+    model.eval()
+    try:
+        with no_grad():
+            output: np.ndarray = model(x).cpu().numpy()
+    finally:
+        model.train(was_training)
+    return output

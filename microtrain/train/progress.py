@@ -1,0 +1,103 @@
+"""Showing how far a run is: a bar on a terminal, one line an epoch elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any, Protocol, TextIO
+
+
+class Progress(Protocol):
+    """Told after each epoch what was measured in it, and when the run ends."""
+
+    def update(self, epoch: int, values: Mapping[str, float]) -> None:
+        """Epoch number ``epoch``, counted from 1, is done."""
+
+    def close(self) -> None:
+        """No further epoch follows, be it because of an error."""
+
+
+def describe(values: Mapping[str, float]) -> str:
+    """``train loss 0.1234  val loss 0.1300``."""
+    return "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+
+
+class Silent:
+    """Shows nothing."""
+
+    def update(self, epoch: int, values: Mapping[str, float]) -> None:
+        """Shows nothing."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class Lines:
+    """One line an epoch, no control characters: for logs."""
+
+    def __init__(self, epochs: int, stream: TextIO) -> None:
+        self.epochs = epochs
+        self.stream = stream
+
+    def update(self, epoch: int, values: Mapping[str, float]) -> None:
+        """Writes the epoch's line."""
+        width = len(str(self.epochs))
+        print(f"epoch {epoch:{width}}/{self.epochs}  {describe(values)}", file=self.stream, flush=True)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class Bar:
+    """A bar that redraws its one line on a terminal."""
+
+    WIDTH = 24
+
+    def __init__(self, epochs: int, stream: TextIO) -> None:
+        self.epochs = epochs
+        self.stream = stream
+        self.drawn = 0
+
+    def update(self, epoch: int, values: Mapping[str, float]) -> None:
+        """Redraws the line."""
+        done = self.WIDTH * epoch // self.epochs
+        bar = "#" * done + "." * (self.WIDTH - done)
+        text = f"[{bar}] epoch {epoch}/{self.epochs}  {describe(values)}"
+        print("\r" + text.ljust(self.drawn), end="", file=self.stream, flush=True)
+        self.drawn = len(text)
+
+    def close(self) -> None:
+        """Ends the line, so that what follows starts on its own."""
+        if self.drawn:
+            print(file=self.stream, flush=True)
+
+
+class TqdmBar:
+    """tqdm's bar, with its estimate of the time left."""
+
+    def __init__(self, bar: Any) -> None:
+        self.bar = bar
+
+    def update(self, epoch: int, values: Mapping[str, float]) -> None:
+        """Moves the bar to ``epoch``."""
+        self.bar.set_postfix_str(describe(values), refresh=False)
+        self.bar.update(epoch - self.bar.n)
+
+    def close(self) -> None:
+        """Leaves the bar as it stands."""
+        self.bar.close()
+
+
+def make_progress(epochs: int, stream: TextIO | None = None) -> Progress:
+    """The progress display: on a terminal tqdm's bar, or our own when tqdm is not installed; else one line an epoch.
+
+    Without a stream, bars go to stderr and lines to stdout: stderr of a run that is logged is for what went wrong.
+    """
+    out = sys.stderr if stream is None else stream
+    if not out.isatty():
+        return Lines(epochs, sys.stdout if stream is None else stream)
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return Bar(epochs, out)
+    return TqdmBar(tqdm(total=epochs, file=out, unit="epoch", dynamic_ncols=True))

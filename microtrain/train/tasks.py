@@ -1,0 +1,230 @@
+"""Two ready-made runs, from a table of raw numbers to a held-out score: a perceptron and a linear regression."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from microtrain.data import DataError, DataLoader, Standardiser, Table, TensorDataset, train_test_split
+from microtrain.nn import BCEWithLogitsLoss, Linear, Module, MSELoss
+from microtrain.optim import SGD
+from microtrain.tensor import Tensor, manual_seed, no_grad, tensor
+from microtrain.train.history import History
+from microtrain.train.loop import fit, predict
+from microtrain.train.metrics import Metric, binary_accuracy, r2_score
+from microtrain.train.progress import Progress
+
+
+@dataclass(frozen=True)
+class Task:
+    """A linear model with a loss: what it is called, what it is judged by, and options that suit it.
+
+    Attributes:
+        name: as on the command line.
+        data: the data set it is run on by default.
+        classification: whether the target is a class, 0 or 1.
+        loss: the loss's class.
+        score_name, score: what the held-out part is judged by.
+        epochs, batch_size, lr, momentum: defaults of the run.
+    """
+
+    name: str
+    data: str
+    classification: bool
+    loss: type[Module]
+    score_name: str
+    score: Metric
+    epochs: int
+    batch_size: int
+    lr: float
+    momentum: float
+
+
+PERCEPTRON = Task(
+    name="perceptron",
+    data="breast_cancer",
+    classification=True,
+    loss=BCEWithLogitsLoss,
+    score_name="accuracy",
+    score=binary_accuracy,
+    epochs=30,
+    batch_size=32,
+    lr=0.005,
+    momentum=0.9,
+)
+# 128 rows a batch: with fewer, gradient noise times this step moves R² by more than the 0.01 it ends from the optimum.
+LINEAR_REGRESSION = Task(
+    name="linear-regression",
+    data="diabetes",
+    classification=False,
+    loss=MSELoss,
+    score_name="R²",
+    score=r2_score,
+    epochs=100,
+    batch_size=128,
+    lr=0.01,
+    momentum=0.9,
+)
+TASKS = {task.name: task for task in (PERCEPTRON, LINEAR_REGRESSION)}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a task is run; ``None`` stands for the task's own value.
+
+    Attributes:
+        device: where to train; the default device if None.
+        seed: of the split, the weights and the order of the batches.
+        test_fraction: the share of the rows held out.
+    """
+
+    device: Any = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    lr: float | None = None
+    momentum: float | None = None
+    seed: int = 0
+    test_fraction: float = 0.2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run.
+
+    Attributes:
+        model: takes features in the table's units; gives logits, or the target in its units.
+        history: by epoch; losses are of the standardised target.
+        train_rows: how many rows were trained on.
+        target: (rows,) of the held-out part.
+        prediction: (rows,) logits, or predictions in the target's units.
+        score: on the held-out part.
+        least_squares_score: that of the closed-form least-squares fit to the same rows (regression only).
+    """
+
+    model: Linear
+    history: History
+    train_rows: int
+    target: np.ndarray
+    prediction: np.ndarray
+    score: float
+    least_squares_score: float | None
+
+
+def run_task(
+    task: Task, table: Table, options: Options | None = None, progress: bool | Progress = True
+) -> Outcome:
+    """Splits, standardises, trains and scores.
+
+    Raises:
+        DataError: a target that does not suit the task, or too few rows for the split or the batch size.
+        DivergedError: the loss became NaN or infinite.
+    """
+    options = options or Options()
+    _check_target(task, table)
+    x_train, x_test, y_train, y_test = train_test_split(
+        table.features,
+        table.target,
+        test_fraction=options.test_fraction,
+        seed=options.seed,
+        stratify=table.target if task.classification else None,
+    )
+    if not task.classification and y_test.std() == 0:
+        raise DataError(f"the {len(y_test)} held-out targets are all equal: R² is not defined; hold out more rows")
+    batch_size = task.batch_size if options.batch_size is None else options.batch_size
+    if options.batch_size is None:
+        batch_size = min(batch_size, len(x_train))
+    if batch_size > len(x_train):
+        raise DataError(f"batch size {batch_size} is larger than the {len(x_train)} rows to train on")
+    x_scale = Standardiser.fit(x_train)
+    y_scale = None if task.classification else Standardiser.fit(y_train)
+
+    def dataset(features: np.ndarray, target: np.ndarray) -> TensorDataset:
+        scaled = target if y_scale is None else y_scale.transform(target)
+        columns = (x_scale.transform(features), scaled[:, None])
+        return TensorDataset(*(tensor(a.astype(np.float32), device=options.device) for a in columns))
+
+    train, test = dataset(x_train, y_train), dataset(x_test, y_test)
+    manual_seed(options.seed)
+    model = Linear(x_train.shape[1], 1, device=options.device)
+    optimizer = SGD(
+        model.parameters(),
+        lr=task.lr if options.lr is None else options.lr,
+        momentum=task.momentum if options.momentum is None else options.momentum,
+    )
+    history = fit(
+        model,
+        task.loss(),
+        optimizer,
+        DataLoader(train, batch_size, shuffle=True, generator=options.seed),
+        DataLoader(test, len(test)),
+        epochs=task.epochs if options.epochs is None else options.epochs,
+        metrics={task.score_name: task.score},
+        progress=progress,
+    )
+    prediction = predict(model, test.tensors[0])[:, 0].astype(np.float64)
+    if y_scale is not None:
+        prediction = y_scale.inverse(prediction)
+    reference = None if task.classification else least_squares(x_train, y_train, x_test)
+    return Outcome(
+        model=in_units(model, x_scale, y_scale),
+        history=history,
+        train_rows=len(x_train),
+        target=y_test,
+        prediction=prediction,
+        score=task.score(prediction, y_test),
+        least_squares_score=None if reference is None else task.score(reference, y_test),
+    )
+
+
+def _check_target(task: Task, table: Table) -> None:
+    values = np.unique(table.target)
+    if task.classification and list(values) != [0, 1]:
+        shown = ", ".join(f"{value:g}" for value in values[:5]) + (", ..." if len(values) > 5 else "")
+        raise DataError(
+            f"the {task.name} needs a target of 0 and 1; column '{table.target_name}' of {table.name} holds {shown}"
+        )
+    if not task.classification and len(values) < 2:
+        raise DataError(f"column '{table.target_name}' of {table.name} is constant: there is nothing to learn")
+
+
+def least_squares(x_train: np.ndarray, y_train: np.ndarray, x_test: np.ndarray) -> np.ndarray:
+    """Predictions, (test rows,), of the least-squares fit with intercept, by QR or SVD in float64.
+
+    Columns are standardised first, for the conditioning; the fit itself does not depend on it.
+    """
+    scale = Standardiser.fit(x_train)
+    a_train, a_test = (np.c_[scale.transform(x), np.ones(len(x))] for x in (x_train, x_test))
+    solution = np.linalg.lstsq(a_train, y_train, rcond=None)[0]
+    prediction: np.ndarray = a_test @ solution
+    return prediction
+
+
+def in_units(model: Linear, x_scale: Standardiser, y_scale: Standardiser | None) -> Linear:
+    """The same linear map for raw numbers: takes features, and gives the target, in the data's own units.
+
+    With x' = (x - m) / s and y = a y' + b:  y = x · (a w / s) + a (bias - w · m / s) + b.
+
+    Args:
+        model: (columns -> 1), for standardised features and target.
+        x_scale: of the features.
+        y_scale: of the target; None if it was not scaled.
+
+    Returns:
+        A model on the CPU.
+    """
+    if model.bias is None:
+        raise ValueError("a model without bias cannot take up the features' mean")
+    a, b = (1.0, 0.0) if y_scale is None else (y_scale.std, y_scale.mean)
+    weight = model.weight.detach().cpu().numpy().astype(np.float64) / x_scale.std
+    bias = model.bias.detach().cpu().numpy().astype(np.float64) - weight @ x_scale.mean
+    folded = Linear(model.in_features, 1, device="cpu")
+    with no_grad():
+        folded.weight.copy_(_float32(a * weight))
+        folded.bias.copy_(_float32(a * bias + b))  # type: ignore[union-attr]
+    return folded
+
+
+def _float32(values: np.ndarray) -> Tensor:
+    return tensor(values.astype(np.float32), device="cpu")

@@ -1,0 +1,84 @@
+"""What the pictures share: colours, the figure, and writing it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from microtrain.train.atomic import check_destination, replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SUFFIXES = (".png", ".pdf", ".svg")
+
+# Okabe & Ito's palette, told apart by the colour-blind as well.
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#6B6B6B"
+
+_RC = {
+    "font.size": 10.5,
+    "axes.titlesize": 11.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#8A8A8A",
+    "legend.frameon": False,
+    "lines.linewidth": 2.0,
+}
+
+Panel = Callable[["Axes"], None]
+
+
+def check_plot_path(path: str | Path) -> Path:
+    """Checks, before any work is done, that a picture can be written at ``path``.
+
+    Raises:
+        ValueError: its suffix is not one of SUFFIXES.
+        ImportError: matplotlib is not installed.
+        OSError: the folder is missing or cannot be written to.
+    """
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{path}: a picture ends in {', '.join(SUFFIXES)}")
+    _matplotlib()
+    return check_destination(path)
+
+
+def _matplotlib() -> Any:
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise ImportError("plots need matplotlib: pip install 'microtrain[plot]'") from error
+    return matplotlib
+
+
+def write_panels(path: str | Path, title: str, panels: list[Panel]) -> Path:
+    """Draws panels side by side under a title and writes them, whole or not at all.
+
+    Raises:
+        ValueError, ImportError, OSError: as :func:`check_plot_path`.
+    """
+    path = check_plot_path(path)
+    with _matplotlib().rc_context(_RC):
+        figure = _figure(len(panels))
+        for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+            panel(axes)
+        figure.suptitle(title, fontsize=14, fontweight="bold")
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=150, format=path.suffix[1:])
+    return path
+
+
+def _figure(panels: int) -> Figure:
+    # A Figure of its own, not pyplot's: no window system, no global list of figures that grows.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.0 * panels, 4.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure

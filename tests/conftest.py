@@ -1,0 +1,63 @@
+"""One device a process: MICROTRAIN_DEVICE (cpu unless set), as for the package itself.
+
+A process either interprets Triton kernels or compiles them, decided when the first kernel is decorated; so the variable
+that decides is set here, before anything can import Triton.
+"""
+
+import os
+
+DEVICES = ("cpu", "interpret", "cuda")
+DEVICE = os.environ.setdefault("MICROTRAIN_DEVICE", "cpu")
+if DEVICE == "interpret":
+    os.environ["TRITON_INTERPRET"] = "1"
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+# A failure is the change's doing, never the day's: the same examples every run, however slow the machine.
+settings.register_profile("suite", derandomize=True, deadline=None, database=None)
+settings.load_profile("suite")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if DEVICE not in DEVICES:
+        raise pytest.UsageError(f"MICROTRAIN_DEVICE={DEVICE!r}: the suite runs on one of {', '.join(DEVICES)}")
+    if DEVICE == "cuda" and not torch.cuda.is_available():
+        raise pytest.UsageError("MICROTRAIN_DEVICE=cuda, but PyTorch sees no GPU here")
+    config.addinivalue_line("markers", "gpu: needs a GPU and kernels that are compiled, not interpreted")
+
+
+def pytest_report_header() -> str:
+    return f"microtrain device: {DEVICE}, torch {torch.__version__}, numpy {np.__version__}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not torch.cuda.is_available():
+        reason = "needs a GPU; PyTorch sees none here"
+    elif os.environ.get("TRITON_INTERPRET") == "1":
+        reason = "needs compiled kernels; TRITON_INTERPRET=1 interprets them"
+    else:
+        return
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def device() -> str:
+    """The device on which the suite runs, and on which tensors are made unless told otherwise."""
+    return DEVICE
+
+
+@pytest.fixture(autouse=True)
+def seeds() -> None:
+    """Every test starts from the same random state, whichever ran before."""
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20240512)

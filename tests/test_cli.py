@@ -1,0 +1,219 @@
+"""The command line: what it prints and writes, and that every error of a user is one line and exit code 2."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import microtrain as mt
+from microtrain import data, nn
+from microtrain.cli import main
+from microtrain.cli.main import COMMANDS
+from microtrain.train import checkpoint, predict
+
+ROOT = Path(__file__).parent.parent
+
+
+def cli(capsys, *arguments):
+    status = main(list(map(str, arguments)))
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def write_csv(folder, rows=40, classes=True):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(rows, 2))
+    y = (x[:, 0] > 0).astype(int) if classes else x @ [2, -1] + 3
+    lines = [f"{a!r},{c!r},{b!r}" for (a, b), c in zip(x.tolist(), y.tolist(), strict=True)]
+    path = folder / "mine.csv"
+    path.write_text("a,label,b\n" + "\n".join(lines) + "\n")
+    return path
+
+
+def test_perceptron(capsys, tmp_path):
+    status, out, err = cli(capsys, "train", "perceptron", "--plot", tmp_path / "p.png", "--save", tmp_path / "m.npz")
+    assert (status, err) == (0, "")
+    assert re.findall(r"^epoch +(\d+)/30  train loss ", out, re.M) == [str(i) for i in range(1, 31)]
+    assert "perceptron on breast_cancer: 456 rows trained on, 113 held out, 30 epochs" in out
+    assert float(re.search(r"held-out accuracy: (\S+)", out)[1]) >= 0.95
+    assert sorted(os.listdir(tmp_path)) == ["m.npz", "p.png"]
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_regression_prints_both_scores(capsys):
+    status, out, err = cli(capsys, "train", "linear-regression", "--quiet", "--seed", 3)
+    assert (status, err) == (0, "")
+    ours = float(re.search(r"^held-out R²: (\S+)$", out, re.M)[1])
+    exact = float(re.search(r"^least squares, closed form, same split: R² (\S+)$", out, re.M)[1])
+    assert abs(ours - exact) <= 0.02
+    assert "epoch " not in out  # quiet
+
+
+def test_a_file_of_ones_own(capsys, tmp_path):
+    path = write_csv(tmp_path)
+    status, out, err = cli(capsys, "train", "perceptron", "--data", path, "--target", "label", "--quiet", "--epochs", 60,
+                           "--batch-size", 8, "--lr", 0.5, "--momentum", 0, "--test-fraction", 0.25,
+                           "--save", tmp_path / "m.npz", "--device", os.environ.get("MICROTRAIN_DEVICE") or "cpu")
+    assert (status, err) == (0, "")
+    assert "perceptron on mine: 30 rows trained on, 10 held out, 60 epochs" in out
+    model = nn.Linear(2, 1, device="cpu")
+    model.load_state_dict(checkpoint.load(tmp_path / "m.npz"))
+    table = data.read_csv(path, "label")
+    logit = predict(model, mt.tensor(table.features.astype(np.float32), device="cpu"))[:, 0]
+    assert ((logit > 0) == table.target).mean() >= 0.9
+
+
+def test_the_same_seed_prints_the_same(capsys):
+    def scores(seed):
+        out = cli(capsys, "train", "perceptron", "--epochs", 2, "--seed", seed)[1]
+        return re.sub(r"in \S+ s", "", out)
+
+    assert scores(1) == scores(1)
+    assert scores(1) != scores(2)
+
+
+BROKEN_FILES = {
+    "nan.csv": "a,b\n1,2\nnan,3\n",
+    "text.csv": "a,b\n1,two\n",
+    "ragged.csv": "a,b\n1,2\n3\n",
+    "empty.csv": "",
+    "tiny.csv": "a,b\n1,0\n2,1\n",
+    "three.csv": "a,b\n" + "".join(f"{i},{i % 3}\n" for i in range(30)),
+}
+
+ERRORS = {
+    "no command": ([], "the following arguments are required: COMMAND"),
+    "unknown command": (["fly"], "invalid choice: 'fly'"),
+    "no model": (["train"], "the following arguments are required: model"),
+    "unknown model": (["train", "forest"], "invalid choice: 'forest'"),
+    "unknown option": (["train", "perceptron", "--speed", "9"], "unrecognized arguments: --speed 9"),
+    "unknown data": (["train", "perceptron", "--data", "iris"],
+                     "unknown data set 'iris'; give breast_cancer, diabetes or a CSV file"),
+    "missing file": (["train", "perceptron", "--data", "none.csv"], "no such file: none.csv"),
+    "folder": (["train", "perceptron", "--data", "."], ". is not a file"),
+    "missing column": (["train", "perceptron", "--data", "tiny.csv", "--target", "z"],
+                       "no column 'z'; the columns are a, b"),
+    "built-in target": (["train", "perceptron", "--target", "z"], "has the target 'malignant'"),
+    "nan": (["train", "perceptron", "--data", "nan.csv"], "line 3, column 'a': 'nan' is not a finite number"),
+    "text": (["train", "perceptron", "--data", "text.csv"], "line 2, column 'b': 'two' is not a number"),
+    "ragged": (["train", "linear-regression", "--data", "ragged.csv"], "line 3: 1 cells"),
+    "empty": (["train", "perceptron", "--data", "empty.csv"], "the file is empty"),
+    "too few rows": (["train", "perceptron", "--data", "tiny.csv"], "cannot be split with test fraction 0.2"),
+    "three classes": (["train", "perceptron", "--data", "three.csv"], "needs a target of 0 and 1"),
+    "regression target": (["train", "perceptron", "--data", "diabetes"], "needs a target of 0 and 1"),
+    "lr": (["train", "perceptron", "--lr", "-1"], "argument --lr: should be a number above 0, got '-1'"),
+    "lr nan": (["train", "perceptron", "--lr", "nan"], "argument --lr: should be a number above 0"),
+    "epochs": (["train", "perceptron", "--epochs", "0"],
+               "argument --epochs: should be a whole number of at least 1, got '0'"),
+    "epochs text": (["train", "perceptron", "--epochs", "many"], "argument --epochs: should be a whole number"),
+    "batch size": (["train", "perceptron", "--batch-size", "-3"], "argument --batch-size: should be a whole number"),
+    "batch beyond data": (["train", "perceptron", "--batch-size", "9999"],
+                          "batch size 9999 is larger than the 456 rows to train on"),
+    "momentum": (["train", "perceptron", "--momentum", "1"], "argument --momentum: should be at least 0 and below 1"),
+    "seed": (["train", "perceptron", "--seed", "-1"], "argument --seed: should be a whole number of at least 0"),
+    "test fraction": (["train", "perceptron", "--test-fraction", "1"], "should be between 0 and 1, got '1'"),
+    "device": (["train", "perceptron", "--device", "tpu"], "argument --device: invalid choice: 'tpu'"),
+    "save folder": (["train", "perceptron", "--save", "no/m.npz"], "cannot write no/m.npz: there is no folder no"),
+    "save suffix": (["train", "perceptron", "--save", "m.pt"], "a checkpoint ends in .safetensors or .npz"),
+    "plot folder": (["train", "perceptron", "--plot", "no/p.png"], "cannot write no/p.png: there is no folder no"),
+    "plot suffix": (["train", "perceptron", "--plot", "p.bmp"], "a picture ends in .png, .pdf, .svg"),
+    "plot is a folder": (["train", "perceptron", "--plot", "dir.png"], "cannot write dir.png: it is a folder"),
+    "diverging": (["train", "linear-regression", "--lr", "1e30", "--quiet", "--save", "m.npz", "--plot", "p.png"],
+                  "training diverged; try a learning rate below 1e+30"),
+}
+
+
+def folder_of_broken_files(tmp_path):
+    for name, text in BROKEN_FILES.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "dir.png").mkdir()
+    return sorted(os.listdir(tmp_path))
+
+
+def check_one_line(err, message):
+    assert err.endswith("\n")
+    assert err.count("\n") == 1
+    assert err.startswith("microtrain: error: ")
+    assert message in err
+
+
+@pytest.mark.parametrize(("arguments", "message"), ERRORS.values(), ids=ERRORS.keys())
+def test_errors_of_the_user(capsys, tmp_path, monkeypatch, arguments, message):
+    before = folder_of_broken_files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    status, out, err = cli(capsys, *arguments)
+    assert status == 2
+    check_one_line(err, message)
+    assert "held-out" not in out
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def run_module(*arguments, cwd, **environment):
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]), **environment}
+    return subprocess.run([sys.executable, "-m", "microtrain", *arguments], cwd=cwd, env=env, capture_output=True,
+                          text=True, timeout=120)
+
+
+def test_a_diverging_process_says_one_line(tmp_path):
+    """In a process of its own, where NumPy's warnings would show as well."""
+    result = run_module("train", "perceptron", "--lr", "1e38", "--save", "m.npz", cwd=tmp_path)
+    assert result.returncode == 2
+    check_one_line(result.stderr, "training diverged")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(os.environ.get("MICROTRAIN_DEVICE") == "cuda", reason="the GPU is there")
+def test_a_device_that_is_not_there(tmp_path):
+    result = run_module("train", "perceptron", "--device", "cuda", cwd=tmp_path, CUDA_VISIBLE_DEVICES="")
+    assert result.returncode == 2
+    check_one_line(result.stderr, "device 'cuda' cannot be used here: ")
+
+
+def test_help_lists_the_commands(capsys):
+    with pytest.raises(SystemExit) as info:
+        main(["--help"])
+    out = capsys.readouterr().out
+    assert info.value.code == 0
+    assert list(COMMANDS) == ["train", "kernels", "bench", "info"]
+    for name, command in COMMANDS.items():
+        assert re.search(rf"^ +{name} +{re.escape(command.help.split()[0])}", out, re.M)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_its_help(capsys, name):
+    with pytest.raises(SystemExit) as info:
+        main([name, "--help"])
+    assert info.value.code == 0
+    assert f"usage: microtrain {name}" in capsys.readouterr().out
+
+
+def test_info(capsys):
+    status, out, err = cli(capsys, "info")
+    assert (status, err) == (0, "")
+    assert re.search(rf"^numpy +{re.escape(np.__version__)}$", out, re.M)
+    assert re.search(r"^cpu +at hand$", out, re.M)
+    assert "MICROTRAIN_DEVICE" in out
+
+
+def test_interruption_is_not_a_traceback(capsys, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("microtrain.cli.train.run_task", interrupted)
+    status, out, err = cli(capsys, "train", "perceptron", "--quiet")
+    assert (status, out, err) == (130, "", "microtrain: interrupted\n")
+
+
+def test_a_defect_is_not_hidden(monkeypatch):
+    """Only errors meant for the user become a line; a bug keeps its traceback."""
+
+    def broken(*args, **kwargs):
+        raise ZeroDivisionError("defect")
+
+    monkeypatch.setattr("microtrain.cli.train.run_task", broken)
+    with pytest.raises(ZeroDivisionError):
+        main(["train", "perceptron", "--quiet"])

@@ -1,0 +1,311 @@
+"""Datasets, loaders, CSV files, splits, scaling and the data that comes along."""
+
+import re
+
+import numpy as np
+import pytest
+
+import microtrain as mt
+from microtrain import data
+from microtrain.data import DataError, DataLoader, Subset, TensorDataset
+
+
+def write(folder, text, name="t.csv"):
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+# -- CSV ------------------------------------------------------------------------------------------------------------
+
+
+def test_read_csv(tmp_path):
+    table = data.read_csv(write(tmp_path, "a, b,y\n1,2,3\n\n4,5e1,-6\n"))
+    assert table.name == "t"
+    assert table.feature_names == ("a", "b")
+    assert table.target_name == "y"
+    assert table.features.tolist() == [[1.0, 2.0], [4.0, 50.0]]
+    assert table.target.tolist() == [3.0, -6.0]
+    assert len(table) == 2
+
+
+def test_read_csv_with_a_target_in_the_middle(tmp_path):
+    table = data.read_csv(str(write(tmp_path, '\ufeff"a,1",b,c\n1,2,3\n')), target="b")
+    assert table.feature_names == ("a,1", "c")
+    assert table.features.tolist() == [[1.0, 3.0]]
+    assert table.target.tolist() == [2.0]
+
+
+BAD_CSV = {
+    "empty": ("", "the file is empty"),
+    "blank lines": ("\n\n", "the file is empty"),
+    "no rows": ("a,b\n", "no rows below the header"),
+    "no header": ("1,2\n3,4\n", "line 1: expected column names"),
+    "nameless column": ("a,,c\n1,2,3\n", "line 1: column 2 has no name"),
+    "name twice": ("a,b,a\n1,2,3\n", "line 1: the column name 'a' stands twice"),
+    "short row": ("a,b\n1,2\n3\n", "line 3: 1 cells, but the header names 2 columns"),
+    "long row": ("a,b\n1,2,3\n", "line 2: 3 cells, but the header names 2 columns"),
+    "text": ("a,b\n1,2\n\n3,x y\n", "line 4, column 'b': 'x y' is not a number"),
+    "empty cell": ("a,b\n1,\n", "line 2, column 'b': the cell is empty"),
+    "nan": ("a,b\nNaN,1\n", "line 2, column 'a': 'NaN' is not a finite number"),
+    "infinite": ("a,b\n1,-inf\n", "line 2, column 'b': '-inf' is not a finite number"),
+    "one column": ("a\n1\n", "'a' is the only column"),
+    "binary": (b"a,b\n\xff\xfe,1\n", "not UTF-8 text"),
+    "nul": (b"a,b\n1,\x002\n", "line 2"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BAD_CSV.values(), ids=BAD_CSV.keys())
+def test_bad_csv(tmp_path, text, message):
+    path = write(tmp_path, text)
+    with pytest.raises(DataError) as info:
+        data.read_csv(path)
+    assert message in str(info.value)
+    assert str(path) in str(info.value)
+
+
+def test_missing_column_lists_the_columns(tmp_path):
+    with pytest.raises(DataError, match="no column 'z'; the columns are a, b"):
+        data.read_csv(write(tmp_path, "a,b\n1,2\n"), target="z")
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=re.escape(str(tmp_path / "none.csv"))):
+        data.read_csv(tmp_path / "none.csv")
+    with pytest.raises(DataError, match="is not a file"):
+        data.read_csv(tmp_path)
+
+
+# -- what comes along -----------------------------------------------------------------------------------------------
+
+
+def test_breast_cancer():
+    table = data.load("breast_cancer")
+    assert table.features.shape == (569, 30)
+    assert table.target_name == "malignant"
+    assert table.target.sum() == 212  # as published: 212 malignant, 357 benign
+    radius = table.features[:, table.feature_names.index("mean radius")]
+    assert (radius.min(), radius.max()) == (6.981, 28.11)  # as published
+
+
+def test_diabetes():
+    table = data.load("diabetes")
+    assert table.features.shape == (442, 10)
+    assert (table.target.min(), table.target.max()) == (25, 346)  # as published
+    assert table.target.mean() == pytest.approx(152.133, abs=1e-3)
+    age = table.features[:, 0]
+    assert (age.min(), age.max()) == (19, 79)
+
+
+def test_unknown_data_set():
+    with pytest.raises(DataError, match="unknown data set 'iris'; the known ones are breast_cancer, diabetes"):
+        data.load("iris")
+
+
+def test_origin_and_licence_are_named():
+    text = (data.datasets._FILES / "README.md").read_text()
+    for name in data.datasets.NAMES:
+        assert f"## {name}.csv" in text
+    assert text.count("Origin:") == text.count("Licence:") == len(data.datasets.NAMES)
+
+
+# -- splits and scaling ---------------------------------------------------------------------------------------------
+
+
+def test_split_is_a_partition_and_keeps_rows_together():
+    x = np.arange(50)
+    x_train, x_test, y_train, y_test = data.train_test_split(x, x * 2, test_fraction=0.3, seed=1)
+    assert len(x_test) == 15
+    assert sorted(np.concatenate([x_train, x_test])) == list(x)
+    assert np.array_equal(y_train, x_train * 2)
+    assert np.array_equal(y_test, x_test * 2)
+
+
+def test_split_follows_its_seed():
+    x = np.arange(100)
+    first, again, other = (data.train_test_split(x, seed=s)[1].tolist() for s in (3, 3, 4))
+    assert first == again
+    assert first != other
+
+
+def test_stratified_split_keeps_the_proportions():
+    labels = np.array([0] * 80 + [1] * 20)
+    train, test = data.train_test_split(labels, test_fraction=0.25, stratify=labels)
+    assert (test == 1).sum() == 5
+    assert (test == 0).sum() == 20
+    assert (train == 1).sum() == 15
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, float("nan")])
+def test_split_refuses_a_fraction(fraction):
+    with pytest.raises(ValueError, match="test_fraction should be between 0 and 1"):
+        data.train_test_split(np.arange(10), test_fraction=fraction)
+
+
+def test_split_refuses_what_cannot_be_split():
+    with pytest.raises(ValueError, match="different lengths: 3, 2"):
+        data.train_test_split(np.arange(3), np.arange(2))
+    with pytest.raises(DataError, match="2 rows cannot be split"):
+        data.train_test_split(np.arange(2), test_fraction=0.1)
+    with pytest.raises(DataError, match="1 rows of one class cannot be split"):
+        data.train_test_split(np.arange(11), stratify=np.array([0] * 10 + [1]))
+    with pytest.raises(ValueError, match="at least one array"):
+        data.train_test_split()
+
+
+def test_standardise_measures_the_training_part_alone():
+    train = np.array([[1.0, 5.0], [3.0, 5.0]])
+    test = np.array([[5.0, 6.0]])
+    scaled_train, scaled_test = data.standardise(train, test)
+    assert scaled_train.tolist() == [[-1.0, 0.0], [1.0, 0.0]]  # a constant column is left at 0
+    assert scaled_test.tolist() == [[3.0, 1.0]]
+
+
+def test_standardiser_inverts():
+    x = np.random.default_rng(0).normal(3, 7, (20, 4))
+    scaler = data.Standardiser.fit(x)
+    assert scaler.transform(x).std(axis=0) == pytest.approx(np.ones(4))
+    assert scaler.inverse(scaler.transform(x)) == pytest.approx(x)
+
+
+# -- datasets -------------------------------------------------------------------------------------------------------
+
+
+def numbered(n=10):
+    return TensorDataset(mt.arange(n).float().reshape(n, 1), mt.arange(n))
+
+
+def test_tensor_dataset():
+    dataset = numbered()
+    x, y = dataset[3]
+    assert x.tolist() == [3.0]
+    assert y.item() == 3
+    assert len(dataset) == 10
+    with pytest.raises(ValueError, match=r"Size mismatch between tensors: .*\(2,\), \(3,\)"):
+        TensorDataset(mt.zeros(2), mt.zeros(3))
+    with pytest.raises(ValueError, match="Size mismatch"):
+        TensorDataset(mt.tensor(1.0))
+    with pytest.raises(ValueError, match="at least one tensor"):
+        TensorDataset()
+
+
+def test_random_split():
+    a, b = data.random_split(numbered(), [7, 3], generator=0)
+    assert (len(a), len(b)) == (7, 3)
+    assert sorted([*a.indices, *b.indices]) == list(range(10))
+    again, _ = data.random_split(numbered(), [7, 3], generator=0)
+    assert a.indices.tolist() == again.indices.tolist()
+    assert [len(p) for p in data.random_split(numbered(), [0.55, 0.45], generator=0)] == [6, 4]
+    assert a[0][1].item() == a.indices[0]
+
+
+def test_random_split_follows_the_global_seed():
+    orders = []
+    for seed in (1, 1, 2):
+        mt.manual_seed(seed)
+        orders.append(data.random_split(numbered(), [10])[0].indices.tolist())
+    assert orders[0] == orders[1]
+    assert orders[0] != orders[2]
+
+
+def test_random_split_errors():
+    with pytest.raises(ValueError, match=r"^Sum of input lengths does not equal the length of the input dataset!$"):
+        data.random_split(numbered(), [5, 4])
+    with pytest.raises(ValueError, match="add up to 1"):
+        data.random_split(numbered(), [0.5, 0.4])
+    with pytest.raises(ValueError, match="negative"):
+        data.random_split(numbered(), [11, -1])
+
+
+def test_concatenation():
+    both = data.ConcatDataset([numbered(3), numbered(2)])
+    assert [both[i][1].item() for i in range(len(both))] == [0, 1, 2, 0, 1]
+    assert both[-1][1].item() == 1
+    with pytest.raises(IndexError, match="index 5 is out of range for 5 samples"):
+        both[5]
+
+
+def test_a_dataset_must_say_what_it_holds():
+    with pytest.raises(NotImplementedError, match="Dataset has no __len__"):
+        len(data.Dataset())
+
+
+# -- loader ---------------------------------------------------------------------------------------------------------
+
+
+def seen(loader):
+    return [y.tolist() for _, y in loader]
+
+
+def test_batches_in_order():
+    loader = DataLoader(numbered(), batch_size=4)
+    assert seen(loader) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert len(loader) == 3
+    x, _ = next(iter(loader))
+    assert tuple(x.shape) == (4, 1)
+
+
+def test_drop_last():
+    loader = DataLoader(numbered(), batch_size=4, drop_last=True)
+    assert seen(loader) == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert len(loader) == 2
+
+
+def test_shuffling_is_seeded_and_differs_by_epoch():
+    loader = DataLoader(numbered(30), batch_size=7, shuffle=True, generator=5)
+    first, second = seen(loader), seen(loader)
+    assert sorted(sum(first, [])) == list(range(30))
+    assert first != second
+    again = DataLoader(numbered(30), batch_size=7, shuffle=True, generator=5)
+    assert [seen(again), seen(again)] == [first, second]
+    generator = np.random.default_rng(5)
+    assert seen(DataLoader(numbered(30), batch_size=7, shuffle=True, generator=generator)) == first
+
+
+def test_shuffling_follows_the_global_seed():
+    orders = []
+    for seed in (3, 3, 4):
+        mt.manual_seed(seed)
+        orders.append(seen(DataLoader(numbered(30), batch_size=30, shuffle=True)))
+    assert orders[0] == orders[1]
+    assert orders[0] != orders[2]
+
+
+def test_subsets_are_gathered_whole():
+    subset = Subset(Subset(numbered(), [1, 3, 5, 7]), [3, 0, 1])
+    assert seen(DataLoader(subset, batch_size=2)) == [[7, 1], [3]]
+
+
+class Squares(data.Dataset):
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, index):
+        return {"x": mt.tensor([float(index)]), "y": (index, np.float64(index**2), 0.5)}
+
+
+def test_collation_of_any_samples():
+    batch = next(iter(DataLoader(Squares(), batch_size=3)))
+    assert batch["x"].tolist() == [[0.0], [1.0], [2.0]]
+    assert batch["y"][0].tolist() == [0, 1, 2]
+    assert str(batch["y"][0].dtype) == "torch.int64"
+    assert str(batch["y"][1].dtype) == "torch.float64"
+    assert str(batch["y"][2].dtype) == "torch.float32"
+    assert batch["y"][1].tolist() == [0.0, 1.0, 4.0]
+    with pytest.raises(TypeError, match="found <class 'str'>"):
+        data.default_collate(["a", "b"])
+    sizes = DataLoader(Squares(), batch_size=4, collate_fn=len)
+    assert list(sizes) == [4, 1]
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.5, True])
+def test_batch_size_errors(size):
+    with pytest.raises(ValueError, match="batch_size should be a positive integer value, but got batch_size="):
+        DataLoader(numbered(), batch_size=size)
+
+
+def test_empty_dataset():
+    empty = TensorDataset(mt.zeros(0, 2))
+    assert list(DataLoader(empty, batch_size=3)) == []
+    with pytest.raises(ValueError, match="num_samples should be a positive integer value, but got num_samples=0"):
+        DataLoader(empty, batch_size=3, shuffle=True)

@@ -1,0 +1,182 @@
+"""Promotion: the dtype of every pair of dtypes under every operator, and with Python numbers, is PyTorch's."""
+
+import operator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import microtrain as mt
+
+DTYPES = ("float32", "float64", "float16", "bfloat16", "int32", "int64", "uint8", "bool")
+OPERATORS = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "//": operator.floordiv,
+    "%": operator.mod,
+    "**": operator.pow,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+SCALARS = (True, 2, 2.0)
+
+
+def name(tensor: Any) -> str:
+    return str(tensor.dtype).rpartition(".")[2]
+
+
+def ones(T: Any, dtype: str, shape: tuple[int, ...] = (2,)) -> Any:
+    return T.ones(shape, dtype=getattr(T, dtype))
+
+
+def outcome(compute: Any) -> Any:
+    """The dtype and the values of a result, or the type of the error."""
+    try:
+        result = compute()
+        return name(result), result.tolist()
+    except Exception as error:
+        return type(error)
+
+
+@pytest.mark.parametrize("symbol", OPERATORS)
+@pytest.mark.parametrize("shapes", [((2,), (2,)), ((2,), ()), ((), (2,)), ((), ())], ids=str)
+def test_pairs_of_dtypes(symbol: str, shapes: tuple[tuple[int, ...], tuple[int, ...]], device: str) -> None:
+    """A 0-d tensor gives way to a dimensioned one of its own category, as in PyTorch."""
+    wrong = []
+    for a in DTYPES:
+        for b in DTYPES:
+            got, expected = (
+                outcome(lambda T=T, a=a, b=b: OPERATORS[symbol](ones(T, a, shapes[0]), ones(T, b, shapes[1])))
+                for T in (mt, torch)
+            )
+            if got != expected:
+                wrong.append(f"{a} {symbol} {b}: {got}, PyTorch {expected}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("symbol", OPERATORS)
+@pytest.mark.parametrize("scalar", SCALARS)
+def test_python_numbers(symbol: str, scalar: Any) -> None:
+    wrong = []
+    for dtype in DTYPES:
+        for shape in ((2,), ()):
+            for swap in (False, True):
+
+                def compute(T: Any, dtype: str = dtype, shape: Any = shape, swap: bool = swap) -> Any:
+                    pair = (ones(T, dtype, shape), scalar)
+                    return OPERATORS[symbol](*(pair[::-1] if swap else pair))
+
+                got, expected = outcome(lambda: compute(mt)), outcome(lambda: compute(torch))
+                if got != expected:
+                    wrong.append(f"{dtype}{shape} {symbol} {scalar!r}, swapped {swap}: {got}, PyTorch {expected}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    "function",
+    ["exp", "sqrt", "sin", "sigmoid", "reciprocal", "abs", "neg", "sign", "floor", "square", "sum", "prod", "mean",
+     "any", "all", "argmax", "amax", "max"],
+)  # fmt: skip
+def test_functions_of_one_tensor(function: str) -> None:
+    wrong = []
+    for dtype in DTYPES:
+        got, expected = (outcome(lambda T=T, d=dtype: getattr(T, function)(ones(T, d))) for T in (mt, torch))
+        if isinstance(expected, tuple) and isinstance(got, tuple) and "float" in expected[0]:
+            same = got[0] == expected[0] and np.allclose(got[1], expected[1], rtol=2**-7)
+        else:
+            same = got == expected
+        if not same:
+            wrong.append(f"{function} of {dtype}: {got}, PyTorch {expected}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("function", ["maximum", "minimum", "cat", "stack", "where"])
+def test_functions_of_two_tensors(function: str) -> None:
+    def compute(T: Any, a: str, b: str) -> Any:
+        first, second = ones(T, a), ones(T, b)
+        if function in ("cat", "stack"):
+            return getattr(T, function)([first, second])
+        if function == "where":
+            return T.where(T.tensor([True, False]), first, second)
+        return getattr(T, function)(first, second)
+
+    wrong = []
+    for a in DTYPES:
+        for b in DTYPES:
+            got, expected = (outcome(lambda T=T, a=a, b=b: compute(T, a, b)) for T in (mt, torch))
+            if got != expected:
+                wrong.append(f"{function}({a}, {b}): {got}, PyTorch {expected}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("symbol", ["+=", "*=", "/="])
+def test_in_place_keeps_the_dtype_or_raises(symbol: str) -> None:
+    """A result that does not fit the tensor's category is refused, and the tensor stays what it was."""
+
+    def change(x: Any, y: Any) -> Any:
+        return {"+=": operator.iadd, "*=": operator.imul, "/=": operator.itruediv}[symbol](x, y)
+
+    wrong = []
+    for a in DTYPES:
+        for b in (*DTYPES, 2, 2.5):
+            outcomes = []
+            for T in (mt, torch):
+                x = ones(T, a)
+                y = ones(T, b) if isinstance(b, str) else b
+                outcomes.append((outcome(lambda x=x, y=y: change(x, y)), x.tolist(), name(x)))
+            if outcomes[0] != outcomes[1]:
+                wrong.append(f"{a} {symbol} {b}: {outcomes[0]}, PyTorch {outcomes[1]}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ([1, 2], "int64"), ([1.0, 2], "float32"), ([True, False], "bool"), ([True, 2], "int64"), (3, "int64"),
+        (2.5, "float32"), ([], "float32"), (np.float32(1), "float32"), (np.zeros(2), "float64"),
+        (np.zeros(2, np.int32), "int32"), (np.zeros(2, np.uint8), "uint8"), (np.zeros(2, bool), "bool"),
+        (np.zeros(2, np.float16), "float16"),
+    ],
+)  # fmt: skip
+def test_dtype_of_new_tensors(values: Any, dtype: str) -> None:
+    assert name(mt.tensor(values)) == dtype == name(torch.tensor(values))
+
+
+def test_conversions_round_and_wrap_as_pytorchs() -> None:
+    values = [-1.7, 0.0, 1.5, 2.5, 255.0, 3.14159265358979, 65504.0, 70000.0]
+    for target in ("float32", "float64", "float16", "bfloat16", "int32", "int64", "bool"):
+        got, expected = (T.tensor(values, dtype=T.float64).to(getattr(T, target)) for T in (mt, torch))
+        assert name(got) == target
+        assert got.tolist() == expected.tolist(), target
+    for target in ("int32", "uint8", "bool", "float16"):
+        got, expected = (T.tensor([0, 1, 200, 255, 256, 511, 40000]).to(getattr(T, target)) for T in (mt, torch))
+        assert got.tolist() == expected.tolist(), target
+
+
+def test_integer_arithmetic_wraps_as_pytorchs() -> None:
+    for dtype, limit in (("int32", 2**31 - 1), ("int64", 2**63 - 1), ("uint8", 255)):
+        for compute in (lambda x: x + 1, lambda x: x * 3, lambda x: -x):
+            got, expected = (compute(T.tensor([limit, 1], dtype=getattr(T, dtype))) for T in (mt, torch))
+            assert got.tolist() == expected.tolist(), dtype
+
+
+def test_numpy_gives_back_the_same_dtype() -> None:
+    for dtype in DTYPES:
+        array = ones(mt, dtype).numpy()
+        assert array.dtype.name == dtype
+
+
+def test_dtypes_describe_themselves() -> None:
+    for dtype in DTYPES:
+        mine, theirs = getattr(mt, dtype), getattr(torch, dtype)
+        assert mine.is_floating_point == theirs.is_floating_point
+        assert mine.itemsize == theirs.itemsize
+        assert repr(mine) == repr(theirs)
+    assert mt.get_default_dtype() == mt.float32

@@ -1,0 +1,265 @@
+"""Bad input raises at the line that made it: PyTorch's type of error, its words where they are clear, the values named.
+
+Every case runs on PyTorch too, so that a phrase said to be PyTorch's is.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+import microtrain as mt
+
+
+class Case(NamedTuple):
+    """A call that is refused; a phrase (regular expression) of PyTorch's own; what our message names besides."""
+
+    name: str
+    call: Callable[[Any], Any]
+    phrase: str = ""
+    named: tuple[str, ...] = ()
+
+
+def a(T: Any, *shape: int, dtype: str = "float32") -> Any:
+    return T.ones(shape, dtype=getattr(T, dtype))
+
+
+BROADCAST = "The size of tensor a .* must match the size of tensor b .* at non-singleton dimension"
+DIM = "Dimension out of range \\(expected to be in range of \\[-2, 1\\], but got [-\\d]+\\)"
+
+CASES = [
+    # Shapes that do not broadcast
+    Case("add", lambda T: a(T, 2, 3) + a(T, 2, 4), f"{BROADCAST} 1", ("3", "4")),
+    Case("mul deep", lambda T: a(T, 5, 2, 3) * a(T, 4, 3), BROADCAST, ("2", "4")),
+    Case("compare", lambda T: a(T, 3) < a(T, 2), BROADCAST, ("3", "2")),
+    Case("pow", lambda T: a(T, 3) ** a(T, 2), BROADCAST),
+    Case("where", lambda T: T.where(a(T, 3) > 0, a(T, 2), a(T, 3)), BROADCAST),
+    Case("maximum", lambda T: T.maximum(a(T, 3), a(T, 2)), BROADCAST),
+    Case("in place", lambda T: a(T, 3).add_(a(T, 2)), BROADCAST),
+    Case("in place wider", lambda T: a(T, 3).add_(a(T, 2, 3)),
+         "output with shape \\[3\\] doesn't match the broadcast shape \\[2, 3\\]"),
+    Case("copy_", lambda T: a(T, 3).copy_(a(T, 2)), "", ("3", "2")),
+    # Matrices
+    Case("mm", lambda T: T.mm(a(T, 2, 3), a(T, 4, 5)), "mat1 and mat2 shapes cannot be multiplied \\(2x3 and 4x5\\)"),
+    Case("matmul", lambda T: a(T, 2, 3) @ a(T, 4, 5), "mat1 and mat2 shapes cannot be multiplied \\(2x3 and 4x5\\)"),
+    Case("matmul batch", lambda T: a(T, 2, 3, 4) @ a(T, 3, 4, 5), "", ("2", "3")),
+    Case("matmul 0-d", lambda T: T.matmul(T.tensor(1.0), a(T, 3)), "both arguments to matmul need to be at least 1D"),
+    Case("matmul dtypes", lambda T: a(T, 2, 2) @ a(T, 2, 2, dtype="float64"), "expected .* the same dtype"),
+    Case("mm 1-d", lambda T: T.mm(a(T, 3), a(T, 3)), "must be a matrix"),
+    Case("mv", lambda T: T.mv(a(T, 2, 3), a(T, 2)), "size mismatch|shapes cannot be multiplied"),
+    Case("dot shapes", lambda T: T.dot(a(T, 3), a(T, 4)),
+         "inconsistent tensor size, expected tensor \\[3\\] and src \\[4\\]"),
+    Case("dot 2-d", lambda T: T.dot(a(T, 2, 2), a(T, 2, 2)), "1D tensors expected"),
+    Case("outer 2-d", lambda T: T.outer(a(T, 2, 2), a(T, 2)), "outer: Expected 1-D argument self, but got 2-D"),
+    Case("t of 3-d", lambda T: a(T, 2, 3, 4).t(), "t\\(\\) expects a tensor with <= 2 dimensions, but self is 3D"),
+    # Dims
+    *(
+        Case(f"{name} dim {dim}", lambda T, n=name, d=dim: getattr(T, n)(a(T, 2, 3), dim=d), DIM, (str(dim),))
+        for name in ("sum", "mean", "amax", "softmax", "argmax", "std")
+        for dim in (2, -3)
+    ),
+    Case("unsqueeze", lambda T: a(T, 2, 3).unsqueeze(4),
+         "Dimension out of range \\(expected to be in range of \\[-3, 2\\]"),
+    Case("transpose", lambda T: a(T, 2, 3).transpose(0, 2), DIM),
+    Case("cat dim", lambda T: T.cat([a(T, 2, 3)], dim=2), DIM),
+    Case("max dim", lambda T: a(T, 2, 3).max(dim=5), DIM),
+    Case("sum dim twice", lambda T: a(T, 2, 3).sum((0, 0)), "dim 0 appears multiple times in the list of dims"),
+    Case("flip dim", lambda T: a(T, 2, 3).flip(7), DIM),
+    Case("permute too few", lambda T: a(T, 2, 3).permute(0), "", ("1", "2")),
+    Case("permute twice", lambda T: a(T, 2, 3).permute(0, 0), "duplicate|repeat|unique"),
+    Case("max of nothing", lambda T: a(T, 0).max(), "Specify the reduction dim with the 'dim' argument"),
+    Case("amax of nothing", lambda T: T.amax(a(T, 0, 3), dim=0), "dim"),
+    Case("argmax of nothing", lambda T: T.argmax(a(T, 0)), "dim"),
+    # Dtypes
+    Case("mean of ints", lambda T: a(T, 3, dtype="int64").mean(),
+         "could not infer output dtype|must be either a floating point"),
+    Case("std of ints", lambda T: a(T, 3, dtype="int64").std(), "floating point"),
+    Case("neg of bool", lambda T: -a(T, 3, dtype="bool"),
+         "Negation, the `-` operator, on a bool tensor is not supported"),
+    Case("sub of bools", lambda T: a(T, 3, dtype="bool") - a(T, 3, dtype="bool"),
+         "Subtraction, the `-` operator, with two bool tensors is not supported"),
+    Case("int in place by float", lambda T: a(T, 3, dtype="int64").mul_(2.5),
+         "result type Float can't be cast to the desired output type Long"),
+    Case("int divided in place", lambda T: a(T, 3, dtype="int64").div_(2),
+         "result type Float can't be cast to the desired output type Long"),
+    Case("int to negative power", lambda T: a(T, 3, dtype="int64") ** -1,
+         "Integers to negative integer powers are not allowed."),
+    Case("division of ints by 0", lambda T: (a(T, 3, dtype="int64") // 0).tolist(), "ZeroDivisionError"),
+    Case("dot dtypes", lambda T: T.dot(a(T, 3), a(T, 3, dtype="int64")), "dtype"),
+    Case("where condition", lambda T: T.where(a(T, 3), a(T, 3), a(T, 3)), "condition"),
+    Case("softmax of ints", lambda T: T.softmax(a(T, 3, dtype="int64"), 0).tolist(), "not implemented for"),
+    # Shapes and views
+    Case("reshape", lambda T: a(T, 2, 3).reshape(4, 2), "shape '\\[4, 2\\]' is invalid for input of size 6"),
+    Case("view", lambda T: a(T, 2, 3).view(5), "shape '\\[5\\]' is invalid for input of size 6"),
+    Case("view -1", lambda T: a(T, 2, 3).view(4, -1), "shape '\\[4, -1\\]' is invalid for input of size 6"),
+    Case("reshape two -1", lambda T: a(T, 2, 3).reshape(-1, -1), "only one dimension can be inferred"),
+    Case("reshape -2", lambda T: a(T, 2, 3).reshape(-2, 3), "invalid shape dimension -2"),
+    Case("view of transposed", lambda T: a(T, 2, 3).t().view(6),
+         "view size is not compatible with input tensor's size and stride"),
+    Case("expand", lambda T: a(T, 2, 3).expand(4, 3),
+         "The expanded size of the tensor \\(4\\) must match the existing size \\(2\\) at non-singleton "
+         "dimension 0"),
+    Case("expand fewer", lambda T: a(T, 2, 3).expand(3),
+         "the number of sizes provided \\(1\\) must be greater or equal to the number of dimensions in "
+         "the tensor \\(2\\)"),
+    Case("cat shapes", lambda T: T.cat([a(T, 2, 3), a(T, 2, 4)]),
+         "Sizes of tensors must match except in dimension 0"),
+    Case("cat nothing", lambda T: T.cat([]), "expected a non-empty list of Tensors"),
+    Case("stack shapes", lambda T: T.stack([a(T, 2), a(T, 3)]),
+         "stack expects each tensor to be equal size, but got \\[2\\] at entry 0 and \\[3\\] at entry 1"),
+    Case("split sizes", lambda T: a(T, 5).split([2, 2]), "split_sizes to sum exactly to 5", ("2",)),
+    Case("split by 0", lambda T: a(T, 5).split(-1), "split_size"),
+    Case("chunk by 0", lambda T: a(T, 5).chunk(0), "chunk expects `chunks` to be greater than 0, got: 0"),
+    Case("flatten", lambda T: a(T, 2, 3).flatten(1, 0), "start_dim cannot come after end_dim"),
+    # Indices
+    Case("index", lambda T: a(T, 2, 3)[2], "index 2 is out of bounds for dimension 0 with size 2"),
+    Case("negative index", lambda T: a(T, 2, 3)[0, -4], "index -4 is out of bounds for dimension [01] with size 3"),
+    Case("too many indices", lambda T: a(T, 2, 3)[0, 0, 0], "too many indices for tensor of dimension 2"),
+    Case("index of 0-d", lambda T: T.tensor(1.0)[0], "invalid index of a 0-dim tensor"),
+    Case("negative step", lambda T: a(T, 5)[::-1], "step must be greater than zero"),
+    Case("list index", lambda T: a(T, 2, 3)[[0, 5]].tolist(), "index 5 is out of bounds for dimension 0 with size 2"),
+    Case("mask shape", lambda T: a(T, 2, 3)[T.tensor([True, False, True])],
+         "The shape of the mask \\[3\\] at index 0 does not match the shape of the indexed tensor \\[2, "
+         "3\\] at index 0"),
+    Case("lists that do not fit", lambda T: a(T, 4, 4)[[0, 1], [0, 1, 2]],
+         "indexing tensors could not be broadcast together with shapes \\[2\\], \\[3\\]"),
+    Case("float index", lambda T: a(T, 2, 3)[T.tensor([0.0])], "tensors used as indices must be"),
+    Case("number index", lambda T: a(T, 2, 3)[1.5], "only integers, slices .* are valid indices", ("float",)),
+    Case("setitem shape", lambda T: a(T, 2, 3).__setitem__(0, a(T, 4)), "", ("4", "3")),
+    Case("setitem index", lambda T: a(T, 2, 3).__setitem__(9, 1.0),
+         "index 9 is out of bounds for dimension 0 with size 2"),
+    Case("iterate 0-d", lambda T: list(T.tensor(1.0)), "iteration over a 0-d tensor"),
+    Case("len of 0-d", lambda T: len(T.tensor(1.0)), "len\\(\\) of a 0-d tensor"),
+    # One value out of many
+    Case("item", lambda T: a(T, 3).item(), "a Tensor with 3 elements cannot be converted to Scalar"),
+    Case("bool", lambda T: bool(a(T, 3)), "Boolean value of Tensor with more than one value is ambiguous"),
+    Case("bool of nothing", lambda T: bool(a(T, 0)), "Boolean value of Tensor with no values is ambiguous"),
+    Case("float", lambda T: float(a(T, 2)), "only one element tensors can be converted to Python scalars"),
+    Case("index protocol", lambda T: [1, 2][T.tensor(0.5)],
+         "only integer tensors of a single element can be converted to an index"),
+    # Making tensors
+    Case("ragged", lambda T: T.tensor([[1.0, 2.0], [3.0]]), "expected sequence of length 2 at dim 1 \\(got 1\\)"),
+    Case("text", lambda T: T.tensor("abc"), "", ("str",)),
+    Case("text in list", lambda T: T.tensor([1.0, "abc"]), "", ("str",)),
+    Case("numpy dtype", lambda T: T.from_numpy(np.zeros(2, dtype="U3")),
+         "can't convert np.ndarray of type numpy.str_"),
+    Case("from_numpy of list", lambda T: T.from_numpy([1.0]), "expected np.ndarray \\(got list\\)"),
+    Case("negative size", lambda T: T.ones(-1, 3), "negative dimension -1: \\[-1, 3\\]"),
+    Case("arange sign", lambda T: T.arange(3, 0),
+         "upper bound and larger bound inconsistent with step sign|bound inconsistent with step sign"),
+    Case("arange step", lambda T: T.arange(0, 3, 0), "step must be nonzero"),
+    Case("linspace steps", lambda T: T.linspace(0, 1, -2), "number of steps must be non-negative"),
+    Case("randint bounds", lambda T: T.randint(5, 5, (2,)),
+         "random_ expects 'from' to be less than 'to', but got from=5 >= to=5"),
+    Case("device", lambda T: T.zeros(2, device="gpu7"), "", ("gpu7",)),
+    Case("to a device", lambda T: T.zeros(2).to("nowhere"), "", ("nowhere",)),
+    Case("add text", lambda T: a(T, 3) + "x", "", ("str",)),
+    Case("add None", lambda T: None + a(T, 3), "unsupported operand type", ("NoneType",)),
+    Case("attribute", lambda T: a(T, 3).no_such_attribute, "no attribute 'no_such_attribute'"),
+    Case("function", lambda T: T.no_such_function, "no attribute 'no_such_function'"),
+    # Losses
+    Case("bce shapes", lambda T: T.nn.functional.binary_cross_entropy(a(T, 3), a(T, 2)),
+         "Using a target size \\(torch.Size\\(\\[2\\]\\)\\) that is different to the input size "
+         "\\(torch.Size\\(\\[3\\]\\)\\)"),
+    Case("bce with logits shapes", lambda T: T.nn.functional.binary_cross_entropy_with_logits(a(T, 3), a(T, 2)),
+         "Target size \\(torch.Size\\(\\[2\\]\\)\\) must be the same as input size "
+         "\\(torch.Size\\(\\[3\\]\\)\\)"),
+    Case("cross entropy batch", lambda T: T.nn.functional.cross_entropy(a(T, 3, 4), a(T, 2, dtype="int64")),
+         "Expected input batch_size \\(3\\) to match target batch_size \\(2\\)"),
+    Case("reduction", lambda T: T.nn.functional.mse_loss(a(T, 3), a(T, 3), reduction="avg"),
+         "avg is not a valid value for reduction"),
+    Case("linear", lambda T: T.nn.functional.linear(a(T, 2, 3), a(T, 4, 5)),
+         "mat1 and mat2 shapes cannot be multiplied \\(2x3 and 5x4\\)"),
+]  # fmt: skip
+
+
+def refusal(T: Any, case: Case) -> BaseException:
+    try:
+        result = case.call(T)
+    except Exception as error:
+        return error
+    raise AssertionError(f"{case.name}: {T.__name__} made {result!r} of it")
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])
+def test_refused_as_pytorch_refuses_it(case: Case) -> None:
+    theirs, mine = refusal(torch, case), refusal(mt, case)
+    assert type(mine) is type(theirs), f"{type(mine).__name__}: {mine}; PyTorch {type(theirs).__name__}: {theirs}"
+    assert re.search(case.phrase, str(theirs)), f"PyTorch says {theirs}"
+    assert re.search(case.phrase, str(mine)), f"{mine}; PyTorch says {theirs}"
+    assert all(word in str(mine) for word in case.named), f"{mine} does not name {case.named}"
+
+
+def test_bce_outside_the_unit_interval_is_refused() -> None:
+    """PyTorch checks on the CPU: a probability that is none."""
+    for T in (torch, mt):
+        with pytest.raises(RuntimeError, match="all elements of input should be between 0 and 1"):
+            T.nn.functional.binary_cross_entropy(T.tensor([1.5]), T.tensor([1.0])).item()
+
+
+@pytest.mark.parametrize("target", [7, -1])
+def test_a_class_that_does_not_exist_is_refused(target: int) -> None:
+    for T in (torch, mt):
+        with pytest.raises(IndexError, match=f"Target {target} is out of bounds."):
+            T.nn.functional.cross_entropy(T.zeros(2, 3), T.tensor([0, target])).item()
+
+
+HARMLESS: dict[str, Callable[[Any], Any]] = {
+    "add_": lambda x: x.add_(mt.ones(7)),
+    "mul_ dtype": lambda x: x.mul_("2"),
+    "copy_": lambda x: x.copy_(mt.ones(5, 5)),
+    "setitem value": lambda x: x.__setitem__(0, mt.ones(9)),
+    "setitem index": lambda x: x.__setitem__((0, 99), 1.0),
+    "setitem type": lambda x: x.__setitem__(0, "one"),
+    "data": lambda x: setattr(x, "data", 3.0),
+    "grad": lambda x: setattr(x, "grad", mt.ones(9)),
+    "view": lambda x: x.view(-1)[99].zero_(),
+}
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_a_refused_change_leaves_no_trace(name: str) -> None:
+    x = mt.arange(6.0).reshape(2, 3)
+    row = x[1]
+    with pytest.raises((RuntimeError, TypeError, IndexError, ValueError)):
+        HARMLESS[name](x)
+    assert x.tolist() == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
+    assert row.tolist() == [3.0, 4.0, 5.0] and x.grad is None
+    x.add_(1)
+    assert row.tolist() == [4.0, 5.0, 6.0]
+
+
+def test_a_refused_backward_leaves_the_gradients() -> None:
+    x = mt.tensor([1.0, 2.0], requires_grad=True)
+    (x * x).sum().backward()
+
+    def fail(gradient: Any) -> None:
+        raise ZeroDivisionError("from the hook")
+
+    y = x * 3
+    y.register_hook(fail)
+    with pytest.raises(ZeroDivisionError, match="from the hook"):
+        y.sum().backward()
+    assert x.grad.tolist() == [2.0, 4.0]
+    (x * x).sum().backward()
+    assert x.grad.tolist() == [4.0, 8.0]
+
+
+def test_errors_come_when_the_operation_is_written_not_when_it_is_read() -> None:
+    """Evaluation is lazy; the checks are not."""
+    x = mt.ones(2, 3)
+    with pytest.raises(RuntimeError, match="must match the size"):
+        x + mt.ones(4)
+    with pytest.raises(IndexError, match="out of range"):
+        x.sum(5)
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        x @ x
+
+
+def test_a_seed_is_a_whole_number() -> None:
+    with pytest.raises((TypeError, ValueError, RuntimeError)) as refused:
+        mt.manual_seed("seven")  # type: ignore[arg-type]
+    assert "seven" in str(refused.value) or "str" in str(refused.value)

@@ -1,0 +1,221 @@
+"""The architecture, enforced: imports run downward, torch and Triton stay where they belong, loads are masked well.
+
+Read from the syntax tree of every module, so an import inside a function counts. Imports under `if TYPE_CHECKING:` do
+not: they never run.
+"""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+# From the bottom up; packages in one row may use each other.
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("settings", "errors"),
+    ("kernels",),
+    ("runtime",),
+    ("graph",),
+    ("compiler",),
+    ("autograd",),
+    ("tensor",),
+    ("nn", "optim", "data", "train"),
+    ("cli", "bench", "testing", "estimators", "viz", "__main__", ""),
+)
+RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
+TORCH_ALLOWED = ("microtrain.runtime.cuda", "microtrain.runtime.interpret", "microtrain.testing", "microtrain.bench")
+TRITON_ALLOWED = (
+    "microtrain.kernels", "microtrain.runtime", "microtrain.compiler", "microtrain.testing", "microtrain.bench",
+)  # fmt: skip
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package by its dotted name; `kernels/` is the package's `microtrain.kernels`."""
+    found = {}
+    for top, package in ((ROOT / "microtrain", "microtrain"), (ROOT / "kernels", "microtrain.kernels")):
+        for path in sorted(top.rglob("*.py")):
+            parts = path.relative_to(top).with_suffix("").parts
+            if package == "microtrain" and parts[0] == "kernels":
+                continue
+            name = ".".join((package, *parts)).removesuffix(".__init__")
+            found[name] = path
+    return found
+
+
+MODULES = modules()
+
+
+def layer(module: str) -> str:
+    """The part of the package that a dotted name under `microtrain` belongs to; "" for the package itself."""
+    return [*module.split("."), ""][1]
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def running_nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those of `if TYPE_CHECKING:` bodies."""
+    for child in ast.iter_child_nodes(tree):
+        yield child
+        if is_type_checking(child):
+            assert isinstance(child, ast.If)
+            for statement in child.orelse:
+                yield statement
+                yield from running_nodes(statement)
+        else:
+            yield from running_nodes(child)
+
+
+def imports(source: str, module: str, is_package: bool = False) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of whatever a module imports, relative names resolved."""
+    for node in running_nodes(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = module.split(".")
+                kept = parts[: len(parts) - node.level + is_package]
+                base = ".".join([*kept, base] if base else kept)
+            for alias in node.names:
+                whole = f"{base}.{alias.name}"
+                # `from microtrain import nn` imports microtrain.nn, `from microtrain.nn import Linear` microtrain.nn.
+                yield node.lineno, whole if base == "microtrain" and alias.name in RANK else base
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            for argument in node.args[:1]:
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                    yield node.lineno, argument.value
+
+
+def within(module: str, packages: tuple[str, ...]) -> bool:
+    return any(module == package or module.startswith(package + ".") for package in packages)
+
+
+def violations(source: str, module: str, is_package: bool = False) -> list[str]:
+    """What is wrong with a module's imports, one line each."""
+    own = layer(module)
+    if own not in RANK:
+        return [f"{module}: belongs to no layer; the layers are {LAYERS}"]
+    found = []
+    for line, name in imports(source, module, is_package):
+        top = name.split(".")[0]
+        if top == "kernels":
+            found.append(f"{module}:{line} imports kernels by a name that is not ours; it is microtrain.kernels")
+        if top == "microtrain":
+            target = layer(name)
+            if target not in RANK:
+                found.append(f"{module}:{line} imports {name}, which belongs to no layer")
+            elif RANK[target] > RANK[own]:
+                found.append(f"{module}:{line} imports {name}, upward from {own}")
+        if top == "torch" and not within(module, TORCH_ALLOWED):
+            found.append(f"{module}:{line} imports torch")
+        if top == "triton" and not within(module, TRITON_ALLOWED):
+            found.append(f"{module}:{line} imports triton")
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_run_downward(module: str) -> None:
+    path = MODULES[module]
+    found = violations(path.read_text(), module, path.name == "__init__.py")
+    assert not found, "\n".join(found)
+
+
+def test_every_layer_was_read() -> None:
+    read = {layer(module) for module in MODULES}
+    assert {"settings", "kernels", "runtime", "graph", "compiler", "autograd", "tensor", "nn", "optim", "data"} <= read
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "complaint"),
+    [
+        ("microtrain.graph.node", "import microtrain.tensor", "upward from graph"),
+        ("microtrain.graph.node", "def f():\n    from microtrain.autograd import grad", "upward from graph"),
+        ("microtrain.graph.node", "def f():\n    from ..compiler import realize", "upward from graph"),
+        ("microtrain.tensor.core", "from .. import nn", "upward from tensor"),
+        ("microtrain.kernels.map", "from microtrain import runtime", "upward from kernels"),
+        ("microtrain.nn.linear", "import importlib\nimportlib.import_module('microtrain.viz')", "upward from nn"),
+        ("microtrain.tensor.core", "import microtrain as mt", "upward from tensor"),
+        ("microtrain.tensor.core", "import torch", "imports torch"),
+        ("microtrain.compiler.emit", "try:\n    import torch.cuda\nexcept ImportError:\n    pass", "imports torch"),
+        ("microtrain.tensor.core", "import triton.language as tl", "imports triton"),
+        ("microtrain.runtime.cuda", "import kernels.map", "microtrain.kernels"),
+        ("microtrain.helpers", "import os", "belongs to no layer"),
+        ("microtrain.graph.node", "from microtrain.helpers import f", "belongs to no layer"),
+        ("microtrain.runtime.cuda", "import torch\nimport triton\nfrom microtrain.kernels import map", None),
+        ("microtrain.tensor.core", "from ..graph import node\nfrom microtrain.settings import debug", None),
+        ("microtrain.graph.node", "if TYPE_CHECKING:\n    from microtrain.tensor import Tensor", None),
+        ("microtrain.graph.node", "if TYPE_CHECKING:\n    pass\nelse:\n    import microtrain.tensor", "upward"),
+    ],
+)
+def test_a_planted_import_is_caught(module: str, source: str, complaint: str | None) -> None:
+    found = violations(source, module)
+    assert (found == []) if complaint is None else (len(found) == 1 and complaint in found[0]), found
+
+
+def test_imports_of_a_package_resolve_from_the_package_itself() -> None:
+    assert list(imports("from .node import Node", "microtrain.graph", True)) == [(1, "microtrain.graph.node")]
+    assert list(imports("from .node import Node", "microtrain.graph.ops")) == [(1, "microtrain.graph.node")]
+    assert list(imports("from ..runtime import cpu", "microtrain.graph.ops")) == [(1, "microtrain.runtime")]
+
+
+def bare_loads(source: str) -> list[int]:
+    """Lines of masked `tl.load` calls that leave the masked lanes to chance."""
+    lines = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("tl.load", "triton.language.load"):
+            keywords = {keyword.arg for keyword in node.keywords}
+            masked = "mask" in keywords or len(node.args) > 1
+            filled = "other" in keywords or len(node.args) > 2
+            if masked and not filled:
+                lines.append(node.lineno)
+    return lines
+
+
+def bare_load_texts(source: str) -> list[int]:
+    """Lines of string constants from which a masked load without `other` would be emitted."""
+    lines = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.JoinedStr):
+            text = "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            text = node.value
+        else:
+            continue
+        if "tl.load(" in text and "mask" in text and "other" not in text:
+            lines.append(node.lineno)
+    return lines
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if layer(name) in ("kernels", "compiler")])
+def test_every_masked_load_says_what_the_other_lanes_hold(module: str) -> None:
+    source = MODULES[module].read_text()
+    assert bare_loads(source) == []
+    assert layer(module) == "kernels" or bare_load_texts(source) == []
+
+
+def test_a_planted_masked_load_is_caught() -> None:
+    assert bare_loads("x = tl.load(p + i, mask=m)\ny = tl.load(p, m)\nz = tl.load(p)") == [1, 2]
+    assert bare_loads("x = tl.load(p + i, mask=m, other=0.0)\ny = tl.load(p, m, 0)") == []
+    assert bare_load_texts('a = f"v{n} = tl.load(p{n} + i, mask=mask)"\nb = "tl.load(p, mask=m, other=0)"') == [1]
+
+
+def run_python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+def test_importing_the_package_loads_no_framework() -> None:
+    heavy = {"torch", "triton", "matplotlib", "tqdm", "pandas", "scipy"}
+    loaded = run_python("import microtrain, sys; print(*{name.split('.')[0] for name in sys.modules})").split()
+    assert "numpy" in loaded
+    assert not heavy & set(loaded)
+
+
+def test_kernels_refuse_to_be_imported_under_a_name_that_is_not_theirs() -> None:
+    said = run_python("try:\n    import kernels\nexcept ImportError as error:\n    print(error)")
+    assert "microtrain.kernels" in said

@@ -1,0 +1,349 @@
+"""Budgets of the templates, compiled for every target with no GPU: no spills, and 16-byte accesses where sizes divide.
+
+Fails where the budget is broken on purpose, too: a strided load and a kernel with more values than registers.
+"""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import triton
+import triton.language as tl
+
+from microtrain.kernels import math as km
+from microtrain.kernels import philox, tiles
+from microtrain.kernels.map import map_kernel
+from microtrain.kernels.matmul import matmul_kernel
+from microtrain.kernels.reduce import reduce_kernel
+from microtrain.kernels.row import row_kernel
+from microtrain.runtime import null
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("TRITON_INTERPRET") == "1", reason="compiles kernels; this process interprets them"
+)
+N = tl.constexpr(1024)
+TRITON_TYPES = {2: "*bf16", 4: "*fp32", 8: "*fp64"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def fresh_cache(tmp_path_factory):
+    """Triton's own cache would hide a compiler that fails."""
+    with triton.knobs.cache.scope():
+        triton.knobs.cache.dir = str(tmp_path_factory.mktemp("triton"))
+        yield
+
+
+def compile_template(target, kernel, ptrs, scalars, sizes, constexprs, num_warps, num_stages=3, divisible=True):
+    """Compile with the hints that the real launch gives: aligned pointers and sizes divisible by 16."""
+    signature = {"ptrs": ptrs, "scalars": scalars, **sizes, **dict.fromkeys(constexprs, "constexpr")}
+    signature = {name: signature[name] for name in kernel.arg_names}
+    attrs = null.divisible_by_16(signature, sizes if divisible else ())
+    return null.compile_for(target, kernel, signature, constexprs, attrs, num_warps, num_stages)
+
+
+def within_budget(resources, registers=255):
+    """No spills, and every access as wide as the machine has (16 bytes; AMD splits some)."""
+    return (
+        resources.spills == 0
+        and 0 < resources.registers <= registers
+        and resources.load_bits >= 128
+        and resources.store_bits >= 64
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------- map
+
+
+@triton.jit
+def gelu_like(ptrs, scalars, i, mask):
+    x = tl.load(ptrs[0] + i, mask=mask, other=0.0)
+    y = tl.load(ptrs[1] + i, mask=mask, other=0.0)
+    tl.store(ptrs[2] + i, x * km.sigmoid(y) + km.scalar_f32(scalars[0]), mask=mask)
+
+
+@triton.jit
+def bfloat16_tanh(ptrs, scalars, i, mask):
+    x = tl.load(ptrs[0] + i, mask=mask, other=0.0).to(tl.float32)
+    tl.store(ptrs[1] + i, km.tanh(x).to(tl.bfloat16), mask=mask)
+
+
+@triton.jit
+def dropout(ptrs, scalars, i, mask):
+    x = tl.load(ptrs[0] + i, mask=mask, other=0.0)
+    keep = philox.uniform_f32(scalars[0], scalars[1], i) < 0.5
+    tl.store(ptrs[1] + i, tl.where(keep, x, 0), mask=mask)
+
+
+@triton.jit
+def every_other(ptrs, scalars, i, mask):
+    x = tl.load(ptrs[0] + 2 * i, mask=mask, other=0.0)
+    tl.store(ptrs[1] + i, x, mask=mask)
+
+
+MAPS = {
+    "sigmoid product": (gelu_like, ("*fp32",) * 3, ("i64",)),
+    "bfloat16 tanh": (bfloat16_tanh, ("*bf16",) * 2, ()),
+    "dropout": (dropout, ("*fp32",) * 2, ("i64", "i64")),
+}
+
+
+def compile_map(target, expr, ptrs, scalars, index=tl.int32, divisible=True):
+    tile = tiles.map_tile(1 << 24)
+    constexprs = {"EXPR": expr, "BLOCK": tile.block, "INDEX": index}
+    numel = {"numel": "i32" if index is tl.int32 else "i64"}
+    return compile_template(
+        target, map_kernel, ptrs, scalars, numel, constexprs, tile.num_warps, divisible=divisible
+    )
+
+
+@pytest.mark.parametrize("target", null.TARGETS)
+@pytest.mark.parametrize("index", [tl.int32, tl.int64])
+@pytest.mark.parametrize("name", list(MAPS))
+def test_map_is_within_budget(name, index, target):
+    resources = compile_map(target, *MAPS[name], index)
+    assert within_budget(resources, registers=64)
+    assert set(resources.loads) == {128} and set(resources.stores) == {128}
+
+
+@pytest.mark.parametrize("target", null.TARGETS)
+def test_a_strided_load_is_caught(target):
+    resources = compile_map(target, every_other, ("*fp32",) * 2, ())
+    assert resources.store_bits == 128
+    assert not set(resources.loads) == {128}
+    assert min(resources.loads) < 128
+
+
+@pytest.mark.parametrize("target", null.TARGETS)
+def test_without_the_hint_on_the_size_accesses_are_narrow(target):
+    resources = compile_map(target, *MAPS["sigmoid product"], divisible=False)
+    assert resources.load_bits == 32 and not within_budget(resources)
+
+
+# ------------------------------------------------------------------------------------------------- row and reduce
+
+
+@triton.jit
+def softmax_backward(ptrs, scalars, r, c, row_mask, mask):
+    at = r * 16384 + c
+    x = tl.load(ptrs[0] + at, mask=mask, other=0.0)
+    g = tl.load(ptrs[1] + at, mask=mask, other=0.0)
+    e = km.exp(x - km.row_max(x, mask))
+    y = km.div(e, km.row_sum(e, mask))
+    tl.store(ptrs[2] + at, y * (g - km.row_sum(g * y, mask)), mask=mask)
+
+
+@triton.jit
+def outer_product(ptrs, scalars, r, c, row_mask, mask):
+    x = tl.load(ptrs[0] + r * 128 + c, mask=mask, other=0.0)
+    total = km.row_sum(x[:, :, None] * x[:, None, :], mask[:, :, None])
+    tl.store(ptrs[1] + r * 128 + c, tl.sum(total, axis=1), mask=mask)
+
+
+@triton.jit
+def load_along_columns(ptrs, scalars, r, c, mask):
+    return tl.load(ptrs[0] + r * (N * N) + c, mask=mask, other=0.0)
+
+
+@triton.jit
+def load_along_rows(ptrs, scalars, r, c, mask):
+    return tl.load(ptrs[0] + c * N + r, mask=mask, other=0.0)
+
+
+@triton.jit
+def store_row(ptrs, scalars, r, acc, row_mask):
+    tl.store(ptrs[1] + r, acc, mask=row_mask)
+
+
+REDUCTIONS = {
+    "sum": (km.combine_sum, km.finish_sum, 0.0),
+    "max": (km.combine_max, km.finish_max, float("-inf")),
+    "min": (km.combine_min, km.finish_min, float("inf")),
+    "prod": (km.combine_prod, km.finish_prod, 1.0),
+}
+
+
+@pytest.mark.parametrize("target", null.TARGETS)
+def test_the_longest_row_is_within_budget(target):
+    tile = tiles.row_tile(4096, tiles.ROW_MAX)
+    constexprs = {
+        "BODY": softmax_backward,
+        "COLS": tiles.ROW_MAX,
+        "BLOCK_R": tile.block_r,
+        "BLOCK_C": tile.block_c,
+        "INDEX": tl.int32,
+    }
+    resources = compile_template(
+        target, row_kernel, ("*fp32",) * 3, (), {"rows": "i32"}, constexprs, tile.num_warps
+    )
+    assert within_budget(resources, registers=128)
+    assert set(resources.loads) == {128} and set(resources.stores) == {128}
+
+
+@pytest.mark.parametrize("target", null.TARGETS)
+def test_a_planted_spill_is_caught(target):
+    constexprs = {"BODY": softmax_backward, "COLS": 16384, "BLOCK_R": 4, "BLOCK_C": 16384, "INDEX": tl.int32}
+    resources = compile_template(target, row_kernel, ("*fp32",) * 3, (), {"rows": "i32"}, constexprs, 8)
+    assert resources.spills > 0 and not within_budget(resources)
+
+
+@pytest.mark.parametrize("target", null.TARGETS)
+@pytest.mark.parametrize("along_rows", [False, True])
+@pytest.mark.parametrize("name", list(REDUCTIONS))
+def test_reduce_is_within_budget(name, along_rows, target):
+    tile = tiles.reduce_tile(1024, 1 << 20, along_rows=along_rows)
+    combine, finish, identity = REDUCTIONS[name]
+    constexprs = {
+        "LOAD": load_along_rows if along_rows else load_along_columns,
+        "COMBINE": combine,
+        "FINISH": finish,
+        "EPILOGUE": store_row,
+        "IDENTITY": identity,
+        "ACC": tl.float32,
+        "BLOCK_R": tile.block_r,
+        "BLOCK_C": tile.block_c,
+        "INDEX": tl.int32,
+    }
+    sizes = {"rows": "i32", "cols": "i32"}
+    resources = compile_template(target, reduce_kernel, ("*fp32",) * 2, (), sizes, constexprs, tile.num_warps)
+    assert resources.spills == 0 and resources.registers <= 64 and set(resources.loads) == {128}
+
+
+# ---------------------------------------------------------------------------------------------------------- matmul
+
+
+@triton.jit
+def load_a(ptrs, scalars, b, m, k, mask):
+    return tl.load(ptrs[0] + (b * N + m) * N + k, mask=mask, other=0)
+
+
+@triton.jit
+def load_b(ptrs, scalars, b, k, n, mask):
+    return tl.load(ptrs[1] + (b * N + k) * N + n, mask=mask, other=0)
+
+
+@triton.jit
+def load_a_wide(ptrs, scalars, b, m, k, mask):
+    return tl.load(ptrs[0] + (b * N + m) * N + k, mask=mask, other=0).to(tl.float32)
+
+
+@triton.jit
+def store_c(ptrs, scalars, b, m, n, acc, mask):
+    tl.store(ptrs[2] + (b * N + m) * N + n, acc, mask=mask)
+
+
+def compile_matmul(target, pointer, tile, operand, acc, dot=True, load=load_a, precision="ieee"):
+    block_m, block_n, block_k, num_warps, num_stages = tile
+    constexprs = {
+        "LOAD_A": load,
+        "LOAD_B": load_b,
+        "EPILOGUE": store_c,
+        "ACC": acc,
+        "DOT": dot,
+        "PRECISION": precision,
+        "BLOCK_M": block_m,
+        "BLOCK_N": block_n,
+        "BLOCK_K": block_k,
+        "INDEX": tl.int32,
+        "OPERAND": operand,
+    }
+    sizes = dict.fromkeys("MNK", "i32")
+    return compile_template(target, matmul_kernel, (pointer,) * 3, (), sizes, constexprs, num_warps, num_stages)
+
+
+OPERANDS = {2: (tl.bfloat16, tl.float32), 4: (tl.float32, tl.float32), 8: (tl.float64, tl.float64)}
+
+
+@pytest.mark.parametrize("target", null.TARGETS)
+@pytest.mark.parametrize(("itemsize", "tile"), [(size, tile) for size in OPERANDS for tile in tiles.MATMUL_TILES[size]])
+def test_every_matmul_tile_is_within_budget(itemsize, tile, target):
+    assert within_budget(compile_matmul(target, TRITON_TYPES[itemsize], tile, *OPERANDS[itemsize]))
+
+
+@pytest.mark.parametrize("target", null.TARGETS)
+def test_half_precision_products_use_tensor_cores_even_after_a_prologue_in_float32(target):
+    tile = tiles.MATMUL_TILES[2][0]
+    resources = compile_matmul(target, "*bf16", tile, tl.bfloat16, tl.float32, load=load_a_wide)
+    instruction = {"sm_80": "mma.sync", "sm_90": "wgmma", "sm_100": "tcgen05", "gfx942": "v_mfma_f32"}[target]
+    assert instruction in resources.assembly and within_budget(resources)
+
+
+@pytest.mark.parametrize("target", ["sm_80", "sm_90", "sm_100"])
+def test_float32_products_are_ieee_unless_asked(target):
+    tile = tiles.MATMUL_TILES[4][0]
+    assert "tf32" not in compile_matmul(target, "*fp32", tile, tl.float32, tl.float32).assembly
+    assert "tf32" in compile_matmul(target, "*fp32", tile, tl.float32, tl.float32, precision="tf32").assembly
+
+
+@pytest.mark.parametrize("target", null.TARGETS)
+@pytest.mark.parametrize(("pointer", "dtype"), [("*i64", tl.int64), ("*i32", tl.int32)])
+def test_integer_products_compile_without_dot(pointer, dtype, target):
+    resources = compile_matmul(target, pointer, tiles.MATMUL_NO_DOT, dtype, dtype, dot=False)
+    assert resources.spills == 0 and resources.load_bits >= 64
+
+
+# ------------------------------------------------------------------------------------------------------------ math
+
+
+@triton.jit
+def unary_kernel(ptrs, FN: tl.constexpr):
+    i = tl.program_id(0) * 1024 + tl.arange(0, 1024)
+    tl.store(ptrs[1] + i, FN(tl.load(ptrs[0] + i)))
+
+
+@triton.jit
+def binary_kernel(ptrs, FN: tl.constexpr):
+    i = tl.program_id(0) * 1024 + tl.arange(0, 1024)
+    tl.store(ptrs[1] + i, FN(tl.load(ptrs[0] + i), tl.load(ptrs[2] + i)))
+
+
+FLOAT = (
+    "neg reciprocal sqrt rsqrt exp expm1 log log1p sigmoid softplus tanh sin cos tan erf floor ceil trunc round sign relu"
+)
+INTEGER = "neg floor ceil trunc round sign relu bitwise_not"
+BINARY = "floor_divide remainder pow maximum minimum"
+
+
+def functions(pointer):
+    unary, binary = (FLOAT, "div " + BINARY) if "fp" in pointer else (INTEGER, BINARY)
+    return [(name, unary_kernel) for name in unary.split()] + [(name, binary_kernel) for name in binary.split()]
+
+
+@pytest.mark.parametrize("target", ["sm_90", "gfx942"])
+@pytest.mark.parametrize("pointer", ["*fp32", "*fp64", "*i64", "*u8"])
+def test_every_device_function_compiles_without_spills(pointer, target):
+    for name, kernel in functions(pointer):
+        signature = {"ptrs": (pointer,) * 3, "FN": "constexpr"}
+        resources = null.compile_for(target, kernel, signature, {"FN": getattr(km, name)})
+        assert resources.spills == 0, name
+        assert resources.load_bits == (64 if pointer == "*u8" else 128), name
+
+
+# ---------------------------------------------------------------------------------------------------------- errors
+
+
+def test_an_unknown_target_lists_the_known_ones():
+    with pytest.raises(ValueError, match="unknown target 'sm_42'; known: sm_80, sm_90, sm_100, gfx942"):
+        null.compile_for("sm_42", map_kernel, {}, {})
+
+
+def test_a_plain_function_is_refused():
+    with pytest.raises(RuntimeError, match="not a @triton.jit function"):
+        null.compile_for("sm_90", within_budget, {}, {})
+
+
+def test_a_hint_for_no_parameter_is_refused():
+    with pytest.raises(ValueError, match="no parameter named rows; the signature has ptrs, numel"):
+        null.divisible_by_16({"ptrs": ("*fp32",), "numel": "i32"}, ["rows"])
+
+
+def test_interpreted_kernels_are_refused():
+    code = (
+        "from microtrain.kernels.map import map_kernel\n"
+        "from microtrain.runtime.null import compile_for\n"
+        "compile_for('sm_90', map_kernel, {}, {})"
+    )
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join(["."] + sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 1
+    assert "they were loaded for Triton's interpreter (TRITON_INTERPRET=1" in done.stderr.splitlines()[-1]

@@ -1,0 +1,438 @@
+"""The training loop, its history and display, scores, checkpoints and the two ready-made tasks."""
+
+import builtins
+import importlib.util
+import io
+import json
+import math
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import microtrain as mt
+from microtrain import data, nn, optim
+from microtrain.train import DivergedError, History, atomic, checkpoint, evaluate, fit, metrics, predict, progress, tasks
+
+
+def regression(n=40, noise=0.0, seed=0):
+    """y = x w + 1 with three features."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 3)).astype(np.float32)
+    y = x @ np.array([[1.0], [-2.0], [0.5]], np.float32) + 1 + noise * rng.normal(size=(n, 1)).astype(np.float32)
+    return data.TensorDataset(mt.tensor(x), mt.tensor(y))
+
+
+def setup(lr=0.1, seed=0, **loader_options):
+    mt.manual_seed(seed)
+    model = nn.Linear(3, 1)
+    loader = data.DataLoader(regression(), batch_size=16, shuffle=True, generator=seed, **loader_options)
+    return model, nn.MSELoss(), optim.SGD(model.parameters(), lr=lr), loader
+
+
+def array(t):
+    return np.asarray(t.detach().cpu().numpy())
+
+
+# -- fit ------------------------------------------------------------------------------------------------------------
+
+
+def test_fit_learns_and_keeps_a_history():
+    model, loss, optimizer, loader = setup()
+    val = data.DataLoader(regression(20, seed=1), batch_size=7)
+    history = fit(model, loss, optimizer, loader, val, epochs=40, metrics={"R²": metrics.r2_score}, progress=False)
+    assert len(history) == 40 == len(history.val_loss) == len(history.seconds) == len(history.metrics["R²"])
+    assert history.train_loss[-1] < 1e-4 < history.train_loss[0]
+    assert history.metrics["R²"][-1] > 0.9999
+    assert array(model.weight) == pytest.approx(np.array([[1.0, -2.0, 0.5]]), abs=0.01)
+    assert history.last() == {"train loss": history.train_loss[-1], "val loss": history.val_loss[-1],
+                              "R²": history.metrics["R²"][-1]}
+    assert all(s > 0 for s in history.seconds)
+
+
+def test_fit_is_the_loop_written_out():
+    model, loss, optimizer, loader = setup()
+    history = fit(model, loss, optimizer, loader, epochs=2, progress=False)
+    other, loss, optimizer, loader = setup()
+    means = []
+    for _ in range(2):
+        total = 0.0
+        for x, y in loader:
+            optimizer.zero_grad()
+            value = loss(other(x), y)
+            value.backward()
+            optimizer.step()
+            total += value.item() * len(x)
+        means.append(total / 40)
+    assert history.train_loss == pytest.approx(means, rel=1e-6)
+    assert np.array_equal(array(model.weight), array(other.weight))
+
+
+def test_same_seed_same_bits():
+    weights = []
+    for seed in (3, 3, 4):
+        model, loss, optimizer, loader = setup(seed=seed)
+        fit(model, loss, optimizer, loader, epochs=3, progress=False)
+        weights.append(array(model.weight).tobytes())
+    assert weights[0] == weights[1]
+    assert weights[0] != weights[2]
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_divergence_is_told_with_its_place():
+    model, loss, optimizer, loader = setup(lr=1e12)
+    shown = Recorder()
+    with pytest.raises(DivergedError, match=r"epoch \d+, batch \d+.*learning rate below 1e\+12") as info:
+        fit(model, loss, optimizer, loader, epochs=50, progress=shown)
+    assert not math.isfinite(info.value.loss)
+    assert info.value.epoch <= 5
+    assert 1 <= info.value.batch <= 3
+    assert shown.closed
+
+
+def test_nan_in_the_first_batch():
+    model, loss, optimizer, _ = setup()
+    x = mt.tensor(np.full((4, 3), np.nan, np.float32))
+    with pytest.raises(DivergedError) as info:
+        fit(model, loss, optimizer, [(x, mt.zeros(4, 1))], epochs=1, progress=False)
+    assert (info.value.epoch, info.value.batch) == (1, 1)
+    assert math.isnan(info.value.loss)
+
+
+def test_patience_puts_the_best_parameters_back():
+    model, loss, optimizer, loader = setup(lr=0.05)
+    val = data.DataLoader(regression(30, seed=1), batch_size=30)
+    seen = []
+
+    def spoil(epoch, history):
+        seen.append(array(model.weight).copy())
+        if epoch >= 4:  # from here on it can only get worse
+            optimizer.param_groups[0]["maximize"] = True
+
+    history = fit(model, loss, optimizer, loader, val, epochs=30, patience=2, callbacks=[spoil], progress=False)
+    assert len(history) == 6
+    assert history.best_epoch == 3
+    assert np.array_equal(array(model.weight), seen[3])
+    assert not np.array_equal(seen[-1], seen[3])
+
+
+def test_a_callback_can_stop_the_run():
+    model, loss, optimizer, loader = setup()
+    calls = []
+    history = fit(model, loss, optimizer, loader, epochs=30, progress=False,
+                  callbacks=[lambda epoch, h: calls.append(len(h)), lambda epoch, h: epoch == 3])
+    assert len(history) == 3
+    assert calls == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 0}, "epochs should be at least 1, got 0"),
+        ({"epochs": 1, "patience": 0}, "patience should be at least 1, got 0"),
+        ({"epochs": 1, "patience": 2}, "measured on val_loader"),
+        ({"epochs": 1, "metrics": {"R²": metrics.r2_score}}, "measured on val_loader"),
+    ],
+)
+def test_fit_refuses(options, message):
+    model, loss, optimizer, loader = setup()
+    before = array(model.weight).copy()
+    with pytest.raises(ValueError, match=message):
+        fit(model, loss, optimizer, loader, progress=False, **options)
+    assert np.array_equal(array(model.weight), before)
+
+
+def test_no_batches():
+    model, loss, optimizer, _ = setup()
+    with pytest.raises(ValueError, match="training loader yields no batches"):
+        fit(model, loss, optimizer, [], epochs=1, progress=False)
+    with pytest.raises(ValueError, match="validation loader yields no batches"):
+        evaluate(model, loss, [])
+
+
+def test_modes_are_set_and_restored():
+    modes = []
+
+    class Watch(nn.Linear):
+        def forward(self, x):
+            modes.append(self.training)
+            return super().forward(x)
+
+    mt.manual_seed(0)
+    model = Watch(3, 1)
+    loader = data.DataLoader(regression(4), batch_size=4)
+    fit(model.eval(), nn.MSELoss(), optim.SGD(model.parameters(), lr=0.1), loader, loader, epochs=1, progress=False)
+    assert modes == [True, False]
+    assert model.training
+    model.eval()
+    predict(model, mt.zeros(1, 3))
+    assert not model.training
+
+
+def test_evaluate_weighs_uneven_batches():
+    model, loss, _, _ = setup()
+    dataset = regression(10)
+    whole, scores = evaluate(model, loss, data.DataLoader(dataset, 10), {"R²": metrics.r2_score})
+    parts, same = evaluate(model, loss, data.DataLoader(dataset, 4), {"R²": metrics.r2_score})
+    assert parts == pytest.approx(whole, rel=1e-6)
+    assert same == pytest.approx(scores, rel=1e-6)
+    assert not predict(model, dataset.tensors[0]).dtype == np.float64
+
+
+# -- history --------------------------------------------------------------------------------------------------------
+
+
+def test_history_is_saved_whole(tmp_path):
+    history = History([1.0, 0.5], [1.1, 1.2], {"accuracy": [0.5, 0.6]}, [0.1, 0.1])
+    history.save(tmp_path / "h.json")
+    assert json.loads((tmp_path / "h.json").read_text()) == history.to_dict()
+    assert history.best_epoch == 0
+    assert History([1.0, 0.5]).best_epoch == 1
+    with pytest.raises(ValueError, match="the history is empty"):
+        History().best_epoch  # noqa: B018
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "f.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError, match="stop"), atomic.replacing(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("stop")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["f.txt"]
+    with atomic.replacing(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+    plain = tmp_path / "plain"
+    plain.write_text("")
+    assert path.stat().st_mode == plain.stat().st_mode
+    with pytest.raises(FileNotFoundError, match="there is no folder"), atomic.replacing(tmp_path / "no" / "f"):
+        pass
+    with pytest.raises(IsADirectoryError, match="it is a folder"), atomic.replacing(tmp_path):
+        pass
+
+
+# -- display --------------------------------------------------------------------------------------------------------
+
+
+class Recorder:
+    def __init__(self):
+        self.epochs = []
+        self.closed = False
+
+    def update(self, epoch, values):
+        self.epochs.append((epoch, dict(values)))
+
+    def close(self):
+        self.closed = True
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_display_is_told_every_epoch():
+    model, loss, optimizer, loader = setup()
+    shown = Recorder()
+    history = fit(model, loss, optimizer, loader, epochs=3, progress=shown)
+    assert shown.epochs == [(i + 1, {"train loss": history.train_loss[i]}) for i in range(3)]
+    assert shown.closed
+
+
+def test_lines_have_no_control_characters():
+    out = io.StringIO()
+    display = progress.make_progress(10, out)
+    for epoch in (1, 10):
+        display.update(epoch, {"train loss": 0.25, "R²": 0.5})
+    display.close()
+    assert out.getvalue() == "epoch  1/10  train loss 0.25  R² 0.5\nepoch 10/10  train loss 0.25  R² 0.5\n"
+
+
+def test_default_display_of_a_log_is_stdout(capsys):
+    model, loss, optimizer, loader = setup()
+    fit(model, loss, optimizer, loader, epochs=2)
+    out, err = capsys.readouterr()
+    assert [line.split()[1] for line in out.splitlines()] == ["1/2", "2/2"]
+    assert err == ""
+
+
+def test_own_bar_without_tqdm(monkeypatch):
+    real = builtins.__import__
+
+    def without_tqdm(name, *args, **kwargs):
+        if name == "tqdm":
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without_tqdm)
+    out = Terminal()
+    display = progress.make_progress(2, out)
+    display.update(1, {"train loss": 0.123456})
+    display.update(2, {"train loss": 0.1})
+    display.close()
+    first, second = out.getvalue().rstrip("\n").split("\r")[1:]
+    assert first == "[############............] epoch 1/2  train loss 0.1235"
+    assert second == "[########################] epoch 2/2  train loss 0.1   "
+    assert out.getvalue().endswith("\n")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tqdm") is None, reason="tqdm is not installed")
+def test_tqdm_on_a_terminal():
+    out = Terminal()
+    display = progress.make_progress(2, out)
+    display.update(1, {"train loss": 0.5})
+    display.update(2, {"train loss": 0.25})
+    display.close()
+    assert "2/2" in out.getvalue()
+    assert "train loss 0.25" in out.getvalue()
+
+
+# -- scores ---------------------------------------------------------------------------------------------------------
+
+
+def test_scores():
+    assert metrics.binary_accuracy(np.array([1.0, -1.0, 2.0, 0.0]), np.array([1, 0, 0, 0])) == 0.75
+    assert metrics.accuracy(np.array([[1, 2], [3, 0]]), np.array([1, 1])) == 0.5
+    y = np.array([1.0, 2.0, 3.0])
+    assert metrics.r2_score(y, y) == 1.0
+    assert metrics.r2_score(np.full(3, 2.0), y) == 0.0
+    assert metrics.r2_score(np.array([1.0, 2.0, 4.0]), y) == pytest.approx(0.5)
+    assert metrics.root_mean_squared_error(y + 2, y) == 2.0
+
+
+def test_scores_refuse():
+    with pytest.raises(ValueError, match=r"prediction has shape \(3, 1\) but target has \(3,\)"):
+        metrics.r2_score(np.zeros((3, 1)), np.zeros(3))
+    with pytest.raises(ValueError, match="constant target"):
+        metrics.r2_score(np.zeros(3), np.zeros(3))
+    with pytest.raises(ValueError, match=r"expected \(N, C\) and \(N,\)"):
+        metrics.accuracy(np.zeros(3), np.zeros(3))
+    with pytest.raises(ValueError, match="both classes"):
+        metrics.roc_curve(np.zeros(3), np.ones(3))
+
+
+def test_roc_area_is_the_share_of_ordered_pairs():
+    rng = np.random.default_rng(0)
+    score, target = rng.integers(0, 8, 60).astype(float), rng.integers(0, 2, 60)
+    false_rate, true_rate, area = metrics.roc_curve(score, target)
+    above = score[target == 1][:, None] - score[target == 0][None, :]
+    assert area == pytest.approx(((above > 0) + 0.5 * (above == 0)).mean())
+    assert (false_rate[0], true_rate[0], false_rate[-1], true_rate[-1]) == (0, 0, 1, 1)
+    assert (np.diff(false_rate) >= 0).all()
+
+
+# -- checkpoints ----------------------------------------------------------------------------------------------------
+
+needs_safetensors = pytest.mark.skipif(
+    importlib.util.find_spec("safetensors") is None, reason="safetensors is not installed"
+)
+
+
+@pytest.mark.parametrize("suffix", [pytest.param(".safetensors", marks=needs_safetensors), ".npz"])
+def test_checkpoint_round_trip(tmp_path, suffix):
+    mt.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1))
+    path = checkpoint.save(model.state_dict(), tmp_path / f"m{suffix}")
+    loaded = checkpoint.load(path)
+    for name, value in model.state_dict().items():
+        assert np.array_equal(array(loaded[name]), array(value))
+        assert loaded[name].dtype == value.dtype
+    mt.manual_seed(1)
+    other = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1))
+    other.load_state_dict(loaded)
+    assert np.array_equal(array(other[0].weight), array(model[0].weight))
+    assert os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("suffix", [pytest.param(".safetensors", marks=needs_safetensors), ".npz"])
+def test_non_contiguous_and_odd_tensors_survive(tmp_path, suffix):
+    state = {
+        "transposed": mt.arange(6).float().reshape(2, 3).t(),
+        "sliced": mt.arange(10).float()[::3],
+        "scalar": mt.tensor(2.5),
+        "empty": mt.zeros(0, 3),
+        "integers": mt.arange(3),
+        "doubles": mt.tensor([1e300], dtype=mt.float64),
+    }
+    loaded = checkpoint.load(checkpoint.save(state, tmp_path / f"s{suffix}"))
+    for name, value in state.items():
+        assert loaded[name].tolist() == value.tolist()
+        assert tuple(loaded[name].shape) == tuple(value.shape)
+        assert loaded[name].dtype == value.dtype
+
+
+def test_checkpoint_without_safetensors(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert checkpoint.save({"a": mt.ones(1)}, tmp_path / "model").name == "model.npz"
+    with pytest.raises(ImportError, match=r"pip install 'microtrain\[io\]', or end the name in \.npz"):
+        checkpoint.save({"a": mt.ones(1)}, tmp_path / "model.safetensors")
+    assert os.listdir(tmp_path) == ["model.npz"]
+
+
+def test_checkpoint_errors_leave_nothing(tmp_path):
+    with pytest.raises(ValueError, match=r"a checkpoint ends in \.safetensors or \.npz"):
+        checkpoint.save({}, tmp_path / "m.pt")
+    with pytest.raises(TypeError, match="'a' is a int, not a Tensor"):
+        checkpoint.save({"a": 3}, tmp_path / "m.npz")
+    with pytest.raises(TypeError, match=r"'b' is bfloat16, which \.npz cannot hold"):
+        checkpoint.save({"b": mt.ones(2, dtype=mt.bfloat16)}, tmp_path / "m.npz")
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        checkpoint.load(tmp_path / "m.npz")
+    assert os.listdir(tmp_path) == []
+    (tmp_path / "broken.npz").write_bytes(b"PK not really")
+    with pytest.raises(ValueError, match=r"broken\.npz is not a readable \.npz checkpoint"):
+        checkpoint.load(tmp_path / "broken.npz")
+
+
+# -- tasks ----------------------------------------------------------------------------------------------------------
+
+
+def run(task, **options):
+    return tasks.run_task(task, data.load(task.data), tasks.Options(**options), progress=False)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_perceptron_reaches_its_accuracy(seed):
+    outcome = run(tasks.PERCEPTRON, seed=seed)
+    assert outcome.score >= 0.95
+    assert outcome.train_rows + len(outcome.target) == 569
+    assert outcome.least_squares_score is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_regression_reaches_the_closed_form(seed):
+    outcome = run(tasks.LINEAR_REGRESSION, seed=seed)
+    assert abs(outcome.score - outcome.least_squares_score) <= 0.02
+    assert outcome.score == pytest.approx(outcome.history.metrics["R²"][-1], abs=1e-5)
+
+
+@pytest.mark.parametrize("task", tasks.TASKS.values(), ids=tasks.TASKS.keys())
+def test_the_saved_model_takes_raw_numbers(task):
+    table = data.load(task.data)
+    outcome = run(task, epochs=3)
+    held_out = data.train_test_split(
+        table.features, test_fraction=0.2, seed=0, stratify=table.target if task.classification else None)[1]
+    raw = mt.tensor(held_out.astype(np.float32), device="cpu")
+    prediction = predict(outcome.model, raw)[:, 0]
+    scale = np.abs(outcome.prediction).max()
+    # sums of a few thousand in float32: products up to ~1e2 times larger than the result
+    assert prediction == pytest.approx(outcome.prediction, abs=1e-4 * scale)
+
+
+def test_least_squares_is_exact_on_a_line():
+    rng = np.random.default_rng(0)
+    x = rng.normal(100, 5, (30, 2))
+    y = x @ np.array([2.0, -1.0]) + 7
+    assert tasks.least_squares(x[:20], y[:20], x[20:]) == pytest.approx(y[20:])
+
+
+def test_tasks_refuse_unsuitable_data():
+    table = data.load("diabetes")
+    with pytest.raises(data.DataError, match="perceptron needs a target of 0 and 1; column 'progression' of diabetes"):
+        tasks.run_task(tasks.PERCEPTRON, table, progress=False)
+    with pytest.raises(data.DataError, match="'progression' of diabetes is constant"):
+        tasks.run_task(tasks.LINEAR_REGRESSION, replace(table, target=np.ones(442)), progress=False)
+    with pytest.raises(data.DataError, match="batch size 1000 is larger than the 354 rows to train on"):
+        run(tasks.LINEAR_REGRESSION, batch_size=1000)

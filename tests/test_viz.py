@@ -1,0 +1,134 @@
+"""Pictures: written whole, of the right size, showing what they are given; and clear errors."""
+
+import builtins
+import os
+
+import numpy as np
+import pytest
+
+from microtrain import viz
+from microtrain.train import History
+from microtrain.viz import pictures, style
+
+image_reader = pytest.importorskip("matplotlib.image")
+
+HISTORY = History([1.0, 0.5, 0.3], [1.1, 0.7, 0.6], {"accuracy": [0.5, 0.8, 0.9]}, [0.1] * 3)
+RNG = np.random.default_rng(0)
+TARGET = RNG.integers(0, 2, 50)
+LOGIT = (TARGET - 0.5) * 4 + RNG.normal(0, 2, 50)
+VALUES = RNG.normal(100, 20, 50)
+PREDICTED = VALUES + RNG.normal(0, 5, 50)
+
+DRAW = {
+    "history": lambda path: viz.plot_history(HISTORY, path, title="A run"),
+    "classification": lambda path: viz.plot_classification(TARGET, LOGIT, path, history=HISTORY),
+    "classification alone": lambda path: viz.plot_classification(TARGET, LOGIT, path),
+    "regression": lambda path: viz.plot_regression(VALUES, PREDICTED, path, history=HISTORY),
+}
+
+
+def panel(draw):
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    draw(axes)
+    return axes
+
+
+@pytest.mark.parametrize("draw", DRAW.values(), ids=DRAW.keys())
+def test_pictures_are_written_and_not_blank(tmp_path, draw):
+    path = draw(tmp_path / "p.png")
+    image = image_reader.imread(path)
+    height, width = image.shape[:2]
+    assert height >= 600
+    assert width >= 2 * 700
+    grey = image[..., :3].mean(axis=-1)
+    for part in np.array_split(grey, round(width / 750), axis=1):  # each panel has ink in it
+        assert (part < 0.9).mean() > 0.005
+    assert os.listdir(tmp_path) == ["p.png"]
+
+
+@pytest.mark.parametrize(("suffix", "start"), [(".pdf", b"%PDF"), (".svg", b"<?xml")])
+def test_other_formats(tmp_path, suffix, start):
+    assert DRAW["history"](tmp_path / f"p{suffix}").read_bytes().startswith(start)
+
+
+def test_loss_panel_shows_both_losses():
+    axes = panel(pictures._loss_panel(HISTORY, "loss (nats)"))
+    training, held_out = axes.get_lines()
+    assert training.get_ydata().tolist() == HISTORY.train_loss
+    assert held_out.get_ydata().tolist() == HISTORY.val_loss
+    assert training.get_xdata().tolist() == [1, 2, 3]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "loss (nats)")
+    assert [t.get_text() for t in axes.get_legend().get_texts()] == ["training", "held out"]
+
+
+def test_one_epoch_is_visible():
+    axes = panel(pictures._loss_panel(History([0.5], [0.4], {}, [0.1]), "loss"))
+    assert all(line.get_marker() == "o" for line in axes.get_lines())
+
+
+def test_score_panel_counts_every_sample():
+    axes = panel(pictures._score_panel(TARGET, LOGIT, ("no", "yes")))
+    counts = [sum(bar.get_height() for bar in container) for container in axes.containers]
+    assert counts == [(TARGET == 0).sum(), (TARGET == 1).sum()]
+    texts = [t.get_text() for t in axes.get_legend().get_texts()]
+    assert f"no ({(TARGET == 0).sum()})" in texts
+    edges = {round(bar.get_x(), 9) for bar in axes.containers[0]}
+    assert 0.0 in edges  # no bar straddles the threshold
+
+
+@pytest.mark.parametrize("logit", [np.full(50, 3.0), np.linspace(1, 2, 50), np.linspace(-1e-9, 1e-9, 50)])
+def test_score_panel_of_one_sided_scores(logit):
+    axes = panel(pictures._score_panel(TARGET, logit, ("no", "yes")))
+    assert sum(bar.get_height() for container in axes.containers for bar in container) == 50
+
+
+def test_roc_panel_holds_the_confusion_counts():
+    axes = panel(pictures._roc_panel(TARGET, LOGIT, ("no", "yes")))
+    cells = axes.tables[0].get_celld()
+    said = LOGIT > 0
+    for row, truth in ((1, 0), (2, 1)):
+        for column, answer in ((0, False), (1, True)):
+            assert int(cells[row, column].get_text().get_text()) == ((TARGET == truth) & (said == answer)).sum()
+
+
+def test_regression_panels_show_every_point():
+    agreement = panel(pictures._agreement_panel(VALUES, PREDICTED, "mass (kg)"))
+    assert agreement.collections[0].get_offsets().tolist() == np.c_[VALUES, PREDICTED].tolist()
+    assert agreement.get_xlabel() == "true mass (kg)"
+    residual = panel(pictures._residual_panel(VALUES, PREDICTED, "mass (kg)"))
+    assert residual.collections[-1].get_offsets()[:, 1] == pytest.approx(VALUES - PREDICTED)
+
+
+def test_scores_are_in_the_titles(tmp_path, monkeypatch):
+    titles = []
+    monkeypatch.setattr(pictures, "write_panels", lambda path, title, panels: titles.append(title))
+    viz.plot_classification(np.array([0, 1, 1, 0]), np.array([-1.0, 1.0, -1.0, -2.0]), tmp_path / "a.png", title="T")
+    viz.plot_regression(np.array([0.0, 2.0, 4.0]), np.array([0.0, 2.0, 2.0]), tmp_path / "b.png", title="T")
+    assert titles == ["T: accuracy 0.750 (1 of 4 wrong)", "T: R² 0.500, root mean squared error 1.15"]
+
+
+def test_errors_leave_nothing(tmp_path):
+    with pytest.raises(ValueError, match=r"a picture ends in \.png, \.pdf, \.svg"):
+        DRAW["history"](tmp_path / "p.bmp")
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        DRAW["history"](tmp_path / "no" / "p.png")
+    with pytest.raises(ValueError, match="the history is empty"):
+        viz.plot_history(History(), tmp_path / "p.png")
+    with pytest.raises(ValueError, match="needs both classes"):
+        viz.plot_classification(np.ones(5), np.ones(5), tmp_path / "p.png")
+    assert os.listdir(tmp_path) == []
+
+
+def test_missing_matplotlib_names_the_extra(tmp_path, monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *args, **kwargs):
+        if name.partition(".")[0] == "matplotlib":
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ImportError, match=r"pip install 'microtrain\[plot\]'"):
+        style.check_plot_path(tmp_path / "p.png")
