@@ -14,21 +14,6 @@ and W. Waite, Software Manual for the Elementary Functions (1980).
 import triton
 import triton.language as tl
 
-from .reductions import combine_max as combine_max
-from .reductions import combine_min as combine_min
-from .reductions import combine_prod as combine_prod
-from .reductions import combine_sum as combine_sum
-from .reductions import finish_max as finish_max
-from .reductions import finish_min as finish_min
-from .reductions import finish_prod as finish_prod
-from .reductions import finish_sum as finish_sum
-from .reductions import row_argmax as row_argmax
-from .reductions import row_argmin as row_argmin
-from .reductions import row_max as row_max
-from .reductions import row_min as row_min
-from .reductions import row_prod as row_prod
-from .reductions import row_sum as row_sum
-
 LOG2_E = tl.constexpr(1.4426950408889634)
 SQRT_2 = tl.constexpr(1.4142135623730951)
 

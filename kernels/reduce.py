@@ -5,7 +5,7 @@ the additions depends on BLOCK_C alone, so the same tile choice gives the same b
 A full reduction is two launches: [chunks, length] first, then the [1, chunks] partial results.
 
 - `LOAD(ptrs, scalars, r, c, mask)` returns the values [BLOCK_R, BLOCK_C]; the template masks them with IDENTITY;
-- `COMBINE(a, b)` and `FINISH(acc) -> [BLOCK_R, 1]` are a pair of `math`: `combine_sum`, `finish_sum` and so on;
+- `COMBINE(a, b)` and `FINISH(acc) -> [BLOCK_R, 1]` are a pair of `reductions`: `combine_sum`, `finish_sum` and so on;
 - `EPILOGUE(ptrs, scalars, r, acc, row_mask)` gets the result [BLOCK_R, 1] and stores it.
 """
 

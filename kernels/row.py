@@ -1,8 +1,8 @@
 """Row template: rows held on chip, with any number of reductions over each.
 
 `BODY(ptrs, scalars, r, c, row_mask, mask)` gets row indices `r` [BLOCK_R, 1], column indices `c` [1, BLOCK_C],
-`row_mask` [BLOCK_R, 1] and `mask` [BLOCK_R, BLOCK_C]. It loads each operand once, reduces with `math.row_sum`,
-`row_max`, `row_min`, `row_prod` (which mask the value first and return [BLOCK_R, 1]) and stores.
+`row_mask` [BLOCK_R, 1] and `mask` [BLOCK_R, BLOCK_C]. It loads each operand once, reduces with the
+`row_*` functions of `reductions` (which mask the value first and return [BLOCK_R, 1]) and stores.
 BLOCK_C is the power of two at or above COLS: softmax, layer norm and cross entropy read their row once.
 """
 

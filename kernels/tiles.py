@@ -71,10 +71,11 @@ def index_bits(elements: int) -> int:
     return 32 if elements <= INT32_ELEMENTS else 64
 
 
-def map_tile(numel: int, *, interpret: bool = False) -> MapTile:
-    """The tile for an elementwise kernel over `numel` elements.
+def map_tile(numel: int, *, itemsize: int = 4, interpret: bool = False) -> MapTile:
+    """The tile for an elementwise kernel over `numel` elements, the smallest of them `itemsize` bytes.
 
-    Small tensors take small programs, so that they spread over the processors; large ones eight elements a thread.
+    Small tensors take small programs, so that they spread over the processors. Large ones take 16 bytes a thread for
+    the 256 threads that four warps are on AMD, and twice that for NVIDIA's 128.
     """
     if interpret:
         return MapTile(min(next_power_of_2(numel), INTERPRET_ELEMENTS), 4)
@@ -82,12 +83,14 @@ def map_tile(numel: int, *, interpret: bool = False) -> MapTile:
         return MapTile(256, 2)
     if numel <= 1 << 20:
         return MapTile(512, 4)
-    return MapTile(1024, 4)
+    return MapTile(1024 * max(4 // itemsize, 1), 4)
 
 
-def row_tile(rows: int, cols: int, *, interpret: bool = False) -> RowTile:
+def row_tile(rows: int, cols: int, *, along_rows: bool = False, interpret: bool = False) -> RowTile:
     """The tile for a row kernel: whole rows, several short ones to a program.
 
+    along_rows: neighbours in memory are neighbours in r, so a program takes 8 rows where their registers allow: float32
+    columns then fill the 32-byte sectors that memory is read in.
     Raises ValueError where a row does not fit (cols > ROW_MAX): such a row is reduced by `reduce_kernel`.
     """
     if cols > ROW_MAX:
@@ -96,6 +99,8 @@ def row_tile(rows: int, cols: int, *, interpret: bool = False) -> RowTile:
     if interpret:
         return RowTile(min(next_power_of_2(rows), max(INTERPRET_ELEMENTS // block_c, 1)), block_c, 4)
     block_r = min(next_power_of_2(rows), max(1024 // block_c, 1))
+    if along_rows:
+        block_r = min(next_power_of_2(rows), max(block_r, min(8, ROW_MAX // block_c)))
     elements = block_r * block_c
     num_warps = 1 if elements <= 256 else 4 if elements <= 2048 else 8 if elements <= 4096 else 16
     return RowTile(block_r, block_c, num_warps)

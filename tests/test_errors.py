@@ -248,6 +248,18 @@ def test_a_refused_backward_leaves_the_gradients() -> None:
     assert x.grad.tolist() == [4.0, 8.0]
 
 
+def test_an_evaluation_that_fails_spoils_nothing_else() -> None:
+    """Evaluation is shared by all that is pending; what failed is not in the way of the others."""
+    fine = mt.ones(3) + 1
+    failed = mt.tensor([1, 2]) // mt.tensor([0, 1])
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+            failed.tolist()
+        assert fine.tolist() == [2.0, 2.0, 2.0]
+        fine = mt.ones(3) + 1
+        assert fine.tolist() == [2.0, 2.0, 2.0]
+
+
 def test_errors_come_when_the_operation_is_written_not_when_it_is_read() -> None:
     """Evaluation is lazy; the checks are not."""
     x = mt.ones(2, 3)

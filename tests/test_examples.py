@@ -130,7 +130,7 @@ def test_example_prints_what_it_promises(name, capsys):
     if " device='" in printed:  # off the CPU a repr names the device, as PyTorch's does
         printed = re.sub(r", device='[^']*'", "", printed)
     lines = iter(printed.splitlines())
-    for wanted in EXPECTED[name].strip("\n").splitlines():
+    for wanted in EXPECTED[name].strip().splitlines():
         wanted = wanted.strip()
         assert any(wanted in line for line in lines), f"'{wanted}' is missing, or out of order, in:\n{printed}"
 

@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 
 from microtrain.kernels import math as km
-from microtrain.kernels import reference, tiles
+from microtrain.kernels import reductions, reference, tiles
 from microtrain.kernels.map import map_kernel
 from microtrain.kernels.matmul import matmul_kernel
 from microtrain.kernels.reduce import reduce_kernel
@@ -122,12 +122,12 @@ def test_scalars_arrive_with_all_their_bits(number, integer):
 def softmax_and_more(ptrs, scalars, r, c, row_mask, mask):
     cols = scalars[0]
     x = tl.load(ptrs[0] + r * cols + c, mask=mask, other=0.0)
-    e = km.exp(x - km.row_max(x, mask))
-    tl.store(ptrs[1] + r * cols + c, km.div(e, km.row_sum(e, mask)), mask=mask)
-    tl.store(ptrs[2] + r, km.row_prod(x, mask), mask=row_mask)
-    tl.store(ptrs[3] + r, km.row_min(x, mask), mask=row_mask)
-    tl.store(ptrs[4] + r, km.row_argmax(x, c, mask), mask=row_mask)
-    tl.store(ptrs[5] + r, km.row_argmin(x, c, mask), mask=row_mask)
+    e = km.exp(x - reductions.row_max(x, mask))
+    tl.store(ptrs[1] + r * cols + c, km.div(e, reductions.row_sum(e, mask)), mask=mask)
+    tl.store(ptrs[2] + r, reductions.row_prod(x, mask), mask=row_mask)
+    tl.store(ptrs[3] + r, reductions.row_min(x, mask), mask=row_mask)
+    tl.store(ptrs[4] + r, reductions.row_argmax(x, c, mask), mask=row_mask)
+    tl.store(ptrs[5] + r, reductions.row_argmin(x, c, mask), mask=row_mask)
 
 
 def run_softmax(x, block_r):
@@ -192,10 +192,10 @@ def store_row(ptrs, scalars, r, acc, row_mask):
 
 
 REDUCTIONS = {
-    "sum": (km.combine_sum, km.finish_sum, np.add),
-    "max": (km.combine_max, km.finish_max, np.maximum),
-    "min": (km.combine_min, km.finish_min, np.minimum),
-    "prod": (km.combine_prod, km.finish_prod, np.multiply),
+    "sum": (reductions.combine_sum, reductions.finish_sum, np.add),
+    "max": (reductions.combine_max, reductions.finish_max, np.maximum),
+    "min": (reductions.combine_min, reductions.finish_min, np.minimum),
+    "prod": (reductions.combine_prod, reductions.finish_prod, np.multiply),
 }
 
 
@@ -317,7 +317,9 @@ def test_matmul_equals_its_reference(m, n, k, dtype):
 
 
 @interpreted
-@pytest.mark.parametrize(("dtype", "acc"), [(torch.int64, tl.int64), (torch.int32, tl.int32), (torch.float64, tl.float64)])
+@pytest.mark.parametrize(
+    ("dtype", "acc"), [(torch.int64, tl.int64), (torch.int32, tl.int32), (torch.float64, tl.float64)]
+)
 def test_matmul_without_dot(dtype, acc):
     a, b = torch.randint(-9, 9, (2, 17, 19)).to(dtype), torch.randint(-9, 9, (2, 19, 33)).to(dtype)
     bias = torch.randint(-9, 9, (33,)).to(dtype)

@@ -279,17 +279,25 @@ def outcome(T: Any, op: Op, sample: Sample, dtype: str) -> Tree | Exception:
         return error
 
 
+def told(result: Tree | Exception) -> str:
+    if isinstance(result, Exception):
+        return f"{type(result).__name__}: {result}"
+    return ", ".join(f"{dtype_name(tensor)} {tuple(tensor.shape)}" for tensor in result)
+
+
 @pytest.mark.parametrize("dtype", INTEGERS)
 @pytest.mark.parametrize("op", [pytest.param(op, id=op.name) for op in OPS if op.integers])
 def test_integers(op: Op, dtype: str) -> None:
-    """Same values, or the same type of error where PyTorch has none for these dtypes."""
+    """Same values, or the same type of error; what PyTorch only lacks a kernel for may work here, or be refused."""
     problems = []
     for sample in samples(op)[: None if DEVICE == "cpu" else 1]:
         got, expected = outcome(mt, op, sample, dtype), outcome(torch, op, sample, dtype)
+        if isinstance(expected, NotImplementedError) and isinstance(got, list | RuntimeError):
+            continue
         if isinstance(got, Exception) or isinstance(expected, Exception):
             if type(got) is not type(expected):
                 shapes = tuple(values.shape for values in sample.arrays)
-                problems.append(f"{op.name}{shapes} {sample.attributes}: {got!r}, PyTorch {expected!r}")
+                problems.append(f"{op.name}{shapes} {sample.attributes}: {told(got)}, PyTorch {told(expected)}")
             continue
         for a, b in zip(got, expected, strict=True):
             truth = allowed = None

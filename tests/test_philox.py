@@ -100,9 +100,7 @@ def test_device_functions_equal_their_numpy_twins_bit_for_bit(seed, stream):
         words = torch.empty(4, n, dtype=torch.int64)
         single, double = torch.empty(n), torch.empty(n, dtype=torch.float64)
         tile = map_tile(n, interpret=True)
-        map_kernel[tile.grid(n)](
-            (words, single, double), (seed, stream, first), n, philox_words, tile.block, tl.int64
-        )
+        map_kernel[tile.grid(n)]((words, single, double), (seed, stream, first), n, philox_words, tile.block, tl.int64)
         index = first + np.arange(n)
         for word in range(4):
             assert np.array_equal(words[word].numpy(), philox.philox_bits(seed, stream, index, word))

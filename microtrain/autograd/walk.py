@@ -11,10 +11,9 @@ from heapq import heappop, heappush
 from typing import Any
 
 from ..compiler import realize
-from ..graph import node as graph_node
 from ..graph import ops as g
 from ..graph.node import RULES, Node
-from ..graph.tape import Entry, Leaf, grad_mode, tape_of
+from ..graph.tape import Entry, Leaf, grad_mode, overwritten, tape_of
 from .function import FunctionEntry, FunctionOutput
 
 Tape = Any
@@ -38,10 +37,14 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
         state.push(node, ct)
     before, grad_mode.enabled = grad_mode.enabled, create_graph
     found: dict[Tape, Node] = {}
+    heap, cts, outs = state.heap, state.cts, state.outs
+    most = realize.started[0] + realize.MAX_PENDING
     try:
-        while state.heap:
-            tape, ct = state.pop()
-            if isinstance(tape, FunctionEntry):
+        while heap:
+            tape = heappop(heap)[1]
+            ct = cts.pop(tape)
+            kind = tape.__class__
+            if kind is FunctionEntry:
                 for edge, source_ct in tape.apply(ct, create_graph):
                     state.push(edge, source_ct)
                 if not retain_graph:
@@ -50,21 +53,21 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
             if tape.hooks is not None:
                 for hook in list(tape.hooks.values()):
                     ct = hook(ct)
-            if tape.__class__ is Leaf:
-                if wanted is None or tape in wanted:
+            if wanted is None:
+                if kind is Leaf:
                     found[tape] = ct
-                continue
-            if wanted is not None and tape in wanted:
+            elif tape in wanted:
                 found[tape] = ct
-            if tape.__class__ is FunctionOutput:
+            if kind is Entry:
+                out = outs.pop(tape, None)
+                spread(tape, ct, out, state)
+                if not retain_graph:
+                    tape.release(out)
+                if ct.seq > most:
+                    state.compute_pending()
+                    most = realize.started[0] + realize.MAX_PENDING
+            elif kind is FunctionOutput:
                 state.collect(tape, ct)
-                continue
-            out = state.outs.pop(tape, None)
-            spread(tape, ct, out, state)
-            if not retain_graph:
-                tape.release(out)
-            if graph_node.next_seq() > realize.started[0] + realize.MAX_PENDING:
-                state.compute_pending()
     finally:
         grad_mode.enabled = before
     return found
@@ -105,10 +108,6 @@ class _Walk:
             heappush(self.heap, (-parent.seq, parent))
         self.cts[parent][output.index] = ct
 
-    def pop(self) -> tuple[Tape, Any]:
-        tape = heappop(self.heap)[1]
-        return tape, self.cts.pop(tape)
-
     def compute_pending(self) -> None:
         """Compute what has been recorded so far, when the walk itself has grown the graph past the limit."""
         nodes = [ct for ct in self.cts.values() if isinstance(ct, Node) and ct.buffer is None and ct.sources]
@@ -119,21 +118,22 @@ class _Walk:
 
 def spread(entry: Entry, ct: Node, out: Node | None, state: _Walk) -> None:
     """Send an entry's cotangent to its sources, undoing broadcasting."""
-    if entry.released and entry.keeps:
-        raise RuntimeError(AGAIN)
-    signature, sources = entry.signature, entry.sources
-    rule = RULES[signature.primitive.name]
     if entry.keeps:
-        check_versions(entry, out)
-    needed = state.needed
+        if entry.released:
+            raise RuntimeError(AGAIN)
+        if overwritten[0]:
+            check_versions(entry, out)
+    signature, sources, needed = entry.signature, entry.sources, state.needed
+    rule = RULES[signature.primitive.name]
+    functions, inputs = rule.functions, signature.inputs
     for i, edge in enumerate(entry.edges):
         if edge is None or (needed is not None and tape_of(edge) not in needed):
             continue
         if rule.variadic:
-            source_ct = rule.functions[0](i, ct, out, *sources, *signature.attrs)
+            source_ct = functions[0](i, ct, out, *sources, *signature.attrs)
         else:
-            source_ct = rule.functions[i](ct, out, *sources, *signature.attrs)
-        want = signature.inputs[i]
+            source_ct = functions[i](ct, out, *sources, *signature.attrs)
+        want = inputs[i]
         if source_ct.spec is not want:
             if source_ct.spec.shape != want.shape:
                 source_ct = g.sum_to(source_ct, want.shape)

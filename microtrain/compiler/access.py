@@ -28,24 +28,24 @@ from .index import (
 
 
 class Guard(NamedTuple):
-    """A condition: low <= index < high, and index - low a multiple of step."""
+    """A condition: low <= place < high, and place - low a multiple of step."""
 
-    index: Index
+    place: Index
     low: int
     high: int
     step: int = 1
 
     @property
     def always(self) -> bool:
-        """Whether the index's own bounds imply the condition."""
-        on_step = self.step == 1 or (self.index.low == self.index.high and (self.index.low - self.low) % self.step == 0)
-        return on_step and self.index.low >= self.low and self.index.high < self.high
+        """Whether the place's own bounds imply the condition."""
+        on_step = self.step == 1 or (self.place.low == self.place.high and (self.place.low - self.low) % self.step == 0)
+        return on_step and self.place.low >= self.low and self.place.high < self.high
 
     @property
     def never(self) -> bool:
-        """Whether the index's own bounds exclude the condition."""
-        known = self.index.low == self.index.high
-        return self.index.high < self.low or self.index.low >= self.high or (known and not self.always)
+        """Whether the place's own bounds exclude the condition."""
+        known = self.place.low == self.place.high
+        return self.place.high < self.low or self.place.low >= self.high or (known and not self.always)
 
 
 class Access(NamedTuple):

@@ -18,6 +18,8 @@ from ..kernels.tiles import index_bits
 from .access import operand_coords, reduction_coords
 from .domain import MatmulDomain, ReduceDomain, RowDomain
 from .emit_value import COMPUTE, HALF, STORAGE, Arguments, Body, rounded
+from .index import stride
+from .lower import IDENTITIES
 from .schedule import Group, Schedule
 
 
@@ -34,7 +36,8 @@ class Kernel:
     """A group ready to be compiled: emitted functions by the template's parameter, and its arguments in order.
 
     `pointers` lists buffers read, then buffers written (`stores`); `constants` are the template's other constexprs that
-    follow from the dtypes, type names as text ("tl.float32").
+    follow from the dtypes, type names as text ("tl.float32"). `along_rows` says that a kernel over rows mostly loads
+    memory whose neighbours belong to different rows.
     """
 
     group: Group
@@ -43,6 +46,7 @@ class Kernel:
     pointers: list[Node]
     scalars: list[Node]
     wide: bool
+    along_rows: bool = False
 
     @property
     def index_type(self) -> str:
@@ -95,6 +99,11 @@ def reduced(body: Body, node: Node) -> str:
     return body.let(settled(f"row_{node.primitive.triton}({value}, mask)", node.dtype), "r")
 
 
+def strided(body: Body) -> bool:
+    """Whether more loads are contiguous in r than in c."""
+    return sum((stride(index, "r") == 1) - (stride(index, "c") == 1) for index in body.loads) > 0
+
+
 def accumulator(dtype: DType) -> str:
     """The type in which a reduction or a product of a dtype is accumulated."""
     small = dtype.category < 2 and dtype.itemsize < 4
@@ -116,8 +125,10 @@ def _map(kernel: Kernel, body: Any) -> None:
 
 
 def _row(kernel: Kernel, body: Any) -> None:
-    lines = finished(body({frozenset("r"): "row_mask", frozenset("rc"): "mask"}), list(kernel.group.members))
+    rows = body({frozenset("r"): "row_mask", frozenset("rc"): "mask"})
+    lines = finished(rows, list(kernel.group.members))
     kernel.functions["BODY"] = function("row", "ptrs, scalars, r, c, row_mask, mask", lines)
+    kernel.along_rows = strided(rows)
 
 
 def _reduce(kernel: Kernel, body: Any) -> None:
@@ -127,11 +138,12 @@ def _reduce(kernel: Kernel, body: Any) -> None:
     load = body({frozenset("rc"): "mask"})
     value = load.value(root.sources[0], reduction_coords(root, domain.r, domain.c))
     kernel.functions["LOAD"] = function("load", "ptrs, scalars, r, c, mask", [*load.lines, f"return {value}"])
+    kernel.along_rows = strided(load)
     epilogue = body({frozenset("r"): "row_mask"})
     epilogue.registers[root] = epilogue.let(settled("acc", root.dtype), "r")
     rest = list(group.members)[1:]
     kernel.functions["EPILOGUE"] = function("reduced", "ptrs, scalars, r, acc, row_mask", finished(epilogue, rest))
-    kernel.constants["ACC"] = accumulator(root.dtype)
+    kernel.constants |= {"ACC": accumulator(root.dtype), "IDENTITY": IDENTITIES[root.primitive](root.dtype)}
 
 
 def _matmul(kernel: Kernel, body: Any) -> None:

@@ -52,7 +52,7 @@ class Body:
         self.known: dict[tuple[Node, Coords, tuple[Guard, ...]], str] = {}
         self.registers: dict[Node, str] = {}
         self.symbols: dict[str, frozenset[str]] = {}
-        self.variables: dict[str, Var] = {}
+        self.loads: list[Index] = []
 
     # ------------------------------------------------------------------------------------------------------- statements
 
@@ -86,6 +86,7 @@ class Body:
 
     def load(self, node: Node, index: Index, guards: tuple[Guard, ...]) -> str:
         """A load; masked by the boundary of its symbols and the guards."""
+        self.loads.append(index)
         address, symbols = self.address(index, guards)
         conditions = [self.condition(guard, guards[:i]) for i, guard in enumerate(guards)]
         missing = frozenset().union(*[s for _, s in conditions]) - symbols
@@ -141,14 +142,14 @@ class Body:
 
     def condition(self, guard: Guard, outer: tuple[Guard, ...]) -> tuple[str, frozenset[str]]:
         """A guard as text, and the symbols that it varies with."""
-        index, symbols = self.address(guard.index, outer)
+        index, symbols = self.address(guard.place, outer)
         parts = []
-        if guard.index.low < guard.low:
+        if guard.place.low < guard.low:
             parts.append(f"({index} >= {guard.low})")
-        if guard.index.high >= guard.high:
+        if guard.place.high >= guard.high:
             parts.append(f"({index} < {guard.high})")
         if guard.step > 1:
-            parts.append(f"(({self.address(combine([(guard.index, 1)], -guard.low), outer)[0]}) % {guard.step} == 0)")
+            parts.append(f"(({self.address(combine([(guard.place, 1)], -guard.low), outer)[0]}) % {guard.step} == 0)")
         return truth(" & ".join(parts), symbols), symbols
 
     def number(self, value: Any, dtype: DType) -> str:
@@ -182,7 +183,7 @@ class Body:
 
 
 def truth(expression: str, symbols: frozenset[str]) -> str:
-    """A condition. The interpreter forgets that a comparison of two scalars is a boolean, until it is and-ed with one."""
+    """A condition. A comparison of scalars is and-ed with a boolean, else the interpreter forgets that it is one."""
     return expression if symbols else f"(tl.full((), 1, tl.int1) & {expression})"
 
 
@@ -217,7 +218,7 @@ def converted(name: str, source: DType, target: DType) -> str:
     return f"{name}.to({COMPUTE[target]})"
 
 
-# ------------------------------------------------------------------------- operations that are more than a map of operands
+# ---------------------------------------------------------------------- operations that are more than a map of operands
 
 def _literal(body: Body, node: Node, coords: Coords, guards: tuple[Guard, ...]) -> str:
     return body.number(node.attrs[0], node.dtype)

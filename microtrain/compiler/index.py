@@ -245,6 +245,12 @@ def bases(index: Index) -> set[Var | Loaded]:
     return found
 
 
+def stride(index: Index, symbol: str) -> int:
+    """How far the index moves when a variable grows by one; 0 where it does not depend on it simply."""
+    return sum(abs(c) for digit, c in index.terms.items()
+               if isinstance(digit.base, Var) and digit.base.name == symbol and digit.div == 1)
+
+
 def text(index: Index, name: Callable[[Any], str]) -> str:
     """The Index as an expression; `name` says what a variable or a loaded index is called."""
     parts: list[str] = []

@@ -7,7 +7,7 @@ groups of different programs share one compiled kernel.
 from __future__ import annotations
 
 import linecache
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from .emit_triton import Function
@@ -16,7 +16,7 @@ MODULE = "microtrain.emitted"
 """The module name that emitted functions carry in Triton's mangled names."""
 
 
-@lru_cache(maxsize=1)
+@cache
 def names() -> dict[str, Any]:
     """What an emitted function may name: Triton and the device functions of `kernels`."""
     import triton
@@ -30,7 +30,7 @@ def names() -> dict[str, Any]:
     return known
 
 
-@lru_cache(maxsize=None)
+@cache
 def jitted(function: Function) -> Any:
     """The `@triton.jit` function of an emitted source."""
     file = f"<{MODULE} {function.name}>"

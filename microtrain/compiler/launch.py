@@ -8,18 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..graph.dtypes import DType
-from ..graph.node import Node
 from ..kernels import tiles
 from .domain import MapDomain, MatmulDomain, ReduceDomain, RowDomain
 from .emit_triton import Kernel
 from .jit import jitted
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Launch:
     """One kernel launch but for its buffers and scalars.
 
-    `sizes` are the run-time integers that follow `ptrs` and `scalars`, `constexprs` everything known when it is compiled.
+    `sizes` are the run-time integers that follow `ptrs` and `scalars`, `constexprs` what is known when it is compiled.
     """
 
     kernel: Kernel
@@ -55,18 +54,12 @@ def constexprs(kernel: Kernel, **tile: Any) -> dict[str, Any]:
     return found | tile
 
 
-def along_rows(reduction: Node) -> bool:
-    """Whether neighbours in memory belong to different rows: the last axis is not one that is folded."""
-    axes, = reduction.attrs
-    shape = reduction.sources[0].shape
-    return max((axis for axis, size in enumerate(shape) if size > 1), default=0) not in axes
-
-
 def _map(kernel: Kernel, interpret: bool) -> Launch:
     from ..kernels.map import map_kernel
     domain = kernel.group.domain
     assert isinstance(domain, MapDomain)
-    tile = tiles.map_tile(domain.numel, interpret=interpret)
+    itemsize = min(node.dtype.itemsize for node in kernel.pointers)
+    tile = tiles.map_tile(domain.numel, itemsize=itemsize, interpret=interpret)
     return Launch(kernel, map_kernel, tile.grid(domain.numel), {"numel": domain.numel},
                   constexprs(kernel, BLOCK=tile.block), tile.num_warps, 3)
 
@@ -75,7 +68,7 @@ def _row(kernel: Kernel, interpret: bool) -> Launch:
     from ..kernels.row import row_kernel
     domain = kernel.group.domain
     assert isinstance(domain, RowDomain)
-    tile = tiles.row_tile(domain.rows, domain.cols, interpret=interpret)
+    tile = tiles.row_tile(domain.rows, domain.cols, along_rows=kernel.along_rows, interpret=interpret)
     return Launch(kernel, row_kernel, tile.grid(domain.rows), {"rows": domain.rows},
                   constexprs(kernel, COLS=domain.cols, BLOCK_R=tile.block_r, BLOCK_C=tile.block_c), tile.num_warps, 3)
 
@@ -85,7 +78,7 @@ def _reduce(kernel: Kernel, interpret: bool) -> Launch:
     from ..kernels.reduce import reduce_kernel
     domain, root = kernel.group.domain, kernel.group.root
     assert isinstance(domain, ReduceDomain)
-    tile = tiles.reduce_tile(domain.rows, domain.cols, along_rows=along_rows(root), interpret=interpret)
+    tile = tiles.reduce_tile(domain.rows, domain.cols, along_rows=kernel.along_rows, interpret=interpret)
     fold = root.primitive.triton
     fixed = constexprs(kernel, BLOCK_R=tile.block_r, BLOCK_C=tile.block_c,
                        COMBINE=getattr(reductions, f"combine_{fold}"), FINISH=getattr(reductions, f"finish_{fold}"))

@@ -1,5 +1,6 @@
 """Rewriting a program for kernels: operations that a template cannot take, or takes badly, in terms of others.
 
+- a composite that the cpu device has a NumPy function for, and so kept, is decomposed;
 - a reduction of nothing is its identity, a reduction over axes of size 1 a reshape;
 - a product with a vector is a multiplication and a sum, so that it joins the kernels of rows; one with K = 1 a product
   of elements;
@@ -10,13 +11,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from ..graph import dtypes
 from ..graph import ops as g
 from ..graph import primitives as p
-from ..graph.node import Node, literal, record, record1
+from ..graph.dtypes import DType
+from ..graph.node import Kind, Node, Primitive, literal, record, record1
 from ..graph.tape import grad_mode
-from ..kernels.tiles import ROW_MAX, full_reduction
+from ..kernels.tiles import ROW_MAX, cdiv, full_reduction
 from .access import product_shape, reduced_shape
 from .program import Program, topological
 
@@ -26,7 +29,12 @@ MAX_BATCH = 65535
 SPLIT_ROWS = 128
 """Rows from which a long reduction has a program for every processor without being split (an H200 has 132)."""
 
-IDENTITIES = {p.SUM: lambda dtype: 0, p.PROD: lambda dtype: 1, p.AMAX: dtypes.lowest, p.AMIN: dtypes.highest}
+COLUMNS_MAX = 4096
+"""A sum over leading axes longer than this is split whatever its rows: a program holds a few columns side by side, so
+that memory is read in whole sectors, and more do not fit."""
+
+IDENTITIES: dict[Primitive, Callable[[DType], int | float]] = {
+    p.SUM: lambda dtype: 0, p.PROD: lambda dtype: 1, p.AMAX: dtypes.lowest, p.AMIN: dtypes.highest}
 """What a reduction starts from, given the dtype."""
 
 HALF = (dtypes.float16, dtypes.bfloat16)
@@ -34,15 +42,11 @@ HALF = (dtypes.float16, dtypes.bfloat16)
 
 def lower(program: Program) -> Program:
     """The same program in operations that the templates take. A program that needs no change is returned as it is."""
-    new: dict[Node, Node] = {}
     before, grad_mode.enabled = grad_mode.enabled, False
     try:
+        new: dict[Node, Node] = {}
         for node in program.nodes:
-            sources = tuple([new[s] for s in node.sources])
-            replacement = LOWERINGS.get(node.primitive, lambda node, *sources: None)(node, *sources)
-            if replacement is None:
-                replacement = node if sources == node.sources else record(node.primitive, sources, node.attrs)
-            new[node] = replacement
+            _add(node, new)
         outputs = [record1(p.IDENTITY, new[node]) if node.primitive in (p.SCALAR, p.LITERAL) else new[node]
                    for node in program.outputs]
     finally:
@@ -50,6 +54,24 @@ def lower(program: Program) -> Program:
     if outputs == program.outputs and all(new[node] is node for node in program.nodes):
         return program
     return Program(program.inputs, outputs, topological([*outputs, *program.inputs]), program.device)
+
+
+def _add(node: Node, new: dict[Node, Node]) -> None:
+    """Note what replaces `node`, whose sources are replaced already."""
+    sources = tuple([new[s] for s in node.sources])
+    if node.primitive.kind is Kind.COMPOSITE:
+        assert node.primitive.decompose is not None
+        replacement = node.primitive.decompose(*sources, *node.attrs)
+        for part in topological([replacement]):
+            if part not in new:
+                _add(part, new)
+        replacement = new[replacement]
+    else:
+        rewrite = LOWERINGS.get(node.primitive)
+        replacement = (rewrite and rewrite(node, *sources)) or (
+            node if sources == node.sources else record(node.primitive, sources, node.attrs))
+    new[node] = replacement
+    new.setdefault(replacement, replacement)
 
 
 def _constant(value: float, node: Node) -> Node:
@@ -64,22 +86,28 @@ def _reduce(node: Node, x: Node) -> Node | None:
         return _constant(IDENTITIES[node.primitive](node.dtype), node)
     if cols == 1:
         return record1(p.RESHAPE, x, (node.shape,))
-    if cols > ROW_MAX and 0 < rows < SPLIT_ROWS:
-        return _in_two_stages(node, x, rows, cols)
+    columns = keeps_last(node)
+    if rows and (cols > COLUMNS_MAX if columns else cols > ROW_MAX and rows < SPLIT_ROWS):
+        return _in_two_stages(node, x, rows, cols, columns)
     return None
 
 
-def _in_two_stages(node: Node, x: Node, rows: int, cols: int) -> Node:
+def keeps_last(node: Node) -> bool:
+    """Whether a reduction keeps its source's last axis (of those longer than 1): neighbours in memory are not added."""
+    axes, = node.attrs
+    return max(axis for axis, size in enumerate(node.sources[0].shape) if size > 1) not in axes
+
+
+def _in_two_stages(node: Node, x: Node, rows: int, cols: int, last: bool) -> Node:
     """(rows, cols) folded to (rows, chunks) and then to (rows,), partial sums of half precisions in float32.
 
     Where the last axis is kept, (cols, rows) is folded instead: neighbours in memory stay neighbours.
     """
     axes, = node.attrs
     kept = tuple(axis for axis in range(len(x.shape)) if axis not in axes)
-    last = bool(kept) and x.shape[kept[-1]] > 1 and kept[-1] > axes[-1]
     if node.dtype in HALF:
         x = g.cast(x, dtypes.float32)
-    chunks, length = chunked(cols)
+    chunks, length = chunked(cols, COLUMNS_MAX if last else ROW_MAX)
     padded = chunks * length
 
     def oriented(cols: tuple[int, ...]) -> tuple[int, ...]:
@@ -99,13 +127,16 @@ def _in_two_stages(node: Node, x: Node, rows: int, cols: int) -> Node:
     return g.reshape(g.cast(total, node.dtype), node.shape)
 
 
-def chunked(cols: int) -> tuple[int, int]:
-    """(chunks, length) of a long row: without a remainder where `cols` has a divisor of the right size."""
-    chunks, length = full_reduction(cols)
-    for divisor in range(length, min(2 * length, ROW_MAX) + 1):
+def chunked(cols: int, longest: int) -> tuple[int, int]:
+    """(chunks, length) of a long row: without a remainder where `cols` has a divisor of the right size, else in chunks
+    that start at multiples of 16 elements."""
+    _, length = full_reduction(cols)
+    length = min(length, longest)
+    for divisor in range(length, min(2 * length, longest) + 1):
         if cols % divisor == 0:
             return cols // divisor, divisor
-    return chunks, length
+    length = 16 * cdiv(cdiv(cols, cdiv(cols, length)), 16)
+    return cdiv(cols, length), length
 
 
 def _matmul(node: Node, x: Node, y: Node) -> Node | None:
@@ -129,5 +160,6 @@ def _scalar(node: Node) -> Node | None:
     return None if node.buffer is None else literal(node.buffer.item(), node.dtype, node.device)
 
 
-LOWERINGS = {p.SCALAR: _scalar, p.MATMUL: _matmul, p.SUM: _reduce, p.PROD: _reduce, p.AMAX: _reduce, p.AMIN: _reduce}
+LOWERINGS: dict[Primitive, Callable[..., Node | None]] = {
+    p.SCALAR: _scalar, p.MATMUL: _matmul, p.SUM: _reduce, p.PROD: _reduce, p.AMAX: _reduce, p.AMIN: _reduce}
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..graph.node import Node
+from .. import settings
+from ..graph.node import SCALAR, Node
 from ..runtime import backend
 from .emit_triton import emit
 from .launch import Launch, encoded, launch_of
@@ -43,12 +44,25 @@ class Executable:
             memory[node] = device.empty(node.spec)
         for step in self.steps:
             for node in step.stores:
-                memory[node] = device.empty(node.spec)
+                buffer = memory[node] = device.empty(node.spec)
+                if settings.poison.value:
+                    device.poison(buffer, node.spec)
             device.launch(step.launch, tuple([memory[node] for node in step.pointers]),
                           tuple([encoded(memory[node], node.dtype) for node in step.scalars]))
+            if settings.validate.value:
+                self.validate(step, memory)
             for node in step.dying:
                 del memory[node]
         return [memory[node] for node in self.program.outputs]
+
+    def validate(self, step: Step, memory: dict[Node, Any]) -> None:
+        """Compute what a step stored with NumPy too. Raises RuntimeError where the two differ."""
+        from .validate import compare, reference
+        group = step.launch.kernel.group
+        values = [memory[node] if node.primitive is SCALAR else self.backend.to_numpy(memory[node])
+                  for node in group.reads]
+        for node, expected in zip(group.stores, reference(group).run(values), strict=True):
+            compare(group, node, self.backend.to_numpy(memory[node]), expected)
 
     def describe(self) -> str:
         """Each kernel for a person to read: template, domain, operations, what it reads and writes, and its source."""
@@ -68,8 +82,9 @@ class Step:
         kernel = self.launch.kernel
         group = kernel.group
         reads = [str(node.spec) for node in kernel.pointers if node not in self.stores]
+        reads += [f"{len(kernel.scalars)} numbers"] if kernel.scalars else []
         lines = [f"kernel {number}: {group.domain}, grid {self.launch.grid}",
-                 f"  reads  {', '.join(reads) or 'nothing'}" + (f" and {len(kernel.scalars)} numbers" if kernel.scalars else ""),
+                 f"  reads  {', '.join(reads) or 'nothing'}",
                  f"  writes {', '.join(str(node.spec) for node in self.stores)}",
                  f"  computes {', '.join(node.primitive.name for node in group.members)} ({group.ops} operations)"]
         sources = "\n".join(function.source for function in kernel.functions.values())

@@ -92,7 +92,7 @@ def linearize(roots: Iterable[Node]) -> tuple[list[Node], tuple[Any, ...], tuple
     Outputs are the roots and every pending node that the tape keeps for a derivative.
     """
     wanted = set(roots)
-    seen = set(wanted)
+    seen = wanted.copy()
     stack = list(wanted)
     pop, push, visit = stack.pop, stack.append, seen.add
     while stack:
@@ -102,22 +102,22 @@ def linearize(roots: Iterable[Node]) -> tuple[list[Node], tuple[Any, ...], tuple
                 push(source)
     order = sorted(seen, key=_seq)
     index = dict(zip(order, count()))           # noqa: B905 (count is endless)
+    place = index.__getitem__
     key: list[Any] = []
     leaves: list[Any] = []
     outputs: list[int] = []
-    append, add_leaf = key.append, leaves.append
-    for i, node in enumerate(order):
+    append, extend = key.append, key.extend
+    for node in order:
         append(node.signature)
         sources = node.sources
         if sources:
-            for source in sources:
-                append(index[source])
+            extend(map(place, sources))
             if node.holders or node in wanted:
-                outputs.append(i)
+                outputs.append(index[node])
         elif node.buffer is not None:
-            add_leaf(node.buffer)
+            leaves.append(node.buffer)
         elif node in wanted:
-            outputs.append(i)
+            outputs.append(index[node])
     chosen = tuple(outputs)
     key.append(chosen)
     return order, tuple(key), chosen, leaves

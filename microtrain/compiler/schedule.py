@@ -167,15 +167,18 @@ class Scheduler:
         return again and (ops > CHEAP_OPS or loads > CHEAP_READS)
 
     def attracted(self, node: Node) -> bool:
-        """Whether a cheap map had better be computed beside an operand: a row is on chip where it was reduced, and a
-        product's result that nothing else reads is then not stored at all."""
+        """Whether a cheap map had better be computed beside an operand than by its readers.
+
+        A product's or a reduction's result that nothing else reads is then not stored at all; a value for each row
+        takes no time where the row was reduced.
+        """
         if node.primitive.kind is not Kind.MAP:
             return False
         for source in map(self.unviewed, node.sources):
             group = self.place.get(source)
-            if group is not None and group.domain.template != "map":
+            if group is not None and group.domain.template != "map" and node.spec.numel <= source.spec.numel:
                 alone = self.demand.readers[source] == 1 and source not in self.outputs
-                if alone or group.domain.template == "row":
+                if alone or (isinstance(group.domain, RowDomain) and node.spec.numel == group.domain.rows):
                     return True
         return False
 

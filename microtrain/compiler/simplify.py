@@ -64,7 +64,8 @@ class Builder:
             assert primitive.decompose is not None
             return self.splice(primitive.decompose(*sources, *node.attrs))
         if not sources:
-            return node
+            # A number met in a decomposition is part of the structure, whatever it is.
+            return node if node.buffer is None else literal(node.buffer.item(), node.dtype, node.device)
         if primitive.kind is Kind.MAP and primitive is not p.CAST:
             sources = unexpanded(sources, node.shape)
         rewritten = REWRITES[primitive](node, *sources) if primitive in REWRITES else None

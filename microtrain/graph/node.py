@@ -201,9 +201,10 @@ def record1(primitive: Primitive, x: Node, attrs: tuple[Any, ...] = ()) -> Node:
     """Record an operation of one source."""
     key = (x.spec, attrs)
     signature = primitive.memo.get(key) or infer(primitive, key, (x,), attrs)
-    node = Node(signature, (x,))
+    sources = (x,)
+    node = Node(signature, sources)
     if x.tape is not None and signature.rule is not None and grad_mode.enabled:
-        node.tape = Entry(node, signature, (x,))
+        node.tape = Entry(node, signature, sources)
     return node
 
 

@@ -12,9 +12,10 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .spec import Spec
+
 if TYPE_CHECKING:
     from .node import Node, Signature
-    from .spec import Spec
 
 
 class GradMode(threading.local):
@@ -53,6 +54,10 @@ class Rule:
         return found
 
 
+overwritten = [False]
+"""Whether any value that a tape entry kept was ever changed in place: only then are versions compared."""
+
+
 class Leaf:
     """The tape's end at a user's tensor: where a gradient is accumulated (PyTorch's AccumulateGrad)."""
 
@@ -88,27 +93,29 @@ class Entry:
                  "sources")
 
     def __init__(self, node: Node, signature: Signature, sources: tuple[Node, ...]) -> None:
-        needs = tuple([s.tape is not None for s in sources])
-        keep, self.saves_out = signature.rule.saved(needs)          # type: ignore[union-attr]
         self.signature = signature
         self.seq = node.seq
         self.hooks: dict[int, Callable[[Node], Node]] | None = None
         self.label: str | None = None
         self.released = False
+        rule = signature.rule
+        needs = tuple([s.tape is not None for s in sources])
+        keep, saves_out = rule.masks.get(needs) or rule.saved(needs)        # type: ignore[union-attr]
         edges: list[Node | Entry | Leaf | None] = []
         saved: list[Node | Spec] = []
-        for source, kept in zip(sources, keep, strict=True):
+        keeps = saves_out
+        for source, kept in zip(sources, keep):     # noqa: B905 (the hot path; lengths agree)
             tape = source.tape
             if kept:
                 source.holders += 1
+                keeps = True
                 saved.append(source)
-                edges.append(None if tape is None else source)
+                edges.append(tape and source)
             else:
                 saved.append(source.spec)
                 edges.append(source if tape is not None and tape.saves_out else tape)
-        self.edges, self.sources = edges, saved
-        self.keeps = self.saves_out or True in keep
-        if self.saves_out:
+        self.edges, self.sources, self.keeps, self.saves_out = edges, saved, keeps, saves_out
+        if saves_out:
             node.holders += 1
 
     @property
@@ -126,13 +133,16 @@ class Entry:
         if self.released:
             return
         self.released = True
-        for i, source in enumerate(self.sources):
-            if hasattr(source, "holders"):
-                source.holders -= 1
-                self.sources[i] = source.spec
-                edge = self.edges[i]
-                if edge is source and source.tape is not None and not source.tape.saves_out:
-                    self.edges[i] = source.tape
+        if not self.keeps:
+            return
+        sources, edges = self.sources, self.edges
+        for i, source in enumerate(sources):
+            if source.__class__ is not Spec:
+                source.holders -= 1                     # type: ignore[union-attr]
+                sources[i] = source.spec                # type: ignore[union-attr]
+                tape = source.tape                      # type: ignore[union-attr]
+                if tape is not None and not tape.saves_out:
+                    edges[i] = tape
         if self.saves_out and out is not None:
             out.holders -= 1
 

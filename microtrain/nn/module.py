@@ -9,7 +9,7 @@ from typing import Any, Self
 from microtrain.nn.naming import check_name, indent, registration_error
 from microtrain.nn.parameter import Parameter
 from microtrain.nn.state import IncompatibleKeys, load_state, state_of
-from microtrain.tensor import Tensor, dtype
+from microtrain.tensor import DType, Tensor, no_grad
 
 
 class Module:
@@ -274,9 +274,15 @@ class Module:
     def _convert(self, fn: Callable[[Tensor], Tensor]) -> Self:
         """Replaces every parameter's, gradient's and buffer's storage by ``fn`` of it; the handles stay."""
         for parameter in self.parameters():
-            grad = parameter.grad
+            with no_grad():
+                converted = fn(parameter)
+            if converted is parameter:
+                continue
+            grad, requires_grad = parameter.grad, parameter.requires_grad
+            # A tensor that requires a gradient keeps its dtype and device; one that does not may take others.
             parameter.grad = None
-            parameter.data = fn(parameter.data)
+            parameter.requires_grad_(False).data = converted
+            parameter.requires_grad_(requires_grad)
             if grad is not None:
                 parameter.grad = fn(grad.detach())
         for module in self.modules():
@@ -352,7 +358,7 @@ def _device_and_dtype(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
     for argument in args:
         if isinstance(argument, Tensor):
             device, wanted = argument.device, argument.dtype
-        elif isinstance(argument, dtype):
+        elif isinstance(argument, DType):
             wanted = argument
         elif argument is not None:
             device = argument

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from microtrain.tensor import Tensor, empty
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Parameter(Tensor):
-    """A tensor to be trained. Shares the storage of ``data``; is a leaf whatever made ``data``.
+    """A tensor to be trained. Shares the memory of ``data``; is a leaf whatever made ``data``.
 
     Args:
         data: tensor of any shape; a floating dtype unless ``requires_grad`` is False.
@@ -23,11 +23,16 @@ class Parameter(Tensor):
 
     __slots__ = ()
 
-    def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Parameter:
-        source = empty(0) if data is None else data
-        leaf = source.detach().requires_grad_(requires_grad)
-        # The handle made by detach() is fresh and nobody else holds it: it becomes the parameter itself,
-        # which keeps the storage shared without a second constructor.
+    def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Self:
+        return cls.adopt((empty(0) if data is None else data).detach(), requires_grad)
+
+    @classmethod
+    def adopt(cls, leaf: Tensor, requires_grad: bool = True) -> Self:
+        """Turns a tensor that nobody else holds into a parameter itself.
+
+        Unlike ``Parameter(leaf)`` no second tensor sees the memory then, so an update need not look for one.
+        """
+        leaf.requires_grad_(requires_grad)
         leaf.__class__ = cls
         return leaf  # type: ignore[return-value]
 

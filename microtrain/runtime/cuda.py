@@ -27,7 +27,8 @@ def import_torch() -> Any:
         import torch
         import triton  # noqa: F401
     except ImportError as error:
-        raise RuntimeError(f"the cuda device needs PyTorch and Triton: pip install 'microtrain[gpu]' ({error})") from error
+        raise RuntimeError("the cuda device needs PyTorch and Triton: "
+                           f"pip install 'microtrain[gpu]' ({error})") from error
     if not torch.cuda.is_available():
         why = "this PyTorch was built without CUDA" if torch.version.cuda is None else "its driver reports no GPU"
         raise RuntimeError(f"no CUDA device: {why}; use device='cpu', or 'interpret' to run the kernels without one")

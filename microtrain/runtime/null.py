@@ -195,3 +195,61 @@ def _amd_bits(assembly: str, operation: str) -> Iterable[int]:
     access = re.compile(rf"\b(?:global|buffer|flat)_{operation}_[us]?(dword|short|byte)(?:x(\d))?")
     for unit, count in access.findall(assembly):
         yield _AMD_BITS[unit](count)
+
+
+class Nowhere:
+    """What stands for memory on the null device."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: str) -> None:
+        self.shape, self.dtype = shape, dtype
+
+
+class NullBackend:
+    """No memory and no processor: launching a kernel compiles it for `target` and notes what it would use there.
+
+    `resources` holds, for each launch that was compiled, its Resources.
+    """
+
+    def __init__(self, target: str = "sm_90") -> None:
+        if target not in TARGETS:
+            raise ValueError(f"unknown target {target!r}; known: {', '.join(TARGETS)}")
+        self.target = target
+        self.resources: dict[Any, Resources] = {}
+
+    def empty(self, spec: Any) -> Nowhere:
+        """Stands for memory of a value."""
+        return Nowhere(spec.shape, spec.dtype.name)
+
+    def from_numpy(self, array: Any) -> Nowhere:
+        """Stands for a copy of an array."""
+        return Nowhere(array.shape, array.dtype.name)
+
+    def to_numpy(self, buffer: Nowhere) -> Any:
+        """Raises RuntimeError: there are no values here."""
+        raise RuntimeError(f"the null device compiles kernels (for {self.target}) and computes nothing: a tensor there "
+                           "has no values to read; use device='cpu', 'interpret' or 'cuda' for those")
+
+    def poison(self, buffer: Nowhere, spec: Any) -> None:
+        """There is nothing to fill."""
+
+    def launch(self, launch: Any, pointers: tuple[Nowhere, ...], scalars: tuple[int, ...]) -> None:
+        """Compile one kernel, as Triton would specialise it for these arguments: pointers aligned to 16 bytes, and the
+        sizes that are divisible by 16 known to be."""
+        if launch in self.resources:
+            return
+        integer = "i64" if launch.kernel.wide else "i32"
+        kinds: dict[str, Any] = {"ptrs": tuple([POINTERS[buffer.dtype] for buffer in pointers]),
+                                 "scalars": ("i64",) * len(scalars)}
+        signature = {name: kinds.get(name, integer if name in launch.sizes else "constexpr")
+                     for name in launch.template.arg_names}
+        attrs = divisible_by_16(signature, [name for name, size in launch.sizes.items() if size % 16 == 0])
+        self.resources[launch] = compile_for(self.target, launch.template, signature, launch.constexprs, attrs,
+                                             launch.num_warps, launch.num_stages)
+
+    def synchronize(self) -> None:
+        """Nothing runs."""
+
+
+POINTERS = {"bool": "*i1", "uint8": "*u8", "int8": "*i8", "int16": "*i16", "int32": "*i32", "int64": "*i64",
+            "float16": "*fp16", "bfloat16": "*bf16", "float32": "*fp32", "float64": "*fp64"}
+"""How Triton's signatures write a pointer to each dtype."""

@@ -64,6 +64,7 @@ from .tensor_class import Tensor
 from .transfer import synchronize
 
 concat = concatenate = cat
+dtype, device = DType, Device
 
 FUNCTIONS = """abs absolute add all amax amin any argmax argmin bitwise_and bitwise_not bitwise_or bitwise_xor bmm broadcast_to
 ceil chunk clamp clamp_max clamp_min clip clone cos detach div divide dot eq exp expm1 fix flatten flip floor floor_divide ge gt
@@ -116,8 +117,8 @@ def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-
 
 
 __all__ = [
-    "Device", "DType", "Function", "Generator", "Size", "Tensor", "allclose", "arange", "as_tensor", "backward", "bernoulli",
-    "bfloat16", "bool_", "broadcast_tensors", "cat", "concat", "concatenate", "default_device", "default_generator", "empty",
+    "DType", "Device", "Function", "Generator", "Size", "Tensor", "allclose", "arange", "as_tensor", "backward", "bernoulli",
+    "bfloat16", "bool_", "broadcast_tensors", "cat", "concat", "concatenate", "default_device", "default_generator", "device", "dtype", "empty",
     "empty_like", "enable_grad", "equal", "eye", "float16", "float32", "float64", "from_numpy", "full", "full_like",
     "get_default_dtype", "grad", "inference_mode", "initial_seed", "int8", "int16", "int32", "int64", "is_grad_enabled",
     "is_tensor", "linspace", "manual_seed", "no_grad", "ones", "ones_like", "promote_types", "rand", "rand_like", "randint",

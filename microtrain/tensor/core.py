@@ -16,7 +16,7 @@ from ..graph import ops as g
 from ..graph.dtypes import DType
 from ..graph.node import Node, leaf, next_seq
 from ..graph.spec import Device, Shape, normalise_dim
-from ..graph.tape import Entry, Leaf, grad_mode
+from ..graph.tape import Entry, Leaf, grad_mode, overwritten
 from .strides import contiguous_strides, same_layout
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ class Handle:
                                    "var_no_grad = var.detach().")
             return self             # type: ignore[return-value]
         if requires_grad and not self.node.dtype.is_floating_point:
-            raise RuntimeError("only Tensors of floating point dtype can require gradients")
+            raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
         if requires_grad != (self.node.tape is not None):
             node = alone(self.node)
             if requires_grad:
@@ -309,13 +309,11 @@ class Handle:
             alias.storage.members.append(weakref.ref(self))
             self.node.storage = (alias.storage, alias.storage.version)
         storage = alias.storage
+        node = view(self.node)
+        if node is self.node:
+            node = g.identity(node)
         if alias.view is not None:
             view, update = _compose(alias, view, update)
-            node = view(storage.node)
-        else:
-            node = view(self.node)
-        if node is self.node or node is storage.node:
-            node = g.identity(node)
         other = wrap(node)
         node.storage = (storage, storage.version)
         other._alias = Alias(storage, view, update, alias.strides if strides is None else strides, counts)
@@ -328,6 +326,7 @@ class Handle:
         alias = self._alias
         if alias is None:
             if self.node.holders:
+                overwritten[0] = True
                 self.node.storage = (_Version(self._version + 1), self._version)
             self._version += 1
             self._put(node)
@@ -337,6 +336,7 @@ class Handle:
         if alias.counts:
             storage.version += 1
         storage.node = base
+        overwritten[0] = True           # a view's handle may be gone while the tape keeps its value
         for reference in list(storage.members):
             member = reference()
             if member is None:
@@ -345,10 +345,10 @@ class Handle:
             its = member._alias
             fresh = base if its.view is None else node if member is self else its.view(base)
             member._version = storage.version
-            member._put(g.identity(fresh) if fresh is base and its.view is not None else fresh)
+            member._put(g.identity(fresh) if fresh.buffer is None and fresh in _pending else fresh)
             member.node.storage = (storage, storage.version)
-            if its.view is None:
-                storage.node = member.node
+            if its.view is None or fresh is base:
+                storage.node = member.node          # one node for the whole memory, so that it is computed once
         return self                 # type: ignore[return-value]
 
     def _put(self, node: Node) -> None:

@@ -121,8 +121,9 @@ def _metric_panel(name: str, values: list[float]) -> Panel:
 def _score_panel(target: np.ndarray, logit: np.ndarray, class_names: tuple[str, str]) -> Panel:
     def draw(axes: Axes) -> None:
         # Whole bins on either side of 0, so that no bar straddles the threshold.
-        width = max(float(np.ptp(logit)), 1e-6) / 36
-        bins = width * np.arange(np.floor(min(logit.min() / width, -1)), np.ceil(max(logit.max() / width, 1)) + 1)
+        low, high = min(float(logit.min()), 0.0), max(float(logit.max()), 0.0)
+        width = (high - low) / 36 or 1.0
+        bins = width * np.arange(np.floor(low / width) - 1, np.ceil(high / width) + 2)
         for value, color in ((0, BLUE), (1, ORANGE)):
             chosen = logit[target == value]
             axes.hist(chosen, bins, color=color, alpha=0.75, label=f"{class_names[value]} ({len(chosen)})")

@@ -1,0 +1,72 @@
+"""Checking each kernel against NumPy as it runs: what MICROTRAIN_VALIDATE turns on."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..graph import primitives as p
+from ..graph.dtypes import DType
+from ..graph.node import Kind, Node, buffer_signature
+from .domain import MatmulDomain, RowDomain
+from .emit_numpy import NumpyExecutable
+from .program import Program, topological
+from .schedule import Group
+
+EPSILONS = {"float64": 2.0 ** -52, "float32": 2.0 ** -23, "float16": 2.0 ** -10, "bfloat16": 2.0 ** -7}
+
+ULPS = 64
+"""Rounding errors of one kernel's expression beside those of its sums."""
+
+
+def reference(group: Group) -> NumpyExecutable:
+    """The NumPy function of a group's reads, in their order, that gives what the group stores."""
+    new: dict[Node, Node] = {}
+    for node in group.reads:
+        signature = node.signature if node.primitive is p.SCALAR else buffer_signature(node.spec)
+        new[node] = Node(signature, ())
+    inputs = list(new.values())
+    for node in needed(group):
+        new[node] = Node(node.signature, tuple([new[source] for source in node.sources]))
+    outputs = [new[node] for node in group.stores]
+    return NumpyExecutable(Program(inputs, outputs, topological([*outputs, *inputs]), group.root.device))
+
+
+def needed(group: Group) -> list[Node]:
+    """What lies between a group's reads and its stores, sources first."""
+    found, stack = set(group.stores), list(group.stores)
+    while stack:
+        for source in stack.pop().sources:
+            if source not in found and source not in group.reads:
+                found.add(source)
+                stack.append(source)
+    return sorted(found, key=lambda node: node.seq)
+
+
+def tolerance(dtype: DType, group: Group) -> float:
+    """The relative error that rounding explains: a few units in the last place, and those of a sum in any order."""
+    domain = group.domain
+    length = domain.size_k if isinstance(domain, MatmulDomain) else domain.cols if isinstance(domain, RowDomain) else 1
+    halves = [EPSILONS[node.dtype.name] for node in (*group.reads, *group.members)
+              if node.dtype.is_floating_point and node.primitive.kind is not Kind.LEAF]
+    return max([EPSILONS[dtype.name], *halves]) * (ULPS + 4 * math.sqrt(length))
+
+
+def compare(group: Group, node: Node, value: np.ndarray, expected: Any) -> None:
+    """Raise RuntimeError, naming the element, where a kernel's value is not what NumPy says."""
+    expected = np.asarray(expected)
+    if node.dtype.is_floating_point:
+        have, want = value.astype(np.float64), expected.astype(np.float64)
+        limit = tolerance(node.dtype, group)
+        finite = np.abs(want[np.isfinite(want)])
+        close = np.isclose(have, want, rtol=limit, atol=limit * finite.max(initial=0.0), equal_nan=True)
+    else:
+        close = value == expected
+    if not np.all(close):
+        place = tuple(int(i) for i in np.argwhere(~np.asarray(close))[0])
+        operations = ", ".join(member.primitive.name for member in group.members)
+        raise RuntimeError(f"kernel over {group.domain} ({operations}) wrote {value[place]} to {node.spec} at "
+                           f"{list(place)}, where NumPy computes {expected[place]} "
+                           f"({np.sum(~close)} of {close.size} elements differ)")
