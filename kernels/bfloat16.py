@@ -1,4 +1,8 @@
-"""Rounding to bfloat16, which Triton's interpreter gets wrong: it cuts the digits off instead of rounding."""
+"""bfloat16, which kernels hold in float32: Triton's interpreter cuts digits off instead of rounding and loses subnormals.
+
+Interpreted, the conversions are done on the bits, of which bfloat16 has float32's upper half; compiled, each is one
+instruction. Both round to nearest, ties to even, and keep infinities and NaN.
+"""
 
 import triton
 import triton.language as tl
@@ -7,14 +11,35 @@ INTERPRETED = tl.constexpr(bool(triton.knobs.runtime.interpret))
 
 
 @triton.jit
-def round_bf16(x):
-    """float32 x rounded to the nearest bfloat16, ties to even, as float32; infinities and NaN stay.
+def rounded_bits(x):
+    """The bits of float32 x (int32) rounded to the upper 16: half of the last kept place is added to them."""
+    bits = x.to(tl.int32, bitcast=True)
+    even = bits + 0x7FFF + ((bits >> 16) & 1)
+    return tl.where(x == x, even, bits | 0x400000) & -65536
 
-    Interpreted, half of the last kept place is added to the bits as an integer; compiled it is one instruction.
-    """
+
+@triton.jit
+def round_bf16(x):
+    """float32 x rounded to bfloat16, as float32."""
     if INTERPRETED:
-        bits = x.to(tl.int32, bitcast=True)
-        even = (bits + 0x7FFF + ((bits >> 16) & 1)) & -65536
-        return tl.where(x == x, even.to(tl.float32, bitcast=True), x)
+        return rounded_bits(x).to(tl.float32, bitcast=True)
     else:
         return x.to(tl.bfloat16).to(tl.float32)
+
+
+@triton.jit
+def to_bf16(x):
+    """float32 x rounded to bfloat16, to be stored."""
+    if INTERPRETED:
+        return (rounded_bits(x) >> 16).to(tl.int16).to(tl.bfloat16, bitcast=True)
+    else:
+        return x.to(tl.bfloat16)
+
+
+@triton.jit
+def from_bf16(x):
+    """bfloat16 x, as loaded, as float32."""
+    if INTERPRETED:
+        return (x.to(tl.int16, bitcast=True).to(tl.int32) << 16).to(tl.float32, bitcast=True)
+    else:
+        return x.to(tl.float32)

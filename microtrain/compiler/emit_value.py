@@ -97,7 +97,9 @@ class Body:
         expression = f"tl.load({place}, mask={mask}, other=0)" if mask else f"tl.load({place})"
         if node.dtype is dtypes.bool_:
             expression = truth(f"({expression} != 0)", symbols)
-        elif node.dtype in HALF:
+        elif node.dtype is dtypes.bfloat16:
+            expression = f"from_bf16({expression})"
+        elif node.dtype is dtypes.float16:
             expression += ".to(tl.float32)"
         return self.let(expression, symbols)
 
@@ -109,8 +111,11 @@ class Body:
         address += "".join(f" + {symbol} * 0" for symbol in sorted(missing))
         mask = " & ".join(self.boundary(symbols | missing))
         place = f"ptrs[{self.arguments.pointers[node]}] + {address}"
-        stored = name if STORAGE[node.dtype] == COMPUTE[node.dtype] else f"{name}.to({STORAGE[node.dtype]})"
-        self.lines.append(f"tl.store({place}, {stored}{f', mask={mask}' if mask else ''})")
+        if node.dtype is dtypes.bfloat16:
+            name = f"to_bf16({name})"
+        elif STORAGE[node.dtype] != COMPUTE[node.dtype]:
+            name += f".to({STORAGE[node.dtype]})"
+        self.lines.append(f"tl.store({place}, {name}{f', mask={mask}' if mask else ''})")
 
     def boundary(self, symbols: frozenset[str]) -> list[str]:
         """The mask that keeps symbols inside the domain."""

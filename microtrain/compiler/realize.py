@@ -21,7 +21,7 @@ from ..graph.spec import Device
 from .program import Executable, Program
 from .simplify import simplify
 
-MAX_PENDING = 4096
+MAX_PENDING = 1024
 """Operations recorded since the last computation after which what is pending is computed at once, so that a running
 sum neither grows without bound nor compiles into an endless function."""
 
@@ -170,8 +170,7 @@ def realize(node: Node) -> Any:
 def flush(device: Device, wanted: Node | None = None) -> None:
     """Compute everything pending on `device`, and `wanted`.
 
-    When that fails and a `wanted` node was asked for, it is computed alone, so that one bad value does not spoil the
-    reading of another.
+    One value that cannot be computed (a division of integers by zero, say) does not spoil the others.
     """
     roots = [node for node in pending if node.spec.device is device]
     if wanted is not None and wanted not in pending:
@@ -179,15 +178,24 @@ def flush(device: Device, wanted: Node | None = None) -> None:
     try:
         compute(roots, device)
     except Exception:
-        if wanted is None or len(roots) == 1:
-            raise
-        compute([wanted], device)
-        pending.pop(wanted, None)
-        return
+        isolate(roots, wanted, device)
     for node in roots:
         pending.pop(node, None)
     updated.discard(device)
     start_counting()
+
+
+def isolate(roots: list[Node], wanted: Node | None, device: Device) -> None:
+    """Compute each root alone, after they failed together. Raises only for the one that is wanted: another that fails is
+    no longer pending and raises when it is read."""
+    for node in roots:
+        try:
+            compute([node], device)
+        except Exception:
+            if node is wanted:
+                raise
+        finally:
+            pending.pop(node, None)
 
 
 def start_counting() -> None:

@@ -195,11 +195,11 @@ class Scheduler:
         loads = self.cost[node].loads
         placed = {self.place[load].index for load in loads if load in self.place}
         for group in self.groups[max(placed, default=0):]:
-            if group.index not in placed and not (anywhere and welcomes(group, loads)):
+            if group.index not in placed and not (anywhere and welcomes(group, node, loads)):
                 continue
             if group.ops + len(self.cost[node].ops) > GROUP_OPS or len(group.reads.keys() | loads) > GROUP_READS:
                 continue
-            for domain, members in offers(group, node, depends=group.index in placed):
+            for domain, members in offers(group, node):
                 try:
                     self.enter(group, domain, members, node)
                 except Conflict:
@@ -287,17 +287,19 @@ def domain_of(node: Node) -> Domain:
     return MapDomain(node.spec.numel)
 
 
-def welcomes(group: Group, loads: frozenset[Node]) -> bool:
-    """Whether a group takes along what does not depend on it: cheap to launch together, or reading the same memory."""
-    if group.domain.template == "map":
+def welcomes(group: Group, node: Node, loads: frozenset[Node]) -> bool:
+    """Whether a group takes along what does not depend on it: maps take maps, rows what reads the same memory or is
+    small."""
+    if group.domain.template == "map" and node.primitive.kind is not Kind.REDUCE:
         return True
-    return group.domain.template == "row" and (group.domain.numel <= SMALL or bool(group.reads.keys() & loads))
+    related = group.domain.numel <= SMALL or bool(group.reads.keys() & loads)
+    return related and group.domain.template in ("map", "row")
 
 
-def offers(group: Group, node: Node, depends: bool) -> Iterator[tuple[Domain, dict[Node, Index]]]:
+def offers(group: Group, node: Node) -> Iterator[tuple[Domain, dict[Node, Index]]]:
     """The domains that `group` could run over with `node` in it, and where its members would then be computed.
 
-    A group of maps becomes one of rows for a reduction over what it computes.
+    A group of maps becomes one of rows for a reduction of as many elements.
     """
     domain, members = group.domain, group.members
     kind = node.primitive.kind
@@ -305,7 +307,7 @@ def offers(group: Group, node: Node, depends: bool) -> Iterator[tuple[Domain, di
         wanted = domain_of(node)
         if domain == wanted and domain.template == "row":
             yield domain, {**members, node: wanted.layouts(node.spec.numel)[0]}
-        elif domain.template == "map" and wanted.template == "row" and depends:
+        elif domain.template == "map" and wanted.template == "row":
             natural = [position_in_rows(node, wanted)] if domain.numel == wanted.numel else []
             for position in dict.fromkeys(natural + wanted.layouts(domain.numel)):
                 yield wanted, {**dict.fromkeys(members, position), node: wanted.layouts(node.spec.numel)[0]}

@@ -115,8 +115,8 @@ FOLDABLE: dict[Any, Callable[..., Any]] = {
 
 def _fold(node: Node, sources: tuple[Node, ...]) -> Node | None:
     values = [number(s) for s in sources]
-    if None in values or node.dtype is bool_:
-        return None
+    if None in values or not node.dtype.is_floating_point:
+        return None                 # integers wrap around
     value = FOLDABLE[node.primitive](*values)
     if not isinstance(value, int) and not (math.isfinite(value) and value == float(int(value * 2)) / 2):
         return None

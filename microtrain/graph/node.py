@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .dtypes import DType, float32
 from .spec import Device, Shape, Spec, spec
-from .tape import Entry, Leaf, Rule, grad_mode
+from .tape import Rule, Tape, entry_class, grad_mode
 
 if TYPE_CHECKING:
     Infer = Callable[..., tuple[Shape, DType]]
@@ -64,11 +64,12 @@ class Primitive:
 class Signature:
     """A primitive applied to given source specs with given attributes: interned, so plans are keyed by identity."""
 
-    __slots__ = ("attrs", "inputs", "primitive", "rule", "spec")
+    __slots__ = ("attrs", "entry", "inputs", "primitive", "rule", "spec")
 
     def __init__(self, primitive: Primitive, attrs: tuple[Any, ...], inputs: tuple[Spec, ...], out: Spec) -> None:
         self.primitive, self.attrs, self.inputs, self.spec = primitive, attrs, inputs, out
         self.rule: Rule | None = None
+        self.entry = entry_class(primitive.grad_name)
         if primitive.differentiable and out.dtype.is_floating_point:
             self.rule = RULES.get(primitive.name)
             if self.rule is None:
@@ -81,8 +82,8 @@ class Signature:
 class Node:
     """A value of the graph. Immutable but for its realization: then `buffer` is set and `sources` are dropped.
 
-    `holders` counts the tape entries that keep this value; `storage` is `(storage, version)` once the value has been
-    viewed or changed in place (see `tensor.storage`). Compares by identity.
+    `holders` counts the tape entries that keep this value; `storage` is `(version cell, version)` once the value has been
+    viewed or changed in place (see `tensor.core`). Compares by identity.
     """
 
     __slots__ = ("__weakref__", "buffer", "holders", "seq", "signature", "sources", "spec", "storage", "tape")
@@ -93,7 +94,7 @@ class Node:
         self.sources = sources
         self.seq = next_seq()
         self.buffer: Any = None
-        self.tape: Entry | Leaf | None = None
+        self.tape: Tape | None = None
         self.holders = 0
         self.storage: Any = None
 
@@ -204,7 +205,7 @@ def record1(primitive: Primitive, x: Node, attrs: tuple[Any, ...] = ()) -> Node:
     sources = (x,)
     node = Node(signature, sources)
     if x.tape is not None and signature.rule is not None and grad_mode.enabled:
-        node.tape = Entry(node, signature, sources)
+        node.tape = signature.entry(node, signature, sources)
     return node
 
 
@@ -215,7 +216,7 @@ def record2(primitive: Primitive, x: Node, y: Node) -> Node:
     signature = primitive.memo.get(key) or infer(primitive, key, sources, ())
     node = Node(signature, sources)
     if (x.tape is not None or y.tape is not None) and signature.rule is not None and grad_mode.enabled:
-        node.tape = Entry(node, signature, sources)
+        node.tape = signature.entry(node, signature, sources)
     return node
 
 
@@ -227,6 +228,6 @@ def record(primitive: Primitive, sources: tuple[Node, ...], attrs: tuple[Any, ..
     if signature.rule is not None and grad_mode.enabled:
         for source in sources:
             if source.tape is not None:
-                node.tape = Entry(node, signature, sources)
+                node.tape = signature.entry(node, signature, sources)
                 break
     return node

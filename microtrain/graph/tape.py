@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .spec import Spec
@@ -58,7 +59,13 @@ overwritten = [False]
 """Whether any value that a tape entry kept was ever changed in place: only then are versions compared."""
 
 
-class Leaf:
+class Tape:
+    """Anything on the tape: an `Entry`, a `Leaf`, or a user's function."""
+
+    __slots__ = ()
+
+
+class Leaf(Tape):
     """The tape's end at a user's tensor: where a gradient is accumulated (PyTorch's AccumulateGrad)."""
 
     __slots__ = ("__weakref__", "hooks", "seq", "tensor")
@@ -81,7 +88,7 @@ class Leaf:
         return f"<AccumulateGrad object at {id(self):#x}>"
 
 
-class Entry:
+class Entry(Tape):
     """One recorded operation on the tape (PyTorch's grad_fn).
 
     `keeps` says that the rule reads values, so that no second walk is possible once they are released.
@@ -89,14 +96,12 @@ class Entry:
     output) is needed, else its bare Entry or Leaf. `sources[i]` is a Node where the value is kept, else a Spec.
     """
 
-    __slots__ = ("__weakref__", "edges", "hooks", "keeps", "label", "released", "saves_out", "seq", "signature",
-                 "sources")
+    __slots__ = ("__weakref__", "edges", "hooks", "keeps", "released", "saves_out", "seq", "signature", "sources")
 
     def __init__(self, node: Node, signature: Signature, sources: tuple[Node, ...]) -> None:
         self.signature = signature
         self.seq = node.seq
         self.hooks: dict[int, Callable[[Node], Node]] | None = None
-        self.label: str | None = None
         self.released = False
         rule = signature.rule
         needs = tuple([s.tape is not None for s in sources])
@@ -121,7 +126,7 @@ class Entry:
     @property
     def name(self) -> str:
         """PyTorch's name of the backward function, e.g. `AddBackward0`."""
-        return self.label or self.signature.primitive.grad_name
+        return type(self).__name__
 
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
@@ -152,4 +157,10 @@ class Entry:
 
 def tape_of(edge: Node | Entry | Leaf | None) -> Entry | Leaf | None:
     """The tape entry behind an edge."""
-    return edge if edge is None or isinstance(edge, Entry | Leaf) else edge.tape
+    return edge if edge is None or isinstance(edge, Tape) else edge.tape      # type: ignore[return-value]
+
+
+@lru_cache(maxsize=None)
+def entry_class(name: str) -> type[Entry]:
+    """The class of entries that go by one of PyTorch's names, e.g. `MulBackward0`."""
+    return type(name, (Entry,), {"__slots__": (), "__module__": __name__})

@@ -84,15 +84,15 @@ def _pow_exponent(ct: Node, o: Node, x: Node, y: Node) -> Node:
 vjp(p.POW, _pow_base, "xy", _pow_exponent, "xyo")
 
 
-def _extreme(beats: Any) -> Any:
-    """The winner takes the cotangent; a tie is shared evenly."""
+def _extreme(loses: Any) -> Any:
+    """The winner takes the cotangent; a tie is shared evenly; beside a NaN both take it (as in PyTorch)."""
     def first(ct: Node, o: Any, x: Node, y: Node) -> Node:
-        return g.where(g.eq(x, y), g.mul(ct, 0.5), g.where(beats(x, y), ct, 0))
+        return g.where(g.eq(x, y), g.mul(ct, 0.5), g.where(loses(x, y), 0, ct))
     return first
 
 
-vjp(p.MAXIMUM, _extreme(g.gt), "xy", lambda ct, o, x, y: _extreme(g.gt)(ct, o, y, x), "xy")
-vjp(p.MINIMUM, _extreme(g.lt), "xy", lambda ct, o, x, y: _extreme(g.lt)(ct, o, y, x), "xy")
+vjp(p.MAXIMUM, _extreme(g.lt), "xy", lambda ct, o, x, y: _extreme(g.lt)(ct, o, y, x), "xy")
+vjp(p.MINIMUM, _extreme(g.gt), "xy", lambda ct, o, x, y: _extreme(g.gt)(ct, o, y, x), "xy")
 vjp(p.REMAINDER, lambda ct, o, x, y: ct, "", lambda ct, o, x, y: g.neg(g.mul(ct, g.floor_divide(x, y))), "xy")
 vjp(p.WHERE, none, "", lambda ct, o, condition, x, y: g.where(condition, ct, 0), "x",
     lambda ct, o, condition, x, y: g.where(condition, 0, ct), "x")
@@ -171,8 +171,7 @@ def _std(ct: Node, o: Node, x: Node, axes: tuple[int, ...], correction: float) -
 
 vjp(c.VAR, _var, "x")
 vjp(c.STD, _std, "ox")
-vjp(c.LOGSUMEXP, lambda ct, o, x, axes: g.mul(g.keep(ct, x.shape, axes), g.exp(g.sub(x, g.keep(
-    g.where(g.eq(g.abs(o), float("inf")), 0, o), x.shape, axes)))), "ox")
+vjp(c.LOGSUMEXP, lambda ct, o, x, axes: g.mul(g.keep(ct, x.shape, axes), g.exp(g.sub(x, g.keep(o, x.shape, axes)))), "ox")
 vjp(c.SOFTMAX, lambda ct, o, x, axis: g.mul(o, g.sub(ct, g.sum(g.mul(ct, o), (axis,), keepdim=True))), "o")
 vjp(c.LOG_SOFTMAX, lambda ct, o, x, axis: g.sub(ct, g.mul(g.exp(o), g.sum(ct, (axis,), keepdim=True))), "o")
 

@@ -70,11 +70,11 @@ class Adam(Optimizer):
                 param.mul_(1 - lr * decay)
             else:
                 direction = direction + param * decay
-        mean, square = state["exp_avg"], state["exp_avg_sq"]
-        mean.mul_(beta1).add_(direction * (1 - beta1))
-        square.mul_(beta2).add_(direction * direction * (1 - beta2))
+        # New tensors each step: cheaper to record than changes in place, and the same on the device.
+        mean = state["exp_avg"] = state["exp_avg"] * beta1 + direction * (1 - beta1)
+        square = state["exp_avg_sq"] = state["exp_avg_sq"] * beta2 + direction * direction * (1 - beta2)
         if group["amsgrad"]:
-            square = state["max_exp_avg_sq"].copy_(maximum(state["max_exp_avg_sq"], square))
+            square = state["max_exp_avg_sq"] = maximum(state["max_exp_avg_sq"], square)
         # The bias corrections are numbers of the host: they reach the kernel as scalars, not as new code.
         root_correction = 1 / math.sqrt(1 - beta2 ** state["step"])
         denominator = square.sqrt() * root_correction + group["eps"]

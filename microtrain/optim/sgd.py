@@ -65,6 +65,8 @@ class SGD(Optimizer):
                 buffer = state["momentum_buffer"] = direction.detach().clone()
             else:
                 dampening = group["dampening"]
-                buffer.mul_(momentum).add_(direction * (1 - dampening) if dampening != 0 else direction)
+                fresh = direction * (1 - dampening) if dampening != 0 else direction
+                # A new tensor each step: cheaper to record than two changes in place, and the same on the device.
+                buffer = state["momentum_buffer"] = buffer * momentum + fresh
             direction = direction + buffer * momentum if group["nesterov"] else buffer
         param.sub_(direction * group["lr"])

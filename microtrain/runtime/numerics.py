@@ -13,6 +13,29 @@ def softplus(x: Any) -> Any:
     return np.log1p(np.exp(-np.abs(x))) + np.maximum(x, 0)
 
 
+def sign(x: Any) -> Any:
+    """-1, 0 or 1 in x's dtype; 0 for NaN, as in PyTorch."""
+    return np.greater(x, 0).astype(x.dtype) - np.less(x, 0).astype(x.dtype)
+
+
+def power(x: Any, y: Any) -> Any:
+    """x ** y; a negative power of an integer is 0, or 1 or -1 for those bases, as in PyTorch."""
+    if np.result_type(x, y).kind == "f":
+        return np.power(x, y)
+    whole = np.power(x, np.maximum(y, 0))
+    odd = np.where(np.equal(x, 1), 1, np.where(np.equal(x, -1), 1 - 2 * (np.asarray(y) & 1), 0))
+    return np.where(np.less(y, 0), odd, whole).astype(whole.dtype)[()]
+
+
+def whole_division(function: Any) -> Any:
+    """Division of integers as PyTorch has it: by zero it raises."""
+    def divide(x: Any, y: Any) -> Any:
+        if np.result_type(x, y).kind != "f" and np.any(np.equal(y, 0)):
+            raise RuntimeError("ZeroDivisionError: integer division or remainder by zero")
+        return function(x, y)
+    return divide
+
+
 def scatter_slice(x: Any, starts: tuple[int, ...], shape: tuple[int, ...], steps: tuple[int, ...]) -> np.ndarray:
     """Zeros of `shape` with x at starts[d] + i*steps[d]."""
     out = np.zeros(shape, x.dtype)
@@ -55,10 +78,11 @@ def random_words(seed: Any, stream: Any, shape: tuple[int, ...], word: int) -> n
 
 def _namespace() -> dict[str, Any]:
     names = ("absolute add arange argmax argmin asarray broadcast_to ceil concatenate cos divide exp expm1 flip floor "
-             "floor_divide log log1p matmul maximum minimum multiply negative power remainder rint sign sin sqrt subtract "
+             "log log1p matmul maximum minimum multiply negative rint sin sqrt subtract "
              "take tan tanh trunc where float16 float32 float64 uint8 int8 int16 int32 int64")
     space: dict[str, Any] = {name: getattr(np, name) for name in names.split()}
-    space.update(bool=np.bool_, softplus=softplus, scatter_slice=scatter_slice, slice_update=slice_update,
+    space.update(floor_divide=whole_division(np.floor_divide), remainder=whole_division(np.remainder))
+    space.update(bool=np.bool_, sign=sign, power=power, softplus=softplus, scatter_slice=scatter_slice, slice_update=slice_update,
                  index_add=index_add, index_put=index_put, random_words=random_words)
     return space
 

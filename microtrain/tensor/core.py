@@ -6,6 +6,7 @@ that share memory in PyTorch (views, `detach()`, `.data`) share a `Storage`: reb
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -67,10 +68,10 @@ class Size(tuple[int, ...]):
 class Storage:
     """What tensors that share memory have in common: the base's node, a version, and who they are."""
 
-    __slots__ = ("members", "node", "version")
+    __slots__ = ("cell", "members", "node")
 
     def __init__(self, node: Node) -> None:
-        self.node, self.version = node, 0
+        self.node, self.cell = node, VersionCell(0)
         self.members: list[weakref.ref[Any]] = []
 
 
@@ -84,7 +85,9 @@ class Alias:
         self.storage, self.view, self.update, self.strides, self.counts = storage, view, update, strides, counts
 
 
-class _Version:
+class VersionCell:
+    """A version that nodes refer to: not the storage itself, which refers to a node."""
+
     __slots__ = ("version",)
 
     def __init__(self, version: int) -> None:
@@ -219,6 +222,10 @@ class Handle:
     @property
     def grad(self) -> Tensor | None:
         """The gradient accumulated by `backward`, of this tensor's shape, dtype and device; or None."""
+        if self._grad is None and not self.is_leaf and not self.retains_grad:
+            warnings.warn("The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't "
+                          "be populated during autograd.backward(). If you indeed want the .grad field to be populated for a "
+                          "non-leaf Tensor, use .retain_grad() on the non-leaf Tensor.", UserWarning, stacklevel=2)
         return self._grad
 
     @grad.setter
@@ -307,7 +314,7 @@ class Handle:
         if alias is None:
             alias = self._alias = Alias(Storage(self.node), None, None, contiguous_strides(self.node.spec.shape))
             alias.storage.members.append(weakref.ref(self))
-            self.node.storage = (alias.storage, alias.storage.version)
+            self.node.storage = (alias.storage.cell, alias.storage.cell.version)
         storage = alias.storage
         node = view(self.node)
         if node is self.node:
@@ -315,7 +322,7 @@ class Handle:
         if alias.view is not None:
             view, update = _compose(alias, view, update)
         other = wrap(node)
-        node.storage = (storage, storage.version)
+        node.storage = (storage.cell, storage.cell.version)
         other._alias = Alias(storage, view, update, alias.strides if strides is None else strides, counts)
         storage.members[:] = [m for m in storage.members if m() is not None]
         storage.members.append(weakref.ref(other))
@@ -327,14 +334,14 @@ class Handle:
         if alias is None:
             if self.node.holders:
                 overwritten[0] = True
-                self.node.storage = (_Version(self._version + 1), self._version)
+                self.node.storage = (VersionCell(self._version + 1), self._version)
             self._version += 1
             self._put(node)
             return self             # type: ignore[return-value]
         storage = alias.storage
         base = node if alias.update is None else alias.update(storage.node, node)
         if alias.counts:
-            storage.version += 1
+            storage.cell.version += 1
         storage.node = base
         overwritten[0] = True           # a view's handle may be gone while the tape keeps its value
         for reference in list(storage.members):
@@ -344,9 +351,9 @@ class Handle:
                 continue
             its = member._alias
             fresh = base if its.view is None else node if member is self else its.view(base)
-            member._version = storage.version
+            member._version = storage.cell.version
             member._put(g.identity(fresh) if fresh.buffer is None and fresh in _pending else fresh)
-            member.node.storage = (storage, storage.version)
+            member.node.storage = (storage.cell, storage.cell.version)
             if its.view is None or fresh is base:
                 storage.node = member.node          # one node for the whole memory, so that it is computed once
         return self                 # type: ignore[return-value]

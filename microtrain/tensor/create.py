@@ -84,7 +84,11 @@ def array_of(data: Any) -> np.ndarray:
     if isinstance(data, Handle):
         return data.detach().cpu().numpy()          # type: ignore[attr-defined, no-any-return]
     if isinstance(data, np.ndarray | np.generic):
-        return np.asarray(data)
+        array = np.asarray(data)
+        if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
+            raise TypeError(f"can't convert np.ndarray of type {array.dtype.type.__module__}.{array.dtype.type.__name__}. The only "
+                            f"supported types are: {', '.join(dtypes.DTYPES)}.")
+        return array
     if isinstance(data, Sequence) and not isinstance(data, str):
         _check_regular(data, 0)
         if any(isinstance(v, Handle | np.ndarray) for v in data):

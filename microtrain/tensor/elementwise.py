@@ -11,6 +11,7 @@ from ..graph import ops as g
 from ..graph import primitives as p
 from ..graph.dtypes import DType, promote_types
 from ..graph.node import Node, constant, record2
+from ..graph.tape import entry_class
 from .core import Handle, wrap
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def function(operation: Any, name: str, doc: str, *, widen: bool = True) -> Any:
 
 def _unchanged_if_integral(operation: Any, name: str, doc: str) -> Any:
     def method(input: Tensor) -> Tensor:
-        x = node_of(input, name)
+        x = _no_bool(node_of(input, name), name)
         return wrap(operation(x) if x.spec.dtype.category == 2 else g.identity(x))
     method.__name__, method.__doc__ = name, doc
     return method
@@ -177,17 +178,17 @@ class Elementwise:
     __add__ = __radd__ = operator(p.ADD, "add")
 
     def __sub__(self: Tensor, other: Any) -> Tensor:        # type: ignore[misc]
+        _no_bools(self, other)
         pair = operands(self, other, "sub")
         if pair is None:
             return NotImplemented                           # type: ignore[return-value]
-        _no_bools(*pair)
         return wrap(record2(p.SUB, *pair))
 
     def __rsub__(self: Tensor, other: Any) -> Tensor:       # type: ignore[misc]
+        _no_bools(other, self)
         pair = operands(other, self, "rsub")
         if pair is None:
             return NotImplemented                           # type: ignore[return-value]
-        _no_bools(*pair)
         return labelled(wrap(record2(p.SUB, *pair)), "RsubBackward1")
 
     def __truediv__(self: Tensor, other: Any) -> Tensor:    # type: ignore[misc]
@@ -249,12 +250,10 @@ class Elementwise:
     bitwise_not = __invert__
 
     def __abs__(self: Tensor) -> Tensor:                    # type: ignore[misc]
-        x = node_of(self, "abs")
-        return wrap(g.abs(x) if x.spec.dtype.category else g.identity(x))
+        return wrap(g.abs(_no_bool(node_of(self, "abs"), "abs")))
 
     abs = absolute = __abs__
     neg = negative = __neg__
-    mul = multiply = __mul__
     exp = function(g.exp, "exp", "e to the power of each element.")
     log = function(g.log, "log", "Natural logarithm.")
     log1p = function(g.log1p, "log1p", "log(1 + x), accurate near 0.")
@@ -303,16 +302,22 @@ class Elementwise:
 
     def sub(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:     # type: ignore[misc]
         """self - alpha * other."""
+        _no_bools(self, other)
         pair = must_be_operands(self, other if alpha == 1 else _scaled(other, alpha), "sub")
-        _no_bools(*pair)
         return wrap(record2(p.SUB, *pair))
 
     subtract = sub
 
+    def mul(self: Tensor, other: Any) -> Tensor:            # type: ignore[misc]
+        """self * other."""
+        return wrap(record2(p.MUL, *must_be_operands(self, other, "mul")))
+
+    multiply = mul
+
     def rsub(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:    # type: ignore[misc]
         """other - alpha * self."""
+        _no_bools(other, self)
         pair = must_be_operands(other, self if alpha == 1 else _scaled(self, alpha), "rsub")
-        _no_bools(*pair)
         return labelled(wrap(record2(p.SUB, *pair)), "RsubBackward1")
 
     def div(self: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:   # type: ignore[misc]
@@ -447,7 +452,7 @@ def labelled(out: Tensor, name: str) -> Tensor:
     """A result whose grad_fn goes by another of PyTorch's names."""
     tape: Any = out.node.tape
     if tape is not None:
-        tape.label = name
+        tape.__class__ = entry_class(name)
     return out
 
 
@@ -455,10 +460,28 @@ def _scaled(value: Any, alpha: Any) -> Any:
     return value * alpha
 
 
-def _no_bools(x: Node, y: Node) -> None:
-    if x.spec.dtype.category == 0 and y.spec.dtype.category == 0:
+def _no_bools(x: Any, y: Any) -> None:
+    bools = [isinstance(v, bool) or (isinstance(v, Handle) and v.dtype is dtypes.bool_) for v in (x, y)]
+    if all(bools):
         raise RuntimeError("Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
                            "`logical_xor()` operator instead.")
+    if any(bools):
+        raise RuntimeError("Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a "
+                           "mask, use the `~` or `logical_not()` operator instead.")
+
+
+def _no_bool(x: Node, name: str) -> Node:
+    """The node, refused when it is bool."""
+    if x.spec.dtype.category == 0:
+        raise NotImplementedError(f'"{name}" not implemented for \'Bool\': convert to an integer or floating-point dtype')
+    return x
+
+
+def _divisor(y: Node) -> Node:
+    """A divisor, refused when it is the integer 0."""
+    if y.spec.dtype.category == 1 and y.primitive is p.LITERAL and y.attrs[0] == 0:
+        raise RuntimeError("ZeroDivisionError: integer division or remainder by zero")
+    return y
 
 
 def _two_tensors(a: Any, b: Any, name: str) -> tuple[Node, Node]:
@@ -469,19 +492,17 @@ def _two_tensors(a: Any, b: Any, name: str) -> tuple[Node, Node]:
 
 
 def _floor_divide(x: Node, y: Node) -> Node:
-    if x.spec.dtype.category == 0:
-        raise RuntimeError("floor_divide is not implemented for bool tensors: convert them to integers")
-    return g.floor_divide(x, y)
+    return g.floor_divide(_no_bool(x, "floor_divide"), _divisor(y))
 
 
 def _remainder(x: Node, y: Node) -> Node:
-    if x.spec.dtype.category == 0:
-        raise RuntimeError("remainder is not implemented for bool tensors: convert them to integers")
-    return g.remainder(x, y)
+    return g.remainder(_no_bool(x, "remainder"), _divisor(y))
 
 
 def _pow(pair: tuple[Node, Node], exponent: Any) -> Tensor:
     x, y = pair
+    if x.spec.dtype.category == 0 and (isinstance(exponent, Handle) or exponent is not True):
+        _no_bool(x, "pow")
     if isinstance(exponent, Handle):
         return wrap(g.pow(x, y))
     if x.spec.dtype.category == 1 and exponent < 0:

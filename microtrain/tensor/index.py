@@ -52,6 +52,9 @@ def _items(index: Any, ndim: int) -> list[Any]:
         listed.append(item)
     used = sum(0 if item is None or item is Ellipsis or isinstance(item, bool) else
                _dims(item) if isinstance(item, Handle | np.ndarray) else 1 for item in listed)
+    if used and not ndim:
+        raise IndexError("invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a "
+                         "0-dim tensor to a number")
     if used > ndim:
         raise IndexError(f"too many indices for tensor of dimension {ndim}")
     dots = [i for i, item in enumerate(listed) if item is Ellipsis]
@@ -144,7 +147,11 @@ def _array(item: Any, x: Tensor, dim: int) -> list[Node]:
 def _flat_index(x: Node, arrays: dict[int, Node]) -> tuple[tuple[int, ...], Node, tuple[int, ...], int]:
     """Array indices as one: axis order with theirs in front, the index into those axes flattened, and where they return."""
     dims = tuple(arrays)
-    shape = broadcast_shapes(*[n.shape for n in arrays.values()])
+    try:
+        shape = broadcast_shapes(*[n.shape for n in arrays.values()])
+    except RuntimeError:
+        listed = ", ".join(str(list(n.shape)) for n in arrays.values())
+        raise IndexError("shape mismatch: indexing tensors could not be broadcast together with shapes " + listed) from None
     flat: Node | None = None
     for dim, node in arrays.items():
         flat = node if flat is None else g.add(g.mul(flat, x.shape[dim]), node)

@@ -21,7 +21,7 @@ def inplace(name: str, doc: str | None = None) -> Any:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         self.check_inplace()
         # The intermediate handle must be gone before its node is ours: a dying handle stops its node from being pending.
-        node = getattr(self, name)(*args, **kwargs).node
+        node = getattr(self.twin(), name)(*args, **kwargs).node
         return self.assign(node, name + "_")
     method.__name__ = name + "_"
     method.__doc__ = doc or f"In-place `{name}`."
@@ -34,7 +34,7 @@ def augmented(name: str) -> Any:
 
     def method(self: Tensor, other: Any) -> Tensor:
         self.check_inplace()
-        out = getattr(self, dunder)(other)
+        out = getattr(self.twin(), dunder)(other)
         if out is NotImplemented:
             return out              # type: ignore[no-any-return]
         node = out.node
@@ -60,6 +60,11 @@ class Inplace:
         alias = self._alias
         if alias is not None and tape is not None and alias.storage.node.tape.__class__ is Leaf:
             raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+
+    def twin(self: Tensor) -> Tensor:                       # type: ignore[misc]
+        """What an in-place operation computes from: while recording, a copy, so that a value the operation itself keeps
+        for its derivative does not count as overwritten."""
+        return wrap(g.identity(self.node)) if grad_mode.enabled else self
 
     def assign(self: Tensor, node: Node, name: str) -> Tensor:      # type: ignore[misc]
         """Rebind to a result, which must have this shape and a dtype that converts. Raises RuntimeError otherwise."""

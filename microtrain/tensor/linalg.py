@@ -27,6 +27,8 @@ def _pair(a: Any, b: Any, name: str) -> tuple[Node, Node]:
 def _expect(node: Node, ndim: int, name: str, which: str) -> None:
     if len(node.shape) != ndim:
         kind = {1: "vector", 2: "matrix", 3: "3D tensor"}[ndim]
+        if name == "outer":
+            raise RuntimeError(f"outer: Expected 1-D argument {which}, but got {len(node.shape)}-D")
         raise RuntimeError(f"{name}: {which} must be a {kind}, got {len(node.shape)}-D tensor of shape {list(node.shape)}")
 
 

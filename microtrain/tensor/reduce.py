@@ -178,7 +178,7 @@ def _max_or_min(self: Any, dim: Any, keepdim: bool, name: str) -> Any:
 def _arg(self: Any, operation: Any, name: str, dim: int | None, keepdim: bool) -> Tensor:
     x = node_of(self, name)
     if x.spec.dtype.category == 0:
-        raise RuntimeError(f'"{name}_cpu" not implemented for \'Bool\'')
+        raise NotImplementedError(f'"{name}_cpu" not implemented for \'Bool\'')
     shape = x.spec.shape
     if dim is None:
         if x.spec.numel == 0:
@@ -210,8 +210,9 @@ def _row(self: Any, operation: Any, name: str, dim: int, dtype: DType | None) ->
     if kind(dtype) is not None:
         x = g.cast(x, dtype)            # type: ignore[arg-type]
     if x.spec.dtype.category != 2:
-        raise RuntimeError(f'"{name}_lastdim_kernel_impl" not implemented for \'{x.spec.dtype.name}\'; '
-                           "use a floating-point dtype, e.g. dtype=float32")
+        kind_name = {"int64": "Long", "int32": "Int", "bool": "Bool", "uint8": "Byte"}.get(x.spec.dtype.name, x.spec.dtype.name)
+        raise NotImplementedError(f'"{name}_lastdim_kernel_impl" not implemented for \'{kind_name}\'; '
+                                  "pass a floating-point dtype, e.g. dtype=float32")
     axis = normalise_dim(dim, len(x.spec.shape))
     if not x.spec.shape:
         return wrap(g.reshape(operation(g.reshape(x, (1,)), 0), ()))

@@ -300,7 +300,8 @@ def _nodes(tensors: Any, name: str) -> list[Node]:
     if isinstance(tensors, Handle) or not isinstance(tensors, Sequence):
         raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}")
     if not tensors:
-        raise RuntimeError(f"{name}(): expected a non-empty list of Tensors")
+        raise (ValueError if name == "cat" else RuntimeError)(
+            f"torch.{name}(): expected a non-empty list of Tensors" if name == "cat" else "stack expects a non-empty TensorList")
     nodes = []
     for i, t in enumerate(tensors):
         if not isinstance(t, Handle):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -105,18 +106,18 @@ class Transfer:
         if self.node.spec.numel != 1:
             raise RuntimeError("Boolean value of Tensor with " + ("no values" if not self.node.spec.numel else
                                "more than one value") + " is ambiguous")
-        return bool(self.item())
+        return builtins.bool(self.item())
 
     def __float__(self: Tensor) -> float:                   # type: ignore[misc]
-        return float(self.item())
+        return builtins.float(_only(self).item())
 
     def __int__(self: Tensor) -> int:                       # type: ignore[misc]
-        return int(self.item())
+        return builtins.int(_only(self).item())
 
     def __index__(self: Tensor) -> int:                     # type: ignore[misc]
         if self.node.dtype.category == 2 or self.node.spec.numel != 1:
             raise TypeError("only integer tensors of a single element can be converted to an index")
-        return int(self.item())
+        return builtins.int(self.item())
 
     def __format__(self: Tensor, spec: str) -> str:         # type: ignore[misc]
         return format(self.item() if not self.node.shape else str(self), spec)
@@ -248,6 +249,13 @@ class Transfer:
             copy.grad = self.grad.__deepcopy__(memo)
         memo[id(self)] = copy
         return copy
+
+
+def _only(tensor: Tensor) -> Tensor:
+    """A tensor of one element. Raises ValueError for any other."""
+    if tensor.node.spec.numel != 1:
+        raise ValueError("only one element tensors can be converted to Python scalars")
+    return tensor
 
 
 def _rebuilt(raw: bytes, shape: tuple[int, ...], dtype: DType, device: str, requires_grad: bool) -> Tensor:

@@ -51,27 +51,32 @@ def _check_weight(input: Tensor, weight: Tensor | None) -> None:
         )
 
 
-def _check_class_range(target: Tensor, classes: int, ignore_index: int) -> None:
-    """Raises IndexError, with the index, where the target's values lie in the host's memory."""
-    values = target.detach().numpy()
-    bad = values[((values < 0) | (values >= classes)) & (values != ignore_index)]
-    if bad.size:
-        raise IndexError(f"Target {bad[0]} is out of bounds.")
-
-
 def _along(vector: Tensor, input: Tensor) -> Tensor:
     """A (C,) vector shaped to broadcast along the class dimension of ``input``."""
-    shape = [1] * input.dim()
-    shape[_class_dim(input)] = -1
-    return vector.reshape(shape)
+    trailing = input.dim() - 1 - _class_dim(input)
+    return vector.reshape(-1, *[1] * trailing) if trailing else vector
 
 
-def _nll(
-    log_prob: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int
-) -> tuple[Tensor, Tensor]:
-    """(loss, weight) of each target, both of the target's shape; 0 and 0 where it is ignored.
+def _check_class_range(target: Tensor, classes: int, ignore_index: int) -> bool:
+    """Whether the indices could be looked at; raises IndexError, naming one, if it is out of range.
 
-    On a GPU a class index out of range gives NaN: the values cannot be checked without waiting for them.
+    Only values that lie in the host's memory are looked at: computing them, or waiting for a GPU, would break up
+    the step that is being recorded.
+    """
+    if target.device.type != "cpu" or target.node.buffer is None:
+        return False
+    values = target.numpy()
+    if values.size and (values.min() < 0 or values.max() >= classes):
+        bad = values[((values < 0) | (values >= classes)) & (values != ignore_index)]
+        if bad.size:
+            raise IndexError(f"Target {bad[0]} is out of bounds.")
+    return True
+
+
+def _pick(log_prob: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int) -> tuple[Tensor, Tensor]:
+    """(log probability, weight) of each target, both of the target's shape; 0 and 0 where it is ignored.
+
+    A class index that is out of range, and could not be looked at, gives NaN.
     """
     dim = _class_dim(log_prob)
     classes = log_prob.shape[dim]
@@ -79,15 +84,20 @@ def _nll(
     chosen = _along(arange(classes, device=log_prob.device), log_prob) == target.unsqueeze(dim)
     if 0 <= ignore_index < classes:
         chosen = chosen & valid.unsqueeze(dim)
-    cost = -log_prob if weight is None else -log_prob * _along(weight, log_prob)
-    loss = where(chosen, cost, 0.0).sum(dim)
-    if target.device.type == "cpu":
-        _check_class_range(target, classes, ignore_index)
-    else:
-        loss = where(valid & ((target < 0) | (target >= classes)), math.nan, loss)
+    weighted = log_prob if weight is None else log_prob * _along(weight, log_prob)
+    picked = where(chosen, weighted, 0.0).sum(dim)
+    if not _check_class_range(target, classes, ignore_index):
+        picked = where(valid & ((target < 0) | (target >= classes)), math.nan, picked)
     if weight is None:
-        return loss, valid
-    return loss, where(chosen, _along(weight, log_prob), 0.0).sum(dim)
+        return picked, valid
+    return picked, where(chosen, _along(weight, log_prob), 0.0).sum(dim)
+
+
+def _averaged(total: Tensor, counted: Tensor, reduction: str) -> Tensor:
+    """Minus a log probability, reduced; "mean" divides by the weights that count. 0 - x is never -0."""
+    if reduction == "mean":
+        return 0 - total.sum() / counted.sum()
+    return 0 - (total.sum() if reduction == "sum" else total)
 
 
 def nll_loss(
@@ -114,8 +124,8 @@ def nll_loss(
     """
     check_reduction(reduction)
     _check_class_indices(input, target, weight)
-    loss, counted = _nll(input, target, weight, ignore_index)
-    return loss.sum() / counted.sum() if reduction == "mean" else reduced(loss, reduction)
+    picked, counted = _pick(input, target, weight, ignore_index)
+    return _averaged(picked, counted, reduction)
 
 
 def cross_entropy(
@@ -150,12 +160,12 @@ def cross_entropy(
     _check_class_indices(input, target, weight)
     dim = _class_dim(input)
     log_prob = input.log_softmax(dim)
-    loss, counted = _nll(log_prob, target, weight, ignore_index)
+    picked, counted = _pick(log_prob, target, weight, ignore_index)
     if label_smoothing > 0:
         spread = log_prob if weight is None else log_prob * _along(weight, log_prob)
-        even = where(target != ignore_index, -spread.sum(dim), 0.0)
-        loss = loss * (1 - label_smoothing) + even * (label_smoothing / input.shape[dim])
-    return loss.sum() / counted.sum() if reduction == "mean" else reduced(loss, reduction)
+        even = where(target != ignore_index, spread.sum(dim), 0.0)
+        picked = picked * (1 - label_smoothing) + even * (label_smoothing / input.shape[dim])
+    return _averaged(picked, counted, reduction)
 
 
 def _soft_cross_entropy(

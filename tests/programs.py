@@ -1,0 +1,49 @@
+"""Programs built straight from the graph's operations, for the tests of the scheduler and of the emitted kernels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from microtrain.compiler.program import Program
+from microtrain.compiler.realize import linearize
+from microtrain.compiler.schedule import Schedule, schedule
+from microtrain.compiler.simplify import simplify
+from microtrain.graph import dtypes
+from microtrain.graph.dtypes import DType
+from microtrain.graph.node import Node, leaf
+from microtrain.graph.spec import Device, spec
+from microtrain.runtime import backend
+
+
+def tensor(array: Any, device: str = "cpu") -> Node:
+    """A node that holds an array on a device."""
+    array = np.asarray(array)
+    where = Device(device)
+    buffer = backend(where.type, where.index).from_numpy(array)
+    return leaf(buffer, spec(array.shape, dtypes.from_numpy(array.dtype), where))
+
+
+def blank(*shape: int, dtype: DType = dtypes.float32) -> Node:
+    """A node of a shape whose value does not matter: enough to schedule, on a device that needs no driver."""
+    return leaf(np.empty(shape, dtype.numpy), spec(shape, dtype, Device("interpret")))
+
+
+def program(*outputs: Node) -> tuple[Program, list[Any]]:
+    """The program that computes `outputs` (which are pending), and the values of its inputs."""
+    order, _, places, values = linearize(outputs)
+    wanted = [order[i] for i in places]
+    made, order_of = simplify(order, wanted, outputs[0].device)
+    made.outputs = [made.outputs[order_of[wanted.index(node)]] for node in outputs]
+    return made, values
+
+
+def groups(*outputs: Node) -> Schedule:
+    """The kernels that compute `outputs`."""
+    return schedule(program(*outputs)[0])
+
+
+def templates(*outputs: Node) -> list[str]:
+    """The template of each of those kernels."""
+    return [group.domain.template for group in groups(*outputs)]

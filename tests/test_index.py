@@ -1,0 +1,108 @@
+"""Symbolic index arithmetic against the numbers it stands for."""
+
+import math
+import random
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from microtrain.compiler.index import (
+    Coords,
+    Index,
+    combine,
+    constant,
+    floordiv,
+    linear,
+    modulo,
+    narrowed,
+    regroup,
+    split,
+    stride,
+    text,
+    variable,
+)
+
+
+def evaluate(index: Index, **symbols: int) -> int:
+    """The index as the number its text says."""
+    return int(eval(text(index, lambda base: base.name), {}, symbols))
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (7,), (2, 3, 4), (4, 1, 6), (1, 1), (5, 1, 1, 3)])
+def test_a_split_index_put_together_is_the_index_itself(shape: tuple[int, ...]) -> None:
+    i = variable("i", math.prod(shape))
+    assert linear(split(i, shape), shape) == i
+
+
+def test_rows_and_columns_are_one_address() -> None:
+    r, c = variable("r", 6), variable("c", 4)
+    position = combine([(r, 4), (c, 1)])
+    for shape in [(24,), (6, 4), (3, 8), (2, 3, 2, 2), (4, 6), (8, 3)]:
+        assert linear(split(position, shape), shape) == position, shape
+    assert split(position, (6, 4)) == (r, c)
+
+
+def test_a_reshape_keeps_the_axes_it_does_not_touch() -> None:
+    a, b, c = (variable(name, size) for name, size in zip("abc", (2, 6, 5), strict=True))
+    assert regroup((a, b, c), (2, 6, 5), (2, 1, 2, 3, 5))[0] is a
+    assert regroup((a, b, c), (2, 6, 5), (2, 1, 2, 3, 5))[-1] is c
+
+
+def test_division_and_remainder_of_known_bounds() -> None:
+    i = variable("i", 24)
+    assert floordiv(i, 24) == constant(0)
+    assert modulo(i, 24) == i
+    assert floordiv(combine([(i, 6)], 5), 6) == i
+    assert modulo(combine([(i, 6)], 5), 6) == constant(5)
+    assert floordiv(narrowed(combine([(i, 1)], -20), 0, 3), 4) == constant(0)
+
+
+def test_stride() -> None:
+    r, c = variable("r", 6), variable("c", 4)
+    position = combine([(r, 4), (c, 1)])
+    assert (stride(position, "r"), stride(position, "c"), stride(position, "i")) == (4, 1, 0)
+
+
+Change = tuple[Callable[[Coords], Coords], Callable[[list[int]], list[int]], tuple[int, ...]]
+
+
+def permuted(shape: tuple[int, ...], rng: random.Random) -> Change:
+    order = rng.sample(range(len(shape)), len(shape))
+    return (lambda coords: tuple(coords[axis] for axis in order), lambda place: [place[axis] for axis in order],
+            tuple(shape[axis] for axis in order))
+
+
+def flipped(shape: tuple[int, ...], rng: random.Random) -> Change:
+    return (lambda coords: tuple(combine([(c, -1)], n - 1) for c, n in zip(coords, shape, strict=True)),
+            lambda place: [n - 1 - at for at, n in zip(place, shape, strict=True)], shape)
+
+
+def reshaped(shape: tuple[int, ...], rng: random.Random) -> Change:
+    rest, target = math.prod(shape), []
+    while rest > 1:
+        target.append(rng.choice([d for d in range(2, rest + 1) if rest % d == 0]))
+        rest //= target[-1]
+    target.insert(rng.randint(0, len(target)), 1)
+    new = tuple(target)
+    return (lambda coords: regroup(coords, shape, new),
+            lambda place: [int(at) for at in np.unravel_index(int(np.ravel_multi_index(place, shape)), new)], new)
+
+
+def strided(shape: tuple[int, ...], rng: random.Random) -> Change:
+    return (lambda coords: tuple(combine([(c, 2)], 1) for c in coords), lambda place: [2 * at + 1 for at in place],
+            tuple(2 * n + 1 for n in shape))
+
+
+def test_chains_of_views_agree_with_numbers() -> None:
+    rng = random.Random(0)
+    for _ in range(400):
+        shape = tuple(rng.choice([1, 2, 3, 4, 6]) for _ in range(rng.randint(1, 4)))
+        coords = split(variable("i", math.prod(shape)), shape)
+        places = [[int(at) for at in np.unravel_index(i, shape)] for i in range(math.prod(shape))]
+        for _ in range(rng.randint(1, 5)):
+            symbolic, numeric, shape = rng.choice([permuted, flipped, reshaped, strided])(shape, rng)
+            coords, places = symbolic(coords), [numeric(place) for place in places]
+        for i, place in enumerate(places):
+            assert [evaluate(c, i=i) for c in coords] == place
+            assert all(c.low <= at <= c.high for c, at in zip(coords, place, strict=True))

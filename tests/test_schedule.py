@@ -1,0 +1,221 @@
+"""How many kernels a program becomes, and which: a fusion that is lost fails here, on a machine without a GPU."""
+
+import numpy as np
+import pytest
+from programs import blank, groups, program, templates
+
+from microtrain import settings
+from microtrain.compiler.lower import COLUMNS_MAX, chunked, lower
+from microtrain.compiler.schedule import CHEAP_OPS, GROUP_OPS, MAX_OPS, schedule
+from microtrain.graph import dtypes
+from microtrain.graph import ops as g
+from microtrain.graph.node import Kind, Node
+from microtrain.kernels.tiles import ROW_MAX
+
+
+def bce(p: Node, y: Node) -> Node:
+    """The hand-written loss, clamp and log, from prediction to mean."""
+    p = g.clamp(p, 1e-8, 1 - 1e-8)
+    every = g.add(g.mul(y, g.log(p)), g.mul(g.sub(1, y), g.log(g.sub(1, p))))
+    return g.neg(g.mean(every, tuple(range(len(every.shape)))))
+
+
+def test_maps_over_one_shape_are_one_kernel_forward_and_backward() -> None:
+    x, ct = blank(32, 16), blank(32, 16)
+    outer, inner = g.exp(g.sin(x)), g.tanh(g.add(x, 1.7))
+    y = g.mul(outer, inner)
+    slope = g.sub(1, g.mul(inner, inner))
+    grad = g.add(g.mul(g.mul(g.mul(ct, inner), outer), g.cos(x)), g.mul(g.mul(ct, outer), slope))
+    assert templates(y) == ["map"]
+    assert templates(grad) == ["map"]
+    assert templates(y, grad) == ["map"]
+
+
+def test_broadcasts_and_views_cost_no_kernel() -> None:
+    x, row, column = blank(8, 6), blank(6), blank(8, 1)
+    y = g.mul(g.add(x, row), column)
+    y = g.add(g.reshape(y, (48,)), g.reshape(g.transpose(blank(6, 8)), (48,)))
+    assert templates(g.flip(g.permute(g.reshape(y, (8, 6)), (1, 0)), (0,))) == ["map"]
+
+
+def test_softmax_is_one_kernel_and_so_is_its_backward() -> None:
+    x, ct, out = blank(64, 100), blank(64, 100), blank(64, 100)
+    assert templates(g.softmax(x, 1)) == ["row"]
+    assert templates(g.log_softmax(x, 0)) == ["row"]
+
+    def backward(s: Node) -> Node:
+        return g.mul(s, g.sub(ct, g.sum(g.mul(ct, s), (1,), keepdim=True)))
+
+    assert templates(backward(out)) == ["row"]
+    s = g.softmax(x, 1)
+    assert templates(s, backward(s)) == ["row"]
+
+
+def test_layer_norm_is_one_kernel() -> None:
+    x = blank(64, 96)
+    centred = g.sub(x, g.keep(g.mean(x, (1,)), x.shape, (1,)))
+    scale = g.rsqrt(g.add(g.keep(g.var(x, (1,), 0), x.shape, (1,)), 1e-5))
+    assert templates(g.add(g.mul(g.mul(centred, scale), blank(96)), blank(96))) == ["row"]
+
+
+def test_hand_written_bce_is_one_kernel_with_its_gradient() -> None:
+    z, y = blank(256, 1), blank(256, 1)
+    assert templates(bce(g.sigmoid(z), y)) == ["row"]
+    p = blank(256, 1)
+    assert templates(bce(p, y)) == ["row"]
+    s = g.sigmoid(z)
+    dz = g.mul(g.sub(s, y), 1 / 256)
+    assert templates(bce(s, y), dz) == ["row"]
+
+
+def test_a_logistic_regression_step_is_three_kernels() -> None:
+    x, y, w, b = blank(256, 64), blank(256, 1), blank(64, 1), blank(1)
+    s = g.sigmoid(g.add(g.matmul(x, w), b))
+    loss = bce(s, y)
+    dz = g.mul(g.sub(s, y), 1 / 256)
+    dw, db = g.matmul(g.transpose(x), dz), g.sum(dz, (0,))
+    made = groups(loss, dw, db, g.sub(w, g.mul(dw, 0.1)), g.sub(b, g.mul(db, 0.1)))
+    assert [group.domain.template for group in made] == ["row", "row", "row"]
+    assert max(node.spec.numel for group in made for node in group.stores) <= 256      # no product is stored
+
+
+@pytest.mark.parametrize("momentum", [False, True])
+def test_an_mlp_step_is_nine_kernels(momentum: bool) -> None:
+    x, hot = blank(128, 784), blank(128, 10, dtype=dtypes.bool_)
+    w1, b1, w2, b2 = blank(128, 784), blank(128), blank(10, 128), blank(10)
+    h = g.relu(g.add(g.matmul(x, g.transpose(w1)), b1))
+    logp = g.log_softmax(g.add(g.matmul(h, g.transpose(w2)), b2), 1)
+    loss = g.neg(g.mean(g.sum(g.where(hot, logp, 0), (1,)), (0,)))
+    dlogits = g.mul(g.sub(g.exp(logp), g.cast(hot, dtypes.float32)), 1 / 128)
+    dh = g.where(g.le(h, 0), 0, g.matmul(dlogits, w2))
+    gradients = [g.matmul(g.transpose(dh), x), g.sum(dh, (0,)), g.matmul(g.transpose(dlogits), h), g.sum(dlogits, (0,))]
+    outputs = [loss]
+    for weight, gradient in zip((w1, b1, w2, b2), gradients, strict=True):
+        if momentum:
+            gradient = g.add(g.mul(blank(*weight.shape), 0.9), gradient)
+            outputs.append(gradient)
+        outputs.append(g.sub(weight, g.mul(gradient, 0.1)))
+    found = templates(*outputs)
+    assert len(found) <= 9
+    assert found.count("matmul") == 5
+
+
+def test_the_result_of_a_product_is_not_stored_beside_its_epilogue() -> None:
+    x, w, b, ct = blank(64, 32), blank(32, 48), blank(48), blank(64, 48)
+    h = g.relu(g.add(g.matmul(x, w), b))
+    made = groups(g.sum(h, (0,)), g.mul(h, ct))
+    assert [group.domain.template for group in made] == ["matmul", "row"]
+    assert len(made[0].stores) == 2 and all(node.primitive.name != "matmul" for node in made[0].stores)
+
+
+def test_a_transposed_epilogue_joins_its_product() -> None:
+    product = g.matmul(blank(64, 32), blank(32, 48))
+    assert templates(g.sub(blank(48, 64), g.mul(g.transpose(product), 0.1))) == ["matmul"]
+
+
+def test_a_product_with_a_vector_joins_kernels_of_rows() -> None:
+    x, w = blank(128, 64), blank(64, 1)
+    assert templates(g.softmax(g.mul(x, g.reshape(w, (64,))), 1), g.matmul(x, w)) == ["row"]
+    assert templates(g.matmul(blank(64, 1), blank(1, 32))) == ["map"]
+
+
+def test_values_read_elsewhere_than_they_are_computed_need_another_kernel() -> None:
+    x = blank(32, 32)
+    s = g.softmax(x, 1)
+    assert templates(g.add(s, g.transpose(s))) == ["row", "map"]
+    assert templates(g.softmax(s, 0)) == ["row", "row"]
+
+
+def test_a_cheap_value_is_computed_again_rather_than_stored() -> None:
+    x = blank(32, 32)
+    y = g.exp(x)
+    assert templates(y, g.add(g.transpose(y), 1)) == ["map"]
+    dear = x
+    for _ in range(CHEAP_OPS + 1):
+        dear = g.sin(dear)
+    assert templates(dear, g.add(g.transpose(dear), 1)) == ["map", "map"]
+
+
+def test_a_reduction_takes_along_the_maps_that_it_reads() -> None:
+    x = blank(64, 128)
+    dear = x
+    for _ in range(CHEAP_OPS + 1):
+        dear = g.sin(dear)
+    made = groups(g.sum(dear, (1,)), g.sum(g.mul(dear, dear), (1,)), dear)
+    assert [group.domain.template for group in made] == ["row"]
+    assert templates(g.sum(dear, (0,)), dear) == ["row"]
+
+
+def test_long_rows() -> None:
+    assert templates(g.sum(blank(256, ROW_MAX), (1,))) == ["row"]
+    assert templates(g.sum(blank(256, ROW_MAX + 1), (1,))) == ["reduce"]
+    assert templates(g.mul(g.sum(blank(256, ROW_MAX + 1), (1,)), 0.5)) == ["reduce"]
+    assert templates(g.amax(blank(1 << 22), (0,))) == ["row", "row"]
+    assert templates(g.sum(blank(COLUMNS_MAX + 1, 512), (0,))) == ["row", "row"]
+
+
+@pytest.mark.parametrize("cols", [ROW_MAX + 1, 100_003, 1 << 20, 99_999, 20 * ROW_MAX])
+def test_chunks_cover_a_long_row(cols: int) -> None:
+    chunks, length = chunked(cols, ROW_MAX)
+    assert (chunks - 1) * length < cols <= chunks * length
+    assert length <= ROW_MAX
+    if cols % 1024 == 0:
+        assert chunks * length == cols
+
+
+def test_what_has_no_elements_needs_no_kernel() -> None:
+    x = blank(0, 5)
+    assert templates(g.add(x, 1)) == []
+    assert templates(g.sum(x, (0,))) == ["map"]
+    assert templates(g.matmul(blank(3, 0), blank(0, 4))) == ["map"]
+
+
+def test_leaves_are_no_kernels() -> None:
+    x = blank(4)
+    made, _ = program(g.add(x, 1))
+    made.outputs = [*made.inputs[:1], *made.outputs]
+    assert [group.domain.template for group in schedule(made)] == ["map"]
+
+
+def test_fusion_can_be_turned_off() -> None:
+    with settings.fuse(False):
+        assert len(templates(g.softmax(blank(8, 8), 1))) == 5       # amax, sub, exp, sum, div
+
+
+def test_a_long_chain_is_cut_into_kernels_of_bounded_size() -> None:
+    x = blank(16)
+    y = x
+    for _ in range(3000):
+        y = g.add(g.sin(y), x)
+    made = groups(y)
+    assert all(group.ops <= GROUP_OPS for group in made)
+    assert len(made) <= 6000 / (GROUP_OPS - MAX_OPS - 1) + 1
+
+
+def test_repeated_stencils_stay_small() -> None:
+    """Reading a value at two places doubles what is below it: the scheduler stores in between."""
+    y = blank(64)
+    for _ in range(24):
+        y = g.add(y, g.flip(g.slice(g.pad(y, (1,), (66,), (1,)), (2,), (64,), (1,)), (0,)))
+    assert 1 < len(groups(y)) <= 24
+
+
+def test_composites_kept_for_numpy_are_lowered() -> None:
+    made, _ = program(g.argmax(blank(8, 9), 1))
+    assert all(node.primitive.kind is not Kind.COMPOSITE for node in lower(made).nodes)
+    assert templates(g.argmax(blank(8, 9), 1)) == ["row"]
+
+
+def test_groups_run_in_an_order_in_which_everything_is_there() -> None:
+    rng = np.random.default_rng(0)
+    nodes = [blank(16, 16) for _ in range(3)]
+    for _ in range(120):
+        x, y = nodes[rng.integers(len(nodes))], nodes[rng.integers(len(nodes))]
+        choice = rng.integers(6)
+        nodes.append([lambda: g.add(x, y), lambda: g.matmul(x, y), lambda: g.softmax(x, 1), lambda: g.transpose(x),  # noqa: B023
+                      lambda: g.sub(x, g.sum(y, (0,))), lambda: g.mul(g.sin(x), y)][choice]())  # noqa: B023
+    made = groups(*[node for node in nodes[-20:] if node.buffer is None])
+    for group in made:
+        for node in group.reads:
+            home = made.place.get(node)
+            assert home is None or (home.index < group.index and node in home.stores)
