@@ -1,7 +1,8 @@
 """Arithmetic device functions: what is exact or correctly rounded, and what is built from exponents and remainders.
 
 As in `math`, which offers these names too, operands are tensors of one dtype, broadcast against each other; float16 and
-bfloat16 arrive as float32. Both run interpreted and compiled alike.
+bfloat16 arrive as float32. Both run interpreted and compiled alike. Functions that compare their operands broadcast
+them first: in the interpreter the comparison of two scalars keeps their dtype, and spread over a tile it is no mask.
 """
 
 import triton
@@ -132,6 +133,7 @@ def floor_divide(x, y):
 
     Integers: Python's `//`; where y is 0 the result is 0.
     """
+    x, y = tl.broadcast(x, y)
     if x.dtype.is_floating():
         a = x.to(tl.float64)
         b = y.to(tl.float64)
@@ -150,6 +152,7 @@ def floor_divide(x, y):
 @triton.jit
 def remainder(x, y):
     """x - floor(x / y) * y, with the sign of y, in the common dtype. Floats: NaN where y is 0; integers: 0 there."""
+    x, y = tl.broadcast(x, y)
     if x.dtype.is_floating():
         a = x.to(tl.float64)
         b = y.to(tl.float64)
@@ -170,6 +173,7 @@ def pow(x, y):
     float32 goes through float64. ulp: 0.51 / 2 + |y log2(m)| for m in [0.7, 1.42], the significand of x.
     Integers: repeated squaring, wrapping; a negative exponent gives 0, but for the bases 1 and -1.
     """
+    x, y = tl.broadcast(x, y)
     if x.dtype.is_floating():
         return pow_float(x.to(tl.float64), y.to(tl.float64)).to(x.dtype)
     else:
@@ -217,7 +221,8 @@ def pow_float(x, y):
 @triton.jit
 def pow_int(x, y, BITS: tl.constexpr):
     """`pow` for integers: one squaring for each bit of the exponent."""
-    base, rest = tl.broadcast(x, tl.where(y < 0, 0, y).to(x.dtype))
+    base = x
+    rest = tl.where(y < 0, 0, y).to(x.dtype)
     result = tl.full(base.shape, 1, x.dtype)
     for _ in range(BITS):
         result = tl.where((rest & 1) == 1, result * base, result).to(x.dtype)

@@ -55,7 +55,8 @@ def test_regression_prints_both_scores(capsys):
 
 def test_a_file_of_ones_own(capsys, tmp_path):
     path = write_csv(tmp_path)
-    status, out, err = cli(capsys, "train", "perceptron", "--data", path, "--target", "label", "--quiet", "--epochs", 60,
+    status, out, err = cli(capsys, "train", "perceptron", "--data", path, "--target", "label", "--quiet",
+                           "--epochs", 60,
                            "--batch-size", 8, "--lr", 0.5, "--momentum", 0, "--test-fraction", 0.25,
                            "--save", tmp_path / "m.npz", "--device", os.environ.get("MICROTRAIN_DEVICE") or "cpu")
     assert (status, err) == (0, "")

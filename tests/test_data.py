@@ -254,7 +254,7 @@ def test_drop_last():
 def test_shuffling_is_seeded_and_differs_by_epoch():
     loader = DataLoader(numbered(30), batch_size=7, shuffle=True, generator=5)
     first, second = seen(loader), seen(loader)
-    assert sorted(sum(first, [])) == list(range(30))
+    assert sorted(i for batch in first for i in batch) == list(range(30))
     assert first != second
     again = DataLoader(numbered(30), batch_size=7, shuffle=True, generator=5)
     assert [seen(again), seen(again)] == [first, second]

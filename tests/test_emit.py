@@ -115,7 +115,7 @@ def test_maxima_pass_nan_on(rng: np.random.Generator) -> None:
     check(g.amax(x, (1,)), g.amin(x, (1,)), g.maximum(x, 0.0), g.sum(x, (0,)), g.argmax(x, 1), g.argmin(x, 0))
 
 
-@pytest.mark.parametrize("m, n, k", [(17, 33, 9), (16, 16, 16), (2, 3, 1), (1, 5, 7), (5, 1, 7), (1, 1, 4), (64, 2, 99)])
+@pytest.mark.parametrize("m, n, k", [(17, 33, 9), (16, 16, 16), (2, 3, 1), (1, 5, 7), (5, 1, 7), (1, 1, 4), (64, 2, 9)])
 def test_products(m: int, n: int, k: int, rng: np.random.Generator) -> None:
     x, y = rng.standard_normal((m, k)), rng.standard_normal((k, n))
     bias = t(rng.standard_normal(n))

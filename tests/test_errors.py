@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import microtrain as mt
+from microtrain.compiler import realize
 
 
 class Case(NamedTuple):
@@ -87,7 +88,6 @@ CASES = [
          "result type Float can't be cast to the desired output type Long"),
     Case("int to negative power", lambda T: a(T, 3, dtype="int64") ** -1,
          "Integers to negative integer powers are not allowed."),
-    Case("division of ints by 0", lambda T: (a(T, 3, dtype="int64") // 0).tolist(), "ZeroDivisionError"),
     Case("dot dtypes", lambda T: T.dot(a(T, 3), a(T, 3, dtype="int64")), "dtype"),
     Case("where condition", lambda T: T.where(a(T, 3), a(T, 3), a(T, 3)), "condition"),
     Case("softmax of ints", lambda T: T.softmax(a(T, 3, dtype="int64"), 0).tolist(), "softmax.* not implemented for"),
@@ -195,16 +195,25 @@ def test_refused_as_pytorch_refuses_it(case: Case) -> None:
     assert all(word in str(mine) for word in case.named), f"{mine} does not name {case.named}"
 
 
-def test_bce_outside_the_unit_interval_is_refused() -> None:
-    """PyTorch checks on the CPU: a probability that is none."""
+@pytest.mark.parametrize(("probability", "target"), [(1.5, 1.0), (1.5, 0.0), (-0.5, 0.0), (-0.5, 1.0)])
+def test_bce_of_what_is_no_probability(probability: float, target: float, device: str) -> None:
+    """Refused on the CPU, as PyTorch does there; elsewhere a look at the values costs too much, and the loss says it."""
     for T in (torch, mt):
+        if T is mt and device != "cpu":
+            loss = mt.nn.functional.binary_cross_entropy(mt.tensor([probability]), mt.tensor([target]))
+            assert np.isnan(loss.item())
+            continue
         with pytest.raises(RuntimeError, match="all elements of input should be between 0 and 1"):
-            T.nn.functional.binary_cross_entropy(T.tensor([1.5]), T.tensor([1.0])).item()
+            T.nn.functional.binary_cross_entropy(T.tensor([probability]), T.tensor([target])).item()
 
 
 @pytest.mark.parametrize("target", [7, -1])
-def test_a_class_that_does_not_exist_is_refused(target: int) -> None:
+def test_a_class_that_does_not_exist(target: int, device: str) -> None:
+    """Refused on the CPU; elsewhere the loss is no number: it must not pass for one of the other classes'."""
     for T in (torch, mt):
+        if T is mt and device != "cpu":
+            assert np.isnan(mt.nn.functional.cross_entropy(mt.zeros(2, 3), mt.tensor([0, target])).item())
+            continue
         with pytest.raises(IndexError, match=f"Target {target} is out of bounds."):
             T.nn.functional.cross_entropy(T.zeros(2, 3), T.tensor([0, target])).item()
 
@@ -250,16 +259,23 @@ def test_a_refused_backward_leaves_the_gradients() -> None:
     assert x.grad.tolist() == [4.0, 8.0]
 
 
-def test_an_evaluation_that_fails_spoils_nothing_else() -> None:
-    """Evaluation is shared by all that is pending; what failed is not in the way of the others."""
-    fine = mt.ones(3) + 1
-    failed = mt.tensor([1, 2]) // mt.tensor([0, 1])
-    for _ in range(2):
-        with pytest.raises(RuntimeError, match="ZeroDivisionError"):
-            failed.tolist()
-        assert fine.tolist() == [2.0, 2.0, 2.0]
-        fine = mt.ones(3) + 1
-        assert fine.tolist() == [2.0, 2.0, 2.0]
+def test_an_evaluation_that_fails_can_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When memory runs out, say: nothing that was recorded is lost, and nothing is half computed."""
+
+    def fail(*arguments: Any) -> Any:
+        raise MemoryError("planted")
+
+    x = mt.tensor([1.0, 2.0], requires_grad=True)
+    other = x.detach() * 3
+    y = (x * x).sum()
+    y.backward()
+    with monkeypatch.context() as planted:
+        planted.setattr(realize, "build", fail)
+        planted.setattr(realize, "plans", {})
+        with pytest.raises(MemoryError, match="planted"):
+            y.item()
+    assert y.item() == 5.0
+    assert x.grad.tolist() == [2.0, 4.0] and other.tolist() == [3.0, 6.0]
 
 
 def test_errors_come_when_the_operation_is_written_not_when_it_is_read() -> None:

@@ -467,6 +467,27 @@ def test_sign_agrees_with_pytorch(dtype):
 
 
 @triton.jit
+def scalar_operand_kernel(x_ptr, y_ptr, left_ptr, right_ptr, FN: tl.constexpr):
+    i = tl.arange(0, 32)
+    x, y = tl.load(x_ptr + i), tl.load(y_ptr)
+    tl.store(left_ptr + i, FN(y, x))
+    tl.store(right_ptr + i, FN(x, y))
+
+
+@interpreted
+@pytest.mark.parametrize("name", ["floor_divide", "remainder", "pow", "maximum", "minimum"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64])
+def test_a_scalar_operand_is_broadcast(name, dtype):
+    x = torch.arange(-15, 49, 2).to(dtype)
+    y = torch.tensor([3], dtype=dtype)
+    left, right = torch.empty_like(x), torch.empty_like(x)
+    scalar_operand_kernel[(1,)](x, y, left, right, getattr(km, name))
+    function = getattr(torch, name)
+    torch.testing.assert_close(left, function(y, x))
+    torch.testing.assert_close(right, function(x, y))
+
+
+@triton.jit
 def clamp_to_unit(x):
     return km.clamp(x, -1.0, 1.0)
 

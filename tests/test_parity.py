@@ -140,10 +140,10 @@ def tolerance(
     with np.errstate(invalid="ignore"):
         error = np.abs(measured.astype(np.float64) - oracle)
     error = np.where(np.isfinite(error), error, 0.0) * (EPSILON[dtype] / EPSILON[coarse])
-    if kind is REDUCTION and error.size:
-        error = np.full_like(error, error.max())
-    ulps = ULPS * (terms if kind is REDUCTION else 1)
-    return ERROR_FACTOR * error + ulps * EPSILON[dtype] * np.abs(np.where(np.isfinite(oracle), oracle, 0.0))
+    size = np.abs(np.where(np.isfinite(oracle), oracle, 0.0))
+    if kind is REDUCTION and size.size:
+        error, size = np.full_like(error, error.max()), terms * size + size.max()
+    return ERROR_FACTOR * error + ULPS * EPSILON[dtype] * size
 
 
 def compare(what: str, got: Any, expected: Any, allowed: np.ndarray | None, oracle: np.ndarray | None) -> str | None:
@@ -308,10 +308,10 @@ def test_integers(op: Op, dtype: str) -> None:
     assert not problems, "\n".join(problems)
 
 
-@pytest.mark.parametrize("op", [pytest.param(op, id=op.name) for op in OPS if op.method and DEVICE == "cpu"])
+@pytest.mark.parametrize("op", [pytest.param(op, id=op.name) for op in OPS if op.method])
 def test_method_is_the_function(op: Op) -> None:
     assert op.method is not None
-    for sample in samples(op):
+    for sample in samples(op)[: None if DEVICE == "cpu" else 1]:
         (first, *others), _ = tensors_of(mt, sample, "float32", False)
         by_method = leaves(getattr(first, op.method)(*others, **sample.attributes))
         by_function = leaves(op.function(mt, first, *others, **sample.attributes))

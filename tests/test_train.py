@@ -13,7 +13,18 @@ import pytest
 
 import microtrain as mt
 from microtrain import data, nn, optim
-from microtrain.train import DivergedError, History, atomic, checkpoint, evaluate, fit, metrics, predict, progress, tasks
+from microtrain.train import (
+    DivergedError,
+    History,
+    atomic,
+    checkpoint,
+    evaluate,
+    fit,
+    metrics,
+    predict,
+    progress,
+    tasks,
+)
 
 
 def regression(n=40, noise=0.0, seed=0):
@@ -177,7 +188,7 @@ def test_evaluate_weighs_uneven_batches():
     parts, same = evaluate(model, loss, data.DataLoader(dataset, 4), {"R²": metrics.r2_score})
     assert parts == pytest.approx(whole, rel=1e-6)
     assert same == pytest.approx(scores, rel=1e-6)
-    assert not predict(model, dataset.tensors[0]).dtype == np.float64
+    assert predict(model, dataset.tensors[0]).dtype == np.float32
 
 
 # -- history --------------------------------------------------------------------------------------------------------

@@ -90,7 +90,7 @@ def test_roc_panel_holds_the_confusion_counts():
     said = LOGIT > 0
     for row, truth in ((1, 0), (2, 1)):
         for column, answer in ((0, False), (1, True)):
-            assert int(cells[row, column].get_text().get_text()) == ((TARGET == truth) & (said == answer)).sum()
+            assert int(cells[row, column].get_text().get_text()) == ((truth == TARGET) & (said == answer)).sum()
 
 
 def test_regression_panels_show_every_point():

@@ -10,7 +10,6 @@ from typing import Any
 
 from ..graph import ops as g
 from ..graph.node import Node
-from ..graph.tape import Leaf
 from .walk import walk
 
 NO_GRAD = "element {} of tensors does not require grad and does not have a grad_fn"
@@ -54,6 +53,14 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
     `grad_tensors` are the cotangents; a scalar may go without. The graph is freed unless `retain_graph` (which
     `create_graph` implies). Raises RuntimeError as PyTorch does.
     """
+    if grad_tensors is None and inputs is None and hasattr(tensors, "node"):
+        node = tensors.node
+        if node.tape is not None and not node.spec.shape:           # the loss of a training step
+            ct = g.constant(1, node.spec.dtype, node.spec.device)
+            found = walk((node,), (ct,), None, retain_graph=create_graph if retain_graph is None else retain_graph,
+                         create_graph=create_graph)
+            _accumulate(found)
+            return
     outputs = _listed(tensors)
     chosen = _listed(inputs)
     if inputs is not None and not chosen:
@@ -69,9 +76,13 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
             if tensor.node.tape in found:
                 tensor.accumulate(found[tensor.node.tape])
         return
+    _accumulate(found)
+
+
+def _accumulate(found: dict[Any, Node]) -> None:
+    """Add each leaf's cotangent to its tensor's gradient."""
     for tape, ct in found.items():
-        assert isinstance(tape, Leaf)
-        tensor = tape.variable
+        tensor = tape.tensor()
         if tensor is not None:
             tensor.accumulate(ct)
 

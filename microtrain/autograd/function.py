@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator
+from heapq import heappush
 from typing import Any
 
 from ..graph import ops as g
@@ -55,6 +56,7 @@ class FunctionEntry(Tape):
 
     __slots__ = ("__weakref__", "context", "edges", "function", "inputs", "outputs", "seq", "tensor")
     saves_out = False
+    hooks = None
 
     def __init__(self, function: type[Function], context: FunctionContext, inputs: list[Node | None], tensor: Any) -> None:
         self.function, self.context, self.tensor = function, context, tensor
@@ -119,6 +121,14 @@ class FunctionOutput(Tape):
     @property
     def name(self) -> str:
         return self.parent.name
+
+    def hand_over(self, ct: Node, cts: dict[Any, Any], heap: list[tuple[int, Any]]) -> None:
+        """Give this output's cotangent to the function, which is visited after all its outputs."""
+        parent = self.parent
+        if parent not in cts:
+            cts[parent] = {}
+            heappush(heap, (-parent.seq, parent))
+        cts[parent][self.index] = ct
 
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:

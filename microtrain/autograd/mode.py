@@ -17,29 +17,28 @@ class _Mode:
     __slots__ = ("before", "enabled")
     default = False
 
-    def __init__(self) -> None:
-        self.enabled = self.default
-        self.before: list[bool] = []
-
-    def __new__(cls, function: Any = None, *args: Any) -> Any:
+    def __new__(cls, function: Any = None) -> Any:
         self = object.__new__(cls)
-        if callable(function):                      # used as a bare decorator: @no_grad
-            self.__init__()                         # type: ignore[misc]
-            return self(function)
-        return self
+        self.enabled = cls.default
+        return self if function is None else self(function)     # @no_grad, without parentheses, decorates
 
     def __enter__(self) -> None:
-        self.before.append(grad_mode.enabled)
+        self.before = grad_mode.enabled
         grad_mode.enabled = self.enabled
 
     def __exit__(self, *error: object) -> None:
-        grad_mode.enabled = self.before.pop()
+        grad_mode.enabled = self.before
 
     def __call__(self, function: F) -> F:
+        enabled = self.enabled
+
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with self:
+            before, grad_mode.enabled = grad_mode.enabled, enabled
+            try:
                 return function(*args, **kwargs)
+            finally:
+                grad_mode.enabled = before
         return wrapped                              # type: ignore[return-value]
 
 
@@ -67,13 +66,19 @@ class set_grad_enabled(_Mode):  # noqa: N801 (PyTorch's name)
 
     __slots__ = ()
 
-    def __init__(self, mode: bool) -> None:
+    def __new__(cls, mode: bool) -> Any:
+        self = object.__new__(cls)
         self.enabled = bool(mode)
-        self.before = [grad_mode.enabled]
+        self.before = grad_mode.enabled
         grad_mode.enabled = self.enabled
+        return self
 
     def __enter__(self) -> None:
         grad_mode.enabled = self.enabled
+
+    def __call__(self, function: F) -> F:
+        grad_mode.enabled = self.before             # as a decorator it changes nothing until the function is called
+        return super().__call__(function)
 
 
 def is_grad_enabled() -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 from ..compiler import realize
 from ..graph import ops as g
 from ..graph.node import RULES, Node
+from ..graph.spec import Spec
 from ..graph.tape import Entry, Leaf, grad_mode, overwritten, tape_of
 from .function import FunctionEntry, FunctionOutput
 
@@ -32,113 +33,83 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
     """
     wanted = None if targets is None else set(targets)
     needed = None if wanted is None else leading_to(wanted, outputs)
-    state = _Walk(needed)
-    for node, ct in zip(outputs, cotangents, strict=True):
-        state.push(node, ct)
-    before, grad_mode.enabled = grad_mode.enabled, create_graph
+    heap: list[tuple[int, Tape]] = []           # entries still to visit, latest recorded first
+    cts: dict[Tape, Any] = {}                   # what has arrived at each
+    outs: dict[Tape, Node] = {}                 # the outputs that rules may ask for
     found: dict[Tape, Node] = {}
-    heap, cts, outs = state.heap, state.cts, state.outs
     most = realize.started[0] + realize.MAX_PENDING
+
+    def push(edge: Any, ct: Node) -> None:
+        if edge.__class__ is Node:
+            tape = edge.tape
+            outs[tape] = edge
+        else:
+            tape = edge
+        if needed is None or tape in needed:
+            have = cts.get(tape)
+            if have is None:
+                cts[tape] = ct
+                heappush(heap, (-tape.seq, tape))
+            else:
+                cts[tape] = g.add(have, ct)
+
+    for node, ct in zip(outputs, cotangents, strict=True):
+        push(node, ct)
+    before, grad_mode.enabled = grad_mode.enabled, create_graph
     try:
         while heap:
             tape = heappop(heap)[1]
             ct = cts.pop(tape)
-            kind = tape.__class__
-            if kind is FunctionEntry:
-                for edge, source_ct in tape.apply(ct, create_graph):
-                    state.push(edge, source_ct)
-                if not retain_graph:
-                    tape.release()
-                continue
             if tape.hooks is not None:
                 for hook in list(tape.hooks.values()):
                     ct = hook(ct)
-            if wanted is None:
-                if kind is Leaf:
-                    found[tape] = ct
-            elif tape in wanted:
+            if (tape.__class__ is Leaf) if wanted is None else (tape in wanted):
                 found[tape] = ct
             if isinstance(tape, Entry):
                 out = outs.pop(tape, None)
-                spread(tape, ct, out, state)
+                if tape.keeps:
+                    if tape.released:
+                        raise RuntimeError(AGAIN)
+                    if overwritten[0]:
+                        check_versions(tape, out)
+                signature, sources = tape.signature, tape.sources
+                rule, inputs = RULES[signature.primitive.name], signature.inputs
+                for i, edge in enumerate(tape.edges):
+                    if edge is None or (needed is not None and tape_of(edge) not in needed):
+                        continue
+                    source_ct = (rule.functions[0](i, ct, out, *sources, *signature.attrs) if rule.variadic else
+                                 rule.functions[i](ct, out, *sources, *signature.attrs))
+                    if source_ct.spec is not inputs[i]:
+                        source_ct = fitted(source_ct, inputs[i])
+                    push(edge, source_ct)
                 if not retain_graph:
                     tape.release(out)
                 if ct.seq > most:
-                    state.compute_pending()
+                    compute_pending(cts.values())
                     most = realize.started[0] + realize.MAX_PENDING
             elif isinstance(tape, FunctionOutput):
-                state.collect(tape, ct)
+                tape.hand_over(ct, cts, heap)
+            elif isinstance(tape, FunctionEntry):
+                for edge, source_ct in tape.apply(ct, create_graph):
+                    push(edge, source_ct)
+                if not retain_graph:
+                    tape.release()
     finally:
         grad_mode.enabled = before
     return found
 
 
-class _Walk:
-    """Cotangents on their way, and the entries still to visit, latest recorded first."""
-
-    __slots__ = ("cts", "heap", "needed", "outs")
-
-    def __init__(self, needed: set[Tape] | None) -> None:
-        self.heap: list[tuple[int, Tape]] = []
-        self.cts: dict[Tape, Any] = {}
-        self.outs: dict[Tape, Node] = {}
-        self.needed = needed
-
-    def push(self, edge: Any, ct: Node) -> None:
-        """Add a cotangent to what has arrived at an edge."""
-        if edge.__class__ is Node:
-            tape = edge.tape
-            self.outs[tape] = edge
-        else:
-            tape = edge
-        if self.needed is not None and tape not in self.needed:
-            return
-        have = self.cts.get(tape)
-        if have is None:
-            self.cts[tape] = ct
-            heappush(self.heap, (-tape.seq, tape))
-        else:
-            self.cts[tape] = g.add(have, ct)
-
-    def collect(self, output: FunctionOutput, ct: Node) -> None:
-        """Hand the cotangent of one output of a user's function to the function."""
-        parent = output.parent
-        if parent not in self.cts:
-            self.cts[parent] = {}
-            heappush(self.heap, (-parent.seq, parent))
-        self.cts[parent][output.index] = ct
-
-    def compute_pending(self) -> None:
-        """Compute what has been recorded so far, when the walk itself has grown the graph past the limit."""
-        nodes = [ct for ct in self.cts.values() if isinstance(ct, Node) and ct.buffer is None and ct.sources]
-        for device in {node.device for node in nodes}:
-            realize.compute([node for node in nodes if node.device is device], device)
-        realize.start_counting()
+def fitted(ct: Node, want: Spec) -> Node:
+    """A cotangent in its source's shape and dtype: broadcasting is undone here, and only here."""
+    return g.cast(g.sum_to(ct, want.shape), want.dtype)
 
 
-def spread(entry: Entry, ct: Node, out: Node | None, state: _Walk) -> None:
-    """Send an entry's cotangent to its sources, undoing broadcasting."""
-    if entry.keeps:
-        if entry.released:
-            raise RuntimeError(AGAIN)
-        if overwritten[0]:
-            check_versions(entry, out)
-    signature, sources, needed = entry.signature, entry.sources, state.needed
-    rule = RULES[signature.primitive.name]
-    functions, inputs = rule.functions, signature.inputs
-    for i, edge in enumerate(entry.edges):
-        if edge is None or (needed is not None and tape_of(edge) not in needed):
-            continue
-        if rule.variadic:
-            source_ct = functions[0](i, ct, out, *sources, *signature.attrs)
-        else:
-            source_ct = functions[i](ct, out, *sources, *signature.attrs)
-        want = inputs[i]
-        if source_ct.spec is not want:
-            if source_ct.spec.shape != want.shape:
-                source_ct = g.sum_to(source_ct, want.shape)
-            source_ct = g.cast(source_ct, want.dtype)
-        state.push(edge, source_ct)
+def compute_pending(cotangents: Iterable[Any]) -> None:
+    """Compute what has been recorded so far, when the walk itself has grown the graph past the limit."""
+    nodes = [ct for ct in cotangents if isinstance(ct, Node) and ct.buffer is None and ct.sources]
+    for device in {node.device for node in nodes}:
+        realize.compute([node for node in nodes if node.device is device], device)
+    realize.start_counting()
 
 
 def check_versions(entry: Entry, out: Node | None) -> None:

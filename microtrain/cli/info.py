@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import platform
+import subprocess
+import sys
 from importlib import metadata
 
 from microtrain import settings
-from microtrain.cli.device import DEVICES, usable
+from microtrain.cli.device import DEVICES
 
 _PACKAGES = ("microtrain", "numpy", "ml_dtypes", "torch", "triton", "matplotlib", "tqdm", "safetensors")
 
@@ -23,12 +26,33 @@ def run(args: argparse.Namespace) -> int:
         print(f"{package:12} {_version(package)}")
     print("\ndevices")
     for device in DEVICES:
-        reason = usable(device)
+        reason = _unusable(device)
         print(f"{device:12} {'at hand' if reason is None else 'not here: ' + reason}")
     print("\nflags (environment variables)")
     for flag in settings.FLAGS.values():
         print(f"{flag.variable:22} {flag.value!s:8} {flag.__doc__}")
     return 0
+
+
+_PROBE = """
+import sys
+from microtrain.cli.device import usable
+sys.exit(usable(sys.argv[1]))
+"""
+
+
+def _unusable(device: str) -> str | None:
+    """Why ``device`` cannot be used, or None.
+
+    Asked in a process of its own, as one process either interprets kernels or compiles them.
+    """
+    # The package is found from there as it is from here, installed or not.
+    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    environment = {**os.environ, "MICROTRAIN_DEVICE": device, "PYTHONPATH": path}
+    probe = subprocess.run(
+        [sys.executable, "-c", _PROBE, device], env=environment, capture_output=True, text=True, check=False
+    )
+    return None if probe.returncode == 0 else (probe.stderr.strip().splitlines() or ["it ended without a word"])[-1]
 
 
 def _version(package: str) -> str:

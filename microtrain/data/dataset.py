@@ -56,7 +56,7 @@ class TensorDataset(Dataset):
 class Subset(Dataset):
     """The samples ``indices`` of another dataset."""
 
-    def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
+    def __init__(self, dataset: Dataset, indices: Sequence[int] | np.ndarray) -> None:
         self.dataset = dataset
         self.indices = np.asarray(indices, dtype=np.int64)
 

@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 from . import composites as c
+from . import losses
 from . import primitives as p
 from .dtypes import DType
 from .node import Node, constant, literal, record, record1, record2
@@ -41,7 +42,7 @@ def _unary(primitive: Any) -> Any:
     return operation
 
 
-identity, neg, abs, exp, log = map(_unary, (p.IDENTITY, p.NEG, p.ABS, p.EXP, p.LOG))
+identity, abs, exp, log = map(_unary, (p.IDENTITY, p.ABS, p.EXP, p.LOG))
 log1p, expm1, sqrt, rsqrt, reciprocal = map(_unary, (p.LOG1P, p.EXPM1, p.SQRT, p.RSQRT, p.RECIPROCAL))
 sin, cos, tan, tanh, sigmoid = map(_unary, (p.SIN, p.COS, p.TAN, p.TANH, p.SIGMOID))
 softplus, relu, sign, floor, ceil = map(_unary, (p.SOFTPLUS, p.RELU, p.SIGN, p.FLOOR, p.CEIL))
@@ -50,6 +51,13 @@ add, sub, mul, div, pow = map(_binary, (p.ADD, p.SUB, p.MUL, p.DIV, p.POW))
 maximum, minimum, floor_divide, remainder = map(_binary, (p.MAXIMUM, p.MINIMUM, p.FLOOR_DIVIDE, p.REMAINDER))
 bitwise_and, bitwise_or, bitwise_xor = map(_binary, (p.BITWISE_AND, p.BITWISE_OR, p.BITWISE_XOR))
 eq, ne, lt, le, gt, ge = map(_binary, (p.EQ, p.NE, p.LT, p.LE, p.GT, p.GE))
+
+
+def neg(x: Node) -> Node:
+    """-x; of a literal (the cotangent of a loss) at once."""
+    if x.signature.primitive is p.LITERAL:
+        return literal(-x.attrs[0], x.dtype, x.device)
+    return record1(p.NEG, x)
 
 
 def where(condition: Node, x: Operand, y: Operand) -> Node:
@@ -136,6 +144,21 @@ def matmul(x: Node, y: Node) -> Node:
 def linear(x: Node, weight: Node, bias: Node | None) -> Node:
     """x (..., K) @ weight (N, K)^T + bias (N,)."""
     return record(c.LINEAR, (x, weight) if bias is None else (x, weight, bias))
+
+
+def binary_cross_entropy(p: Node, y: Node) -> Node:
+    """-(y log p + (1 - y) log(1 - p)) of each element, logarithms floored at -100."""
+    return record2(losses.BCE, p, y)
+
+
+def binary_cross_entropy_with_logits(x: Node, y: Node) -> Node:
+    """Binary cross entropy of sigmoid(x) of each element."""
+    return record2(losses.BCE_WITH_LOGITS, x, y)
+
+
+def cross_entropy(x: Node, target: Node, ignore_index: int, reduction: str) -> Node:
+    """Cross entropy of softmax(x) (N, C) with classes `target` (N,) int64: (N,), or 0-d for reduction "mean" or "sum"."""
+    return record(losses.CROSS_ENTROPY, (x, target), (ignore_index, reduction))
 
 
 # ------------------------------------------------------------------------------------------------------------------ views

@@ -28,6 +28,7 @@ class GradMode(threading.local):
 grad_mode = GradMode()
 
 OUT = -1
+ONE = (True,)
 
 
 class Rule:
@@ -63,6 +64,9 @@ class Tape:
     """Anything on the tape: an `Entry`, a `Leaf`, or a user's function."""
 
     __slots__ = ()
+    saves_out: bool
+    seq: int
+    hooks: dict[int, Callable[[Node], Node]] | None
 
 
 class Leaf(Tape):
@@ -103,23 +107,44 @@ class Entry(Tape):
         self.seq = node.seq
         self.hooks: dict[int, Callable[[Node], Node]] | None = None
         self.released = False
-        rule = signature.rule
-        needs = tuple([s.tape is not None for s in sources])
-        keep, saves_out = rule.masks.get(needs) or rule.saved(needs)        # type: ignore[union-attr]
-        edges: list[Node | Entry | Leaf | None] = []
-        saved: list[Node | Spec] = []
-        keeps = saves_out
-        for source, kept in zip(sources, keep):     # noqa: B905 (the hot path; lengths agree)
-            tape = source.tape
+        masks = signature.rule.masks                                        # type: ignore[union-attr]
+        if len(sources) == 1:                       # one source and two are the hot paths: worth their own lines
+            source = sources[0]
+            (kept,), saves_out = masks.get(ONE) or signature.rule.saved(ONE)        # type: ignore[union-attr]
+            self.keeps = kept or saves_out
             if kept:
                 source.holders += 1
-                keeps = True
-                saved.append(source)
-                edges.append(tape and source)
+                self.sources: list[Node | Spec] = [source]
+                self.edges: list[Node | Tape | None] = [source]
             else:
-                saved.append(source.spec)
-                edges.append(source if tape is not None and tape.saves_out else tape)
-        self.edges, self.sources, self.keeps, self.saves_out = edges, saved, keeps, saves_out
+                tape = source.tape
+                self.sources = [source.spec]
+                self.edges = [source if tape.saves_out else tape]                   # type: ignore[union-attr]
+        elif len(sources) == 2:
+            x, y = sources
+            a, b = x.tape, y.tape
+            needs: tuple[bool, ...] = (a is not None, b is not None)
+            keep, saves_out = masks.get(needs) or signature.rule.saved(needs)       # type: ignore[union-attr]
+            kx, ky = keep
+            if kx:
+                x.holders += 1
+            if ky:
+                y.holders += 1
+            self.sources = [x if kx else x.spec, y if ky else y.spec]
+            self.edges = [
+                a and (x if kx or a.saves_out else a), b and (y if ky or b.saves_out else b)]
+            self.keeps = kx or ky or saves_out
+        else:
+            needs = tuple([s.tape is not None for s in sources])
+            keep, saves_out = masks.get(needs) or signature.rule.saved(needs)       # type: ignore[union-attr]
+            self.sources = [s if kept else s.spec for s, kept in zip(sources, keep)]    # noqa: B905 (lengths agree)
+            self.edges = [s.tape and (s if kept or s.tape.saves_out else s.tape)
+                          for s, kept in zip(sources, keep)]                            # noqa: B905
+            for source, kept in zip(sources, keep):                                     # noqa: B905
+                if kept:
+                    source.holders += 1
+            self.keeps = saves_out or True in keep
+        self.saves_out = saves_out
         if saves_out:
             node.holders += 1
 

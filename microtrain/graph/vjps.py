@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import composites as c
+from . import losses
 from . import ops as g
 from . import primitives as p
 from .node import RULES, Node
@@ -194,3 +195,23 @@ def _outside(ct: Node, o: Any, x: Any, value: Any, starts: Any, steps: Any) -> N
 vjp(c.SLICE_UPDATE, _outside, "", lambda ct, o, x, value, starts, steps: g.slice(ct, starts, value.shape, steps), "")
 vjp(c.INDEX_PUT, lambda ct, o, x, index, value: g.index_put(ct, index, g.zeros_like(value)), "y", none, "",
     lambda ct, o, x, index, value: g.take(ct, index), "y")
+
+# --------------------------------------------------------------------------------------------------------------- losses
+vjp(losses.BCE, lambda ct, o, p, y: g.mul(ct, g.div(g.sub(p, y), g.maximum(g.mul(g.sub(1, p), p), losses.SLOPE_FLOOR))), "xy",
+    lambda ct, o, p, y: g.mul(ct, g.sub(g.log1p(g.neg(p)), g.log(p))), "x")
+vjp(losses.BCE_WITH_LOGITS, lambda ct, o, x, y: g.mul(ct, g.sub(g.sigmoid(x), y)), "xy",
+    lambda ct, o, x, y: g.neg(g.mul(ct, x)), "x")
+
+
+def _cross_entropy(ct: Node, o: Any, x: Node, target: Node, ignore_index: int, reduction: str) -> Node:
+    """(softmax(x) - one_hot(target)) ct, over the number of rows that count for the mean; 0 for rows that do not."""
+    valid = g.ne(target, ignore_index)
+    if reduction == "mean":
+        ct = g.div(ct, losses.counted(valid, x.dtype))
+    if reduction == "none":
+        ct = g.reshape(ct, (x.shape[0], 1))
+    hit = losses.is_target(target, x.shape[1])
+    return g.where(g.reshape(valid, (x.shape[0], 1)), g.mul(g.sub(g.softmax(x, 1), g.cast(hit, x.dtype)), ct), 0)
+
+
+vjp(losses.CROSS_ENTROPY, _cross_entropy, "xy", none, "")

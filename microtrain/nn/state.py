@@ -23,8 +23,6 @@ class IncompatibleKeys(NamedTuple):
             return "<All keys matched successfully>"
         return f"_IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
 
-    __str__ = __repr__
-
 
 def _named_state(module: Module, prefix: str) -> Iterator[tuple[str, Tensor]]:
     """A module's own parameters and buffers before its children's: the order of PyTorch's state dicts."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from microtrain.optim.optimizer import Optimizer, ParamGroup, check_at_least_zero, check_lr
-from microtrain.tensor import Tensor, maximum, zeros_like
+from microtrain.tensor import Tensor, zeros_like
 
 
 class Adam(Optimizer):
@@ -74,7 +74,7 @@ class Adam(Optimizer):
         mean = state["exp_avg"] = state["exp_avg"] * beta1 + direction * (1 - beta1)
         square = state["exp_avg_sq"] = state["exp_avg_sq"] * beta2 + direction * direction * (1 - beta2)
         if group["amsgrad"]:
-            square = state["max_exp_avg_sq"] = maximum(state["max_exp_avg_sq"], square)
+            square = state["max_exp_avg_sq"] = state["max_exp_avg_sq"].maximum(square)
         # The bias corrections are numbers of the host: they reach the kernel as scalars, not as new code.
         root_correction = 1 / math.sqrt(1 - beta2 ** state["step"])
         denominator = square.sqrt() * root_correction + group["eps"]

@@ -76,12 +76,37 @@ def random_words(seed: Any, stream: Any, shape: tuple[int, ...], word: int) -> n
     return philox_bits(int(seed), int(stream), n, word).astype(np.int64).reshape(shape)
 
 
+def binary_cross_entropy(p: Any, y: Any) -> Any:
+    """-(y log p + (1 - y) log(1 - p)), logarithms floored at -100. Raises RuntimeError for p outside [0, 1]."""
+    if not np.all((p >= 0) & (p <= 1) | np.isnan(p)):
+        raise RuntimeError("all elements of input should be between 0 and 1")
+    return (y - 1) * np.maximum(np.log1p(-p), -100) - y * np.maximum(np.log(p), -100)
+
+
+def cross_entropy(x: Any, target: Any, ignore_index: int, reduction: str) -> Any:
+    """Cross entropy of softmax(x) (N, C) with classes (N,). Raises IndexError, naming one, for a class out of range."""
+    valid = target != ignore_index
+    outside = valid & ((target < 0) | (target >= x.shape[1]))
+    if outside.any():
+        raise IndexError(f"Target {target[outside][0]} is out of bounds.")
+    wide = x if x.dtype.itemsize >= 4 else x.astype(np.float32)
+    top = np.maximum.reduce(wide, 1, keepdims=True) if wide.size else wide[:, :1]
+    top = np.where(np.isinf(top), 0, top)
+    total = np.log(np.add.reduce(np.exp(wide - top), 1)) + top[:, 0]
+    loss = np.where(valid, total - wide[np.arange(len(wide)), np.where(valid, target, 0)], 0)
+    if reduction != "none":
+        loss = np.add.reduce(loss)
+        loss = loss / np.float32(valid.sum()) if reduction == "mean" else loss
+    return loss.astype(x.dtype)
+
+
 def _namespace() -> dict[str, Any]:
     names = ("absolute add arange argmax argmin asarray broadcast_to ceil concatenate cos divide exp expm1 flip floor "
              "log log1p matmul maximum minimum multiply negative rint sin sqrt subtract "
              "take tan tanh trunc where float16 float32 float64 uint8 int8 int16 int32 int64")
     space: dict[str, Any] = {name: getattr(np, name) for name in names.split()}
     space.update(floor_divide=whole_division(np.floor_divide), remainder=whole_division(np.remainder))
+    space.update(binary_cross_entropy=binary_cross_entropy, cross_entropy=cross_entropy)
     space.update(bool=np.bool_, sign=sign, power=power, softplus=softplus, scatter_slice=scatter_slice, slice_update=slice_update,
                  index_add=index_add, index_put=index_put, random_words=random_words)
     return space

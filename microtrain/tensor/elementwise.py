@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from ..graph import dtypes
 from ..graph import ops as g
 from ..graph import primitives as p
 from ..graph.dtypes import DType, promote_types
-from ..graph.node import Node, constant, record2
+from ..graph.node import Node, constant, record, record2
 from ..graph.tape import entry_class
 from .core import Handle, wrap
 
@@ -111,10 +112,17 @@ def floating(node: Node) -> Node:
 
 
 def operator(primitive: Any, name: str) -> Any:
-    """A dunder method for a binary primitive, the fast path for two tensors of one dtype first."""
+    """A dunder method for a binary primitive: first the two common cases (tensors of one dtype; a float tensor with a
+    number met before), then everything else."""
     def method(self: Tensor, other: Any) -> Tensor:
-        if other.__class__ is self.__class__:
-            x, y = self.node, other.node
+        x = self.node
+        kind = other.__class__
+        if kind is float or kind is int:
+            y = x.spec.constants.get(other) if x.spec.dtype.category == 2 and other else None
+            if y is not None:
+                return wrap(record2(primitive, x, y))
+        elif isinstance(other, Handle):
+            y = other.node
             if x.spec.dtype is y.spec.dtype and x.spec.device is y.spec.device:
                 return wrap(record2(primitive, x, y))
         pair = operands(self, other, name)
@@ -123,6 +131,9 @@ def operator(primitive: Any, name: str) -> Any:
         return wrap(record2(primitive, *pair))
     method.__name__ = name
     return method
+
+
+_add, _sub, _mul = operator(p.ADD, "add"), operator(p.SUB, "sub"), operator(p.MUL, "mul")
 
 
 def function(operation: Any, name: str, doc: str, *, widen: bool = True) -> Any:
@@ -136,6 +147,7 @@ def function(operation: Any, name: str, doc: str, *, widen: bool = True) -> Any:
             x = floating(x)
         return wrap(operation(x))
     method.__name__, method.__doc__ = name, doc
+    method.checks_input = True              # type: ignore[attr-defined]
     return method
 
 
@@ -174,22 +186,22 @@ class Elementwise:
 
     __slots__ = ()
 
-    __mul__ = __rmul__ = operator(p.MUL, "mul")
-    __add__ = __radd__ = operator(p.ADD, "add")
+    __mul__ = __rmul__ = _mul
+    __add__ = __radd__ = _add
 
     def __sub__(self: Tensor, other: Any) -> Tensor:        # type: ignore[misc]
         _no_bools(self, other)
-        pair = operands(self, other, "sub")
-        if pair is None:
-            return NotImplemented                           # type: ignore[return-value]
-        return wrap(record2(p.SUB, *pair))
+        return _sub(self, other)                            # type: ignore[no-any-return]
 
     def __rsub__(self: Tensor, other: Any) -> Tensor:       # type: ignore[misc]
         _no_bools(other, self)
-        pair = operands(other, self, "rsub")
+        pair = number_beside(self.node, other)
         if pair is None:
             return NotImplemented                           # type: ignore[return-value]
-        return labelled(wrap(record2(p.SUB, *pair)), "RsubBackward1")
+        node = record2(p.SUB, pair[1], pair[0])
+        if node.tape is not None:
+            node.tape.__class__ = RSUB
+        return wrap(node)
 
     def __truediv__(self: Tensor, other: Any) -> Tensor:    # type: ignore[misc]
         pair = operands(self, other, "div")
@@ -224,7 +236,7 @@ class Elementwise:
         return NotImplemented if pair is None else wrap(g.pow(*pair))                           # type: ignore[return-value]
 
     def __neg__(self: Tensor) -> Tensor:                    # type: ignore[misc]
-        x = node_of(self, "neg")
+        x = self.node
         if x.spec.dtype.category == 0:
             raise RuntimeError("Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a "
                                "mask, use the `~` or `logical_not()` operator instead.")
@@ -399,6 +411,11 @@ class Elementwise:
         x = node_of(self, "clamp")
         if min is None and max is None:
             raise ValueError("clamp(): At least one of 'min' or 'max' must not be None")
+        if x.spec.dtype.category == 2 and not isinstance(min, Handle) and not isinstance(max, Handle):
+            known = x.spec.constants
+            low, high = -math.inf if min is None else min, math.inf if max is None else max
+            return wrap(record(p.CLAMP, (x, known.get(low) or must_be_operands(self, low, "clamp")[1],
+                                         known.get(high) or must_be_operands(self, high, "clamp")[1])))
         for bound in (min, max):
             if bound is not None:
                 x = must_be_operands(wrap(x), bound, "clamp")[0]
@@ -460,7 +477,16 @@ def _scaled(value: Any, alpha: Any) -> Any:
     return value * alpha
 
 
+Elementwise.clamp.checks_input = True           # type: ignore[attr-defined]
+RSUB = entry_class("RsubBackward1")
+
+
 def _no_bools(x: Any, y: Any) -> None:
+    for v in (x, y):
+        if (v.node.spec.dtype if isinstance(v, Handle) else v.__class__) in (dtypes.bool_, bool):
+            break
+    else:
+        return
     bools = [isinstance(v, bool) or (isinstance(v, Handle) and v.dtype is dtypes.bool_) for v in (x, y)]
     if all(bools):
         raise RuntimeError("Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "

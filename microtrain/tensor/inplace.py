@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..graph import dtypes
 from ..graph import ops as g
-from ..graph.node import Node, literal
+from ..graph import primitives as p
+from ..graph.node import Node, literal, record2
 from ..graph.spec import broadcast_shapes
 from ..graph.tape import Leaf, grad_mode
 from .core import Handle, wrap
@@ -42,6 +43,20 @@ def augmented(name: str) -> Any:
         return self.assign(node, name + "_")
     method.__name__ = name + "_"
     method.__doc__ = f"In-place `{name}`."
+    return method
+
+
+def update(primitive: Any, name: str) -> Any:
+    """The in-place form of a binary method, quick for what optimizers do: tensors of one spec, nothing recorded."""
+    general = inplace(name)
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if not grad_mode.enabled and not kwargs and len(args) == 1 and isinstance(args[0], Handle):
+            x, y = self.node, args[0].node
+            if x.spec is y.spec:
+                return self.rebind(record2(primitive, x, y))
+        return general(self, *args, **kwargs)       # type: ignore[no-any-return]
+    method.__name__, method.__doc__ = name + "_", f"In-place `{name}`."
     return method
 
 
@@ -85,7 +100,8 @@ class Inplace:
     __imod__, __ipow__ = augmented("mod"), augmented("pow")
     __iand__, __ior__, __ixor__ = augmented("and"), augmented("or"), augmented("xor")
 
-    add_, sub_, mul_, div_, pow_ = map(inplace, ("add", "sub", "mul", "div", "pow"))
+    add_, sub_, mul_ = update(p.ADD, "add"), update(p.SUB, "sub"), update(p.MUL, "mul")
+    div_, pow_ = inplace("div"), inplace("pow")
     neg_, abs_, exp_, log_, sqrt_, rsqrt_ = map(inplace, ("neg", "abs", "exp", "log", "sqrt", "rsqrt"))
     sin_, cos_, tanh_, sigmoid_, relu_ = map(inplace, ("sin", "cos", "tanh", "sigmoid", "relu"))
     clamp_, floor_, ceil_, round_, reciprocal_ = map(inplace, ("clamp", "floor", "ceil", "round", "reciprocal"))

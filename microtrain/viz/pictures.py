@@ -9,7 +9,7 @@ import numpy as np
 
 from microtrain.train.history import History
 from microtrain.train.metrics import binary_accuracy, r2_score, roc_curve, root_mean_squared_error
-from microtrain.viz.style import BLUE, GREEN, GREY, ORANGE, Panel, write_panels
+from microtrain.viz.style import BLUE, GREEN, GREY, ORANGE, Panel, whole_numbers, write_panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -103,7 +103,7 @@ def _loss_panel(history: History, loss_name: str) -> Panel:
             axes.set_yscale("log")
         else:
             axes.set_ylim(bottom=0)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        whole_numbers(axes.xaxis)
         axes.legend()
 
     return draw
@@ -113,7 +113,7 @@ def _metric_panel(name: str, values: list[float]) -> Panel:
     def draw(axes: Axes) -> None:
         axes.plot(np.arange(1, len(values) + 1), values, color=GREEN, marker="o" if len(values) == 1 else None)
         axes.set(title=f"Held-out {name}: {values[-1]:.3f}", xlabel="epoch", ylabel=name)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        whole_numbers(axes.xaxis)
 
     return draw
 
@@ -126,10 +126,10 @@ def _score_panel(target: np.ndarray, logit: np.ndarray, class_names: tuple[str, 
         bins = width * np.arange(np.floor(low / width) - 1, np.ceil(high / width) + 2)
         for value, color in ((0, BLUE), (1, ORANGE)):
             chosen = logit[target == value]
-            axes.hist(chosen, bins, color=color, alpha=0.75, label=f"{class_names[value]} ({len(chosen)})")
+            axes.hist(chosen, bins.tolist(), color=color, alpha=0.75, label=f"{class_names[value]} ({len(chosen)})")
         axes.axvline(0, color=GREY, linestyle="--", linewidth=1.5, label="decision threshold")
         axes.set(title="Scores by true class", xlabel="logit (log odds)", ylabel="held-out samples")
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        whole_numbers(axes.yaxis)
         axes.set_ylim(top=axes.get_ylim()[1] * 1.3)
         axes.legend(loc="upper right")
 
@@ -138,6 +138,8 @@ def _score_panel(target: np.ndarray, logit: np.ndarray, class_names: tuple[str, 
 
 def _roc_panel(target: np.ndarray, logit: np.ndarray, class_names: tuple[str, str]) -> Panel:
     def draw(axes: Axes) -> None:
+        from matplotlib.transforms import Bbox
+
         false_rate, true_rate, area = roc_curve(logit, target)
         axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.5, label="chance")
         axes.plot(false_rate, true_rate, color=GREEN, label=f"ROC, area {area:.3f}")
@@ -155,7 +157,7 @@ def _roc_panel(target: np.ndarray, logit: np.ndarray, class_names: tuple[str, st
             rowLabels=[f"true {name}" for name in class_names],
             colLabels=[f"said {name}" for name in class_names],
             cellLoc="center",
-            bbox=[0.46, 0.06, 0.52, 0.24],
+            bbox=Bbox.from_bounds(0.46, 0.06, 0.52, 0.24),
             zorder=3,
         )
         table.auto_set_font_size(False)

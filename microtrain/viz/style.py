@@ -10,6 +10,7 @@ from microtrain.train.atomic import check_destination, replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 SUFFIXES = (".png", ".pdf", ".svg")
@@ -72,6 +73,13 @@ def write_panels(path: str | Path, title: str, panels: list[Panel]) -> Path:
         with replacing(path) as temporary:
             figure.savefig(temporary, dpi=150, format=path.suffix[1:])
     return path
+
+
+def whole_numbers(axis: Axis) -> None:
+    """Puts an axis's ticks on whole numbers only."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(nbins="auto", integer=True))
 
 
 def _figure(panels: int) -> Figure:

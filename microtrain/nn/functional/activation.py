@@ -5,8 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from microtrain.tensor import Tensor, rand, where
-from microtrain.tensor import softplus as stable_softplus
+from microtrain.tensor import Tensor, losses, rand, where
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -23,8 +22,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Raises:
         RuntimeError: the shapes do not fit.
     """
-    output = input.matmul(weight.t())
-    return output if bias is None else output + bias
+    return losses.linear(input, weight, bias)
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -46,7 +44,7 @@ def tanh(input: Tensor) -> Tensor:
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + exp(beta input)) / beta, elementwise; the input itself where beta input > threshold."""
     scaled = input if beta == 1 else input * beta
-    smooth = stable_softplus(scaled)
+    smooth = scaled.softplus()
     return where(scaled > threshold, input, smooth if beta == 1 else smooth / beta)
 
 

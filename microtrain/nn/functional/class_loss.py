@@ -10,7 +10,7 @@ import math
 
 from microtrain.nn.functional.reduction import check_reduction, reduced
 from microtrain.nn.naming import scalar_type_name
-from microtrain.tensor import Tensor, arange, where
+from microtrain.tensor import Tensor, arange, losses, where
 
 
 def _class_dim(input: Tensor) -> int:
@@ -158,6 +158,9 @@ def cross_entropy(
     if input.shape == target.shape:
         return _soft_cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
     _check_class_indices(input, target, weight)
+    if input.dim() == 2 and weight is None and label_smoothing == 0:
+        _check_class_range(target, input.shape[1], ignore_index)
+        return losses.cross_entropy(input, target.long(), ignore_index, reduction)
     dim = _class_dim(input)
     log_prob = input.log_softmax(dim)
     picked, counted = _pick(log_prob, target, weight, ignore_index)

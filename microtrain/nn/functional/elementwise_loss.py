@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
-from microtrain.autograd import Function
 from microtrain.nn.functional.reduction import check_reduction, reduced
-from microtrain.tensor import Tensor, softplus
-
-_LOG_FLOOR = -100.0  # PyTorch's floor of a logarithm in BCELoss: a loss stays finite at probabilities 0 and 1
-_SLOPE_FLOOR = 1e-12  # and its floor of p(1-p), by which the gradient is divided
+from microtrain.tensor import Tensor, losses
 
 
 def _warn_if_broadcast(input: Tensor, target: Tensor) -> None:
@@ -60,39 +55,14 @@ def _weighted(loss: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
     return total.sum() / weight.sum() if reduction == "mean" else reduced(total, reduction)
 
 
-class _BinaryCrossEntropy(Function):
-    """-(t log p + (1-t) log(1-p)) with logarithms floored at -100, and the gradient PyTorch defines for it.
-
-    Differentiating the floored logarithms as written would give 0·inf = NaN at p = 0 and p = 1.
-    PyTorch floors p(1-p) in the closed form of the gradient, (p - t) / (p (1-p)); so does this.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, input: Tensor, target: Tensor) -> Tensor:
-        ctx.save_for_backward(input, target)
-        log_p = input.log().clamp(min=_LOG_FLOOR)
-        log_q = (-input).log1p().clamp(min=_LOG_FLOOR)
-        return (target - 1) * log_q - target * log_p
-
-    @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        input, target = ctx.saved_tensors
-        grad_input = grad_target = None
-        if ctx.needs_input_grad[0]:
-            slope = ((1 - input) * input).clamp(min=_SLOPE_FLOOR)
-            grad_input = grad_output * (input - target) / slope
-        if ctx.needs_input_grad[1]:
-            grad_target = grad_output * ((-input).log1p() - input.log())
-        return grad_input, grad_target
-
-
 def binary_cross_entropy(
     input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
 ) -> Tensor:
     """-(target log(input) + (1-target) log(1-input)), logarithms floored at -100, weighted and reduced.
 
     Args:
-        input: probabilities in [0, 1], any shape. One outside gives NaN: checking would read the values.
+        input: probabilities in [0, 1], any shape. On the cpu device one outside raises RuntimeError when the loss is
+            computed; on a GPU it gives NaN, as looking would mean waiting.
         target: probabilities of the same shape.
         weight: a factor for each element, broadcast to the input's shape.
         reduction: "mean" (over all elements), "sum" or "none".
@@ -108,7 +78,7 @@ def binary_cross_entropy(
             "is deprecated. Please ensure they have the same size."
         )
     _check_same_dtype(input, target)
-    loss: Tensor = _BinaryCrossEntropy.apply(input, target)
+    loss = losses.binary_cross_entropy(input, target)
     return reduced(loss if weight is None else loss * weight, reduction)
 
 
@@ -145,8 +115,9 @@ def binary_cross_entropy_with_logits(
     check_reduction(reduction)
     if input.shape != target.shape:
         raise ValueError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
-    tail = softplus(-input)
-    if pos_weight is not None:
-        tail = tail * ((pos_weight - 1) * target + 1)
-    loss = (1 - target) * input + tail
+    if pos_weight is None and input.dtype is target.dtype:
+        loss = losses.binary_cross_entropy_with_logits(input, target)
+    else:
+        factor = 1 if pos_weight is None else (pos_weight - 1) * target + 1
+        loss = (1 - target) * input + (-input).softplus() * factor
     return reduced(loss if weight is None else loss * weight, reduction)

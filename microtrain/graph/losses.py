@@ -1,0 +1,76 @@
+"""Losses as composites: one node and one rule each, so that a training step records little and its head is one kernel.
+
+Each keeps its inputs alone; the rules give the closed form of the gradient (probabilities less targets), which is both
+cheaper and steadier than differentiating the decomposition.
+"""
+
+from __future__ import annotations
+
+from . import dtypes
+from .composites import ops
+from .dtypes import DType
+from .node import Kind, Node
+from .primitives import row, same
+from .spec import Shape, Spec
+
+LOG_FLOOR = -100.0
+"""PyTorch's floor of a logarithm in binary cross entropy: the loss stays finite at probabilities 0 and 1."""
+
+SLOPE_FLOOR = 9.999999960041972e-13
+"""PyTorch's floor of p (1 - p) in its gradient: 1e-12, which it holds as a float32."""
+
+
+def _bce(p: Node, y: Node) -> Node:
+    """-(y log p + (1 - y) log(1 - p)), logarithms floored."""
+    o = ops()
+    log_p = o.maximum(o.log(p), LOG_FLOOR)
+    log_q = o.maximum(o.log1p(o.neg(p)), LOG_FLOOR)
+    return o.sub(o.mul(o.sub(y, 1), log_q), o.mul(y, log_p))
+
+
+def _bce_with_logits(x: Node, y: Node) -> Node:
+    """(1 - y) x + log(1 + exp(-x)): neither term cancels the other."""
+    o = ops()
+    return o.add(o.mul(o.sub(1, y), x), o.softplus(o.neg(x)))
+
+
+def is_target(target: Node, classes: int) -> Node:
+    """Whether column c of row i is the class target[i]: bool (N, C)."""
+    o = ops()
+    n = target.spec.numel
+    return o.eq(o.reshape(o.iota(classes, target.device), (1, classes)), o.reshape(target, (n, 1)))
+
+
+def _cross_entropy(x: Node, target: Node, ignore_index: int, reduction: str) -> Node:
+    """logsumexp(x) - x[target] for each row that counts; the target is found by comparison, so all is one kernel."""
+    o = ops()
+    classes = x.shape[1]
+    chosen = o.sum(o.where(is_target(target, classes), x, 0), (1,))
+    valid = o.ne(target, ignore_index)
+    inside = o.bitwise_and(o.ge(target, 0), o.lt(target, classes))
+    loss = o.where(inside, o.sub(o.logsumexp(x, (1,)), chosen), float("nan"))
+    loss = o.where(valid, loss, 0)
+    if reduction == "none":
+        return loss
+    total = o.sum(loss, (0,))
+    return total if reduction == "sum" else o.div(total, counted(valid, x.dtype))
+
+
+def counted(valid: Node, dtype: DType) -> Node:
+    """How many rows count, as a 0-d float."""
+    o = ops()
+    return o.cast(o.sum(o.cast(valid, dtypes.int64), (0,)), dtype)
+
+
+def _cross_entropy_infer(x: Spec, target: Spec, ignore_index: int, reduction: str) -> tuple[Shape, DType]:
+    return (x.shape[:1] if reduction == "none" else ()), x.dtype
+
+
+BCE = row("binary_cross_entropy", Kind.COMPOSITE, same, "binary_cross_entropy({0}, {1})", decompose=_bce,
+          grad_name="BinaryCrossEntropyBackward0")
+BCE_WITH_LOGITS = row("binary_cross_entropy_with_logits", Kind.COMPOSITE, same, decompose=_bce_with_logits,
+                      grad_name="BinaryCrossEntropyWithLogitsBackward0")
+CROSS_ENTROPY = row("cross_entropy", Kind.COMPOSITE, _cross_entropy_infer,
+                    lambda out, x, target, ignore_index, reduction:
+                    f"cross_entropy({{0}}, {{1}}, {ignore_index}, {reduction!r})",
+                    decompose=_cross_entropy, grad_name="NllLossBackward0")

@@ -1,0 +1,31 @@
+"""A layer's product and the losses that are single nodes; `nn.functional` checks arguments and reduces."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..graph import ops as g
+from .core import wrap
+
+if TYPE_CHECKING:
+    from .tensor_class import Tensor
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """input (..., K) @ weight (N, K)^T + bias (N,). Raises RuntimeError for shapes or dtypes that do not fit."""
+    return wrap(g.linear(input.node, weight.node, None if bias is None else bias.node))
+
+
+def binary_cross_entropy(input: Tensor, target: Tensor) -> Tensor:
+    """Of each element, for probabilities; shapes broadcast, dtypes agree."""
+    return wrap(g.binary_cross_entropy(input.node, target.node))
+
+
+def binary_cross_entropy_with_logits(input: Tensor, target: Tensor) -> Tensor:
+    """Of each element, for logits; shapes broadcast, dtypes agree."""
+    return wrap(g.binary_cross_entropy_with_logits(input.node, target.node))
+
+
+def cross_entropy(input: Tensor, target: Tensor, ignore_index: int, reduction: str) -> Tensor:
+    """Of logits (N, C) with classes (N,) int64: (N,), or 0-d where reduced by "mean" (over rows that count) or "sum"."""
+    return wrap(g.cross_entropy(input.node, target.node, ignore_index, reduction))
