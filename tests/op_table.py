@@ -21,7 +21,7 @@ class Tolerance(Enum):
 
     EXACT = "bit for bit, the sign of zero included"
     ELEMENTWISE = "a few units in the last place of each element"
-    REDUCTION = "a few units in the last place times the number of terms, on the scale of the whole result"
+    REDUCTION = "a few units in the last place times the root of the number of terms, on the scale of the whole result"
 
 
 EXACT, ELEMENTWISE, REDUCTION = Tolerance
@@ -47,7 +47,10 @@ Sampler = Callable[[Generator], list[Sample]]
 
 @dataclass(frozen=True)
 class Op:
-    """A row. `order`: how often it can be differentiated; `integers`: also tried on int32, int64, uint8 and bool."""
+    """A row. `order`: how often it can be differentiated; `integers`: also tried on int32, int64, uint8 and bool.
+
+    `slack`: the relative error of PyTorch's own second derivative, where its formula is an approximation.
+    """
 
     name: str
     function: Function
@@ -57,6 +60,7 @@ class Op:
     boundary: tuple[Sample, ...] = ()
     integers: bool = False
     method: str | None = None
+    slack: float = 0.0
     dtypes: tuple[str, ...] = ("float32", "float64", "float16", "bfloat16")
 
 
@@ -377,7 +381,7 @@ VIEWS = [
             "negative": lambda T, x: x[-1, -3],
             "all ints": lambda T, x: x[3, 0, 5],
             "slice": lambda T, x: x[1:3],
-            "step": lambda T, x: x[::2, 1:, 4:0:1],
+            "step": lambda T, x: x[::2, 1:, 1:6:3],
             "beyond": lambda T, x: x[2:100, -100:2],
             "nothing": lambda T, x: x[2:2],
             "new axis": lambda T, x: x[:, None, 1:, None],
@@ -529,7 +533,8 @@ CERTAIN = Sample((array([0.0, 0.0, 1.0, 1.0, 0.5]), array([1.0, 0.0, 0.0, 1.0, 1
 EXTREME = Sample((array([200.0, -200.0, 0.0]), array([0.0, 1.0, 0.5])), EACH, constant=(1,))
 
 LOSSES = [
-    *losses("binary_cross_entropy", _probabilities, (1,), boundary=(CERTAIN,)),
+    # PyTorch's double backward adds 1e-12 to p and to 1 - p, which are 0.05 or more here.
+    *losses("binary_cross_entropy", _probabilities, (1,), boundary=(CERTAIN,), slack=1e-10),
     *losses("binary_cross_entropy_with_logits", _logits, (1,), boundary=(EXTREME,)),
     *losses("mse_loss", lambda rng: (rng.standard_normal((6, 4)), rng.standard_normal((6, 4))), ()),
     *losses("l1_loss", lambda rng: (rng.standard_normal((6, 4)), rng.standard_normal((6, 4))), ()),

@@ -647,7 +647,7 @@ def test_numpy_shares_memory_on_the_cpu(T: Any) -> None:
 
 
 def own_objects() -> Counter[str]:
-    """How many objects of the package's own classes are alive, compiled programs aside: they are cached, up to a limit."""
+    """How many objects of the package's own classes are alive, compiled programs aside: those are cached."""
     names = (f"{type(thing).__module__}.{type(thing).__qualname__}" for thing in gc.get_objects())
     return Counter(name for name in names if name.startswith("microtrain.") and ".compiler." not in name)
 

@@ -197,7 +197,7 @@ def test_refused_as_pytorch_refuses_it(case: Case) -> None:
 
 @pytest.mark.parametrize(("probability", "target"), [(1.5, 1.0), (1.5, 0.0), (-0.5, 0.0), (-0.5, 1.0)])
 def test_bce_of_what_is_no_probability(probability: float, target: float, device: str) -> None:
-    """Refused on the CPU, as PyTorch does there; elsewhere a look at the values costs too much, and the loss says it."""
+    """Refused on the CPU, as PyTorch does there; elsewhere a look at the values costs too much: the loss says it."""
     for T in (torch, mt):
         if T is mt and device != "cpu":
             loss = mt.nn.functional.binary_cross_entropy(mt.tensor([probability]), mt.tensor([target]))

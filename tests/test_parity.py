@@ -142,7 +142,7 @@ def tolerance(
     error = np.where(np.isfinite(error), error, 0.0) * (EPSILON[dtype] / EPSILON[coarse])
     size = np.abs(np.where(np.isfinite(oracle), oracle, 0.0))
     if kind is REDUCTION and size.size:
-        error, size = np.full_like(error, error.max()), terms * size + size.max()
+        error, size = np.full_like(error, error.max()), terms**0.5 * size + size.max()
     return ERROR_FACTOR * error + ULPS * EPSILON[dtype] * size
 
 
@@ -214,6 +214,8 @@ def check(op: Op, sample: Sample, dtype: str, order: int, layout: str = "contigu
                 base = truth if rough is None else numpy_of(rough)
                 out, narrow = dtype_name(b), dtype_name(b if rough is None else rough)
                 allowed = tolerance(truth, base, out, narrow, kind, terms)
+                if part == "second":
+                    allowed = allowed + op.slack * np.abs(truth)
             problem = compare(f"{part}[{number}]", a, b, allowed, truth)
             if problem:
                 shapes = tuple(values.shape for values in sample.arrays)

@@ -5,7 +5,8 @@ import pytest
 from programs import blank, groups, program, templates
 
 from microtrain import settings
-from microtrain.compiler.lower import COLUMNS_MAX, chunked, lower
+from microtrain.compiler.emit_triton import emit
+from microtrain.compiler.lower import COLUMNS_MAX, MAX_BATCH, chunked, lower
 from microtrain.compiler.schedule import CHEAP_OPS, GROUP_OPS, MAX_OPS, schedule
 from microtrain.graph import dtypes
 from microtrain.graph import ops as g
@@ -198,6 +199,17 @@ def test_repeated_stencils_stay_small() -> None:
     for _ in range(24):
         y = g.add(y, g.flip(g.slice(g.pad(y, (1,), (66,), (1,)), (2,), (64,), (1,)), (0,)))
     assert 1 < len(groups(y)) <= 24
+
+
+def test_more_matrices_than_a_grid_has_rows_are_no_matrix_products() -> None:
+    assert templates(g.matmul(g.expand(blank(1, 2, 3), (MAX_BATCH, 2, 3)), blank(3, 4))) == ["matmul"]
+    assert templates(g.matmul(g.expand(blank(1, 2, 3), (MAX_BATCH + 1, 2, 3)), blank(3, 4))) == ["row"]
+
+
+def test_indices_are_64_bit_where_a_tensor_has_more_than_2_31_elements() -> None:
+    for rows, expected in ((60_000, "tl.int64"), (40_000, "tl.int32")):
+        made = groups(g.add(blank(rows, 1), blank(1, 50_000)), g.sum(g.add(blank(rows, 1), blank(1, 50_000)), (1,)))
+        assert [emit(group, made).index_type for group in made if group.domain.numel == rows * 50_000] == [expected] * 2
 
 
 def test_composites_kept_for_numpy_are_lowered() -> None:

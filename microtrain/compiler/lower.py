@@ -41,7 +41,8 @@ HALF = (dtypes.float16, dtypes.bfloat16)
 
 
 def lower(program: Program) -> Program:
-    """The same program in operations that the templates take. A program that needs no change is returned as it is."""
+    """The same program in operations that the templates take, in nodes of its own: a recorded node forgets what it was
+    once it is computed."""
     before, grad_mode.enabled = grad_mode.enabled, False
     try:
         new: dict[Node, Node] = {}
@@ -51,8 +52,6 @@ def lower(program: Program) -> Program:
                    for node in program.outputs]
     finally:
         grad_mode.enabled = before
-    if outputs == program.outputs and all(new[node] is node for node in program.nodes):
-        return program
     return Program(program.inputs, outputs, topological([*outputs, *program.inputs]), program.device)
 
 
@@ -68,8 +67,7 @@ def _add(node: Node, new: dict[Node, Node]) -> None:
         replacement = new[replacement]
     else:
         rewrite = LOWERINGS.get(node.primitive)
-        replacement = (rewrite and rewrite(node, *sources)) or (
-            node if sources == node.sources else record(node.primitive, sources, node.attrs))
+        replacement = (rewrite and rewrite(node, *sources)) or (Node(node.signature, sources) if sources else node)
     new[node] = replacement
     new.setdefault(replacement, replacement)
 

@@ -7,7 +7,7 @@ cheaper and steadier than differentiating the decomposition.
 from __future__ import annotations
 
 from . import dtypes
-from .composites import ops
+from .composites import ops, shifted
 from .dtypes import DType
 from .node import Kind, Node
 from .primitives import row, same
@@ -42,13 +42,15 @@ def is_target(target: Node, classes: int) -> Node:
 
 
 def _cross_entropy(x: Node, target: Node, ignore_index: int, reduction: str) -> Node:
-    """logsumexp(x) - x[target] for each row that counts; the target is found by comparison, so all is one kernel."""
+    """-log_softmax(x)[target] for each row that counts; the target is found by comparison, so all is one kernel."""
     o = ops()
     classes = x.shape[1]
-    chosen = o.sum(o.where(is_target(target, classes), x, 0), (1,))
+    shift, _ = shifted(x, (1,))         # both terms are small then, and their difference loses nothing
+    chosen = o.sum(o.where(is_target(target, classes), shift, 0), (1,))
+    total = o.log(o.sum(o.exp(shift), (1,)))
     valid = o.ne(target, ignore_index)
     inside = o.bitwise_and(o.ge(target, 0), o.lt(target, classes))
-    loss = o.where(inside, o.sub(o.logsumexp(x, (1,)), chosen), float("nan"))
+    loss = o.where(inside, o.sub(total, chosen), float("nan"))
     loss = o.where(valid, loss, 0)
     if reduction == "none":
         return loss

@@ -92,7 +92,8 @@ def cross_entropy(x: Any, target: Any, ignore_index: int, reduction: str) -> Any
     wide = x if x.dtype.itemsize >= 4 else x.astype(np.float32)
     top = np.maximum.reduce(wide, 1, keepdims=True) if wide.size else wide[:, :1]
     top = np.where(np.isinf(top), 0, top)
-    total = np.log(np.add.reduce(np.exp(wide - top), 1)) + top[:, 0]
+    wide = wide - top                   # both terms are small then, and their difference loses nothing
+    total = np.log(np.add.reduce(np.exp(wide), 1))
     loss = np.where(valid, total - wide[np.arange(len(wide)), np.where(valid, target, 0)], 0)
     if reduction != "none":
         loss = np.add.reduce(loss)

@@ -209,7 +209,10 @@ class Elementwise:
 
     def __rtruediv__(self: Tensor, other: Any) -> Tensor:   # type: ignore[misc]
         pair = operands(other, self, "div")
-        return NotImplemented if pair is None else wrap(record2(p.DIV, *map(floating, pair)))   # type: ignore[return-value]
+        if pair is None:
+            return NotImplemented                           # type: ignore[return-value]
+        number, x = map(floating, pair)
+        return wrap(g.mul(g.reciprocal(x), number))         # as PyTorch computes it
 
     def __floordiv__(self: Tensor, other: Any) -> Tensor:   # type: ignore[misc]
         pair = operands(self, other, "floor_divide")

@@ -120,7 +120,7 @@ class Transfer:
         return builtins.int(self.item())
 
     def __format__(self: Tensor, spec: str) -> str:         # type: ignore[misc]
-        return format(self.item() if not self.node.shape else str(self), spec)
+        return format(self.item(), spec) if not self.node.shape else object.__format__(self, spec)
 
     def to(self: Tensor, *args: Any, dtype: DType | None = None, device: Any = None, copy: bool = False,       # type: ignore[misc]
            non_blocking: bool = False) -> Tensor:

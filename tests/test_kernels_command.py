@@ -1,0 +1,75 @@
+"""`python -m microtrain kernels`: what it prints, and that it notices spills and narrow accesses."""
+
+import argparse
+import os
+
+import pytest
+import torch
+
+from microtrain.cli import kernels
+from microtrain.cli.errors import UsageError
+from microtrain.graph import ops as g
+from microtrain.runtime import backend
+from microtrain.runtime.null import TARGETS
+
+if os.environ.get("TRITON_INTERPRET") == "1":
+    pytest.skip("compiles kernels, which are interpreted in this process", allow_module_level=True)
+
+
+def run(*words: str) -> int:
+    parser = argparse.ArgumentParser()
+    kernels.configure(parser)
+    return kernels.run(parser.parse_args(words))
+
+
+def test_every_template_is_compiled_without_spills_and_with_wide_accesses(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("sm_90 (")
+    rows = [line.split() for line in lines[2:] if line]
+    assert {"map", "row", "reduce", "matmul"} <= {word for row in rows for word in row}
+    assert len(rows) > len(kernels.CASES)                       # a sum of 4 M elements is two kernels
+    assert all(row[-4] == "0" for row in rows)                  # spills
+
+
+@pytest.mark.parametrize("target", [name for name in TARGETS if name != "sm_90"])
+def test_other_targets(target: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = [case for case in kernels.CASES if case.name in ("elementwise", "softmax", "linear + relu, bfloat16")]
+    monkeypatch.setattr(kernels, "CASES", chosen)
+    assert run("--target", target) == 0
+    assert capsys.readouterr().out.startswith(target)
+
+
+def test_a_narrow_kernel_is_found(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def every_other(x: kernels.Operand) -> list[kernels.Node]:
+        return [g.exp(g.slice(x(1 << 20), (0,), (1 << 19,), (2,)))]
+
+    monkeypatch.setattr(kernels, "CASES", (kernels.Case("every other element", every_other),))
+    assert run("--target", "sm_90") == 1
+    assert "sm_90: every other element (map): its widest access is" in capsys.readouterr().out
+
+
+def test_a_spill_is_found(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from microtrain.kernels import tiles
+    monkeypatch.setattr(tiles, "row_tile", lambda *shape, **options: tiles.RowTile(8, 1024, 1))
+    monkeypatch.setattr(kernels, "CASES", [case for case in kernels.CASES if case.name == "softmax"])
+    assert run("--target", "sm_90") == 1
+    assert "sm_90: softmax (row): spills" in capsys.readouterr().out
+
+
+def test_an_unknown_target_lists_the_known() -> None:
+    with pytest.raises(UsageError, match="unknown target 'sm_10'; known: sm_80, sm_90"):
+        run("--target", "sm_10")
+
+
+def test_the_null_device_has_no_values() -> None:
+    with pytest.raises(RuntimeError, match="computes nothing"):
+        backend("null", "sm_90").to_numpy(None)
+    with pytest.raises(ValueError, match="unknown target 'sm_10'; known"):
+        backend("null", "sm_10")
+
+
+@pytest.fixture(autouse=True)
+def torch_does_nothing() -> None:
+    """Compiling for a GPU needs none: were one asked for here, PyTorch would say that it is not there."""
+    assert not torch.cuda.is_initialized()
