@@ -276,6 +276,12 @@ def test_random_graphs_with_short_rows(short_rows: None) -> None:
         check_grown(seed, 10)
 
 
+def test_random_graphs_without_fusion() -> None:
+    with settings.fuse(False):
+        for seed in range(2000, 2024):
+            check_grown(seed, 10)
+
+
 def check_grown(seed: int, most: int) -> None:
     """Check a random graph; a failure says which."""
     outputs = grown(seed, most)

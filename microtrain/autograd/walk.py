@@ -37,6 +37,7 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
     cts: dict[Tape, Any] = {}                   # what has arrived at each
     outs: dict[Tape, Node] = {}                 # the outputs that rules may ask for
     found: dict[Tape, Node] = {}
+    rules = RULES
     most = realize.started[0] + realize.MAX_PENDING
 
     def push(edge: Any, ct: Node) -> None:
@@ -63,8 +64,12 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
             if tape.hooks is not None:
                 for hook in list(tape.hooks.values()):
                     ct = hook(ct)
-            if (tape.__class__ is Leaf) if wanted is None else (tape in wanted):
+            if wanted is not None:
+                if tape in wanted:
+                    found[tape] = ct
+            elif tape.__class__ is Leaf:
                 found[tape] = ct
+                continue
             if isinstance(tape, Entry):
                 out = outs.pop(tape, None)
                 if tape.keeps:
@@ -72,15 +77,17 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
                         raise RuntimeError(AGAIN)
                     if overwritten[0]:
                         check_versions(tape, out)
-                signature, sources = tape.signature, tape.sources
-                rule, inputs = RULES[signature.primitive.name], signature.inputs
-                for i, edge in enumerate(tape.edges):
+                signature = tape.signature
+                rule = rules[signature.primitive.name]
+                i = -1
+                for edge in tape.edges:
+                    i += 1
                     if edge is None or (needed is not None and tape_of(edge) not in needed):
                         continue
-                    source_ct = (rule.functions[0](i, ct, out, *sources, *signature.attrs) if rule.variadic else
-                                 rule.functions[i](ct, out, *sources, *signature.attrs))
-                    if source_ct.spec is not inputs[i]:
-                        source_ct = fitted(source_ct, inputs[i])
+                    source_ct = (rule.functions[0](i, ct, out, *tape.sources, *signature.attrs) if rule.variadic else
+                                 rule.functions[i](ct, out, *tape.sources, *signature.attrs))
+                    if source_ct.spec is not signature.inputs[i]:
+                        source_ct = fitted(source_ct, signature.inputs[i])
                     push(edge, source_ct)
                 if not retain_graph:
                     tape.release(out)

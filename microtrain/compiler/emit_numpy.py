@@ -13,15 +13,18 @@ import numpy as np
 from ..graph import primitives as p
 from ..graph.dtypes import bfloat16, float16
 from ..graph.node import Kind, Node
+from ..graph.spec import Spec
 from ..runtime import numerics
 from .program import Program
 
 LARGE = 4096
 """Elements from which a temporary is worth reusing: below, an allocation costs less than the extra call."""
 
-IN_PLACE = {"add": "add", "sub": "subtract", "mul": "multiply", "div": "divide", "maximum": "maximum",
-            "minimum": "minimum", "neg": "negative", "exp": "exp", "log": "log", "sqrt": "sqrt", "tanh": "tanh"}
-"""NumPy functions that take an output argument."""
+IN_PLACE = {"add": "add({0}, {1}, ", "sub": "subtract({0}, {1}, ", "mul": "multiply({0}, {1}, ",
+            "div": "divide({0}, {1}, ", "maximum": "maximum({0}, {1}, ", "minimum": "minimum({0}, {1}, ",
+            "relu": "maximum({0}, 0, ", "neg": "negative({0}, ", "exp": "exp({0}, ", "log": "log({0}, ",
+            "sqrt": "sqrt({0}, ", "tanh": "tanh({0}, "}
+"""How an operation is called when it is given memory to write its result into."""
 
 HALF = (float16, bfloat16)
 
@@ -56,13 +59,19 @@ class Emitter:
         self.program = program
         self.namespace: dict[str, Any] = dict(numerics.NAMESPACE)
         self.names: dict[Node, str] = {}
+        self.taken = ""
         self.last: dict[Node, int] = {}
         for i, node in enumerate(program.nodes):
             for source in node.sources:
                 self.last[source] = i
         for node in program.outputs:
             self.last[node] = len(program.nodes)
-        self.owned: set[Node] = set()
+        self.owned: set[Node] = set()               # values whose memory this function made and may overwrite
+        self.free: dict[Spec, list[str]] = {}       # dead ones, by spec, that a later operation will write into
+        self.takers: dict[Spec, int] = {}           # how many operations are still to come that could
+        for node in program.nodes:
+            if writes_in_place(node):
+                self.takers[node.spec] = self.takers.get(node.spec, 0) + 1
         self.viewed: set[Node] = {s for n in program.nodes if n.primitive.kind is Kind.VIEW for s in n.sources}
         if any(n.dtype is bfloat16 for n in program.nodes):
             self.namespace["bfloat16"] = bfloat16.numpy
@@ -74,18 +83,50 @@ class Emitter:
         if self.program.inputs:
             lines.append(f"    {', '.join(f'a{i}' for i in range(len(self.program.inputs)))}, = values")
         for i, node in enumerate(self.program.nodes):
-            if node in self.names or node.primitive is p.LITERAL:
+            if node in self.names or node.primitive is p.LITERAL or node not in self.last:
                 continue
-            if node in self.last:
-                self.names[node] = f"v{i}"
-                lines.append(f"    v{i} = {self.expression(node, i)}")
-            dying = [self.names[s] for s in dict.fromkeys(node.sources)
-                     if self.last[s] == i and s.spec.numel >= LARGE and self.names[s][0] == "v"]
-            if dying:
-                lines.append(f"    del {', '.join(dying)}")
+            if self.is_constant(node):
+                self.names[node] = self.once(node, i)
+                continue
+            self.names[node] = f"v{i}"
+            lines.append(f"    v{i} = {self.expression(node, i)}")
+            gone = self.retire(node, i)
+            if gone:
+                lines.append(f"    del {', '.join(gone)}")
         outputs = [self.names.get(n) or self.typed(n) for n in self.program.outputs]
         lines.append(f"    return [{', '.join(outputs)}]")
         return "\n".join(lines) + "\n", self.namespace
+
+    def is_constant(self, node: Node) -> bool:
+        """Whether a small value depends on no input: it is computed when the plan is made, once."""
+        if node.spec.numel > LARGE or node.primitive is p.RANDOM_BITS:
+            return False
+        return all(s.primitive is p.LITERAL or self.names.get(s, "")[:1] == "c" for s in node.sources) and bool(node.sources)
+
+    def once(self, node: Node, i: int) -> str:
+        """Compute a constant now and give it a name."""
+        with np.errstate(all="ignore"):
+            self.namespace[f"c{i}"] = eval(self.expression(node, i), self.namespace)
+        return f"c{i}"
+
+    def retire(self, node: Node, i: int) -> list[str]:
+        """Names to delete after statement i: large values used for the last time, but for those that a later operation
+        of the same spec will write into."""
+        gone = []
+        if writes_in_place(node):
+            self.takers[node.spec] -= 1
+        for source in dict.fromkeys(node.sources):
+            name = self.names.get(source, "")
+            if self.last[source] != i or source.spec.numel < LARGE or name[:1] != "v":
+                continue
+            if name != self.taken and source in self.owned and source not in self.viewed and self.takers.get(source.spec):
+                self.free.setdefault(source.spec, []).append(name)
+            else:
+                gone.append(name)
+        if self.taken and self.taken not in gone:
+            gone.append(self.taken)
+        self.taken = ""
+        return gone
 
     def typed(self, node: Node) -> str:
         """A literal as a NumPy scalar of its dtype, made once."""
@@ -118,14 +159,21 @@ class Emitter:
             self.owned.add(node)
         if primitive.kind is Kind.REDUCE and not node.dtype.is_floating_point:
             template = f"{template[:-1]}, dtype={node.dtype.name})"
-        reusable = self.dying_operand(node, i) if primitive.name in IN_PLACE and node.spec.numel >= LARGE else None
-        if reusable:
-            return f"{IN_PLACE[primitive.name]}({', '.join(operands)}, {reusable})"
+        if writes_in_place(node):
+            self.taken = self.room(node, i)
+            if self.taken:
+                return f"{IN_PLACE[primitive.name].format(*operands)}out={self.taken})"
         return str(template.format(*operands))
 
-    def dying_operand(self, node: Node, i: int) -> str | None:
-        """A large temporary of the same spec that nothing needs after this node, to write the result into."""
+    def room(self, node: Node, i: int) -> str:
+        """The name of memory to write a result into: an operand that dies here, else a value that died before; empty if none."""
         for source in node.sources:
             if source in self.owned and source.spec is node.spec and self.last[source] == i and source not in self.viewed:
                 return self.names[source]
-        return None
+        waiting = self.free.get(node.spec)
+        return waiting.pop() if waiting else ""
+
+
+def writes_in_place(node: Node) -> bool:
+    """Whether an operation can write its (large) result into memory that is already there."""
+    return node.primitive.name in IN_PLACE and node.spec.numel >= LARGE and node.dtype not in HALF

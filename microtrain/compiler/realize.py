@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable
-from itertools import count
+from itertools import chain, count
 from operator import attrgetter
 from typing import Any
 
@@ -40,7 +40,7 @@ started = [0]
 updated: set[Device] = set()
 """Devices on which a parameter was changed in place since the last computation."""
 
-_seq = attrgetter("seq")
+_seq, _signature, _sources = attrgetter("seq"), attrgetter("signature"), attrgetter("sources")
 
 
 class Plan:
@@ -102,25 +102,11 @@ def linearize(roots: Iterable[Node]) -> tuple[list[Node], tuple[Any, ...], tuple
                 push(source)
     order = sorted(seen, key=_seq)
     index = dict(zip(order, count()))           # noqa: B905 (count is endless)
-    place = index.__getitem__
-    key: list[Any] = []
-    leaves: list[Any] = []
-    outputs: list[int] = []
-    append, extend = key.append, key.extend
-    for node in order:
-        append(node.signature)
-        sources = node.sources
-        if sources:
-            extend(map(place, sources))
-            if node.holders or node in wanted:
-                outputs.append(index[node])
-        elif node.buffer is not None:
-            leaves.append(node.buffer)
-        elif node in wanted:
-            outputs.append(index[node])
-    chosen = tuple(outputs)
-    key.append(chosen)
-    return order, tuple(key), chosen, leaves
+    outputs = tuple([i for i, node in enumerate(order) if node.buffer is None and (node.holders or node in wanted)])
+    leaves = [node.buffer for node in order if node.buffer is not None]
+    # A signature says how many sources it has, so the two flat sequences say who feeds whom.
+    key = (outputs, *map(_signature, order), *map(index.__getitem__, chain.from_iterable(map(_sources, order))))
+    return order, key, outputs, leaves
 
 
 def compute(roots: Iterable[Node], device: Device) -> None:

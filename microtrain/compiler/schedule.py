@@ -126,7 +126,7 @@ class Scheduler:
         """What it takes to compute `node` inline from leaves and placed nodes."""
         kind = node.primitive.kind
         ops: frozenset[Node] = frozenset((node,)) if kind in (Kind.MAP, Kind.INDEX) else frozenset()
-        loads: frozenset[Node] = frozenset((node,)) if kind is Kind.LEAF else frozenset()
+        loads: frozenset[Node] = frozenset((node,)) if node.primitive is p.BUFFER else frozenset()
         depth = paths = 0
         for source in set(node.sources):
             if source in self.place:
@@ -264,6 +264,7 @@ class Demand:
         self.readers: dict[Node, int] = dict.fromkeys(program.nodes, 0)
         self.spread: set[Node] = set()
         self.operands: set[Node] = set()
+        outputs = set(program.outputs)
         for node in reversed(program.nodes):
             view = node.primitive.kind is Kind.VIEW
             for source in set(node.sources):
@@ -272,7 +273,7 @@ class Demand:
                     self.spread.add(source)
                 if (view and node in self.operands) or node.primitive is p.MATMUL:
                     self.operands.add(source)
-            if view and node in program.outputs:
+            if view and node in outputs:
                 for source in node.sources:
                     self.readers[source] += 1
 

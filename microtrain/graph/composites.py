@@ -6,6 +6,7 @@ the decomposition. Each decomposition is written in the graph's operations, unde
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from . import dtypes
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 
+@lru_cache(maxsize=1)
 def ops() -> ModuleType:
     """The graph's operations (which record these rows, so the two modules know each other)."""
     from . import ops as module

@@ -160,19 +160,20 @@ class Entry(Tape):
 
     def release(self, out: Node | None) -> None:
         """Let go of the kept values, after a backward that does not retain the graph."""
-        if self.released:
+        if not self.keeps or self.released:
+            self.released = True
             return
         self.released = True
-        if not self.keeps:
-            return
         sources, edges = self.sources, self.edges
-        for i, source in enumerate(sources):
+        i = 0
+        for source in sources:
             if source.__class__ is not Spec:
                 source.holders -= 1                     # type: ignore[union-attr]
                 sources[i] = source.spec                # type: ignore[union-attr]
                 tape = source.tape                      # type: ignore[union-attr]
                 if tape is not None and not tape.saves_out:
                     edges[i] = tape
+            i += 1
         if self.saves_out and out is not None:
             out.holders -= 1
 

@@ -253,10 +253,7 @@ class Handle:
     def accumulate(self, ct: Node) -> None:
         """Add a cotangent to `.grad`: in place, unless a graph of the gradient itself is being made."""
         if self._grad is None:
-            node = owned(ct)
-            if ct.tape is not None and not grad_mode.enabled:
-                node = alone(node)
-            self._grad = wrap(node)
+            self._grad = wrap(owned(ct) if ct.tape is None else alone(ct) if not grad_mode.enabled else ct)
         elif ct.tape is not None or self._grad.node.tape is not None:
             self._grad = wrap(g.add(self._grad.node, ct))
         else:

@@ -65,8 +65,12 @@ def _check_class_range(target: Tensor, classes: int, ignore_index: int) -> bool:
     """
     if target.device.type != "cpu" or target.node.buffer is None:
         return False
-    values = target.numpy()
-    if values.size and (values.min() < 0 or values.max() >= classes):
+    known = target.__dict__.get("_extent")          # a data set's targets are looked at once, not at every step
+    if known is None or known[0] is not target.node:
+        values = target.numpy()
+        known = target.__dict__["_extent"] = (target.node, values.min(initial=0), values.max(initial=0))
+    if known[1] < 0 or known[2] >= classes:
+        values = target.numpy()
         bad = values[((values < 0) | (values >= classes)) & (values != ignore_index)]
         if bad.size:
             raise IndexError(f"Target {bad[0]} is out of bounds.")

@@ -1,0 +1,243 @@
+"""`explain`: what it says of pending tensors, and that saying it changes nothing."""
+
+import io
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import microtrain as mt
+from microtrain import nn, optim, settings
+from microtrain.compiler import explain as explaining
+from microtrain.compiler import realize
+from microtrain.compiler.explain import Explanation
+from microtrain.testing import count_kernels
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def quietly(*tensors: mt.Tensor) -> Explanation:
+    return mt.explain(*tensors, file=io.StringIO())
+
+
+def at_hand(*shape: int) -> mt.Tensor:
+    """A tensor whose value is computed already."""
+    return mt.tensor(np.random.default_rng(len(shape)).normal(size=shape).astype(np.float32))
+
+
+def settled() -> None:
+    """Compute whatever earlier tests left pending."""
+    for device in {node.device for node in realize.pending}:
+        realize.flush(device)
+
+
+def training_step() -> tuple[mt.Tensor, list[mt.Tensor]]:
+    """A step of a small classifier, recorded and not computed: its loss and its parameters."""
+    model = nn.Sequential(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 3))
+    x, target = at_hand(16, 6), mt.tensor(np.arange(16) % 3)
+    parameters = list(model.parameters())
+    settled()
+    loss = nn.CrossEntropyLoss()(model(x), target)
+    loss.backward()
+    optim.SGD(parameters, lr=0.3).step()
+    return loss, parameters
+
+
+def test_the_recorded_graph_is_listed_with_sources_shapes_and_dtypes(capsys: pytest.CaptureFixture[str]) -> None:
+    x = at_hand(4, 3)
+    y = mt.exp(x.double() * 2.5).sum(1)
+    explanation = mt.explain(y)
+    text = capsys.readouterr().out
+    assert text == f"{explanation}\n"
+    lines = [re.sub(r" +", " ", line.strip()) for line in text.splitlines()]
+    assert lines[1:6] == [
+        "%0 = buffer float32[4, 3] at hand",
+        "%1 = cast(%0, torch.float64) float64[4, 3]",
+        "%2 = 2.5 float64[] a number, passed at run time",
+        "%3 = mul(%1, %2) float64[4, 3]",
+        "%4 = exp(%3) float64[4, 3]",
+    ]
+    assert lines[6:] == [
+        "%5 = sum(%4, (1,)) float64[4] result",
+        "kernels on a GPU: 1",
+        "kernel 1: row over 4 rows of 3",
+        "reads %0 float32[4, 3], %2 float64 number",
+        "writes %5 float64[4]",
+        "computes cast, mul, exp, sum",
+    ]
+    assert (explanation.nodes, explanation.kernels) == (6, 1)
+    assert explanation.summaries[0].operations == ("cast", "mul", "exp", "sum")
+    assert repr(explanation) == "<Explanation: 6 nodes, 1 kernels>"
+
+
+def test_what_passes_between_kernels_has_a_name() -> None:
+    explanation = quietly(mt.softmax(at_hand(40, 50) @ at_hand(50, 30), 1))
+    first, second = explanation.summaries
+    assert (first.template, first.domain, second.template) == ("matmul", "(40 x 50) @ (50 x 30)", "row")
+    assert first.writes == ("t1 float32[40, 30]",) == second.reads
+    assert set(second.operations) == {"amax", "sub", "exp", "sum", "div"}
+
+
+def test_a_value_at_hand_is_said_to_be_so() -> None:
+    x = at_hand(3)
+    explanation = quietly(x)
+    assert str(explanation) == f"at hand: {x.node.spec}, nothing to compute"
+    assert explanation.kernels == explanation.nodes == 0
+    y = x + 1
+    assert "at hand: float32[3]@" in str(quietly(x, y)) and quietly(x, y).kernels == 1
+
+
+def test_nothing_is_computed_and_the_value_is_what_it_would_have_been(device: str) -> None:
+    x = at_hand(5, 7)
+    y = (x * 3 + 1).mean(0)
+    node, pending, plans = y.node, list(realize.pending), len(realize.plans)
+    explanation = quietly(y)
+    explanation.dot()
+    assert y.node is node and node.buffer is None and node.sources
+    assert list(realize.pending) == pending and len(realize.plans) == plans
+    text = str(explanation)
+    np.testing.assert_allclose(y.cpu().numpy(), (x.cpu().numpy() * 3 + 1).mean(0), rtol=1e-6)
+    assert str(explanation) == text, "an explanation is of the moment at which it was made"
+    assert quietly(y).kernels == 0
+
+
+def operations_until_computed(explain_every: int) -> int:
+    settled()
+    total, first = at_hand(), at_hand() + 1
+    for n in range(1, 4 * realize.MAX_PENDING):
+        total = total + 1
+        if first.node.buffer is not None:
+            return n
+        if explain_every and n % explain_every == 0:
+            quietly(total)
+    raise AssertionError("a running sum was never computed")
+
+
+def test_explaining_does_not_bring_a_computation_forward() -> None:
+    assert operations_until_computed(explain_every=400) == operations_until_computed(explain_every=0)
+
+
+def test_a_step_that_has_ended_is_still_computed_before_the_next_begins() -> None:
+    loss, parameters = training_step()
+    quietly(loss)
+    assert loss.node.buffer is None
+    parameters[0].sum()
+    assert loss.node.buffer is not None
+
+
+def test_the_kernels_are_those_that_reading_the_values_launches() -> None:
+    loss, parameters = training_step()
+    everything = quietly()
+    assert "result" in str(everything) and f"{loss.node.primitive.name}(" in str(everything)
+    with count_kernels() as counted:
+        loss.item()
+    assert all(parameter.node.buffer is not None for parameter in parameters)
+    assert everything.kernels == counted.kernels > 1
+
+
+def test_a_tensor_of_a_step_is_explained_alone() -> None:
+    loss, _ = training_step()
+    alone, everything = quietly(loss), quietly()
+    assert alone.kernels < everything.kernels and alone.nodes < everything.nodes
+    others = re.search(r"\((\d+) other pending values", str(alone))
+    assert others is not None and int(others[1]) == len(realize.pending) - 1
+    assert "other pending" not in str(everything)
+    settled()
+    assert str(quietly()) == "nothing is pending"
+
+
+def test_without_fusion_every_operation_is_a_kernel() -> None:
+    y = mt.tanh(at_hand(4, 3) + 1.5) * 0.7
+    with settings.fuse(False):
+        assert [kernel.operations for kernel in quietly(y).summaries] == [("add",), ("tanh",), ("mul",)]
+    assert quietly(y).kernels == 1
+
+
+def test_a_result_that_is_an_input_or_empty_takes_no_kernel() -> None:
+    assert quietly(at_hand(4) * 1).kernels == 0
+    assert quietly(mt.zeros(0, 3) + 1.5).kernels == 0
+
+
+def test_tensors_of_two_devices_are_two_graphs() -> None:
+    here, there = at_hand(3) + 1, mt.ones(2, 2, device="null") * 2.5
+    explanation = quietly(here, there)
+    assert "graph of 4 nodes on null:sm_90" in str(explanation)
+    assert explanation.kernels == 2
+    assert len(set(re.findall(r"subgraph (\w+)", explanation.dot()))) == 2
+
+
+def test_explaining_needs_neither_triton_nor_torch() -> None:
+    code = ("import sys, microtrain as mt; x, y = (mt.ones(s, device='null') for s in ((8, 5), (5, 3)));"
+            "mt.explain(x * 1.5 @ y); print(sorted({'torch', 'triton'} & set(sys.modules)))")
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True,
+                         env={**environment, "MICROTRAIN_DEVICE": "cpu"})
+    assert "matmul over (8 x 5) @ (5 x 3)" in run.stdout and run.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("wrong", [3, "x", np.ones(3), None])
+def test_what_is_no_tensor_is_refused(wrong: object) -> None:
+    with pytest.raises(TypeError, match=rf"explain\(\) takes tensors, not {type(wrong).__name__}"):
+        mt.explain(wrong)
+
+
+def test_the_debug_flag_describes_the_same_kernels(capsys: pytest.CaptureFixture[str]) -> None:
+    settled()
+    y = mt.softmax(at_hand(4, 9), 1)
+    kernel = str(quietly(y).summaries[0])
+    with settings.debug(2):
+        y.tolist()
+    said = capsys.readouterr().err
+    assert f"  kernel 1: {kernel}".replace("%0", "a0").replace("%1", "out0") in said
+
+
+# ------------------------------------------------------------------------------------------------------------- pictures
+
+def test_the_picture_has_a_cluster_for_each_kernel_and_no_loose_ends() -> None:
+    loss, _ = training_step()
+    explanation = quietly()
+    dot = explanation.dot()
+    assert loss.node.buffer is None
+    titles = re.findall(r'subgraph cluster_\w+ \{\n    label="kernel (\d+): (\w+)', dot)
+    assert titles == [(str(i), kernel.template) for i, kernel in enumerate(explanation.summaries, 1)]
+    declared = re.findall(r"^ +(\w+) \[label", dot, re.MULTILINE)
+    edges = re.findall(r"^  (\w+) -> (\w+);$", dot, re.MULTILINE)
+    assert len(set(declared)) == len(declared) and {name for edge in edges for name in edge} == set(declared)
+    stored = sum(len(kernel.writes) for kernel in explanation.summaries)
+    assert dot.count("style=bold") == stored
+    assert dot.count("{") == dot.count("}")
+
+
+def test_dot_text_is_written_without_graphviz(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    y = at_hand(3) + 1
+    target = tmp_path / "graph.dot"
+    explanation = mt.explain(y, file=io.StringIO(), draw=target)
+    assert target.read_text() == explanation.dot()
+    with pytest.raises(RuntimeError, match="install graphviz"):
+        explanation.draw(tmp_path / "graph.svg")
+    with pytest.raises(ValueError, match=r"graph\.txt.*one of \.dot, \.gv, \.svg"):
+        explanation.draw(str(tmp_path / "graph.txt"))
+    with pytest.raises(FileNotFoundError):
+        explanation.draw(tmp_path / "missing" / "graph.dot")
+    assert [path.name for path in tmp_path.iterdir()] == ["graph.dot"]
+
+
+def test_other_pictures_are_rendered_by_dot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in = tmp_path / "bin" / "dot"
+    stand_in.parent.mkdir()
+    stand_in.write_text('#!/bin/sh\necho "$1"\ncat\n')
+    stand_in.chmod(0o755)
+    monkeypatch.setattr(explaining.shutil, "which", lambda name: str(stand_in))
+    explanation = quietly(at_hand(3) + 1)
+    target = explanation.draw(tmp_path / "graph.svg")
+    assert target.read_text() == f"-Tsvg\n{explanation.dot()}"
+    stand_in.write_text("#!/bin/sh\ncat > /dev/null\necho half a picture\necho no such font >&2\nexit 1\n")
+    with pytest.raises(RuntimeError, match="could not draw the graph: no such font"):
+        explanation.draw(target)
+    assert target.read_text().startswith("-Tsvg"), "a picture that fails leaves the one before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "graph.svg"]
