@@ -89,7 +89,7 @@ class Comparison:
         raise KeyError(f"no function named '{name}'; there are {', '.join(e.name for e in self.entries)}")
 
     def __str__(self) -> str:
-        rows = []
+        rows: list[tuple[str, ...]] = []
         for entry in self.entries:
             if entry.time is None or entry.ratio is None:
                 rows.append((entry.name, str(entry.failure)))
@@ -109,13 +109,13 @@ def compare(
     """Time functions that compute the same thing, once each has shown that it does.
 
     >>> x = mt.rand(1024, 1024)
-    >>> right = np.exp(x.numpy().astype(np.float64))
-    >>> print(compare({"ours": lambda: my_softmax(x), "microtrain": lambda: x.softmax(1)},
-    ...               check=lambda out: np.testing.assert_allclose(out.numpy(), right / right.sum(1, keepdims=True), 1e-5)))
+    >>> right = np.tanh(x.numpy().astype(np.float64))
+    >>> print(compare({"ours": lambda: my_tanh(x), "microtrain": lambda: x.tanh()},
+    ...               check=lambda out: np.testing.assert_allclose(out.numpy(), right, atol=1e-6)))
 
-    Every function is called and checked before any is timed. Then they are timed in turn, `rounds` times, in a rotating
-    order, so that a machine that slows down slows all of them; ratios are taken within a round. A microtrain tensor that
-    a function returns is computed within its time. Where PyTorch has started CUDA, the GPU is waited for.
+    Every function is called and checked before it is timed. They are timed in turn, `rounds` times, in a rotating
+    order, so that a machine that slows down slows all of them; ratios are taken within a round. A microtrain tensor
+    that a function returns is computed within its time. Where PyTorch has started CUDA, the GPU is waited for.
 
     Args:
         functions: name to function of no arguments. The others are compared with the first.
@@ -175,19 +175,25 @@ def measure(makers: Mapping[str, Callable[[], Contender]], rounds: int, seconds:
         raise ValueError("compare(): there are no functions to compare")
     if rounds < 1 or not seconds > 0:
         raise ValueError(f"compare(): rounds should be at least 1 and seconds above 0, got {rounds} and {seconds}")
-    ready: dict[str, _Runner] = {}
-    failures: dict[str, Failure] = {}
+    runners: dict[str, _Runner | Failure] = {}
     first = next(iter(makers))
     for name, make in makers.items():
-        if first in failures:
-            failures[name] = Failure("not timed", f"'{first}', which it would be compared with, has no figure")
-            continue
+        if isinstance(runners.get(first), Failure):
+            break
         try:
-            ready[name] = _Runner(make(), seconds)
+            runners[name] = _Runner(make(), seconds)
         except Exception as error:
-            failures[name] = _failure(error)
-    _time(ready, failures, rounds)
-    return Comparison(tuple(_entry(name, ready, failures, first) for name in makers))
+            runners[name] = _failure(error)
+    for turn in range(rounds):
+        names = list(runners)
+        for name in names[turn % len(names):] + names[: turn % len(names)]:
+            runner = runners[name]
+            if isinstance(runner, _Runner) and not isinstance(runners[first], Failure):
+                try:
+                    runner.sample()
+                except Exception as error:
+                    runners[name] = _failure(error)
+    return Comparison(tuple(_entry(name, runners.get(name), runners[first]) for name in makers))
 
 
 class _Runner:
@@ -203,17 +209,6 @@ class _Runner:
         self.samples.append(sample(self.contender.call, self.contender.finish, self.calls))
 
 
-def _time(ready: Mapping[str, _Runner], failures: dict[str, Failure], rounds: int) -> None:
-    names = list(ready)
-    for turn in range(rounds):
-        for name in names[turn % len(names):] + names[: turn % len(names)]:
-            if name not in failures:
-                try:
-                    ready[name].sample()
-                except Exception as error:
-                    failures[name] = _failure(error)
-
-
 def _failure(error: Exception) -> Failure:
     text = " ".join(str(error).split())
     if isinstance(error, WrongResult):
@@ -221,12 +216,11 @@ def _failure(error: Exception) -> Failure:
     return Failure("cannot run", f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 
-def _entry(name: str, ready: Mapping[str, _Runner], failures: Mapping[str, Failure], first: str) -> Entry:
-    if name in failures:
-        return Entry(name, failures[name])
-    if first in failures:
-        return Entry(name, Failure("not timed", f"'{first}', which it would be compared with, has no figure"))
-    runner = ready[name]
-    ratios = [a / b for a, b in zip(ready[first].samples, runner.samples, strict=True)]
+def _entry(name: str, runner: _Runner | Failure | None, first: _Runner | Failure) -> Entry:
+    if isinstance(runner, Failure):
+        return Entry(name, runner)
+    if runner is None or isinstance(first, Failure):
+        return Entry(name, Failure("not timed", "what it would be compared with has no figure"))
+    ratios = [a / b for a, b in zip(first.samples, runner.samples, strict=True)]
     return Entry(name, None, runner.calls, tuple(runner.samples), Quantiles.of(runner.samples), Quantiles.of(ratios),
                  runner.tolerance_used)

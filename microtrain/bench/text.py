@@ -11,21 +11,17 @@ def microseconds(value: float) -> str:
     return f"{value:.{digits}f}"
 
 
-def columns(heads: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
-    """Rows under heads: columns in `left` flush left, the others flush right.
+def columns(heads: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Rows under heads: the first `left` columns flush left, the others flush right.
 
     A row shorter than the heads ends in a remark, which runs on to the right and widens no column.
     """
-    full = [row for row in (heads, *rows) if len(row) == len(heads)]
-    plain = [row if len(row) == len(heads) else row[:-1] for row in (heads, *rows)]
-    widths = [max(len(row[i]) for row in (plain if i == 0 else full)) for i in range(len(heads))]
-    for row in plain:
-        for i, cell in enumerate(row):
-            widths[i] = max(widths[i], len(cell))
+    cells = [row if len(row) == len(heads) else row[:-1] for row in (heads, *rows)]
+    widths = [max(len(row[i]) for row in cells if i < len(row)) for i in range(len(heads))]
 
-    def line(row: Sequence[str]) -> str:
-        cells = [f"{cell:<{width}}" if i in left or (i == len(row) - 1 and len(row) < len(heads)) else f"{cell:>{width}}"
-                 for i, (cell, width) in enumerate(zip(row, widths, strict=False))]
-        return "  ".join(cells).rstrip()
+    def line(row: Sequence[str], remark: Sequence[str]) -> str:
+        words = [f"{word:<{widths[i]}}" if i < left else f"{word:>{widths[i]}}" for i, word in enumerate(row)]
+        return "  ".join([*words, *remark]).rstrip()
 
-    return "\n".join(line(row) for row in (heads, *rows))
+    remarks = [row[len(part):] for row, part in zip((heads, *rows), cells, strict=True)]
+    return "\n".join(line(row, remark) for row, remark in zip(cells, remarks, strict=True))

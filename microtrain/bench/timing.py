@@ -33,7 +33,8 @@ class Quantiles:
 def sample(call: Callable[[], Any], finish: Callable[[], Any], calls: int) -> float:
     """Microseconds a call: `calls` of them, then `finish`, which waits for what they queued.
 
-    A call's result is held until the next call returns, as a training loop holds its loss; so a lazy result is computed.
+    A call's result is held until the next call returns, as a training loop holds its loss: what nobody holds, a lazy
+    package need not compute.
     """
     start = time.perf_counter_ns()
     for _ in range(calls):

@@ -102,7 +102,9 @@ def linearize(roots: Iterable[Node]) -> tuple[list[Node], tuple[Any, ...], tuple
                 push(source)
     order = sorted(seen, key=_seq)
     index = dict(zip(order, count()))           # noqa: B905 (count is endless)
-    outputs = tuple([i for i, node in enumerate(order) if node.buffer is None and (node.holders or node in wanted)])
+    # A constant may be kept by the tape too, but it is shared and never computed.
+    outputs = tuple([i for i, node in enumerate(order)
+                     if node.buffer is None and ((node.holders and node.sources) or node in wanted)])
     leaves = [node.buffer for node in order if node.buffer is not None]
     # A signature says how many sources it has, so the two flat sequences say who feeds whom.
     key = (outputs, *map(_signature, order), *map(index.__getitem__, chain.from_iterable(map(_sources, order))))

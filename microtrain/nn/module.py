@@ -8,8 +8,9 @@ from typing import Any, Self
 
 from microtrain.nn.naming import check_name, indent, registration_error
 from microtrain.nn.parameter import Parameter
+from microtrain.nn.placement import device_and_dtype
 from microtrain.nn.state import IncompatibleKeys, load_state, state_of
-from microtrain.tensor import DType, Tensor, no_grad
+from microtrain.tensor import Tensor, no_grad
 
 
 class Module:
@@ -299,7 +300,7 @@ class Module:
         Raises:
             TypeError: the dtype is not a floating-point one, or an argument is none of these.
         """
-        device, wanted = _device_and_dtype(*args, **kwargs)
+        device, wanted = device_and_dtype(*args, **kwargs)
 
         def move(tensor: Tensor) -> Tensor:
             moved = tensor if device is None else tensor.to(device)
@@ -347,23 +348,3 @@ class Module:
             return f"{type(self).__name__}({extra})"
         body = "\n  ".join(([extra] if extra else []) + child_lines)
         return f"{type(self).__name__}(\n  {body}\n)"
-
-
-def _device_and_dtype(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
-    """Sorts the arguments of ``Module.to`` into a device and a dtype, either of them None when not given."""
-    unknown = set(kwargs) - {"device", "dtype"}
-    if unknown:
-        raise TypeError(f"to() takes device and dtype; got an unexpected keyword argument '{min(unknown)}'")
-    device, wanted = kwargs.get("device"), kwargs.get("dtype")
-    for argument in args:
-        if isinstance(argument, Tensor):
-            device, wanted = argument.device, argument.dtype
-        elif isinstance(argument, DType):
-            wanted = argument
-        elif argument is not None:
-            device = argument
-    if wanted is not None and not wanted.is_floating_point:
-        raise TypeError(
-            f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={wanted}"
-        )
-    return device, wanted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +58,7 @@ def _matplotlib() -> Any:
     return matplotlib
 
 
-def write_panels(path: str | Path, title: str, panels: list[Panel]) -> Path:
+def write_panels(path: str | Path, title: str, panels: Sequence[Panel]) -> Path:
     """Draws panels side by side under a title and writes them, whole or not at all.
 
     Raises:
