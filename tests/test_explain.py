@@ -1,8 +1,10 @@
 """`explain`: what it says of pending tensors, and that saying it changes nothing."""
 
+import importlib
 import io
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -243,3 +245,26 @@ def test_other_pictures_are_rendered_by_dot(tmp_path: Path, monkeypatch: pytest.
         explanation.draw(target)
     assert target.read_text().startswith("-Tsvg"), "a picture that fails leaves the one before"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "graph.svg"]
+
+
+# ---------------------------------------------------------------------------------------------------- the page about it
+
+PAGE = ROOT / "docs" / "architecture.md"
+
+
+def test_the_page_shows_what_its_example_prints() -> None:
+    text = PAGE.read_text()
+    assert runpy.run_path(str(ROOT / "docs" / "refresh.py"))["refreshed"](text) == text, "run: python docs/refresh.py"
+
+
+def test_the_page_names_the_limits_that_are_in_force() -> None:
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (\d+) \| `([a-z_.]+)` \|", PAGE.read_text(), re.MULTILINE)
+    assert len(rows) >= 15
+    for name, value, module in rows:
+        assert getattr(importlib.import_module(f"microtrain.{module}"), name) == int(value), name
+
+
+def test_the_page_and_its_picture_name_every_part_of_the_package() -> None:
+    parts = {path.name for path in (ROOT / "microtrain").iterdir() if (path / "__init__.py").exists()}
+    for text in (PAGE.read_text(), PAGE.with_name("architecture.svg").read_text()):
+        assert parts <= set(re.findall(r"\w+", text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +16,10 @@ from .timing import Quantiles, calibrate, sample
 ROUNDS = 21
 SECONDS = 0.02
 """Of one sample: long against the clock's resolution and a GPU's synchronisation, short against a machine's moods."""
+
+
+REASON_WIDTH = 100
+"""Characters of a failure's reason in a table."""
 
 
 class WrongResult(AssertionError):
@@ -36,13 +41,13 @@ class Contender:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why there is no figure."""
+    """Why there is no figure. Its text is short enough for a table; `reason` is whole."""
 
     kind: Literal["wrong", "cannot run", "not timed"]
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.kind}: {self.reason}"
+        return f"{self.kind}: {textwrap.shorten(self.reason, REASON_WIDTH, placeholder=' ...')}"
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,7 @@ def compare(
 
     Args:
         functions: name to function of no arguments. The others are compared with the first.
-        check: takes a function's result; raises AssertionError or returns False where it is wrong.
+        check: takes a function's result; raises AssertionError, or returns what is false, where it is wrong.
         rounds: samples of each function.
         seconds: that a sample takes at least, unless one call takes longer.
 
@@ -143,8 +148,9 @@ def _contender(function: Callable[[], Any], check: Callable[[Any], object]) -> C
     def judged() -> None:
         result = call()
         try:
-            if check(result) is False:
-                raise WrongResult("its check returned False")
+            verdict = check(result)
+            if verdict is not None and not verdict:
+                raise WrongResult(f"its check returned {verdict}")
         except AssertionError as error:
             raise WrongResult(str(error)) from error
 

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ..kernels.tiles import ENABLE_FP_FUSION
+from .genuine import genuine_torch
 from .torch_memory import TorchMemory
 
 if TYPE_CHECKING:
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 def is_available() -> bool:
     """Whether PyTorch sees a GPU and can start its driver."""
     try:
-        import torch
+        with genuine_torch():
+            import torch
     except ImportError:
         return False
     return bool(torch.cuda.is_available())
@@ -24,8 +26,11 @@ def is_available() -> bool:
 def import_torch() -> Any:
     """PyTorch with a GPU and Triton beside it. Raises RuntimeError that says what is missing."""
     try:
-        import torch
-        import triton  # noqa: F401
+        with genuine_torch():
+            import torch
+            import triton
+            if torch.cuda.is_available():
+                triton.runtime.driver.active.get_current_target()       # starts Triton's driver
     except ImportError as error:
         raise RuntimeError("the cuda device needs PyTorch and Triton: "
                            f"pip install 'microtrain[gpu]' ({error})") from error

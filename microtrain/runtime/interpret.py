@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .genuine import genuine_torch
 from .torch_memory import TorchMemory
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ def choose_interpreter() -> None:
 def import_torch() -> Any:
     """PyTorch. Raises RuntimeError, saying what to install, without it or Triton."""
     try:
-        import torch
-        import triton  # noqa: F401
+        with genuine_torch():
+            import torch
+            import triton  # noqa: F401
     except ImportError as error:
         raise RuntimeError("the interpret device needs PyTorch (a CPU build will do) and Triton: "
                            f"pip install 'microtrain[gpu]' ({error})") from error

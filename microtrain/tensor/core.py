@@ -325,6 +325,12 @@ class Handle:
         storage.members.append(weakref.ref(other))
         return other
 
+    def leave_storage(self) -> None:
+        """Share memory with nobody from here on."""
+        alias, self._alias = self._alias, None
+        if alias is not None:
+            alias.storage.members[:] = [m for m in alias.storage.members if (other := m()) is not None and other is not self]
+
     def rebind(self, node: Node) -> Tensor:
         """Give this tensor, and all that share its memory, a new value of the same shape and dtype."""
         alias = self._alias

@@ -223,10 +223,8 @@ class Transfer:
         if value.node.spec is not self.node.spec and self.node.tape is not None:
             raise RuntimeError("attempting to assign data of another shape, dtype or device to a tensor that requires grad: "
                                f"expected {self.node.spec}, got {value.node.spec}")
-        if self._alias is None:
-            self._put(alone(value.node))
-        else:
-            self.rebind(alone(value.node))
+        self.leave_storage()                # another memory from here on: those that shared the old one keep it
+        self._put(alone(value.node))
 
     def new_tensor(self: Tensor, data: Any, *, dtype: DType | None = None, device: Any = None,         # type: ignore[misc]
                    requires_grad: Any = False) -> Tensor:
