@@ -89,7 +89,8 @@ def round(x):
 def round_by(x, magic):
     """`round` for floats that have no fraction from `magic` on."""
     y = (tl.abs(x) + magic) - magic
-    return tl.where(tl.abs(x) < magic, tl.where(x < 0, neg(y), y), x)
+    signed = tl.where(y == 0, x * 0, tl.where(x < 0, neg(y), y))         # x * 0 is a zero of x's sign, also for -0
+    return tl.where(tl.abs(x) < magic, signed, x)
 
 
 @triton.jit

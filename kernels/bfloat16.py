@@ -1,4 +1,4 @@
-"""bfloat16, which kernels hold in float32: Triton's interpreter cuts digits off instead of rounding and loses subnormals.
+"""bfloat16, which kernels hold in float32: Triton's interpreter does not round to it, and loses its subnormals.
 
 Interpreted, the conversions are done on the bits, of which bfloat16 has float32's upper half; compiled, each is one
 instruction. Both round to nearest, ties to even, and keep infinities and NaN.

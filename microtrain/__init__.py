@@ -8,7 +8,7 @@ import importlib
 import math
 from typing import Any
 
-from . import autograd
+from . import autograd as autograd
 from . import tensor as _tensor_layer
 from .tensor import *  # noqa: F403
 from .tensor import tensor as tensor

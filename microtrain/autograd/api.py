@@ -40,8 +40,9 @@ def _cotangents(outputs: list[Any], given: Any) -> list[Node]:
         if not hasattr(grad, "node"):
             raise TypeError(f"gradients can be either Tensors or None, but got {type(grad).__name__}")
         if grad.node.shape != node.shape:
-            raise RuntimeError(f"Mismatch in shape: grad_output[{i}] has a shape of torch.Size({list(grad.node.shape)}) and "
-                               f"output[{i}] has a shape of torch.Size({list(node.shape)}).")
+            raise RuntimeError(f"Mismatch in shape: grad_output[{i}] has a shape of "
+                               f"torch.Size({list(grad.node.shape)}) and output[{i}] has a shape of "
+                               f"torch.Size({list(node.shape)}).")
         nodes.append(g.cast(grad.node, node.dtype))
     return nodes
 
@@ -56,7 +57,7 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
     if grad_tensors is None and inputs is None and hasattr(tensors, "node"):
         node = tensors.node
         if node.tape is not None and not node.spec.shape:           # the loss of a training step
-            ct = g.constant(1, node.spec.dtype, node.spec.device)
+            ct = node.spec.constants.get(1) or g.constant(1, node.spec.dtype, node.spec.device)
             found = walk((node,), (ct,), None, retain_graph=create_graph if retain_graph is None else retain_graph,
                          create_graph=create_graph)
             _accumulate(found)
@@ -98,7 +99,8 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     if is_grads_batched or not only_inputs:
         raise NotImplementedError("grad() supports only_inputs=True and is_grads_batched=False")
     if materialize_grads and allow_unused is False:
-        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.")
+        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
+                         "allow_unused=False.")
     listed, chosen = _listed(outputs), _listed(inputs)
     if not chosen:
         raise ValueError("grad requires non-empty inputs.")

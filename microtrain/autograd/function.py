@@ -58,7 +58,8 @@ class FunctionEntry(Tape):
     saves_out = False
     hooks = None
 
-    def __init__(self, function: type[Function], context: FunctionContext, inputs: list[Node | None], tensor: Any) -> None:
+    def __init__(self, function: type[Function], context: FunctionContext, inputs: list[Node | None],
+                 tensor: Any) -> None:
         self.function, self.context, self.tensor = function, context, tensor
         self.edges = [None if n is None else n if n.tape is not None and n.tape.saves_out else n.tape for n in inputs]
         self.inputs = [None if n is None else n.spec for n in inputs]
@@ -79,8 +80,9 @@ class FunctionEntry(Tape):
         Raises RuntimeError when the backward returns the wrong number of gradients or a wrong shape.
         """
         wrap = self.tensor.from_node
+        zeros = self.context.materialize_grads
         arguments = [wrap(cotangents[i]) if i in cotangents else
-                     (wrap(g.zeros_like(spec)) if self.context.materialize_grads and spec.dtype.is_floating_point else None)
+                     wrap(g.zeros_like(spec)) if zeros and spec.dtype.is_floating_point else None
                      for i, spec in enumerate(self.outputs)]
         results = self.function.backward(self.context, *arguments)
         results = results if isinstance(results, tuple) else (results,)

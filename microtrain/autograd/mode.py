@@ -15,6 +15,8 @@ class _Mode:
     """A block, or a decorated function, in which recording is `enabled` or not."""
 
     __slots__ = ("before", "enabled")
+    before: bool
+    enabled: bool
     default = False
 
     def __new__(cls, function: Any = None) -> Any:
@@ -42,26 +44,26 @@ class _Mode:
         return wrapped                              # type: ignore[return-value]
 
 
-class no_grad(_Mode):  # noqa: N801 (PyTorch's name)
+class no_grad(_Mode):
     """Operations inside are not recorded on the tape."""
 
     __slots__ = ()
 
 
-class enable_grad(_Mode):  # noqa: N801 (PyTorch's name)
+class enable_grad(_Mode):
     """Operations inside are recorded, also within `no_grad`."""
 
     __slots__ = ()
     default = True
 
 
-class inference_mode(no_grad):  # noqa: N801 (PyTorch's name)
+class inference_mode(no_grad):
     """As `no_grad`."""
 
     __slots__ = ()
 
 
-class set_grad_enabled(_Mode):  # noqa: N801 (PyTorch's name)
+class set_grad_enabled(_Mode):
     """Recording as `mode` says, at once; used as a context manager it is undone at the block's end."""
 
     __slots__ = ()

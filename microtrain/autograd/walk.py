@@ -41,35 +41,36 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
     most = realize.started[0] + realize.MAX_PENDING
 
     def push(edge: Any, ct: Node) -> None:
+        """Add a cotangent to what has arrived at an edge."""
         if edge.__class__ is Node:
-            tape = edge.tape
+            tape: Tape = edge.tape
             outs[tape] = edge
         else:
             tape = edge
-        if needed is None or tape in needed:
-            have = cts.get(tape)
-            if have is None:
-                cts[tape] = ct
-                heappush(heap, (-tape.seq, tape))
-            else:
-                cts[tape] = g.add(have, ct)
+        if needed is not None and tape not in needed:
+            return
+        if tape.__class__ is Leaf:
+            have = found.get(tape)
+            found[tape] = ct if have is None else g.add(have, ct)
+            return
+        have = cts.get(tape)
+        if have is None:
+            cts[tape] = ct
+            heappush(heap, (-tape.seq, tape))
+        else:
+            cts[tape] = g.add(have, ct)
 
-    for node, ct in zip(outputs, cotangents, strict=True):
-        push(node, ct)
+    for node, cotangent in zip(outputs, cotangents, strict=True):
+        push(node, cotangent)
     before, grad_mode.enabled = grad_mode.enabled, create_graph
     try:
         while heap:
             tape = heappop(heap)[1]
             ct = cts.pop(tape)
             if tape.hooks is not None:
-                for hook in list(tape.hooks.values()):
-                    ct = hook(ct)
-            if wanted is not None:
-                if tape in wanted:
-                    found[tape] = ct
-            elif tape.__class__ is Leaf:
+                ct = hooked(tape, ct)
+            if wanted is not None and tape in wanted:
                 found[tape] = ct
-                continue
             if isinstance(tape, Entry):
                 out = outs.pop(tape, None)
                 if tape.keeps:
@@ -77,19 +78,19 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
                         raise RuntimeError(AGAIN)
                     if overwritten[0]:
                         check_versions(tape, out)
-                signature = tape.signature
+                signature, sources = tape.signature, tape.sources
                 rule = rules[signature.primitive.name]
                 i = -1
                 for edge in tape.edges:
                     i += 1
                     if edge is None or (needed is not None and tape_of(edge) not in needed):
                         continue
-                    source_ct = (rule.functions[0](i, ct, out, *tape.sources, *signature.attrs) if rule.variadic else
-                                 rule.functions[i](ct, out, *tape.sources, *signature.attrs))
+                    source_ct = (rule.functions[0](i, ct, out, *sources, *signature.attrs) if rule.variadic else
+                                 rule.functions[i](ct, out, *sources, *signature.attrs))
                     if source_ct.spec is not signature.inputs[i]:
                         source_ct = fitted(source_ct, signature.inputs[i])
                     push(edge, source_ct)
-                if not retain_graph:
+                if tape.keeps and not retain_graph:
                     tape.release(out)
                 if ct.seq > most:
                     compute_pending(cts.values())
@@ -101,9 +102,19 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
                     push(edge, source_ct)
                 if not retain_graph:
                     tape.release()
+        for tape, ct in found.items():
+            if tape.__class__ is Leaf and tape.hooks is not None:
+                found[tape] = hooked(tape, ct)
     finally:
         grad_mode.enabled = before
     return found
+
+
+def hooked(tape: Tape, ct: Node) -> Node:
+    """A cotangent after the hooks on its tensor."""
+    for hook in list(tape.hooks.values()):
+        ct = hook(ct)
+    return ct
 
 
 def fitted(ct: Node, want: Spec) -> Node:
@@ -125,8 +136,8 @@ def check_versions(entry: Entry, out: Node | None) -> None:
     if entry.saves_out and out is not None:
         kept.append(out)
     for node in kept:
-        if node.storage is not None:                    # type: ignore[union-attr]
-            cell, version = node.storage                # type: ignore[union-attr]
+        if node.storage is not None:
+            cell, version = node.storage
             if cell.version != version:
                 kind = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16"}.get(
                     node.dtype.name, node.dtype.name)

@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=DEVICES,
                         help="where to run (default: MICROTRAIN_DEVICE, else cuda where there is one, else cpu)")
     parser.add_argument("--output", type=Path, metavar="DIR",
-                        help="write DEVICE-DATE.json there, and a picture where matplotlib is installed")
+                        help="write DEVICE-DATE.json there, and DEVICE-DATE.png where matplotlib is installed")
     parser.add_argument("--quick", action="store_true", help="few short samples, small sizes: a look only")
     parser.add_argument("--workloads", metavar="A,B", help=f"some of {', '.join(FAMILIES)} (default: all)")
 
@@ -60,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
     stem = None
     if args.output is not None:
         args.output.mkdir(parents=True, exist_ok=True)
-        stem = args.output / f"{device}-{now:%Y-%m-%d}"
+        # A look never takes the place of a measurement of the same day.
+        stem = args.output / f"{device}-{now:%Y-%m-%d}{'-quick' if args.quick else ''}"
         check_destination(stem.with_suffix(".json"))
     if device == "cpu" and not on_one_thread():
         return _again_on_one_thread(args, device)

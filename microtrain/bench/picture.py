@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -9,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..viz.style import BLUE, GREEN, GREY, ORANGE, Panel, write_panels
-from .suite import BY_HAND, MICROTRAIN, Result
+from .suite import Result
 from .text import microseconds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SIZES = ("small", "medium", "large")
-PURPLE = "#CC79A7"
-COLOURS = {MICROTRAIN: BLUE, "torch": ORANGE, BY_HAND: GREY, "torch CUDA graph": GREEN, "torch.compile": PURPLE}
+COLOURS = (BLUE, ORANGE, GREEN, GREY)
+"""Of the contenders in their order, again from the start where there are more."""
 
 
 def draw(results: Sequence[Result], path: Path, title: str) -> Path:
@@ -42,8 +43,11 @@ def draw(results: Sequence[Result], path: Path, title: str) -> Path:
 
 
 def _panel(axes: Axes, title: str, results: Sequence[Result]) -> None:
+    from matplotlib.ticker import NullFormatter
+
     names = list(dict.fromkeys(entry.name for result in results for entry in result.comparison.entries))
     height = 0.8 / len(names)
+    shown: list[float] = []
     for place, name in enumerate(names):
         drawn = False
         for row, result in enumerate(results):
@@ -51,17 +55,20 @@ def _panel(axes: Axes, title: str, results: Sequence[Result]) -> None:
             if time is None:
                 continue
             y = row + (place - (len(names) - 1) / 2) * height
-            axes.barh(y, time.median, height * 0.92, color=COLOURS.get(name, GREY), label=None if drawn else name,
+            axes.barh(y, time.median, height * 0.92, color=COLOURS[place % len(COLOURS)], label=None if drawn else name,
                       xerr=[[time.median - time.lower], [time.upper - time.median]],
                       error_kw={"ecolor": "#333333", "elinewidth": 0.8})
             axes.annotate(microseconds(time.median), (time.upper, y), (3, 0), textcoords="offset points", va="center",
                           fontsize=7)
             drawn = True
+            shown += (time.lower, time.upper)
     axes.set_xscale("log")
-    axes.margins(x=0.15)
+    # A bar begins at a power of ten, and its figure has room beside it.
+    axes.set_xlim(10.0 ** math.floor(math.log10(min(shown)) - 0.1), max(shown) * 3)
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_yticks(range(len(results)), [result.workload.name for result in results], fontsize=8.5)
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel("microseconds a call (logarithmic; shorter is faster)")
+    axes.set_xlabel("microseconds a call, logarithmic")
     axes.set_title(title)
     axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.45, -0.14), ncols=len(names))

@@ -101,7 +101,8 @@ class Emitter:
         """Whether a small value depends on no input: it is computed when the plan is made, once."""
         if node.spec.numel > LARGE or node.primitive is p.RANDOM_BITS:
             return False
-        return all(s.primitive is p.LITERAL or self.names.get(s, "")[:1] == "c" for s in node.sources) and bool(node.sources)
+        return bool(node.sources) and all(s.primitive is p.LITERAL or self.names.get(s, "")[:1] == "c"
+                                          for s in node.sources)
 
     def once(self, node: Node, i: int) -> str:
         """Compute a constant now and give it a name."""
@@ -119,7 +120,8 @@ class Emitter:
             name = self.names.get(source, "")
             if self.last[source] != i or source.spec.numel < LARGE or name[:1] != "v":
                 continue
-            if name != self.taken and source in self.owned and source not in self.viewed and self.takers.get(source.spec):
+            writable = source in self.owned and source not in self.viewed
+            if name != self.taken and writable and self.takers.get(source.spec):
                 self.free.setdefault(source.spec, []).append(name)
             else:
                 gone.append(name)
@@ -142,14 +144,16 @@ class Emitter:
 
     def expression(self, node: Node, i: int) -> str:
         primitive, sources = node.primitive, node.sources
-        # A bare Python number takes the other operand's dtype, but only beside one that has a dtype.
-        weak = primitive.kind is Kind.MAP and primitive is not p.WHERE and any(s.primitive is not p.LITERAL for s in sources)
+        scalar = None if node.shape else primitive.numpy_scalar
+        # A bare Python number takes the other operand's dtype, but only beside one that has a dtype, and in arithmetic:
+        # where one of the operands is chosen, the number itself would be the result.
+        weak = (primitive.kind is Kind.MAP and primitive is not p.WHERE and scalar is None
+                and any(s.primitive is not p.LITERAL for s in sources))
         operands = [self.operand(s, weak) for s in sources]
         template = primitive.numpy
         if not isinstance(template, str):
             template = template(node.spec, *[s.spec for s in sources], *node.attrs)
-        if primitive.numpy_scalar and not node.shape:
-            template = primitive.numpy_scalar
+        template = scalar or template
         if primitive.kind in (Kind.MAP, Kind.REDUCE, Kind.MATMUL) and primitive is not p.CAST:
             if node.dtype in HALF or (sources[-1].dtype in HALF):
                 operands = [f"{o}.astype(float32)" if s.dtype in HALF and o[0] != "(" else o
@@ -166,9 +170,13 @@ class Emitter:
         return str(template.format(*operands))
 
     def room(self, node: Node, i: int) -> str:
-        """The name of memory to write a result into: an operand that dies here, else a value that died before; empty if none."""
+        """The name of memory to write a result into: an operand that dies here, else a value that died before.
+
+        Empty where there is none.
+        """
         for source in node.sources:
-            if source in self.owned and source.spec is node.spec and self.last[source] == i and source not in self.viewed:
+            writable = source in self.owned and source not in self.viewed
+            if writable and source.spec is node.spec and self.last[source] == i:
                 return self.names[source]
         waiting = self.free.get(node.spec)
         return waiting.pop() if waiting else ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable
-from itertools import chain, count
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 
@@ -93,18 +93,19 @@ def linearize(roots: Iterable[Node]) -> tuple[list[Node], tuple[Any, ...], tuple
     """
     wanted = set(roots)
     seen = wanted.copy()
-    stack = list(wanted)
-    pop, push, visit = stack.pop, stack.append, seen.add
-    while stack:
-        for source in pop().sources:
+    order = list(wanted)
+    push, visit = order.append, seen.add
+    for node in order:                          # grows as it is walked
+        for source in node.sources:
             if source not in seen:
                 visit(source)
                 push(source)
-    order = sorted(seen, key=_seq)
-    index = dict(zip(order, count()))           # noqa: B905 (count is endless)
-    # A constant may be kept by the tape too, but it is shared and never computed.
-    outputs = tuple([i for i, node in enumerate(order)
-                     if node.buffer is None and ((node.holders and node.sources) or node in wanted)])
+    order.sort(key=_seq)
+    index = dict(zip(order, range(len(order)), strict=True))
+    # A constant may be kept by the tape too, but it is shared and never computed: it has no sources.
+    chosen = {index[node] for node in wanted if node.buffer is None}
+    chosen.update([index[node] for node in order if node.holders and node.sources])
+    outputs = tuple(sorted(chosen))
     leaves = [node.buffer for node in order if node.buffer is not None]
     # A signature says how many sources it has, so the two flat sequences say who feeds whom.
     key = (outputs, *map(_signature, order), *map(index.__getitem__, chain.from_iterable(map(_sources, order))))
@@ -116,13 +117,14 @@ def compute(roots: Iterable[Node], device: Device) -> None:
     order, key, outputs, leaves = linearize(roots)
     if not outputs:
         return
-    plan = plans.get((device, key)) if settings.cache.value else None
+    setting = (device, settings.fuse.value, key)
+    plan = plans.get(setting) if settings.cache.value else None
     if plan is None:
         if len(plans) >= MAX_PLANS:
             plans.clear()
-        plan = plans[device, key] = Plan(order, outputs, device)
+        plan = plans[setting] = Plan(order, outputs, device)
     if settings.debug.value:
-        values = traced(plan, leaves)
+        values = traced(plan, order, leaves)
     else:
         values = plan.executable.run(leaves)
     for i, place in zip(outputs, plan.places, strict=True):
@@ -131,13 +133,14 @@ def compute(roots: Iterable[Node], device: Device) -> None:
         launches.report(plan)
 
 
-def traced(plan: Plan, leaves: list[Any]) -> Any:
+def traced(plan: Plan, order: list[Node], leaves: list[Any]) -> Any:
     """Run a plan, saying on stderr what MICROTRAIN_DEBUG asks for."""
+    from .explain import describe_kernels, listing
     level = settings.debug.value
     print(f"microtrain: {len(plan.program.nodes)} nodes, {len(leaves)} inputs, {len(plan.outputs)} outputs on "
           f"{plan.program.device}", file=sys.stderr)
+    print("\n".join(listing(order, {order[i] for i in plan.outputs})), file=sys.stderr)
     if level >= 2:
-        from .explain import describe_kernels
         print(describe_kernels(plan.program), file=sys.stderr)
     if level >= 3:
         print(plan.executable.describe(), file=sys.stderr)
@@ -174,8 +177,10 @@ def flush(device: Device, wanted: Node | None = None) -> None:
 
 
 def isolate(roots: list[Node], wanted: Node | None, device: Device) -> None:
-    """Compute each root alone, after they failed together. Raises only for the one that is wanted: another that fails is
-    no longer pending and raises when it is read."""
+    """Compute each root alone, after they failed together.
+
+    Raises only for the one that is wanted: another that fails is no longer pending and raises when it is read.
+    """
     for node in roots:
         try:
             compute([node], device)

@@ -74,9 +74,9 @@ class Builder:
         key = (primitive, node.attrs, sources)
         found = self.known.get(key)
         if found is None:
-            if sources != node.sources:
-                node = record(primitive, sources, node.attrs)
-            found = self.known[key] = node
+            # Never the recorded node itself: the program outlives it, and would keep its value alive.
+            same = sources == node.sources
+            found = self.known[key] = Node(node.signature, sources) if same else record(primitive, sources, node.attrs)
         return found
 
     def splice(self, root: Node) -> Node:
@@ -161,7 +161,10 @@ def _pow(node: Node, x: Node, y: Node) -> Node | None:
         return g.mul(g.mul(x, x), x)
     if not node.dtype.is_floating_point:
         return None
-    return {0.5: g.sqrt, -0.5: g.rsqrt, -1: g.reciprocal, -2: lambda v: g.reciprocal(g.mul(v, v))}.get(n, lambda v: None)(x)
+    if n == -2:
+        return g.reciprocal(g.mul(x, x))
+    root = {0.5: g.sqrt, -0.5: g.rsqrt, -1: g.reciprocal}.get(n)
+    return None if root is None else root(x)
 
 
 def _identity(node: Node, x: Node) -> Node:

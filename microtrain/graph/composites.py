@@ -146,6 +146,10 @@ def _index_put(x: Node, index: Node, value: Node) -> Node:
     return o.where(written, fresh, x)
 
 
+CLAMP_TO = row("clamp_to", Kind.COMPOSITE, lambda x, low, high: same(x),
+               decompose=lambda x, low, high: ops().clamp(x, low, high), grad_name="ClampBackward1")
+"""`clamp` between two numbers: the common case, recorded with one source instead of three."""
+
 MEAN = row("mean", Kind.COMPOSITE, reduction, decompose=_mean)
 VAR = row("var", Kind.COMPOSITE, lambda x, axes, correction: reduction(x, axes), decompose=_var)
 STD = row("std", Kind.COMPOSITE, lambda x, axes, correction: reduction(x, axes), decompose=_std)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -84,7 +84,7 @@ def from_numpy(dtype: np.dtype[Any]) -> DType:
     return from_name(np.dtype(dtype).name)
 
 
-@lru_cache(maxsize=None)
+@cache
 def promote_types(a: DType, b: DType) -> DType:
     """The smallest dtype to which both convert, by PyTorch's table."""
     if a is b:
@@ -106,7 +106,7 @@ def of_scalar(value: bool | int | float) -> DType:
     return int64 if isinstance(value, int) else _default[0]
 
 
-@lru_cache(maxsize=None)
+@cache
 def lowest(dtype: DType) -> float | int:
     """The smallest value of a dtype: the identity of `max`."""
     if dtype.category == 2:
@@ -114,7 +114,7 @@ def lowest(dtype: DType) -> float | int:
     return 0 if dtype is bool_ else int(np.iinfo(dtype.numpy).min)
 
 
-@lru_cache(maxsize=None)
+@cache
 def highest(dtype: DType) -> float | int:
     """The largest value of a dtype: the identity of `min`."""
     if dtype.category == 2:

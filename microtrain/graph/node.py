@@ -82,8 +82,8 @@ class Signature:
 class Node:
     """A value of the graph. Immutable but for its realization: then `buffer` is set and `sources` are dropped.
 
-    `holders` counts the tape entries that keep this value; `storage` is `(version cell, version)` once the value has been
-    viewed or changed in place (see `tensor.core`). Compares by identity.
+    `holders` counts the tape entries that keep this value; `storage` is `(version cell, version)` once the value has
+    been viewed or changed in place (see `tensor.storage`). Compares by identity.
     """
 
     __slots__ = ("__weakref__", "buffer", "holders", "seq", "signature", "sources", "spec", "storage", "tape")
@@ -153,6 +153,7 @@ def leaf(buffer: Any, of: Spec) -> Node:
 def literal(value: bool | int | float, dtype: DType, device: Device) -> Node:
     """A 0-d constant that is part of the structure: plans are compiled for its value."""
     of = spec((), dtype, device)
+    value = (bool, int, float)[dtype.category](value)
     key = ("literal", value if value else str(value))
     node = of.constants.get(key)
     if node is None:
@@ -170,8 +171,6 @@ def constant(value: bool | int | float, dtype: DType, device: Device) -> Node:
     of = spec((), dtype, device)
     node = of.constants.get(value if value else str(value))
     if node is None:
-        if dtype.category == 2:
-            value = float(value)
         if value in STRUCTURAL or value != value or dtype.category == 0:
             node = literal(value, dtype, device)
         else:

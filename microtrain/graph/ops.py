@@ -12,7 +12,7 @@ from . import composites as c
 from . import losses
 from . import primitives as p
 from .dtypes import DType
-from .node import Node, constant, literal, record, record1, record2
+from .node import MAX_CONSTANTS, Node, constant, literal, record, record1, record2
 from .spec import Device, Shape
 
 Number = bool | int | float
@@ -21,7 +21,14 @@ Operand = Node | bool | int | float
 
 def like(value: Operand, node: Node) -> Node:
     """`value` as a node: a number becomes a constant of `node`'s dtype and device."""
-    return value if isinstance(value, Node) else constant(value, node.spec.dtype, node.spec.device)
+    if isinstance(value, Node):
+        return value
+    known = node.spec.constants.get(value) if value else None
+    if known is None:
+        known = constant(value, node.spec.dtype, node.spec.device)
+        if value and value == value and len(node.spec.constants) < MAX_CONSTANTS:
+            node.spec.constants[value] = known
+    return known
 
 
 def _binary(primitive: Any) -> Any:
@@ -56,7 +63,7 @@ eq, ne, lt, le, gt, ge = map(_binary, (p.EQ, p.NE, p.LT, p.LE, p.GT, p.GE))
 def neg(x: Node) -> Node:
     """-x; of a literal (the cotangent of a loss) at once."""
     if x.signature.primitive is p.LITERAL:
-        return literal(-x.attrs[0], x.dtype, x.device)
+        return x.spec.constants.get(-x.attrs[0]) or literal(-x.attrs[0], x.dtype, x.device)
     return record1(p.NEG, x)
 
 
@@ -72,12 +79,17 @@ def clamp(x: Node, low: Operand, high: Operand) -> Node:
     return record(p.CLAMP, (x, like(low, x), like(high, x)))
 
 
+def clamp_to(x: Node, low: float, high: float) -> Node:
+    """Floats limited to [low, high], two numbers."""
+    return record1(c.CLAMP_TO, x, (low, high))
+
+
 def cast(x: Node, dtype: DType) -> Node:
     """x converted to `dtype`; x itself where it has it."""
     return x if x.spec.dtype is dtype else record1(p.CAST, x, (dtype,))
 
 
-# ------------------------------------------------------------------------------------------------- reductions and matmul
+# ------------------------------------------------------------------------------------------------ reductions and matmul
 
 def _fold(primitive: Any) -> Any:
     def operation(x: Node, axes: tuple[int, ...], keepdim: bool = False) -> Node:
@@ -157,11 +169,14 @@ def binary_cross_entropy_with_logits(x: Node, y: Node) -> Node:
 
 
 def cross_entropy(x: Node, target: Node, ignore_index: int, reduction: str) -> Node:
-    """Cross entropy of softmax(x) (N, C) with classes `target` (N,) int64: (N,), or 0-d for reduction "mean" or "sum"."""
+    """Cross entropy of softmax(x) (N, C) with classes `target` (N,) int64.
+
+    It is (N,), or 0-d for the reduction "mean" or "sum".
+    """
     return record(losses.CROSS_ENTROPY, (x, target), (ignore_index, reduction))
 
 
-# ------------------------------------------------------------------------------------------------------------------ views
+# ---------------------------------------------------------------------------------------------------------------- views
 
 def reshape(x: Node, shape: Shape) -> Node:
     """The same elements in row-major order in another shape."""
@@ -220,7 +235,7 @@ def sum_to(x: Node, shape: Shape) -> Node:
     return reshape(sum(x, axes), shape)
 
 
-# --------------------------------------------------------------------------------------- creation, indices and randomness
+# ------------------------------------------------------------------------------------- creation, indices and randomness
 
 def full(value: Number, shape: Shape, dtype: DType, device: Device) -> Node:
     """`value` everywhere; a node of its own even where it is 0-d (constants are shared)."""
@@ -249,7 +264,10 @@ def index_add(source: Node, index: Node, rows: int) -> Node:
 
 
 def index_put(x: Node, index: Node, value: Node) -> Node:
-    """x (K, ...) with rows `index` (int64, each in [0, K)) replaced by value (index.shape + (...)); the last one wins."""
+    """x (K, ...) with rows `index` (int64, each in [0, K)) replaced by value (index.shape + (...)).
+
+    Where an index comes twice, the last one wins.
+    """
     return record(c.INDEX_PUT, (x, index, value))
 
 

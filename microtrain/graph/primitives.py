@@ -27,7 +27,7 @@ def row(name: str, kind: Kind, infer: Any, numpy: Any = None, triton: Any = None
     return primitive
 
 
-# ---------------------------------------------------------------------------------------------- shape and dtype rules
+# ------------------------------------------------------------------------------------------------ shape and dtype rules
 
 def same(*specs: Any) -> tuple[Shape, DType]:
     """Elementwise: the broadcast shape, the first source's dtype."""
@@ -41,24 +41,30 @@ def same(*specs: Any) -> tuple[Shape, DType]:
 
 
 def comparison(x: Spec, y: Spec) -> tuple[Shape, DType]:
+    """Two operands of one dtype, broadcast: bool."""
     return same(x, y)[0], dtypes.bool_
 
 
 def predicate(x: Spec) -> tuple[Shape, DType]:
+    """One operand: bool, of its shape."""
     return x.shape, dtypes.bool_
 
 
 def selection(condition: Spec, x: Spec, y: Spec) -> tuple[Shape, DType]:
+    """A bool condition and two operands of one dtype, broadcast. Raises RuntimeError for another condition."""
     if condition.dtype is not dtypes.bool_:
-        raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype!r}")
+        raise RuntimeError("where expected condition to be a boolean tensor, but got a tensor with dtype "
+                           f"{condition.dtype!r}")
     return broadcast_shapes(condition.shape, *[same(x, y)[0]]), x.dtype
 
 
 def reduction(x: Spec, axes: tuple[int, ...]) -> tuple[Shape, DType]:
+    """One operand without the axes reduced over, in its own dtype."""
     return tuple(size for i, size in enumerate(x.shape) if i not in axes), x.dtype
 
 
 def matrix_product(x: Spec, y: Spec) -> tuple[Shape, DType]:
+    """x (..., m, k) with y (..., k, n): (..., m, n). Raises RuntimeError where k or the dtypes differ."""
     (m, k), (k2, n) = x.shape[-2:], y.shape[-2:]
     if k != k2:
         raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({m}x{k} and {k2}x{n})")
@@ -67,23 +73,28 @@ def matrix_product(x: Spec, y: Spec) -> tuple[Shape, DType]:
     return (*broadcast_shapes(x.shape[:-2], y.shape[:-2]), m, n), x.dtype
 
 
-# ------------------------------------------------------------------------------------------------------------ elementwise
+# ---------------------------------------------------------------------------------------------------------- elementwise
 
 def unary(name: str, numpy: Any, triton: str, **options: Any) -> Primitive:
+    """The row of an elementwise operation on one operand."""
     return row(name, Kind.MAP, same, numpy, triton, **options)
 
 
 def binary(name: str, numpy: str, triton: str, **options: Any) -> Primitive:
+    """The row of an elementwise operation on two operands of one dtype, which broadcast."""
     return row(name, Kind.MAP, same, numpy, triton, **options)
 
 
 def compare(name: str, operator: str) -> Primitive:
-    return row(name, Kind.MAP, comparison, f"({{0}} {operator} {{1}})", f"({{0}} {operator} {{1}})", differentiable=False)
+    """The row of a comparison, which NumPy and Triton write alike."""
+    text = f"({{0}} {operator} {{1}})"
+    return row(name, Kind.MAP, comparison, text, text, differentiable=False)
 
 
 def precise(name: str) -> Any:
     """A function that NumPy gets wrong by an ulp or more in float32: computed in float64 and rounded."""
-    return lambda out, x: f"{name}({{0}}, dtype=float64).astype(float32)" if x.dtype is dtypes.float32 else f"{name}({{0}})"
+    rounded, plain = f"{name}({{0}}, dtype=float64).astype(float32)", f"{name}({{0}})"
+    return lambda out, x: rounded if x.dtype is dtypes.float32 else plain
 
 
 IDENTITY = unary("identity", "{0}", "{0}", grad_name="AliasBackward0")
@@ -102,7 +113,7 @@ TAN = unary("tan", precise("tan"), "tan({0})")
 TANH = unary("tanh", "tanh({0})", "tanh({0})")
 SIGMOID = unary("sigmoid", "(1.0 / (1.0 + exp(-{0})))", "sigmoid({0})")
 SOFTPLUS = unary("softplus", "softplus({0})", "softplus({0})")
-RELU = unary("relu", "maximum({0}, 0)", "relu({0})", numpy_scalar="({0} if not {0} <= 0 else {0} * 0)")
+RELU = unary("relu", "maximum({0}, 0)", "relu({0})", numpy_scalar="({0} if not {0} <= 0 else {0}.dtype.type(0))")
 SIGN = unary("sign", "sign({0})", "sign({0})")
 FLOOR = unary("floor", "floor({0})", "floor({0})")
 CEIL = unary("ceil", "ceil({0})", "ceil({0})")
@@ -133,7 +144,7 @@ CLAMP = row("clamp", Kind.MAP, same, "minimum(maximum({0}, {1}), {2})", "clamp({
 CAST = row("cast", Kind.MAP, lambda x, dtype: (x.shape, dtype),
            lambda out, x, dtype: f"{{0}}.astype({dtype.name})", "{0}", grad_name="ToCopyBackward0")
 
-# ------------------------------------------------------------------------------------------------- reductions, matmul
+# --------------------------------------------------------------------------------------------------- reductions, matmul
 
 def fold(name: str, function: str, numpy: str, **options: Any) -> Primitive:
     """A reduction; in a kernel `row_<function>` and the accumulator functions of that name in `kernels.math`."""
@@ -146,7 +157,7 @@ AMIN = fold("amin", "min", "minimum.reduce")
 PROD = fold("prod", "prod", "multiply.reduce")
 MATMUL = row("matmul", Kind.MATMUL, matrix_product, "matmul({0}, {1})", grad_name="MmBackward0")
 
-# ------------------------------------------------------------------------------------------------------------------ views
+# ---------------------------------------------------------------------------------------------------------------- views
 
 RESHAPE = row("reshape", Kind.VIEW, lambda x, shape: (shape, x.dtype),
               lambda out, x, shape: f"{{0}}.reshape({shape!r})", grad_name="ViewBackward0")
@@ -186,7 +197,7 @@ CAT = row("cat", Kind.VIEW, _cat_infer,
           lambda out, *arguments: f"concatenate(({', '.join(f'{{{i}}}' for i in range(len(arguments) - 1))},), "
                                   f"{arguments[-1]})")
 
-# ------------------------------------------------------------------------------------------------- indices and randomness
+# ----------------------------------------------------------------------------------------------- indices and randomness
 
 IOTA = row("iota", Kind.INDEX, lambda like, n: ((n,), dtypes.int64), lambda out, like, n: f"arange({n})",
            differentiable=False)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import dtypes
 
@@ -19,7 +20,7 @@ class Device:
 
     __slots__ = ("index", "type")
     KINDS = ("cpu", "cuda", "interpret", "null")
-    _known: dict[tuple[str, Any], Device] = {}
+    _known: ClassVar[dict[tuple[str, Any], Device]] = {}
 
     type: str
     index: Any
@@ -32,11 +33,12 @@ class Device:
         kind, _, suffix = name.partition(":")
         if kind not in cls.KINDS:
             raise RuntimeError(f"Expected one of {', '.join(cls.KINDS)} device type at start of device string: {name}")
-        place: Any = index if not suffix else suffix
+        place: Any = suffix or index
         if kind == "cuda":
             place = 0 if place is None else place
             if not str(place).isdigit():
-                raise RuntimeError(f"Invalid device string: '{name}'; a CUDA device is 'cuda' or 'cuda:0', 'cuda:1', ...")
+                raise RuntimeError(f"Invalid device string: '{name}'; a CUDA device is 'cuda' or 'cuda:0', 'cuda:1', "
+                                   "...")
             place = int(place)
         elif kind == "null":
             place = place or "sm_90"
@@ -109,7 +111,7 @@ def spec(shape: Shape, dtype: dtypes.DType, device: Device) -> Spec:
 
 def broadcast_shapes(*shapes: Sequence[int]) -> Shape:
     """The common shape of operands by PyTorch's broadcasting rules. Raises RuntimeError in PyTorch's words."""
-    result = list(max(shapes, key=len))
+    result = [*max(shapes, key=len)]
     for shape in shapes:
         offset = len(result) - len(shape)
         for i, size in enumerate(shape):
@@ -139,7 +141,7 @@ def normalise_dims(dims: int | Sequence[int] | None, ndim: int) -> tuple[int, ..
         return tuple(range(ndim))
     listed = [dims] if isinstance(dims, int) else list(dims)
     axes = sorted(normalise_dim(d, ndim) for d in listed)
-    for a, b in zip(axes, axes[1:], strict=False):
+    for a, b in pairwise(axes):
         if a == b:
             raise RuntimeError(f"dim {a} appears multiple times in the list of dims")
     return tuple(axes) if ndim else ()

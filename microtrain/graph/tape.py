@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from .spec import Spec
@@ -173,7 +173,7 @@ class Entry(Tape):
                 tape = source.tape                      # type: ignore[union-attr]
                 if tape is not None and not tape.saves_out:
                     edges[i] = tape
-            i += 1
+            i += 1                                      # noqa: SIM113 (mostly one source or two)
         if self.saves_out and out is not None:
             out.holders -= 1
 
@@ -181,12 +181,12 @@ class Entry(Tape):
         return f"<{self.name} object at {id(self):#x}>"
 
 
-def tape_of(edge: Node | Entry | Leaf | None) -> Entry | Leaf | None:
+def tape_of(edge: Node | Tape | None) -> Tape | None:
     """The tape entry behind an edge."""
-    return edge if edge is None or isinstance(edge, Tape) else edge.tape      # type: ignore[return-value]
+    return edge if edge is None or isinstance(edge, Tape) else edge.tape
 
 
-@lru_cache(maxsize=None)
+@cache
 def entry_class(name: str) -> type[Entry]:
     """The class of entries that go by one of PyTorch's names, e.g. `MulBackward0`."""
     return type(name, (Entry,), {"__slots__": (), "__module__": __name__})

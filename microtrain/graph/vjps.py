@@ -1,8 +1,8 @@
 """The derivative of every differentiable primitive and composite, written in the graph's own operations.
 
 For each source a function `(ct, out, *sources, *attrs) -> cotangent of that source`, with the values it reads named
-after it: "x", "y", "z" for the sources in order, "o" for the output. What is not named arrives as a bare spec. Since the
-rules record ordinary nodes, derivatives of any order follow. Broadcasting is undone by the walk, not here.
+after it: "x", "y", "z" for the sources in order, "o" for the output. What is not named arrives as a bare spec. Since
+the rules record ordinary nodes, derivatives of any order follow. Broadcasting is undone by the walk, not here.
 """
 
 from __future__ import annotations
@@ -134,7 +134,8 @@ def _prod(ct: Node, o: Any, x: Node, axes: tuple[int, ...]) -> Node:
 
 
 vjp(p.PROD, _prod, "x")
-vjp(p.MATMUL, lambda ct, o, x, y: g.matmul(ct, g.transpose(y)), "y", lambda ct, o, x, y: g.matmul(g.transpose(x), ct), "x")
+vjp(p.MATMUL, lambda ct, o, x, y: g.matmul(ct, g.transpose(y)), "y",
+    lambda ct, o, x, y: g.matmul(g.transpose(x), ct), "x")
 
 # ---------------------------------------------------------------------------------------------------------------- views
 vjp(p.RESHAPE, lambda ct, o, x, shape: g.reshape(ct, x.shape), "")
@@ -170,9 +171,11 @@ def _std(ct: Node, o: Node, x: Node, axes: tuple[int, ...], correction: float) -
     return _var(g.where(g.eq(o, 0), 0, g.div(ct, g.mul(o, 2))), None, x, axes, correction)
 
 
+vjp(c.CLAMP_TO, lambda ct, o, x, low, high: masked(ct, g.eq(o, x)), "ox")
 vjp(c.VAR, _var, "x")
 vjp(c.STD, _std, "ox")
-vjp(c.LOGSUMEXP, lambda ct, o, x, axes: g.mul(g.keep(ct, x.shape, axes), g.exp(g.sub(x, g.keep(o, x.shape, axes)))), "ox")
+vjp(c.LOGSUMEXP, lambda ct, o, x, axes: g.mul(g.keep(ct, x.shape, axes), g.exp(g.sub(x, g.keep(o, x.shape, axes)))),
+    "ox")
 vjp(c.SOFTMAX, lambda ct, o, x, axis: g.mul(o, g.sub(ct, g.sum(g.mul(ct, o), (axis,), keepdim=True))), "o")
 vjp(c.LOG_SOFTMAX, lambda ct, o, x, axis: g.sub(ct, g.mul(g.exp(o), g.sum(ct, (axis,), keepdim=True))), "o")
 
@@ -197,7 +200,8 @@ vjp(c.INDEX_PUT, lambda ct, o, x, index, value: g.index_put(ct, index, g.zeros_l
     lambda ct, o, x, index, value: g.take(ct, index), "y")
 
 # --------------------------------------------------------------------------------------------------------------- losses
-vjp(losses.BCE, lambda ct, o, p, y: g.mul(ct, g.div(g.sub(p, y), g.maximum(g.mul(g.sub(1, p), p), losses.SLOPE_FLOOR))), "xy",
+vjp(losses.BCE,
+    lambda ct, o, p, y: g.mul(ct, g.div(g.sub(p, y), g.maximum(g.mul(g.sub(1, p), p), losses.SLOPE_FLOOR))), "xy",
     lambda ct, o, p, y: g.mul(ct, g.sub(g.log1p(g.neg(p)), g.log(p))), "x")
 vjp(losses.BCE_WITH_LOGITS, lambda ct, o, x, y: g.mul(ct, g.sub(g.sigmoid(x), y)), "xy",
     lambda ct, o, x, y: g.neg(g.mul(ct, x)), "x")

@@ -17,7 +17,8 @@ def genuine_torch() -> Iterator[None]:
     if have is None or hasattr(have, "_C"):
         yield
         return
-    impostors = {name: sys.modules.pop(name) for name in list(sys.modules) if name == "torch" or name.startswith("torch.")}
+    impostors = {name: sys.modules.pop(name) for name in list(sys.modules)
+                 if name == "torch" or name.startswith("torch.")}
     try:
         yield
     finally:

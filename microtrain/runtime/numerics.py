@@ -8,6 +8,7 @@ import numpy as np
 
 from .philox import philox_bits
 
+
 def softplus(x: Any) -> Any:
     """log(1 + exp(x)) without overflow: log1p(exp(-|x|)) + max(x, 0)."""
     return np.log1p(np.exp(-np.abs(x))) + np.maximum(x, 0)
@@ -108,8 +109,8 @@ def _namespace() -> dict[str, Any]:
     space: dict[str, Any] = {name: getattr(np, name) for name in names.split()}
     space.update(floor_divide=whole_division(np.floor_divide), remainder=whole_division(np.remainder))
     space.update(binary_cross_entropy=binary_cross_entropy, cross_entropy=cross_entropy)
-    space.update(bool=np.bool_, sign=sign, power=power, softplus=softplus, scatter_slice=scatter_slice, slice_update=slice_update,
-                 index_add=index_add, index_put=index_put, random_words=random_words)
+    space.update(bool=np.bool_, sign=sign, power=power, softplus=softplus, scatter_slice=scatter_slice,
+                 slice_update=slice_update, index_add=index_add, index_put=index_put, random_words=random_words)
     return space
 
 

@@ -6,12 +6,12 @@ PyTorch itself is handed in by the device, which knows how to import it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..graph.dtypes import DTYPES, bfloat16
-from ..graph.spec import Spec
+if TYPE_CHECKING:
+    from ..graph.spec import Spec
 
 
 def poison(spec: Spec) -> np.ndarray:
@@ -27,11 +27,10 @@ class TorchMemory:
     def __init__(self, torch: Any, device: str) -> None:
         self.torch = torch
         self.device = torch.device(device)
-        self.types = {name: getattr(torch, name) for name in DTYPES}
 
     def empty(self, spec: Spec) -> Any:
         """Memory for a value, uninitialised."""
-        return self.torch.empty(spec.shape, dtype=self.types[spec.dtype.name], device=self.device)
+        return self.torch.empty(spec.shape, dtype=getattr(self.torch, spec.dtype.name), device=self.device)
 
     def from_numpy(self, array: np.ndarray) -> Any:
         """A private copy of `array` on the device."""
@@ -43,7 +42,8 @@ class TorchMemory:
         if buffer.device.type != "cpu":
             buffer = self.torch.empty(buffer.shape, dtype=buffer.dtype).copy_(buffer)
         if buffer.dtype is self.torch.bfloat16:
-            array = buffer.view(self.torch.int16).numpy().view(bfloat16.numpy)
+            import ml_dtypes
+            array = buffer.view(self.torch.int16).numpy().view(ml_dtypes.bfloat16)
         else:
             array = buffer.numpy()
         array.flags.writeable = False

@@ -43,6 +43,7 @@ from .create import (
     zeros_like,
 )
 from .elementwise import where
+from .joining import broadcast_tensors, cat, stack
 from .printing import set_printoptions
 from .random import (
     Generator,
@@ -59,19 +60,21 @@ from .random import (
     randperm,
     seed,
 )
-from .shaping import broadcast_tensors, cat, stack
 from .tensor_class import Tensor
 from .transfer import synchronize
 
 concat = concatenate = cat
 dtype, device = DType, Device
 
-FUNCTIONS = """abs absolute add all amax amin any argmax argmin bitwise_and bitwise_not bitwise_or bitwise_xor bmm broadcast_to
-ceil chunk clamp clamp_max clamp_min clip clone cos detach div divide dot eq exp expm1 fix flatten flip floor floor_divide ge gt
-index_select isfinite isinf isnan le log log1p log_softmax logical_and logical_not logical_or logical_xor logsumexp lt masked_fill
-masked_select matmul max maximum mean min minimum mm movedim mul multiply mv narrow ne neg negative nonzero numel outer permute
-pow prod ravel reciprocal relu remainder reshape round rsqrt rsub select sigmoid sign sin softmax softplus split sqrt square squeeze std
-sub subtract sum swapaxes swapdims t tan tanh transpose true_divide trunc unbind unflatten unsqueeze var""".split()
+FUNCTIONS = """
+abs absolute add all amax amin any argmax argmin bitwise_and bitwise_not bitwise_or bitwise_xor bmm
+broadcast_to ceil chunk clamp clamp_max clamp_min clip clone cos detach div divide dot eq exp expm1 fix
+flatten flip floor floor_divide ge gt index_select isfinite isinf isnan le log log1p log_softmax logical_and
+logical_not logical_or logical_xor logsumexp lt masked_fill masked_select matmul max maximum mean min minimum
+mm movedim mul multiply mv narrow ne neg negative nonzero numel outer permute pow prod ravel reciprocal relu
+remainder reshape round rsqrt rsub select sigmoid sign sin softmax softplus split sqrt square squeeze std sub
+subtract sum swapaxes swapdims t tan tanh transpose true_divide trunc unbind unflatten unsqueeze var
+""".split()        # noqa: SIM905 (a hundred names read better without quotes)
 """Methods that are functions of the package too."""
 
 
@@ -93,7 +96,7 @@ globals().update({name: _as_function(name) for name in FUNCTIONS})
 
 def result_type(a: Any, b: Any) -> DType:
     """The dtype of an operation on two tensors or numbers."""
-    from .elementwise import must_be_operands
+    from .operands import must_be_operands
     if not isinstance(a, Tensor) and not isinstance(b, Tensor):
         from ..graph.dtypes import of_scalar
         return max(of_scalar(a), of_scalar(b), key=lambda d: d.category)
@@ -119,11 +122,13 @@ def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-
 
 
 __all__ = [
-    "DType", "Device", "Function", "Generator", "Size", "Tensor", "allclose", "arange", "as_tensor", "backward", "bernoulli",
-    "bfloat16", "bool_", "broadcast_tensors", "cat", "concat", "concatenate", "default_device", "default_generator", "device", "dtype", "empty",
-    "empty_like", "enable_grad", "equal", "eye", "float16", "float32", "float64", "from_numpy", "full", "full_like",
-    "get_default_dtype", "grad", "inference_mode", "initial_seed", "int8", "int16", "int32", "int64", "is_grad_enabled",
-    "is_tensor", "linspace", "manual_seed", "no_grad", "ones", "ones_like", "promote_types", "rand", "rand_like", "randint",
-    "randint_like", "randn", "randn_like", "randperm", "result_type", "seed", "set_default_device", "set_default_dtype",
-    "set_grad_enabled", "set_printoptions", "stack", "synchronize", "tensor", "uint8", "where", "zeros", "zeros_like", *FUNCTIONS,
+    "DType", "Device", "Function", "Generator", "Size", "Tensor", "allclose", "arange", "as_tensor", "backward",
+    "bernoulli", "bfloat16", "bool_", "broadcast_tensors", "cat", "concat", "concatenate", "default_device",
+    "default_generator", "device", "dtype", "empty", "empty_like", "enable_grad", "equal", "eye", "float16",
+    "float32", "float64", "from_numpy", "full", "full_like", "get_default_dtype", "grad", "inference_mode",
+    "initial_seed", "int8", "int16", "int32", "int64", "is_grad_enabled", "is_tensor", "linspace",
+    "manual_seed", "no_grad", "ones", "ones_like", "promote_types", "rand", "rand_like", "randint",
+    "randint_like", "randn", "randn_like", "randperm", "result_type", "seed", "set_default_device",
+    "set_default_dtype", "set_grad_enabled", "set_printoptions", "stack", "synchronize", "tensor", "uint8",
+    "where", "zeros", "zeros_like", *FUNCTIONS,
 ]

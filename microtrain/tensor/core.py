@@ -12,42 +12,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..autograd import api
-from ..compiler import realize as compiler
 from ..graph import ops as g
 from ..graph.dtypes import DType
-from ..graph.node import Node, leaf, next_seq
-from ..graph.spec import Device, Shape, normalise_dim
-from ..graph.tape import Entry, Leaf, grad_mode, overwritten
-from .strides import contiguous_strides, same_layout
+from ..graph.node import Node, next_seq
+from ..graph.spec import Device, normalise_dim
+from ..graph.tape import Leaf, Tape, grad_mode
+from .storage import Shared, alone, owned, wrap
 
 if TYPE_CHECKING:
     from .tensor_class import Tensor
-
-_pending = compiler.pending
-_limit = compiler.limit
-_tensor_class: list[Any] = []
-
-View = Callable[[Node], Node]
-Update = Callable[[Node, Node], Node]
-
-
-def wrap(node: Node) -> Tensor:
-    """A tensor for a recorded node, which stays pending until some value is read."""
-    if node.seq > _limit[0]:
-        compiler.settle(node)
-    self = object.__new__(_tensor_class[0])
-    self.node = node
-    self._grad = self._alias = None
-    self._version = 0
-    if node.buffer is None:
-        _pending[node] = None
-    return self             # type: ignore[no-any-return]
-
-
-def owned(node: Node) -> Node:
-    """The node itself, or a copy of it where it is a constant that others share."""
-    return g.identity(node) if not node.sources and (node.buffer is None or node.primitive.name == "scalar") else node
-
 
 class Size(tuple[int, ...]):
     """A shape; prints as PyTorch's."""
@@ -65,50 +38,12 @@ class Size(tuple[int, ...]):
         return f"torch.Size({list(self)})"
 
 
-class Storage:
-    """What tensors that share memory have in common: the base's node, a version, and who they are."""
-
-    __slots__ = ("cell", "members", "node")
-
-    def __init__(self, node: Node) -> None:
-        self.node, self.cell = node, VersionCell(0)
-        self.members: list[weakref.ref[Any]] = []
-
-
-class Alias:
-    """A tensor's place in a storage: how its value follows from the base's, and a base from its value."""
-
-    __slots__ = ("counts", "storage", "strides", "update", "view")
-
-    def __init__(self, storage: Storage, view: View | None, update: Update | None, strides: Shape,
-                 counts: bool = True) -> None:
-        self.storage, self.view, self.update, self.strides, self.counts = storage, view, update, strides, counts
-
-
-class VersionCell:
-    """A version that nodes refer to: not the storage itself, which refers to a node."""
-
-    __slots__ = ("version",)
-
-    def __init__(self, version: int) -> None:
-        self.version = version
-
-
-class Handle:
+class Handle(Shared):
     """What every tensor has, whatever operations it knows: node, gradient, tape, memory."""
 
-    __slots__ = ("__dict__", "__weakref__", "_alias", "_grad", "_version", "node")
+    __slots__ = ("_grad",)
 
-    node: Node
     _grad: Tensor | None
-    _alias: Alias | None
-    _version: int
-
-    def __del__(self) -> None:
-        try:
-            _pending.pop(self.node, None)
-        except (AttributeError, TypeError):         # half-made, or the interpreter is going down
-            pass
 
     @staticmethod
     def from_node(node: Node) -> Tensor:
@@ -204,8 +139,8 @@ class Handle:
         """Start (or stop) recording operations on this tensor. Raises RuntimeError for integers and non-leaves."""
         if not self.is_leaf:
             if not requires_grad:
-                raise RuntimeError("you can only change requires_grad flags of leaf variables. If you want to use a computed "
-                                   "variable in a subgraph that doesn't require differentiation use "
+                raise RuntimeError("you can only change requires_grad flags of leaf variables. If you want to use a "
+                                   "computed variable in a subgraph that doesn't require differentiation use "
                                    "var_no_grad = var.detach().")
             return self             # type: ignore[return-value]
         if requires_grad and not self.node.dtype.is_floating_point:
@@ -223,9 +158,10 @@ class Handle:
     def grad(self) -> Tensor | None:
         """The gradient accumulated by `backward`, of this tensor's shape, dtype and device; or None."""
         if self._grad is None and not self.is_leaf and not self.retains_grad:
-            warnings.warn("The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't "
-                          "be populated during autograd.backward(). If you indeed want the .grad field to be populated for a "
-                          "non-leaf Tensor, use .retain_grad() on the non-leaf Tensor.", UserWarning, stacklevel=2)
+            warnings.warn("The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad "
+                          "attribute won't be populated during autograd.backward(). If you indeed want the .grad "
+                          "field to be populated for a non-leaf Tensor, use .retain_grad() on the non-leaf "
+                          "Tensor.", UserWarning, stacklevel=2)
         return self._grad
 
     @grad.setter
@@ -239,7 +175,7 @@ class Handle:
             if value.node.dtype is not self.node.dtype:
                 raise RuntimeError(f"assigned grad has data of a different type: expected {self.node.dtype!r}, "
                                    f"got {value.node.dtype!r}")
-        self._grad = value          # type: ignore[assignment]
+        self._grad = value
 
     @grad.deleter
     def grad(self) -> None:
@@ -290,116 +226,6 @@ class Handle:
         """Whether `retain_grad` was called on this non-leaf."""
         return getattr(self, "_retains", False)
 
-    # -------------------------------------------------------------------------------------------- shared memory
-    def stride(self, dim: int | None = None) -> Any:
-        """Elements from one index to the next along each axis, or along one."""
-        alias = self._alias
-        strides = contiguous_strides(self.node.spec.shape) if alias is None else alias.strides
-        return strides if dim is None else strides[normalise_dim(dim, self.ndim)]
-
-    def is_contiguous(self) -> bool:
-        """Whether the elements follow one another in row-major order, as in PyTorch's memory."""
-        alias = self._alias
-        return alias is None or same_layout(self.node.spec.shape, alias.strides)
-
-    def share(self, view: View, update: Update, strides: Shape | None = None, counts: bool = True) -> Tensor:
-        """A tensor that sees this one's memory through `view`; `update(base, value)` is a base with the view replaced.
-
-        `strides` (in elements) are the view's, by default this tensor's own.
-        """
-        alias = self._alias
-        if alias is None:
-            alias = self._alias = Alias(Storage(self.node), None, None, contiguous_strides(self.node.spec.shape))
-            alias.storage.members.append(weakref.ref(self))
-            self.node.storage = (alias.storage.cell, alias.storage.cell.version)
-        storage = alias.storage
-        node = view(self.node)
-        if node is self.node:
-            node = g.identity(node)
-        if alias.view is not None:
-            view, update = _compose(alias, view, update)
-        other = wrap(node)
-        node.storage = (storage.cell, storage.cell.version)
-        other._alias = Alias(storage, view, update, alias.strides if strides is None else strides, counts)
-        storage.members[:] = [m for m in storage.members if m() is not None]
-        storage.members.append(weakref.ref(other))
-        return other
-
-    def leave_storage(self) -> None:
-        """Share memory with nobody from here on."""
-        alias, self._alias = self._alias, None
-        if alias is not None:
-            alias.storage.members[:] = [m for m in alias.storage.members if (other := m()) is not None and other is not self]
-
-    def rebind(self, node: Node) -> Tensor:
-        """Give this tensor, and all that share its memory, a new value of the same shape and dtype."""
-        alias = self._alias
-        if alias is None:
-            if self.node.holders:
-                overwritten[0] = True
-                self.node.storage = (VersionCell(self._version + 1), self._version)
-            self._version += 1
-            self._put(node)
-            return self             # type: ignore[return-value]
-        storage = alias.storage
-        base = node if alias.update is None else alias.update(storage.node, node)
-        if alias.counts:
-            storage.cell.version += 1
-        storage.node = base
-        overwritten[0] = True           # a view's handle may be gone while the tape keeps its value
-        for reference in list(storage.members):
-            member = reference()
-            if member is None:
-                storage.members.remove(reference)
-                continue
-            its = member._alias
-            fresh = base if its.view is None else node if member is self else its.view(base)
-            member._version = storage.cell.version
-            member._put(g.identity(fresh) if fresh.buffer is None and fresh in _pending else fresh)
-            member.node.storage = (storage.cell, storage.cell.version)
-            if its.view is None or fresh is base:
-                storage.node = member.node          # one node for the whole memory, so that it is computed once
-        return self                 # type: ignore[return-value]
-
-    def _put(self, node: Node) -> None:
-        """Hold a fresh node; a leaf that requires grad keeps its place on the tape."""
-        tape: Any = self.node.tape
-        node = owned(node)
-        if tape is not None and tape.__class__ is Leaf and node.tape is not tape:
-            if node.tape is not None or node.buffer is not None:
-                node = alone(node)
-            node.tape = tape
-            compiler.parameter_changed(node.spec.device)
-        self._hold(node)
-
-    def _hold(self, node: Node) -> None:
-        _pending.pop(self.node, None)
-        self.node = node
-        if node.buffer is None:
-            _pending[node] = None
-        if node.seq > _limit[0]:
-            compiler.bound(node)
-
-
-def alone(node: Node) -> Node:
-    """A node of the same value that nobody else holds and that is not on the tape."""
-    if node.buffer is not None and node.primitive.name != "scalar":
-        return leaf(node.buffer, node.spec)
-    before, grad_mode.enabled = grad_mode.enabled, False
-    try:
-        return g.identity(node)
-    finally:
-        grad_mode.enabled = before
-
-
-def _compose(outer: Alias, view: View, update: Update) -> tuple[View, Update]:
-    """The view of a view, both ways."""
-    first, first_update = outer.view, outer.update
-    assert first is not None and first_update is not None
-    return (lambda base: view(first(base)),
-            lambda base, value: first_update(base, update(first(base), value)))
-
-
 class RemovableHandle:
     """What `register_hook` returns: `remove()` takes the hook away."""
 
@@ -411,9 +237,9 @@ class RemovableHandle:
         self._hooks.pop(self._key, None)
 
 
-def _add_hook(tape: Entry | Leaf, hook: Callable[[Node], Node]) -> RemovableHandle:
+def _add_hook(tape: Tape, hook: Callable[[Node], Node]) -> RemovableHandle:
     if tape.hooks is None:
-        tape.hooks = {}
+        tape.hooks = {}             # type: ignore[misc] # a slot of every kind of entry
     key = next_seq()
     tape.hooks[key] = hook
     return RemovableHandle(tape.hooks, key)

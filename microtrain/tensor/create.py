@@ -15,7 +15,8 @@ from ..graph.dtypes import DType
 from ..graph.node import Node, leaf
 from ..graph.spec import Device, Shape, spec
 from ..runtime import backend
-from .core import Handle, wrap
+from .core import Handle
+from .storage import wrap
 
 if TYPE_CHECKING:
     from .tensor_class import Tensor
@@ -49,7 +50,7 @@ def kind(dtype: DType | None) -> DType | None:
     """A dtype argument, checked. Raises TypeError for anything else."""
     if dtype is not None and not isinstance(dtype, DType):
         if dtype in (float, int, bool):
-            return {float: dtypes.get_default_dtype(), int: dtypes.int64, bool: dtypes.bool_}[dtype]    # type: ignore[index]
+            return {float: dtypes.get_default_dtype(), int: dtypes.int64, bool: dtypes.bool_}[dtype]
         raise TypeError(f"dtype must be a microtrain dtype such as microtrain.float32, not {dtype!r}")
     return dtype
 
@@ -82,12 +83,13 @@ def put(array: np.ndarray, dtype: DType, device: Device) -> Node:
 def array_of(data: Any) -> np.ndarray:
     """Nested numbers, arrays and tensors as one array. Raises ValueError or TypeError in PyTorch's words."""
     if isinstance(data, Handle):
-        return data.detach().cpu().numpy()          # type: ignore[attr-defined, no-any-return]
+        return data.detach().cpu().numpy()          # type: ignore[attr-defined]
     if isinstance(data, np.ndarray | np.generic):
         array = np.asarray(data)
         if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
-            raise TypeError(f"can't convert np.ndarray of type {array.dtype.type.__module__}.{array.dtype.type.__name__}. The only "
-                            f"supported types are: {', '.join(dtypes.DTYPES)}.")
+            raise TypeError("can't convert np.ndarray of type "
+                            f"{array.dtype.type.__module__}.{array.dtype.type.__name__}. The only supported types "
+                            f"are: {', '.join(dtypes.DTYPES)}.")
         return array
     if isinstance(data, Sequence) and not isinstance(data, str):
         _check_regular(data, 0)
@@ -150,7 +152,7 @@ def tensor(data: Any, *, dtype: DType | None = None, device: DeviceLike = None, 
 def as_tensor(data: Any, dtype: DType | None = None, device: DeviceLike = None) -> Tensor:
     """`data` itself when it is a tensor of that dtype and device, else a new one."""
     if isinstance(data, Handle):
-        return data.to(device=device, dtype=dtype)      # type: ignore[attr-defined, no-any-return]
+        return data.to(device=device, dtype=dtype)      # type: ignore[attr-defined]
     return tensor(data, dtype=dtype, device=device)
 
 
@@ -207,7 +209,8 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = 
     if step == 0:
         raise RuntimeError("step must be nonzero")
     if (end - start) * step < 0:
-        raise RuntimeError(f"upper bound and lower bound inconsistent with step sign: start {start}, end {end}, step {step}")
+        raise RuntimeError(f"upper bound and lower bound inconsistent with step sign: start {start}, end {end}, step "
+                           f"{step}")
     whole = all(isinstance(v, int) for v in (start, end, step))
     wanted = kind(dtype) or (dtypes.int64 if whole else dtypes.get_default_dtype())
     n = max(0, math.ceil((end - start) / step)) if not whole else max(0, -(-(end - start) // step))
@@ -226,7 +229,7 @@ def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None, de
     start, end = float(start), float(end)
     wanted = kind(dtype) or dtypes.get_default_dtype()
     i = np.arange(steps)
-    width = np.float64 if not wanted.is_floating_point or wanted is dtypes.float64 else np.float32
+    width: Any = np.float64 if not wanted.is_floating_point or wanted is dtypes.float64 else np.float32
     step = width((end - start) / (steps - 1)) if steps > 1 else width(0)
     low = width(start) + step * i.astype(width)
     high = width(end) - step * (steps - 1 - i).astype(width)

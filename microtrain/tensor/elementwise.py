@@ -5,180 +5,32 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..graph import dtypes
 from ..graph import ops as g
 from ..graph import primitives as p
-from ..graph.dtypes import DType, promote_types
-from ..graph.node import Node, constant, record, record2
+from ..graph.node import Node, constant, record2
 from ..graph.tape import entry_class
-from .core import Handle, wrap
+from .core import Handle
+from .methods import bitwise, compared, function, operator, unchanged_if_integral
+from .operands import (
+    divisor,
+    floating,
+    labelled,
+    must_be_operands,
+    no_bool,
+    no_bools,
+    node_of,
+    number_beside,
+    operands,
+    truth,
+    two_tensors,
+)
+from .storage import wrap
 
 if TYPE_CHECKING:
     from .tensor_class import Tensor
 
-Scalar = bool | int | float
-_CATEGORY = {bool: 0, int: 1, float: 2}
-
-
-def node_of(value: Any, name: str) -> Node:
-    """The node of a tensor argument. Raises TypeError in PyTorch's words for anything else."""
-    if not isinstance(value, Handle):
-        raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(value).__name__}")
-    return value.node
-
-
-def number_beside(x: Node, value: Any) -> tuple[Node, Node] | None:
-    """A tensor's node and a Python number as operands of one dtype; None when `value` is no number."""
-    dtype = x.spec.dtype
-    if dtype.category == 2:
-        known = x.spec.constants.get(value) if value.__class__ in _CATEGORY and value else None
-        if known is not None:
-            return x, known
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value.__class__ not in _CATEGORY:
-        return None
-    if _CATEGORY[value.__class__] > dtype.category:
-        dtype = dtypes.of_scalar(value)
-        return g.cast(x, dtype), constant(value, dtype, x.spec.device)
-    if dtype.category == 1:
-        check_range(value, dtype)
-    node = constant(value, dtype, x.spec.device)
-    if dtype.category == 2 and value:
-        x.spec.constants[value] = node
-    return x, node
-
-
-def check_range(value: int, dtype: DType) -> None:
-    """Raise RuntimeError when an integer does not fit a dtype."""
-    if not dtypes.lowest(dtype) <= value <= dtypes.highest(dtype):
-        raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow: {value}")
-
-
-def result_dtype(x: Node, y: Node) -> DType:
-    """PyTorch's promotion: a 0-d operand yields to one with axes unless it is of a higher category."""
-    a, b = x.spec.dtype, y.spec.dtype
-    if a is b:
-        return a
-    if bool(x.spec.shape) != bool(y.spec.shape):
-        wide, point = (a, b) if x.spec.shape else (b, a)
-        if wide.category >= point.category:
-            return wide
-    return promote_types(a, b)
-
-
-def operands(a: Any, b: Any, name: str) -> tuple[Node, Node] | None:
-    """Two arguments, at least one a tensor, as nodes of one dtype; None for a foreign type."""
-    if isinstance(a, Handle):
-        x = a.node
-        if isinstance(b, Handle):
-            y = b.node
-            if x.spec.dtype is not y.spec.dtype:
-                dtype = result_dtype(x, y)
-                x, y = g.cast(x, dtype), g.cast(y, dtype)
-            if x.spec.device is not y.spec.device:
-                x, y = beside_point(x, y, name)
-            return x, y
-        return number_beside(x, b)
-    pair = number_beside(b.node, a) if isinstance(b, Handle) else None
-    return None if pair is None else (pair[1], pair[0])
-
-
-def beside_point(x: Node, y: Node, name: str) -> tuple[Node, Node]:
-    """Operands on two devices: a 0-d cpu tensor goes along, anything else raises."""
-    from .transfer import moved
-    if not y.spec.shape and y.spec.device.type == "cpu":
-        return x, moved(y, x.spec.device)
-    if not x.spec.shape and x.spec.device.type == "cpu":
-        return moved(x, y.spec.device), y
-    raise RuntimeError(f"Expected all tensors to be on the same device, but found at least two devices, {x.spec.device} and "
-                       f"{y.spec.device}! (in {name}; move one with .to({str(x.spec.device)!r}))")
-
-
-def must_be_operands(a: Any, b: Any, name: str) -> tuple[Node, Node]:
-    """As `operands`, raising TypeError for a foreign type."""
-    pair = operands(a, b, name)
-    if pair is None:
-        bad = b if isinstance(a, Handle) else a
-        raise TypeError(f"{name}(): expected a Tensor or a number, not {type(bad).__name__}")
-    return pair
-
-
-def floating(node: Node) -> Node:
-    """Integers and booleans in the default floating dtype; anything else as it is."""
-    return node if node.spec.dtype.category == 2 else g.cast(node, dtypes.get_default_dtype())
-
-
-def operator(primitive: Any, name: str) -> Any:
-    """A dunder method for a binary primitive: first the two common cases (tensors of one dtype; a float tensor with a
-    number met before), then everything else."""
-    def method(self: Tensor, other: Any) -> Tensor:
-        x = self.node
-        kind = other.__class__
-        if kind is float or kind is int:
-            y = x.spec.constants.get(other) if x.spec.dtype.category == 2 and other else None
-            if y is not None:
-                return wrap(record2(primitive, x, y))
-        elif isinstance(other, Handle):
-            y = other.node
-            if x.spec.dtype is y.spec.dtype and x.spec.device is y.spec.device:
-                return wrap(record2(primitive, x, y))
-        pair = operands(self, other, name)
-        if pair is None:
-            return NotImplemented           # type: ignore[return-value]
-        return wrap(record2(primitive, *pair))
-    method.__name__ = name
-    return method
-
-
 _add, _sub, _mul = operator(p.ADD, "add"), operator(p.SUB, "sub"), operator(p.MUL, "mul")
-
-
-def function(operation: Any, name: str, doc: str, *, widen: bool = True) -> Any:
-    """A method of one tensor; with `widen`, integers are taken as floats first."""
-    def method(input: Tensor) -> Tensor:
-        try:
-            x = input.node
-        except AttributeError:
-            raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}") from None
-        if widen and x.spec.dtype.category != 2:
-            x = floating(x)
-        return wrap(operation(x))
-    method.__name__, method.__doc__ = name, doc
-    method.checks_input = True              # type: ignore[attr-defined]
-    return method
-
-
-def _unchanged_if_integral(operation: Any, name: str, doc: str) -> Any:
-    def method(input: Tensor) -> Tensor:
-        x = _no_bool(node_of(input, name), name)
-        return wrap(operation(x) if x.spec.dtype.category == 2 else g.identity(x))
-    method.__name__, method.__doc__ = name, doc
-    return method
-
-
-def _compared(primitive: Any, name: str) -> Any:
-    def method(input: Tensor, other: Any) -> Tensor:
-        pair = operands(input, other, name)
-        if pair is None:
-            return NotImplemented           # type: ignore[return-value]
-        return wrap(record2(primitive, *pair))
-    method.__name__ = name
-    return method
-
-
-def _bitwise(primitive: Any, name: str) -> Any:
-    def method(input: Tensor, other: Any) -> Tensor:
-        pair = operands(input, other, name)
-        if pair is None:
-            return NotImplemented           # type: ignore[return-value]
-        if pair[0].spec.dtype.category == 2:
-            raise RuntimeError(f'"{name}" not implemented for {pair[0].spec.dtype!r}: use integer or bool tensors')
-        return wrap(record2(primitive, *pair))
-    method.__name__ = name
-    return method
 
 
 class Elementwise:
@@ -190,14 +42,14 @@ class Elementwise:
     __add__ = __radd__ = _add
 
     def __sub__(self: Tensor, other: Any) -> Tensor:        # type: ignore[misc]
-        _no_bools(self, other)
-        return _sub(self, other)                            # type: ignore[no-any-return]
+        no_bools(self, other)
+        return _sub(self, other)
 
     def __rsub__(self: Tensor, other: Any) -> Tensor:       # type: ignore[misc]
-        _no_bools(other, self)
+        no_bools(other, self)
         pair = number_beside(self.node, other)
         if pair is None:
-            return NotImplemented                           # type: ignore[return-value]
+            return NotImplemented
         node = record2(p.SUB, pair[1], pair[0])
         if node.tape is not None:
             node.tape.__class__ = RSUB
@@ -205,44 +57,44 @@ class Elementwise:
 
     def __truediv__(self: Tensor, other: Any) -> Tensor:    # type: ignore[misc]
         pair = operands(self, other, "div")
-        return NotImplemented if pair is None else wrap(record2(p.DIV, *map(floating, pair)))   # type: ignore[return-value]
+        return NotImplemented if pair is None else wrap(record2(p.DIV, *map(floating, pair)))
 
     def __rtruediv__(self: Tensor, other: Any) -> Tensor:   # type: ignore[misc]
         pair = operands(other, self, "div")
         if pair is None:
-            return NotImplemented                           # type: ignore[return-value]
+            return NotImplemented
         number, x = map(floating, pair)
         return wrap(g.mul(g.reciprocal(x), number))         # as PyTorch computes it
 
     def __floordiv__(self: Tensor, other: Any) -> Tensor:   # type: ignore[misc]
         pair = operands(self, other, "floor_divide")
-        return NotImplemented if pair is None else wrap(_floor_divide(*pair))                   # type: ignore[return-value]
+        return NotImplemented if pair is None else wrap(_floor_divide(*pair))
 
     def __rfloordiv__(self: Tensor, other: Any) -> Tensor:  # type: ignore[misc]
         pair = operands(other, self, "floor_divide")
-        return NotImplemented if pair is None else wrap(_floor_divide(*pair))                   # type: ignore[return-value]
+        return NotImplemented if pair is None else wrap(_floor_divide(*pair))
 
     def __mod__(self: Tensor, other: Any) -> Tensor:        # type: ignore[misc]
         pair = operands(self, other, "remainder")
-        return NotImplemented if pair is None else wrap(_remainder(*pair))                      # type: ignore[return-value]
+        return NotImplemented if pair is None else wrap(_remainder(*pair))
 
     def __rmod__(self: Tensor, other: Any) -> Tensor:       # type: ignore[misc]
         pair = operands(other, self, "remainder")
-        return NotImplemented if pair is None else wrap(_remainder(*pair))                      # type: ignore[return-value]
+        return NotImplemented if pair is None else wrap(_remainder(*pair))
 
     def __pow__(self: Tensor, other: Any) -> Tensor:        # type: ignore[misc]
         pair = operands(self, other, "pow")
-        return NotImplemented if pair is None else _pow(pair, other)                            # type: ignore[return-value]
+        return NotImplemented if pair is None else _pow(pair, other)
 
     def __rpow__(self: Tensor, other: Any) -> Tensor:       # type: ignore[misc]
         pair = operands(other, self, "pow")
-        return NotImplemented if pair is None else wrap(g.pow(*pair))                           # type: ignore[return-value]
+        return NotImplemented if pair is None else wrap(g.pow(*pair))
 
     def __neg__(self: Tensor) -> Tensor:                    # type: ignore[misc]
         x = self.node
         if x.spec.dtype.category == 0:
-            raise RuntimeError("Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a "
-                               "mask, use the `~` or `logical_not()` operator instead.")
+            raise RuntimeError("Negation, the `-` operator, on a bool tensor is not supported. If you are trying to "
+                               "invert a mask, use the `~` or `logical_not()` operator instead.")
         return wrap(g.neg(x))
 
     def __pos__(self: Tensor) -> Tensor:                    # type: ignore[misc]
@@ -254,18 +106,18 @@ class Elementwise:
             raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
         return wrap(g.bitwise_not(x) if x.spec.dtype.category else g.logical_not(x))
 
-    __eq__, __ne__, __lt__ = _compared(p.EQ, "eq"), _compared(p.NE, "ne"), _compared(p.LT, "lt")
-    __le__, __gt__, __ge__ = _compared(p.LE, "le"), _compared(p.GT, "gt"), _compared(p.GE, "ge")
+    __eq__, __ne__, __lt__ = compared(p.EQ, "eq"), compared(p.NE, "ne"), compared(p.LT, "lt")
+    __le__, __gt__, __ge__ = compared(p.LE, "le"), compared(p.GT, "gt"), compared(p.GE, "ge")
     eq, ne, lt, le, gt, ge = __eq__, __ne__, __lt__, __le__, __gt__, __ge__
     __hash__ = object.__hash__
 
-    __and__ = __rand__ = bitwise_and = _bitwise(p.BITWISE_AND, "bitwise_and")
-    __or__ = __ror__ = bitwise_or = _bitwise(p.BITWISE_OR, "bitwise_or")
-    __xor__ = __rxor__ = bitwise_xor = _bitwise(p.BITWISE_XOR, "bitwise_xor")
+    __and__ = __rand__ = bitwise_and = bitwise(p.BITWISE_AND, "bitwise_and")
+    __or__ = __ror__ = bitwise_or = bitwise(p.BITWISE_OR, "bitwise_or")
+    __xor__ = __rxor__ = bitwise_xor = bitwise(p.BITWISE_XOR, "bitwise_xor")
     bitwise_not = __invert__
 
     def __abs__(self: Tensor) -> Tensor:                    # type: ignore[misc]
-        return wrap(g.abs(_no_bool(node_of(self, "abs"), "abs")))
+        return wrap(g.abs(no_bool(node_of(self, "abs"), "abs")))
 
     abs = absolute = __abs__
     neg = negative = __neg__
@@ -282,9 +134,9 @@ class Elementwise:
     tanh = function(g.tanh, "tanh", "Hyperbolic tangent.")
     sigmoid = function(g.sigmoid, "sigmoid", "1 / (1 + exp(-x)).")
     relu = function(g.relu, "relu", "x where it is positive, else 0.", widen=False)
-    floor = _unchanged_if_integral(g.floor, "floor", "The largest integer not above.")
-    ceil = _unchanged_if_integral(g.ceil, "ceil", "The smallest integer not below.")
-    trunc = fix = _unchanged_if_integral(g.trunc, "trunc", "The integer part.")
+    floor = unchanged_if_integral(g.floor, "floor", "The largest integer not above.")
+    ceil = unchanged_if_integral(g.ceil, "ceil", "The smallest integer not below.")
+    trunc = fix = unchanged_if_integral(g.trunc, "trunc", "The integer part.")
 
     def softplus(self: Tensor) -> Tensor:                   # type: ignore[misc]
         """log(1 + exp(x)), without overflow."""
@@ -317,7 +169,7 @@ class Elementwise:
 
     def sub(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:     # type: ignore[misc]
         """self - alpha * other."""
-        _no_bools(self, other)
+        no_bools(self, other)
         pair = must_be_operands(self, other if alpha == 1 else _scaled(other, alpha), "sub")
         return wrap(record2(p.SUB, *pair))
 
@@ -331,7 +183,7 @@ class Elementwise:
 
     def rsub(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:    # type: ignore[misc]
         """other - alpha * self."""
-        _no_bools(other, self)
+        no_bools(other, self)
         pair = must_be_operands(other, self if alpha == 1 else _scaled(self, alpha), "rsub")
         return labelled(wrap(record2(p.SUB, *pair)), "RsubBackward1")
 
@@ -368,11 +220,11 @@ class Elementwise:
 
     def maximum(self: Tensor, other: Tensor) -> Tensor:     # type: ignore[misc]
         """The larger of two elements; NaN wins. Ties share the gradient."""
-        return wrap(g.maximum(*_two_tensors(self, other, "maximum")))
+        return wrap(g.maximum(*two_tensors(self, other, "maximum")))
 
     def minimum(self: Tensor, other: Tensor) -> Tensor:     # type: ignore[misc]
         """The smaller of two elements; NaN wins. Ties share the gradient."""
-        return wrap(g.minimum(*_two_tensors(self, other, "minimum")))
+        return wrap(g.minimum(*two_tensors(self, other, "minimum")))
 
     def logical_not(self: Tensor) -> Tensor:                # type: ignore[misc]
         """Whether each element is zero."""
@@ -415,10 +267,8 @@ class Elementwise:
         if min is None and max is None:
             raise ValueError("clamp(): At least one of 'min' or 'max' must not be None")
         if x.spec.dtype.category == 2 and not isinstance(min, Handle) and not isinstance(max, Handle):
-            known = x.spec.constants
-            low, high = -math.inf if min is None else min, math.inf if max is None else max
-            return wrap(record(p.CLAMP, (x, known.get(low) or must_be_operands(self, low, "clamp")[1],
-                                         known.get(high) or must_be_operands(self, high, "clamp")[1])))
+            return wrap(g.clamp_to(x, -math.inf if min is None else float(min),
+                                   math.inf if max is None else float(max)))
         for bound in (min, max):
             if bound is not None:
                 x = must_be_operands(wrap(x), bound, "clamp")[0]
@@ -456,24 +306,12 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     if mask.spec.dtype is dtypes.uint8:
         mask = truth(mask)
     if mask.spec.dtype is not dtypes.bool_:
-        raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {mask.spec.dtype!r}")
+        raise RuntimeError("where expected condition to be a boolean tensor, but got a tensor with dtype "
+                           f"{mask.spec.dtype!r}")
     if not isinstance(input, Handle) and not isinstance(other, Handle):
         dtype = max(dtypes.of_scalar(input), dtypes.of_scalar(other), key=lambda d: d.category)
         return wrap(g.where(mask, constant(input, dtype, mask.spec.device), constant(other, dtype, mask.spec.device)))
     return wrap(g.where(mask, *must_be_operands(input, other, "where")))
-
-
-def truth(node: Node) -> Node:
-    """Whether elements are non-zero."""
-    return node if node.spec.dtype is dtypes.bool_ else g.ne(node, 0)
-
-
-def labelled(out: Tensor, name: str) -> Tensor:
-    """A result whose grad_fn goes by another of PyTorch's names."""
-    tape: Any = out.node.tape
-    if tape is not None:
-        tape.__class__ = entry_class(name)
-    return out
 
 
 def _scaled(value: Any, alpha: Any) -> Any:
@@ -484,54 +322,18 @@ Elementwise.clamp.checks_input = True           # type: ignore[attr-defined]
 RSUB = entry_class("RsubBackward1")
 
 
-def _no_bools(x: Any, y: Any) -> None:
-    for v in (x, y):
-        if (v.node.spec.dtype if isinstance(v, Handle) else v.__class__) in (dtypes.bool_, bool):
-            break
-    else:
-        return
-    bools = [isinstance(v, bool) or (isinstance(v, Handle) and v.dtype is dtypes.bool_) for v in (x, y)]
-    if all(bools):
-        raise RuntimeError("Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
-                           "`logical_xor()` operator instead.")
-    if any(bools):
-        raise RuntimeError("Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a "
-                           "mask, use the `~` or `logical_not()` operator instead.")
-
-
-def _no_bool(x: Node, name: str) -> Node:
-    """The node, refused when it is bool."""
-    if x.spec.dtype.category == 0:
-        raise NotImplementedError(f'"{name}" not implemented for \'Bool\': convert to an integer or floating-point dtype')
-    return x
-
-
-def _divisor(y: Node) -> Node:
-    """A divisor, refused when it is the integer 0."""
-    if y.spec.dtype.category == 1 and y.primitive is p.LITERAL and y.attrs[0] == 0:
-        raise RuntimeError("ZeroDivisionError: integer division or remainder by zero")
-    return y
-
-
-def _two_tensors(a: Any, b: Any, name: str) -> tuple[Node, Node]:
-    node_of(a, name)
-    if not isinstance(b, Handle):
-        raise TypeError(f"{name}(): argument 'other' (position 1) must be Tensor, not {type(b).__name__}")
-    return must_be_operands(a, b, name)
-
-
 def _floor_divide(x: Node, y: Node) -> Node:
-    return g.floor_divide(_no_bool(x, "floor_divide"), _divisor(y))
+    return g.floor_divide(no_bool(x, "floor_divide"), divisor(y))
 
 
 def _remainder(x: Node, y: Node) -> Node:
-    return g.remainder(_no_bool(x, "remainder"), _divisor(y))
+    return g.remainder(no_bool(x, "remainder"), divisor(y))
 
 
 def _pow(pair: tuple[Node, Node], exponent: Any) -> Tensor:
     x, y = pair
     if x.spec.dtype.category == 0 and (isinstance(exponent, Handle) or exponent is not True):
-        _no_bool(x, "pow")
+        no_bool(x, "pow")
     if isinstance(exponent, Handle):
         return wrap(g.pow(x, y))
     if x.spec.dtype.category == 1 and exponent < 0:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +12,11 @@ from ..graph import ops as g
 from ..graph.node import Node
 from ..graph.spec import broadcast_shapes, normalise_dim
 from ..runtime import backend
-from .core import Handle, wrap
+from .core import Handle
 from .create import put
-from .elementwise import labelled, node_of
+from .operands import labelled, node_of
 from .shaping import sliced
+from .storage import wrap
 
 if TYPE_CHECKING:
     from .tensor_class import Tensor
@@ -28,7 +28,7 @@ HOST = ("cpu", "interpret")
 def values(node: Node) -> np.ndarray:
     """A node's value on the host."""
     device = node.spec.device
-    return backend(device.type, device.index).to_numpy(realize(node))       # type: ignore[no-any-return]
+    return backend(device.type, device.index).to_numpy(realize(node))
 
 
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
@@ -53,8 +53,8 @@ def _items(index: Any, ndim: int) -> list[Any]:
     used = sum(0 if item is None or item is Ellipsis or isinstance(item, bool) else
                _dims(item) if isinstance(item, Handle | np.ndarray) else 1 for item in listed)
     if used and not ndim:
-        raise IndexError("invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a "
-                         "0-dim tensor to a number")
+        raise IndexError("invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ "
+                         "to convert a 0-dim tensor to a number")
     if used > ndim:
         raise IndexError(f"too many indices for tensor of dimension {ndim}")
     dots = [i for i, item in enumerate(listed) if item is Ellipsis]
@@ -68,7 +68,7 @@ def _dims(item: Any) -> int:
     """How many axes an array index stands for: a mask for as many as it has."""
     if isinstance(item, Handle):
         return item.ndim if item.dtype in (dtypes.bool_, dtypes.uint8) else 1
-    return item.ndim if item.dtype == np.bool_ else 1           # type: ignore[no-any-return]
+    return item.ndim if item.dtype == np.bool_ else 1
 
 
 def _basic(self: Tensor, items: list[Any]) -> tuple[Tensor, dict[int, Node]]:
@@ -94,8 +94,8 @@ def _basic(self: Tensor, items: list[Any]) -> tuple[Tensor, dict[int, Node]]:
                 arrays[dim] = node
                 dim += 1
         elif isinstance(item, str) or not hasattr(item, "__index__"):
-            raise IndexError("only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
-                             f"(got {type(item).__name__})")
+            raise IndexError("only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are "
+                             f"valid indices (got {type(item).__name__})")
         else:
             out = out.select(dim, item.__index__())
     return out, arrays
@@ -121,13 +121,14 @@ def _array(item: Any, x: Tensor, dim: int) -> list[Node]:
             node = put(values(node), node.dtype, device)
     else:
         if item.dtype.kind not in "biu":
-            raise IndexError(f"tensors used as indices must be long, int, byte or bool tensors, got an array of {item.dtype}")
+            raise IndexError("tensors used as indices must be long, int, byte or bool tensors, got an array of "
+                             f"{item.dtype}")
         node = put(item, dtypes.from_numpy(item.dtype), device)
     if node.dtype in (dtypes.bool_, dtypes.uint8):
         for i, n in enumerate(node.shape):
             if n != x.shape[dim + i]:
-                raise IndexError(f"The shape of the mask {list(node.shape)} at index {i} does not match the shape of the indexed "
-                                 f"tensor {list(x.shape)} at index {dim + i}")
+                raise IndexError(f"The shape of the mask {list(node.shape)} at index {i} does not match the shape of "
+                                 f"the indexed tensor {list(x.shape)} at index {dim + i}")
         if not node.shape:
             raise IndexError("a 0-d mask is not supported as one of several indices: use a Python bool")
         return [put(p, dtypes.int64, device) for p in np.nonzero(values(node))]
@@ -139,19 +140,24 @@ def _array(item: Any, x: Tensor, dim: int) -> list[Node]:
         found = values(node)
         low, high = (int(found.min()), int(found.max())) if found.size else (0, -1)
         if found.size and not (-size <= low and high < size):
-            raise IndexError(f"index {high if high >= size else low} is out of bounds for dimension {dim} with size {size}")
+            raise IndexError(f"index {high if high >= size else low} is out of bounds for dimension {dim} with size "
+                             f"{size}")
         return [node if low >= 0 else g.where(g.lt(node, 0), g.add(node, size), node)]
     return [g.where(g.lt(node, 0), g.add(node, size), node)]
 
 
 def _flat_index(x: Node, arrays: dict[int, Node]) -> tuple[tuple[int, ...], Node, tuple[int, ...], int]:
-    """Array indices as one: axis order with theirs in front, the index into those axes flattened, and where they return."""
+    """Array indices as one.
+
+    Returns the axis order with theirs in front, the index into those axes flattened, and where they return.
+    """
     dims = tuple(arrays)
     try:
         shape = broadcast_shapes(*[n.shape for n in arrays.values()])
     except RuntimeError:
         listed = ", ".join(str(list(n.shape)) for n in arrays.values())
-        raise IndexError("shape mismatch: indexing tensors could not be broadcast together with shapes " + listed) from None
+        raise IndexError("shape mismatch: indexing tensors could not be broadcast together with shapes "
+                         + listed) from None
     flat: Node | None = None
     for dim, node in arrays.items():
         flat = node if flat is None else g.add(g.mul(flat, x.shape[dim]), node)
@@ -204,16 +210,16 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     if len(source.shape) > len(view):
         extra = source.shape[:len(source.shape) - len(view)]
         if any(n != 1 for n in extra):
-            raise RuntimeError(f"shape mismatch: value tensor of shape {list(source.shape)} cannot be broadcast to indexing "
-                               f"result of shape {list(view)}")
+            raise RuntimeError(f"shape mismatch: value tensor of shape {list(source.shape)} cannot be broadcast to "
+                               f"indexing result of shape {list(view)}")
         source = g.reshape(source, source.shape[len(extra):])
     try:
         fits = broadcast_shapes(source.shape, view) == view
     except RuntimeError:
         fits = False
     if not fits:
-        raise RuntimeError(f"shape mismatch: value tensor of shape {list(source.shape)} cannot be broadcast to indexing result "
-                           f"of shape {list(view)}")
+        raise RuntimeError(f"shape mismatch: value tensor of shape {list(source.shape)} cannot be broadcast to "
+                           f"indexing result of shape {list(view)}")
     source = g.expand(source, view)
     front = (*range(place, place + len(shape)), *range(place), *range(place + len(shape), len(view)))
     updated = g.index_put(rows, flat, g.permute(source, front))

@@ -10,8 +10,9 @@ from ..graph import primitives as p
 from ..graph.node import Node, literal, record2
 from ..graph.spec import broadcast_shapes
 from ..graph.tape import Leaf, grad_mode
-from .core import Handle, wrap
-from .elementwise import labelled, must_be_operands
+from .core import Handle
+from .operands import labelled, must_be_operands
+from .storage import wrap
 
 if TYPE_CHECKING:
     from .tensor_class import Tensor
@@ -21,7 +22,7 @@ def inplace(name: str, doc: str | None = None) -> Any:
     """The in-place form of the method `name`."""
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         self.check_inplace()
-        # The intermediate handle must be gone before its node is ours: a dying handle stops its node from being pending.
+        # The intermediate handle must be gone before its node is ours: a dying handle's node is pending no more.
         node = getattr(self.twin(), name)(*args, **kwargs).node
         return self.assign(node, name + "_")
     method.__name__ = name + "_"
@@ -37,7 +38,7 @@ def augmented(name: str) -> Any:
         self.check_inplace()
         out = getattr(self.twin(), dunder)(other)
         if out is NotImplemented:
-            return out              # type: ignore[no-any-return]
+            return out
         node = out.node
         del out
         return self.assign(node, name + "_")
@@ -55,7 +56,7 @@ def update(primitive: Any, name: str) -> Any:
             x, y = self.node, args[0].node
             if x.spec is y.spec:
                 return self.rebind(record2(primitive, x, y))
-        return general(self, *args, **kwargs)       # type: ignore[no-any-return]
+        return general(self, *args, **kwargs)
     method.__name__, method.__doc__ = name + "_", f"In-place `{name}`."
     return method
 
@@ -86,10 +87,11 @@ class Inplace:
         mine = self.node.spec
         if node.spec is not mine:
             if node.spec.shape != mine.shape:
-                raise RuntimeError(f"output with shape {list(mine.shape)} doesn't match the broadcast shape {list(node.spec.shape)}")
+                raise RuntimeError(f"output with shape {list(mine.shape)} doesn't match the broadcast shape "
+                                   f"{list(node.spec.shape)}")
             if node.spec.dtype.category > mine.dtype.category:
-                raise RuntimeError(f"result type {_title(node.spec.dtype.name)} can't be cast to the desired output type "
-                                   f"{_title(mine.dtype.name)} (in {name})")
+                raise RuntimeError(f"result type {_title(node.spec.dtype.name)} can't be cast to the desired output "
+                                   f"type {_title(mine.dtype.name)} (in {name})")
             node = g.cast(node, mine.dtype)
         if node is self.node:
             return self
@@ -162,7 +164,8 @@ class Inplace:
             fits = False
         if not fits:
             raise RuntimeError(f"The expanded size of the tensor ({list(mine.shape)}) must match the existing size "
-                               f"({list(node.shape)})  Target sizes: {list(mine.shape)}.  Tensor sizes: {list(src.node.shape)}")
+                               f"({list(node.shape)})  Target sizes: {list(mine.shape)}.  Tensor sizes: "
+                               f"{list(src.node.shape)}")
         node = g.expand(g.cast(node, mine.dtype), mine.shape)
         return self.rebind(g.identity(node) if node is src.node else node)
 

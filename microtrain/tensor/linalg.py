@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from ..graph import ops as g
 from ..graph.node import Node
 from ..graph.spec import broadcast_shapes
-from .core import Handle, wrap
-from .elementwise import labelled, node_of
+from .core import Handle
+from .operands import labelled, node_of
+from .storage import wrap
 
 if TYPE_CHECKING:
     from .tensor_class import Tensor
@@ -29,14 +30,15 @@ def _expect(node: Node, ndim: int, name: str, which: str) -> None:
         kind = {1: "vector", 2: "matrix", 3: "3D tensor"}[ndim]
         if name == "outer":
             raise RuntimeError(f"outer: Expected 1-D argument {which}, but got {len(node.shape)}-D")
-        raise RuntimeError(f"{name}: {which} must be a {kind}, got {len(node.shape)}-D tensor of shape {list(node.shape)}")
+        raise RuntimeError(f"{name}: {which} must be a {kind}, got {len(node.shape)}-D tensor of shape "
+                           f"{list(node.shape)}")
 
 
 def _dot(x: Node, y: Node) -> Tensor:
     n = x.shape[0]
     if y.shape[0] != n:
-        raise RuntimeError(f"inconsistent tensor size, expected tensor [{n}] and src [{y.shape[0]}] to have the same number of "
-                           f"elements, but got {n} and {y.shape[0]} elements respectively")
+        raise RuntimeError(f"inconsistent tensor size, expected tensor [{n}] and src [{y.shape[0]}] to have the same "
+                           f"number of elements, but got {n} and {y.shape[0]} elements respectively")
     return labelled(wrap(g.reshape(g.matmul(g.reshape(x, (1, n)), g.reshape(y, (n, 1))), ())), "DotBackward0")
 
 
@@ -131,5 +133,6 @@ def _batched(x: Node, y: Node) -> Node:
         n = 1
         for size in batch:
             n *= size
-        raise RuntimeError(f"Expected size for first two dimensions of batch2 tensor to be: [{n}, {k}] but got: [{n}, {k2}].")
+        raise RuntimeError(f"Expected size for first two dimensions of batch2 tensor to be: [{n}, {k}] but got: "
+                           f"[{n}, {k2}].")
     return g.matmul(x, y)

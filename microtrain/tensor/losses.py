@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..graph import ops as g
-from .core import wrap
+from .storage import wrap
 
 if TYPE_CHECKING:
     from .tensor_class import Tensor
@@ -27,5 +27,8 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Tensor) -> Tensor:
 
 
 def cross_entropy(input: Tensor, target: Tensor, ignore_index: int, reduction: str) -> Tensor:
-    """Of logits (N, C) with classes (N,) int64: (N,), or 0-d where reduced by "mean" (over rows that count) or "sum"."""
+    """Of logits (N, C) with classes (N,) int64: (N,), or 0-d where `reduction` is "mean" or "sum".
+
+    The mean is over the rows that count, those whose class is not `ignore_index`.
+    """
     return wrap(g.cross_entropy(input.node, target.node, ignore_index, reduction))

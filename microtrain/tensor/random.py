@@ -14,8 +14,8 @@ from ..graph import dtypes
 from ..graph import ops as g
 from ..graph.dtypes import DType
 from ..runtime.philox import philox_bits
-from .core import wrap
 from .create import DeviceLike, finish, kind, place, put, sizes
+from .storage import wrap
 
 if TYPE_CHECKING:
     from .tensor_class import Tensor

@@ -10,9 +10,9 @@ from ..graph import ops as g
 from ..graph.dtypes import DType
 from ..graph.node import Node
 from ..graph.spec import normalise_dim, normalise_dims
-from .core import wrap
 from .create import kind
-from .elementwise import floating, labelled, node_of, truth
+from .operands import floating, labelled, node_of, truth
+from .storage import wrap
 
 if TYPE_CHECKING:
     from .tensor_class import Tensor
@@ -43,8 +43,8 @@ def _needs_float(x: Node, name: str, dtype: DType | None = None) -> Node:
     if dtype is not None:
         x = g.cast(x, dtype)
     if x.spec.dtype.category != 2:
-        raise RuntimeError(f"{name}(): could not infer output dtype. Input dtype must be either a floating point or complex "
-                           f"dtype. Got: {x.spec.dtype.name.capitalize()}" if name == "mean" else
+        raise RuntimeError(f"{name}(): could not infer output dtype. Input dtype must be either a floating point or "
+                           f"complex dtype. Got: {x.spec.dtype.name.capitalize()}" if name == "mean" else
                            f"{name} only supports floating point dtypes, got {x.spec.dtype!r}")
     return x
 
@@ -132,7 +132,8 @@ class Reduce:
         return _row(self, g.log_softmax, "log_softmax", dim, dtype)
 
 
-def _spread_arguments(self: Any, dim: Any, unbiased: Any, correction: Any, name: str) -> tuple[Node, tuple[int, ...], Any]:
+def _spread_arguments(self: Any, dim: Any, unbiased: Any, correction: Any,
+                      name: str) -> tuple[Node, tuple[int, ...], Any]:
     if isinstance(dim, bool):
         dim, unbiased = None, dim
     if correction is None:
@@ -159,13 +160,14 @@ def _max_or_min(self: Any, dim: Any, keepdim: bool, name: str) -> Any:
         return self.maximum(dim) if name == "max" else self.minimum(dim)
     axis = normalise_dim(dim, len(x.spec.shape))
     if not x.spec.shape:
-        return (MaxResult if name == "max" else MinResult)(wrap(g.identity(x)), wrap(g.full(0, (), dtypes.int64, x.device)))
+        zero = g.full(0, (), dtypes.int64, x.device)
+        return (MaxResult if name == "max" else MinResult)(wrap(g.identity(x)), wrap(zero))
     _some(x, (axis,), name)
     n = x.spec.shape[axis]
     index = arg(x, axis)
     places = g.reshape(g.iota(n, x.device), tuple(n if i == axis else 1 for i in range(len(x.spec.shape))))
     hit = g.eq(places, g.keep(index, x.spec.shape, (axis,)))
-    # Selecting by comparison instead of a gather keeps the reduction in one kernel, and gives the gradient to one element.
+    # Selecting by comparison, not by a gather, keeps the reduction in one kernel and gives the gradient to one element.
     if x.spec.dtype.category == 2:
         values = g.sum(g.where(hit, x, 0), (axis,), keepdim)
     else:
@@ -210,7 +212,8 @@ def _row(self: Any, operation: Any, name: str, dim: int, dtype: DType | None) ->
     if kind(dtype) is not None:
         x = g.cast(x, dtype)            # type: ignore[arg-type]
     if x.spec.dtype.category != 2:
-        kind_name = {"int64": "Long", "int32": "Int", "bool": "Bool", "uint8": "Byte"}.get(x.spec.dtype.name, x.spec.dtype.name)
+        mine = x.spec.dtype.name
+        kind_name = {"int64": "Long", "int32": "Int", "bool": "Bool", "uint8": "Byte"}.get(mine, mine)
         raise NotImplementedError(f'"{name}_lastdim_kernel_impl" not implemented for \'{kind_name}\'; '
                                   "pass a floating-point dtype, e.g. dtype=float32")
     axis = normalise_dim(dim, len(x.spec.shape))

@@ -1,4 +1,4 @@
-"""Shapes: views, joins and splits. A view shares memory with its source as in PyTorch and costs nothing."""
+"""Shapes: views and splits. A view shares memory with its source as in PyTorch and costs nothing."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..graph import ops as g
 from ..graph.node import Node
-from ..graph.spec import Shape, broadcast_shapes, normalise_dim
-from .core import Handle, View, wrap
-from .create import sizes
-from .elementwise import labelled, node_of, result_dtype
+from ..graph.spec import Shape, normalise_dim
+from .operands import labelled
+from .storage import wrap
 from .strides import view_strides
 
 if TYPE_CHECKING:
@@ -33,8 +32,8 @@ def full_shape(shape: Sequence[int], numel: int) -> Shape:
         known *= n if n != -1 else 1
     if -1 in shape:
         if known == 0:
-            raise RuntimeError(f"cannot reshape tensor of {numel} elements into shape {list(shape)} because the unspecified "
-                               "dimension size -1 can be any value and is ambiguous")
+            raise RuntimeError(f"cannot reshape tensor of {numel} elements into shape {list(shape)} because the "
+                               "unspecified dimension size -1 can be any value and is ambiguous")
         if numel % known == 0:
             return tuple(numel // known if n == -1 else n for n in shape)
     elif known == numel:
@@ -51,7 +50,7 @@ def _signed(size: Sequence[Any]) -> list[int]:
 
 
 class Shaping:
-    """Views, joins and splits."""
+    """Views and splits."""
 
     __slots__ = ()
 
@@ -68,8 +67,8 @@ class Shaping:
         new = full_shape(_signed(shape), self.numel())
         strides = view_strides(self.node.shape, self.stride(), new)
         if strides is None:
-            raise RuntimeError("view size is not compatible with input tensor's size and stride (at least one dimension spans "
-                               "across two contiguous subspaces). Use .reshape(...) instead.")
+            raise RuntimeError("view size is not compatible with input tensor's size and stride (at least one "
+                               "dimension spans across two contiguous subspaces). Use .reshape(...) instead.")
         return _reshaped(self, new, strides, "ViewBackward0")
 
     def view_as(self: Tensor, other: Tensor) -> Tensor:     # type: ignore[misc]
@@ -108,8 +107,9 @@ class Shaping:
         listed = _signed(dims)
         ndim = self.ndim
         if len(listed) != ndim:
-            raise RuntimeError("permute(sparse_coo): number of dimensions in the tensor input does not match the length of the "
-                               f"desired ordering of dimensions i.e. input.dim() = {ndim} is not equal to len(dims) = {len(listed)}")
+            raise RuntimeError("permute(sparse_coo): number of dimensions in the tensor input does not match the "
+                               f"length of the desired ordering of dimensions i.e. input.dim() = {ndim} is not equal "
+                               f"to len(dims) = {len(listed)}")
         order = tuple(normalise_dim(d, ndim) for d in listed)
         if len(set(order)) != ndim:
             raise RuntimeError(f"permute(): duplicate dims are not allowed: {listed}")
@@ -137,7 +137,8 @@ class Shaping:
             raise RuntimeError(f"movedim: repeated dim in `source` ({froms}) or `destination` ({tos})")
         rest = iter([d for d in range(self.ndim) if d not in froms])
         places = dict(zip(tos, froms, strict=True))
-        return _permuted(self, tuple(places[i] if i in places else next(rest) for i in range(self.ndim)), "PermuteBackward0")
+        order = tuple(places[i] if i in places else next(rest) for i in range(self.ndim))
+        return _permuted(self, order, "PermuteBackward0")
 
     def t(self: Tensor) -> Tensor:                          # type: ignore[misc]
         """The transpose of a tensor of at most two axes."""
@@ -146,15 +147,16 @@ class Shaping:
         return _permuted(self, tuple(reversed(range(self.ndim))), "TBackward0")
 
     @property
-    def T(self: Tensor) -> Tensor:                          # type: ignore[misc] # noqa: N802
+    def T(self: Tensor) -> Tensor:                          # type: ignore[misc]
         """All axes reversed."""
         return _permuted(self, tuple(reversed(range(self.ndim))), "PermuteBackward0")
 
     @property
-    def mT(self: Tensor) -> Tensor:                         # type: ignore[misc] # noqa: N802
+    def mT(self: Tensor) -> Tensor:                         # type: ignore[misc]
         """The last two axes exchanged."""
         if self.ndim < 2:
-            raise RuntimeError(f"tensor.mT is only supported on matrices or batches of matrices. Got {self.ndim}-D tensor.")
+            raise RuntimeError(f"tensor.mT is only supported on matrices or batches of matrices. Got {self.ndim}-D "
+                               "tensor.")
         return self.transpose(-2, -1)
 
     def expand(self: Tensor, *size: Any) -> Tensor:         # type: ignore[misc]
@@ -163,8 +165,9 @@ class Shaping:
         shape = self.node.shape
         lead = len(listed) - len(shape)
         if lead < 0:
-            raise RuntimeError(f"expand(torch.FloatTensor{{{list(shape)}}}, size={listed}): the number of sizes provided "
-                               f"({len(listed)}) must be greater or equal to the number of dimensions in the tensor ({len(shape)})")
+            raise RuntimeError(f"expand(torch.FloatTensor{{{list(shape)}}}, size={listed}): the number of sizes "
+                               f"provided ({len(listed)}) must be greater or equal to the number of dimensions in the "
+                               f"tensor ({len(shape)})")
         new, strides = [], []
         mine = self.stride()
         for i, n in enumerate(listed):
@@ -175,10 +178,12 @@ class Shaping:
                 n = have
             if have not in (1, n):
                 raise RuntimeError(f"The expanded size of the tensor ({n}) must match the existing size ({have}) at "
-                                   f"non-singleton dimension {i}.  Target sizes: {listed}.  Tensor sizes: {list(shape)}")
+                                   f"non-singleton dimension {i}.  Target sizes: {listed}.  Tensor sizes: "
+                                   f"{list(shape)}")
             new.append(n)
             strides.append(mine[i - lead] if i >= lead and have == n else 0)
-        return labelled(self.share(lambda x: g.expand(x, tuple(new)), _expanded_update, tuple(strides)), "ExpandBackward0")
+        return labelled(self.share(lambda x: g.expand(x, tuple(new)), _expanded_update, tuple(strides)),
+                        "ExpandBackward0")
 
     def expand_as(self: Tensor, other: Tensor) -> Tensor:   # type: ignore[misc]
         """Expanded to another tensor's shape."""
@@ -235,7 +240,8 @@ class Shaping:
         axis = normalise_dim(dim, self.ndim)
         size = self.node.shape[axis]
         if not -size <= index < size:
-            raise IndexError(f"select(): index {index} out of range for tensor of size {list(self.node.shape)} at dimension {axis}")
+            raise IndexError(f"select(): index {index} out of range for tensor of size {list(self.node.shape)} at "
+                             f"dimension {axis}")
         part = sliced(self, axis, index % size, 1, 1)
         return labelled(part.squeeze(axis), "SelectBackward0")
 
@@ -252,10 +258,11 @@ class Shaping:
         else:
             parts = list(split_size)
             if sum(parts) != size or min(parts, default=0) < 0:
-                raise RuntimeError(f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's size at "
-                                   f"dimension {axis}), but got split_sizes={parts}")
+                raise RuntimeError(f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's "
+                                   f"size at dimension {axis}), but got split_sizes={parts}")
         starts = [sum(parts[:i]) for i in range(len(parts))]
-        return tuple(labelled(sliced(self, axis, a, n, 1), "SplitBackward0") for a, n in zip(starts, parts, strict=True))
+        return tuple(labelled(sliced(self, axis, start, length, 1), "SplitBackward0")
+                     for start, length in zip(starts, parts, strict=True))
 
     def chunk(self: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:       # type: ignore[misc]
         """At most `chunks` equal parts (the last may be smaller)."""
@@ -264,13 +271,16 @@ class Shaping:
         if not self.ndim:
             raise RuntimeError("chunk expects at least a 1-dimensional tensor")
         size = self.node.shape[normalise_dim(dim, self.ndim)]
-        return self.split(-(-size // chunks) or 1, dim) if size else tuple(self.narrow(dim, 0, 0) for _ in range(chunks))
+        if not size:
+            return tuple(self.narrow(dim, 0, 0) for _ in range(chunks))
+        return self.split(-(-size // chunks), dim)
 
     def unbind(self: Tensor, dim: int = 0) -> tuple[Tensor, ...]:       # type: ignore[misc]
         """The parts along `dim`, each without it."""
         if not self.ndim:
             raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
-        return tuple(labelled(self.select(dim, i), "UnbindBackward0") for i in range(self.shape[normalise_dim(dim, self.ndim)]))
+        size = self.shape[normalise_dim(dim, self.ndim)]
+        return tuple(labelled(self.select(dim, i), "UnbindBackward0") for i in range(size))
 
 
 def _permuted(self: Tensor, order: Shape, label: str) -> Tensor:
@@ -281,8 +291,8 @@ def _permuted(self: Tensor, order: Shape, label: str) -> Tensor:
 
 
 def _expanded_update(base: Node, value: Node) -> Node:
-    raise RuntimeError("unsupported operation: more than one element of the written-to tensor refers to a single memory "
-                       "location. Please clone() the tensor before performing the operation.")
+    raise RuntimeError("unsupported operation: more than one element of the written-to tensor refers to a single "
+                       "memory location. Please clone() the tensor before performing the operation.")
 
 
 def sliced(self: Tensor, axis: int, start: int, length: int, step: int) -> Tensor:
@@ -291,66 +301,7 @@ def sliced(self: Tensor, axis: int, start: int, length: int, step: int) -> Tenso
     starts = tuple(start if i == axis else 0 for i in range(len(shape)))
     counts = tuple(length if i == axis else n for i, n in enumerate(shape))
     steps = tuple(step if i == axis else 1 for i in range(len(shape)))
-    view: View = lambda x: g.slice(x, starts, counts, steps)      # noqa: E731
-    return labelled(self.share(view, lambda base, v: g.slice_update(base, v, starts, steps),
-                               tuple(s * k for s, k in zip(strides, steps, strict=True))), "SliceBackward0")
-
-
-def _nodes(tensors: Any, name: str) -> list[Node]:
-    if isinstance(tensors, Handle) or not isinstance(tensors, Sequence):
-        raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}")
-    if not tensors:
-        raise (ValueError if name == "cat" else RuntimeError)(
-            f"torch.{name}(): expected a non-empty list of Tensors" if name == "cat" else "stack expects a non-empty TensorList")
-    nodes = []
-    for i, t in enumerate(tensors):
-        if not isinstance(t, Handle):
-            raise TypeError(f"expected Tensor as element {i} in argument 0, but got {type(t).__name__}")
-        nodes.append(t.node)
-    dtype = nodes[0].spec.dtype
-    for node in nodes[1:]:
-        if node.spec.dtype is not dtype:
-            one = g.full(0, (1,) if node.shape else (), dtype, node.device)
-            dtype = result_dtype(one, node)
-    return [g.cast(node, dtype) for node in nodes]
-
-
-def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Tensors joined along `dim`; the other sizes agree. A 1-d tensor of no elements is left out, as in PyTorch."""
-    nodes = _nodes(tensors, "cat")
-    for i, node in enumerate(nodes):
-        if not node.shape:
-            raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
-    full = [n for n in nodes if n.shape != (0,)] or nodes[:1]
-    first = full[0].shape
-    axis = normalise_dim(dim, len(first))
-    for i, node in enumerate(full):
-        if len(node.shape) != len(first):
-            raise RuntimeError(f"Tensors must have same number of dimensions: got {len(first)} and {len(node.shape)}")
-        for d, (a, b) in enumerate(zip(first, node.shape, strict=True)):
-            if d != axis and a != b:
-                raise RuntimeError(f"Sizes of tensors must match except in dimension {axis}. Expected size {a} but got size {b} "
-                                   f"for tensor number {i} in the list.")
-    return wrap(g.cat(tuple(full), axis) if len(full) > 1 else g.identity(full[0]))
-
-
-def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """Tensors of one shape joined along a new axis."""
-    nodes = _nodes(tensors, "stack")
-    shape = nodes[0].shape
-    for i, node in enumerate(nodes):
-        if node.shape != shape:
-            raise RuntimeError(f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and "
-                               f"{list(node.shape)} at entry {i}")
-    axis = normalise_dim(dim, len(shape) + 1)
-    wide = (*shape[:axis], 1, *shape[axis:])
-    parts = tuple(g.reshape(n, wide) for n in nodes)
-    return labelled(wrap(g.cat(parts, axis) if len(parts) > 1 else parts[0]), "StackBackward0")
-
-
-def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Tensors expanded to their common shape."""
-    shape = broadcast_shapes(*[node_of(t, "broadcast_tensors").shape for t in tensors])
-    return tuple(t.expand(shape) for t in tensors)
-
-
+    part = self.share(lambda x: g.slice(x, starts, counts, steps),
+                      lambda base, v: g.slice_update(base, v, starts, steps),
+                      tuple(s * k for s, k in zip(strides, steps, strict=True)))
+    return labelled(part, "SliceBackward0")

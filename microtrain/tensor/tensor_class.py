@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..graph.dtypes import DType
-from .core import Handle, _tensor_class
+from .core import Handle
 from .create import DeviceLike, array_of, default_device, full, kind, place, sizes
 from .elementwise import Elementwise
 from .index import Indexing, values
@@ -14,6 +14,7 @@ from .linalg import Linalg
 from .printing import format_array
 from .reduce import Reduce
 from .shaping import Shaping
+from .storage import _tensor_class
 from .transfer import Transfer
 
 
@@ -26,8 +27,8 @@ class Tensor(Elementwise, Reduce, Shaping, Indexing, Linalg, Inplace, Transfer, 
     __slots__ = ()
 
     def __new__(cls, *data: Any, device: DeviceLike = None) -> Tensor:
-        from .create import empty, tensor
         from ..graph.dtypes import get_default_dtype
+        from .create import empty, tensor
         if len(data) == 1 and not isinstance(data[0], int):
             array_of(data[0])
             return tensor(data[0], dtype=get_default_dtype(), device=device)

@@ -16,10 +16,11 @@ from ..graph.node import Node
 from ..graph.spec import Device
 from ..graph.tape import grad_mode
 from ..runtime import backend
-from .core import Handle, alone, wrap
+from .core import Handle
 from .create import place, put
-from .elementwise import labelled
 from .index import values
+from .operands import labelled
+from .storage import alone, wrap
 
 if TYPE_CHECKING:
     from .tensor_class import Tensor
@@ -43,7 +44,7 @@ def moved(node: Node, device: Device) -> Node:
     if node.spec.device is device:
         return node
     if node.tape is not None and grad_mode.enabled:
-        return _Move.apply(wrap(node), device).node         # type: ignore[no-any-return]
+        return _Move.apply(wrap(node), device).node
     return put(values(node), node.dtype, device)
 
 
@@ -59,7 +60,7 @@ class Transfer:
         node = self.node
         if node.spec.numel != 1:
             raise RuntimeError(f"a Tensor with {node.spec.numel} elements cannot be converted to Scalar")
-        return values(node).item()          # type: ignore[no-any-return]
+        return values(node).item()
 
     def tolist(self: Tensor) -> Any:                        # type: ignore[misc]
         """Nested lists of Python numbers."""
@@ -70,10 +71,11 @@ class Transfer:
         """The value as a read-only array (copy it to write). Raises as PyTorch does when a gradient would be lost."""
         if not force:
             if self.node.tape is not None:
-                raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+                raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() "
+                                   "instead.")
             if self.node.device.type == "cuda":
-                raise TypeError(f"can't convert {self.node.device} device type tensor to numpy. Use Tensor.cpu() to copy the "
-                                "tensor to host memory first.")
+                raise TypeError(f"can't convert {self.node.device} device type tensor to numpy. Use Tensor.cpu() to "
+                                "copy the tensor to host memory first.")
         return values(self.node)
 
     def __array__(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray:     # type: ignore[misc]
@@ -100,7 +102,7 @@ class Transfer:
             raise AttributeError(f"Can't get __cuda_array_interface__ on non-CUDA tensor type: {self.node.device}")
         if self.node.tape is not None:
             raise RuntimeError("Can't get __cuda_array_interface__ on Tensor that requires grad; use tensor.detach()")
-        return realize(self.node).__cuda_array_interface__      # type: ignore[no-any-return]
+        return realize(self.node).__cuda_array_interface__
 
     def __bool__(self: Tensor) -> bool:                     # type: ignore[misc]
         if self.node.spec.numel != 1:
@@ -124,7 +126,7 @@ class Transfer:
 
     def to(self: Tensor, *args: Any, dtype: DType | None = None, device: Any = None, copy: bool = False,       # type: ignore[misc]
            non_blocking: bool = False) -> Tensor:
-        """This tensor with another dtype or device (or another tensor's); itself when nothing changes."""
+        """With another dtype or device (or another tensor's); itself when nothing changes."""
         for value in args:
             if isinstance(value, DType):
                 dtype = value
@@ -141,11 +143,11 @@ class Transfer:
         return wrap(node)
 
     def type(self: Tensor, dtype: DType | None = None) -> Any:      # type: ignore[misc]
-        """This tensor in another dtype; without one, the name of its own."""
+        """In another dtype; without one, the name of its own."""
         return self.to(dtype) if dtype is not None else f"torch.{self.dtype.name}"
 
     def type_as(self: Tensor, other: Tensor) -> Tensor:     # type: ignore[misc]
-        """This tensor in another's dtype."""
+        """In another tensor's dtype."""
         return self.to(other.dtype)
 
     def float(self: Tensor) -> Tensor:                      # type: ignore[misc]
@@ -221,8 +223,8 @@ class Transfer:
         if not isinstance(value, Handle):
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
         if value.node.spec is not self.node.spec and self.node.tape is not None:
-            raise RuntimeError("attempting to assign data of another shape, dtype or device to a tensor that requires grad: "
-                               f"expected {self.node.spec}, got {value.node.spec}")
+            raise RuntimeError("attempting to assign data of another shape, dtype or device to a tensor that requires "
+                               f"grad: expected {self.node.spec}, got {value.node.spec}")
         self.leave_storage()                # another memory from here on: those that shared the old one keep it
         self._put(alone(value.node))
 
@@ -233,12 +235,13 @@ class Transfer:
         return tensor(data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
 
     def __reduce__(self: Tensor) -> Any:                    # type: ignore[misc]
-        return _rebuilt, (np.array(values(self.node)).tobytes(), tuple(self.shape), self.dtype, str(self.device), self.requires_grad)
+        raw = np.array(values(self.node)).tobytes()
+        return _rebuilt, (raw, tuple(self.shape), self.dtype, str(self.device), self.requires_grad)
 
-    def __deepcopy__(self: Tensor, memo: dict[int, Any]) -> Tensor:     # type: ignore[misc]
+    def __deepcopy__(self: Tensor, memo: dict[builtins.int, Any]) -> Tensor:     # type: ignore[misc]
         if not self.is_leaf:
-            raise RuntimeError("Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the "
-                               "moment.")
+            raise RuntimeError("Only Tensors created explicitly by the user (graph leaves) support the deepcopy "
+                               "protocol at the moment.")
         copy = wrap(alone(g.identity(self.node)) if self.node.tape is None else alone(self.node))
         copy.__class__ = self.__class__
         if self.requires_grad:

@@ -29,8 +29,9 @@ class KernelCount:
 
 @contextmanager
 def count_kernels(at_most: int | None = None, exactly: int | None = None) -> Iterator[KernelCount]:
-    """Count the kernels of everything computed inside the block (read a value there: what stays pending is not counted).
+    """Count the kernels of everything computed inside the block.
 
+    What stays pending is not counted: read a value there.
     On the cpu device, which launches none, the kernels that the same programs would be on a GPU are counted.
     Raises AssertionError, listing the kernels, when there are more than `at_most` or not `exactly` so many.
     """

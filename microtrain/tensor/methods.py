@@ -1,0 +1,85 @@
+"""Makers of methods: operators, functions and comparisons, each from a primitive or an operation on nodes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..graph import ops as g
+from ..graph.node import record2
+from .core import Handle
+from .operands import floating, no_bool, node_of, operands
+from .storage import wrap
+
+if TYPE_CHECKING:
+    from .tensor_class import Tensor
+
+
+def operator(primitive: Any, name: str) -> Any:
+    """A dunder method for a binary primitive: first the two common cases (tensors of one dtype; a float tensor with a
+    number met before), then everything else."""
+    def method(self: Tensor, other: Any) -> Tensor:
+        x = self.node
+        kind = other.__class__
+        if kind is float or kind is int:
+            y = x.spec.constants.get(other) if x.spec.dtype.category == 2 and other else None
+            if y is not None:
+                return wrap(record2(primitive, x, y))
+        elif isinstance(other, Handle):
+            y = other.node
+            if x.spec.dtype is y.spec.dtype and x.spec.device is y.spec.device:
+                return wrap(record2(primitive, x, y))
+        pair = operands(self, other, name)
+        if pair is None:
+            return NotImplemented
+        return wrap(record2(primitive, *pair))
+    method.__name__ = name
+    return method
+
+
+def function(operation: Any, name: str, doc: str, *, widen: bool = True) -> Any:
+    """A method of one tensor; with `widen`, integers are taken as floats first."""
+    def method(input: Tensor) -> Tensor:
+        try:
+            x = input.node
+        except AttributeError:
+            raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not "
+                            f"{type(input).__name__}") from None
+        if widen and x.spec.dtype.category != 2:
+            x = floating(x)
+        return wrap(operation(x))
+    method.__name__, method.__doc__ = name, doc
+    method.checks_input = True              # type: ignore[attr-defined]
+    return method
+
+
+def unchanged_if_integral(operation: Any, name: str, doc: str) -> Any:
+    """A method of one tensor that rounds: integers come back as they are, booleans are refused."""
+    def method(input: Tensor) -> Tensor:
+        x = no_bool(node_of(input, name), name)
+        return wrap(operation(x) if x.spec.dtype.category == 2 else g.identity(x))
+    method.__name__, method.__doc__ = name, doc
+    return method
+
+
+def compared(primitive: Any, name: str) -> Any:
+    """A comparison with a tensor or a number: a method that is an operator too."""
+    def method(input: Tensor, other: Any) -> Tensor:
+        pair = operands(input, other, name)
+        if pair is None:
+            return NotImplemented
+        return wrap(record2(primitive, *pair))
+    method.__name__ = name
+    return method
+
+
+def bitwise(primitive: Any, name: str) -> Any:
+    """A bitwise operator, for integers and booleans; raises RuntimeError for floating dtypes."""
+    def method(input: Tensor, other: Any) -> Tensor:
+        pair = operands(input, other, name)
+        if pair is None:
+            return NotImplemented
+        if pair[0].spec.dtype.category == 2:
+            raise RuntimeError(f'"{name}" not implemented for {pair[0].spec.dtype!r}: use integer or bool tensors')
+        return wrap(record2(primitive, *pair))
+    method.__name__ = name
+    return method

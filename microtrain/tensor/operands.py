@@ -1,0 +1,161 @@
+"""Arguments of an operation as nodes of one dtype on one device, by PyTorch's rules of promotion, or refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..graph import dtypes
+from ..graph import ops as g
+from ..graph import primitives as p
+from ..graph.dtypes import DType, promote_types
+from ..graph.node import Node, constant
+from ..graph.tape import entry_class
+from .core import Handle
+
+if TYPE_CHECKING:
+    from .tensor_class import Tensor
+
+_CATEGORY: dict[Any, int] = {bool: 0, int: 1, float: 2}
+
+
+def node_of(value: Any, name: str) -> Node:
+    """The node of a tensor argument. Raises TypeError in PyTorch's words for anything else."""
+    if not isinstance(value, Handle):
+        raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(value).__name__}")
+    return value.node
+
+
+def number_beside(x: Node, value: Any) -> tuple[Node, Node] | None:
+    """A tensor's node and a Python number as operands of one dtype; None when `value` is no number."""
+    dtype = x.spec.dtype
+    if dtype.category == 2:
+        known = x.spec.constants.get(value) if value.__class__ in _CATEGORY and value else None
+        if known is not None:
+            return x, known
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value.__class__ not in _CATEGORY:
+        return None
+    if _CATEGORY[value.__class__] > dtype.category:
+        dtype = dtypes.of_scalar(value)
+        return g.cast(x, dtype), constant(value, dtype, x.spec.device)
+    if dtype.category == 1:
+        check_range(value, dtype)
+    node = constant(value, dtype, x.spec.device)
+    if dtype.category == 2 and value:
+        x.spec.constants[value] = node
+    return x, node
+
+
+def check_range(value: int, dtype: DType) -> None:
+    """Raise RuntimeError when an integer does not fit a dtype."""
+    if not dtypes.lowest(dtype) <= value <= dtypes.highest(dtype):
+        raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow: {value}")
+
+
+def result_dtype(x: Node, y: Node) -> DType:
+    """PyTorch's promotion: a 0-d operand yields to one with axes unless it is of a higher category."""
+    a, b = x.spec.dtype, y.spec.dtype
+    if a is b:
+        return a
+    if bool(x.spec.shape) != bool(y.spec.shape):
+        wide, point = (a, b) if x.spec.shape else (b, a)
+        if wide.category >= point.category:
+            return wide
+    return promote_types(a, b)
+
+
+def operands(a: Any, b: Any, name: str) -> tuple[Node, Node] | None:
+    """Two arguments, at least one a tensor, as nodes of one dtype; None for a foreign type."""
+    if isinstance(a, Handle):
+        x = a.node
+        if isinstance(b, Handle):
+            y = b.node
+            if x.spec.dtype is not y.spec.dtype:
+                dtype = result_dtype(x, y)
+                x, y = g.cast(x, dtype), g.cast(y, dtype)
+            if x.spec.device is not y.spec.device:
+                x, y = beside_point(x, y, name)
+            return x, y
+        return number_beside(x, b)
+    pair = number_beside(b.node, a) if isinstance(b, Handle) else None
+    return None if pair is None else (pair[1], pair[0])
+
+
+def beside_point(x: Node, y: Node, name: str) -> tuple[Node, Node]:
+    """Operands on two devices: a 0-d cpu tensor goes along, anything else raises."""
+    from .transfer import moved
+    if not y.spec.shape and y.spec.device.type == "cpu":
+        return x, moved(y, x.spec.device)
+    if not x.spec.shape and x.spec.device.type == "cpu":
+        return moved(x, y.spec.device), y
+    raise RuntimeError("Expected all tensors to be on the same device, but found at least two devices, "
+                       f"{x.spec.device} and {y.spec.device}! (in {name}; move one with .to({str(x.spec.device)!r}))")
+
+
+def must_be_operands(a: Any, b: Any, name: str) -> tuple[Node, Node]:
+    """As `operands`, raising TypeError for a foreign type."""
+    pair = operands(a, b, name)
+    if pair is None:
+        bad = b if isinstance(a, Handle) else a
+        raise TypeError(f"{name}(): expected a Tensor or a number, not {type(bad).__name__}")
+    return pair
+
+
+def floating(node: Node) -> Node:
+    """Integers and booleans in the default floating dtype; anything else as it is."""
+    return node if node.spec.dtype.category == 2 else g.cast(node, dtypes.get_default_dtype())
+
+
+def truth(node: Node) -> Node:
+    """Whether elements are non-zero."""
+    return node if node.spec.dtype is dtypes.bool_ else g.ne(node, 0)
+
+
+def labelled(out: Tensor, name: str) -> Tensor:
+    """A result whose grad_fn goes by another of PyTorch's names."""
+    tape: Any = out.node.tape
+    if tape is not None:
+        tape.__class__ = entry_class(name)
+    return out
+
+
+def no_bools(x: Any, y: Any) -> None:
+    """Raise RuntimeError, in PyTorch's words, when an operand of a subtraction is bool."""
+    for v in (x, y):
+        if (v.node.spec.dtype if isinstance(v, Handle) else v.__class__) in (dtypes.bool_, bool):
+            break
+    else:
+        return
+    bools = [isinstance(v, bool) or (isinstance(v, Handle) and v.dtype is dtypes.bool_) for v in (x, y)]
+    if all(bools):
+        raise RuntimeError("Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
+                           "`logical_xor()` operator instead.")
+    if any(bools):
+        raise RuntimeError("Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to "
+                           "invert a mask, use the `~` or `logical_not()` operator instead.")
+
+
+def no_bool(x: Node, name: str) -> Node:
+    """The node, refused when it is bool."""
+    if x.spec.dtype.category == 0:
+        raise NotImplementedError(f'"{name}" not implemented for \'Bool\': convert to an integer or floating-point '
+                                  'dtype')
+    return x
+
+
+def divisor(y: Node) -> Node:
+    """A divisor, refused when it is the integer 0."""
+    if y.spec.dtype.category == 1 and y.primitive is p.LITERAL and y.attrs[0] == 0:
+        raise RuntimeError("ZeroDivisionError: integer division or remainder by zero")
+    return y
+
+
+def two_tensors(a: Any, b: Any, name: str) -> tuple[Node, Node]:
+    """As `must_be_operands`, where a number will not do. Raises TypeError in PyTorch's words."""
+    node_of(a, name)
+    if not isinstance(b, Handle):
+        raise TypeError(f"{name}(): argument 'other' (position 1) must be Tensor, not {type(b).__name__}")
+    return must_be_operands(a, b, name)

@@ -1,0 +1,200 @@
+"""Which node a tensor holds, and which tensors share its memory.
+
+A tensor may be rebound to another node (an in-place operation, an optimizer's update); a node never changes. Tensors
+that share memory in PyTorch (views, `detach()`, `.data`) share a `Storage`: rebinding one rebinds the others.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..compiler import realize as compiler
+from ..graph import ops as g
+from ..graph.node import Node, leaf
+from ..graph.spec import Shape, normalise_dim
+from ..graph.tape import Leaf, grad_mode, overwritten
+from .strides import contiguous_strides, same_layout
+
+if TYPE_CHECKING:
+    from .tensor_class import Tensor
+
+_pending = compiler.pending
+_limit = compiler.limit
+_tensor_class: list[Any] = []
+
+View = Callable[[Node], Node]
+Update = Callable[[Node, Node], Node]
+
+
+def wrap(node: Node) -> Tensor:
+    """A tensor for a recorded node, which stays pending until some value is read."""
+    if node.seq > _limit[0]:
+        compiler.settle(node)
+    self = object.__new__(_tensor_class[0])
+    self.node = node
+    self._grad = self._alias = None
+    self._version = 0
+    if node.buffer is None:
+        _pending[node] = None
+    return self
+
+
+def owned(node: Node) -> Node:
+    """The node itself, or a copy of it where it is a constant that others share."""
+    return g.identity(node) if not node.sources and (node.buffer is None or node.primitive.name == "scalar") else node
+
+
+def alone(node: Node) -> Node:
+    """A node of the same value that nobody else holds and that is not on the tape."""
+    if node.buffer is not None and node.primitive.name != "scalar":
+        return leaf(node.buffer, node.spec)
+    before, grad_mode.enabled = grad_mode.enabled, False
+    try:
+        return g.identity(node)
+    finally:
+        grad_mode.enabled = before
+
+
+class Storage:
+    """What tensors that share memory have in common: the base's node, a version, and who they are."""
+
+    __slots__ = ("cell", "members", "node")
+
+    def __init__(self, node: Node) -> None:
+        self.node, self.cell = node, VersionCell(0)
+        self.members: list[weakref.ref[Any]] = []
+
+
+class Alias:
+    """A tensor's place in a storage: how its value follows from the base's, and a base from its value."""
+
+    __slots__ = ("counts", "storage", "strides", "update", "view")
+
+    def __init__(self, storage: Storage, view: View | None, update: Update | None, strides: Shape,
+                 counts: bool = True) -> None:
+        self.storage, self.view, self.update, self.strides, self.counts = storage, view, update, strides, counts
+
+
+class VersionCell:
+    """A version that nodes refer to: not the storage itself, which refers to a node."""
+
+    __slots__ = ("version",)
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+
+
+class Shared:
+    """What a tensor knows of memory: the node it holds and, where it shares memory, its place in a storage."""
+
+    __slots__ = ("__dict__", "__weakref__", "_alias", "_version", "node")
+
+    node: Node
+    _alias: Alias | None
+    _version: int
+
+    def __del__(self) -> None:
+        try:                                        # noqa: SIM105 (for every tensor: suppress() is slow)
+            _pending.pop(self.node, None)
+        except (AttributeError, TypeError):         # half-made, or the interpreter is going down
+            pass
+
+    def stride(self, dim: int | None = None) -> Any:
+        """Elements from one index to the next along each axis, or along one."""
+        alias = self._alias
+        strides = contiguous_strides(self.node.spec.shape) if alias is None else alias.strides
+        return strides if dim is None else strides[normalise_dim(dim, len(strides))]
+
+    def is_contiguous(self) -> bool:
+        """Whether the elements follow one another in row-major order, as in PyTorch's memory."""
+        alias = self._alias
+        return alias is None or same_layout(self.node.spec.shape, alias.strides)
+
+    def share(self, view: View, update: Update, strides: Shape | None = None, counts: bool = True) -> Tensor:
+        """A tensor that sees this one's memory through `view`; `update(base, value)` is a base with the view replaced.
+
+        `strides` (in elements) are the view's, by default this tensor's own.
+        """
+        alias = self._alias
+        if alias is None:
+            alias = self._alias = Alias(Storage(self.node), None, None, contiguous_strides(self.node.spec.shape))
+            alias.storage.members.append(weakref.ref(self))
+            self.node.storage = (alias.storage.cell, alias.storage.cell.version)
+        storage = alias.storage
+        node = view(self.node)
+        if node is self.node:
+            node = g.identity(node)
+        if alias.view is not None:
+            view, update = _compose(alias, view, update)
+        other = wrap(node)
+        node.storage = (storage.cell, storage.cell.version)
+        other._alias = Alias(storage, view, update, alias.strides if strides is None else strides, counts)
+        storage.members[:] = [m for m in storage.members if m() is not None]
+        storage.members.append(weakref.ref(other))
+        return other
+
+    def leave_storage(self) -> None:
+        """Share memory with nobody from here on."""
+        alias, self._alias = self._alias, None
+        if alias is not None:
+            members = alias.storage.members
+            members[:] = [m for m in members if (other := m()) is not None and other is not self]
+
+    def rebind(self, node: Node) -> Tensor:
+        """Give this tensor, and all that share its memory, a new value of the same shape and dtype."""
+        alias = self._alias
+        if alias is None:
+            if self.node.holders:
+                overwritten[0] = True
+                self.node.storage = (VersionCell(self._version + 1), self._version)
+            self._version += 1
+            self._put(node)
+            return self             # type: ignore[return-value]
+        storage = alias.storage
+        base = node if alias.update is None else alias.update(storage.node, node)
+        if alias.counts:
+            storage.cell.version += 1
+        storage.node = base
+        overwritten[0] = True           # a view's handle may be gone while the tape keeps its value
+        for reference in list(storage.members):
+            member = reference()
+            if member is None:
+                storage.members.remove(reference)
+                continue
+            its = member._alias
+            fresh = base if its.view is None else node if member is self else its.view(base)
+            member._version = storage.cell.version
+            member._put(g.identity(fresh) if fresh.buffer is None and fresh in _pending else fresh)
+            member.node.storage = (storage.cell, storage.cell.version)
+            if its.view is None or fresh is base:
+                storage.node = member.node          # one node for the whole memory, so that it is computed once
+        return self                 # type: ignore[return-value]
+
+    def _put(self, node: Node) -> None:
+        """Hold a fresh node; a leaf that requires grad keeps its place on the tape."""
+        tape: Any = self.node.tape
+        node = owned(node)
+        if tape is not None and tape.__class__ is Leaf and node.tape is not tape:
+            if node.tape is not None or node.buffer is not None:
+                node = alone(node)
+            node.tape = tape
+            compiler.parameter_changed(node.spec.device)
+        self._hold(node)
+
+    def _hold(self, node: Node) -> None:
+        _pending.pop(self.node, None)
+        self.node = node
+        if node.buffer is None:
+            _pending[node] = None
+        if node.seq > _limit[0]:
+            compiler.bound(node)
+
+
+def _compose(outer: Alias, view: View, update: Update) -> tuple[View, Update]:
+    """The view of a view, both ways."""
+    first, first_update = outer.view, outer.update
+    assert first is not None and first_update is not None
+    return (lambda base: view(first(base)),
+            lambda base, value: first_update(base, update(first(base), value)))

@@ -1,0 +1,114 @@
+"""How many kernels the programs people write become: fusion that is lost fails here, with or without a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import microtrain as mt
+from microtrain.testing import count_kernels
+
+RNG = np.random.default_rng(7)
+
+
+def data(*shape: int) -> Any:
+    """A computed tensor, so that making it is not counted."""
+    return mt.tensor(RNG.standard_normal(shape).astype(np.float32))
+
+
+@pytest.mark.parametrize("expression", [
+    lambda x, y: x * y + x.exp() - y.sin() / 2,
+    lambda x, y: mt.where(x > y, x.sigmoid(), y.tanh()).clamp(-0.5, 0.5),
+    lambda x, y: ((x - y) ** 2 + 1).sqrt().log1p() * x.relu(),
+])
+def test_maps_over_one_shape_are_one_kernel_and_so_is_their_backward(expression: Callable[[Any, Any], Any]) -> None:
+    x, y, ct = data(33, 7).requires_grad_(), data(33, 7).requires_grad_(), data(33, 7)
+    out = expression(x, y)
+    with count_kernels(exactly=1):
+        out.detach().numpy()
+    out.backward(ct)
+    with count_kernels(exactly=1):
+        x.grad.numpy()
+        y.grad.numpy()
+
+
+def test_softmax_is_one_kernel_and_so_is_its_backward() -> None:
+    x, ct = data(16, 40).requires_grad_(), data(16, 40)
+    out = x.softmax(-1)
+    with count_kernels(exactly=1):
+        out.detach().numpy()
+    out.backward(ct)
+    with count_kernels(exactly=1):
+        x.grad.numpy()
+
+
+def bce_by_hand(prediction: Any, target: Any) -> Any:
+    """Binary cross entropy as the notebooks write it."""
+    prediction = mt.clamp(prediction, 1e-8, 1 - 1e-8)
+    return -(target * mt.log(prediction) + (1 - target) * mt.log(1 - prediction)).mean()
+
+
+def test_bce_written_by_hand_is_one_kernel() -> None:
+    p, y = data(256, 1).sigmoid(), mt.tensor((RNG.random((256, 1)) > 0.5).astype(np.float32))
+    p.numpy()
+    loss = bce_by_hand(p, y)
+    with count_kernels(exactly=1):
+        loss.item()
+
+
+def test_a_logistic_regression_step_is_six_kernels_at_most() -> None:
+    """PyTorch launches 32 for the same lines."""
+    x, y = data(256, 64), mt.tensor((RNG.random((256, 1)) > 0.5).astype(np.float32))
+    model = mt.nn.Linear(64, 1)
+    optimizer = mt.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(2):                      # the first step also draws the parameters
+        with count_kernels() as count:
+            optimizer.zero_grad()
+            loss = bce_by_hand(mt.sigmoid(model(x)), y)
+            loss.backward()
+            optimizer.step()
+            loss.item()
+    assert count.kernels <= 6, count.describe()
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_an_mlp_step_is_thirteen_kernels_at_most(momentum: float) -> None:
+    """PyTorch launches 15."""
+    x, y = data(32, 784), mt.tensor(RNG.integers(0, 10, 32))
+    model = mt.nn.Sequential(mt.nn.Linear(784, 128), mt.nn.ReLU(), mt.nn.Linear(128, 10))
+    optimizer = mt.optim.SGD(model.parameters(), lr=0.1, momentum=momentum)
+    for _ in range(3):
+        with count_kernels() as count:
+            optimizer.zero_grad()
+            loss = mt.nn.functional.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            loss.item()
+    assert count.kernels <= 13, count.describe()
+
+
+def test_a_step_whose_loss_is_not_read_is_computed_when_the_next_begins() -> None:
+    x, y = data(64, 8), data(64, 1)
+    model = mt.nn.Linear(8, 1)
+    optimizer = mt.optim.SGD(model.parameters(), lr=0.1)
+    counts = []
+    for _ in range(4):
+        with count_kernels() as count:
+            optimizer.zero_grad()
+            ((model(x) - y) ** 2).mean().backward()
+            optimizer.step()
+        counts.append(count.kernels)
+    assert counts[2] == counts[3] and 0 < counts[3] <= 6, counts
+
+
+def test_the_counter_catches_a_kernel_too_many() -> None:
+    x = data(4, 4)
+    with pytest.raises(AssertionError, match="kernels were launched, at most 0"), count_kernels(at_most=0):
+        (x + 1).numpy()
+    out = (x + 1) * 2
+    with mt.settings.fuse(False), count_kernels() as count:
+        out.numpy()
+    assert count.kernels == 2
