@@ -73,14 +73,15 @@ class Launches:
     def __init__(self) -> None:
         self.listeners: list[Any] = []
 
-    def report(self, plan: Plan) -> None:
-        if plan.program.device.type == "cpu":
+    def report(self, plan: Plan, order: list[Node]) -> None:
+        """Tell the listeners of a plan about to run; `order` is the recorded graph it computes."""
+        kernels, program = plan.executable.kernels, plan.program
+        if program.device.type == "cpu":
             from .schedule import schedule
-            kernels = len(schedule(plan.program))
-        else:
-            kernels = plan.executable.kernels
+            program, _ = simplify(order, [order[i] for i in plan.outputs], program.device, native=False)
+            kernels = len(schedule(program))
         for listener in self.listeners:
-            listener(kernels, plan)
+            listener(kernels, program)
 
 
 launches = Launches()
@@ -123,15 +124,14 @@ def compute(roots: Iterable[Node], device: Device) -> None:
         if len(plans) >= MAX_PLANS:
             plans.clear()
         plan = plans[setting] = Plan(order, outputs, device)
+    if launches.listeners:
+        launches.report(plan, order)
     if settings.debug.value:
         values = traced(plan, order, leaves)
     else:
         values = plan.executable.run(leaves)
     for i, place in zip(outputs, plan.places, strict=True):
         order[i].realize(values[place])
-    if launches.listeners:
-        launches.report(plan)
-
 
 def traced(plan: Plan, order: list[Node], leaves: list[Any]) -> Any:
     """Run a plan, saying on stderr what MICROTRAIN_DEBUG asks for."""

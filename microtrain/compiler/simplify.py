@@ -18,12 +18,14 @@ from ..graph.tape import grad_mode
 from .program import Program, topological
 
 
-def simplify(order: list[Node], outputs: list[Node], device: Device) -> tuple[Program, list[int]]:
+def simplify(order: list[Node], outputs: list[Node], device: Device,
+             native: bool | None = None) -> tuple[Program, list[int]]:
     """A program that computes `outputs`, and for each of them its place among the program's (distinct) outputs.
 
-    `order` is topological. Nodes with a buffer become inputs, in that order.
+    `order` is topological. With `native`, as on the cpu device, composites that NumPy has a
+    function for are kept. Nodes with a buffer become inputs, in that order.
     """
-    builder = Builder(native=device.type == "cpu")
+    builder = Builder(native=device.type == "cpu" if native is None else native)
     inputs = []
     before, grad_mode.enabled = grad_mode.enabled, False
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from . import dtypes
 from .composites import ops, shifted
 from .dtypes import DType
-from .node import Kind, Node
+from .node import Kind, Node, literal
 from .primitives import row, same
 from .spec import Shape, Spec
 
@@ -48,7 +48,7 @@ def _cross_entropy(x: Node, target: Node, ignore_index: int, reduction: str) -> 
     shift, _ = shifted(x, (1,))         # both terms are small then, and their difference loses nothing
     chosen = o.sum(o.where(is_target(target, classes), shift, 0), (1,))
     total = o.log(o.sum(o.exp(shift), (1,)))
-    valid = o.ne(target, ignore_index)
+    valid = is_valid(target, ignore_index)
     inside = o.bitwise_and(o.ge(target, 0), o.lt(target, classes))
     loss = o.where(inside, o.sub(total, chosen), float("nan"))
     loss = o.where(valid, loss, 0)
@@ -56,6 +56,11 @@ def _cross_entropy(x: Node, target: Node, ignore_index: int, reduction: str) -> 
         return loss
     total = o.sum(loss, (0,))
     return total if reduction == "sum" else o.div(total, counted(valid, x.dtype))
+
+
+def is_valid(target: Node, ignore_index: int) -> Node:
+    """Whether a row counts; the index is part of the structure, so that the loss and its gradient share the answer."""
+    return ops().ne(target, literal(ignore_index, target.dtype, target.device))
 
 
 def counted(valid: Node, dtype: DType) -> Node:

@@ -209,7 +209,7 @@ vjp(losses.BCE_WITH_LOGITS, lambda ct, o, x, y: g.mul(ct, g.sub(g.sigmoid(x), y)
 
 def _cross_entropy(ct: Node, o: Any, x: Node, target: Node, ignore_index: int, reduction: str) -> Node:
     """(softmax(x) - one_hot(target)) ct, over the number of rows that count for the mean; 0 for rows that do not."""
-    valid = g.ne(target, ignore_index)
+    valid = losses.is_valid(target, ignore_index)
     if reduction == "mean":
         ct = g.div(ct, losses.counted(valid, x.dtype))
     if reduction == "none":

@@ -17,10 +17,10 @@ class KernelCount:
         self.kernels = 0
         self.programs: list[Any] = []
 
-    def add(self, kernels: int, plan: Any) -> None:
+    def add(self, kernels: int, program: Any) -> None:
         """Note one program that was run."""
         self.kernels += kernels
-        self.programs.append(plan.program)
+        self.programs.append(program)
 
     def describe(self) -> str:
         """The kernels, one after the other."""
