@@ -51,7 +51,7 @@ def training_step() -> tuple[mt.Tensor, list[mt.Tensor]]:
 
 def test_the_recorded_graph_is_listed_with_sources_shapes_and_dtypes(capsys: pytest.CaptureFixture[str]) -> None:
     x = at_hand(4, 3)
-    y = mt.exp(x.double() * 2.5).sum(1)
+    y = mt.exp(x.double() * 2.53125).sum(1)     # a number that no other test has made a node of
     explanation = mt.explain(y)
     text = capsys.readouterr().out
     assert text == f"{explanation}\n"
@@ -59,7 +59,7 @@ def test_the_recorded_graph_is_listed_with_sources_shapes_and_dtypes(capsys: pyt
     assert lines[1:6] == [
         "%0 = buffer float32[4, 3] at hand",
         "%1 = cast(%0, torch.float64) float64[4, 3]",
-        "%2 = 2.5 float64[] a number, passed at run time",
+        "%2 = 2.53125 float64[] a number, passed at run time",
         "%3 = mul(%1, %2) float64[4, 3]",
         "%4 = exp(%3) float64[4, 3]",
     ]

@@ -72,7 +72,7 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
             if wanted is not None and tape in wanted:
                 found[tape] = ct
             if isinstance(tape, Entry):
-                out = outs.pop(tape, None)
+                out = outs.pop(tape, None) if tape.saves_out else None
                 if tape.keeps:
                     if tape.released:
                         raise RuntimeError(AGAIN)

@@ -16,7 +16,10 @@ class CpuBackend:
 
     def to_numpy(self, buffer: Any) -> np.ndarray:
         """The value as an array that refuses to be written to."""
-        view = np.asarray(buffer).view()
+        array = np.asarray(buffer)
+        if any(step < 0 for step in array.strides):
+            array = np.ascontiguousarray(array)         # a reversed view is a surprise to many a library
+        view = array.view()
         view.flags.writeable = False
         return view
 

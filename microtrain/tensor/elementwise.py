@@ -20,7 +20,6 @@ from .operands import (
     no_bool,
     no_bools,
     node_of,
-    number_beside,
     operands,
     truth,
     two_tensors,
@@ -30,27 +29,26 @@ from .storage import wrap
 if TYPE_CHECKING:
     from .tensor_class import Tensor
 
-_add, _sub, _mul = operator(p.ADD, "add"), operator(p.SUB, "sub"), operator(p.MUL, "mul")
-
 
 class Elementwise:
     """Operators and elementwise functions."""
 
     __slots__ = ()
 
-    __mul__ = __rmul__ = _mul
-    __add__ = __radd__ = _add
-
-    def __sub__(self: Tensor, other: Any) -> Tensor:        # type: ignore[misc]
-        no_bools(self, other)
-        return _sub(self, other)
+    __mul__ = __rmul__ = operator(p.MUL, "mul")
+    __add__ = __radd__ = operator(p.ADD, "add")
+    __sub__ = operator(p.SUB, "sub", no_bools)
 
     def __rsub__(self: Tensor, other: Any) -> Tensor:       # type: ignore[misc]
-        no_bools(other, self)
-        pair = number_beside(self.node, other)
-        if pair is None:
-            return NotImplemented
-        node = record2(p.SUB, pair[1], pair[0])
+        x = self.node
+        known = x.spec.constants.get(other) if other.__class__ in (float, int) and other else None
+        if known is None or x.spec.dtype.category != 2:
+            no_bools(other, self)
+            pair = operands(other, self, "rsub")
+            if pair is None:
+                return NotImplemented
+            known, x = pair
+        node = record2(p.SUB, known, x)
         if node.tape is not None:
             node.tape.__class__ = RSUB
         return wrap(node)

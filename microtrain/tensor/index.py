@@ -246,7 +246,9 @@ class Indexing:
         axis = normalise_dim(dim, self.ndim)
         if index.ndim > 1:
             raise IndexError(f"index_select(): Index is supposed to be a vector, got {index.ndim} dimensions")
-        return self[(slice(None),) * axis + (index,)]
+        if not self.ndim:
+            return self.reshape(1)[index].reshape(index.shape if index.numel() != 1 else ())
+        return self[(slice(None),) * axis + (index if index.ndim else index.reshape(1),)]
 
     def masked_select(self: Tensor, mask: Tensor) -> Tensor:                # type: ignore[misc]
         """The elements where `mask` holds, as one axis."""

@@ -51,12 +51,12 @@ def update(primitive: Any, name: str) -> Any:
     """The in-place form of a binary method, quick for what optimizers do: tensors of one spec, nothing recorded."""
     general = inplace(name)
 
-    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if not grad_mode.enabled and not kwargs and len(args) == 1 and isinstance(args[0], Handle):
-            x, y = self.node, args[0].node
+    def method(self: Tensor, other: Any, **options: Any) -> Tensor:
+        if not grad_mode.enabled and not options and isinstance(other, Handle):
+            x, y = self.node, other.node
             if x.spec is y.spec:
                 return self.rebind(record2(primitive, x, y))
-        return general(self, *args, **kwargs)
+        return general(self, other, **options)
     method.__name__, method.__doc__ = name + "_", f"In-place `{name}`."
     return method
 

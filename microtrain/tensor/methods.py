@@ -14,20 +14,23 @@ if TYPE_CHECKING:
     from .tensor_class import Tensor
 
 
-def operator(primitive: Any, name: str) -> Any:
-    """A dunder method for a binary primitive: first the two common cases (tensors of one dtype; a float tensor with a
-    number met before), then everything else."""
+def operator(primitive: Any, name: str, check: Any = None) -> Any:
+    """A dunder method for a binary primitive: first the two common cases (float tensors of one dtype; a float tensor
+    with a number met before), then everything else, after `check(self, other)`."""
     def method(self: Tensor, other: Any) -> Tensor:
         x = self.node
         kind = other.__class__
-        if kind is float or kind is int:
-            y = x.spec.constants.get(other) if x.spec.dtype.category == 2 and other else None
-            if y is not None:
-                return wrap(record2(primitive, x, y))
-        elif isinstance(other, Handle):
-            y = other.node
-            if x.spec.dtype is y.spec.dtype and x.spec.device is y.spec.device:
-                return wrap(record2(primitive, x, y))
+        if x.spec.dtype.category == 2:
+            if kind is float or kind is int:
+                y = x.spec.constants.get(other) if other else None
+                if y is not None:
+                    return wrap(record2(primitive, x, y))
+            elif isinstance(other, Handle):
+                y = other.node
+                if x.spec.dtype is y.spec.dtype and x.spec.device is y.spec.device:
+                    return wrap(record2(primitive, x, y))
+        if check is not None:
+            check(self, other)
         pair = operands(self, other, name)
         if pair is None:
             return NotImplemented

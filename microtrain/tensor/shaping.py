@@ -211,9 +211,9 @@ class Shaping:
         return _reshaped(self, (*shape[:axis], 1, *shape[axis:]), (*strides[:axis], step, *strides[axis:]),
                          "UnsqueezeBackward0")
 
-    def flip(self: Tensor, *dims: Any) -> Tensor:           # type: ignore[misc]
-        """Reversed along `dims` (a copy, as in PyTorch)."""
-        axes = tuple(normalise_dim(d, self.ndim) for d in _signed(dims))
+    def flip(self: Tensor, *axis: Any, dims: Any = None) -> Tensor:     # type: ignore[misc]
+        """Reversed along `dims`, given as ints or as one sequence (a copy, as in PyTorch)."""
+        axes = tuple(normalise_dim(d, self.ndim) for d in _signed(axis if dims is None else (dims,)))
         if len(set(axes)) != len(axes):
             raise RuntimeError(f"dim {max(axes, key=axes.count)} appears multiple times in the list of dims")
         return wrap(g.flip(self.node, tuple(sorted(axes))) if self.ndim else g.identity(self.node))
@@ -226,6 +226,7 @@ class Shaping:
         """`length` elements from `start` along `dim`."""
         axis = normalise_dim(dim, self.ndim)
         size = self.node.shape[axis] if self.ndim else 0
+        start, length = int(start), int(length)
         first = start + size if start < 0 else start
         if length < 0:
             raise RuntimeError("narrow(): length must be non-negative.")

@@ -128,6 +128,7 @@ class Shared:
             node = g.identity(node)
         if alias.view is not None:
             view, update = _compose(alias, view, update)
+            counts = counts and alias.counts            # a view of `.data` is `.data` too
         other = wrap(node)
         node.storage = (storage.cell, storage.cell.version)
         other._alias = Alias(storage, view, update, alias.strides if strides is None else strides, counts)
@@ -175,7 +176,8 @@ class Shared:
     def _put(self, node: Node) -> None:
         """Hold a fresh node; a leaf that requires grad keeps its place on the tape."""
         tape: Any = self.node.tape
-        node = owned(node)
+        if not node.sources:
+            node = owned(node)
         if tape is not None and tape.__class__ is Leaf and node.tape is not tape:
             if node.tape is not None or node.buffer is not None:
                 node = alone(node)
