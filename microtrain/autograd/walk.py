@@ -12,9 +12,9 @@ from typing import Any
 
 from ..compiler import realize
 from ..graph import ops as g
-from ..graph.node import RULES, Node
+from ..graph.node import Node
 from ..graph.spec import Spec
-from ..graph.tape import Entry, Leaf, grad_mode, overwritten, tape_of
+from ..graph.tape import Entry, Leaf, grad_mode, overwritten, tape_of, versions
 from .function import FunctionEntry, FunctionOutput
 
 Tape = Any
@@ -37,7 +37,6 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
     cts: dict[Tape, Any] = {}                   # what has arrived at each
     outs: dict[Tape, Node] = {}                 # the outputs that rules may ask for
     found: dict[Tape, Node] = {}
-    rules = RULES
     most = realize.started[0] + realize.MAX_PENDING
 
     def push(edge: Any, ct: Node) -> None:
@@ -79,7 +78,7 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
                     if overwritten[0]:
                         check_versions(tape, out)
                 signature, sources = tape.signature, tape.sources
-                rule = rules[signature.primitive.name]
+                rule: Any = signature.rule
                 i = -1
                 for edge in tape.edges:
                     i += 1
@@ -136,8 +135,8 @@ def check_versions(entry: Entry, out: Node | None) -> None:
     if entry.saves_out and out is not None:
         kept.append(out)
     for node in kept:
-        if node.storage is not None:
-            cell, version = node.storage
+        if node in versions:
+            cell, version = versions[node]
             if cell.version != version:
                 kind = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16"}.get(
                     node.dtype.name, node.dtype.name)

@@ -146,6 +146,14 @@ def _index_put(x: Node, index: Node, value: Node) -> Node:
     return o.where(written, fresh, x)
 
 
+SIGMOID_BACKWARD = row("sigmoid_backward", Kind.COMPOSITE, same,
+                       decompose=lambda ct, o: ops().mul(ct, ops().mul(o, ops().sub(1, o))))
+TANH_BACKWARD = row("tanh_backward", Kind.COMPOSITE, same,
+                    decompose=lambda ct, o: ops().mul(ct, ops().sub(1, ops().mul(o, o))))
+WHERE_EQUAL = row("where_equal", Kind.COMPOSITE, same,
+                  decompose=lambda ct, x, y: ops().where(ops().eq(x, y), ct, 0))
+"""What a backward pass records most often, in one node instead of three: steps on small models cost their nodes."""
+
 CLAMP_TO = row("clamp_to", Kind.COMPOSITE, lambda x, low, high: same(x),
                decompose=lambda x, low, high: ops().clamp(x, low, high), grad_name="ClampBackward1")
 """`clamp` between two numbers: the common case, recorded with one source instead of three."""

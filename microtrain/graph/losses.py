@@ -73,6 +73,32 @@ def _cross_entropy_infer(x: Spec, target: Spec, ignore_index: int, reduction: st
     return (x.shape[:1] if reduction == "none" else ()), x.dtype
 
 
+def scaled(ct: Node, target: Node, dtype: DType, ignore_index: int, reduction: str) -> Node:
+    """The cotangent of each row's loss, (N, 1) or 0-d: shared over the rows that count for the mean."""
+    o = ops()
+    if reduction == "mean":
+        return o.div(ct, counted(is_valid(target, ignore_index), dtype))
+    return o.reshape(ct, (target.spec.numel, 1)) if reduction == "none" else ct
+
+
+def where_valid(value: Node, target: Node, ignore_index: int) -> Node:
+    """`value` (N, C), and 0 in rows that do not count."""
+    o = ops()
+    return o.where(o.reshape(is_valid(target, ignore_index), (target.spec.numel, 1)), value, 0)
+
+
+def excess(x: Node, target: Node) -> Node:
+    """softmax(x) less the one-hot target: the derivative of a row's loss."""
+    o = ops()
+    return o.sub(o.softmax(x, 1), o.cast(is_target(target, x.shape[1]), x.dtype))
+
+
+def _cross_entropy_backward(ct: Node, x: Node, target: Node, ignore_index: int, reduction: str) -> Node:
+    """(softmax(x) - one_hot(target)) ct, over the number of rows that count for the mean; 0 for rows that do not."""
+    scale = scaled(ct, target, x.dtype, ignore_index, reduction)
+    return where_valid(ops().mul(excess(x, target), scale), target, ignore_index)
+
+
 BCE = row("binary_cross_entropy", Kind.COMPOSITE, same, "binary_cross_entropy({0}, {1})", decompose=_bce,
           grad_name="BinaryCrossEntropyBackward0")
 BCE_WITH_LOGITS = row("binary_cross_entropy_with_logits", Kind.COMPOSITE, same, decompose=_bce_with_logits,
@@ -81,3 +107,7 @@ CROSS_ENTROPY = row("cross_entropy", Kind.COMPOSITE, _cross_entropy_infer,
                     lambda out, x, target, ignore_index, reduction:
                     f"cross_entropy({{0}}, {{1}}, {ignore_index}, {reduction!r})",
                     decompose=_cross_entropy, grad_name="NllLossBackward0")
+CROSS_ENTROPY_BACKWARD = row(
+    "cross_entropy_backward", Kind.COMPOSITE, lambda ct, x, target, ignore_index, reduction: (x.shape, x.dtype),
+    lambda out, ct, x, target, ignore_index, reduction:
+    f"cross_entropy_backward({{0}}, {{1}}, {{2}}, {ignore_index}, {reduction!r})", decompose=_cross_entropy_backward)

@@ -82,11 +82,10 @@ class Signature:
 class Node:
     """A value of the graph. Immutable but for its realization: then `buffer` is set and `sources` are dropped.
 
-    `holders` counts the tape entries that keep this value; `storage` is `(version cell, version)` once the value has
-    been viewed or changed in place (see `tensor.storage`). Compares by identity.
+    `holders` counts the tape entries that keep this value. Compares by identity.
     """
 
-    __slots__ = ("__weakref__", "buffer", "holders", "seq", "signature", "sources", "spec", "storage", "tape")
+    __slots__ = ("__weakref__", "buffer", "holders", "seq", "signature", "sources", "spec", "tape")
 
     def __init__(self, signature: Signature, sources: tuple[Node, ...]) -> None:
         self.signature = signature
@@ -96,7 +95,6 @@ class Node:
         self.buffer: Any = None
         self.tape: Tape | None = None
         self.holders = 0
-        self.storage: Any = None
 
     @property
     def shape(self) -> Shape:

@@ -84,6 +84,21 @@ def clamp_to(x: Node, low: float, high: float) -> Node:
     return record1(c.CLAMP_TO, x, (low, high))
 
 
+def sigmoid_backward(ct: Node, o: Node) -> Node:
+    """ct o (1 - o): the derivative of o = sigmoid(x)."""
+    return record2(c.SIGMOID_BACKWARD, ct, o)
+
+
+def tanh_backward(ct: Node, o: Node) -> Node:
+    """ct (1 - o^2): the derivative of o = tanh(x)."""
+    return record2(c.TANH_BACKWARD, ct, o)
+
+
+def where_equal(ct: Node, x: Node, y: Node) -> Node:
+    """ct where x equals y, else 0."""
+    return record(c.WHERE_EQUAL, (ct, x, y))
+
+
 def cast(x: Node, dtype: DType) -> Node:
     """x converted to `dtype`; x itself where it has it."""
     return x if x.spec.dtype is dtype else record1(p.CAST, x, (dtype,))
@@ -174,6 +189,11 @@ def cross_entropy(x: Node, target: Node, ignore_index: int, reduction: str) -> N
     It is (N,), or 0-d for the reduction "mean" or "sum".
     """
     return record(losses.CROSS_ENTROPY, (x, target), (ignore_index, reduction))
+
+
+def cross_entropy_backward(ct: Node, x: Node, target: Node, ignore_index: int, reduction: str) -> Node:
+    """The derivative of `cross_entropy` with respect to x, times ct (0-d, or (N,) for reduction "none")."""
+    return record(losses.CROSS_ENTROPY_BACKWARD, (ct, x, target), (ignore_index, reduction))
 
 
 # ---------------------------------------------------------------------------------------------------------------- views

@@ -56,6 +56,9 @@ class Rule:
         return found
 
 
+versions: weakref.WeakKeyDictionary[Node, tuple[Any, int]] = weakref.WeakKeyDictionary()
+"""For values that have been viewed or changed in place: the memory's version cell, and the version they are of."""
+
 overwritten = [False]
 """Whether any value that a tape entry kept was ever changed in place: only then are versions compared."""
 

@@ -50,8 +50,13 @@ vjp(p.RECIPROCAL, lambda ct, o, x: g.neg(g.mul(ct, g.mul(o, o))), "o")
 vjp(p.SIN, lambda ct, o, x: g.mul(ct, g.cos(x)), "x")
 vjp(p.COS, lambda ct, o, x: g.neg(g.mul(ct, g.sin(x))), "x")
 vjp(p.TAN, lambda ct, o, x: g.mul(ct, g.add(g.mul(o, o), 1)), "o")
-vjp(p.TANH, lambda ct, o, x: g.mul(ct, g.sub(1, g.mul(o, o))), "o")
-vjp(p.SIGMOID, lambda ct, o, x: g.mul(ct, g.mul(o, g.sub(1, o))), "o")
+vjp(p.TANH, lambda ct, o, x: g.tanh_backward(ct, o), "o")
+vjp(p.SIGMOID, lambda ct, o, x: g.sigmoid_backward(ct, o), "o")
+vjp(c.TANH_BACKWARD, lambda ct, o, d, y: g.tanh_backward(ct, y), "y",
+    lambda ct, o, d, y: g.mul(ct, g.mul(d, g.mul(y, -2))), "xy")
+vjp(c.SIGMOID_BACKWARD, lambda ct, o, d, y: g.sigmoid_backward(ct, y), "y",
+    lambda ct, o, d, y: g.mul(ct, g.mul(d, g.sub(1, g.mul(y, 2)))), "xy")
+vjp(c.WHERE_EQUAL, lambda ct, o, d, x, y: g.where_equal(ct, x, y), "yz", none, "", none, "")
 vjp(p.SOFTPLUS, lambda ct, o, x: g.mul(ct, g.sigmoid(x)), "x")
 vjp(p.RELU, lambda ct, o, x: g.where(g.le(o, 0), 0, ct), "o")
 for flat in (p.SIGN, p.FLOOR, p.CEIL, p.TRUNC, p.ROUND):
@@ -171,7 +176,7 @@ def _std(ct: Node, o: Node, x: Node, axes: tuple[int, ...], correction: float) -
     return _var(g.where(g.eq(o, 0), 0, g.div(ct, g.mul(o, 2))), None, x, axes, correction)
 
 
-vjp(c.CLAMP_TO, lambda ct, o, x, low, high: masked(ct, g.eq(o, x)), "ox")
+vjp(c.CLAMP_TO, lambda ct, o, x, low, high: g.where_equal(ct, o, x), "ox")
 vjp(c.VAR, _var, "x")
 vjp(c.STD, _std, "ox")
 vjp(c.LOGSUMEXP, lambda ct, o, x, axes: g.mul(g.keep(ct, x.shape, axes), g.exp(g.sub(x, g.keep(o, x.shape, axes)))),
@@ -208,14 +213,22 @@ vjp(losses.BCE_WITH_LOGITS, lambda ct, o, x, y: g.mul(ct, g.sub(g.sigmoid(x), y)
 
 
 def _cross_entropy(ct: Node, o: Any, x: Node, target: Node, ignore_index: int, reduction: str) -> Node:
-    """(softmax(x) - one_hot(target)) ct, over the number of rows that count for the mean; 0 for rows that do not."""
-    valid = losses.is_valid(target, ignore_index)
-    if reduction == "mean":
-        ct = g.div(ct, losses.counted(valid, x.dtype))
+    return g.cross_entropy_backward(ct, x, target, ignore_index, reduction)
+
+
+def _cross_entropy_twice_ct(ct: Node, o: Any, d: Any, x: Node, target: Node, ignore_index: int, reduction: str) -> Node:
+    inner = losses.where_valid(g.mul(losses.excess(x, target), ct), target, ignore_index)
     if reduction == "none":
-        ct = g.reshape(ct, (x.shape[0], 1))
-    hit = losses.is_target(target, x.shape[1])
-    return g.where(g.reshape(valid, (x.shape[0], 1)), g.mul(g.sub(g.softmax(x, 1), g.cast(hit, x.dtype)), ct), 0)
+        return g.sum(inner, (1,))
+    return losses.scaled(g.sum(inner, (0, 1)), target, x.dtype, ignore_index, reduction)
 
 
+def _cross_entropy_twice_x(ct: Node, o: Any, d: Node, x: Node, target: Node, ignore_index: int, reduction: str) -> Node:
+    """The derivative of a softmax, of the cotangent of the probabilities."""
+    scale = losses.scaled(d, target, x.dtype, ignore_index, reduction)
+    flow, s = losses.where_valid(g.mul(ct, scale), target, ignore_index), g.softmax(x, 1)
+    return g.mul(s, g.sub(flow, g.sum(g.mul(flow, s), (1,), keepdim=True)))
+
+
+vjp(losses.CROSS_ENTROPY_BACKWARD, _cross_entropy_twice_ct, "yz", _cross_entropy_twice_x, "xyz", none, "")
 vjp(losses.CROSS_ENTROPY, _cross_entropy, "xy", none, "")

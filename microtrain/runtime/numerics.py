@@ -84,22 +84,51 @@ def binary_cross_entropy(p: Any, y: Any) -> Any:
     return (y - 1) * np.maximum(np.log1p(-p), -100) - y * np.maximum(np.log(p), -100)
 
 
-def cross_entropy(x: Any, target: Any, ignore_index: int, reduction: str) -> Any:
-    """Cross entropy of softmax(x) (N, C) with classes (N,). Raises IndexError, naming one, for a class out of range."""
-    valid = target != ignore_index
-    outside = valid & ((target < 0) | (target >= x.shape[1]))
-    if outside.any():
-        raise IndexError(f"Target {target[outside][0]} is out of bounds.")
+def _shifted(x: Any) -> np.ndarray:
+    """x (N, C) less each row's maximum, in float32 at least, so that exp neither overflows nor loses its sum."""
     wide = x if x.dtype.itemsize >= 4 else x.astype(np.float32)
     top = np.maximum.reduce(wide, 1, keepdims=True) if wide.size else wide[:, :1]
-    top = np.where(np.isinf(top), 0, top)
-    wide = wide - top                   # both terms are small then, and their difference loses nothing
-    total = np.log(np.add.reduce(np.exp(wide), 1))
-    loss = np.where(valid, total - wide[np.arange(len(wide)), np.where(valid, target, 0)], 0)
+    return wide - np.where(np.isinf(top), 0, top)       # type: ignore[no-any-return]
+
+
+def _counted(target: Any, classes: int, ignore_index: int) -> np.ndarray | None:
+    """Which rows count; None when all do. Raises IndexError, naming one, for a class out of range."""
+    if not target.size or (target.min() >= 0 and target.max() < classes and not 0 <= ignore_index < classes):
+        return None
+    valid = target != ignore_index
+    outside = valid & ((target < 0) | (target >= classes))
+    if outside.any():
+        raise IndexError(f"Target {target[outside][0]} is out of bounds.")
+    return valid            # type: ignore[no-any-return]
+
+
+def cross_entropy(x: Any, target: Any, ignore_index: int, reduction: str) -> Any:
+    """Cross entropy of softmax(x) (N, C) with classes (N,). Raises IndexError, naming one, for a class out of range."""
+    valid = _counted(target, x.shape[1], ignore_index)
+    shift = _shifted(x)
+    picked = shift[np.arange(len(shift)), target if valid is None else np.where(valid, target, 0)]
+    loss = np.log(np.add.reduce(np.exp(shift), 1)) - picked
+    if valid is not None:
+        loss = np.where(valid, loss, 0)
     if reduction != "none":
         loss = np.add.reduce(loss)
-        loss = loss / np.float32(valid.sum()) if reduction == "mean" else loss
+        if reduction == "mean":
+            loss = loss / np.float32(len(shift) if valid is None else valid.sum())
     return loss.astype(x.dtype)
+
+
+def cross_entropy_backward(ct: Any, x: Any, target: Any, ignore_index: int, reduction: str) -> Any:
+    """(softmax(x) - one_hot(target)) ct, over the number of rows that count for the mean; 0 for rows that do not."""
+    valid = _counted(target, x.shape[1], ignore_index)
+    out = np.exp(_shifted(x))
+    out /= np.add.reduce(out, 1, keepdims=True)
+    out[np.arange(len(out)), target if valid is None else np.where(valid, target, 0)] -= 1
+    if reduction == "mean":
+        ct = ct / np.float32(len(out) if valid is None else valid.sum())
+    out *= ct[:, None] if reduction == "none" else ct
+    if valid is not None:
+        out[~valid] = 0
+    return out.astype(x.dtype, copy=False)
 
 
 def _namespace() -> dict[str, Any]:
@@ -108,7 +137,8 @@ def _namespace() -> dict[str, Any]:
              "take tan tanh trunc where float16 float32 float64 uint8 int8 int16 int32 int64")
     space: dict[str, Any] = {name: getattr(np, name) for name in names.split()}
     space.update(floor_divide=whole_division(np.floor_divide), remainder=whole_division(np.remainder))
-    space.update(binary_cross_entropy=binary_cross_entropy, cross_entropy=cross_entropy)
+    space.update(binary_cross_entropy=binary_cross_entropy, cross_entropy=cross_entropy,
+                 cross_entropy_backward=cross_entropy_backward)
     space.update(bool=np.bool_, sign=sign, power=power, softplus=softplus, scatter_slice=scatter_slice,
                  slice_update=slice_update, index_add=index_add, index_put=index_put, random_words=random_words)
     return space

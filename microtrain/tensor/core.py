@@ -41,9 +41,9 @@ class Size(tuple[int, ...]):
 class Handle(Shared):
     """What every tensor has, whatever operations it knows: node, gradient, tape, memory."""
 
-    __slots__ = ("_grad",)
+    __slots__ = ()
 
-    _grad: Tensor | None
+    _grad: Tensor | None = None
 
     @staticmethod
     def from_node(node: Node) -> Tensor:

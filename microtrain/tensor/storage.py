@@ -14,7 +14,7 @@ from ..compiler import realize as compiler
 from ..graph import ops as g
 from ..graph.node import Node, leaf
 from ..graph.spec import Shape, normalise_dim
-from ..graph.tape import Leaf, grad_mode, overwritten
+from ..graph.tape import Leaf, grad_mode, overwritten, versions
 from .strides import contiguous_strides, same_layout
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ def wrap(node: Node) -> Tensor:
         compiler.settle(node)
     self = object.__new__(_tensor_class[0])
     self.node = node
-    self._grad = self._alias = None
-    self._version = 0
     if node.buffer is None:
         _pending[node] = None
     return self
@@ -89,11 +87,12 @@ class VersionCell:
 class Shared:
     """What a tensor knows of memory: the node it holds and, where it shares memory, its place in a storage."""
 
-    __slots__ = ("__dict__", "__weakref__", "_alias", "_version", "node")
+    __slots__ = ("__dict__", "__weakref__", "node")
 
     node: Node
-    _alias: Alias | None
-    _version: int
+    # Defaults of the class, not of every tensor: most never share memory and are never changed in place.
+    _alias: Alias | None = None
+    _version = 0
 
     def __del__(self) -> None:
         try:                                        # noqa: SIM105 (for every tensor: suppress() is slow)
@@ -121,7 +120,7 @@ class Shared:
         if alias is None:
             alias = self._alias = Alias(Storage(self.node), None, None, contiguous_strides(self.node.spec.shape))
             alias.storage.members.append(weakref.ref(self))
-            self.node.storage = (alias.storage.cell, alias.storage.cell.version)
+            versions[self.node] = (alias.storage.cell, alias.storage.cell.version)
         storage = alias.storage
         node = view(self.node)
         if node is self.node:
@@ -130,7 +129,7 @@ class Shared:
             view, update = _compose(alias, view, update)
             counts = counts and alias.counts            # a view of `.data` is `.data` too
         other = wrap(node)
-        node.storage = (storage.cell, storage.cell.version)
+        versions[node] = (storage.cell, storage.cell.version)
         other._alias = Alias(storage, view, update, alias.strides if strides is None else strides, counts)
         storage.members[:] = [m for m in storage.members if m() is not None]
         storage.members.append(weakref.ref(other))
@@ -149,7 +148,7 @@ class Shared:
         if alias is None:
             if self.node.holders:
                 overwritten[0] = True
-                self.node.storage = (VersionCell(self._version + 1), self._version)
+                versions[self.node] = (VersionCell(self._version + 1), self._version)
             self._version += 1
             self._put(node)
             return self             # type: ignore[return-value]
@@ -168,7 +167,7 @@ class Shared:
             fresh = base if its.view is None else node if member is self else its.view(base)
             member._version = storage.cell.version
             member._put(g.identity(fresh) if fresh.buffer is None and fresh in _pending else fresh)
-            member.node.storage = (storage.cell, storage.cell.version)
+            versions[member.node] = (storage.cell, storage.cell.version)
             if its.view is None or fresh is base:
                 storage.node = member.node          # one node for the whole memory, so that it is computed once
         return self                 # type: ignore[return-value]
