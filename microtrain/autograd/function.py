@@ -56,7 +56,6 @@ class FunctionEntry(Tape):
 
     __slots__ = ("__weakref__", "context", "edges", "function", "inputs", "outputs", "seq", "tensor")
     saves_out = False
-    hooks = None
 
     def __init__(self, function: type[Function], context: FunctionContext, inputs: list[Node | None],
                  tensor: Any) -> None:
@@ -112,12 +111,11 @@ class FunctionEntry(Tape):
 class FunctionOutput(Tape):
     """One output of a user's function on the tape."""
 
-    __slots__ = ("__weakref__", "edges", "hooks", "index", "parent", "seq")
+    __slots__ = ("__weakref__", "edges", "index", "parent", "seq")
     saves_out = False
 
     def __init__(self, parent: FunctionEntry, index: int) -> None:
         self.parent, self.index, self.edges = parent, index, [parent]
-        self.hooks: dict[int, Any] | None = None
         self.seq = next_seq()
 
     @property

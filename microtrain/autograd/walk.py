@@ -14,7 +14,7 @@ from ..compiler import realize
 from ..graph import ops as g
 from ..graph.node import Node
 from ..graph.spec import Spec
-from ..graph.tape import Entry, Leaf, grad_mode, overwritten, tape_of, versions
+from ..graph.tape import Entry, Leaf, grad_mode, hooks, overwritten, tape_of, versions
 from .function import FunctionEntry, FunctionOutput
 
 Tape = Any
@@ -66,7 +66,7 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
         while heap:
             tape = heappop(heap)[1]
             ct = cts.pop(tape)
-            if tape.hooks is not None:
+            if hooks and tape in hooks:
                 ct = hooked(tape, ct)
             if wanted is not None and tape in wanted:
                 found[tape] = ct
@@ -102,7 +102,7 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
                 if not retain_graph:
                     tape.release()
         for tape, ct in found.items():
-            if tape.__class__ is Leaf and tape.hooks is not None:
+            if tape.__class__ is Leaf and tape in hooks:
                 found[tape] = hooked(tape, ct)
     finally:
         grad_mode.enabled = before
@@ -111,7 +111,7 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
 
 def hooked(tape: Tape, ct: Node) -> Node:
     """A cotangent after the hooks on its tensor."""
-    for hook in list(tape.hooks.values()):
+    for hook in list(hooks[tape].values()):
         ct = hook(ct)
     return ct
 

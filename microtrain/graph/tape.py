@@ -56,6 +56,9 @@ class Rule:
         return found
 
 
+hooks: weakref.WeakKeyDictionary[Tape, dict[int, Callable[[Node], Node]]] = weakref.WeakKeyDictionary()
+"""What to call with the cotangent that arrives at an entry; few entries have any."""
+
 versions: weakref.WeakKeyDictionary[Node, tuple[Any, int]] = weakref.WeakKeyDictionary()
 """For values that have been viewed or changed in place: the memory's version cell, and the version they are of."""
 
@@ -69,20 +72,18 @@ class Tape:
     __slots__ = ()
     saves_out: bool
     seq: int
-    hooks: dict[int, Callable[[Node], Node]] | None
 
 
 class Leaf(Tape):
     """The tape's end at a user's tensor: where a gradient is accumulated (PyTorch's AccumulateGrad)."""
 
-    __slots__ = ("__weakref__", "hooks", "seq", "tensor")
+    __slots__ = ("__weakref__", "seq", "tensor")
     saves_out = False
     name = "AccumulateGrad"
 
     def __init__(self, tensor: Any, seq: int) -> None:
         self.tensor = weakref.ref(tensor)
         self.seq = seq
-        self.hooks: dict[int, Callable[[Node], Node]] | None = None
 
     @property
     def variable(self) -> Any:
@@ -103,12 +104,11 @@ class Entry(Tape):
     output) is needed, else its bare Entry or Leaf. `sources[i]` is a Node where the value is kept, else a Spec.
     """
 
-    __slots__ = ("__weakref__", "edges", "hooks", "keeps", "released", "saves_out", "seq", "signature", "sources")
+    __slots__ = ("__weakref__", "edges", "keeps", "released", "saves_out", "seq", "signature", "sources")
 
     def __init__(self, node: Node, signature: Signature, sources: tuple[Node, ...]) -> None:
         self.signature = signature
         self.seq = node.seq
-        self.hooks: dict[int, Callable[[Node], Node]] | None = None
         self.released = False
         masks = signature.rule.masks                                        # type: ignore[union-attr]
         if len(sources) == 1:                       # one source and two are the hot paths: worth their own lines

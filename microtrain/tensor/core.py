@@ -16,7 +16,7 @@ from ..graph import ops as g
 from ..graph.dtypes import DType
 from ..graph.node import Node, next_seq
 from ..graph.spec import Device, normalise_dim
-from ..graph.tape import Leaf, Tape, grad_mode
+from ..graph.tape import Leaf, Tape, grad_mode, hooks
 from .storage import Shared, alone, owned, wrap
 
 if TYPE_CHECKING:
@@ -238,9 +238,8 @@ class RemovableHandle:
 
 
 def _add_hook(tape: Tape, hook: Callable[[Node], Node]) -> RemovableHandle:
-    if tape.hooks is None:
-        tape.hooks = {}             # type: ignore[misc] # a slot of every kind of entry
+    own = hooks.setdefault(tape, {})
     key = next_seq()
-    tape.hooks[key] = hook
-    return RemovableHandle(tape.hooks, key)
+    own[key] = hook
+    return RemovableHandle(own, key)
 
