@@ -38,6 +38,7 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
     outs: dict[Tape, Node] = {}                 # the outputs that rules may ask for
     found: dict[Tape, Node] = {}
     most = realize.started[0] + realize.MAX_PENDING
+    hooking, checking = len(hooks) > 0, overwritten[0]
 
     def push(edge: Any, ct: Node) -> None:
         """Add a cotangent to what has arrived at an edge."""
@@ -66,7 +67,7 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
         while heap:
             tape = heappop(heap)[1]
             ct = cts.pop(tape)
-            if hooks and tape in hooks:
+            if hooking and tape in hooks:
                 ct = hooked(tape, ct)
             if wanted is not None and tape in wanted:
                 found[tape] = ct
@@ -75,7 +76,7 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
                 if tape.keeps:
                     if tape.released:
                         raise RuntimeError(AGAIN)
-                    if overwritten[0]:
+                    if checking:
                         check_versions(tape, out)
                 signature, sources = tape.signature, tape.sources
                 rule: Any = signature.rule

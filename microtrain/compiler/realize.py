@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable
-from itertools import chain
+from itertools import chain, count
 from operator import attrgetter
 from typing import Any
 
@@ -102,7 +102,7 @@ def linearize(roots: Iterable[Node]) -> tuple[list[Node], tuple[Any, ...], tuple
                 visit(source)
                 push(source)
     order.sort(key=_seq)
-    index = dict(zip(order, range(len(order)), strict=True))
+    index = dict(zip(order, count()))           # noqa: B905 (count is endless)
     # A constant may be kept by the tape too, but it is shared and never computed: it has no sources.
     chosen = {index[node] for node in wanted if node.buffer is None}
     chosen.update([index[node] for node in order if node.holders and node.sources])
@@ -130,7 +130,7 @@ def compute(roots: Iterable[Node], device: Device) -> None:
         values = traced(plan, order, leaves)
     else:
         values = plan.executable.run(leaves)
-    for i, place in zip(outputs, plan.places, strict=True):
+    for i, place in zip(outputs, plan.places):      # noqa: B905 (made for each other)
         order[i].realize(values[place])
 
 def traced(plan: Plan, order: list[Node], leaves: list[Any]) -> Any:

@@ -55,7 +55,12 @@ def update(primitive: Any, name: str) -> Any:
         if not grad_mode.enabled and not options and isinstance(other, Handle):
             x, y = self.node, other.node
             if x.spec is y.spec:
-                return self.rebind(record2(primitive, x, y))
+                node = record2(primitive, x, y)
+                if self._alias is None and not x.holders:       # shared with nobody, kept by no tape entry
+                    self._version += 1
+                    self._put(node)
+                    return self
+                return self.rebind(node)
         return general(self, other, **options)
     method.__name__, method.__doc__ = name + "_", f"In-place `{name}`."
     return method
