@@ -102,7 +102,7 @@ def linearize(roots: Iterable[Node]) -> tuple[list[Node], tuple[Any, ...], tuple
                 visit(source)
                 push(source)
     order.sort(key=_seq)
-    index = dict(zip(order, count()))           # noqa: B905 (count is endless)
+    index = dict(zip(order, count()))
     # A constant may be kept by the tape too, but it is shared and never computed: it has no sources.
     chosen = {index[node] for node in wanted if node.buffer is None}
     chosen.update([index[node] for node in order if node.holders and node.sources])
