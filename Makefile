@@ -42,9 +42,14 @@ suite-cpu: $(VENV)/test.stamp
 suite-interpret: $(VENV)/test.stamp suite-cpu
 	MICROTRAIN_DEVICE=interpret $(PY) -m pytest -q $(INTERPRET_TESTS)
 
-gpu: $(VENV)/test.stamp
-	MICROTRAIN_DEVICE=cuda $(PY) -m pytest -q
-	$(PY) -m microtrain bench --device cuda --output benchmarks/results
+# Where the machine's own Python has all that is needed, nothing is installed: such machines are often offline.
+gpu:
+	@set -e; export PYTHONPATH=.; python=$(PYTHON); \
+	$$python -c 'import hypothesis, pytest, sys, torch, triton; sys.exit(not torch.cuda.is_available())' 2>/dev/null || \
+	    { $(MAKE) --no-print-directory $(VENV)/test.stamp; python=$(PY); }; \
+	$$python -c 'import microtrain as mt, sys; sys.exit(None if mt.cuda.is_available() else "make gpu needs a CUDA device")'; \
+	MICROTRAIN_DEVICE=cuda $$python -m pytest -q; \
+	$$python -m microtrain bench --device cuda --output benchmarks/results
 
 clean:
 	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -28,21 +28,21 @@ def test_maps_over_one_shape_are_one_kernel_and_so_is_their_backward(expression:
     x, y, ct = data(33, 7).requires_grad_(), data(33, 7).requires_grad_(), data(33, 7)
     out = expression(x, y)
     with count_kernels(exactly=1):
-        out.detach().numpy()
+        out.detach().cpu().numpy()
     out.backward(ct)
     with count_kernels(exactly=1):
-        x.grad.numpy()
-        y.grad.numpy()
+        x.grad.cpu().numpy()
+        y.grad.cpu().numpy()
 
 
 def test_softmax_is_one_kernel_and_so_is_its_backward() -> None:
     x, ct = data(16, 40).requires_grad_(), data(16, 40)
     out = x.softmax(-1)
     with count_kernels(exactly=1):
-        out.detach().numpy()
+        out.detach().cpu().numpy()
     out.backward(ct)
     with count_kernels(exactly=1):
-        x.grad.numpy()
+        x.grad.cpu().numpy()
 
 
 def bce_by_hand(prediction: Any, target: Any) -> Any:
@@ -53,7 +53,7 @@ def bce_by_hand(prediction: Any, target: Any) -> Any:
 
 def test_bce_written_by_hand_is_one_kernel() -> None:
     p, y = data(256, 1).sigmoid(), mt.tensor((RNG.random((256, 1)) > 0.5).astype(np.float32))
-    p.numpy()
+    p.cpu().numpy()
     loss = bce_by_hand(p, y)
     with count_kernels(exactly=1):
         loss.item()
@@ -107,8 +107,8 @@ def test_a_step_whose_loss_is_not_read_is_computed_when_the_next_begins() -> Non
 def test_the_counter_catches_a_kernel_too_many() -> None:
     x = data(4, 4)
     with pytest.raises(AssertionError, match="kernels were launched, at most 0"), count_kernels(at_most=0):
-        (x + 1).numpy()
+        (x + 1).cpu().numpy()
     out = (x + 1) * 2
     with mt.settings.fuse(False), count_kernels() as count:
-        out.numpy()
+        out.cpu().numpy()
     assert count.kernels == 2
