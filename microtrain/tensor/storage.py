@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 _pending = compiler.pending
 _limit = compiler.limit
-_tensor_class: list[Any] = []
+blank: list[Callable[[], Any]] = []
+"""How to make a Tensor without anything in it; entered by the module that puts the class together."""
 
 View = Callable[[Node], Node]
 Update = Callable[[Node, Node], Node]
@@ -32,7 +33,7 @@ def wrap(node: Node) -> Tensor:
     """A tensor for a recorded node, which stays pending until some value is read."""
     if node.seq > _limit[0]:
         compiler.settle(node)
-    self = object.__new__(_tensor_class[0])
+    self = blank[0]()
     self.node = node
     if node.buffer is None:
         _pending[node] = None
