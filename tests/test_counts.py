@@ -112,3 +112,26 @@ def test_the_counter_catches_a_kernel_too_many() -> None:
     with mt.settings.fuse(False), count_kernels() as count:
         out.cpu().numpy()
     assert count.kernels == 2
+
+
+def test_a_loss_that_is_dropped_unread_is_not_computed_and_one_that_is_kept_is_right() -> None:
+    x, y = data(64, 8), data(64, 1)
+    w = mt.zeros(8, 1, requires_grad=True)
+    losses, expected, by_hand = [], [], np.zeros((8, 1), np.float64)
+    for step in range(6):
+        loss = ((x @ w - y) ** 2).mean()
+        loss.backward()
+        with mt.no_grad():
+            w -= 0.1 * w.grad
+        w.grad = None
+        if step >= 3:
+            losses.append(loss.detach() if step == 3 else loss)
+        error = x.cpu().numpy().astype(np.float64) @ by_hand - y.cpu().numpy()
+        expected.append(np.mean(error ** 2))
+        by_hand -= 0.1 * 2 * x.cpu().numpy().T.astype(np.float64) @ error / len(error)
+        if step == 1:
+            first = loss
+        if step == 3:
+            assert first.node.buffer is not None, "a loss still held a step later is computed"
+            assert loss.node.buffer is None, "this step's loss waits"
+    np.testing.assert_allclose([value.item() for value in losses], expected[3:], rtol=1e-5)

@@ -105,6 +105,10 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
         for tape, ct in found.items():
             if tape.__class__ is Leaf and tape in hooks:
                 found[tape] = hooked(tape, ct)
+        if not retain_graph:
+            for node in outputs:
+                if isinstance(node.tape, Entry) and not node.tape.keeps:
+                    node.tape.released = True           # nothing to let go of; but it was differentiated
     finally:
         grad_mode.enabled = before
     return found

@@ -158,12 +158,12 @@ def realize(node: Node) -> Any:
     return node.buffer
 
 
-def flush(device: Device, wanted: Node | None = None) -> None:
-    """Compute everything pending on `device`, and `wanted`.
+def flush(device: Device, wanted: Node | None = None, patient: bool = False) -> None:
+    """Compute everything pending on `device`, and `wanted`; when `patient`, without the losses that may yet be dropped.
 
     One value that cannot be computed (a division of integers by zero, say) does not spoil the others.
     """
-    roots = [node for node in pending if node.spec.device is device]
+    roots = [node for node in pending if node.spec.device is device and not (patient and may_be_dropped(node))]
     if wanted is not None and wanted not in pending:
         roots.append(wanted)
     try:
@@ -174,6 +174,14 @@ def flush(device: Device, wanted: Node | None = None) -> None:
         pending.pop(node, None)
     updated.discard(device)
     start_counting()
+
+
+def may_be_dropped(node: Node) -> bool:
+    """Whether a value is one of this step's and was differentiated already: a loss that nobody has read.
+
+    Most are dropped in the next step; one that is still held then is computed with it.
+    """
+    return node.seq > started[0] and getattr(node.tape, "released", False)
 
 
 def isolate(roots: list[Node], wanted: Node | None, device: Device) -> None:
@@ -213,7 +221,7 @@ def settle(node: Node) -> None:
     `node` was just recorded and is not in `pending` yet.
     """
     if node.tape is not None and node.spec.device in updated:
-        flush(node.spec.device)
+        flush(node.spec.device, patient=True)
     else:
         bound(node)
 
