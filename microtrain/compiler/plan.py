@@ -57,12 +57,13 @@ class Executable:
 
     def validate(self, step: Step, memory: dict[Node, Any]) -> None:
         """Compute what a step stored with NumPy too. Raises RuntimeError where the two differ."""
-        from .validate import compare, reference
+        from .validate import compare, largest, reference
         group = step.launch.kernel.group
         values = [memory[node] if node.primitive is SCALAR else self.backend.to_numpy(memory[node])
                   for node in group.reads]
+        scale = largest(values)
         for node, expected in zip(group.stores, reference(group).run(values), strict=True):
-            compare(group, node, self.backend.to_numpy(memory[node]), expected)
+            compare(group, node, self.backend.to_numpy(memory[node]), expected, scale)
 
     def describe(self) -> str:
         """Each kernel for a person to read: template, domain, operations, what it reads and writes, and its source."""

@@ -21,6 +21,9 @@ EPSILONS = {"float64": 2.0 ** -52, "float32": 2.0 ** -23, "float16": 2.0 ** -10,
 ULPS = 64
 """Rounding errors of one kernel's expression beside those of its sums."""
 
+CANCELLATION = 16
+"""Rounding errors of what a kernel reads that may be left where large terms cancel."""
+
 
 def reference(group: Group) -> NumpyExecutable:
     """The NumPy function of a group's reads, in their order, that gives what the group stores."""
@@ -58,14 +61,24 @@ def tolerance(dtype: DType, group: Group) -> float:
     return max([EPSILONS[dtype.name], *halves]) * (ULPS + 4 * math.sqrt(length))
 
 
-def compare(group: Group, node: Node, value: np.ndarray, expected: Any) -> None:
-    """Raise RuntimeError, naming the element, where a kernel's value is not what NumPy says."""
+def largest(values: list[Any]) -> float:
+    """The largest finite magnitude among floating-point values."""
+    floats = [np.abs(np.asarray(v, np.float64)) for v in values if np.asarray(v).dtype.kind not in "biu"]
+    return max((float(v[np.isfinite(v)].max(initial=0.0)) for v in floats), default=0.0)
+
+
+def compare(group: Group, node: Node, value: np.ndarray, expected: Any, scale: float) -> None:
+    """Raise RuntimeError, naming the element, where a kernel's value is not what NumPy says.
+
+    `scale` is the largest magnitude that the kernel read.
+    """
     expected = np.asarray(expected)
     if node.dtype.is_floating_point:
         have, want = value.astype(np.float64), expected.astype(np.float64)
         limit = tolerance(node.dtype, group)
         finite = np.abs(want[np.isfinite(want)])
-        close = np.isclose(have, want, rtol=limit, atol=limit * finite.max(initial=0.0), equal_nan=True)
+        slack = limit * finite.max(initial=0.0) + CANCELLATION * EPSILONS[node.dtype.name] * scale
+        close = np.isclose(have, want, rtol=limit, atol=slack, equal_nan=True)
     else:
         close = value == expected
     if not np.all(close):
