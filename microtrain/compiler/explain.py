@@ -23,7 +23,7 @@ from ..graph.spec import Device
 from . import realize
 from .domain import Domain, MapDomain, MatmulDomain
 from .program import Program
-from .schedule import Group, Schedule, schedule
+from .schedule import Group, Schedule, evaluated, schedule
 from .simplify import simplify
 
 TEXT_SUFFIXES = (".dot", ".gv")
@@ -192,7 +192,7 @@ def summaries(groups: Schedule, names: dict[Node, str]) -> list[KernelSummary]:
     """Each kernel in words."""
     found = []
     for group in groups:
-        operations = [node.primitive.name for node in computed(group)
+        operations = [node.primitive.name for node in evaluated(group, group.members)
                       if node.primitive.kind not in (Kind.VIEW, Kind.CONSTANT)]
         reads = [f"{names[node]} {passed(node)}" for node in group.reads]
         writes = [f"{names[node]} {sized(node)}" for node in group.stores]
@@ -204,17 +204,6 @@ def summaries(groups: Schedule, names: dict[Node, str]) -> list[KernelSummary]:
 def numbered(kernels: list[KernelSummary]) -> list[str]:
     """The lines of a list of kernels."""
     return [f"  kernel {number}: {kernel}" for number, kernel in enumerate(kernels, 1)]
-
-
-def computed(group: Group) -> list[Node]:
-    """Every node that a kernel evaluates, sources first: its members and what is inline in them."""
-    found, stack = set(group.members), list(group.members)
-    while stack:
-        for source in stack.pop().sources:
-            if source not in found and source not in group.reads:
-                found.add(source)
-                stack.append(source)
-    return sorted(found, key=lambda node: node.seq)
 
 
 def sized(node: Node) -> str:
@@ -275,7 +264,7 @@ def clusters(groups: Schedule, names: dict[Node, str], prefix: str) -> list[str]
         lines += [f"  subgraph cluster_{prefix}{number} {{",
                   f"    label={label(f'kernel {number}: {group.domain.template}', extent(group.domain))};",
                   '    style="rounded,filled"; color="#9aa8b8"; fillcolor="#f2f5f9";']
-        for i, node in enumerate(computed(group)):
+        for i, node in enumerate(evaluated(group, group.members)):
             local[node] = f"{prefix}k{number}_{i}"
             lines.append(f"    {local[node]} [{look(node, group, names)}];")
             edges += [f"  {local.get(source) or home[source]} -> {local[node]};" for source in node.sources]

@@ -46,13 +46,12 @@ _seq, _signature, _sources = attrgetter("seq"), attrgetter("signature"), attrget
 class Plan:
     """A compiled program with the places of its outputs in the recorded graph."""
 
-    __slots__ = ("executable", "keep", "outputs", "places", "program")
+    __slots__ = ("executable", "outputs", "places", "program")
 
     def __init__(self, order: list[Node], outputs: tuple[int, ...], device: Device) -> None:
         self.program, self.places = simplify(order, [order[i] for i in outputs], device)
         self.outputs = outputs
         self.executable = build(self.program)
-        self.keep: tuple[Any, ...] = ()
 
 
 plans: dict[Any, Plan] = {}

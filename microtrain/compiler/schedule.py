@@ -10,7 +10,7 @@ late enough, and in which every value that the group itself computes is read whe
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from .. import settings
@@ -324,3 +324,15 @@ def position_in_rows(reduction: Node, domain: Domain) -> Index:
     """The row-major position, in a reduction's source, of the element at the symbols of its rows."""
     assert isinstance(domain, RowDomain)
     return linear(reduction_coords(reduction, domain.r, domain.c), reduction.sources[0].shape)
+
+
+def evaluated(group: Group, nodes: Iterable[Node]) -> list[Node]:
+    """`nodes` of a group and everything inline behind them, up to what its kernel reads; sources first."""
+    found = set(nodes)
+    stack = list(found)
+    while stack:
+        for source in stack.pop().sources:
+            if source not in found and source not in group.reads:
+                found.add(source)
+                stack.append(source)
+    return sorted(found, key=lambda node: node.seq)

@@ -14,7 +14,7 @@ from ..graph.ops import zeros_like
 from .domain import MatmulDomain, RowDomain
 from .emit_numpy import NumpyExecutable
 from .program import Program, topological
-from .schedule import Group
+from .schedule import Group, evaluated
 
 EPSILONS = {"float64": 2.0 ** -52, "float32": 2.0 ** -23, "float16": 2.0 ** -10, "bfloat16": 2.0 ** -7}
 
@@ -32,24 +32,13 @@ def reference(group: Group) -> NumpyExecutable:
         signature = node.signature if node.primitive is p.SCALAR else buffer_signature(node.spec)
         new[node] = Node(signature, ())
     inputs = list(new.values())
-    for node in needed(group):
+    for node in evaluated(group, group.stores):
         if node.primitive.kind is Kind.LEAF:        # an operand of which no element is read: any value will do
             new[node] = zeros_like(node)
             continue
         new[node] = Node(node.signature, tuple([new[source] for source in node.sources]))
     outputs = [new[node] for node in group.stores]
     return NumpyExecutable(Program(inputs, outputs, topological([*outputs, *inputs]), group.root.device))
-
-
-def needed(group: Group) -> list[Node]:
-    """What lies between a group's reads and its stores, sources first."""
-    found, stack = set(group.stores), list(group.stores)
-    while stack:
-        for source in stack.pop().sources:
-            if source not in found and source not in group.reads:
-                found.add(source)
-                stack.append(source)
-    return sorted(found, key=lambda node: node.seq)
 
 
 def tolerance(dtype: DType, group: Group) -> float:

@@ -109,8 +109,6 @@ class Linalg:
             raise RuntimeError(f"1D tensors expected, but got {len(x.shape)}D and {len(y.shape)}D tensors")
         return _dot(x, y)
 
-    inner_product = dot
-
     def outer(self: Tensor, vec2: Tensor) -> Tensor:            # type: ignore[misc]
         """The product of every element of one vector with every one of another."""
         x, y = node_of(self, "outer"), node_of(vec2, "outer")
