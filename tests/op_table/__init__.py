@@ -1,0 +1,22 @@
+"""Every operation, one row each: values, gradients, second gradients and promotion are compared with PyTorch's on them.
+
+A row's function takes a namespace (microtrain or torch) and that namespace's tensors, so both run the very same code.
+Its sampler gives a list of Samples: float64 values for every tensor, and attributes. `test_parity.py` goes through the
+table on every device.
+"""
+
+from op_table.creation import CREATION
+from op_table.elementwise import ELEMENTWISE_FUNCTIONS
+from op_table.inplace import INPLACE
+from op_table.losses import LOSSES
+from op_table.matrices import MATRICES
+from op_table.operators import OPERATORS
+from op_table.reductions import REDUCTIONS
+from op_table.row import ELEMENTWISE, EXACT, REDUCTION, Op, Sample, Tolerance
+from op_table.views import VIEWS
+
+__all__ = ["ELEMENTWISE", "EXACT", "OPS", "REDUCTION", "Op", "Sample", "Tolerance"]
+
+OPS: list[Op] = [
+    *OPERATORS, *ELEMENTWISE_FUNCTIONS, *REDUCTIONS, *MATRICES, *VIEWS, *INPLACE, *CREATION, *LOSSES,
+]  # fmt: skip

@@ -1,0 +1,162 @@
+"""A row of the table: what an operation is called, on what it is tried, and how often it can be differentiated.
+
+Below it: samplers, and short ways of writing rows.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+
+INF, NAN = np.inf, np.nan
+
+
+class Tolerance(Enum):
+    """How far from the float64 oracle a value may lie."""
+
+    EXACT = "bit for bit, the sign of zero included"
+    ELEMENTWISE = "a few units in the last place of each element"
+    REDUCTION = "a few units in the last place times the root of the number of terms, on the scale of the whole result"
+
+
+EXACT, ELEMENTWISE, REDUCTION = Tolerance
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Values of the tensors, attributes of the call, and the number of terms behind one element of the result.
+
+    Float arrays take the dtype under test and are differentiated; integer and boolean ones (indices, masks, targets)
+    keep theirs. `constant` lists the positions of float arrays that are data: the dtype under test, not differentiated.
+    """
+
+    arrays: tuple[np.ndarray, ...]
+    attributes: dict[str, Any] = field(default_factory=dict)
+    terms: int = 1
+    constant: tuple[int, ...] = ()
+
+
+Function = Callable[..., Any]
+Sampler = Callable[[Generator], list[Sample]]
+
+
+@dataclass(frozen=True)
+class Op:
+    """A row. `order`: how often it can be differentiated; `integers`: also tried on int32, int64, uint8 and bool.
+
+    `slack`: the relative error of PyTorch's own second derivative, where its formula is an approximation.
+    """
+
+    name: str
+    function: Function
+    sampler: Sampler
+    order: int = 2
+    tolerance: Tolerance = ELEMENTWISE
+    boundary: tuple[Sample, ...] = ()
+    integers: bool = False
+    method: str | None = None
+    slack: float = 0.0
+    dtypes: tuple[str, ...] = ("float32", "float64", "float16", "bfloat16")
+
+
+def array(values: Any) -> np.ndarray:
+    return np.array(values, dtype=np.float64)
+
+
+def points(*columns: Sequence[float]) -> Sample:
+    """A sample of chosen points, one column of values a tensor."""
+    return Sample(tuple(array(column) for column in columns))
+
+
+SHAPES: tuple[tuple[int, ...], ...] = ((7, 13), (), (0, 3), (2, 3, 5))
+BROADCASTS: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
+    ((5, 7), (5, 7)), ((4, 1, 5), (3, 1)), ((), (6,)), ((2, 3), ()), ((0, 3), (1, 3)), ((1,), (1, 1)),
+)  # fmt: skip
+
+
+def unary(low: float = -3.0, high: float = 3.0, **attributes: Any) -> Sampler:
+    def sample(rng: Generator) -> list[Sample]:
+        return [Sample((rng.uniform(low, high, shape),), dict(attributes)) for shape in SHAPES]
+
+    return sample
+
+
+def binary(low: float = -3.0, high: float = 3.0, low_b: float | None = None, high_b: float | None = None) -> Sampler:
+    low_b, high_b = low if low_b is None else low_b, high if high_b is None else high_b
+
+    def sample(rng: Generator) -> list[Sample]:
+        return [
+            Sample((rng.uniform(low, high, a), rng.uniform(low_b, high_b, b)), terms=max(1, int(np.prod(a + b)) // 4))
+            for a, b in BROADCASTS
+        ]
+
+    return sample
+
+
+def whole(rng: Generator) -> list[Sample]:
+    """Pairs of small whole numbers, so that many are equal."""
+    pairs = [(rng.integers(-2, 3, a), rng.integers(-2, 3, b)) for a, b in BROADCASTS]
+    return [Sample((a.astype(np.float64), b.astype(np.float64))) for a, b in pairs]
+
+
+def distinct(rng: Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Values no two of which are equal, even in bfloat16: multiples of 1/8 (sizes up to 256)."""
+    size = int(np.prod(shape))
+    return (rng.permutation(size).reshape(shape) - size // 2) / 8.0
+
+
+def reduced(
+    dims: Iterable[Any] = (None, 0, -1, (0, 2), (-1, -2)), degenerate: bool = True, **attributes: Any
+) -> Sampler:
+    """A (4, 3, 5) array along each of `dims` (None: all of it); then a 0-d one, and an empty one with no result."""
+    dims = tuple(dims)
+
+    def sample(rng: Generator) -> list[Sample]:
+        samples = []
+        for dim in dims:
+            for keepdim in (False, True) if dim is not None else (False,):
+                kw = dict(attributes) if dim is None else {"dim": dim, "keepdim": keepdim, **attributes}
+                samples.append(Sample((distinct(rng, (4, 3, 5)),), kw, terms=60))
+        if degenerate:
+            samples.append(Sample((distinct(rng, ()) + 1.25,), {} if None in dims else {"dim": 0}))
+            samples.append(Sample((np.zeros((3, 0)),), {"dim": 0}))
+        return samples
+
+    return sample
+
+
+def given(*samples: Callable[[Generator], Sample] | Sample) -> Sampler:
+    return lambda rng: [sample if isinstance(sample, Sample) else sample(rng) for sample in samples]
+
+
+def shaped(*shapes: tuple[int, ...], terms: int = 1, **attributes: Any) -> Callable[[Generator], Sample]:
+    """One sample of standard normal tensors of these shapes."""
+    return lambda rng: Sample(tuple(np.asarray(rng.standard_normal(s)) for s in shapes), dict(attributes), terms)
+
+
+def indexed(*shapes: tuple[int, ...], extra: Callable[[Generator], tuple[np.ndarray, ...]]) -> Sampler:
+    """Normal tensors followed by index, mask or target arrays."""
+    return lambda rng: [Sample((*(np.asarray(rng.standard_normal(s)) for s in shapes), *extra(rng)), terms=8)]
+
+
+def nothing(rng: Generator) -> list[Sample]:
+    return [Sample(())]
+
+
+def named(name: str) -> Function:
+    """The function of that name in the namespace, `nn.functional` written out."""
+
+    def call(T: Any, *tensors: Any, **attributes: Any) -> Any:
+        for part in name.split("."):
+            T = getattr(T, part)
+        return T(*tensors, **attributes)
+
+    return call
+
+
+def op(name: str, sampler: Sampler, **row: Any) -> Op:
+    """A row for the function of that name, which is a method of the tensor too."""
+    return Op(name, named(name), sampler, **{"method": name, **row})
