@@ -1,0 +1,127 @@
+"""How near a result must lie to the truth, and by how many units in the last place it misses.
+
+The truth is the oracle's result in float64. The oracle's own error in the dtype under test says how ill-conditioned a
+result is: what is tested may err by a small multiple of it, and by a few units in the last place. So a tolerance is
+measured, not chosen; where the oracle is exact only the units are left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
+"""Distance from 1 to the next number of each dtype."""
+
+TINY = {"float64": 2.0**-1074, "float32": 2.0**-149, "float16": 2.0**-24, "bfloat16": 2.0**-133}
+"""The smallest positive (subnormal) number of each dtype."""
+
+NORMAL = {"float64": 2.0**-1022, "float32": 2.0**-126, "float16": 2.0**-14, "bfloat16": 2.0**-126}
+"""The smallest normal number of each dtype."""
+
+ERROR_FACTOR = 4.0
+"""Times the oracle's own error: two right ways of computing the same thing differ by about as much."""
+
+ULPS = 4.0
+"""A library function may be off by a few units in the last place, in the oracle and here."""
+
+
+class Tolerance(Enum):
+    """How far from the truth a value may lie."""
+
+    EXACT = "bit for bit, the sign of zero included"
+    ELEMENTWISE = "a few units in the last place of each element"
+    REDUCTION = "a few units in the last place times the root of the number of terms, on the scale of the whole result"
+
+
+def spacing(values: np.ndarray, dtype: str) -> np.ndarray:
+    """The distance (float64) from each finite value to the next larger magnitude in `dtype`: one ulp there."""
+    _, exponent = np.frexp(np.maximum(np.abs(values), NORMAL[dtype]))
+    return np.maximum(np.ldexp(EPSILON[dtype], exponent - 1), TINY[dtype])
+
+
+def ulps(got: np.ndarray, truth: np.ndarray, dtype: str) -> np.ndarray:
+    """|got - truth| in units in the last place of `dtype`: 0 where both are NaN or the same infinity, inf where only
+    one of them is finite."""
+    got, truth = np.asarray(got, np.float64), np.asarray(truth, np.float64)
+    same = (got == truth) | (np.isnan(got) & np.isnan(truth))
+    finite = np.isfinite(got) & np.isfinite(truth)
+    with np.errstate(invalid="ignore", over="ignore"):
+        units = np.abs(got - truth) / spacing(np.where(finite, truth, 1.0), dtype)
+    return np.where(same, 0.0, np.where(finite, units, np.inf))
+
+
+def allowance(truth: np.ndarray, measured: np.ndarray, dtype: str, coarse: str, kind: Tolerance,
+              terms: int = 1) -> np.ndarray:
+    """How far from `truth` (float64) each element of a result in `dtype` may lie.
+
+    Args:
+        truth: the oracle's result in float64.
+        measured: the oracle's result in `coarse`.
+        dtype: the dtype under test.
+        coarse: the dtype in which the oracle's error was measured: `dtype` itself, or, for float64, float32.
+        kind: ELEMENTWISE, or REDUCTION, whose allowance is on the scale of the largest element.
+        terms: the number of terms behind one element.
+
+    Returns:
+        float64, of truth's shape.
+    """
+    with np.errstate(invalid="ignore"):
+        error = np.abs(measured.astype(np.float64) - truth)
+    error = np.where(np.isfinite(error), error, 0.0) * (EPSILON[dtype] / EPSILON[coarse])
+    size = np.abs(np.where(np.isfinite(truth), truth, 0.0))
+    if kind is Tolerance.REDUCTION and size.size:
+        error, size = np.full_like(error, error.max()), max(1, terms) ** 0.5 * size + size.max()
+    return np.asarray(ERROR_FACTOR * error + ULPS * EPSILON[dtype] * size + ULPS * TINY[dtype])
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where a result first misses: the index, the three values, what was allowed, and how many elements miss."""
+
+    index: tuple[int, ...]
+    got: float
+    expected: float
+    truth: float
+    allowed: float
+    ulps: float
+    count: int
+    size: int
+
+    def __str__(self) -> str:
+        far = f"{self.ulps:.3g} ulps" if np.isfinite(self.ulps) else "not comparable"
+        margin = f", float64 {self.truth!r} +- {self.allowed:.3g}" if self.allowed else ""
+        return (f"at {list(self.index)}: {self.got!r}, expected {self.expected!r}{margin} ({far}; "
+                f"{self.count} of {self.size} elements differ)")
+
+
+def differing(good: np.ndarray, got: np.ndarray, expected: np.ndarray, truth: np.ndarray, allowed: np.ndarray,
+              dtype: str) -> Difference | None:
+    """The first element that is not good; None where all are."""
+    if good.all():
+        return None
+    at = tuple(int(i) for i in np.argwhere(~good)[0])
+    units = ulps(got[at], truth[at], dtype) if dtype in EPSILON else np.abs(got[at] - truth[at])
+    return Difference(at, got[at].item(), expected[at].item(), truth[at].item(), float(allowed[at]), float(units),
+                      int(np.sum(~good)), good.size)
+
+
+def difference(got: np.ndarray, expected: np.ndarray, truth: np.ndarray, allowed: np.ndarray,
+               dtype: str) -> Difference | None:
+    """Where `got` is farther from `truth` than `allowed`, or is not the NaN or infinity that the oracle has."""
+    mine, theirs = got.astype(np.float64), expected.astype(np.float64)
+    finite = np.isfinite(theirs) & np.isfinite(truth)
+    special = (mine == theirs) | (np.isnan(mine) & np.isnan(theirs))
+    with np.errstate(invalid="ignore"):
+        good = np.where(finite, np.abs(mine - truth) <= allowed, special)
+    return differing(good, mine, theirs, truth, allowed, dtype)
+
+
+def exact_difference(got: np.ndarray, expected: np.ndarray, dtype: str) -> Difference | None:
+    """Where `got` is not `expected` bit for bit (any NaN equals any other)."""
+    good = (got == expected) | ((got != got) & (expected != expected))
+    if expected.dtype.kind == "f":
+        good = good & ((np.signbit(got) == np.signbit(expected)) | (expected != expected))
+    return differing(np.asarray(good), got, expected, expected, np.zeros(expected.shape), dtype)
