@@ -6,6 +6,7 @@ together into a few kernels (or, on a machine without a GPU, into one NumPy func
 
 import importlib
 import math
+import os
 from typing import Any
 
 from . import autograd as autograd
@@ -14,6 +15,10 @@ from .tensor import *  # noqa: F403
 from .tensor import tensor as tensor
 
 __version__ = "0.1.0"
+
+# Triton decides when it decorates a kernel; a user's own are decorated after this import and before the first tensor.
+if os.environ.get("MICROTRAIN_DEVICE") == "interpret":
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 device = _tensor_layer.Device
 dtype = _tensor_layer.DType

@@ -8,14 +8,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from programs import program
 
-from microtrain.compiler.launch import encoded
+from microtrain.compiler.launch import Launch, encoded, options
 from microtrain.compiler.plan import Executable
 from microtrain.graph import dtypes
 from microtrain.graph import ops as g
@@ -105,16 +105,15 @@ def test_a_launch_runs_on_its_own_gpu_with_the_tile_and_the_pinned_options(gpu: 
 
     class Template:
         def __getitem__(self, grid: tuple[int, ...]) -> Any:
-            return lambda *arguments, **options: calls.append((grid, list(gpu.current), arguments, options))
+            return lambda *arguments, **named: calls.append((grid, list(gpu.current), arguments, named))
 
     backend = cuda.CudaBackend(1)
-    launch: Any = SimpleNamespace(template=Template(), grid=(7, 2), sizes={"numel": 5}, constexprs={"BLOCK": 256},
-                                  num_warps=8, num_stages=2)
+    launch = Launch(cast(Any, None), Template(), (7, 2), {"numel": 5}, {"BLOCK": 256}, options(8, 2))
     buffer = backend.empty(spec((5,), dtypes.float32, Device("cuda:1")))
     backend.launch(launch, (buffer,), (3,))
-    (grid, current, arguments, options), = calls
+    (grid, current, arguments, named), = calls
     assert grid == (7, 2) and current == [1] and arguments == ((buffer,), (3,))
-    assert options == {"numel": 5, "BLOCK": 256, "num_warps": 8, "num_stages": 2, "enable_fp_fusion": ENABLE_FP_FUSION}
+    assert named == {"numel": 5, "BLOCK": 256, "num_warps": 8, "num_stages": 2, "enable_fp_fusion": ENABLE_FP_FUSION}
     assert gpu.current == []
     backend.synchronize()
     assert gpu.synchronized == [1]
@@ -191,7 +190,6 @@ def test_triton_compiles_a_launch_as_it_is_made(stub_driver: None, numbers: tupl
     scalars = tuple([encoded(number, dtypes.float64) for number in numbers])
     launch = step.launch
     kernel = launch.template.warmup(
-        pointers, scalars, **launch.sizes, **launch.constexprs, grid=launch.grid, num_warps=launch.num_warps,
-        num_stages=launch.num_stages, enable_fp_fusion=ENABLE_FP_FUSION)
-    assert kernel.metadata.num_warps == launch.num_warps
+        pointers, scalars, **launch.sizes, **launch.constexprs, grid=launch.grid, **launch.options)
+    assert kernel.metadata.num_warps == launch.options["num_warps"]
     assert "ld.global.v4" in kernel.asm["ptx"] and "st.global.v4" in kernel.asm["ptx"]

@@ -18,6 +18,7 @@ class FunctionContext:
     def __init__(self, needs_input_grad: tuple[bool, ...]) -> None:
         self.needs_input_grad = needs_input_grad
         self._saved: tuple[Any, ...] = ()
+        self._versions: list[int | None] = []
         self._outputs: dict[int, int] = {}              # place among the saved -> number of the output that it is
         self._entry: Any = None
         self._released = False
@@ -27,6 +28,7 @@ class FunctionContext:
     def save_for_backward(self, *tensors: Any) -> None:
         """Keep tensors (or None) for the backward; read them there as `ctx.saved_tensors`."""
         self._saved = tensors
+        self._versions = [None if t is None else t._version for t in tensors]
 
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
@@ -34,6 +36,12 @@ class FunctionContext:
         if self._released:
             from .walk import AGAIN
             raise RuntimeError(AGAIN)
+        for tensor, version in zip(self._saved, self._versions, strict=True):
+            if tensor is not None and tensor._version != version:
+                raise RuntimeError(
+                    "one of the variables needed for gradient computation has been modified by an inplace operation: "
+                    f"a tensor of shape {list(tensor.shape)} that was saved for backward is at version "
+                    f"{tensor._version}; expected version {version} instead.")
         return tuple(self._output(t, self._outputs[i]) if i in self._outputs else t for i, t in enumerate(self._saved))
 
     def _output(self, value: Any, index: int) -> Any:

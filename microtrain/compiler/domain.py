@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from .index import Index, combine, variable
+from ..graph.opaque import KernelCall
+from .index import ZERO, Index, combine, variable
 
 
 @dataclass(frozen=True)
@@ -102,5 +103,18 @@ class MatmulDomain:
                 combine([(self.b, matrix), (self.n, self.size_m), (self.m, 1)])]
 
 
-Domain = MapDomain | RowDomain | ReduceDomain | MatmulDomain
+@dataclass(frozen=True)
+class OpaqueDomain:
+    """One call of a user's kernel: nothing else is computed in it."""
+
+    call: KernelCall
+    template = "opaque"
+    numel = 0
+
+    def layouts(self, numel: int) -> list[Index]:
+        """What a call writes has its place in memory alone; 0 stands for it."""
+        return [ZERO]
+
+
+Domain = MapDomain | RowDomain | ReduceDomain | MatmulDomain | OpaqueDomain
 

@@ -14,9 +14,10 @@ from ..graph import dtypes
 from ..graph import primitives as p
 from ..graph.dtypes import DType
 from ..graph.node import Kind, Node
+from ..graph.opaque import KernelCall, output
 from ..kernels.tiles import index_bits
 from .access import operand_coords, reduction_coords
-from .domain import MatmulDomain, ReduceDomain, RowDomain
+from .domain import MatmulDomain, OpaqueDomain, ReduceDomain, RowDomain
 from .emit_value import COMPUTE, HALF, STORAGE, Arguments, Body, rounded
 from .index import stride
 from .lower import IDENTITIES
@@ -56,6 +57,8 @@ class Kernel:
 
 def emit(group: Group, schedule: Schedule) -> Kernel:
     """The kernel of a group."""
+    if isinstance(group.domain, OpaqueDomain):
+        return called(group, group.domain.call)
     scalars = [node for node in group.reads if node.primitive is p.SCALAR]
     pointers = [*[node for node in group.reads if node.primitive is not p.SCALAR], *group.stores]
     largest = max([group.domain.numel, *[node.spec.numel for node in pointers]])
@@ -68,6 +71,14 @@ def emit(group: Group, schedule: Schedule) -> Kernel:
 
     WRITERS[group.domain.template](kernel, body)
     return kernel
+
+
+def called(group: Group, call: KernelCall) -> Kernel:
+    """A user's kernel: it writes all its outputs, also those that nobody asked for."""
+    first = group.root
+    given = {node.attrs[1]: node for node in group.members if node is not first}
+    group.stores = [first, *[given.get(i) or output(first, i) for i in range(1, len(call.outputs))]]
+    return Kernel(group, {}, {}, [*first.sources, *group.stores], [], wide=False)
 
 
 def function(role: str, parameters: str, lines: list[str]) -> Function:

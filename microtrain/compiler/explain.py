@@ -21,7 +21,7 @@ from ..graph import primitives as p
 from ..graph.node import Kind, Node
 from ..graph.spec import Device
 from . import realize
-from .domain import Domain, MapDomain, MatmulDomain
+from .domain import Domain, MapDomain, MatmulDomain, OpaqueDomain
 from .program import Program
 from .schedule import Group, Schedule, evaluated, schedule
 from .simplify import simplify
@@ -223,6 +223,8 @@ def extent(domain: Domain) -> str:
     if isinstance(domain, MatmulDomain):
         product = f"({domain.size_m} x {domain.size_k}) @ ({domain.size_k} x {domain.size_n})"
         return product if domain.batch == 1 else f"{domain.batch} of {product}"
+    if isinstance(domain, OpaqueDomain):
+        return f"a grid of {' x '.join(map(str, domain.call.grid))}: {domain.call.name}"
     return f"{domain.rows} row{'s' if domain.rows != 1 else ''} of {domain.cols}"
 
 

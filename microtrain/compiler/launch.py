@@ -9,7 +9,7 @@ from typing import Any
 
 from ..graph.dtypes import DType
 from ..kernels import tiles
-from .domain import MapDomain, MatmulDomain, ReduceDomain, RowDomain
+from .domain import MapDomain, MatmulDomain, OpaqueDomain, ReduceDomain, RowDomain
 from .emit_triton import Kernel
 from .jit import jitted
 
@@ -18,7 +18,8 @@ from .jit import jitted
 class Launch:
     """One kernel launch but for its buffers and scalars.
 
-    `sizes` are the run-time integers that follow `ptrs` and `scalars`, `constexprs` what is known when it is compiled.
+    `sizes` are the run-time integers that follow `ptrs` and `scalars`, `constexprs` what is known when it is compiled,
+    `options` what the compiler is told: warps, stages, whether it may contract multiplications and additions.
     """
 
     kernel: Kernel
@@ -26,8 +27,41 @@ class Launch:
     grid: tuple[int, ...]
     sizes: dict[str, int]
     constexprs: dict[str, Any]
-    num_warps: int
-    num_stages: int
+    options: dict[str, Any]
+
+    def arguments(self, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> tuple[Any, ...]:
+        """What comes first in the call of the kernel."""
+        return pointers, scalars
+
+    def signature(self, pointers: tuple[str, ...], scalars: int) -> tuple[dict[str, Any], list[str]]:
+        """The types of the kernel's parameters, given those of its pointers, and the integers divisible by 16."""
+        integer = "i64" if self.kernel.wide else "i32"
+        kinds: dict[str, Any] = {"ptrs": pointers, "scalars": ("i64",) * scalars}
+        return ({name: kinds.get(name, integer if name in self.sizes else "constexpr")
+                 for name in self.template.arg_names},
+                [name for name, size in self.sizes.items() if size % 16 == 0])
+
+
+class CallLaunch(Launch):
+    """The launch of a user's kernel, whose pointers and numbers are parameters of their own."""
+
+    @property
+    def numbers(self) -> tuple[int | float, ...]:
+        domain = self.kernel.group.domain
+        assert isinstance(domain, OpaqueDomain)
+        return domain.call.scalars
+
+    def arguments(self, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> tuple[Any, ...]:
+        return (*pointers, *self.numbers)
+
+    def signature(self, pointers: tuple[str, ...], scalars: int) -> tuple[dict[str, Any], list[str]]:
+        kinds = [*pointers, *["fp32" if isinstance(n, float) else "i32" if abs(n) < 2 ** 31 else "i64"
+                              for n in self.numbers]]
+        names = [name for name in self.template.arg_names if name not in self.constexprs]
+        even = [name for name, n in zip(names[len(pointers):], self.numbers, strict=True)
+                if isinstance(n, int) and n % 16 == 0]
+        types = dict(zip(names, kinds, strict=True))
+        return {name: types.get(name, "constexpr") for name in self.template.arg_names}, even
 
 
 def launch_of(kernel: Kernel, interpret: bool) -> Launch:
@@ -54,6 +88,11 @@ def constexprs(kernel: Kernel, **tile: Any) -> dict[str, Any]:
     return found | tile
 
 
+def options(num_warps: int, num_stages: int = 3) -> dict[str, Any]:
+    """What the compiler is told of our own kernels."""
+    return {"num_warps": num_warps, "num_stages": num_stages, "enable_fp_fusion": tiles.ENABLE_FP_FUSION}
+
+
 def _map(kernel: Kernel, interpret: bool) -> Launch:
     from ..kernels.map import map_kernel
     domain = kernel.group.domain
@@ -61,7 +100,7 @@ def _map(kernel: Kernel, interpret: bool) -> Launch:
     itemsize = min(node.dtype.itemsize for node in kernel.pointers)
     tile = tiles.map_tile(domain.numel, itemsize=itemsize, interpret=interpret)
     return Launch(kernel, map_kernel, tile.grid(domain.numel), {"numel": domain.numel},
-                  constexprs(kernel, BLOCK=tile.block), tile.num_warps, 3)
+                  constexprs(kernel, BLOCK=tile.block), options(tile.num_warps))
 
 
 def _row(kernel: Kernel, interpret: bool) -> Launch:
@@ -70,7 +109,8 @@ def _row(kernel: Kernel, interpret: bool) -> Launch:
     assert isinstance(domain, RowDomain)
     tile = tiles.row_tile(domain.rows, domain.cols, along_rows=kernel.along_rows, interpret=interpret)
     return Launch(kernel, row_kernel, tile.grid(domain.rows), {"rows": domain.rows},
-                  constexprs(kernel, COLS=domain.cols, BLOCK_R=tile.block_r, BLOCK_C=tile.block_c), tile.num_warps, 3)
+                  constexprs(kernel, COLS=domain.cols, BLOCK_R=tile.block_r, BLOCK_C=tile.block_c),
+                  options(tile.num_warps))
 
 
 def _reduce(kernel: Kernel, interpret: bool) -> Launch:
@@ -83,7 +123,7 @@ def _reduce(kernel: Kernel, interpret: bool) -> Launch:
     fixed = constexprs(kernel, BLOCK_R=tile.block_r, BLOCK_C=tile.block_c,
                        COMBINE=getattr(reductions, f"combine_{fold}"), FINISH=getattr(reductions, f"finish_{fold}"))
     return Launch(kernel, reduce_kernel, tile.grid(domain.rows), {"rows": domain.rows, "cols": domain.cols}, fixed,
-                  tile.num_warps, 3)
+                  options(tile.num_warps))
 
 
 def _matmul(kernel: Kernel, interpret: bool) -> Launch:
@@ -98,8 +138,15 @@ def _matmul(kernel: Kernel, interpret: bool) -> Launch:
         fixed["OPERAND"] = fixed["ACC"]         # the interpreter's own half-precision products are wrong
     sizes = {"M": domain.size_m, "N": domain.size_n, "K": domain.size_k}
     return Launch(kernel, matmul_kernel, tile.grid(domain.size_m, domain.size_n, domain.batch), sizes, fixed,
-                  tile.num_warps, tile.num_stages)
+                  options(tile.num_warps, tile.num_stages))
+
+
+def _opaque(kernel: Kernel, interpret: bool) -> Launch:
+    domain = kernel.group.domain
+    assert isinstance(domain, OpaqueDomain)
+    call = domain.call
+    return CallLaunch(kernel, call.kernel, call.grid, {}, call.constants, call.options)
 
 
 LAUNCHES: dict[str, Callable[[Kernel, bool], Launch]] = {
-    "map": _map, "row": _row, "reduce": _reduce, "matmul": _matmul}
+    "map": _map, "row": _row, "reduce": _reduce, "matmul": _matmul, "opaque": _opaque}

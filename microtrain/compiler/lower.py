@@ -18,6 +18,7 @@ from ..graph import ops as g
 from ..graph import primitives as p
 from ..graph.dtypes import DType
 from ..graph.node import Kind, Node, Primitive, literal, record, record1
+from ..graph.opaque import CALL
 from ..graph.tape import grad_mode
 from ..kernels.tiles import ROW_MAX, cdiv, full_reduction
 from .access import product_shape, reduced_shape
@@ -153,11 +154,18 @@ def _matmul(node: Node, x: Node, y: Node) -> Node | None:
     return g.cast(_reduce(total, products) or total, node.dtype)
 
 
+def _call(node: Node, *sources: Node) -> Node:
+    """A user's kernel is handed memory, never a number."""
+    return Node(node.signature, tuple([record1(p.IDENTITY, s) if s.primitive in (p.SCALAR, p.LITERAL) else s
+                                       for s in sources]))
+
+
 def _scalar(node: Node) -> Node | None:
     """A number that a composite brought along follows from shapes, so it is part of the structure."""
     return None if node.buffer is None else literal(node.buffer.item(), node.dtype, node.device)
 
 
 LOWERINGS: dict[Primitive, Callable[..., Node | None]] = {
-    p.SCALAR: _scalar, p.MATMUL: _matmul, p.SUM: _reduce, p.PROD: _reduce, p.AMAX: _reduce, p.AMIN: _reduce}
+    CALL: _call, p.SCALAR: _scalar, p.MATMUL: _matmul,
+    p.SUM: _reduce, p.PROD: _reduce, p.AMAX: _reduce, p.AMIN: _reduce}
 

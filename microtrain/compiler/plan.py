@@ -24,8 +24,9 @@ class Executable:
         interpret = device.type == "interpret"
         self.steps = [Step(launch_of(emit(group, self.groups), interpret)) for group in self.groups]
         self.kernels = len(self.steps)
-        placed = set(self.groups.place)
-        self.empty = [node for node in self.program.outputs if node not in placed and node not in self.program.inputs]
+        known = {*self.groups.place, *self.program.inputs}
+        wanted = dict.fromkeys([*self.program.outputs, *[node for step in self.steps for node in step.pointers]])
+        self.empty = [node for node in wanted if node not in known and node.spec.numel == 0]
         self.release_at_last_use()
 
     def release_at_last_use(self) -> None:
@@ -49,7 +50,7 @@ class Executable:
                     device.poison(buffer, node.spec)
             device.launch(step.launch, tuple([memory[node] for node in step.pointers]),
                           tuple([encoded(memory[node], node.dtype) for node in step.scalars]))
-            if settings.validate.value:
+            if settings.validate.value and step.launch.kernel.group.domain.template != "opaque":
                 self.validate(step, memory)
             for node in step.dying:
                 del memory[node]

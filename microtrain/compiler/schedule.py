@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from .. import settings
 from ..graph import primitives as p
 from ..graph.node import Kind, Node
+from ..graph.opaque import CALL, OUTPUT
 from ..kernels.tiles import ROW_MAX
 from .access import accesses, operand_coords, product_shape, reduced_shape, reduction_coords
-from .domain import Domain, MapDomain, MatmulDomain, ReduceDomain, RowDomain
-from .index import Coords, Index, linear, split
+from .domain import Domain, MapDomain, MatmulDomain, OpaqueDomain, ReduceDomain, RowDomain
+from .index import ZERO, Coords, Index, linear, split
 from .lower import lower
 from .program import Program
 
@@ -92,6 +93,8 @@ def entry(node: Node, domain: Domain, position: Index) -> list[tuple[Node, Coord
         return [(node.sources[0], reduction_coords(node, domain.r, domain.c))]
     if isinstance(domain, MatmulDomain) and node.primitive.kind is Kind.MATMUL:
         return list(zip(node.sources, operand_coords(node, domain.b, domain.m, domain.n, domain.k), strict=True))
+    if node.primitive.kind is Kind.OPAQUE:      # whole arrays: no element is read where another would be computed
+        return [(source, ()) for source in node.sources if node.primitive is CALL]
     return [(access.source, access.coords) for access in accesses(node, split(position, node.shape))]
 
 
@@ -111,7 +114,7 @@ class Scheduler:
         """Place every node that needs it."""
         for node in self.program.nodes:
             self.cost[node] = self.measured(node)
-            if node.spec.numel:
+            if node.spec.numel or node.primitive.kind is Kind.OPAQUE:
                 self.visit(node)
         for group in self.groups:
             for node in group.reads:
@@ -152,10 +155,12 @@ class Scheduler:
     def needed(self, node: Node) -> bool:
         """Whether a node must be placed."""
         kind, cost = node.primitive.kind, self.cost[node]
-        if node in self.outputs or kind in (Kind.REDUCE, Kind.MATMUL):
+        if node in self.outputs or kind in (Kind.REDUCE, Kind.MATMUL, Kind.OPAQUE):
             return True
         if kind in (Kind.LEAF, Kind.CONSTANT):
             return False
+        if node in self.demand.whole:
+            return True
         ops, loads = len(cost.ops), len(cost.loads)
         if ops > MAX_OPS or loads > MAX_READS or cost.depth > MAX_DEPTH or cost.paths > MAX_PATHS:
             return True
@@ -231,7 +236,7 @@ class Scheduler:
             else:
                 repeated = repeated or node in members
                 again += repeated and node.primitive.kind in (Kind.MAP, Kind.INDEX)
-                if again > CHEAP_OPS or node.primitive.kind in (Kind.REDUCE, Kind.MATMUL):
+                if again > CHEAP_OPS or node.primitive.kind in (Kind.REDUCE, Kind.MATMUL, Kind.OPAQUE):
                     raise Conflict
                 for access in accesses(node, coords):
                     visit(access.source, access.coords, repeated)
@@ -257,13 +262,14 @@ class Demand:
     """How the nodes of a program are read, looking through views.
 
     `readers` counts the operations that read a node; `spread` has those read at one place by many elements (broadcast
-    or taken at computed places), `operands` those that a matrix product reads.
+    or taken at computed places), `operands` those that a matrix product reads, `whole` those that a user's kernel does.
     """
 
     def __init__(self, program: Program) -> None:
         self.readers: dict[Node, int] = dict.fromkeys(program.nodes, 0)
         self.spread: set[Node] = set()
         self.operands: set[Node] = set()
+        self.whole: set[Node] = set()
         outputs = set(program.outputs)
         for node in reversed(program.nodes):
             view = node.primitive.kind is Kind.VIEW
@@ -273,6 +279,8 @@ class Demand:
                     self.spread.add(source)
                 if (view and node in self.operands) or node.primitive is p.MATMUL:
                     self.operands.add(source)
+                if node.primitive is CALL:
+                    self.whole.add(source)
             if view and node in outputs:
                 for source in node.sources:
                     self.readers[source] += 1
@@ -282,6 +290,8 @@ def domain_of(node: Node) -> Domain:
     """The domain of a kernel opened for `node`."""
     if node.primitive.kind is Kind.MATMUL:
         return MatmulDomain(*product_shape(node))
+    if node.primitive is CALL:
+        return OpaqueDomain(node.attrs[0])
     if node.primitive.kind is Kind.REDUCE:
         rows, cols = map(math.prod, reduced_shape(node))
         return RowDomain(rows, cols) if cols <= ROW_MAX else ReduceDomain(rows, cols)
@@ -312,7 +322,10 @@ def offers(group: Group, node: Node) -> Iterator[tuple[Domain, dict[Node, Index]
             natural = [position_in_rows(node, wanted)] if domain.numel == wanted.numel else []
             for position in dict.fromkeys(natural + wanted.layouts(domain.numel)):
                 yield wanted, {**dict.fromkeys(members, position), node: wanted.layouts(node.spec.numel)[0]}
-    elif kind is not Kind.MATMUL:
+    elif kind is Kind.OPAQUE:
+        if node.primitive is OUTPUT and node.sources[0] in members:
+            yield domain, {**members, node: ZERO}
+    elif kind is not Kind.MATMUL and domain.template != "opaque":
         positions = domain.layouts(node.spec.numel)
         if domain.template == "row" and node.spec.numel == domain.numel:
             positions += [position_in_rows(m, domain) for m in members if m.primitive.kind is Kind.REDUCE]

@@ -35,6 +35,7 @@ class Kind(Enum):
     MATMUL = "matmul"           # (..., M, K) @ (..., K, N)
     VIEW = "view"               # index arithmetic alone
     INDEX = "index"             # index -> value, no element read (iota, random words), or read at computed places
+    OPAQUE = "opaque"           # a user's kernel: whole arrays in memory to whole arrays in memory
     COMPOSITE = "composite"     # rewritten in terms of the others before it is scheduled
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from ..kernels.tiles import ENABLE_FP_FUSION
 from .genuine import genuine_torch
 from .torch_memory import TorchMemory
 
@@ -57,9 +56,8 @@ class CudaBackend(TorchMemory):
     def launch(self, launch: Launch, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> None:
         """Queue one kernel on the current stream of this GPU."""
         with self.torch.cuda.device(self.index):
-            launch.template[launch.grid](
-                pointers, scalars, **launch.sizes, **launch.constexprs, num_warps=launch.num_warps,
-                num_stages=launch.num_stages, enable_fp_fusion=ENABLE_FP_FUSION)
+            launch.template[launch.grid](*launch.arguments(pointers, scalars), **launch.sizes, **launch.constexprs,
+                                         **launch.options)
 
     def synchronize(self) -> None:
         """Wait until every kernel queued on this GPU has run."""

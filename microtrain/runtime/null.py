@@ -93,6 +93,7 @@ def compile_for(
     attrs: Attributes | None = None,
     num_warps: int = 4,
     num_stages: int = 3,
+    enable_fp_fusion: bool = ENABLE_FP_FUSION,
 ) -> Resources:
     """Compile a `@triton.jit` kernel for a target of `TARGETS` and read off its resources.
 
@@ -120,7 +121,7 @@ def compile_for(
         constexprs=dict(constexprs),
         attrs=divisible_by_16(signature) if attrs is None else attrs,
     )
-    options = {"num_warps": num_warps, "num_stages": num_stages, "enable_fp_fusion": ENABLE_FP_FUSION}
+    options = {"num_warps": num_warps, "num_stages": num_stages, "enable_fp_fusion": enable_fp_fusion}
     gpu = GPUTarget(chosen.backend, chosen.arch, chosen.warp_size)
     kernel = triton.compile(source, target=gpu, options=options)
     read = _read_nvidia if chosen.backend == "cuda" else _read_amd
@@ -237,14 +238,10 @@ class NullBackend:
         sizes that are divisible by 16 known to be."""
         if launch in self.resources:
             return
-        integer = "i64" if launch.kernel.wide else "i32"
-        kinds: dict[str, Any] = {"ptrs": tuple([POINTERS[buffer.dtype] for buffer in pointers]),
-                                 "scalars": ("i64",) * len(scalars)}
-        signature = {name: kinds.get(name, integer if name in launch.sizes else "constexpr")
-                     for name in launch.template.arg_names}
-        attrs = divisible_by_16(signature, [name for name, size in launch.sizes.items() if size % 16 == 0])
-        self.resources[launch] = compile_for(self.target, launch.template, signature, launch.constexprs, attrs,
-                                             launch.num_warps, launch.num_stages)
+        kinds = tuple([POINTERS[buffer.dtype] for buffer in pointers])
+        signature, even = launch.signature(kinds, len(scalars))
+        self.resources[launch] = compile_for(self.target, launch.template, signature, launch.constexprs,
+                                             divisible_by_16(signature, even), **launch.options)
 
     def synchronize(self) -> None:
         """Nothing runs."""

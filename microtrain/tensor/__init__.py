@@ -42,6 +42,7 @@ from .create import (
     zeros,
     zeros_like,
 )
+from .custom import custom_kernel
 from .elementwise import where
 from .joining import broadcast_tensors, cat, stack
 from .printing import set_printoptions
@@ -123,9 +124,9 @@ def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-
 
 __all__ = [
     "DType", "Device", "Function", "Generator", "Size", "Tensor", "allclose", "arange", "as_tensor", "backward",
-    "bernoulli", "bfloat16", "bool_", "broadcast_tensors", "cat", "concat", "concatenate", "default_device",
-    "default_generator", "device", "dtype", "empty", "empty_like", "enable_grad", "equal", "eye", "float16",
-    "float32", "float64", "from_numpy", "full", "full_like", "get_default_dtype", "grad", "inference_mode",
+    "bernoulli", "bfloat16", "bool_", "broadcast_tensors", "cat", "concat", "concatenate", "custom_kernel",
+    "default_device", "default_generator", "device", "dtype", "empty", "empty_like", "enable_grad", "equal", "eye",
+    "float16", "float32", "float64", "from_numpy", "full", "full_like", "get_default_dtype", "grad", "inference_mode",
     "initial_seed", "int8", "int16", "int32", "int64", "is_grad_enabled", "is_tensor", "linspace",
     "manual_seed", "no_grad", "ones", "ones_like", "promote_types", "rand", "rand_like", "randint",
     "randint_like", "randn", "randn_like", "randperm", "result_type", "seed", "set_default_device",
