@@ -38,7 +38,7 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
     outs: dict[Tape, Node] = {}                 # the outputs that rules may ask for
     found: dict[Tape, Node] = {}
     most = realize.started[0] + realize.MAX_PENDING
-    hooking, checking = len(hooks) > 0, overwritten[0]
+    hooking, checking, watching = len(hooks) > 0, overwritten[0], realize.watchers
 
     def push(edge: Any, ct: Node) -> None:
         """Add a cotangent to what has arrived at an edge."""
@@ -89,6 +89,8 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
                                  rule.functions[i](ct, out, *sources, *signature.attrs))
                     if source_ct.spec is not signature.inputs[i]:
                         source_ct = fitted(source_ct, signature.inputs[i])
+                    if watching:
+                        realize.tell(source_ct, tape)
                     push(edge, source_ct)
                 if tape.keeps and not retain_graph:
                     tape.release(out)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain, count
 from operator import attrgetter
 from typing import Any
@@ -36,6 +36,9 @@ limit = [MAX_PENDING]
 
 started = [0]
 """The recording number from which pending operations are counted."""
+
+watchers: list[Callable[[Node, Any], None]] = []
+"""What is told of every operation that a tensor records, as it is recorded; anomaly detection computes it at once."""
 
 updated: set[Device] = set()
 """Devices on which a parameter was changed in place since the last computation."""
@@ -201,7 +204,7 @@ def isolate(roots: list[Node], wanted: Node | None, device: Device) -> None:
 def start_counting() -> None:
     """Count recorded operations from here."""
     started[0] = graph_node.next_seq()
-    limit[0] = 0 if updated else started[0] + MAX_PENDING
+    limit[0] = 0 if updated or watchers else started[0] + MAX_PENDING
 
 
 def parameter_changed(device: Device) -> None:
@@ -219,7 +222,9 @@ def settle(node: Node) -> None:
 
     `node` was just recorded and is not in `pending` yet.
     """
-    if node.tape is not None and node.spec.device in updated:
+    if watchers:
+        tell(node)
+    elif node.tape is not None and node.spec.device in updated:
         flush(node.spec.device, patient=True)
     else:
         bound(node)
@@ -227,6 +232,14 @@ def settle(node: Node) -> None:
 
 def bound(node: Node) -> None:
     """Compute what is pending when the graph has grown past `MAX_PENDING`."""
-    if node.seq > started[0] + MAX_PENDING:
+    if watchers:
+        tell(node)
+    elif node.seq > started[0] + MAX_PENDING:
         for device in {node.spec.device, *(n.spec.device for n in pending)}:
             flush(device)
+
+
+def tell(node: Node, entry: Any = None) -> None:
+    """Tell the watchers of an operation, or of the derivative of the one behind a tape entry."""
+    for watcher in list(watchers):
+        watcher(node, entry)

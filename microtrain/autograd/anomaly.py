@@ -1,0 +1,160 @@
+"""Finding where the first NaN or infinity comes from.
+
+Inside `detect_anomaly` every operation is computed as it is recorded, alone, and looked at: forward where a tensor is
+made, backward where a cotangent is. So the first operation that makes something out of finite operands is caught, and
+the line of the user's code that recorded it is known, also when it is the derivative that goes wrong.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+import weakref
+from pathlib import Path
+from types import FrameType, TracebackType
+
+import numpy as np
+
+from ..compiler import realize
+from ..compiler.program import topological
+from ..graph import primitives as p
+from ..graph.node import Kind, Node
+from ..graph.tape import Tape
+from ..runtime import backend
+
+PACKAGE = f"{Path(__file__).parent.parent}{os.sep}"
+
+
+class AnomalyError(RuntimeError):
+    """The first NaN or infinity.
+
+    `operation` is the primitive's name, `line` the user's line ("file:number, in function: code"), `backward` says
+    whether a derivative made it, `index` where in the result it first stands, `value` what stands there.
+    """
+
+    def __init__(self, message: str, operation: str, line: str, backward: bool, index: tuple[int, ...],
+                 value: float) -> None:
+        super().__init__(message)
+        self.operation, self.line, self.backward = operation, line, backward
+        self.index, self.value = index, value
+
+
+class detect_anomaly:
+    """Raise AnomalyError at the first operation, forward or backward, that makes a NaN or an infinity.
+
+    A block, or for good through `set_detect_anomaly`. Everything is computed one operation at a time: slow, and meant
+    for looking. A NaN or an infinity that was put in by hand (a mask filled with -inf) is not what an operation made,
+    but the first operation that reads a NaN of a tensor's own data raises too.
+
+    Args:
+        check_nan: False looks at nothing, but keeps every operation apart (PyTorch's argument).
+    """
+
+    def __init__(self, check_nan: bool = True) -> None:
+        self.check_nan = check_nan
+        self.lines: weakref.WeakKeyDictionary[Tape, str] = weakref.WeakKeyDictionary()
+
+    def __enter__(self) -> detect_anomaly:
+        realize.watchers.append(self.look)
+        realize.start_counting()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        realize.watchers.remove(self.look)
+        realize.start_counting()
+
+    def look(self, node: Node, entry: Tape | None = None) -> None:
+        """Compute a node, and what is pending behind it, and look at the values.
+
+        `entry` is the tape entry whose derivative the node is.
+        """
+        if node.device.type == "null":
+            return
+        line = user_line() if entry is None else self.lines.get(entry, "a line that was run before detect_anomaly")
+        known: dict[Node, str] = {}
+        for step in topological([node]):
+            if step.tape is not None and entry is None:
+                self.lines.setdefault(step.tape, line)
+            sources, called = step.sources, written(step)
+            operands = [(source, known[source]) for source in sources]
+            if step.buffer is None and sources:
+                realize.compute([step], step.device)
+            known[step] = what = state(step)
+            if not self.check_nan or not sources or what == "finite":
+                continue
+            if what == "NaN" or not {"NaN", "infinity"} & {s for _, s in operands}:
+                self.complain(step, what, called, operands, line, entry)
+
+    def complain(self, node: Node, what: str, called: str, operands: list[tuple[Node, str]], line: str,
+                 entry: Tape | None) -> None:
+        """Raise for a node that is `what`: the first, for what follows from it would have been computed later."""
+        values = array(node)
+        bad = np.isnan(values) if what == "NaN" else np.isinf(values)
+        index = tuple(int(i) for i in np.argwhere(bad)[0])
+        value = values[index].item()
+        there = [f"{array(source)[index].item()!r}" for source, _ in operands
+                 if source.shape == node.shape and source.buffer is not None]
+        given = f", from {' and '.join(there)}" if there else ""
+        when = "forward" if entry is None else f"backward, in the derivative of {entry.name}"   # type: ignore[attr-defined]
+        many = f"{int(bad.sum())} of {values.size} elements" if values.size > 1 else "the only element"
+        name = called.partition("(")[0]
+        verb = "was given" if what in [s for _, s in operands] else "made"
+        raise AnomalyError(f"{name} {verb} {what} ({when}): {called} -> {node.spec.dtype.name}{list(node.shape)} has "
+                           f"{value!r} at {list(index)}{given} ({many})\n  recorded at {line}",
+                           name, line, entry is not None, index, value)
+
+
+_always: list[detect_anomaly] = []
+
+
+def set_detect_anomaly(mode: bool, check_nan: bool = True) -> None:
+    """Turn `detect_anomaly` on or off for good."""
+    while _always:
+        _always.pop().__exit__(None, None, None)
+    if mode:
+        _always.append(detect_anomaly(check_nan).__enter__())
+
+
+def is_anomaly_enabled() -> bool:
+    """Whether operations are being looked at."""
+    return bool(realize.watchers)
+
+
+def array(node: Node) -> np.ndarray:
+    """The value of a computed node."""
+    return np.asarray(backend(node.device.type, node.device.index).to_numpy(node.buffer))
+
+
+def state(node: Node) -> str:
+    """"NaN", "infinity" or "finite".
+
+    A NaN in the text of an operation (what a loss gives for a class out of range) is what the operation makes of it.
+    """
+    if not node.dtype.is_floating_point or not node.spec.numel:
+        return "finite"
+    if node.primitive.kind is Kind.CONSTANT:
+        return "infinity" if abs(node.attrs[0]) == float("inf") else "finite"
+    values = np.asarray(node.buffer) if node.primitive is p.SCALAR else array(node)
+    if np.isnan(values).any():
+        return "NaN"
+    return "infinity" if np.isinf(values).any() else "finite"
+
+
+def written(node: Node) -> str:
+    """An operation with what it takes: `div(float32[3], float32[])`."""
+    return f"{node.primitive.name}({', '.join(f'{s.dtype.name}{list(s.shape)}' for s in node.sources)})"
+
+
+def user_line() -> str:
+    """The innermost line that is not this package's: "file:number, in function: code"."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame = frame.f_back
+    if frame is None:
+        return "no line of the user's"
+    file, number = frame.f_code.co_filename, frame.f_lineno
+    code = linecache.getline(file, number).strip()
+    return f"{file}:{number}, in {frame.f_code.co_name}" + (f": {code}" if code else "")
+

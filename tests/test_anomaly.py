@@ -1,0 +1,123 @@
+"""The first NaN or infinity is caught where it is made, forward or backward, and the user's line is named."""
+
+import math
+
+import pytest
+from conftest import DEVICE
+
+import microtrain as mt
+import microtrain.nn.functional as F
+from microtrain import testing
+from microtrain.autograd import AnomalyError
+
+
+def line_of(marker: str) -> int:
+    with open(__file__) as file:
+        return next(number for number, text in enumerate(file, 1) if text.rstrip().endswith(f"# {marker}"))
+
+
+def test_forward_names_the_operation_the_shapes_the_place_and_the_line():
+    x = mt.tensor([1.0, 2.0, 100.0])
+    with testing.detect_anomaly(), pytest.raises(AnomalyError) as caught:
+        y = x * 2
+        y = y.exp()  # overflow
+        y.sum()
+    error = caught.value
+    assert str(error).startswith("exp made infinity (forward): exp(float32[3]) -> float32[3] has inf at [2], from "
+                                 "200.0 (1 of 3 elements)")
+    assert f"{__file__}:{line_of('overflow')}, in test_forward" in error.line and "y = y.exp()" in error.line
+    assert (error.operation, error.backward, error.index, error.value) == ("exp", False, (2,), math.inf)
+
+
+def test_backward_names_the_line_that_recorded_the_operation():
+    x = mt.tensor([4.0, 0.0], requires_grad=True)
+    with testing.detect_anomaly():
+        root = x.sqrt()  # root
+        loss = (root * 3).sum()
+        with pytest.raises(AnomalyError) as caught:
+            loss.backward()
+    error = caught.value
+    assert error.backward and error.index == (1,) and "in the derivative of SqrtBackward0" in str(error)
+    assert f":{line_of('root')}," in error.line and "root = x.sqrt()" in error.line
+
+
+def test_nan_of_infinities_is_made_by_the_subtraction():
+    big = mt.tensor([math.inf, 1.0])
+    with testing.detect_anomaly(), pytest.raises(AnomalyError, match=r"sub made NaN .* nan at \[0\], from inf and inf"):
+        (big - 1) - big
+
+
+def test_a_nan_in_the_data_is_found_where_it_is_first_read():
+    x = mt.tensor([1.0, math.nan])
+    with testing.detect_anomaly(), pytest.raises(AnomalyError, match=r"mul was given NaN"):
+        x * 2
+
+
+def test_an_infinity_put_in_by_hand_passes():
+    x = mt.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    with testing.detect_anomaly():
+        masked = x.masked_fill(mt.tensor([[False, True], [False, False]]), -math.inf)
+        weights = masked.softmax(1)
+        weights.square().sum().backward()
+    assert weights.tolist()[0] == [1.0, 0.0]
+    assert mt.isfinite(x.grad).all().item()
+
+
+def test_inside_a_composite_and_in_a_second_derivative():
+    p = mt.tensor([0.0, 0.5], requires_grad=True)
+    with testing.detect_anomaly():
+        first, = mt.autograd.grad((p ** 1.5).sum(), p, create_graph=True)
+        with pytest.raises(AnomalyError) as caught:
+            mt.autograd.grad(first.sum(), p)  # second
+    assert caught.value.backward and caught.value.value == math.inf
+
+
+def test_in_place_and_library_code_name_the_users_line():
+    w = mt.tensor([1e38], requires_grad=True)
+    with testing.detect_anomaly(), mt.no_grad(), pytest.raises(AnomalyError) as caught:
+        w *= 1e10  # in place
+    assert f":{line_of('in place')}," in caught.value.line
+    layer = mt.nn.Linear(2, 2)
+    with mt.no_grad():
+        layer.weight.fill_(3e38)
+    with testing.detect_anomaly(), pytest.raises(AnomalyError, match=r"recorded at .*test_anomaly\.py"):
+        F.relu(layer(mt.tensor([[10.0, 10.0]])))
+
+
+def test_off_it_costs_and_says_nothing_and_training_is_the_same():
+    def train() -> list[float]:
+        mt.manual_seed(1)
+        model = mt.nn.Linear(3, 1)
+        optimizer = mt.optim.SGD(model.parameters(), lr=0.1)
+        x = mt.randn(8, 3)
+        for _ in range(3):
+            loss = F.mse_loss(model(x), x[:, :1])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return [float(v) for p in model.parameters() for v in p.reshape(-1).tolist()]
+
+    plain = train()
+    assert not mt.autograd.is_anomaly_enabled()
+    with testing.detect_anomaly():
+        assert mt.autograd.is_anomaly_enabled()
+        watched = train()
+    assert plain == pytest.approx(watched, rel=1e-6)
+    assert train() == plain
+    (mt.zeros(2) / 0).tolist()
+
+
+def test_it_can_be_turned_on_for_good():
+    mt.autograd.set_detect_anomaly(True)
+    try:
+        with pytest.raises(AnomalyError, match="log made infinity"):
+            mt.zeros(2).log()
+    finally:
+        mt.autograd.set_detect_anomaly(False)
+    assert mt.zeros(2).log().tolist() == [-math.inf] * 2
+
+
+def test_check_nan_false_only_separates_the_operations():
+    with testing.detect_anomaly(check_nan=False), testing.count_kernels() as counted:
+        (mt.zeros(3, requires_grad=True).log() * 2 + 1).tolist()
+    assert counted.kernels >= 3 and DEVICE
