@@ -37,7 +37,14 @@ def default_device() -> Device:
 
 
 def set_default_device(device: DeviceLike) -> None:
-    """Make new tensors on `device`; None goes back to the default."""
+    """Make new tensors on `device`; None goes back to the default.
+
+    "interpret" also chooses Triton's interpreter for every kernel decorated from now on, so a program with kernels of
+    its own calls this before it imports Triton. Raises RuntimeError where that is too late.
+    """
+    if device is not None and Device(device).type == "interpret":
+        from ..runtime.interpret import choose_interpreter
+        choose_interpreter()
     settings.device.set("" if device is None else str(Device(device)))
 
 
