@@ -1,7 +1,7 @@
 """What is refused on purpose: arguments that PyTorch takes and microtrain does not, each with the reason.
 
-A case counts as refused only if it is listed here and the call raised what the row says; whatever else raises has failed.
-A row that nothing falls under any more fails the test of this table.
+A case counts as refused only if it is listed here and the call raised what the row says; whatever else raises has
+failed. A row that nothing falls under any more fails the test of this table.
 """
 
 from __future__ import annotations

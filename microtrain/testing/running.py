@@ -111,8 +111,10 @@ def record(library: Torch | Package, function: Callable[..., Any], case: Case,
            order: int) -> tuple[dict[int, list[Any] | Exception], Run]:
     """Value, gradients and second gradients of a case as tensors."""
     from torch.utils._pytree import tree_map
-    rng, copies = np.random.default_rng(case.number), {}
-    done, recorded = Run(), {}
+    rng = np.random.default_rng(case.number)
+    copies: dict[int, Any] = {}
+    done = Run()
+    recorded: dict[int, list[Any] | Exception] = {}
 
     def draw(like: Any) -> Any:
         # float32's numbers, so that every precision can hold them.
@@ -134,10 +136,10 @@ def record(library: Torch | Package, function: Callable[..., Any], case: Case,
             part = GRADIENT
             results = [values[place] for place in done.live]
             cotangents = [draw(result) for result in results]
-            recorded[GRADIENT] = gradients(library, results, inputs, cotangents, create_graph=order > 1)
+            first = recorded[GRADIENT] = gradients(library, results, inputs, cotangents, create_graph=order > 1)
         if order >= SECOND and done.live:
             part = SECOND
-            again = [(gradient, draw(input).detach()) for gradient, input in zip(recorded[GRADIENT], inputs, strict=True)]
+            again = zip(first, [draw(input).detach() for input in inputs], strict=True)
             live = [pair for pair in again if pair[0] is not None and pair[0].requires_grad]
             recorded[SECOND] = gradients(library, [gradient for gradient, _ in live], [*inputs, *cotangents],
                                          [weight for _, weight in live])

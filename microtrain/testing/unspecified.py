@@ -1,41 +1,51 @@
-"""What PyTorch itself leaves open, so that there is no one right value to compare with."""
+"""Where PyTorch's result is not the yardstick: what it leaves open, and derivatives of its own that are approximate."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from .report import SECOND, VALUE
 
 if TYPE_CHECKING:
     from .operators import Case
 
-Given = Callable[[list[np.ndarray]], Callable[..., Any]]
+Given = Callable[[Sequence[Any]], Callable[..., Any]]
 
 
 @dataclass(frozen=True)
 class Unspecified:
-    """Cases of an operator whose value is not fixed by its arguments.
+    """Cases of an operator that are compared with something else, from an order of derivative on.
 
-    `given`, told our results, makes the PyTorch function that made the same choices; everything is compared with that.
-    Without it shapes and dtypes are compared alone, and no derivatives.
+    `given`, told our results, makes the PyTorch function to compare with. Without it shapes and dtypes are compared
+    alone, and no derivatives.
     """
 
     operation: str
     when: Callable[[Case], bool]
     reason: str
     given: Given | None = None
+    since: int = VALUE
 
 
-def dropped(results: list[np.ndarray]) -> Callable[..., Any]:
+def dropped(results: Sequence[Any]) -> Callable[..., Any]:
     """A dropout that drops what we dropped."""
     import torch
-    kept = torch.from_numpy(results[0] != 0)
+    kept = torch.as_tensor(results[0]) != 0
 
     def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
         return torch.where(kept, input / (1 - p), 0)
     return dropout
+
+
+def cross_entropy_of_logarithms(results: Sequence[Any]) -> Callable[..., Any]:
+    """Binary cross entropy as its definition says."""
+    def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
+        loss = -(target * input.log().clamp_min(-100) + (1 - target) * (1 - input).log().clamp_min(-100))
+        loss = loss if weight is None else loss * weight
+        return {"none": loss.clone, "mean": loss.mean, "sum": loss.sum}[reduction]()
+    return binary_cross_entropy
 
 
 def may_drop(case: Case) -> bool:
@@ -48,6 +58,9 @@ UNSPECIFIED = (
                 "and of their gradients, is compared", dropped),
     Unspecified("nn.functional.scaled_dot_product_attention", lambda case: case.kwargs.get("dropout_p", 0) > 0,
                 "which attention weights are dropped is random; without dropout all is compared"),
+    Unspecified("nn.functional.binary_cross_entropy", lambda case: case.dtype == "float64",
+                "PyTorch's second derivative adds 1e-12 to the probabilities; compared with that of the definition",
+                cross_entropy_of_logarithms, since=SECOND),
 )
 
 
