@@ -157,11 +157,12 @@ def nearness(case: Case, part: int, got: np.ndarray | None, expected: np.ndarray
                          allowance(truth, rough, dtype, rough.dtype.name, kind, terms))
     allowed = allowed + ULPS * EPSILON[dtype] * terms**0.5 * scale
     wrong = difference(got, expected, truth, allowed, dtype)
-    return Miss(str(wrong) if wrong else None, largest(got, expected, truth, kind), largest(rough, rough, truth, kind))
+    return Miss(str(wrong) if wrong else None, largest(got, expected, truth, kind, scale),
+                largest(rough, rough, truth, kind, scale))
 
 
-def largest(got: np.ndarray, expected: np.ndarray, truth: np.ndarray, kind: Tolerance) -> float:
-    """The largest error in ulps: of each element, or for a reduction of the largest.
+def largest(got: np.ndarray, expected: np.ndarray, truth: np.ndarray, kind: Tolerance, scale: float) -> float:
+    """The largest error in ulps: of each element, or for a reduction of the largest, or of the scale of its terms.
 
     Where the dtype overflows, the truth is what PyTorch says in that dtype.
     """
@@ -170,5 +171,5 @@ def largest(got: np.ndarray, expected: np.ndarray, truth: np.ndarray, kind: Tole
     units = ulps(got, truth, dtype)
     if kind is Tolerance.REDUCTION and np.isfinite(units).all() and units.size:
         size = np.abs(np.where(np.isfinite(truth), truth, 0.0))
-        units = units * spacing(size, dtype) / spacing(size.max(), dtype)
+        units = units * spacing(size, dtype) / spacing(np.maximum(size.max(), scale), dtype)
     return float(units.max(initial=0.0))

@@ -162,6 +162,7 @@ class ErrorCase:
     """Arguments that must raise: PyTorch's exception type, and the pattern that its message matches."""
 
     operation: str
+    function: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     error: Any
@@ -180,7 +181,8 @@ def error_cases(name: str) -> Iterator[ErrorCase]:
         seed(SEED)
         for wrong in entry.error_inputs("cpu"):
             sample = wrong.sample_input
-            yield ErrorCase(name, (sample.input, *sample.args), sample.kwargs, wrong.error_type, wrong.error_regex)
+            yield ErrorCase(name, entry.op, (sample.input, *sample.args), sample.kwargs, wrong.error_type,
+                            wrong.error_regex)
 
 
 def elementwise(entry: Any) -> bool:

@@ -146,11 +146,11 @@ class ParityReport:
 
     def text(self) -> str:
         """The table, what is absent, what failed, and the sums."""
-        heads = ["operation", *(word for device, order in self.columns
-                                for word in (f"{device} {ORDERS[order]}", "ulps"))]
-        rows = [[operation, *(word for device, order in self.columns
-                              for word in self._cell(self.total(operation, device, order)))]
-                for operation in self.operations]
+        heads, *rows = [["operation"], *([operation] for operation in self.operations)]
+        for device, order in self.columns:
+            heads += [f"{device} {ORDERS[order]}", "ulps"][:1 if order == ERRORS else 2]
+            for row in rows:
+                row += self._cell(self.total(row[0], device, order))
         widths = [max(len(row[i]) for row in (heads, *rows)) for i in range(len(heads))]
         lines = ["  ".join(f"{word:<{width}}" if i == 0 else f"{word:>{width}}" for i, (word, width) in
                            enumerate(zip(row, widths, strict=True))).rstrip() for row in (heads, *rows)]
@@ -159,8 +159,9 @@ class ParityReport:
         return "\n\n".join(part for part in parts if part)
 
     @staticmethod
-    def _cell(tally: Tally) -> tuple[str, str]:
-        return (cases_text(tally), ulps_text(tally.worst_ulps)) if tally.tried else ("", "")
+    def _cell(tally: Tally) -> list[str]:
+        words = [cases_text(tally), ulps_text(tally.worst_ulps)] if tally.tried else ["", ""]
+        return words[:1 if tally.order == ERRORS else 2]
 
     def json(self) -> str:
         """All there is to know, as a JSON document."""

@@ -107,12 +107,23 @@ def run(library: Torch | Package, function: Callable[..., Any], case: Case, orde
     return done
 
 
+def converted(library: Torch | Package, args: tuple[Any, ...],
+              kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments for a library; a tensor that is passed twice is one tensor."""
+    from torch.utils._pytree import tree_map
+    copies: dict[int, Any] = {}
+
+    def argument(value: Any) -> Any:
+        if id(value) not in copies:
+            copies[id(value)] = library.argument(value)
+        return copies[id(value)]
+    return tree_map(argument, args), tree_map(argument, kwargs)
+
+
 def record(library: Torch | Package, function: Callable[..., Any], case: Case,
            order: int) -> tuple[dict[int, list[Any] | Exception], Run]:
     """Value, gradients and second gradients of a case as tensors."""
-    from torch.utils._pytree import tree_map
     rng = np.random.default_rng(case.number)
-    copies: dict[int, Any] = {}
     done = Run()
     recorded: dict[int, list[Any] | Exception] = {}
 
@@ -120,15 +131,9 @@ def record(library: Torch | Package, function: Callable[..., Any], case: Case,
         # float32's numbers, so that every precision can hold them.
         return library.cotangent(rng.standard_normal(tuple(like.shape)).astype(np.float32), like)
 
-    def argument(value: Any) -> Any:
-        # A tensor that is passed twice is one tensor.
-        if id(value) not in copies:
-            copies[id(value)] = library.argument(value)
-        return copies[id(value)]
-
     part = VALUE
     try:
-        args, kwargs = tree_map(argument, (case.args, case.kwargs))
+        args, kwargs = converted(library, case.args, case.kwargs)
         values = recorded[VALUE] = tensors_in(case.finish(function(*args, **kwargs)))
         inputs = [tensor for tensor in dict.fromkeys(tensors_in((args, kwargs))) if tensor.requires_grad]
         done.live = tuple(place for place, value in enumerate(values) if value.requires_grad)
