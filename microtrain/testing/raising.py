@@ -81,7 +81,7 @@ def raised(case: ErrorCase, device: str) -> Raised | None:
 def names_it(case: ErrorCase, message: str) -> bool:
     """Whether a message names the operation, or is PyTorch's own for the case."""
     word = case.operation.rpartition(".")[2].strip("_")
-    return bool(re.search(case.pattern, message)) or bool(re.search(rf"(?<![a-z]){word}", message, re.IGNORECASE))
+    return bool(re.search(case.pattern, message)) or bool(re.search(rf"(?<![A-Za-z]){word}(?![a-z])", message))
 
 
 def tells(case: ErrorCase, message: str) -> bool:
