@@ -41,4 +41,5 @@ def __getattr__(name: str) -> Any:
         from .compiler.explain import explain
         globals()[name] = explain
         return explain
-    raise AttributeError(f"module 'microtrain' has no attribute {name!r}")
+    from .errors import missing
+    raise missing("module 'microtrain'", name)

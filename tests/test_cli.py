@@ -179,7 +179,7 @@ def test_help_lists_the_commands(capsys):
         main(["--help"])
     out = capsys.readouterr().out
     assert info.value.code == 0
-    assert list(COMMANDS) == ["train", "kernels", "bench", "info"]
+    assert list(COMMANDS) == ["train", "kernels", "bench", "parity", "info"]
     for name, command in COMMANDS.items():
         assert re.search(rf"^ +{name} +{re.escape(command.help.split()[0])}", out, re.M)
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "train": Command("train a perceptron or a linear regression on real data", "microtrain.cli.train"),
     "kernels": Command("compile the kernels for a GPU, without one, and report resources", "microtrain.cli.kernels"),
     "bench": Command("time training steps and kernels, and write the results", "microtrain.bench"),
+    "parity": Command("compare operators with PyTorch: values, gradients, second gradients", "microtrain.cli.parity"),
     "info": Command("print versions, devices at hand and flags", "microtrain.cli.info"),
 }
 

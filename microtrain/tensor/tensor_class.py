@@ -51,6 +51,10 @@ class Tensor(Elementwise, Reduce, Shaping, Indexing, Linalg, Inplace, Transfer, 
 
     new_empty = new_zeros
 
+    def __getattr__(self, name: str) -> Any:
+        from ..errors import missing
+        raise missing("'Tensor' object", name)
+
     def __repr__(self) -> str:
         suffixes = []
         if self.device is not default_device():

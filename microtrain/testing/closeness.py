@@ -103,7 +103,7 @@ def differing(good: np.ndarray, got: np.ndarray, expected: np.ndarray, truth: np
     if good.all():
         return None
     at = tuple(int(i) for i in np.argwhere(~good)[0])
-    units = ulps(got[at], truth[at], dtype) if dtype in EPSILON else np.abs(got[at] - truth[at])
+    units = ulps(got[at], truth[at], dtype) if dtype in EPSILON else abs(float(got[at]) - float(truth[at]))
     return Difference(at, got[at].item(), expected[at].item(), truth[at].item(), float(allowed[at]), float(units),
                       int(np.sum(~good)), good.size)
 

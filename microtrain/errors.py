@@ -1,0 +1,28 @@
+"""What is said where a well-known name of PyTorch's is asked for that is not here."""
+
+from __future__ import annotations
+
+INSTEAD = {
+    "there are no complex numbers; keep real and imaginary parts in two tensors":
+        "complex complex64 complex128 cfloat cdouble chalf view_as_real view_as_complex real imag conj angle polar",
+    "there are no sparse tensors; use a dense one":
+        "sparse sparse_coo_tensor sparse_csr_tensor to_sparse to_dense coalesce is_sparse",
+    "nothing needs to be compiled by hand: what is recorded is, when a value is read; microtrain.explain shows how":
+        "compile jit fx export",
+    "write the batch axis out, with broadcasting, and differentiate with microtrain.autograd.grad": "vmap func",
+    "compute it with numpy.linalg on x.numpy()":
+        "svd qr eig eigh inverse det logdet slogdet cholesky lstsq pinverse matrix_exp matrix_power",
+    "compute it with numpy.fft on x.numpy()": "fft stft istft",
+    "use microtrain.train.checkpoint.save and load": "save load",
+    "a tensor's memory is not shown; use view, reshape, expand or indexing":
+        "data_ptr storage untyped_storage storage_offset as_strided resize_ set_",
+    "convert with x.to(microtrain.bfloat16)": "autocast amp GradScaler",
+    "a program here is one process on one device": "distributed multiprocessing",
+}
+"""What to use instead of some names, none of which is here."""
+
+
+def missing(owner: str, name: str) -> AttributeError:
+    """The error for a name that `owner` (as in "module 'microtrain'") does not have."""
+    hint = next((f"; {instead}" for instead, names in INSTEAD.items() if name in names.split()), "")
+    return AttributeError(f"{owner} has no attribute {name!r}{hint}")

@@ -1,0 +1,208 @@
+"""PyTorch's own operator database as cases: names, how each is called here, samples.
+
+The database (`torch.testing._internal.common_methods_invocations.op_db`) is what PyTorch tests itself with: for each
+operator samples that reach its corners, and inputs that must raise. It is loaded when first asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import microtrain
+
+from .closeness import Tolerance
+
+NAMES = tuple("""
+__getitem__ __radd__ __rdiv__ __rmatmul__ __rmul__ __rpow__ __rsub__ abs acos acosh add addcdiv addcmul addmm all amax
+amin any argmax argmin asin asinh atan atan2 atanh bmm broadcast_to cat ceil chunk clamp clamp_max clamp_min clone
+contiguous copysign cos cosh cumprod cumsum deg2rad diagonal div dot dstack einsum eq erf erfc exp exp2 expand expm1 eye
+fill flatten flip float_power floor floor_divide fmod frac full gather ge gt hstack hypot index_select isclose isfinite
+isinf isnan le lerp linalg.norm linalg.vector_norm linspace log log10 log1p log2 log_softmax logaddexp logical_and
+logical_not logical_or logit logsumexp lt masked_fill masked_select matmul max maximum mean median min minimum mm
+movedim mul mv nan_to_num narrow ne neg new_ones new_zeros nn.functional.avg_pool2d nn.functional.batch_norm
+nn.functional.binary_cross_entropy nn.functional.binary_cross_entropy_with_logits nn.functional.celu
+nn.functional.conv1d nn.functional.conv2d nn.functional.cosine_similarity nn.functional.cross_entropy
+nn.functional.dropout nn.functional.elu nn.functional.embedding nn.functional.gelu nn.functional.glu
+nn.functional.hardshrink nn.functional.hardsigmoid nn.functional.hardswish nn.functional.hardtanh
+nn.functional.hinge_embedding_loss nn.functional.huber_loss nn.functional.kl_div nn.functional.l1_loss
+nn.functional.layer_norm nn.functional.leaky_relu nn.functional.linear nn.functional.logsigmoid
+nn.functional.max_pool2d nn.functional.mish nn.functional.mse_loss nn.functional.nll_loss nn.functional.normalize
+nn.functional.one_hot nn.functional.pad nn.functional.prelu nn.functional.relu nn.functional.relu6
+nn.functional.rms_norm nn.functional.scaled_dot_product_attention nn.functional.selu nn.functional.silu
+nn.functional.smooth_l1_loss nn.functional.soft_margin_loss nn.functional.softmin nn.functional.softplus
+nn.functional.softshrink nn.functional.softsign nn.functional.tanhshrink nn.functional.threshold norm ones_like outer
+permute positive pow prod ravel reciprocal remainder repeat reshape round rsqrt rsub scatter select sgn sigmoid sign sin
+sinh softmax sort special.xlog1py split sqrt square squeeze stack std sub sum t tan tanh tile topk trace transpose tril
+triu true_divide trunc unbind unflatten unsqueeze var view vstack where xlogy zeros_like
+""".split())        # noqa: SIM905 (two hundred names read better without quotes)
+"""The operators that are compared, under the names that the database gives them."""
+
+DTYPES = ("float32", "float64")
+
+CONVENTIONS: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
+    "einsum": lambda function: lambda operands, equation: function(equation, *operands),
+    "where": lambda function: lambda input, condition, other: function(condition, input, other),
+    "nn.functional.embedding": lambda function: lambda weight, indices, **kw: function(indices, weight, **kw),
+}
+"""Operators that the database calls with their arguments in another order than the public function has."""
+
+SEED = 20240512
+
+
+@functools.cache
+def database() -> dict[str, list[Any]]:
+    """The database's entries by name; some names have several variants.
+
+    Raises ImportError, saying what to install, where PyTorch or what its database needs is missing.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from torch.testing._internal.common_methods_invocations import op_db
+    except ImportError as error:
+        needed = f"'{error.name}'" if error.name else str(error)
+        raise ImportError(f"PyTorch's operator database could not be loaded for want of {needed}: it needs torch, "
+                          "numpy, pytest and expecttest (pip install torch expecttest)", name=error.name) from error
+    entries: dict[str, list[Any]] = {name: [] for name in NAMES}
+    for entry in op_db:
+        if entry.name in entries:
+            entries[entry.name].append(entry)
+    return entries
+
+
+def find(name: str) -> Callable[..., Any] | None:
+    """What goes by the name here, called as the database calls it: a function of the package, else a method of Tensor.
+
+    None where there is neither.
+    """
+    found: Any = microtrain
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if found is None or isinstance(found, ModuleType):
+        found = getattr(microtrain.Tensor, name, None)
+    return None if found is None else CONVENTIONS.get(name, lambda function: function)(found)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One sample of one entry of the database.
+
+    `args` and `kwargs` hold PyTorch's tensors; `finish` picks what is compared of the result; `order` is how often the
+    operator can be differentiated; `kind` how near its value must be.
+    """
+
+    operation: str
+    variant: str
+    dtype: str
+    number: int
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    finish: Callable[[Any], Any]
+    order: int
+    kind: Tolerance
+
+    def __str__(self) -> str:
+        words = [*map(shown, self.args), *(f"{name}={shown(value)}" for name, value in self.kwargs.items())]
+        return f"({', '.join(words)})"
+
+    @property
+    def size(self) -> int:
+        """How many elements its tensors have together."""
+        return sum(tensor.numel() for tensor in tensors_in((self.args, self.kwargs)))
+
+    @property
+    def names_dtypes(self) -> bool:
+        """Whether an argument says in which dtype to compute."""
+        return any("dtype" in type(value).__name__ for value in (*self.args, *self.kwargs.values()))
+
+
+def tensors_in(tree: Any) -> list[Any]:
+    """The tensors in nested lists, tuples and dictionaries, PyTorch's or ours."""
+    if isinstance(tree, dict):
+        tree = tuple(tree.values())
+    if isinstance(tree, list | tuple):
+        return [tensor for part in tree for tensor in tensors_in(part)]
+    return [tree] if hasattr(tree, "requires_grad") else []
+
+
+def shown(value: Any) -> str:
+    """An argument in a few words: of a tensor dtype and shape."""
+    if hasattr(value, "requires_grad"):
+        return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
+    if isinstance(value, list | tuple) and type(value) in (list, tuple):
+        left, right = "[]" if isinstance(value, list) else ("(", ",)" if len(value) == 1 else ")")
+        return left + ", ".join(map(shown, value)) + right
+    return repr(value)
+
+
+def cases(name: str, dtype: str) -> Iterator[Case]:
+    """All samples of an operator in a dtype, the same ones every time; none where the operator does not take it."""
+    import torch
+    kind = getattr(torch, dtype)
+    for entry in database()[name]:
+        if kind not in entry.dtypes:
+            continue
+        seed(SEED)
+        order = 0 if not entry.supports_autograd else 2 if entry.supports_gradgrad else 1
+        tolerance = Tolerance.ELEMENTWISE if elementwise(entry) else Tolerance.REDUCTION
+        for number, sample in enumerate(entry.sample_inputs("cpu", kind, requires_grad=entry.supports_autograd)):
+            yield Case(name, entry.variant_test_name, dtype, number, entry.op, (sample.input, *sample.args),
+                       sample.kwargs, sample.output_process_fn_grad, order, tolerance)
+
+
+@dataclass(frozen=True)
+class ErrorCase:
+    """Arguments that must raise: PyTorch's exception type, and the pattern that its message matches."""
+
+    operation: str
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    error: Any
+    pattern: str
+
+    def __str__(self) -> str:
+        words = [*map(shown, self.args), *(f"{name}={shown(value)}" for name, value in self.kwargs.items())]
+        return f"({', '.join(words)})"
+
+
+def error_cases(name: str) -> Iterator[ErrorCase]:
+    """The arguments with which an operator must raise."""
+    for entry in database()[name]:
+        if entry.error_inputs_func is None:
+            continue
+        seed(SEED)
+        for wrong in entry.error_inputs("cpu"):
+            sample = wrong.sample_input
+            yield ErrorCase(name, entry.op, (sample.input, *sample.args), sample.kwargs, wrong.error_type,
+                            wrong.error_regex)
+
+
+def elementwise(entry: Any) -> bool:
+    """Whether each element of the result comes of one element of each operand."""
+    from torch.testing._internal.opinfo.core import BinaryUfuncInfo, UnaryUfuncInfo
+    return isinstance(entry, BinaryUfuncInfo | UnaryUfuncInfo)
+
+
+def seed(number: int) -> None:
+    """Seeds all generators that samples are drawn from."""
+    import numpy as np
+    import torch
+    random.seed(number)
+    np.random.seed(number)
+    torch.manual_seed(number)
+
+
+def spread(found: list[Case], count: int) -> list[Case]:
+    """So many of some cases, from the smallest to the median in number of elements, none of them empty."""
+    ordered = sorted((case for case in found if case.size), key=lambda case: (case.size, case.variant, case.number))
+    ordered = ordered[:max(count, (len(ordered) + 1) // 2)] or found
+    step = max(1, len(ordered) // count)
+    return ordered[::step][:count]

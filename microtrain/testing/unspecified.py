@@ -1,0 +1,69 @@
+"""Where PyTorch's result is not the yardstick: what it leaves open, and derivatives of its own that are approximate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .report import SECOND, VALUE
+
+if TYPE_CHECKING:
+    from .operators import Case
+
+Given = Callable[[Sequence[Any]], Callable[..., Any]]
+
+
+@dataclass(frozen=True)
+class Unspecified:
+    """Cases of an operator that are compared with something else, from an order of derivative on.
+
+    `given`, told our results, makes the PyTorch function to compare with. Without it shapes and dtypes are compared
+    alone, and no derivatives.
+    """
+
+    operation: str
+    when: Callable[[Case], bool]
+    reason: str
+    given: Given | None = None
+    since: int = VALUE
+
+
+def dropped(results: Sequence[Any]) -> Callable[..., Any]:
+    """A dropout that drops what we dropped."""
+    import torch
+    kept = torch.as_tensor(results[0]) != 0
+
+    def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+        return torch.where(kept, input / (1 - p), 0)
+    return dropout
+
+
+def cross_entropy_of_logarithms(results: Sequence[Any]) -> Callable[..., Any]:
+    """Binary cross entropy as its definition says."""
+    def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
+        loss = -(target * input.log().clamp_min(-100) + (1 - target) * (1 - input).log().clamp_min(-100))
+        loss = loss if weight is None else loss * weight
+        return {"none": loss.clone, "mean": loss.mean, "sum": loss.sum}[reduction]()
+    return binary_cross_entropy
+
+
+def may_drop(case: Case) -> bool:
+    """Whether a dropout draws anything."""
+    return case.kwargs.get("training", True) and 0 < case.kwargs.get("p", 0.5) < 1
+
+
+UNSPECIFIED = (
+    Unspecified("nn.functional.dropout", may_drop, "which elements are dropped is random; what becomes of the others, "
+                "and of their gradients, is compared", dropped),
+    Unspecified("nn.functional.scaled_dot_product_attention", lambda case: case.kwargs.get("dropout_p", 0) > 0,
+                "which attention weights are dropped is random; without dropout all is compared"),
+    Unspecified("nn.functional.binary_cross_entropy", lambda case: case.dtype == "float64",
+                "PyTorch's second derivative adds 1e-12 to the probabilities; compared with that of the definition",
+                cross_entropy_of_logarithms, since=SECOND),
+)
+
+
+def unspecified(case: Case) -> Unspecified | None:
+    """The row of the table that a case falls under."""
+    return next((row for row in UNSPECIFIED if row.operation == case.operation and row.when(case)), None)
