@@ -6,6 +6,7 @@ on `cuda`. Of several elements written to one place the last one wins; sums are 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from ..graph import dtypes
@@ -16,7 +17,7 @@ from ..graph.spec import Shape, broadcast_shapes, normalise_dim
 from .core import Handle
 from .index import HOST, checked, values
 from .inplace import inplace
-from .operands import labelled, node_of, truth
+from .operands import check_range, labelled, node_of, truth
 from .storage import wrap
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class Gathering:
         if i.spec.numel != added.shape[0]:
             raise RuntimeError(f"index_add_(): Number of indices ({i.spec.numel}) should be equal to source.size(dim): "
                                f"({added.shape[0]}), for dim: {axis}")
-        if rows.shape[1:] != added.shape[1:]:
+        if len(src.shape) != len(x.shape) or rows.shape[1:] != added.shape[1:]:
             raise RuntimeError("source tensor shape must match self tensor shape, excluding the specified dimension. "
                                f"Got self.shape = {list(x.shape)} source.shape = {list(src.shape)}")
         i = g.reshape(checked(i, rows.shape[0], axis), (i.spec.numel,))
@@ -170,7 +171,7 @@ class Gathering:
                                f"{value.ndim} dimension(s).")
         rows = _slices(x, axis)
         i = g.reshape(checked(i, rows.shape[0], axis, IndexError, -rows.shape[0]), (i.spec.numel,))
-        filling = g.full(value, (), x.dtype, x.device) if number else g.cast(value.node, x.dtype)
+        filling = _filled(value, (), x, "index_fill") if number else g.cast(value.node, x.dtype)
         reached = g.index_put(g.full(False, rows.shape[:1], dtypes.bool_, x.device), i,
                               g.full(True, i.shape, dtypes.bool_, x.device))
         out = g.where(g.reshape(reached, (rows.shape[0], *[1] * (len(rows.shape) - 1))), filling, rows)
@@ -214,6 +215,18 @@ def _tensor(value: Any, name: str, argument: str) -> Node:
     if not isinstance(value, Handle):
         raise TypeError(f"{name}(): argument '{argument}' must be Tensor, not {type(value).__name__}")
     return value.node
+
+
+def _filled(value: Any, shape: Shape, x: Node, name: str) -> Node:
+    """A number in x's dtype everywhere. Raises RuntimeError where it does not fit."""
+    if not isinstance(value, bool | int | float):
+        raise TypeError(f"{name}(): argument 'value' must be Number, not {type(value).__name__}")
+    if x.dtype.category == 1:
+        if not math.isfinite(value):
+            raise RuntimeError(f"value cannot be converted to type {x.dtype.name} without overflow: {value}")
+        value = int(value)
+        check_range(value, x.dtype)
+    return g.full(value, shape, x.dtype, x.device)
 
 
 def _integers(index: Node, name: str) -> None:
@@ -264,7 +277,7 @@ def _scattered(self: Any, dim: int, index: Any, source: Any, name: str, write: A
     whole, i = node_of(self, name), _tensor(index, name, "index")
     axis = normalise_dim(dim, len(whole.shape))
     _integers(i, name)
-    src = source.node if isinstance(source, Handle) else g.full(source, i.shape, whole.dtype, whole.device)
+    src = source.node if isinstance(source, Handle) else _filled(source, i.shape, whole, name)
     if src.dtype is not whole.dtype:
         raise RuntimeError(f"{name}(): Expected self.dtype to be equal to src.dtype, got {whole.dtype!r} and "
                            f"{src.dtype!r}")

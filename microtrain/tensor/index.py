@@ -258,6 +258,8 @@ class Indexing:
     def index_select(self: Tensor, dim: int, index: Tensor) -> Tensor:      # type: ignore[misc]
         """The indices listed in the 1-d `index` along `dim`, each from 0 to its size - 1."""
         axis = normalise_dim(dim, self.ndim)
+        if not isinstance(index, Handle):
+            raise TypeError(f"index_select(): argument 'index' must be Tensor, not {type(index).__name__}")
         if index.dtype not in (dtypes.int32, dtypes.int64):
             raise RuntimeError(f"index_select(): Expected dtype int32 or int64 for index, got {index.dtype!r}")
         if index.ndim > 1:

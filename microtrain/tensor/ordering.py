@@ -78,7 +78,7 @@ class Ordering:
         x, axis = _rows(self, dim, "topk")
         if x.dtype is dtypes.bool_:
             raise RuntimeError("topk does not support bool dtypes")
-        if not 0 <= k <= x.shape[axis]:
+        if not 0 <= _count(k, "topk") <= x.shape[axis]:
             raise RuntimeError(f"selected index k out of range: k is {k}, dimension {axis} of size {x.shape[axis]}")
         if not self.ndim:
             k = 1                           # as in PyTorch, which gives the one element for k = 0 too
@@ -93,7 +93,7 @@ class Ordering:
         x, axis = _rows(self, dim, "kthvalue")
         no_bool(x, "kthvalue")
         _nonempty(x, axis, "kthvalue")
-        if not 1 <= k <= x.shape[axis]:
+        if not 1 <= _count(k, "kthvalue") <= x.shape[axis]:
             raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {axis}: k is {k}, its size "
                                f"{x.shape[axis]}")
         order = _narrowed(g.argsort(x, axis, False), axis, k - 1, 1)
@@ -118,6 +118,7 @@ def _scanned(self: Any, scan: Any, name: str, dim: int, dtype: DType | None) -> 
         x = g.cast(x, dtype)                # type: ignore[arg-type]
     elif not x.dtype.is_floating_point:
         x = g.cast(x, dtypes.int64)
+    no_bool(x, name)
     return wrap(scan(x, axis) if x.shape else g.identity(x))
 
 
@@ -126,6 +127,12 @@ def _rows(self: Any, dim: int, name: str) -> tuple[Node, int]:
     x = node_of(self, name)
     axis = normalise_dim(dim, len(x.shape))
     return (x, axis) if x.shape else (g.reshape(x, (1,)), 0)
+
+
+def _count(k: Any, name: str) -> int:
+    if not isinstance(k, int) or isinstance(k, bool):
+        raise TypeError(f"{name}(): argument 'k' must be int, not {type(k).__name__}")
+    return k
 
 
 def _nonempty(x: Node, axis: int, name: str) -> None:
@@ -151,6 +158,8 @@ def _median(self: Any, dim: int | None, keepdim: bool, skip_nan: bool) -> Any:
     name = "nanmedian" if skip_nan else "median"
     x = no_bool(node_of(self, name), name)
     if dim is None:
+        if keepdim:
+            raise TypeError(f"{name}(): keepdim needs a dim")
         if not x.spec.numel:
             if not x.dtype.is_floating_point:
                 raise RuntimeError(f"{name}() of an empty tensor of {x.dtype!r}: there is no NaN to give")
