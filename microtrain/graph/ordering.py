@@ -75,15 +75,15 @@ def _scan(name: str, fold: str, combine: Any, start: float, ufunc: str) -> Any:
 def _cumprod_backward(ct: Node, x: Node, axis: int) -> Node:
     """The gradient of a cumulative product, in time linear in the axis.
 
-    Before the first zero, and where there is none, it is the sum over i >= k of ct_i out_i, over x_k; at that zero, the
-    same sum of products that leave it out; at later zeros nothing is left.
+    Where x_k is not zero it is the sum over i >= k of ct_i out_i, over x_k; at the first zero, the same sum of products
+    that leave it out, and these are zero again from the second zero on.
     """
     o = ops()
     zero = o.eq(x, 0)
     first = o.bitwise_and(zero, o.eq(o.cumsum(o.cast(zero, dtypes.int64), axis), 1))
     without = o.cumprod(o.where(first, 1, x), axis)
-    at_first = o.where(first, reverse(o.cumsum, o.mul(ct, without), axis), 0)
-    return o.where(zero, at_first, o.div(reverse(o.cumsum, o.mul(ct, o.cumprod(x, axis)), axis), x))
+    at_zero = reverse(o.cumsum, o.mul(ct, without), axis)
+    return o.where(zero, at_zero, o.div(reverse(o.cumsum, o.mul(ct, o.cumprod(x, axis)), axis), x))
 
 
 def reverse(scan: Any, x: Node, axis: int) -> Node:
