@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from . import composites as c
-from . import losses
+from . import losses, ordering
 from . import primitives as p
 from .dtypes import DType
 from .node import MAX_CONSTANTS, Node, constant, literal, record, record1, record2
@@ -196,6 +196,36 @@ def cross_entropy_backward(ct: Node, x: Node, target: Node, ignore_index: int, r
     return record(losses.CROSS_ENTROPY_BACKWARD, (ct, x, target), (ignore_index, reduction))
 
 
+def _scan(primitive: Any) -> Any:
+    def operation(x: Node, axis: int) -> Node:
+        return record1(primitive, x, (axis,))
+    operation.__name__ = primitive.name
+    return operation
+
+
+cumsum, cumprod, logcumsumexp = map(_scan, (ordering.CUMSUM, ordering.CUMPROD, ordering.LOGCUMSUMEXP))
+
+
+def cumprod_backward(ct: Node, x: Node, axis: int) -> Node:
+    """The derivative of `cumprod` times ct, right where x has zeros."""
+    return record(ordering.CUMPROD_BACKWARD, (ct, x), (axis,))
+
+
+def argsort(x: Node, axis: int, descending: bool) -> Node:
+    """The order (int64) that sorts an axis, equals in the order in which they come; a NaN is larger than any number."""
+    return record1(ordering.ARGSORT, x, (axis, descending))
+
+
+def median(x: Node) -> Node:
+    """The lower median of all elements, 0-d; NaN where there is one. x has elements."""
+    return record1(ordering.MEDIAN, x, (tuple(range(len(x.shape))),))
+
+
+def nanmedian(x: Node) -> Node:
+    """The lower median of all elements that are not NaN, 0-d. x has elements."""
+    return record1(ordering.NANMEDIAN, x, (tuple(range(len(x.shape))),))
+
+
 # ---------------------------------------------------------------------------------------------------------------- views
 
 def reshape(x: Node, shape: Shape) -> Node:
@@ -289,6 +319,21 @@ def index_put(x: Node, index: Node, value: Node) -> Node:
     Where an index comes twice, the last one wins.
     """
     return record(c.INDEX_PUT, (x, index, value))
+
+
+def gather(x: Node, index: Node, axis: int) -> Node:
+    """Elements of x at `index` (int64, in range) along an axis; the other sizes agree."""
+    return record(ordering.GATHER, (x, index), (axis,))
+
+
+def scatter_add(source: Node, index: Node, axis: int, n: int) -> Node:
+    """Zeros, n along the axis, with source added at `index` (of its shape): the adjoint of `gather`."""
+    return record(ordering.SCATTER_ADD, (source, index), (axis, n))
+
+
+def scatter(x: Node, index: Node, source: Node, axis: int) -> Node:
+    """x with its elements at `index` along an axis replaced by `source` (of the index's shape); the last one wins."""
+    return record(ordering.SCATTER, (x, index, source), (axis,))
 
 
 def random_bits(seed: int, stream: int, shape: Shape, word: int, device: Device) -> Node:

@@ -12,6 +12,7 @@ from typing import Any
 from . import composites as c
 from . import losses
 from . import ops as g
+from . import ordering as s
 from . import primitives as p
 from .node import RULES, Node
 from .tape import OUT, Rule
@@ -203,6 +204,63 @@ def _outside(ct: Node, o: Any, x: Any, value: Any, starts: Any, steps: Any) -> N
 vjp(c.SLICE_UPDATE, _outside, "", lambda ct, o, x, value, starts, steps: g.slice(ct, starts, value.shape, steps), "")
 vjp(c.INDEX_PUT, lambda ct, o, x, index, value: g.index_put(ct, index, g.zeros_like(value)), "y", none, "",
     lambda ct, o, x, index, value: g.take(ct, index), "y")
+
+# -------------------------------------------------------------------------------------------- scans, sorting, gathering
+vjp(s.CUMSUM, lambda ct, o, x, axis: s.reverse(g.cumsum, ct, axis), "")
+vjp(s.CUMPROD, lambda ct, o, x, axis: g.cumprod_backward(ct, x, axis), "x")
+
+
+def _left_out(x: Node, axis: int) -> tuple[Node, Node, Node]:
+    """x (..., n) once for each k with element k set to 1: (..., k, n), the axis moved to the end; whether j is that k;
+    and whether the product of the first i has k as a factor."""
+    x = g.transpose(x, axis, -1)
+    *lead, n = x.shape
+    places = g.iota(n, x.device)
+    rows, columns = g.reshape(places, (n, 1)), g.reshape(places, (1, n))
+    chosen = g.eq(rows, columns)
+    return g.where(chosen, 1, g.reshape(x, (*lead, 1, n))), chosen, g.le(rows, columns)
+
+
+def _cumprod_twice_ct(ct: Node, o: Any, d: Any, x: Node, axis: int) -> Node:
+    """Output i of the linearized product: the sum over k <= i of ct_k times the product of the others up to i."""
+    others, _, within = _left_out(x, axis)
+    last = len(x.shape)
+    column = g.transpose(ct, axis, -1)
+    terms = g.mul(g.reshape(column, (*column.shape, 1)), g.cumprod(others, last))
+    return g.transpose(g.sum(g.where(within, terms, 0), (last - 1,)), axis, -1)
+
+
+def _cumprod_twice_x(ct: Node, o: Any, d: Node, x: Node, axis: int) -> Node:
+    """For each k, the gradient of a product that leaves out k, which nothing of k's own can change."""
+    others, chosen, within = _left_out(x, axis)
+    last = len(x.shape)
+    column, line = g.transpose(ct, axis, -1), g.transpose(d, axis, -1)
+    *lead, n = column.shape
+    weights = g.where(within, g.mul(g.reshape(column, (*lead, n, 1)), g.reshape(line, (*lead, 1, n))), 0)
+    each = g.where(chosen, 0, g.cumprod_backward(weights, others, last))
+    return g.transpose(g.sum(each, (last - 1,)), axis, -1)
+
+
+vjp(s.CUMPROD_BACKWARD, _cumprod_twice_ct, "y", _cumprod_twice_x, "xy")
+
+
+def _logcumsumexp(ct: Node, o: Node, x: Node, axis: int) -> Node:
+    """The sum over i >= j of ct_i exp(x_j - o_i), in logarithms, its positive and negative terms apart."""
+    nothing = -1e4                      # exp of it is 0 in every dtype, and no difference of two such is NaN
+
+    def of_sign(holds: Node, size: Node) -> Node:
+        terms = g.sub(g.where(holds, g.log(g.where(holds, size, 1)), nothing), o)
+        return g.exp(g.add(s.reverse(g.logcumsumexp, terms, axis), x))
+    return g.sub(of_sign(g.gt(ct, 0), ct), of_sign(g.lt(ct, 0), g.neg(ct)))
+
+
+vjp(s.LOGCUMSUMEXP, _logcumsumexp, "ox")
+vjp(s.GATHER, lambda ct, o, x, index, axis: g.scatter_add(ct, index, axis, x.shape[axis]), "y", none, "")
+vjp(s.SCATTER_ADD, lambda ct, o, source, index, axis, n: g.gather(ct, index, axis), "y", none, "")
+vjp(s.SCATTER, lambda ct, o, x, index, source, axis: g.scatter(ct, index, g.zeros_like(source), axis), "y", none, "",
+    lambda ct, o, x, index, source, axis: g.gather(ct, index, axis), "y")
+vjp(s.MEDIAN, _extremum, "ox")
+vjp(s.NANMEDIAN, _extremum, "ox")
 
 # --------------------------------------------------------------------------------------------------------------- losses
 vjp(losses.BCE,

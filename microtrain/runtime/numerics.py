@@ -71,6 +71,45 @@ def index_put(x: Any, index: Any, value: Any) -> np.ndarray:
     return out
 
 
+def _wide(dtype: Any) -> Any:
+    """In what a sequence of that dtype is folded: the next wider floating-point dtype; integers stay."""
+    return dtype if dtype.kind in "iub" or dtype.itemsize == 8 else np.float32 if dtype.itemsize < 4 else np.float64
+
+
+def accumulate(ufunc: Any, x: Any, axis: int) -> np.ndarray:
+    """All prefixes of an axis folded by `ufunc`, one element after the other, in the next wider dtype."""
+    return ufunc.accumulate(x.astype(_wide(x.dtype), copy=False), axis, dtype=_wide(x.dtype)).astype(x.dtype)    # type: ignore[no-any-return]
+
+
+def argsort(x: Any, axis: int, descending: bool) -> np.ndarray:
+    """The order that sorts an axis, equals in the order in which they come; a NaN is larger than any number."""
+    keys = x.astype(np.float32) if x.dtype.itemsize < 4 and x.dtype.kind not in "iub" else x
+    if not descending:
+        return np.argsort(keys, axis, kind="stable")
+    return x.shape[axis] - 1 - np.flip(np.argsort(np.flip(keys, axis), axis, kind="stable"), axis)
+
+
+def _along(index: Any, axis: int) -> tuple[Any, ...]:
+    """Subscripts of the elements that `index` names along an axis."""
+    places: list[Any] = list(np.ogrid[tuple(slice(n) for n in index.shape)])
+    places[axis] = index
+    return tuple(places)
+
+
+def scatter_add(source: Any, index: Any, axis: int, n: int) -> np.ndarray:
+    """Zeros, n along an axis, with source elements added where the index says, in order, in the next wider dtype."""
+    out = np.zeros((*source.shape[:axis], n, *source.shape[axis + 1:]), _wide(source.dtype))
+    np.add.at(out, _along(index, axis), source)
+    return out.astype(source.dtype)
+
+
+def scatter(x: Any, index: Any, source: Any, axis: int) -> np.ndarray:
+    """A copy of x with the elements that `index` names along an axis replaced; the last one written wins."""
+    out = np.array(x)
+    out[_along(index, axis)] = source
+    return out
+
+
 def random_words(seed: Any, stream: Any, shape: tuple[int, ...], word: int) -> np.ndarray:
     """Word `word` of Philox4x32-10 for each element of `shape`, as int64."""
     n = int(np.prod(shape, dtype=np.int64))
@@ -133,12 +172,13 @@ def cross_entropy_backward(ct: Any, x: Any, target: Any, ignore_index: int, redu
 
 def _namespace() -> dict[str, Any]:
     names = ("absolute add arange argmax argmin asarray broadcast_to ceil concatenate cos divide exp expm1 flip floor "
-             "log log1p matmul maximum minimum multiply negative rint sin sqrt subtract "
-             "take tan tanh trunc where float16 float32 float64 uint8 int8 int16 int32 int64")
+             "log log1p logaddexp matmul maximum minimum multiply negative rint sin sqrt subtract "
+             "take take_along_axis tan tanh trunc where float16 float32 float64 uint8 int8 int16 int32 int64")
     space: dict[str, Any] = {name: getattr(np, name) for name in names.split()}
     space.update(floor_divide=whole_division(np.floor_divide), remainder=whole_division(np.remainder))
     space.update(binary_cross_entropy=binary_cross_entropy, cross_entropy=cross_entropy,
                  cross_entropy_backward=cross_entropy_backward)
+    space.update(accumulate=accumulate, argsort=argsort, scatter=scatter, scatter_add=scatter_add)
     space.update(bool=np.bool_, sign=sign, power=power, softplus=softplus, scatter_slice=scatter_slice,
                  slice_update=slice_update, index_add=index_add, index_put=index_put, random_words=random_words)
     return space

@@ -75,6 +75,8 @@ logical_not logical_or logical_xor logsumexp lt masked_fill masked_select matmul
 mm movedim mul multiply mv narrow ne neg negative nonzero numel outer permute pow prod ravel reciprocal relu
 remainder reshape round rsqrt rsub select sigmoid sign sin softmax softplus split sqrt square squeeze std sub
 subtract sum swapaxes swapdims t tan tanh transpose true_divide trunc unbind unflatten unsqueeze var
+argsort cumprod cumsum gather index_add index_copy index_fill kthvalue logcumsumexp masked_scatter median msort
+nanmedian scatter scatter_add sort take take_along_dim topk
 """.split()        # noqa: SIM905 (a hundred names read better without quotes)
 """Methods that are functions of the package too."""
 

@@ -146,6 +146,20 @@ def _array(item: Any, x: Tensor, dim: int) -> list[Node]:
     return [g.where(g.lt(node, 0), g.add(node, size), node)]
 
 
+def checked(index: Node, size: int, dim: int, error: type[Exception] = RuntimeError, low: int = 0) -> Node:
+    """An integer index as int64, its elements from `low` (0, or -size: those then count from the end) to `size` - 1.
+
+    Raises `error`, naming one out of range, on devices whose values can be looked at without waiting.
+    """
+    index = g.cast(index, dtypes.int64)
+    if index.device.type in HOST and index.spec.numel:
+        found = np.asarray(values(index))
+        outside = found[(found < low) | (found >= size)]
+        if outside.size:
+            raise error(f"index {outside[0]} is out of bounds for dimension {dim} with size {size}")
+    return index if low == 0 else g.where(g.lt(index, 0), g.add(index, size), index)
+
+
 def _flat_index(x: Node, arrays: dict[int, Node]) -> tuple[tuple[int, ...], Node, tuple[int, ...], int]:
     """Array indices as one.
 
@@ -242,16 +256,25 @@ class Indexing:
     nonzero = nonzero
 
     def index_select(self: Tensor, dim: int, index: Tensor) -> Tensor:      # type: ignore[misc]
-        """The indices listed in the 1-d `index` along `dim`."""
+        """The indices listed in the 1-d `index` along `dim`, each from 0 to its size - 1."""
         axis = normalise_dim(dim, self.ndim)
+        if not isinstance(index, Handle):
+            raise TypeError(f"index_select(): argument 'index' must be Tensor, not {type(index).__name__}")
+        if index.dtype not in (dtypes.int32, dtypes.int64):
+            raise RuntimeError(f"index_select(): Expected dtype int32 or int64 for index, got {index.dtype!r}")
         if index.ndim > 1:
             raise IndexError(f"index_select(): Index is supposed to be a vector, got {index.ndim} dimensions")
-        if not self.ndim:
-            return self.reshape(1)[index].reshape(index.shape if index.numel() != 1 else ())
-        return self[(slice(None),) * axis + (index if index.ndim else index.reshape(1),)]
+        if not self.ndim and index.numel() != 1:
+            raise RuntimeError(f"index_select(): Index to scalar can have only 1 value, got {index.numel()} value(s)")
+        rows = self.node if self.ndim else g.reshape(self.node, (1,))
+        wanted = g.reshape(checked(index.node, rows.shape[axis], axis), (index.numel(),))
+        out = g.transpose(g.take(g.transpose(rows, 0, axis), wanted), 0, axis)
+        return labelled(wrap(out if self.ndim else g.reshape(out, ())), "IndexSelectBackward0")
 
     def masked_select(self: Tensor, mask: Tensor) -> Tensor:                # type: ignore[misc]
-        """The elements where `mask` holds, as one axis."""
+        """The elements where `mask` (bool) holds, as one axis."""
+        if node_of(mask, "masked_select").dtype is not dtypes.bool_:
+            raise RuntimeError(f"masked_select: expected BoolTensor for mask, got {mask.dtype!r}")
         shape = broadcast_shapes(self.node.shape, node_of(mask, "masked_select").shape)
         return self.expand(shape).reshape(-1)[mask.expand(shape).reshape(-1)]
 

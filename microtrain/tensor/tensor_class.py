@@ -9,9 +9,11 @@ from ..graph.dtypes import DType
 from .core import Handle
 from .create import DeviceLike, array_of, default_device, full, kind, place, sizes
 from .elementwise import Elementwise
+from .gathering import Gathering
 from .index import Indexing, values
 from .inplace import Inplace
 from .linalg import Linalg
+from .ordering import Ordering
 from .printing import format_array
 from .reduce import Reduce
 from .shaping import Shaping
@@ -19,7 +21,7 @@ from .storage import blank
 from .transfer import Transfer
 
 
-class Tensor(Elementwise, Reduce, Shaping, Indexing, Linalg, Inplace, Transfer, Handle):
+class Tensor(Elementwise, Reduce, Ordering, Shaping, Indexing, Gathering, Linalg, Inplace, Transfer, Handle):
     """An array of numbers on a device, recorded on the tape when it requires grad.
 
     `Tensor(data)` makes a leaf of the default floating dtype; `tensor(data)` keeps the data's own kind.

@@ -11,6 +11,7 @@ from op_table.inplace import INPLACE
 from op_table.losses import LOSSES
 from op_table.matrices import MATRICES
 from op_table.operators import OPERATORS
+from op_table.ordering import ORDERING
 from op_table.reductions import REDUCTIONS
 from op_table.row import ELEMENTWISE, EXACT, REDUCTION, Op, Sample, Tolerance
 from op_table.views import VIEWS
@@ -19,4 +20,5 @@ __all__ = ["ELEMENTWISE", "EXACT", "OPS", "REDUCTION", "Op", "Sample", "Toleranc
 
 OPS: list[Op] = [
     *OPERATORS, *ELEMENTWISE_FUNCTIONS, *REDUCTIONS, *MATRICES, *VIEWS, *INPLACE, *CREATION, *LOSSES,
+    *ORDERING,
 ]  # fmt: skip
