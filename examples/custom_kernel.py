@@ -11,8 +11,6 @@ import torch  # noqa: E402
 import triton  # noqa: E402
 import triton.language as tl  # noqa: E402
 
-from microtrain import bench, testing  # noqa: E402
-
 
 @triton.jit
 def silu_mul_fwd(x_ptr, y_ptr, out_ptr, n, BLOCK: tl.constexpr):

@@ -45,6 +45,7 @@ from .create import (
 from .custom import custom_kernel
 from .elementwise import where
 from .joining import broadcast_tensors, cat, stack
+from .operands import no_out
 from .printing import set_printoptions
 from .random import (
     Generator,
@@ -89,6 +90,8 @@ def _as_function(name: str) -> Any:
     def function(input: Any, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(input, Tensor):
             raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+        if "out" in kwargs:
+            no_out(kwargs.pop("out"), name)
         return method(input, *args, **kwargs)
     function.__name__, function.__doc__, function.__wrapped__ = name, method.__doc__, method     # type: ignore[attr-defined]
     return function

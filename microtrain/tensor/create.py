@@ -202,6 +202,9 @@ def empty(*size: Any, dtype: DType | None = None, device: DeviceLike = None, req
 def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: DeviceLike = None,
         requires_grad: bool = False) -> Tensor:
     """The identity matrix (n, m)."""
+    for letter, size in (("n", n), ("m", m)):
+        if size is not None and size < 0:
+            raise RuntimeError(f"eye(): {letter} must be greater or equal to 0, got {size}")
     rows, columns = sizes((n, n if m is None else m))
     where = place(device)
     hit = g.eq(g.reshape(g.iota(rows, where), (rows, 1)), g.reshape(g.iota(columns, where), (1, columns)))
@@ -231,8 +234,16 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = 
 def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None, device: DeviceLike = None,
              requires_grad: bool = False) -> Tensor:
     """`steps` evenly spaced values from start to end, both included; computed from both ends, as PyTorch does."""
+    if isinstance(steps, bool) or not isinstance(steps, int):
+        raise TypeError("linspace() received an invalid combination of arguments - got "
+                        f"({type(start).__name__}, {type(end).__name__}, {type(steps).__name__}): steps must be an "
+                        f"int, not {steps!r}")
     if steps < 0:
-        raise RuntimeError(f"number of steps must be non-negative, got {steps}")
+        raise RuntimeError(f"linspace(): number of steps must be non-negative, got {steps}")
+    for bound in (start, end):
+        if isinstance(bound, Handle) and bound.ndim:
+            raise RuntimeError("linspace only supports 0-dimensional start and end tensors, but got one of shape "
+                               f"{list(bound.shape)}")
     start, end = float(start), float(end)
     wanted = kind(dtype) or dtypes.get_default_dtype()
     i = np.arange(steps)

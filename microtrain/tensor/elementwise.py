@@ -291,6 +291,12 @@ class Elementwise:
 
     def masked_fill(self: Tensor, mask: Tensor, value: Any) -> Tensor:  # type: ignore[misc]
         """`value` where `mask` holds, else self."""
+        if isinstance(value, Handle) and value.ndim:
+            raise RuntimeError("masked_fill only supports a 0-dimensional value tensor, but got tensor with "
+                               f"{value.ndim} dimension(s).")
+        if isinstance(value, complex):
+            raise RuntimeError(f"masked_fill(): value cannot be converted to type {self.dtype.name} without overflow: "
+                               f"{value}")
         filler = g.cast(value.node, self.dtype) if isinstance(value, Handle) else value
         return wrap(g.where(node_of(mask, "masked_fill"), filler, self.node))
 

@@ -44,7 +44,8 @@ class Gathering:
         _integers(i, "gather")
         x, flat = _with_axes(x), _with_axes(i)
         if len(flat.shape) != len(x.shape):
-            raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
+            raise RuntimeError("gather(): Index tensor must have the same number of dimensions as input tensor: index "
+                               f"has {index.ndim}, input {self.ndim}")
         for d, (n, m) in enumerate(zip(x.shape, flat.shape, strict=True)):
             if d != axis and m > n:
                 raise RuntimeError(f"Size does not match at dimension {d} expected index {list(i.shape)} to be no "

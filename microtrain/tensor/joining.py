@@ -9,7 +9,7 @@ from ..graph import ops as g
 from ..graph.node import Node
 from ..graph.spec import broadcast_shapes, normalise_dim
 from .core import Handle
-from .operands import labelled, node_of, result_dtype
+from .operands import labelled, no_out, node_of, result_dtype
 from .storage import wrap
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 def _nodes(tensors: Any, name: str) -> list[Node]:
     if isinstance(tensors, Handle) or not isinstance(tensors, Sequence):
-        raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not "
-                        f"{type(tensors).__name__}")
+        given = f"Tensor of shape {list(tensors.shape)}" if isinstance(tensors, Handle) else type(tensors).__name__
+        raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {given}")
     if not tensors:
         raise (ValueError if name == "cat" else RuntimeError)(
             f"torch.{name}(): expected a non-empty list of "
@@ -37,9 +37,10 @@ def _nodes(tensors: Any, name: str) -> list[Node]:
     return [g.cast(node, dtype) for node in nodes]
 
 
-def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Any = None) -> Tensor:
     """Tensors joined along `dim`; the other sizes agree. A 1-d tensor of no elements is left out, as in PyTorch."""
     nodes = _nodes(tensors, "cat")
+    no_out(out, "cat")
     for i, node in enumerate(nodes):
         if not node.shape:
             raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")

@@ -104,6 +104,9 @@ class Linalg:
 
     def dot(self: Tensor, other: Tensor) -> Tensor:             # type: ignore[misc]
         """The inner product of two vectors."""
+        if isinstance(other, Handle) and other.dtype is not self.dtype:
+            raise RuntimeError(f"dot : expected both vectors to have same dtype, but found {self.dtype.name} and "
+                               f"{other.dtype.name}")
         x, y = _pair(self, other, "dot")
         if len(x.shape) != 1 or len(y.shape) != 1:
             raise RuntimeError(f"1D tensors expected, but got {len(x.shape)}D and {len(y.shape)}D tensors")

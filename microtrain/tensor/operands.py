@@ -159,3 +159,11 @@ def two_tensors(a: Any, b: Any, name: str) -> tuple[Node, Node]:
     if not isinstance(b, Handle):
         raise TypeError(f"{name}(): argument 'other' (position 1) must be Tensor, not {type(b).__name__}")
     return must_be_operands(a, b, name)
+
+
+def no_out(out: Any, name: str) -> None:
+    """Raise NotImplementedError where a result should be written into a tensor that is there already."""
+    if out is not None:
+        what = f"a {out.dtype!r} tensor of shape {list(out.shape)}" if isinstance(out, Handle) else type(out).__name__
+        raise NotImplementedError(f"{name}(): out= is not supported, got {what}: write out.copy_({name}(...)), or use "
+                                  "the result")

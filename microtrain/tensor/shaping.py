@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..graph import ops as g
 from ..graph.node import Node
 from ..graph.spec import Shape, normalise_dim
+from .core import Handle
 from .operands import labelled
 from .storage import wrap
 from .strides import view_strides
@@ -24,7 +25,7 @@ def _reshaped(self: Tensor, shape: Shape, strides: Shape, label: str) -> Tensor:
 def full_shape(shape: Sequence[int], numel: int) -> Shape:
     """A shape argument with its -1, if any, worked out. Raises RuntimeError in PyTorch's words."""
     if shape.count(-1) > 1:
-        raise RuntimeError("only one dimension can be inferred")
+        raise RuntimeError(f"only one dimension can be inferred, but the shape is {list(shape)}")
     known = 1
     for n in shape:
         if n < -1:
@@ -32,8 +33,10 @@ def full_shape(shape: Sequence[int], numel: int) -> Shape:
         known *= n if n != -1 else 1
     if -1 in shape:
         if known == 0:
-            raise RuntimeError(f"cannot reshape tensor of {numel} elements into shape {list(shape)} because the "
-                               "unspecified dimension size -1 can be any value and is ambiguous")
+            if numel:
+                raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {numel}")
+            raise RuntimeError(f"cannot reshape tensor of 0 elements into shape {list(shape)} because the unspecified "
+                               "dimension size -1 can be any value and is ambiguous")
         if numel % known == 0:
             return tuple(numel // known if n == -1 else n for n in shape)
     elif known == numel:
@@ -222,16 +225,26 @@ class Shaping:
         """Itself where its elements lie in row-major order, else a copy."""
         return self if self.is_contiguous() else self.clone()
 
-    def narrow(self: Tensor, dim: int, start: int, length: int) -> Tensor:      # type: ignore[misc]
+    def narrow(self: Tensor, dim: int, start: Any, length: int) -> Tensor:      # type: ignore[misc]
         """`length` elements from `start` along `dim`."""
+        if not self.ndim:
+            raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
         axis = normalise_dim(dim, self.ndim)
-        size = self.node.shape[axis] if self.ndim else 0
+        size = self.node.shape[axis]
+        if isinstance(start, Handle):
+            if start.ndim or start.dtype.category != 1:
+                raise RuntimeError("narrow(): start must be an 0-dim integral Tensor, but got a "
+                                   f"{start.dtype!r} tensor of shape {list(start.shape)}.")
+            start = start.item()            # type: ignore[attr-defined]
         start, length = int(start), int(length)
         first = start + size if start < 0 else start
         if length < 0:
-            raise RuntimeError("narrow(): length must be non-negative.")
-        if not 0 <= first <= size - length:
-            raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({size}).")
+            raise RuntimeError(f"narrow(): length must be non-negative. Got {length}.")
+        if not -size <= start <= size:
+            raise IndexError(f"narrow(): start out of range (expected to be in range of [{-size}, {size}], but got "
+                             f"{start})")
+        if first + length > size:
+            raise RuntimeError(f"narrow(): start ({start}) + length ({length}) exceeds dimension size ({size}).")
         return sliced(self, axis, first, length, 1)
 
     def select(self: Tensor, dim: int, index: int) -> Tensor:       # type: ignore[misc]
@@ -279,7 +292,7 @@ class Shaping:
     def unbind(self: Tensor, dim: int = 0) -> tuple[Tensor, ...]:       # type: ignore[misc]
         """The parts along `dim`, each without it."""
         if not self.ndim:
-            raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+            raise IndexError(f"unbind(): Dimension specified as {dim} but tensor has no dimensions")
         size = self.shape[normalise_dim(dim, self.ndim)]
         return tuple(labelled(self.select(dim, i), "UnbindBackward0") for i in range(size))
 

@@ -99,8 +99,8 @@ def offered(case: ErrorCase) -> list[str]:
             words += [type(value).__name__, str(len(value))]
         elif hasattr(value, "requires_grad"):
             dtype = str(value.dtype).removeprefix("torch.")
-            words += [dtype, dtype.capitalize(), *map(str, value.shape), f"{value.ndim}", f"{value.ndim}D",
-                      str(value.numel())]
+            words += [dtype, f"torch.{dtype}", dtype.capitalize(), *map(str, value.shape), f"{value.ndim}",
+                      f"{value.ndim}D", str(value.numel())]
             words += [str(number) for number in value.flatten().tolist()] if value.numel() <= 64 else []
         else:
             words += [type(value).__name__, *re.findall(r"-?\w+(?:\.\w+)*", str(value))]
