@@ -60,6 +60,7 @@ from .random import (
     randperm,
     seed,
 )
+from .special import fill
 from .tensor_class import Tensor
 from .transfer import synchronize
 
@@ -74,6 +75,9 @@ logical_not logical_or logical_xor logsumexp lt masked_fill masked_select matmul
 mm movedim mul multiply mv narrow ne neg negative nonzero numel outer permute pow prod ravel reciprocal relu
 remainder reshape round rsqrt rsub select sigmoid sign sin softmax softplus split sqrt square squeeze std sub
 subtract sum swapaxes swapdims t tan tanh transpose true_divide trunc unbind unflatten unsqueeze var
+acos acosh addcdiv addcmul allclose arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh atan atan2 atanh
+copysign cosh deg2rad erf erfc exp2 float_power fmod frac heaviside hypot isclose lerp log10 log2 logaddexp
+logaddexp2 logit nan_to_num positive rad2deg sgn signbit sinh xlogy
 """.split()        # noqa: SIM905 (a hundred names read better without quotes)
 """Methods that are functions of the package too."""
 
@@ -113,18 +117,10 @@ def equal(input: Tensor, other: Tensor) -> bool:
     return input.shape == other.shape and bool((input == other).all())
 
 
-def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
-    """Whether |input - other| <= atol + rtol * |other| everywhere."""
-    near = ((input - other).abs() <= atol + rtol * other.abs()) | (input == other)
-    if equal_nan:
-        near = near | (input.isnan() & other.isnan())
-    return bool(near.all())
-
-
 __all__ = [
-    "DType", "Device", "Function", "Generator", "Size", "Tensor", "allclose", "arange", "as_tensor", "backward",
+    "DType", "Device", "Function", "Generator", "Size", "Tensor", "arange", "as_tensor", "backward",
     "bernoulli", "bfloat16", "bool_", "broadcast_tensors", "cat", "concat", "concatenate", "default_device",
-    "default_generator", "device", "dtype", "empty", "empty_like", "enable_grad", "equal", "eye", "float16",
+    "default_generator", "device", "dtype", "empty", "empty_like", "enable_grad", "equal", "eye", "fill", "float16",
     "float32", "float64", "from_numpy", "full", "full_like", "get_default_dtype", "grad", "inference_mode",
     "initial_seed", "int8", "int16", "int32", "int64", "is_grad_enabled", "is_tensor", "linspace",
     "manual_seed", "no_grad", "ones", "ones_like", "promote_types", "rand", "rand_like", "randint",
