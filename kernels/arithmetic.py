@@ -182,6 +182,17 @@ def pow(x, y):
 
 
 @triton.jit
+def significand(size):
+    """(e, m), both float64, such that size = 2**e m and m lies in [0.7, 1.42]; size float64, positive and finite."""
+    subnormal = size < 2.2250738585072014e-308
+    bits = tl.where(subnormal, size * 18014398509481984.0, size).to(tl.int64, bitcast=True)
+    e = (bits >> 52) - tl.where(subnormal, 1077, 1023)
+    m = ((bits & 0xFFFFFFFFFFFFF) | 0x3FF0000000000000).to(tl.float64, bitcast=True)
+    high = m > SQRT_2
+    return tl.where(high, e + 1, e).to(tl.float64), tl.where(high, m * 0.5, m)
+
+
+@triton.jit
 def pow_float(x, y):
     """`pow` for float64.
 
@@ -190,13 +201,7 @@ def pow_float(x, y):
     """
     size = tl.abs(x)
     power = tl.minimum(tl.maximum(y, -1.1805916207174113e21), 1.1805916207174113e21)  # 2**70: settles any size != 1
-    subnormal = size < 2.2250738585072014e-308
-    bits = tl.where(subnormal, size * 18014398509481984.0, size).to(tl.int64, bitcast=True)
-    e = (bits >> 52) - tl.where(subnormal, 1077, 1023)
-    m = ((bits & 0xFFFFFFFFFFFFF) | 0x3FF0000000000000).to(tl.float64, bitcast=True)
-    high = m > SQRT_2
-    m = tl.where(high, m * 0.5, m)
-    e = tl.where(high, e + 1, e).to(tl.float64)
+    e, m = significand(size)
     y_high = (power.to(tl.int64, bitcast=True) & -2048).to(tl.float64, bitcast=True)  # 42 bits, and e has 11
     t = y_high * e
     n = tl.floor(t + 0.5)

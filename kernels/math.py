@@ -27,6 +27,12 @@ from .arithmetic import round as round
 from .arithmetic import sign as sign
 from .arithmetic import sqrt as sqrt
 from .arithmetic import trunc as trunc
+from .error_function import erf as erf
+from .error_function import erfc as erfc
+from .special import atan2 as atan2
+from .special import log2 as log2
+from .special import log10 as log10
+from .special import signbit as signbit
 
 LOG2_E = tl.constexpr(1.4426950408889634)
 
@@ -157,12 +163,6 @@ def tan(x):
     """Tangent of x in radians, computed in float64. ulp: 0.51 / 3."""
     wide = x.to(tl.float64)
     return div(tl.sin(wide), tl.cos(wide)).to(x.dtype)
-
-
-@triton.jit
-def erf(x):
-    """The error function."""
-    return tl.erf(x)
 
 
 @triton.jit

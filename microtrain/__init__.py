@@ -28,7 +28,8 @@ short, int, long = _tensor_layer.int16, _tensor_layer.int32, _tensor_layer.int64
 pi, e, inf, nan = math.pi, math.e, math.inf, math.nan
 
 _LAZY = {"nn": ".nn", "optim": ".optim", "data": ".data", "train": ".train", "viz": ".viz", "bench": ".bench",
-         "testing": ".testing", "settings": ".settings", "kernels": ".kernels", "cuda": ".tensor.cuda"}
+         "testing": ".testing", "settings": ".settings", "kernels": ".kernels", "cuda": ".tensor.cuda",
+         "special": ".special"}
 """Parts that are imported when first used, so that `import microtrain` costs little."""
 
 

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 
+import mpmath
 import numpy as np
 import pytest
 import torch
@@ -357,6 +358,21 @@ def stable_sigmoid(x):
     return np.where(x < 0, e, 1) / (1 + e)
 
 
+def multiprecise(name):
+    """A function in longdouble, by mpmath (which PyTorch brings along), for what NumPy does not have."""
+
+    def one(x):
+        if not abs(x) < 100:
+            return np.longdouble({"erf": np.sign(x), "erfc": 1 - np.sign(x)}[name])
+        return np.longdouble(mpmath.nstr(getattr(mpmath, name)(mpmath.mpf(float(x))), 25))
+
+    def function(x):
+        with mpmath.workdps(30):
+            return np.array([one(value) for value in x], np.longdouble).astype(x.dtype)
+
+    return function
+
+
 # name: exact function, domain, largest error in ulp for float32 and float64 (which the docstrings state)
 ACCURACY = {
     "exp": (np.exp, "all", 1, 1),
@@ -369,6 +385,10 @@ ACCURACY = {
     "sin": (np.sin, "angle", 0.51, 1),
     "cos": (np.cos, "angle", 0.51, 1),
     "tan": (np.tan, "angle", 0.51, 3),
+    "log2": (np.log2, "positive", 0.51, 1),
+    "log10": (np.log10, "positive", 0.51, 2),
+    "erf": (multiprecise("erf"), "all", 1, 1),
+    "erfc": (multiprecise("erfc"), "all", 0.51, 6),
     "sqrt": (np.sqrt, "positive", 0.5, 0.5),
     "rsqrt": (lambda x: 1 / np.sqrt(x), "positive", 1.5, 1.5),
     "reciprocal": (lambda x: 1 / x, "all", 0.5, 0.5),
@@ -418,8 +438,33 @@ def test_pow_on_positive_bases(dtype, rng):
 
 
 @interpreted
+@pytest.mark.parametrize(("dtype", "limit"), [(np.float32, 2), (np.float64, 2)])
+def test_atan2_in_every_direction(dtype, limit, rng):
+    y, x = (rng.normal(size=(2, 8000)) * np.exp(rng.normal(size=(2, 8000)) * np.repeat([0.1, 1, 3, 10], 2000)))
+    y, x = y.astype(dtype), x.astype(dtype)
+    wide = np.float64 if dtype is np.float32 else np.longdouble
+    assert largest_ulp(evaluate(km.atan2, y, x), np.arctan2(y.astype(wide), x.astype(wide))) <= limit
+
+
+@interpreted
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", ["pow", "maximum", "minimum", "div"])
+def test_logarithms_are_exact_at_powers(dtype):
+    twos = np.arange(np.finfo(dtype).minexp - 20, np.finfo(dtype).maxexp)
+    tens = np.arange(0, 11 if dtype is np.float32 else 23)
+    assert np.array_equal(evaluate(km.log2, np.exp2(twos.astype(np.float64)).astype(dtype)), twos)
+    assert np.array_equal(evaluate(km.log10, np.array([10.0**n for n in tens], dtype)), tens)
+
+
+@interpreted
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_signbit_sees_zeros_and_nans(dtype):
+    x = np.array([0.0, -0.0, 1, -1, np.inf, -np.inf, np.nan, np.copysign(np.nan, -1.0)], dtype)
+    assert np.array_equal(evaluate(km.signbit, x).astype(bool), np.signbit(x))
+
+
+@interpreted
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["pow", "maximum", "minimum", "div", "atan2"])
 def test_special_values_agree_with_pytorch(name, dtype):
     info = np.finfo(dtype)
     points = [0, -0.0, 1, -1, 2, -2, 0.5, -0.5, 3, -3, np.inf, -np.inf, np.nan, info.max, -7.25, 2.5, 2.0**23 + 1]
@@ -428,7 +473,7 @@ def test_special_values_agree_with_pytorch(name, dtype):
     torch_function = {"div": torch.div}.get(name) or getattr(torch, name)
     want = torch_function(torch.from_numpy(x), torch.from_numpy(y)).numpy()
     assert np.array_equal(np.isnan(got), np.isnan(want))
-    if name in ("pow", "div"):
+    if name in ("pow", "div", "atan2"):
         assert np.array_equal(np.signbit(got[~np.isnan(got)]), np.signbit(want[~np.isnan(want)]))
     np.testing.assert_allclose(got, want, rtol=4 * info.eps)
 

@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("compiler",),
     ("autograd",),
     ("tensor",),
-    ("nn", "optim", "data", "train"),
+    ("nn", "optim", "data", "train", "special"),
     ("cli", "bench", "testing", "estimators", "viz", "__main__", ""),
 )
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}

@@ -120,3 +120,9 @@ def highest(dtype: DType) -> float | int:
     if dtype.category == 2:
         return float("inf")
     return 1 if dtype is bool_ else int(np.iinfo(dtype.numpy).max)
+
+
+@cache
+def largest_finite(dtype: DType) -> float:
+    """The largest finite number of a floating dtype; its negative is the smallest."""
+    return 2.0**128 - 2.0**120 if dtype is bfloat16 else float(np.finfo(dtype.numpy).max)

@@ -11,6 +11,7 @@ from typing import Any
 from . import composites as c
 from . import losses, ordering
 from . import primitives as p
+from . import special as s
 from .dtypes import DType
 from .node import MAX_CONSTANTS, Node, constant, literal, record, record1, record2
 from .spec import Device, Shape
@@ -53,9 +54,15 @@ identity, abs, exp, log = map(_unary, (p.IDENTITY, p.ABS, p.EXP, p.LOG))
 log1p, expm1, sqrt, rsqrt, reciprocal = map(_unary, (p.LOG1P, p.EXPM1, p.SQRT, p.RSQRT, p.RECIPROCAL))
 sin, cos, tan, tanh, sigmoid = map(_unary, (p.SIN, p.COS, p.TAN, p.TANH, p.SIGMOID))
 softplus, relu, sign, floor, ceil = map(_unary, (p.SOFTPLUS, p.RELU, p.SIGN, p.FLOOR, p.CEIL))
+log2, log10, erf, erfc, signbit = map(_unary, (p.LOG2, p.LOG10, p.ERF, p.ERFC, p.SIGNBIT))
 trunc, round, logical_not, bitwise_not = map(_unary, (p.TRUNC, p.ROUND, p.LOGICAL_NOT, p.BITWISE_NOT))
 add, sub, mul, div, pow = map(_binary, (p.ADD, p.SUB, p.MUL, p.DIV, p.POW))
 maximum, minimum, floor_divide, remainder = map(_binary, (p.MAXIMUM, p.MINIMUM, p.FLOOR_DIVIDE, p.REMAINDER))
+asin, acos, atan, sinh, cosh = map(_unary, (s.ASIN, s.ACOS, s.ATAN, s.SINH, s.COSH))
+asinh, acosh, atanh, exp2 = map(_unary, (s.ASINH, s.ACOSH, s.ATANH, s.EXP2))
+atan2, copysign, fmod, hypot = map(_binary, (p.ATAN2, s.COPYSIGN, s.FMOD, s.HYPOT))
+logaddexp, logaddexp2, xlogy, xlog1py = map(_binary, (s.LOGADDEXP, s.LOGADDEXP2, s.XLOGY, s.XLOG1PY))
+div_floor, div_trunc = map(_binary, (s.DIV_FLOOR, s.DIV_TRUNC))
 bitwise_and, bitwise_or, bitwise_xor = map(_binary, (p.BITWISE_AND, p.BITWISE_OR, p.BITWISE_XOR))
 eq, ne, lt, le, gt, ge = map(_binary, (p.EQ, p.NE, p.LT, p.LE, p.GT, p.GE))
 
@@ -82,6 +89,16 @@ def clamp(x: Node, low: Operand, high: Operand) -> Node:
 def clamp_to(x: Node, low: float, high: float) -> Node:
     """Floats limited to [low, high], two numbers."""
     return record1(c.CLAMP_TO, x, (low, high))
+
+
+def logit(x: Node, eps: float | None) -> Node:
+    """log(x / (1 - x)), x first limited to [eps, 1 - eps] where eps is given."""
+    return record1(s.LOGIT, x, (eps,))
+
+
+def lerp(start: Node, end: Node, weight: Operand) -> Node:
+    """start + weight (end - start), from the nearer end."""
+    return record(s.LERP, (start, end, like(weight, start)))
 
 
 def sigmoid_backward(ct: Node, o: Node) -> Node:

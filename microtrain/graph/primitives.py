@@ -80,7 +80,7 @@ def unary(name: str, numpy: Any, triton: str, **options: Any) -> Primitive:
     return row(name, Kind.MAP, same, numpy, triton, **options)
 
 
-def binary(name: str, numpy: str, triton: str, **options: Any) -> Primitive:
+def binary(name: str, numpy: Any, triton: str, **options: Any) -> Primitive:
     """The row of an elementwise operation on two operands of one dtype, which broadcast."""
     return row(name, Kind.MAP, same, numpy, triton, **options)
 
@@ -91,10 +91,10 @@ def compare(name: str, operator: str) -> Primitive:
     return row(name, Kind.MAP, comparison, text, text, differentiable=False)
 
 
-def precise(name: str) -> Any:
+def precise(name: str, operands: str = "{0}") -> Any:
     """A function that NumPy gets wrong by an ulp or more in float32: computed in float64 and rounded."""
-    rounded, plain = f"{name}({{0}}, dtype=float64).astype(float32)", f"{name}({{0}})"
-    return lambda out, x: rounded if x.dtype is dtypes.float32 else plain
+    rounded, plain = f"{name}({operands}, dtype=float64).astype(float32)", f"{name}({operands})"
+    return lambda out, *sources: rounded if out.dtype is dtypes.float32 else plain
 
 
 IDENTITY = unary("identity", "{0}", "{0}", grad_name="AliasBackward0")
@@ -110,6 +110,10 @@ RECIPROCAL = unary("reciprocal", "(1.0 / {0})", "reciprocal({0})")
 SIN = unary("sin", precise("sin"), "sin({0})")
 COS = unary("cos", precise("cos"), "cos({0})")
 TAN = unary("tan", precise("tan"), "tan({0})")
+LOG2 = unary("log2", "log2({0})", "log2({0})")
+LOG10 = unary("log10", precise("log10"), "log10({0})")
+ERF = unary("erf", "erf({0})", "erf({0})")
+ERFC = unary("erfc", "erfc({0})", "erfc({0})")
 TANH = unary("tanh", "tanh({0})", "tanh({0})")
 SIGMOID = unary("sigmoid", "(1.0 / (1.0 + exp(-{0})))", "sigmoid({0})")
 SOFTPLUS = unary("softplus", "softplus({0})", "softplus({0})")
@@ -119,6 +123,7 @@ FLOOR = unary("floor", "floor({0})", "floor({0})")
 CEIL = unary("ceil", "ceil({0})", "ceil({0})")
 TRUNC = unary("trunc", "trunc({0})", "trunc({0})")
 ROUND = unary("round", "rint({0})", "round({0})")
+SIGNBIT = row("signbit", Kind.MAP, predicate, "signbit({0})", "signbit({0})", differentiable=False)
 LOGICAL_NOT = row("logical_not", Kind.MAP, predicate, "({0} == 0)", "({0} == 0)", differentiable=False)
 BITWISE_NOT = unary("bitwise_not", "(~{0})", "bitwise_not({0})", differentiable=False)
 
@@ -127,6 +132,7 @@ SUB = binary("sub", "({0} - {1})", "({0} - {1})")
 MUL = binary("mul", "({0} * {1})", "({0} * {1})")
 DIV = binary("div", "({0} / {1})", "div({0}, {1})")
 POW = binary("pow", "power({0}, {1})", "pow({0}, {1})", grad_name="PowBackward1")
+ATAN2 = binary("atan2", precise("arctan2", "{0}, {1}"), "atan2({0}, {1})")
 MAXIMUM = binary("maximum", "maximum({0}, {1})", "maximum({0}, {1})")
 MINIMUM = binary("minimum", "minimum({0}, {1})", "minimum({0}, {1})")
 FLOOR_DIVIDE = binary("floor_divide", "floor_divide({0}, {1})", "floor_divide({0}, {1})", differentiable=False)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .error_function import erf, erfc
 from .philox import philox_bits
 
 
@@ -171,11 +172,13 @@ def cross_entropy_backward(ct: Any, x: Any, target: Any, ignore_index: int, redu
 
 
 def _namespace() -> dict[str, Any]:
-    names = ("absolute add arange argmax argmin asarray broadcast_to ceil concatenate cos divide exp expm1 flip floor "
-             "log log1p logaddexp matmul maximum minimum multiply negative rint sin sqrt subtract "
-             "take take_along_axis tan tanh trunc where float16 float32 float64 uint8 int8 int16 int32 int64")
+    names = ("absolute add arange arccos arccosh arcsin arcsinh arctan arctan2 arctanh argmax argmin asarray "
+             "broadcast_to ceil concatenate copysign cos cosh divide exp exp2 expm1 flip floor hypot "
+             "log log10 log1p log2 logaddexp matmul maximum minimum multiply negative rint signbit sin sinh sqrt "
+             "subtract take take_along_axis tan tanh trunc where float16 float32 float64 uint8 int8 int16 int32 int64")
     space: dict[str, Any] = {name: getattr(np, name) for name in names.split()}
-    space.update(floor_divide=whole_division(np.floor_divide), remainder=whole_division(np.remainder))
+    space.update(floor_divide=whole_division(np.floor_divide), remainder=whole_division(np.remainder),
+                 fmod=whole_division(np.fmod), erf=erf, erfc=erfc)
     space.update(binary_cross_entropy=binary_cross_entropy, cross_entropy=cross_entropy,
                  cross_entropy_backward=cross_entropy_backward)
     space.update(accumulate=accumulate, argsort=argsort, scatter=scatter, scatter_add=scatter_add)

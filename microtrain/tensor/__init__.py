@@ -62,6 +62,7 @@ from .random import (
     randperm,
     seed,
 )
+from .special import fill
 from .tensor_class import Tensor
 from .transfer import synchronize
 
@@ -78,6 +79,9 @@ remainder reshape round rsqrt rsub select sigmoid sign sin softmax softplus spli
 subtract sum swapaxes swapdims t tan tanh transpose true_divide trunc unbind unflatten unsqueeze var
 argsort cumprod cumsum gather index_add index_copy index_fill kthvalue logcumsumexp masked_scatter median msort
 nanmedian scatter scatter_add sort take take_along_dim topk
+acos acosh addcdiv addcmul allclose arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh atan atan2 atanh
+copysign cosh deg2rad erf erfc exp2 float_power fmod frac heaviside hypot isclose lerp log10 log2 logaddexp
+logaddexp2 logit nan_to_num positive rad2deg sgn signbit sinh xlogy
 """.split()        # noqa: SIM905 (a hundred names read better without quotes)
 """Methods that are functions of the package too."""
 
@@ -119,19 +123,12 @@ def equal(input: Tensor, other: Tensor) -> bool:
     return input.shape == other.shape and bool((input == other).all())
 
 
-def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
-    """Whether |input - other| <= atol + rtol * |other| everywhere."""
-    near = ((input - other).abs() <= atol + rtol * other.abs()) | (input == other)
-    if equal_nan:
-        near = near | (input.isnan() & other.isnan())
-    return bool(near.all())
-
-
 __all__ = [
-    "DType", "Device", "Function", "Generator", "Size", "Tensor", "allclose", "arange", "as_tensor", "backward",
+    "DType", "Device", "Function", "Generator", "Size", "Tensor", "arange", "as_tensor", "backward",
     "bernoulli", "bfloat16", "bool_", "broadcast_tensors", "cat", "concat", "concatenate", "custom_kernel",
     "default_device", "default_generator", "device", "dtype", "empty", "empty_like", "enable_grad", "equal", "eye",
-    "float16", "float32", "float64", "from_numpy", "full", "full_like", "get_default_dtype", "grad", "inference_mode",
+    "fill", "float16", "float32", "float64", "from_numpy", "full", "full_like", "get_default_dtype", "grad",
+    "inference_mode",
     "initial_seed", "int8", "int16", "int32", "int64", "is_grad_enabled", "is_tensor", "linspace",
     "manual_seed", "no_grad", "ones", "ones_like", "promote_types", "rand", "rand_like", "randint",
     "randint_like", "randn", "randn_like", "randperm", "result_type", "seed", "set_default_device",

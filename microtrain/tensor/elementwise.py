@@ -64,6 +64,8 @@ class Elementwise:
         number, x = map(floating, pair)
         return wrap(g.mul(g.reciprocal(x), number))         # as PyTorch computes it
 
+    __rdiv__ = __rtruediv__
+
     def __floordiv__(self: Tensor, other: Any) -> Tensor:   # type: ignore[misc]
         pair = operands(self, other, "floor_divide")
         return NotImplemented if pair is None else wrap(_floor_divide(*pair))
@@ -190,15 +192,9 @@ class Elementwise:
         pair = must_be_operands(self, other, "div")
         if rounding_mode is None:
             return wrap(record2(p.DIV, *map(floating, pair)))
-        if rounding_mode == "floor":
-            return wrap(_floor_divide(*pair))
-        if rounding_mode == "trunc":
-            dtype = pair[0].spec.dtype
-            if dtype.category == 2:
-                return wrap(g.trunc(g.div(*pair)))
-            quotient = g.floor_divide(*pair)
-            exact = g.eq(g.mul(quotient, pair[1]), pair[0])
-            return wrap(g.where(g.bitwise_and(g.lt(quotient, 0), g.logical_not(exact)), g.add(quotient, 1), quotient))
+        if rounding_mode in ("floor", "trunc"):
+            rounded = g.div_floor if rounding_mode == "floor" else g.div_trunc
+            return wrap(rounded(no_bool(pair[0], "div"), divisor(pair[1])))
         raise RuntimeError("div expected rounding_mode to be one of None, 'trunc', or 'floor' "
                            f"but found '{rounding_mode}'")
 

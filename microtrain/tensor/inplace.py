@@ -115,21 +115,6 @@ class Inplace:
     clamp_min_, clamp_max_, square_, masked_fill_ = map(inplace, ("clamp_min", "clamp_max", "square", "masked_fill"))
     remainder_, floor_divide_, trunc_ = map(inplace, ("remainder", "floor_divide", "trunc"))
 
-    def addcmul_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:      # type: ignore[misc]
-        """In-place self + value * tensor1 * tensor2."""
-        self.check_inplace()
-        return self.assign((self + tensor1 * tensor2 * value).node, "addcmul_")
-
-    def addcdiv_(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:      # type: ignore[misc]
-        """In-place self + value * tensor1 / tensor2."""
-        self.check_inplace()
-        return self.assign((self + tensor1 / tensor2 * value).node, "addcdiv_")
-
-    def lerp_(self: Tensor, end: Tensor, weight: Any) -> Tensor:        # type: ignore[misc]
-        """In-place self + weight * (end - self)."""
-        self.check_inplace()
-        return self.assign((self + (end - self) * weight).node, "lerp_")
-
     def zero_(self: Tensor) -> Tensor:                      # type: ignore[misc]
         """Fill with zeros."""
         return self.fill_(0)

@@ -109,6 +109,28 @@ def floating(node: Node) -> Node:
     return node if node.spec.dtype.category == 2 else g.cast(node, dtypes.get_default_dtype())
 
 
+def floats_only(x: Node, name: str) -> Node:
+    """The node, refused unless its dtype is floating point."""
+    if x.spec.dtype.category != 2:
+        raise NotImplementedError(f'"{name}" not implemented for {x.spec.dtype!r}: convert to a floating-point dtype')
+    return x
+
+
+def in_float32(operation: Any) -> Any:
+    """The operation with half precisions computed in float32, and rounded once at the end (so are its derivatives)."""
+    def widened(x: Node, *rest: Any) -> Node:
+        dtype = x.spec.dtype
+        if dtype.category != 2 or dtype.itemsize > 2:
+            return operation(x, *rest)      # type: ignore[no-any-return]
+        wide = [g.cast(y, dtypes.float32) if isinstance(y, Node) else y for y in (x, *rest)]
+        inner = operation(*wide)
+        out = g.cast(inner, dtype)
+        if out.tape is not None:
+            out.tape.__class__ = inner.tape.__class__
+        return out
+    return widened
+
+
 def truth(node: Node) -> Node:
     """Whether elements are non-zero."""
     return node if node.spec.dtype is dtypes.bool_ else g.ne(node, 0)

@@ -17,11 +17,12 @@ from .ordering import Ordering
 from .printing import format_array
 from .reduce import Reduce
 from .shaping import Shaping
+from .special import Special
 from .storage import blank
 from .transfer import Transfer
 
 
-class Tensor(Elementwise, Reduce, Ordering, Shaping, Indexing, Gathering, Linalg, Inplace, Transfer, Handle):
+class Tensor(Elementwise, Special, Reduce, Ordering, Shaping, Indexing, Gathering, Linalg, Inplace, Transfer, Handle):
     """An array of numbers on a device, recorded on the tape when it requires grad.
 
     `Tensor(data)` makes a leaf of the default floating dtype; `tensor(data)` keeps the data's own kind.

@@ -1,0 +1,120 @@
+"""Activations as composites: one node each, which keeps its input alone and has a derivative in closed form.
+
+The conventions at the joints are those of PyTorch's kernels. The tensor layer hands them float32 or float64, never half
+precisions.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .composites import ops
+from .node import Kind, Node
+from .primitives import row, same
+
+
+def activation(name: str, decompose: Any, **options: Any) -> Any:
+    """The row of a function of one tensor and any number of attributes."""
+    return row(name, Kind.COMPOSITE, lambda x, *attrs: same(x), decompose=decompose, **options)
+
+
+def _leaky_relu(x: Node, slope: float) -> Node:
+    o = ops()
+    return o.where(o.gt(x, 0), x, o.mul(x, slope))
+
+
+def _elu(x: Node, alpha: float, scale: float, input_scale: float) -> Node:
+    """scale x above 0, scale alpha (exp(input_scale x) - 1) below."""
+    o = ops()
+    return o.where(o.gt(x, 0), o.mul(x, scale), o.mul(o.expm1(o.mul(x, input_scale)), scale * alpha))
+
+
+def _gelu(x: Node) -> Node:
+    """x times the normal distribution function of x (Hendrycks and Gimpel, 2016)."""
+    o = ops()
+    return o.mul(o.mul(x, 0.5), o.add(o.erf(o.mul(x, math.sqrt(0.5))), 1))
+
+
+def tanh_argument(x: Node) -> Node:
+    """sqrt(2 / pi) (x + 0.044715 x^3)."""
+    o = ops()
+    return o.mul(o.add(x, o.mul(o.mul(o.mul(x, x), x), 0.044715)), math.sqrt(2 / math.pi))
+
+
+def _gelu_tanh(x: Node) -> Node:
+    o = ops()
+    return o.mul(o.mul(x, 0.5), o.add(o.tanh(tanh_argument(x)), 1))
+
+
+def _silu(x: Node) -> Node:
+    o = ops()
+    return o.div(x, o.add(o.exp(o.neg(x)), 1))
+
+
+def _mish(x: Node) -> Node:
+    """x tanh(softplus(x)) (Misra, 2019)."""
+    o = ops()
+    return o.mul(x, o.tanh(o.softplus(x)))
+
+
+def _log_sigmoid(x: Node) -> Node:
+    o = ops()
+    return o.neg(o.softplus(o.neg(x)))
+
+
+def _hardtanh(x: Node, low: float, high: float) -> Node:
+    return ops().clamp(x, low, high)
+
+
+def _hardsigmoid(x: Node) -> Node:
+    o = ops()
+    return o.div(o.clamp(o.add(x, 3), 0, 6), 6)
+
+
+def _hardswish(x: Node) -> Node:
+    o = ops()
+    return o.div(o.mul(x, o.clamp(o.add(x, 3), 0, 6)), 6)
+
+
+def _threshold(x: Node, threshold: float, value: float) -> Node:
+    o = ops()
+    return o.where(o.le(x, threshold), value, x)
+
+
+def _hardshrink(x: Node, lambd: float) -> Node:
+    o = ops()
+    return o.where(inside(x, lambd), 0, x)
+
+
+def _softshrink(x: Node, lambd: float) -> Node:
+    """x brought nearer to 0 by lambd; a zero of x's sign between; NaN stays."""
+    o = ops()
+    return o.where(inside(x, lambd), o.mul(x, 0), o.where(o.gt(x, 0), o.sub(x, lambd), o.add(x, lambd)))
+
+
+def inside(x: Node, lambd: float) -> Node:
+    """Whether -lambd <= x <= lambd."""
+    o = ops()
+    return o.bitwise_and(o.ge(x, -lambd), o.le(x, lambd))
+
+
+def _prelu(x: Node, weight: Node) -> Node:
+    o = ops()
+    return o.where(o.gt(x, 0), x, o.mul(weight, x))
+
+
+LEAKY_RELU = activation("leaky_relu", _leaky_relu)
+ELU = activation("elu", _elu)
+GELU = activation("gelu", _gelu)
+GELU_TANH = activation("gelu_tanh", _gelu_tanh, grad_name="GeluBackward0")
+SILU = activation("silu", _silu)
+MISH = activation("mish", _mish)
+LOG_SIGMOID = activation("log_sigmoid", _log_sigmoid)
+HARDTANH = activation("hardtanh", _hardtanh)
+HARDSIGMOID = activation("hardsigmoid", _hardsigmoid)
+HARDSWISH = activation("hardswish", _hardswish)
+THRESHOLD = activation("threshold", _threshold)
+HARDSHRINK = activation("hardshrink", _hardshrink)
+SOFTSHRINK = activation("softshrink", _softshrink)
+PRELU = row("prelu", Kind.COMPOSITE, same, decompose=_prelu, grad_name="PreluKernelBackward0")

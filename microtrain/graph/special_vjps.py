@@ -1,0 +1,152 @@
+"""The derivatives of `special` and `activations` and of the primitives under them, in the manner of `vjps`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from . import activations as a
+from . import ops as g
+from . import primitives as p
+from . import special as s
+from .node import Node
+from .vjps import masked, vjp
+
+
+def flat(ct: Node, *rest: Any) -> Node:
+    """A derivative that is zero wherever it exists."""
+    return g.zeros_like(ct)
+
+
+# --------------------------------------------------------------------------------------------- angles and hyperbolics
+vjp(s.ASIN, lambda ct, o, x: g.mul(ct, _circle(x)), "x")
+vjp(s.ACOS, lambda ct, o, x: g.neg(g.mul(ct, _circle(x))), "x")
+vjp(s.ATAN, lambda ct, o, x: g.div(ct, g.add(g.mul(x, x), 1)), "x")
+vjp(s.SINH, lambda ct, o, x: g.mul(ct, g.cosh(x)), "x")
+vjp(s.COSH, lambda ct, o, x: g.mul(ct, g.sinh(x)), "x")
+vjp(s.ASINH, lambda ct, o, x: g.mul(ct, g.rsqrt(g.add(g.mul(x, x), 1))), "x")
+vjp(s.ACOSH, lambda ct, o, x: g.mul(ct, g.rsqrt(g.mul(g.sub(x, 1), g.add(x, 1)))), "x")
+vjp(s.ATANH, lambda ct, o, x: g.div(ct, g.sub(1, g.mul(x, x))), "x")
+vjp(s.HYPOT, lambda ct, o, x, y: g.mul(ct, g.div(x, o)), "ox", lambda ct, o, x, y: g.mul(ct, g.div(y, o)), "oy")
+
+
+def _circle(x: Node) -> Node:
+    """1 / sqrt(1 - x^2)."""
+    return g.rsqrt(g.mul(g.sub(1, x), g.add(x, 1)))
+
+
+def _distance(y: Node, x: Node) -> Node:
+    return g.add(g.mul(y, y), g.mul(x, x))
+
+
+vjp(p.ATAN2, lambda ct, o, y, x: g.mul(ct, g.div(x, _distance(y, x))), "xy",
+    lambda ct, o, y, x: g.mul(ct, g.div(g.neg(y), _distance(y, x))), "xy")
+
+# --------------------------------------------------------------------------------------------- exponents, logarithms
+vjp(p.LOG2, lambda ct, o, x: g.div(ct, g.mul(x, math.log(2))), "x")
+vjp(p.LOG10, lambda ct, o, x: g.div(ct, g.mul(x, math.log(10))), "x")
+vjp(s.EXP2, lambda ct, o, x: g.mul(g.mul(ct, o), math.log(2)), "o")
+vjp(p.ERF, lambda ct, o, x: g.mul(g.mul(ct, 2 / math.sqrt(math.pi)), _bell(x)), "x")
+vjp(p.ERFC, lambda ct, o, x: g.mul(g.mul(ct, -2 / math.sqrt(math.pi)), _bell(x)), "x")
+
+
+def _bell(x: Node) -> Node:
+    """exp(-x^2)."""
+    return g.exp(g.neg(g.mul(x, x)))
+
+
+vjp(s.LOGADDEXP, lambda ct, o, x, y: g.div(ct, g.add(g.exp(g.sub(y, x)), 1)), "xy",
+    lambda ct, o, x, y: g.div(ct, g.add(g.exp(g.sub(x, y)), 1)), "xy")
+vjp(s.LOGADDEXP2, lambda ct, o, x, y: g.div(ct, g.add(g.exp2(g.sub(y, x)), 1)), "xy",
+    lambda ct, o, x, y: g.div(ct, g.add(g.exp2(g.sub(x, y)), 1)), "xy")
+
+
+def _undefined(x: Node, y: Node, edge: int) -> Node:
+    """Where x log(y) is 0 by convention alone: x is 0 and the logarithm does not exist; PyTorch's slope there is 0."""
+    return g.bitwise_and(g.eq(x, 0), g.le(y, edge))
+
+
+vjp(s.XLOGY, lambda ct, o, x, y: g.where(_undefined(x, y, 0), 0, g.xlogy(ct, y)), "xy",
+    lambda ct, o, x, y: g.div(g.mul(ct, x), y), "xy")
+vjp(s.XLOG1PY, lambda ct, o, x, y: g.where(_undefined(x, y, -1), 0, g.xlog1py(ct, y)), "xy",
+    lambda ct, o, x, y: g.div(g.mul(ct, x), g.add(y, 1)), "xy")
+
+
+def _logit(ct: Node, o: Any, x: Node, eps: float | None) -> Node:
+    """Beyond eps 0, and beyond [0, 1] NaN where there is none."""
+    low, beyond = (0, math.nan) if eps is None else (eps, 0)
+    outside = g.bitwise_or(g.lt(x, low), g.gt(x, 1 - low))
+    return g.where(outside, beyond, g.div(ct, g.mul(x, g.sub(1, x))))
+
+
+vjp(s.LOGIT, _logit, "x")
+
+# ----------------------------------------------------------------------------------- signs, quotients and what is left
+vjp(s.COPYSIGN, lambda ct, o, x, y: masked(g.mul(ct, g.div(o, x)), g.ne(x, 0)), "ox", flat, "")
+vjp(s.FMOD, lambda ct, o, x, y: ct, "", lambda ct, o, x, y: g.neg(g.mul(ct, g.div_trunc(x, y))), "xy")
+vjp(s.DIV_FLOOR, flat, "", flat, "")
+vjp(s.DIV_TRUNC, flat, "", flat, "")
+vjp(s.LERP, lambda ct, o, start, end, weight: g.mul(ct, g.sub(1, weight)), "z",
+    lambda ct, o, start, end, weight: g.mul(ct, weight), "z",
+    lambda ct, o, start, end, weight: g.mul(ct, g.sub(end, start)), "xy")
+
+# -------------------------------------------------------------------------------------------------------- activations
+vjp(a.LEAKY_RELU, lambda ct, o, x, slope: g.where(g.gt(x, 0), ct, g.mul(ct, slope)), "x")
+vjp(a.PRELU, lambda ct, o, x, weight: g.where(g.gt(x, 0), ct, g.mul(ct, weight)), "xy",
+    lambda ct, o, x, weight: g.where(g.gt(x, 0), 0, g.mul(ct, x)), "x")
+
+
+def _elu(ct: Node, o: Any, x: Node, alpha: float, scale: float, input_scale: float) -> Node:
+    below = g.mul(g.exp(g.mul(x, input_scale)), scale * alpha * input_scale)
+    return g.mul(ct, g.where(g.le(x, 0), below, scale))
+
+
+def _gelu(ct: Node, o: Any, x: Node) -> Node:
+    """The normal distribution function of x, and x times its density."""
+    below = g.mul(g.add(g.erf(g.mul(x, math.sqrt(0.5))), 1), 0.5)
+    density = g.mul(g.exp(g.mul(g.mul(x, x), -0.5)), 1 / math.sqrt(2 * math.pi))
+    return g.mul(ct, g.add(below, g.mul(x, density)))
+
+
+def _gelu_tanh(ct: Node, o: Any, x: Node) -> Node:
+    t = g.tanh(a.tanh_argument(x))
+    inner = g.mul(g.add(g.mul(g.mul(x, x), 3 * 0.044715), 1), math.sqrt(2 / math.pi))
+    rise = g.mul(g.mul(x, g.sub(1, g.mul(t, t))), inner)
+    return g.mul(ct, g.mul(g.add(g.add(t, 1), rise), 0.5))
+
+
+def _silu(ct: Node, o: Any, x: Node) -> Node:
+    s = g.sigmoid(x)
+    return g.mul(ct, g.mul(s, g.add(g.mul(x, g.sub(1, s)), 1)))
+
+
+def _mish(ct: Node, o: Any, x: Node) -> Node:
+    t = g.tanh(g.softplus(x))
+    return g.mul(ct, g.add(t, g.mul(g.mul(x, g.sigmoid(x)), g.sub(1, g.mul(t, t)))))
+
+
+def _hardswish(ct: Node, o: Any, x: Node) -> Node:
+    middle = g.mul(ct, g.add(g.div(x, 3), 0.5))
+    return g.where(g.le(x, -3), 0, g.where(g.lt(x, 3), middle, ct))
+
+
+def _hardtanh(ct: Node, o: Any, x: Node, low: float, high: float) -> Node:
+    return g.where(g.bitwise_or(g.le(x, low), g.ge(x, high)), 0, ct)
+
+
+def _shrunk(ct: Node, o: Any, x: Node, lambd: float) -> Node:
+    return g.where(a.inside(x, lambd), 0, ct)
+
+
+vjp(a.ELU, _elu, "x")
+vjp(a.GELU, _gelu, "x")
+vjp(a.GELU_TANH, _gelu_tanh, "x")
+vjp(a.SILU, _silu, "x")
+vjp(a.MISH, _mish, "x")
+vjp(a.LOG_SIGMOID, lambda ct, o, x: g.mul(ct, g.sigmoid(g.neg(x))), "x")
+vjp(a.HARDTANH, _hardtanh, "x")
+vjp(a.HARDSIGMOID, lambda ct, o, x: masked(g.div(ct, 6), g.bitwise_and(g.gt(x, -3), g.lt(x, 3))), "x")
+vjp(a.HARDSWISH, _hardswish, "x")
+vjp(a.THRESHOLD, lambda ct, o, x, threshold, value: g.where(g.le(x, threshold), 0, ct), "x")
+vjp(a.HARDSHRINK, _shrunk, "x")
+vjp(a.SOFTSHRINK, _shrunk, "x")

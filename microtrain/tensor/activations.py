@@ -1,0 +1,54 @@
+"""The activations that are single nodes; `nn.functional` checks arguments. Each is given a tensor and numbers.
+
+Half precisions are computed in float32 and rounded once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..graph import activations as a
+from ..graph.node import Node, record1, record2
+from .operands import floats_only, in_float32, no_bool, node_of
+from .storage import wrap
+
+if TYPE_CHECKING:
+    from .tensor_class import Tensor
+
+
+def activation(primitive: Any, name: str, accept: Any = floats_only) -> Any:
+    """A function of a tensor and the primitive's attributes; `inplace` overwrites the tensor, through its twin."""
+    operation = in_float32(lambda x, *attributes: record1(primitive, x, attributes))
+
+    def function(input: Tensor, *attributes: float, inplace: bool = False) -> Tensor:
+        x = accept(node_of(input, name), name)
+        if not inplace:
+            return wrap(operation(x, *attributes))
+        input.check_inplace()
+        return input.assign(operation(input.twin().node, *attributes), name + "_")
+    function.__name__ = name
+    return function
+
+
+leaky_relu = activation(a.LEAKY_RELU, "leaky_relu")
+elu = activation(a.ELU, "elu")
+gelu = activation(a.GELU, "gelu")
+gelu_tanh = activation(a.GELU_TANH, "gelu")
+silu = activation(a.SILU, "silu")
+mish = activation(a.MISH, "mish")
+logsigmoid = activation(a.LOG_SIGMOID, "log_sigmoid")
+hardtanh = activation(a.HARDTANH, "hardtanh", no_bool)
+hardsigmoid = activation(a.HARDSIGMOID, "hardsigmoid")
+hardswish = activation(a.HARDSWISH, "hardswish")
+threshold = activation(a.THRESHOLD, "threshold", no_bool)
+hardshrink = activation(a.HARDSHRINK, "hardshrink")
+softshrink = activation(a.SOFTSHRINK, "softshrink")
+
+
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
+    """x above 0, else weight * x; the shapes broadcast, the dtypes agree."""
+    return wrap(in_float32(_prelu)(floats_only(input.node, "prelu"), weight.node))
+
+
+def _prelu(x: Node, weight: Node) -> Node:
+    return record2(a.PRELU, x, weight)

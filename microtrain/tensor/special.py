@@ -1,0 +1,261 @@
+"""Further elementwise functions: angles, hyperbolics, logarithms, the error function, signs and blends.
+
+Half precisions are computed in float32 and rounded once, gradients too.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..graph import dtypes
+from ..graph import ops as g
+from ..graph.node import Node, constant, record2
+from ..graph.primitives import MUL
+from .core import Handle
+from .inplace import inplace
+from .methods import function
+from .operands import (
+    divisor,
+    floating,
+    floats_only,
+    in_float32,
+    labelled,
+    must_be_operands,
+    no_bool,
+    node_of,
+    two_tensors,
+)
+from .storage import wrap
+
+if TYPE_CHECKING:
+    from .tensor_class import Tensor
+
+
+def unary(name: str, doc: str) -> Any:
+    """The method of one tensor that the graph's operation of that name gives; integers are taken as floats."""
+    return function(in_float32(getattr(g, name)), name, doc)
+
+
+def of_two_tensors(name: str, doc: str, accept: Any = floating) -> Any:
+    """A method of two tensors, as floats."""
+    operation = in_float32(getattr(g, name))
+
+    def method(self: Tensor, other: Tensor) -> Tensor:
+        pair = two_tensors(self, other, name)
+        return wrap(operation(*[accept(x) if accept is floating else accept(x, name) for x in pair]))
+    method.__name__, method.__doc__ = name, doc
+    return method
+
+
+def of_two(name: str, doc: str) -> Any:
+    """A method of a tensor and a tensor or number, in either order, as floats."""
+    operation = in_float32(getattr(g, name))
+
+    def method(self: Any, other: Any) -> Tensor:
+        return wrap(operation(*map(floating, must_be_operands(self, other, name))))
+    method.__name__, method.__doc__ = name, doc
+    method.checks_input = True              # type: ignore[attr-defined]
+    return method
+
+
+def scaled(name: str, factor: float, label: str, doc: str) -> Any:
+    """A method of one tensor that multiplies it, as a float, by a constant."""
+    def method(self: Tensor) -> Tensor:
+        x = floating(node_of(self, name))
+        return labelled(wrap(record2(MUL, x, constant(factor, x.spec.dtype, x.spec.device))), label)
+    method.__name__, method.__doc__ = name, doc
+    return method
+
+
+class Special:
+    """Further elementwise functions."""
+
+    __slots__ = ()
+
+    acos = arccos = unary("acos", "The angle in [0, pi] whose cosine is x; NaN outside [-1, 1].")
+    asin = arcsin = unary("asin", "The angle in [-pi/2, pi/2] whose sine is x; NaN outside [-1, 1].")
+    atan = arctan = unary("atan", "The angle in (-pi/2, pi/2) whose tangent is x.")
+    sinh = unary("sinh", "Hyperbolic sine.")
+    cosh = unary("cosh", "Hyperbolic cosine.")
+    asinh = arcsinh = unary("asinh", "Inverse hyperbolic sine.")
+    acosh = arccosh = unary("acosh", "Inverse hyperbolic cosine; NaN below 1.")
+    atanh = arctanh = unary("atanh", "Inverse hyperbolic tangent; NaN outside [-1, 1].")
+    exp2 = unary("exp2", "2 to the power of each element.")
+    log2 = unary("log2", "Logarithm to base 2.")
+    log10 = unary("log10", "Logarithm to base 10.")
+    erf = unary("erf", "The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x.")
+    erfc = unary("erfc", "1 - erf(x), accurate in its tail.")
+    deg2rad = scaled("deg2rad", math.pi / 180, "Deg2RadBackward0", "Degrees in radians.")
+    rad2deg = scaled("rad2deg", 180 / math.pi, "Rad2DegBackward0", "Radians in degrees.")
+
+    atan2 = arctan2 = of_two_tensors("atan2", "The angle of the point (other, self), in [-pi, pi].")
+    hypot = of_two_tensors("hypot", "sqrt(self^2 + other^2), without overflow on the way.", floats_only)
+    logaddexp = of_two_tensors("logaddexp", "log(exp(self) + exp(other)).", floats_only)
+    logaddexp2 = of_two_tensors("logaddexp2", "log2(2^self + 2^other).", floats_only)
+    copysign = of_two("copysign", "The magnitude of self with the sign of `other`, a tensor or a number.")
+    xlogy = of_two("xlogy", "self log(other); 0 where self is 0, unless `other` is NaN.")
+
+    def logit(self: Tensor, eps: float | None = None) -> Tensor:        # type: ignore[misc]
+        """log(x / (1 - x)), x first limited to [eps, 1 - eps] where eps is given; NaN outside [0, 1]."""
+        return wrap(in_float32(g.logit)(floating(node_of(self, "logit")), None if eps is None else float(eps)))
+
+    def fmod(self: Tensor, other: Any) -> Tensor:           # type: ignore[misc]
+        """What a division rounded toward 0 leaves; it has the dividend's sign."""
+        x, y = must_be_operands(self, other, "fmod")
+        out = wrap(in_float32(g.fmod)(no_bool(x, "fmod"), divisor(y)))
+        return out if isinstance(other, Handle) else labelled(out, "FmodBackward0")
+
+    def frac(self: Tensor) -> Tensor:                       # type: ignore[misc]
+        """x less its integer part, with the sign of x."""
+        x = floats_only(node_of(self, "frac"), "frac")
+        return labelled(wrap(g.sub(x, g.trunc(x))), "FracBackward0")
+
+    def float_power(self: Any, exponent: Any) -> Tensor:
+        """self to the power of a number or a tensor, in float64; either may be a number."""
+        base, power = (x.double() if isinstance(x, Handle) else x for x in (self, exponent))    # type: ignore[attr-defined]
+        if isinstance(base, Handle):
+            return base.pow(power)                          # type: ignore[attr-defined, no-any-return]
+        return wrap(g.pow(*must_be_operands(base, power, "float_power")))
+
+    def positive(self: Tensor) -> Tensor:                   # type: ignore[misc]
+        """The tensor itself. Raises RuntimeError for a bool tensor, in PyTorch's words."""
+        if node_of(self, "positive").spec.dtype.category == 0:
+            raise RuntimeError("The `+` operator, on a bool tensor is not supported.")
+        return self
+
+    def sgn(self: Tensor) -> Tensor:                        # type: ignore[misc]
+        """-1, 0 or 1: the sign, there being no complex numbers."""
+        return labelled(self.sign(), "SgnBackward0")
+
+    def signbit(self: Tensor) -> Tensor:                    # type: ignore[misc]
+        """Whether the sign bit is set: for negative numbers, and for -0 and a NaN with a minus."""
+        x = node_of(self, "signbit")
+        return wrap(g.signbit(x) if x.spec.dtype.category == 2 else g.lt(x, 0))
+
+    def heaviside(self: Tensor, values: Tensor) -> Tensor:      # type: ignore[misc]
+        """0 below 0, 1 above, `values` (of the same dtype) at 0. Raises RuntimeError where the dtypes differ."""
+        x, y = two_tensors(self, values, "heaviside")
+        if self.dtype is not values.dtype:
+            raise RuntimeError("heaviside is not yet implemented for tensors with different dtypes: "
+                               f"{self.dtype!r} and {values.dtype!r}")
+        return wrap(g.where(g.eq(x, 0), y, g.cast(g.gt(x, 0), x.spec.dtype)))
+
+    def lerp(self: Tensor, end: Tensor, weight: Any) -> Tensor:     # type: ignore[misc]
+        """self + weight (end - self), for a number or a tensor as weight; all have one floating dtype.
+
+        Raises RuntimeError where they do not, NotImplementedError for integers.
+        """
+        x = floats_only(node_of(self, "lerp"), "lerp")
+        parts = {"end": end} | ({"weight": weight} if isinstance(weight, Handle) else {})
+        for name, part in parts.items():
+            if node_of(part, "lerp").spec.dtype is not x.spec.dtype:
+                raise RuntimeError(f"expected dtype {x.spec.dtype!r} for `{name}` but got dtype {part.dtype!r}")
+        out = wrap(in_float32(g.lerp)(x, end.node, weight.node if isinstance(weight, Handle) else float(weight)))
+        return out if isinstance(weight, Handle) else labelled(out, "LerpBackward0")
+
+    def addcmul(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:       # type: ignore[misc]
+        """self + value * tensor1 * tensor2."""
+        x, y, z = _three(self, tensor1, tensor2, "addcmul")
+        return labelled(wrap(in_float32(_addcmul)(no_bool(x, "addcmul"), y, z, value)), "AddcmulBackward0")
+
+    def addcdiv(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:       # type: ignore[misc]
+        """self + value * tensor1 / tensor2. Raises RuntimeError where both divide as integers."""
+        x, y, z = _three(self, tensor1, tensor2, "addcdiv")
+        if tensor1.dtype.category != 2 and tensor2.dtype.category != 2:
+            raise RuntimeError("Integer division with addcdiv is no longer supported: tensor1 is "
+                               f"{tensor1.dtype!r} and tensor2 {tensor2.dtype!r}; write "
+                               "input + value * tensor1 / tensor2 for a true division")
+        return labelled(wrap(in_float32(_addcdiv)(x, y, z, value)), "AddcdivBackward0")
+
+    def nan_to_num(self: Tensor, nan: float | None = None, posinf: float | None = None,       # type: ignore[misc]
+                   neginf: float | None = None) -> Tensor:
+        """NaN replaced by `nan` (0), infinities by `posinf` and `neginf` (the dtype's largest and smallest number)."""
+        x = node_of(self, "nan_to_num")
+        if x.spec.dtype.category != 2:
+            return wrap(g.identity(x))
+        largest = dtypes.largest_finite(x.spec.dtype)
+        out = g.where(g.ne(x, x), _number(0.0 if nan is None else nan, x), x)
+        out = g.where(g.eq(x, math.inf), _number(largest if posinf is None else posinf, x), out)
+        out = g.where(g.eq(x, -math.inf), _number(-largest if neginf is None else neginf, x), out)
+        return labelled(wrap(out), "NanToNumBackward0")
+
+    def isclose(self: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8,        # type: ignore[misc]
+                equal_nan: bool = False) -> Tensor:
+        """Whether |self - other| <= atol + rtol * |other|; equal infinities are close, NaNs where `equal_nan` says so.
+
+        Raises RuntimeError where the dtypes differ or a tolerance is negative.
+        """
+        x, y = two_tensors(self, other, "isclose")
+        if self.dtype is not other.dtype:
+            raise RuntimeError(f"{self.dtype!r} did not match {other.dtype!r}: isclose compares tensors of one dtype")
+        for name, value in (("rtol", rtol), ("atol", atol)):
+            if not value >= 0:
+                raise RuntimeError(f"{name} must be greater than or equal to zero, but got {value}")
+        close = g.eq(x, y)
+        if equal_nan:
+            close = g.bitwise_or(close, g.bitwise_and(g.ne(x, x), g.ne(y, y)))
+        if x.spec.dtype.category == 0:
+            return wrap(close)
+        allowed = g.add(g.abs(g.mul(floating(y), float(rtol))), float(atol))
+        apart = floating(g.abs(g.sub(x, y)))
+        finite = g.lt(apart, math.inf)
+        return wrap(g.bitwise_or(close, g.bitwise_and(finite, g.le(apart, allowed))))
+
+    def allclose(self: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8,       # type: ignore[misc]
+                 equal_nan: bool = False) -> bool:
+        """Whether all elements are close, as `isclose` says."""
+        return bool(self.isclose(other, rtol, atol, equal_nan).all())
+
+    acos_, asin_, atan_, sinh_, cosh_ = map(inplace, ("acos", "asin", "atan", "sinh", "cosh"))
+    asinh_, acosh_, atanh_, exp2_ = map(inplace, ("asinh", "acosh", "atanh", "exp2"))
+    arccos_, arcsin_, arctan_, arcsinh_ = map(inplace, ("arccos", "arcsin", "arctan", "arcsinh"))
+    arccosh_, arctanh_, log2_, log10_ = map(inplace, ("arccosh", "arctanh", "log2", "log10"))
+    erf_, erfc_, deg2rad_, rad2deg_ = map(inplace, ("erf", "erfc", "deg2rad", "rad2deg"))
+    atan2_, arctan2_, hypot_, copysign_ = map(inplace, ("atan2", "arctan2", "hypot", "copysign"))
+    xlogy_, logit_, fmod_, frac_, float_power_ = map(inplace, ("xlogy", "logit", "fmod", "frac", "float_power"))
+    sgn_, heaviside_, nan_to_num_, lerp_ = map(inplace, ("sgn", "heaviside", "nan_to_num", "lerp"))
+    addcmul_, addcdiv_ = map(inplace, ("addcmul", "addcdiv"))
+
+
+Special.float_power.checks_input = True         # type: ignore[attr-defined]
+
+
+def _three(self: Any, tensor1: Any, tensor2: Any, name: str) -> tuple[Node, Node, Node]:
+    """Three tensors as nodes of one dtype. Raises TypeError, naming its place, for anything else."""
+    for place, (label, tensor) in enumerate((("input", self), ("tensor1", tensor1), ("tensor2", tensor2)), 1):
+        if not isinstance(tensor, Handle):
+            raise TypeError(f"{name}(): argument '{label}' (position {place}) must be Tensor, "
+                            f"not {type(tensor).__name__}")
+    y, z = must_be_operands(tensor1, tensor2, name)
+    x, y = must_be_operands(self, wrap(y), name)
+    return x, y, g.cast(z, y.spec.dtype)
+
+
+def _addcmul(x: Node, y: Node, z: Node, value: Any) -> Node:
+    if x.spec.dtype.category == 1:
+        value = int(value)
+    return g.add(x, g.mul(y if value == 1 else g.mul(y, value), z))
+
+
+def _addcdiv(x: Node, y: Node, z: Node, value: Any) -> Node:
+    return g.add(x, g.div(y if value == 1 else g.mul(y, value), z))
+
+
+def _number(value: float, like: Node) -> Node:
+    """A number in a tensor's dtype, where it may be infinite."""
+    with np.errstate(over="ignore"):
+        return constant(float(value), like.spec.dtype, like.spec.device)
+
+
+def fill(input: Tensor, value: Any) -> Tensor:
+    """A tensor like `input` with `value`, a number or a 0-d tensor, in every element. Raises RuntimeError for another
+    shape of value."""
+    node_of(input, "fill")
+    return input.clone().fill_(value)
+
+
+xlog1py = of_two("xlog1py", "self log(1 + other), for tensors or a tensor and a number; 0 where self is 0, unless "
+                 "`other` is NaN.")
