@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import composites as c
-from . import losses
+from . import losses, normalisation, windowed
 from . import ops as g
 from . import primitives as p
 from .node import RULES, Node
@@ -159,6 +159,11 @@ def _cat(i: int, ct: Node, o: Any, *arguments: Any) -> Node:
 
 
 vjp(p.CAT, _cat, "", variadic=True)
+vjp(p.WINDOWS, lambda ct, o, x, axis, size, step, dilation:
+    g.fold_windows(ct, axis, x.shape[axis], step, dilation), "")
+vjp(windowed.FOLD_WINDOWS, lambda ct, o, x, axis, length, step, dilation:
+    g.windows(ct, axis, x.shape[-1], step, dilation), "")
+vjp(windowed.CONVOLUTION, windowed.input_gradient, "y", windowed.weight_gradient, "x")
 vjp(p.TAKE, lambda ct, o, x, index: g.index_add(ct, index, x.shape[0]), "y", none, "")
 
 # ----------------------------------------------------------------------------------------------------------- composites
@@ -204,12 +209,27 @@ vjp(c.SLICE_UPDATE, _outside, "", lambda ct, o, x, value, starts, steps: g.slice
 vjp(c.INDEX_PUT, lambda ct, o, x, index, value: g.index_put(ct, index, g.zeros_like(value)), "y", none, "",
     lambda ct, o, x, index, value: g.take(ct, index), "y")
 
+vjp(normalisation.NORMALISED, normalisation.normalised_gradient, "ox")
+vjp(normalisation.RMS_NORMALISED, normalisation.rms_normalised_gradient, "ox")
+
 # --------------------------------------------------------------------------------------------------------------- losses
 vjp(losses.BCE,
     lambda ct, o, p, y: g.mul(ct, g.div(g.sub(p, y), g.maximum(g.mul(g.sub(1, p), p), losses.SLOPE_FLOOR))), "xy",
     lambda ct, o, p, y: g.mul(ct, g.sub(g.log1p(g.neg(p)), g.log(p))), "x")
 vjp(losses.BCE_WITH_LOGITS, lambda ct, o, x, y: g.mul(ct, g.sub(g.sigmoid(x), y)), "xy",
     lambda ct, o, x, y: g.neg(g.mul(ct, x)), "x")
+
+
+def _huber(ct: Node, o: Any, d: Node, delta: float) -> Node:
+    return g.mul(ct, g.where(g.ge(g.abs(d), delta), g.mul(g.sign(d), delta), d))
+
+
+def _smooth_l1(ct: Node, o: Any, d: Node, beta: float) -> Node:
+    return g.mul(ct, g.where(g.ge(g.abs(d), beta), g.sign(d), g.div(d, beta)))
+
+
+vjp(losses.HUBER, _huber, "x")
+vjp(losses.SMOOTH_L1, _smooth_l1, "x")
 
 
 def _cross_entropy(ct: Node, o: Any, x: Node, target: Node, ignore_index: int, reduction: str) -> Node:
