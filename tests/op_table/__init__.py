@@ -8,6 +8,7 @@ table on every device.
 from op_table.creation import CREATION
 from op_table.elementwise import ELEMENTWISE_FUNCTIONS
 from op_table.inplace import INPLACE
+from op_table.layers import LAYERS
 from op_table.losses import LOSSES
 from op_table.matrices import MATRICES
 from op_table.operators import OPERATORS
@@ -18,5 +19,5 @@ from op_table.views import VIEWS
 __all__ = ["ELEMENTWISE", "EXACT", "OPS", "REDUCTION", "Op", "Sample", "Tolerance"]
 
 OPS: list[Op] = [
-    *OPERATORS, *ELEMENTWISE_FUNCTIONS, *REDUCTIONS, *MATRICES, *VIEWS, *INPLACE, *CREATION, *LOSSES,
+    *OPERATORS, *ELEMENTWISE_FUNCTIONS, *REDUCTIONS, *MATRICES, *VIEWS, *INPLACE, *CREATION, *LOSSES, *LAYERS,
 ]  # fmt: skip

@@ -24,7 +24,7 @@ from microtrain.nn.functional.elementwise_loss import (
     mse_loss,
     smooth_l1_loss,
 )
-from microtrain.nn.functional.embedding import embedding
+from microtrain.nn.functional.embedding import check_dense, embedding
 from microtrain.nn.functional.margin_loss import hinge_embedding_loss, soft_margin_loss
 from microtrain.nn.functional.normalization import batch_norm, layer_norm, normalize, rms_norm
 from microtrain.nn.functional.padding import pad
@@ -36,6 +36,7 @@ __all__ = [
     "batch_norm",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "check_dense",
     "check_dropout_probability",
     "conv1d",
     "conv2d",

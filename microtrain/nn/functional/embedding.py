@@ -41,9 +41,7 @@ def embedding(
     if kind not in ("Long", "Int"):
         raise RuntimeError("Expected tensor for argument #1 'indices' to have one of the following scalar types: "
                            f"Long, Int; but got torch.{kind}Tensor instead (while checking arguments for embedding)")
-    if scale_grad_by_freq or sparse:
-        name = "sparse" if sparse else "scale_grad_by_freq"
-        raise NotImplementedError(f"embedding: {name}=True is not supported; gradients are dense and plain sums")
+    check_dense(scale_grad_by_freq, sparse)
     rows = weight.shape[0]
     if padding_idx is not None and not -rows <= padding_idx < max(rows, 1):
         raise AssertionError(f"Padding_idx must be within num_embeddings, got {padding_idx} for {rows} rows")
@@ -54,6 +52,13 @@ def embedding(
     if padding_idx is None:
         return found
     return where((index == padding_idx % rows).unsqueeze(-1), found.detach(), found)
+
+
+def check_dense(scale_grad_by_freq: bool, sparse: bool) -> None:
+    """Raises NotImplementedError for gradients other than dense, plain sums."""
+    if scale_grad_by_freq or sparse:
+        name = "sparse" if sparse else "scale_grad_by_freq"
+        raise NotImplementedError(f"embedding: {name}=True is not supported; gradients are dense and plain sums")
 
 
 def _shorten(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -> None:
