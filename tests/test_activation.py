@@ -101,7 +101,7 @@ def refusals() -> dict[str, Callable[[Any], Any]]:
 @pytest.mark.parametrize("name", list(refusals()))
 def test_refusals_are_of_pytorchs_type(name: str) -> None:
     call = refusals()[name]
-    with pytest.raises(Exception) as theirs:  # noqa: PT011
+    with pytest.raises(Exception) as theirs:
         call(torch)
     with pytest.raises(theirs.type):
         call(mt)

@@ -45,6 +45,45 @@ def test_softmax_is_one_kernel_and_so_is_its_backward() -> None:
         x.grad.cpu().numpy()
 
 
+@pytest.mark.parametrize(("name", "shapes", "forward", "backward"), [
+    ("layer_norm", ((32, 64), (64,), (64,)), 1, 2),
+    ("rms_norm", ((32, 64), (64,)), 1, 2),
+    ("batch_norm", ((32, 8), (8,), (8,)), 1, 1),
+])
+def test_a_normalisation_is_one_kernel(name: str, shapes: tuple[Any, ...], forward: int, backward: int) -> None:
+    """PyTorch's own has one and two."""
+    x, *parameters = [data(*shape).requires_grad_() for shape in shapes]
+    function = getattr(mt.nn.functional, name)
+    if name == "batch_norm":
+        out = function(x, None, None, *parameters, training=True)
+    else:
+        out = function(x, (x.shape[1],), *parameters)
+    with count_kernels(exactly=forward):
+        out.detach().cpu().numpy()
+    out.backward(data(*out.shape))
+    with count_kernels(at_most=backward):
+        for tensor in (x, *parameters):
+            tensor.grad.cpu().numpy()
+
+
+def test_a_convolution_with_bias_and_activation_is_one_kernel_and_stores_no_columns() -> None:
+    x, weight, bias = data(2, 3, 8, 8), data(4, 3, 3, 3), data(4)
+    out = mt.nn.functional.conv2d(x, weight, bias, padding=1).relu()
+    with count_kernels(exactly=1):
+        out.cpu().numpy()
+
+
+@pytest.mark.parametrize("pool", ["max_pool2d", "avg_pool2d"])
+def test_pooling_is_one_kernel_and_so_is_its_backward(pool: str) -> None:
+    x, ct = data(2, 3, 8, 8).requires_grad_(), data(2, 3, 4, 4)
+    out = getattr(mt.nn.functional, pool)(x, 3, 2, 1)
+    with count_kernels(exactly=1):
+        out.detach().cpu().numpy()
+    out.backward(ct)
+    with count_kernels(exactly=1):
+        x.grad.cpu().numpy()
+
+
 def bce_by_hand(prediction: Any, target: Any) -> Any:
     """Binary cross entropy as the notebooks write it."""
     prediction = mt.clamp(prediction, 1e-8, 1 - 1e-8)

@@ -108,6 +108,12 @@ def _pad(node: Node, coords: Coords) -> list[Access]:
     return [Access(source, tuple(inner), tuple(g for g in guards if not g.always))]
 
 
+def _windows(node: Node, coords: Coords) -> list[Access]:
+    axis, _, step, dilation = node.attrs
+    place = combine([(coords[axis], step), (coords[-1], dilation)])
+    return [Access(node.sources[0], (*coords[:axis], place, *coords[axis + 1:-1]))]
+
+
 def _cat(node: Node, coords: Coords) -> list[Access]:
     *_, dim = node.attrs
     found, start, at = [], 0, coords[dim]
@@ -130,7 +136,8 @@ def _take(node: Node, coords: Coords) -> list[Access]:
 
 
 SPECIAL: dict[p.Primitive, Callable[[Node, Coords], list[Access]]] = {
-    p.RESHAPE: _reshape, p.PERMUTE: _permute, p.SLICE: _slice, p.FLIP: _flip, p.PAD: _pad, p.CAT: _cat, p.TAKE: _take}
+    p.RESHAPE: _reshape, p.PERMUTE: _permute, p.SLICE: _slice, p.FLIP: _flip, p.PAD: _pad, p.CAT: _cat, p.TAKE: _take,
+    p.WINDOWS: _windows}
 
 
 def reduced_shape(node: Node) -> tuple[Shape, Shape]:

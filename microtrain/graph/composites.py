@@ -34,6 +34,11 @@ def count(shape: Shape, axes: tuple[int, ...]) -> int:
     return n
 
 
+def widened(x: Node) -> Node:
+    """Half precisions in float32, for what PyTorch computes in one kernel and rounds once."""
+    return ops().cast(x, dtypes.float32) if x.dtype in (dtypes.float16, dtypes.bfloat16) else x
+
+
 def _mean(x: Node, axes: tuple[int, ...]) -> Node:
     o = ops()
     n = count(x.shape, axes)

@@ -34,6 +34,20 @@ def _bce_with_logits(x: Node, y: Node) -> Node:
     return o.add(o.mul(o.sub(1, y), x), o.softplus(o.neg(x)))
 
 
+def _huber(d: Node, delta: float) -> Node:
+    """d^2 / 2 up to |d| = delta, and from there its tangent (Huber, 1964)."""
+    o = ops()
+    size = o.abs(d)
+    return o.where(o.ge(size, delta), o.mul(o.sub(size, 0.5 * delta), delta), o.mul(o.mul(d, d), 0.5))
+
+
+def _smooth_l1(d: Node, beta: float) -> Node:
+    """The Huber loss over beta, so that its tangent has slope 1 (Girshick, 2015)."""
+    o = ops()
+    size = o.abs(d)
+    return o.where(o.ge(size, beta), o.sub(size, 0.5 * beta), o.mul(o.mul(d, d), 0.5 / beta))
+
+
 def is_target(target: Node, classes: int) -> Node:
     """Whether column c of row i is the class target[i]: bool (N, C)."""
     o = ops()
@@ -103,6 +117,11 @@ BCE = row("binary_cross_entropy", Kind.COMPOSITE, same, "binary_cross_entropy({0
           grad_name="BinaryCrossEntropyBackward0")
 BCE_WITH_LOGITS = row("binary_cross_entropy_with_logits", Kind.COMPOSITE, same, decompose=_bce_with_logits,
                       grad_name="BinaryCrossEntropyWithLogitsBackward0")
+HUBER = row("huber", Kind.COMPOSITE, lambda d, delta: same(d), decompose=_huber, grad_name="HuberLossBackward0")
+SMOOTH_L1 = row("smooth_l1", Kind.COMPOSITE, lambda d, beta: same(d), decompose=_smooth_l1,
+                grad_name="SmoothL1LossBackward0")
+"""Of a difference: their slopes are closed forms, finite where the difference is infinite."""
+
 CROSS_ENTROPY = row("cross_entropy", Kind.COMPOSITE, _cross_entropy_infer,
                     lambda out, x, target, ignore_index, reduction:
                     f"cross_entropy({{0}}, {{1}}, {ignore_index}, {reduction!r})",

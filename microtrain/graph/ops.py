@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from . import composites as c
-from . import losses, ordering
+from . import losses, normalisation, ordering, windowed
 from . import primitives as p
 from . import special as s
 from .dtypes import DType
@@ -200,6 +200,26 @@ def binary_cross_entropy_with_logits(x: Node, y: Node) -> Node:
     return record2(losses.BCE_WITH_LOGITS, x, y)
 
 
+def huber(d: Node, delta: float) -> Node:
+    """Huber's loss of each difference: d^2 / 2, from |d| = delta on its tangent."""
+    return record1(losses.HUBER, d, (delta,))
+
+
+def smooth_l1(d: Node, beta: float) -> Node:
+    """Huber's loss over beta of each difference."""
+    return record1(losses.SMOOTH_L1, d, (beta,))
+
+
+def normalised(x: Node, axes: tuple[int, ...], eps: float) -> Node:
+    """(x - mean) / sqrt(variance + eps) over `axes`."""
+    return record1(normalisation.NORMALISED, x, (axes, eps))
+
+
+def rms_normalised(x: Node, axes: tuple[int, ...], eps: float) -> Node:
+    """x / sqrt(mean of squares + eps) over `axes`."""
+    return record1(normalisation.RMS_NORMALISED, x, (axes, eps))
+
+
 def cross_entropy(x: Node, target: Node, ignore_index: int, reduction: str) -> Node:
     """Cross entropy of softmax(x) (N, C) with classes `target` (N,) int64.
 
@@ -275,6 +295,22 @@ def slice(x: Node, starts: Shape, sizes: Shape, steps: Shape) -> Node:
 def pad(x: Node, starts: Shape, shape: Shape, steps: Shape) -> Node:
     """Zeros of `shape` with x at starts[d] + i*steps[d]: the adjoint of `slice`."""
     return record1(p.PAD, x, (starts, shape, steps))
+
+
+def windows(x: Node, axis: int, size: int, step: int, dilation: int) -> Node:
+    """Windows of `size` elements, `dilation` apart, every `step` on an axis: (..., L, ...) to (..., n, ..., size)."""
+    return record1(p.WINDOWS, x, (axis, size, step, dilation))
+
+
+def fold_windows(x: Node, axis: int, length: int, step: int, dilation: int) -> Node:
+    """Windows (..., n, ..., size) added up where they overlap, to (..., length, ...): the adjoint of `windows`."""
+    return record1(windowed.FOLD_WINDOWS, x, (axis, length, step, dilation))
+
+
+def convolution(x: Node, weight: Node, stride: Shape, padding: tuple[tuple[int, int], ...], dilation: Shape,
+                groups: int) -> Node:
+    """x (N, C, *sizes) with weight (O, C/groups, *kernel): (N, O, *sizes out); `padding` of zeros before and after."""
+    return record(windowed.CONVOLUTION, (x, weight), (stride, padding, dilation, groups))
 
 
 def slice_update(x: Node, value: Node, starts: Shape, steps: Shape) -> Node:

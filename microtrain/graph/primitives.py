@@ -192,6 +192,23 @@ PAD = row("pad", Kind.VIEW, lambda x, starts, shape, steps: (shape, x.dtype),
 """The adjoint of `slice`: zeros of `shape`, with the source at starts[d] + i*steps[d]."""
 
 
+def windows_along(length: int, size: int, step: int, dilation: int) -> int:
+    """How many windows of `size` elements, `dilation` apart, start at 0, step, 2 step, ... and end inside."""
+    return (length - dilation * (size - 1) - 1) // step + 1
+
+
+def _windows_infer(x: Spec, axis: int, size: int, step: int, dilation: int) -> tuple[Shape, DType]:
+    n = windows_along(x.shape[axis], size, step, dilation)
+    return (*x.shape[:axis], n, *x.shape[axis + 1:], size), x.dtype
+
+
+WINDOWS = row("windows", Kind.VIEW, _windows_infer,
+              lambda out, x, axis, size, step, dilation: f"windows({{0}}, {axis}, {out.shape!r}, {step}, {dilation})",
+              grad_name="UnfoldBackward0")
+"""Overlapping windows along an axis: (..., L, ...) to (..., n, ..., size); element j of window i is at i*step +
+j*dilation. What convolution and pooling are made of."""
+
+
 def _cat_infer(*arguments: Any) -> tuple[Shape, DType]:
     *specs, dim = arguments
     shape = list(specs[0].shape)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import composites as c
-from . import losses
+from . import losses, normalisation, windowed
 from . import ops as g
 from . import ordering as s
 from . import primitives as p
@@ -160,6 +160,11 @@ def _cat(i: int, ct: Node, o: Any, *arguments: Any) -> Node:
 
 
 vjp(p.CAT, _cat, "", variadic=True)
+vjp(p.WINDOWS, lambda ct, o, x, axis, size, step, dilation:
+    g.fold_windows(ct, axis, x.shape[axis], step, dilation), "")
+vjp(windowed.FOLD_WINDOWS, lambda ct, o, x, axis, length, step, dilation:
+    g.windows(ct, axis, x.shape[-1], step, dilation), "")
+vjp(windowed.CONVOLUTION, windowed.input_gradient, "y", windowed.weight_gradient, "x")
 vjp(p.TAKE, lambda ct, o, x, index: g.index_add(ct, index, x.shape[0]), "y", none, "")
 
 # ----------------------------------------------------------------------------------------------------------- composites
@@ -261,6 +266,8 @@ vjp(s.SCATTER, lambda ct, o, x, index, source, axis: g.scatter(ct, index, g.zero
     lambda ct, o, x, index, source, axis: g.gather(ct, index, axis), "y")
 vjp(s.MEDIAN, _extremum, "ox")
 vjp(s.NANMEDIAN, _extremum, "ox")
+vjp(normalisation.NORMALISED, normalisation.normalised_gradient, "ox")
+vjp(normalisation.RMS_NORMALISED, normalisation.rms_normalised_gradient, "ox")
 
 # --------------------------------------------------------------------------------------------------------------- losses
 vjp(losses.BCE,
@@ -268,6 +275,18 @@ vjp(losses.BCE,
     lambda ct, o, p, y: g.mul(ct, g.sub(g.log1p(g.neg(p)), g.log(p))), "x")
 vjp(losses.BCE_WITH_LOGITS, lambda ct, o, x, y: g.mul(ct, g.sub(g.sigmoid(x), y)), "xy",
     lambda ct, o, x, y: g.neg(g.mul(ct, x)), "x")
+
+
+def _huber(ct: Node, o: Any, d: Node, delta: float) -> Node:
+    return g.mul(ct, g.where(g.ge(g.abs(d), delta), g.mul(g.sign(d), delta), d))
+
+
+def _smooth_l1(ct: Node, o: Any, d: Node, beta: float) -> Node:
+    return g.mul(ct, g.where(g.ge(g.abs(d), beta), g.sign(d), g.div(d, beta)))
+
+
+vjp(losses.HUBER, _huber, "x")
+vjp(losses.SMOOTH_L1, _smooth_l1, "x")
 
 
 def _cross_entropy(ct: Node, o: Any, x: Node, target: Node, ignore_index: int, reduction: str) -> Node:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from .error_function import erf, erfc
 from .philox import philox_bits
@@ -43,6 +44,24 @@ def scatter_slice(x: Any, starts: tuple[int, ...], shape: tuple[int, ...], steps
     out = np.zeros(shape, x.dtype)
     out[_places(x.shape, starts, steps)] = x
     return out
+
+
+def windows(x: Any, axis: int, shape: tuple[int, ...], step: int, dilation: int) -> np.ndarray:
+    """A view of overlapping windows along `axis`, their elements along a new last axis; `shape` is the result's."""
+    moved = x.strides[axis]
+    strides = (*x.strides[:axis], moved * step, *x.strides[axis + 1:], moved * dilation)
+    return as_strided(x, shape, strides, writeable=False)
+
+
+def fold_windows(x: Any, axis: int, length: int, step: int, dilation: int) -> np.ndarray:
+    """Windows added up where they overlap, in the order of their elements: the adjoint of `windows`."""
+    wide = np.float32 if x.dtype.itemsize < 4 and x.dtype.kind not in "iub" else x.dtype
+    out = np.zeros((*x.shape[:axis], length, *x.shape[axis + 1:-1]), wide)
+    span = (x.shape[axis] - 1) * step + 1 if x.shape[axis] else 0
+    for j in range(x.shape[-1]):
+        start = j * dilation
+        out[(slice(None),) * axis + (slice(start, start + span, step),)] += x[..., j]
+    return out.astype(x.dtype, copy=False)
 
 
 def slice_update(x: Any, value: Any, starts: tuple[int, ...], steps: tuple[int, ...]) -> np.ndarray:
@@ -184,6 +203,7 @@ def _namespace() -> dict[str, Any]:
     space.update(accumulate=accumulate, argsort=argsort, scatter=scatter, scatter_add=scatter_add)
     space.update(bool=np.bool_, sign=sign, power=power, softplus=softplus, scatter_slice=scatter_slice,
                  slice_update=slice_update, index_add=index_add, index_put=index_put, random_words=random_words)
+    space.update(windows=windows, fold_windows=fold_windows)
     return space
 
 

@@ -26,6 +26,16 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Tensor) -> Tensor:
     return wrap(g.binary_cross_entropy_with_logits(input.node, target.node))
 
 
+def huber(difference: Tensor, delta: float) -> Tensor:
+    """Of each element: d^2 / 2, from |d| = delta on its tangent."""
+    return wrap(g.huber(difference.node, delta))
+
+
+def smooth_l1(difference: Tensor, beta: float) -> Tensor:
+    """Of each element: Huber's loss over beta."""
+    return wrap(g.smooth_l1(difference.node, beta))
+
+
 def cross_entropy(input: Tensor, target: Tensor, ignore_index: int, reduction: str) -> Tensor:
     """Of logits (N, C) with classes (N,) int64: (N,), or 0-d where `reduction` is "mean" or "sum".
 

@@ -8,6 +8,7 @@ table on every device.
 from op_table.creation import CREATION
 from op_table.elementwise import ELEMENTWISE_FUNCTIONS
 from op_table.inplace import INPLACE
+from op_table.layers import LAYERS
 from op_table.losses import LOSSES
 from op_table.matrices import MATRICES
 from op_table.operators import OPERATORS
@@ -20,5 +21,5 @@ __all__ = ["ELEMENTWISE", "EXACT", "OPS", "REDUCTION", "Op", "Sample", "Toleranc
 
 OPS: list[Op] = [
     *OPERATORS, *ELEMENTWISE_FUNCTIONS, *REDUCTIONS, *MATRICES, *VIEWS, *INPLACE, *CREATION, *LOSSES,
-    *ORDERING,
+    *ORDERING, *LAYERS,
 ]  # fmt: skip

@@ -11,13 +11,23 @@ from microtrain.nn.functional.activation import (
     softplus,
     tanh,
 )
+from microtrain.nn.functional.attention import scaled_dot_product_attention
 from microtrain.nn.functional.class_loss import cross_entropy, nll_loss, one_hot
+from microtrain.nn.functional.convolution import conv1d, conv2d, fold, unfold
+from microtrain.nn.functional.distance import cosine_similarity
 from microtrain.nn.functional.elementwise_loss import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
+    huber_loss,
+    kl_div,
     l1_loss,
     mse_loss,
+    smooth_l1_loss,
 )
+from microtrain.nn.functional.embedding import check_dense, embedding
+from microtrain.nn.functional.margin_loss import hinge_embedding_loss, soft_margin_loss
+from microtrain.nn.functional.normalization import batch_norm, layer_norm, normalize, rms_norm
+from microtrain.nn.functional.padding import pad
 from microtrain.nn.functional.piecewise import (
     hardshrink,
     hardsigmoid,
@@ -29,6 +39,7 @@ from microtrain.nn.functional.piecewise import (
     softshrink,
     threshold,
 )
+from microtrain.nn.functional.pooling import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
 from microtrain.nn.functional.smooth import (
     celu,
     elu,
@@ -44,34 +55,55 @@ from microtrain.nn.functional.smooth import (
 )
 
 __all__ = [
+    "avg_pool1d",
+    "avg_pool2d",
+    "batch_norm",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "celu",
+    "check_dense",
     "check_dropout_probability",
+    "conv1d",
+    "conv2d",
+    "cosine_similarity",
     "cross_entropy",
     "dropout",
     "elu",
+    "embedding",
+    "fold",
     "gelu",
     "glu",
     "hardshrink",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
+    "hinge_embedding_loss",
+    "huber_loss",
+    "kl_div",
     "l1_loss",
+    "layer_norm",
     "leaky_relu",
     "linear",
     "log_softmax",
     "logsigmoid",
+    "max_pool1d",
+    "max_pool2d",
     "mish",
     "mse_loss",
     "nll_loss",
+    "normalize",
     "one_hot",
+    "pad",
     "prelu",
     "relu",
     "relu6",
+    "rms_norm",
+    "scaled_dot_product_attention",
     "selu",
     "sigmoid",
     "silu",
+    "smooth_l1_loss",
+    "soft_margin_loss",
     "softmax",
     "softmin",
     "softplus",
@@ -80,4 +112,5 @@ __all__ = [
     "tanh",
     "tanhshrink",
     "threshold",
+    "unfold",
 ]

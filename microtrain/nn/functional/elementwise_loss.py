@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 
 from microtrain.nn.functional.reduction import check_reduction, reduced
-from microtrain.tensor import Tensor, losses
+from microtrain.tensor import Tensor, losses, where
 
 
 def _warn_if_broadcast(input: Tensor, target: Tensor) -> None:
@@ -121,3 +121,80 @@ def binary_cross_entropy_with_logits(
         factor = 1 if pos_weight is None else (pos_weight - 1) * target + 1
         loss = (1 - target) * input + (-input).softplus() * factor
     return reduced(loss if weight is None else loss * weight, reduction)
+
+
+def huber_loss(
+    input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
+) -> Tensor:
+    """(input - target)² / 2 where |input - target| < delta, else delta (|input - target| - delta / 2); reduced.
+
+    Huber, "Robust Estimation of a Location Parameter", 1964.
+
+    Args:
+        input, target, weight: as :func:`mse_loss`.
+        reduction: "mean", "sum" or "none".
+        delta: > 0, where the parabola goes over into its tangent.
+
+    Raises:
+        ValueError: an unknown reduction.
+        RuntimeError: delta not positive; shapes that do not broadcast.
+    """
+    check_reduction(reduction)
+    if delta <= 0:
+        raise RuntimeError(f"huber_loss does not support non-positive values for delta. Got: {delta}")
+    _warn_if_broadcast(input, target)
+    return _weighted(losses.huber(input - target, float(delta)), weight, reduction)
+
+
+def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+    """(input - target)² / (2 beta) where |input - target| < beta, else |input - target| - beta / 2; reduced.
+
+    Girshick, "Fast R-CNN", 2015. With beta 0 it is :func:`l1_loss`.
+
+    Args:
+        input, target: as :func:`mse_loss`.
+        reduction: "mean", "sum" or "none".
+        beta: >= 0, where the parabola goes over into its tangent.
+
+    Raises:
+        ValueError: an unknown reduction.
+        RuntimeError: a negative beta; shapes that do not broadcast.
+    """
+    check_reduction(reduction)
+    if beta < 0:
+        raise RuntimeError(f"smooth_l1_loss does not support negative values for beta. Got: {beta}")
+    _warn_if_broadcast(input, target)
+    difference = input - target
+    return reduced(losses.smooth_l1(difference, float(beta)) if beta > 0 else difference.abs(), reduction)
+
+
+def kl_div(input: Tensor, target: Tensor, *, reduction: str = "mean", log_target: bool = False) -> Tensor:
+    """target (log(target) - input): the Kullback-Leibler divergence, input being *log* probabilities; reduced.
+
+    Args:
+        input: log probabilities, any shape.
+        target: probabilities (where they are 0 the log term counts nothing), or their logarithms, broadcast to input's
+            shape.
+        reduction: "batchmean" divides the sum by the first dimension's size, which is the divergence; "mean" by the
+            number of elements (with PyTorch's warning); "sum" or "none".
+        log_target: whether target holds logarithms.
+
+    Raises:
+        ValueError: an unknown reduction.
+    """
+    if reduction == "mean":
+        warnings.warn(
+            "reduction: 'mean' divides the total loss by both the batch size and the support size."
+            "'batchmean' divides only by the batch size, and aligns with the KL div math definition."
+            "'mean' will be changed to behave the same as 'batchmean' in the next major release.",
+            stacklevel=2,
+        )
+    elif reduction != "batchmean":
+        check_reduction(reduction)
+    if log_target:
+        loss = target.exp() * (target - input)
+    else:
+        loss = where(target == 0, 0.0, target * target.log()) - target * input
+    if reduction != "batchmean":
+        return reduced(loss, reduction)
+    return loss.sum() / input.shape[0] if input.dim() else loss.sum()

@@ -1,0 +1,65 @@
+"""Lengths of vectors, and angles between them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from microtrain.nn.naming import scalar_type_name
+from microtrain.tensor import Tensor, broadcast_tensors, promote_types, where
+
+
+def vector_norm(input: Tensor, p: float, dim: int | Sequence[int]) -> Tensor:
+    """sum(|input|^p)^(1/p) along ``dim``, which is kept with size 1; the derivative at the zero vector is 0.
+
+    Raises:
+        RuntimeError: an integer input.  IndexError: no such dimension.
+    """
+    if not input.is_floating_point():
+        raise RuntimeError(
+            "linalg.vector_norm: Expected a floating point or complex tensor as input. "
+            f"Got {scalar_type_name(input)}"
+        )
+    size = input.abs()
+    if p == 0:
+        return (input != 0).to(input.dtype).sum(dim, keepdim=True)
+    if p == 1:
+        return size.sum(dim, keepdim=True)
+    if math.isinf(p):
+        return size.amax(dim, keepdim=True) if p > 0 else size.amin(dim, keepdim=True)
+    # Powers and roots have no slope at 0 where theirs would be infinite: a 1 stands in, so that nothing is 0 times inf.
+    if p == 2:
+        total = (input * input).sum(dim, keepdim=True)
+    else:
+        powers = where(size == 0, 1.0, size) ** p
+        total = where(size == 0, 0.0 if p > 0 else math.inf, powers).sum(dim, keepdim=True)
+    flat = (total == 0) | (total == math.inf)
+    root = where(flat, 1.0, total)
+    root = root.sqrt() if p == 2 else root ** (1 / p)
+    return where(flat, total if p > 0 else 1 / total, root)
+
+
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """The cosine of the angle between vectors along ``dim``: sum(x1/max(|x1|, eps) x2/max(|x2|, eps)).
+
+    As in PyTorch, the derivative of a length goes past its limit eps.
+
+    Args:
+        x1, x2: shapes that broadcast, at least one floating.
+        dim: the dimension, of the broadcast shape, along which vectors lie.
+        eps: the least length that is divided by.
+
+    Returns:
+        The broadcast shape without ``dim``.
+
+    Raises:
+        RuntimeError: two integer tensors; shapes that do not broadcast.  IndexError: no such dimension.
+    """
+    dtype = promote_types(x1.dtype, x2.dtype)
+    if not dtype.is_floating_point:
+        raise RuntimeError(f"expected common dtype to be floating point, yet common dtype is {dtype}")
+    directions = []
+    for x in broadcast_tensors(x1.to(dtype), x2.to(dtype)):
+        length = vector_norm(x, 2, dim)
+        directions.append(x / (length + (length.clamp_min(eps) - length).detach()))
+    return (directions[0] * directions[1]).sum(dim)

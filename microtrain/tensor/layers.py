@@ -1,0 +1,78 @@
+"""What layers are made of as single nodes: windows, convolution, normalisation; `nn.functional` checks arguments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..graph import ops as g
+from ..graph.dtypes import int64
+from ..graph.spec import Device, Shape
+from .index import HOST, values
+from .operands import labelled
+from .storage import wrap
+
+if TYPE_CHECKING:
+    from .tensor_class import Tensor
+
+
+def windows(input: Tensor, axis: int, size: int, step: int, dilation: int) -> Tensor:
+    """Overlapping windows along an axis: (..., L, ...) to (..., n, ..., size), element j of window i being the one at
+    i*step + j*dilation. A copy in PyTorch's sense: it shares no memory with the input."""
+    return wrap(g.windows(input.node, axis, size, step, dilation))
+
+
+def fold_windows(input: Tensor, axis: int, length: int, step: int, dilation: int) -> Tensor:
+    """Windows (..., n, ..., size) added up where they overlap, to (..., length, ...)."""
+    return wrap(g.fold_windows(input.node, axis, length, step, dilation))
+
+
+def convolution(input: Tensor, weight: Tensor, stride: Shape, padding: tuple[tuple[int, int], ...], dilation: Shape,
+                groups: int) -> Tensor:
+    """Cross-correlation of input (N, C, *sizes) with weight (O, C/groups, *kernel), zeros before and after."""
+    return labelled(wrap(g.convolution(input.node, weight.node, stride, padding, dilation, groups)),
+                    "ConvolutionBackward0")
+
+
+def padded(input: Tensor, starts: Shape, shape: Shape, value: float) -> Tensor:
+    """A tensor of `shape` that is `value` everywhere but from `starts` on, where the input is."""
+    x = input.node
+    steps = (1,) * len(shape)
+    node = g.pad(x, starts, shape, steps) if value == 0 else \
+        g.slice_update(g.full(value, shape, x.dtype, x.device), x, starts, steps)
+    return labelled(wrap(node), "ConstantPadNdBackward0")
+
+
+def normalised(input: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
+    """(x - mean) / sqrt(variance + eps) over `axes`."""
+    return wrap(g.normalised(input.node, axes, eps))
+
+
+def rms_normalised(input: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
+    """x / sqrt(mean of squares + eps) over `axes`."""
+    return wrap(g.rms_normalised(input.node, axes, eps))
+
+
+def lower_triangle(rows: int, columns: int, device: Device) -> Tensor:
+    """Whether column <= row: bool (rows, columns)."""
+    return wrap(g.le(g.reshape(g.iota(columns, device), (1, columns)), g.reshape(g.iota(rows, device), (rows, 1))))
+
+
+def rows_of(input: Tensor, index: Tensor) -> Tensor:
+    """Rows of input (K, D) at `index` (int64, any shape): index.shape + (D,).
+
+    Raises IndexError for one outside [0, K), on the devices whose values can be looked at without waiting.
+    """
+    node, rows = index.node, input.node.shape[0]
+    if node.device.type in HOST and node.spec.numel:
+        found = values(node)
+        low, high = int(found.min()), int(found.max())
+        if low < 0 or high >= rows:
+            raise IndexError(f"index out of range in self: got {low if low < 0 else high}, there are {rows} rows")
+    return labelled(wrap(g.take(input.node, node)), "EmbeddingBackward0")
+
+
+def occurs(index: Tensor, n: int) -> Tensor:
+    """Which of 0, ..., n-1 are among `index` (int64): bool (n,)."""
+    node = index.node
+    ones = g.full(1, node.shape, int64, node.device)
+    return wrap(g.gt(g.index_add(ones, node, n), 0))
