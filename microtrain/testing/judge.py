@@ -7,17 +7,21 @@ is (for float64 a run in float32 says it). See `closeness` for what is then allo
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .closeness import EPSILON, ULPS, Tolerance, allowance, difference, exact_difference, spacing, ulps
+from .closeness import EPSILON, Tolerance, allowance, difference, exact_difference, spacing, ulps
 from .operators import Case, find
 from .refusals import refusal
-from .report import GRADIENT, SECOND, VALUE, Tally
-from .running import Package, Run, Torch, run
+from .report import SECOND, VALUE, Tally
+from .running import Package, Run, Torch, mapped, run
 from .unspecified import Unspecified, unspecified
+
+NEIGHBOURS = 8
+"""Where else PyTorch's error is measured before a case counts as failed; see `neighbour`."""
 
 
 class Oracle(NamedTuple):
@@ -51,7 +55,7 @@ def judge(case: Case, device: str, order: int = SECOND) -> list[Tally]:
         if any(isinstance(one, Exception) for one in theirs):
             tally.uncounted = 1
         else:
-            enter(tally, case, ours, oracle, bool(loose and not loose.given))
+            enter(tally, case, ours, oracle, loose)
         tallies.append(tally)
     return tallies
 
@@ -77,7 +81,7 @@ def asked(case: Case, function: Callable[..., Any], order: int) -> Oracle:
     return Oracle(expected, precise, expected)
 
 
-def enter(tally: Tally, case: Case, ours: Run, oracle: Oracle, shapes_alone: bool) -> None:
+def enter(tally: Tally, case: Case, ours: Run, oracle: Oracle, loose: Unspecified | None) -> None:
     """Enter in a tally whether a part of a case passed, was refused or failed, and by how much it missed."""
     tally.tried = 1
     got = ours.part(tally.order)
@@ -88,88 +92,118 @@ def enter(tally: Tally, case: Case, ours: Run, oracle: Oracle, shapes_alone: boo
             tally.worst_ulps = np.inf
             tally.failures.append(f"{case}: {type(got).__name__}: {' '.join(str(got).split())}")
         return
-    for miss in comparisons(case, tally.order, got or [], ours.live, oracle, shapes_alone):
-        tally.worst_ulps = max(tally.worst_ulps, miss.ulps)
-        tally.oracle_ulps = max(tally.oracle_ulps, miss.oracle_ulps)
-        if miss.problem and not tally.failures:
-            tally.failures.append(f"{case}: {miss.problem}")
-    tally.passed = 1 - len(tally.failures)
+    wrong = unlike(tally.order, got or [], ours.live, oracle)
+    if wrong:
+        tally.worst_ulps = np.inf
+    elif not (loose and loose.given is None):
+        misses = distances(case, tally.order, got or [], oracle, [])
+        if any(miss.problem for miss in misses):
+            near = [consult(neighbour(case, number), tally.order, loose, ours) for number in range(NEIGHBOURS)]
+            misses = distances(case, tally.order, got or [], oracle, near)
+        wrong = next((miss.problem for miss in misses if miss.problem), None)
+        tally.worst_ulps = max((miss.ulps for miss in misses), default=0.0)
+    if wrong:
+        tally.failures.append(f"{case}: {wrong}")
+    else:
+        tally.passed = 1
+
+
+def unlike(part: int, got: Sequence[np.ndarray | None], live: tuple[int, ...], oracle: Oracle) -> str | None:
+    """How results differ from PyTorch's in anything but their elements: number, dtypes, shapes, requires_grad."""
+    expected, wanted = arrays(oracle.expected, part), oracle.expected.live
+    if (part != VALUE and live != wanted) or set(live) - set(wanted):
+        return f"of the results {list(live)} require grad, of PyTorch's {list(wanted)}"
+    if len(got) != len(expected):
+        return f"{len(got)} results, PyTorch {len(expected)}"
+    for mine, theirs in zip(got, expected, strict=True):
+        if mine is not None and theirs is not None and (mine.dtype, mine.shape) != (theirs.dtype, theirs.shape):
+            return f"{mine.dtype} {mine.shape}, PyTorch {theirs.dtype} {theirs.shape}"
+    return None
 
 
 class Miss(NamedTuple):
-    """How far an array lies from the truth: what is wrong, if anything, our largest error and PyTorch's own."""
+    """How far an array lies from the truth: what is wrong, if anything, and the largest error in ulps."""
 
     problem: str | None
     ulps: float = 0.0
-    oracle_ulps: float = 0.0
 
 
-def comparisons(case: Case, part: int, got: list[np.ndarray | None], live: tuple[int, ...], oracle: Oracle,
-                shapes_alone: bool) -> Iterator[Miss]:
-    """The arrays of one part of a case, one after the other."""
-    expected, precise, coarse = (run.parts[part] for run in oracle)
-    assert isinstance(expected, list) and isinstance(precise, list) and isinstance(coarse, list)
-    wanted = oracle.expected.live
-    if (part != VALUE and live != wanted) or set(live) - set(wanted):
-        yield Miss(f"of the results {list(live)} require grad, of PyTorch's {list(wanted)}", np.inf)
-    elif len(got) != len(expected):
-        yield Miss(f"{len(got)} results, PyTorch {len(expected)}", np.inf)
-    else:
-        scale = contracted(oracle) if part == SECOND else np.zeros(len(expected))
-        for place, row in enumerate(zip(got, expected, precise, coarse, strict=True)):
-            miss = nearness(case, part, *row, float(scale[place]), shapes_alone)
-            where = f"[{place}] " if len(expected) > 1 else ""
-            yield miss._replace(problem=f"{where}{miss.problem}") if miss.problem else miss
+def distances(case: Case, part: int, got: Sequence[np.ndarray | None], oracle: Oracle,
+              near: list[Oracle]) -> list[Miss]:
+    """How far each array of a part of a case lies from the truth; PyTorch's error is measured there and `near` it."""
+    found = []
+    for place, mine in enumerate(got):
+        expected, fine, rough = (arrays(run, part)[place] for run in oracle)
+        like: Any = mine if expected is None else expected
+        if like is None:
+            found.append(Miss(None))
+            continue
+        # A gradient that is not there is zero.
+        mine, expected, fine, rough = (np.zeros_like(like) if array is None else array
+                                       for array in (mine, expected, fine, rough))
+        error = np.zeros(like.shape)
+        for other in near:
+            a, b = (arrays(run, part)[place] for run in (other.coarse, other.precise))
+            if a is not None and b is not None and a.shape == b.shape == error.shape:
+                error = np.fmax(error, gap(a, b))
+        miss = distance(case, part, mine, expected, fine, rough, error)
+        where = f"[{place}] " if len(got) > 1 else ""
+        found.append(miss._replace(problem=f"{where}{miss.problem}") if miss.problem else miss)
+    return found
 
 
-def contracted(oracle: Oracle) -> np.ndarray:
-    """The scale of what was summed up, for each second gradient.
+def distance(case: Case, part: int, got: np.ndarray, expected: np.ndarray, fine: np.ndarray, rough: np.ndarray,
+             error: np.ndarray) -> Miss:
+    """How far one array lies from the truth; `error` is PyTorch's own at the neighbours, in the dtype of `rough`.
 
-    The gradient of a gradient with respect to a cotangent is the Jacobian times the random weights. Its terms are of
-    the size of the gradient itself, however much of them cancels.
+    The largest error is told in ulps of each element, or for a reduction of its largest term: that is the largest
+    element, unless PyTorch's own error says that larger terms cancelled.
     """
-    first, second = oracle.precise.parts[GRADIENT], oracle.precise.parts[SECOND]
-    assert isinstance(first, list) and isinstance(second, list)
-    sizes = [float(np.abs(array[np.isfinite(array)]).max(initial=0.0)) for array in first if array is not None]
-    return np.array([0.0] * len(first) + [max(sizes, default=0.0)] * (len(second) - len(first)))
-
-
-def nearness(case: Case, part: int, got: np.ndarray | None, expected: np.ndarray | None, fine: np.ndarray | None,
-             rough: np.ndarray | None, scale: float, shapes_alone: bool) -> Miss:
-    """One array; a gradient that is not there is zero."""
-    like: Any = next((array for array in (expected, got) if array is not None), None)
-    if like is None:
-        return Miss(None)
-    got, expected, fine, rough = (np.zeros_like(like) if array is None else array
-                                  for array in (got, expected, fine, rough))
-    dtype = expected.dtype.name
-    if got.dtype != expected.dtype or got.shape != expected.shape:
-        return Miss(f"{got.dtype} {got.shape}, PyTorch {dtype} {expected.shape}", np.inf)
-    if shapes_alone:
-        return Miss(None)
+    dtype, coarse = expected.dtype.name, rough.dtype.name
     if dtype not in EPSILON:
         wrong = exact_difference(got, expected, dtype)
         return Miss(str(wrong), np.inf) if wrong else Miss(None)
     truth = fine.astype(np.float64)
     kind = case.kind if part == VALUE else Tolerance.REDUCTION
     terms = max(1, case.size // max(1, truth.size))
+    error = np.fmax(gap(rough, fine), error)
     allowed = np.maximum(allowance(truth, expected, dtype, dtype, kind, terms),
-                         allowance(truth, rough, dtype, rough.dtype.name, kind, terms))
-    allowed = allowed + ULPS * EPSILON[dtype] * terms**0.5 * scale
+                         allowance(truth, truth + error, dtype, coarse, kind, terms))
     wrong = difference(got, expected, truth, allowed, dtype)
-    return Miss(str(wrong) if wrong else None, largest(got, expected, truth, kind, scale),
-                largest(rough, rough, truth, kind, scale))
-
-
-def largest(got: np.ndarray, expected: np.ndarray, truth: np.ndarray, kind: Tolerance, scale: float) -> float:
-    """The largest error in ulps: of each element, or for a reduction of the largest, or of the scale of its terms.
-
-    Where the dtype overflows, the truth is what PyTorch says in that dtype.
-    """
-    dtype = got.dtype.name
-    truth = np.where(np.isfinite(expected), truth, expected)
+    truth = np.where(np.isfinite(expected) & np.isfinite(truth), truth, expected)   # the dtype may overflow
     units = ulps(got, truth, dtype)
-    if kind is Tolerance.REDUCTION and np.isfinite(units).all() and units.size:
-        size = np.abs(np.where(np.isfinite(truth), truth, 0.0))
-        units = units * spacing(size, dtype) / spacing(np.maximum(size.max(), scale), dtype)
-    return float(units.max(initial=0.0))
+    if kind is Tolerance.REDUCTION and units.size:
+        term = max(np.abs(np.where(np.isfinite(truth), truth, 0.0)).max(), error.max() / EPSILON[coarse])
+        units = np.where(np.isfinite(got) & np.isfinite(truth), gap(got, truth) / spacing(term, dtype), units)
+    return Miss(str(wrong) if wrong else None, float(units.max(initial=0.0)))
+
+
+def gap(rough: np.ndarray, fine: np.ndarray) -> np.ndarray:
+    """The error of a result, element by element; none where it is infinite or NaN."""
+    with np.errstate(invalid="ignore"):
+        error = np.abs(rough.astype(np.float64) - fine.astype(np.float64))
+    return np.where(np.isfinite(error), error, 0.0)
+
+
+def arrays(run: Run, part: int) -> list[np.ndarray | None]:
+    """A part of a run that has it; none where it has not."""
+    found = run.part(part)
+    return found if isinstance(found, list) else []
+
+
+def neighbour(case: Case, number: int) -> Case:
+    """The same case with inputs up to a percent smaller.
+
+    On a case of few elements PyTorch may be right by luck: a difference of equal terms that rounds to zero. Before a
+    case counts as failed its error is measured at some neighbours too.
+    """
+    import torch
+    generator = torch.Generator().manual_seed(number)
+
+    def moved(value: Any) -> Any:
+        if not isinstance(value, torch.Tensor) or not value.requires_grad:
+            return value
+        factor = 1 - 0.01 * torch.rand(value.shape, generator=generator, dtype=value.dtype)
+        return (value.detach() * factor).requires_grad_()
+    args, kwargs = mapped(moved, case.args, case.kwargs)
+    return replace(case, args=args, kwargs=kwargs)

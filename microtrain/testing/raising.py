@@ -9,7 +9,7 @@ from typing import Any
 
 from .operators import ErrorCase, find, tensors_in
 from .report import ERRORS, Tally
-from .running import Package, Torch, converted
+from .running import Package, Torch, mapped
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Raised:
 def attempt(library: Torch | Package, function: Any, case: ErrorCase) -> Exception | None:
     """What a call raises, at once or when its value is computed."""
     try:
-        args, kwargs = converted(library, case.args, case.kwargs)
+        args, kwargs = mapped(library.argument, case.args, case.kwargs)
     except Exception as error:
         raise InexpressibleError(f"{error}") from error
     with warnings.catch_warnings():

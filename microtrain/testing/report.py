@@ -27,8 +27,7 @@ class Tally:
 
     Of those `tried`, each has `passed`, was `refused` on purpose, or failed; a failed one is described in `failures`.
     `worst_ulps` is the largest error met, in units in the last place: inf where something could not be compared (a
-    NaN for a number, a wrong shape); `oracle_ulps` is the oracle's own on the same cases, which tells how
-    ill-conditioned they are. `uncounted` cases, which the oracle cannot compute, are not among those tried.
+    NaN for a number, a wrong shape). `uncounted` cases, which the oracle cannot compute, are not among those tried.
     """
 
     operation: str
@@ -41,7 +40,6 @@ class Tally:
     worst_ulps: float = 0.0
     failures: list[str] = field(default_factory=list)
     uncounted: int = 0
-    oracle_ulps: float = 0.0
 
     @property
     def failed(self) -> int:
@@ -54,18 +52,14 @@ class Tally:
         self.passed += other.passed
         self.refused += other.refused
         self.worst_ulps = max(self.worst_ulps, other.worst_ulps)
-        self.oracle_ulps = max(self.oracle_ulps, other.oracle_ulps)
         self.failures += other.failures
         self.uncounted += other.uncounted
 
     @property
     def document(self) -> dict[str, Any]:
         """Its fields for JSON, which knows no infinity: that is the text "inf"."""
-        def finite(ulps: float) -> float | str:
-            return float(f"{ulps:.3g}") if math.isfinite(ulps) else "inf"
-
-        return asdict(self) | {"order": ORDERS[self.order], "worst_ulps": finite(self.worst_ulps),
-                               "oracle_ulps": finite(self.oracle_ulps)}
+        ulps = float(f"{self.worst_ulps:.3g}") if math.isfinite(self.worst_ulps) else "inf"
+        return asdict(self) | {"order": ORDERS[self.order], "worst_ulps": ulps}
 
 
 def ulps_text(ulps: float) -> str:

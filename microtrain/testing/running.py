@@ -107,17 +107,17 @@ def run(library: Torch | Package, function: Callable[..., Any], case: Case, orde
     return done
 
 
-def converted(library: Torch | Package, args: tuple[Any, ...],
-              kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Arguments for a library; a tensor that is passed twice is one tensor."""
+def mapped(change: Callable[[Any], Any], args: tuple[Any, ...],
+           kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments with each value changed; a tensor that is passed twice is one tensor still."""
     from torch.utils._pytree import tree_map
     copies: dict[int, Any] = {}
 
-    def argument(value: Any) -> Any:
+    def once(value: Any) -> Any:
         if id(value) not in copies:
-            copies[id(value)] = library.argument(value)
+            copies[id(value)] = change(value)
         return copies[id(value)]
-    return tree_map(argument, args), tree_map(argument, kwargs)
+    return tree_map(once, args), tree_map(once, kwargs)
 
 
 def record(library: Torch | Package, function: Callable[..., Any], case: Case,
@@ -133,7 +133,7 @@ def record(library: Torch | Package, function: Callable[..., Any], case: Case,
 
     part = VALUE
     try:
-        args, kwargs = converted(library, case.args, case.kwargs)
+        args, kwargs = mapped(library.argument, case.args, case.kwargs)
         values = recorded[VALUE] = tensors_in(case.finish(function(*args, **kwargs)))
         inputs = [tensor for tensor in dict.fromkeys(tensors_in((args, kwargs))) if tensor.requires_grad]
         done.live = tuple(place for place, value in enumerate(values) if value.requires_grad)
