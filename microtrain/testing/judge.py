@@ -1,7 +1,7 @@
 """Judging one case of the operator database: value, gradient and second gradient against PyTorch in float64.
 
-PyTorch runs a case in the dtype under test and in float64; how far the two lie apart says how ill-conditioned the case
-is (for float64 a run in float32 says it). See `closeness` for what is then allowed.
+PyTorch runs a case in float32 and in float64; how far the two lie apart says how ill-conditioned the case is. See
+`closeness` for what is then allowed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NEIGHBOURS = 8
 
 
 class Oracle(NamedTuple):
-    """PyTorch in the dtypes of the case, in float64, and in the dtype in which its own error is measured."""
+    """PyTorch in the dtypes of the case, in float64, and in float32, in which its own error is measured."""
 
     expected: Run
     precise: Run
@@ -73,12 +73,10 @@ def consult(case: Case, order: int, loose: Unspecified | None, ours: Run) -> Ora
 
 def asked(case: Case, function: Callable[..., Any], order: int) -> Oracle:
     """A function of PyTorch's in the three precisions."""
-    precise = run(Torch("float64"), function, case, order)
-    if case.dtype == "float64":
-        return Oracle(run(Torch(), function, case, order) if case.names_dtypes else precise, precise,
-                      run(Torch("float32"), function, case, order))
-    expected = run(Torch(), function, case, order)
-    return Oracle(expected, precise, expected)
+    single, double = (run(Torch(dtype), function, case, order) for dtype in ("float32", "float64"))
+    if case.names_dtypes:
+        return Oracle(run(Torch(), function, case, order), double, single)
+    return Oracle(single if case.dtype == "float32" else double, double, single)
 
 
 def enter(tally: Tally, case: Case, ours: Run, oracle: Oracle, loose: Unspecified | None) -> None:
