@@ -11,7 +11,7 @@ import pytest
 from conftest import DEVICE
 
 from microtrain.testing import raising
-from microtrain.testing.operators import NAMES, ErrorCase, error_cases, find
+from microtrain.testing.operators import FURTHER, NAMES, ErrorCase, error_cases, find
 from microtrain.testing.raising import Raised, judge_error, names_it, raised, tells
 
 pytest.importorskip("expecttest", reason="PyTorch's operator database needs expecttest: pip install expecttest")
@@ -26,7 +26,7 @@ EXCEPTIONS = {
 def outcomes() -> list[tuple[ErrorCase, Raised]]:
     """All wrong arguments of all operators that are there, and what was made of them."""
     found = []
-    for name in NAMES:
+    for name in (*NAMES, *FURTHER):
         if find(name) is not None:
             found += [(case, outcome) for case in error_cases(name) if (outcome := raised(case, DEVICE)) is not None]
     return found

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from microtrain.cli import main
-from microtrain.testing.operators import NAMES
+from microtrain.testing.operators import FURTHER, NAMES
 from microtrain.testing.page import heat
 from microtrain.testing.report import ERRORS, GRADIENT, SECOND, VALUE, ParityReport, Tally, ulps_text
 
@@ -168,4 +168,4 @@ def test_without_the_database_the_command_says_what_to_install(tmp_path: Path) -
 
 
 def test_names_are_sorted_and_single() -> None:
-    assert list(NAMES) == sorted(set(NAMES))
+    assert list(NAMES) == sorted(set(NAMES)) and list(FURTHER) == sorted(set(FURTHER) - set(NAMES))

@@ -14,10 +14,12 @@ from microtrain.cli.device import DEVICES, check_device
 from microtrain.cli.errors import UsageError
 from microtrain.cli.parse import positive_int
 from microtrain.tensor import default_device
-from microtrain.testing.operators import DTYPES, NAMES, database
+from microtrain.testing.operators import DTYPES, FURTHER, NAMES, database
 from microtrain.testing.parity import about, at_most, everything, parity
 from microtrain.testing.report import ORDERS, SECOND, ParityReport
 from microtrain.train.atomic import check_destination, replacing
+
+KNOWN = (*NAMES, *FURTHER)
 
 INTERPRETED = 2
 """Samples of an operator and dtype on the interpret device, unless told: a kernel takes milliseconds there."""
@@ -83,19 +85,19 @@ def chosen(patterns: Sequence[str]) -> list[str]:
     Raises UsageError, naming near ones, for a pattern that matches none.
     """
     if not patterns:
-        return list(NAMES)
+        return list(KNOWN)
     found = set()
     for pattern in patterns:
         # The last part of a name is enough: gelu is nn.functional.gelu.
-        matching = [name for name in NAMES
+        matching = [name for name in KNOWN
                     if any(fnmatchcase(word, pattern) for word in (name, name.rpartition(".")[2]))]
         if not matching:
-            words = {word: name for name in NAMES for word in (name, name.rpartition(".")[2])}
+            words = {word: name for name in KNOWN for word in (name, name.rpartition(".")[2])}
             near = [words[word] for word in difflib.get_close_matches(pattern, words, n=4)]
             raise UsageError(f"no operator is called '{pattern}'" + (f"; near it: {', '.join(dict.fromkeys(near))}"
                                                                      if near else ""))
         found.update(matching)
-    return [name for name in NAMES if name in found]
+    return [name for name in KNOWN if name in found]
 
 
 def progress(names: Sequence[str], device: str) -> Iterator[str]:

@@ -43,6 +43,13 @@ triu true_divide trunc unbind unflatten unsqueeze var view vstack where xlogy ze
 """.split())        # noqa: SIM905 (two hundred names read better without quotes)
 """The operators that are compared, under the names that the database gives them."""
 
+FURTHER = tuple("""
+__rmod__ allclose arange argsort broadcast_tensors equal expand_as full_like heaviside index_add index_copy index_fill
+kthvalue logaddexp2 logcumsumexp logical_xor masked_scatter msort nanmedian new_full nn.functional.avg_pool1d
+nn.functional.unfold nonzero ones rad2deg reshape_as scatter_add signbit take take_along_dim view_as zeros
+""".split())        # noqa: SIM905
+"""Others of the database that are here."""
+
 DTYPES = ("float32", "float64")
 
 CONVENTIONS: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
@@ -69,7 +76,7 @@ def database() -> dict[str, list[Any]]:
         needed = f"'{error.name}'" if error.name else str(error)
         raise ImportError(f"PyTorch's operator database could not be loaded for want of {needed}: it needs torch, "
                           "numpy, pytest and expecttest (pip install torch expecttest)", name=error.name) from error
-    entries: dict[str, list[Any]] = {name: [] for name in NAMES}
+    entries: dict[str, list[Any]] = {name: [] for name in (*NAMES, *FURTHER)}
     for entry in op_db:
         if entry.name in entries:
             entries[entry.name].append(entry)
