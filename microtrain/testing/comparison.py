@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .closeness import EPSILON, Difference, Tolerance, allowance, difference, exact_difference, ulps
+from .closeness import EPSILON, ULPS, Difference, Tolerance, allowance, difference, exact_difference, ulps
 from .derivatives import GRADIENT, PARTS, SECOND, VALUE, Library, Run, Trial, on, run
 
 
@@ -89,13 +89,27 @@ def compare(got: Run, oracle: Oracle, trial: Trial, tolerance: Tolerance, slack:
         kind = tolerance if part == VALUE else Tolerance.REDUCTION
         pairs = zip(mine, theirs, precise.parts[part], rough.parts[part], strict=True)
         for number, (a, b, fine, coarse) in enumerate(pairs):
-            what = described(part, number, trial, len(theirs))
-            yield judged(part, number, what, a, b, fine, coarse, trial, kind, slack if part == SECOND else 0.0)
+            extra = 0.0
+            if part == SECOND and fine is not None and b is not None and b.dtype.name in EPSILON:
+                extra = slack * np.abs(fine) if slack else contraction(precise, trial, number, fine, b.dtype.name)
+            yield judged(part, number, described(part, number, trial, len(theirs)), a, b, fine, coarse, trial, kind, extra)
+
+
+def contraction(precise: Run, trial: Trial, number: int, result: np.ndarray, dtype: str) -> float:
+    """What is allowed beyond the rest where terms cancel: in the second gradient of a cotangent.
+
+    That is the Jacobian times random weights, whose terms are of the size of the gradient however small their sum.
+    """
+    if number < len(trial.sample.differentiated):
+        return 0.0
+    sizes = [np.abs(array[np.isfinite(array)]).max(initial=0.0) for array in precise.parts[GRADIENT] if array is not None]
+    count = sum(array.size for array in trial.sample.arrays) / max(1, result.size)
+    return float(ULPS * EPSILON[dtype] * max(1.0, count) ** 0.5 * max(sizes, default=0.0))
 
 
 def judged(part: int, number: int, what: str, got: np.ndarray | None, expected: np.ndarray | None,
-           fine: np.ndarray | None, rough: np.ndarray | None, trial: Trial, kind: Tolerance, slack: float) -> Finding:
-    """One array; a gradient that is not there is a zero one."""
+           fine: np.ndarray | None, rough: np.ndarray | None, trial: Trial, kind: Tolerance, extra: Any) -> Finding:
+    """One array; a gradient that is not there is a zero one. `extra` is added to what is allowed."""
     like: Any = next((array for array in (expected, got) if array is not None), None)
     if like is None:
         return Finding(part, number, what)
@@ -110,9 +124,7 @@ def judged(part: int, number: int, what: str, got: np.ndarray | None, expected: 
     truth = truth.astype(np.float64)
     narrow = coarse.dtype.name if fine is not None and rough is not None else dtype
     allowed = allowance(truth, coarse.astype(np.float64), dtype, narrow, kind, terms(trial, truth))
-    if slack:
-        allowed = allowed + slack * np.abs(truth)
-    wrong = difference(a, b, truth, allowed, dtype)
+    wrong = difference(a, b, truth, allowed + extra, dtype)
     return Finding(part, number, what, None, wrong, worst(a, b, truth, kind), a, b)
 
 
