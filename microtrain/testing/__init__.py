@@ -1,6 +1,22 @@
-"""Tools for testing code that runs on microtrain."""
+"""Tools for testing code that runs on microtrain, and functions and kernels that are not microtrain's own.
+
+`check_parity` compares a function with PyTorch's, `gradcheck` and `gradgradcheck` with central differences,
+`check_kernel` watches a Triton kernel; see docs/testing.md.
+"""
 
 from ..autograd import AnomalyError, detect_anomaly
+from . import cases
+from .bridge import as_torch
+from .cases import Sample
+from .checking import ParityError, check_parity
+from .closeness import Tolerance
+from .comparison import OracleError
 from .counting import KernelCount, count_kernels
+from .gradcheck import GradcheckError, gradcheck, gradgradcheck
+from .kernels import KernelError, check_kernel
+from .poisoning import poison
+from .report import ParityReport, Tally
 
-__all__ = ["AnomalyError", "KernelCount", "count_kernels", "detect_anomaly"]
+__all__ = ["AnomalyError", "GradcheckError", "KernelCount", "KernelError", "OracleError", "ParityError", "ParityReport",
+           "Sample", "Tally", "Tolerance", "as_torch", "cases", "check_kernel", "check_parity", "count_kernels",
+           "detect_anomaly", "gradcheck", "gradgradcheck", "poison"]

@@ -21,6 +21,9 @@ TINY = {"float64": 2.0**-1074, "float32": 2.0**-149, "float16": 2.0**-24, "bfloa
 NORMAL = {"float64": 2.0**-1022, "float32": 2.0**-126, "float16": 2.0**-14, "bfloat16": 2.0**-126}
 """The smallest normal number of each dtype."""
 
+ACCUMULATOR = {"float16": "float32", "bfloat16": "float32"}
+"""Where a sum of half precisions is accumulated: rounding errors of its terms do not add up in the dtype itself."""
+
 ERROR_FACTOR = 4.0
 """Times the oracle's own error: two right ways of computing the same thing differ by about as much."""
 
@@ -73,7 +76,8 @@ def allowance(truth: np.ndarray, measured: np.ndarray, dtype: str, coarse: str, 
     error = np.where(np.isfinite(error), error, 0.0) * (EPSILON[dtype] / EPSILON[coarse])
     size = np.abs(np.where(np.isfinite(truth), truth, 0.0))
     if kind is Tolerance.REDUCTION and size.size:
-        error, size = np.full_like(error, error.max()), max(1, terms) ** 0.5 * size + size.max()
+        sums = EPSILON[ACCUMULATOR.get(dtype, dtype)] / EPSILON[dtype]
+        error, size = np.full_like(error, error.max()), sums * max(1, terms) ** 0.5 * size + size.max()
     return np.asarray(ERROR_FACTOR * error + ULPS * EPSILON[dtype] * size + ULPS * TINY[dtype])
 
 

@@ -4,39 +4,19 @@ Below it: samplers, and short ways of writing rows.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 
+from microtrain.testing.cases import Sample
+from microtrain.testing.closeness import Tolerance
+
 INF, NAN = np.inf, np.nan
 
 
-class Tolerance(Enum):
-    """How far from the float64 oracle a value may lie."""
-
-    EXACT = "bit for bit, the sign of zero included"
-    ELEMENTWISE = "a few units in the last place of each element"
-    REDUCTION = "a few units in the last place times the root of the number of terms, on the scale of the whole result"
-
-
 EXACT, ELEMENTWISE, REDUCTION = Tolerance
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Values of the tensors, attributes of the call, and the number of terms behind one element of the result.
-
-    Float arrays take the dtype under test and are differentiated; integer and boolean ones (indices, masks, targets)
-    keep theirs. `constant` lists the positions of float arrays that are data: the dtype under test, not differentiated.
-    """
-
-    arrays: tuple[np.ndarray, ...]
-    attributes: dict[str, Any] = field(default_factory=dict)
-    terms: int = 1
-    constant: tuple[int, ...] = ()
 
 
 Function = Callable[..., Any]

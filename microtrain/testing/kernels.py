@@ -1,0 +1,301 @@
+"""What can be wrong with a bare Triton kernel whatever it computes, found in Triton's interpreter.
+
+Every load and store is watched, so a program that leaves its arrays is caught at the address, not by what it spoils;
+and each element remembers which program read and wrote it, so a race is found though the interpreter runs the programs
+one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .interpreter import filler, poisoned_lanes, reversed_programs, shuffled_programs, watched
+
+NOBODY, SEVERAL = -1, -2
+
+ORDERS: tuple[tuple[str, Callable[[], AbstractContextManager[None]]], ...] = (
+    ("backwards", reversed_programs), ("in a random order", shuffled_programs))
+
+
+class KernelError(AssertionError):
+    """A Triton kernel does something that no kernel may do; `problems` says what, one line each."""
+
+    def __init__(self, name: str, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join((f"{name} is wrong whatever it computes:", *(f"  - {one}" for one in problems))))
+
+
+@dataclass
+class Buffer:
+    """An argument's memory, element by element: who wrote it, who read what another wrote."""
+
+    name: str
+    tensor: Any
+    output: bool
+    updated: bool
+    written: np.ndarray = field(init=False)
+    read: np.ndarray = field(init=False)
+    added: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        count = self.tensor.numel()
+        self.written, self.read = np.full(count, NOBODY), np.full(count, NOBODY)
+        self.added = np.zeros(count, np.int64)
+
+    @property
+    def start(self) -> int:
+        return int(self.tensor.data_ptr())
+
+    @property
+    def bytes(self) -> int:
+        return int(self.tensor.numel() * self.tensor.element_size())
+
+    def place(self, number: int) -> str:
+        """An element's name: `out_ptr[3]`, in row-major order."""
+        return f"{self.name}[{', '.join(str(i) for i in np.unravel_index(number, tuple(self.tensor.shape)))}]"
+
+
+class Watch:
+    """Sees every memory operation of a launch; lanes outside the arrays are noted and masked off."""
+
+    def __init__(self, buffers: list[Buffer]) -> None:
+        self.buffers = buffers
+        self.number = 0
+        self.problems: dict[str, str] = {}      # the first of each kind
+
+    def note(self, kind: str, problem: str) -> None:
+        """Note a problem, unless one of its kind is known."""
+        self.problems.setdefault(kind, problem)
+
+    def program(self, set_index: Callable[..., Any], x: int, y: int, z: int) -> Any:
+        self.name = f"({x}, {y}, {z})"
+        self.number += 1
+        return set_index(x, y, z)
+
+    def places(self, verb: str, pointers: Any, mask: Any) -> tuple[np.ndarray, list[tuple[Buffer, np.ndarray]]]:
+        """Which lanes are inside some array, and for each array touched the numbers of the elements."""
+        addresses = np.asarray(pointers.data).astype(np.int64)
+        lanes = np.broadcast_to(np.asarray(mask.data), addresses.shape)
+        inside, touched = np.zeros_like(lanes), []
+        for buffer in self.buffers:
+            offsets = addresses - buffer.start
+            here = lanes & (offsets >= 0) & (offsets < buffer.bytes)
+            if here.any():
+                touched.append((buffer, offsets[here] // buffer.tensor.element_size()))
+                inside |= here
+        if (lanes & ~inside).any():
+            self.outside(verb, int(addresses[lanes & ~inside].ravel()[0]))
+        return inside, touched
+
+    def outside(self, verb: str, address: int) -> None:
+        """Note an access that is in no array, by its distance from the nearest."""
+        if not self.buffers:
+            return
+        far = {id(b): max(b.start - address, address - (b.start + b.bytes) + 1) for b in self.buffers}
+        near = min(self.buffers, key=lambda b: far[id(b)])
+        number = (address - near.start) // near.tensor.element_size()
+        self.note(f"outside {verb}", f"out of bounds: program {self.name} {verb} element {number} of {near.name}, which "
+                                     f"has {near.tensor.numel()}: a mask is missing or the grid is too large")
+
+    def load(self, load: Callable[..., Any], pointers: Any, mask: Any, other: Any, *rest: Any) -> Any:
+        inside, touched = self.places("loads", pointers, mask)
+        for buffer, places in touched:
+            others = places[(buffer.written[places] != NOBODY) & (buffer.written[places] != self.number)]
+            if others.size:
+                self.note("read race", f"race between programs: program {self.name} loads {buffer.place(others[0])}, "
+                                       "which another program stores")
+            self.unwritten("loads", buffer, places)
+            seen = buffer.read[places]
+            buffer.read[places] = np.where((seen == NOBODY) | (seen == self.number), self.number, SEVERAL)
+        return load(pointers, type(pointers)(inside, _bool()), other, *rest)
+
+    def unwritten(self, verb: str, buffer: Buffer, places: np.ndarray) -> None:
+        """Note a use of fresh memory."""
+        fresh = places[buffer.written[places] == NOBODY] if buffer.output else places[:0]
+        if fresh.size:
+            self.note("unwritten read", f"reads its output before it is written: program {self.name} {verb} "
+                                        f"{buffer.place(fresh[0])}; fresh memory holds anything")
+
+    def store(self, store: Callable[..., Any], pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
+        inside, touched = self.places("stores to", pointers, mask)
+        for buffer, places in touched:
+            if not (buffer.output or buffer.updated):
+                self.note("input", f"overwrites its input: program {self.name} stores to {buffer.place(places[0])}, "
+                                   "which is not among the outputs")
+            self.clashes(buffer, places)
+            buffer.written[places] = self.number
+        return store(pointers, value, type(pointers)(inside, _bool()), *rest)
+
+    def clashes(self, buffer: Buffer, places: np.ndarray) -> None:
+        """Note stores to what another program, or another lane, has to do with."""
+        others = places[(buffer.written[places] != NOBODY) & (buffer.written[places] != self.number)]
+        readers = places[(buffer.read[places] != NOBODY) & (buffer.read[places] != self.number)]
+        if others.size:
+            self.note("write race", f"race between programs: program {self.name} stores to {buffer.place(others[0])}, "
+                                    "as another program did: the last one wins, and none is the last")
+        elif readers.size:
+            self.note("read race", f"race between programs: program {self.name} stores to {buffer.place(readers[0])}, "
+                                   "which another program loads")
+        if np.unique(places).size < places.size:
+            again = np.sort(places)[:-1][np.diff(np.sort(places)) == 0]
+            self.note("lanes", f"race between lanes: two lanes of program {self.name} store to "
+                               f"{buffer.place(again[0])} at once")
+
+    def atomic(self, update: Callable[..., Any], kind: Any, pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
+        inside, touched = self.places("changes", pointers, mask)
+        for buffer, places in touched:
+            if not (buffer.output or buffer.updated):
+                self.note("input", f"overwrites its input: program {self.name} changes {buffer.place(places[0])}, "
+                                   "which is not among the outputs")
+            self.unwritten("changes", buffer, places)
+            buffer.written[places] = SEVERAL
+            if "FADD" in str(kind):
+                np.add.at(buffer.added, places, 1)
+                often = places[buffer.added[places] > 2]
+                if often.size:
+                    self.note("order", f"order that is not determined: floats are added atomically to "
+                                       f"{buffer.place(often[0])} more than twice; the last bits depend on which "
+                                       "program comes first")
+        return update(kind, pointers, value, type(pointers)(inside, _bool()), *rest)
+
+    def exchange(self, update: Callable[..., Any], pointers: Any, *rest: Any) -> Any:
+        for buffer, places in self.places("changes", pointers, _all(pointers))[1]:
+            buffer.written[places] = self.number
+        return update(pointers, *rest)
+
+
+def _bool() -> Any:
+    import triton.language as tl
+    return tl.int1
+
+
+def _all(pointers: Any) -> Any:
+    return type(pointers)(np.ones(np.shape(pointers.data), bool), _bool())
+
+
+def check_kernel(kernel: Any, arguments: Sequence[Any], grid: tuple[int, ...] | int = (), *,
+                 outputs: Sequence[str] = (), updated: Sequence[str] = (),
+                 constants: Mapping[str, Any] | None = None) -> None:
+    """Raise KernelError where a Triton kernel does what no kernel may do, whatever it computes.
+
+    It is run in Triton's interpreter, several times on copies of the same arguments. Found are: loads and stores
+    outside its arrays; elements of an output that no program writes; stores to an input; an output that is read before
+    it is written; races between programs and between lanes; results that depend on the order of the programs (sums by
+    float atomics), or on masked lanes of a load without `other=`.
+
+    Args:
+        kernel: what `@triton.jit` made, or a `microtrain.custom_kernel`, which knows all but its inputs.
+        arguments: in the kernel's order, NumPy arrays for its pointers, and numbers; of a custom kernel the inputs
+            alone, as arrays or Tensors.
+        grid: the number of programs along each axis.
+        outputs: the names of the pointers that the kernel fills. What they hold before counts as unknown.
+        updated: the names of those that it changes, beginning with what they hold.
+        constants: the kernel's constexprs, by name.
+
+    Raises RuntimeError where kernels are not interpreted in this process, ValueError for an output that is no pointer.
+    """
+    if hasattr(kernel, "call_on"):
+        launch = of_call(kernel, arguments)
+    else:
+        launch = Launch(kernel, list(arguments), (grid,) if isinstance(grid, int) else tuple(grid), tuple(outputs),
+                        tuple(updated), dict(constants or {}))
+    name = getattr(launch.kernel, "__name__", "the kernel")
+    if type(launch.kernel).__name__ != "InterpretedFunction":
+        raise RuntimeError(f"check_kernel(): {name} is compiled, and can be watched only when interpreted: set "
+                           "TRITON_INTERPRET=1 (or MICROTRAIN_DEVICE=interpret) before Triton is imported")
+    written = (*launch.outputs, *launch.updated)
+    if not written or not set(written) <= set(launch.pointers):
+        raise ValueError(f"check_kernel(): outputs={list(launch.outputs)} and updated={list(launch.updated)} must name "
+                         f"pointers that {name} writes; its pointers are {', '.join(launch.pointers)}")
+    problems = launch.watched() or launch.compared()
+    if problems:
+        raise KernelError(name, problems)
+
+
+@dataclass
+class Launch:
+    """A kernel with its arguments, launched on fresh copies each time."""
+
+    kernel: Any
+    arguments: list[Any]
+    grid: tuple[int, ...]
+    outputs: tuple[str, ...]
+    updated: tuple[str, ...]
+    constants: dict[str, Any]
+
+    @property
+    def parameters(self) -> list[str]:
+        """The names of the arguments, in order."""
+        return [name for name in self.kernel.arg_names if name not in self.constants]
+
+    @property
+    def pointers(self) -> list[str]:
+        """The names of those that are arrays."""
+        return [name for name, value in zip(self.parameters, self.arguments, strict=True)
+                if isinstance(value, np.ndarray)]
+
+    def tensors(self) -> dict[str, Any]:
+        """Copies of the arrays as tensors, the outputs filled with what is conspicuous."""
+        import torch
+        made = {}
+        for name, value in zip(self.parameters, self.arguments, strict=True):
+            if isinstance(value, np.ndarray):
+                half = value.dtype.name == "bfloat16"       # which crosses to PyTorch as its bits
+                array = np.array(value.view(np.int16) if half else value)
+                if name in self.outputs:
+                    array[...] = 0x7FC0 if half else filler(array.dtype)
+                made[name] = torch.from_numpy(array).view(torch.bfloat16) if half else torch.from_numpy(array)
+        return made
+
+    def run(self, tensors: dict[str, Any]) -> dict[str, bytes]:
+        """Run it; the bits of what it writes."""
+        given = [tensors.get(name, value) for name, value in zip(self.parameters, self.arguments, strict=True)]
+        with np.errstate(all="ignore"):
+            self.kernel[self.grid](*given, **self.constants)
+        import torch
+        return {name: tensors[name].reshape(-1).view(torch.uint8).numpy().tobytes()
+                for name in (*self.outputs, *self.updated)}
+
+    def watched(self) -> list[str]:
+        """What is seen of its memory operations."""
+        tensors = self.tensors()
+        watch = Watch([Buffer(name, tensor, name in self.outputs, name in self.updated)
+                       for name, tensor in tensors.items()])
+        with watched(watch):
+            self.run(tensors)
+        for buffer in watch.buffers:
+            never = np.flatnonzero(buffer.written == NOBODY) if buffer.output else np.empty(0, int)
+            if never.size:
+                watch.note("unwritten", f"elements that are never written: {never.size} of {buffer.tensor.numel()} of "
+                                        f"{buffer.name}, the first is {buffer.place(int(never[0]))}: the grid is too "
+                                        "small, or a mask too tight")
+        return list(watch.problems.values())
+
+    def compared(self) -> list[str]:
+        """How its results differ when masked lanes hold NaN, and when the programs run in another order."""
+        problems, usual = [], self.run(self.tensors())
+        with poisoned_lanes():
+            if self.run(self.tensors()) != usual:
+                problems.append("masked lanes: the result depends on what a masked load holds outside its mask, zero "
+                                "here and anything on a GPU: tl.load(..., mask=..., other=...) says what")
+        for how, order in ORDERS:
+            with order():
+                if self.run(self.tensors()) != usual:
+                    problems.append(f"order that is not determined: other bits when the programs run {how}")
+        return problems
+
+
+def of_call(operation: Any, inputs: Sequence[Any]) -> Launch:
+    """The launch of a custom kernel on inputs, arrays or Tensors."""
+    import microtrain
+    tensors = [one if isinstance(one, microtrain.Tensor) else microtrain.tensor(one) for one in inputs]
+    call = operation.call_on(tuple(tensors))
+    free = [name for name in call.kernel.arg_names if name not in call.constants]
+    outputs = [np.empty(shape, dtype.numpy) for shape, dtype in call.outputs]
+    return Launch(call.kernel, [*(np.array(one.detach().numpy()) for one in tensors), *outputs, *call.scalars],
+                  call.grid, tuple(free[len(tensors):len(tensors) + len(outputs)]), (), call.constants)
