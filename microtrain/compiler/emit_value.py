@@ -163,7 +163,8 @@ class Body:
             word = repr(float(value)) if math.isfinite(value) else f'float("{float(value)}")'
         else:
             word = repr(int(value))
-        return self.let(f"tl.full((), {word}, {COMPUTE[dtype]})", ())
+        text = f"tl.full((), {word}, {COMPUTE[dtype]})"
+        return self.let(f"neg({text})" if word == "-0.0" else text, ())         # Triton's full has but one zero
 
     # ------------------------------------------------------------------------------------------------------ expressions
 

@@ -13,6 +13,9 @@ from .composites import ops
 from .node import Kind, Node
 from .primitives import row, same
 
+SIXTH = 0.1666666716337204
+"""PyTorch's slope of hardsigmoid, which it holds as a float32."""
+
 
 def activation(name: str, decompose: Any, **options: Any) -> Any:
     """The row of a function of one tensor and any number of attributes."""
@@ -36,15 +39,16 @@ def _gelu(x: Node) -> Node:
     return o.mul(o.mul(x, 0.5), o.add(o.erf(o.mul(x, math.sqrt(0.5))), 1))
 
 
-def tanh_argument(x: Node) -> Node:
-    """sqrt(2 / pi) (x + 0.044715 x^3)."""
+def gelu_exponent(x: Node) -> Node:
+    """2 sqrt(2 / pi) (x + 0.044715 x^3)."""
     o = ops()
-    return o.mul(o.add(x, o.mul(o.mul(o.mul(x, x), x), 0.044715)), math.sqrt(2 / math.pi))
+    return o.mul(o.add(x, o.mul(o.mul(o.mul(x, x), x), 0.044715)), 2 * math.sqrt(2 / math.pi))
 
 
 def _gelu_tanh(x: Node) -> Node:
+    """As (1 + tanh(u / 2)) / 2 is sigmoid(u), without the sum that cancels."""
     o = ops()
-    return o.mul(o.mul(x, 0.5), o.add(o.tanh(tanh_argument(x)), 1))
+    return o.mul(x, o.sigmoid(gelu_exponent(x)))
 
 
 def _silu(x: Node) -> Node:

@@ -25,9 +25,9 @@ vjp(s.ATAN, lambda ct, o, x: g.div(ct, g.add(g.mul(x, x), 1)), "x")
 vjp(s.SINH, lambda ct, o, x: g.mul(ct, g.cosh(x)), "x")
 vjp(s.COSH, lambda ct, o, x: g.mul(ct, g.sinh(x)), "x")
 vjp(s.ASINH, lambda ct, o, x: g.mul(ct, g.rsqrt(g.add(g.mul(x, x), 1))), "x")
-vjp(s.ACOSH, lambda ct, o, x: g.mul(ct, g.rsqrt(g.mul(g.sub(x, 1), g.add(x, 1)))), "x")
+vjp(s.ACOSH, lambda ct, o, x: g.mul(ct, g.rsqrt(g.mul(g.sub(g.abs(x), 1), g.add(g.abs(x), 1)))), "x")
 vjp(s.ATANH, lambda ct, o, x: g.div(ct, g.sub(1, g.mul(x, x))), "x")
-vjp(s.HYPOT, lambda ct, o, x, y: g.mul(ct, g.div(x, o)), "ox", lambda ct, o, x, y: g.mul(ct, g.div(y, o)), "oy")
+vjp(s.HYPOT, lambda ct, o, x, y: g.div(g.mul(ct, x), o), "ox", lambda ct, o, x, y: g.div(g.mul(ct, y), o), "oy")
 
 
 def _circle(x: Node) -> Node:
@@ -109,10 +109,10 @@ def _gelu(ct: Node, o: Any, x: Node) -> Node:
 
 
 def _gelu_tanh(ct: Node, o: Any, x: Node) -> Node:
-    t = g.tanh(a.tanh_argument(x))
-    inner = g.mul(g.add(g.mul(g.mul(x, x), 3 * 0.044715), 1), math.sqrt(2 / math.pi))
-    rise = g.mul(g.mul(x, g.sub(1, g.mul(t, t))), inner)
-    return g.mul(ct, g.mul(g.add(g.add(t, 1), rise), 0.5))
+    u = a.gelu_exponent(x)
+    s, rest = g.sigmoid(u), g.sigmoid(g.neg(u))
+    inner = g.mul(g.add(g.mul(g.mul(x, x), 3 * 0.044715), 1), 2 * math.sqrt(2 / math.pi))
+    return g.mul(ct, g.mul(s, g.add(g.mul(g.mul(x, inner), rest), 1)))
 
 
 def _silu(ct: Node, o: Any, x: Node) -> Node:
@@ -145,7 +145,7 @@ vjp(a.SILU, _silu, "x")
 vjp(a.MISH, _mish, "x")
 vjp(a.LOG_SIGMOID, lambda ct, o, x: g.mul(ct, g.sigmoid(g.neg(x))), "x")
 vjp(a.HARDTANH, _hardtanh, "x")
-vjp(a.HARDSIGMOID, lambda ct, o, x: masked(g.div(ct, 6), g.bitwise_and(g.gt(x, -3), g.lt(x, 3))), "x")
+vjp(a.HARDSIGMOID, lambda ct, o, x: masked(g.mul(ct, a.SIXTH), g.bitwise_and(g.gt(x, -3), g.lt(x, 3))), "x")
 vjp(a.HARDSWISH, _hardswish, "x")
 vjp(a.THRESHOLD, lambda ct, o, x, threshold, value: g.where(g.le(x, threshold), 0, ct), "x")
 vjp(a.HARDSHRINK, _shrunk, "x")

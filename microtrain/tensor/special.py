@@ -18,6 +18,7 @@ from .core import Handle
 from .inplace import inplace
 from .methods import function
 from .operands import (
+    check_range,
     divisor,
     floating,
     floats_only,
@@ -197,10 +198,9 @@ class Special:
         close = g.eq(x, y)
         if equal_nan:
             close = g.bitwise_or(close, g.bitwise_and(g.ne(x, x), g.ne(y, y)))
-        if x.spec.dtype.category == 0:
-            return wrap(close)
-        allowed = g.add(g.abs(g.mul(floating(y), float(rtol))), float(atol))
-        apart = floating(g.abs(g.sub(x, y)))
+        x, y = floating(x), floating(y)
+        allowed = g.add(g.abs(g.mul(y, float(rtol))), float(atol))
+        apart = g.abs(g.sub(x, y))
         finite = g.lt(apart, math.inf)
         return wrap(g.bitwise_or(close, g.bitwise_and(finite, g.le(apart, allowed))))
 
@@ -236,6 +236,7 @@ def _three(self: Any, tensor1: Any, tensor2: Any, name: str) -> tuple[Node, Node
 
 def _addcmul(x: Node, y: Node, z: Node, value: Any) -> Node:
     if x.spec.dtype.category == 1:
+        check_range(value, x.spec.dtype)
         value = int(value)
     return g.add(x, g.mul(y if value == 1 else g.mul(y, value), z))
 

@@ -28,7 +28,7 @@ def probe(subject: Subject, trial: Trial) -> list[Finding]:
     library = on(subject.device)
     first = run(library, subject.fn, trial)
     found = [*repeated(subject, trial, first), *overwritten(subject, trial), *stale(subject, trial, first)]
-    if interpreting() and library.module is not microtrain or subject.device == "interpret":
+    if (interpreting() and library.module is not microtrain) or subject.device == "interpret":
         found += in_other_surroundings(subject, trial, first)
     return found
 

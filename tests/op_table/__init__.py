@@ -5,6 +5,7 @@ Its sampler gives a list of Samples: float64 values for every tensor, and attrib
 table on every device.
 """
 
+from op_table.activations import ACTIVATIONS
 from op_table.creation import CREATION
 from op_table.elementwise import ELEMENTWISE_FUNCTIONS
 from op_table.inplace import INPLACE
@@ -15,11 +16,12 @@ from op_table.operators import OPERATORS
 from op_table.ordering import ORDERING
 from op_table.reductions import REDUCTIONS
 from op_table.row import ELEMENTWISE, EXACT, REDUCTION, Op, Sample, Tolerance
+from op_table.special import SPECIAL_FUNCTIONS
 from op_table.views import VIEWS
 
 __all__ = ["ELEMENTWISE", "EXACT", "OPS", "REDUCTION", "Op", "Sample", "Tolerance"]
 
 OPS: list[Op] = [
-    *OPERATORS, *ELEMENTWISE_FUNCTIONS, *REDUCTIONS, *MATRICES, *VIEWS, *INPLACE, *CREATION, *LOSSES,
-    *ORDERING, *LAYERS,
+    *OPERATORS, *ELEMENTWISE_FUNCTIONS, *SPECIAL, *ACTIVATIONS, *REDUCTIONS, *ORDERING, *MATRICES, *VIEWS, *INPLACE,
+    *CREATION, *LOSSES, *LAYERS,
 ]  # fmt: skip
