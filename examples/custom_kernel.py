@@ -11,6 +11,8 @@ import torch  # noqa: E402
 import triton  # noqa: E402
 import triton.language as tl  # noqa: E402
 
+from microtrain import bench, testing  # noqa: E402
+
 
 @triton.jit
 def silu_mul_fwd(x_ptr, y_ptr, out_ptr, n, BLOCK: tl.constexpr):
@@ -33,9 +35,19 @@ def silu_mul_bwd(ct_ptr, x_ptr, y_ptr, dx_ptr, dy_ptr, n, BLOCK: tl.constexpr):
 
 CALL = {"grid": lambda x, *_: (triton.cdiv(x.numel(), 1024),), "scalars": lambda x, *_: (x.numel(),),
         "constants": {"BLOCK": 1024}}
-silu_mul = mt.custom_kernel(silu_mul_fwd, outputs=lambda x, y: x, **CALL,
+silu_mul = mt.custom_kernel(silu_mul_fwd, name="silu_mul", outputs=lambda x, y: x, **CALL,
                             backward=mt.custom_kernel(silu_mul_bwd, outputs=lambda ct, x, y: (x, y), **CALL))
 
 
 def oracle(x, y):
     return torch.nn.functional.silu(x) * y
+
+
+if __name__ == "__main__":
+    cases = testing.cases.alike(2)
+    print(testing.check_parity(silu_mul, oracle, cases, order=1, dtypes=["float32"]).text())
+    if mt.cuda.is_available():
+        x, y = mt.randn(1 << 24), mt.randn(1 << 24)
+        right = (x * x.sigmoid() * y).numpy()
+        print(bench.compare({"one kernel": lambda: silu_mul(x, y), "microtrain": lambda: x * x.sigmoid() * y},
+                            check=lambda out: abs(out.numpy() - right).max() < 1e-5))

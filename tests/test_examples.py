@@ -1,7 +1,10 @@
 """The examples run and print what they promise."""
 
+import os
 import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -136,7 +139,27 @@ def test_example_prints_what_it_promises(name, capsys):
 
 
 def test_every_example_is_tested():
-    assert {path.name for path in EXAMPLES.glob("*.py")} == {*EXPECTED, "train_perceptron.py", "train_regression.py"}
+    others = {"custom_kernel.py", "train_perceptron.py", "train_regression.py"}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {*EXPECTED, *others}
+
+
+def test_custom_kernel_is_proven():
+    """In a process of its own: a process interprets kernels or compiles them."""
+    path = [str(EXAMPLES.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MICROTRAIN", "TRITON"))}
+    done = subprocess.run([sys.executable, EXAMPLES / "custom_kernel.py"], capture_output=True, text=True, check=False,
+                          env={**environment, "PYTHONPATH": os.pathsep.join(path)})
+    assert done.returncode == 0, done.stderr
+    row = next(line for line in done.stdout.splitlines() if line.startswith("silu_mul"))
+    (value, tried), (gradient, also) = (map(int, found) for found in re.findall(r"(\d+)/(\d+)", row))
+    assert value == tried >= 30 and gradient == also >= 30
+
+
+def test_custom_kernel_is_short():
+    """What a user writes himself: two kernels, two operations, an oracle, a proof."""
+    text = (EXAMPLES / "custom_kernel.py").read_text()
+    own = [line for line in text[text.index("@triton.jit"):].splitlines() if line.strip()]
+    assert len(own) < 40
 
 
 def test_train_perceptron(capsys):
