@@ -73,6 +73,21 @@ def _logsumexp(x: Node, axes: tuple[int, ...]) -> Node:
     return o.add(total, o.reshape(top, total.shape))
 
 
+def _norm(x: Node, axes: tuple[int, ...], p: float) -> Node:
+    """(sum |x|^p)^(1/p); half precisions in float32 throughout, for a square soon overflows them."""
+    o = ops()
+    if p != 0 and count(x.shape, axes) == 1:
+        return o.reshape(o.abs(x), reduction(x.spec, axes)[0])          # |x|, whose square may not be in range
+    wide = o.cast(x, dtypes.float32) if x.dtype.itemsize == 2 else x
+    if p == 0:
+        out = o.sum(o.cast(o.ne(wide, 0), wide.dtype), axes)
+    elif p == 2:
+        out = o.sqrt(o.sum(o.mul(wide, wide), axes))
+    else:
+        out = o.pow(o.sum(o.pow(o.abs(wide), p), axes), 1 / p)
+    return o.cast(out, x.dtype)
+
+
 def _softmax(x: Node, axis: int) -> Node:
     o = ops()
     e = o.exp(o.sub(x, o.amax(x, (axis,), keepdim=True)))
@@ -167,6 +182,8 @@ MEAN = row("mean", Kind.COMPOSITE, reduction, decompose=_mean)
 VAR = row("var", Kind.COMPOSITE, lambda x, axes, correction: reduction(x, axes), decompose=_var)
 STD = row("std", Kind.COMPOSITE, lambda x, axes, correction: reduction(x, axes), decompose=_std)
 LOGSUMEXP = row("logsumexp", Kind.COMPOSITE, reduction, decompose=_logsumexp)
+NORM = row("norm", Kind.COMPOSITE, lambda x, axes, p: reduction(x, axes), decompose=_norm,
+           grad_name="LinalgVectorNormBackward0")
 SOFTMAX = row("softmax", Kind.COMPOSITE, lambda x, axis: same(x), decompose=_softmax)
 LOG_SOFTMAX = row("log_softmax", Kind.COMPOSITE, lambda x, axis: same(x), decompose=_log_softmax)
 ARGMAX = row("argmax", Kind.COMPOSITE, _arg_infer, lambda out, x, axis: f"argmax({{0}}, {axis})",

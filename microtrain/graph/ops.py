@@ -160,6 +160,12 @@ def std(x: Node, axes: tuple[int, ...], correction: Number) -> Node:
     return record1(c.STD, x, (axes, correction))
 
 
+def norm(x: Node, axes: tuple[int, ...], p: float, keepdim: bool = False) -> Node:
+    """(sum |x|^p)^(1/p) over `axes`; the number of elements other than 0 where p is 0. p is finite."""
+    out = record1(c.NORM, x, (axes, p))
+    return keep(out, x.spec.shape, axes) if keepdim else out
+
+
 def softmax(x: Node, axis: int) -> Node:
     """exp(x) / sum(exp(x)) along an axis."""
     return record1(c.SOFTMAX, x, (axis,))

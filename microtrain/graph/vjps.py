@@ -187,6 +187,24 @@ vjp(c.VAR, _var, "x")
 vjp(c.STD, _std, "ox")
 vjp(c.LOGSUMEXP, lambda ct, o, x, axes: g.mul(g.keep(ct, x.shape, axes), g.exp(g.sub(x, g.keep(o, x.shape, axes)))),
     "ox")
+
+
+def _norm(ct: Node, o: Node, x: Node, axes: tuple[int, ...], p: float) -> Node:
+    """ct sign(x) (|x| / norm)^(p-1), and 0 where that divides by 0 (PyTorch's norm_backward)."""
+    if p == 0:
+        return g.zeros_like(x)
+    ct, norm = g.keep(ct, x.shape, axes), g.keep(o, x.shape, axes)
+    zero = g.eq(norm, 0)
+    if p == 2:
+        return g.mul(ct, g.where(zero, 0, g.div(x, norm)))
+    if p < 1:
+        slope = g.where(g.eq(x, 0), 0, g.pow(g.abs(x), p - 1))
+        return g.mul(g.mul(g.mul(g.sign(x), slope), ct), g.pow(norm, 1 - p))
+    slope = g.mul(g.sign(x), g.pow(g.abs(x), p - 1)) if p < 2 else g.mul(x, g.pow(g.abs(x), p - 2))
+    return g.mul(slope, g.where(zero, 0, g.div(ct, g.pow(norm, p - 1))))
+
+
+vjp(c.NORM, _norm, "ox")
 vjp(c.SOFTMAX, lambda ct, o, x, axis: g.mul(o, g.sub(ct, g.sum(g.mul(ct, o), (axis,), keepdim=True))), "o")
 vjp(c.LOG_SOFTMAX, lambda ct, o, x, axis: g.sub(ct, g.mul(g.exp(o), g.sum(ct, (axis,), keepdim=True))), "o")
 

@@ -62,6 +62,7 @@ from .random import (
     randperm,
     seed,
 )
+from .rearranging import tril_indices, triu_indices
 from .special import fill
 from .tensor_class import Tensor
 from .transfer import synchronize
@@ -82,6 +83,7 @@ nanmedian scatter scatter_add sort take take_along_dim topk
 acos acosh addcdiv addcmul allclose arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh atan atan2 atanh
 copysign cosh deg2rad erf erfc exp2 float_power fmod frac heaviside hypot isclose lerp log10 log2 logaddexp
 logaddexp2 logit nan_to_num positive rad2deg sgn signbit sinh xlogy
+addbmm addmm addmv aminmax baddbmm count_nonzero diag diag_embed diagonal dist kron nansum norm repeat_interleave roll rot90 tensordot tile trace tril triu
 """.split()        # noqa: SIM905 (a hundred names read better without quotes)
 """Methods that are functions of the package too."""
 
@@ -133,5 +135,5 @@ __all__ = [
     "manual_seed", "no_grad", "ones", "ones_like", "promote_types", "rand", "rand_like", "randint",
     "randint_like", "randn", "randn_like", "randperm", "result_type", "seed", "set_default_device",
     "set_default_dtype", "set_grad_enabled", "set_printoptions", "stack", "synchronize", "tensor", "uint8",
-    "where", "zeros", "zeros_like", *FUNCTIONS,
+    "tril_indices", "triu_indices", "where", "zeros", "zeros_like", *FUNCTIONS,
 ]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from ..graph import ops as g
-from ..graph.node import Node
-from ..graph.spec import broadcast_shapes
+from ..graph.dtypes import bool_
+from ..graph.node import Node, literal
+from ..graph.spec import broadcast_shapes, normalise_dim
 from .core import Handle
-from .operands import labelled, node_of
+from .inplace import inplace
+from .operands import labelled, no_bool, node_of, two_tensors
 from .storage import wrap
 
 if TYPE_CHECKING:
@@ -90,9 +93,7 @@ class Linalg:
         x, y = _pair(self, mat2, "bmm")
         _expect(x, 3, "bmm", "batch1")
         _expect(y, 3, "bmm", "batch2")
-        if x.shape[0] != y.shape[0] or x.shape[2] != y.shape[1]:
-            raise RuntimeError("Expected size for first two dimensions of batch2 tensor to be: "
-                               f"[{x.shape[0]}, {x.shape[2]}] but got: [{y.shape[0]}, {y.shape[1]}].")
+        _same_batches(x, y)
         return labelled(wrap(g.matmul(x, y)), "BmmBackward0")
 
     def mv(self: Tensor, vec: Tensor) -> Tensor:                # type: ignore[misc]
@@ -118,6 +119,143 @@ class Linalg:
         _expect(x, 1, "outer", "self")
         _expect(y, 1, "outer", "vec2")
         return self.unsqueeze(1) * vec2.unsqueeze(0)
+
+    def addmm(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:        # type: ignore[misc]
+        """beta * self + alpha * (mat1 @ mat2), for matrices; self broadcasts. With beta 0 self is not read."""
+        x, y = _factors(mat1, mat2, "addmm", 2, ("mat1", "mat2"))
+        return labelled(_added(self, g.matmul(x, y), beta, alpha, "addmm"), "AddmmBackward0")
+
+    def addmv(self: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:          # type: ignore[misc]
+        """beta * self + alpha * (mat @ vec), for a matrix and a vector; self broadcasts. With beta 0 self is not read."""
+        x, y = _tensors(mat, vec, "addmv", ("mat", "vec"))
+        if len(x.shape) != 2 or len(y.shape) != 1 or self.ndim > 1:
+            raise RuntimeError("addmv: vector + matrix @ vector expected, got "
+                               f"{self.ndim}, {len(x.shape)}, {len(y.shape)}")
+        (m, k), n = x.shape, y.shape[0]
+        if k != n or self.shape not in ((), (1,), (m,)):
+            raise RuntimeError(f"addmv: size mismatch, got input ({self.numel()}), mat ({m}x{k}), vec ({n})")
+        product = g.reshape(g.matmul(x, g.reshape(y, (n, 1))), (m,))
+        return labelled(_added(self, product, beta, alpha, "addmv"), "AddmvBackward0")
+
+    def baddbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:  # type: ignore[misc]
+        """beta * self + alpha * (batch1 @ batch2), for batches of matrices; self broadcasts. With beta 0 self is not
+        read."""
+        x, y = _factors(batch1, batch2, "baddbmm", 3, ("batch1", "batch2"))
+        _same_batches(x, y)
+        return labelled(_added(self, g.matmul(x, y), beta, alpha, "baddbmm"), "BaddbmmBackward0")
+
+    def addbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:   # type: ignore[misc]
+        """beta * self + alpha * (the sum of the products of a batch's matrices); self broadcasts. With beta 0 self is
+        not read."""
+        x, y = _factors(batch1, batch2, "addbmm", 3, ("batch1", "batch2"))
+        if x.shape[0] != y.shape[0]:
+            raise RuntimeError("addbmm: batch1 and batch2 must have same number of batches, got "
+                               f"{x.shape[0]} and {y.shape[0]}")
+        _same_batches(x, y)
+        (b, m, k), n = x.shape, y.shape[2]
+        product = g.matmul(g.reshape(g.permute(x, (1, 0, 2)), (m, b * k)), g.reshape(y, (b * k, n)))    # one long sum
+        return labelled(_added(self, product, beta, alpha, "addbmm"), "AddbmmBackward0")
+
+    addmm_, addmv_, addbmm_, baddbmm_ = map(inplace, ("addmm", "addmv", "addbmm", "baddbmm"))
+
+    def tensordot(self: Tensor, other: Tensor, dims: Any = 2) -> Tensor:        # type: ignore[misc]
+        """The sum of products over the last `dims` axes of self and the first of other, or over two lists of axes.
+
+        Raises RuntimeError where the axes' sizes, or the dtypes, differ.
+        """
+        x, y = _tensors(self, other, "tensordot", ("input", "other"), "both inputs should have same dtype")
+        mine, theirs = _contracted(dims, len(x.shape), len(y.shape))
+        for a, b in zip(mine, theirs, strict=True):
+            if x.shape[a] != y.shape[b] and 1 not in (x.shape[a], y.shape[b]):
+                raise RuntimeError("contracted dimensions need to match, but first has size "
+                                   f"{x.shape[a]} in dim {a} and second has size {y.shape[b]} in dim {b}")
+            common = max(x.shape[a], y.shape[b]) if 0 not in (x.shape[a], y.shape[b]) else 0
+            # An axis of size 1 stands for as many as the other has: its sum with them all is the same.
+            x, y = (g.expand(n, tuple(common if d == axis else size for d, size in enumerate(n.shape)))
+                    for n, axis in ((x, a), (y, b)))
+        left = [d for d in range(len(x.shape)) if d not in mine]
+        right = [d for d in range(len(y.shape)) if d not in theirs]
+        rows, columns = ([n.shape[d] for d in dims] for n, dims in ((x, left), (y, right)))
+        k, m, n = (math.prod(sizes) for sizes in ([x.shape[d] for d in mine], rows, columns))
+        product = g.matmul(g.reshape(g.permute(x, (*left, *mine)), (m, k)),
+                           g.reshape(g.permute(y, (*theirs, *right)), (k, n)))
+        return wrap(g.reshape(product, (*rows, *columns)))
+
+    def kron(self: Tensor, other: Tensor) -> Tensor:            # type: ignore[misc]
+        """The Kronecker product: every element of self times all of other, in blocks. Missing leading axes are 1."""
+        x, y = two_tensors(self, other, "kron")
+        ndim = max(len(x.shape), len(y.shape))
+        outer, inner = ((*[1] * (ndim - len(n.shape)), *n.shape) for n in (x, y))
+        product = g.mul(g.reshape(x, tuple(size for n in outer for size in (n, 1))),
+                        g.reshape(y, tuple(size for n in inner for size in (1, n))))
+        return wrap(g.reshape(product, tuple(a * b for a, b in zip(outer, inner, strict=True))))
+
+
+def _tensors(a: Any, b: Any, name: str, which: tuple[str, str], complaint: str = "") -> tuple[Node, Node]:
+    """Two factors of one dtype. Raises TypeError for what is no tensor, RuntimeError for two dtypes."""
+    for i, (factor, called) in enumerate(zip((a, b), which, strict=True)):
+        if not isinstance(factor, Handle):
+            raise TypeError(f"{name}(): argument '{called}' (position {i + 2}) must be Tensor, not "
+                            f"{type(factor).__name__}")
+    x, y = a.node, b.node
+    if x.dtype is not y.dtype:
+        raise RuntimeError(f"{name}: {complaint or f'{which[0]} and {which[1]} must have the same dtype'}, but got "
+                           f"{x.dtype!r} and {y.dtype!r}")
+    return no_bool(x, name), y
+
+
+def _factors(a: Any, b: Any, name: str, ndim: int, which: tuple[str, str]) -> tuple[Node, Node]:
+    """As `_tensors`, of `ndim` axes each. Raises RuntimeError for other numbers of axes."""
+    x, y = _tensors(a, b, name, which)
+    _expect(x, ndim, name, which[0])
+    _expect(y, ndim, name, which[1])
+    return x, y
+
+
+def _same_batches(x: Node, y: Node) -> None:
+    if x.shape[0] != y.shape[0] or x.shape[2] != y.shape[1]:
+        raise RuntimeError("Expected size for first two dimensions of batch2 tensor to be: "
+                           f"[{x.shape[0]}, {x.shape[2]}] but got: [{y.shape[0]}, {y.shape[1]}].")
+
+
+def _added(self: Tensor, product: Node, beta: Any, alpha: Any, name: str) -> Tensor:
+    """beta * self + alpha * product, where self broadcasts to the product. Raises RuntimeError where it does not."""
+    x = node_of(self, name)
+    if x.dtype is not product.dtype:
+        raise RuntimeError(f"{name}: self and the factors must have the same dtype, but got {x.dtype!r} and "
+                           f"{product.dtype!r}")
+    for factor, called in ((beta, "beta"), (alpha, "alpha")):
+        if isinstance(factor, float) and not x.dtype.is_floating_point:
+            raise RuntimeError(f"{name}: For integral input tensors, argument {called} must not be a floating point "
+                               f"number, got {factor}.")
+    self.expand(product.shape)              # raises, in PyTorch's words, where it cannot be
+    scaled = product if alpha == 1 else g.mul(product, alpha)
+    if beta == 0:                           # not even NaN or infinity counts; its gradient is zero
+        return wrap(g.add(scaled, g.where(literal(True, bool_, x.device), g.zeros_like(x), x)))
+    return wrap(g.add(x if beta == 1 else g.mul(x, beta), scaled))
+
+
+def _contracted(dims: Any, a: int, b: int) -> tuple[list[int], list[int]]:
+    """The axes that `tensordot` sums over, of tensors with a and b axes. Raises RuntimeError in PyTorch's words."""
+    if isinstance(dims, Handle):
+        dims = dims.tolist() if dims.ndim else dims.item()      # type: ignore[attr-defined]
+    if isinstance(dims, int):
+        if dims < 0:
+            raise RuntimeError(f"tensordot expects dims >= 0, but got dims={dims}")
+        if dims > min(a, b):
+            raise RuntimeError(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}")
+        return list(range(a - dims, a)), list(range(dims))
+    if len(dims) != 2:
+        raise RuntimeError(f"tensordot expects dims to be an int or two lists of axes, got {dims!r}")
+    first, second = ([listed] if isinstance(listed, int) else list(listed) for listed in dims)
+    if len(first) != len(second):
+        raise RuntimeError(f"tensordot: both dimension lists should have same length, got {first} and {second}")
+    mine, theirs = [normalise_dim(d, a) for d in first], [normalise_dim(d, b) for d in second]
+    for listed in (mine, theirs):
+        for d in listed:
+            if listed.count(d) > 1:
+                raise RuntimeError(f"tensordot: dim {d} appears multiple times in the list of dims")
+    return mine, theirs
 
 
 def _batched(x: Node, y: Node) -> Node:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 MaxResult = namedtuple("MaxResult", "values indices")
 MinResult = namedtuple("MinResult", "values indices")
-MaxResult.__module__ = MinResult.__module__ = "torch.return_types"
+AminmaxResult = namedtuple("AminmaxResult", "min max")
+MaxResult.__module__ = MinResult.__module__ = AminmaxResult.__module__ = "torch.return_types"
 
 
 def _integral_total(x: Node, dtype: DType | None) -> Node:
@@ -94,6 +95,16 @@ class Reduce:
         """The minimum over `dim`; ties share the gradient."""
         return _extreme(self, g.amin, "amin", dim, keepdim)
 
+    def aminmax(self: Tensor, *, dim: int | None = None, keepdim: bool = False) -> AminmaxResult:      # type: ignore[misc]
+        """(min, max) of all elements, or along `dim`; ties share the gradient. Raises where there are no elements."""
+        x = node_of(self, "aminmax")
+        axes = normalise_dims(dim, len(x.spec.shape))
+        if dim is None and x.spec.numel == 0:
+            raise RuntimeError("aminmax(): cannot compute aminmax over an empty dimension as the operation has no "
+                               f"identity (shape {list(x.shape)})")
+        _some(x, axes, "aminmax")
+        return AminmaxResult(*(labelled(wrap(fold(x, axes, keepdim)), "AminmaxBackward0") for fold in (g.amin, g.amax)))
+
     def max(self: Tensor, dim: Any = None, keepdim: bool = False) -> Any:       # type: ignore[misc]
         """The maximum of all elements; over `dim`, (values, indices); with a tensor, `maximum`."""
         return _max_or_min(self, dim, keepdim, "max")
@@ -117,6 +128,17 @@ class Reduce:
     def all(self: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:    # type: ignore[misc]
         """Whether every element over `dim` is non-zero."""
         return _truth(self, g.amin, "all", True, dim, keepdim)
+
+    def count_nonzero(self: Tensor, dim: Any = None) -> Tensor:                 # type: ignore[misc]
+        """How many elements over `dim` (all axes by default) are not zero, as int64."""
+        x = node_of(self, "count_nonzero")
+        return wrap(g.sum(g.cast(truth(x), dtypes.int64), normalise_dims(dim, len(x.spec.shape))))
+
+    def nansum(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:  # type: ignore[misc]
+        """As `sum`, with every NaN taken as 0."""
+        x = node_of(self, "nansum")
+        total = wrap(g.where(g.ne(x, x), 0, x)).sum(dim, keepdim, dtype=dtype)
+        return labelled(total, "NansumBackward0")
 
     def logsumexp(self: Tensor, dim: Any, keepdim: bool = False) -> Tensor:     # type: ignore[misc]
         """log(sum(exp(x))) over `dim`, without overflow."""

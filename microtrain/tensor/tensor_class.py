@@ -13,8 +13,10 @@ from .gathering import Gathering
 from .index import Indexing, values
 from .inplace import Inplace
 from .linalg import Linalg
+from .norms import Norms
 from .ordering import Ordering
 from .printing import format_array
+from .rearranging import Rearranging
 from .reduce import Reduce
 from .shaping import Shaping
 from .special import Special
@@ -22,7 +24,8 @@ from .storage import blank
 from .transfer import Transfer
 
 
-class Tensor(Elementwise, Special, Reduce, Ordering, Shaping, Indexing, Gathering, Linalg, Inplace, Transfer, Handle):
+class Tensor(Elementwise, Special, Reduce, Norms, Ordering, Shaping, Rearranging, Indexing, Gathering, Linalg, Inplace,
+             Transfer, Handle):
     """An array of numbers on a device, recorded on the tape when it requires grad.
 
     `Tensor(data)` makes a leaf of the default floating dtype; `tensor(data)` keeps the data's own kind.
