@@ -43,8 +43,22 @@ from .create import (
     zeros_like,
 )
 from .custom import custom_kernel
+from .einsum import einsum
 from .elementwise import where
-from .joining import broadcast_tensors, cat, stack
+from .joining import (
+    atleast_1d,
+    atleast_2d,
+    atleast_3d,
+    broadcast_shapes,
+    broadcast_tensors,
+    cat,
+    column_stack,
+    dstack,
+    hstack,
+    meshgrid,
+    stack,
+    vstack,
+)
 from .operands import no_out
 from .printing import set_printoptions
 from .random import (
@@ -68,6 +82,7 @@ from .tensor_class import Tensor
 from .transfer import synchronize
 
 concat = concatenate = cat
+row_stack = vstack
 dtype, device = DType, Device
 
 FUNCTIONS = """
@@ -83,7 +98,8 @@ nanmedian scatter scatter_add sort take take_along_dim topk
 acos acosh addcdiv addcmul allclose arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh atan atan2 atanh
 copysign cosh deg2rad erf erfc exp2 float_power fmod frac heaviside hypot isclose lerp log10 log2 logaddexp
 logaddexp2 logit nan_to_num positive rad2deg sgn signbit sinh xlogy
-addbmm addmm addmv aminmax baddbmm count_nonzero diag diag_embed diagonal dist kron nansum norm repeat_interleave roll rot90 tensordot tile trace tril triu
+addbmm addmm addmv aminmax baddbmm count_nonzero diag diag_embed diagonal dist dsplit hsplit kron nansum norm
+repeat_interleave roll rot90 tensor_split tensordot tile trace tril triu vsplit
 """.split()        # noqa: SIM905 (a hundred names read better without quotes)
 """Methods that are functions of the package too."""
 
@@ -135,5 +151,7 @@ __all__ = [
     "manual_seed", "no_grad", "ones", "ones_like", "promote_types", "rand", "rand_like", "randint",
     "randint_like", "randn", "randn_like", "randperm", "result_type", "seed", "set_default_device",
     "set_default_dtype", "set_grad_enabled", "set_printoptions", "stack", "synchronize", "tensor", "uint8",
-    "tril_indices", "triu_indices", "where", "zeros", "zeros_like", *FUNCTIONS,
+    "tril_indices", "triu_indices", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_shapes",
+    "column_stack", "dstack", "einsum", "hstack", "meshgrid", "row_stack", "vstack", "where", "zeros",
+    "zeros_like", *FUNCTIONS,
 ]

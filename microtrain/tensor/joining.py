@@ -1,4 +1,4 @@
-"""Several tensors as one: `cat`, `stack`, and tensors brought to one shape."""
+"""Several tensors as one (`cat`, `stack` and their kin), and tensors brought to one shape."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..graph import ops as g
 from ..graph.node import Node
-from ..graph.spec import broadcast_shapes, normalise_dim
-from .core import Handle
+from ..graph.spec import broadcast_shapes as common_shape
+from ..graph.spec import normalise_dim
+from .core import Handle, Size
 from .operands import labelled, no_out, node_of, result_dtype
 from .storage import wrap
 
@@ -23,7 +24,7 @@ def _nodes(tensors: Any, name: str) -> list[Node]:
     if not tensors:
         raise (ValueError if name == "cat" else RuntimeError)(
             f"torch.{name}(): expected a non-empty list of "
-            "Tensors" if name == "cat" else "stack expects a non-empty TensorList")
+            "Tensors" if name == "cat" else f"{name} expects a non-empty TensorList")
     nodes = []
     for i, t in enumerate(tensors):
         if not isinstance(t, Handle):
@@ -73,5 +74,95 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Tensors expanded to their common shape."""
-    shape = broadcast_shapes(*[node_of(t, "broadcast_tensors").shape for t in tensors])
+    shape = common_shape(*[node_of(t, "broadcast_tensors").shape for t in tensors])
     return tuple(t.expand(shape) for t in tensors)
+
+
+def _at_least(tensors: Any, widen: Any, name: str) -> Any:
+    """`widen` of one tensor, or of each of several (also given as one list), as a tuple."""
+    listed = tensors[0] if len(tensors) == 1 and not isinstance(tensors[0], Handle) else tensors
+    if not isinstance(listed, Sequence) or not all(isinstance(t, Handle) for t in listed):
+        wrong = next((t for t in listed if not isinstance(t, Handle)), None) if isinstance(listed, Sequence) else listed
+        raise TypeError(f"{name}(): expected Tensors, got {type(wrong).__name__}")
+    parts = tuple(widen(t) for t in listed)
+    return parts[0] if listed is tensors and len(parts) == 1 else parts
+
+
+def atleast_1d(*tensors: Any) -> Any:
+    """Tensors with at least 1 axis: a 0-d one as (1,). Several give a tuple."""
+    return _at_least(tensors, lambda t: t if t.ndim else t.reshape(1), "atleast_1d")
+
+
+def atleast_2d(*tensors: Any) -> Any:
+    """Tensors with at least 2 axes: a vector as one row. Several give a tuple."""
+    return _at_least(tensors, lambda t: t if t.ndim > 1 else atleast_1d(t).unsqueeze(0), "atleast_2d")
+
+
+def atleast_3d(*tensors: Any) -> Any:
+    """Tensors with at least 3 axes: a vector as (1, n, 1), a matrix as (m, n, 1). Several give a tuple."""
+    return _at_least(tensors, lambda t: t if t.ndim > 2 else atleast_2d(t).unsqueeze(-1), "atleast_3d")
+
+
+def _stacked(tensors: Any, widen: Any, dim: int, name: str) -> Tensor:
+    nodes = _nodes(tensors, name)
+    return cat([widen(wrap(node)) for node in nodes], dim)
+
+
+def vstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Tensors one under the other, vectors as rows: joined along the first of at least 2 axes."""
+    return _stacked(tensors, atleast_2d, 0, "vstack")
+
+
+def hstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Tensors side by side: vectors joined end to end, others along the second axis."""
+    nodes = _nodes(tensors, "hstack")
+    return _stacked(tensors, atleast_1d, 0 if len(nodes[0].shape) < 2 else 1, "hstack")
+
+
+def dstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Tensors one behind the other: joined along the third of at least 3 axes."""
+    return _stacked(tensors, atleast_3d, 2, "dstack")
+
+
+def column_stack(tensors: Sequence[Tensor]) -> Tensor:
+    """Tensors side by side, vectors as columns."""
+    return _stacked(tensors, lambda t: t if t.ndim > 1 else t.reshape(-1, 1), 1, "column_stack")
+
+
+def broadcast_shapes(*shapes: Any) -> Size:
+    """The shape to which all of `shapes` (ints or sequences of ints) broadcast.
+
+    Raises RuntimeError where there is none, ValueError for a negative size.
+    """
+    listed = [(shape,) if isinstance(shape, int) else tuple(shape) for shape in shapes]
+    for shape in listed:
+        if any(n < 0 for n in shape):
+            raise ValueError(f"Attempting to broadcast a dimension with negative length! Got {shape}")
+    return Size(common_shape((), *listed))
+
+
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+    """For vectors of n1, n2, ... elements as many tensors (n1, n2, ...), each varying along its own axis.
+
+    `indexing="xy"` exchanges the first two axes. Raises RuntimeError for more than 1 axis or several dtypes.
+    """
+    listed = list(tensors[0]) if len(tensors) == 1 and not isinstance(tensors[0], Handle) else list(tensors)
+    if not listed:
+        raise RuntimeError("meshgrid expects a non-empty TensorList")
+    for t in listed:
+        if node_of(t, "meshgrid").spec.ndim > 1:
+            raise RuntimeError("torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got shape "
+                               f"{list(t.shape)}")
+        if t.dtype is not listed[0].dtype:
+            raise RuntimeError("meshgrid expects all tensors to have the same dtype, got "
+                               f"{listed[0].dtype!r} and {t.dtype!r}")
+    if indexing not in ("ij", "xy"):
+        raise RuntimeError(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
+    swapped = indexing == "xy" and len(listed) > 1
+    if swapped:
+        listed[:2] = listed[1::-1]
+    shape = [t.numel() for t in listed]
+    grids = [t.reshape([-1 if d == i else 1 for d in range(len(listed))]).expand(shape) for i, t in enumerate(listed)]
+    if swapped:
+        grids[:2] = grids[1::-1]
+    return tuple(grids)

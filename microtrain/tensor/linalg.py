@@ -126,7 +126,8 @@ class Linalg:
         return labelled(_added(self, g.matmul(x, y), beta, alpha, "addmm"), "AddmmBackward0")
 
     def addmv(self: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:          # type: ignore[misc]
-        """beta * self + alpha * (mat @ vec), for a matrix and a vector; self broadcasts. With beta 0 self is not read."""
+        """beta * self + alpha * (mat @ vec), for a matrix and a vector; self broadcasts. With beta 0 self is not
+        read."""
         x, y = _tensors(mat, vec, "addmv", ("mat", "vec"))
         if len(x.shape) != 2 or len(y.shape) != 1 or self.ndim > 1:
             raise RuntimeError("addmv: vector + matrix @ vector expected, got "
@@ -228,10 +229,13 @@ def _added(self: Tensor, product: Node, beta: Any, alpha: Any, name: str) -> Ten
         if isinstance(factor, float) and not x.dtype.is_floating_point:
             raise RuntimeError(f"{name}: For integral input tensors, argument {called} must not be a floating point "
                                f"number, got {factor}.")
-    self.expand(product.shape)              # raises, in PyTorch's words, where it cannot be
+    if len(x.shape) > len(product.shape) or broadcast_shapes(x.shape, product.shape) != product.shape:
+        raise RuntimeError(f"{name}: The expanded size of the tensor must match the existing size at every "
+                           f"non-singleton dimension.  Target sizes: {list(product.shape)}.  Tensor sizes: "
+                           f"{list(x.shape)}")
     scaled = product if alpha == 1 else g.mul(product, alpha)
     if beta == 0:                           # not even NaN or infinity counts; its gradient is zero
-        return wrap(g.add(scaled, g.where(literal(True, bool_, x.device), g.zeros_like(x), x)))
+        return wrap(g.where(literal(True, bool_, x.device), scaled, x))
     return wrap(g.add(x if beta == 1 else g.mul(x, beta), scaled))
 
 

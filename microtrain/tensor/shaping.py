@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..graph import ops as g
+from ..graph.dtypes import int64
 from ..graph.node import Node
 from ..graph.spec import Shape, normalise_dim
 from .core import Handle
@@ -289,12 +290,63 @@ class Shaping:
             return tuple(self.narrow(dim, 0, 0) for _ in range(chunks))
         return self.split(-(-size // chunks), dim)
 
+    def tensor_split(self: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:       # type: ignore[misc]
+        """As many parts as the number given, sizes differing by at most 1; or cut before each of the indices given
+        (a tensor's values are read at once).
+
+        Raises RuntimeError for no parts or a 0-d tensor, TypeError for what is neither int nor ints.
+        """
+        if not self.ndim:
+            raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
+        axis = normalise_dim(dim, self.ndim)
+        size = self.node.shape[axis]
+        wanted = indices_or_sections
+        if isinstance(wanted, Handle):
+            if wanted.dtype is not int64:
+                raise RuntimeError("tensor_split expected tensor_indices_or_sections to have dtype of long, but got "
+                                   f"{wanted.dtype!r}")
+            wanted = wanted.tolist()            # type: ignore[attr-defined]
+        if isinstance(wanted, int) and not isinstance(wanted, bool):
+            if wanted <= 0:
+                raise RuntimeError(f"number of sections must be larger than 0, got {wanted}")
+            least, larger = divmod(size, wanted)
+            wanted = [i * least + min(i, larger) for i in range(1, wanted)]
+        elif not isinstance(wanted, list | tuple):
+            raise TypeError(f"tensor_split(): expected an int or a sequence of ints, got {type(wanted).__name__} "
+                            f"({wanted!r})")
+        cuts = [max(0, min(i + size if i < 0 else i, size)) for i in _signed([wanted])]
+        return tuple(sliced(self, axis, start, max(0, end - start), 1)
+                     for start, end in zip([0, *cuts], [*cuts, size], strict=True))
+
+    def hsplit(self: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:       # type: ignore[misc]
+        """Parts side by side: equal ones, or cut before each index, along the second axis (a vector's only one)."""
+        return _split_evenly(self, indices_or_sections, "hsplit", 1, 0 if self.ndim == 1 else 1)
+
+    def vsplit(self: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:       # type: ignore[misc]
+        """Parts one under the other: equal ones, or cut before each index, along the first axis."""
+        return _split_evenly(self, indices_or_sections, "vsplit", 2, 0)
+
+    def dsplit(self: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:       # type: ignore[misc]
+        """Parts one behind the other: equal ones, or cut before each index, along the third axis."""
+        return _split_evenly(self, indices_or_sections, "dsplit", 3, 2)
+
     def unbind(self: Tensor, dim: int = 0) -> tuple[Tensor, ...]:       # type: ignore[misc]
         """The parts along `dim`, each without it."""
         if not self.ndim:
             raise IndexError(f"unbind(): Dimension specified as {dim} but tensor has no dimensions")
         size = self.shape[normalise_dim(dim, self.ndim)]
         return tuple(labelled(self.select(dim, i), "UnbindBackward0") for i in range(size))
+
+
+def _split_evenly(self: Tensor, wanted: Any, name: str, least: int, dim: int) -> tuple[Tensor, ...]:
+    """`tensor_split` into equal parts only, of a tensor of at least so many axes."""
+    if self.ndim < least:
+        raise RuntimeError(f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor with "
+                           f"{self.ndim} dimensions!")
+    if isinstance(wanted, int) and (wanted <= 0 or self.node.shape[dim] % wanted):
+        raise RuntimeError(f"torch.{name} attempted to split along dimension {dim}, but the size of the dimension "
+                           f"{self.node.shape[dim]} is not divisible by the split_size {wanted}!")
+    return self.tensor_split(wanted, dim)
 
 
 def _permuted(self: Tensor, order: Shape, label: str) -> Tensor:
