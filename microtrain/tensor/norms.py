@@ -116,8 +116,6 @@ def norm(A: Tensor, ord: Any = None, dim: int | Sequence[int] | None = None, kee
     """
     ndim = node_of(A, "linalg_norm").spec.ndim
     dims = None if dim is None else [dim] if isinstance(dim, int) else list(dim)
-    if isinstance(ord, str):
-        return matrix_norm(A, ord, (-2, -1) if dims is None else dims, keepdim, dtype=dtype)
     if dims is not None and len(dims) not in (1, 2):
         raise RuntimeError(f"linalg.norm: If dim is specified, it must be of length 1 or 2. Got {dims}")
     if ord is None:
@@ -125,7 +123,7 @@ def norm(A: Tensor, ord: Any = None, dim: int | Sequence[int] | None = None, kee
     if dims is None and ndim not in (1, 2):
         raise RuntimeError("linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got "
                            f"{ndim}D.")
-    if len(dims or range(ndim)) == 2:
+    if isinstance(ord, str) or len(dims or range(ndim)) == 2:
         return matrix_norm(A, ord, dims or (0, 1), keepdim, dtype=dtype)
     return vector_norm(A, ord, dims, keepdim, dtype=dtype)
 

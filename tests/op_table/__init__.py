@@ -6,6 +6,7 @@ table on every device.
 """
 
 from op_table.activations import ACTIVATIONS
+from op_table.algebra import ALGEBRA
 from op_table.creation import CREATION
 from op_table.elementwise import ELEMENTWISE_FUNCTIONS
 from op_table.inplace import INPLACE
@@ -23,5 +24,5 @@ __all__ = ["ELEMENTWISE", "EXACT", "OPS", "REDUCTION", "Op", "Sample", "Toleranc
 
 OPS: list[Op] = [
     *OPERATORS, *ELEMENTWISE_FUNCTIONS, *SPECIAL_FUNCTIONS, *ACTIVATIONS, *REDUCTIONS, *ORDERING, *MATRICES,
-    *VIEWS, *INPLACE, *CREATION, *LOSSES, *LAYERS,
+    *ALGEBRA, *VIEWS, *INPLACE, *CREATION, *LOSSES, *LAYERS,
 ]  # fmt: skip

@@ -50,5 +50,11 @@ INPLACE = [
     inplace("setitem mask", lambda T, x, y: x.__setitem__(x > 0, 0.0), tolerance=EXACT),
     inplace("through a row", lambda T, x, y: x[1].mul_(y), (4, 3), (3,)),
     inplace("through a view", lambda T, x, y: x.view(-1)[::2].add_(y), (4, 3), (6,)),
+    inplace("through a diagonal", lambda T, x, y: x.diagonal().mul_(y), (4, 3), (3,)),
+    inplace("through a diagonal of a view", lambda T, x, y: x.transpose(0, 2)[1:].diagonal(-1, 2, 0).copy_(y),
+            (3, 2, 4), (2, 2), tolerance=EXACT),
+    inplace("through a view of a diagonal", lambda T, x, y: x.diagonal(1)[::2].add_(y), (4, 5), (2,)),
+    inplace("tril_", lambda T, x, y: x.tril_(), tolerance=EXACT),
+    inplace("triu_", lambda T, x, y: x.triu_(1), tolerance=EXACT),
     inplace("through a transpose", lambda T, x, y: x.t().copy_(y), (4, 3), (3, 4), tolerance=EXACT),
 ]
