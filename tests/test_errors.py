@@ -56,6 +56,106 @@ CASES = [
     Case("dot 2-d", lambda T: T.dot(a(T, 2, 2), a(T, 2, 2)), "1D tensors expected"),
     Case("outer 2-d", lambda T: T.outer(a(T, 2, 2), a(T, 2)), "outer: Expected 1-D argument self, but got 2-D"),
     Case("t of 3-d", lambda T: a(T, 2, 3, 4).t(), "t\\(\\) expects a tensor with <= 2 dimensions, but self is 3D"),
+    Case("addmm", lambda T: T.addmm(a(T, 4, 3), a(T, 2, 3), a(T, 3, 3)), "expanded size of the tensor", ("4", "2")),
+    Case("addmm of a vector", lambda T: T.addmm(a(T, 3), a(T, 3), a(T, 3, 3)), "mat1 must be a matrix, got 1-D tensor"),
+    Case("addmm dtypes", lambda T: T.addmm(a(T, 3), a(T, 3, 3), a(T, 3, 3, dtype="float64")),
+         "must have the same dtype", ("float64",)),
+    Case("addmm of a number", lambda T: T.addmm(2.0, a(T, 3, 3), a(T, 3, 3)), "must be Tensor, not float"),
+    Case("addmv", lambda T: T.addmv(a(T, 3), a(T, 3, 3), a(T, 2)),
+         "size mismatch, got input \\(3\\), mat \\(3x3\\), vec \\(2\\)"),
+    Case("addbmm", lambda T: T.addbmm(a(T, 3), a(T, 2, 3, 4), a(T, 3, 4, 3)),
+         "batch1 and batch2 must have same number of batches, got 2 and 3"),
+    Case("baddbmm", lambda T: T.baddbmm(a(T, 9), a(T, 2, 3, 4), a(T, 2, 4, 3)), "", ("9", "3", "baddbmm")),
+    Case("tensordot sizes", lambda T: T.tensordot(a(T, 3, 3), a(T, 2, 3), 1),
+         "contracted dimensions need to match, but first has size 3 in dim -?1 and second has size 2 in dim 0"),
+    Case("tensordot dims", lambda T: T.tensordot(a(T, 3), a(T, 3, 3), 2),
+         "tensordot expects dims < ndim_a or ndim_b, but got dims=2"),
+    Case("tensordot lists", lambda T: T.tensordot(a(T, 3, 3), a(T, 3, 3), ([0], [0, 1])),
+         "both dimension lists should have same length"),
+    *(
+        Case(f"einsum {text}", lambda T, t=text, s=shapes: T.einsum(t, *(a(T, *shape) for shape in s)), phrase)
+        for text, shapes, phrase in (
+            ("ij,jk", ((2, 3),), "fewer operands were provided than specified in the equation"),
+            ("ij", ((2, 3), (2, 3)), "more operands were provided than specified in the equation"),
+            ("ijk", ((2, 3),), "the number of subscripts in the equation \\(3\\) does not match the number of "
+             "dimensions \\(2\\) for operand 0 and no ellipsis was given"),
+            ("ijk...", ((2, 3),), "the number of subscripts in the equation \\(3\\) is more than the number of "
+             "dimensions \\(2\\) for operand 0"),
+            ("ij->k", ((2, 3),), "output subscript k does not appear in the equation for any input operand"),
+            ("ij->ii", ((2, 3),), "output subscript i appears more than once in the output"),
+            ("i1", ((2, 3),), "invalid subscript given at index 1 in the equation string"),
+            ("ij,i-", ((2, 3), (2, 3)), "invalid subscript given at index 4 in the equation string"),
+            ("ij->i.", ((2, 3),), "found '.' for output that is not part of any ellipsis"),
+            ("...i...", ((2, 3),), "found '.' for operand 0 for which an ellipsis was already found"),
+            ("ij,jk", ((2, 3), (2, 3)), "subscript j has size 2 for operand 1 which does not broadcast with previously "
+             "seen size 3"),
+            ("ii", ((2, 3),), "subscript i is repeated for operand 0 but the sizes don't match, 3 != 2"),
+        )
+    ),
+    Case("einsum of nothing", lambda T: T.einsum("ij"), "must specify the equation string and at least one operand"),
+    Case("einsum of text", lambda T: T.einsum("ij,jk", a(T, 2, 3), "x"), "expected Tensor as element 1 in argument 1"),
+    Case("einsum dtypes", lambda T: T.einsum("ij,jk", a(T, 2, 2), a(T, 2, 2, dtype="float64")), ""),
+    Case("norm of ints", lambda T: a(T, 3, dtype="int64").norm(),
+         "Expected a floating point or complex tensor as input"),
+    Case("norm dtype", lambda T: T.linalg.vector_norm(a(T, 3, dtype="float64"), dtype=T.float32),
+         "should be convertible without narrowing to the specified dtype", ("float64", "float32")),
+    Case("norm in ints", lambda T: T.linalg.vector_norm(a(T, 3), dtype=T.int32), "dtype should be floating point"),
+    Case("vector_norm order", lambda T: T.linalg.vector_norm(a(T, 3), "fro"),
+         "'ord' \\(position 2\\) must be Number, not str"),
+    Case("largest of no magnitudes", lambda T: T.linalg.vector_norm(a(T, 0), float("inf")),
+         "cannot compute the inf norm on an empty tensor because the operation does not have an identity"),
+    Case("smallest sum of none", lambda T: T.linalg.matrix_norm(a(T, 3, 0), -1), "non-zero size"),
+    Case("matrix_norm order", lambda T: T.linalg.matrix_norm(a(T, 3, 3), 3), "Order 3 not supported"),
+    Case("matrix_norm word", lambda T: T.linalg.matrix_norm(a(T, 3, 3), "foo"), "Order foo not supported"),
+    Case("matrix_norm of a vector", lambda T: T.linalg.matrix_norm(a(T, 3)), "must have at least 2 dimensions"),
+    Case("matrix_norm dims", lambda T: T.linalg.matrix_norm(a(T, 3, 3), dim=(0, -2)),
+         "dims must be different", ("-2",)),
+    Case("linalg.norm of 3-d", lambda T: T.linalg.norm(a(T, 2, 3, 4), 1),
+         "If dim is not specified but ord is, the input must be 1D or 2D. Got 3D."),
+    Case("linalg.norm over 3 dims", lambda T: T.linalg.norm(a(T, 2, 3, 4), None, (0, 1, 2)),
+         "If dim is specified, it must be of length 1 or 2. Got \\[0, 1, 2\\]"),
+    # Elsewhere
+    Case("diagonal twice", lambda T: a(T, 3, 3).diagonal(0, 1, -1), "diagonal dimensions cannot be identical 1, -1"),
+    Case("diagonal dim", lambda T: a(T, 2, 3).diagonal(0, 0, 2), DIM),
+    Case("diag of 3-d", lambda T: T.diag(a(T, 2, 2, 2)), "Supports 1D or 2D tensors. Got 3D"),
+    Case("trace of 3-d", lambda T: a(T, 2, 2, 2).trace(), "expected a matrix, but got tensor with dim 3"),
+    Case("tril of 1-d", lambda T: T.tril(a(T, 4)), "input tensor must have at least 2 dimensions"),
+    Case("triu by half", lambda T: T.triu(a(T, 4, 4), 0.5), "", ("float",)),
+    Case("repeat too few", lambda T: a(T, 2, 3).repeat(2),
+         "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor"),
+    Case("repeat less than never", lambda T: a(T, 3).repeat(-1),
+         "Trying to create tensor with negative dimension", ("-1",)),
+    Case("repeat by half", lambda T: a(T, 3).repeat(1.5), "", ("float",)),
+    Case("repeat by nothing", lambda T: a(T, 3).repeat(), "repeat\\(\\).* missing 1 required positional argument"),
+    Case("repeat_interleave sizes", lambda T: a(T, 2).repeat_interleave(T.tensor([1, 2, 3])),
+         "repeats must have the same size as input along dim, but got repeats.size\\(0\\) = 3 and "
+         "input.size\\(0\\) = 2"),
+    Case("repeat_interleave negative", lambda T: a(T, 2).repeat_interleave(-1), "", ("-1",)),
+    Case("roll nothing", lambda T: a(T, 3).roll(()), "`shifts` required"),
+    Case("roll dims", lambda T: a(T, 2, 3).roll((2, 1), 0),
+         "shifts and dimensions must align. shifts: 2, dims:1"),
+    Case("roll a point", lambda T: T.tensor(1.0).roll(0, 0), "Dimension specified as 0 but tensor has no dimensions"),
+    Case("rot90 once", lambda T: a(T, 3, 3).rot90(1, (1, 1)), "expected rotation dims to be different"),
+    Case("vstack nothing", lambda T: T.vstack([]), "vstack expects a non-empty TensorList"),
+    Case("hstack one", lambda T: T.hstack(a(T, 3)),
+         "hstack\\(\\): argument 'tensors' \\(position 1\\) must be tuple of Tensors"),
+    Case("dstack numbers", lambda T: T.dstack([1, 2]), "expected Tensor as element 0 in argument 0, but got int"),
+    Case("hstack shapes", lambda T: T.hstack([a(T, 2, 3), a(T, 3, 3)]),
+         "Sizes of tensors must match except in dimension 1"),
+    Case("atleast_2d of a number", lambda T: T.atleast_2d(3), "atleast_2d", ("int",)),
+    Case("meshgrid of a matrix", lambda T: T.meshgrid(a(T, 2, 2), indexing="ij"),
+         "Expected 0D or 1D tensor in the tensor list"),
+    Case("meshgrid dtypes", lambda T: T.meshgrid(a(T, 2), a(T, 2, dtype="int64"), indexing="ij"),
+         "meshgrid expects all tensors to have the same dtype"),
+    Case("meshgrid indexing", lambda T: T.meshgrid(a(T, 2), indexing="yx"),
+         'indexing must be one of "xy" or "ij", but received: yx'),
+    Case("broadcast_shapes", lambda T: T.broadcast_shapes((2,), (3,)), "", ("2", "3")),
+    Case("tensor_split none", lambda T: a(T, 5).tensor_split(0), "number of sections must be larger than 0, got 0"),
+    Case("hsplit unevenly", lambda T: a(T, 2, 5).hsplit(2),
+         "attempted to split along dimension 1, but the size of the dimension 5 is not divisible by the split_size 2"),
+    Case("aminmax of nothing", lambda T: a(T, 0).aminmax(),
+         "cannot compute aminmax over an empty dimension as the operation has no identity"),
+    Case("tril_indices", lambda T: T.tril_indices(-2, 3), "must be non-negative", ("-2",)),
     # Dims
     *(
         Case(f"{name} dim {dim}", lambda T, n=name, d=dim: getattr(T, n)(a(T, 2, 3), dim=d), DIM, (str(dim),))
@@ -193,6 +293,31 @@ def test_refused_as_pytorch_refuses_it(case: Case) -> None:
     assert re.search(case.phrase, str(theirs)), f"PyTorch says {theirs}"
     assert re.search(case.phrase, str(mine)), f"{mine}; PyTorch says {theirs}"
     assert all(word in str(mine) for word in case.named), f"{mine} does not name {case.named}"
+
+
+@pytest.mark.parametrize("order", [2, -2, "nuc"])
+def test_norms_that_need_singular_values(order: Any) -> None:
+    """PyTorch has them: a refusal says which orders there are."""
+    for call in (mt.linalg.norm, mt.linalg.matrix_norm):
+        with pytest.raises(NotImplementedError, match=f"order {order} needs singular values.*'fro', 1, -1"):
+            call(mt.ones(3, 3), order)
+    if order == "nuc":
+        with pytest.raises(NotImplementedError, match="order nuc needs singular values"):
+            mt.ones(3, 3).norm("nuc")
+
+
+def test_einsum_by_numbers() -> None:
+    """PyTorch takes lists of axes too: a refusal says what to write instead."""
+    with pytest.raises(NotImplementedError, match=r"write an equation, as in einsum\('ij,jk->ik', x, y\)"):
+        mt.einsum(mt.ones(2, 3), [0, 1])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("factor", ["beta", "alpha"])
+def test_a_fraction_of_whole_numbers(factor: str) -> None:
+    """PyTorch drops the fraction without a word on the CPU."""
+    whole = a(mt, 2, 2, dtype="int64")
+    with pytest.raises(RuntimeError, match=f"addmm.*argument {factor} must not be a floating point number, got 0.5"):
+        mt.addmm(whole, whole, whole, **{factor: 0.5})
 
 
 @pytest.mark.parametrize(("probability", "target"), [(1.5, 1.0), (1.5, 0.0), (-0.5, 0.0), (-0.5, 1.0)])

@@ -229,7 +229,8 @@ def _added(self: Tensor, product: Node, beta: Any, alpha: Any, name: str) -> Ten
         if isinstance(factor, float) and not x.dtype.is_floating_point:
             raise RuntimeError(f"{name}: For integral input tensors, argument {called} must not be a floating point "
                                f"number, got {factor}.")
-    if len(x.shape) > len(product.shape) or broadcast_shapes(x.shape, product.shape) != product.shape:
+    sizes = zip(reversed(x.shape), reversed(product.shape), strict=False)
+    if len(x.shape) > len(product.shape) or any(n not in (1, wanted) for n, wanted in sizes):
         raise RuntimeError(f"{name}: The expanded size of the tensor must match the existing size at every "
                            f"non-singleton dimension.  Target sizes: {list(product.shape)}.  Tensor sizes: "
                            f"{list(x.shape)}")
