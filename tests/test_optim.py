@@ -227,9 +227,35 @@ def test_tensor_for_parameters():
         optim.SGD(mt.ones(2, requires_grad=True), lr=0.1)
 
 
-def test_tensor_for_lr():
-    with pytest.raises(TypeError, match="Tensor lr is not supported"):
-        optim.Adam([mt.ones(2, requires_grad=True)], lr=mt.tensor(0.1))
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
+@pytest.mark.parametrize("shape", [(), (1,)], ids=str)
+def test_a_tensor_for_lr_is_read_at_every_step(name, shape):
+    """As a number it would be what it was when the optimizer was made."""
+    trajectories = []
+    for tensor in (False, True):
+        params, loss = problem(mt, np.float32)
+        rate = mt.full(shape, 0.05) if tensor else 0.05
+        optimizer = getattr(optim, name)(params, lr=rate)
+        for step in range(4):
+            optimizer.zero_grad()
+            loss().backward()
+            optimizer.step()
+            if step == 1:
+                if tensor:
+                    rate.mul_(0.5)
+                else:
+                    optimizer.param_groups[0]["lr"] *= 0.5
+        trajectories.append(np.concatenate([array(p).ravel() for p in params]))
+    np.testing.assert_allclose(*trajectories, rtol=1e-5)
+    with pytest.raises(ValueError, match="Tensor lr must be 1-element"):
+        getattr(optim, name)(params, lr=mt.ones(2))
+
+
+def test_names_of_parameters_go_along():
+    a, b = (mt.ones(2, requires_grad=True) for _ in range(2))
+    optimizer = optim.SGD([("a", a), ("b", b)], lr=0.1)
+    assert optimizer.param_groups[0]["params"] == [a, b] and optimizer.param_groups[0]["param_names"] == ["a", "b"]
+    assert optimizer.state_dict()["param_groups"][0]["param_names"] == ["a", "b"]
 
 
 def test_a_refused_group_is_not_added():

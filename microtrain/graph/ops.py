@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from . import composites as c
-from . import losses, normalisation, ordering, windowed
+from . import losses, normalisation, norms, ordering, windowed
 from . import primitives as p
 from . import special as s
 from .dtypes import DType
@@ -204,6 +204,22 @@ def binary_cross_entropy(p: Node, y: Node) -> Node:
 def binary_cross_entropy_with_logits(x: Node, y: Node) -> Node:
     """Binary cross entropy of sigmoid(x) of each element."""
     return record2(losses.BCE_WITH_LOGITS, x, y)
+
+
+def logistic_loss(x: Node) -> Node:
+    """log(1 + exp(x))."""
+    return record1(losses.LOGISTIC_LOSS, x)
+
+
+def logistic(x: Node) -> Node:
+    """1 / (1 + exp(-x)), with an accurate derivative."""
+    return record1(losses.LOGISTIC, x)
+
+
+def vector_norm(x: Node, axes: tuple[int, ...], p: float, keepdim: bool = False) -> Node:
+    """(sum |x|^p)^(1/p) over `axes`."""
+    out = record1(norms.VECTOR_NORM, x, (axes, p))
+    return keep(out, x.spec.shape, axes) if keepdim else out
 
 
 def huber(d: Node, delta: float) -> Node:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import composites as c
-from . import losses, normalisation, windowed
+from . import losses, normalisation, norms, windowed
 from . import ops as g
 from . import ordering as s
 from . import primitives as p
@@ -284,6 +284,7 @@ vjp(s.SCATTER, lambda ct, o, x, index, source, axis: g.scatter(ct, index, g.zero
     lambda ct, o, x, index, source, axis: g.gather(ct, index, axis), "y")
 vjp(s.MEDIAN, _extremum, "ox")
 vjp(s.NANMEDIAN, _extremum, "ox")
+vjp(norms.VECTOR_NORM, norms.vector_norm_gradient, "ox")
 vjp(normalisation.NORMALISED, normalisation.normalised_gradient, "ox")
 vjp(normalisation.RMS_NORMALISED, normalisation.rms_normalised_gradient, "ox")
 
@@ -293,6 +294,10 @@ vjp(losses.BCE,
     lambda ct, o, p, y: g.mul(ct, g.sub(g.log1p(g.neg(p)), g.log(p))), "x")
 vjp(losses.BCE_WITH_LOGITS, lambda ct, o, x, y: g.mul(ct, g.sub(g.sigmoid(x), y)), "xy",
     lambda ct, o, x, y: g.neg(g.mul(ct, x)), "x")
+
+
+vjp(losses.LOGISTIC_LOSS, lambda ct, o, x: g.mul(ct, g.logistic(x)), "x")
+vjp(losses.LOGISTIC, lambda ct, o, x: g.mul(ct, g.mul(g.logistic(x), g.logistic(g.neg(x)))), "x")
 
 
 def _huber(ct: Node, o: Any, d: Node, delta: float) -> Node:

@@ -123,9 +123,15 @@ class SmoothL1Loss(_Loss):
 
 
 class HuberLoss(_Loss):
-    """Half the squared error up to delta, then its tangent; see :func:`functional.huber_loss`."""
+    """Half the squared error up to delta, then its tangent; see :func:`functional.huber_loss`.
+
+    Raises:
+        TypeError: delta is not a number.
+    """
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        if not isinstance(delta, int | float):
+            raise TypeError(f"delta must be a float or int, got: {type(delta)}")
         super().__init__(reduction=reduction)
         self.delta = delta
 

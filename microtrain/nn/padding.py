@@ -86,13 +86,23 @@ class ReplicationPad2d(_Padding):
     _dims, _mode = 2, "replicate"
 
 
-class CircularPad1d(_Padding):
+class _CircularPad(_Padding):
+    _mode = "circular"
+
+    def forward(self, input: Tensor) -> Tensor:
+        """One batch dimension may be missing; raises ValueError for more or fewer."""
+        if input.dim() not in (self._dims + 1, self._dims + 2):
+            raise ValueError(f"expected {self._dims + 1}D or {self._dims + 2}D input (got {input.dim()}D input)")
+        return super().forward(input)
+
+
+class CircularPad1d(_CircularPad):
     """The last dimension continued around."""
 
-    _dims, _mode = 1, "circular"
+    _dims = 1
 
 
-class CircularPad2d(_Padding):
+class CircularPad2d(_CircularPad):
     """The last two dimensions continued around."""
 
-    _dims, _mode = 2, "circular"
+    _dims = 2

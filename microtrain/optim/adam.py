@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from microtrain.optim.optimizer import Optimizer, ParamGroup, check_at_least_zero, check_lr
+from microtrain.optim.optimizer import Optimizer, ParamGroup, check_at_least_zero, check_lr, rate
 from microtrain.tensor import Tensor, zeros_like
 
 
@@ -15,7 +15,7 @@ class Adam(Optimizer):
 
     Args:
         params: tensors or groups.
-        lr: step size, >= 0.
+        lr: step size, >= 0; a tensor of one element may be changed in place between steps.
         betas: decay rates of m and v, each in [0, 1).
         eps: >= 0, added to the root.
         weight_decay: >= 0; times the parameter, added to the gradient (to the step in AdamW).
@@ -31,7 +31,7 @@ class Adam(Optimizer):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 1e-3,
+        lr: float | Tensor = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0,
@@ -63,7 +63,7 @@ class Adam(Optimizer):
                 state["max_exp_avg_sq"] = zeros_like(param)
         state["step"] += 1
         beta1, beta2 = group["betas"]
-        lr, decay = group["lr"], group["weight_decay"]
+        lr, decay = rate(group["lr"]), group["weight_decay"]
         direction = -grad if group["maximize"] else grad
         if decay != 0:
             if self._decoupled_weight_decay:
@@ -92,7 +92,7 @@ class AdamW(Adam):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 1e-3,
+        lr: float | Tensor = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,

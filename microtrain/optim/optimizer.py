@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
@@ -17,12 +18,12 @@ class Optimizer:
     """Base of the optimizers. ``step`` records its updates as tensor operations: they run with the next value read.
 
     Args:
-        params: tensors, or dicts of options with the tensors under ``"params"``.
+        params: tensors, or pairs of a name and a tensor, or dicts of options with either under ``"params"``.
         defaults: options for the groups that do not give their own.
 
     Raises:
         TypeError: ``params`` is a tensor, or holds something else than tensors.
-        ValueError: no parameters, one that is not a leaf, one that is in two groups.
+        ValueError: no parameters, one that is not a leaf, one that is in two groups; names for some of them only.
     """
 
     param_groups: list[ParamGroup]
@@ -56,16 +57,27 @@ class Optimizer:
         given = param_group["params"]
         if isinstance(given, set):
             raise TypeError("optimizer parameters need to be organized in ordered collections, but a set was given")
-        params = [given] if isinstance(given, Tensor) else list(given)
+        listed = [given] if isinstance(given, Tensor) else list(given)
+        names = [param[0] for param in listed if isinstance(param, tuple)]
+        if names and len(names) != len(listed):
+            raise ValueError("all optimizer params should be with/without names. Some param names are missing")
+        params = [param[1] if isinstance(param, tuple) else param for param in listed]
         for param in params:
             if not isinstance(param, Tensor):
                 raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {type(param).__name__}")
             if not param.is_leaf:
                 raise ValueError("can't optimize a non-leaf Tensor")
-        known = {id(param) for group in self.param_groups for param in group["params"]}
-        if len({id(param) for param in params} | known) != len(params) + len(known):
+        if any(bool(names) != ("param_names" in group) for group in self.param_groups):
+            raise ValueError("all optimizer param groups should be with/without names. cannot add param group "
+                             f"{'with' if names else 'without'} names to the optimizer")
+        own = {id(param) for param in params}
+        if own & {id(param) for group in self.param_groups for param in group["params"]}:
             raise ValueError("some parameters appear in more than one parameter group")
-        self.param_groups.append({**self.defaults, **param_group, "params": params})
+        if len(own) != len(params):
+            warnings.warn("optimizer contains a parameter group with duplicate parameters; in future, this will cause "
+                          "an error; see github.com/pytorch/pytorch/issues/40967 for more information", stacklevel=3)
+        named = {"param_names": names} if names else {}
+        self.param_groups.append({**self.defaults, **param_group, "params": params, **named})
 
     def _parameters(self) -> Iterator[Tensor]:
         return chain.from_iterable(group["params"] for group in self.param_groups)
@@ -158,14 +170,32 @@ def _adopt(values: Mapping[str, Any], param: Tensor) -> dict[str, Any]:
     }
 
 
-def check_at_least_zero(name: str, value: float) -> None:
+def check_at_least_zero(name: str, value: Any) -> None:
     """Raises ValueError, in PyTorch's words, unless ``value`` >= 0 (a NaN is not)."""
     if not value >= 0:
         raise ValueError(f"Invalid {name}: {value}")
 
 
-def check_lr(lr: Any) -> None:
-    """Raises TypeError for a tensor, ValueError for a negative rate."""
-    if isinstance(lr, Tensor):
-        raise TypeError("a Tensor lr is not supported; pass a float, as lr.item() gives")
+def check_lr(lr: float | Tensor) -> None:
+    """Raises ValueError for a negative rate, or for a tensor of more than one element."""
+    if isinstance(lr, Tensor) and lr.numel() != 1:
+        raise ValueError(f"Tensor lr must be 1-element, got shape {list(lr.shape)}")
     check_at_least_zero("learning rate", lr)
+
+
+def rate(lr: float | Tensor) -> Any:
+    """A rate as a factor that changes no shape: a tensor of one element is made 0-d."""
+    return lr.reshape(()) if isinstance(lr, Tensor) else lr
+
+
+def check_implementation(foreach: bool | None, differentiable: bool, fused: bool | None) -> None:
+    """Checks PyTorch's choices of an implementation. All updates are fused here, so there is nothing to choose.
+
+    Raises:
+        NotImplementedError: ``differentiable``.  RuntimeError: both of the others.
+    """
+    if differentiable:
+        raise NotImplementedError("differentiable=True is not supported: a step is taken without gradients; "
+                                  "write the update as tensor operations to differentiate through it")
+    if foreach and fused:
+        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from microtrain.optim.optimizer import Optimizer, ParamGroup, check_at_least_zero, check_lr
+from microtrain.optim.optimizer import Optimizer, ParamGroup, check_at_least_zero, check_implementation, check_lr, rate
 from microtrain.tensor import Tensor
 
 
@@ -17,31 +17,38 @@ class SGD(Optimizer):
 
     Args:
         params: tensors or groups.
-        lr: step size, >= 0.
+        lr: step size, >= 0; a tensor of one element may be changed in place between steps.
         momentum, dampening, weight_decay: >= 0, of no unit.
         nesterov: needs a momentum and no dampening.
         maximize: ascend instead.
+        foreach, fused: accepted; all updates are fused.
+        differentiable: False.
 
     Raises:
         ValueError: an option outside its range.
+        NotImplementedError: ``differentiable``.
     """
 
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 1e-3,
+        lr: float | Tensor = 1e-3,
         momentum: float = 0,
         dampening: float = 0,
         weight_decay: float = 0,
         nesterov: bool = False,
         *,
         maximize: bool = False,
+        foreach: bool | None = None,
+        differentiable: bool = False,
+        fused: bool | None = None,
     ) -> None:
         check_lr(lr)
         check_at_least_zero("momentum value", momentum)
         check_at_least_zero("weight_decay value", weight_decay)
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
+        check_implementation(foreach, differentiable, fused)
         defaults = {
             "lr": lr,
             "momentum": momentum,
@@ -49,6 +56,9 @@ class SGD(Optimizer):
             "weight_decay": weight_decay,
             "nesterov": nesterov,
             "maximize": maximize,
+            "foreach": foreach,
+            "differentiable": differentiable,
+            "fused": fused,
         }
         super().__init__(params, defaults)
 
@@ -69,4 +79,4 @@ class SGD(Optimizer):
                 # A new tensor each step: cheaper to record than two changes in place, and the same on the device.
                 buffer = state["momentum_buffer"] = buffer * momentum + fresh
             direction = direction + buffer * momentum if group["nesterov"] else buffer
-        param.sub_(direction * group["lr"])
+        param.sub_(direction * rate(group["lr"]))

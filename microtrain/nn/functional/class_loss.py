@@ -40,6 +40,9 @@ def _check_class_indices(input: Tensor, target: Tensor, weight: Tensor | None) -
     if kind not in ("Long", "Byte"):
         raise RuntimeError(f"expected target dtype to be Long or Byte, but got {kind}")
     _check_weight(input, weight)
+    if weight is not None and weight.dtype is not input.dtype:
+        raise RuntimeError(f"expected scalar type {scalar_type_name(input)} but found {scalar_type_name(weight)}: "
+                           "the classes' weights must have the input's dtype")
 
 
 def _check_weight(input: Tensor, weight: Tensor | None) -> None:

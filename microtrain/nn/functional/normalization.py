@@ -121,17 +121,19 @@ def batch_norm(
     Args:
         input: (N, C, ...), floating.
         running_mean, running_var: (C,) or None. In training they are moved towards this batch's mean and unbiased
-            variance, in place and without gradient; otherwise they are what is used.
+            variance, in place and without gradient (not by a batch of nothing); otherwise they are what is used.
         weight, bias: (C,) or None.
         training: whether the batch's own mean and (biased) variance are used.
         momentum: the share of the batch in the running statistics.
         eps: added to the variance.
 
     Raises:
-        ValueError: in training, one value a channel.
+        ValueError: in training, one value a channel; eps not positive.
         RuntimeError: vectors of another size; no running statistics when not training.
         NotImplementedError: an integer input.
     """
+    if eps <= 0:
+        raise ValueError(f"batch_norm eps must be positive, but got {eps}")
     count = math.prod(input.shape[:1] + input.shape[2:])
     if training and count == 1:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.shape}")
@@ -152,11 +154,10 @@ def batch_norm(
     else:
         normalised = layers.normalised(input, axes, float(eps))
         with no_grad():
-            if running_mean is not None:
+            if running_mean is not None and count:
                 running_mean.mul_(1 - momentum).add_(input.mean(axes) * momentum)
-            if running_var is not None:
-                unbiased = input.var(axes, correction=0) * (count / (count - 1) if count > 1 else math.nan)
-                running_var.mul_(1 - momentum).add_(unbiased * momentum)
+            if running_var is not None and count:
+                running_var.mul_(1 - momentum).add_(input.var(axes, correction=1) * momentum)
     return _affine(normalised, _along_channels(weight, input), _along_channels(bias, input)).to(input.dtype)
 
 

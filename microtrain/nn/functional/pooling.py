@@ -54,8 +54,9 @@ def _windows(
                                f"kernel_size={k} and dilation={d}")
     dims = input.dim()
     if dims not in (n + 1, n + 2) or 0 in input.shape[max(dims - n - 1, 0 if dims == n + 1 else 1):]:
-        raise RuntimeError(f"{function}: Expected {n + 1}D or {n + 2}D (batch mode) tensor with optional 0 dim batch "
-                           f"size for input, but got:{list(input.shape)}")
+        dimensions = f"{n + 1}D or {n + 2}D (batch mode) tensor"
+        raise RuntimeError(f"{function}: non-empty {dimensions} expected for input. Expected {dimensions} with "
+                           f"optional 0 dim batch size for input, but got:{list(input.shape)}")
     along = zip(input.shape[-n:], kernel, steps, pads, apart, strict=True)
     return [_along(function, size, k, step, pad, d, ceil_mode) for size, k, step, pad, d in along]
 
@@ -157,7 +158,7 @@ def _avg_pool(
     count_include_pad: bool, divisor_override: int | None,
 ) -> Tensor:  # fmt: skip
     if divisor_override == 0:
-        raise RuntimeError(f"{function}: divisor must be not zero")
+        raise RuntimeError(f"{function}: divisor must be not zero, got divisor_override={divisor_override}")
     windows = _windows(function, n, input, kernel_size, stride, padding, 1, ceil_mode)
     if not input.is_floating_point():
         raise NotImplementedError(f'"{function}" not implemented for {input.dtype}: convert to a floating-point dtype')
