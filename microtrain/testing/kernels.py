@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .derivatives import on
 from .interpreter import filler, poisoned_lanes, reversed_programs, shuffled_programs, watched
 
 NOBODY, SEVERAL = -1, -2
@@ -257,9 +258,8 @@ class Launch:
         given = [tensors.get(name, value) for name, value in zip(self.parameters, self.arguments, strict=True)]
         with np.errstate(all="ignore"):
             self.kernel[self.grid](*given, **self.constants)
-        import torch
-        return {name: tensors[name].reshape(-1).view(torch.uint8).numpy().tobytes()
-                for name in (*self.outputs, *self.updated)}
+        library = on("torch")
+        return {name: library.array(tensors[name]).tobytes() for name in (*self.outputs, *self.updated)}
 
     def watched(self) -> list[str]:
         """What is seen of its memory operations."""

@@ -15,7 +15,7 @@ import numpy as np
 from .cases import Sample
 from .derivatives import Trial
 
-TRIES = 120
+TRIES = 80
 """At most so many smaller cases are run."""
 
 
@@ -51,7 +51,7 @@ def with_arrays(sample: Sample, arrays: list[np.ndarray]) -> Sample:
 
 
 def fewer_axes(sample: Sample) -> Iterator[Sample]:
-    """The first element along the first axis of the arrays with most axes, or of each alone."""
+    """The first element, or the last, along the first axis of all arrays, or of those with most axes."""
     depth = max((array.ndim for array in sample.arrays), default=0)
     if depth == 0:
         return
@@ -59,17 +59,19 @@ def fewer_axes(sample: Sample) -> Iterator[Sample]:
     every = [array.ndim > 0 for array in sample.arrays]
     for chosen in (every, deepest) if every != deepest else (deepest,):
         if all(array.shape[0] > 0 for array, taken in zip(sample.arrays, chosen, strict=True) if taken):
-            yield with_arrays(sample, [array[0] if taken else array
-                                       for array, taken in zip(sample.arrays, chosen, strict=True)])
+            for end in (0, -1):
+                yield with_arrays(sample, [np.asarray(array[end]) if taken else array
+                                           for array, taken in zip(sample.arrays, chosen, strict=True)])
 
 
 def shorter_axes(sample: Sample) -> Iterator[Sample]:
-    """One length of axis, wherever it occurs, made 1, half, or one less; the longest first."""
+    """One length of axis, wherever it occurs, made 1, half, or one less, from either end; the longest first."""
     lengths = sorted({n for array in sample.arrays for n in array.shape if n > 1}, reverse=True)
     for length in lengths:
         for fewer in dict.fromkeys((1, length // 2, length - 1)):
-            yield with_arrays(sample, [array[tuple(slice(fewer if n == length else None) for n in array.shape)]
-                                       for array in sample.arrays])
+            for kept in (slice(fewer), slice(length - fewer, None)):
+                yield with_arrays(sample, [array[tuple(kept if n == length else slice(None) for n in array.shape)]
+                                           for array in sample.arrays])
 
 
 def simpler_values(sample: Sample) -> Iterator[Sample]:
