@@ -1,7 +1,7 @@
 """The error function and its complement, elementwise on float32 and float64 tiles; `math` offers them too.
 
-The complement is W. J. Cody's: Rational Chebyshev approximations for the error function, Mathematics of Computation 23
-(1969), with the coefficients of his program CALERF, highest power first. Each relative error is below 1.1e-16.
+From NEAR on the complement is W. J. Cody's: Rational Chebyshev approximations for the error function, Mathematics of
+Computation 23 (1969), with the coefficients of his program CALERF, highest power first; their error is below 1e-16.
 """
 
 import triton
@@ -10,14 +10,7 @@ import triton.language as tl
 NEAR, FAR = tl.constexpr(0.46875), tl.constexpr(4.0)
 INVERSE_SQRT_PI = tl.constexpr(0.5641895835477563)
 
-# erf(x) / x at z = x^2 where |x| <= NEAR
-NEAR_OVER = tl.constexpr((
-    1.85777706184603153e-1, 3.16112374387056560, 1.13864154151050156e2, 3.77485237685302021e2, 3.20937758913846947e3
-))
-NEAR_UNDER = tl.constexpr((
-    1.0, 2.36012909523441209e1, 2.44024637934444173e2, 1.28261652607737228e3, 2.84423683343917062e3
-))
-# erfc(x) / exp(-x^2) up to FAR
+# erfc(x) / exp(-x^2) from NEAR to FAR
 MIDDLE_OVER = tl.constexpr((
     2.15311535474403846e-8, 5.64188496988670089e-1, 8.88314979438837594, 6.61191906371416295e1,
     2.98635138197400131e2, 8.81952221241769090e2, 1.71204761263407058e3, 2.05107837782607147e3, 1.23033935479799725e3
@@ -54,8 +47,7 @@ def erf(x):
 
 @triton.jit
 def erfc(x):
-    """1 - erf(x) with relative accuracy in the tail; float32 is computed in float64.
-    ulp: 0.51 / 6.
+    """1 - erf(x) with relative accuracy in the tail; float32 is computed in float64. ulp: 0.51 / 6.
 
     exp(-x^2) is taken in two factors, the first of a number whose square is exact, as in his program.
     """
@@ -63,15 +55,12 @@ def erfc(x):
     size = tl.where(tl.abs(wide) > 30, 30.0, tl.abs(wide))          # it is 0 from 27 on
     near = size <= NEAR
     far = size > FAR
-    square = size * size
-    z = tl.where(near, square, tl.where(far, 1 / square, size))
-    over = tl.where(near, polynomial(z, NEAR_OVER, 5), tl.where(
-        far, polynomial(z, FAR_OVER, 6), polynomial(z, MIDDLE_OVER, 9)))
-    under = tl.where(near, polynomial(z, NEAR_UNDER, 5), tl.where(
-        far, polynomial(z, FAR_UNDER, 6), polynomial(z, MIDDLE_UNDER, 9)))
+    z = tl.where(far, 1 / (size * size), size)
+    over = tl.where(far, polynomial(z, FAR_OVER, 6), polynomial(z, MIDDLE_OVER, 9))
+    under = tl.where(far, polynomial(z, FAR_UNDER, 6), polynomial(z, MIDDLE_UNDER, 9))
     ratio = over / under
     coarse = tl.floor(size * 16) * 0.0625
     decay = tl.exp(-coarse * coarse) * tl.exp(-(size - coarse) * (size + coarse))
     tail = decay * tl.where(far, (z * -ratio + INVERSE_SQRT_PI) / size, ratio)
-    y = tl.where(near, 1 - size * ratio, tail)
+    y = tl.where(near, 1 - tl.erf(size), tail)
     return tl.where(wide < 0, 2 - y, y).to(x.dtype)

@@ -48,6 +48,10 @@ def _map_of(dtype: DType) -> Callable[[Operand], list[Node]]:
     return lambda x: [g.mul(g.sigmoid(x(LARGE, dtype=dtype)), x(LARGE, dtype=dtype))]
 
 
+def _special(x: Operand) -> list[Node]:
+    return [g.atan2(g.erfc(x(LARGE)), g.log10(x(LARGE)))]
+
+
 def _normal(x: Operand) -> list[Node]:
     return [g.normal(7, 9, (LARGE,), dtypes.float32, x(1).device)]
 
@@ -102,6 +106,7 @@ CASES = (
     Case("elementwise", _map),
     Case("elementwise, float64", _map_of(dtypes.float64)),
     Case("elementwise, bfloat16", _map_of(dtypes.bfloat16)),
+    Case("special functions", _special),
     Case("normal random numbers", _normal),
     Case("slice + transpose", _views),
     Case("softmax", _softmax),

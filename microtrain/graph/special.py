@@ -61,22 +61,27 @@ def _cosh(x: Node) -> Node:
 
 
 HUGE = 2.0 ** 28
-"""From here on 1 is nothing beside the square of a number, which itself may overflow later."""
+"""From here on 1 is nothing beside a number, and x + sqrt(x^2 +- 1) is 2 x; the square itself overflows later."""
+
+
+def _log_of_sum(x: Node, near: Node) -> Node:
+    """log(1 + near), and log(2 x) = log(1 + x) + log(2) where x is huge."""
+    o = ops()
+    huge = o.gt(x, HUGE)
+    return o.add(o.log1p(o.where(huge, x, near)), o.mul(o.cast(huge, x.dtype), LN_2))
 
 
 def _asinh(x: Node) -> Node:
     o = ops()
     size = o.abs(x)
     square = o.mul(size, size)
-    near = o.log1p(o.add(size, o.div(square, o.add(o.sqrt(o.add(square, 1)), 1))))
-    return signed_as(o.where(o.gt(size, HUGE), o.add(o.log(size), LN_2), near), x)
+    return signed_as(_log_of_sum(size, o.add(size, o.div(square, o.add(o.sqrt(o.add(square, 1)), 1)))), x)
 
 
 def _acosh(x: Node) -> Node:
     o = ops()
     above = o.sub(x, 1)
-    near = o.log1p(o.add(above, o.sqrt(o.mul(above, o.add(x, 1)))))
-    return o.where(o.gt(x, HUGE), o.add(o.log(x), LN_2), near)
+    return _log_of_sum(x, o.add(above, o.sqrt(o.mul(above, o.add(x, 1)))))
 
 
 def _atanh(x: Node) -> Node:
