@@ -124,7 +124,7 @@ pytestmark = pytest.mark.skipif(os.environ["MICROTRAIN_DEVICE"] == "cuda", reaso
 @pytest.mark.skipif(find_spec("expecttest") is None, reason="PyTorch's operator database needs expecttest")
 def test_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     page, figures = tmp_path / "p.html", tmp_path / "p.json"
-    status = main(["parity", "softm*", "matmul", "--device", "cpu", "--dtype", "float32", "--order", "1", "--most", "3",
+    status = main(["parity", "softmax", "matm*", "--device", "cpu", "--dtype", "float32", "--order", "1", "--most", "3",
                    "--errors", "--html", str(page), "--json", str(figures)])
     out, err = capsys.readouterr()
     assert (status, err) == (0, "")

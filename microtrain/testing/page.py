@@ -6,7 +6,7 @@ import math
 from html import escape
 from typing import TYPE_CHECKING
 
-from .report import ORDERS, cases_text, ulps_text
+from .report import ERRORS, ORDERS, cases_text, ulps_text
 
 if TYPE_CHECKING:
     from .report import ParityReport, Tally
@@ -44,7 +44,7 @@ code, .n { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; fon
 .tools { display: flex; gap: .8rem; margin: .9rem 0; flex-wrap: wrap; }
 .tools input[type=search] { font: inherit; padding: .35rem .7rem; border: 1px solid var(--line); border-radius: .4rem;
   background: var(--card); color: inherit; min-width: 15rem; }
-.scroll { overflow-x: auto; }
+.scroll { overflow: auto; max-height: 85vh; }
 table { border-collapse: separate; border-spacing: 2px; width: 100%; }
 th { text-align: left; font-weight: 600; font-size: .85rem; padding: .3rem .5rem; position: sticky; top: 0;
   background: var(--paper); vertical-align: bottom; }
@@ -66,7 +66,7 @@ details table { width: auto; margin: .5rem 0 .5rem 1.1rem; border-spacing: 0; }
 details td, details th { color: inherit; padding: .1rem 1.2rem .1rem 0; position: static; }
 details li { margin: .15rem 0; overflow-wrap: anywhere; }
 :target > summary { font-weight: 650; }
-@media print { .tools { display: none; } th { position: static; } }
+@media print { .tools { display: none; } .scroll { max-height: none; } }
 """
 
 SCRIPT = """
@@ -163,8 +163,13 @@ def cell(tally: Tally) -> str:
         return "<td class=\"none\"></td>"
     kind = "bad" if tally.failed else f"h{heat(tally.worst_ulps)}"
     key = min(tally.worst_ulps, 1e300) + (1e301 if tally.failed else 0)
-    return (f"<td class=\"n {kind}\" data-u=\"{key:.3g}\">{ulps_text(tally.worst_ulps)}"
-            f"<span class=\"c\">{cases_text(tally)}</span></td>")
+    return (f"<td class=\"n {kind}\" data-u=\"{key:.3g}\">{worst(tally)}<span class=\"c\">{cases_text(tally)}</span>"
+            "</td>")
+
+
+def worst(tally: Tally) -> str:
+    """The worst error; nothing where none is measured."""
+    return "" if tally.order == ERRORS else ulps_text(tally.worst_ulps)
 
 
 def absent(report: ParityReport) -> str:
@@ -185,7 +190,7 @@ def details(report: ParityReport) -> str:
                f"<span class=\"tag re\">{whole.refused} refused</span>" if whole.refused else
                "<span class=\"tag\">passed</span>")
         rows = "".join(f"<tr><td>{escape(t.device)}</td><td>{escape(t.dtype)}</td><td>{ORDERS[t.order]}</td>"
-                       f"<td class=\"n\">{cases_text(t)}</td><td class=\"n\">{ulps_text(t.worst_ulps)}</td></tr>"
+                       f"<td class=\"n\">{cases_text(t)}</td><td class=\"n\">{worst(t)}</td></tr>"
                        for t in tallies)
         failures = "".join(f"<li class=\"n\">{escape(f'{ORDERS[t.order]} {t.dtype} {t.device}: {failure}')}</li>"
                            for t in tallies for failure in t.failures)
