@@ -56,6 +56,19 @@ def _std(x: Node, axes: tuple[int, ...], correction: float) -> Node:
     return ops().sqrt(_var(x, axes, correction))
 
 
+def _vector_norm(x: Node, axes: tuple[int, ...], p: float) -> Node:
+    """In float32 at least: a power overflows in float16 long before the norm does."""
+    o = ops()
+    wide = o.cast(x, dtypes.float32) if x.dtype.itemsize == 2 else x
+    if p == 0:
+        out = o.sum(o.cast(o.ne(wide, 0), wide.dtype), axes)
+    elif p == 2:
+        out = o.sqrt(o.sum(o.mul(wide, wide), axes))
+    else:
+        out = o.pow(o.sum(o.pow(o.abs(wide), p), axes), 1 / p)
+    return o.cast(out, x.dtype)
+
+
 def shifted(x: Node, axes: tuple[int, ...]) -> tuple[Node, Node]:
     """x less its maximum over `axes`, so that exp cannot overflow, and that maximum (0 where it is infinite)."""
     o = ops()
@@ -166,6 +179,8 @@ CLAMP_TO = row("clamp_to", Kind.COMPOSITE, lambda x, low, high: same(x),
 MEAN = row("mean", Kind.COMPOSITE, reduction, decompose=_mean)
 VAR = row("var", Kind.COMPOSITE, lambda x, axes, correction: reduction(x, axes), decompose=_var)
 STD = row("std", Kind.COMPOSITE, lambda x, axes, correction: reduction(x, axes), decompose=_std)
+VECTOR_NORM = row("vector_norm", Kind.COMPOSITE, lambda x, axes, p: reduction(x, axes), decompose=_vector_norm,
+                  grad_name="LinalgVectorNormBackward0")
 LOGSUMEXP = row("logsumexp", Kind.COMPOSITE, reduction, decompose=_logsumexp)
 SOFTMAX = row("softmax", Kind.COMPOSITE, lambda x, axis: same(x), decompose=_softmax)
 LOG_SOFTMAX = row("log_softmax", Kind.COMPOSITE, lambda x, axis: same(x), decompose=_log_softmax)

@@ -48,6 +48,14 @@ def _smooth_l1(d: Node, beta: float) -> Node:
     return o.where(o.ge(size, beta), o.sub(size, 0.5 * beta), o.mul(o.mul(d, d), 0.5 / beta))
 
 
+def _logistic_loss(x: Node) -> Node:
+    return ops().softplus(x)
+
+
+def _logistic(x: Node) -> Node:
+    return ops().sigmoid(x)
+
+
 def is_target(target: Node, classes: int) -> Node:
     """Whether column c of row i is the class target[i]: bool (N, C)."""
     o = ops()
@@ -117,6 +125,12 @@ BCE = row("binary_cross_entropy", Kind.COMPOSITE, same, "binary_cross_entropy({0
           grad_name="BinaryCrossEntropyBackward0")
 BCE_WITH_LOGITS = row("binary_cross_entropy_with_logits", Kind.COMPOSITE, same, decompose=_bce_with_logits,
                       grad_name="BinaryCrossEntropyWithLogitsBackward0")
+LOGISTIC_LOSS = row("logistic_loss", Kind.COMPOSITE, same, decompose=_logistic_loss,
+                    grad_name="SoftMarginLossBackward0")
+LOGISTIC = row("logistic", Kind.COMPOSITE, same, decompose=_logistic, grad_name="SigmoidBackward0")
+"""log(1 + exp(x)), and its slope 1 / (1 + exp(-x)) with the slope logistic(x) logistic(-x), which loses no digits where
+one of the two is near 1, as o (1 - o) does."""
+
 HUBER = row("huber", Kind.COMPOSITE, lambda d, delta: same(d), decompose=_huber, grad_name="HuberLossBackward0")
 SMOOTH_L1 = row("smooth_l1", Kind.COMPOSITE, lambda d, beta: same(d), decompose=_smooth_l1,
                 grad_name="SmoothL1LossBackward0")

@@ -41,8 +41,8 @@ def normalised_gradient(ct: Node, y: Node, x: Node, axes: Axes, eps: float) -> N
     o = ops()
     ct, y, wide = widened(ct), widened(y), widened(x)
     scale = _scale(o.keep(o.var(wide, axes, 0), x.shape, axes), eps)
-    rest = o.sub(o.sub(ct, _mean(ct, axes)), o.mul(y, _mean(o.mul(ct, y), axes)))
-    return o.cast(o.mul(scale, rest), x.dtype)
+    centred = o.sub(ct, _mean(ct, axes))        # mean(ct y) is its mean with y too, and smaller terms lose less
+    return o.cast(o.mul(scale, o.sub(centred, o.mul(y, _mean(o.mul(centred, y), axes)))), x.dtype)
 
 
 def rms_normalised_gradient(ct: Node, y: Node, x: Node, axes: Axes, eps: float) -> Node:

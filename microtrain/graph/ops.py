@@ -160,6 +160,12 @@ def std(x: Node, axes: tuple[int, ...], correction: Number) -> Node:
     return record1(c.STD, x, (axes, correction))
 
 
+def vector_norm(x: Node, axes: tuple[int, ...], p: float, keepdim: bool = False) -> Node:
+    """(sum |x|^p)^(1/p) over `axes`, p finite; for p = 0 the number of non-zeros."""
+    out = record1(c.VECTOR_NORM, x, (axes, p))
+    return keep(out, x.spec.shape, axes) if keepdim else out
+
+
 def softmax(x: Node, axis: int) -> Node:
     """exp(x) / sum(exp(x)) along an axis."""
     return record1(c.SOFTMAX, x, (axis,))
@@ -198,6 +204,16 @@ def binary_cross_entropy(p: Node, y: Node) -> Node:
 def binary_cross_entropy_with_logits(x: Node, y: Node) -> Node:
     """Binary cross entropy of sigmoid(x) of each element."""
     return record2(losses.BCE_WITH_LOGITS, x, y)
+
+
+def logistic_loss(x: Node) -> Node:
+    """log(1 + exp(x))."""
+    return record1(losses.LOGISTIC_LOSS, x)
+
+
+def logistic(x: Node) -> Node:
+    """1 / (1 + exp(-x)), with an accurate derivative."""
+    return record1(losses.LOGISTIC, x)
 
 
 def huber(d: Node, delta: float) -> Node:

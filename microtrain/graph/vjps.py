@@ -182,9 +182,24 @@ def _std(ct: Node, o: Node, x: Node, axes: tuple[int, ...], correction: float) -
     return _var(g.where(g.eq(o, 0), 0, g.div(ct, g.mul(o, 2))), None, x, axes, correction)
 
 
+def _vector_norm(ct: Node, o: Node, x: Node, axes: tuple[int, ...], p: float) -> Node:
+    """ct sign(x) (|x| / norm)^(p-1); 0 where the norm is 0, and for p < 1 where x is (PyTorch's formulas)."""
+    if p == 0:
+        return g.zeros_like(x)
+    ct, o = g.keep(ct, x.shape, axes), g.keep(o, x.shape, axes)
+    if p == 2:
+        return g.mul(ct, g.where(g.eq(o, 0), 0, g.div(x, o)))
+    if p < 1:
+        slope = g.mul(g.sign(x), g.where(g.eq(x, 0), 0, g.pow(g.abs(x), p - 1)))
+        return g.mul(g.mul(slope, ct), g.pow(o, 1 - p))
+    slope = g.mul(g.sign(x), g.pow(g.abs(x), p - 1)) if p < 2 else g.mul(x, g.pow(g.abs(x), p - 2))
+    return g.mul(slope, g.where(g.eq(o, 0), 0, g.div(ct, g.pow(o, p - 1))))
+
+
 vjp(c.CLAMP_TO, lambda ct, o, x, low, high: g.where_equal(ct, o, x), "ox")
 vjp(c.VAR, _var, "x")
 vjp(c.STD, _std, "ox")
+vjp(c.VECTOR_NORM, _vector_norm, "ox")
 vjp(c.LOGSUMEXP, lambda ct, o, x, axes: g.mul(g.keep(ct, x.shape, axes), g.exp(g.sub(x, g.keep(o, x.shape, axes)))),
     "ox")
 vjp(c.SOFTMAX, lambda ct, o, x, axis: g.mul(o, g.sub(ct, g.sum(g.mul(ct, o), (axis,), keepdim=True))), "o")
@@ -275,6 +290,10 @@ vjp(losses.BCE,
     lambda ct, o, p, y: g.mul(ct, g.sub(g.log1p(g.neg(p)), g.log(p))), "x")
 vjp(losses.BCE_WITH_LOGITS, lambda ct, o, x, y: g.mul(ct, g.sub(g.sigmoid(x), y)), "xy",
     lambda ct, o, x, y: g.neg(g.mul(ct, x)), "x")
+
+
+vjp(losses.LOGISTIC_LOSS, lambda ct, o, x: g.mul(ct, g.logistic(x)), "x")
+vjp(losses.LOGISTIC, lambda ct, o, x: g.mul(ct, g.mul(g.logistic(x), g.logistic(g.neg(x)))), "x")
 
 
 def _huber(ct: Node, o: Any, d: Node, delta: float) -> Node:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..graph import ops as g
 from ..graph.dtypes import int64
-from ..graph.spec import Device, Shape
+from ..graph.spec import Device, Shape, normalise_dims
 from .index import HOST, values
 from .operands import labelled
 from .storage import wrap
@@ -50,6 +52,17 @@ def normalised(input: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
 def rms_normalised(input: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
     """x / sqrt(mean of squares + eps) over `axes`."""
     return wrap(g.rms_normalised(input.node, axes, eps))
+
+
+def vector_norm(input: Tensor, p: float, dim: int | Sequence[int]) -> Tensor:
+    """(sum |x|^p)^(1/p) along `dim`, which is kept with size 1. Raises IndexError where there is no such axis."""
+    x = input.node
+    axes = normalise_dims(dim, len(x.shape))
+    if p == 1 or (p != 0 and all(x.shape[axis] == 1 for axis in axes)):     # of one element it is |x|, exactly
+        return wrap(g.sum(g.abs(x), axes, keepdim=True))
+    if math.isinf(p):
+        return wrap((g.amax if p > 0 else g.amin)(g.abs(x), axes, keepdim=True))
+    return wrap(g.vector_norm(x, axes, float(p), keepdim=True))
 
 
 def lower_triangle(rows: int, columns: int, device: Device) -> Tensor:

@@ -26,6 +26,11 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Tensor) -> Tensor:
     return wrap(g.binary_cross_entropy_with_logits(input.node, target.node))
 
 
+def logistic(input: Tensor) -> Tensor:
+    """Of each element: log(1 + exp(x))."""
+    return wrap(g.logistic_loss(input.node))
+
+
 def huber(difference: Tensor, delta: float) -> Tensor:
     """Of each element: d^2 / 2, from |d| = delta on its tangent."""
     return wrap(g.huber(difference.node, delta))

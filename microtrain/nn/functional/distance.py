@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from microtrain.nn.naming import scalar_type_name
-from microtrain.tensor import Tensor, broadcast_tensors, promote_types, where
+from microtrain.tensor import Tensor, broadcast_tensors, layers, promote_types
 
 
 def vector_norm(input: Tensor, p: float, dim: int | Sequence[int]) -> Tensor:
@@ -20,23 +19,7 @@ def vector_norm(input: Tensor, p: float, dim: int | Sequence[int]) -> Tensor:
             "linalg.vector_norm: Expected a floating point or complex tensor as input. "
             f"Got {scalar_type_name(input)}"
         )
-    size = input.abs()
-    if p == 0:
-        return (input != 0).to(input.dtype).sum(dim, keepdim=True)
-    if p == 1:
-        return size.sum(dim, keepdim=True)
-    if math.isinf(p):
-        return size.amax(dim, keepdim=True) if p > 0 else size.amin(dim, keepdim=True)
-    # Powers and roots have no slope at 0 where theirs would be infinite: a 1 stands in, so that nothing is 0 times inf.
-    if p == 2:
-        total = (input * input).sum(dim, keepdim=True)
-    else:
-        powers = where(size == 0, 1.0, size) ** p
-        total = where(size == 0, 0.0 if p > 0 else math.inf, powers).sum(dim, keepdim=True)
-    flat = (total == 0) | (total == math.inf)
-    root = where(flat, 1.0, total)
-    root = root.sqrt() if p == 2 else root ** (1 / p)
-    return where(flat, total if p > 0 else 1 / total, root)
+    return layers.vector_norm(input, p, dim)
 
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from microtrain.nn.functional.reduction import check_reduction, reduced
-from microtrain.tensor import Tensor, where
+from microtrain.tensor import Tensor, losses, where
 
 
 def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, *, reduction: str = "mean") -> Tensor:
@@ -37,4 +37,4 @@ def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") 
         RuntimeError: shapes that do not broadcast.
     """
     check_reduction(reduction)
-    return reduced((-target * input).softplus(), reduction)
+    return reduced(losses.logistic(-target * input), reduction)

@@ -158,7 +158,7 @@ def _avg_pool(
     count_include_pad: bool, divisor_override: int | None,
 ) -> Tensor:  # fmt: skip
     if divisor_override == 0:
-        raise RuntimeError(f"{function}: divisor must be not zero")
+        raise RuntimeError(f"{function}: divisor must be not zero, got divisor_override={divisor_override}")
     windows = _windows(function, n, input, kernel_size, stride, padding, 1, ceil_mode)
     if not input.is_floating_point():
         raise NotImplementedError(f'"{function}" not implemented for {input.dtype}: convert to a floating-point dtype')
