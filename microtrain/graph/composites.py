@@ -76,8 +76,6 @@ def _logsumexp(x: Node, axes: tuple[int, ...]) -> Node:
 def _norm(x: Node, axes: tuple[int, ...], p: float) -> Node:
     """(sum |x|^p)^(1/p); half precisions in float32 throughout, for a square soon overflows them."""
     o = ops()
-    if p != 0 and count(x.shape, axes) == 1:
-        return o.reshape(o.abs(x), reduction(x.spec, axes)[0])          # |x|, whose square may not be in range
     wide = o.cast(x, dtypes.float32) if x.dtype.itemsize == 2 else x
     if p == 0:
         out = o.sum(o.cast(o.ne(wide, 0), wide.dtype), axes)

@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from . import composites as c
-from . import losses, normalisation, norms, ordering, windowed
+from . import losses, normalisation, ordering, windowed
 from . import primitives as p
 from . import special as s
 from .dtypes import DType
@@ -214,12 +214,6 @@ def logistic_loss(x: Node) -> Node:
 def logistic(x: Node) -> Node:
     """1 / (1 + exp(-x)), with an accurate derivative."""
     return record1(losses.LOGISTIC, x)
-
-
-def vector_norm(x: Node, axes: tuple[int, ...], p: float, keepdim: bool = False) -> Node:
-    """(sum |x|^p)^(1/p) over `axes`."""
-    out = record1(norms.VECTOR_NORM, x, (axes, p))
-    return keep(out, x.spec.shape, axes) if keepdim else out
 
 
 def huber(d: Node, delta: float) -> Node:

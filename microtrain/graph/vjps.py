@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import composites as c
-from . import losses, normalisation, norms, windowed
+from . import losses, normalisation, windowed
 from . import ops as g
 from . import ordering as s
 from . import primitives as p
@@ -284,7 +284,6 @@ vjp(s.SCATTER, lambda ct, o, x, index, source, axis: g.scatter(ct, index, g.zero
     lambda ct, o, x, index, source, axis: g.gather(ct, index, axis), "y")
 vjp(s.MEDIAN, _extremum, "ox")
 vjp(s.NANMEDIAN, _extremum, "ox")
-vjp(norms.VECTOR_NORM, norms.vector_norm_gradient, "ox")
 vjp(normalisation.NORMALISED, normalisation.normalised_gradient, "ox")
 vjp(normalisation.RMS_NORMALISED, normalisation.rms_normalised_gradient, "ox")
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..graph import ops as g
 from ..graph.dtypes import int64
-from ..graph.spec import Device, Shape, normalise_dims
+from ..graph.spec import Device, Shape
 from .index import HOST, values
 from .operands import labelled
 from .storage import wrap
@@ -51,12 +50,6 @@ def normalised(input: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
 def rms_normalised(input: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
     """x / sqrt(mean of squares + eps) over `axes`."""
     return wrap(g.rms_normalised(input.node, axes, eps))
-
-
-def vector_norm(input: Tensor, p: float, dim: int | Sequence[int]) -> Tensor:
-    """(sum |x|^p)^(1/p) along `dim`, which is kept with size 1. Raises IndexError where there is no such axis."""
-    x = input.node
-    return wrap(g.vector_norm(x, normalise_dims(dim, len(x.shape)), float(p), keepdim=True))
 
 
 def lower_triangle(rows: int, columns: int, device: Device) -> Tensor:

@@ -64,7 +64,7 @@ def vector_norm(x: Tensor, ord: float = 2, dim: int | Sequence[int] | None = Non
     _no_identity(node, axes, p)
     if math.isinf(p):
         out = (g.amax if p > 0 else g.amin)(g.abs(node), axes, keepdim)
-    elif p == 1:
+    elif p == 1 or (p != 0 and all(node.shape[axis] == 1 for axis in axes)):   # of one element it is |x|, exactly
         out = g.sum(g.abs(node), axes, keepdim)
     else:
         out = g.norm(node, axes, p, keepdim)

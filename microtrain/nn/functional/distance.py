@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from microtrain.nn.naming import scalar_type_name
-from microtrain.tensor import Tensor, broadcast_tensors, layers, promote_types
+from microtrain.tensor import Tensor, broadcast_tensors, norms, promote_types
 
 
 def vector_norm(input: Tensor, p: float, dim: int | Sequence[int]) -> Tensor:
-    """sum(|input|^p)^(1/p) along ``dim``, which is kept with size 1; the derivative at the zero vector is 0.
+    """(sum |x|^p)^(1/p) along ``dim``, which is kept with size 1.
 
     Raises:
-        RuntimeError: an integer input.  IndexError: no such dimension.
+        RuntimeError: the input is not floating-point.
     """
-    if not input.is_floating_point():
-        raise RuntimeError(
-            "linalg.vector_norm: Expected a floating point or complex tensor as input. "
-            f"Got {scalar_type_name(input)}"
-        )
-    return layers.vector_norm(input, p, dim)
+    return norms.vector_norm(input, p, dim, keepdim=True)
 
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
