@@ -24,7 +24,7 @@ def _nodes(tensors: Any, name: str) -> list[Node]:
     if not tensors:
         raise (ValueError if name == "cat" else RuntimeError)(
             f"torch.{name}(): expected a non-empty list of "
-            "Tensors" if name == "cat" else f"{name} expects a non-empty TensorList")
+            "Tensors" if name == "cat" else f"{name} expects a non-empty TensorList, got 0 tensors")
     nodes = []
     for i, t in enumerate(tensors):
         if not isinstance(t, Handle):

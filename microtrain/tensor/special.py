@@ -74,6 +74,10 @@ def scaled(name: str, factor: float, label: str, doc: str) -> Any:
 class Special:
     """Further elementwise functions."""
 
+    def copysign(self: Tensor, other: Any) -> Tensor:       # type: ignore[misc]
+        """The magnitude of self with the sign of `other`, a tensor or a number."""
+        return wrap(in_float32(g.copysign)(*map(floating, must_be_operands(self, other, "copysign"))))
+
     __slots__ = ()
 
     acos = arccos = unary("acos", "The angle in [0, pi] whose cosine is x; NaN outside [-1, 1].")
@@ -96,7 +100,6 @@ class Special:
     hypot = of_two_tensors("hypot", "sqrt(self^2 + other^2), without overflow on the way.", floats_only)
     logaddexp = of_two_tensors("logaddexp", "log(exp(self) + exp(other)).", floats_only)
     logaddexp2 = of_two_tensors("logaddexp2", "log2(2^self + 2^other).", floats_only)
-    copysign = of_two("copysign", "The magnitude of self with the sign of `other`, a tensor or a number.")
     xlogy = of_two("xlogy", "self log(other); 0 where self is 0, unless `other` is NaN.")
 
     def logit(self: Tensor, eps: float | None = None) -> Tensor:        # type: ignore[misc]

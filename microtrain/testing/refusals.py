@@ -30,9 +30,9 @@ class Refusal:
 REFUSALS = (
     Refusal("norm", lambda case: case.kwargs.get("p") == "nuc" or "nuc" in case.args, "nuc",
             "the nuclear norm needs singular values, which no kernel here computes"),
-    Refusal("linalg.norm", lambda case: any(isinstance(order, int | float | str) and order in (2, -2, "nuc") for order in
-                                            (case.kwargs.get("ord"), *case.args[1:2])), "singular values",
-            "so do these norms of a matrix"),
+    Refusal("linalg.norm", lambda case: any(isinstance(order, int | float | str) and order in (2, -2, "nuc")
+                                            for order in (case.kwargs.get("ord"), *case.args[1:2])),
+            "singular values", "so do these norms of a matrix"),
 )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .report import GRADIENT, SECOND, VALUE
+from .report import SECOND, VALUE
 
 if TYPE_CHECKING:
     from .operators import Case
@@ -48,9 +48,15 @@ def cross_entropy_of_logarithms(results: Sequence[Any]) -> Callable[..., Any]:
     return binary_cross_entropy
 
 
-def hardsigmoid(results: Sequence[Any]) -> Callable[..., Any]:
-    """The hard sigmoid as its definition says."""
-    return lambda input, inplace=False: (input + 3).clamp(0, 6) / 6
+def composed_attention(results: Sequence[Any]) -> Callable[..., Any]:
+    """PyTorch's attention without its fused kernels."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.nn.functional import scaled_dot_product_attention
+
+    def attention(*args: Any, **kwargs: Any) -> Any:
+        with sdpa_kernel(SDPBackend.MATH):
+            return scaled_dot_product_attention(*args, **kwargs)
+    return attention
 
 
 def may_drop(case: Case) -> bool:
@@ -63,12 +69,12 @@ UNSPECIFIED = (
                 "and of their gradients, is compared", dropped),
     Unspecified("nn.functional.scaled_dot_product_attention", lambda case: case.kwargs.get("dropout_p", 0) > 0,
                 "which attention weights are dropped is random; without dropout all is compared"),
+    Unspecified("nn.functional.scaled_dot_product_attention", lambda case: not case.kwargs.get("dropout_p", 0),
+                "PyTorch's fused kernels for attention cannot be differentiated twice; its composition of operations can",
+                composed_attention, since=SECOND),
     Unspecified("nn.functional.binary_cross_entropy", lambda case: case.dtype == "float64",
                 "PyTorch's second derivative adds 1e-12 to the probabilities; compared with that of the definition",
                 cross_entropy_of_logarithms, since=SECOND),
-    Unspecified("nn.functional.hardsigmoid", lambda case: case.dtype == "float64",
-                "PyTorch's derivative is 1/6 rounded to float32 in float64 too; compared with that of the definition",
-                hardsigmoid, since=GRADIENT),
 )
 
 
