@@ -111,7 +111,8 @@ def of_integers(op: Op, sample: Sample, got: np.ndarray, expected: np.ndarray) -
     if expected.dtype.kind != "f" or op.tolerance is EXACT:
         return exact_difference(got, expected, dtype)
     truth = expected.astype(np.float64)
-    return difference(got, expected, truth, allowance(truth, truth, dtype, dtype, op.tolerance, sample.terms or 1), dtype)
+    allowed = allowance(truth, truth, dtype, dtype, op.tolerance, sample.terms or 1)
+    return difference(got, expected, truth, allowed, dtype)
 
 
 @pytest.mark.parametrize("dtype", INTEGERS)

@@ -88,8 +88,8 @@ def test_a_dropped_broadcast_reduction() -> None:
     wrong = differentiable(mt, lambda x, b: x + b, lambda ct, x, b: (ct, ct[0] if ct.shape != b.shape else ct))
     said = told(wrong, torch.add, PAIRS)
     assert "the gradient of input 1" in said
-    assert "passes where no input is broadcast: input 1, [5], is broadcast to [4, 5], and its gradient must be summed " \
-           "over axes [0]" in said
+    assert "passes where no input is broadcast: input 1, [5], is broadcast to [4, 5]" in said
+    assert "and its gradient must be summed over axes [0]" in said
 
 
 def test_a_gradient_of_the_wrong_shape() -> None:
@@ -144,8 +144,8 @@ def test_a_wrong_accumulation_dtype(dtype: str) -> None:
     """A running sum kept in a half precision."""
     positive = [Sample((np.random.default_rng(0).uniform(0.5, 1.0, 256),))]
     said = told(running_sum, torch.sum, positive, order=0, dtypes=(dtype,), devices=("torch",))
-    assert "the error grows with the length of the reduction: " in said and " at 4096 (in ulps): accumulate in float32" \
-        in said
+    assert "the error grows with the length of the reduction: " in said
+    assert " at 4096 (in ulps): accumulate in float32" in said
     assert "passes in float32" in said
 
 
@@ -182,8 +182,7 @@ def test_a_saved_value_overwritten_in_place() -> None:
         return z
 
     said = told(wrong, lambda x: torch.exp(x) ** 2, SMALL)
-    assert "the gradient: raised RuntimeError: one of the variables needed for gradient computation has been modified " \
-           "by an inplace operation" in said
+    assert "the gradient: raised RuntimeError: one of the variables needed for gradient computation has been" in said
 
 
 def test_a_nan_at_a_boundary() -> None:
@@ -339,8 +338,8 @@ def test_a_grid_that_is_not_rounded_up_is_named() -> None:
 
 @interpreted
 def test_masked_lanes_of_a_custom_kernel_are_named() -> None:
-    wrong = mt.custom_kernel(total_without_other, outputs=lambda x: [(x.shape[:1], x.dtype)], grid=lambda x: x.shape[:1],
-                             scalars=lambda x: (x.shape[1],), constants={"BLOCK": BLOCK},
+    wrong = mt.custom_kernel(total_without_other, outputs=lambda x: [(x.shape[:1], x.dtype)],
+                             grid=lambda x: x.shape[:1], scalars=lambda x: (x.shape[1],), constants={"BLOCK": BLOCK},
                              backward=lambda ct, x: ct[:, None].expand(*x.shape))
     said = told(wrong, lambda x: x.sum(1), cases.rows(((3, 13),)), order=1)
     assert "the value: depends on masked lanes: a tl.load(..., mask=...) without other=" in said

@@ -90,8 +90,8 @@ def stale(subject: Subject, trial: Trial, first: Run) -> Iterator[Finding]:
             got = second.parts[finding.part][finding.number]
             same = old is not None and got is not None and old.tobytes() == got.tobytes()
             which = "the first call's" if same else "neither the first call's nor the new values'"
-            yield replace(finding, problem=f"is stale: after the inputs were changed in place a second call on the same "
-                                           f"tensors gives {which} result: something is kept between calls")
+            yield replace(finding, problem="is stale: after the inputs were changed in place a second call on the "
+                                           f"same tensors gives {which} result: something is kept between calls")
             return
 
 

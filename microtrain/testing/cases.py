@@ -1,7 +1,7 @@
 """What a function is tried on: shapes that catch, values that catch, and samplers that give them.
 
-A sampler is a function of a NumPy generator that gives samples; `unary`, `binary`, `matrices`, `rows` and `special` make
-one. The shapes are those at which kernels break: a prime number of elements, one less and one more than a block, no
+A sampler is a function of a NumPy generator that gives samples; `unary`, `binary`, `matrices`, `rows` and `special`
+make one. The shapes are those at which kernels break: a prime number of elements, a block and one less and more, no
 element, one element, no axis.
 """
 
@@ -64,13 +64,13 @@ PRODUCTS: tuple[Pair, ...] = (((5, 7), (7, 3)), ((1, 1), (1, 1)), ((17, 33), (33
 """Matrices (m, k) and (k, n)."""
 
 HUGE: Shape = (2 ** 31 + 11,)
-"""More elements than a 32-bit index can tell: for a GPU, in a test of its own (`@pytest.mark.gpu`), never by default."""
+"""More elements than a 32-bit index can tell: for a GPU, in a test of its own (`@pytest.mark.gpu`)."""
 
 
 def special_values(dtype: str = "float32") -> np.ndarray:
-    """Both zeros, subnormals, the smallest normal and the largest number, a half, one and its neighbour, infinities, NaN.
+    """Both zeros, subnormals, the smallest normal and the largest number, one and its neighbour, infinities, NaN.
 
-    float64 (19,), each a number of `dtype`.
+    float64 (19,), each a number of `dtype`; of each its negative too.
     """
     largest = {"float16": 65504.0, "bfloat16": (2 - 2.0 ** -7) * 2.0 ** 127, "float32": (2 - 2.0 ** -23) * 2.0 ** 127,
                "float64": math.ldexp(2 - 2.0 ** -52, 1023)}[dtype]
@@ -145,4 +145,5 @@ def samples_of(inputs: Any, rng: Generator) -> list[Sample]:
     if all(isinstance(one, np.ndarray | float | int | np.generic) for one in listed):
         return [Sample(tuple(np.asarray(one) for one in listed))]
     names = ", ".join(sorted({type(one).__name__ for one in listed}))
-    raise TypeError(f"check_parity(): inputs must be NumPy arrays, Samples or a sampler that gives Samples, not {names}")
+    raise TypeError("check_parity(): inputs must be NumPy arrays, Samples or a sampler that gives Samples, not "
+                    f"{names}")

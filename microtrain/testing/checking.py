@@ -145,7 +145,7 @@ def check_parity(fn: Callable[..., Any], oracle: Callable[..., Any], inputs: Any
     name = name or called(fn)
     samples = samples_of(inputs, np.random.default_rng(seed))
     report, failures = ParityReport(), []
-    with settings.poison(True):             # an element that no kernel writes is NaN then, not by chance the right value
+    with settings.poison(True):         # an element that no kernel writes is NaN then, not by chance the right value
         for device in devices or (str(default_device()),):
             subject = Subject(name, fn, oracle, device, tolerance, slack)
             trials = list(trials_of(samples, dtypes, layouts, order, seed))

@@ -89,10 +89,10 @@ def compare(got: Run, oracle: Oracle, trial: Trial, tolerance: Tolerance, slack:
         kind = tolerance if part == VALUE else Tolerance.REDUCTION
         pairs = zip(mine, theirs, precise.parts[part], rough.parts[part], strict=True)
         for number, (a, b, fine, coarse) in enumerate(pairs):
-            extra = 0.0
+            what, extra = described(part, number, trial, len(theirs)), 0.0
             if part == SECOND and fine is not None and b is not None and b.dtype.name in EPSILON:
                 extra = slack * np.abs(fine) if slack else contraction(precise, trial, number, fine, b.dtype.name)
-            yield judged(part, number, described(part, number, trial, len(theirs)), a, b, fine, coarse, trial, kind, extra)
+            yield judged(part, number, what, a, b, fine, coarse, trial, kind, extra)
 
 
 def contraction(precise: Run, trial: Trial, number: int, result: np.ndarray, dtype: str) -> float:
@@ -102,7 +102,8 @@ def contraction(precise: Run, trial: Trial, number: int, result: np.ndarray, dty
     """
     if number < len(trial.sample.differentiated):
         return 0.0
-    sizes = [np.abs(array[np.isfinite(array)]).max(initial=0.0) for array in precise.parts[GRADIENT] if array is not None]
+    sizes = [np.abs(array[np.isfinite(array)]).max(initial=0.0) for array in precise.parts[GRADIENT]
+             if array is not None]
     count = sum(array.size for array in trial.sample.arrays) / max(1, result.size)
     return float(ULPS * EPSILON[dtype] * max(1.0, count) ** 0.5 * max(sizes, default=0.0))
 

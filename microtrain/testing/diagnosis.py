@@ -110,10 +110,10 @@ def broadcasting(subject: Subject, trial: Trial, finding: Finding) -> str | None
     whole = replace(sample, arrays=tuple(np.ascontiguousarray(np.broadcast_to(a, shape)) for a in sample.arrays))
     if not passes(subject, trial.with_sample(whole), finding.part):
         return None
-    padded = (1,) * (len(shape) - len(own)) + own
-    axes = [axis for axis, (n, m) in enumerate(zip(padded, shape, strict=True)) if n != m or axis < len(shape) - len(own)]
-    return (f"passes where no input is broadcast: input {sample.differentiated[finding.number]}, {list(own)}, is broadcast "
-            f"to {list(shape)}, and its gradient must be summed over axes {axes}")
+    lead = len(shape) - len(own)
+    axes = [axis for axis, n in enumerate(shape) if axis < lead or own[axis - lead] != n]
+    return (f"passes where no input is broadcast: input {sample.differentiated[finding.number]}, {list(own)}, is "
+            f"broadcast to {list(shape)}, and its gradient must be summed over axes {axes}")
 
 
 def accumulation(subject: Subject, trial: Trial, finding: Finding) -> str | None:
@@ -171,8 +171,8 @@ def last_elements(subject: Subject, trial: Trial, finding: Finding) -> str | Non
         wrong = np.flatnonzero(~(np.abs(a - b) <= 1e-2 * (np.abs(b) + np.abs(b[np.isfinite(b)]).max(initial=0.0))))
     if not wrong.size or wrong[0] == 0 or wrong[-1] != a.size - 1 or wrong.size < 0.5 * (a.size - wrong[0]):
         return None
-    return (f"only the end is wrong, from element {int(wrong[0])} of {a.size} on: the last block is not computed: is the "
-            "grid rounded up?")
+    return (f"only the end is wrong, from element {int(wrong[0])} of {a.size} on: the last block is not computed: is "
+            "the grid rounded up?")
 
 
 EXPERIMENTS: tuple[Callable[[Subject, Trial, Finding], str | None], ...] = (

@@ -27,7 +27,7 @@ class GradcheckError(RuntimeError):
 
 def gradcheck(func: Callable[..., Any], inputs: Any, *, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3,
               raise_exception: bool = True) -> bool:
-    """Whether the gradients of `func` agree with central differences: |analytical - numerical| <= atol + rtol |numerical|.
+    """Whether the gradients of `func` are what central differences give, to atol + rtol |numerical|.
 
     As `torch.autograd.gradcheck`: `func` takes the `inputs` (a Tensor or several) and gives a Tensor or several; those
     that require grad are differentiated, and must be float64.
@@ -105,11 +105,11 @@ def _gradcheck(func: Callable[..., Any], tensors: tuple[Any, ...], eps: float, a
     live = [k for k, y in enumerate(results) if y.requires_grad]
     for k, y in enumerate(results[k] for k in live):
         for number, place in enumerate(places):
-            name = f"for output {live[k]} with respect to input {place}"
+            name = f"{order}for output {live[k]} with respect to input {place}"
             if y.numel() * values[number].size <= FULL:
-                _full(evaluate, y, requested[number], values, k, number, eps, atol, rtol, f"{order}{name}")
+                _full(evaluate, y, requested[number], values, k, number, eps, atol, rtol, name)
             else:
-                _projected(evaluate, y, requested[number], values, k, number, eps, atol, rtol, f"{order}{name}")
+                _projected(evaluate, y, requested[number], values, k, number, eps, atol, rtol, name)
 
 
 def _gradient(y: Any, x: Any, cotangent: np.ndarray) -> np.ndarray:

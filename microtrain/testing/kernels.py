@@ -100,8 +100,8 @@ class Watch:
         far = {id(b): max(b.start - address, address - (b.start + b.bytes) + 1) for b in self.buffers}
         near = min(self.buffers, key=lambda b: far[id(b)])
         number = (address - near.start) // near.tensor.element_size()
-        self.note(f"outside {verb}", f"out of bounds: program {self.name} {verb} element {number} of {near.name}, which "
-                                     f"has {near.tensor.numel()}: a mask is missing or the grid is too large")
+        self.note(f"outside {verb}", f"out of bounds: program {self.name} {verb} element {number} of {near.name}, "
+                                     f"which has {near.tensor.numel()}: a mask is missing or the grid is too large")
 
     def load(self, load: Callable[..., Any], pointers: Any, mask: Any, other: Any, *rest: Any) -> Any:
         inside, touched = self.places("loads", pointers, mask)
