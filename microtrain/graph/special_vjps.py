@@ -125,6 +125,11 @@ def _mish(ct: Node, o: Any, x: Node) -> Node:
     return g.mul(ct, g.add(t, g.mul(g.mul(x, g.sigmoid(x)), g.sub(1, g.mul(t, t)))))
 
 
+def _log_sigmoid(ct: Node, o: Any, x: Node) -> Node:
+    """sigmoid(-x), by the smaller of sigmoid(x) and sigmoid(-x): then its derivative loses no digits either."""
+    return g.mul(ct, g.where(g.lt(x, 0), g.sub(1, g.sigmoid(x)), g.sigmoid(g.neg(x))))
+
+
 def _hardswish(ct: Node, o: Any, x: Node) -> Node:
     middle = g.mul(ct, g.add(g.div(x, 3), 0.5))
     return g.where(g.le(x, -3), 0, g.where(g.lt(x, 3), middle, ct))
@@ -143,9 +148,9 @@ vjp(a.GELU, _gelu, "x")
 vjp(a.GELU_TANH, _gelu_tanh, "x")
 vjp(a.SILU, _silu, "x")
 vjp(a.MISH, _mish, "x")
-vjp(a.LOG_SIGMOID, lambda ct, o, x: g.mul(ct, g.sigmoid(g.neg(x))), "x")
+vjp(a.LOG_SIGMOID, _log_sigmoid, "x")
 vjp(a.HARDTANH, _hardtanh, "x")
-vjp(a.HARDSIGMOID, lambda ct, o, x: masked(g.mul(ct, a.SIXTH), g.bitwise_and(g.gt(x, -3), g.lt(x, 3))), "x")
+vjp(a.HARDSIGMOID, lambda ct, o, x: masked(g.div(ct, 6), g.bitwise_and(g.gt(x, -3), g.lt(x, 3))), "x")
 vjp(a.HARDSWISH, _hardswish, "x")
 vjp(a.THRESHOLD, lambda ct, o, x, threshold, value: g.where(g.le(x, threshold), 0, ct), "x")
 vjp(a.HARDSHRINK, _shrunk, "x")

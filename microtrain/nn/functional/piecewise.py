@@ -28,7 +28,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         raise RuntimeError(f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.dim()}")
     if weight.numel() != 1:
         if input.dim() == 0:
-            raise RuntimeError("Not allow zero-dim input tensor.")
+            raise RuntimeError(f"prelu: Not allow zero-dim input tensor. It goes with one weight, not {weight.numel()}")
         channels = input.shape[1] if input.dim() > 1 else 1
         if weight.numel() != channels:
             raise RuntimeError("Mismatch of parameter numbers and input channel size. Found parameter numbers = "
@@ -88,5 +88,5 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
         RuntimeError: lambd is negative.
     """
     if not lambd >= 0:
-        raise RuntimeError(f"lambda must not be below 0 for input dtype {input.dtype!r}, but found {lambd}")
+        raise RuntimeError(f"softshrink: lambda must not be below 0 for input dtype {input.dtype!r}, but found {lambd}")
     return activations.softshrink(input, float(lambd))          # type: ignore[no-any-return]
