@@ -13,9 +13,6 @@ from .composites import ops
 from .node import Kind, Node
 from .primitives import row, same
 
-SIXTH = 0.1666666716337204
-"""PyTorch's slope of hardsigmoid, which it holds as a float32."""
-
 
 def activation(name: str, decompose: Any, **options: Any) -> Any:
     """The row of a function of one tensor and any number of attributes."""

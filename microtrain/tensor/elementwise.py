@@ -64,7 +64,10 @@ class Elementwise:
         number, x = map(floating, pair)
         return wrap(g.mul(g.reciprocal(x), number))         # as PyTorch computes it
 
-    __rdiv__ = __rtruediv__
+    def __rdiv__(self: Tensor, other: Any) -> Tensor:       # type: ignore[misc]
+        node_of(self, "__rdiv__")
+        must_be_operands(other, self, "__rdiv__")
+        return self.__rtruediv__(other)
 
     def __floordiv__(self: Tensor, other: Any) -> Tensor:   # type: ignore[misc]
         pair = operands(self, other, "floor_divide")

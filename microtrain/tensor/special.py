@@ -52,13 +52,12 @@ def of_two_tensors(name: str, doc: str, accept: Any = floating) -> Any:
 
 
 def of_two(name: str, doc: str) -> Any:
-    """A method of a tensor and a tensor or number, in either order, as floats."""
+    """A method of a tensor and a tensor or number, as floats; as a function it takes them in either order."""
     operation = in_float32(getattr(g, name))
 
     def method(self: Any, other: Any) -> Tensor:
         return wrap(operation(*map(floating, must_be_operands(self, other, name))))
     method.__name__, method.__doc__ = name, doc
-    method.checks_input = True              # type: ignore[attr-defined]
     return method
 
 
@@ -224,6 +223,7 @@ class Special:
 
 
 Special.float_power.checks_input = True         # type: ignore[attr-defined]
+Special.xlogy.checks_input = True
 
 
 def _three(self: Any, tensor1: Any, tensor2: Any, name: str) -> tuple[Node, Node, Node]:
