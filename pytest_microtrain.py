@@ -16,7 +16,7 @@ import pytest
 
 FIXTURE = "microtrain_device"
 
-MARKER = "every_device: runs once on each microtrain device at hand in this process, through the fixture microtrain_device"
+MARKER = "every_device: runs once on each microtrain device at hand in this process (fixture microtrain_device)"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -25,12 +25,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def devices() -> list[str]:
-    """The devices on which tests can run in this process: a process either interprets Triton's kernels or compiles them.
+    """The devices on which tests can run in this process, which either interprets Triton's kernels or compiles them.
 
     `cpu` is always there; `interpret` where TRITON_INTERPRET=1 or MICROTRAIN_DEVICE=interpret asked for it before
     Triton was imported; else `cuda` where there is one.
     """
-    if "1" == os.environ.get("TRITON_INTERPRET") or os.environ.get("MICROTRAIN_DEVICE") == "interpret":
+    if os.environ.get("TRITON_INTERPRET") == "1" or os.environ.get("MICROTRAIN_DEVICE") == "interpret":
         there = all(importlib.util.find_spec(name) for name in ("torch", "triton"))
         return ["cpu", "interpret"] if there else ["cpu"]
     from microtrain.runtime.detect import has_cuda

@@ -6,6 +6,7 @@ one make, in functions of PyTorch's tensors. Faults of kernels are planted in ba
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 import torch
@@ -14,13 +15,32 @@ import triton.language as tl
 from conftest import DEVICE
 
 import microtrain as mt
-from microtrain.testing import KernelError, ParityError, Sample, cases, check_kernel, check_parity
+from microtrain import settings
+from microtrain.testing import (
+    KernelError,
+    ParityError,
+    ParityReport,
+    Sample,
+    Tolerance,
+    cases,
+    check_kernel,
+    check_parity,
+    checking,
+    poison,
+)
+from microtrain.testing.closeness import EPSILON
 
 interpreted = pytest.mark.skipif(DEVICE != "interpret", reason="watching kernels needs Triton's interpreter; "
                                                                "the suite runs there too")
 SMALL = cases.unary(shapes=((3, 5), (7,)))
 PAIRS = cases.binary(shapes=(((3, 5), (3, 5)), ((4, 5), (5,))))
 QUICK: dict[str, Any] = {"dtypes": ("float32",), "devices": (DEVICE,)}
+
+
+@pytest.fixture(autouse=True)
+def report_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is wrong on purpose is no part of the suite's own parity report."""
+    monkeypatch.setattr(checking, "SESSION", ParityReport())
 
 
 def told(*arguments: Any, **options: Any) -> str:
@@ -196,7 +216,6 @@ def test_a_nan_at_a_boundary() -> None:
 
 
 def test_a_lost_sign_of_zero() -> None:
-    from microtrain.testing import Tolerance
     said = told(lambda x: mt.floor(x) + 0.0, torch.floor, cases.special(), order=0, tolerance=Tolerance.EXACT)
     assert "got" not in said and "0.0, expected -0.0" in said
 
@@ -222,6 +241,12 @@ def total_without_other(x_ptr, out_ptr, n, BLOCK: tl.constexpr):
     row = tl.program_id(0)
     i = tl.arange(0, BLOCK)
     tl.store(out_ptr + row, tl.sum(tl.load(x_ptr + row * n + i, mask=i < n)))
+
+
+@triton.jit
+def copied_without_other(x_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    tl.store(out_ptr + i, tl.load(x_ptr + i, mask=i < n))
 
 
 @triton.jit
@@ -262,6 +287,14 @@ def doubled_in_place(x_ptr, out_ptr, n, BLOCK: tl.constexpr):
     x = tl.load(x_ptr + i, mask=i < n, other=0) * 2
     tl.store(x_ptr + i, x, mask=i < n)
     tl.store(out_ptr + i, x, mask=i < n)
+
+
+@triton.jit
+def through_descriptors(x_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    start = tl.program_id(0) * BLOCK
+    x = tl.make_tensor_descriptor(x_ptr, (n,), (1,), (BLOCK,))
+    out = tl.make_tensor_descriptor(out_ptr, (n,), (1,), (BLOCK,))
+    out.store((start,), x.load((start,)) * 2)
 
 
 def values(count: int) -> np.ndarray:
@@ -375,6 +408,53 @@ def test_strides_ignored_by_a_kernel_are_named() -> None:
     said = told(wrong, lambda x: x * 2, cases.unary(shapes=((3, 5),)), order=1, devices=("torch",),
                 layouts=("contiguous", "transposed"))
     assert "fails only for cotangents that are transposed: strides are ignored" in said
+
+
+@interpreted
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "int32", "int64"])
+def test_poison_fills_fresh_memory_and_masked_lanes(dtype: str) -> None:
+    """Of sixteen lanes three are loaded and all stored; and a kernel without programs stores nothing."""
+    x = mt.ones(3, dtype=getattr(mt, dtype))
+    call: dict[str, Any] = {"scalars": lambda x: (3,), "constants": {"BLOCK": BLOCK}}
+    whole = mt.custom_kernel(copied_without_other, outputs=lambda x: [((BLOCK,), x.dtype)], grid=1, **call)
+    never = mt.custom_kernel(copied_without_other, outputs=lambda x: [((BLOCK,), x.dtype)], grid=0, **call)
+
+    def conspicuous(value: Any) -> bool:
+        return value != value if dtype in EPSILON else value == np.iinfo(dtype).max
+
+    with settings.poison(False):
+        assert whole(x).tolist() == [1] * 3 + [0] * 13
+    with poison():
+        with pytest.raises(RuntimeError, match="planted"), poison():
+            raise RuntimeError("planted")
+        assert whole(x).tolist()[:3] == [1] * 3
+        assert all(map(conspicuous, whole(x).tolist()[3:])) and all(map(conspicuous, never(x).tolist()))
+    with settings.poison(False):
+        assert whole(x).tolist() == [1] * 3 + [0] * 13          # what was hooked is as it was
+
+
+@interpreted
+def test_a_kernel_on_bfloat16_and_on_descriptors_is_watched() -> None:
+    x = values(16).astype(ml_dtypes.bfloat16)
+    check_kernel(copied_without_other, [x, np.empty_like(x), 16], 1, outputs=["out_ptr"], constants={"BLOCK": BLOCK})
+    with pytest.raises(KernelError, match=r"masked lanes: "):
+        check_kernel(copied_without_other, [x, np.empty_like(x), 9], 1, outputs=["out_ptr"], constants={"BLOCK": BLOCK})
+    x = values(40)
+    check_kernel(through_descriptors, [x, np.empty_like(x), 40], 3, outputs=["out_ptr"], constants={"BLOCK": BLOCK})
+    with pytest.raises(KernelError, match=r"out of bounds: .* loads element 40 of x_ptr"):
+        check_kernel(through_descriptors, [x, np.empty_like(x), 48], 3, outputs=["out_ptr"],
+                     constants={"BLOCK": BLOCK})
+
+
+@interpreted
+def test_what_check_kernel_needs_to_know() -> None:
+    x = values(4)
+    with pytest.raises(ValueError, match=r"outputs=\['y_ptr'\] and updated=\[\] must name pointers .* x_ptr, out_ptr"):
+        check_kernel(doubled, [x, x, 4], 1, outputs=["y_ptr"], constants={"BLOCK": BLOCK})
+    with pytest.raises(ValueError, match=r"outputs=\[\] and updated=\[\] must name pointers"):
+        check_kernel(doubled, [x, x, 4], 1, constants={"BLOCK": BLOCK})
+    with pytest.raises(ValueError, match="doubled takes 3 arguments beside its constants, not 2"):
+        check_kernel(doubled, [x, x], 1, outputs=["out_ptr"], constants={"BLOCK": BLOCK})
 
 
 def test_a_compiled_kernel_cannot_be_watched() -> None:

@@ -11,6 +11,7 @@ import pytest
 from conftest import DEVICE
 
 ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "testing.md"
 
 
 def session(folder: Path, source: str, *options: str, device: str = "cpu") -> str:
@@ -50,7 +51,9 @@ def test_parity(fn):
 """
 
 
-@pytest.mark.skipif(DEVICE == "cuda", reason="sessions of their own, on cpu and in the interpreter")
+pytestmark = pytest.mark.skipif(DEVICE == "cuda", reason="the devices of these sessions are cpu and interpret")
+
+
 def test_a_test_runs_on_every_device_at_hand_and_the_session_ends_in_a_report(tmp_path: Path) -> None:
     said = session(tmp_path, EVERYWHERE, "-v", device=DEVICE)
     devices = ["cpu", "interpret"] if DEVICE == "interpret" else ["cpu"]
@@ -79,3 +82,18 @@ def test_the_package_announces_it() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["project"]["entry-points"]["pytest11"] == {"microtrain": "pytest_microtrain"}
     assert project["tool"]["setuptools"]["py-modules"] == ["pytest_microtrain"]
+
+
+def blocks(*words: str) -> list[str]:
+    """The blocks of Python on the page for users whose fence says one of these words after `python`."""
+    found = re.findall(r"^```python ?(\w*)\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    return [source for word, source in found if word in words]
+
+
+def test_the_page_for_users_runs(tmp_path: Path) -> None:
+    """Every block, in order, as one file of tests; those of kernels where kernels are interpreted."""
+    assert len(blocks("")) >= 6 and len(blocks("interpret")) == 3
+    sources = blocks("", "interpret") if DEVICE == "interpret" else blocks("")
+    said = session(tmp_path, "\n".join(sources), device=DEVICE)
+    devices = len(["cpu", "interpret"] if DEVICE == "interpret" else ["cpu"])
+    assert f"{2 * devices} passed" in said and "microtrain parity" in said, said

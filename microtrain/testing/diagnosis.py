@@ -67,7 +67,8 @@ def constant_factor(subject: Subject, trial: Trial, finding: Finding) -> str | N
         return None
     ratios = a[kept] / b[kept]
     factor = float(np.median(ratios))
-    if np.abs(ratios - factor).max() > 64 * EPSILON.get(finding.got.dtype.name, 1e-6) * max(1.0, abs(factor)):
+    few = 64 * EPSILON.get(finding.got.dtype.name, 1e-6) * max(1.0, abs(factor))
+    if np.abs(ratios - factor).max() > few or abs(factor - 1) <= few:
         return None
     return "is zero everywhere" if factor == 0 else f"is {factor:.6g} times the oracle's everywhere"
 

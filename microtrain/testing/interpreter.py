@@ -39,7 +39,7 @@ def hooked(name: str, wrapped: Callable[..., Any]) -> Iterator[None]:
     """Put `wrapped(method, *arguments)` in the place of one of the builder's methods."""
     target = builder()
     method, own = getattr(target, name), name in vars(target)
-    setattr(target, name, lambda *arguments: wrapped(method, *arguments))
+    setattr(target, name, lambda *arguments, **named: wrapped(method, *arguments, **named))
     try:
         yield
     finally:
@@ -54,13 +54,13 @@ def filler(dtype: np.dtype[Any]) -> Any:
     return np.nan if dtype.kind == "f" else True if dtype.kind == "b" else np.iinfo(dtype).max
 
 
-def poisoned_load(load: Callable[..., Any], pointers: Any, mask: Any, other: Any, *rest: Any) -> Any:
+def poisoned_load(load: Callable[..., Any], pointers: Any, mask: Any, other: Any, *rest: Any, **named: Any) -> Any:
     """A masked load whose other lanes, where the kernel says nothing of them, are NaN or the largest integer.
 
     The interpreter has zeros there; on a GPU they may be anything. A load of a single lane is left alone: there the
     interpreter hands on `other=0` as if nothing had been said.
     """
-    loaded = load(pointers, mask, other, *rest)
+    loaded = load(pointers, mask, other, *rest, **named)
     lanes = np.asarray(mask.data)
     if other is None and lanes.size > 1 and not lanes.all():
         data = np.array(loaded.data)

@@ -103,7 +103,7 @@ class Watch:
         self.note(f"outside {verb}", f"out of bounds: program {self.name} {verb} element {number} of {near.name}, "
                                      f"which has {near.tensor.numel()}: a mask is missing or the grid is too large")
 
-    def load(self, load: Callable[..., Any], pointers: Any, mask: Any, other: Any, *rest: Any) -> Any:
+    def load(self, load: Callable[..., Any], pointers: Any, mask: Any, other: Any, *rest: Any, **named: Any) -> Any:
         inside, touched = self.places("loads", pointers, mask)
         for buffer, places in touched:
             others = places[(buffer.written[places] != NOBODY) & (buffer.written[places] != self.number)]
@@ -113,7 +113,7 @@ class Watch:
             self.unwritten("loads", buffer, places)
             seen = buffer.read[places]
             buffer.read[places] = np.where((seen == NOBODY) | (seen == self.number), self.number, SEVERAL)
-        return load(pointers, type(pointers)(inside, _bool()), other, *rest)
+        return load(pointers, type(pointers)(inside, _bool()), other, *rest, **named)
 
     def unwritten(self, verb: str, buffer: Buffer, places: np.ndarray) -> None:
         """Note a use of fresh memory."""
@@ -198,7 +198,8 @@ def check_kernel(kernel: Any, arguments: Sequence[Any], grid: tuple[int, ...] | 
         updated: the names of those that it changes, beginning with what they hold.
         constants: the kernel's constexprs, by name.
 
-    Raises RuntimeError where kernels are not interpreted in this process, ValueError for an output that is no pointer.
+    Raises RuntimeError where kernels are not interpreted in this process, ValueError for arguments that do not fit
+    the kernel's parameters and for an output that is no pointer.
     """
     if hasattr(kernel, "call_on"):
         launch = of_call(kernel, arguments)
@@ -209,6 +210,9 @@ def check_kernel(kernel: Any, arguments: Sequence[Any], grid: tuple[int, ...] | 
     if type(launch.kernel).__name__ != "InterpretedFunction":
         raise RuntimeError(f"check_kernel(): {name} is compiled, and can be watched only when interpreted: set "
                            "TRITON_INTERPRET=1 (or MICROTRAIN_DEVICE=interpret) before Triton is imported")
+    if len(launch.parameters) != len(launch.arguments):
+        raise ValueError(f"check_kernel(): {name} takes {len(launch.parameters)} arguments beside its constants, not "
+                         f"{len(launch.arguments)}: {', '.join(launch.parameters)}")
     written = (*launch.outputs, *launch.updated)
     if not written or not set(written) <= set(launch.pointers):
         raise ValueError(f"check_kernel(): outputs={list(launch.outputs)} and updated={list(launch.updated)} must name "
