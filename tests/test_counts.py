@@ -174,3 +174,18 @@ def test_a_loss_that_is_dropped_unread_is_not_computed_and_one_that_is_kept_is_r
             assert first.node.buffer is not None, "a loss still held a step later is computed"
             assert loss.node.buffer is None, "this step's loss waits"
     np.testing.assert_allclose([value.item() for value in losses], expected[3:], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("expression", "shapes"), [
+    (lambda x: x / x.norm(dim=1, keepdim=True), ((16, 40),)),
+    (lambda x: x.tril().softmax(-1), ((16, 16),)),
+    (lambda x: x.roll(3, 1).diagonal().sum(), ((16, 16),)),
+    (lambda x: x.repeat(3, 2) * 2, ((16, 16),)),
+    (lambda bias, x, y: mt.addmm(bias, x, y).relu(), ((24,), (16, 32), (32, 24))),
+    (lambda q, k: mt.einsum("bqhd,bkhd->bhqk", q, k) * 0.5, ((2, 16, 4, 8), (2, 16, 4, 8))),
+])
+def test_views_triangles_norms_and_equations_fuse(expression: Callable[..., Any],
+                                                  shapes: tuple[tuple[int, ...], ...]) -> None:
+    out = expression(*(data(*shape) for shape in shapes))
+    with count_kernels(exactly=1):
+        out.cpu().numpy()

@@ -22,9 +22,9 @@ def _nodes(tensors: Any, name: str) -> list[Node]:
         given = f"Tensor of shape {list(tensors.shape)}" if isinstance(tensors, Handle) else type(tensors).__name__
         raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {given}")
     if not tensors:
-        raise (ValueError if name == "cat" else RuntimeError)(
-            f"torch.{name}(): expected a non-empty list of "
-            "Tensors" if name == "cat" else f"{name} expects a non-empty TensorList, got 0 tensors")
+        if name == "cat":
+            raise ValueError("torch.cat(): expected a non-empty list of Tensors")
+        raise RuntimeError(f"{name} expects a non-empty TensorList, got 0 tensors")
     nodes = []
     for i, t in enumerate(tensors):
         if not isinstance(t, Handle):
