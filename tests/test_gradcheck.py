@@ -80,6 +80,7 @@ CASES: dict[str, tuple[Case, ...]] = {
     "mean": (Case((X,), ((0,),)), Case((X,), ((0, 1),))),
     "var": (Case((X,), ((1,), 1)),),
     "std": (Case((X,), ((1,), 0)),),
+    "norm": tuple(Case((X * SIGNS,), ((1,), p)) for p in (0.0, 0.5, 1.0, 2.0, 3.0)),
     "logsumexp": (Case((X,), ((0, 1),)),),
     "normalised": (Case((X,), ((1,), 1e-3)),),
     "rms_normalised": (Case((X,), ((1,), 1e-3)),),
