@@ -243,6 +243,9 @@ def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None, de
     if steps < 0:
         raise RuntimeError(f"linspace(): number of steps must be non-negative, got {steps}")
     for bound in (start, end):
+        if not isinstance(bound, Handle | int | float | np.generic):
+            raise TypeError("linspace(): start and end must be numbers or 0-d tensors, not "
+                            f"{type(bound).__name__} ({bound!r})")
         if isinstance(bound, Handle) and bound.ndim:
             raise RuntimeError("linspace only supports 0-dimensional start and end tensors, but got one of shape "
                                f"{list(bound.shape)}")

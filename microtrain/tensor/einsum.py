@@ -112,9 +112,9 @@ def _diagonals(x: Tensor, labels: Labels) -> tuple[Tensor, Labels]:
 
 
 def _summed(x: Tensor, labels: Labels, kept: Collection[str]) -> tuple[Tensor, Labels]:
-    """Summed over all axes whose label is not kept."""
+    """Summed over all axes whose label is not kept; integers as int64."""
     dims = [d for d, label in enumerate(labels) if label not in kept]
-    return (x.sum(dims, dtype=x.dtype), [label for label in labels if label in kept]) if dims else (x, labels)
+    return (x.sum(dims), [label for label in labels if label in kept]) if dims else (x, labels)
 
 
 def _arranged(x: Tensor, labels: Labels, *groups: Labels) -> Tensor:

@@ -13,6 +13,7 @@ from ..graph.tape import entry_class
 from .core import Handle
 from .methods import bitwise, compared, function, operator, unchanged_if_integral
 from .operands import (
+    converted,
     divisor,
     floating,
     labelled,
@@ -289,15 +290,19 @@ class Elementwise:
         return where(condition, self, other)
 
     def masked_fill(self: Tensor, mask: Tensor, value: Any) -> Tensor:  # type: ignore[misc]
-        """`value` where `mask` holds, else self."""
+        """`value`, a number or a 0-d tensor, where `mask` holds, else self; the dtype is self's.
+
+        Raises RuntimeError for a mask that is not bool, and for a value that the dtype does not hold.
+        """
+        chosen, x = node_of(mask, "masked_fill"), self.node
+        if chosen.spec.dtype is not dtypes.bool_:
+            raise RuntimeError("masked_fill only supports boolean masks, but got mask with dtype "
+                               f"{chosen.spec.dtype!r}")
         if isinstance(value, Handle) and value.ndim:
             raise RuntimeError("masked_fill only supports a 0-dimensional value tensor, but got tensor with "
                                f"{value.ndim} dimension(s).")
-        if isinstance(value, complex):
-            raise RuntimeError(f"masked_fill(): value cannot be converted to type {self.dtype.name} without overflow: "
-                               f"{value}")
-        filler = g.cast(value.node, self.dtype) if isinstance(value, Handle) else value
-        return wrap(g.where(node_of(mask, "masked_fill"), filler, self.node))
+        filler = g.cast(value.node, self.dtype) if isinstance(value, Handle) else converted(value, self.dtype)
+        return wrap(g.where(chosen, filler, x))
 
 
 def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..graph import ops as g
@@ -250,8 +251,8 @@ def _contracted(dims: Any, a: int, b: int) -> tuple[list[int], list[int]]:
         if dims > min(a, b):
             raise RuntimeError(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}")
         return list(range(a - dims, a)), list(range(dims))
-    if len(dims) != 2:
-        raise RuntimeError(f"tensordot expects dims to be an int or two lists of axes, got {dims!r}")
+    if not isinstance(dims, Sequence) or len(dims) != 2:
+        raise RuntimeError(f"tensordot expects dims to be an int or two lists of axes, but got dims={dims!r}")
     first, second = ([listed] if isinstance(listed, int) else list(listed) for listed in dims)
     if len(first) != len(second):
         raise RuntimeError(f"tensordot: both dimension lists should have same length, got {first} and {second}")

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..graph import ops as g
-from ..graph.dtypes import DType
+from ..graph.dtypes import DType, promote_types
 from ..graph.node import Node
 from ..graph.spec import normalise_dim, normalise_dims
 from .create import kind
-from .operands import labelled, must_be_operands, node_of
+from .operands import labelled, node_of, two_tensors
 from .storage import wrap
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def _floats(x: Node, dtype: DType | None, name: str) -> Node:
         return x
     if not wanted.is_floating_point:
         raise RuntimeError(f"{name}: dtype should be floating point or complex, but got {wanted!r}")
-    if wanted.itemsize < x.dtype.itemsize:
+    if promote_types(x.dtype, wanted) is not wanted:
         raise RuntimeError(f"{name}: the dtype of the input ({x.dtype!r}) should be convertible without narrowing to "
                            f"the specified dtype ({wanted!r})")
     return g.cast(x, wanted)
@@ -140,10 +140,10 @@ class Norms:
         Raises NotImplementedError for the nuclear norm "nuc", RuntimeError for integers.
         """
         if isinstance(p, str) and (p != "fro" or (isinstance(dim, Sequence) and len(dim) > 2)):
-            return matrix_norm(self, p, (-2, -1) if dim is None else dim, keepdim, dtype=dtype)     # type: ignore[arg-type]
+            return matrix_norm(self, p, range(self.ndim) if dim is None else dim, keepdim, dtype=dtype)     # type: ignore[arg-type]
         return vector_norm(self, 2 if p in ("fro", None) else p, dim, keepdim, dtype=dtype)
 
     def dist(self: Tensor, other: Tensor, p: float = 2) -> Tensor:              # type: ignore[misc]
-        """The norm of order `p` of the difference of two tensors, which broadcast."""
-        x, y = must_be_operands(self, other, "dist")
+        """The norm of order `p` of the difference of two tensors, which broadcast. Raises TypeError for a number."""
+        x, y = two_tensors(self, other, "dist")
         return labelled(vector_norm(wrap(g.sub(x, y)), p), "DistBackward0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,6 +54,17 @@ def check_range(value: int, dtype: DType) -> None:
     """Raise RuntimeError when an integer does not fit a dtype."""
     if not dtypes.lowest(dtype) <= value <= dtypes.highest(dtype):
         raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow: {value}")
+
+
+def converted(value: Any, dtype: DType) -> bool | int | float:
+    """A number as a value of a dtype. Raises RuntimeError for one that does not fit, TypeError for no number."""
+    if not isinstance(value, complex | float | int | np.generic):
+        raise TypeError(f"expected a Tensor or a number, not {type(value).__name__} ({value!r})")
+    if isinstance(value, complex) or (dtype.category == 1 and not math.isfinite(value)):
+        raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow: {value}")
+    if dtype.category == 1:
+        check_range(int(value), dtype)
+    return (bool, int, float)[dtype.category](value)
 
 
 def result_dtype(x: Node, y: Node) -> DType:

@@ -254,7 +254,7 @@ class Rearranging:
 
         Raises RuntimeError for other than two different axes.
         """
-        ndim = node_of(self, "rot90").spec.ndim
+        ndim, turns = node_of(self, "rot90").spec.ndim, _size(k, "rot90") % 4
         if len(dims) != 2:
             raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
         if ndim < 2:
@@ -262,7 +262,6 @@ class Rearranging:
         a, b = (normalise_dim(d, ndim) for d in dims)
         if a == b:
             raise RuntimeError(f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}")
-        turns = k % 4
         if turns == 0:
             return self.clone()
         if turns == 2:

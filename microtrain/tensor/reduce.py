@@ -98,6 +98,8 @@ class Reduce:
     def aminmax(self: Tensor, *, dim: int | None = None, keepdim: bool = False) -> AminmaxResult:      # type: ignore[misc]
         """(min, max) of all elements, or along `dim`; ties share the gradient. Raises where there are no elements."""
         x = node_of(self, "aminmax")
+        if dim is not None and not isinstance(dim, int):
+            raise TypeError(f"aminmax(): argument 'dim' must be int, not {type(dim).__name__} ({dim!r})")
         axes = normalise_dims(dim, len(x.spec.shape))
         if dim is None and x.spec.numel == 0:
             raise RuntimeError("aminmax(): cannot compute aminmax over an empty dimension as the operation has no "

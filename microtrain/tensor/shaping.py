@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 from ..graph import ops as g
@@ -237,7 +238,7 @@ class Shaping:
                 raise RuntimeError("narrow(): start must be an 0-dim integral Tensor, but got a "
                                    f"{start.dtype!r} tensor of shape {list(start.shape)}.")
             start = start.item()            # type: ignore[attr-defined]
-        start, length = int(start), int(length)
+        start, length = index(start), index(length)
         first = start + size if start < 0 else start
         if length < 0:
             raise RuntimeError(f"narrow(): length must be non-negative. Got {length}.")
@@ -302,9 +303,10 @@ class Shaping:
         size = self.node.shape[axis]
         wanted = indices_or_sections
         if isinstance(wanted, Handle):
-            if wanted.dtype is not int64:
-                raise RuntimeError("tensor_split expected tensor_indices_or_sections to have dtype of long, but got "
-                                   f"{wanted.dtype!r}")
+            if wanted.dtype is not int64 or wanted.ndim > 1:
+                raise RuntimeError("tensor_split expected tensor_indices_or_sections to be a zero-dimensional or "
+                                   "one-dimensional tensor with dtype of long, but got a tensor with "
+                                   f"{wanted.ndim} dims and dtype {wanted.dtype!r}")
             wanted = wanted.tolist()            # type: ignore[attr-defined]
         if isinstance(wanted, int) and not isinstance(wanted, bool):
             if wanted <= 0:
