@@ -14,7 +14,7 @@ from ..compiler import realize as compiler
 from ..graph import ops as g
 from ..graph.node import Node, leaf
 from ..graph.spec import Shape, normalise_dim
-from ..graph.tape import Leaf, grad_mode, overwritten, versions
+from ..graph.tape import Leaf, Tape, grad_mode, overwritten, versions
 from .strides import contiguous_strides, same_layout
 
 if TYPE_CHECKING:
@@ -52,6 +52,23 @@ def alone(node: Node) -> Node:
     before, grad_mode.enabled = grad_mode.enabled, False
     try:
         return g.identity(node)
+    finally:
+        grad_mode.enabled = before
+
+
+def placed(node: Node, tape: Tape) -> Node:
+    """A node that is nobody else's, put in a place on the tape."""
+    node.tape = tape
+    if tape.__class__ is Leaf:
+        compiler.parameter_changed(node.spec.device)
+    return node
+
+
+def recorded(view: View, base: Node) -> Node:
+    """A view taken with grad mode on, as it was when the tensor was made that is on the tape through it."""
+    before, grad_mode.enabled = grad_mode.enabled, True
+    try:
+        return view(base)
     finally:
         grad_mode.enabled = before
 
@@ -144,45 +161,57 @@ class Shared:
             members[:] = [m for m in members if (other := m()) is not None and other is not self]
 
     def rebind(self, node: Node) -> Tensor:
-        """Give this tensor, and all that share its memory, a new value of the same shape and dtype."""
-        alias = self._alias
+        """Give this tensor, and all that share its memory, a new value of the same shape and dtype.
+
+        A change that is not recorded (without grad mode, or through a detached alias) leaves the others, and without
+        grad mode this one, where they are on the tape.
+        """
+        alias, tape = self._alias, self.node.tape
+        keep = tape is None or not grad_mode.enabled
         if alias is None:
+            stale = (VersionCell(self._version + 1), self._version)
             if self.node.holders:
                 overwritten[0] = True
-                versions[self.node] = (VersionCell(self._version + 1), self._version)
+                versions[self.node] = stale
             self._version += 1
-            self._put(node)
+            self._put(node, keep)
+            if tape is not None and tape.saves_out and self.node.tape is tape:
+                versions[self.node] = stale         # the rule would read the old value
             return self             # type: ignore[return-value]
         storage = alias.storage
         base = node if alias.update is None else alias.update(storage.node, node)
         if alias.counts:
             storage.cell.version += 1
-        storage.node = base
         overwritten[0] = True           # a view's handle may be gone while the tape keeps its value
+        place = storage.node.tape
+        if keep and place is not None and base.tape is None:
+            base = placed(alone(base), place)
+            versions[base] = (storage.cell, storage.cell.version - place.saves_out)
+        storage.node = base
         for reference in list(storage.members):
             member = reference()
             if member is None:
                 storage.members.remove(reference)
                 continue
-            its = member._alias
-            fresh = base if its.view is None else node if member is self else its.view(base)
+            its, place = member._alias, member.node.tape
+            fresh = (base if its.view is None else node if member is self and (place is None or not keep)
+                     else recorded(its.view, base) if place is not None else its.view(base))
             member._version = storage.cell.version
-            member._put(g.identity(fresh) if fresh.buffer is None and fresh in _pending else fresh)
-            versions[member.node] = (storage.cell, storage.cell.version)
+            member._put(g.identity(fresh) if fresh.buffer is None and fresh in _pending else fresh, keep)
+            old = place is not None and place.saves_out and member.node.tape is place
+            versions[member.node] = (storage.cell, storage.cell.version - old)
             if its.view is None or fresh is base:
                 storage.node = member.node          # one node for the whole memory, so that it is computed once
         return self                 # type: ignore[return-value]
 
-    def _put(self, node: Node) -> None:
-        """Hold a fresh node; a leaf that requires grad keeps its place on the tape."""
+    def _put(self, node: Node, keep: bool = True) -> None:
+        """Hold a fresh node. A leaf that requires grad keeps its place on the tape; so does any tensor, with `keep`, where
+        the node has none of its own."""
         tape: Any = self.node.tape
         if not node.sources:
             node = owned(node)
-        if tape is not None and tape.__class__ is Leaf and node.tape is not tape:
-            if node.tape is not None or node.buffer is not None:
-                node = alone(node)
-            node.tape = tape
-            compiler.parameter_changed(node.spec.device)
+        if tape is not None and node.tape is not tape and (tape.__class__ is Leaf or (keep and node.tape is None)):
+            node = placed(alone(node) if node.tape is not None or node.buffer is not None else node, tape)
         self._hold(node)
 
     def _hold(self, node: Node) -> None:

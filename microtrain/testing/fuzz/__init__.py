@@ -1,0 +1,7 @@
+"""Random programs, run here and in PyTorch, compared, and made small where they differ."""
+
+from .growth import program
+from .judge import MODES, Failure, Oracle, check
+from .program import Program, Step
+
+__all__ = ["MODES", "Failure", "Oracle", "Program", "Step", "check", "program"]
