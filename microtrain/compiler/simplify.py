@@ -169,11 +169,6 @@ def _pow(node: Node, x: Node, y: Node) -> Node | None:
     return None if root is None else root(x)
 
 
-def _where(node: Node, condition: Node, x: Node, y: Node) -> Node | None:
-    known = number(condition)
-    return None if known is None else g.expand(x if known else y, node.shape)
-
-
 def _identity(node: Node, x: Node) -> Node:
     return x
 
@@ -208,5 +203,5 @@ def _reduce(node: Node, x: Node) -> Node | None:
 
 REWRITES: dict[Any, Callable[..., Node | None]] = {
     p.IDENTITY: _identity, p.NEG: _neg, p.ADD: _add, p.SUB: _sub, p.MUL: _mul, p.DIV: _div, p.POW: _pow, p.CAST: _cast,
-    p.WHERE: _where, p.RESHAPE: _reshape, p.PERMUTE: _permute, p.EXPAND: _expand,
+    p.RESHAPE: _reshape, p.PERMUTE: _permute, p.EXPAND: _expand,
     p.SUM: _reduce, p.AMAX: _reduce, p.AMIN: _reduce, p.PROD: _reduce}

@@ -110,6 +110,11 @@ def clamp_backward(ct: Node, x: Node, low: float, high: float) -> Node:
     return where(between(x, low, high), ct, 0) if grad_mode.enabled else record(c.CLAMP_BACKWARD, (ct, x), (low, high))
 
 
+def overwrite(value: Node, old: Node) -> Node:
+    """`value`, on the tape as what replaces `old`, whose gradient is 0."""
+    return record2(c.OVERWRITE, value, old)
+
+
 def cast(x: Node, dtype: DType) -> Node:
     """x converted to `dtype`; x itself where it has it."""
     return x if x.spec.dtype is dtype else record1(p.CAST, x, (dtype,))

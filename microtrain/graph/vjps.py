@@ -176,6 +176,7 @@ def _std(ct: Node, o: Node, x: Node, axes: tuple[int, ...], correction: float) -
     return _var(g.where(g.eq(o, 0), 0, g.div(ct, g.mul(o, 2))), None, x, axes, correction)
 
 
+vjp(c.OVERWRITE, lambda ct, o, value, old: ct, "", none, "")
 vjp(c.CLAMP_TO, lambda ct, o, x, low, high: g.clamp_backward(ct, x, low, high), "x")
 vjp(c.VAR, _var, "x")
 vjp(c.STD, _std, "ox")
@@ -187,7 +188,7 @@ vjp(c.LOG_SOFTMAX, lambda ct, o, x, axis: g.sub(ct, g.mul(g.exp(o), g.sum(ct, (a
 
 def _rows(x: Any, node: Node) -> Node:
     """A (..., K) operand of `linear` as a matrix (rows, K)."""
-    return g.reshape(node, (x.numel // x.shape[-1] if x.shape[-1] else 0, x.shape[-1]))
+    return g.reshape(node, (c.count(x.shape, tuple(range(len(x.shape) - 1))), x.shape[-1]))
 
 
 vjp(c.LINEAR, lambda ct, o, x, w, *b: g.reshape(g.matmul(_rows(ct.spec, ct), w), x.shape), "y",

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..graph import dtypes
 from ..graph import ops as g
 from ..graph import primitives as p
-from ..graph.node import Node, literal, record2
+from ..graph.node import Node, record2
 from ..graph.spec import broadcast_shapes
 from ..graph.tape import Leaf, grad_mode
 from .core import Handle
@@ -154,8 +153,7 @@ class Inplace:
         required grad still does, and what it was made from has a gradient of zero."""
         if self.node.tape is None or not grad_mode.enabled:
             return self.rebind(node)
-        yes = literal(True, dtypes.bool_, node.device)
-        return labelled(self.rebind(g.where(yes, node, self.node)), label)
+        return labelled(self.rebind(g.overwrite(node, self.node)), label)
 
     def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:        # type: ignore[misc]
         """Take the values of `src`, broadcast and converted."""

@@ -29,6 +29,10 @@ BOUND = 2.0**11
 LARGE = 32.0
 """Values beyond this are squashed."""
 
+KEPT = (".prod(", "**")
+"""Operations whose results PyTorch keeps for the derivative and this package does not, so that PyTorch alone raises when
+they are changed: results that are left as they are."""
+
 
 class Grower:
     """A program in the making: its steps, and the values that PyTorch gives them."""
@@ -43,8 +47,8 @@ class Grower:
         self.floats: list[int] = []             # values that later steps may use, by kind
         self.masks: list[int] = []
         self.integers: list[int] = []
-        self.used: set[int] = set()             # memory (by address) that some operation may have kept
         self.inexact: set[int] = set()          # memory whose values were rounded
+        self.frozen: set[int] = set()           # memory not to be changed any more
         self.repeated: set[int] = set()         # views in which several elements are one, or once were
         self.kept: list[Any] = []               # nothing is freed while it grows, so that addresses are not used again
         self.most = 600 if small else 4000
@@ -149,6 +153,8 @@ class Grower:
             self.repeated.add(step.target)
         if not shared and not (exact and all(self.exact(n) for n in sources) and on_grid(value)):
             self.inexact.add(self.memory(step.target))
+        if any(operation in form for operation in KEPT):
+            self.frozen.add(self.memory(step.target))
         if large(value):
             return self.add("{0}.tanh()", (step.target,))
         self.floats.append(step.target)
@@ -169,6 +175,8 @@ class Grower:
     def change(self, form: str, sources: tuple[int, ...], attributes: tuple[Any, ...] = (), exact: bool = False) -> None:
         """Try a step that changes its first source in place."""
         target, *others = sources
+        if self.memory(target) in self.frozen:
+            return
         if target in self.repeated:
             return          # refused here, and in PyTorch too unless what is left of the view is a single element
         if any(self.memory(n) == self.memory(target) for n in others if n != target):

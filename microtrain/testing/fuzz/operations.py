@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .growth import Grower
-from .program import Index, Sizes
+from .program import Index, Sizes, Step
 
 SMOOTH = [
     "{0}.tanh()", "{0}.sigmoid()", "{0}.sin()", "{0}.cos()", "{0} * 0.37", "{0} / 3", "({0} * {0} + 1).log()",
@@ -287,27 +287,29 @@ def join(o: Grower) -> None:
 
 # ------------------------------------------------------------------------------------------------------------- products
 def product(o: Grower) -> None:
-    """A matrix product: of vectors, matrices and batches that broadcast."""
+    """A matrix product: of vectors, matrices and batches that broadcast.
+
+    Of a batch PyTorch may keep a copy for the derivative, and so not notice that an operand is changed, where this package
+    raises: operands of those are left as they are.
+    """
     n = o.pick(least=1)
     if n is None:
         return
-    shape = tuple(o[n].shape)
-    if len(shape) >= 2 and o.chance(0.15):
-        o.add(o.random.choice(["{0} @ {0}.mT", "{0}.mT @ {0}"]), (n,), exact=True)
-        return
+    shape, k = tuple(o[n].shape), o.size()
     batch = tuple(1 if o.chance(0.3) else size for size in shape[:-2])[o.random.randint(0, max(len(shape) - 2, 0)):]
-    k = o.size()
-    if len(shape) == 1:
-        right = o.random.choice([(shape[0],), (shape[0], k), (o.random.randint(1, 3), shape[0], k)])
-        o.add("{0} @ {1}", (n, o.leaf(right)), exact=True)
+    if len(shape) >= 2 and o.chance(0.15):
+        m, form = n, o.random.choice(["{0} @ {0}.mT", "{0}.mT @ {0}"])
+    elif len(shape) == 1:
+        m, form = o.leaf(o.random.choice([(*shape,), (*shape, k), (o.random.randint(1, 3), *shape, k)])), "{0} @ {1}"
     elif o.chance(0.5):
-        m = o.leaf(o.random.choice([(shape[-1],), (shape[-1], k), (*batch, shape[-1], k)]))
-        o.add("{0} @ {1}", (n, m), exact=True)
-    elif o.chance(0.3):
-        m, b = o.leaf((k, shape[-1])), o.leaf((k,))
-        o.add("T.nn.functional.linear({0}, {1}, {2})", (n, m, b), exact=True)
+        m, form = o.leaf(o.random.choice([(shape[-1],), (shape[-1], k), (*batch, shape[-1], k)])), "{0} @ {1}"
+    elif o.chance(0.7):
+        m, form = o.leaf(o.random.choice([(shape[-2],), (k, shape[-2]), (*batch, k, shape[-2])])), "{1} @ {0}"
     else:
-        o.add("{1} @ {0}", (n, o.leaf(o.random.choice([(shape[-2],), (k, shape[-2]), (*batch, k, shape[-2])]))), exact=True)
+        m, form = o.leaf((k, shape[-1])), "T.nn.functional.linear({0}, {1}, {2})"
+    sources = (n, m, o.leaf((k,))) if "{2}" in form else (n, m)
+    if o.add(form, sources, exact=True) is not None and max(o[n].ndim, o[m].ndim) > 2:
+        o.frozen |= {o.memory(n), o.memory(m)}
 
 
 def loss(o: Grower) -> None:
@@ -413,7 +415,8 @@ def ends(o: Grower) -> list[int]:
 def backward(o: Grower) -> None:
     """Gradients of one value or two, with random cotangents.
 
-    Where PyTorch raises (a graph walked twice, a value that was overwritten) the program ends there. PyTorch may use the
+    Where PyTorch raises (a graph walked twice, a value that was overwritten) the program ends there, with the step that
+    raises or without. PyTorch may use the
     memory of a cotangent, or of a view of one, as a leaf's gradient, and a later backward then adds to both: hence the
     copies, and no second backward where two gradients share memory.
     """
@@ -426,8 +429,11 @@ def backward(o: Grower) -> None:
         form = "T.autograd.backward([{0}, {1}], [{2}.clone(), {3}.clone()], retain_graph={4})"
     else:
         form = o.random.choice(["{0}.backward({1}.clone(), retain_graph={2})", "({0} * {1}).sum().backward(retain_graph={2})"])
-    step = o.add(form, (*outputs, *cotangents), (retain,), makes=False)
-    o.finished = step is None
+    sources = (*outputs, *cotangents)
+    if o.add(form, sources, (retain,), makes=False) is None:
+        o.finished = True
+        if o.chance(0.3):
+            o.steps.append(Step(form, sources, (retain,)))
 
 
 def derive(o: Grower) -> None:

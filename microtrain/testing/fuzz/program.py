@@ -155,7 +155,7 @@ class Program:
 
 def array_of(value: Any) -> np.ndarray:
     """A tensor's values, or a number's or a list's, on the host and no longer shared."""
-    return np.array(value.detach().cpu().numpy() if hasattr(value, "detach") else value)
+    return np.array(value.detach().cpu().numpy(force=True) if hasattr(value, "detach") else value)
 
 
 def _line(error: Exception) -> int:
