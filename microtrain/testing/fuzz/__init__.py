@@ -3,5 +3,6 @@
 from .growth import program
 from .judge import MODES, Failure, Oracle, check
 from .program import Program, Step
+from .shrink import shrink
 
-__all__ = ["MODES", "Failure", "Oracle", "Program", "Step", "check", "program"]
+__all__ = ["MODES", "Failure", "Oracle", "Program", "Step", "check", "program", "shrink"]

@@ -25,6 +25,7 @@ class Failure:
     program: Program
     mode: str
     what: str
+    kind: str
 
     def __str__(self) -> str:
         return f"{self.what} ({self.mode})\n\n{self.program}"
@@ -59,30 +60,30 @@ class Oracle:
         return max((self.allowed(name) / self.scales[".grad" if ".grad" in name else ""]
                     for name, value in self.truth.values.items() if value.dtype.kind == "f"), default=0.0)
 
-    def complaint(self, got: Outcome) -> str | None:
-        """What is wrong with an outcome; None where nothing is."""
+    def complaint(self, got: Outcome) -> tuple[str, str] | None:
+        """What is wrong with an outcome, and of which kind that is; None where nothing is."""
         expected = self.expected
         if (got.line, got.error is None) != (expected.line, expected.error is None):
-            return f"raised {_raised(got, self.program)}, where PyTorch raised {_raised(expected, self.program)}"
+            return "error", f"raised {_raised(got, self.program)}, where PyTorch raised {_raised(expected, self.program)}"
         for name, want in expected.values.items():
             if expected.error is not None and ".grad" in name:
                 continue            # how far a backward gets before it raises is not laid down
             if name not in got.values:
-                return f"{name} is None, expected {want.dtype}{list(want.shape)}"
+                return "missing", f"{name} is None, expected {want.dtype}{list(want.shape)}"
             have = got.values[name]
             if have.dtype != want.dtype or have.shape != want.shape:
-                return f"{name} is {have.dtype}{list(have.shape)}, expected {want.dtype}{list(want.shape)}"
+                return "type", f"{name} is {have.dtype}{list(have.shape)}, expected {want.dtype}{list(want.shape)}"
             if want.dtype.kind == "f":
                 wrong = difference(have, want, self.truth.values[name], np.full(want.shape, self.allowed(name)),
                                    self.program.dtype)
             else:
                 wrong = exact_difference(have, want, want.dtype.name)
             if wrong is not None:
-                return f"{name}, {want.dtype}{list(want.shape)}, {wrong}"
+                return "value", f"{name}, {want.dtype}{list(want.shape)}, {wrong}"
         for name in sorted(got.values.keys() - expected.values.keys()):
-            return f"{name} is {got.values[name].dtype}{list(got.values[name].shape)}, expected None"
+            return "missing", f"{name} is {got.values[name].dtype}{list(got.values[name].shape)}, expected None"
         for name in sorted(got.tracked ^ expected.tracked):
-            return f"{name} {'requires grad' if name in got.tracked else 'does not require grad'}, unlike PyTorch's"
+            return "tracked", f"{name} {'requires grad' if name in got.tracked else 'does not require grad'}, unlike PyTorch's"
         return None
 
 
@@ -118,7 +119,8 @@ def check(program: Program, modes: tuple[str, ...] = MODES[:3]) -> Failure | Non
     """Run a program in PyTorch and here; the first failure, None where there is none."""
     oracle = Oracle(program)
     for mode in modes:
-        what = oracle.complaint(outcome(program, mode))
-        if what is not None:
-            return Failure(program, mode, what)
+        found = oracle.complaint(outcome(program, mode))
+        if found is not None:
+            kind, what = found
+            return Failure(program, mode, what, kind)
     return None
