@@ -29,11 +29,6 @@ BOUND = 2.0**11
 LARGE = 32.0
 """Values beyond this are squashed."""
 
-KEPT = (".prod(", "**")
-"""Operations whose results PyTorch keeps for the derivative and this package does not, so that PyTorch alone raises when
-they are changed: results that are left as they are."""
-
-
 class Grower:
     """A program in the making: its steps, and the values that PyTorch gives them."""
 
@@ -153,8 +148,6 @@ class Grower:
             self.repeated.add(step.target)
         if not shared and not (exact and all(self.exact(n) for n in sources) and on_grid(value)):
             self.inexact.add(self.memory(step.target))
-        if any(operation in form for operation in KEPT):
-            self.frozen.add(self.memory(step.target))
         if large(value):
             return self.add("{0}.tanh()", (step.target,))
         self.floats.append(step.target)

@@ -21,9 +21,9 @@ SMOOTH = [
 """Maps of one value without a jump."""
 
 PLAIN = ["-{0}", "{0} + 1.5", "0.5 - {0}", "{0} * 2", "{0} / 4", "{0}.square()", "{0} ** 3", "{0}.clone()", "{0}.detach()",
-         "{0}.detach().clone()", "{0}.contiguous()", "{0} - 0.25", "{0} ** 1", "{0} * 1", "{0} + 0", "{0} * {0}",
+         "{0}.detach().clone()", "{0}.contiguous()", "{0} - 0.25", "{0} * 1", "{0} + 0", "{0} * {0}",
          "{0} + {0}"]
-"""Maps that are exact on a grid."""
+"""Maps that are exact on a grid. Not `x ** 1`, the derivative of whose derivative is recorded in PyTorch, as 0 x^-1."""
 
 JUMPING = ["{0}.abs()", "{0}.relu()", "{0}.clamp(-0.5, 0.75)", "{0}.clamp(min=0.25)", "{0}.clamp(max=0.5)", "{0}.sign()",
            "{0}.floor()", "{0}.ceil()", "{0}.trunc()", "{0}.round()", "{0} % 0.75"]
@@ -32,8 +32,9 @@ JUMPING = ["{0}.abs()", "{0}.relu()", "{0}.clamp(-0.5, 0.75)", "{0}.clamp(min=0.
 TWO = ["{0} / ({1}.square() + 1)", "{0} / (1.5 + {1}.tanh())", "({0}.square() + 0.5) ** {1}.tanh()"]
 """Maps of two values without a jump."""
 
-TWO_PLAIN = ["{0} + {1}", "{0} - {1}", "{0} * {1}", "{0} * {1}", "{0}.add({1}, alpha=0.5)", "{1} - {0}"]
-"""Those that are exact on a grid."""
+TWO_PLAIN = ["{0} + {1}", "{0} - {1}", "{0} * {1}", "{0} * {1}", "{1} - {0}"]
+"""Those that are exact on a grid. Not `add` with `alpha`, which is recorded here as a product: that is not to be walked
+twice, where PyTorch's can be."""
 
 TWO_JUMPING = ["{0}.maximum({1})", "{0}.minimum({1})", "T.where({0} > {1}, {0}, {1} * 0.5)", "T.where({0} == {1}, {0}, {1})",
                "T.where({0} < 0.25, {1}, 0.0)", "{0} * ({0} >= {1})", "{0}.clamp({1}, {1} + 0.5)"]
@@ -269,14 +270,14 @@ def picked(o: Grower, n: int) -> None:
 
 
 def join(o: Grower) -> None:
-    """Values joined along an axis, an old one or a new one."""
+    """Values joined along an axis, an old one or a new one. PyTorch has rules of its own for vectors of no elements."""
     n = o.pick(least=1)
-    if n is None:
+    if n is None or o[n].shape == (0,):
         return
     shape, dim = list(o[n].shape), o.random.randrange(o[n].ndim)
-    like = [m for m in o.floats if o[m].ndim == len(shape)
+    like = [m for m in o.floats if o[m].ndim == len(shape) and o[m].shape != (0,)
             and all(a == b or d == dim for d, (a, b) in enumerate(zip(shape, o[m].shape, strict=True)))]
-    m = o.random.choice(like) if o.chance(0.6) else o.leaf((*shape[:dim], o.random.randint(0, 3), *shape[dim + 1:]))
+    m = o.random.choice(like) if o.chance(0.6) else o.leaf((*shape[:dim], o.random.randint(len(shape) == 1, 3), *shape[dim + 1:]))
     if o.chance(0.3) and o[n].shape == o[m].shape:
         o.add("T.stack([{0}, {1}], {2})", (n, m), (o.random.randint(-1 - len(shape), len(shape)),), exact=True)
     elif o.chance(0.3):
@@ -343,7 +344,7 @@ IN_PLACE = ["{0}.tanh_()", "{0}.sigmoid_()", "{0}.sin_()", "{0}.mul_(0.37)", "{0
             "{0}.zero_()", "{0}.fill_(0.5)", "{0}.sub_(0.25)", "{0} /= 2", "{0}.square_()", "{0}.detach().mul_(0.5)"]
 IN_PLACE_JUMPING = ["{0}.abs_()", "{0}.relu_()", "{0}.clamp_(-0.5, 0.5)", "{0}.floor_()"]
 IN_PLACE_TWO = ["{0}.add_({1})", "{0} += {1}", "{0}.mul_({1})", "{0} *= {1}", "{0}.sub_({1})", "{0} -= {1}",
-                "{0}.copy_({1})", "{0}.copy_({1})", "{0}.add_({1}, alpha=0.5)", "{0}.div_({1}.square() + 1)",
+                "{0}.copy_({1})", "{0}.copy_({1})", "{0}.div_({1}.square() + 1)",
                 "{0}.addcmul_({1}, {1}, value=0.5)", "{0}[...] = {1}"]
 
 
