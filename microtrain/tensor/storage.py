@@ -64,11 +64,11 @@ def placed(node: Node, tape: Tape) -> Node:
     return node
 
 
-def recorded(view: View, base: Node) -> Node:
-    """A view taken with grad mode on, as it was when the tensor was made that is on the tape through it."""
-    before, grad_mode.enabled = grad_mode.enabled, True
+def with_grad_mode(enabled: bool, function: Callable[..., Node], *arguments: Node) -> Node:
+    """What a function gives with grad mode on, or off."""
+    before, grad_mode.enabled = grad_mode.enabled, enabled
     try:
-        return view(base)
+        return function(*arguments)
     finally:
         grad_mode.enabled = before
 
@@ -86,11 +86,12 @@ class Storage:
 class Alias:
     """A tensor's place in a storage: how its value follows from the base's, and a base from its value."""
 
-    __slots__ = ("counts", "storage", "strides", "update", "view")
+    __slots__ = ("counts", "storage", "strides", "tracked", "update", "view")
 
     def __init__(self, storage: Storage, view: View | None, update: Update | None, strides: Shape,
-                 counts: bool = True) -> None:
-        self.storage, self.view, self.update, self.strides, self.counts = storage, view, update, strides, counts
+                 counts: bool = True, tracked: bool = True) -> None:
+        self.storage, self.view, self.update, self.strides = storage, view, update, strides
+        self.counts, self.tracked = counts, tracked
 
 
 class VersionCell:
@@ -129,10 +130,12 @@ class Shared:
         alias = self._alias
         return alias is None or same_layout(self.node.spec.shape, alias.strides)
 
-    def share(self, view: View, update: Update, strides: Shape | None = None, counts: bool = True) -> Tensor:
+    def share(self, view: View, update: Update, strides: Shape | None = None, counts: bool = True,
+              tracked: bool = True) -> Tensor:
         """A tensor that sees this one's memory through `view`; `update(base, value)` is a base with the view replaced.
 
-        `strides` (in elements) are the view's, by default this tensor's own.
+        `strides` (in elements) are the view's, by default this tensor's own. Changes of it are versions unless `counts` is
+        false, and on the base's tape unless `tracked` is.
         """
         alias = self._alias
         if alias is None:
@@ -145,10 +148,10 @@ class Shared:
             node = g.identity(node)
         if alias.view is not None:
             view, update = _compose(alias, view, update)
-            counts = counts and alias.counts            # a view of `.data` is `.data` too
+            counts, tracked = counts and alias.counts, tracked and alias.tracked    # a view of `.data` is `.data` too
         other = wrap(node)
         versions[node] = (storage.cell, storage.cell.version)
-        other._alias = Alias(storage, view, update, alias.strides if strides is None else strides, counts)
+        other._alias = Alias(storage, view, update, alias.strides if strides is None else strides, counts, tracked)
         storage.members[:] = [m for m in storage.members if m() is not None]
         storage.members.append(weakref.ref(other))
         return other
@@ -164,11 +167,12 @@ class Shared:
         """Give this tensor, and all that share its memory, a new value of the same shape and dtype.
 
         A change that is not recorded (without grad mode, or through a detached alias) leaves the others, and without
-        grad mode this one, where they are on the tape.
+        grad mode this one, where they are on the tape. Raises RuntimeError where a detached alias that others look at
+        would come to require grad: they would not.
         """
         alias, tape = self._alias, self.node.tape
-        keep = tape is None or not grad_mode.enabled
         if alias is None:
+            keep = not grad_mode.enabled
             stale = (VersionCell(self._version + 1), self._version)
             if self.node.holders:
                 overwritten[0] = True
@@ -179,14 +183,20 @@ class Shared:
                 versions[self.node] = stale         # the rule would read the old value
             return self             # type: ignore[return-value]
         storage = alias.storage
-        base = node if alias.update is None else alias.update(storage.node, node)
+        keep = not grad_mode.enabled or not alias.tracked or (tape is None and node.tape is None)
+        if keep and node.tape is not None:
+            self.check_alone(alias)
+        update = alias.update or (lambda base, value: value)
+        base = with_grad_mode(not keep, update, storage.node, node)
         if alias.counts:
             storage.cell.version += 1
         overwritten[0] = True           # a view's handle may be gone while the tape keeps its value
         place = storage.node.tape
-        if keep and place is not None and base.tape is None:
-            base = placed(alone(base), place)
-            versions[base] = (storage.cell, storage.cell.version - place.saves_out)
+        if keep and (place is not None or base.tape is not None):
+            base = alone(base)
+            if place is not None:
+                placed(base, place)
+                versions[base] = (storage.cell, storage.cell.version - place.saves_out)
         storage.node = base
         for reference in list(storage.members):
             member = reference()
@@ -194,8 +204,12 @@ class Shared:
                 storage.members.remove(reference)
                 continue
             its, place = member._alias, member.node.tape
-            fresh = (base if its.view is None else node if member is self and (place is None or not keep)
-                     else recorded(its.view, base) if place is not None else its.view(base))
+            if its.view is None:
+                fresh = base
+            elif member is self and (grad_mode.enabled or place is None):
+                fresh = node
+            else:                       # what is on the tape as a view of the base stays so
+                fresh = with_grad_mode(grad_mode.enabled or place is not None, its.view, storage.node)
             member._version = storage.cell.version
             member._put(g.identity(fresh) if fresh.buffer is None and fresh in _pending else fresh, keep)
             old = place is not None and place.saves_out and member.node.tape is place
@@ -203,6 +217,13 @@ class Shared:
             if its.view is None or fresh is base:
                 storage.node = member.node          # one node for the whole memory, so that it is computed once
         return self                 # type: ignore[return-value]
+
+    def check_alone(self, alias: Alias) -> None:
+        """Raise RuntimeError where a detached alias, about to require grad, shares memory with others that are detached."""
+        others = [member() for member in alias.storage.members]
+        if any(m is not None and m is not self and not m._alias.tracked for m in others):
+            raise RuntimeError("a detached tensor that shares memory with others is changed in place by a tensor that "
+                               "requires grad: they would not be differentiated. Clone it first: x.detach().clone()")
 
     def _put(self, node: Node, keep: bool = True) -> None:
         """Hold a fresh node. A leaf that requires grad keeps its place on the tape; so does any tensor, with `keep`, where

@@ -115,7 +115,7 @@ def fold(o: Grower) -> None:
     if n is None:
         return
     if not o[n].ndim or o.chance(0.15):
-        form = o.random.choice(["{0}.sum()", "{0}.sum()", "{0}.mean()", "{0}.prod()"])
+        form = o.random.choice(["{0}.sum()", "{0}.sum()", "{0}.mean()", "{0}.prod()" if o[n].ndim else "{0}.sum()"])
         o.add(form, (n,), exact=form != "{0}.mean()")
         return
     dims, keep = axes(o, n), o.chance(0.5)
