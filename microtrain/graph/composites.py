@@ -158,7 +158,7 @@ CLAMP_BACKWARD = row("clamp_backward", Kind.COMPOSITE, lambda ct, x, low, high: 
 """What a backward pass records most often, in one node instead of three: steps on small models cost their nodes."""
 
 OVERWRITE = row("overwrite", Kind.COMPOSITE, same, decompose=lambda value, old: value)
-"""A value in the place of an old one, on which it does not depend: what was on the tape stays there, with gradient 0."""
+"""A value in place of an old one, on which it does not depend: what was on the tape stays there, with gradient 0."""
 
 CLAMP_TO = row("clamp_to", Kind.COMPOSITE, lambda x, low, high: same(x),
                decompose=lambda x, low, high: ops().clamp(x, low, high), grad_name="ClampBackward1")

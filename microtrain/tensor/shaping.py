@@ -183,7 +183,7 @@ class Shaping:
             new.append(n)
             strides.append(mine[i - lead] if i >= lead and have == n else 0)
         # Where nothing is repeated the view can be written through.
-        repeats = any(n > 1 and step == 0 for n, step in zip(new, strides, strict=True))
+        repeats = 0 not in new and any(n > 1 and step == 0 for n, step in zip(new, strides, strict=True))
         update = _expanded_update if repeats else lambda base, v: g.reshape(v, base.shape) if v.spec.numel else base
         return labelled(self.share(lambda x: g.expand(x, tuple(new)), update, tuple(strides)), "ExpandBackward0")
 

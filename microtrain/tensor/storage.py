@@ -134,8 +134,8 @@ class Shared:
               tracked: bool = True) -> Tensor:
         """A tensor that sees this one's memory through `view`; `update(base, value)` is a base with the view replaced.
 
-        `strides` (in elements) are the view's, by default this tensor's own. Changes of it are versions unless `counts` is
-        false, and on the base's tape unless `tracked` is.
+        `strides` (in elements) are the view's, by default this tensor's own. Changes of it are versions unless
+        `counts` is false, and on the base's tape unless `tracked` is.
         """
         alias = self._alias
         if alias is None:
@@ -219,15 +219,15 @@ class Shared:
         return self                 # type: ignore[return-value]
 
     def check_alone(self, alias: Alias) -> None:
-        """Raise RuntimeError where a detached alias, about to require grad, shares memory with others that are detached."""
+        """Raise RuntimeError where a detached alias, about to require grad, shares memory with another."""
         others = [member() for member in alias.storage.members]
         if any(m is not None and m is not self and not m._alias.tracked for m in others):
             raise RuntimeError("a detached tensor that shares memory with others is changed in place by a tensor that "
                                "requires grad: they would not be differentiated. Clone it first: x.detach().clone()")
 
     def _put(self, node: Node, keep: bool = True) -> None:
-        """Hold a fresh node. A leaf that requires grad keeps its place on the tape; so does any tensor, with `keep`, where
-        the node has none of its own."""
+        """Hold a fresh node. A leaf that requires grad keeps its place on the tape; with `keep` so does any tensor,
+        where the node has none of its own."""
         tape: Any = self.node.tape
         if not node.sources:
             node = owned(node)

@@ -45,6 +45,8 @@ class Oracle:
         self.truth = program.run(torch, "float64")
         # PyTorch's error in float64 is measured in float32 and scaled.
         self.coarse = self.expected if program.dtype == "float32" else program.run(torch, "float32")
+        # A derivative that is zero everywhere may be one of zeros or none at all: rules differ in which they give.
+        self.twice = any("create_graph" in step.form for step in program.steps)
         self.scale = max([1e-3, *map(_largest, self.truth.values.values())])
 
     def allowed(self, name: str) -> float:
@@ -59,13 +61,23 @@ class Oracle:
         return max((self.allowed(name) for name, value in self.truth.values.items() if value.dtype.kind == "f"),
                    default=0.0) / self.scale
 
+    def failure(self, modes: tuple[str, ...]) -> Failure | None:
+        """Run the program in each of `modes`; the first failure, None where there is none."""
+        for mode in modes:
+            found = self.complaint(outcome(self.program, mode))
+            if found is not None:
+                kind, what = found
+                return Failure(self.program, mode, what, kind)
+        return None
+
     def complaint(self, got: Outcome) -> tuple[str, str] | None:
         """What is wrong with an outcome, and of which kind that is; None where nothing is."""
         expected = self.expected
         if expected.error is not None and got.error is None:
             return None         # PyTorch has lost a value that is needed, and here it is at hand
         if (got.line, got.error is None) != (expected.line, expected.error is None):
-            return "error", f"raised {_raised(got, self.program)}, where PyTorch raised {_raised(expected, self.program)}"
+            mine, theirs = _raised(got, self.program), _raised(expected, self.program)
+            return "error", f"raised {mine}, where PyTorch raised {theirs}"
         for name, want in expected.values.items():
             if expected.error is not None and ".grad" in name:
                 continue            # how far a backward gets before it raises is not laid down
@@ -82,9 +94,12 @@ class Oracle:
             if wrong is not None:
                 return "value", f"{name}, {want.dtype}{list(want.shape)}, {wrong}"
         for name in sorted(got.values.keys() - expected.values.keys()):
-            return "missing", f"{name} is {got.values[name].dtype}{list(got.values[name].shape)}, expected None"
+            if not (self.twice and np.all(got.values[name] == 0)):
+                return "missing", f"{name} is {got.values[name].dtype}{list(got.values[name].shape)}, expected None"
         for name in sorted(got.tracked ^ expected.tracked):
-            return "tracked", f"{name} {'requires grad' if name in got.tracked else 'does not require grad'}, unlike PyTorch's"
+            if not (self.twice and name in got.tracked):
+                return "tracked", f"{name} {'requires grad' if name in got.tracked else 'does not require grad'}, " \
+                                  "unlike PyTorch's"
         return None
 
 
@@ -118,10 +133,4 @@ def outcome(program: Program, mode: str) -> Outcome:
 
 def check(program: Program, modes: tuple[str, ...] = MODES[:3]) -> Failure | None:
     """Run a program in PyTorch and here; the first failure, None where there is none."""
-    oracle = Oracle(program)
-    for mode in modes:
-        found = oracle.complaint(outcome(program, mode))
-        if found is not None:
-            kind, what = found
-            return Failure(program, mode, what, kind)
-    return None
+    return Oracle(program).failure(modes)

@@ -1,13 +1,11 @@
 """A random program as data: steps over numbered values, which is also the Python text that it prints and runs as.
 
 The text speaks of `T`, which is PyTorch or this package, and of `dtype`, so that the same program runs in both and in
-PyTorch's float64. Names stay as they are when steps are dropped, so that what is left can still be read beside the whole.
+PyTorch's float64. Names stay as they are when steps are dropped, so that what is left can be read beside the whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import CodeType
@@ -65,7 +63,7 @@ class Step:
 
 
 LEAF = "T.tensor(np.random.default_rng({0}).integers({1}, {2}, {3}) / {4}, dtype=dtype, requires_grad={5})"
-"""A leaf: numbers on a grid, exact in every dtype and summed exactly, so that ties are ties wherever they are computed."""
+"""A leaf: numbers on a grid, exact in every dtype and in sums, so that ties are ties wherever they are computed."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +101,11 @@ class Program:
     steps: tuple[Step, ...]
     dtype: str = "float32"
     seed: int | None = None
+
+    @classmethod
+    def of_text(cls, text: str, dtype: str = "float32") -> Program:
+        """A program from its lines, each a step as it stands; without the three that a program prints first."""
+        return cls(tuple(Step(line.strip()) for line in text.strip().splitlines()), dtype)
 
     @cached_property
     def code(self) -> CodeType:

@@ -13,8 +13,8 @@ from .program import LEAF, Program, Sizes, Step
 def shrink(failure: Failure, most: int = 600) -> Failure:
     """The smallest failing program found in at most so many runs of smaller ones.
 
-    A smaller program counts only where PyTorch raises no more than it did, and where what is wrong is of the same kind (an
-    error, a value), so that one bug is not lost for another.
+    A smaller program counts only where what is wrong is of the same kind (an error, a value), so that one bug is not
+    taken for another.
     """
     runs = 0
 
