@@ -242,8 +242,18 @@ REGRESSIONS = {
         v1 = T.tensor([2.0], dtype=dtype, requires_grad=True)
         v2 = v0 * 2
         v3 = v2.detach()
+        v4 = v3[:]
         v3.add_(v1)
-        (v2 + v3).sum().backward()""",
+        v3[0] += v1[0]
+        v5 = v2.detach()
+        (v2 + v3 * v4 + v5).sum().backward()""",
+    "a view that is changed depends on its base": """
+        v0 = T.tensor([1.0, 2.0], dtype=dtype, requires_grad=True)
+        v1 = v0 * 2
+        v2 = v1[:1]
+        v2.mul_(3)
+        v3 = T.autograd.grad(v2.sum(), v1, retain_graph=True)[0]
+        (v2 * v1).sum().backward()""",
     "an expansion that repeats nothing is written through": """
         v0 = T.tensor([[1.0, 2.0]], dtype=dtype)
         v1 = v0.expand(1, 2)
@@ -268,17 +278,6 @@ def test_regression(name: str) -> None:
     failure = fuzz.check(fuzz.Program.of_text(REGRESSIONS[name]), fuzz.MODES)
     if failure is not None:
         pytest.fail(str(failure), pytrace=False)
-
-
-def test_a_detached_alias_that_others_look_at_does_not_come_to_require_grad() -> None:
-    """PyTorch would differentiate the other one too; here that raises."""
-    import microtrain as mt
-    w, y = mt.ones(2, requires_grad=True), mt.ones(2, requires_grad=True) * 2
-    d = y.detach()
-    part = d[:1]
-    with pytest.raises(RuntimeError, match="a detached tensor that shares memory"):
-        d.add_(w)
-    assert part.tolist() == [2.0]
 
 
 def test_a_result_needed_by_its_own_derivative_raises_when_it_was_changed() -> None:

@@ -74,24 +74,73 @@ def with_grad_mode(enabled: bool, function: Callable[..., Node], *arguments: Nod
 
 
 class Storage:
-    """What tensors that share memory have in common: the base's node, a version, and who they are."""
+    """What tensors that share memory have in common: the base's node, a version, and who they are.
 
-    __slots__ = ("cell", "members", "node")
+    A detached alias begins a storage of its own, of which it is the base: its views are differentiated as views of it.
+    Of the storage it came from (`origin`, with the way there and back) it has the values, but not the tape.
+    """
 
-    def __init__(self, node: Node) -> None:
-        self.node, self.cell = node, VersionCell(0)
+    __slots__ = ("__weakref__", "cell", "members", "node", "origin", "parts")
+
+    def __init__(self, node: Node, cell: VersionCell, origin: tuple[Storage, View, Update] | None = None) -> None:
+        self.node, self.cell, self.origin = node, cell, origin
         self.members: list[weakref.ref[Any]] = []
+        self.parts: list[weakref.ref[Storage]] = []         # storages whose origin this one is
+
+    def take(self, base: Node, keep: bool, changed: Any = None, node: Node | None = None) -> None:
+        """Give all members a new value of the base; `changed` is the one that was changed, to `node`.
+
+        With `keep` the change was not recorded: what was on the tape stays where it was.
+        """
+        place = self.node.tape
+        if keep and (place is not None or base.tape is not None):
+            base = alone(base)
+            if place is not None:
+                placed(base, place)
+                versions[base] = (self.cell, self.cell.version - place.saves_out)
+        self.node = base
+        for reference in list(self.members):
+            member = reference()
+            if member is None:
+                self.members.remove(reference)
+                continue
+            view, place = member._alias.view, member.node.tape
+            if view is None:
+                fresh = base
+            elif member is changed and node is not None and self.node.tape is None:
+                fresh = node
+            else:                       # what is on the tape as a view of the base stays so
+                fresh = with_grad_mode(grad_mode.enabled or place is not None, view, self.node)
+            member._version = self.cell.version
+            member._put(g.identity(fresh) if fresh.buffer is None and fresh in _pending else fresh, keep)
+            old = place is not None and place.saves_out and member.node.tape is place
+            versions[member.node] = (self.cell, self.cell.version - old)
+            if view is None or fresh is base:
+                self.node = member.node             # one node for the whole memory, so that it is computed once
+
+    def tell(self, teller: Storage | None = None) -> None:
+        """Give the new values to the storages that share this memory off the tape."""
+        if self.origin is not None and self.origin[0] is not teller:
+            origin, _, update = self.origin
+            origin.take(with_grad_mode(False, update, origin.node, self.node), True)
+            origin.tell(self)
+        for reference in list(self.parts):
+            part = reference()
+            if part is None:
+                self.parts.remove(reference)
+            elif part is not teller:
+                assert part.origin is not None
+                part.take(with_grad_mode(False, part.origin[1], self.node), True)
+                part.tell(self)
 
 
 class Alias:
     """A tensor's place in a storage: how its value follows from the base's, and a base from its value."""
 
-    __slots__ = ("counts", "storage", "strides", "tracked", "update", "view")
+    __slots__ = ("storage", "strides", "update", "view")
 
-    def __init__(self, storage: Storage, view: View | None, update: Update | None, strides: Shape,
-                 counts: bool = True, tracked: bool = True) -> None:
+    def __init__(self, storage: Storage, view: View | None, update: Update | None, strides: Shape) -> None:
         self.storage, self.view, self.update, self.strides = storage, view, update, strides
-        self.counts, self.tracked = counts, tracked
 
 
 class VersionCell:
@@ -130,31 +179,39 @@ class Shared:
         alias = self._alias
         return alias is None or same_layout(self.node.spec.shape, alias.strides)
 
-    def share(self, view: View, update: Update, strides: Shape | None = None, counts: bool = True,
-              tracked: bool = True) -> Tensor:
-        """A tensor that sees this one's memory through `view`; `update(base, value)` is a base with the view replaced.
-
-        `strides` (in elements) are the view's, by default this tensor's own. Changes of it are versions unless
-        `counts` is false, and on the base's tape unless `tracked` is.
-        """
+    def place(self) -> Alias:
+        """A tensor's place in a storage, which begins with it unless it has one."""
         alias = self._alias
         if alias is None:
-            alias = self._alias = Alias(Storage(self.node), None, None, contiguous_strides(self.node.spec.shape))
-            alias.storage.members.append(weakref.ref(self))
-            versions[self.node] = (alias.storage.cell, alias.storage.cell.version)
+            storage = Storage(self.node, VersionCell(0))
+            alias = self._alias = Alias(storage, None, None, contiguous_strides(self.node.spec.shape))
+            storage.members.append(weakref.ref(self))
+            versions[self.node] = (storage.cell, storage.cell.version)
+        return alias
+
+    def share(self, view: View, update: Update, strides: Shape | None = None) -> Tensor:
+        """A tensor that sees this one's memory through `view`; `update(base, value)` is a base with the view replaced.
+
+        `strides` (in elements) are the view's, by default this tensor's own.
+        """
+        alias = self.place()
         storage = alias.storage
         node = view(self.node)
         if node is self.node:
             node = g.identity(node)
         if alias.view is not None:
             view, update = _compose(alias, view, update)
-            counts, tracked = counts and alias.counts, tracked and alias.tracked    # a view of `.data` is `.data` too
-        other = wrap(node)
-        versions[node] = (storage.cell, storage.cell.version)
-        other._alias = Alias(storage, view, update, alias.strides if strides is None else strides, counts, tracked)
-        storage.members[:] = [m for m in storage.members if m() is not None]
-        storage.members.append(weakref.ref(other))
-        return other
+        return joined(storage, node, Alias(storage, view, update, alias.strides if strides is None else strides))
+
+    def detached(self, counts: bool = True) -> Tensor:
+        """A tensor of the same memory, off the tape; changes of it are versions unless `counts` is false."""
+        alias = self.place()
+        node = alone(self.node)
+        origin = (alias.storage, alias.view or same_value, alias.update or new_value)
+        storage = Storage(node, alias.storage.cell if counts else VersionCell(0), origin)
+        alias.storage.parts[:] = [part for part in alias.storage.parts if part() is not None]
+        alias.storage.parts.append(weakref.ref(storage))
+        return joined(storage, node, Alias(storage, None, None, alias.strides))
 
     def leave_storage(self) -> None:
         """Share memory with nobody from here on."""
@@ -166,9 +223,7 @@ class Shared:
     def rebind(self, node: Node) -> Tensor:
         """Give this tensor, and all that share its memory, a new value of the same shape and dtype.
 
-        A change that is not recorded (without grad mode, or through a detached alias) leaves the others, and without
-        grad mode this one, where they are on the tape. Raises RuntimeError where a detached alias that others look at
-        would come to require grad: they would not.
+        A change that is not recorded leaves them where they are on the tape.
         """
         alias, tape = self._alias, self.node.tape
         if alias is None:
@@ -183,47 +238,13 @@ class Shared:
                 versions[self.node] = stale         # the rule would read the old value
             return self             # type: ignore[return-value]
         storage = alias.storage
-        keep = not grad_mode.enabled or not alias.tracked or (tape is None and node.tape is None)
-        if keep and node.tape is not None:
-            self.check_alone(alias)
-        update = alias.update or (lambda base, value: value)
-        base = with_grad_mode(not keep, update, storage.node, node)
-        if alias.counts:
-            storage.cell.version += 1
+        keep = not grad_mode.enabled or (tape is None and node.tape is None)
+        base = with_grad_mode(not keep, alias.update or new_value, storage.node, node)
+        storage.cell.version += 1
         overwritten[0] = True           # a view's handle may be gone while the tape keeps its value
-        place = storage.node.tape
-        if keep and (place is not None or base.tape is not None):
-            base = alone(base)
-            if place is not None:
-                placed(base, place)
-                versions[base] = (storage.cell, storage.cell.version - place.saves_out)
-        storage.node = base
-        for reference in list(storage.members):
-            member = reference()
-            if member is None:
-                storage.members.remove(reference)
-                continue
-            its, place = member._alias, member.node.tape
-            if its.view is None:
-                fresh = base
-            elif member is self and (grad_mode.enabled or place is None):
-                fresh = node
-            else:                       # what is on the tape as a view of the base stays so
-                fresh = with_grad_mode(grad_mode.enabled or place is not None, its.view, storage.node)
-            member._version = storage.cell.version
-            member._put(g.identity(fresh) if fresh.buffer is None and fresh in _pending else fresh, keep)
-            old = place is not None and place.saves_out and member.node.tape is place
-            versions[member.node] = (storage.cell, storage.cell.version - old)
-            if its.view is None or fresh is base:
-                storage.node = member.node          # one node for the whole memory, so that it is computed once
+        storage.take(base, keep, self, node)
+        storage.tell()
         return self                 # type: ignore[return-value]
-
-    def check_alone(self, alias: Alias) -> None:
-        """Raise RuntimeError where a detached alias, about to require grad, shares memory with another."""
-        others = [member() for member in alias.storage.members]
-        if any(m is not None and m is not self and not m._alias.tracked for m in others):
-            raise RuntimeError("a detached tensor that shares memory with others is changed in place by a tensor that "
-                               "requires grad: they would not be differentiated. Clone it first: x.detach().clone()")
 
     def _put(self, node: Node, keep: bool = True) -> None:
         """Hold a fresh node. A leaf that requires grad keeps its place on the tape; with `keep` so does any tensor,
@@ -242,6 +263,26 @@ class Shared:
             _pending[node] = None
         if node.seq > _limit[0]:
             compiler.bound(node)
+
+
+def joined(storage: Storage, node: Node, alias: Alias) -> Tensor:
+    """A tensor for a node, as one more member of a storage."""
+    other = wrap(node)
+    versions[node] = (storage.cell, storage.cell.version)
+    other._alias = alias
+    storage.members[:] = [m for m in storage.members if m() is not None]
+    storage.members.append(weakref.ref(other))
+    return other
+
+
+def same_value(base: Node) -> Node:
+    """The view that is all of the base."""
+    return base
+
+
+def new_value(base: Node, value: Node) -> Node:
+    """The base after all of it was replaced."""
+    return value
 
 
 def _compose(outer: Alias, view: View, update: Update) -> tuple[View, Update]:
