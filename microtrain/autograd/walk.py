@@ -71,6 +71,8 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
                 ct = hooked(tape, ct)
             if wanted is not None and tape in wanted:
                 found[tape] = ct
+                if not leads_on(tape, needed):
+                    continue            # its own rule is not used: nothing need be kept for it, or is let go of
             if isinstance(tape, Entry):
                 out = outs.pop(tape, None) if tape.saves_out else None
                 if tape.keeps:
@@ -165,9 +167,14 @@ def leading_to(targets: set[Tape], outputs: Iterable[Node]) -> set[Tape]:
             stack.extend(t for t in map(tape_of, edges(tape)) if t is not None and t not in seen)
     needed: set[Tape] = set()
     for tape in sorted(seen, key=lambda t: t.seq):
-        if tape in targets or any(tape_of(edge) in needed for edge in edges(tape) if edge is not None):
+        if tape in targets or leads_on(tape, needed):
             needed.add(tape)
     return needed
+
+
+def leads_on(tape: Tape, needed: set[Tape] | None) -> bool:
+    """Whether some source of an entry is among those needed."""
+    return needed is None or any(tape_of(edge) in needed for edge in edges(tape) if edge is not None)
 
 
 def edges(tape: Tape) -> Sequence[Any]:

@@ -116,13 +116,13 @@ class Scheduler:
             self.cost[node] = self.measured(node)
             if node.spec.numel or node.primitive.kind is Kind.OPAQUE:
                 self.visit(node)
-        for group in self.groups:
-            for node in group.reads:
-                home = self.place.get(node)
-                if home is not None and node not in home.stores:
-                    home.stores.append(node)
-        for group in self.groups:
-            group.stores = [node for node in group.members if node in self.outputs or node in group.stores]
+        wanted = set(self.outputs)
+        for group in reversed(self.groups):             # whoever reads a value comes later
+            group.stores = [node for node in group.members if node in wanted]
+            if group.stores or group.domain.template == "opaque":
+                wanted.update(group.reads)
+        # A value that only values of no elements are computed from is not computed.
+        self.groups[:] = [group for group in self.groups if group.stores or group.domain.template == "opaque"]
         return self.groups
 
     def measured(self, node: Node) -> Cost:

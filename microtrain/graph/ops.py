@@ -15,6 +15,7 @@ from . import special as s
 from .dtypes import DType
 from .node import MAX_CONSTANTS, Node, constant, literal, record, record1, record2
 from .spec import Device, Shape
+from .tape import grad_mode
 
 Number = bool | int | float
 Operand = Node | bool | int | float
@@ -111,9 +112,24 @@ def tanh_backward(ct: Node, o: Node) -> Node:
     return record2(c.TANH_BACKWARD, ct, o)
 
 
-def where_equal(ct: Node, x: Node, y: Node) -> Node:
-    """ct where x equals y, else 0."""
-    return record(c.WHERE_EQUAL, (ct, x, y))
+def relu_backward(ct: Node, o: Node) -> Node:
+    """ct where o is positive (or NaN), else 0: the derivative of o = relu(x)."""
+    return record2(c.RELU_BACKWARD, ct, o)
+
+
+def between(x: Node, low: Operand, high: Operand) -> Node:
+    """Whether low <= x <= high."""
+    return bitwise_and(ge(x, low), le(x, high))     # type: ignore[no-any-return]
+
+
+def clamp_backward(ct: Node, x: Node, low: float, high: float) -> Node:
+    """ct where x is in [low, high], else 0; differentiable in ct alone, as comparisons are not."""
+    return where(between(x, low, high), ct, 0) if grad_mode.enabled else record(c.CLAMP_BACKWARD, (ct, x), (low, high))
+
+
+def overwrite(value: Node, old: Node) -> Node:
+    """`value`, on the tape as what replaces `old`, whose gradient is 0."""
+    return record2(c.OVERWRITE, value, old)
 
 
 def cast(x: Node, dtype: DType) -> Node:

@@ -57,9 +57,9 @@ vjp(c.TANH_BACKWARD, lambda ct, o, d, y: g.tanh_backward(ct, y), "y",
     lambda ct, o, d, y: g.mul(ct, g.mul(d, g.mul(y, -2))), "xy")
 vjp(c.SIGMOID_BACKWARD, lambda ct, o, d, y: g.sigmoid_backward(ct, y), "y",
     lambda ct, o, d, y: g.mul(ct, g.mul(d, g.sub(1, g.mul(y, 2)))), "xy")
-vjp(c.WHERE_EQUAL, lambda ct, o, d, x, y: g.where_equal(ct, x, y), "yz", none, "", none, "")
 vjp(p.SOFTPLUS, lambda ct, o, x: g.mul(ct, g.sigmoid(x)), "x")
-vjp(p.RELU, lambda ct, o, x: g.where(g.le(o, 0), 0, ct), "o")
+vjp(p.RELU, lambda ct, o, x: g.relu_backward(ct, o), "o")
+vjp(c.RELU_BACKWARD, lambda ct, o, d, y: g.relu_backward(ct, y), "y", none, "")
 for flat in (p.SIGN, p.FLOOR, p.CEIL, p.TRUNC, p.ROUND):
     vjp(flat, none, "")
 
@@ -103,7 +103,7 @@ vjp(p.MINIMUM, _extreme(g.gt), "xy", lambda ct, o, x, y: _extreme(g.gt)(ct, o, y
 vjp(p.REMAINDER, lambda ct, o, x, y: ct, "", lambda ct, o, x, y: g.neg(g.mul(ct, g.floor_divide(x, y))), "xy")
 vjp(p.WHERE, none, "", lambda ct, o, condition, x, y: g.where(condition, ct, 0), "x",
     lambda ct, o, condition, x, y: g.where(condition, 0, ct), "x")
-vjp(p.CLAMP, lambda ct, o, x, low, high: masked(ct, g.eq(o, x)), "ox",
+vjp(p.CLAMP, lambda ct, o, x, low, high: masked(ct, g.between(x, low, high)), "xyz",
     lambda ct, o, x, low, high: masked(ct, g.bitwise_and(g.lt(x, low), g.lt(low, high))), "xyz",
     lambda ct, o, x, low, high: masked(ct, g.bitwise_or(g.gt(x, high), g.lt(high, low))), "xyz")
 vjp(p.CAST, lambda ct, o, x, dtype: g.cast(ct, x.dtype), "")
@@ -182,7 +182,8 @@ def _std(ct: Node, o: Node, x: Node, axes: tuple[int, ...], correction: float) -
     return _var(g.where(g.eq(o, 0), 0, g.div(ct, g.mul(o, 2))), None, x, axes, correction)
 
 
-vjp(c.CLAMP_TO, lambda ct, o, x, low, high: g.where_equal(ct, o, x), "ox")
+vjp(c.OVERWRITE, lambda ct, o, value, old: ct, "", none, "")
+vjp(c.CLAMP_TO, lambda ct, o, x, low, high: g.clamp_backward(ct, x, low, high), "x")
 vjp(c.VAR, _var, "x")
 vjp(c.STD, _std, "ox")
 vjp(c.LOGSUMEXP, lambda ct, o, x, axes: g.mul(g.keep(ct, x.shape, axes), g.exp(g.sub(x, g.keep(o, x.shape, axes)))),
@@ -211,7 +212,7 @@ vjp(c.LOG_SOFTMAX, lambda ct, o, x, axis: g.sub(ct, g.mul(g.exp(o), g.sum(ct, (a
 
 def _rows(x: Any, node: Node) -> Node:
     """A (..., K) operand of `linear` as a matrix (rows, K)."""
-    return g.reshape(node, (x.numel // x.shape[-1] if x.shape[-1] else 0, x.shape[-1]))
+    return g.reshape(node, (c.count(x.shape, tuple(range(len(x.shape) - 1))), x.shape[-1]))
 
 
 vjp(c.LINEAR, lambda ct, o, x, w, *b: g.reshape(g.matmul(_rows(ct.spec, ct), w), x.shape), "y",

@@ -80,14 +80,14 @@ def index_add(source: Any, index: Any, rows: int) -> np.ndarray:
     rest = source.shape[np.ndim(index):]
     wide = np.float32 if source.dtype.itemsize < 4 and source.dtype.kind not in "iub" else source.dtype
     out = np.zeros((rows, *rest), wide)
-    np.add.at(out, np.asarray(index).reshape(-1), source.reshape(-1, *rest))
+    np.add.at(out, np.asarray(index).reshape(-1), source.reshape(np.size(index), *rest))
     return out.astype(source.dtype)
 
 
 def index_put(x: Any, index: Any, value: Any) -> np.ndarray:
     """A copy of x with rows `index` replaced by `value`; the last one written wins."""
     out = np.array(x)
-    out[np.asarray(index).reshape(-1)] = np.asarray(value).reshape(-1, *out.shape[1:])
+    out[np.asarray(index).reshape(-1)] = np.asarray(value).reshape(np.size(index), *out.shape[1:])
     return out
 
 

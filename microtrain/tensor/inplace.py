@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..graph import dtypes
 from ..graph import ops as g
 from ..graph import primitives as p
-from ..graph.node import Node, literal, record2
+from ..graph.node import Node, record2
 from ..graph.spec import broadcast_shapes
 from ..graph.tape import Leaf, grad_mode
 from .core import Handle
@@ -132,10 +131,14 @@ class Inplace:
         else:
             must_be_operands(self, value, "fill_")
             node = g.full(value, spec.shape, spec.dtype, spec.device)
-        if self.node.tape is not None and grad_mode.enabled:
-            yes = literal(True, dtypes.bool_, spec.device)          # keeps its place on the tape, with gradient zero
-            return labelled(self.rebind(g.where(yes, node, self.node)), "FillBackward0")
-        return self.rebind(node)
+        return self.overwrite(node, "FillBackward0")
+
+    def overwrite(self: Tensor, node: Node, label: str) -> Tensor:      # type: ignore[misc]
+        """Rebind to a value that does not depend on the old one, which yet keeps its place on the tape: a tensor that
+        required grad still does, and what it was made from has a gradient of zero."""
+        if self.node.tape is None or not grad_mode.enabled:
+            return self.rebind(node)
+        return labelled(self.rebind(g.overwrite(node, self.node)), label)
 
     def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:        # type: ignore[misc]
         """Take the values of `src`, broadcast and converted."""
@@ -157,28 +160,28 @@ class Inplace:
                                f"({list(node.shape)})  Target sizes: {list(mine.shape)}.  Tensor sizes: "
                                f"{list(src.node.shape)}")
         node = g.expand(g.cast(node, mine.dtype), mine.shape)
-        return self.rebind(g.identity(node) if node is src.node else node)
+        return self.overwrite(g.identity(node) if node is src.node else node, "CopyBackwards")
 
     def uniform_(self: Tensor, low: float = 0.0, high: float = 1.0, *, generator: Any = None) -> Tensor:       # type: ignore[misc]
         """Fill with uniform random numbers in [low, high)."""
         from .random import rand
         self.check_inplace()
         u = rand(self.shape, dtype=self.dtype, device=self.device, generator=generator)
-        return self.rebind((u * (high - low) + low).node)
+        return self.overwrite((u * (high - low) + low).node, "UniformBackward0")
 
     def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:        # type: ignore[misc]
         """Fill with normal random numbers."""
         from .random import randn
         self.check_inplace()
         z = randn(self.shape, dtype=self.dtype, device=self.device, generator=generator)
-        return self.rebind((z * std + mean).node)
+        return self.overwrite((z * std + mean).node, "NormalBackward0")
 
     def bernoulli_(self: Tensor, p: float = 0.5, *, generator: Any = None) -> Tensor:       # type: ignore[misc]
         """Fill with 1 with probability p, else 0."""
         from .random import rand
         self.check_inplace()
         u = rand(self.shape, device=self.device, generator=generator)
-        return self.rebind(wrap(g.cast((u < p).node, self.dtype)).node)
+        return self.overwrite(wrap(g.cast((u < p).node, self.dtype)).node, "BernoulliBackward1")
 
 
 def _title(name: str) -> str:

@@ -39,15 +39,15 @@ def _nodes(tensors: Any, name: str) -> list[Node]:
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Any = None) -> Tensor:
-    """Tensors joined along `dim`; the other sizes agree. A 1-d tensor of no elements is left out, as in PyTorch."""
+    """Tensors joined along `dim`; the other sizes agree. A 1-d tensor of no elements goes with any, as in PyTorch."""
     nodes = _nodes(tensors, "cat")
     no_out(out, "cat")
     for i, node in enumerate(nodes):
         if not node.shape:
             raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
-    full = [n for n in nodes if n.shape != (0,)] or nodes[:1]
-    first = full[0].shape
+    first = next((n.shape for n in nodes if n.shape != (0,)), (0,))
     axis = normalise_dim(dim, len(first))
+    full = [g.reshape(n, (*first[:axis], 0, *first[axis + 1:])) if n.shape == (0,) else n for n in nodes]
     for i, node in enumerate(full):
         if len(node.shape) != len(first):
             raise RuntimeError(f"Tensors must have same number of dimensions: got {len(first)} and {len(node.shape)}")

@@ -14,7 +14,7 @@ from ..compiler import realize as compiler
 from ..graph import ops as g
 from ..graph.node import Node, leaf
 from ..graph.spec import Shape, normalise_dim
-from ..graph.tape import Leaf, grad_mode, overwritten, versions
+from ..graph.tape import Leaf, Tape, grad_mode, overwritten, versions
 from .strides import contiguous_strides, same_layout
 
 if TYPE_CHECKING:
@@ -56,24 +56,91 @@ def alone(node: Node) -> Node:
         grad_mode.enabled = before
 
 
+def placed(node: Node, tape: Tape) -> Node:
+    """A node that is nobody else's, put in a place on the tape."""
+    node.tape = tape
+    if tape.__class__ is Leaf:
+        compiler.parameter_changed(node.spec.device)
+    return node
+
+
+def with_grad_mode(enabled: bool, function: Callable[..., Node], *arguments: Node) -> Node:
+    """What a function gives with grad mode on, or off."""
+    before, grad_mode.enabled = grad_mode.enabled, enabled
+    try:
+        return function(*arguments)
+    finally:
+        grad_mode.enabled = before
+
+
 class Storage:
-    """What tensors that share memory have in common: the base's node, a version, and who they are."""
+    """What tensors that share memory have in common: the base's node, a version, and who they are.
 
-    __slots__ = ("cell", "members", "node")
+    A detached alias begins a storage of its own, of which it is the base: its views are differentiated as views of it.
+    Of the storage it came from (`origin`, with the way there and back) it has the values, but not the tape.
+    """
 
-    def __init__(self, node: Node) -> None:
-        self.node, self.cell = node, VersionCell(0)
+    __slots__ = ("__weakref__", "cell", "members", "node", "origin", "parts")
+
+    def __init__(self, node: Node, cell: VersionCell, origin: tuple[Storage, View, Update] | None = None) -> None:
+        self.node, self.cell, self.origin = node, cell, origin
         self.members: list[weakref.ref[Any]] = []
+        self.parts: list[weakref.ref[Storage]] = []         # storages whose origin this one is
+
+    def take(self, base: Node, keep: bool, changed: Any = None, node: Node | None = None) -> None:
+        """Give all members a new value of the base; `changed` is the one that was changed, to `node`.
+
+        With `keep` the change was not recorded: what was on the tape stays where it was.
+        """
+        place = self.node.tape
+        if keep and (place is not None or base.tape is not None):
+            base = alone(base)
+            if place is not None:
+                placed(base, place)
+                versions[base] = (self.cell, self.cell.version - place.saves_out)
+        self.node = base
+        for reference in list(self.members):
+            member = reference()
+            if member is None:
+                self.members.remove(reference)
+                continue
+            view, place = member._alias.view, member.node.tape
+            if view is None:
+                fresh = base
+            elif member is changed and node is not None and self.node.tape is None:
+                fresh = node
+            else:                       # what is on the tape as a view of the base stays so
+                fresh = with_grad_mode(grad_mode.enabled or place is not None, view, self.node)
+            member._version = self.cell.version
+            member._put(g.identity(fresh) if fresh.buffer is None and fresh in _pending else fresh, keep)
+            old = place is not None and place.saves_out and member.node.tape is place
+            versions[member.node] = (self.cell, self.cell.version - old)
+            if view is None or fresh is base:
+                self.node = member.node             # one node for the whole memory, so that it is computed once
+
+    def tell(self, teller: Storage | None = None) -> None:
+        """Give the new values to the storages that share this memory off the tape."""
+        if self.origin is not None and self.origin[0] is not teller:
+            origin, _, update = self.origin
+            origin.take(with_grad_mode(False, update, origin.node, self.node), True)
+            origin.tell(self)
+        for reference in list(self.parts):
+            part = reference()
+            if part is None:
+                self.parts.remove(reference)
+            elif part is not teller:
+                assert part.origin is not None
+                part.take(with_grad_mode(False, part.origin[1], self.node), True)
+                part.tell(self)
 
 
 class Alias:
     """A tensor's place in a storage: how its value follows from the base's, and a base from its value."""
 
-    __slots__ = ("counts", "storage", "strides", "update", "view")
+    __slots__ = ("storage", "strides", "update", "view")
 
-    def __init__(self, storage: Storage, view: View | None, update: Update | None, strides: Shape,
-                 counts: bool = True) -> None:
-        self.storage, self.view, self.update, self.strides, self.counts = storage, view, update, strides, counts
+    def __init__(self, storage: Storage, view: View | None, update: Update | None, strides: Shape) -> None:
+        self.storage, self.view, self.update, self.strides = storage, view, update, strides
 
 
 class VersionCell:
@@ -112,29 +179,39 @@ class Shared:
         alias = self._alias
         return alias is None or same_layout(self.node.spec.shape, alias.strides)
 
-    def share(self, view: View, update: Update, strides: Shape | None = None, counts: bool = True) -> Tensor:
+    def place(self) -> Alias:
+        """A tensor's place in a storage, which begins with it unless it has one."""
+        alias = self._alias
+        if alias is None:
+            storage = Storage(self.node, VersionCell(0))
+            alias = self._alias = Alias(storage, None, None, contiguous_strides(self.node.spec.shape))
+            storage.members.append(weakref.ref(self))
+            versions[self.node] = (storage.cell, storage.cell.version)
+        return alias
+
+    def share(self, view: View, update: Update, strides: Shape | None = None) -> Tensor:
         """A tensor that sees this one's memory through `view`; `update(base, value)` is a base with the view replaced.
 
         `strides` (in elements) are the view's, by default this tensor's own.
         """
-        alias = self._alias
-        if alias is None:
-            alias = self._alias = Alias(Storage(self.node), None, None, contiguous_strides(self.node.spec.shape))
-            alias.storage.members.append(weakref.ref(self))
-            versions[self.node] = (alias.storage.cell, alias.storage.cell.version)
+        alias = self.place()
         storage = alias.storage
         node = view(self.node)
         if node is self.node:
             node = g.identity(node)
         if alias.view is not None:
             view, update = _compose(alias, view, update)
-            counts = counts and alias.counts            # a view of `.data` is `.data` too
-        other = wrap(node)
-        versions[node] = (storage.cell, storage.cell.version)
-        other._alias = Alias(storage, view, update, alias.strides if strides is None else strides, counts)
-        storage.members[:] = [m for m in storage.members if m() is not None]
-        storage.members.append(weakref.ref(other))
-        return other
+        return joined(storage, node, Alias(storage, view, update, alias.strides if strides is None else strides))
+
+    def detached(self, counts: bool = True) -> Tensor:
+        """A tensor of the same memory, off the tape; changes of it are versions unless `counts` is false."""
+        alias = self.place()
+        node = alone(self.node)
+        origin = (alias.storage, alias.view or same_value, alias.update or new_value)
+        storage = Storage(node, alias.storage.cell if counts else VersionCell(0), origin)
+        alias.storage.parts[:] = [part for part in alias.storage.parts if part() is not None]
+        alias.storage.parts.append(weakref.ref(storage))
+        return joined(storage, node, Alias(storage, None, None, alias.strides))
 
     def leave_storage(self) -> None:
         """Share memory with nobody from here on."""
@@ -144,45 +221,39 @@ class Shared:
             members[:] = [m for m in members if (other := m()) is not None and other is not self]
 
     def rebind(self, node: Node) -> Tensor:
-        """Give this tensor, and all that share its memory, a new value of the same shape and dtype."""
-        alias = self._alias
+        """Give this tensor, and all that share its memory, a new value of the same shape and dtype.
+
+        A change that is not recorded leaves them where they are on the tape.
+        """
+        alias, tape = self._alias, self.node.tape
         if alias is None:
+            keep = not grad_mode.enabled
+            stale = (VersionCell(self._version + 1), self._version)
             if self.node.holders:
                 overwritten[0] = True
-                versions[self.node] = (VersionCell(self._version + 1), self._version)
+                versions[self.node] = stale
             self._version += 1
-            self._put(node)
+            self._put(node, keep)
+            if tape is not None and tape.saves_out and self.node.tape is tape:
+                versions[self.node] = stale         # the rule would read the old value
             return self             # type: ignore[return-value]
         storage = alias.storage
-        base = node if alias.update is None else alias.update(storage.node, node)
-        if alias.counts:
-            storage.cell.version += 1
-        storage.node = base
+        keep = not grad_mode.enabled or (tape is None and node.tape is None)
+        base = with_grad_mode(not keep, alias.update or new_value, storage.node, node)
+        storage.cell.version += 1
         overwritten[0] = True           # a view's handle may be gone while the tape keeps its value
-        for reference in list(storage.members):
-            member = reference()
-            if member is None:
-                storage.members.remove(reference)
-                continue
-            its = member._alias
-            fresh = base if its.view is None else node if member is self else its.view(base)
-            member._version = storage.cell.version
-            member._put(g.identity(fresh) if fresh.buffer is None and fresh in _pending else fresh)
-            versions[member.node] = (storage.cell, storage.cell.version)
-            if its.view is None or fresh is base:
-                storage.node = member.node          # one node for the whole memory, so that it is computed once
+        storage.take(base, keep, self, node)
+        storage.tell()
         return self                 # type: ignore[return-value]
 
-    def _put(self, node: Node) -> None:
-        """Hold a fresh node; a leaf that requires grad keeps its place on the tape."""
+    def _put(self, node: Node, keep: bool = True) -> None:
+        """Hold a fresh node. A leaf that requires grad keeps its place on the tape; with `keep` so does any tensor,
+        where the node has none of its own."""
         tape: Any = self.node.tape
         if not node.sources:
             node = owned(node)
-        if tape is not None and tape.__class__ is Leaf and node.tape is not tape:
-            if node.tape is not None or node.buffer is not None:
-                node = alone(node)
-            node.tape = tape
-            compiler.parameter_changed(node.spec.device)
+        if tape is not None and node.tape is not tape and (tape.__class__ is Leaf or (keep and node.tape is None)):
+            node = placed(alone(node) if node.tape is not None or node.buffer is not None else node, tape)
         self._hold(node)
 
     def _hold(self, node: Node) -> None:
@@ -192,6 +263,26 @@ class Shared:
             _pending[node] = None
         if node.seq > _limit[0]:
             compiler.bound(node)
+
+
+def joined(storage: Storage, node: Node, alias: Alias) -> Tensor:
+    """A tensor for a node, as one more member of a storage."""
+    other = wrap(node)
+    versions[node] = (storage.cell, storage.cell.version)
+    other._alias = alias
+    storage.members[:] = [m for m in storage.members if m() is not None]
+    storage.members.append(weakref.ref(other))
+    return other
+
+
+def same_value(base: Node) -> Node:
+    """The view that is all of the base."""
+    return base
+
+
+def new_value(base: Node, value: Node) -> Node:
+    """The base after all of it was replaced."""
+    return value
 
 
 def _compose(outer: Alias, view: View, update: Update) -> tuple[View, Update]:

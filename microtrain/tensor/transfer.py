@@ -205,7 +205,7 @@ class Transfer:
 
     def detach(self: Tensor) -> Tensor:                     # type: ignore[misc]
         """The same memory, off the tape."""
-        return self.share(alone, lambda base, value: value)
+        return self.detached()
 
     def detach_(self: Tensor) -> Tensor:                    # type: ignore[misc]
         """Take this tensor off the tape."""
@@ -216,7 +216,7 @@ class Transfer:
     @property
     def data(self: Tensor) -> Tensor:                       # type: ignore[misc]
         """The same memory, off the tape, changes of which do not count as versions."""
-        return self.share(alone, lambda base, value: value, counts=False)
+        return self.detached(counts=False)
 
     @data.setter
     def data(self: Tensor, value: Tensor) -> None:          # type: ignore[misc]

@@ -1,0 +1,200 @@
+"""A random program in the making, run in PyTorch as it grows: what PyTorch refuses is not kept.
+
+So shapes, strides, what is a leaf and what shares memory are looked up, not worked out a second time. Two things about
+values are kept beside them. A value is *exact* when it lies on a coarse grid and only operations that are exact there
+led to it: comparisons, extremes, rounding and other steps with a jump (in the value or in the derivative) are applied
+to such values alone, so that rounding never decides which side is taken. And a value that grows large is brought back
+by a tanh, so that programs stay well-conditioned.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+import numpy as np
+
+from .program import LEAF, Sizes, Step
+
+Line = tuple[str, tuple[int, ...], tuple[Any, ...]]
+"""A step that is yet to be tried: form, sources, attributes."""
+
+GRID = 4096
+"""Exact values are multiples of 1/GRID ..."""
+
+BOUND = 2.0**11
+"""... below this in magnitude: 23 bits, which float32 holds and adds and halves without rounding."""
+
+LARGE = 32.0
+"""Values beyond this are squashed."""
+
+class Grower:
+    """A program in the making: its steps, and the values that PyTorch gives them."""
+
+    def __init__(self, seed: int, small: bool) -> None:
+        import torch
+        self.random = random.Random(seed)
+        self.choose = self.random.choice
+        self.small = small
+        self.dtype = "float64" if self.random.random() < 0.2 else "float32"
+        self.names: dict[str, Any] = {"T": torch, "np": np, "dtype": getattr(torch, self.dtype)}
+        self.steps: list[Step] = []
+        self.floats: list[int] = []             # values that later steps may use, by kind
+        self.masks: list[int] = []
+        self.integers: list[int] = []
+        self.inexact: set[int] = set()          # memory whose values were rounded
+        self.frozen: set[int] = set()           # memory not to be changed any more
+        self.repeated: set[int] = set()         # views in which several elements are one, or once were
+        self.kept: list[Any] = []               # nothing is freed while it grows, so that addresses are not used again
+        self.most = 600 if small else 4000
+        self.empty = self.random.random() < 0.08
+        self.finished = False
+
+    # ------------------------------------------------------------------------------------------------ looking things up
+    def __getitem__(self, n: int) -> Any:
+        return self.names[f"v{n}"]
+
+    def chance(self, probability: float) -> bool:
+        """True with a probability."""
+        return self.random.random() < probability
+
+    def memory(self, n: int) -> int:
+        """The address of a value's memory: equal for values that share it. Nothing shares the memory of no elements."""
+        return int(self[n].untyped_storage().data_ptr()) or -n
+
+    def gradients_share(self) -> bool:
+        """Whether the gradients of two leaves lie in the same memory."""
+        found = [self[n].grad for n in self.floats if self[n].is_leaf and self[n].grad is not None]
+        places = [gradient.untyped_storage().data_ptr() for gradient in found if gradient.numel()]
+        return len(set(places)) < len(places)
+
+    def exact(self, n: int) -> bool:
+        """Whether no rounding led to a value."""
+        return not self[n].is_floating_point() or self.memory(n) not in self.inexact
+
+    def pick(self, exact: bool = False, least: int = 0) -> int | None:
+        """A floating-point value of at least so many axes, a recent one more likely; None where there is none."""
+        found = [n for n in self.floats if self[n].ndim >= least and (not exact or self.exact(n))]
+        if not found:
+            return None
+        return self.choose(found[-4:] if self.chance(0.7) else found)
+
+    # ------------------------------------------------------------------------------------------------ making things
+    def size(self) -> int:
+        """The size of an axis: small, prime, empty or, rarely, beside the size of a block."""
+        if self.empty and self.chance(0.3):
+            return 0
+        if self.chance(0.03):
+            return self.choose([17, 33] if self.small else [127, 129, 257, 1025])
+        return self.choose([1, 1, 2, 2, 3, 3, 4, 5, 7])
+
+    def shape(self, most: int = 4) -> tuple[int, ...]:
+        """A shape of at most so many axes."""
+        while True:
+            shape = tuple(self.size() for _ in range(self.choose([0, 1, 2, 2, 3, 3, 4][:most + 3])))
+            if math.prod(shape) <= self.most // 2:
+                return shape
+
+    def leaf(self, shape: tuple[int, ...], requires_grad: bool | None = None) -> int:
+        """A new leaf; on a coarse grid, where elements are often equal, as often as not."""
+        low, high, unit = self.choose([(-2, 3, 2), (-96, 97, 64)])
+        wanted = self.chance(0.7) if requires_grad is None else requires_grad
+        made = self.add(LEAF, (), (self.random.randrange(1000), low, high, Sizes(shape), unit, wanted), exact=True)
+        assert made is not None
+        return made
+
+    def beside(self, n: int) -> int:
+        """A value that broadcasts with another one: one at hand, or a new leaf."""
+        shape = tuple(self[n].shape)
+        found = [m for m in self.floats if self.fits(tuple(self[m].shape), shape)]
+        if found and self.chance(0.75):
+            return self.choose(found)
+        sizes = tuple(1 if self.chance(0.25) else size for size in shape)
+        return self.leaf(sizes[self.random.randint(0, len(sizes)) if self.chance(0.4) else 0:])
+
+    def fits(self, a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+        """Whether two shapes broadcast to one that is not too large."""
+        try:
+            return math.prod(np.broadcast_shapes(a, b)) <= self.most
+        except ValueError:
+            return False
+
+    def add(self, form: str, sources: tuple[int, ...] = (), attributes: tuple[Any, ...] = (), *, exact: bool = False,
+            makes: bool = True) -> int | None:
+        """Try a step; None where PyTorch refuses it, else the number of its value (or of what it changed)."""
+        step = Step(form, sources, attributes, len(self.steps) if makes else None)
+        if not self.tried(step):
+            return None
+        if not makes:
+            self.steps.append(step)
+            return sources[0]
+        assert step.target is not None
+        value = self[step.target]
+        if not hasattr(value, "untyped_storage"):
+            self.steps.append(step)
+            return step.target
+        shared = any(self.memory(n) == self.memory(step.target) for n in (*self.floats, *self.masks, *self.integers))
+        if not value.is_contiguous() and not shared:
+            # PyTorch lays a result out as its operand is; here results are row-major, and a view of them is another.
+            return self.add(f"({form}).contiguous()", sources, attributes, exact=exact)
+        if (value.numel() > self.most and form != LEAF) or not np.isfinite(value.detach().numpy()).all():
+            return None
+        self.steps.append(step)
+        self.kept.append(value)
+        if not value.is_floating_point():
+            (self.masks if value.dtype == self.names["T"].bool else self.integers).append(step.target)
+            return step.target
+        if shared and any(n in self.repeated or value.numel() > self[n].numel() for n in sources):
+            self.repeated.add(step.target)
+        if not shared and not (exact and all(self.exact(n) for n in sources) and on_grid(value)):
+            self.inexact.add(self.memory(step.target))
+        if large(value):
+            return self.add("{0}.tanh()", (step.target,))
+        self.floats.append(step.target)
+        return step.target
+
+    def tried(self, step: Step) -> bool:
+        """Run a step in PyTorch; False where it raises."""
+        try:
+            exec(str(step), self.names)
+        except (SyntaxError, NameError, AttributeError):
+            raise
+        except Exception:
+            return False
+        return True
+
+    def change(self, form: str, sources: tuple[int, ...], attributes: tuple[Any, ...] = (), *,
+               exact: bool = False) -> None:
+        """Try a step that changes its first source in place."""
+        target, *others = sources
+        if self.memory(target) in self.frozen:
+            return
+        if target in self.repeated:
+            return          # refused here, and in PyTorch too unless what is left of the view is a single element
+        if any(self.memory(n) == self.memory(target) for n in others if n != target):
+            return          # PyTorch leaves open what is read where an operand overlaps what is written
+        known = exact and all(self.exact(n) for n in sources)
+        if self.add(form, sources, attributes, makes=False) is None:
+            return
+        if not (known and on_grid(self[target])):
+            self.inexact.add(self.memory(target))
+        if large(self[target]):
+            self.change("{0}.tanh_()", (target,))
+
+    def forget(self, n: int) -> None:
+        """Let later steps not use a value."""
+        for numbers in (self.floats, self.masks, self.integers):
+            if n in numbers:
+                numbers.remove(n)
+
+
+def on_grid(value: Any) -> bool:
+    """Whether every element is a multiple of 1/GRID below BOUND."""
+    scaled = value.detach().numpy() * GRID
+    return bool((scaled == np.rint(scaled)).all() and (np.abs(scaled) < BOUND * GRID).all())
+
+
+def large(value: Any) -> bool:
+    """Whether some element is beyond LARGE."""
+    return bool((np.abs(value.detach().numpy()) > LARGE).any())
