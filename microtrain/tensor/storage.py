@@ -94,7 +94,8 @@ class Storage:
         """
         place = self.node.tape
         if keep and (place is not None or base.tape is not None):
-            base = alone(base)
+            if base.tape is not None or base.buffer is not None or base in _pending:
+                base = alone(base)
             if place is not None:
                 placed(base, place)
                 versions[base] = (self.cell, self.cell.version - place.saves_out)
