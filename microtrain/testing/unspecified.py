@@ -70,7 +70,7 @@ UNSPECIFIED = (
     Unspecified("nn.functional.scaled_dot_product_attention", lambda case: case.kwargs.get("dropout_p", 0) > 0,
                 "which attention weights are dropped is random; without dropout all is compared"),
     Unspecified("nn.functional.scaled_dot_product_attention", lambda case: not case.kwargs.get("dropout_p", 0),
-                "PyTorch's fused kernels for attention cannot be differentiated twice; its composition of operations can",
+                "PyTorch's fused attention cannot be differentiated twice; its composition of operations can",
                 composed_attention, since=SECOND),
     Unspecified("nn.functional.binary_cross_entropy", lambda case: case.dtype == "float64",
                 "PyTorch's second derivative adds 1e-12 to the probabilities; compared with that of the definition",
