@@ -49,7 +49,6 @@ CASES: dict[str, tuple[Case, ...]] = {
     "where": (Case((X > 0.5, X, ROW)),),
     "clamp": (Case((X, np.full((3, 4), 0.35), np.full((4,), 0.65))),),
     "clamp_to": (Case((X,), (0.35, 0.65)),),
-    "where_equal": (Case((X, np.round(Y), np.ones((3, 4)))),),
     "cast": (Case((X,), (float32,)),),
     "pow": (Case((X, Y)), Case((-X, np.full((), 3.0)), (), 1)),
     "remainder": (Case((Z, X)), Case((-Z, X))),

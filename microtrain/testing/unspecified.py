@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .report import SECOND, VALUE
+from .report import GRADIENT, SECOND, VALUE
 
 if TYPE_CHECKING:
     from .operators import Case
@@ -59,6 +59,11 @@ def composed_attention(results: Sequence[Any]) -> Callable[..., Any]:
     return attention
 
 
+def hardsigmoid(results: Sequence[Any]) -> Callable[..., Any]:
+    """The hard sigmoid as its definition says."""
+    return lambda input, inplace=False: (input + 3).clamp(0, 6) / 6
+
+
 def may_drop(case: Case) -> bool:
     """Whether a dropout draws anything."""
     return case.kwargs.get("training", True) and 0 < case.kwargs.get("p", 0.5) < 1
@@ -75,6 +80,9 @@ UNSPECIFIED = (
     Unspecified("nn.functional.binary_cross_entropy", lambda case: case.dtype == "float64",
                 "PyTorch's second derivative adds 1e-12 to the probabilities; compared with that of the definition",
                 cross_entropy_of_logarithms, since=SECOND),
+    Unspecified("nn.functional.hardsigmoid", lambda case: case.dtype == "float64",
+                "PyTorch's derivative is 1/6 rounded to float32 in float64 too; compared with that of the definition",
+                hardsigmoid, since=GRADIENT),
 )
 
 
