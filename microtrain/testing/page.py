@@ -41,7 +41,7 @@ code, .n { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; fon
 .legend { display: flex; flex-wrap: wrap; gap: .3rem .5rem; align-items: center; font-size: .85rem;
   color: var(--soft); }
 .legend span { padding: .05rem .5rem; border-radius: .25rem; color: var(--heat-ink); }
-.tools { display: flex; gap: .8rem; margin: .9rem 0; flex-wrap: wrap; }
+.tools:not([hidden]) { display: flex; gap: .8rem; margin: .9rem 0; flex-wrap: wrap; }
 .tools input[type=search] { font: inherit; padding: .35rem .7rem; border: 1px solid var(--line); border-radius: .4rem;
   background: var(--card); color: inherit; min-width: 15rem; }
 .scroll { overflow: auto; max-height: 85vh; }
