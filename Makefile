@@ -16,8 +16,8 @@ TORCH_CPU := torch==2.13.0 triton==3.7.1 'numpy>=2.4,<2.5'
 
 # Tests of what runs on every device; they run once more in Triton's interpreter.
 INTERPRET_TESTS ?= $(wildcard $(addprefix tests/test_,$(addsuffix .py,\
-    kernels philox emit index custom_kernel anomaly parity check_parity planted_faults plugin operators ordering higher_order seeds autograd nn optim counts \
-    torch_only_memory explain)))
+    kernels philox emit index custom_kernel anomaly parity check_parity planted_faults plugin operators ordering fuzz \
+    higher_order seeds autograd nn optim counts torch_only_memory explain)))
 
 .DEFAULT_GOAL := help
 .PHONY: help train test gpu lint clean suite-cpu suite-interpret
@@ -30,7 +30,13 @@ train: $(VENV)/train.stamp
 	$(PY) -m microtrain train perceptron --plot runs/perceptron.png --save runs/perceptron.npz
 	$(PY) -m microtrain train linear-regression --plot runs/linear-regression.png --save runs/linear-regression.npz
 
-test: lint suite-cpu suite-interpret
+# Two processes at once, as a process interprets Triton's kernels or compiles them, never both. The second one's output
+# follows the first one's.
+test: lint
+	@log=$$(mktemp); \
+	$(MAKE) --no-print-directory suite-interpret >$$log 2>&1 & interpret=$$!; \
+	$(MAKE) --no-print-directory suite-cpu; cpu=$$?; \
+	wait $$interpret; status=$$?; cat $$log; rm -f $$log; exit $$((cpu + status))
 
 lint: $(VENV)/test.stamp
 	$(PY) -m ruff check .
@@ -39,8 +45,8 @@ lint: $(VENV)/test.stamp
 suite-cpu: $(VENV)/test.stamp
 	MICROTRAIN_DEVICE=cpu $(PY) -m pytest -q
 
-# A process interprets Triton's kernels or compiles them, never both: hence a second one. Fresh memory is poisoned in it.
-suite-interpret: $(VENV)/test.stamp suite-cpu
+# Fresh memory is poisoned.
+suite-interpret: $(VENV)/test.stamp
 	MICROTRAIN_DEVICE=interpret MICROTRAIN_POISON=1 $(PY) -m pytest -q $(INTERPRET_TESTS)
 
 # Where the machine's own Python has all that is needed, nothing is installed: such machines are often offline.
