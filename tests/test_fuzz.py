@@ -13,6 +13,7 @@ from conftest import DEVICE
 
 from microtrain.autograd import walk
 from microtrain.compiler import realize
+from microtrain.compiler.schedule import Group, Schedule, Scheduler
 from microtrain.compiler.simplify import Builder
 from microtrain.graph import ops as g
 from microtrain.graph.node import RULES, Node
@@ -156,6 +157,27 @@ def no_plans() -> Iterator[None]:
 def test_a_planted_fault_is_found(fault: str, monkeypatch: pytest.MonkeyPatch, no_plans: None) -> None:
     FAULTS[fault](monkeypatch)
     assert any(fuzz.check(program, (FUSED,)) for program in programs(300)), fault
+
+
+@pytest.mark.skipif(DEVICE != "interpret", reason="kernels are scheduled and interpreted on that device alone")
+def test_a_scheduler_that_takes_the_wrong_element_is_found(monkeypatch: pytest.MonkeyPatch, no_plans: None) -> None:
+    """A kernel that has a value at hand takes it, though it depends on the value at another place."""
+    monkeypatch.setattr(Group, "computes", lambda self, node, coords: node in self.members)
+    assert any(fuzz.check(program, (FUSED,)) for program in programs(100))
+
+
+@pytest.mark.skipif(DEVICE != "interpret", reason="kernels are scheduled and interpreted on that device alone")
+def test_a_scheduler_that_drops_a_dependency_is_found(monkeypatch: pytest.MonkeyPatch, no_plans: None) -> None:
+    """The last kernel runs before what it reads is computed."""
+    run = Scheduler.run
+
+    def planted(self: Scheduler) -> Schedule:
+        groups = run(self)
+        groups[:] = [*groups[-1:], *groups[:-1]]
+        return groups
+    monkeypatch.setattr(Scheduler, "run", planted)
+    assert any(fuzz.check(program, (FUSED,)) for program in programs(100))
+
 
 
 def test_a_failing_program_is_made_small(monkeypatch: pytest.MonkeyPatch, no_plans: None) -> None:

@@ -136,8 +136,9 @@ class Grower:
             return step.target
         shared = any(self.memory(n) == self.memory(step.target) for n in (*self.floats, *self.masks, *self.integers))
         if not value.is_contiguous() and not shared:
-            # PyTorch lays a result out as its operand is; here results are row-major, and a view of them is another.
-            return self.add(f"({form}).contiguous()", sources, attributes, exact=exact)
+            # PyTorch lays a result out as its operand is; here results are row-major, and a view of them is another. A
+            # copy in both packages, so that in neither what is kept for the derivative is changed with the value.
+            return self.add(f"({form}).contiguous().clone()", sources, attributes, exact=exact)
         if (value.numel() > self.most and form != LEAF) or not np.isfinite(value.detach().numpy()).all():
             return None
         self.steps.append(step)

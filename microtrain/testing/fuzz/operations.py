@@ -115,7 +115,8 @@ def fold(o: Grower) -> None:
     if n is None:
         return
     if not o[n].ndim or o.chance(0.15):
-        form = o.choose(["{0}.sum()", "{0}.sum()", "{0}.mean()", "{0}.prod()" if o[n].ndim else "{0}.sum()"])
+        few = o[n].ndim and o[n].numel() < 10           # a long product is of any size, and as inexact as it is long
+        form = o.choose(["{0}.sum()", "{0}.sum()", "{0}.mean()", "{0}.prod()" if few else "{0}.sum()"])
         o.add(form, (n,), exact=form != "{0}.mean()")
         return
     dims, keep = axes(o, n), o.chance(0.5)
