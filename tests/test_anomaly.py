@@ -7,7 +7,7 @@ from conftest import DEVICE
 
 import microtrain as mt
 import microtrain.nn.functional as F
-from microtrain import testing
+from microtrain import settings, testing
 from microtrain.autograd import AnomalyError
 
 
@@ -61,6 +61,15 @@ def test_an_infinity_put_in_by_hand_passes():
         weights.square().sum().backward()
     assert weights.tolist()[0] == [1.0, 0.0]
     assert mt.isfinite(x.grad).all().item()
+
+
+def test_memory_poisoned_on_purpose_is_not_what_an_operation_made():
+    with settings.poison(True), testing.detect_anomaly():
+        x = mt.empty(3)
+        x.fill_(2.0)
+        assert x.exp().isfinite().all().item()
+        with pytest.raises(AnomalyError, match="exp was given NaN"):
+            mt.empty(3).exp()
 
 
 def test_inside_a_composite_and_in_a_second_derivative():

@@ -84,7 +84,8 @@ class detect_anomaly:
             known[step] = what = state(step)
             if not self.check_nan or not sources or what == "finite":
                 continue
-            if what == "NaN" or not {"NaN", "infinity"} & {s for _, s in operands}:
+            by_hand = {s for source, s in operands if s == "infinity" or source.primitive.kind is Kind.CONSTANT}
+            if what not in by_hand and (what == "NaN" or "NaN" not in by_hand):
                 self.complain(step, what, called, operands, line, entry)
 
     def complain(self, node: Node, what: str, called: str, operands: list[tuple[Node, str]], line: str,
@@ -128,15 +129,11 @@ def array(node: Node) -> np.ndarray:
 
 
 def state(node: Node) -> str:
-    """"NaN", "infinity" or "finite".
-
-    A NaN in the text of an operation (what a loss gives for a class out of range) is what the operation makes of it.
-    """
+    """"NaN", "infinity" or "finite"."""
     if not node.dtype.is_floating_point or not node.spec.numel:
         return "finite"
-    if node.primitive.kind is Kind.CONSTANT:
-        return "infinity" if abs(node.attrs[0]) == float("inf") else "finite"
-    values = np.asarray(node.buffer) if node.primitive is p.SCALAR else array(node)
+    constant = node.primitive.kind is Kind.CONSTANT
+    values = np.asarray(node.attrs[0] if constant else node.buffer if node.primitive is p.SCALAR else array(node))
     if np.isnan(values).any():
         return "NaN"
     return "infinity" if np.isinf(values).any() else "finite"
