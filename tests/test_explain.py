@@ -7,6 +7,7 @@ import re
 import runpy
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,9 @@ from microtrain import nn, optim, settings
 from microtrain.compiler import explain as explaining
 from microtrain.compiler import realize
 from microtrain.compiler.explain import Explanation
+from microtrain.graph import ops as ops
+from microtrain.graph.node import Kind
+from microtrain.graph.primitives import PRIMITIVES
 from microtrain.testing import count_kernels
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -268,3 +272,14 @@ def test_the_page_and_its_picture_name_every_part_of_the_package() -> None:
     parts = {path.name for path in (ROOT / "microtrain").iterdir() if (path / "__init__.py").exists()}
     for text in (PAGE.read_text(), PAGE.with_name("architecture.svg").read_text()):
         assert parts <= set(re.findall(r"\w+", text))
+
+
+def test_the_page_says_how_small_the_table_is() -> None:
+    kinds = Counter(primitive.kind for primitive in PRIMITIVES.values())
+    composites = kinds.pop(Kind.COMPOSITE)
+    told = re.search(r"small: (\d+) primitives \((\d+) maps, (\d+) views, (\d+) reductions, (\d+) product, (\d+) of indices, "
+                     r"(\d+) leaves and constants\)\. The\s+(\d+) composites", PAGE.read_text())
+    assert told is not None
+    order = (Kind.MAP, Kind.VIEW, Kind.REDUCE, Kind.MATMUL, Kind.INDEX)
+    leaves = kinds[Kind.LEAF] + kinds[Kind.CONSTANT]
+    assert [int(n) for n in told.groups()] == [kinds.total(), *[kinds[k] for k in order], leaves, composites]
