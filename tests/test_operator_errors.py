@@ -10,9 +10,9 @@ import re
 import pytest
 from conftest import DEVICE
 
-from microtrain.testing import raising
-from microtrain.testing.operators import FURTHER, NAMES, ErrorCase, error_cases, find
-from microtrain.testing.raising import Raised, judge_error, names_it, raised, tells
+from microtrain.testing.database import raising
+from microtrain.testing.database.operators import FURTHER, NAMES, ErrorCase, error_cases, find
+from microtrain.testing.database.raising import Raised, judge_error, names_it, raised, tells
 
 pytest.importorskip("expecttest", reason="PyTorch's operator database needs expecttest: pip install expecttest")
 

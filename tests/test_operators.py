@@ -20,12 +20,12 @@ from microtrain import settings
 from microtrain.compiler import lower, realize
 from microtrain.compiler import schedule as scheduling
 from microtrain.graph.primitives import PRIMITIVES
-from microtrain.testing import judge as judging
-from microtrain.testing.operators import DTYPES, FURTHER, NAMES, cases, database, find
-from microtrain.testing.parity import at_most, everything, parity
-from microtrain.testing.refusals import REFUSALS
+from microtrain.testing.database import judge as judging
+from microtrain.testing.database.operators import DTYPES, FURTHER, NAMES, cases, database, find
+from microtrain.testing.database.parity import at_most, everything, parity
+from microtrain.testing.database.refusals import REFUSALS
+from microtrain.testing.database.unspecified import UNSPECIFIED
 from microtrain.testing.report import GRADIENT, SECOND, VALUE, ParityReport, Tally
-from microtrain.testing.unspecified import UNSPECIFIED
 
 pytest.importorskip("expecttest", reason="PyTorch's operator database needs expecttest: pip install expecttest")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from microtrain.cli import main
-from microtrain.testing.operators import FURTHER, NAMES
+from microtrain.testing.database.operators import FURTHER, NAMES
 from microtrain.testing.page import heat
 from microtrain.testing.report import ERRORS, GRADIENT, SECOND, VALUE, ParityReport, Tally, ulps_text
 
@@ -141,7 +141,7 @@ def test_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
 @pytest.mark.skipif(find_spec("expecttest") is None, reason="PyTorch's operator database needs expecttest")
 def test_a_failure_is_told_by_the_exit_code(capsys: pytest.CaptureFixture[str],
                                             monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("microtrain.testing.judge.find", lambda _: lambda x, **kw: x.exp() * 1.001)
+    monkeypatch.setattr("microtrain.testing.database.judge.find", lambda _: lambda x, **kw: x.exp() * 1.001)
     assert main(["parity", "exp", "--device", "cpu", "--most", "1"]) == 1
     assert "exp value float32 cpu: (float32[" in capsys.readouterr().out
 

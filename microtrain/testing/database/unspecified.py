@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .report import GRADIENT, SECOND, VALUE
+from ..report import GRADIENT, SECOND, VALUE
 
 if TYPE_CHECKING:
     from .operators import Case

@@ -18,7 +18,7 @@ import numpy as np
 
 import microtrain
 
-from .closeness import Tolerance
+from ..closeness import Tolerance
 
 NAMES = tuple("""
 __getitem__ __radd__ __rdiv__ __rmatmul__ __rmul__ __rpow__ __rsub__ abs acos acosh add addcdiv addcmul addmm all amax

@@ -10,8 +10,8 @@ import numpy as np
 
 import microtrain
 
+from ..report import GRADIENT, SECOND, VALUE
 from .operators import Case, tensors_in
-from .report import GRADIENT, SECOND, VALUE
 
 Part = list[np.ndarray | None] | Exception
 """The arrays of a result or of gradients (None for a gradient that is zero), or why there are none."""

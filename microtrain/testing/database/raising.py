@@ -7,8 +7,8 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
+from ..report import ERRORS, Tally
 from .operators import ErrorCase, find, tensors_in
-from .report import ERRORS, Tally
 from .running import Package, Torch, mapped
 
 

@@ -9,11 +9,11 @@ from importlib import metadata
 
 import microtrain
 
-from .. import settings
+from ... import settings
+from ..report import SECOND, ParityReport
 from .judge import judge
 from .operators import DTYPES, Case, cases, error_cases, find, spread
 from .raising import judge_error
-from .report import SECOND, ParityReport
 
 Choose = Callable[[list[Case]], list[Case]]
 

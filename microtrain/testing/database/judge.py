@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .closeness import EPSILON, Tolerance, allowance, difference, exact_difference, spacing, ulps
+from ..closeness import EPSILON, Tolerance, allowance, difference, exact_difference, spacing, ulps
+from ..report import SECOND, VALUE, Tally
 from .operators import Case, find
 from .refusals import refusal
-from .report import SECOND, VALUE, Tally
 from .running import Package, Run, Torch, mapped, run
 from .unspecified import Unspecified, unspecified
 
