@@ -38,7 +38,7 @@ def test_an_axis_of_chunks_of_chunks(rng: np.random.Generator) -> None:
     values = rng.integers(-(2**40), 2**40, n)
     if DEVICE == "cpu":
         from microtrain.graph import ops as g
-        from microtrain.graph import ordering
+        from microtrain.graph.composite import ordering
         x = mt.tensor(values)
         got = mt.Tensor.from_node(ordering.CUMSUM.decompose(x.node, 0))    # cpu would call NumPy's
         assert got.shape == (n,) and g.cumsum(x.node, 0).spec is got.node.spec

@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from . import composites as c
-from . import losses, normalisation, ordering, windowed
 from . import primitives as p
-from . import special as s
+from .composite import basic as c
+from .composite import losses, normalisation, ordering, windowed
+from .composite import special as s
 from .dtypes import DType
 from .node import MAX_CONSTANTS, Node, constant, literal, record, record1, record2
 from .spec import Device, Shape

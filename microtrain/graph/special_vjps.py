@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from . import activations as a
 from . import ops as g
 from . import primitives as p
-from . import special as s
+from .composite import activations as a
+from .composite import special as s
 from .node import Node
 from .vjps import masked, vjp
 

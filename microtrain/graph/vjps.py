@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import composites as c
-from . import losses, normalisation, windowed
 from . import ops as g
-from . import ordering as s
 from . import primitives as p
+from .composite import basic as c
+from .composite import losses, normalisation, windowed
+from .composite import ordering as s
 from .node import RULES, Node
 from .tape import OUT, Rule
 

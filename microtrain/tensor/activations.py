@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..graph import activations as a
+from ..graph.composite import activations as a
 from ..graph.node import Node, record1, record2
 from .operands import floats_only, in_float32, no_bool, node_of
 from .storage import wrap

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..graph import dtypes
 from ..graph import ops as g
+from ..graph.composite.ordering import beside, hits
 from ..graph.node import Node
-from ..graph.ordering import beside, hits
 from ..graph.spec import Shape, broadcast_shapes, normalise_dim
 from .core import Handle
 from .index import HOST, checked, values

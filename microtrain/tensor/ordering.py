@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..graph import dtypes
 from ..graph import ops as g
+from ..graph.composite.ordering import median_index
 from ..graph.dtypes import DType
 from ..graph.node import Node
-from ..graph.ordering import median_index
 from ..graph.spec import normalise_dim
 from .create import kind
 from .inplace import inplace

@@ -6,12 +6,12 @@ cheaper and steadier than differentiating the decomposition.
 
 from __future__ import annotations
 
-from . import dtypes
-from .composites import ops, shifted
-from .dtypes import DType
-from .node import Kind, Node, literal
-from .primitives import row, same
-from .spec import Shape, Spec
+from .. import dtypes
+from ..dtypes import DType
+from ..node import Kind, Node, literal
+from ..primitives import row, same
+from ..spec import Shape, Spec
+from .basic import ops, shifted
 
 LOG_FLOOR = -100.0
 """PyTorch's floor of a logarithm in binary cross entropy: the loss stays finite at probabilities 0 and 1."""

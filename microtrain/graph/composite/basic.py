@@ -9,11 +9,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from . import dtypes
-from .dtypes import DType
-from .node import Kind, Node
-from .primitives import reduction, row, same
-from .spec import Shape, Spec
+from .. import dtypes
+from ..dtypes import DType
+from ..node import Kind, Node
+from ..primitives import reduction, row, same
+from ..spec import Shape, Spec
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @lru_cache(maxsize=1)
 def ops() -> ModuleType:
     """The graph's operations (which record these rows, so the two modules know each other)."""
-    from . import ops as module
+    from .. import ops as module
     return module
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .composites import ops
-from .node import Kind, Node
-from .primitives import row, same
+from ..node import Kind, Node
+from ..primitives import row, same
+from .basic import ops
 
 
 def activation(name: str, decompose: Any, **options: Any) -> Any:

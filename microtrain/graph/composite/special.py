@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .composites import ops
-from .node import Kind, Node
-from .primitives import precise, row, same
+from ..node import Kind, Node
+from ..primitives import precise, row, same
+from .basic import ops
 
 LN_2 = 0.6931471805599453
 LOG2_E = 1.4426950408889634

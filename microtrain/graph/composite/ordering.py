@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import dtypes
-from .composites import ops
-from .dtypes import DType
-from .node import Kind, Node
-from .primitives import row, same
-from .spec import Shape, Spec
+from .. import dtypes
+from ..dtypes import DType
+from ..node import Kind, Node
+from ..primitives import row, same
+from ..spec import Shape, Spec
+from .basic import ops
 
 CHUNK = 64
 """Elements of a scan that are folded directly, each with all before it; a longer axis is scanned in chunks."""

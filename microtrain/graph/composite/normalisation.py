@@ -6,9 +6,9 @@ no mean is taken off (Zhang & Sennrich, 2019) its second term is missing. Half p
 
 from __future__ import annotations
 
-from .composites import ops, widened
-from .node import Kind, Node
-from .primitives import row, same
+from ..node import Kind, Node
+from ..primitives import row, same
+from .basic import ops, widened
 
 Axes = tuple[int, ...]
 

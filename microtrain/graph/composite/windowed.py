@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .composites import ops, widened
-from .dtypes import DType
-from .node import Kind, Node
-from .primitives import row, windows_along
-from .spec import Shape, Spec
+from ..dtypes import DType
+from ..node import Kind, Node
+from ..primitives import row, windows_along
+from ..spec import Shape, Spec
+from .basic import ops, widened
 
 Padding = tuple[tuple[int, int], ...]
 
