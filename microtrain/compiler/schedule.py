@@ -93,7 +93,7 @@ def entry(node: Node, domain: Domain, position: Index) -> list[tuple[Node, Coord
         return [(node.sources[0], reduction_coords(node, domain.r, domain.c))]
     if isinstance(domain, MatmulDomain) and node.primitive.kind is Kind.MATMUL:
         return list(zip(node.sources, operand_coords(node, domain.b, domain.m, domain.n, domain.k), strict=True))
-    if node.primitive.kind is Kind.OPAQUE:      # whole arrays: no element is read where another would be computed
+    if node.primitive.kind is Kind.OPAQUE:      # whole arrays
         return [(source, ()) for source in node.sources if node.primitive is CALL]
     return [(access.source, access.coords) for access in accesses(node, split(position, node.shape))]
 
@@ -111,7 +111,7 @@ class Scheduler:
         self.cost: dict[Node, Cost] = {}
 
     def run(self) -> Schedule:
-        """Place every node that needs it."""
+        """Place every node that needs it. What only values of no elements are computed from is not computed."""
         for node in self.program.nodes:
             self.cost[node] = self.measured(node)
             if node.spec.numel or node.primitive.kind is Kind.OPAQUE:
@@ -121,7 +121,6 @@ class Scheduler:
             group.stores = [node for node in group.members if node in wanted]
             if group.stores or group.domain.template == "opaque":
                 wanted.update(group.reads)
-        # A value that only values of no elements are computed from is not computed.
         self.groups[:] = [group for group in self.groups if group.stores or group.domain.template == "opaque"]
         return self.groups
 
