@@ -19,6 +19,9 @@ INTERPRET_TESTS ?= $(wildcard $(addprefix tests/test_,$(addsuffix .py,\
     kernels philox emit index custom_kernel anomaly parity check_parity planted_faults plugin operators ordering fuzz \
     higher_order seeds autograd nn optim counts torch_only_memory explain)))
 
+# On a GPU most of the suite's time is compiling, one kernel a core.
+SHARDS ?= $(shell nproc 2>/dev/null || echo 4)
+
 .DEFAULT_GOAL := help
 .PHONY: help train test gpu lint clean suite-cpu suite-interpret
 
@@ -52,10 +55,14 @@ suite-interpret: $(VENV)/test.stamp
 # Where the machine's own Python has all that is needed, nothing is installed: such machines are often offline.
 gpu:
 	@set -e; export PYTHONPATH=.; python=$(PYTHON); \
-	$$python -c 'import hypothesis, pytest, sys, torch, triton; sys.exit(not torch.cuda.is_available())' 2>/dev/null || \
+	$$python -c 'import pytest, sys, torch, triton; sys.exit(not torch.cuda.is_available())' 2>/dev/null || \
 	    { $(MAKE) --no-print-directory $(VENV)/test.stamp; python=$(PY); }; \
 	$$python -c 'import microtrain as mt, sys; sys.exit(None if mt.cuda.is_available() else "make gpu needs a CUDA device")'; \
-	MICROTRAIN_DEVICE=cuda $$python -m pytest -q; \
+	echo "the suite on cuda, in $(SHARDS) processes"; logs=$$(mktemp -d); shards=$$(seq 0 $$(($(SHARDS) - 1))); \
+	for i in $$shards; do \
+	    { MICROTRAIN_DEVICE=cuda MICROTRAIN_SHARD=$$i/$(SHARDS) $$python -m pytest -q $(GPU_TESTS) >$$logs/$$i 2>&1 || \
+	      touch $$logs/failed; } & done; wait; \
+	for i in $$shards; do grep -v '^[.s]* *\[.*\]$$' $$logs/$$i || true; done; test ! -e $$logs/failed; \
 	$$python -m microtrain bench --device cuda --output benchmarks/results
 
 clean:

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 from test_nn import array, close
-from torch.testing._internal.common_optimizers import OptimizerErrorEnum, optim_db
 
 import microtrain as mt
+
+pytest.importorskip("expecttest", reason="PyTorch's databases need expecttest: pip install expecttest")
+from torch.testing._internal.common_optimizers import OptimizerErrorEnum, optim_db
 
 STEPS = 5
 (SGD,) = [info for info in optim_db if info.optim_cls is torch.optim.SGD]

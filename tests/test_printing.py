@@ -7,11 +7,13 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import microtrain as mt
 from microtrain.tensor import printing
+
+pytest.importorskip("hypothesis", reason="random arrays need hypothesis: pip install hypothesis")
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 DTYPES = ("float32", "float64", "float16", "bfloat16", "int32", "int64", "uint8", "bool")
 SPECIALS = [0.0, -0.0, np.nan, np.inf, -np.inf, 1.0, 0.1, 1e-5, 12345.678, 1e9]
