@@ -17,7 +17,9 @@ PAGE = ROOT / "docs" / "testing.md"
 def session(folder: Path, source: str, *options: str, device: str = "cpu") -> str:
     """What pytest prints of a file of tests."""
     (folder / "test_users.py").write_text(source)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MICROTRAIN_DEVICE": device}
+    # Where microtrain is installed pytest would load the plugin by itself, and a second time by name.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MICROTRAIN_DEVICE": device,
+                   "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     environment.pop("TRITON_INTERPRET", None)
     if device == "interpret":
         environment["TRITON_INTERPRET"] = "1"
