@@ -7,7 +7,6 @@ user's (see `tensor.custom`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from .dtypes import DType
@@ -15,7 +14,6 @@ from .node import Kind, Node, Primitive, record
 from .spec import Shape
 
 
-@dataclass(frozen=True, eq=False)
 class KernelCall:
     """How one kernel is called on inputs of given shapes and dtypes.
 
@@ -23,13 +21,12 @@ class KernelCall:
     and `constants` (constexprs) and `options` (num_warps, num_stages) by name.
     """
 
-    name: str
-    kernel: Any
-    grid: tuple[int, ...]
-    outputs: tuple[tuple[Shape, DType], ...]
-    scalars: tuple[int | float, ...]
-    constants: dict[str, Any]
-    options: dict[str, int]
+    __slots__ = ("constants", "grid", "kernel", "name", "options", "outputs", "scalars")
+
+    def __init__(self, name: str, kernel: Any, grid: tuple[int, ...], outputs: tuple[tuple[Shape, DType], ...],
+                 scalars: tuple[int | float, ...], constants: dict[str, Any], options: dict[str, int]) -> None:
+        self.name, self.kernel, self.grid, self.outputs = name, kernel, grid, outputs
+        self.scalars, self.constants, self.options = scalars, constants, options
 
 
 CALL = Primitive("custom_kernel", Kind.OPAQUE, lambda *arguments: arguments[-1].outputs[0], differentiable=False)
