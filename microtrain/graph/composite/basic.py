@@ -76,7 +76,7 @@ def _logsumexp(x: Node, axes: tuple[int, ...]) -> Node:
 def _norm(x: Node, axes: tuple[int, ...], p: float) -> Node:
     """(sum |x|^p)^(1/p); half precisions in float32 throughout, for a square soon overflows them."""
     o = ops()
-    wide = o.cast(x, dtypes.float32) if x.dtype.itemsize == 2 else x
+    wide = widened(x)
     if p == 0:
         out = o.sum(o.cast(o.ne(wide, 0), wide.dtype), axes)
     elif p == 2:

@@ -14,12 +14,10 @@ from ..dtypes import DType
 from ..node import Kind, Node
 from ..primitives import row, same
 from ..spec import Shape, Spec
-from .basic import ops
+from .basic import ops, widened
 
 CHUNK = 64
 """Elements of a scan that are folded directly, each with all before it; a longer axis is scanned in chunks."""
-
-HALF = (dtypes.float16, dtypes.bfloat16)
 
 
 def _scan_rows(x: Node, fold: Any, combine: Any, start: float) -> Node:
@@ -54,18 +52,11 @@ def _placed(x: Node, start: int, size: int, around: float) -> Node:
     return o.slice_update(background, x, (*(0,) * (len(x.shape) - 1), start), (1,) * len(x.shape))
 
 
-def logaddexp(x: Node, y: Node) -> Node:
-    """log(exp(x) + exp(y)), without overflow; of equal infinities it is that infinity."""
-    o = ops()
-    apart = o.add(o.maximum(x, y), o.log1p(o.exp(o.neg(o.abs(o.sub(x, y))))))
-    return o.where(o.eq(x, y), o.add(x, 0.6931471805599453), apart)
-
-
 def _scan(name: str, fold: str, combine: Any, start: float, ufunc: str) -> Any:
     """The row of a scan: element i is the fold of elements 0 to i of an axis. Half precisions are folded in float32."""
     def decompose(x: Node, axis: int) -> Node:
         o = ops()
-        wide = o.cast(x, dtypes.float32) if x.dtype in HALF else x
+        wide = widened(x)
         out = _scan_rows(o.transpose(wide, axis, -1), getattr(o, fold), combine, start)
         return o.cast(o.transpose(out, axis, -1), x.dtype)
     return row(name, Kind.COMPOSITE, lambda x, axis: same(x),
@@ -186,7 +177,7 @@ def _scatter_add_infer(source: Spec, index: Spec, axis: int, n: int) -> tuple[Sh
 
 CUMSUM = _scan("cumsum", "sum", lambda x, y: ops().add(x, y), 0, "add")
 CUMPROD = _scan("cumprod", "prod", lambda x, y: ops().mul(x, y), 1, "multiply")
-LOGCUMSUMEXP = _scan("logcumsumexp", "logsumexp", logaddexp, float("-inf"), "logaddexp")
+LOGCUMSUMEXP = _scan("logcumsumexp", "logsumexp", lambda x, y: ops().logaddexp(x, y), float("-inf"), "logaddexp")
 CUMPROD_BACKWARD = row("cumprod_backward", Kind.COMPOSITE, lambda ct, x, axis: same(ct, x), decompose=_cumprod_backward)
 ARGSORT = row("argsort", Kind.COMPOSITE, lambda x, axis, descending: (x.shape, dtypes.int64),
               lambda out, x, axis, descending: f"argsort({{0}}, {axis}, {descending})", decompose=_argsort,
