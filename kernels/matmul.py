@@ -4,7 +4,10 @@ C[b, m, n] = sum over k of A[b, m, k] * B[b, k, n], where
 
 - `LOAD_A(ptrs, scalars, b, m, k, mask)` returns [BLOCK_M, BLOCK_K] for m [BLOCK_M, 1], k [1, BLOCK_K];
 - `LOAD_B(ptrs, scalars, b, k, n, mask)` returns [BLOCK_K, BLOCK_N] for k [BLOCK_K, 1], n [1, BLOCK_N];
-- `EPILOGUE(ptrs, scalars, b, m, n, acc, mask)` gets acc [BLOCK_M, BLOCK_N] of dtype ACC and stores.
+- `EPILOGUE(ptrs, scalars, b, m, n, acc, sum_a, sum_b, mask, once_m, once_n)` gets acc [BLOCK_M, BLOCK_N] of dtype ACC
+  and stores. Where SUM_A (SUM_B), `sum_a` [BLOCK_M, 1] (`sum_b` [1, BLOCK_N]) is the sum over K of the operand: in a
+  weight gradient, whose operand is the cotangent, that is the bias gradient, for which nothing is read again. Every
+  program has it; what depends on m (n) alone is stored under `once_m` (`once_n`), by the first tile of columns (rows).
 
 Values outside the operands are replaced by 0 whatever the prologue makes of a masked load: f(0) is seldom 0.
 
@@ -34,6 +37,8 @@ def matmul_tile(
     LOAD_A: tl.constexpr,
     LOAD_B: tl.constexpr,
     EPILOGUE: tl.constexpr,
+    SUM_A: tl.constexpr,
+    SUM_B: tl.constexpr,
     ACC: tl.constexpr,
     DOT: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -53,6 +58,8 @@ def matmul_tile(
     mask_m = offs_m < M
     mask_n = offs_n < N
     acc = tl.zeros([BLOCK_M, BLOCK_N], ACC)
+    sum_a = tl.zeros([BLOCK_M, 1], ACC)
+    sum_b = tl.zeros([1, BLOCK_N], ACC)
     for start in range(0, K, BLOCK_K):
         k = start + offs_k
         mask_k = k < K
@@ -62,11 +69,18 @@ def matmul_tile(
         tile_b = LOAD_B(ptrs, scalars, b, k[:, None], offs_n[None, :], mask_b)
         tile_a = tl.where(mask_a, tile_a, 0).to(OPERAND)
         tile_b = tl.where(mask_b, tile_b, 0).to(OPERAND)
+        if SUM_A:
+            sum_a += tl.sum(tile_a.to(ACC), axis=1, keep_dims=True)
+        if SUM_B:
+            sum_b += tl.sum(tile_b.to(ACC), axis=0, keep_dims=True)
         if DOT:
             acc = tl.dot(tile_a, tile_b, acc, input_precision=PRECISION, out_dtype=ACC)
         else:
             acc += tl.sum((tile_a[:, :, None] * tile_b[None, :, :]).to(ACC), axis=1)
-    EPILOGUE(ptrs, scalars, b, offs_m[:, None], offs_n[None, :], acc, mask_m[:, None] & mask_n[None, :])
+    once_m = mask_m[:, None] & (pid_n == 0)
+    once_n = mask_n[None, :] & (pid_m == 0)
+    mask = mask_m[:, None] & mask_n[None, :]
+    EPILOGUE(ptrs, scalars, b, offs_m[:, None], offs_n[None, :], acc, sum_a, sum_b, mask, once_m, once_n)
 
 
 @triton.jit
@@ -79,6 +93,8 @@ def matmul_kernel(
     LOAD_A: tl.constexpr,
     LOAD_B: tl.constexpr,
     EPILOGUE: tl.constexpr,
+    SUM_A: tl.constexpr,
+    SUM_B: tl.constexpr,
     ACC: tl.constexpr,
     DOT: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -91,5 +107,5 @@ def matmul_kernel(
     """Launch on a grid of (cdiv(M, BLOCK_M) * cdiv(N, BLOCK_N), batch) programs; batch is at most 65535."""
     matmul_tile(
         tl.program_id(0), tl.program_id(1).to(INDEX), ptrs, scalars, M, N, K,
-        LOAD_A, LOAD_B, EPILOGUE, ACC, DOT, PRECISION, BLOCK_M, BLOCK_N, BLOCK_K, INDEX, OPERAND,
+        LOAD_A, LOAD_B, EPILOGUE, SUM_A, SUM_B, ACC, DOT, PRECISION, BLOCK_M, BLOCK_N, BLOCK_K, INDEX, OPERAND,
     )  # fmt: skip

@@ -1,8 +1,9 @@
-"""Reductions of a tile along its columns, and the pairs that the `reduce` template takes.
+"""Reductions of a tile along an axis, and the pairs that the `reduce` template takes.
 
-`row_*(value, mask)` reduce [BLOCK_R, BLOCK_C] to [BLOCK_R, 1]; lanes outside `mask` count as the identity, whatever
-they hold. Maxima and minima propagate NaN, as PyTorch's do. `combine_*(a, b)` join two tiles lane by lane and
-`finish_*(acc)` reduce the last one, all of whose lanes count.
+`row_*(value, mask)` reduce [BLOCK_R, BLOCK_C] to [BLOCK_R, 1] and `column_*(value, mask)` to [1, BLOCK_C]; lanes outside
+`mask` count as the identity, whatever they hold. Maxima and minima propagate NaN, as PyTorch's do. `combine_*(a, b)`
+join two tiles lane by lane and `finish_*(acc, AXIS)` reduce one, all of whose lanes count, along an axis that is kept
+with size 1.
 """
 
 import triton
@@ -27,8 +28,8 @@ def flip_below_zero(bits):
 
 
 @triton.jit
-def extreme_with_nan(value, LARGEST: tl.constexpr):
-    """The largest or smallest float of each row, NaN if there is one, in one integer reduction.
+def extreme_with_nan(value, LARGEST: tl.constexpr, AXIS: tl.constexpr):
+    """The largest or smallest float along an axis, NaN if there is one, in one integer reduction.
 
     As integers NaN can stand beyond infinity; reductions on floats drop it, and asking for it apart reduces twice.
     """
@@ -39,45 +40,54 @@ def extreme_with_nan(value, LARGEST: tl.constexpr):
     beyond = tl.full(key.shape, extreme(key.dtype, LARGEST), key.dtype)  # decodes to a NaN
     key = tl.where(value != value, beyond, key)
     if LARGEST:
-        key = tl.max(key, axis=1, keep_dims=True)
+        key = tl.max(key, axis=AXIS, keep_dims=True)
     else:
-        key = tl.min(key, axis=1, keep_dims=True)
+        key = tl.min(key, axis=AXIS, keep_dims=True)
     return flip_below_zero(key).to(value.dtype, bitcast=True)
 
 
 @triton.jit
-def finish_sum(acc):
-    """[BLOCK_R, BLOCK_C] -> [BLOCK_R, 1] by addition."""
-    return tl.sum(acc, axis=1, keep_dims=True).to(acc.dtype)
+def finish_sum(acc, AXIS: tl.constexpr = 1):
+    """The sum along an axis."""
+    return tl.sum(acc, axis=AXIS, keep_dims=True).to(acc.dtype)
 
 
 @triton.jit
-def finish_max(acc):
-    """[BLOCK_R, BLOCK_C] -> [BLOCK_R, 1], the largest; NaN propagates."""
+def finish_max(acc, AXIS: tl.constexpr = 1):
+    """The largest along an axis; NaN propagates."""
     if acc.dtype.is_floating():
-        return extreme_with_nan(acc, True)
+        return extreme_with_nan(acc, True, AXIS)
     else:
-        return tl.max(acc, axis=1, keep_dims=True).to(acc.dtype)
+        return tl.max(acc, axis=AXIS, keep_dims=True).to(acc.dtype)
 
 
 @triton.jit
-def finish_min(acc):
-    """[BLOCK_R, BLOCK_C] -> [BLOCK_R, 1], the smallest; NaN propagates."""
+def finish_min(acc, AXIS: tl.constexpr = 1):
+    """The smallest along an axis; NaN propagates."""
     if acc.dtype.is_floating():
-        return extreme_with_nan(acc, False)
+        return extreme_with_nan(acc, False, AXIS)
     else:
-        return tl.min(acc, axis=1, keep_dims=True).to(acc.dtype)
+        return tl.min(acc, axis=AXIS, keep_dims=True).to(acc.dtype)
 
 
 @triton.jit
-def finish_prod(acc):
-    """[BLOCK_R, BLOCK_C] -> [BLOCK_R, 1] by multiplication: the last column of the running product.
+def finish_prod(acc, AXIS: tl.constexpr = 1):
+    """The product along an axis: the last of the running product.
 
     `tl.reduce` with a multiplying function runs in Python, element by element, in the interpreter; the scan does not.
     """
-    c = tl.arange(0, acc.shape[1])[None, :]
-    last = tl.where(c == acc.shape[1] - 1, tl.cumprod(acc, axis=1), tl.zeros(acc.shape, acc.dtype))
-    return finish_sum(last)
+    if AXIS == 1:
+        place = tl.arange(0, acc.shape[1])[None, :]
+    else:
+        place = tl.arange(0, acc.shape[0])[:, None]
+    running = tl.cumprod(acc, axis=AXIS)
+    return finish_sum(tl.where(place == acc.shape[AXIS] - 1, running, tl.zeros(acc.shape, acc.dtype)), AXIS)
+
+
+@triton.jit
+def only(value):
+    """The one element of [1, 1] as a scalar."""
+    return tl.sum(value).to(value.dtype)
 
 
 @triton.jit
@@ -132,6 +142,30 @@ def row_min(value, mask):
 def row_prod(value, mask):
     """The product of each row, in the dtype of `value`."""
     return finish_prod(masked(value, mask, 1))
+
+
+@triton.jit
+def column_sum(value, mask):
+    """The sum of each column, in the dtype of `value` (widen small integers first)."""
+    return finish_sum(masked(value, mask, 0), 0)
+
+
+@triton.jit
+def column_max(value, mask):
+    """The largest of each column, NaN if there is one."""
+    return finish_max(masked(value, mask, extreme(value.dtype, False)), 0)
+
+
+@triton.jit
+def column_min(value, mask):
+    """The smallest of each column, NaN if there is one."""
+    return finish_min(masked(value, mask, extreme(value.dtype, True)), 0)
+
+
+@triton.jit
+def column_prod(value, mask):
+    """The product of each column, in the dtype of `value`."""
+    return finish_prod(masked(value, mask, 1), 0)
 
 
 @triton.jit

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from microtrain.compiler.group import Schedule
 from microtrain.compiler.program import Program
 from microtrain.compiler.realize import linearize
-from microtrain.compiler.schedule import Schedule, schedule
+from microtrain.compiler.schedule import schedule
 from microtrain.compiler.simplify import simplify
 from microtrain.graph import dtypes
 from microtrain.graph.dtypes import DType

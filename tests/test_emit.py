@@ -12,6 +12,7 @@ from programs import program, tensor
 from random_graphs import grown
 
 from microtrain import settings
+from microtrain.compiler import joining
 from microtrain.compiler import lower as lowering
 from microtrain.compiler import schedule as scheduling
 from microtrain.compiler.emit_numpy import NumpyExecutable
@@ -21,6 +22,7 @@ from microtrain.graph import dtypes
 from microtrain.graph import ops as g
 from microtrain.graph.node import Node
 from microtrain.graph.spec import Device
+from microtrain.kernels import tiles
 from microtrain.runtime import backend
 
 if os.environ.get("TRITON_INTERPRET") != "1":
@@ -70,7 +72,7 @@ def check(*outputs: Node, kernels: int | None = None) -> Executable:
 @pytest.fixture
 def short_rows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Rows of more than 16 elements count as too long for the chip, so that small tensors meet the reduce template."""
-    for module in (lowering, scheduling):
+    for module in (lowering, joining, tiles):
         monkeypatch.setattr(module, "ROW_MAX", 16)
     monkeypatch.setattr(lowering, "COLUMNS_MAX", 16)
     monkeypatch.setattr(lowering, "SPLIT_ROWS", 4)
@@ -108,11 +110,83 @@ def test_long_reductions_in_two_stages(fold: str, shape: tuple[int, ...], axes: 
     assert executable.kernels >= 2
 
 
+@pytest.mark.parametrize("fold", FOLDS)
+@pytest.mark.parametrize("shape", [(12, 10), (10, 12), (16, 16), (5, 1), (3, 37)])
+def test_rows_held_whole_are_folded_every_way(fold: str, shape: tuple[int, int], rng: np.random.Generator) -> None:
+    """One program: for each row, for each column, of those of each row, and of everything, and what is made of them."""
+    fn, x = FOLDS[fold], t(rng.standard_normal(shape))
+    rows = fn(g.mul(x, 1.5), (1,))
+    near = g.sub(x, g.reshape(rows, (shape[0], 1)))
+    columns = fn(near, (0,))
+    total, every = fn(rows, (0,)), fn(near, (0, 1))
+    outputs = [g.mul(rows, 0.3), columns, g.sub(t(rng.standard_normal(shape[1])), g.mul(columns, 0.1)), total,
+               g.div(every, 7.0), g.add(near, total), g.add(near, columns)]
+    executable = check(*outputs, kernels=1)
+    if shape[1] > 1:
+        assert executable.steps[0].launch.grid == (1,)
+
+
+@pytest.mark.parametrize("name", ["float64", "float16", "bfloat16", "int32", "uint8"])
+def test_rows_held_whole_in_other_dtypes(name: str, rng: np.random.Generator) -> None:
+    x = t(rng.integers(0, 5, (9, 6)), dtypes.from_name(name).numpy)
+    for fold in FOLDS.values():
+        rows = fold(x, (1,))
+        check(rows, fold(x, (0,)), fold(rows, (0,)), fold(x, (0, 1)), kernels=1)
+
+
+def test_small_rows_that_are_met_first_join_a_whole_tile_as_its_rows_or_columns(rng: np.random.Generator) -> None:
+    x, label, weight = t(rng.standard_normal((12, 10))), t(rng.random(12) > 0.3, np.bool_), t(rng.standard_normal(10))
+    count = g.sum(g.cast(label, dtypes.float32), (0,))
+    check(g.div(g.sum(g.where(label, g.sum(g.exp(x), (1,)), 0), (0,)), count), kernels=1)
+    norm = g.sum(g.mul(weight, weight), (0,))
+    check(g.sum(g.mul(g.add(x, weight), norm), (1,)), norm, kernels=1)
+
+
+@pytest.mark.parametrize("name", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("first", ["sum", "product"])
+@pytest.mark.parametrize("operand", [0, 1])
+def test_sums_of_an_operand_come_with_the_product(name: str, first: str, operand: int, rng: np.random.Generator,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bias gradient in the pass of the weight gradient, and the update of both, over several tiles each way."""
+    monkeypatch.setattr(tiles, "INTERPRET_DOT", 16)
+    dtype = dtypes.from_name(name).numpy
+    x, ct = t(rng.standard_normal((33, 40)), dtype), t(rng.standard_normal((33, 24)), dtype)
+    pair = (g.transpose(x), ct) if operand else (g.transpose(ct), x)
+    if first == "sum":
+        db = g.sum(ct, (0,))
+        dw = g.matmul(*pair)
+    else:
+        dw = g.matmul(*pair)
+        db = g.sum(ct, (0,))
+    b, w = t(rng.standard_normal(24), dtype), t(rng.standard_normal(dw.shape), dtype)
+    executable = check(g.sub(w, g.mul(dw, 0.1)), g.sub(b, g.mul(db, 0.1)), db, kernels=1)
+    assert executable.steps[0].launch.grid == (6, 1)
+
+
+def test_sums_of_a_computed_operand_see_what_the_product_sees(rng: np.random.Generator) -> None:
+    x, ct = t(rng.standard_normal((33, 40))), t(rng.standard_normal((33, 24)))
+    masked = g.where(g.gt(ct, 0), ct, 0.5)          # 0.5 where the tile ends, unless what is loaded there is masked
+    check(g.matmul(g.transpose(x), masked), g.sum(masked, (0,)), kernels=1)
+    other = check(g.matmul(g.transpose(x), masked), g.sum(ct, (0,)))
+    assert other.kernels == 2, "a sum of something else is not the operand's"
+
+
+def test_maps_of_other_sizes_share_a_launch(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiles, "INTERPRET_ELEMENTS", 64)        # several programs a part
+    sizes = [(300,), (7, 9), (1,), (64,), (), (2, 100)]
+    outputs = [g.sub(t(rng.standard_normal(size)), g.mul(t(rng.standard_normal(size)), 0.1)) for size in sizes]
+    outputs.append(g.add(t(rng.integers(0, 5, 130), np.int64), 1))
+    outputs.append(g.add(t(rng.integers(0, 5, (33, 3)), np.uint8), t(rng.integers(0, 5, 3), np.uint8)))
+    executable = check(*outputs, kernels=1)
+    assert executable.steps[0].launch.grid == (5 + 1 + 1 + 1 + 1 + 4 + 3 + 2,)
+
+
 def test_maxima_pass_nan_on(rng: np.random.Generator) -> None:
     values = rng.standard_normal((4, 6))
     values[1, 2], values[2, 0], values[3, 5] = np.nan, np.inf, -np.inf
     x = t(values)
     check(g.amax(x, (1,)), g.amin(x, (1,)), g.maximum(x, 0.0), g.sum(x, (0,)), g.argmax(x, 1), g.argmin(x, 0))
+    check(g.amax(x, (0,)), g.amin(x, (0,)), g.amax(x, (0, 1)), g.amin(g.amax(x, (1,)), (0,)), kernels=1)
 
 
 @pytest.mark.parametrize("m, n, k", [(17, 33, 9), (16, 16, 16), (2, 3, 1), (1, 5, 7), (5, 1, 7), (1, 1, 4), (64, 2, 9)])

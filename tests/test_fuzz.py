@@ -13,7 +13,8 @@ from conftest import DEVICE
 
 from microtrain.autograd import walk
 from microtrain.compiler import realize
-from microtrain.compiler.schedule import Group, Schedule, Scheduler
+from microtrain.compiler.group import Group, Schedule
+from microtrain.compiler.schedule import Scheduler
 from microtrain.compiler.simplify import Builder
 from microtrain.graph import ops as g
 from microtrain.graph.node import RULES, Node

@@ -18,8 +18,9 @@ from conftest import DEVICE
 
 import microtrain as mt
 from microtrain import settings
-from microtrain.compiler import lower, realize
+from microtrain.compiler import joining, lower, realize
 from microtrain.compiler import schedule as scheduling
+from microtrain.compiler.group import evaluated
 from microtrain.graph.primitives import PRIMITIVES
 from microtrain.testing.database import judge as judging
 from microtrain.testing.database.operators import DTYPES, FURTHER, NAMES, cases, database, find
@@ -53,7 +54,7 @@ def listen(plan: Any, order: list[Any]) -> None:
     if DEVICE != "cpu":
         for group in scheduling.schedule(plan.program):
             SEEN[f"{group.domain.template} template"] += 1
-            SEEN.update(node.primitive.name for node in scheduling.evaluated(group, group.members))
+            SEEN.update(node.primitive.name for node in evaluated(group, group.members))
 
 
 def judged(name: str, monkeypatch: pytest.MonkeyPatch) -> ParityReport:
@@ -126,7 +127,7 @@ REDUCTIONS = ("all", "amax", "any", "argmax", "logsumexp", "mean", "prod", "soft
 @pytest.mark.parametrize("name", REDUCTIONS)
 def test_long_rows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # The database has no row of more than ROW_MAX elements: let three be many, and split no row.
-    monkeypatch.setattr(scheduling, "ROW_MAX", 2)
+    monkeypatch.setattr(joining, "ROW_MAX", 2)
     monkeypatch.setattr(lower, "SPLIT_ROWS", 0)
     seen: Counter[str] = Counter()
     monkeypatch.setattr(realize.launches, "listeners", [lambda kernels, program: seen.update(

@@ -147,6 +147,12 @@ def reduced_shape(node: Node) -> tuple[Shape, Shape]:
             tuple(size for axis, size in enumerate(shape) if axis in axes))
 
 
+def reduced_sizes(node: Node) -> tuple[int, int]:
+    """Of a reduction: how many values it makes, and of how many elements each."""
+    kept, folded = reduced_shape(node)
+    return math.prod(kept), math.prod(folded)
+
+
 def reduction_coords(node: Node, r: Index, c: Index) -> Coords:
     """The source's coordinates where the kept axes are enumerated by r and the folded ones by c, row-major each."""
     kept, folded = map(iter, map(split, (r, c), reduced_shape(node)))

@@ -4,29 +4,80 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from ..graph.opaque import KernelCall
+from ..kernels.tiles import whole_fits
 from .index import ZERO, Index, combine, variable
 
+if TYPE_CHECKING:
+    from .group import Group
 
-@dataclass(frozen=True)
-class MapDomain:
-    """Every element of tensors of `numel` elements: the map template."""
 
-    numel: int
-    template = "map"
+class Fold(NamedTuple):
+    """How a domain does a reduction: the symbols that enumerate the axes it keeps and those it folds.
 
-    @cached_property
-    def i(self) -> Index:
-        return variable("i", self.numel)
+    `over` names what is folded: "c", "r" or "rc" of a tile of rows, or "a" or "b" for an operand of a product. The
+    result stands at the row-major position `kept`.
+    """
+
+    kept: Index
+    folded: Index
+    over: str
+
+
+class Domain:
+    """What all domains have: the template, and the number of elements it runs over."""
+
+    template: ClassVar[str]
+
+    @property
+    def numel(self) -> int:
+        """Elements of the largest values computed."""
+        return 0
 
     def layouts(self, numel: int) -> list[Index]:
         """The row-major positions at which a node of `numel` elements can be computed here."""
-        return [self.i] if numel == self.numel else []
+        return []
+
+    def folds(self, kept: int, folded: int) -> list[Fold]:
+        """The ways to reduce `kept` rows of `folded` elements here."""
+        return []
 
 
 @dataclass(frozen=True)
-class RowDomain:
+class MapDomain(Domain):
+    """Every element of tensors of `numel` elements: the map template."""
+
+    size: int
+    template = "map"
+
+    @property
+    def numel(self) -> int:
+        return self.size
+
+    @cached_property
+    def i(self) -> Index:
+        return variable("i", self.size)
+
+    def layouts(self, numel: int) -> list[Index]:
+        return [self.i] if numel == self.size else []
+
+
+@dataclass(frozen=True, eq=False)
+class MapsDomain(Domain):
+    """Independent groups of maps, each over its own elements: the template of several maps."""
+
+    parts: tuple[Group, ...]
+    template = "maps"
+
+    @property
+    def numel(self) -> int:
+        return sum(part.domain.numel for part in self.parts)
+
+
+@dataclass(frozen=True)
+class RowDomain(Domain):
     """`rows` rows of `cols` elements each, a row held on chip: the row template."""
 
     rows: int
@@ -48,9 +99,39 @@ class RowDomain:
             found += [combine([(self.r, self.cols), (self.c, 1)]), combine([(self.c, self.rows), (self.r, 1)])]
         return found
 
+    def folds(self, kept: int, folded: int) -> list[Fold]:
+        return [Fold(self.r, self.c, "c")] if (kept, folded) == (self.rows, self.cols) else []
+
     @property
     def numel(self) -> int:
         return self.rows * self.cols
+
+
+@dataclass(frozen=True)
+class WholeDomain(RowDomain):
+    """All rows held on chip by one program, which may therefore fold them too: a small training step is one kernel."""
+
+    @staticmethod
+    def of(rows: int, cols: int) -> list[WholeDomain]:
+        """The domain, where so much fits one program."""
+        return [WholeDomain(rows, cols)] if whole_fits(rows, cols) else []
+
+    def layouts(self, numel: int) -> list[Index]:
+        """Also a value for each column, and a single one."""
+        found = super().layouts(numel)
+        found += [self.c] if numel == self.cols else []
+        return found + ([ZERO] if numel == 1 else [])
+
+    def folds(self, kept: int, folded: int) -> list[Fold]:
+        """Also over the rows: of values for each element, for each row (or column) alone, and of everything."""
+        found = super().folds(kept, folded)
+        if (kept, folded) == (self.cols, self.rows):
+            found.append(Fold(self.c, self.r, "r"))
+        if kept == 1:
+            every = combine([(self.r, self.cols), (self.c, 1)])
+            ways = [(self.rows, self.r, "r"), (self.cols, self.c, "c"), (self.numel, every, "rc")]
+            found += [Fold(ZERO, place, over) for size, place, over in ways if size == folded]
+        return found
 
 
 @dataclass(frozen=True)
@@ -65,7 +146,7 @@ class ReduceDomain(RowDomain):
 
 
 @dataclass(frozen=True)
-class MatmulDomain:
+class MatmulDomain(Domain):
     """`batch` products of an m x k with a k x n matrix: the matmul template."""
 
     batch: int
@@ -95,26 +176,28 @@ class MatmulDomain:
         return self.batch * self.size_m * self.size_n
 
     def layouts(self, numel: int) -> list[Index]:
-        """An element of the product, each matrix in rows or transposed."""
-        if numel != self.numel:
-            return []
+        """An element of the product, each matrix in rows or transposed; beside one product a value for a row of A or a
+        column of B, too."""
         matrix = self.size_m * self.size_n
-        return [combine([(self.b, matrix), (self.m, self.size_n), (self.n, 1)]),
-                combine([(self.b, matrix), (self.n, self.size_m), (self.m, 1)])]
+        ways = [combine([(self.b, matrix), (self.m, self.size_n), (self.n, 1)]),
+                combine([(self.b, matrix), (self.n, self.size_m), (self.m, 1)])] if numel == self.numel else []
+        return ways + [fold.kept for fold in self.folds(numel, self.size_k)]
+
+    def folds(self, kept: int, folded: int) -> list[Fold]:
+        """An operand's sums over K, which is at hand in tiles anyway: of A for each m, of B for each n."""
+        if self.batch > 1 or folded != self.size_k:
+            return []
+        ways = [(self.size_m, self.m, "a"), (self.size_n, self.n, "b")]
+        return [Fold(place, self.k, over) for size, place, over in ways if size == kept]
 
 
 @dataclass(frozen=True)
-class OpaqueDomain:
+class OpaqueDomain(Domain):
     """One call of a user's kernel: nothing else is computed in it."""
 
     call: KernelCall
     template = "opaque"
-    numel = 0
 
     def layouts(self, numel: int) -> list[Index]:
         """What a call writes has its place in memory alone; 0 stands for it."""
         return [ZERO]
-
-
-Domain = MapDomain | RowDomain | ReduceDomain | MatmulDomain | OpaqueDomain
-

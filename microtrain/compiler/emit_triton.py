@@ -17,11 +17,12 @@ from ..graph.node import Kind, Node
 from ..graph.opaque import KernelCall, output
 from ..kernels.tiles import index_bits
 from .access import operand_coords, reduction_coords
-from .domain import MatmulDomain, OpaqueDomain, ReduceDomain, RowDomain
+from .bundle import parts_of
+from .domain import MatmulDomain, OpaqueDomain, ReduceDomain
 from .emit_value import COMPUTE, HALF, STORAGE, Arguments, Body, rounded
+from .group import Group, Schedule, fold_of
 from .index import stride
 from .lower import IDENTITIES
-from .schedule import Group, Schedule
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,17 @@ class Kernel:
     """
 
     group: Group
-    functions: dict[str, Function]
+    functions: dict[str, Function | tuple[Function, ...]]
     constants: dict[str, Any]
     pointers: list[Node]
     scalars: list[Node]
     wide: bool
     along_rows: bool = False
+
+    @property
+    def emitted(self) -> list[Function]:
+        """All its functions."""
+        return [f for value in self.functions.values() for f in (value if isinstance(value, tuple) else (value,))]
 
     @property
     def index_type(self) -> str:
@@ -61,13 +67,13 @@ def emit(group: Group, schedule: Schedule) -> Kernel:
         return called(group, group.domain.call)
     scalars = [node for node in group.reads if node.primitive is p.SCALAR]
     pointers = [*[node for node in group.reads if node.primitive is not p.SCALAR], *group.stores]
-    largest = max([group.domain.numel, *[node.spec.numel for node in pointers]])
+    largest = max([*[part.domain.numel for part in parts_of(group)], *[node.spec.numel for node in pointers]])
     kernel = Kernel(group, {}, {}, pointers, scalars, index_bits(largest) == 64)
     arguments = Arguments({node: k for k, node in enumerate(pointers)},
                           {node: k for k, node in enumerate(scalars)}, kernel.index_type)
 
-    def body(masks: dict[frozenset[str], str]) -> Body:
-        return Body(group, arguments, masks, schedule.place)
+    def body(masks: dict[frozenset[str], str], part: Group = group) -> Body:
+        return Body(part, arguments, masks, schedule.place)
 
     WRITERS[group.domain.template](kernel, body)
     return kernel
@@ -101,13 +107,21 @@ def finished(body: Body, members: list[Node]) -> list[str]:
 
 
 def reduced(body: Body, node: Node) -> str:
-    """A reduction over the row on chip."""
-    domain = body.group.domain
-    assert isinstance(domain, RowDomain)
-    value = body.value(node.sources[0], reduction_coords(node, domain.r, domain.c))
+    """A reduction over what is held on chip. One that leaves a single value leaves a scalar."""
+    group, kind = body.group, node.primitive.triton
+    fold = fold_of(node, group.domain, group.members[node])
+    if isinstance(group.domain, MatmulDomain):
+        return body.let(settled(f"sum_{fold.over}", node.dtype), "m" if fold.over == "a" else "n")
+    value = body.value(node.sources[0], reduction_coords(node, fold.kept, fold.folded))
     if accumulator(node.dtype) != COMPUTE[node.dtype]:
         value = body.let(f"{value}.to({accumulator(node.dtype)})", body.symbols[value])
-    return body.let(settled(f"row_{node.primitive.triton}({value}, mask)", node.dtype), "r")
+    mask = body.boundary(frozenset(fold.over))[0]
+    text = f"column_{kind}({value}, {mask})" if fold.over == "r" else f"row_{kind}({value}, {mask})"
+    if fold.over == "rc":
+        text = f"finish_{kind}({text}, 0)"
+    if not fold.kept.terms:
+        return body.let(settled(f"only({text})", node.dtype), ())
+    return body.let(settled(text, node.dtype), "c" if fold.over == "r" else "r")
 
 
 def strided(body: Body) -> bool:
@@ -131,8 +145,16 @@ def settled(expression: str, dtype: DType) -> str:
 
 
 def _map(kernel: Kernel, body: Any) -> None:
-    lines = finished(body({frozenset("i"): "mask"}), list(kernel.group.members))
-    kernel.functions["EXPR"] = function("map", "ptrs, scalars, i, mask", lines)
+    kernel.functions["EXPR"] = _expression(kernel.group, body)
+
+
+def _expression(group: Group, body: Any) -> Function:
+    lines = finished(body({frozenset("i"): "mask"}, group), list(group.members))
+    return function("map", "ptrs, scalars, i, mask", lines)
+
+
+def _maps(kernel: Kernel, body: Any) -> None:
+    kernel.functions["EXPRS"] = tuple([_expression(part, body) for part in parts_of(kernel.group)])
 
 
 def _row(kernel: Kernel, body: Any) -> None:
@@ -168,11 +190,16 @@ def _matmul(kernel: Kernel, body: Any) -> None:
         kernel.functions[f"LOAD_{role}"] = function(f"load_{role.lower()}", f"ptrs, scalars, b, {columns}, mask",
                                                     [*load.lines, f"return {value}"])
     epilogue = body({frozenset("mn"): "mask"})
+    epilogue.owners = {frozenset("m"): "once_m", frozenset("n"): "once_n"}
     epilogue.registers[root] = epilogue.let(settled("acc", root.dtype), "mn")
-    lines = finished(epilogue, list(group.members)[1:])
-    kernel.functions["EPILOGUE"] = function("epilogue", "ptrs, scalars, b, m, n, acc, mask", lines)
+    rest = list(group.members)[1:]
+    sums = [fold_of(node, domain, group.members[node]).over for node in rest if node.primitive.kind is Kind.REDUCE]
+    lines = finished(epilogue, rest)
+    parameters = "ptrs, scalars, b, m, n, acc, sum_a, sum_b, mask, once_m, once_n"
+    kernel.functions["EPILOGUE"] = function("epilogue", parameters, lines)
+    kernel.constants |= {"SUM_A": "a" in sums, "SUM_B": "b" in sums}
     kernel.constants["ACC"] = accumulator(root.dtype)
     kernel.constants["OPERAND"] = STORAGE[root.dtype] if root.dtype in HALF else accumulator(root.dtype)
 
 
-WRITERS = {"map": _map, "row": _row, "reduce": _reduce, "matmul": _matmul}
+WRITERS = {"map": _map, "maps": _maps, "row": _row, "reduce": _reduce, "matmul": _matmul}

@@ -16,8 +16,8 @@ from ..graph import primitives as p
 from ..graph.dtypes import DType
 from ..graph.node import Kind, Node
 from .access import Guard, accesses
+from .group import Group
 from .index import Coords, Index, Loaded, Var, bases, combine, linear, split, text
-from .schedule import Group
 
 HALF = (dtypes.float16, dtypes.bfloat16)
 STORAGE = {d: f"tl.{d.name}" for d in dtypes.DTYPES.values()} | {dtypes.bool_: "tl.uint8"}
@@ -43,11 +43,13 @@ class Body:
     """One device function being written, for kernels of `group`.
 
     `masks` names the boundary mask for a set of the template's symbols; a single symbol is compared with its size.
+    `owners` names the mask under which one of several programs stores what varies with those symbols alone.
     """
 
     def __init__(self, group: Group, arguments: Arguments, masks: dict[frozenset[str], str],
                  place: dict[Node, Group]) -> None:
         self.group, self.arguments, self.masks, self.place = group, arguments, masks, place
+        self.owners: dict[frozenset[str], str] = {}
         self.lines: list[str] = []
         self.known: dict[tuple[Node, Coords, tuple[Guard, ...]], str] = {}
         self.registers: dict[Node, str] = {}
@@ -109,7 +111,7 @@ class Body:
         address, symbols = self.address(self.group.members[node], ())
         missing = self.symbols[name] - symbols
         address += "".join(f" + {symbol} * 0" for symbol in sorted(missing))
-        mask = " & ".join(self.boundary(symbols | missing))
+        mask = self.owners.get(symbols | missing) or " & ".join(self.boundary(symbols | missing))
         place = f"ptrs[{self.arguments.pointers[node]}] + {address}"
         if node.dtype is dtypes.bfloat16:
             name = f"to_bf16({name})"

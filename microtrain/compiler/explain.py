@@ -21,9 +21,10 @@ from ..graph import primitives as p
 from ..graph.node import Kind, Node
 from ..graph.spec import Device
 from . import realize
-from .domain import Domain, MapDomain, MatmulDomain, OpaqueDomain
+from .domain import Domain, MapDomain, MapsDomain, MatmulDomain, OpaqueDomain, RowDomain
+from .group import Group, Schedule, evaluated
 from .program import Program
-from .schedule import Group, Schedule, evaluated, schedule
+from .schedule import schedule
 from .simplify import simplify
 
 TEXT_SUFFIXES = (".dot", ".gv")
@@ -220,11 +221,14 @@ def extent(domain: Domain) -> str:
     """What a kernel runs over, in words."""
     if isinstance(domain, MapDomain):
         return f"{domain.numel} elements"
+    if isinstance(domain, MapsDomain):
+        return " + ".join(str(part.domain.numel) for part in domain.parts) + " elements"
     if isinstance(domain, MatmulDomain):
         product = f"({domain.size_m} x {domain.size_k}) @ ({domain.size_k} x {domain.size_n})"
         return product if domain.batch == 1 else f"{domain.batch} of {product}"
     if isinstance(domain, OpaqueDomain):
         return f"a grid of {' x '.join(map(str, domain.call.grid))}: {domain.call.name}"
+    assert isinstance(domain, RowDomain)
     return f"{domain.rows} row{'s' if domain.rows != 1 else ''} of {domain.cols}"
 
 

@@ -245,6 +245,20 @@ def bases(index: Index) -> set[Var | Loaded]:
     return found
 
 
+def renamed(index: Index, old: Index, new: Index) -> Index:
+    """The index with one whole variable in place of another of the same size."""
+    if index == old:
+        return new
+    (before, *_), (after, *_) = old.terms, new.terms
+
+    def digit(d: Digit) -> Digit:
+        if isinstance(d.base, Index):
+            return d._replace(base=renamed(d.base, old, new))
+        return d._replace(base=after.base) if d.base == before.base else d
+
+    return Index({digit(d): c for d, c in index.terms.items()}, index.const, index.low, index.high)
+
+
 def stride(index: Index, symbol: str) -> int:
     """How far the index moves when a variable grows by one; 0 where it does not depend on it simply."""
     return sum(abs(c) for digit, c in index.terms.items()

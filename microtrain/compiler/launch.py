@@ -5,11 +5,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from ..graph.dtypes import DType
 from ..kernels import tiles
-from .domain import MapDomain, MatmulDomain, OpaqueDomain, ReduceDomain, RowDomain
+from .bundle import parts_of
+from .domain import MapDomain, MatmulDomain, OpaqueDomain, ReduceDomain, RowDomain, WholeDomain
 from .emit_triton import Kernel
 from .jit import jitted
 
@@ -83,7 +85,8 @@ def constexprs(kernel: Kernel, **tile: Any) -> dict[str, Any]:
     def resolved(value: Any) -> Any:
         return getattr(tl, value[3:]) if isinstance(value, str) and value.startswith("tl.") else value
 
-    found = {name: jitted(function) for name, function in kernel.functions.items()}
+    found = {name: tuple(map(jitted, given)) if isinstance(given, tuple) else jitted(given)
+             for name, given in kernel.functions.items()}
     found |= {name: resolved(value) for name, value in (kernel.constants | {"INDEX": kernel.index_type}).items()}
     return found | tile
 
@@ -103,11 +106,25 @@ def _map(kernel: Kernel, interpret: bool) -> Launch:
                   constexprs(kernel, BLOCK=tile.block), options(tile.num_warps))
 
 
+def _maps(kernel: Kernel, interpret: bool) -> Launch:
+    from ..kernels.map import maps_kernel
+    sizes = [part.domain.numel for part in parts_of(kernel.group)]
+    itemsize = min(node.dtype.itemsize for node in kernel.pointers)
+    tile = tiles.map_tile(sum(sizes), itemsize=itemsize, interpret=interpret)
+    starts = list(accumulate([tile.grid(size)[0] for size in sizes], initial=0))
+    return Launch(kernel, maps_kernel, (starts[-1],), {},
+                  constexprs(kernel, NUMELS=tuple(sizes), STARTS=tuple(starts), BLOCK=tile.block),
+                  options(tile.num_warps))
+
+
 def _row(kernel: Kernel, interpret: bool) -> Launch:
     from ..kernels.row import row_kernel
     domain = kernel.group.domain
     assert isinstance(domain, RowDomain)
-    tile = tiles.row_tile(domain.rows, domain.cols, along_rows=kernel.along_rows, interpret=interpret)
+    if isinstance(domain, WholeDomain):
+        tile = tiles.whole_tile(domain.rows, domain.cols)
+    else:
+        tile = tiles.row_tile(domain.rows, domain.cols, along_rows=kernel.along_rows, interpret=interpret)
     return Launch(kernel, row_kernel, tile.grid(domain.rows), {"rows": domain.rows},
                   constexprs(kernel, COLS=domain.cols, BLOCK_R=tile.block_r, BLOCK_C=tile.block_c),
                   options(tile.num_warps))
@@ -149,4 +166,4 @@ def _opaque(kernel: Kernel, interpret: bool) -> Launch:
 
 
 LAUNCHES: dict[str, Callable[[Kernel, bool], Launch]] = {
-    "map": _map, "row": _row, "reduce": _reduce, "matmul": _matmul, "opaque": _opaque}
+    "map": _map, "maps": _maps, "row": _row, "reduce": _reduce, "matmul": _matmul, "opaque": _opaque}

@@ -8,9 +8,10 @@ from .. import settings
 from ..graph.node import SCALAR, Node
 from ..runtime import backend
 from .emit_triton import emit
+from .group import Schedule
 from .launch import Launch, encoded, launch_of
 from .program import Program
-from .schedule import Schedule, schedule
+from .schedule import schedule
 
 
 class Executable:
@@ -89,7 +90,7 @@ class Step:
                  f"  reads  {', '.join(reads) or 'nothing'}",
                  f"  writes {', '.join(str(node.spec) for node in self.stores)}",
                  f"  computes {', '.join(node.primitive.name for node in group.members)} ({group.ops} operations)"]
-        sources = "\n".join(function.source for function in kernel.functions.values())
+        sources = "\n".join(function.source for function in kernel.emitted)
         return "\n".join(lines) + "\n" + "".join(f"    {line}\n" for line in sources.splitlines())
 
 

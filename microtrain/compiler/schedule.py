@@ -9,18 +9,16 @@ late enough, and in which every value that the group itself computes is read whe
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-
 from .. import settings
 from ..graph import primitives as p
 from ..graph.node import Kind, Node
-from ..graph.opaque import CALL, OUTPUT
-from ..kernels.tiles import ROW_MAX
-from .access import accesses, operand_coords, product_shape, reduced_shape, reduction_coords
-from .domain import Domain, MapDomain, MatmulDomain, OpaqueDomain, ReduceDomain, RowDomain
-from .index import ZERO, Coords, Index, linear, split
+from .access import accesses
+from .bundle import bundled
+from .demand import Cost, Demand
+from .domain import Domain, RowDomain
+from .group import Group, Schedule, entry
+from .index import Coords, Index
+from .joining import domain_of, offers, welcomes
 from .lower import lower
 from .program import Program
 
@@ -42,42 +40,6 @@ PROLOGUE_OPS = 4
 GROUP_OPS, GROUP_READS = 512, 64
 """A group's limits: ptxas takes seconds for longer kernels, and a kernel's arguments have 4 KB in all."""
 
-SMALL = 1 << 16
-"""Elements up to which a launch costs more than the work, so that unrelated operations share one."""
-
-@dataclass
-class Group:
-    """One kernel: its domain, and for each node placed in it the row-major position computed at the domain's symbols.
-
-    `reads` are the leaves and other groups' nodes that it loads, `stores` the members that it writes to memory.
-    """
-
-    index: int
-    domain: Domain
-    members: dict[Node, Index] = field(default_factory=dict)
-    reads: dict[Node, None] = field(default_factory=dict)
-    stores: list[Node] = field(default_factory=list)
-    ops: int = 0
-
-    def computes(self, node: Node, coords: Coords) -> bool:
-        """Whether the element of `node` at `coords` is at hand where the group runs over its symbols."""
-        return node in self.members and linear(coords, node.shape) == self.members[node]
-
-    @property
-    def root(self) -> Node:
-        """The first member: the reduction or product that the reduce and matmul templates compute."""
-        return next(iter(self.members))
-
-
-class Schedule(list[Group]):
-    """Groups in the order in which they run, of `program` (lowered); `place` says which group computes a node."""
-
-    def __init__(self, program: Program) -> None:
-        super().__init__()
-        self.program = program
-        self.place: dict[Node, Group] = {}
-
-
 class Conflict(Exception):
     """A group computes a value elsewhere than a node would read it, or too late."""
 
@@ -85,17 +47,6 @@ class Conflict(Exception):
 def schedule(program: Program) -> Schedule:
     """The kernels that compute a program's outputs. What has no elements needs none."""
     return Scheduler(lower(program)).run()
-
-
-def entry(node: Node, domain: Domain, position: Index) -> list[tuple[Node, Coords]]:
-    """The elements that a member of a group over `domain` is computed from, at the domain's symbols."""
-    if isinstance(domain, RowDomain) and node.primitive.kind is Kind.REDUCE:
-        return [(node.sources[0], reduction_coords(node, domain.r, domain.c))]
-    if isinstance(domain, MatmulDomain) and node.primitive.kind is Kind.MATMUL:
-        return list(zip(node.sources, operand_coords(node, domain.b, domain.m, domain.n, domain.k), strict=True))
-    if node.primitive.kind is Kind.OPAQUE:      # whole arrays
-        return [(source, ()) for source in node.sources if node.primitive is CALL]
-    return [(access.source, access.coords) for access in accesses(node, split(position, node.shape))]
 
 
 class Scheduler:
@@ -122,6 +73,8 @@ class Scheduler:
             if group.stores or group.domain.template == "opaque":
                 wanted.update(group.reads)
         self.groups[:] = [group for group in self.groups if group.stores or group.domain.template == "opaque"]
+        if self.fuse:
+            bundled(self.groups)
         return self.groups
 
     def measured(self, node: Node) -> Cost:
@@ -203,7 +156,7 @@ class Scheduler:
                 continue
             if group.ops + len(self.cost[node].ops) > GROUP_OPS or len(group.reads.keys() | loads) > GROUP_READS:
                 continue
-            for domain, members in offers(group, node):
+            for domain, members in offers(group, node, self.place):
                 try:
                     self.enter(group, domain, members, node)
                 except Conflict:
@@ -245,106 +198,3 @@ class Scheduler:
         group.domain, group.members = domain, members
         group.reads.update(trial.reads)
         group.ops += len(self.cost[node].ops)
-
-
-@dataclass(frozen=True)
-class Cost:
-    """An inline expression: its operations, what it loads, its depth, and the number of paths to its loads."""
-
-    ops: frozenset[Node]
-    loads: frozenset[Node]
-    depth: int
-    paths: int
-
-
-class Demand:
-    """How the nodes of a program are read, looking through views.
-
-    `readers` counts the operations that read a node; `spread` has those read at one place by many elements (broadcast
-    or taken at computed places), `operands` those that a matrix product reads, `whole` those that a user's kernel does.
-    """
-
-    def __init__(self, program: Program) -> None:
-        self.readers: dict[Node, int] = dict.fromkeys(program.nodes, 0)
-        self.spread: set[Node] = set()
-        self.operands: set[Node] = set()
-        self.whole: set[Node] = set()
-        outputs = set(program.outputs)
-        for node in reversed(program.nodes):
-            view = node.primitive.kind is Kind.VIEW
-            for source in set(node.sources):
-                self.readers[source] += self.readers[node] if view else 1
-                if (view and node in self.spread) or source.spec.numel < node.spec.numel or node.primitive is p.TAKE:
-                    self.spread.add(source)
-                if (view and node in self.operands) or node.primitive is p.MATMUL:
-                    self.operands.add(source)
-                if node.primitive is CALL:
-                    self.whole.add(source)
-            if view and node in outputs:
-                for source in node.sources:
-                    self.readers[source] += 1
-
-
-def domain_of(node: Node) -> Domain:
-    """The domain of a kernel opened for `node`."""
-    if node.primitive.kind is Kind.MATMUL:
-        return MatmulDomain(*product_shape(node))
-    if node.primitive is CALL:
-        return OpaqueDomain(node.attrs[0])
-    if node.primitive.kind is Kind.REDUCE:
-        rows, cols = map(math.prod, reduced_shape(node))
-        return RowDomain(rows, cols) if cols <= ROW_MAX else ReduceDomain(rows, cols)
-    return MapDomain(node.spec.numel)
-
-
-def welcomes(group: Group, node: Node, loads: frozenset[Node]) -> bool:
-    """Whether a group takes along what does not depend on it: maps take maps, rows what reads the same memory or is
-    small."""
-    if group.domain.template == "map" and node.primitive.kind is not Kind.REDUCE:
-        return True
-    related = group.domain.numel <= SMALL or bool(group.reads.keys() & loads)
-    return related and group.domain.template in ("map", "row")
-
-
-def offers(group: Group, node: Node) -> Iterator[tuple[Domain, dict[Node, Index]]]:
-    """The domains that `group` could run over with `node` in it, and where its members would then be computed.
-
-    A group of maps becomes one of rows for a reduction of as many elements.
-    """
-    domain, members = group.domain, group.members
-    kind = node.primitive.kind
-    if kind is Kind.REDUCE:
-        wanted = domain_of(node)
-        if domain == wanted and domain.template == "row":
-            yield domain, {**members, node: wanted.layouts(node.spec.numel)[0]}
-        elif domain.template == "map" and wanted.template == "row":
-            natural = [position_in_rows(node, wanted)] if domain.numel == wanted.numel else []
-            for position in dict.fromkeys(natural + wanted.layouts(domain.numel)):
-                yield wanted, {**dict.fromkeys(members, position), node: wanted.layouts(node.spec.numel)[0]}
-    elif kind is Kind.OPAQUE:
-        if node.primitive is OUTPUT and node.sources[0] in members:
-            yield domain, {**members, node: ZERO}
-    elif kind is not Kind.MATMUL and domain.template != "opaque":
-        positions = domain.layouts(node.spec.numel)
-        if domain.template == "row" and node.spec.numel == domain.numel:
-            positions += [position_in_rows(m, domain) for m in members if m.primitive.kind is Kind.REDUCE]
-        for position in dict.fromkeys(positions):
-            yield domain, {**members, node: position}
-
-
-def position_in_rows(reduction: Node, domain: Domain) -> Index:
-    """The row-major position, in a reduction's source, of the element at the symbols of its rows."""
-    assert isinstance(domain, RowDomain)
-    return linear(reduction_coords(reduction, domain.r, domain.c), reduction.sources[0].shape)
-
-
-def evaluated(group: Group, nodes: Iterable[Node]) -> list[Node]:
-    """`nodes` of a group and everything inline behind them, up to what its kernel reads; sources first."""
-    found = set(nodes)
-    stack = list(found)
-    while stack:
-        for source in stack.pop().sources:
-            if source not in found and source not in group.reads:
-                found.add(source)
-                stack.append(source)
-    return sorted(found, key=lambda node: node.seq)

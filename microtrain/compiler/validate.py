@@ -13,8 +13,8 @@ from ..graph.node import Kind, Node, buffer_signature
 from ..graph.ops import zeros_like
 from .domain import MatmulDomain, RowDomain
 from .emit_numpy import NumpyExecutable
+from .group import Group, evaluated
 from .program import Program, topological
-from .schedule import Group, evaluated
 
 EPSILONS = {"float64": 2.0 ** -52, "float32": 2.0 ** -23, "float16": 2.0 ** -10, "bfloat16": 2.0 ** -7}
 

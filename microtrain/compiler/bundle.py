@@ -1,0 +1,90 @@
+"""Independent kernels of maps in one launch: the updates of all parameters of a step, whatever their shapes.
+
+A launch costs more than a small map. Each part keeps its own elements, expression and programs; a program finds its
+part by its number.
+"""
+
+from __future__ import annotations
+
+from .domain import MapsDomain
+from .group import Group, Schedule
+
+BUNDLE_POINTERS = 400
+"""Pointers of one launch: 3,200 of the 4,096 bytes that a kernel's arguments may have."""
+
+BUNDLE_OPS = 2048
+"""Operations of one launch, all parts together; a hundred parts compile in about 3 s."""
+
+
+def bundled(groups: Schedule) -> None:
+    """Replace map groups that do not depend on each other by bundles, in place, each where its first or last part was.
+
+    The groups' `stores` are known already.
+    """
+    bundles: list[list[Group]] = []
+    where: list[int] = []                                       # the place in `groups` at which each bundle runs
+    at = {group.index: position for position, group in enumerate(groups)}
+    for position, group in enumerate(groups):
+        if group.domain.template != "map":
+            continue
+        needs = max([at[i] for i in sources(group, groups)], default=-1)
+        for k, parts in enumerate(bundles):
+            if not fits([*parts, group]):
+                continue
+            if needs < where[k]:                                # what it reads is there when the bundle runs
+                parts.append(group)
+                break
+            if not any(reads_any(reader, parts) for reader in groups[where[k] + 1:position + 1]):
+                parts.append(group)                             # nobody reads the bundle before the group runs
+                where[k] = position
+                break
+        else:
+            bundles.append([group])
+            where.append(position)
+            k = len(bundles) - 1
+        at[group.index] = where[k]
+        for part in bundles[k]:
+            at[part.index] = where[k]
+    slots: list[Group | None] = list(groups)
+    for position, group in enumerate(groups):
+        if group.domain.template == "map":
+            slots[position] = None
+    for parts, position in zip(bundles, where, strict=True):
+        slots[position] = parts[0] if len(parts) == 1 else together(parts)
+    groups[:] = [group for group in slots if group is not None]
+    for index, group in enumerate(groups):
+        for part in parts_of(group):
+            part.index = index
+        group.index = index
+
+
+def parts_of(group: Group) -> tuple[Group, ...]:
+    """The groups of a bundle, or the group itself."""
+    return group.domain.parts if isinstance(group.domain, MapsDomain) else (group,)
+
+
+def together(parts: list[Group]) -> Group:
+    """One group of several."""
+    whole = Group(parts[0].index, MapsDomain(tuple(parts)))
+    for part in parts:
+        whole.members.update(part.members)
+        whole.reads.update(part.reads)
+        whole.stores += part.stores
+        whole.ops += part.ops
+    return whole
+
+
+def fits(parts: list[Group]) -> bool:
+    """Whether one launch can take so much."""
+    pointers = sum(len(part.reads) + len(part.stores) for part in parts)
+    return pointers <= BUNDLE_POINTERS and sum(part.ops for part in parts) <= BUNDLE_OPS
+
+
+def sources(group: Group, groups: Schedule) -> set[int]:
+    """The numbers of the groups whose values a group reads."""
+    return {groups.place[node].index for node in group.reads if node in groups.place}
+
+
+def reads_any(reader: Group, parts: list[Group]) -> bool:
+    """Whether a group reads what some part stores."""
+    return any(node in part.members for node in reader.reads for part in parts)

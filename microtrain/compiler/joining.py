@@ -1,0 +1,151 @@
+"""How a group may take one more node along: the domains that it could then run over, and where its members would be.
+
+What is offered here is a proposal: the scheduler checks that every value which the group computes itself is then read
+where it is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..graph import primitives as p
+from ..graph.node import Kind, Node
+from ..graph.opaque import CALL, OUTPUT
+from ..kernels.tiles import ROW_MAX
+from .access import accesses, operand_coords, product_shape, reduced_sizes, reduction_coords
+from .domain import Domain, Fold, MapDomain, MatmulDomain, OpaqueDomain, ReduceDomain, RowDomain, WholeDomain
+from .group import Group
+from .index import ZERO, Coords, Index, linear, renamed
+
+SMALL = 1 << 16
+"""Elements up to which a launch costs more than the work, so that unrelated operations share one."""
+
+Members = dict[Node, Index]
+Offers = Iterator[tuple[Domain, Members]]
+
+
+def domain_of(node: Node) -> Domain:
+    """The domain of a kernel opened for `node`."""
+    if node.primitive.kind is Kind.MATMUL:
+        return MatmulDomain(*product_shape(node))
+    if node.primitive is CALL:
+        return OpaqueDomain(node.attrs[0])
+    if node.primitive.kind is Kind.REDUCE:
+        rows, cols = reduced_sizes(node)
+        return RowDomain(rows, cols) if cols <= ROW_MAX else ReduceDomain(rows, cols)
+    return MapDomain(node.spec.numel)
+
+
+def welcomes(group: Group, node: Node, loads: frozenset[Node]) -> bool:
+    """Whether a group takes along what does not depend on it: maps what reads the same memory, rows also what is small,
+    products the sums of an operand."""
+    template, kind = group.domain.template, node.primitive.kind
+    shares = bool(group.reads.keys() & loads)
+    if template == "map" and kind is not Kind.REDUCE:
+        return shares                   # other maps share the launch, not the elements: see `bundle`
+    if template == "matmul":
+        return shares and kind is Kind.REDUCE
+    return template in ("map", "row") and (shares or group.domain.numel <= SMALL)
+
+
+def offers(group: Group, node: Node, place: Mapping[Node, Group]) -> Offers:
+    """The domains that `group` could run over with `node` in it, and where its members would then be computed.
+
+    `place` says which nodes are computed by a kernel already.
+    """
+    domain, members = group.domain, group.members
+    kind = node.primitive.kind
+    if kind is Kind.REDUCE:
+        yield from _with_reduction(domain, members, node, place)
+    elif kind is Kind.MATMUL:
+        yield from _with_product(domain, members, node, place)
+    elif kind is Kind.OPAQUE:
+        if node.primitive is OUTPUT and node.sources[0] in members:
+            yield domain, {**members, node: ZERO}
+    elif domain.template != "opaque":
+        positions = domain.layouts(node.spec.numel)
+        if isinstance(domain, RowDomain) and domain.template == "row" and node.spec.numel == domain.numel:
+            positions += [position_in_rows(m, domain) for m in members if m.primitive.kind is Kind.REDUCE
+                          and (domain.rows, domain.cols) == reduced_sizes(m)]
+        for position in dict.fromkeys(positions):
+            yield domain, {**members, node: position}
+
+
+def position_in_rows(reduction: Node, domain: Domain) -> Index:
+    """The row-major position, in a reduction's source, of the element at the symbols of its rows."""
+    assert isinstance(domain, RowDomain)
+    return linear(reduction_coords(reduction, domain.r, domain.c), reduction.sources[0].shape)
+
+
+def _with_reduction(domain: Domain, members: Members, node: Node, place: Mapping[Node, Group]) -> Offers:
+    """A row or its like takes a reduction of the same size; maps become rows; rows that fit on chip are held whole."""
+    rows, cols = reduced_sizes(node)
+    if isinstance(domain, MatmulDomain):
+        product = next(iter(members))
+        for fold in domain.folds(rows, cols):
+            if sums_operand(node, fold, product, domain, place):
+                yield domain, {**members, node: fold.kept}
+    elif domain.template == "map":
+        wanted = domain_of(node)
+        if isinstance(wanted, RowDomain) and wanted.template == "row":
+            natural = [position_in_rows(node, wanted)] if domain.numel == wanted.numel else []
+            for position in dict.fromkeys(natural + wanted.layouts(domain.numel)):
+                yield wanted, {**dict.fromkeys(members, position), node: wanted.folds(rows, cols)[0].kept}
+    elif isinstance(domain, RowDomain) and domain.template == "row":
+        for target, columns in _widened(domain, rows, cols):
+            moved = members if columns == domain.c else {
+                m: renamed(position, domain.c, columns) for m, position in members.items()}
+            for fold in target.folds(rows, cols):
+                yield target, {**moved, node: fold.kept}
+
+
+def _widened(domain: RowDomain, rows: int, cols: int) -> Iterator[tuple[RowDomain, Index]]:
+    """The domains that one of rows can become for a reduction of `rows` x `cols`, and what its columns are there.
+
+    A single row of n elements can be the rows, or the columns, of a reduction held whole.
+    """
+    yield domain, domain.c
+    if isinstance(domain, WholeDomain):
+        return
+    for whole in WholeDomain.of(domain.rows, domain.cols):
+        yield whole, whole.c
+    if domain.rows == 1:
+        for whole in WholeDomain.of(rows, cols):
+            if domain.cols == cols:
+                yield whole, whole.c
+            if domain.cols == rows:
+                yield whole, whole.r
+
+
+def _with_product(domain: Domain, members: Members, node: Node, place: Mapping[Node, Group]) -> Offers:
+    """A kernel of sums over rows becomes that of a product which has what they sum as an operand."""
+    wanted = MatmulDomain(*product_shape(node))
+    if domain.template != "row" or wanted.batch > 1:
+        return
+    assert isinstance(domain, RowDomain)
+    if any(position != domain.r for position in members.values()):
+        return
+    for fold in wanted.folds(domain.rows, domain.cols):
+        if all(sums_operand(m, fold, node, wanted, place) for m in members if m.primitive.kind is Kind.REDUCE):
+            yield wanted, {node: wanted.layouts(node.spec.numel)[0], **dict.fromkeys(members, fold.kept)}
+
+
+def sums_operand(node: Node, fold: Fold, product: Node, domain: MatmulDomain, place: Mapping[Node, Group]) -> bool:
+    """Whether a reduction adds up exactly what a product reads as operand "a" or "b", `fold.over`."""
+    if node.primitive is not p.SUM or node.dtype is not product.dtype or not node.dtype.is_floating_point:
+        return False
+    k = "ab".index(fold.over)
+    coords = operand_coords(product, domain.b, domain.m, domain.n, domain.k)[k]
+    return (behind(product.sources[k], coords, place)
+            == behind(node.sources[0], reduction_coords(node, fold.kept, fold.folded), place))
+
+
+def behind(node: Node, coords: Coords, place: Mapping[Node, Group]) -> tuple[Node, Coords]:
+    """The element that inline views look at."""
+    while node.primitive.kind is Kind.VIEW and node not in place:
+        found: Any = accesses(node, coords)
+        if len(found) != 1 or found[0].guards:
+            break
+        node, coords = found[0].source, found[0].coords
+    return node, coords
