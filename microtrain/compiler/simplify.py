@@ -6,12 +6,15 @@ Runs once for each structure met; a later graph of the same structure finds the 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ..graph import ops as g
 from ..graph import primitives as p
-from ..graph.dtypes import bool_
+from ..graph.dtypes import bfloat16, bool_, float16
 from ..graph.node import Kind, Node, literal, record
 from ..graph.spec import Device, broadcast_shapes
 from ..graph.tape import grad_mode
@@ -103,6 +106,10 @@ def unexpanded(sources: tuple[Node, ...], shape: tuple[int, ...]) -> tuple[Node,
     return sources
 
 
+WIDE = {float16: np.float32, bfloat16: np.float32}
+"""The types in which half precisions are computed before they are rounded."""
+
+
 def number(node: Node) -> Any:
     """The value of a literal (also of one that is expanded), else None."""
     if node.primitive is p.EXPAND:
@@ -111,18 +118,21 @@ def number(node: Node) -> Any:
 
 
 FOLDABLE: dict[Any, Callable[..., Any]] = {
-    p.NEG: lambda a: -a, p.ADD: lambda a, b: a + b, p.SUB: lambda a, b: a - b, p.MUL: lambda a, b: a * b}
-"""Operations on literals that are done at once; exact, since literals are small numbers."""
+    p.NEG: operator.neg, p.ADD: operator.add, p.SUB: operator.sub, p.MUL: operator.mul, p.DIV: operator.truediv}
+"""Operations on literals that are done at once, in NumPy and so with the rounding of their dtype."""
+
+POWERS_OF_TWO = frozenset(2.0 ** n for n in range(-10, 11))
+"""Divisors whose reciprocals are exact in every dtype."""
 
 
 def _fold(node: Node, sources: tuple[Node, ...]) -> Node | None:
     values = [number(s) for s in sources]
     if None in values or not node.dtype.is_floating_point:
         return None                 # integers wrap around
-    value = FOLDABLE[node.primitive](*values)
-    if not isinstance(value, int) and not (math.isfinite(value) and value == float(int(value * 2)) / 2):
-        return None
-    return g.expand(literal(value, node.dtype, node.device), node.shape)
+    kind = node.dtype.numpy.type
+    with np.errstate(all="ignore"):
+        value = float(kind(FOLDABLE[node.primitive](*[WIDE.get(node.dtype, kind)(kind(v)) for v in values])))
+    return g.expand(literal(value, node.dtype, node.device), node.shape) if math.isfinite(value) else None
 
 
 def _neg(node: Node, x: Node) -> Node | None:
@@ -147,7 +157,13 @@ def _mul(node: Node, x: Node, y: Node) -> Node | None:
 
 
 def _div(node: Node, x: Node, y: Node) -> Node | None:
-    return x if number(y) == 1 and x.shape == node.shape else None
+    divisor = number(y)
+    if divisor == 1 and x.shape == node.shape:
+        return x
+    folded = _fold(node, (x, y))
+    if folded is None and node.dtype.is_floating_point and divisor is not None and abs(divisor) in POWERS_OF_TWO:
+        return g.mul(x, g.expand(literal(1 / divisor, y.dtype, y.device), y.shape))
+    return folded
 
 
 def _pow(node: Node, x: Node, y: Node) -> Node | None:
@@ -180,6 +196,8 @@ def _cast(node: Node, x: Node) -> Node | None:
 def _reshape(node: Node, x: Node) -> Node | None:
     if x.shape == node.shape:
         return x
+    if number(x) is not None and node.spec.numel:
+        return g.expand(literal(number(x), node.dtype, node.device), node.shape)
     return g.reshape(x.sources[0], node.shape) if x.primitive is p.RESHAPE else None
 
 

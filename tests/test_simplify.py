@@ -1,0 +1,66 @@
+"""What a program is rewritten to before it is scheduled: the same values, bit for bit, with less work."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from programs import blank, program, tensor
+
+from microtrain.compiler.emit_numpy import NumpyExecutable
+from microtrain.graph import dtypes
+from microtrain.graph import ops as g
+from microtrain.graph.node import Kind, Node, literal
+from microtrain.graph.spec import Device
+
+CPU = Device("cpu")
+
+
+def operations(*outputs: Node) -> list[str]:
+    """The maps that are left of a program, by name."""
+    return [node.primitive.name for node in program(*outputs)[0].nodes if node.primitive.kind is Kind.MAP]
+
+
+@pytest.mark.parametrize("dtype", [dtypes.float32, dtypes.float64, dtypes.float16, dtypes.bfloat16])
+@pytest.mark.parametrize("values", [(1.0, 3.0), (2.0, -0.1), (1e-3, 7.0), (0.0, -1.0)])
+def test_arithmetic_on_constants_is_done_once_and_rounds_as_the_dtype_does(
+        dtype: dtypes.DType, values: tuple[float, float]) -> None:
+    a, b = (literal(value, dtype, CPU) for value in values)
+    kind = dtype.numpy.type
+    wide = np.float32 if dtype.itemsize == 2 else kind
+    x, y = (wide(kind(value)) for value in values)
+    for fn, expected in ((g.add, x + y), (g.sub, x - y), (g.mul, x * y), (g.div, x / y)):
+        made, _ = program(fn(a, b))
+        out, = made.outputs
+        assert [node.primitive.name for node in made.nodes] == ["literal"]
+        assert kind(out.attrs[0]).tobytes() == kind(expected).tobytes()
+
+
+def test_what_is_not_finite_and_integers_are_left_to_run_time() -> None:
+    zero, one = literal(0.0, dtypes.float32, CPU), literal(1.0, dtypes.float32, CPU)
+    assert operations(g.div(one, zero)) == ["div"]
+    big = literal(2 ** 62, dtypes.int64, CPU)
+    assert operations(g.add(big, big)) == ["add"]
+
+
+@pytest.mark.parametrize("divisor", [2.0, -4.0, 0.5, 1024.0])
+def test_a_division_by_a_power_of_two_is_a_product_with_the_same_bits(divisor: float) -> None:
+    values = np.array([1.0, -3.7, 1e-45, 3e-39, 3.4e38, np.inf, np.nan, 0.0, -0.0], np.float32)
+    out = g.div(tensor(values), literal(divisor, dtypes.float32, CPU))
+    assert operations(out) == ["mul"]
+    made, inputs = program(out)
+    have, = NumpyExecutable(made).run(inputs)
+    with np.errstate(all="ignore"):
+        assert have.tobytes() == (values / np.float32(divisor)).tobytes()
+
+
+def test_other_divisions_stay() -> None:
+    x = blank(4)
+    assert operations(g.div(x, literal(3.0, dtypes.float32, x.device))) == ["div"]
+    whole = blank(4, dtype=dtypes.int64)
+    assert operations(g.floor_divide(whole, literal(4, dtypes.int64, whole.device))) == ["floor_divide"]
+
+
+def test_a_constant_is_seen_through_reshapes_and_expansions() -> None:
+    x = blank(3, 4)
+    one = g.expand(g.reshape(literal(1.0, dtypes.float32, x.device), (1, 1)), (3, 4))
+    assert operations(g.exp(g.mul(x, one))) == ["exp"]
