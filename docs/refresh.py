@@ -1,9 +1,11 @@
-"""Puts into architecture.md what its example really prints: `python docs/refresh.py`, after a change of the compiler.
+"""Puts into the pages what their examples really print: `python docs/refresh.py`, after a change of the compiler.
 
-The page's first Python block is run on the cpu device and in Triton's interpreter; what they say replaces the fenced
-block after each `<!-- printed: ... -->` mark.
+The first Python block of architecture.md is run on the cpu device and in Triton's interpreter; what they say replaces the
+fenced block after each `<!-- printed: ... -->` mark. Every Python block of fusion.md ends with an explanation: its kernels
+replace the block after the next `<!-- kernels: NAME -->` mark, and Graphviz draws fusion/NAME.svg.
 """
 
+import hashlib
 import os
 import re
 import subprocess
@@ -11,6 +13,8 @@ import sys
 from pathlib import Path
 
 PAGE = Path(__file__).with_name("architecture.md")
+FUSION = Path(__file__).with_name("fusion.md")
+PICTURES = FUSION.with_suffix("")
 ROOT = PAGE.parent.parent
 
 
@@ -45,12 +49,55 @@ def blocks(code: str) -> dict[str, str]:
 def refreshed(page: str) -> str:
     """The page with its printed blocks brought up to date. Raises ValueError for a mark without a block."""
     for mark, text in blocks(example(page)).items():
-        pattern = re.compile(rf"(<!-- printed: {mark} -->\n```\w*\n).*?(```)", re.DOTALL)
-        if not pattern.search(page):
-            raise ValueError(f"the page has no block marked {mark!r}")
-        page = pattern.sub(lambda found, text=text: f"{found[1]}{text.rstrip()}\n{found[2]}", page)
+        page = replaced(page, f"printed: {mark}", text)
     return page
 
 
-if __name__ == "__main__":
+def replaced(page: str, mark: str, text: str) -> str:
+    """The page with another text in the block after a mark. Raises ValueError where there is none."""
+    pattern = re.compile(rf"(<!-- {mark} -->\n```\w*\n).*?(```)", re.DOTALL)
+    if not pattern.search(page):
+        raise ValueError(f"the page has no block marked {mark!r}")
+    return pattern.sub(lambda found: f"{found[1]}{text.rstrip()}\n{found[2]}", page)
+
+
+def explanations(page: str) -> dict[str, tuple[str, str]]:
+    """For each mark of fusion.md the list of kernels, and the picture as DOT text, of the code above it.
+
+    Each is run by a process of its own: what a value is called depends on what was recorded before it.
+    """
+    found = {}
+    for code, name in re.findall(r"```python\n(.*?)```\n\n<!-- kernels: ([\w-]+) -->", page, re.DOTALL):
+        said, _ = printed(code + "print(explanation.dot())\n", "cpu")
+        _, _, rest = said.rpartition("kernels on a GPU:")
+        kernels, _, dot = rest.partition("digraph")
+        found[name] = "kernels on a GPU:" + kernels, "digraph" + dot
+    return found
+
+
+def stamp(dot: str) -> str:
+    """The comment by which a picture is known to be of this DOT text."""
+    return f"<!-- of {hashlib.sha256(dot.encode()).hexdigest()} -->\n"
+
+
+def drawn(dot: str) -> str:
+    """The picture as SVG, without what depends on Graphviz's version."""
+    svg = subprocess.run(["dot", "-Tsvg"], input=dot, capture_output=True, text=True, check=True).stdout
+    return stamp(dot) + svg[svg.index("<svg"):]
+
+
+def main() -> None:
+    """Refresh both pages and the pictures."""
     PAGE.write_text(refreshed(PAGE.read_text()))
+    page = FUSION.read_text()
+    PICTURES.mkdir(exist_ok=True)
+    for name, (kernels, dot) in explanations(page).items():
+        page = replaced(page, f"kernels: {name}", kernels)
+        picture = PICTURES / f"{name}.svg"
+        if not picture.exists() or not picture.read_text().startswith(stamp(dot)):
+            picture.write_text(drawn(dot))
+    FUSION.write_text(page)
+
+
+if __name__ == "__main__":
+    main()

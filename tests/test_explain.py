@@ -261,6 +261,20 @@ def test_the_page_shows_what_its_example_prints() -> None:
     assert runpy.run_path(str(ROOT / "docs" / "refresh.py"))["refreshed"](text) == text, "run: python docs/refresh.py"
 
 
+def test_the_page_of_fusion_lists_and_draws_the_kernels_of_its_examples() -> None:
+    """The lists, and the pictures by the hash of the DOT text that they were drawn from."""
+    tools = runpy.run_path(str(ROOT / "docs" / "refresh.py"))
+    text = tools["FUSION"].read_text()
+    found = tools["explanations"](text)
+    assert list(found) == ["logistic", "mlp-momentum", "mlp-adam", "layer-norm", "attention"]
+    for name, (kernels, dot) in found.items():
+        assert f"<!-- kernels: {name} -->\n```\n{kernels.rstrip()}\n```" in text, "run: python docs/refresh.py"
+        assert f"](fusion/{name}.svg)" in text
+        picture = (tools["PICTURES"] / f"{name}.svg").read_text()
+        assert picture.startswith(tools["stamp"](dot)), "run: python docs/refresh.py"
+        assert picture.count('class="cluster"') == int(kernels.split("\n")[0].rpartition(" ")[2])
+
+
 def test_the_page_names_the_limits_that_are_in_force() -> None:
     rows = re.findall(r"^\| `([A-Z_]+)` \| (\d+) \| `([a-z_.]+)` \|", PAGE.read_text(), re.MULTILINE)
     assert len(rows) >= 15

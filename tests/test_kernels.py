@@ -272,7 +272,7 @@ def load_b(ptrs, scalars, b, k, n, mask):
 
 
 @triton.jit
-def store_relu_bias(ptrs, scalars, b, m, n, acc, mask):
+def store_relu_bias(ptrs, scalars, b, m, n, acc, sum_a, sum_b, mask, once_m, once_n):
     bias = tl.load(ptrs[3] + n, mask=n < scalars[1], other=0)
     tl.store(ptrs[2] + (b * scalars[0] + m) * scalars[1] + n, km.relu(acc + bias), mask=mask)
 
@@ -284,7 +284,7 @@ def run_matmul(a, b, bias, load, *, acc, operand, dot, blocks):
     grid = (triton.cdiv(m, blocks[0]) * triton.cdiv(n, blocks[1]), batch)
     matmul_kernel[grid](
         (a, b, out.pointer, bias), (m, n, k), m, n, k, load, load_b, store_relu_bias,
-        acc, dot, "ieee", *blocks, tl.int32, operand,
+        False, False, acc, dot, "ieee", *blocks, tl.int32, operand,
     )  # fmt: skip
     return out.value()
 

@@ -208,7 +208,7 @@ def load_a_wide(ptrs, scalars, b, m, k, mask):
 
 
 @triton.jit
-def store_c(ptrs, scalars, b, m, n, acc, mask):
+def store_c(ptrs, scalars, b, m, n, acc, sum_a, sum_b, mask, once_m, once_n):
     tl.store(ptrs[2] + (b * N + m) * N + n, acc, mask=mask)
 
 
@@ -218,6 +218,8 @@ def compile_matmul(target, pointer, tile, operand, acc, dot=True, load=load_a, p
         "LOAD_A": load,
         "LOAD_B": load_b,
         "EPILOGUE": store_c,
+        "SUM_A": False,
+        "SUM_B": False,
         "ACC": acc,
         "DOT": dot,
         "PRECISION": precision,
