@@ -9,20 +9,35 @@ C[b, m, n] = sum over k of A[b, m, k] * B[b, k, n], where
   weight gradient, whose operand is the cotangent, that is the bias gradient, for which nothing is read again. Every
   program has it; what depends on m (n) alone is stored under `once_m` (`once_n`), by the first tile of columns (rows).
 
-Values outside the operands are replaced by 0 whatever the prologue makes of a masked load: f(0) is seldom 0.
+What a LOAD returns must be 0 where k is outside: a bare load is, with `other=0`, and a prologue sees to it itself, for
+f(0) is seldom 0. The template adds nothing: anything but a conversion between a load and the product would take the tile
+through registers, and tensor cores could not read it where an asynchronous copy has put it.
 
-DOT picks the product of two tiles: `tl.dot` for float16, bfloat16 and float32 (PRECISION is its `input_precision`,
-"ieee" unless the user asked for TF32; OPERAND the dtype the tiles are rounded to before it), and a broadcast multiply
-and sum, in OPERAND too, where `tl.dot` takes no such operands (integers everywhere, float64: see `tiles.DOT_FLOAT64`).
-The interpreter's bfloat16 dot is wrong, so interpreted kernels take OPERAND = tl.float32 for bfloat16 buffers.
+DOT picks the product of two tiles: `tl.dot` for floats (PRECISION is its `input_precision`, "ieee" unless the user asked
+for TF32; OPERAND the dtype the tiles are rounded to before it), and a broadcast multiply and sum, in OPERAND too, for
+integers, which `tl.dot` does not take. The interpreter's half-precision products are wrong, so interpreted kernels take
+OPERAND = tl.float32 for them. Compiled, a half precision that was widened as it was loaded and is rounded back here has
+gone nowhere: Triton cancels the two.
 
-Split-K is this template with the K chunks as the batch, then `reduce` over it: a fixed order and no atomics.
+DIVISOR_M, DIVISOR_N and DIVISOR_K are powers of two that divide the sizes: where the block's side does, no mask is needed
+along that axis; else the divisor is what accesses may be as wide as.
+
+Split-K is this template with the K chunks as the batch, then a sum over it: a fixed order and no atomics.
 """
 
 import triton
 import triton.language as tl
 
 GROUP_M = tl.constexpr(8)  # rows of tiles walked together, so that their tiles of B are still in the L2 cache
+
+
+@triton.jit
+def inside(offs, size, BLOCK: tl.constexpr, DIVISOR: tl.constexpr):
+    """Which of the BLOCK offsets are below `size`, of which DIVISOR is a divisor: all, where it is BLOCK."""
+    if DIVISOR % BLOCK == 0:
+        return tl.full([BLOCK], 1, tl.int1)
+    else:
+        return offs < size // DIVISOR * DIVISOR
 
 
 @triton.jit
@@ -47,6 +62,9 @@ def matmul_tile(
     BLOCK_K: tl.constexpr,
     INDEX: tl.constexpr,
     OPERAND: tl.constexpr,
+    DIVISOR_M: tl.constexpr,
+    DIVISOR_N: tl.constexpr,
+    DIVISOR_K: tl.constexpr,
 ):
     """Compute output tile number `pid` (in grouped order) of matrix `b`."""
     tiles_m = tl.cdiv(M, BLOCK_M)
@@ -55,20 +73,17 @@ def matmul_tile(
     offs_m = pid_m.to(INDEX) * BLOCK_M + tl.arange(0, BLOCK_M).to(INDEX)
     offs_n = pid_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N).to(INDEX)
     offs_k = tl.arange(0, BLOCK_K).to(INDEX)
-    mask_m = offs_m < M
-    mask_n = offs_n < N
+    mask_m = inside(offs_m, M, BLOCK_M, DIVISOR_M)
+    mask_n = inside(offs_n, N, BLOCK_N, DIVISOR_N)
     acc = tl.zeros([BLOCK_M, BLOCK_N], ACC)
     sum_a = tl.zeros([BLOCK_M, 1], ACC)
     sum_b = tl.zeros([1, BLOCK_N], ACC)
     for start in range(0, K, BLOCK_K):
         k = start + offs_k
-        mask_k = k < K
-        mask_a = mask_m[:, None] & mask_k[None, :]
-        mask_b = mask_k[:, None] & mask_n[None, :]
-        tile_a = LOAD_A(ptrs, scalars, b, offs_m[:, None], k[None, :], mask_a)
-        tile_b = LOAD_B(ptrs, scalars, b, k[:, None], offs_n[None, :], mask_b)
-        tile_a = tl.where(mask_a, tile_a, 0).to(OPERAND)
-        tile_b = tl.where(mask_b, tile_b, 0).to(OPERAND)
+        mask_k = inside(k, K, BLOCK_K, DIVISOR_K)
+        mask_a, mask_b = mask_m[:, None] & mask_k[None, :], mask_k[:, None] & mask_n[None, :]
+        tile_a = LOAD_A(ptrs, scalars, b, offs_m[:, None], k[None, :], mask_a).to(OPERAND)
+        tile_b = LOAD_B(ptrs, scalars, b, k[:, None], offs_n[None, :], mask_b).to(OPERAND)
         if SUM_A:
             sum_a += tl.sum(tile_a.to(ACC), axis=1, keep_dims=True)
         if SUM_B:
@@ -103,9 +118,13 @@ def matmul_kernel(
     BLOCK_K: tl.constexpr,
     INDEX: tl.constexpr,
     OPERAND: tl.constexpr,
+    DIVISOR_M: tl.constexpr,
+    DIVISOR_N: tl.constexpr,
+    DIVISOR_K: tl.constexpr,
 ):
     """Launch on a grid of (cdiv(M, BLOCK_M) * cdiv(N, BLOCK_N), batch) programs; batch is at most 65535."""
     matmul_tile(
         tl.program_id(0), tl.program_id(1).to(INDEX), ptrs, scalars, M, N, K,
         LOAD_A, LOAD_B, EPILOGUE, SUM_A, SUM_B, ACC, DOT, PRECISION, BLOCK_M, BLOCK_N, BLOCK_K, INDEX, OPERAND,
+        DIVISOR_M, DIVISOR_N, DIVISOR_K,
     )  # fmt: skip

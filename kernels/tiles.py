@@ -1,18 +1,44 @@
 """Tile choice: plain data by shape class, with no Triton and no GPU needed to read or test it.
 
-Every choice has two columns: a GPU's, where a program's tile must fit its registers, and the interpreter's, where a
-program costs about 3 ms however small its tile is, so that few, large ones are wanted.
+A choice depends on the architecture ("sm_90", "gfx942", ...): on how many processors a GPU has to keep busy. The name
+"interpret" stands for Triton's interpreter, where a program costs about 3 ms however small its tile is, so that few,
+large ones are wanted. What else might do, for the search to measure, comes after the best guess (`map_tiles`).
+Matrix products have `matmul_tiles`.
 """
 
 from dataclasses import dataclass
 
+INTERPRET = "interpret"  # the architecture that Triton's interpreter stands for
+DEFAULT = "sm_90"
 ROW_MAX = 16384  # columns; the longest row held on chip: 16 warps with 32 float32 numbers a thread
 INTERPRET_ELEMENTS = 1 << 18  # elements of an interpreted tile; Triton's own limit is 1 << 20
 INT32_ELEMENTS = 2**31 - 2 * INTERPRET_ELEMENTS  # beyond it an index of a partly filled tile may pass int32
 # Off, so that a kernel rounds each product as PyTorch and the interpreter do: fused, x * y - x * y need not be 0.
 # `tl.dot` and the explicit `tl.fma` are not affected. Triton 3.10 is to change its default.
 ENABLE_FP_FUSION = False
-DOT_MIN = 16  # tl.dot takes no smaller side
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What the choice of a tile needs to know of a GPU."""
+
+    processors: int
+    shared_bytes: int  # that one program may have
+
+
+# From the vendors' architecture papers: an A100, an H100 (SXM), a B200, an MI300X.
+ARCHITECTURES = {
+    "sm_80": Architecture(108, 163 << 10),
+    "sm_90": Architecture(132, 227 << 10),
+    "sm_100": Architecture(148, 227 << 10),
+    "gfx942": Architecture(304, 64 << 10),
+}
+OTHER = Architecture(64, 64 << 10)  # a modest GPU of any make: what runs there runs everywhere
+
+
+def architecture(arch: str) -> Architecture:
+    """The GPU that a name such as "sm_90" stands for."""
+    return ARCHITECTURES.get(arch, OTHER)
 
 
 @dataclass(frozen=True)
@@ -40,22 +66,6 @@ class RowTile:
         return (cdiv(rows, self.block_r),)
 
 
-@dataclass(frozen=True)
-class MatmulTile:
-    """Tiles for `matmul_kernel`."""
-
-    block_m: int
-    block_n: int
-    block_k: int
-    num_warps: int
-    num_stages: int
-    dot: bool
-
-    def grid(self, m: int, n: int, batch: int = 1) -> tuple[int, int]:
-        """The programs for a batch of m x n results."""
-        return (cdiv(m, self.block_m) * cdiv(n, self.block_n), batch)
-
-
 def cdiv(a: int, b: int) -> int:
     """a / b rounded up."""
     return -(-a // b)
@@ -71,23 +81,25 @@ def index_bits(elements: int) -> int:
     return 32 if elements <= INT32_ELEMENTS else 64
 
 
-def map_tile(numel: int, *, itemsize: int = 4, interpret: bool = False) -> MapTile:
+def map_tile(numel: int, *, itemsize: int = 4, arch: str = DEFAULT) -> MapTile:
     """The tile for an elementwise kernel over `numel` elements, the smallest of them `itemsize` bytes.
 
-    Small tensors take small programs, so that they spread over the processors. Large ones take 16 bytes a thread for
-    the 256 threads that four warps are on AMD, and twice that for NVIDIA's 128.
+    Small tensors take small programs, so that they spread over the processors. Large ones take 32 bytes a thread and
+    operand (16 on AMD, whose warps are twice as wide): with 2048 threads a processor has 64 KB on their way, where latency
+    times bandwidth is 11 KB on an A100, 20 KB on an H100 and 43 KB on a B200 (0.8 us, and 1.6, 3.3 and 8 TB/s).
     """
-    if interpret:
+    if arch == INTERPRET:
         return MapTile(min(next_power_of_2(numel), INTERPRET_ELEMENTS), 4)
-    if numel <= 1 << 16:
+    share = numel // architecture(arch).processors
+    if share <= 512:
         return MapTile(256, 2)
-    if numel <= 1 << 20:
+    if share <= 8192:
         return MapTile(512, 4)
     return MapTile(1024 * max(4 // itemsize, 1), 4)
 
 
-def row_tile(rows: int, cols: int, *, along_rows: bool = False, interpret: bool = False) -> RowTile:
-    """The tile for a row kernel: whole rows, several short ones to a program.
+def row_tile(rows: int, cols: int, *, along_rows: bool = False, arch: str = DEFAULT) -> RowTile:
+    """The tile for a row kernel: whole rows, several short ones to a program while every processor has one.
 
     along_rows: neighbours in memory are neighbours in r, so a program takes 8 rows where their registers allow: float32
     columns then fill the 32-byte sectors that memory is read in.
@@ -96,9 +108,10 @@ def row_tile(rows: int, cols: int, *, along_rows: bool = False, interpret: bool 
     if cols > ROW_MAX:
         raise ValueError(f"a row of {cols} columns does not fit on chip: at most ROW_MAX = {ROW_MAX}")
     block_c = next_power_of_2(cols)
-    if interpret:
+    if arch == INTERPRET:
         return RowTile(min(next_power_of_2(rows), max(INTERPRET_ELEMENTS // block_c, 1)), block_c, 4)
-    block_r = min(next_power_of_2(rows), max(1024 // block_c, 1))
+    share = next_power_of_2(cdiv(rows, architecture(arch).processors))
+    block_r = min(share, max(1024 // block_c, 1))
     if along_rows:
         block_r = min(next_power_of_2(rows), max(block_r, min(8, ROW_MAX // block_c)))
     elements = block_r * block_c
@@ -117,65 +130,52 @@ def whole_tile(rows: int, cols: int) -> RowTile:
     return RowTile(block_r, block_c, max(1, min(block_r * block_c // 512, 16)))
 
 
-def reduce_tile(rows: int, cols: int, *, along_rows: bool = False, interpret: bool = False) -> RowTile:
+def reduce_tile(rows: int, cols: int, *, along_rows: bool = False, arch: str = DEFAULT) -> RowTile:
     """The tile for a reduction of [rows, cols] over cols.
 
-    along_rows: neighbours in memory are neighbours in r (a sum over the leading axis), so the tile is wide in r.
+    along_rows: neighbours in memory are neighbours in r (a sum over the leading axis), so the tile is wide in r: from a
+    sector of 8 float32 numbers for few rows to 64 where there are two programs for every processor.
     """
-    if interpret:
+    if arch == INTERPRET:
         block_c = min(next_power_of_2(cols), INTERPRET_ELEMENTS)
         return RowTile(min(next_power_of_2(rows), max(INTERPRET_ELEMENTS // block_c, 1)), block_c, 4)
     if along_rows:
-        return RowTile(min(next_power_of_2(rows), 64), min(next_power_of_2(cols), 32), 4)
+        share = next_power_of_2(rows // (2 * architecture(arch).processors))
+        block_r = min(next_power_of_2(rows), max(8, min(share, 64)))
+        return RowTile(block_r, min(next_power_of_2(cols), 2048 // block_r), 4)
     block_c = min(next_power_of_2(cols), 2048)
     block_r = min(next_power_of_2(rows), max(1024 // block_c, 1))
     return RowTile(block_r, block_c, 4)
 
 
-def full_reduction(numel: int, *, interpret: bool = False) -> tuple[int, int]:
+SEARCHED = ((2, 1), (2, 2), (1, 2), (4, 2), (0.5, 0.5), (0.5, 1), (1, 0.5))
+"""What the search tries beside a chosen tile of elements or rows: factors of its elements and of its warps."""
+
+
+def map_tiles(numel: int, *, itemsize: int = 4, arch: str = DEFAULT) -> list[MapTile]:
+    """`map_tile`, and then what else the search should try."""
+    best = map_tile(numel, itemsize=itemsize, arch=arch)
+    if arch == INTERPRET:
+        return [best]
+    tried = [MapTile(int(best.block * more), int(best.num_warps * warps)) for more, warps in SEARCHED]
+    return [best, *[tile for tile in tried if tile.block >= 64 * tile.num_warps]]
+
+
+def row_tiles(best: RowTile, rows: int, *, arch: str = DEFAULT) -> list[RowTile]:
+    """The chosen tile of rows, and then what else the search should try."""
+    if arch == INTERPRET:
+        return [best]
+    tried = [RowTile(int(best.block_r * more), best.block_c, int(best.num_warps * warps)) for more, warps in SEARCHED]
+    return [best, *[tile for tile in tried if 1 <= tile.block_r <= next_power_of_2(rows)
+                    and 1 <= tile.num_warps <= 16 and tile.block_r * tile.block_c <= ROW_MAX]]
+
+
+def full_reduction(numel: int, *, arch: str = DEFAULT) -> tuple[int, int]:
     """(chunks, length) of the first stage of a full reduction in two launches; chunks * length >= numel.
 
     The split depends on `numel` alone, so the order of the additions does too. One chunk: one launch does it.
     """
-    if interpret or numel <= ROW_MAX:
+    if arch == INTERPRET or numel <= ROW_MAX:
         return 1, numel
     length = max(next_power_of_2(cdiv(numel, 1024)), 2048)
     return cdiv(numel, length), length
-
-
-# (block_m, block_n, block_k, num_warps, num_stages), largest first, by the operands' bytes; each compiles without
-# spills for every target of the null device (`tests/test_null.py`). On NVIDIA an IEEE float32 product uses no tensor
-# cores and keeps its accumulator in ordinary registers.
-MATMUL_TILES = {
-    2: ((128, 128, 64, 8, 3), (64, 128, 64, 8, 3), (64, 64, 64, 8, 3), (32, 32, 64, 4, 3), (16, 16, 64, 2, 3)),
-    4: ((128, 128, 16, 8, 2), (128, 64, 16, 8, 2), (64, 32, 32, 4, 2), (32, 32, 32, 4, 2), (16, 16, 32, 2, 2)),
-    8: ((64, 64, 16, 4, 2), (32, 32, 16, 4, 2), (16, 16, 16, 2, 2)),
-}
-MATMUL_PROGRAMS = 128  # about a GPU's processors: a smaller tile is taken until there are as many programs
-MATMUL_NO_DOT = (16, 16, 16, 4, 1)  # the [m, k, n] tile of the broadcast product, and its registers, are the cube
-INTERPRET_DOT = 512  # an interpreted product of two 512 x 512 tiles takes some 10 ms
-
-
-def matmul_tile(
-    m: int, n: int, k: int, itemsize: int, *, batch: int = 1, dot: bool = True, interpret: bool = False
-) -> MatmulTile:
-    """The tile for a batch of [m, k] @ [k, n] with operands of `itemsize` bytes (2, 4 or 8).
-
-    dot: False for integers, which `tl.dot` does not take. float64 it takes on every target of the null device, with
-    Triton 3.6 to 3.9: on tensor cores, but for sm_100 before 3.9, where they are fused multiply-adds.
-    Raises ValueError for another itemsize.
-    """
-    if interpret:
-        largest = INTERPRET_DOT if dot else 64
-        sides = [min(max(next_power_of_2(side), DOT_MIN), largest) for side in (m, n, k)]
-        return MatmulTile(sides[0], sides[1], sides[2], 4, 1, dot)
-    if not dot:
-        return MatmulTile(*MATMUL_NO_DOT, dot)
-    if itemsize not in MATMUL_TILES:
-        raise ValueError(f"operands of {itemsize} bytes: tiles are known for {', '.join(map(str, MATMUL_TILES))}")
-    choices = [
-        choice
-        for choice in MATMUL_TILES[itemsize]
-        if cdiv(m, choice[0]) * cdiv(n, choice[1]) * batch >= MATMUL_PROGRAMS
-    ]
-    return MatmulTile(*(choices[0] if choices else MATMUL_TILES[itemsize][-1]), dot)

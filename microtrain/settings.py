@@ -51,6 +51,12 @@ def _switch(text: str) -> bool:
     raise ValueError("expected 0 or 1")
 
 
+def _precision(text: str) -> str:
+    if text not in ("highest", "high", "medium"):
+        raise ValueError("expected highest, high or medium")
+    return text
+
+
 def _level(text: str) -> int:
     if text not in ("0", "1", "2", "3", "4"):
         raise ValueError("expected a level from 0 to 4")
@@ -65,5 +71,8 @@ fuse = Flag("MICROTRAIN_FUSE", True, _switch, "0 gives every operation a kernel 
 poison = Flag("MICROTRAIN_POISON", False, _switch, "1 fills fresh memory with NaN before a kernel writes to it.")
 validate = Flag("MICROTRAIN_VALIDATE", False, _switch, "1 computes every kernel with NumPy too and compares.")
 cache = Flag("MICROTRAIN_CACHE", True, _switch, "0 plans and compiles every graph anew.")
+matmul_precision = Flag("MICROTRAIN_MATMUL_PRECISION", "highest", _precision, "highest multiplies float32 matrices in "
+                        "IEEE arithmetic, high and medium in TF32 on tensor cores.")
 
-FLAGS = {"device": device, "debug": debug, "fuse": fuse, "poison": poison, "validate": validate, "cache": cache}
+FLAGS = {"device": device, "debug": debug, "fuse": fuse, "poison": poison, "validate": validate, "cache": cache,
+         "matmul_precision": matmul_precision}

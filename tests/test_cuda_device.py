@@ -82,9 +82,10 @@ class FakeGpu:
             yield
             self.current.pop()
 
-        fake = SimpleNamespace(device_count=lambda: 2, device=guard, synchronize=self.synchronized.append)
+        fake = SimpleNamespace(device_count=lambda: 2, device=guard, synchronize=self.synchronized.append,
+                               get_device_capability=lambda index: (9, 0))
         return SimpleNamespace(**{name: getattr(torch, name) for name in (*dtypes.DTYPES, "empty", "from_numpy")},
-                               device=lambda name: torch.device("cpu"), cuda=fake)
+                               device=lambda name: torch.device("cpu"), cuda=fake, version=SimpleNamespace(hip=None))
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from microtrain.graph import dtypes
 from microtrain.graph import ops as g
 from microtrain.graph.node import Node
 from microtrain.graph.spec import Device
-from microtrain.kernels import tiles
+from microtrain.kernels import matmul_tiles, tiles
 from microtrain.runtime import backend
 
 if os.environ.get("TRITON_INTERPRET") != "1":
@@ -148,7 +148,7 @@ def test_small_rows_that_are_met_first_join_a_whole_tile_as_its_rows_or_columns(
 def test_sums_of_an_operand_come_with_the_product(name: str, first: str, operand: int, rng: np.random.Generator,
                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     """The bias gradient in the pass of the weight gradient, and the update of both, over several tiles each way."""
-    monkeypatch.setattr(tiles, "INTERPRET_DOT", 16)
+    monkeypatch.setattr(matmul_tiles, "INTERPRET_DOT", 16)
     dtype = dtypes.from_name(name).numpy
     x, ct = t(rng.standard_normal((33, 40)), dtype), t(rng.standard_normal((33, 24)), dtype)
     pair = (g.transpose(x), ct) if operand else (g.transpose(ct), x)

@@ -5,6 +5,7 @@ mask overwrites: the interpreter itself says nothing of a store out of bounds.
 """
 
 import itertools
+import math
 import os
 import subprocess
 import sys
@@ -258,7 +259,8 @@ def test_the_order_of_additions_depends_on_the_tile_alone(rng):
 
 @triton.jit
 def load_a_exp(ptrs, scalars, b, m, k, mask):
-    return km.exp(tl.load(ptrs[0] + (b * scalars[0] + m) * scalars[2] + k, mask=mask, other=0.0).to(tl.float32))
+    x = tl.load(ptrs[0] + (b * scalars[0] + m) * scalars[2] + k, mask=mask, other=0.0)
+    return tl.where(mask, km.exp(x.to(tl.float32)), 0)
 
 
 @triton.jit
@@ -284,7 +286,7 @@ def run_matmul(a, b, bias, load, *, acc, operand, dot, blocks):
     grid = (triton.cdiv(m, blocks[0]) * triton.cdiv(n, blocks[1]), batch)
     matmul_kernel[grid](
         (a, b, out.pointer, bias), (m, n, k), m, n, k, load, load_b, store_relu_bias,
-        False, False, acc, dot, "ieee", *blocks, tl.int32, operand,
+        False, False, acc, dot, "ieee", *blocks, tl.int32, operand, *map(math.gcd, (m, n, k), blocks),
     )  # fmt: skip
     return out.value()
 
@@ -546,21 +548,21 @@ def test_clamp_passes_nan_and_its_bounds():
 # ----------------------------------------------------------------------------------------------------------- tiles
 
 
-@pytest.mark.parametrize("interpret", [False, True])
+@pytest.mark.parametrize("arch", ["sm_90", "interpret"])
 @pytest.mark.parametrize("numel", [0, 1, 2, 1009, 2**16 + 1, 2**20 + 1, 2**33])
-def test_map_tiles_cover_the_elements(numel, interpret):
-    tile = tiles.map_tile(numel, interpret=interpret)
+def test_map_tiles_cover_the_elements(numel, arch):
+    tile = tiles.map_tile(numel, arch=arch)
     assert tile.block == tiles.next_power_of_2(tile.block) <= 2**20
     assert 0 <= tile.grid(numel)[0] * tile.block - numel < tile.block
 
 
-@pytest.mark.parametrize("interpret", [False, True])
+@pytest.mark.parametrize("arch", ["sm_90", "interpret"])
 @pytest.mark.parametrize("rows", [1, 7, 1000])
 @pytest.mark.parametrize("cols", [1, 31, 784, 4097, tiles.ROW_MAX])
-def test_row_tiles_hold_whole_rows(rows, cols, interpret):
-    tile = tiles.row_tile(rows, cols, interpret=interpret)
+def test_row_tiles_hold_whole_rows(rows, cols, arch):
+    tile = tiles.row_tile(rows, cols, arch=arch)
     assert cols <= tile.block_c < 2 * cols and tile.grid(rows)[0] * tile.block_r >= rows
-    assert tile.block_r * tile.block_c <= (tiles.INTERPRET_ELEMENTS if interpret else tiles.ROW_MAX)
+    assert tile.block_r * tile.block_c <= (tiles.INTERPRET_ELEMENTS if arch == "interpret" else tiles.ROW_MAX)
 
 
 def test_a_row_too_long_is_refused_with_the_limit():
@@ -568,19 +570,19 @@ def test_a_row_too_long_is_refused_with_the_limit():
         tiles.row_tile(1, tiles.ROW_MAX + 1)
 
 
-@pytest.mark.parametrize("interpret", [False, True])
+@pytest.mark.parametrize("arch", ["sm_90", "interpret"])
 @pytest.mark.parametrize("numel", [1, 2, 16384, 16385, 10**6, 10**8 + 7])
-def test_full_reductions_cover_the_elements_in_two_stages(numel, interpret):
-    chunks, length = tiles.full_reduction(numel, interpret=interpret)
+def test_full_reductions_cover_the_elements_in_two_stages(numel, arch):
+    chunks, length = tiles.full_reduction(numel, arch=arch)
     assert (chunks - 1) * length < numel <= chunks * length
     assert chunks <= tiles.ROW_MAX
 
 
 @pytest.mark.parametrize("itemsize", [2, 4, 8])
-@pytest.mark.parametrize("interpret", [False, True])
+@pytest.mark.parametrize("arch", ["sm_90", "interpret"])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (128, 10, 784), (4096, 4096, 4096), (3, 5000, 1)])
-def test_matmul_tiles_are_what_dot_takes(shape, itemsize, interpret):
-    tile = tiles.matmul_tile(*shape, itemsize, interpret=interpret)
+def test_matmul_tiles_are_what_dot_takes(shape, itemsize, arch):
+    tile = tiles.matmul_tile(*shape, itemsize, arch=arch)
     blocks = (tile.block_m, tile.block_n, tile.block_k)
     assert all(block >= tiles.DOT_MIN and block == tiles.next_power_of_2(block) for block in blocks)
     assert tile.grid(shape[0], shape[1], 3) == (

@@ -99,7 +99,7 @@ def test_device_functions_equal_their_numpy_twins_bit_for_bit(seed, stream):
     for first in (0, 2**32 - 500):
         words = torch.empty(4, n, dtype=torch.int64)
         single, double = torch.empty(n), torch.empty(n, dtype=torch.float64)
-        tile = map_tile(n, interpret=True)
+        tile = map_tile(n, arch="interpret")
         map_kernel[tile.grid(n)]((words, single, double), (seed, stream, first), n, philox_words, tile.block, tl.int64)
         index = first + np.arange(n)
         for word in range(4):

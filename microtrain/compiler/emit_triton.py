@@ -39,7 +39,7 @@ class Kernel:
 
     `pointers` lists buffers read, then buffers written (`stores`); `constants` are the template's other constexprs that
     follow from the dtypes, type names as text ("tl.float32"). `along_rows` says that a kernel over rows mostly loads
-    memory whose neighbours belong to different rows.
+    memory whose neighbours belong to different rows; `operand_bytes` what is loaded for an element of a product's operands.
     """
 
     group: Group
@@ -49,6 +49,7 @@ class Kernel:
     scalars: list[Node]
     wide: bool
     along_rows: bool = False
+    operand_bytes: tuple[int, int] = (0, 0)
 
     @property
     def emitted(self) -> list[Function]:
@@ -179,14 +180,31 @@ def _reduce(kernel: Kernel, body: Any) -> None:
     kernel.constants |= {"ACC": accumulator(root.dtype), "IDENTITY": IDENTITIES[root.primitive](root.dtype)}
 
 
+def zero_outside(load: Body, value: str, columns: str) -> bool:
+    """Whether an operand's tile is 0 outside its matrix as it is: a load of each element, with nothing done to it."""
+    return len(load.lines) == len(load.loads) and load.symbols[value].issuperset(columns.split(", "))
+
+
+def bytes_loaded(load: Body, columns: str) -> int:
+    """What is read from memory for one element of a matrix operand; what its rows or columns share does not count."""
+    group, place = load.group, load.place
+    return sum(node.dtype.itemsize for (node, *_), name in load.known.items()
+               if (node.primitive is p.BUFFER or place.get(node, group) is not group)
+               and load.symbols[name].issuperset(columns.split(", ")))
+
+
 def _matmul(kernel: Kernel, body: Any) -> None:
     group, root = kernel.group, kernel.group.root
     domain = group.domain
     assert isinstance(domain, MatmulDomain)
     places = operand_coords(root, domain.b, domain.m, domain.n, domain.k)
+    sizes = []
     for role, columns, source, coords in zip("AB", ("m, k", "k, n"), root.sources, places, strict=True):
         load = body({frozenset(columns.split(", ")): "mask"})
         value = load.value(source, coords)
+        sizes.append(bytes_loaded(load, columns))
+        if not zero_outside(load, value, columns):
+            value = f"tl.where(mask, {value}, 0)"
         kernel.functions[f"LOAD_{role}"] = function(f"load_{role.lower()}", f"ptrs, scalars, b, {columns}, mask",
                                                     [*load.lines, f"return {value}"])
     epilogue = body({frozenset("mn"): "mask"})
@@ -198,6 +216,7 @@ def _matmul(kernel: Kernel, body: Any) -> None:
     parameters = "ptrs, scalars, b, m, n, acc, sum_a, sum_b, mask, once_m, once_n"
     kernel.functions["EPILOGUE"] = function("epilogue", parameters, lines)
     kernel.constants |= {"SUM_A": "a" in sums, "SUM_B": "b" in sums}
+    kernel.operand_bytes = (sizes[0], sizes[1])
     kernel.constants["ACC"] = accumulator(root.dtype)
     kernel.constants["OPERAND"] = STORAGE[root.dtype] if root.dtype in HALF else accumulator(root.dtype)
 

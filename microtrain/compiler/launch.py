@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
+from .. import settings
 from ..graph.dtypes import DType
 from ..kernels import tiles
+from ..kernels.matmul_tiles import MatmulTile, matmul_tiles
 from .bundle import parts_of
-from .domain import MapDomain, MatmulDomain, OpaqueDomain, ReduceDomain, RowDomain, WholeDomain
+from .domain import MatmulDomain, OpaqueDomain, ReduceDomain, RowDomain, WholeDomain
 from .emit_triton import Kernel
 from .jit import jitted
 
@@ -66,9 +69,15 @@ class CallLaunch(Launch):
         return {name: types.get(name, "constexpr") for name in self.template.arg_names}, even
 
 
-def launch_of(kernel: Kernel, interpret: bool) -> Launch:
-    """The launch of a kernel with the tile that `kernels.tiles` chooses."""
-    return LAUNCHES[kernel.group.domain.template](kernel, interpret)
+def launch_of(kernel: Kernel, arch: str) -> Launch:
+    """The launch of a kernel with the tile that is the best guess for an architecture ("sm_90", "interpret")."""
+    return launches_of(kernel, arch, at_most=1)[0]
+
+
+def launches_of(kernel: Kernel, arch: str, at_most: int) -> list[Launch]:
+    """The launches of a kernel with the tiles that `kernels` offers, the best guess first."""
+    tiles_of, launch_with = TEMPLATES[kernel.group.domain.template]
+    return [launch_with(kernel, arch, tile) for tile in tiles_of(kernel, arch)[:at_most]]
 
 
 def encoded(value: Any, dtype: DType) -> int:
@@ -96,46 +105,51 @@ def options(num_warps: int, num_stages: int = 3) -> dict[str, Any]:
     return {"num_warps": num_warps, "num_stages": num_stages, "enable_fp_fusion": tiles.ENABLE_FP_FUSION}
 
 
-def _map(kernel: Kernel, interpret: bool) -> Launch:
+def _map_tiles(kernel: Kernel, arch: str) -> list[tiles.MapTile]:
+    numel = sum(part.domain.numel for part in parts_of(kernel.group))
+    return tiles.map_tiles(numel, itemsize=min(node.dtype.itemsize for node in kernel.pointers), arch=arch)
+
+
+def _map(kernel: Kernel, arch: str, tile: tiles.MapTile) -> Launch:
     from ..kernels.map import map_kernel
-    domain = kernel.group.domain
-    assert isinstance(domain, MapDomain)
-    itemsize = min(node.dtype.itemsize for node in kernel.pointers)
-    tile = tiles.map_tile(domain.numel, itemsize=itemsize, interpret=interpret)
-    return Launch(kernel, map_kernel, tile.grid(domain.numel), {"numel": domain.numel},
-                  constexprs(kernel, BLOCK=tile.block), options(tile.num_warps))
+    numel = kernel.group.domain.numel
+    return Launch(kernel, map_kernel, tile.grid(numel), {"numel": numel}, constexprs(kernel, BLOCK=tile.block),
+                  options(tile.num_warps))
 
 
-def _maps(kernel: Kernel, interpret: bool) -> Launch:
+def _maps(kernel: Kernel, arch: str, tile: tiles.MapTile) -> Launch:
     from ..kernels.map import maps_kernel
     sizes = [part.domain.numel for part in parts_of(kernel.group)]
-    itemsize = min(node.dtype.itemsize for node in kernel.pointers)
-    tile = tiles.map_tile(sum(sizes), itemsize=itemsize, interpret=interpret)
     starts = list(accumulate([tile.grid(size)[0] for size in sizes], initial=0))
     return Launch(kernel, maps_kernel, (starts[-1],), {},
                   constexprs(kernel, NUMELS=tuple(sizes), STARTS=tuple(starts), BLOCK=tile.block),
                   options(tile.num_warps))
 
 
-def _row(kernel: Kernel, interpret: bool) -> Launch:
-    from ..kernels.row import row_kernel
+def _row_tiles(kernel: Kernel, arch: str) -> list[tiles.RowTile]:
     domain = kernel.group.domain
     assert isinstance(domain, RowDomain)
     if isinstance(domain, WholeDomain):
-        tile = tiles.whole_tile(domain.rows, domain.cols)
-    else:
-        tile = tiles.row_tile(domain.rows, domain.cols, along_rows=kernel.along_rows, interpret=interpret)
+        return [tiles.whole_tile(domain.rows, domain.cols)]
+    choose = tiles.reduce_tile if domain.template == "reduce" else tiles.row_tile
+    best = choose(domain.rows, domain.cols, along_rows=kernel.along_rows, arch=arch)
+    return tiles.row_tiles(best, domain.rows, arch=arch)
+
+
+def _row(kernel: Kernel, arch: str, tile: tiles.RowTile) -> Launch:
+    from ..kernels.row import row_kernel
+    domain = kernel.group.domain
+    assert isinstance(domain, RowDomain)
     return Launch(kernel, row_kernel, tile.grid(domain.rows), {"rows": domain.rows},
                   constexprs(kernel, COLS=domain.cols, BLOCK_R=tile.block_r, BLOCK_C=tile.block_c),
                   options(tile.num_warps))
 
 
-def _reduce(kernel: Kernel, interpret: bool) -> Launch:
+def _reduce(kernel: Kernel, arch: str, tile: tiles.RowTile) -> Launch:
     from ..kernels import reductions
     from ..kernels.reduce import reduce_kernel
     domain, root = kernel.group.domain, kernel.group.root
     assert isinstance(domain, ReduceDomain)
-    tile = tiles.reduce_tile(domain.rows, domain.cols, along_rows=kernel.along_rows, interpret=interpret)
     fold = root.primitive.triton
     fixed = constexprs(kernel, BLOCK_R=tile.block_r, BLOCK_C=tile.block_c,
                        COMBINE=getattr(reductions, f"combine_{fold}"), FINISH=getattr(reductions, f"finish_{fold}"))
@@ -143,27 +157,52 @@ def _reduce(kernel: Kernel, interpret: bool) -> Launch:
                   options(tile.num_warps))
 
 
-def _matmul(kernel: Kernel, interpret: bool) -> Launch:
-    from ..kernels.matmul import matmul_kernel
-    domain, dtype = kernel.group.domain, kernel.group.root.dtype
+OPERANDS = {"tl.float16": "half", "tl.bfloat16": "half", "tl.float32": "float32", "tl.float64": "float64"}
+"""The kinds of matrix operands by the type that their tiles are rounded to; integers are the rest."""
+
+
+def relaxed(kernel: Kernel, arch: str) -> bool:
+    """Whether a product is of float32 numbers that may be rounded to TF32, which the interpreter does not have."""
+    return (kernel.constants["OPERAND"] == "tl.float32" and settings.matmul_precision.value != "highest"
+            and arch != tiles.INTERPRET)
+
+
+def _matmul_tiles(kernel: Kernel, arch: str) -> list[MatmulTile]:
+    domain = kernel.group.domain
     assert isinstance(domain, MatmulDomain)
-    tile = tiles.matmul_tile(domain.size_m, domain.size_n, domain.size_k, dtype.itemsize, batch=domain.batch,
-                             dot=dtype.is_floating_point, interpret=interpret)
-    fixed = constexprs(kernel, DOT=tile.dot, PRECISION="ieee", BLOCK_M=tile.block_m, BLOCK_N=tile.block_n,
-                       BLOCK_K=tile.block_k)
-    if interpret and dtype.itemsize == 2:
-        fixed["OPERAND"] = fixed["ACC"]         # the interpreter's own half-precision products are wrong
+    kind = "tf32" if relaxed(kernel, arch) else OPERANDS.get(kernel.constants["OPERAND"], "integer")
+    return matmul_tiles(domain.size_m, domain.size_n, domain.size_k, kind, batch=domain.batch, arch=arch,
+                        loads=kernel.operand_bytes)
+
+
+def _matmul(kernel: Kernel, arch: str, tile: MatmulTile) -> Launch:
+    from ..kernels.matmul import matmul_kernel
+    domain = kernel.group.domain
+    assert isinstance(domain, MatmulDomain)
     sizes = {"M": domain.size_m, "N": domain.size_n, "K": domain.size_k}
+    blocks = (tile.block_m, tile.block_n, tile.block_k)
+    fixed = constexprs(kernel, DOT=tile.dot, PRECISION="tf32" if relaxed(kernel, arch) else "ieee",
+                       **{f"BLOCK_{name}": block for name, block in zip(sizes, blocks, strict=True)},
+                       **{f"DIVISOR_{name}": math.gcd(size, block)
+                          for (name, size), block in zip(sizes.items(), blocks, strict=True)})
+    if arch == tiles.INTERPRET and OPERANDS.get(kernel.constants["OPERAND"]) == "half":
+        fixed["OPERAND"] = fixed["ACC"]         # the interpreter's own half-precision products are wrong
     return Launch(kernel, matmul_kernel, tile.grid(domain.size_m, domain.size_n, domain.batch), sizes, fixed,
                   options(tile.num_warps, tile.num_stages))
 
 
-def _opaque(kernel: Kernel, interpret: bool) -> Launch:
+def _opaque_tiles(kernel: Kernel, arch: str) -> list[None]:
+    return [None]               # a user's kernel is launched as the user says
+
+
+def _opaque(kernel: Kernel, arch: str, tile: None) -> Launch:
     domain = kernel.group.domain
     assert isinstance(domain, OpaqueDomain)
     call = domain.call
     return CallLaunch(kernel, call.kernel, call.grid, {}, call.constants, call.options)
 
 
-LAUNCHES: dict[str, Callable[[Kernel, bool], Launch]] = {
-    "map": _map, "maps": _maps, "row": _row, "reduce": _reduce, "matmul": _matmul, "opaque": _opaque}
+TEMPLATES: dict[str, tuple[Callable[..., list[Any]], Callable[..., Launch]]] = {
+    "map": (_map_tiles, _map), "maps": (_map_tiles, _maps), "row": (_row_tiles, _row),
+    "reduce": (_row_tiles, _reduce), "matmul": (_matmul_tiles, _matmul), "opaque": (_opaque_tiles, _opaque)}
+"""For each template the tiles that a kernel may have, the best guess first, and its launch with one of them."""

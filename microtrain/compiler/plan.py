@@ -22,8 +22,7 @@ class Executable:
         self.program = self.groups.program
         device = program.device
         self.backend = backend(device.type, device.index)
-        interpret = device.type == "interpret"
-        self.steps = [Step(launch_of(emit(group, self.groups), interpret)) for group in self.groups]
+        self.steps = [Step(launch_of(emit(group, self.groups), self.backend.arch)) for group in self.groups]
         self.kernels = len(self.steps)
         known = {*self.groups.place, *self.program.inputs}
         wanted = dict.fromkeys([*self.program.outputs, *[node for step in self.steps for node in step.pointers]])

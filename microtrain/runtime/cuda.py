@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from .genuine import genuine_torch
@@ -52,6 +53,14 @@ class CudaBackend(TorchMemory):
             raise RuntimeError(f"no device cuda:{index}: this machine has {count} (cuda:0 to cuda:{count - 1})")
         super().__init__(torch, f"cuda:{index}")
         self.index = index
+
+    @cached_property
+    def arch(self) -> str:
+        """The architecture as `kernels.tiles` names it: "sm_90" on NVIDIA, "gfx942" on AMD."""
+        cuda = self.torch.cuda
+        if self.torch.version.hip is not None:
+            return str(cuda.get_device_properties(self.index).gcnArchName).split(":")[0]
+        return "sm_{}{}".format(*cuda.get_device_capability(self.index))
 
     def launch(self, launch: Launch, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> None:
         """Queue one kernel on the current stream of this GPU."""

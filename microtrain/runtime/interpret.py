@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..kernels.tiles import INTERPRET
 from .genuine import genuine_torch
 from .torch_memory import TorchMemory
 
@@ -42,6 +43,8 @@ def import_torch() -> Any:
 
 class InterpretBackend(TorchMemory):
     """CPU tensors as memory and Triton's interpreter as the processor. A launch has finished when it returns."""
+
+    arch = INTERPRET
 
     def __init__(self) -> None:
         choose_interpreter()

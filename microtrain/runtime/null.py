@@ -214,7 +214,7 @@ class NullBackend:
     def __init__(self, target: str = "sm_90") -> None:
         if target not in TARGETS:
             raise ValueError(f"unknown target {target!r}; known: {', '.join(TARGETS)}")
-        self.target = target
+        self.target = self.arch = target
         self.resources: dict[Any, Resources] = {}
 
     def empty(self, spec: Any) -> Nowhere:

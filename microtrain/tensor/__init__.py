@@ -60,6 +60,7 @@ from .joining import (
     vstack,
 )
 from .operands import no_out
+from .precision import get_float32_matmul_precision, set_float32_matmul_precision
 from .printing import set_printoptions
 from .random import (
     Generator,
@@ -145,12 +146,13 @@ __all__ = [
     "DType", "Device", "Function", "Generator", "Size", "Tensor", "arange", "as_tensor", "backward",
     "bernoulli", "bfloat16", "bool_", "broadcast_tensors", "cat", "concat", "concatenate", "custom_kernel",
     "default_device", "default_generator", "device", "dtype", "empty", "empty_like", "enable_grad", "equal", "eye",
-    "fill", "float16", "float32", "float64", "from_numpy", "full", "full_like", "get_default_dtype", "grad",
+    "fill", "float16", "float32", "float64", "from_numpy", "full", "full_like", "get_default_dtype",
+    "get_float32_matmul_precision", "grad",
     "inference_mode",
     "initial_seed", "int8", "int16", "int32", "int64", "is_grad_enabled", "is_tensor", "linspace",
     "manual_seed", "no_grad", "ones", "ones_like", "promote_types", "rand", "rand_like", "randint",
     "randint_like", "randn", "randn_like", "randperm", "result_type", "seed", "set_default_device",
-    "set_default_dtype", "set_grad_enabled", "set_printoptions", "stack", "synchronize", "tensor", "uint8",
+    "set_default_dtype", "set_float32_matmul_precision", "set_grad_enabled", "set_printoptions", "stack", "synchronize", "tensor", "uint8",
     "tril_indices", "triu_indices", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_shapes",
     "column_stack", "dstack", "einsum", "hstack", "meshgrid", "row_stack", "vstack", "where", "zeros",
     "zeros_like", *FUNCTIONS,

@@ -1,0 +1,130 @@
+"""Tiles for matrix products: plain data by the kind of operands and by architecture, and how one is chosen.
+
+What the tables rest on. A program that multiplies [BLOCK_M, BLOCK_K] by [BLOCK_K, BLOCK_N] does 2 BLOCK_M BLOCK_N BLOCK_K
+operations on (BLOCK_M + BLOCK_N) BLOCK_K numbers: 128 x 256 does 85 operations for each byte of bfloat16 that it reads
+from the L2 cache, 128 x 128 64, 64 x 64 32, 16 x 16 8. So large tiles are wanted where there are enough of them: a
+processor without a program does nothing, and programs count for more than intensity until every processor has one.
+
+- Large products (4096 x 4096: 512 programs of 128 x 256 for an H100's 132 processors) take the largest tile.
+- Small ones (256 x 256: 2 programs of 128 x 256, 256 of 16 x 16) take smaller ones, until there are programs enough.
+- Skinny ones (a side of at most 32) have tiles of their own, as narrow as they are: in a 128 x 128 tile of a product
+  with 10 columns 92 of 100 operations are on padding. They read every number of the long operand once, so what
+  counts is how many bytes are on their way: their tiles are deep in k and have more stages.
+
+The sides of the largest tiles are what registers allow. An accumulator of 128 x 256 float32 numbers takes 128 registers of
+each of 256 threads on Ampere and Hopper, and the update of weights and momentum in the epilogue of a weight gradient,
+which loads and stores two more numbers each, has the rest: there sm_80, whose operands are in registers too, spills.
+"""
+
+from dataclasses import dataclass
+
+from .tiles import INTERPRET, architecture, cdiv, next_power_of_2
+
+DOT_MIN = 16  # tl.dot takes no smaller side
+
+
+@dataclass(frozen=True)
+class MatmulTile:
+    """Tiles for `matmul_kernel`."""
+
+    block_m: int
+    block_n: int
+    block_k: int
+    num_warps: int
+    num_stages: int
+    dot: bool = True
+
+    def grid(self, m: int, n: int, batch: int = 1) -> tuple[int, int]:
+        """The programs for a batch of m x n results."""
+        return (cdiv(m, self.block_m) * cdiv(n, self.block_n), batch)
+
+
+Table = tuple[tuple[int, int, int, int, int], ...]
+
+# (block_m, block_n, block_k, num_warps, num_stages), the largest first, by the kind of operands: "half" (float16 and
+# bfloat16, on tensor cores), "tf32" (float32 rounded for tensor cores), "float32" (IEEE: no tensor cores on NVIDIA, where
+# 128 fused multiply-adds a cycle and processor are all there is) and "float64". A thread of an IEEE product holds its
+# rows and columns of the operands in registers beside its part of the accumulator; where a prologue reads more than one
+# number for an operand's element it holds those too, and the accumulator's part must be half as large: "fused float32".
+# wgmma and tcgen05 begin at 64 rows; below, Hopper and Blackwell multiply as Ampere does.
+AMPERE: dict[str, Table] = {
+    "half": (
+        (128, 128, 32, 4, 4), (128, 64, 64, 4, 3), (64, 64, 64, 4, 4), (32, 32, 128, 4, 3), (64, 16, 64, 4, 4),
+        (16, 64, 64, 4, 4), (16, 16, 128, 2, 3),
+    ),
+    "tf32": (
+        (128, 128, 32, 8, 3), (64, 64, 32, 4, 4), (32, 32, 64, 4, 3), (64, 16, 64, 4, 3), (16, 64, 64, 4, 3),
+        (16, 16, 64, 2, 3),
+    ),
+    "float32": ((128, 128, 16, 8, 3), (64, 64, 16, 4, 3), (32, 32, 32, 4, 3), (16, 16, 64, 2, 3)),
+    "fused float32": ((128, 64, 16, 8, 3), (64, 64, 16, 8, 3), (32, 32, 32, 4, 3), (16, 16, 64, 2, 3)),
+    "float64": ((64, 64, 16, 4, 2), (32, 32, 16, 4, 3), (16, 16, 32, 2, 3)),
+}  # fmt: skip
+HOPPER: dict[str, Table] = AMPERE | {
+    "half": (
+        (128, 256, 64, 8, 3), (128, 128, 64, 8, 4), (128, 64, 64, 4, 4), (64, 64, 64, 4, 4), (32, 32, 128, 4, 3),
+        (64, 16, 64, 4, 4), (16, 64, 64, 4, 4), (16, 16, 128, 2, 3),
+    ),
+}  # fmt: skip
+BLACKWELL: dict[str, Table] = HOPPER
+# Whatever else there is, AMD's included, has 64 KB for a program's tiles.
+OTHER: dict[str, Table] = {
+    "half": (
+        (128, 128, 32, 8, 2), (64, 64, 64, 4, 2), (32, 32, 64, 4, 2), (64, 16, 64, 4, 2), (16, 64, 64, 4, 2),
+        (16, 16, 64, 2, 2),
+    ),
+    "tf32": ((128, 128, 16, 8, 2), (64, 64, 32, 4, 2), (32, 32, 32, 4, 2), (16, 16, 64, 2, 2)),
+    "float32": ((128, 128, 16, 8, 2), (64, 64, 32, 4, 2), (32, 32, 32, 4, 2), (16, 16, 64, 2, 2)),
+    "fused float32": ((64, 64, 16, 8, 2), (32, 32, 32, 4, 2), (16, 16, 64, 2, 2)),
+    "float64": ((64, 64, 16, 4, 2), (32, 32, 16, 4, 2), (16, 16, 16, 2, 2)),
+}  # fmt: skip
+TILES = {"sm_80": AMPERE, "sm_90": HOPPER, "sm_100": BLACKWELL}
+NO_DOT = MatmulTile(16, 16, 16, 4, 1, dot=False)  # the [m, k, n] tile of the broadcast product is in registers: the cube
+INTERPRET_DOT = 512  # an interpreted product of two 512 x 512 tiles takes some 10 ms
+BUSY = 0.75  # the part of a GPU's processors that should have a program before tiles may be large
+
+
+def matmul_tiles(
+    m: int, n: int, k: int, kind: str, *, batch: int = 1, arch: str, loads: tuple[int, int] | None = None
+) -> list[MatmulTile]:
+    """The tiles for a batch of [m, k] @ [k, n] on an architecture, the best guess first, then its neighbours in size.
+
+    kind: "half", "tf32", "float32", "float64", or "integer", which `tl.dot` does not take. loads: the bytes that an
+    element of each operand is computed from (one number's, unless its prologue reads more). Where a tile's stages do not
+    fit into shared memory with that, it has fewer.
+    Raises ValueError for another kind.
+    """
+    sides = [max(next_power_of_2(side), DOT_MIN) for side in (m, n, k)]
+    if arch == INTERPRET:
+        largest = 64 if kind == "integer" else INTERPRET_DOT
+        block_m, block_n, block_k = [min(side, largest) for side in sides]
+        return [MatmulTile(block_m, block_n, block_k, 4, 1, kind != "integer")]
+    if kind == "integer":
+        return [NO_DOT]
+    table = TILES.get(arch, OTHER)
+    if kind not in table:
+        raise ValueError(f"operands of kind {kind!r}: tiles are known for {', '.join(table)} and integer")
+    gpu = architecture(arch)
+    bytes_a, bytes_b = loads or (ITEMSIZES[kind],) * 2
+    if kind == "float32" and max(bytes_a, bytes_b) > ITEMSIZES[kind]:
+        kind = "fused float32"
+    fitting = []
+    for block_m, block_n, block_k, num_warps, num_stages in table[kind]:
+        stage = block_k * (block_m * bytes_a + block_n * bytes_b)
+        num_stages = min(num_stages, gpu.shared_bytes // stage)
+        if block_m <= sides[0] and block_n <= sides[1] and num_stages >= 2:
+            fitting.append(MatmulTile(block_m, block_n, block_k, num_warps, num_stages))
+    if not fitting:  # the smallest: prologues of a dozen float64 loads
+        return [MatmulTile(*table[kind][-1][:4], num_stages=1)]
+    programs = [tile.grid(m, n)[0] * batch for tile in fitting]
+    enough = [i for i, count in enumerate(programs) if count >= BUSY * gpu.processors]
+    best = enough[0] if enough else max(range(len(fitting)), key=programs.__getitem__)
+    return sorted(fitting, key=lambda tile: abs(fitting.index(tile) - best))
+
+
+ITEMSIZES = {"half": 2, "tf32": 4, "float32": 4, "fused float32": 4, "float64": 8}
+
+
+def matmul_tile(m: int, n: int, k: int, kind: str, *, batch: int = 1, arch: str) -> MatmulTile:
+    """The best guess of `matmul_tiles`."""
+    return matmul_tiles(m, n, k, kind, batch=batch, arch=arch)[0]
