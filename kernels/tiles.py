@@ -130,6 +130,11 @@ def whole_tile(rows: int, cols: int) -> RowTile:
     return RowTile(block_r, block_c, max(1, min(block_r * block_c // 512, 16)))
 
 
+def registers(num_warps: int) -> int:
+    """The registers that a thread may have (NVIDIA) where one program has a processor to itself."""
+    return min(65536 // (32 * num_warps), 255)
+
+
 def reduce_tile(rows: int, cols: int, *, along_rows: bool = False, arch: str = DEFAULT) -> RowTile:
     """The tile for a reduction of [rows, cols] over cols.
 

@@ -140,9 +140,12 @@ def _row(kernel: Kernel, arch: str, tile: tiles.RowTile) -> Launch:
     from ..kernels.row import row_kernel
     domain = kernel.group.domain
     assert isinstance(domain, RowDomain)
+    told = options(tile.num_warps)
+    if isinstance(domain, WholeDomain):
+        # A lone program may have all registers: left alone, ptxas spills to keep room for a second one.
+        told["maxnreg"] = tiles.registers(tile.num_warps)
     return Launch(kernel, row_kernel, tile.grid(domain.rows), {"rows": domain.rows},
-                  constexprs(kernel, COLS=domain.cols, BLOCK_R=tile.block_r, BLOCK_C=tile.block_c),
-                  options(tile.num_warps))
+                  constexprs(kernel, COLS=domain.cols, BLOCK_R=tile.block_r, BLOCK_C=tile.block_c), told)
 
 
 def _reduce(kernel: Kernel, arch: str, tile: tiles.RowTile) -> Launch:

@@ -94,9 +94,11 @@ def compile_for(
     num_warps: int = 4,
     num_stages: int = 3,
     enable_fp_fusion: bool = ENABLE_FP_FUSION,
+    maxnreg: int | None = None,
 ) -> Resources:
     """Compile a `@triton.jit` kernel for a target of `TARGETS` and read off its resources.
 
+    maxnreg: registers a thread may have at most, on NVIDIA; None leaves it to ptxas.
     attrs: hints by path, see above; None for those of `divisible_by_16(signature)`.
     Raises ValueError for an unknown target, RuntimeError where Triton was loaded for its interpreter, and Triton's own
     errors where the kernel does not compile.
@@ -122,6 +124,8 @@ def compile_for(
         attrs=divisible_by_16(signature) if attrs is None else attrs,
     )
     options = {"num_warps": num_warps, "num_stages": num_stages, "enable_fp_fusion": enable_fp_fusion}
+    if maxnreg is not None:
+        options["maxnreg"] = maxnreg
     gpu = GPUTarget(chosen.backend, chosen.arch, chosen.warp_size)
     kernel = triton.compile(source, target=gpu, options=options)
     read = _read_nvidia if chosen.backend == "cuda" else _read_amd
