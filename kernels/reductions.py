@@ -1,9 +1,9 @@
 """Reductions of a tile along an axis, and the pairs that the `reduce` template takes.
 
-`row_*(value, mask)` reduce [BLOCK_R, BLOCK_C] to [BLOCK_R, 1] and `column_*(value, mask)` to [1, BLOCK_C]; lanes outside
-`mask` count as the identity, whatever they hold. Maxima and minima propagate NaN, as PyTorch's do. `combine_*(a, b)`
-join two tiles lane by lane and `finish_*(acc, AXIS)` reduce one, all of whose lanes count, along an axis that is kept
-with size 1.
+`row_*(value, mask)` reduce [BLOCK_R, BLOCK_C] to [BLOCK_R, 1] and `column_*(value, mask)` to [1, BLOCK_C]; lanes
+outside `mask` count as the identity, whatever they hold. Maxima and minima propagate NaN, as PyTorch's do.
+`combine_*(a, b)` join two tiles lane by lane and `finish_*(acc, AXIS)` reduce one, all of whose lanes count, along an
+axis that is kept with size 1.
 """
 
 import triton

@@ -4,6 +4,9 @@
 `row_mask` [BLOCK_R, 1] and `mask` [BLOCK_R, BLOCK_C]. It loads each operand once, reduces with the
 `row_*` functions of `reductions` (which mask the value first and return [BLOCK_R, 1]) and stores.
 BLOCK_C is the power of two at or above COLS: softmax, layer norm and cross entropy read their row once.
+
+A program of the slab template holds all rows of its slab, number `b`: `BODY(ptrs, scalars, b, r, c, row_mask, mask)`,
+with `r` the row in the slab, may reduce over the rows with the `column_*` functions too.
 """
 
 import triton
@@ -42,3 +45,37 @@ def row_kernel(
 ):
     """Launch on a grid of (cdiv(rows, BLOCK_R),) programs."""
     row_tile(tl.program_id(0), ptrs, scalars, rows, BODY, COLS, BLOCK_R, BLOCK_C, INDEX)
+
+
+@triton.jit
+def slab_tile(
+    pid,
+    ptrs,
+    scalars,
+    BODY: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLS: tl.constexpr,
+    BLOCK_R: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+    INDEX: tl.constexpr,
+):
+    """Evaluate `BODY` on all ROWS rows of slab number `pid`, of COLS columns."""
+    r = tl.arange(0, BLOCK_R).to(INDEX)[:, None]
+    c = tl.arange(0, BLOCK_C).to(INDEX)[None, :]
+    row_mask = r < ROWS
+    BODY(ptrs, scalars, pid.to(INDEX), r, c, row_mask, row_mask & (c < COLS))
+
+
+@triton.jit
+def slab_kernel(
+    ptrs,
+    scalars,
+    BODY: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLS: tl.constexpr,
+    BLOCK_R: tl.constexpr,
+    BLOCK_C: tl.constexpr,
+    INDEX: tl.constexpr,
+):
+    """Launch on a grid of (slabs,) programs."""
+    slab_tile(tl.program_id(0), ptrs, scalars, BODY, ROWS, COLS, BLOCK_R, BLOCK_C, INDEX)

@@ -119,13 +119,13 @@ def row_tile(rows: int, cols: int, *, along_rows: bool = False, arch: str = DEFA
     return RowTile(block_r, block_c, num_warps)
 
 
-def whole_fits(rows: int, cols: int) -> bool:
+def slab_fits(rows: int, cols: int) -> bool:
     """Whether one program can hold all rows: as many elements as the longest row, powers of two each way."""
     return next_power_of_2(rows) * next_power_of_2(cols) <= ROW_MAX
 
 
-def whole_tile(rows: int, cols: int) -> RowTile:
-    """The tile of the one program that holds all rows, 32 float32 numbers a thread at most."""
+def slab_tile(rows: int, cols: int) -> RowTile:
+    """The tile of a program that holds all of some rows, 32 float32 numbers a thread at most."""
     block_r, block_c = next_power_of_2(rows), next_power_of_2(cols)
     return RowTile(block_r, block_c, max(1, min(block_r * block_c // 512, 16)))
 

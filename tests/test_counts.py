@@ -47,6 +47,7 @@ def test_softmax_is_one_kernel_and_so_is_its_backward() -> None:
 
 @pytest.mark.parametrize(("name", "shapes", "forward", "backward"), [
     ("layer_norm", ((32, 64), (64,), (64,)), 1, 2),
+    ("layer_norm", ((2048, 1024), (1024,), (1024,)), 1, 2),
     ("rms_norm", ((32, 64), (64,)), 1, 2),
     ("batch_norm", ((32, 8), (8,), (8,)), 1, 1),
 ])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -169,6 +170,32 @@ def test_sums_of_a_computed_operand_see_what_the_product_sees(rng: np.random.Gen
     check(g.matmul(g.transpose(x), masked), g.sum(masked, (0,)), kernels=1)
     other = check(g.matmul(g.transpose(x), masked), g.sum(ct, (0,)))
     assert other.kernels == 2, "a sum of something else is not the operand's"
+
+
+@pytest.mark.parametrize("rows", [64, 60])
+@pytest.mark.parametrize("name", ["float32", "bfloat16"])
+def test_slabs_leave_partial_sums_of_rows_that_are_read_once(rows: int, name: str, rng: np.random.Generator,
+                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    """A logistic regression and a normalisation whose data is many slabs: of 16 or 4 rows here."""
+    for module in (lowering, joining):
+        monkeypatch.setattr(module, "SLABS_MIN", 256)
+    monkeypatch.setattr(lowering, "HEIGHT_MIN", 2)
+    for module in (lowering, tiles):
+        monkeypatch.setattr(module, "ROW_MAX", 16 * 16)
+    dtype = dtypes.from_name(name).numpy
+    x, y = t(rng.standard_normal((rows, 9)), dtype), t(rng.random((rows, 1)) > 0.5, dtype)
+    w, b = t(rng.standard_normal((9, 1)), dtype), t(rng.standard_normal(1), dtype)
+    s = g.sigmoid(g.add(g.matmul(x, w), b))
+    dz = g.mul(g.sub(s, y), 1 / rows)
+    dw, db = g.matmul(g.transpose(x), dz), g.sum(dz, (0,))
+    executable = check(g.mean(g.mul(dz, dz), (0, 1)), g.sub(w, g.mul(dw, 0.1)), g.sub(b, g.mul(db, 0.1)), dz)
+    slab = executable.groups[0].domain
+    assert slab.template == "slab" and slab.blocks == rows // math.gcd(rows, 16)
+    assert sum(any(node.shape == (rows, 9) for node in group.reads) for group in executable.groups) == 1
+
+    ct, centred = t(rng.standard_normal((rows, 9)), dtype), g.sub(x, g.keep(g.mean(x, (1,)), x.shape, (1,)))
+    executable = check(g.sum(g.mul(ct, centred), (0,)), g.sum(ct, (0,)), g.amax(g.mul(x, centred), (0,)), centred)
+    assert [group.domain.template for group in executable.groups][:1] == ["slab"]
 
 
 def test_maps_of_other_sizes_share_a_launch(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,7 +77,7 @@ def test_a_small_logistic_regression_step_is_one_kernel_that_reads_its_data_once
     dz = g.mul(g.sub(s, y), 1 / 256)
     dw, db = g.matmul(g.transpose(x), dz), g.sum(dz, (0,))
     made = groups(loss, dw, db, g.sub(w, g.mul(dw, 0.1)), g.sub(b, g.mul(db, 0.1)))
-    assert [group.domain.template for group in made] == ["row"]
+    assert [group.domain.template for group in made] == ["slab"]
     assert max(node.spec.numel for group in made for node in group.stores) <= 256      # no product is stored
 
 
@@ -89,6 +89,31 @@ def test_a_large_logistic_regression_step_is_three_kernels_and_stores_no_product
     made = groups(loss, dw, db, g.sub(w, g.mul(dw, 0.1)), g.sub(b, g.mul(db, 0.1)))
     assert [group.domain.template for group in made] == ["row", "row", "row"]
     assert max(node.spec.numel for group in made for node in group.stores) <= 4096
+
+
+def test_a_large_logistic_regression_reads_its_data_once() -> None:
+    """Slabs of rows leave partial gradients and losses; the rest is sums of those, with the updates."""
+    rows = 262_144
+    x, y, w, b = blank(rows, 256), blank(rows, 1), blank(256, 1), blank(1)
+    s = g.sigmoid(g.add(g.matmul(x, w), b))
+    loss, dz = bce(s, y), g.mul(g.sub(s, y), 1 / rows)
+    dw, db = g.matmul(g.transpose(x), dz), g.sum(dz, (0,))
+    made = groups(loss, g.sub(w, g.mul(dw, 0.1)), g.sub(b, g.mul(db, 0.1)))
+    assert [group.domain.template for group in made] == ["slab", "row", "row"]
+    readers = [group for group in made if any(node.spec.numel == rows * 256 for node in group.reads)]
+    assert readers == made[:1]
+    assert sum(node.spec.numel for node in made[0].stores) <= rows * 256 / 32        # partial sums, and no value a row
+
+
+def test_a_large_layer_norm_backward_reads_its_rows_once() -> None:
+    x, ct, w = blank(8192, 1024), blank(8192, 1024), blank(1024)
+    inner = g.mul(ct, w)
+    centred = g.sub(x, g.keep(g.mean(x, (1,)), x.shape, (1,)))
+    normal = g.mul(centred, g.rsqrt(g.add(g.mean(g.mul(centred, centred), (1,), keepdim=True), 1e-5)))
+    dx = g.sub(inner, g.mul(normal, g.mean(g.mul(inner, normal), (1,), keepdim=True)))
+    made = groups(dx, g.sum(g.mul(ct, normal), (0,)), g.sum(ct, (0,)))
+    assert [group.domain.template for group in made] == ["slab", "row"]
+    assert sum(any(node.spec.numel == 8192 * 1024 for node in group.reads) for group in made) == 1
 
 
 @pytest.mark.parametrize("momentum", [False, True])
@@ -108,7 +133,7 @@ def test_an_mlp_step_is_six_kernels(momentum: bool) -> None:
             outputs.append(gradient)
         outputs.append(g.sub(weight, g.mul(gradient, 0.1)))
     found = templates(*outputs)
-    assert found == ["matmul", "matmul", "row", "matmul", "matmul", "matmul"]
+    assert found == ["matmul", "matmul", "slab", "matmul", "matmul", "matmul"]
 
 
 @pytest.mark.parametrize("first", ["sum", "product"])
@@ -133,7 +158,7 @@ def test_rows_are_held_whole_where_they_fit_and_no_further() -> None:
         x = blank(rows, cols)
         return templates(g.amax(g.sub(x, g.sum(x, (1,), keepdim=True)), (0, 1)))
 
-    assert centred_maximum(128, 128) == ["row"]
+    assert centred_maximum(128, 128) == ["slab"]
     assert len(centred_maximum(128, 129)) > 1
 
 
@@ -184,7 +209,7 @@ def test_values_read_elsewhere_than_they_are_computed_need_another_kernel() -> N
     s = g.softmax(x, 1)
     assert templates(g.add(s, g.transpose(s))) == ["row", "map"]
     assert templates(g.softmax(s, 0)) == ["row", "row"]
-    assert templates(g.softmax(g.softmax(blank(32, 32), 1), 0)) == ["row"]     # one program has it all
+    assert templates(g.softmax(g.softmax(blank(32, 32), 1), 0)) == ["slab"]     # one program has it all
 
 
 def test_a_cheap_value_is_computed_again_rather_than_stored() -> None:

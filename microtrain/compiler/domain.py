@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from ..graph.opaque import KernelCall
-from ..kernels.tiles import whole_fits
+from ..kernels.tiles import slab_fits
 from .index import ZERO, Index, combine, variable
 
 if TYPE_CHECKING:
@@ -108,29 +108,56 @@ class RowDomain(Domain):
 
 
 @dataclass(frozen=True)
-class WholeDomain(RowDomain):
-    """All rows held on chip by one program, which may therefore fold them too: a small training step is one kernel."""
+class SlabDomain(RowDomain):
+    """The rows in `blocks` slabs of equal height, each held on chip by one program, which may therefore fold its rows
+    too: the slab template.
+
+    One slab is a small training step in one kernel. Many leave a partial sum each, of data that is read once.
+    """
+
+    blocks: int
+    template = "slab"
 
     @staticmethod
-    def of(rows: int, cols: int) -> list[WholeDomain]:
-        """The domain, where so much fits one program."""
-        return [WholeDomain(rows, cols)] if whole_fits(rows, cols) else []
+    def of(blocks: int, height: int, cols: int) -> list[SlabDomain]:
+        """The domain, where a slab fits one program."""
+        return [SlabDomain(blocks * height, cols, blocks)] if slab_fits(height, cols) else []
+
+    @property
+    def height(self) -> int:
+        """Rows of a slab."""
+        return self.rows // self.blocks
+
+    @cached_property
+    def b(self) -> Index:
+        """The slab, and the program."""
+        return variable("b", self.blocks)
+
+    @cached_property
+    def row(self) -> Index:
+        """The row in its slab."""
+        return variable("r", self.height)
+
+    @cached_property
+    def r(self) -> Index:
+        return combine([(self.b, self.height), (self.row, 1)])
 
     def layouts(self, numel: int) -> list[Index]:
-        """Also a value for each column, and a single one."""
+        """Also a value for each column of a slab, and for each slab."""
         found = super().layouts(numel)
-        found += [self.c] if numel == self.cols else []
-        return found + ([ZERO] if numel == 1 else [])
+        found += [combine([(self.b, self.cols), (self.c, 1)])] if numel == self.blocks * self.cols else []
+        return found + ([self.b] if numel == self.blocks else [])
 
     def folds(self, kept: int, folded: int) -> list[Fold]:
-        """Also over the rows: of values for each element, for each row (or column) alone, and of everything."""
+        """Also over the rows of each slab: of values for each element, for each row (or column) alone, and of all."""
         found = super().folds(kept, folded)
-        if (kept, folded) == (self.cols, self.rows):
-            found.append(Fold(self.c, self.r, "r"))
-        if kept == 1:
-            every = combine([(self.r, self.cols), (self.c, 1)])
-            ways = [(self.rows, self.r, "r"), (self.cols, self.c, "c"), (self.numel, every, "rc")]
-            found += [Fold(ZERO, place, over) for size, place, over in ways if size == folded]
+        if (kept, folded) == (self.blocks * self.cols, self.height):
+            found.append(Fold(combine([(self.b, self.cols), (self.c, 1)]), self.row, "r"))
+        if kept == self.blocks:
+            every = combine([(self.row, self.cols), (self.c, 1)])
+            ways = [(self.height, self.row, "r"), (self.height * self.cols, every, "rc")]
+            ways += [(self.cols, self.c, "c")] if self.blocks == 1 else []
+            found += [Fold(self.b, place, over) for size, place, over in ways if size == folded]
         return found
 
 

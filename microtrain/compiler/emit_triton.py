@@ -18,7 +18,7 @@ from ..graph.opaque import KernelCall, output
 from ..kernels.tiles import index_bits
 from .access import operand_coords, reduction_coords
 from .bundle import parts_of
-from .domain import MatmulDomain, OpaqueDomain, ReduceDomain
+from .domain import MatmulDomain, OpaqueDomain, ReduceDomain, SlabDomain
 from .emit_value import COMPUTE, HALF, STORAGE, Arguments, Body, rounded
 from .group import Group, Schedule, fold_of
 from .index import stride
@@ -39,7 +39,8 @@ class Kernel:
 
     `pointers` lists buffers read, then buffers written (`stores`); `constants` are the template's other constexprs that
     follow from the dtypes, type names as text ("tl.float32"). `along_rows` says that a kernel over rows mostly loads
-    memory whose neighbours belong to different rows; `operand_bytes` what is loaded for an element of a product's operands.
+    memory whose neighbours belong to different rows; `operand_bytes` what is loaded for an element of a product's
+    operands.
     """
 
     group: Group
@@ -120,8 +121,8 @@ def reduced(body: Body, node: Node) -> str:
     text = f"column_{kind}({value}, {mask})" if fold.over == "r" else f"row_{kind}({value}, {mask})"
     if fold.over == "rc":
         text = f"finish_{kind}({text}, 0)"
-    if not fold.kept.terms:
-        return body.let(settled(f"only({text})", node.dtype), ())
+    if isinstance(group.domain, SlabDomain) and fold.kept == group.domain.b:
+        return body.let(settled(f"only({text})", node.dtype), "b" if fold.kept.terms else "")
     return body.let(settled(text, node.dtype), "c" if fold.over == "r" else "r")
 
 
@@ -163,6 +164,12 @@ def _row(kernel: Kernel, body: Any) -> None:
     lines = finished(rows, list(kernel.group.members))
     kernel.functions["BODY"] = function("row", "ptrs, scalars, r, c, row_mask, mask", lines)
     kernel.along_rows = strided(rows)
+
+
+def _slab(kernel: Kernel, body: Any) -> None:
+    slab = body({frozenset("r"): "row_mask", frozenset("rc"): "mask"})
+    lines = finished(slab, list(kernel.group.members))
+    kernel.functions["BODY"] = function("slab", "ptrs, scalars, b, r, c, row_mask, mask", lines)
 
 
 def _reduce(kernel: Kernel, body: Any) -> None:
@@ -221,4 +228,4 @@ def _matmul(kernel: Kernel, body: Any) -> None:
     kernel.constants["OPERAND"] = STORAGE[root.dtype] if root.dtype in HALF else accumulator(root.dtype)
 
 
-WRITERS = {"map": _map, "maps": _maps, "row": _row, "reduce": _reduce, "matmul": _matmul}
+WRITERS = {"map": _map, "maps": _maps, "row": _row, "slab": _slab, "reduce": _reduce, "matmul": _matmul}

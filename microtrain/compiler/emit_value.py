@@ -192,7 +192,7 @@ class Body:
 
 def truth(expression: str, symbols: frozenset[str]) -> str:
     """A condition. A comparison of scalars is and-ed with a boolean, else the interpreter forgets that it is one."""
-    return expression if symbols else f"(tl.full((), 1, tl.int1) & {expression})"
+    return expression if symbols - {"b"} else f"(tl.full((), 1, tl.int1) & {expression})"
 
 
 def rounded(expression: str, dtype: DType) -> str:

@@ -21,7 +21,7 @@ from ..graph import primitives as p
 from ..graph.node import Kind, Node
 from ..graph.spec import Device
 from . import realize
-from .domain import Domain, MapDomain, MapsDomain, MatmulDomain, OpaqueDomain, RowDomain
+from .domain import Domain, MapDomain, MapsDomain, MatmulDomain, OpaqueDomain, RowDomain, SlabDomain
 from .group import Group, Schedule, evaluated
 from .program import Program
 from .schedule import schedule
@@ -229,6 +229,8 @@ def extent(domain: Domain) -> str:
     if isinstance(domain, OpaqueDomain):
         return f"a grid of {' x '.join(map(str, domain.call.grid))}: {domain.call.name}"
     assert isinstance(domain, RowDomain)
+    if isinstance(domain, SlabDomain) and domain.blocks > 1:
+        return f"{domain.blocks} slabs of {domain.height} rows of {domain.cols}"
     return f"{domain.rows} row{'s' if domain.rows != 1 else ''} of {domain.cols}"
 
 

@@ -245,18 +245,22 @@ def bases(index: Index) -> set[Var | Loaded]:
     return found
 
 
-def renamed(index: Index, old: Index, new: Index) -> Index:
-    """The index with one whole variable in place of another of the same size."""
-    if index == old:
-        return new
-    (before, *_), (after, *_) = old.terms, new.terms
+def substituted(index: Index, old: Index, new: Index) -> Index:
+    """The index with `new` in place of a whole variable, `old`, of the same size."""
+    (variable, *_) = old.terms
 
-    def digit(d: Digit) -> Digit:
-        if isinstance(d.base, Index):
-            return d._replace(base=renamed(d.base, old, new))
-        return d._replace(base=after.base) if d.base == before.base else d
+    def value(digit: Digit) -> Index:
+        if digit.base == variable.base:
+            base = new
+        elif isinstance(digit.base, Index):
+            base = substituted(digit.base, old, new)
+        else:
+            return Index({digit: 1}, 0, 0, digit.mod - 1)
+        whole = floordiv(base, digit.div)
+        return modulo(whole, digit.mod) if digit.div * digit.mod < size_of(digit.base) else whole
 
-    return Index({digit(d): c for d, c in index.terms.items()}, index.const, index.low, index.high)
+    terms = [(value(digit), c) for digit, c in index.terms.items()]
+    return narrowed(combine(terms, index.const), index.low, index.high)
 
 
 def stride(index: Index, symbol: str) -> int:

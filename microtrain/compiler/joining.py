@@ -14,9 +14,10 @@ from ..graph.node import Kind, Node
 from ..graph.opaque import CALL, OUTPUT
 from ..kernels.tiles import ROW_MAX
 from .access import accesses, operand_coords, product_shape, reduced_sizes, reduction_coords
-from .domain import Domain, Fold, MapDomain, MatmulDomain, OpaqueDomain, ReduceDomain, RowDomain, WholeDomain
-from .group import Group
-from .index import ZERO, Coords, Index, linear, renamed
+from .domain import Domain, Fold, MapDomain, MatmulDomain, OpaqueDomain, ReduceDomain, RowDomain, SlabDomain
+from .group import Group, fold_of
+from .index import ZERO, Coords, Index, linear, substituted
+from .lower import SLABS_MIN
 
 SMALL = 1 << 16
 """Elements up to which a launch costs more than the work, so that unrelated operations share one."""
@@ -33,20 +34,39 @@ def domain_of(node: Node) -> Domain:
         return OpaqueDomain(node.attrs[0])
     if node.primitive.kind is Kind.REDUCE:
         rows, cols = reduced_sizes(node)
-        return RowDomain(rows, cols) if cols <= ROW_MAX else ReduceDomain(rows, cols)
+        row = RowDomain(rows, cols) if cols <= ROW_MAX else ReduceDomain(rows, cols)
+        return partial_sums(node) or row
     return MapDomain(node.spec.numel)
 
 
+def position_in(domain: Domain, node: Node) -> Index:
+    """The place of `node` in a kernel opened for it."""
+    if node.primitive.kind is Kind.REDUCE:
+        return domain.folds(*reduced_sizes(node))[-1].kept
+    return domain.layouts(node.spec.numel)[0]
+
+
+def partial_sums(node: Node) -> SlabDomain | None:
+    """The slabs that a sum over the rows of each is made of: what `lower` makes of one over the rows of a matrix."""
+    shape = node.sources[0].shape
+    if len(shape) != 3 or node.attrs[0] != (1,) or shape[0] == 1 or node.sources[0].spec.numel < SLABS_MIN:
+        return None
+    return next(iter(SlabDomain.of(*shape)), None)
+
+
 def welcomes(group: Group, node: Node, loads: frozenset[Node]) -> bool:
-    """Whether a group takes along what does not depend on it: maps what reads the same memory, rows also what is small,
-    products the sums of an operand."""
+    """Whether a group takes along what does not depend on it: maps what reads the same memory, rows also what is small
+    or reduces as they do, products the sums of an operand."""
     template, kind = group.domain.template, node.primitive.kind
     shares = bool(group.reads.keys() & loads)
     if template == "map" and kind is not Kind.REDUCE:
         return shares                   # other maps share the launch, not the elements: see `bundle`
     if template == "matmul":
         return shares and kind is Kind.REDUCE
-    return template in ("map", "row") and (shares or group.domain.numel <= SMALL)
+    if template not in ("map", "row", "slab"):
+        return False
+    alike = kind is Kind.REDUCE and bool(group.domain.folds(*reduced_sizes(node)))
+    return alike or shares or group.domain.numel <= SMALL
 
 
 def offers(group: Group, node: Node, place: Mapping[Node, Group]) -> Offers:
@@ -65,17 +85,16 @@ def offers(group: Group, node: Node, place: Mapping[Node, Group]) -> Offers:
             yield domain, {**members, node: ZERO}
     elif domain.template != "opaque":
         positions = domain.layouts(node.spec.numel)
-        if isinstance(domain, RowDomain) and domain.template == "row" and node.spec.numel == domain.numel:
-            positions += [position_in_rows(m, domain) for m in members if m.primitive.kind is Kind.REDUCE
-                          and (domain.rows, domain.cols) == reduced_sizes(m)]
+        if domain.template in ("row", "slab") and node.spec.numel == domain.numel:
+            positions += [elements(m, fold_of(m, domain, place)) for m, place in members.items()
+                          if m.primitive.kind is Kind.REDUCE and m.sources[0].spec.numel == domain.numel]
         for position in dict.fromkeys(positions):
             yield domain, {**members, node: position}
 
 
-def position_in_rows(reduction: Node, domain: Domain) -> Index:
-    """The row-major position, in a reduction's source, of the element at the symbols of its rows."""
-    assert isinstance(domain, RowDomain)
-    return linear(reduction_coords(reduction, domain.r, domain.c), reduction.sources[0].shape)
+def elements(reduction: Node, fold: Fold) -> Index:
+    """The row-major position, in a reduction's source, of the element at the symbols of a domain that does it so."""
+    return linear(reduction_coords(reduction, fold.kept, fold.folded), reduction.sources[0].shape)
 
 
 def _with_reduction(domain: Domain, members: Members, node: Node, place: Mapping[Node, Group]) -> Offers:
@@ -88,34 +107,39 @@ def _with_reduction(domain: Domain, members: Members, node: Node, place: Mapping
                 yield domain, {**members, node: fold.kept}
     elif domain.template == "map":
         wanted = domain_of(node)
-        if isinstance(wanted, RowDomain) and wanted.template == "row":
-            natural = [position_in_rows(node, wanted)] if domain.numel == wanted.numel else []
+        if wanted.template in ("row", "slab"):
+            fold = wanted.folds(rows, cols)[-1]
+            natural = [elements(node, fold)] if domain.numel == wanted.numel else []
             for position in dict.fromkeys(natural + wanted.layouts(domain.numel)):
-                yield wanted, {**dict.fromkeys(members, position), node: wanted.folds(rows, cols)[0].kept}
-    elif isinstance(domain, RowDomain) and domain.template == "row":
-        for target, columns in _widened(domain, rows, cols):
-            moved = members if columns == domain.c else {
-                m: renamed(position, domain.c, columns) for m, position in members.items()}
+                yield wanted, {**dict.fromkeys(members, position), node: fold.kept}
+    elif isinstance(domain, RowDomain) and domain.template != "reduce":
+        for target, old, new in _widened(domain, rows, cols):
+            moved = members if old == new else {m: substituted(place, old, new) for m, place in members.items()}
             for fold in target.folds(rows, cols):
                 yield target, {**moved, node: fold.kept}
 
 
-def _widened(domain: RowDomain, rows: int, cols: int) -> Iterator[tuple[RowDomain, Index]]:
-    """The domains that one of rows can become for a reduction of `rows` x `cols`, and what its columns are there.
+def _widened(domain: RowDomain, rows: int, cols: int) -> Iterator[tuple[RowDomain, Index, Index]]:
+    """The domains that one of rows can become for a reduction of `rows` x `cols`, each with the variable that is
+    another there, and what it is.
 
-    A single row of n elements can be the rows, or the columns, of a reduction held whole.
+    Rows may be held whole. A single row of n elements can be the rows, or the columns, of a reduction held whole. And
+    for partial sums over `cols` of its rows at a time, rows can be cut into slabs.
     """
-    yield domain, domain.c
-    if isinstance(domain, WholeDomain):
+    yield domain, ZERO, ZERO
+    if isinstance(domain, SlabDomain):
         return
-    for whole in WholeDomain.of(domain.rows, domain.cols):
-        yield whole, whole.c
+    for slab in SlabDomain.of(1, domain.rows, domain.cols):
+        yield slab, ZERO, ZERO
     if domain.rows == 1:
-        for whole in WholeDomain.of(rows, cols):
+        for slab in SlabDomain.of(1, rows, cols):
             if domain.cols == cols:
-                yield whole, whole.c
+                yield slab, ZERO, ZERO
             if domain.cols == rows:
-                yield whole, whole.r
+                yield slab, domain.c, slab.r
+    elif domain.rows % cols == 0 and rows in (domain.rows // cols, domain.rows // cols * domain.cols):
+        for slab in SlabDomain.of(domain.rows // cols, cols, domain.cols):
+            yield slab, domain.r, slab.r
 
 
 def _with_product(domain: Domain, members: Members, node: Node, place: Mapping[Node, Group]) -> Offers:

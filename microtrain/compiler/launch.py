@@ -14,7 +14,7 @@ from ..graph.dtypes import DType
 from ..kernels import tiles
 from ..kernels.matmul_tiles import MatmulTile, matmul_tiles
 from .bundle import parts_of
-from .domain import MatmulDomain, OpaqueDomain, ReduceDomain, RowDomain, WholeDomain
+from .domain import MatmulDomain, OpaqueDomain, ReduceDomain, RowDomain, SlabDomain
 from .emit_triton import Kernel
 from .jit import jitted
 
@@ -129,8 +129,6 @@ def _maps(kernel: Kernel, arch: str, tile: tiles.MapTile) -> Launch:
 def _row_tiles(kernel: Kernel, arch: str) -> list[tiles.RowTile]:
     domain = kernel.group.domain
     assert isinstance(domain, RowDomain)
-    if isinstance(domain, WholeDomain):
-        return [tiles.whole_tile(domain.rows, domain.cols)]
     choose = tiles.reduce_tile if domain.template == "reduce" else tiles.row_tile
     best = choose(domain.rows, domain.cols, along_rows=kernel.along_rows, arch=arch)
     return tiles.row_tiles(best, domain.rows, arch=arch)
@@ -140,12 +138,28 @@ def _row(kernel: Kernel, arch: str, tile: tiles.RowTile) -> Launch:
     from ..kernels.row import row_kernel
     domain = kernel.group.domain
     assert isinstance(domain, RowDomain)
+    return Launch(kernel, row_kernel, tile.grid(domain.rows), {"rows": domain.rows},
+                  constexprs(kernel, COLS=domain.cols, BLOCK_R=tile.block_r, BLOCK_C=tile.block_c),
+                  options(tile.num_warps))
+
+
+def _slab_tiles(kernel: Kernel, arch: str) -> list[tiles.RowTile]:
+    domain = kernel.group.domain
+    assert isinstance(domain, SlabDomain)
+    return [tiles.slab_tile(domain.height, domain.cols)]
+
+
+def _slab(kernel: Kernel, arch: str, tile: tiles.RowTile) -> Launch:
+    from ..kernels.row import slab_kernel
+    domain = kernel.group.domain
+    assert isinstance(domain, SlabDomain)
     told = options(tile.num_warps)
-    if isinstance(domain, WholeDomain):
+    if domain.blocks == 1:
         # A lone program may have all registers: left alone, ptxas spills to keep room for a second one.
         told["maxnreg"] = tiles.registers(tile.num_warps)
-    return Launch(kernel, row_kernel, tile.grid(domain.rows), {"rows": domain.rows},
-                  constexprs(kernel, COLS=domain.cols, BLOCK_R=tile.block_r, BLOCK_C=tile.block_c), told)
+    return Launch(kernel, slab_kernel, (domain.blocks,), {},
+                  constexprs(kernel, ROWS=domain.height, COLS=domain.cols, BLOCK_R=tile.block_r, BLOCK_C=tile.block_c),
+                  told)
 
 
 def _reduce(kernel: Kernel, arch: str, tile: tiles.RowTile) -> Launch:
@@ -206,6 +220,6 @@ def _opaque(kernel: Kernel, arch: str, tile: None) -> Launch:
 
 
 TEMPLATES: dict[str, tuple[Callable[..., list[Any]], Callable[..., Launch]]] = {
-    "map": (_map_tiles, _map), "maps": (_map_tiles, _maps), "row": (_row_tiles, _row),
+    "map": (_map_tiles, _map), "maps": (_map_tiles, _maps), "row": (_row_tiles, _row), "slab": (_slab_tiles, _slab),
     "reduce": (_row_tiles, _reduce), "matmul": (_matmul_tiles, _matmul), "opaque": (_opaque_tiles, _opaque)}
 """For each template the tiles that a kernel may have, the best guess first, and its launch with one of them."""

@@ -5,7 +5,8 @@
 - a product with a vector is a multiplication and a sum, so that it joins the kernels of rows; one with K = 1 a product
   of elements;
 - an output that is a number becomes a value in memory;
-- a long reduction of few rows is two: chunks first, then over the chunks. The order of the additions is fixed.
+- a long reduction of few rows is two: chunks first, then over the chunks. The order of the additions is fixed. Sums
+  over the rows of a large matrix whose rows are reduced as well are cut alike, so that one kernel reads it once.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from ..graph.dtypes import DType
 from ..graph.node import Kind, Node, Primitive, literal, record, record1
 from ..graph.opaque import CALL
 from ..graph.tape import grad_mode
-from ..kernels.tiles import ROW_MAX, cdiv, full_reduction
-from .access import product_shape, reduced_shape
+from ..kernels.tiles import ROW_MAX, cdiv, full_reduction, next_power_of_2
+from .access import product_shape, reduced_sizes
 from .program import Program, topological
 
 MAX_BATCH = 65535
@@ -33,6 +34,12 @@ SPLIT_ROWS = 128
 COLUMNS_MAX = 4096
 """A sum over leading axes longer than this is split whatever its rows: a program holds a few columns side by side, so
 that memory is read in whole sectors, and more do not fit."""
+
+SLABS_MIN = 1 << 20
+"""Elements of a matrix from which it is worth a launch more to read it once: below, it is still in the L2 cache."""
+
+HEIGHT_MIN = 8
+"""Rows that are added up at a time, at least: partial sums are then an eighth of the matrix at most."""
 
 IDENTITIES: dict[Primitive, Callable[[DType], int | float]] = {
     p.SUM: lambda dtype: 0, p.PROD: lambda dtype: 1, p.AMAX: dtypes.lowest, p.AMIN: dtypes.highest}
@@ -46,9 +53,10 @@ def lower(program: Program) -> Program:
     once it is computed."""
     before, grad_mode.enabled = grad_mode.enabled, False
     try:
-        new: dict[Node, Node] = {}
+        lowering = Lowering(program)
         for node in program.nodes:
-            _add(node, new)
+            lowering.add(node)
+        new = lowering.new
         outputs = [record1(p.IDENTITY, new[node]) if node.primitive in (p.SCALAR, p.LITERAL) else new[node]
                    for node in program.outputs]
     finally:
@@ -56,21 +64,57 @@ def lower(program: Program) -> Program:
     return Program(program.inputs, outputs, topological([*outputs, *program.inputs]), program.device)
 
 
-def _add(node: Node, new: dict[Node, Node]) -> None:
-    """Note what replaces `node`, whose sources are replaced already."""
-    sources = tuple([new[s] for s in node.sources])
-    if node.primitive.kind is Kind.COMPOSITE:
-        assert node.primitive.decompose is not None
-        replacement = node.primitive.decompose(*sources, *node.attrs)
-        for part in topological([replacement]):
-            if part not in new:
-                _add(part, new)
-        replacement = new[replacement]
-    else:
-        rewrite = LOWERINGS.get(node.primitive)
-        replacement = (rewrite and rewrite(node, *sources)) or (Node(node.signature, sources) if sources else node)
-    new[node] = replacement
-    new.setdefault(replacement, replacement)
+class Lowering:
+    """What replaces each node, and how the sums over the rows of large matrices are cut.
+
+    `heights` has the rows added up at a time, for sums of (kept, folded) elements.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.new: dict[Node, Node] = {}
+        self.heights = agreed_heights(program)
+
+    def add(self, node: Node) -> None:
+        """Note what replaces `node`, whose sources are replaced already."""
+        sources = tuple([self.new[s] for s in node.sources])
+        if node.primitive.kind is Kind.COMPOSITE:
+            assert node.primitive.decompose is not None
+            replacement = node.primitive.decompose(*sources, *node.attrs)
+            for part in topological([replacement]):
+                if part not in self.new:
+                    self.add(part)
+            replacement = self.new[replacement]
+        else:
+            rewrite = LOWERINGS.get(node.primitive)
+            replacement = (rewrite and rewrite(self, node, *sources)) or (
+                Node(node.signature, sources) if sources else node)
+        self.new[node] = replacement
+        self.new.setdefault(replacement, replacement)
+
+
+def agreed_heights(program: Program) -> dict[tuple[int, int], int]:
+    """How many rows at a time to add up, by (kept, folded), where rows of a large matrix are reduced along both axes.
+
+    A kernel over the rows then makes the partial sums as well, while it has them on chip: for each column, and of what
+    there is for each row.
+    """
+    rows_of: set[tuple[int, int]] = set()
+    columns_of: set[tuple[int, int]] = set()
+    for node in program.nodes:
+        if node.primitive.kind is Kind.REDUCE:
+            kept, folded = reduced_sizes(node)
+            if folded > 1:
+                (columns_of if keeps_last(node) else rows_of).add((kept, folded))
+        elif node.primitive is p.MATMUL:
+            batch, m, n, k = product_shape(node)
+            if n == 1:
+                (columns_of if node.sources[0].primitive is p.PERMUTE else rows_of).add((batch * m, k))
+    found: dict[tuple[int, int], int] = {}
+    for rows, cols in sorted(rows_of):
+        height = math.gcd(rows, ROW_MAX // next_power_of_2(cols)) if cols <= ROW_MAX else 0
+        if rows * cols >= SLABS_MIN and height >= HEIGHT_MIN and (cols, rows) in columns_of - rows_of:
+            found[cols, rows] = found[1, rows] = height
+    return found
 
 
 def _constant(value: float, node: Node) -> Node:
@@ -78,16 +122,18 @@ def _constant(value: float, node: Node) -> Node:
     return record1(p.EXPAND, literal(value, node.dtype, node.device), (node.shape,))
 
 
-def _reduce(node: Node, x: Node) -> Node | None:
-    kept, folded = reduced_shape(node)
-    rows, cols = math.prod(kept), math.prod(folded)
+def _reduce(lowering: Lowering, node: Node, x: Node) -> Node | None:
+    rows, cols = reduced_sizes(node)
     if cols == 0:
         return _constant(IDENTITIES[node.primitive](node.dtype), node)
     if cols == 1:
         return record1(p.RESHAPE, x, (node.shape,))
+    height = lowering.heights.get((rows, cols))
+    if height is not None:
+        return _in_two_stages(lowering, node, x, (cols // height, height), last=rows > 1)
     columns = keeps_last(node)
     if rows and (cols > COLUMNS_MAX if columns else cols > ROW_MAX and rows < SPLIT_ROWS):
-        return _in_two_stages(node, x, rows, cols, columns)
+        return _in_two_stages(lowering, node, x, chunked(cols, COLUMNS_MAX if columns else ROW_MAX), columns)
     return None
 
 
@@ -97,16 +143,18 @@ def keeps_last(node: Node) -> bool:
     return max(axis for axis, size in enumerate(node.sources[0].shape) if size > 1) not in axes
 
 
-def _in_two_stages(node: Node, x: Node, rows: int, cols: int, last: bool) -> Node:
+def _in_two_stages(lowering: Lowering, node: Node, x: Node, cut: tuple[int, int], last: bool) -> Node:
     """(rows, cols) folded to (rows, chunks) and then to (rows,), partial sums of half precisions in float32.
 
-    Where the last axis is kept, (cols, rows) is folded instead: neighbours in memory stay neighbours.
+    `cut` gives chunks and their length. Where the last axis is kept, (cols, rows) is folded instead: neighbours in
+    memory stay neighbours.
     """
     axes, = node.attrs
+    rows, cols = reduced_sizes(node)
     kept = tuple(axis for axis in range(len(x.shape)) if axis not in axes)
     if node.dtype in HALF:
         x = g.cast(x, dtypes.float32)
-    chunks, length = chunked(cols, COLUMNS_MAX if last else ROW_MAX)
+    chunks, length = cut
     padded = chunks * length
 
     def oriented(cols: tuple[int, ...]) -> tuple[int, ...]:
@@ -123,6 +171,7 @@ def _in_two_stages(node: Node, x: Node, rows: int, cols: int, last: bool) -> Nod
     x = g.reshape(x, oriented((chunks, length)))
     partial = record1(node.primitive, x, ((1,) if last else (2,),))
     total = record1(node.primitive, partial, ((0,) if last else (1,),))
+    total = _reduce(lowering, total, partial) or total
     return g.reshape(g.cast(total, node.dtype), node.shape)
 
 
@@ -138,7 +187,7 @@ def chunked(cols: int, longest: int) -> tuple[int, int]:
     return cdiv(cols, length), length
 
 
-def _matmul(node: Node, x: Node, y: Node) -> Node | None:
+def _matmul(lowering: Lowering, node: Node, x: Node, y: Node) -> Node | None:
     batch, m, n, k = product_shape(node)
     if k == 0:
         return _constant(0, node)
@@ -151,16 +200,16 @@ def _matmul(node: Node, x: Node, y: Node) -> Node | None:
     columns = g.reshape(g.cast(g.transpose(y), wide), (*y.shape[:-2], 1, y.shape[-1], k))
     products = g.mul(rows, columns)
     total = record1(p.SUM, products, ((len(products.shape) - 1,),))
-    return g.cast(_reduce(total, products) or total, node.dtype)
+    return g.cast(_reduce(lowering, total, products) or total, node.dtype)
 
 
-def _call(node: Node, *sources: Node) -> Node:
+def _call(lowering: Lowering, node: Node, *sources: Node) -> Node:
     """A user's kernel is handed memory, never a number."""
     return Node(node.signature, tuple([record1(p.IDENTITY, s) if s.primitive in (p.SCALAR, p.LITERAL) else s
                                        for s in sources]))
 
 
-def _scalar(node: Node) -> Node | None:
+def _scalar(lowering: Lowering, node: Node) -> Node | None:
     """A number that a composite brought along follows from shapes, so it is part of the structure."""
     return None if node.buffer is None else literal(node.buffer.item(), node.dtype, node.device)
 

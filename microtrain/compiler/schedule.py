@@ -18,7 +18,7 @@ from .demand import Cost, Demand
 from .domain import Domain, RowDomain
 from .group import Group, Schedule, entry
 from .index import Coords, Index
-from .joining import domain_of, offers, welcomes
+from .joining import domain_of, offers, position_in, welcomes
 from .lower import lower
 from .program import Program
 
@@ -100,7 +100,7 @@ class Scheduler:
             if group is None and needed:
                 group = Group(len(self.groups), domain_of(node))
                 self.groups.append(group)
-                self.enter(group, group.domain, {node: group.domain.layouts(node.spec.numel)[0]}, node)
+                self.enter(group, group.domain, {node: position_in(group.domain, node)}, node)
             if group is not None:
                 self.place[node] = group
 

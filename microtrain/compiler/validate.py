@@ -11,7 +11,7 @@ from ..graph import primitives as p
 from ..graph.dtypes import DType
 from ..graph.node import Kind, Node, buffer_signature
 from ..graph.ops import zeros_like
-from .domain import MatmulDomain, RowDomain
+from .domain import MatmulDomain, RowDomain, SlabDomain
 from .emit_numpy import NumpyExecutable
 from .group import Group, evaluated
 from .program import Program, topological
@@ -44,7 +44,11 @@ def reference(group: Group) -> NumpyExecutable:
 def tolerance(dtype: DType, group: Group) -> float:
     """The relative error that rounding explains: a few units in the last place, and those of a sum in any order."""
     domain = group.domain
-    length = domain.size_k if isinstance(domain, MatmulDomain) else domain.cols if isinstance(domain, RowDomain) else 1
+    length = 1
+    if isinstance(domain, MatmulDomain):
+        length = domain.size_k
+    elif isinstance(domain, RowDomain):
+        length = domain.cols * (domain.height if isinstance(domain, SlabDomain) else 1)
     halves = [EPSILONS[node.dtype.name] for node in (*group.reads, *group.members)
               if node.dtype.is_floating_point and node.primitive.kind is not Kind.LEAF]
     return max([EPSILONS[dtype.name], *halves]) * (ULPS + 4 * math.sqrt(length))
