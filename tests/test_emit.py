@@ -180,8 +180,8 @@ def test_slabs_leave_partial_sums_of_rows_that_are_read_once(rows: int, name: st
     for module in (lowering, joining):
         monkeypatch.setattr(module, "SLABS_MIN", 256)
     monkeypatch.setattr(lowering, "HEIGHT_MIN", 2)
-    for module in (lowering, tiles):
-        monkeypatch.setattr(module, "ROW_MAX", 16 * 16)
+    monkeypatch.setattr(lowering, "SLAB_ELEMENTS", 16 * 16)
+    monkeypatch.setattr(tiles, "ROW_MAX", 16 * 16)
     dtype = dtypes.from_name(name).numpy
     x, y = t(rng.standard_normal((rows, 9)), dtype), t(rng.random((rows, 1)) > 0.5, dtype)
     w, b = t(rng.standard_normal((9, 1)), dtype), t(rng.standard_normal(1), dtype)

@@ -91,13 +91,15 @@ def test_a_large_logistic_regression_step_is_three_kernels_and_stores_no_product
     assert max(node.spec.numel for group in made for node in group.stores) <= 4096
 
 
-def test_a_large_logistic_regression_reads_its_data_once() -> None:
+@pytest.mark.parametrize("weight", [(256, 1), (1, 256)], ids=["x @ w", "nn.Linear"])
+def test_a_large_logistic_regression_reads_its_data_once(weight: tuple[int, int]) -> None:
     """Slabs of rows leave partial gradients and losses; the rest is sums of those, with the updates."""
     rows = 262_144
-    x, y, w, b = blank(rows, 256), blank(rows, 1), blank(256, 1), blank(1)
-    s = g.sigmoid(g.add(g.matmul(x, w), b))
+    x, y, w, b = blank(rows, 256), blank(rows, 1), blank(*weight), blank(1)
+    s = g.sigmoid(g.add(g.matmul(x, w if weight[1] == 1 else g.transpose(w)), b))
     loss, dz = bce(s, y), g.mul(g.sub(s, y), 1 / rows)
-    dw, db = g.matmul(g.transpose(x), dz), g.sum(dz, (0,))
+    dw = g.matmul(g.transpose(x), dz) if weight[1] == 1 else g.matmul(g.transpose(dz), x)
+    db = g.sum(dz, (0,))
     made = groups(loss, g.sub(w, g.mul(dw, 0.1)), g.sub(b, g.mul(db, 0.1)))
     assert [group.domain.template for group in made] == ["slab", "row", "row"]
     readers = [group for group in made if any(node.spec.numel == rows * 256 for node in group.reads)]
@@ -111,9 +113,11 @@ def test_a_large_layer_norm_backward_reads_its_rows_once() -> None:
     centred = g.sub(x, g.keep(g.mean(x, (1,)), x.shape, (1,)))
     normal = g.mul(centred, g.rsqrt(g.add(g.mean(g.mul(centred, centred), (1,), keepdim=True), 1e-5)))
     dx = g.sub(inner, g.mul(normal, g.mean(g.mul(inner, normal), (1,), keepdim=True)))
-    made = groups(dx, g.sum(g.mul(ct, normal), (0,)), g.sum(ct, (0,)))
-    assert [group.domain.template for group in made] == ["slab", "row"]
-    assert sum(any(node.spec.numel == 8192 * 1024 for node in group.reads) for group in made) == 1
+    dw, db = g.sum(g.mul(ct, normal), (0,)), g.sum(ct, (0,))
+    for outputs in ((dx, dw, db), (normal, db, dw, dx)):
+        made = groups(*outputs)
+        assert [group.domain.template for group in made] == ["slab", "row"]
+        assert sum(any(node.spec.numel == 8192 * 1024 for node in group.reads) for group in made) == 1
 
 
 @pytest.mark.parametrize("momentum", [False, True])

@@ -65,8 +65,13 @@ def welcomes(group: Group, node: Node, loads: frozenset[Node]) -> bool:
         return shares and kind is Kind.REDUCE
     if template not in ("map", "row", "slab"):
         return False
-    alike = kind is Kind.REDUCE and bool(group.domain.folds(*reduced_sizes(node)))
-    return alike or shares or group.domain.numel <= SMALL
+    return shares or group.domain.numel <= SMALL or (kind is Kind.REDUCE and alike(group.domain, node))
+
+
+def alike(domain: Domain, node: Node) -> bool:
+    """Whether rows can be reduced as `node` does it without being read another time."""
+    rows, cols = reduced_sizes(node)
+    return isinstance(domain, RowDomain) and any(wider.folds(rows, cols) for wider, *_ in _widened(domain, rows, cols))
 
 
 def offers(group: Group, node: Node, place: Mapping[Node, Group]) -> Offers:

@@ -38,6 +38,9 @@ that memory is read in whole sectors, and more do not fit."""
 SLABS_MIN = 1 << 20
 """Elements of a matrix from which it is worth a launch more to read it once: below, it is still in the L2 cache."""
 
+SLAB_ELEMENTS = 1 << 13
+"""Elements of a slab of a large matrix: half of what fits one program, so that one loads while another computes."""
+
 HEIGHT_MIN = 8
 """Rows that are added up at a time, at least: partial sums are then an eighth of the matrix at most."""
 
@@ -107,11 +110,14 @@ def agreed_heights(program: Program) -> dict[tuple[int, int], int]:
                 (columns_of if keeps_last(node) else rows_of).add((kept, folded))
         elif node.primitive is p.MATMUL:
             batch, m, n, k = product_shape(node)
+            transposed = [source.primitive is p.PERMUTE for source in node.sources]
             if n == 1:
-                (columns_of if node.sources[0].primitive is p.PERMUTE else rows_of).add((batch * m, k))
+                (columns_of if transposed[0] else rows_of).add((batch * m, k))
+            elif m == 1:
+                (rows_of if transposed[1] else columns_of).add((batch * n, k))
     found: dict[tuple[int, int], int] = {}
     for rows, cols in sorted(rows_of):
-        height = math.gcd(rows, ROW_MAX // next_power_of_2(cols)) if cols <= ROW_MAX else 0
+        height = math.gcd(rows, SLAB_ELEMENTS // next_power_of_2(cols)) if cols <= SLAB_ELEMENTS else 0
         if rows * cols >= SLABS_MIN and height >= HEIGHT_MIN and (cols, rows) in columns_of - rows_of:
             found[cols, rows] = found[1, rows] = height
     return found
