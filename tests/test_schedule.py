@@ -101,10 +101,10 @@ def test_a_large_logistic_regression_reads_its_data_once(weight: tuple[int, int]
     dw = g.matmul(g.transpose(x), dz) if weight[1] == 1 else g.matmul(g.transpose(dz), x)
     db = g.sum(dz, (0,))
     made = groups(loss, g.sub(w, g.mul(dw, 0.1)), g.sub(b, g.mul(db, 0.1)))
-    assert [group.domain.template for group in made] == ["slab", "row", "row"]
+    assert [group.domain.template for group in made] == ["slab", "row", "row", "row"]      # 8192 partial sums: in two steps
     readers = [group for group in made if any(node.spec.numel == rows * 256 for node in group.reads)]
     assert readers == made[:1]
-    assert sum(node.spec.numel for node in made[0].stores) <= rows * 256 / 32        # partial sums, and no value a row
+    assert sum(node.spec.numel for node in made[0].stores) <= rows * 256 / 30        # partial sums, and no value a row
 
 
 def test_a_large_layer_norm_backward_reads_its_rows_once() -> None:
