@@ -198,6 +198,23 @@ def test_slabs_leave_partial_sums_of_rows_that_are_read_once(rows: int, name: st
     assert [group.domain.template for group in executable.groups][:1] == ["slab"]
 
 
+@pytest.mark.parametrize("shape, axes", [((64, 24), (0,)), ((4, 24, 24), (0, 1)), ((60, 16), (0,))])
+def test_columns_of_a_large_matrix_are_added_up_in_slabs(shape: tuple[int, ...], axes: tuple[int, ...],
+                                                         rng: np.random.Generator,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (lowering, joining):
+        monkeypatch.setattr(module, "SLABS_MIN", 256)
+    monkeypatch.setattr(lowering, "HEIGHT_MIN", 2)
+    monkeypatch.setattr(lowering, "SLAB_ELEMENTS", 16 * 8)
+    monkeypatch.setattr(lowering, "SLAB_WIDTH", 8)
+    monkeypatch.setattr(lowering, "SECTOR", 1000)
+    x, b = t(rng.standard_normal(shape)), t(rng.standard_normal(shape[-1]))
+    executable = check(g.sub(b, g.sum(g.mul(x, x), axes)))
+    assert executable.groups[0].domain.template == "slab"
+    half = t(rng.standard_normal(shape), np.float16)
+    check(g.sum(half, axes), g.amax(half, axes))
+
+
 def test_maps_of_other_sizes_share_a_launch(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiles, "INTERPRET_ELEMENTS", 64)        # several programs a part
     sizes = [(300,), (7, 9), (1,), (64,), (), (2, 100)]

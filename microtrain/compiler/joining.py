@@ -48,10 +48,11 @@ def position_in(domain: Domain, node: Node) -> Index:
 
 def partial_sums(node: Node) -> SlabDomain | None:
     """The slabs that a sum over the rows of each is made of: what `lower` makes of one over the rows of a matrix."""
-    shape = node.sources[0].shape
-    if len(shape) != 3 or node.attrs[0] != (1,) or shape[0] == 1 or node.sources[0].spec.numel < SLABS_MIN:
+    source = node.sources[0]
+    if len(source.shape) < 3 or node.attrs[0] != (1,) or source.shape[0] == 1 or source.spec.numel < SLABS_MIN:
         return None
-    return next(iter(SlabDomain.of(*shape)), None)
+    height, cols = source.shape[1], source.shape[-1]
+    return next(iter(SlabDomain.of(node.spec.numel // cols, height, cols)), None)
 
 
 def welcomes(group: Group, node: Node, loads: frozenset[Node]) -> bool:

@@ -41,6 +41,12 @@ SLABS_MIN = 1 << 20
 SLAB_ELEMENTS = 1 << 13
 """Elements of a slab of a large matrix: half of what fits one program, so that one loads while another computes."""
 
+SECTOR = 8
+"""float32 numbers in the 32 bytes that memory is read by."""
+
+SLAB_WIDTH = 128
+"""Columns of a slab where columns alone are added up: 512 bytes of float32 in a row."""
+
 HEIGHT_MIN = 8
 """Rows that are added up at a time, at least: partial sums are then an eighth of the matrix at most."""
 
@@ -138,6 +144,10 @@ def _reduce(lowering: Lowering, node: Node, x: Node) -> Node | None:
     if height is not None:
         return _in_two_stages(lowering, node, x, (cols // height, height), last=rows > 1)
     columns = keeps_last(node)
+    height = math.gcd(cols, SLAB_ELEMENTS // SLAB_WIDTH)
+    few = cols > ROW_MAX // SECTOR      # a program could hold columns whole, but less than a sector of each row
+    if columns and few and rows % SLAB_WIDTH == 0 and rows * cols >= SLABS_MIN and height >= HEIGHT_MIN:
+        return _in_two_stages(lowering, node, x, (cols // height, height), last=True, width=SLAB_WIDTH)
     if rows and (cols > COLUMNS_MAX if columns else cols > ROW_MAX and rows < SPLIT_ROWS):
         return _in_two_stages(lowering, node, x, chunked(cols, COLUMNS_MAX if columns else ROW_MAX), columns)
     return None
@@ -149,11 +159,12 @@ def keeps_last(node: Node) -> bool:
     return max(axis for axis, size in enumerate(node.sources[0].shape) if size > 1) not in axes
 
 
-def _in_two_stages(lowering: Lowering, node: Node, x: Node, cut: tuple[int, int], last: bool) -> Node:
+def _in_two_stages(lowering: Lowering, node: Node, x: Node, cut: tuple[int, int], last: bool,
+                   width: int | None = None) -> Node:
     """(rows, cols) folded to (rows, chunks) and then to (rows,), partial sums of half precisions in float32.
 
     `cut` gives chunks and their length. Where the last axis is kept, (cols, rows) is folded instead: neighbours in
-    memory stay neighbours.
+    memory stay neighbours; `width` cuts that axis as well.
     """
     axes, = node.attrs
     rows, cols = reduced_sizes(node)
@@ -175,7 +186,11 @@ def _in_two_stages(lowering: Lowering, node: Node, x: Node, cut: tuple[int, int]
             inside = g.reshape(inside, (padded, 1) if last else (1, padded))
             x = g.where(inside, x, literal(identity, x.dtype, x.device))
     x = g.reshape(x, oriented((chunks, length)))
+    if width is not None:
+        x = g.reshape(x, (chunks, length, rows // width, width))
     partial = record1(node.primitive, x, ((1,) if last else (2,),))
+    if width is not None:
+        partial = g.reshape(partial, (chunks, rows))
     total = record1(node.primitive, partial, ((0,) if last else (1,),))
     total = _reduce(lowering, total, partial) or total
     return g.reshape(g.cast(total, node.dtype), node.shape)
