@@ -1,0 +1,150 @@
+"""What microtrain launched for a call, kernel by kernel: the measurement that explains a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..compiler import realize
+from ..compiler.plan import Step
+from ..graph.node import Node
+from ..runtime.null import TARGETS, Nowhere, NullBackend
+
+WARP = 32
+PARTS = 4
+"""Kernels of a call that are looked into: those that move most bytes."""
+
+
+@dataclass(frozen=True)
+class Launched:
+    """One kernel of a call.
+
+    Attributes:
+        domain: its template and what it ranges over.
+        computes: its operations.
+        tile: the constants of its template that are numbers.
+        bytes_read, bytes_written: each value that it reads or writes once, whole.
+        registers, spills, shared_bytes: as compiled for this GPU; None where the null device does not know it.
+        load_bits, store_bits: the widest accesses.
+        resident: warps that fit on a processor, of those that it could hold at most.
+        time: microseconds of its own, replayed alone over random numbers; None where it was not timed.
+    """
+
+    domain: str
+    computes: str
+    grid: tuple[int, ...]
+    tile: dict[str, int]
+    num_warps: int
+    num_stages: int
+    bytes_read: int
+    bytes_written: int
+    registers: int | None = None
+    spills: int | None = None
+    shared_bytes: int | None = None
+    load_bits: int | None = None
+    store_bits: int | None = None
+    resident: float | None = None
+    time: float | None = None
+
+    @property
+    def bandwidth(self) -> float | None:
+        """GB/s, read and written; None where it was not timed."""
+        return None if self.time is None else (self.bytes_read + self.bytes_written) / self.time / 1e3
+
+    def __str__(self) -> str:
+        parts = [self.domain, f"grid {'x'.join(map(str, self.grid))}",
+                 f"tile {', '.join(f'{name} {value}' for name, value in self.tile.items())}",
+                 f"{self.num_warps} warps, {self.num_stages} stages"]
+        if self.registers is not None:
+            parts.append(f"{self.registers} registers, {self.spills} bytes spilled, {self.shared_bytes} bytes shared, "
+                         f"accesses of {self.load_bits} and {self.store_bits} bits")
+        if self.resident is not None:
+            parts.append(f"occupancy {self.resident:.0%}")
+        moved = f"{(self.bytes_read + self.bytes_written) / 1e6:.3g} MB"
+        if self.bandwidth is not None:
+            moved += f" in {self.time:.3g} us ({self.bandwidth:.0f} GB/s)"
+        return "; ".join([*parts, moved])
+
+
+def steps_of(call: Callable[[], Any]) -> list[Step]:
+    """The launches of a call's plans, in order. None on the cpu device, which launches nothing."""
+    programs: list[Any] = []
+
+    def listen(kernels: int, program: Any) -> None:
+        programs.append(program)
+
+    realize.launches.listeners.append(listen)
+    try:
+        call()
+    finally:
+        realize.launches.listeners.remove(listen)
+    plans = {id(plan.program): plan for plan in realize.plans.values()}
+    found = [plans[id(program)].executable for program in programs if id(program) in plans]
+    return [step for executable in found for step in getattr(executable, "steps", ())]
+
+
+def described(steps: Sequence[Step], properties: Any = None, timed: Callable[[Step], float] | None = None
+              ) -> list[Launched]:
+    """The kernels behind some launches, those that move most bytes first, PARTS at most.
+
+    properties: of the GPU, as PyTorch has them, if resources are wanted. timed: gives microseconds of a launch alone.
+    """
+    largest = sorted(steps, key=lambda step: -sum(_bytes(step)))[:PARTS]
+    return [_described(step, properties, timed) for step in largest]
+
+
+def _bytes(step: Step) -> tuple[int, int]:
+    def total(nodes: Any) -> int:
+        return sum(node.spec.numel * node.dtype.itemsize for node in nodes)
+    return total(node for node in step.pointers if node not in step.stores), total(step.stores)
+
+
+def _described(step: Step, properties: Any, timed: Callable[[Step], float] | None) -> Launched:
+    launch, group = step.launch, step.launch.kernel.group
+    read, written = _bytes(step)
+    tile = {name: value for name, value in launch.constexprs.items()
+            if name.startswith(("BLOCK", "SPLIT", "GROUP", "COLS")) and isinstance(value, int)}
+    warps = launch.options["num_warps"]
+    facts: dict[str, Any] = {}
+    if properties is not None:
+        target = f"sm_{properties.major}{properties.minor}"
+        if target in TARGETS:
+            facts = resources(step, target)
+            facts["resident"] = occupancy(facts["registers"], facts["shared_bytes"], warps, properties)
+    return Launched(str(group.domain), ", ".join(node.primitive.name for node in group.members), launch.grid, tile,
+                    warps, launch.options["num_stages"], read, written, **facts,
+                    time=None if timed is None else timed(step))
+
+
+def resources(step: Step, target: str) -> dict[str, Any]:
+    """What the null device reads off a launch compiled for a target."""
+    null = NullBackend(target)
+    null.launch(step.launch, tuple([Nowhere(node.spec.shape, node.dtype.name) for node in step.pointers]),
+                (1,) * len(step.scalars))
+    found = null.resources[step.launch]
+    return {"registers": found.registers, "spills": found.spills, "shared_bytes": found.shared_bytes,
+            "load_bits": found.load_bits, "store_bits": found.store_bits}
+
+
+def occupancy(registers: int, shared_bytes: int, warps: int, properties: Any) -> float:
+    """Warps that fit on a processor at once, over those that it can hold."""
+    most = properties.max_threads_per_multi_processor // WARP
+    programs = most // warps
+    programs = min(programs, properties.regs_per_multiprocessor // max(registers * warps * WARP, 1))
+    if shared_bytes:
+        programs = min(programs, properties.shared_memory_per_multiprocessor // shared_bytes)
+    return programs * warps / most
+
+
+def alone(step: Step, device: str, backend: Any, torch: Any) -> Callable[[], Any]:
+    """A launch over memory of its own: zeros for integers, which are right as indices anywhere, and random numbers
+    else, since a product of zeros takes less power and so less time."""
+    def buffer(node: Node) -> Any:
+        dtype = getattr(torch, node.dtype.name)
+        make = torch.rand if node.dtype.is_floating_point else torch.zeros
+        return make(node.spec.shape, dtype=dtype, device=device)
+
+    pointers = tuple([buffer(node) for node in step.pointers])
+    scalars = (0,) * len(step.scalars)
+    return lambda: backend.launch(step.launch, pointers, scalars)
