@@ -1,8 +1,8 @@
 """Benchmarks that check before they time, and hold what they find against the machine.
 
-`compare` times functions of your own against each other, and against bytes or operations. ``python -m microtrain bench``
-times maps, rows, losses, products, updates and training steps against PyTorch and JAX and against measured ceilings;
-each workload is written once, against PyTorch's API, and runs on both.
+`compare` times functions of your own against each other, and against bytes or operations. ``python -m microtrain
+bench`` times maps, rows, losses, products, updates and training steps against PyTorch and JAX and against measured
+ceilings; each workload is written once, against PyTorch's API, and runs on both.
 """
 
 from .command import configure, run

@@ -27,7 +27,8 @@ class Budget:
         left, needed = self.left(), self.dearest.get(family, 0.0)
         if left > needed:
             return None
-        return f"out of time: of {self.seconds:g} s {max(left, 0):.0f} were left, and a {family} took up to {needed:.0f}"
+        return (f"out of time: of {self.seconds:g} s {max(left, 0):.0f} were left, and one of family {family} took up "
+                f"to {needed:.0f}")
 
     def spent(self, family: str, seconds: float) -> None:
         """Note what a workload took."""

@@ -142,7 +142,8 @@ def _measure(chosen: Chosen, now: datetime, stem: Path | None) -> int:
         write_json(path, document(results, where, at.ceilings.document(), now.isoformat(timespec="seconds"),
                                   chosen.extent))
         print(f"results  {path}")
-        _draw(results, at.ceilings, stem, f"microtrain on {where['device']['name']} ({chosen.device}), {now:%Y-%m-%d}")
+        title = f"microtrain on {where['device']['name']} ({chosen.device}), {now:%Y-%m-%d}"
+        _draw(results, at.ceilings, stem, title if chosen.extent == "full" else f"{title}, {chosen.extent}")
     wrong = [result.subject.name for result in results if not result.passed]
     if wrong:
         print(f"failed: {', '.join(wrong)}")

@@ -239,7 +239,8 @@ class GpuCeilings:
         rates = {format: self.rate(format) for format in ("bfloat16", "tf32", "float32")}
         return {"copy_GB_s": round((self.bandwidth() or 0) / 1e3, 1),
                 "matmul_TFLOP_s": {format: round(rate / 1e6, 2) for format, rate in rates.items() if rate},
-                "launch_us": self.launch(), "launch_reason": self.reason or None, "graph_node_us": round(self.node(), 4),
+                "launch_us": self.launch(), "launch_reason": self.reason or None,
+                "graph_node_us": round(self.node(), 4),
                 "l2_bytes": self.gpu.properties.L2_cache_size,
                 "products": [{"format": format, "shape": list(product), "us": round(time, 4)}
                              for (format, product), time in self.products.items()]}

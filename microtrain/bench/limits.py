@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from .comparison import Comparison
+    from .comparison import Comparison, Entry
 
 Format = Literal["float32", "tf32", "bfloat16"]
 """How a workload's numbers are kept and multiplied: float32 in IEEE products, float32 in TF32 products, bfloat16."""
@@ -119,7 +119,7 @@ class Share:
         """As `Target`."""
         time = comparison.first.time
         found = None if time is None or least is None else least.time / time.median
-        return Verdict(f">= {self.at_least:g} of the limit", found, None if found is None else found >= self.at_least)
+        return _verdict(f">= {self.at_least:g} of the limit", found, lambda one: one >= self.at_least)
 
 
 @dataclass(frozen=True)
@@ -131,9 +131,9 @@ class Speed:
 
     def judge(self, comparison: Comparison, least: Bound | None) -> Verdict:
         """As `Target`."""
-        entry = next((entry for entry in comparison.entries if entry.name == self.peer), None)
+        entry = _entry(comparison, self.peer)
         found = None if entry is None or entry.ratio is None else 1 / entry.ratio.median
-        return Verdict(f">= {self.at_least:g} x {self.peer}", found, None if found is None else found >= self.at_least)
+        return _verdict(f">= {self.at_least:g} x {self.peer}", found, lambda one: one >= self.at_least)
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,15 @@ class Excess:
 
     def judge(self, comparison: Comparison, least: Bound | None) -> Verdict:
         """As `Target`."""
-        entry = next((entry for entry in comparison.entries if entry.name == self.peer), None)
+        entry = _entry(comparison, self.peer)
         first = comparison.first.time
         found = None if entry is None or entry.time is None or first is None else first.median - entry.time.median
-        return Verdict(f"<= {self.at_most:g} us over {self.peer}", found, None if found is None else found <= self.at_most)
+        return _verdict(f"<= {self.at_most:g} us over {self.peer}", found, lambda one: one <= self.at_most)
+
+
+def _entry(comparison: Comparison, name: str) -> Entry | None:
+    return next((entry for entry in comparison.entries if entry.name == name), None)
+
+
+def _verdict(target: str, found: float | None, met: Callable[[float], bool]) -> Verdict:
+    return Verdict(target, found, None if found is None else met(found))

@@ -52,8 +52,9 @@ def compare(
         format: of those products.
 
     Returns:
-        A Comparison; with `bytes` or `operations` it has the least time of a call and each function's `share` of it. Where a check failed or a function raised, its entry holds the failure and no figure; where the
-        first one's did, nothing is timed.
+        A Comparison; with `bytes` or `operations` it has the least time of a call and each function's `share` of it.
+        Where a check failed or a function raised, its entry holds the failure and no figure; where the first one's did,
+        nothing is timed.
 
     Raises:
         ValueError: no functions, `rounds` or `seconds` not above 0, `bytes` or `operations` below it.

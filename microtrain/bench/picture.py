@@ -24,6 +24,8 @@ IN_A_PANEL = 12
 COLUMNS = 3
 PANEL_WIDTH, ROW_HEIGHT, AROUND = 6.2, 0.13, 1.6
 """Inches: of a panel across, of a bar down, and of a panel's title, axis and legend together."""
+LEGEND = -0.55
+"""Inches from the axis up to the legend."""
 
 
 def draw(results: Sequence[Result], path: Path, title: str) -> Path:
@@ -44,17 +46,19 @@ def draw(results: Sequence[Result], path: Path, title: str) -> Path:
     names = list(dict.fromkeys(entry.name for result in results for entry in result.comparison.entries
                                if entry.time is not None))
     colours = {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(names)}
-    panels: list[Panel] = [partial(_panel, title=family, results=group, colours=colours) for family, group in parts]
-    bars = max(sum(len(_timed(result)) + 1 for result in group) for _, group in parts)
+    bars = max(16, *(sum(len(_timed(result)) + 1 for result in group) for _, group in parts))
+    panels: list[Panel] = [partial(_panel, title=family, results=group, colours=colours, bars=bars)
+                           for family, group in parts]
     return write_panels(path, title, panels, columns=min(COLUMNS, len(panels)),
-                        size=(PANEL_WIDTH, AROUND + ROW_HEIGHT * max(bars, 16)))
+                        size=(PANEL_WIDTH, AROUND + ROW_HEIGHT * bars))
 
 
 def _timed(result: Result) -> list[str]:
     return [entry.name for entry in result.comparison.entries if entry.time is not None]
 
 
-def _panel(axes: Axes, title: str, results: Sequence[Result], colours: dict[str, str]) -> None:
+def _panel(axes: Axes, title: str, results: Sequence[Result], colours: dict[str, str], bars: int
+           ) -> None:
     from matplotlib.ticker import NullFormatter
 
     shown: list[float] = []
@@ -87,8 +91,8 @@ def _panel(axes: Axes, title: str, results: Sequence[Result], colours: dict[str,
     axes.set_xlim(10.0 ** math.floor(math.log10(min(shown)) - 0.1), max(shown) * 3)
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_yticks(middles, [result.subject.name for result in results], fontsize=8)
-    axes.set_ylim(y - 0.5, -1)
+    axes.set_ylim(bars, -1)        # a bar is as thick in every panel
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("microseconds a call, logarithmic")
     axes.set_title(title)
-    axes.legend(fontsize=7.5, loc="upper center", bbox_to_anchor=(0.4, -0.14), ncols=4)
+    axes.legend(fontsize=7.5, loc="upper center", bbox_to_anchor=(0.4, LEGEND / (ROW_HEIGHT * bars)), ncols=4)

@@ -24,7 +24,7 @@ class Effort:
 
 FULL = Effort(21, 0.02)
 QUICK = Effort(5, 0.002)
-ON_GPU = Effort(9, 0.005)
+ON_GPU = Effort(11, 0.01)
 """A GPU's clock is steadier than a shared machine's, and there is ten times as much to measure."""
 ONCE = Effort(1, 1e-9)
 """One call: to see that everything runs."""

@@ -53,8 +53,8 @@ def _panel(axes: Axes, found: list[Point], ceilings: Ceilings) -> None:
     if bandwidth is not None:
         knee = min(highest / bandwidth, high) if highest else high
         axes.plot([low, max(knee, low)], [low * bandwidth, max(knee, low) * bandwidth], color="black", linewidth=1.5)
-        axes.annotate(f"copy {bandwidth / 1e3:.3g} GB/s", (low * 1.3, low * 1.3 * bandwidth), (0, 6),
-                      textcoords="offset points", fontsize=8, ha="left", va="bottom")
+        axes.annotate(f"copy {bandwidth / 1e3:.3g} GB/s", (low * 1.3, low * 1.3 * bandwidth), (10, -2),
+                      textcoords="offset points", fontsize=8, ha="left", va="top")
     for format, rate in rates.items():
         start = max(low, rate / bandwidth) if bandwidth else low
         axes.plot([start, max(high, start)], [rate] * 2, color="black", linewidth=1.5)
@@ -62,8 +62,8 @@ def _panel(axes: Axes, found: list[Point], ceilings: Ceilings) -> None:
                       textcoords="offset points", fontsize=8, ha="right", va="bottom")
     families = list(dict.fromkeys(family for family, _, _ in found))
     for place, family in enumerate(families):
-        here = [(x, y) for name, x, y in found if name == family]
-        axes.scatter(*zip(*here, strict=True), s=26, color=COLOURS[place % len(COLOURS)], label=family, zorder=3)
+        xs, ys = zip(*[(x, y) for name, x, y in found if name == family], strict=True)
+        axes.scatter(xs, ys, s=26, color=COLOURS[place % len(COLOURS)], label=family, zorder=3)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("operations a byte of what has to be read and written")

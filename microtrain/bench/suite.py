@@ -13,7 +13,6 @@ import numpy as np
 import microtrain
 
 from ..compiler.realize import flush
-from ..graph.spec import Device
 from ..runtime import backend
 from ..testing import count_kernels
 from . import launched
@@ -183,9 +182,13 @@ def _instance(workload: Workload, inputs: Values, place: Place) -> Instance:
     instance = workload.build(microtrain, place.memory.tensors(workload, inputs, place.device), unchanged)
     if workload.loop:
         return instance
-    if workload.state:
-        return replace(instance, run=lambda: (instance.run(), flush(place.where))[0])
-    return replace(instance, run=lambda: computed(instance.run()))
+
+    def run() -> Any:
+        out = computed(instance.run())
+        flush(place.where)
+        return out
+
+    return replace(instance, run=run)
 
 
 def _caller(workload: Workload, inputs: Values, place: Place) -> Callable[[], Any]:

@@ -63,6 +63,7 @@ def write_panels(path: str | Path, title: str, panels: Sequence[Panel], *, colum
     """Draws panels under a title, side by side or in rows of ``columns``, and writes them, whole or not at all.
 
     size: inches of a panel, across and down.
+
     Raises:
         ValueError, ImportError, OSError: as :func:`check_plot_path`.
     """

@@ -15,8 +15,9 @@ NAMES = "abcdefgh"
 
 def forward(inputs: int, n: int) -> Workload:
     """a * sigmoid(b) + c * sigmoid(d) + ... of 1, 2, 4 or 8 inputs; of one, a * sigmoid(a)."""
+    limit = Limit(bytes=(inputs + 1) * 4 * n, arithmetic=_ops(inputs) * n)
     return operation("map", f"map of {inputs}, {_power(n)}", _about(inputs), _draw(inputs, n),
-                     _expression(inputs), _by_hand(inputs), Limit(bytes=(inputs + 1) * 4 * n, arithmetic=_ops(inputs) * n))
+                     _expression(inputs), _by_hand(inputs), limit)
 
 
 def backward(inputs: int, n: int) -> Workload:
@@ -25,7 +26,7 @@ def backward(inputs: int, n: int) -> Workload:
         return {**_draw(inputs, n)(draw), "ct": draw.normal(n)}
 
     def by_hand(xp: Any, v: Values) -> Any:
-        found = {}
+        found: Values = {}
         for a, b in _pairs(inputs):
             s = 1 / (1 + xp.exp(-v[b]))
             slope = v["ct"] * v[a] * s * (1 - s)
@@ -46,7 +47,7 @@ def transposed(side: int) -> Workload:
 
 
 def sliced(n: int) -> Workload:
-    """a[1:-1] * sigmoid(b[:, 1:-1]): rows that start off an address divisible by 16 bytes."""
+    """a[:, 1:-1] * sigmoid(b): rows that start off an address divisible by 16 bytes."""
     rows = max(n >> 12, 4)
     width = n // rows
     shape = (rows, width + 2)

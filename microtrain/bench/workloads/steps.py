@@ -87,7 +87,7 @@ def mlp(batch: int, sizes: tuple[int, ...], format: Format = "float32") -> Workl
         chosen = v["y"][:, None] == xp.arange(sizes[-1])
         loss = -xp.where(chosen, log_p, 0).sum() / batch
         dz = (xp.exp(log_p) - chosen) / batch
-        changed = {}
+        changed: Values = {}
         for i in reversed(layers):
             for name, found in ((f"w{i}", dz.T @ h[i - 1]), (f"b{i}", dz.sum(0))):
                 velocity = MOMENTUM * v[f"v{name}"] + found

@@ -19,7 +19,7 @@ SGD_BYTES, ADAM_BYTES = 20, 28
 def sgd(sizes: Sequence[int]) -> Workload:
     """SGD with momentum over tensors of the given sizes."""
     def by_hand(xp: Any, v: Values) -> tuple[Any, Values]:
-        changed = {}
+        changed: Values = {}
         for i in range(len(sizes)):
             velocity = MOMENTUM * v[f"v{i}"] + v[f"g{i}"]
             changed |= {f"v{i}": velocity, f"p{i}": v[f"p{i}"] - LR * velocity}
