@@ -27,8 +27,8 @@ FLUSHED = 2
 """Times the L2 that is read to displace what it holds."""
 
 HEAD_START = 1 << 20
-"""Clock cycles (half a millisecond) that the GPU waits before a call that is timed by events, so that the host has
-queued all of it when it begins: otherwise a host that is slow counts as a kernel that is."""
+"""Clock cycles (half a millisecond) that the GPU waits before what is timed, so that the host has queued all of it when
+it begins: otherwise a host that is slow counts as a kernel that is."""
 
 RESOLUTION = 0.05
 """Microseconds: what a difference of two times is at least, noise or not."""
@@ -66,9 +66,13 @@ class Gpu:
         """Displace what L2 holds, by reading: written lines would have to be written back at the next call's cost."""
         self.torch.sum(self.shadow, 0, out=self.sink)
 
-    def timed(self, body: Callable[[], Any]) -> float:
-        """Microseconds from before the first to after the last of what `body` queues."""
+    def timed(self, body: Callable[[], Any], before: Callable[[], Any] | None = None) -> float:
+        """Microseconds from before the first to after the last of what `body` queues, after `before`. The host is
+        ahead of the GPU, see HEAD_START."""
         start, end = (self.torch.cuda.Event(enable_timing=True) for _ in range(2))
+        self.torch.cuda._sleep(HEAD_START)
+        if before is not None:
+            before()
         start.record()
         held = body()
         end.record()
@@ -98,7 +102,6 @@ class Gpu:
             raise RuntimeError("it runs on streams of its own")
         for _ in range(WARM_UP):
             held = contender.call()
-        self.torch.cuda._sleep(HEAD_START)
         estimate = self.timed(contender.call)
         del held
         return max(1, min(most, int(seconds * 1e6 / max(estimate, RESOLUTION))))
@@ -160,13 +163,7 @@ class EventClock:
     def sampler(self, contender: Contender) -> Sampler:
         """As `Clock`."""
         calls = self.gpu.calls(contender, self.seconds, BETWEEN_EVENTS)
-
-        def once() -> float:
-            self.gpu.torch.cuda._sleep(HEAD_START)
-            self.gpu.clear()
-            return self.gpu.timed(contender.call)
-
-        return Sampler(calls, lambda: sum(once() for _ in range(calls)) / calls)
+        return Sampler(calls, lambda: sum(self.gpu.timed(contender.call, self.gpu.clear) for _ in range(calls)) / calls)
 
 
 def kernel_clocks(gpu: Gpu, seconds: float) -> Sequence[Clock]:
