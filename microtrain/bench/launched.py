@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..compiler import realize
+from ..compiler.explain import extent
 from ..compiler.plan import Step
 from ..graph.node import Node
 from ..runtime.null import TARGETS, Nowhere, NullBackend
@@ -115,7 +116,7 @@ def _described(step: Step, properties: Any, timed: Callable[[Step], float] | Non
         if target in TARGETS:
             facts = resources(step, target)
             facts["resident"] = occupancy(facts["registers"], facts["shared_bytes"], warps, properties)
-    return Launched(str(group.domain), ", ".join(node.primitive.name for node in group.members), launch.grid, tile,
+    return Launched(f"{group.domain.template} over {extent(group.domain)}", ", ".join(node.primitive.name for node in group.members), launch.grid, tile,
                     warps, launch.options["num_stages"], read, written, **facts,
                     time=None if timed is None else timed(step))
 

@@ -24,6 +24,10 @@ from .draws import Draw, NumpyDraw, TorchDraw
 from .workload import Values, Workload, by_hand, results
 
 
+STILL_HELD = 1 << 32
+"""Bytes above which cycles are looked for: that takes a process with PyTorch's compiler in it half a second."""
+
+
 class Memory(Protocol):
     """Arrays of one library."""
 
@@ -154,8 +158,9 @@ class TorchArrays:
 
     def free(self) -> None:
         """As `Memory`."""
-        gc.collect()
         if self.torch.cuda.is_initialized():
+            if self.torch.cuda.memory_allocated() > STILL_HELD:
+                gc.collect()
             self.torch.cuda.empty_cache()
 
 
