@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..compiler import realize
 from ..compiler.explain import extent
+from ..compiler.group import evaluated
 from ..compiler.plan import Step
-from ..graph.node import Node
+from ..graph.node import Kind, Node
 from ..runtime.null import TARGETS, Nowhere, NullBackend
 
 WARP = 32
@@ -29,10 +31,10 @@ class Launched:
         computes: its operations.
         tile: the constants of its template that are numbers.
         bytes_read, bytes_written: each value that it reads or writes once, whole.
+        time: microseconds of its own, replayed alone over random numbers.
         registers, spills, shared_bytes: as compiled for this GPU; None where the null device does not know it.
         load_bits, store_bits: the widest accesses.
         resident: warps that fit on a processor, of those that it could hold at most.
-        time: microseconds of its own, replayed alone over random numbers; None where it was not timed.
     """
 
     domain: str
@@ -43,21 +45,21 @@ class Launched:
     num_stages: int
     bytes_read: int
     bytes_written: int
+    time: float
     registers: int | None = None
     spills: int | None = None
     shared_bytes: int | None = None
     load_bits: int | None = None
     store_bits: int | None = None
     resident: float | None = None
-    time: float | None = None
 
     @property
-    def bandwidth(self) -> float | None:
-        """GB/s, read and written; None where it was not timed."""
-        return None if self.time is None else (self.bytes_read + self.bytes_written) / self.time / 1e3
+    def bandwidth(self) -> float:
+        """GB/s, read and written."""
+        return (self.bytes_read + self.bytes_written) / self.time / 1e3
 
     def __str__(self) -> str:
-        parts = [self.domain, f"grid {'x'.join(map(str, self.grid))}",
+        parts = [f"{self.domain} ({self.computes})", f"grid {'x'.join(map(str, self.grid))}",
                  f"tile {', '.join(f'{name} {value}' for name, value in self.tile.items())}",
                  f"{self.num_warps} warps, {self.num_stages} stages"]
         if self.registers is not None:
@@ -65,10 +67,8 @@ class Launched:
                          f"accesses of {self.load_bits} and {self.store_bits} bits")
         if self.resident is not None:
             parts.append(f"occupancy {self.resident:.0%}")
-        moved = f"{(self.bytes_read + self.bytes_written) / 1e6:.3g} MB"
-        if self.bandwidth is not None:
-            moved += f" in {self.time:.3g} us ({self.bandwidth:.0f} GB/s)"
-        return "; ".join([*parts, moved])
+        megabytes = (self.bytes_read + self.bytes_written) / 1e6
+        return "; ".join([*parts, f"{megabytes:.3g} MB in {self.time:.3g} us ({self.bandwidth:.0f} GB/s)"])
 
 
 def steps_of(call: Callable[[], Any]) -> list[Step]:
@@ -88,14 +88,14 @@ def steps_of(call: Callable[[], Any]) -> list[Step]:
     return [step for executable in found for step in getattr(executable, "steps", ())]
 
 
-def described(steps: Sequence[Step], properties: Any = None, timed: Callable[[Step], float] | None = None
-              ) -> list[Launched]:
+def described(steps: Sequence[Step], target: str, properties: Any, timed: Callable[[Step], float]) -> list[Launched]:
     """The kernels behind some launches, those that move most bytes first, PARTS at most.
 
-    properties: of the GPU, as PyTorch has them, if resources are wanted. timed: gives microseconds of a launch alone.
+    target: the GPU as the null device names it; one that it does not know leaves resources out. properties: the GPU's,
+    as PyTorch has them. timed: gives microseconds of a launch alone.
     """
     largest = sorted(steps, key=lambda step: -sum(_bytes(step)))[:PARTS]
-    return [_described(step, properties, timed) for step in largest]
+    return [_described(step, target, properties, timed) for step in largest]
 
 
 def _bytes(step: Step) -> tuple[int, int]:
@@ -104,21 +104,21 @@ def _bytes(step: Step) -> tuple[int, int]:
     return total(node for node in step.pointers if node not in step.stores), total(step.stores)
 
 
-def _described(step: Step, properties: Any, timed: Callable[[Step], float] | None) -> Launched:
+def _described(step: Step, target: str, properties: Any, timed: Callable[[Step], float]) -> Launched:
     launch, group = step.launch, step.launch.kernel.group
     read, written = _bytes(step)
     tile = {name: value for name, value in launch.constexprs.items()
             if name.startswith(("BLOCK", "SPLIT", "GROUP", "COLS")) and isinstance(value, int)}
     warps = launch.options["num_warps"]
     facts: dict[str, Any] = {}
-    if properties is not None:
-        target = f"sm_{properties.major}{properties.minor}"
-        if target in TARGETS:
-            facts = resources(step, target)
-            facts["resident"] = occupancy(facts["registers"], facts["shared_bytes"], warps, properties)
-    return Launched(f"{group.domain.template} over {extent(group.domain)}", ", ".join(node.primitive.name for node in group.members), launch.grid, tile,
-                    warps, launch.options["num_stages"], read, written, **facts,
-                    time=None if timed is None else timed(step))
+    if target in TARGETS:
+        facts = resources(step, target)
+        facts["resident"] = occupancy(facts["registers"], facts["shared_bytes"], warps, properties)
+    operations = Counter(node.primitive.name for node in evaluated(group, group.members)
+                         if node.primitive.kind not in (Kind.VIEW, Kind.CONSTANT))
+    computes = ", ".join(name if n == 1 else f"{name} x{n}" for name, n in operations.items())
+    return Launched(f"{group.domain.template} over {extent(group.domain)}", computes, launch.grid, tile,
+                    warps, launch.options["num_stages"], read, written, timed(step), **facts)
 
 
 def resources(step: Step, target: str) -> dict[str, Any]:

@@ -7,7 +7,6 @@ the host.
 from __future__ import annotations
 
 import gc
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,7 +21,6 @@ from ..tensor import Tensor
 from ..tensor.storage import wrap
 from .draws import Draw, NumpyDraw, TorchDraw
 from .workload import Values, Workload, by_hand, results
-
 
 STILL_HELD = 1 << 32
 """Bytes above which cycles are looked for: that takes a process with PyTorch's compiler in it half a second."""
@@ -162,22 +160,3 @@ class TorchArrays:
             if self.torch.cuda.memory_allocated() > STILL_HELD:
                 gc.collect()
             self.torch.cuda.empty_cache()
-
-
-def precision(package: Any, workload: Workload) -> AbstractContextManager[None]:
-    """Lets a package (`torch` or `microtrain`) multiply float32 in TF32, where a workload asks for it."""
-    return _High(package) if workload.format == "tf32" else nullcontext()
-
-
-class _High:
-    """`set_float32_matmul_precision("high")`, and what it was before."""
-
-    def __init__(self, package: Any) -> None:
-        self.package = package
-
-    def __enter__(self) -> None:
-        self.before = self.package.get_float32_matmul_precision()
-        self.package.set_float32_matmul_precision("high")
-
-    def __exit__(self, *error: object) -> None:
-        self.package.set_float32_matmul_precision(self.before)

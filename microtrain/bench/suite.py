@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -21,7 +22,7 @@ from .comparison import Comparison, Entry, Failure
 from .launched import Launched
 from .limits import Verdict, bound
 from .measure import computed, failure, measure, synchronize
-from .memory import TorchArrays, precision
+from .memory import TorchArrays
 from .oracle import Oracle, oracle
 from .peers import Build, Peers
 from .place import Place
@@ -111,24 +112,21 @@ def _run_workload(workload: Workload, place: Place, against: Peers) -> Result:
         return _finished(workload, comparison, place, kernels, steps)
 
 
-def matmuls(workload: Workload) -> Any:
-    """PyTorch's and microtrain's leave to multiply float32 in TF32, where the workload asks for it; what microtrain
-    cannot do it says when it is built."""
-    from contextlib import ExitStack
-    stack = ExitStack()
-    for package in _packages():
-        if hasattr(package, "set_float32_matmul_precision"):
-            stack.enter_context(precision(package, workload))
-    return stack
-
-
-def _packages() -> Iterable[Any]:
-    yield microtrain
-    try:
+@contextmanager
+def matmuls(workload: Workload) -> Iterator[None]:
+    """microtrain's and PyTorch's leave to multiply float32 in TF32, where the workload asks for it."""
+    packages = [microtrain]
+    with suppress(ImportError):
         import torch
-    except ImportError:
-        return
-    yield torch
+        packages.append(torch)
+    before = [package.get_float32_matmul_precision() for package in packages]
+    for package in packages:
+        package.set_float32_matmul_precision("high" if workload.format == "tf32" else "highest")
+    try:
+        yield
+    finally:
+        for package, was in zip(packages, before, strict=True):
+            package.set_float32_matmul_precision(was)
 
 
 def _finished(subject: Subject, comparison: Comparison, place: Place, kernels: float | None,
@@ -153,7 +151,7 @@ def _explained(steps: Sequence[Any], place: Place) -> tuple[Launched, ...]:
         sampler = place.kernel_clocks[0].sampler(Contender(call, lambda: None, synchronize))
         return sorted(sampler.take() for _ in range(3))[1]
 
-    return tuple(launched.described(steps, gpu.properties, timed))
+    return tuple(launched.described(steps, where.arch, gpu.properties, timed))
 
 
 def _judge(workload: Workload, inputs: Values, place: Place, builds: Iterable[Build]) -> Oracle:
@@ -177,8 +175,6 @@ def _judge(workload: Workload, inputs: Values, place: Place, builds: Iterable[Bu
 def _instance(workload: Workload, inputs: Values, place: Place) -> Instance:
     """The workload on microtrain. A step of a loop is left to be computed as in anybody's, when the next one begins;
     what nothing will use is computed at once."""
-    if workload.format == "tf32" and not hasattr(microtrain, "set_float32_matmul_precision"):
-        raise NotImplementedError("microtrain has no set_float32_matmul_precision yet: its float32 products are IEEE")
     instance = workload.build(microtrain, place.memory.tensors(workload, inputs, place.device), unchanged)
     if workload.loop:
         return instance
