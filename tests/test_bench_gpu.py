@@ -17,7 +17,18 @@ import torch
 
 import microtrain as mt
 from microtrain import runtime
-from microtrain.bench import command, environment, launched, peers, place, raw_launch, torch_peers
+from microtrain.bench import (
+    Quantiles,
+    ceilings,
+    command,
+    compare,
+    environment,
+    launched,
+    peers,
+    place,
+    raw_launch,
+    torch_peers,
+)
 from microtrain.bench.catalogue import COMPILED, GRAPH, LOGISTIC, catalogue, tiny
 from microtrain.bench.comparison import WrongResult
 from microtrain.bench.gpu import (
@@ -197,6 +208,20 @@ def test_clearing_reads_twice_what_l2_holds(paper: FakeCuda) -> None:
     assert gpu.sink.item() == gpu.shadow.numel()
 
 
+def test_users_functions_are_timed_the_same_way_once_a_gpu_is_started(
+        paper: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(ceilings, "gpu_ceilings", lambda: GpuCeilings(Timed(torch, "cpu"), 4000, (4, 8, 2)))
+    monkeypatch.setattr(GpuCeilings, "bandwidth", lambda self: 100.0)
+    found = compare({"mine": lambda: paper.queue(7.0), "reads": lambda: paper.queue(15.0)}, check=lambda out: None,
+                    rounds=3, seconds=1e-3, bytes=400)
+    assert found["mine"].clock == "graph, cold L2" and found["mine"].time == Quantiles(*[pytest.approx(8.0)] * 3)
+    assert found["reads"].ratio is not None and found["reads"].ratio.median == pytest.approx(0.5)
+    assert found.share("mine") == pytest.approx(0.5)
+    heads = r"^function +us a call +quartiles +mine / it +events, cold L2 +graph, warm L2 +loop +of the limit$"
+    assert re.search(heads, str(found), re.M)
+
+
 # Ceilings
 
 
@@ -216,17 +241,17 @@ def test_ceilings_are_bytes_and_operations_over_the_time_of_a_copy_and_a_product
 
     monkeypatch.setattr(torch.Tensor, "copy_", timed_copy)
     monkeypatch.setattr(torch, "matmul", timed_product)
-    ceilings = GpuCeilings(Timed(torch, "cpu"), 4000, (4, 8, 2))
-    assert ceilings.bandwidth() == pytest.approx(8000 / (49.0 + NODE))
+    found = GpuCeilings(Timed(torch, "cpu"), 4000, (4, 8, 2))
+    assert found.bandwidth() == pytest.approx(8000 / (49.0 + NODE))
     for format, expected in (("bfloat16", (torch.bfloat16, "highest")), ("tf32", (torch.float32, "high")),
                              ("float32", (torch.float32, "highest"))):
         precisions.clear()
-        assert ceilings.rate(format) == pytest.approx(2 * 4 * 8 * 2 / (19.0 + NODE))    # type: ignore[arg-type]
+        assert found.rate(format) == pytest.approx(2 * 4 * 8 * 2 / (19.0 + NODE))    # type: ignore[arg-type]
         assert set(precisions) == {expected}
     assert torch.get_float32_matmul_precision() == "highest"
     precisions.clear()
-    assert ceilings.product("tf32", (4, 8, 2)) == pytest.approx(19.0 + NODE) and not precisions
-    written = ceilings.document()
+    assert found.product("tf32", (4, 8, 2)) == pytest.approx(19.0 + NODE) and not precisions
+    written = found.document()
     assert written["copy_GB_s"] == 0.2 and written["l2_bytes"] == 4096
     assert {(one["format"], *one["shape"]) for one in written["products"]} == {         # type: ignore[attr-defined]
         (format, 4, 8, 2) for format in ("bfloat16", "tf32", "float32")}
@@ -239,9 +264,9 @@ def test_a_launch_that_cannot_be_measured_is_no_ceiling_and_the_report_says_why(
 
     monkeypatch.setattr(raw_launch, "add_kernel", PaperKernel())
     monkeypatch.setattr(ctypes, "CDLL", missing)
-    ceilings = GpuCeilings(Timed(torch, "cpu"), 4000, (4, 8, 2))
-    assert ceilings.launch() is None
-    assert ceilings.document()["launch_reason"] == "OSError: libcuda.so.1: cannot open shared object file"
+    found = GpuCeilings(Timed(torch, "cpu"), 4000, (4, 8, 2))
+    assert found.launch() is None
+    assert found.document()["launch_reason"] == "OSError: libcuda.so.1: cannot open shared object file"
 
 
 # Launches
@@ -358,8 +383,8 @@ def paper_peers() -> peers.Peers:
 
 def paper_place(gpu: Gpu) -> place.Place:
     at = on_gpu("cuda", gpu, ONCE)
-    ceilings = GpuCeilings(gpu, 4000, (16, 16, 16), 1e-4)
-    return place.Place(at.device, "cpu", at.memory, at.kernel_clocks, at.loop_clocks, ceilings, 1, gpu)
+    roof = GpuCeilings(gpu, 4000, (16, 16, 16), 1e-4)
+    return place.Place(at.device, "cpu", at.memory, at.kernel_clocks, at.loop_clocks, roof, 1, gpu)
 
 
 def missed(gpu: Gpu, name: str) -> Result:
@@ -416,7 +441,7 @@ def test_the_whole_command_on_paper(gpu: Timed, paper: FakeCuda, monkeypatch: py
     monkeypatch.setattr(launched, "resources", lambda step, target: {"registers": 32, "shared_bytes": 0})
     monkeypatch.setattr(torch.Tensor, "zero_", lambda tensor: paper.queue(0) or torch.Tensor.fill_(tensor, 0))
     drawn: list[Any] = []
-    monkeypatch.setattr(command, "_draw", lambda results, ceilings, *rest: drawn.append(roofs(ceilings)))
+    monkeypatch.setattr(command, "_draw", lambda results, found, *rest: drawn.append(roofs(found)))
     status = main(["bench", "--device", "cuda", "--tiny", "--output", str(tmp_path)])
     out, err = capsys.readouterr()
     assert (status, err) == (0, ""), out

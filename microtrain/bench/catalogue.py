@@ -117,10 +117,10 @@ def gpu_products() -> Iterable[Subject]:
 
 
 def gpu_updates() -> Iterable[Subject]:
-    """Large parameters, where bytes count, and many small ones, where launches and the host do."""
+    """Large parameters, where bytes count, and many small ones, where launches do."""
     for function in (updates.sgd, updates.adam):
         yield asked(function(FIFTY_MILLION), 0, UPDATES)
-        yield replace(asked(function(MANY_SMALL), 0, SMALL_UPDATES), loop=True)
+        yield asked(function(MANY_SMALL), 0, SMALL_UPDATES)
 
 
 def on_cpu() -> list[Subject]:

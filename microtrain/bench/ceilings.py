@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .limits import Ceilings, Format, Product
 from .timing import Clock, LoopClock
+
+if TYPE_CHECKING:
+    from .gpu import GpuCeilings
 
 COPIED = 1 << 28
 """Bytes of the array that is copied: past any cache."""
@@ -64,9 +68,8 @@ class HostCeilings:
                              for product, time in self.products.items()]}
 
 
-def _fastest(call: object) -> float:
+def _fastest(call: Callable[[], object]) -> float:
     """Microseconds of the fastest call."""
-    assert callable(call)
     call()
     times = []
     for _ in range(TRIES):
@@ -81,30 +84,34 @@ def _per_nanosecond(rate: float | None) -> float | None:
 
 
 @cache
-def _of(gpu: bool) -> Ceilings:
-    if gpu:
-        import torch
-
-        from .gpu import Gpu, GpuCeilings
-        return GpuCeilings(Gpu(torch))
+def host_ceilings() -> HostCeilings:
+    """The host's, measured once in a process."""
     return HostCeilings()
 
 
-def _gpu_started() -> bool:
+@cache
+def gpu_ceilings() -> GpuCeilings:
+    """The GPU's, measured once in a process."""
+    import torch
+
+    from .gpu import Gpu, GpuCeilings
+    return GpuCeilings(Gpu(torch))
+
+
+def gpu_started() -> bool:
+    """Whether PyTorch has started CUDA."""
     torch = sys.modules.get("torch")
     return torch is not None and bool(torch.cuda.is_initialized())
 
 
 def ceilings_here() -> Ceilings:
-    """Those of the GPU where PyTorch has started it, else of the host. Measured once in a process."""
-    return _of(_gpu_started())
+    """Those of the GPU where PyTorch has started it, else of the host."""
+    return gpu_ceilings() if gpu_started() else host_ceilings()
 
 
 def clocks_here(seconds: float) -> Sequence[Clock]:
     """Those that time functions on the GPU where PyTorch has started it, else a loop."""
-    if _gpu_started():
-        import torch
-
-        from .gpu import Gpu, kernel_clocks
-        return kernel_clocks(Gpu(torch), seconds)
+    if gpu_started():
+        from .gpu import kernel_clocks
+        return kernel_clocks(gpu_ceilings().gpu, seconds)
     return (LoopClock(seconds),)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..compiler.realize import realize
 from ..tensor import Tensor
+from .ceilings import gpu_started
 from .comparison import Comparison, Entry, Failure, WrongResult
 from .timing import Clock, Contender, Quantiles
 
@@ -27,9 +28,8 @@ def computed(result: Any) -> Any:
 
 def synchronize() -> None:
     """Wait for the GPU, where PyTorch has started it."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        torch.cuda.synchronize()
+    if gpu_started():
+        sys.modules["torch"].cuda.synchronize()
 
 
 def measure(makers: Mapping[str, Callable[[], Contender]], clocks: Sequence[Clock], rounds: int) -> Comparison:

@@ -19,6 +19,7 @@ from ..graph.node import leaf
 from ..graph.spec import Device, spec
 from ..tensor import Tensor
 from ..tensor.storage import wrap
+from .ceilings import gpu_started
 from .draws import Draw, NumpyDraw, TorchDraw
 from .workload import Values, Workload, by_hand, results
 
@@ -156,7 +157,7 @@ class TorchArrays:
 
     def free(self) -> None:
         """As `Memory`."""
-        if self.torch.cuda.is_initialized():
+        if gpu_started():
             if self.torch.cuda.memory_allocated() > STILL_HELD:
                 gc.collect()
             self.torch.cuda.empty_cache()

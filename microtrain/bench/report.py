@@ -15,7 +15,8 @@ from .suite import Result
 from .text import columns, microseconds
 
 HEADS = ("workload", "device", "peer", "microtrain us", "peer us", "ratio", "kernels", "check")
-LIMIT_HEADS = ("workload", "clock", "microtrain us", "limit us", "set by", "of the limit", "target", "found", "met")
+LIMIT_HEADS = ("workload", "clock", "microtrain us", "warm us", "loop us", "limit us", "set by", "of the limit",
+               "target", "found", "met")
 MET = {True: "yes", False: "NO", None: "-"}
 
 SCHEMA = 2
@@ -89,9 +90,10 @@ def _limit_rows(result: Result) -> list[tuple[str, ...]]:
     if first.time is None or (least is None and not result.verdicts):
         return []
     share = result.comparison.share(first.name)
-    head = (result.subject.name, first.clock, microseconds(first.time.median),
-            "-" if least is None else microseconds(least.time), "-" if least is None else least.by,
-            "-" if share is None else f"{share:.2f}")
+    times = [first.time, *(first.otherwise.get(clock) for clock in ("graph, warm L2", "loop"))]
+    head = [result.subject.name, first.clock, *("-" if time is None else microseconds(time.median) for time in times)]
+    head += ["-", "-"] if least is None else [microseconds(least.time), least.by]
+    head += ["-" if share is None else f"{share:.2f}"]
     verdicts = [(verdict.target, "-" if verdict.found is None else f"{verdict.found:.2f}", MET[verdict.met])
                 for verdict in result.verdicts]
     return [(*head, *verdict) for verdict in verdicts or [("-", "-", "-")]]
