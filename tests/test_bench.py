@@ -45,6 +45,7 @@ from microtrain.bench.report import document, dropped, limits, misses, table, wr
 from microtrain.bench.roofline import points, roofline
 from microtrain.bench.suite import MICROTRAIN, Result, run, run_all
 from microtrain.bench.text import columns, microseconds
+from microtrain.bench.timing import Contender, LoopClock
 from microtrain.bench.workload import by_hand, results
 from microtrain.bench.workloads import steps
 from microtrain.cli import main
@@ -208,6 +209,12 @@ def test_waiting_for_what_was_queued_counts():
     seen = []
     timing.sample(lambda: seen.append("call"), lambda: seen.append("finish"), 3)
     assert seen == ["call"] * 3 + ["finish"]
+
+
+def test_a_call_of_many_steps_counts_as_so_many(monkeypatch):
+    clock = Clock(monkeypatch)
+    sampler = LoopClock(1e-3).sampler(Contender(clock.takes(300_000), accept, lambda: None, steps=100))
+    assert sampler.calls % 100 == 0 and sampler.take() == 3.0
 
 
 def test_functions_take_turns_in_a_rotating_order():

@@ -403,10 +403,17 @@ def test_a_missed_target_is_explained_by_the_kernels_as_they_are_compiled_and_ti
     assert one.domain == "map over 64 elements" and one.computes == "sigmoid, mul"
     assert (one.bytes_read, one.bytes_written) == (512, 256) and one.time == pytest.approx(5.0 + NODE)
     assert one.bandwidth == pytest.approx(768 / 6.0 / 1e3)
-    warps = 64
-    programs = min(65536 // (128 * 32 * one.num_warps), 233472 // 65536)
-    assert one.resident == pytest.approx(programs * one.num_warps / warps)
+    assert one.resident == launched.occupancy(128, 65536, one.num_warps, H100)
     assert "8 bytes spilled" in str(one) and one.tile["BLOCK"] > 0
+
+
+@pytest.mark.parametrize("registers, shared_bytes, warps, share", [
+    (32, 0, 4, 1.0), (128, 0, 4, 0.25), (128, 0, 16, 0.25), (255, 0, 8, 0.125),      # registers allow 4, 1 and 1
+    (32, 65536, 4, 3 / 16), (32, 233472, 8, 0.125), (32, 0, 32, 1.0),                # shared memory 3 and 1
+])  # fmt: skip
+def test_occupancy_is_what_registers_shared_memory_and_warps_leave(
+        registers: int, shared_bytes: int, warps: int, share: float) -> None:
+    assert launched.occupancy(registers, shared_bytes, warps, H100) == pytest.approx(share)
 
 
 @pytest.mark.skipif(mt.tensor([1.0]).device.type == "interpret", reason="Triton's kernels are interpreted here")
