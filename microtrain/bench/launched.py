@@ -101,7 +101,10 @@ def described(steps: Sequence[Step], target: str, properties: Any, timed: Callab
 def _bytes(step: Step) -> tuple[int, int]:
     def total(nodes: Any) -> int:
         return sum(node.spec.numel * node.dtype.itemsize for node in nodes)
-    return total(node for node in step.pointers if node not in step.stores), total(step.stores)
+
+    kernel = step.launch.kernel
+    stores = kernel.group.stores
+    return total(node for node in kernel.pointers if node not in stores), total(stores)
 
 
 def _described(step: Step, target: str, properties: Any, timed: Callable[[Step], float]) -> Launched:
@@ -123,9 +126,9 @@ def _described(step: Step, target: str, properties: Any, timed: Callable[[Step],
 
 def resources(step: Step, target: str) -> dict[str, Any]:
     """What the null device reads off a launch compiled for a target."""
-    null = NullBackend(target)
-    null.launch(step.launch, tuple([Nowhere(node.spec.shape, node.dtype.name) for node in step.pointers]),
-                (1,) * len(step.scalars))
+    null, kernel = NullBackend(target), step.launch.kernel
+    null.launch(step.launch, tuple([Nowhere(node.spec.shape, node.dtype.name) for node in kernel.pointers]),
+                (1,) * len(kernel.scalars))
     found = null.resources[step.launch]
     return {"registers": found.registers, "spills": found.spills, "shared_bytes": found.shared_bytes,
             "load_bits": found.load_bits, "store_bits": found.store_bits}
@@ -141,14 +144,15 @@ def occupancy(registers: int, shared_bytes: int, warps: int, properties: Any) ->
     return programs * warps / most
 
 
-def alone(step: Step, device: str, backend: Any, torch: Any) -> Callable[[], Any]:
+def alone(step: Step, backend: Any) -> Callable[[], Any]:
     """A launch over memory of its own: zeros for integers, which are right as indices anywhere, and random numbers
     else, since a product of zeros takes less power and so less time."""
     def buffer(node: Node) -> Any:
-        dtype = getattr(torch, node.dtype.name)
-        make = torch.rand if node.dtype.is_floating_point else torch.zeros
-        return make(node.spec.shape, dtype=dtype, device=device)
+        memory = backend.empty(node.spec)
+        (memory.uniform_ if node.dtype.is_floating_point else memory.zero_)()
+        return memory
 
-    pointers = tuple([buffer(node) for node in step.pointers])
-    scalars = (0,) * len(step.scalars)
+    kernel = step.launch.kernel
+    pointers = tuple([buffer(node) for node in kernel.pointers])
+    scalars = (0,) * len(kernel.scalars)
     return lambda: backend.launch(step.launch, pointers, scalars)

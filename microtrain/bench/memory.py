@@ -1,7 +1,6 @@
 """Where a workload's arrays live: NumPy's on the cpu device, PyTorch's where Triton's kernels run.
 
-PyTorch's are drawn on the device, handed to microtrain as they are, and judged there too: 2^28 elements never cross to
-the host.
+PyTorch's are drawn on the device, and results are judged there too: 2^28 elements never cross to the host.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from ..compiler.realize import realize
 from ..graph.dtypes import from_name
 from ..graph.node import leaf
 from ..graph.spec import Device, spec
+from ..runtime import backend
 from ..tensor import Tensor
 from ..tensor.storage import wrap
 from .ceilings import gpu_started
@@ -126,13 +126,14 @@ class TorchArrays:
                 else value for name, value in values.items()}
 
     def tensors(self, workload: Workload, values: Values, device: str) -> dict[str, Tensor]:
-        """As `Memory`: over the same memory, or over a copy where a call changes its tensors."""
+        """As `Memory`: copies, in memory as the device makes it, without a way round by the host."""
         where = Device(device)
         found = {}
         for name, value in values.items():
-            buffer = value.clone() if workload.state else value.contiguous()
-            dtype = from_name(str(buffer.dtype).rpartition(".")[2])
-            found[name] = wrap(leaf(buffer, spec(tuple(buffer.shape), dtype, where)))
+            of = spec(tuple(value.shape), from_name(str(value.dtype).rpartition(".")[2]), where)
+            buffer = backend(where.type, where.index).empty(of)
+            buffer.copy_(value)
+            found[name] = wrap(leaf(buffer, of))
         return found
 
     def right(self, workload: Workload, values: Values) -> Values:

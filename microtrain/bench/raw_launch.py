@@ -9,6 +9,13 @@ from typing import Any
 import triton
 import triton.language as tl
 
+from ..compiler.plan import Executable
+from ..compiler.simplify import simplify
+from ..graph import ops as g
+from ..graph.dtypes import float32
+from ..graph.node import leaf
+from ..graph.spec import Device, spec
+from ..runtime import backend
 from .comparison import WrongResult
 
 SIZE = 1024
@@ -90,24 +97,19 @@ class OwnLaunch(Addition):
     """A launch of an emitted kernel of microtrain's, as a run of a plan makes it. `device` is microtrain's."""
 
     def __init__(self, torch: Any, torch_device: str, device: str) -> None:
-        self.device = device
+        self.of = spec((SIZE,), float32, Device(device))
         super().__init__(torch, torch_device)
 
     def prepared(self) -> Callable[[], Any]:
         """As `Addition`."""
-        from ..compiler.plan import Executable
-        from ..compiler.simplify import simplify
-        from ..graph import ops as g
-        from ..graph.dtypes import float32
-        from ..graph.node import leaf
-        from ..graph.spec import Device, spec
-
-        where = Device(self.device)
-        of = spec((SIZE,), float32, where)
-        x, y = leaf(self.x, of), leaf(self.y, of)
-        total = g.add(x, y)
-        program, _ = simplify([x, y, total], [total], where)
-        step, = (executable := Executable(program)).steps
-        memory = dict(zip(program.inputs, (self.x, self.y), strict=True))
-        pointers = tuple(memory.get(node, self.out) for node in step.pointers)
-        return lambda: executable.backend.launch(step.launch, pointers, ())
+        memory = backend(self.of.device.type, self.of.device.index)
+        x, y, self.out = (memory.empty(self.of) for _ in range(3))
+        x.copy_(self.x)
+        y.copy_(self.y)
+        a, b = leaf(x, self.of), leaf(y, self.of)
+        total = g.add(a, b)
+        program, _ = simplify([a, b, total], [total], self.of.device)
+        (step,) = Executable(program).steps
+        where = dict(zip(program.inputs, (x, y), strict=True))
+        pointers = tuple([where.get(node, self.out) for node in step.launch.kernel.pointers])
+        return lambda: memory.launch(step.launch, pointers, ())

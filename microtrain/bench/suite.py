@@ -147,7 +147,7 @@ def _explained(steps: Sequence[Any], place: Place) -> tuple[Launched, ...]:
     where = backend(place.where.type, place.where.index)
 
     def timed(step: Any) -> float:
-        call = launched.alone(step, gpu.device, where, gpu.torch)
+        call = launched.alone(step, where)
         sampler = place.kernel_clocks[0].sampler(Contender(call, lambda: None, synchronize))
         return sorted(sampler.take() for _ in range(3))[1]
 
