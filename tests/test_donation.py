@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,9 @@ from programs import blank, program, tensor
 
 import microtrain as mt
 from microtrain.compiler import memory
-from microtrain.compiler.domain import MatmulDomain
+from microtrain.compiler.domain import Domain, MatmulDomain, SlabDomain
 from microtrain.compiler.emit_triton import emit
-from microtrain.compiler.index import combine
+from microtrain.compiler.index import ZERO, combine
 from microtrain.compiler.plan import Executable
 from microtrain.compiler.realize import plans
 from microtrain.compiler.schedule import schedule
@@ -316,7 +315,7 @@ def test_optimizers_keep_their_parameters_and_state_where_they_are(given: Given)
             if step == 2:
                 kept = copied(optimizer.state_dict()["state"][0])
                 held = optimizer.state_dict()["state"][0]
-        equal(copied({k: v for k, v in held.items()}), kept)
+        equal(copied(dict(held)), kept)
         states = 1 + len([v for v in held.values() if isinstance(v, mt.Tensor)])
         if DEVICE != "cpu":
             assert given.specs.count("float32[8, 4]") == states, given.specs
@@ -389,17 +388,19 @@ def test_memory_given_to_what_still_needs_it_is_noticed(monkeypatch: pytest.Monk
 
 def test_a_value_that_many_programs_read_is_not_written_by_one_of_them() -> None:
     """Beside a product of (32, 8) and (8, 16), programs of several rows would all read what stands at n."""
-    domain = MatmulDomain(1, 32, 16, 8)
-    kernel: Any = SimpleNamespace(group=SimpleNamespace(domain=domain))
-    assert memory.in_one_program(kernel, combine([(domain.m, 16), (domain.n, 1)]))
-    assert not memory.in_one_program(kernel, domain.n) and not memory.in_one_program(kernel, domain.m)
+    product, slabs = MatmulDomain(1, 32, 16, 8), SlabDomain(64, 8, 4)
+    assert memory.in_one_program(product, combine([(product.m, 16), (product.n, 1)]))
+    assert not memory.in_one_program(product, product.n) and not memory.in_one_program(product, product.m)
+    assert memory.in_one_program(slabs, slabs.r) and not memory.in_one_program(slabs, slabs.c)
+    assert memory.in_one_program(SlabDomain(16, 8, 1), SlabDomain(16, 8, 1).c)
+    assert not memory.in_one_program(Domain(), ZERO), "a domain that says nothing of its programs"
 
 
 def test_a_kernel_of_several_results_has_a_barrier_before_it_stores_over_what_it_reads() -> None:
     w, c = blank(8, 8), blank(8, 8)
     for outputs, fenced in (([g.sub(w, c)], False), ([g.sub(w, c), g.mul(w, c)], True), ([g.sum(w, (1,))], False)):
         scheduled = schedule(program(*outputs)[0])
-        sources = [f.source for group in scheduled for f in emit(group, scheduled).functions.values()]
+        sources = [f.source for group in scheduled for f in emit(group, scheduled).emitted]
         assert any("debug_barrier()" in source for source in sources) is fenced
         for source in sources:
             assert "tl.load" not in source.partition("debug_barrier")[2] and source.count("debug_barrier") <= 1

@@ -29,11 +29,12 @@ class Fold(NamedTuple):
 class Domain:
     """What all domains have: the template, and the number of elements it runs over.
 
-    `spread` are the symbols by which the elements that different programs compute are told apart.
+    `spread` are the symbols by which the elements that different programs compute are told apart; None if that is more
+    than symbols can say.
     """
 
     template: ClassVar[str]
-    spread: ClassVar[str] = ""
+    spread: ClassVar[str | None] = None
 
     @property
     def numel(self) -> int:

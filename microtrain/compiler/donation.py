@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..graph.dtypes import float32
 from ..graph.node import Kind, Node, Primitive, Signature, leaf
 from ..graph.spec import Spec
 from .program import Executable
@@ -24,7 +25,7 @@ def _lost(*_: Any) -> Node:
                        "that it depends on (an update of a parameter in place); compute it anew from what is at hand")
 
 
-LOST = Primitive("lost", Kind.COMPOSITE, lambda *_: ((), None), differentiable=False, decompose=_lost)
+LOST = Primitive("lost", Kind.COMPOSITE, lambda *_: ((), float32), differentiable=False, decompose=_lost)
 """What stands in a graph for a leaf that was written over by a run that failed. Raises when it is computed."""
 
 

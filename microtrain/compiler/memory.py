@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from ..graph.node import Node
 from ..graph.spec import Spec
+from .domain import Domain
 from .emit_triton import Kernel
 from .index import Index, Var, bases
 from .program import Program
@@ -64,13 +65,14 @@ def heirs(kernels: Sequence[Kernel], program: Program) -> dict[Node, list[Node]]
     element that is stored.
     """
     inputs = [node for node in dict.fromkeys(program.inputs) if node not in set(program.outputs)]
-    last = {node: number for number, kernel in enumerate(kernels) for node in kernel.pointers}
+    last = dict.fromkeys(inputs, -1)
+    last.update({node: number for number, kernel in enumerate(kernels) for node in kernel.pointers})
     found: dict[Node, list[Node]] = {}
     for number, kernel in enumerate(kernels):
         for node in kernel.group.stores:
             if node in program.outputs:
-                found[node] = [given for given in inputs if given.spec is node.spec and given in last
-                               and (last[given] < number or (last[given] == number and elementwise(kernel, given, node)))]
+                found[node] = [given for given in inputs if given.spec is node.spec and (
+                    last[given] < number or (last[given] == number and elementwise(kernel, given, node)))]
     return {node: donors for node, donors in found.items() if donors}
 
 
@@ -78,18 +80,20 @@ def elementwise(kernel: Kernel, given: Node, stored: Node) -> bool:
     """Whether a kernel reads an input only where it stores a value, each element in one program.
 
     What the compiler makes of one program is not in our hands: its threads may hold copies of an element in several
-    layouts. So a kernel that stores more than one value is to have a barrier between its loads and its stores.
+    layouts. So a function that stores more than one value is to have a barrier between its loads and its stores.
     """
     reading = [body for body in kernel.bodies if any(node is given for node, _ in body.loads)]
-    if len(reading) != 1 or stored not in reading[0].stored or not (kernel.fenced or len(kernel.group.stores) == 1):
+    if len(reading) != 1:           # one may still read what another has stored
         return False
-    position = reading[0].stored[stored]
-    return in_one_program(kernel, position) and all(
-        index == position for node, index in reading[0].loads if node is given)
+    body, = reading
+    position = body.stored.get(stored)
+    return (position is not None and (body.fenced or len(body.group.stores) == 1)
+            and in_one_program(body.group.domain, position)
+            and all(index == position for node, index in body.loads if node is given))
 
 
-def in_one_program(kernel: Kernel, position: Index) -> bool:
-    """Whether no two programs of a kernel compute the element at a position: it varies with all that tells them apart."""
+def in_one_program(domain: Domain, position: Index) -> bool:
+    """Whether no two programs compute the element at a position: it varies with all that tells them apart."""
     symbols = {base.name for base in bases(position) if isinstance(base, Var)}
-    domain = kernel.group.domain
-    return all(symbol in symbols or not getattr(domain, symbol).terms for symbol in domain.spread)
+    return domain.spread is not None and all(symbol in symbols or not getattr(domain, symbol).terms
+                                             for symbol in domain.spread)

@@ -37,7 +37,7 @@ class Executable:
         self.kernels = len(self.steps)
         self.lay_out()
         inputs, outputs = self.program.inputs, self.program.outputs
-        self.shared = frozenset(k for k, node in enumerate(outputs) if node in inputs or outputs.count(node) > 1)
+        self.shared = tuple(k for k, node in enumerate(outputs) if node in inputs or outputs.count(node) > 1)
         self.passed = tuple(k for k, node in enumerate(inputs) if node in outputs)
 
     def lay_out(self) -> None:
@@ -47,7 +47,8 @@ class Executable:
         stored = {node: number for number, kernel in enumerate(kernels) for node in kernel.group.stores}
         donors = heirs(kernels, self.program)
         # What has no elements is stored by nobody: it is allocated as outputs are.
-        alone = dict.fromkeys([*outputs, *[node for kernel in kernels for node in kernel.pointers if node not in stored]])
+        alone = dict.fromkeys(outputs)
+        alone |= dict.fromkeys(node for kernel in kernels for node in kernel.pointers if node not in stored)
         for node in inputs:
             alone.pop(node, None)
         # Those with the fewest inputs to choose from come first.
@@ -75,19 +76,21 @@ class Executable:
             memory[k] = encoded(memory[k], dtype)
         over = self.allocate(memory, free)
         workspace = device.workspace(self.workspace) if self.workspace else None
-        number = 0
+        done = 0
         try:
             if settings.poison.value or settings.validate.value:
                 memory += [device.part(workspace, offset, spec) for offset, spec in self.parts]
-                for number, step in enumerate(self.steps):
+                for step in self.steps:
                     self.watched(step, values, memory)
+                    done += 1
             else:
                 pointers = device.pointers(memory, workspace, self.parts)
-                for number, step in enumerate(self.steps):
+                for step in self.steps:
                     device.launch(step.launch, step.pointers(pointers), step.scalars(pointers))
+                    done += 1
         except BaseException:
             for donor, when in over:
-                if when <= number:
+                if when <= done:
                     values[donor] = None
             raise
         return [memory[k] for k in self.results]

@@ -34,7 +34,7 @@ class Executable(Protocol):
     kernels: int
     donatable: tuple[int, ...]
     passed: tuple[int, ...]
-    shared: Collection[int]
+    shared: tuple[int, ...]
 
     def run(self, values: list[Any], free: Collection[int] = ()) -> list[Any]:
         """Buffers of the program's outputs, given buffers and numbers for its inputs.
