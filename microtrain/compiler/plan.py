@@ -86,7 +86,7 @@ class Executable:
             else:
                 pointers = device.pointers(memory, workspace, self.parts)
                 for step in self.steps:
-                    device.launch(step.launch, step.pointers(pointers), step.scalars(pointers))
+                    device.launch(step.launch, step.take_pointers(pointers), step.take_scalars(pointers))
                     done += 1
         except BaseException:
             for donor, when in over:
@@ -119,16 +119,16 @@ class Executable:
         checked = settings.validate.value and group.domain.template != "opaque"
         # Copies: what a kernel reads it may write over.
         given = [values[k] if node.primitive is SCALAR else device.to_numpy(memory[k]).copy()
-                 for node, k in zip(group.reads, step.reads, strict=True)] if checked else []
+                 for node, k in zip(group.reads, step.read_at, strict=True)] if checked else []
         if settings.poison.value:
-            for node, k in zip(group.stores, step.stores, strict=True):
+            for node, k in zip(group.stores, step.stored_at, strict=True):
                 if not any(memory[k] is memory[i] for i in self.donatable):
                     device.poison(memory[k], node.spec)
         pointers = device.pointers(memory, None, ())
-        device.launch(step.launch, step.pointers(pointers), step.scalars(pointers))
+        device.launch(step.launch, step.take_pointers(pointers), step.take_scalars(pointers))
         if checked:
             scale = largest(given)
-            for node, k, expected in zip(group.stores, step.stores, reference(group).run(given), strict=True):
+            for node, k, expected in zip(group.stores, step.stored_at, reference(group).run(given), strict=True):
                 compare(group, node, device.to_numpy(memory[k]), expected, scale)
 
     def describe(self) -> str:
@@ -137,30 +137,31 @@ class Executable:
 
 
 class Step:
-    """One launch of a run. `pointers` and `scalars` pick its arguments from the run's memory."""
+    """One launch of a run. `take_pointers` and `take_scalars` pick its arguments from the run's memory."""
 
-    pointers: Callable[[list[Any]], tuple[Any, ...]]
-    scalars: Callable[[list[Any]], tuple[int, ...]]
+    take_pointers: Callable[[list[Any]], tuple[Any, ...]]
+    take_scalars: Callable[[list[Any]], tuple[int, ...]]
 
     def __init__(self, launch: Launch) -> None:
         self.launch = launch
+        self.pointers, self.scalars = launch.kernel.pointers, launch.kernel.scalars
+        self.stores = launch.kernel.group.stores
 
     def find(self, place: dict[Node, int]) -> None:
         """Learn where in a run's memory everything is."""
-        kernel = self.launch.kernel
-        self.pointers = picked([place[node] for node in kernel.pointers])
-        self.scalars = picked([place[node] for node in kernel.scalars])
-        self.reads = [place[node] for node in kernel.group.reads]
-        self.stores = [place[node] for node in kernel.group.stores]
+        self.take_pointers = picked([place[node] for node in self.pointers])
+        self.take_scalars = picked([place[node] for node in self.scalars])
+        self.read_at = [place[node] for node in self.launch.kernel.group.reads]
+        self.stored_at = [place[node] for node in self.stores]
 
     def describe(self, number: int) -> str:
         kernel = self.launch.kernel
         group = kernel.group
-        reads = [str(node.spec) for node in kernel.pointers if node not in group.stores]
-        reads += [f"{len(kernel.scalars)} numbers"] if kernel.scalars else []
+        reads = [str(node.spec) for node in self.pointers if node not in self.stores]
+        reads += [f"{len(self.scalars)} numbers"] if self.scalars else []
         lines = [f"kernel {number}: {group.domain}, grid {self.launch.grid}",
                  f"  reads  {', '.join(reads) or 'nothing'}",
-                 f"  writes {', '.join(str(node.spec) for node in group.stores)}",
+                 f"  writes {', '.join(str(node.spec) for node in self.stores)}",
                  f"  computes {', '.join(node.primitive.name for node in group.members)} ({group.ops} operations)"]
         sources = "\n".join(function.source for function in kernel.emitted)
         return "\n".join(lines) + "\n" + "".join(f"    {line}\n" for line in sources.splitlines())
