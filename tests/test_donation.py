@@ -21,14 +21,14 @@ from microtrain.compiler.domain import Domain, MatmulDomain, SlabDomain
 from microtrain.compiler.emit_triton import emit
 from microtrain.compiler.index import ZERO, combine
 from microtrain.compiler.plan import Executable
-from microtrain.compiler.realize import plans
+from microtrain.compiler.realize import Plan, plans
 from microtrain.compiler.schedule import schedule
 from microtrain.graph import ops as g
 from microtrain.kernels import tiles
 from microtrain.runtime import backend
 from microtrain.tensor.transfer import exported
 
-STEPS = 5
+STEPS = 3
 on_triton = pytest.mark.skipif(DEVICE == "cpu", reason="on the cpu device no memory is given away")
 
 
@@ -280,15 +280,22 @@ def states_before_and_after(step: Step) -> Any:
 
 
 SCENARIOS: list[tuple[Callable[[Step], Any], int]] = [
-    (read, 2 * (STEPS - 3)), (never_read, 2), (detached_losses, 2), (losses, 2),
-    (gradients_kept, 2), (two_backwards, 2), (old_clones, 1), (old_clone_pending, 1), (copies_computed, 1), (old_states, 1), (alias, 1),
-    (alias_of_each, 1), (the_data, 1), (a_row, 1), (saved_state, 1), (retained, 1), (hooked, 2),
-    (arrays_kept, 0), (predictions_kept, 2), (states_before_and_after, 0)]
+    (read, 4), (never_read, 4), (detached_losses, 4), (losses, 4), (gradients_kept, 4), (two_backwards, 4),
+    (old_clones, 1), (old_clone_pending, 1), (copies_computed, 1), (old_states, 1), (alias, 1), (alias_of_each, 1),
+    (the_data, 1), (a_row, 1), (saved_state, 1), (retained, 1), (hooked, 4), (arrays_kept, 0), (predictions_kept, 4),
+    (states_before_and_after, 0)]
+"""With how often, at least, the parameter's or the momentum's memory is given away."""
 
 
 @pytest.mark.parametrize(("scenario", "least"), SCENARIOS, ids=[s.__name__ for s, _ in SCENARIOS])
 def test_no_loop_sees_the_difference(scenario: Callable[[Step], Any], least: int, given: Given,
                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    build = Plan.__init__
+
+    def trusted(plan: Plan, *arguments: Any) -> None:
+        build(plan, *arguments)
+        plan.trusted = True             # in its first run already, so that few steps will do
+    monkeypatch.setattr(Plan, "__init__", trusted)
     found = copied(scenario(Step()))
     count = given.specs.count("float32[4, 8]")
     run = Executable.run

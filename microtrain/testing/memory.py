@@ -50,7 +50,7 @@ def peak_memory(device: str | Device | None = None) -> Iterator[Memory]:
     """
     where = default_device() if device is None else Device(device)
     if where.type in ("cpu", "null"):
-        raise RuntimeError(f"the {where.type} device has no memory of its own to count; of cpu arrays tracemalloc tells")
+        raise RuntimeError(f"the {where.type} device has no memory of its own to count; tracemalloc counts NumPy's")
     target, memory = backend(where.type, where.index), Memory()
     allocate = target.allocate
 
