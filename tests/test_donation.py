@@ -24,6 +24,7 @@ from microtrain.compiler.plan import Executable
 from microtrain.compiler.realize import Plan, plans
 from microtrain.compiler.schedule import schedule
 from microtrain.graph import ops as g
+from microtrain.graph.node import BUFFER
 from microtrain.kernels import tiles
 from microtrain.runtime import backend
 from microtrain.tensor.transfer import exported
@@ -350,6 +351,7 @@ def updates(w: Any, c: Any, a: Any, b: Any) -> dict[str, tuple[list[Any], bool]]
         "operand and epilogue": ([g.sub(w, g.matmul(w, b))], False),
         "epilogue transposed": ([g.sub(g.permute(w, (1, 0)), g.matmul(a, b))], False),
         "read by a later product": ([g.sub(w, g.mul(c, 0.25)), g.matmul(w, b)], False),
+        "a number": ([g.add(g.sum(w, (0, 1)), 0.37), g.mul(w, 0.37)], True),
         "one that is an output": ([g.identity(w), g.sub(w, g.sum(c, (0, 1)))], False),
     }
 
@@ -363,6 +365,7 @@ def test_memory_is_given_only_to_what_no_longer_needs_it(name: str) -> None:
     scheduled = schedule(program(*outputs)[0])
     found = memory.heirs([emit(group, scheduled) for group in scheduled], scheduled.program)
     first = next(node for node in scheduled.program.inputs if node.shape)       # in the order in which they were made
+    assert all(donor.primitive is BUFFER for donors in found.values() for donor in donors)
     assert any(first in donors for donors in found.values()) is expected
 
 
