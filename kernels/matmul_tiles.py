@@ -66,7 +66,11 @@ HOPPER: dict[str, Table] = AMPERE | {
         (64, 16, 64, 4, 4), (16, 64, 64, 4, 4), (16, 16, 128, 2, 3),
     ),
 }  # fmt: skip
-BLACKWELL: dict[str, Table] = HOPPER | {"half": (*HOPPER["half"][:-1], (16, 16, 64, 2, 4))}
+BLACKWELL: dict[str, Table] = HOPPER | {
+    "half": (*HOPPER["half"][:-1], (16, 16, 64, 2, 4)),
+    "fused float32": ((128, 64, 16, 8, 3), (64, 64, 16, 8, 2), (32, 32, 32, 4, 3), (16, 16, 64, 2, 3)),
+    "float64": ((64, 64, 16, 8, 3), (32, 32, 16, 4, 3), (16, 16, 16, 2, 3)),  # fused multiply-adds before Triton 3.9
+}
 # Whatever else there is, AMD's included, has 64 KB for a program's tiles.
 OTHER: dict[str, Table] = {
     "half": (
