@@ -193,7 +193,7 @@ def test_products_past_2_to_the_31_elements_have_64_bit_indices() -> None:
     x = Memory("sm_90")
     wide = dtypes.bfloat16
     (launch, found), = x.compiled(g.matmul(x(1 << 16, 1 << 16, dtype=wide), x(1 << 16, 64, dtype=wide)))
-    assert launch.kernel.index_type == "tl.int64" and launch.signature(("*bf16",) * 3, 0)[0]["K"] == "i64"
+    assert launch.kernel.wide and launch.kernel.index_type == "tl.int64"
     assert found.spills == 0 and set(copied(found)) == {16}
     (launch, _), = x.compiled(g.matmul(x(1 << 14, 1 << 14, dtype=wide), x(1 << 14, 64, dtype=wide)))
     assert launch.kernel.index_type == "tl.int32"
