@@ -43,6 +43,10 @@ def test_a_batch_counts_as_programs() -> None:
     assert products(g.matmul(blank(3, 2, 64, 16_384), blank(16_384, 64)))[0].batch == 6 * 16
 
 
+def test_no_matrices_are_no_kernels() -> None:
+    assert not groups(g.matmul(blank(0, 64, 16_384), blank(16_384, 64)))
+
+
 def test_integers_are_not_split() -> None:
     whole = [blank(64, 65_536, dtype=dtypes.int64), blank(65_536, 64, dtype=dtypes.int64)]
     assert products(g.matmul(*whole))[0].batch == 1

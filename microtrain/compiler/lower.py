@@ -227,7 +227,8 @@ def _matmul(lowering: Lowering, node: Node, x: Node, y: Node) -> Node | None:
         return record(p.MUL, (x, y))
     wide = dtypes.float32 if node.dtype in HALF else node.dtype
     if m > 1 and n > 1 and batch <= MAX_BATCH:
-        chunks = min(SPLIT_ROWS // (batch * cdiv(m, SPLIT_TILE) * cdiv(n, SPLIT_TILE)), k // SPLIT_LENGTH)
+        tiles = max(batch, 1) * cdiv(m, SPLIT_TILE) * cdiv(n, SPLIT_TILE)
+        chunks = min(SPLIT_ROWS // tiles, k // SPLIT_LENGTH)
         if chunks < SPLIT_CHUNKS or not node.dtype.is_floating_point:
             return None
         x, y = _in_chunks(x, -1, chunks), _in_chunks(y, -2, chunks)
