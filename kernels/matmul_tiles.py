@@ -12,8 +12,9 @@ programs count for more than intensity until every processor has one.
   counts is how many bytes are on their way: their tiles are deep in k and have more stages.
 
 The sides of the largest tiles are what registers allow. An accumulator of 128 x 256 float32 numbers takes 128 registers
-of each of 256 threads on Ampere and Hopper, and the update of weights and momentum in the epilogue of a weight gradient
-has the rest: with the operands in registers too, on sm_80, that spills.
+of each of 256 threads on Ampere and Hopper, and a weight gradient with all that is fused into it (the activation's
+mask, the bias gradient, the update of weights, biases and momenta) the rest: with the operands in registers too, on
+sm_80, that spills.
 """
 
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ Table = tuple[tuple[int, int, int, int, int], ...]
 # wgmma and tcgen05 begin at 64 rows; below, Hopper and Blackwell multiply as Ampere does.
 AMPERE: dict[str, Table] = {
     "half": (
-        (128, 128, 32, 4, 4), (128, 64, 64, 4, 3), (64, 64, 64, 4, 4), (32, 32, 128, 4, 3), (64, 16, 64, 4, 4),
+        (128, 128, 32, 8, 4), (128, 64, 64, 4, 3), (64, 64, 64, 4, 4), (32, 32, 128, 4, 3), (64, 16, 64, 4, 4),
         (16, 64, 64, 4, 4), (16, 16, 128, 2, 3),
     ),
     "tf32": (
@@ -68,6 +69,7 @@ HOPPER: dict[str, Table] = AMPERE | {
 }  # fmt: skip
 BLACKWELL: dict[str, Table] = HOPPER | {
     "half": (*HOPPER["half"][:-1], (16, 16, 64, 2, 4)),
+    "tf32": ((128, 128, 16, 8, 4), *AMPERE["tf32"][1:]),
     "fused float32": ((128, 64, 16, 8, 3), (64, 64, 16, 8, 2), (32, 32, 32, 4, 3), (16, 16, 64, 2, 3)),
     "float64": ((64, 64, 16, 8, 3), (32, 32, 16, 4, 3), (16, 16, 16, 2, 3)),  # fused multiply-adds before Triton 3.9
 }
