@@ -63,8 +63,8 @@ def tile_of(launch: Launch) -> dict[str, int]:
 def measured(kernel: Kernel, launches: list[Launch], device: Any) -> list[float]:
     """The seconds that each takes, infinite for one that cannot be launched on this device."""
     stores = set(kernel.group.stores)
-    pointers = tuple([device.empty(node.spec) if node in stores else scratch(node.spec, device)
-                      for node in kernel.pointers])
+    memory = [device.empty(node.spec) if node in stores else scratch(node.spec, device) for node in kernel.pointers]
+    pointers = tuple(device.pointers(memory, None, ()))
     scalars = tuple([encoded(1, node.dtype) for node in kernel.scalars])
     times, errors = [], []
     for launch in launches:
