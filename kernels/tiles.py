@@ -85,8 +85,8 @@ def map_tile(numel: int, *, itemsize: int = 4, arch: str = DEFAULT) -> MapTile:
     """The tile for an elementwise kernel over `numel` elements, the smallest of them `itemsize` bytes.
 
     Small tensors take small programs, so that they spread over the processors. Large ones take 32 bytes a thread and
-    operand (16 on AMD, whose warps are twice as wide): with 2048 threads a processor has 64 KB on their way, where latency
-    times bandwidth is 11 KB on an A100, 20 KB on an H100 and 43 KB on a B200 (0.8 us, and 1.6, 3.3 and 8 TB/s).
+    operand (16 on AMD, whose warps are twice as wide): with 2048 threads a processor has 64 KB on their way, where
+    latency times bandwidth is 12 KB on an A100, 20 KB on an H100 and 43 KB on a B200 (0.8 us; 1.6, 3.3 and 8 TB/s).
     """
     if arch == INTERPRET:
         return MapTile(min(next_power_of_2(numel), INTERPRET_ELEMENTS), 4)

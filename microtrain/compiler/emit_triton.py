@@ -210,6 +210,17 @@ def zero_outside(load: Body, value: str, columns: str) -> bool:
     return len(load.lines) == len(load.loads) and load.symbols[value].issuperset(columns.split(", "))
 
 
+def operand_type(product: Node) -> str:
+    """What the operands' tiles are rounded to: a half precision also where they were only widened from it, for products
+    of such numbers are exact in float32, and tensor cores add them up in float32."""
+    if product.dtype in HALF:
+        return STORAGE[product.dtype]
+    widened = {source.sources[0].dtype if source.primitive is p.CAST else None for source in product.sources}
+    if product.dtype is dtypes.float32 and len(widened) == 1 and widened <= set(HALF):
+        return STORAGE[widened.pop()]
+    return accumulator(product.dtype)
+
+
 def bytes_loaded(load: Body, columns: str) -> int:
     """What is read from memory for one element of a matrix operand; what its rows or columns share does not count."""
     group, place = load.group, load.place
@@ -243,7 +254,7 @@ def _matmul(kernel: Kernel, body: Any) -> None:
     kernel.constants |= {"SUM_A": "a" in sums, "SUM_B": "b" in sums}
     kernel.operand_bytes = (sizes[0], sizes[1])
     kernel.constants["ACC"] = accumulator(root.dtype)
-    kernel.constants["OPERAND"] = STORAGE[root.dtype] if root.dtype in HALF else accumulator(root.dtype)
+    kernel.constants["OPERAND"] = operand_type(root)
 
 
 WRITERS = {"map": _map, "maps": _maps, "row": _row, "slab": _slab, "reduce": _reduce, "matmul": _matmul}
