@@ -119,15 +119,15 @@ def _with_reduction(domain: Domain, members: Members, node: Node, place: Mapping
             for position in dict.fromkeys(natural + wanted.layouts(domain.numel)):
                 yield wanted, {**dict.fromkeys(members, position), node: fold.kept}
     elif isinstance(domain, RowDomain) and domain.template != "reduce":
-        for target, old, new in _widened(domain, rows, cols):
+        for target, old, new in _widened(domain, rows, cols, node.dtype.itemsize):
             moved = members if old == new else {m: substituted(place, old, new) for m, place in members.items()}
             for fold in target.folds(rows, cols):
                 yield target, {**moved, node: fold.kept}
 
 
-def _widened(domain: RowDomain, rows: int, cols: int) -> Iterator[tuple[RowDomain, Index, Index]]:
-    """The domains that one of rows can become for a reduction of `rows` x `cols`, each with the variable that is
-    another there, and what it is.
+def _widened(domain: RowDomain, rows: int, cols: int, itemsize: int) -> Iterator[tuple[RowDomain, Index, Index]]:
+    """The domains that one of rows can become for a reduction of `rows` x `cols` numbers of `itemsize` bytes, each with
+    the variable that is another there, and what it is.
 
     Rows may be held whole. A single row of n elements can be the rows, or the columns, of a reduction held whole. And
     for partial sums over `cols` of its rows at a time, rows can be cut into slabs.
@@ -135,16 +135,16 @@ def _widened(domain: RowDomain, rows: int, cols: int) -> Iterator[tuple[RowDomai
     yield domain, ZERO, ZERO
     if isinstance(domain, SlabDomain):
         return
-    for slab in SlabDomain.of(1, domain.rows, domain.cols):
+    for slab in SlabDomain.of(1, domain.rows, domain.cols, itemsize):
         yield slab, ZERO, ZERO
     if domain.rows == 1:
-        for slab in SlabDomain.of(1, rows, cols):
+        for slab in SlabDomain.of(1, rows, cols, itemsize):
             if domain.cols == cols:
                 yield slab, ZERO, ZERO
             if domain.cols == rows:
                 yield slab, domain.c, slab.r
     elif domain.rows % cols == 0 and rows in (domain.rows // cols, domain.rows // cols * domain.cols):
-        for slab in SlabDomain.of(domain.rows // cols, cols, domain.cols):
+        for slab in SlabDomain.of(domain.rows // cols, cols, domain.cols, itemsize):
             yield slab, domain.r, slab.r
 
 
