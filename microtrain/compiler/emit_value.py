@@ -159,7 +159,7 @@ class Body:
     def size(self, symbol: str) -> int:
         """How many values a symbol has: of the rows of a slab, those of one."""
         index: Index = getattr(self.group.domain, symbol)
-        return next(base.size for base in bases(index) if isinstance(base, Var) and base.name == symbol)
+        return next((base.size for base in bases(index) if isinstance(base, Var) and base.name == symbol), 1)
 
     def address(self, index: Index, guards: tuple[Guard, ...]) -> tuple[str, frozenset[str]]:
         """An index as text, and the symbols that it varies with."""

@@ -52,7 +52,7 @@ def partial_sums(node: Node) -> SlabDomain | None:
     if len(source.shape) < 3 or node.attrs[0] != (1,) or source.shape[0] == 1 or source.spec.numel < SLABS_MIN:
         return None
     height, cols = source.shape[1], source.shape[-1]
-    return next(iter(SlabDomain.of(node.spec.numel // cols, height, cols)), None)
+    return next(iter(SlabDomain.of(node.spec.numel // cols, height, cols, node.dtype.itemsize)), None)
 
 
 def welcomes(group: Group, node: Node, loads: frozenset[Node]) -> bool:
