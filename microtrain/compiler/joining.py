@@ -72,7 +72,7 @@ def welcomes(group: Group, node: Node, loads: frozenset[Node]) -> bool:
 def alike(domain: Domain, node: Node) -> bool:
     """Whether rows can be reduced as `node` does it without being read another time."""
     rows, cols = reduced_sizes(node)
-    return isinstance(domain, RowDomain) and any(wider.folds(rows, cols) for wider, *_ in _widened(domain, rows, cols))
+    return isinstance(domain, RowDomain) and any(wider.folds(rows, cols) for wider, *_ in _widened(domain, node))
 
 
 def offers(group: Group, node: Node, place: Mapping[Node, Group]) -> Offers:
@@ -119,19 +119,21 @@ def _with_reduction(domain: Domain, members: Members, node: Node, place: Mapping
             for position in dict.fromkeys(natural + wanted.layouts(domain.numel)):
                 yield wanted, {**dict.fromkeys(members, position), node: fold.kept}
     elif isinstance(domain, RowDomain) and domain.template != "reduce":
-        for target, old, new in _widened(domain, rows, cols, node.dtype.itemsize):
+        for target, old, new in _widened(domain, node):
             moved = members if old == new else {m: substituted(place, old, new) for m, place in members.items()}
             for fold in target.folds(rows, cols):
                 yield target, {**moved, node: fold.kept}
 
 
-def _widened(domain: RowDomain, rows: int, cols: int, itemsize: int) -> Iterator[tuple[RowDomain, Index, Index]]:
-    """The domains that one of rows can become for a reduction of `rows` x `cols` numbers of `itemsize` bytes, each with
-    the variable that is another there, and what it is.
+def _widened(domain: RowDomain, node: Node) -> Iterator[tuple[RowDomain, Index, Index]]:
+    """The domains that one of rows can become for a reduction, each with the variable that is another there, and what it
+    is.
 
     Rows may be held whole. A single row of n elements can be the rows, or the columns, of a reduction held whole. And
     for partial sums over `cols` of its rows at a time, rows can be cut into slabs.
     """
+    rows, cols = reduced_sizes(node)
+    itemsize = node.dtype.itemsize
     yield domain, ZERO, ZERO
     if isinstance(domain, SlabDomain):
         return
