@@ -71,13 +71,14 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--sample {args.sample}: a number of kernels is wanted")
     specimens = [one for case in budgets.CASES for one in budgets.of_case(case)]
     sampled = budgets.sample(args.sample) if args.sample else []
-    wrong = []
+    wrong = 0
     for target in TARGETS if args.all else (args.target,):
         verdicts = judged([*specimens, *sampled], target)
         print(f"{target} ({TARGETS[target].about})\n{(summary if sampled else table)(verdicts)}\n", flush=True)
-        wrong += [v for v in verdicts if v.problems]
-    for verdict in wrong:
-        print(verdict.report())
+        for verdict in verdicts:
+            if verdict.problems:
+                wrong += 1
+                print(verdict.report(), flush=True)
     return 1 if wrong else 0
 
 

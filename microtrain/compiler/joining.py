@@ -126,8 +126,8 @@ def _with_reduction(domain: Domain, members: Members, node: Node, place: Mapping
 
 
 def _widened(domain: RowDomain, node: Node) -> Iterator[tuple[RowDomain, Index, Index]]:
-    """The domains that one of rows can become for a reduction, each with the variable that is another there, and what it
-    is.
+    """The domains that one of rows can become for a reduction, each with the variable that is another there, and what
+    it is.
 
     Rows may be held whole. A single row of n elements can be the rows, or the columns, of a reduction held whole. And
     for partial sums over `cols` of its rows at a time, rows can be cut into slabs.
