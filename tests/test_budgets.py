@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -47,7 +49,7 @@ def problems(specimen: budgets.Specimen, tile: Any = None, target: str = "sm_90"
     return list(budgets.judged(specimen, target, launch).problems)
 
 
-# ------------------------------------------------------------------------------------------------------------ the sample
+# --------------------------------------------------------------------------------------------------------- the sample
 
 
 @pytest.mark.parametrize("target", null.TARGETS)
@@ -63,7 +65,7 @@ def test_the_sample_is_the_same_every_time_of_distinct_kernels_and_all_templates
         sampled: list[budgets.Specimen]) -> None:
     assert [one.text for one in budgets.sample(SLICE // 2)] == [one.text for one in sampled[:SLICE // 2]]
     assert len({one.text for one in sampled}) == len(sampled)
-    assert {one.template for one in sampled} == {"map", "maps", "row", "slab", "reduce", "matmul"}
+    assert {one.template for one in sampled} >= {"map", "maps", "row", "slab", "reduce", "matmul"}
     assert len({one.origin for one in sampled}) >= SLICE // 2
 
 
@@ -82,13 +84,13 @@ def test_the_table_has_a_budget_for_each_target_that_the_target_has() -> None:
 
 
 def test_a_planted_spill_is_caught() -> None:
-    assert not problems(kernel("softmax"))
-    assert any(p.startswith("spills ") for p in problems(kernel("softmax"), RowTile(8, 1024, 1)))
+    assert not problems(kernel("softmax backward"))
+    assert any(p.startswith("spills ") for p in problems(kernel("softmax backward"), RowTile(4, 1024, 1)))
 
 
 def test_a_kernel_over_its_registers_is_caught() -> None:
-    found = problems(kernel("elementwise"), MapTile(8192, 4))
-    assert [p for p in found if "registers, budget" in p] and not [p for p in found if "spills" in p]
+    found, = problems(kernel("elementwise, float64"), MapTile(1024, 2))
+    assert found.endswith("registers, budget 96")
 
 
 def test_a_kernel_over_its_shared_memory_is_caught() -> None:
@@ -149,7 +151,7 @@ def test_an_excuse_has_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     launch = specimen.launch("sm_90")
     resources = specimen.compiled(launch, "sm_90")
     excuse = budgets.Excuse(("sm_90",), ("row",), "planted", spills=8)
-    monkeypatch.setattr("microtrain.testing.budgets.judge.EXCUSES", (excuse,))
+    monkeypatch.setattr(sys.modules[budgets.Verdict.__module__], "EXCUSES", (excuse,))
     assert budgets.judge(specimen, launch, replace(resources, spills=8)).excuses == (excuse,)
     assert budgets.judge(specimen, launch, replace(resources, spills=9)).problems == ("spills 9",)
     assert budgets.judge(specimen, launch, replace(resources, target="sm_80", spills=8)).problems == ("spills 8",)
@@ -168,7 +170,12 @@ def test_a_report_has_the_source_and_says_where_the_kernel_is_from(sampled: list
 
 def evaluated(index: Index, **values: int) -> int:
     """The value of an index, from its text."""
-    return int(eval(text(index, lambda base: base.name), dict(values)))
+    return int(eval(compiled(index), dict(values)))
+
+
+@cache
+def compiled(index: Index) -> Any:
+    return compile(text(index, lambda base: base.name), "<index>", "eval")
 
 
 def chains(seed: int) -> Index:
@@ -196,7 +203,7 @@ def chains(seed: int) -> Index:
 def test_what_is_said_of_an_index_is_true_of_every_block_and_little_is_left_unsaid(width: int) -> None:
     """Against every value of it: what the structure promises holds, and of what holds most is promised."""
     promised = found = 0
-    for seed in range(600):
+    for seed in range(500):
         index = chains(seed)
         slope, multiple = widths.along(index, "i", width)
         blocks = [[evaluated(index, i=begin + k, j=j) for k in range(width)]
@@ -207,7 +214,7 @@ def test_what_is_said_of_an_index_is_true_of_every_block_and_little_is_left_unsa
         holds = all(block == [block[0] + k for k in range(width)] and block[0] % width == 0 for block in blocks)
         found += holds
         promised += slope == 1 and multiple % width == 0
-    assert found > 25 and promised > 0.9 * found
+    assert found > 15 and promised > 0.9 * found
 
 
 def wide(index: Index, launch: Launch, guards: tuple[Guard, ...] = (), dtype: Any = dtypes.float32) -> int:
