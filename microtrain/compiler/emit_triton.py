@@ -19,7 +19,7 @@ from ..kernels.tiles import index_bits
 from .access import operand_coords, reduction_coords
 from .bundle import parts_of
 from .domain import MatmulDomain, OpaqueDomain, ReduceDomain, SlabDomain
-from .emit_value import COMPUTE, HALF, STORAGE, Arguments, Body, rounded
+from .emit_value import COMPUTE, HALF, STORAGE, Arguments, Body, Touch, rounded
 from .group import Group, Schedule, fold_of
 from .index import stride
 from .lower import IDENTITIES
@@ -40,8 +40,8 @@ class Kernel:
     `pointers` lists buffers read, then buffers written (`stores`); `constants` are the template's other constexprs that
     follow from the dtypes, type names as text ("tl.float32"). `along_rows` says that a kernel over rows mostly loads
     memory whose neighbours belong to different rows; `operand_bytes` what is loaded for an element of a product's
-    operands.
-    `bodies` wrote its functions: they know what is loaded and stored where.
+    operands. `bodies` wrote its functions: they know what is loaded and stored where; `touches` has that by statement
+    (listed for each function that has it).
     """
 
     group: Group
@@ -53,11 +53,18 @@ class Kernel:
     along_rows: bool = False
     operand_bytes: tuple[int, int] = (0, 0)
     bodies: list[Body] = field(default_factory=list)
+    touches: dict[str, list[Touch]] = field(default_factory=dict)
 
     @property
     def emitted(self) -> list[Function]:
         """All its functions."""
         return [f for value in self.functions.values() for f in (value if isinstance(value, tuple) else (value,))]
+
+    @property
+    def held(self) -> int:
+        """32-bit registers for what a kernel over rows loads for each element."""
+        return sum(-(-touch.node.dtype.itemsize // 4) for touches in self.touches.values() for touch in touches
+                   if {"r", "c"} <= touch.sizes.keys() and touch.node not in self.group.members)
 
     @property
     def index_type(self) -> str:
@@ -83,6 +90,7 @@ def emit(group: Group, schedule: Schedule) -> Kernel:
         return made
 
     WRITERS[group.domain.template](kernel, body)
+    kernel.touches = arguments.touches
     return kernel
 
 
