@@ -223,8 +223,9 @@ def operand_type(product: Node) -> str:
     of such numbers are exact in float32, and tensor cores add them up in float32."""
     if product.dtype in HALF:
         return STORAGE[product.dtype]
-    widened = {source.sources[0].dtype if source.primitive is p.CAST else None for source in product.sources}
-    if product.dtype is dtypes.float32 and len(widened) == 1 and widened <= set(HALF):
+    widened = {source.sources[0].dtype for source in product.sources if source.primitive is p.CAST}
+    both = all(source.primitive is p.CAST for source in product.sources)
+    if both and product.dtype is dtypes.float32 and len(widened) == 1 and widened <= set(HALF):
         return STORAGE[widened.pop()]
     return accumulator(product.dtype)
 
