@@ -242,3 +242,12 @@ def test_integer_products_compile_without_dot(target: str, dtype: DType) -> None
     x = Memory(target)
     found = x.product(g.matmul(x(256, 256, dtype=dtype), x(256, 256, dtype=dtype)))
     assert found.spills == 0 and found.load_bits >= 32
+
+
+# ----------------------------------------------------------------------------------------------------------------- maps
+
+@pytest.mark.parametrize(("numel", "bits"), [(1 << 12, 128), (1000, 128), (101_770, 64), (999, 32)])
+def test_maps_access_as_much_at_once_as_their_size_divides(numel: int, bits: int) -> None:
+    x = Memory("sm_90")
+    (_, found), = x.compiled(g.exp(x(numel)))
+    assert set(found.loads) == {bits} == set(found.stores)

@@ -113,8 +113,10 @@ def _map_tiles(kernel: Kernel, arch: str) -> list[tiles.MapTile]:
 def _map(kernel: Kernel, arch: str, tile: tiles.MapTile) -> Launch:
     from ..kernels.map import map_kernel
     numel = kernel.group.domain.numel
-    return Launch(kernel, map_kernel, tile.grid(numel), {"numel": numel}, constexprs(kernel, BLOCK=tile.block),
-                  options(tile.num_warps))
+    # Of a size that is no multiple of 16 Triton must know more than that for accesses wider than an element.
+    known = {} if numel % 16 == 0 else {"numel": numel}
+    return Launch(kernel, map_kernel, tile.grid(numel), {} if known else {"numel": numel},
+                  constexprs(kernel, BLOCK=tile.block, **known), options(tile.num_warps))
 
 
 def _maps(kernel: Kernel, arch: str, tile: tiles.MapTile) -> Launch:
