@@ -37,7 +37,7 @@ from microtrain.bench.environment import THREAD_VARIABLES
 from microtrain.bench.launched import Launched
 from microtrain.bench.limits import Excess, Limit, Share, Speed, Verdict, bound
 from microtrain.bench.memory import HostMemory, TorchArrays
-from microtrain.bench.oracle import Oracle
+from microtrain.bench.oracle import Oracle, oracle
 from microtrain.bench.peers import BY_HAND, Peer, Peers, peers
 from microtrain.bench.picture import draw
 from microtrain.bench.place import ONCE, Effort, place
@@ -314,6 +314,24 @@ def test_every_peer_of_the_cpu_runs_every_family():
         assert result.passed and result.kernels >= 1
 
 
+@pytest.mark.parametrize("memory", [HostMemory(), TorchArrays(torch, "cpu")], ids=["numpy", "torch"])
+def test_jax_computes_the_same_a_call_at_a_time_and_in_a_loop(memory):
+    pytest.importorskip("jax")
+    from microtrain.bench.jax_peers import AT_ONCE, JITTED, LOOPED, builders
+
+    found = builders("cpu")
+    for workload in {(one.family, one.format, one.loop): one for one in TINY}.values():
+        inputs = memory.inputs(workload)
+        judge = oracle(workload, inputs, memory, lambda nearby, of=workload: results(
+            torch_peers.eager(of, nearby, "cpu"), of.steps))
+        for name in (JITTED, LOOPED):
+            if found[name].runs(workload):
+                instance = found[name].build(workload, inputs)
+                judge.judge(results(instance, workload.steps))
+                assert instance.steps == (AT_ONCE if name == LOOPED else 1)
+                instance.wait()
+
+
 def test_kernels_are_counted_a_call():
     assert suite.kernels_a_call(suite._caller(MAP, inputs_of(MAP), HOST)) == 1
     with mt.settings.fuse(False):
@@ -347,7 +365,7 @@ def test_a_workload_that_cannot_even_be_judged_leaves_the_others_theirs():
     def broken(draw):
         raise MemoryError("2^40 elements")
 
-    first, second = run_all([replace(MAP, inputs=broken), MAP], HOST, peers("cpu"), Budget(100), lambda subject: None)
+    first, second = run_all([replace(MAP, inputs=broken), MAP], HOST, peers("cpu"), Budget(100), lambda *told: None)
     assert str(first.comparison.first.failure) == "cannot run: MemoryError: 2^40 elements" and not first.passed
     assert second.passed
 
@@ -369,13 +387,17 @@ def test_what_there_is_no_time_for_is_dropped_by_rank_and_named():
     now = [0.0]
     budget = Budget(10, lambda: now[0])
 
-    def tell(subject):
+    told = []
+
+    def tell(subject, results):
+        told.append((subject.name, [result.subject.name for result in results]))
         now[0] += 4
 
     chosen = [replace(MAP, name="last", rank=3), replace(MAP, name="first", rank=0), replace(MAP, name="next")]
     found = run_all(chosen, place("cpu", ONCE), peers("cpu"), budget, tell)
     assert [(result.subject.name, result.dropped) for result in found] == [
         ("last", True), ("first", False), ("next", False)]
+    assert told == [("first", []), ("next", ["first"]), ("last", ["first", "next"])]
     assert found[0].passed and "out of time: of 10 s 0 were left" in str(found[0].comparison.first.failure)
     assert dropped(found) == "no time for 1: last" and dropped(found[1:]) == ""
 
@@ -607,7 +629,7 @@ def test_text():
 def test_json(tmp_path):
     path = tmp_path / "cpu.json"
     contents = document(RESULTS, environment.environment("cpu"), {"copy_GB_s": 3.0},
-                        "2030-01-02T03:04:05+00:00", "quick")
+                        "2030-01-02T03:04:05+00:00", "quick", True)
     write_json(path, contents)
     read = json.loads(path.read_text())
     assert read == json.loads(json.dumps(contents))
@@ -705,6 +727,22 @@ def test_a_wrong_result_prints_no_figure_and_exits_1(here, capsys, tmp_path, mon
     assert [(entry["time"], entry["samples"]) for entry in found[0]["contenders"]] == [(None, [])] * 3
 
 
+def test_a_run_that_is_killed_has_written_what_it_had(here, capsys, tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def dies(draw):
+        raise Killed
+
+    monkeypatch.setattr(command, "BETWEEN_WRITES", 0.0)
+    monkeypatch.setattr(command, "catalogue", lambda *arguments, **named: [MAP, PLANTED, replace(MAP, inputs=dies)])
+    with pytest.raises(Killed):
+        bench(capsys, "--quick", "--output", tmp_path)
+    (path,) = tmp_path.iterdir()
+    read = json.loads(path.read_text())
+    assert not read["complete"] and [one["passed"] for one in read["workloads"]] == [True, False]
+
+
 def test_without_pytorch_its_figures_are_left_out(here, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "microtrain.bench.torch_peers")
@@ -731,7 +769,7 @@ def test_quick_from_end_to_end(tmp_path):
     (file,) = out.glob("*.json")
     assert re.fullmatch(r"cpu-\d{4}-\d\d-\d\d-quick\.json", file.name)
     read = json.loads(file.read_text())
-    assert read["device"]["threads"] == 1 and read["effort"] == "quick"
+    assert read["device"]["threads"] == 1 and read["effort"] == "quick" and read["complete"]
     assert all(workload["passed"] for workload in read["workloads"])
     assert {path.name for path in out.glob("*.png")} == {f"{file.stem}.png", f"{file.stem}-roofline.png"}
 

@@ -7,8 +7,11 @@ import importlib.util
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from .. import settings
@@ -32,6 +35,9 @@ DEVICES = ("cpu", "cuda", "interpret")
 
 SECONDS = 500
 """Of a run, unless told otherwise: with the suite before it a GPU's run is to end within ten minutes or so."""
+
+BETWEEN_WRITES = 30.0
+"""Seconds."""
 
 MEANINGLESS = "sizes and samples that show only that everything runs: the times mean nothing"
 
@@ -133,14 +139,19 @@ def _measure(chosen: Chosen, now: datetime, stem: Path | None) -> int:
     for note in [*against.notes, *([MEANINGLESS] if chosen.extent == "tiny" else [])]:
         print(note)
     subjects = chosen.subjects
-    results = run_all(subjects, at, against, budget, _Progress(len(subjects)))
+
+    def write(results: list[Result], path: Path) -> None:
+        write_json(path, document(results, where, at.ceilings.document(), now.isoformat(timespec="seconds"),
+                                  chosen.extent, len(results) == len(subjects)))
+
+    path = None if stem is None else stem.with_suffix(".json")
+    progress = _Progress(len(subjects), None if path is None else partial(write, path=path))
+    results = run_all(subjects, at, against, budget, progress)
     for text in (table(results, chosen.device), limits(results), misses(results), dropped(results)):
         if text:
             print(text, end="\n\n")
-    if stem is not None:
-        path = stem.with_suffix(".json")
-        write_json(path, document(results, where, at.ceilings.document(), now.isoformat(timespec="seconds"),
-                                  chosen.extent))
+    if stem is not None and path is not None:
+        write(results, path)
         print(f"results  {path}")
         title = f"microtrain on {where['device']['name']} ({chosen.device}), {now:%Y-%m-%d}"
         _draw(results, at.ceilings, stem, title if chosen.extent == "full" else f"{title}, {chosen.extent}")
@@ -151,15 +162,18 @@ def _measure(chosen: Chosen, now: datetime, stem: Path | None) -> int:
 
 
 class _Progress:
-    """A line a workload, to somebody who watches."""
+    """A line a workload, to somebody who watches; and now and then the results so far, to a file, so that a run that is
+    killed has not been in vain."""
 
-    def __init__(self, total: int) -> None:
-        self.total, self.done = total, 0
+    def __init__(self, total: int, write: Callable[[list[Result]], None] | None) -> None:
+        self.total, self.write, self.written = total, write, time.monotonic()
 
-    def __call__(self, subject: Subject) -> None:
-        self.done += 1
+    def __call__(self, subject: Subject, results: list[Result]) -> None:
         if sys.stderr.isatty():
-            print(f"{self.done}/{self.total} {subject.name}", file=sys.stderr, flush=True)
+            print(f"{len(results) + 1}/{self.total} {subject.name}", file=sys.stderr, flush=True)
+        if self.write is not None and results and time.monotonic() - self.written > BETWEEN_WRITES:
+            self.write(results)
+            self.written = time.monotonic()
 
 
 def _draw(results: list[Result], ceilings: Ceilings, stem: Path, title: str) -> None:

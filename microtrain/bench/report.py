@@ -100,10 +100,11 @@ def _limit_rows(result: Result) -> list[tuple[str, ...]]:
 
 
 def document(results: Sequence[Result], environment: dict[str, Any], ceilings: dict[str, Any], date: str,
-             effort: str) -> dict[str, Any]:
-    """All there is to know of a run, for JSON. `effort`: "full", "quick", or "tiny", whose times mean nothing."""
-    return {"schema": SCHEMA, "date": date, "effort": effort, **environment, "ceilings": ceilings, "units": UNITS,
-            "workloads": [_workload(result) for result in results]}
+             effort: str, complete: bool) -> dict[str, Any]:
+    """All there is to know of a run, for JSON. `effort`: "full", "quick", or "tiny", whose times mean nothing;
+    `complete`: whether the run came to its end."""
+    return {"schema": SCHEMA, "date": date, "effort": effort, "complete": complete, **environment,
+            "ceilings": ceilings, "units": UNITS, "workloads": [_workload(result) for result in results]}
 
 
 def _workload(result: Result) -> dict[str, Any]:

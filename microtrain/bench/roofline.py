@@ -53,8 +53,9 @@ def _panel(axes: Axes, found: list[Point], ceilings: Ceilings) -> None:
     if bandwidth is not None:
         knee = min(highest / bandwidth, high) if highest else high
         axes.plot([low, max(knee, low)], [low * bandwidth, max(knee, low) * bandwidth], color="black", linewidth=1.5)
-        axes.annotate(f"copy {bandwidth / 1e3:.3g} GB/s", (low * 1.3, low * 1.3 * bandwidth), (10, -2),
-                      textcoords="offset points", fontsize=8, ha="left", va="top")
+        middle = (low * max(knee, low)) ** 0.5
+        axes.annotate(f"copy {bandwidth / 1e3:.4g} GB/s", (middle, middle * bandwidth), (-6, 4),
+                      textcoords="offset points", fontsize=8, ha="right", va="bottom")
     for format, rate in rates.items():
         start = max(low, rate / bandwidth) if bandwidth else low
         axes.plot([start, max(high, start)], [rate] * 2, color="black", linewidth=1.5)

@@ -68,12 +68,13 @@ class Result:
 
 
 def run_all(subjects: Sequence[Subject], place: Place, against: Peers, budget: Budget,
-            tell: Callable[[Subject], None]) -> list[Result]:
-    """Run subjects by their rank, as many as there is time for; `tell` hears of each. In the order given."""
+            tell: Callable[[Subject, list[Result]], None]) -> list[Result]:
+    """Run subjects by their rank, as many as there is time for; before each, `tell` hears of it and of the results so
+    far. Results are in the order given."""
     found: dict[int, Result] = {}
     for number in sorted(range(len(subjects)), key=lambda number: subjects[number].rank):
         subject = subjects[number]
-        tell(subject)
+        tell(subject, [found[k] for k in sorted(found)])
         refusal = budget.refusal(subject.family)
         if refusal is not None:
             found[number] = Result(subject, Comparison((Entry(MICROTRAIN, Failure("dropped", refusal)),)))
