@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count, cycle
 
 import microtrain as mt
@@ -77,4 +78,4 @@ def programs(scale: str) -> Iterator[Run]:
         program = fuzz.program(seed, getattr(fuzz, scale))
         dtype = DTYPES[seed % len(DTYPES)]
         name = f"fuzz.program({seed}, fuzz.{scale}).run(mt, '{dtype}')"
-        yield name, lambda program=program, dtype=dtype: program.run(mt, dtype)
+        yield name, partial(program.run, mt, dtype)
