@@ -29,7 +29,7 @@ SHARDS ?= $(shell nproc 2>/dev/null || echo 4)
 .PHONY: help train test budgets gpu lint clean suite-cpu suite-interpret
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -7
 
 train: $(VENV)/train.stamp
 	@mkdir -p runs

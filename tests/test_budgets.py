@@ -61,9 +61,10 @@ def test_a_slice_of_the_sample_is_within_its_budgets(target: str, sampled: list[
     assert not [verdict.report() for verdict in verdicts if verdict.problems]
 
 
-def test_the_sample_is_the_same_every_time_of_distinct_kernels_and_all_templates(
+def test_the_sample_is_of_the_same_programs_every_time_of_distinct_kernels_and_all_templates(
         sampled: list[budgets.Specimen]) -> None:
-    assert [one.text for one in budgets.sample(SLICE // 2)] == [one.text for one in sampled[:SLICE // 2]]
+    again = budgets.sample(SLICE // 2)
+    assert [(one.origin, one.template) for one in again] == [(one.origin, one.template) for one in sampled[:len(again)]]
     assert len({one.text for one in sampled}) == len(sampled)
     assert {one.template for one in sampled} >= {"map", "maps", "row", "slab", "reduce", "matmul"}
     assert len({one.origin for one in sampled}) >= SLICE // 2
@@ -85,11 +86,11 @@ def test_the_table_has_a_budget_for_each_target_that_the_target_has() -> None:
 
 def test_a_planted_spill_is_caught() -> None:
     assert not problems(kernel("softmax backward"))
-    assert any(p.startswith("spills ") for p in problems(kernel("softmax backward"), RowTile(4, 1024, 1)))
+    assert any(p.startswith("spills ") for p in problems(kernel("softmax backward"), RowTile(8, 1024, 1)))
 
 
 def test_a_kernel_over_its_registers_is_caught() -> None:
-    found, = problems(kernel("elementwise, float64"), MapTile(1024, 2))
+    found, = problems(kernel("elementwise, float64"), MapTile(1024, 1))
     assert found.endswith("registers, budget 96")
 
 

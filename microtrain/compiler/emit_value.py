@@ -31,13 +31,13 @@ ORDERED = frozenset((p.LT, p.LE, p.GT, p.GE))
 
 
 class Touch(NamedTuple):
-    """A load or a store as it was written: the element of `node` at `index`, where the guards hold.
+    """A load or a store as it was written: the element of `node` at `at`, where the guards hold.
 
     `sizes` has the symbols whose blocks it is a tile of, and how many values each has in all.
     """
 
     node: Node
-    index: Index
+    at: Index
     guards: tuple[Guard, ...]
     sizes: dict[str, int]
 

@@ -1,7 +1,7 @@
 """The sample: distinct kernels of random programs and of training steps, every template among them.
 
 The programs are run on the cpu device; what is taken are the kernels that they would be on a GPU. Nothing is left to
-chance: the same kernels come every time, and asking for more adds some at the end.
+chance: a fresh process makes the same kernels every time, and asking for more adds some at the end.
 """
 
 from __future__ import annotations
@@ -9,12 +9,15 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count, cycle
 
 import microtrain as mt
 
 from ... import settings
+from ...compiler import realize
 from ...compiler.program import Program
+from ...tensor import device
 from .. import fuzz
 from .specimen import Specimen, specimens, watched
 from .training import folds, steps
@@ -51,8 +54,10 @@ def sample(size: int) -> list[Specimen]:
 
 
 def kernels(origin: str, run: Callable[[], object]) -> list[Specimen]:
-    """What one program would launch."""
+    """What one program would launch: by itself, and with random numbers of its own."""
     programs: list[Program] = []
+    realize.flush(device("cpu"))
+    mt.manual_seed(0)
     with watched(programs.append):
         run()
     return [one for program in programs for one in specimens(program, origin)]
@@ -73,4 +78,4 @@ def programs(scale: str) -> Iterator[Run]:
         program = fuzz.program(seed, getattr(fuzz, scale))
         dtype = DTYPES[seed % len(DTYPES)]
         name = f"fuzz.program({seed}, fuzz.{scale}).run(mt, '{dtype}')"
-        yield name, lambda program=program, dtype=dtype: program.run(mt, dtype)
+        yield name, partial(program.run, mt, dtype)

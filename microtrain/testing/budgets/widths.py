@@ -43,7 +43,7 @@ def run(touch: Touch, launch: Launch, symbol: str, most: int) -> int:
     told = RUN_TIME.get(symbol) in launch.sizes
     width = most
     while width > 1:
-        slope, multiple = along(touch.index, symbol, width)
+        slope, multiple = along(touch.at, symbol, width)
         whole = touch.sizes[symbol] % (HINTED if told else width) == 0
         if whole and slope == 1 and multiple % width == 0 and all(uniform(g, symbol, width) for g in touch.guards):
             return width
