@@ -17,6 +17,7 @@ from ..tensor import default_device
 from ..train.atomic import check_destination
 from .catalogue import FAMILIES, catalogue
 from .environment import THREAD_VARIABLES, environment, on_one_thread
+from .host import MANY_SHORT, host_document, host_table, measure_host
 from .picture import draw
 from .report import document, table, write_json
 from .suite import FULL, QUICK, Result, peers, run_workload
@@ -32,6 +33,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, metavar="DIR",
                         help="write DEVICE-DATE.json there, and DEVICE-DATE.png where matplotlib is installed")
     parser.add_argument("--quick", action="store_true", help="few short samples, small sizes: a look only")
+    parser.add_argument("--host", action="store_true",
+                        help="time what a step costs this process instead: recorded, its plan looked up, launched")
     parser.add_argument("--workloads", metavar="A,B", help=f"some of {', '.join(FAMILIES)} (default: all)")
 
 
@@ -45,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
         UsageError: an unknown workload, or a device that cannot be used here.
         OSError: the results cannot be written.
     """
+    if args.host:
+        return _host(args)
     try:
         device = args.device or str(default_device().type)
     except RuntimeError as error:
@@ -57,17 +62,43 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         raise UsageError(str(error)) from error
     now = datetime.now(UTC)
-    stem = None
-    if args.output is not None:
-        args.output.mkdir(parents=True, exist_ok=True)
-        # A look never takes the place of a measurement of the same day.
-        stem = args.output / f"{device}-{now:%Y-%m-%d}{'-quick' if args.quick else ''}"
-        check_destination(stem.with_suffix(".json"))
+    stem = _stem(args, device, now)
     if device == "cpu" and not on_one_thread():
         return _again_on_one_thread(args, device)
     with settings.device(device):
         check_device(device)
         return _measure(workloads, device, args.quick, now, stem)
+
+
+def _stem(args: argparse.Namespace, name: str, now: datetime) -> Path | None:
+    """Where results go but for their suffix, once it is known that they can be written there."""
+    if args.output is None:
+        return None
+    args.output.mkdir(parents=True, exist_ok=True)
+    # A look never takes the place of a measurement of the same day.
+    stem: Path = args.output / f"{name}-{now:%Y-%m-%d}{'-quick' if args.quick else ''}"
+    check_destination(stem.with_suffix(".json"))
+    return stem
+
+
+def _host(args: argparse.Namespace) -> int:
+    """What steps cost this process: a table, and host-DATE.json."""
+    if args.device not in (None, "cpu") or args.workloads is not None:
+        raise UsageError("--host times this process, on steps of its own: leave out --device and --workloads")
+    now = datetime.now(UTC)
+    stem = _stem(args, "host", now)
+    if not on_one_thread():
+        return _again_on_one_thread(args, "cpu")
+    where = environment("cpu")
+    print(f"{where['device']['name']}, microtrain {where['versions']['microtrain']}, python "
+          f"{where['versions']['python']}")
+    costs = measure_host(QUICK if args.quick else MANY_SHORT)
+    print(host_table(costs))
+    if stem is not None:
+        path = stem.with_suffix(".json")
+        write_json(path, host_document(costs, where, now.isoformat(timespec="seconds"), args.quick))
+        print(f"results  {path}")
+    return 0
 
 
 def _measure(workloads: list[Workload], device: str, quick: bool, now: datetime, stem: Path | None) -> int:
@@ -105,6 +136,7 @@ def _again_on_one_thread(args: argparse.Namespace, device: str) -> int:
     """The same command in a process whose libraries start with one thread: they read how many when they are loaded."""
     command = [sys.executable, "-m", "microtrain", "bench", "--device", device]
     command += ["--quick"] if args.quick else []
+    command += ["--host"] if args.host else []
     command += ["--workloads", args.workloads] if args.workloads is not None else []
     command += ["--output", str(args.output)] if args.output is not None else []
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)

@@ -1,0 +1,196 @@
+"""``microtrain bench --host``: what a training step costs this process, whatever a device does meanwhile.
+
+A step passes three layers: its operations are *recorded*, the graph behind its values is made a key and its plan
+*looked up*, and each of the plan's kernels is *launched*. All three are Python and can be timed without a GPU: what a
+device would do is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+import microtrain
+
+from .. import settings
+from ..compiler import realize
+from ..graph import node as graph_node
+from ..graph.node import Node
+from ..graph.spec import Device
+from . import training
+from .comparison import WrongResult
+from .oracle import oracle
+from .suite import Effort
+from .text import columns
+from .timing import Quantiles, calibrate, sample
+from .workload import Workload, results, unchanged
+
+STEPS = (training.perceptron(), training.logistic(256, 64), training.mlp(128, (784, 128, 10)))
+
+MANY_SHORT = Effort(rounds=101, seconds=0.002)
+"""A busy machine takes a process off its processor for longer than one of them lasts."""
+
+RECORD_TARGET = 2.0
+"""Microseconds a node: of everything a step does in Python before its graph is computed."""
+
+LOOKUP_TARGET = 1.0
+"""Microseconds a node: of making the key of a graph met before and finding its plan."""
+
+SCHEMA = 1
+"""Of the JSON file: raised when the meaning of a field changes."""
+
+UNITS = {
+    "count": "nodes or launches of one step",
+    "time": "microseconds for each of them; lower and upper quartile",
+    "target": "microseconds that each should take at most",
+}
+
+HEADS = ("step", "layer", "us a step", "of", "us each", "quartiles", "target", "")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one layer of a step costs.
+
+    Attributes:
+        count: how many nodes or launches a step has.
+        unit: what they are.
+        time: microseconds for each of them; quartiles over the rounds.
+        target: microseconds that each should take at most.
+    """
+
+    step: str
+    layer: str
+    count: float
+    unit: str
+    time: Quantiles
+    target: float
+
+    @property
+    def met(self) -> bool:
+        """Whether the median reaches the target."""
+        return self.time.median <= self.target
+
+
+class Watch:
+    """Sums up where the time of some steps goes: seconds, the graphs that were computed, their nodes, and how many had
+    no plan yet."""
+
+    def __init__(self) -> None:
+        self.look_up = self.compute = 0.0
+        self.nodes = self.graphs = self.unknown = 0
+
+    def computed(self, compute: Callable[..., None], roots: Iterable[Node], device: Device) -> None:
+        """Stand in for `compute`: look the plan up once more, under the clock, then compute as ever."""
+        start = perf_counter()
+        order, key, _, _ = realize.linearize(roots)
+        plan = realize.plans.get((device, settings.fuse.value, key))
+        found = perf_counter()
+        compute(roots, device)
+        self.look_up += found - start
+        self.compute += perf_counter() - found
+        self.nodes += len(order)
+        self.graphs += 1
+        self.unknown += plan is None and bool(order)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Watch every graph that is computed inside the block."""
+        compute = realize.compute
+        realize.compute = lambda roots, device: self.computed(compute, roots, device)
+        try:
+            yield
+        finally:
+            realize.compute = compute
+
+
+class Remembered:
+    """A plan's executable that computes once and gives the same values from then on: a device that takes no time."""
+
+    def __init__(self, executable: Any) -> None:
+        self.executable, self.kernels = executable, executable.kernels
+        self.values: list[Any] | None = None
+
+    def run(self, values: list[Any]) -> list[Any]:
+        """The values of the first run."""
+        if self.values is None:
+            self.values = self.executable.run(values)
+        return self.values
+
+
+@contextmanager
+def device_left_out() -> Iterator[None]:
+    """Plans met before compute nothing inside the block."""
+    plans: list[Any] = list(realize.plans.values())
+    for plan in plans:
+        plan.executable = Remembered(plan.executable)
+    try:
+        yield
+    finally:
+        for plan in plans:
+            plan.executable = plan.executable.executable
+
+
+def measure_step(workload: Workload, effort: Effort) -> list[Cost]:
+    """Record and look-up of one training step on the cpu device.
+
+    Raises WrongResult where the steps are wrong (compared with the workload by hand in NumPy), or where a step's plan
+    is not found though the step was met before.
+    """
+    inputs = workload.inputs(np.random.default_rng(0))
+    judge = oracle(workload, inputs, lambda nearby: results(workload.by_hand(nearby), workload.steps))
+    tensors = {name: microtrain.tensor(value, device="cpu") for name, value in inputs.items()}
+    instance = workload.build(microtrain, tensors, unchanged)
+    judge.judge(results(instance, workload.steps))
+
+    def finish() -> None:
+        realize.flush(Device("cpu"))
+
+    with device_left_out():
+        return costs_of_step(workload.name, instance.run, finish, effort)
+
+
+def costs_of_step(name: str, run: Callable[[], Any], finish: Callable[[], Any], effort: Effort) -> list[Cost]:
+    """Record and look-up of a step whose plans are known."""
+    calls = calibrate(run, finish, effort.seconds)
+    record, look_up = [], []
+    for _ in range(effort.rounds):
+        watch, first = Watch(), graph_node.next_seq()
+        with watch.watching():
+            elapsed = sample(run, finish, calls) * calls
+        if watch.unknown:
+            raise WrongResult(f"{watch.unknown} of {watch.graphs} graphs were not met before: they have another "
+                              "structure than those of the steps before, and what was timed is planning them")
+        # Each graph that is computed takes a number as well.
+        recorded = graph_node.next_seq() - first - 1 - watch.graphs
+        record.append((elapsed - 1e6 * (watch.look_up + watch.compute)) / recorded)
+        look_up.append(1e6 * watch.look_up / watch.nodes)
+    return [Cost(name, "record", recorded / calls, "nodes", Quantiles.of(record), RECORD_TARGET),
+            Cost(name, "look-up", watch.nodes / calls, "nodes", Quantiles.of(look_up), LOOKUP_TARGET)]
+
+
+def measure_host(effort: Effort, steps: Iterable[Workload] = STEPS) -> list[Cost]:
+    """The costs of all layers of some steps. Raises WrongResult as `measure_step`."""
+    return [cost for workload in steps for cost in measure_step(workload, effort)]
+
+
+def host_table(costs: Iterable[Cost]) -> str:
+    """One line for each step and layer."""
+    return columns(HEADS, [_row(cost) for cost in costs], left=2)
+
+
+def _row(cost: Cost) -> tuple[str, ...]:
+    return (cost.step, cost.layer, f"{cost.time.median * cost.count:.1f}", f"{cost.count:.4g} {cost.unit}",
+            f"{cost.time.median:.2f}", f"{cost.time.lower:.2f} to {cost.time.upper:.2f}", f"<= {cost.target:g}",
+            "met" if cost.met else "missed")
+
+
+def host_document(costs: Iterable[Cost], environment: dict[str, Any], date: str, quick: bool) -> dict[str, Any]:
+    """All there is to know of a run, for JSON."""
+    return {"schema": SCHEMA, "date": date, "quick": quick, **environment, "units": UNITS,
+            "costs": [{**asdict(cost), "met": cost.met} for cost in costs]}
