@@ -6,11 +6,16 @@ import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from .compiling import ALIGNMENT
 from .genuine import genuine_torch
+from .launcher import start
 from .torch_memory import TorchMemory
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..compiler.launch import Launch
+    from ..graph.spec import Spec
 
 
 def is_available() -> bool:
@@ -40,6 +45,24 @@ def import_torch() -> Any:
     return torch
 
 
+def triton_driver() -> Any:
+    """Triton's driver, which says what GPU and what stream of it is current, as integers."""
+    import triton
+    return triton.runtime.driver.active
+
+
+def addressed(buffer: Any) -> Any:
+    """A tensor with its address beside it, so that PyTorch is asked once and not at each launch.
+
+    Raises RuntimeError for an address that kernels are not compiled for; PyTorch's allocator gives multiples of 512.
+    """
+    address = buffer.address = buffer.data_ptr()
+    if address % ALIGNMENT:
+        raise RuntimeError(f"memory at {address:#x} is not aligned to {ALIGNMENT} bytes, as every kernel expects; give "
+                           "PyTorch's allocator back its own alignment")
+    return buffer
+
+
 class CudaBackend(TorchMemory):
     """One GPU. Kernels go to PyTorch's current stream, so that its allocator knows when memory may be used again."""
 
@@ -53,6 +76,15 @@ class CudaBackend(TorchMemory):
             raise RuntimeError(f"no device cuda:{index}: this machine has {count} (cuda:0 to cuda:{count - 1})")
         super().__init__(torch, f"cuda:{index}")
         self.index = index
+        self.driver = triton_driver()
+        self.kernels: dict[Any, Any] = {}
+
+    def empty(self, spec: Spec) -> Any:
+        """Memory for a value, uninitialised. Its `address` is at hand as an integer."""
+        return addressed(super().empty(spec))
+
+    def from_numpy(self, array: np.ndarray) -> Any:
+        return addressed(super().from_numpy(array))
 
     @cached_property
     def arch(self) -> str:
@@ -63,10 +95,24 @@ class CudaBackend(TorchMemory):
         return "sm_{}{}".format(*cuda.get_device_capability(self.index))
 
     def launch(self, launch: Launch, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> None:
-        """Queue one kernel on the current stream of this GPU."""
-        with self.torch.cuda.device(self.index):
-            launch.template[launch.grid](*launch.arguments(pointers, scalars), **launch.sizes, **launch.constexprs,
-                                         **launch.options)
+        """Queue one kernel on the current stream of this GPU.
+
+        pointers: anything with an `address`, an integer divisible by ALIGNMENT, in the order of the kernel's pointers.
+        """
+        if self.driver.get_current_device() == self.index:
+            self.queue(launch, pointers, scalars)
+        else:
+            with self.torch.cuda.device(self.index):
+                self.queue(launch, pointers, scalars)
+
+    def queue(self, launch: Launch, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> None:
+        """Queue one kernel while this GPU is the current one. The first time, compile it."""
+        stream = self.driver.get_current_stream(self.index)
+        arguments = launch.arguments(tuple([buffer.address for buffer in pointers]), scalars)
+        if launch.queue is None:
+            launch.queue = start(launch.compiled(self.kernels), launch.grid, stream, arguments)
+        else:
+            launch.queue(stream, arguments)
 
     def synchronize(self) -> None:
         """Wait until every kernel queued on this GPU has run."""

@@ -1,14 +1,4 @@
-"""The null device's compiler: a kernel for a named target, with no GPU, and what it would use there.
-
-Triton's `ASTSource` takes a kernel's arguments as three dictionaries:
-
-- `signature`: name -> type, in the order of the parameters: `"*fp32"` for a pointer, `"i32"`, `"i64"`, `"constexpr"`;
-  a tuple parameter has a tuple of them, `"ptrs": ("*fp32", "*fp32")`, and the empty tuple is allowed;
-- `constexprs`: name -> value of each `"constexpr"` parameter;
-- `attrs`: path -> hints, where a path counts parameters from 0 and then the members of a tuple: that the second member
-  of the first parameter is divisible by 16 is `(0, 1): [["tt.divisibility", 16]]`. `divisible_by_16` writes them.
-  Without the hint on the pointers *and* on the sizes that bound the mask, accesses are as narrow as one element.
-"""
+"""The null device's compiler: a kernel for a named target, with no GPU, and what it would use there."""
 
 import re
 import subprocess
@@ -20,10 +10,9 @@ from typing import Any
 
 from microtrain.kernels.tiles import ENABLE_FP_FUSION
 
-STACK_ALIGNMENT = 16  # bytes; ptxas rounds an array's size up to this
+from .compiling import Attributes, Signature, compile_kernel, divisible_by_16
 
-Signature = Mapping[str, str | tuple[str, ...]]
-Attributes = dict[tuple[int, ...], list[list[Any]]]
+STACK_ALIGNMENT = 16  # bytes; ptxas rounds an array's size up to this
 
 
 @dataclass(frozen=True)
@@ -67,24 +56,6 @@ class Resources:
         return max(self.stores, default=0)
 
 
-def divisible_by_16(signature: Signature, names: Iterable[str] = ()) -> Attributes:
-    """The hint that every pointer's address, and each integer parameter in `names`, is divisible by 16.
-
-    Raises ValueError for a name that is no parameter.
-    """
-    unknown = sorted(set(names) - set(signature))
-    if unknown:
-        raise ValueError(f"no parameter named {', '.join(unknown)}; the signature has {', '.join(signature)}")
-    hint = [["tt.divisibility", 16]]
-    attrs: Attributes = {}
-    for position, (name, kind) in enumerate(signature.items()):
-        if isinstance(kind, tuple):
-            attrs.update({(position, k): hint for k, member in enumerate(kind) if member.startswith("*")})
-        elif kind.startswith("*") or name in names:
-            attrs[(position,)] = hint
-    return attrs
-
-
 def compile_for(
     target: str,
     fn: Any,
@@ -105,29 +76,15 @@ def compile_for(
     """
     if target not in TARGETS:
         raise ValueError(f"unknown target {target!r}; known: {', '.join(TARGETS)}")
-    import triton
     from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
 
-    if not isinstance(fn, triton.runtime.JITFunction):
-        raise RuntimeError(
-            "kernels cannot be compiled in this process: they were loaded for Triton's interpreter "
-            "(TRITON_INTERPRET=1, which MICROTRAIN_DEVICE=interpret sets); start a process without it"
-            if triton.knobs.runtime.interpret
-            else f"not a @triton.jit function: {fn!r}"
-        )
     chosen = TARGETS[target]
-    source = ASTSource(
-        fn,
-        signature=dict(signature),
-        constexprs=dict(constexprs),
-        attrs=divisible_by_16(signature) if attrs is None else attrs,
-    )
     options = {"num_warps": num_warps, "num_stages": num_stages, "enable_fp_fusion": enable_fp_fusion}
     if maxnreg is not None:
         options["maxnreg"] = maxnreg
     gpu = GPUTarget(chosen.backend, chosen.arch, chosen.warp_size)
-    kernel = triton.compile(source, target=gpu, options=options)
+    kernel = compile_kernel(fn, signature, constexprs, divisible_by_16(signature) if attrs is None else attrs, options,
+                            gpu)
     read = _read_nvidia if chosen.backend == "cuda" else _read_amd
     return read(target, kernel)
 
@@ -242,15 +199,9 @@ class NullBackend:
         sizes that are divisible by 16 known to be."""
         if launch in self.resources:
             return
-        kinds = tuple([POINTERS[buffer.dtype] for buffer in pointers])
-        signature, even = launch.signature(kinds, len(scalars))
+        signature, even = launch.signature()
         self.resources[launch] = compile_for(self.target, launch.template, signature, launch.constexprs,
                                              divisible_by_16(signature, even), **launch.options)
 
     def synchronize(self) -> None:
         """Nothing runs."""
-
-
-POINTERS = {"bool": "*i1", "uint8": "*u8", "int8": "*i8", "int16": "*i16", "int32": "*i32", "int64": "*i64",
-            "float16": "*fp16", "bfloat16": "*bf16", "float32": "*fp32", "float64": "*fp64"}
-"""How Triton's signatures write a pointer to each dtype."""
