@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +15,7 @@ from typing import Any
 import pytest
 
 import microtrain as mt
-from microtrain.bench import host
+from microtrain.bench import command, host, stub_driver
 from microtrain.bench.comparison import WrongResult
 from microtrain.bench.host import Cost, host_table, measure_step
 from microtrain.bench.suite import Effort
@@ -96,17 +100,77 @@ def test_a_row_says_whether_its_target_is_met() -> None:
     assert not missed.met and host_table([missed]).endswith("missed") and "20.0" in host_table([missed])
 
 
+interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+on_the_stub = pytest.mark.skipif(stub_driver.compiler() is None or interpreted,
+                                 reason="needs a C compiler, and kernels that are compiled")
+
+
+@on_the_stub
 def test_the_command_prints_every_layer_and_writes_what_it_printed(
         tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("microtrain.bench.command.on_one_thread", lambda: True)
+    monkeypatch.setattr(command, "on_one_thread", lambda: True)
+    monkeypatch.setattr(command, "STEPS", (PERCEPTRON,))
     assert main(["bench", "--host", "--quick", "--output", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     file, = tmp_path.glob("host-*-quick.json")
     costs = json.loads(file.read_text())["costs"]
-    assert {(cost["step"], cost["layer"]) for cost in costs} >= {
-        (step.name, layer) for step in host.STEPS for layer in ("record", "look-up")}
+    assert [cost["layer"] for cost in costs] == ["record", "look-up", "launch", "kernel[grid]"]
     for cost in costs:
         assert f"{cost['time']['median']:.2f}" in printed
+
+
+def test_without_a_c_compiler_the_other_layers_are_timed(capsys: pytest.CaptureFixture[str],
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "on_one_thread", lambda: True)
+    monkeypatch.setattr(command, "STEPS", (PERCEPTRON,))
+    monkeypatch.setattr(stub_driver, "compiler", lambda: None)
+    assert main(["bench", "--host", "--quick"]) == 0
+    printed = capsys.readouterr().out
+    assert "launches are not timed" in printed and "install gcc" in printed and "record" in printed
+
+
+def test_a_failed_check_is_the_commands_failure(capsys: pytest.CaptureFixture[str],
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(*arguments: Any) -> Any:
+        raise WrongResult("the driver is told 1, and by Triton 2")
+    monkeypatch.setattr(command, "on_one_thread", lambda: True)
+    monkeypatch.setattr(command, "STEPS", (PERCEPTRON,))
+    monkeypatch.setattr(command, "measure_launches", wrong)
+    assert main(["bench", "--host", "--quick"]) == 1
+    assert "failed: the driver is told 1" in capsys.readouterr().out
+
+
+PLANTED = """
+import sys
+from pathlib import Path
+from microtrain import runtime
+from microtrain.bench import launches
+from microtrain.bench.suite import Effort
+from microtrain.runtime.cuda import CudaBackend
+
+stub = launches.StubDriver(Path(sys.argv[1]))
+backend = runtime._loaded["cuda", 0] = launches.StubbedCuda(stub)
+right = CudaBackend.queue
+for wrong in (lambda self, launch, pointers, scalars: right(self, launch, pointers[::-1], scalars),
+              lambda self, launch, pointers, scalars: right(self, launch, pointers, tuple([n + 1 for n in scalars])),
+              right):
+    CudaBackend.queue = wrong
+    try:
+        costs = launches.measure_launches(launches.STEPS[1], Effort(1, 1e-3), stub, backend)
+    except launches.WrongResult as error:
+        print("caught:", error)
+print(*[cost.layer for cost in costs])
+"""
+
+
+@on_the_stub
+def test_a_launch_that_tells_the_driver_something_else_is_caught(tmp_path: Path) -> None:
+    """Pointers in another order, other numbers, and then all as it should be."""
+    stub_driver.build(tmp_path)
+    done = subprocess.run([sys.executable, "-c", PLANTED, str(tmp_path)], env=stub_driver.environment(tmp_path),
+                          capture_output=True, text=True, check=True)
+    caught = re.findall("^caught: .*the driver is told", done.stdout, re.MULTILINE)
+    assert len(caught) == 2 and done.stdout.splitlines()[-1] == "launch kernel[grid]", done.stdout
 
 
 def test_host_takes_no_device_and_no_workloads(capsys: pytest.CaptureFixture[str]) -> None:

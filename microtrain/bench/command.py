@@ -16,8 +16,9 @@ from ..cli.errors import UsageError
 from ..tensor import default_device
 from ..train.atomic import check_destination
 from .catalogue import FAMILIES, catalogue
+from .comparison import WrongResult
 from .environment import THREAD_VARIABLES, environment, on_one_thread
-from .host import MANY_SHORT, host_document, host_table, measure_host
+from .host import MANY_SHORT, STEPS, Cost, Unavailable, host_document, host_table, measure_launches, measure_step
 from .picture import draw
 from .report import document, table, write_json
 from .suite import FULL, QUICK, Result, peers, run_workload
@@ -92,8 +93,20 @@ def _host(args: argparse.Namespace) -> int:
     where = environment("cpu")
     print(f"{where['device']['name']}, microtrain {where['versions']['microtrain']}, python "
           f"{where['versions']['python']}")
-    costs = measure_host(QUICK if args.quick else MANY_SHORT)
+    effort, failure = QUICK if args.quick else MANY_SHORT, None
+    costs: list[Cost] = []
+    try:
+        for workload in STEPS:
+            costs += measure_step(workload, effort)
+        costs += measure_launches(effort, STEPS)
+    except Unavailable as error:
+        print(f"launches are not timed: {error}")
+    except WrongResult as error:
+        failure = str(error)
     print(host_table(costs))
+    if failure is not None:
+        print(f"failed: {failure}")
+        return 1
     if stem is not None:
         path = stem.with_suffix(".json")
         write_json(path, host_document(costs, where, now.isoformat(timespec="seconds"), args.quick))

@@ -7,9 +7,15 @@ device would do is left out.
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -22,7 +28,7 @@ from ..compiler import realize
 from ..graph import node as graph_node
 from ..graph.node import Node
 from ..graph.spec import Device
-from . import training
+from . import stub_driver, training
 from .comparison import WrongResult
 from .oracle import oracle
 from .suite import Effort
@@ -47,10 +53,14 @@ SCHEMA = 1
 UNITS = {
     "count": "nodes or launches of one step",
     "time": "microseconds for each of them; lower and upper quartile",
-    "target": "microseconds that each should take at most",
+    "target": "microseconds that each should take at most; at_least: that Triton's kernel[grid] should take",
 }
 
 HEADS = ("step", "layer", "us a step", "of", "us each", "quartiles", "target", "")
+
+
+class Unavailable(Exception):
+    """Something cannot be measured here; the text says what is missing."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +71,7 @@ class Cost:
         count: how many nodes or launches a step has.
         unit: what they are.
         time: microseconds for each of them; quartiles over the rounds.
-        target: microseconds that each should take at most.
+        target: microseconds that each should take at most; or, `at_least`, what Triton's own way should take.
     """
 
     step: str
@@ -70,11 +80,12 @@ class Cost:
     unit: str
     time: Quantiles
     target: float
+    at_least: bool = False
 
     @property
     def met(self) -> bool:
         """Whether the median reaches the target."""
-        return self.time.median <= self.target
+        return self.time.median >= self.target if self.at_least else self.time.median <= self.target
 
 
 class Watch:
@@ -174,9 +185,26 @@ def costs_of_step(name: str, run: Callable[[], Any], finish: Callable[[], Any], 
             Cost(name, "look-up", watch.nodes / calls, "nodes", Quantiles.of(look_up), LOOKUP_TARGET)]
 
 
-def measure_host(effort: Effort, steps: Iterable[Workload] = STEPS) -> list[Cost]:
-    """The costs of all layers of some steps. Raises WrongResult as `measure_step`."""
-    return [cost for workload in steps for cost in measure_step(workload, effort)]
+def measure_launches(effort: Effort, steps: Iterable[Workload] = STEPS) -> list[Cost]:
+    """What the launches of some of STEPS cost, in a process with a driver that launches nothing.
+
+    Raises Unavailable where there is no C compiler, PyTorch or Triton; WrongResult where that process failed, as it
+    does when the driver is told something else than by Triton.
+    """
+    for package in ("torch", "triton"):
+        if importlib.util.find_spec(package) is None:
+            raise Unavailable(f"{package} is not installed")
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            stub_driver.build(Path(folder))
+        except RuntimeError as error:
+            raise Unavailable(str(error)) from error
+        done = subprocess.run([sys.executable, "-m", "microtrain.bench.launches", folder, str(effort.rounds),
+                               str(effort.seconds), *[workload.name for workload in steps]], check=False,
+                              capture_output=True, text=True, env=stub_driver.environment(Path(folder)))
+    if done.returncode:
+        raise WrongResult(f"launches on the stub driver: {done.stderr.strip()[-2000:] or done.returncode}")
+    return [Cost(**{**cost, "time": Quantiles(**cost["time"])}) for cost in json.loads(done.stdout)]
 
 
 def host_table(costs: Iterable[Cost]) -> str:
@@ -186,7 +214,8 @@ def host_table(costs: Iterable[Cost]) -> str:
 
 def _row(cost: Cost) -> tuple[str, ...]:
     return (cost.step, cost.layer, f"{cost.time.median * cost.count:.1f}", f"{cost.count:.4g} {cost.unit}",
-            f"{cost.time.median:.2f}", f"{cost.time.lower:.2f} to {cost.time.upper:.2f}", f"<= {cost.target:g}",
+            f"{cost.time.median:.2f}", f"{cost.time.lower:.2f} to {cost.time.upper:.2f}",
+            f"{'>=' if cost.at_least else '<='} {cost.target:.3g}",
             "met" if cost.met else "missed")
 
 
