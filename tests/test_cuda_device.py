@@ -270,7 +270,8 @@ def test_launch_hooks_are_honoured_while_they_are_set(hook: str, gpu: FakeGpu, m
     assert ways()[4:] == ["direct"]
 
 
-def test_an_address_is_asked_for_once(gpu: FakeGpu, rng: np.random.Generator) -> None:
+def test_an_address_is_asked_for_once(gpu: FakeGpu, version: Any, rng: np.random.Generator) -> None:
+    version("3.7.1")
     backend, kernel = cuda.CudaBackend(0), CompiledKernel(gpu)
     made = [backend.empty(spec((5,), dtypes.float32, Device("cuda:0"))), backend.from_numpy(rng.random(4))]
     assert [buffer.address for buffer in made] == [buffer.data_ptr() for buffer in made]

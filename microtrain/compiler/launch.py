@@ -14,6 +14,7 @@ from .. import settings
 from ..graph.dtypes import DType
 from ..kernels import tiles
 from ..kernels.matmul_tiles import MatmulTile, matmul_tiles
+from ..runtime.compile_cache import sealed
 from ..runtime.compiling import POINTERS, compile_kernel, divisible_by_16
 from .bundle import parts_of
 from .domain import MatmulDomain, OpaqueDomain, ReduceDomain, RowDomain, SlabDomain
@@ -119,7 +120,8 @@ class CallLaunch(Launch):
         that a number be left alone."""
         from triton.runtime import MockTensor
         pointers = tuple([MockTensor(node.dtype.name) for node in self.kernel.pointers])
-        return self.template.warmup(*self.arguments(pointers, ()), grid=self.grid, **self.options)
+        with sealed():
+            return self.template.warmup(*self.arguments(pointers, ()), grid=self.grid, **self.options)
 
 
 def launch_of(kernel: Kernel, arch: str) -> Launch:

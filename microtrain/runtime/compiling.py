@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .compile_cache import checked
+from .compile_cache import sealed
 
 Signature = Mapping[str, str | tuple[str, ...]]
 Attributes = dict[tuple[int, ...], list[list[Any]]]
@@ -66,4 +66,5 @@ def compile_kernel(fn: Any, signature: Signature, constexprs: Mapping[str, Any],
             else f"not a @triton.jit function: {fn!r}"
         )
     source = ASTSource(fn, signature=dict(signature), constexprs=dict(constexprs), attrs=attrs)
-    return checked(lambda: triton.compile(source, target=target, options=dict(options)))
+    with sealed():
+        return triton.compile(source, target=target, options=dict(options))
