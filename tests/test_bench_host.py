@@ -79,7 +79,7 @@ def test_the_device_is_left_out_and_put_back() -> None:
     x = mt.tensor([1.0, 2.0], device="cpu")
     (x * 3).numpy()
     before = [plan.executable for plan in realize.plans.values()]
-    with host.device_left_out():
+    with host.Watch().watching():
         assert ((x * 3).numpy() == [3.0, 6.0]).all()
         x = mt.tensor([5.0, 5.0], device="cpu")
         assert ((x * 3).numpy() == [3.0, 6.0]).all()          # remembered, not computed

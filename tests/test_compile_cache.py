@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -74,6 +75,43 @@ def test_names_of_global_constants_are_told_apart_by_name_alone() -> None:
              if isinstance(node, ast.Assign) and "constexpr(" in ast.unparse(node.value)
              for group in node.targets for target in ast.walk(group) if isinstance(target, ast.Name)]
     assert len(names) > 5 and sorted(set(names)) == sorted(names)
+
+
+LIBRARY = """
+import triton
+import triton.language as tl
+
+@triton.jit
+def helper(x):
+    return x * {factor}
+
+@triton.jit
+def emitted(x):
+    return helper(x)
+
+@triton.jit
+def kernel(ptr, FUNCTIONS: tl.constexpr):
+    tl.store(ptr, FUNCTIONS[0](tl.load(ptr)))
+"""
+
+
+def test_a_kernel_is_not_found_once_a_helper_of_its_functions_has_changed(tmp_path: Path,
+                                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    """An emitted function has the same name and text while the library that it calls is another version's."""
+    from triton.backends.compiler import GPUTarget
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
+    products = []
+    for factor in ("3.0", "5.0", "3.0"):
+        path = tmp_path / factor / "library.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(LIBRARY.format(factor=factor))
+        scope = runpy.run_path(str(path), run_name="library")
+        with listening() as found:
+            kernel = compiling.compile_kernel(
+                scope["kernel"], {"ptr": "*fp32", "FUNCTIONS": "constexpr"}, {"FUNCTIONS": (scope["emitted"],)}, {}, {},
+                GPUTarget("cuda", 90, 32))
+        products.append(("0f40400000" in kernel.asm["ptx"].lower(), "0f40a00000" in kernel.asm["ptx"].lower(), *found))
+    assert products == [(True, False, False), (False, True, False), (True, False, True)]
 
 
 # -------------------------------------------------------------------------------------------------------------- damage

@@ -275,9 +275,8 @@ def test_an_address_is_asked_for_once(gpu: FakeGpu, version: Any, rng: np.random
     backend, kernel = cuda.CudaBackend(0), CompiledKernel(gpu)
     made = [backend.empty(spec((5,), dtypes.float32, Device("cuda:0"))), backend.from_numpy(rng.random(4))]
     assert [buffer.address for buffer in made] == [buffer.data_ptr() for buffer in made]
-    given = tuple([SimpleNamespace(address=512 * k) for k in range(1, 4)])     # with no PyTorch behind them
-    backend.launch(OneKernel(kernel), given, ())
-    assert kernel.calls[0][-1][0] == (512, 1024, 1536)
+    backend.launch(OneKernel(kernel), (*made, 512), ())         # the last has no PyTorch behind it
+    assert kernel.calls[0][-1][0] == (made[0].address, made[1].address, 512)
 
 
 def test_memory_that_kernels_are_not_compiled_for_is_refused(gpu: FakeGpu) -> None:

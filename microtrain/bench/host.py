@@ -23,7 +23,6 @@ import numpy as np
 
 import microtrain
 
-from .. import settings
 from ..compiler import realize
 from ..graph import node as graph_node
 from ..graph.node import Node
@@ -89,62 +88,53 @@ class Cost:
 
 
 class Watch:
-    """Sums up where the time of some steps goes: seconds, the graphs that were computed, their nodes, and how many had
-    no plan yet."""
+    """Sums up where the time of some steps goes: seconds, and the graphs that were computed."""
 
     def __init__(self) -> None:
-        self.look_up = self.compute = 0.0
-        self.nodes = self.graphs = self.unknown = 0
+        self.look_up = self.compute = self.started = 0.0
+        self.graphs = self.nodes = 0
+        self.counting = False
 
-    def computed(self, compute: Callable[..., None], roots: Iterable[Node], device: Device) -> None:
-        """Stand in for `compute`: look the plan up once more, under the clock, then compute as ever."""
-        start = perf_counter()
-        order, key, _, _ = realize.linearize(roots)
-        plan = realize.plans.get((device, settings.fuse.value, key))
-        found = perf_counter()
+    def computed(self, compute: Callable[..., None], roots: list[Node], device: Device) -> None:
+        """Stand in for `compute`: look at the clock before and after."""
+        if self.counting:
+            self.nodes += len(realize.linearize(roots)[0])
+        self.started = perf_counter()
         compute(roots, device)
-        self.look_up += found - start
-        self.compute += perf_counter() - found
-        self.nodes += len(order)
+        self.compute += perf_counter() - self.started
         self.graphs += 1
-        self.unknown += plan is None and bool(order)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Watch every graph that is computed inside the block."""
-        compute = realize.compute
+        """Watch every graph that is computed inside the block. Plans met before compute nothing there."""
+        compute, plans = realize.compute, list[Any](realize.plans.values())
         realize.compute = lambda roots, device: self.computed(compute, roots, device)
+        for plan in plans:
+            plan.executable = Remembered(plan.executable, self)
         try:
             yield
         finally:
             realize.compute = compute
+            for plan in plans:
+                plan.executable = plan.executable.executable
 
 
 class Remembered:
     """A plan's executable that computes once and gives the same values from then on: a device that takes no time."""
 
-    def __init__(self, executable: Any) -> None:
-        self.executable, self.kernels = executable, executable.kernels
+    def __init__(self, executable: Any, watch: Watch) -> None:
+        self.executable, self.watch = executable, watch
         self.values: list[Any] | None = None
 
-    def run(self, values: list[Any]) -> list[Any]:
-        """The values of the first run."""
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.executable, name)
+
+    def run(self, values: list[Any], *rest: Any) -> list[Any]:
+        """The values of the first run. What took until now is the look-up."""
+        self.watch.look_up += perf_counter() - self.watch.started
         if self.values is None:
-            self.values = self.executable.run(values)
+            self.values = self.executable.run(values, *rest)
         return self.values
-
-
-@contextmanager
-def device_left_out() -> Iterator[None]:
-    """Plans met before compute nothing inside the block."""
-    plans: list[Any] = list(realize.plans.values())
-    for plan in plans:
-        plan.executable = Remembered(plan.executable)
-    try:
-        yield
-    finally:
-        for plan in plans:
-            plan.executable = plan.executable.executable
 
 
 def measure_step(workload: Workload, effort: Effort) -> list[Cost]:
@@ -162,27 +152,33 @@ def measure_step(workload: Workload, effort: Effort) -> list[Cost]:
     def finish() -> None:
         realize.flush(Device("cpu"))
 
-    with device_left_out():
-        return costs_of_step(workload.name, instance.run, finish, effort)
+    watch = Watch()
+    with watch.watching():
+        return costs_of_step(workload.name, instance.run, finish, effort, watch)
 
 
-def costs_of_step(name: str, run: Callable[[], Any], finish: Callable[[], Any], effort: Effort) -> list[Cost]:
+def costs_of_step(name: str, run: Callable[[], Any], finish: Callable[[], Any], effort: Effort, watch: Watch
+                  ) -> list[Cost]:
     """Record and look-up of a step whose plans are known."""
     calls = calibrate(run, finish, effort.seconds)
+    watch.nodes, watch.counting = 0, True
+    sample(run, finish, calls)
+    nodes, watch.counting = watch.nodes, False
+    plans = len(realize.plans)
     record, look_up = [], []
     for _ in range(effort.rounds):
-        watch, first = Watch(), graph_node.next_seq()
-        with watch.watching():
-            elapsed = sample(run, finish, calls) * calls
-        if watch.unknown:
-            raise WrongResult(f"{watch.unknown} of {watch.graphs} graphs were not met before: they have another "
-                              "structure than those of the steps before, and what was timed is planning them")
+        watch.look_up = watch.compute = watch.graphs = 0
+        first = graph_node.next_seq()
+        elapsed = sample(run, finish, calls) * calls
         # Each graph that is computed takes a number as well.
         recorded = graph_node.next_seq() - first - 1 - watch.graphs
-        record.append((elapsed - 1e6 * (watch.look_up + watch.compute)) / recorded)
-        look_up.append(1e6 * watch.look_up / watch.nodes)
+        record.append((elapsed - 1e6 * watch.compute) / recorded)
+        look_up.append(1e6 * watch.look_up / nodes)
+    if len(realize.plans) != plans:
+        raise WrongResult(f"{len(realize.plans) - plans} graphs were not met before: they have another structure than "
+                          "those of the steps before, and what was timed is planning them")
     return [Cost(name, "record", recorded / calls, "nodes", Quantiles.of(record), RECORD_TARGET),
-            Cost(name, "look-up", watch.nodes / calls, "nodes", Quantiles.of(look_up), LOOKUP_TARGET)]
+            Cost(name, "look-up", nodes / calls, "nodes", Quantiles.of(look_up), LOOKUP_TARGET)]
 
 
 def measure_launches(effort: Effort, steps: Iterable[Workload] = STEPS) -> list[Cost]:

@@ -46,6 +46,8 @@ SIZES = {"i1": 1, "i8": 1, "u8": 1, "i16": 2, "i32": 4, "i64": 8, "fp32": 4}
 class StubbedCuda(CudaBackend):
     """The cuda device on the stub driver: memory is the CPU's, and launches can be noted."""
 
+    arch = "sm_90"
+
     def __init__(self, stub: StubDriver) -> None:
         import torch
         TorchMemory.__init__(self, torch, "cpu")

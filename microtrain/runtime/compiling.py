@@ -15,6 +15,7 @@ which would make a constant of a learning rate of 1 and an even one of 0.5.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -65,6 +66,13 @@ def compile_kernel(fn: Any, signature: Signature, constexprs: Mapping[str, Any],
             if triton.knobs.runtime.interpret
             else f"not a @triton.jit function: {fn!r}"
         )
-    source = ASTSource(fn, signature=dict(signature), constexprs=dict(constexprs), attrs=attrs)
+    class Source(ASTSource):    # type: ignore[misc]
+        def hash(self) -> str:
+            # Of functions in a tuple Triton takes the names alone, and would find a kernel whose helpers have changed.
+            within = [member.cache_key for value in constexprs.values() if isinstance(value, tuple) for member in value
+                      if hasattr(member, "cache_key")]
+            return hashlib.sha256("-".join([super().hash(), *within]).encode()).hexdigest()
+
+    source = Source(fn, signature=dict(signature), constexprs=dict(constexprs), attrs=attrs)
     with sealed():
         return triton.compile(source, target=target, options=dict(options))

@@ -97,7 +97,7 @@ class CudaBackend(TorchMemory):
     def launch(self, launch: Launch, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> None:
         """Queue one kernel on the current stream of this GPU.
 
-        pointers: anything with an `address`, an integer divisible by ALIGNMENT, in the order of the kernel's pointers.
+        pointers: integers divisible by ALIGNMENT, or buffers, in the order of the kernel's pointers.
         """
         if self.driver.get_current_device() == self.index:
             self.queue(launch, pointers, scalars)
@@ -108,7 +108,7 @@ class CudaBackend(TorchMemory):
     def queue(self, launch: Launch, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> None:
         """Queue one kernel while this GPU is the current one. The first time, compile it."""
         stream = self.driver.get_current_stream(self.index)
-        arguments = launch.arguments(tuple([buffer.address for buffer in pointers]), scalars)
+        arguments = launch.arguments(tuple([getattr(pointer, "address", pointer) for pointer in pointers]), scalars)
         if launch.queue is None:
             launch.queue = start(launch.compiled(self.kernels), launch.grid, stream, arguments)
         else:
