@@ -91,6 +91,7 @@ def test_nodes_are_those_that_a_step_records() -> None:
     costs = by_layer(measure_step(PERCEPTRON, BRIEF))
     assert costs["record"].count == int(costs["record"].count) > 10       # every step records the same
     assert costs["look-up"].count >= costs["record"].count                # and its graph has leaves besides
+    assert costs["look-up"].time.lower > 0 < costs["record"].time.lower
 
 
 def test_a_row_says_whether_its_target_is_met() -> None:

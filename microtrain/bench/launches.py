@@ -25,7 +25,7 @@ from ..graph.spec import Device
 from ..runtime.cuda import CudaBackend
 from ..runtime.torch_memory import TorchMemory
 from .comparison import WrongResult
-from .host import STEPS, Cost, Effort
+from .host import STEPS, WARM, Cost, Effort
 from .stub_driver import StubDriver
 from .timing import Quantiles, calibrate, sample
 from .workload import Workload, unchanged
@@ -35,9 +35,6 @@ TARGET = 3.0
 
 FASTER = 3.0
 """Times that `kernel[grid](...)` should take as long, at least."""
-
-WARM = 3
-"""Steps until each one's graph is the one before's."""
 
 SIZES = {"i1": 1, "i8": 1, "u8": 1, "i16": 2, "i32": 4, "i64": 8, "fp32": 4}
 """Bytes of a kernel's parameters by Triton's name for their types; a pointer has 8."""

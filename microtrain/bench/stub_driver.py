@@ -19,8 +19,8 @@ from typing import Any
 STREAM = 0x5EED
 """The integer that stands for the current stream."""
 
-MAX_PARAMETERS = 256
-"""That the library notes of a launch; Triton's kernels have at most 4 KiB of them."""
+MAX_PARAMETERS = 1024
+"""That the library notes of a launch."""
 
 class _Config(ctypes.Structure):
     _fields_ = (("grid", ctypes.c_uint * 3), ("block", ctypes.c_uint * 3), ("shared", ctypes.c_uint),
