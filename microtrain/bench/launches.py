@@ -54,23 +54,24 @@ class StubbedCuda(CudaBackend):
     def launch(self, launch: Launch, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> None:
         if self.noted is not None:
             # Tensors of its own: `kernel[grid]` takes nothing else, and a step's may be gone when it is timed.
-            tensors = tuple([self.empty(node.spec) for node in launch.kernel.pointers])
-            self.noted.append(Queued(launch, tensors, scalars))
+            buffers = tuple([self.empty(node.spec) for node in launch.kernel.pointers])
+            self.noted.append(Queued(launch, buffers, tuple([buffer.address for buffer in buffers]), scalars))
         super().launch(launch, pointers, scalars)
 
 
 @dataclass(frozen=True)
 class Queued:
-    """One launch with its buffers and numbers."""
+    """One launch with its buffers, their addresses and its numbers."""
 
     launch: Launch
-    pointers: tuple[Any, ...]
+    buffers: tuple[Any, ...]
+    pointers: tuple[int, ...]
     scalars: tuple[int, ...]
 
     def by_triton(self) -> Any:
         """Launch it as Triton's users do. Returns the compiled kernel."""
         launch = self.launch
-        return launch.template[launch.grid](*launch.arguments(self.pointers, self.scalars), **launch.options)
+        return launch.template[launch.grid](*launch.arguments(self.buffers, self.scalars), **launch.options)
 
 
 def launches_of(workload: Workload, backend: StubbedCuda) -> list[Queued]:
