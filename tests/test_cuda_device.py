@@ -178,15 +178,15 @@ def version(monkeypatch: pytest.MonkeyPatch) -> Any:
     return lambda text: monkeypatch.setattr(triton, "__version__", text)
 
 
-def buffers(backend: Any, count: int) -> tuple[Any, ...]:
-    return tuple([backend.empty(spec((5,), dtypes.float32, Device("cuda:1"))) for _ in range(count)])
+def addresses(backend: Any, count: int) -> tuple[int, ...]:
+    return tuple([backend.empty(spec((5,), dtypes.float32, Device("cuda:1"))).data_ptr() for _ in range(count)])
 
 
 def test_the_first_launch_compiles_and_later_ones_go_straight_to_the_driver(gpu: FakeGpu, version: Any) -> None:
     version("3.7.1")
     backend, kernel = cuda.CudaBackend(1), CompiledKernel(gpu)
     launch = OneKernel(kernel)
-    first, second = buffers(backend, 2), buffers(backend, 2)
+    first, second = addresses(backend, 2), addresses(backend, 2)
     backend.launch(launch, first, (3,))
     backend.driver.streams[1] = 99
     backend.launch(launch, second, (4,))
@@ -194,14 +194,13 @@ def test_the_first_launch_compiles_and_later_ones_go_straight_to_the_driver(gpu:
     for call, given, scalar, stream in zip(kernel.calls, (first, second), (3, 4), (71, 99), strict=True):
         way, current, *arguments = call
         assert way == "direct" and current == [1] and gpu.current == []
-        pointers = tuple([buffer.data_ptr() for buffer in given])
         assert arguments == [7, 2, 1, stream, "function", False, False, (4, 1, 0), None, None, None, None, None,
-                             "annotations", b"signature", (pointers, (scalar,), 5, "expr", 256)]
+                             "annotations", b"signature", (given, (scalar,), 5, "expr", 256)]
 
 
 def test_the_current_gpu_is_left_alone(gpu: FakeGpu) -> None:
     backend, kernel = cuda.CudaBackend(0), CompiledKernel(gpu)
-    backend.launch(OneKernel(kernel), buffers(backend, 1), ())
+    backend.launch(OneKernel(kernel), addresses(backend, 1), ())
     (way, current, *_), = kernel.calls
     assert way == "direct" and current == [] and gpu.entered == []
 
@@ -209,22 +208,22 @@ def test_the_current_gpu_is_left_alone(gpu: FakeGpu) -> None:
 def test_triton_3_6_takes_the_arguments_one_by_one(gpu: FakeGpu, version: Any) -> None:
     version("3.6.0")
     backend, kernel = cuda.CudaBackend(1), CompiledKernel(gpu)
-    given = buffers(backend, 3)
+    given = addresses(backend, 3)
     backend.launch(OneKernel(kernel, (7,)), given, (3, 4))
     (_, _, *arguments), = kernel.calls
     assert arguments == [7, 1, 1, 71, "function", False, False, None, None, (4, 1, 0), None, None, None,
-                         tuple([buffer.data_ptr() for buffer in given]), (3, 4), 5, "expr", 256]
+                         given, (3, 4), 5, "expr", 256]
 
 
 def test_a_launcher_that_does_not_take_the_call_is_tried_once(gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Refusing, "tried", 0)
     Refusing.__name__ = "CudaLauncher"
     backend, kernel = cuda.CudaBackend(1), CompiledKernel(gpu, Refusing)
-    launch, given = OneKernel(kernel), buffers(backend, 1)
+    launch, given = OneKernel(kernel), addresses(backend, 1)
     for scalar in (3, 4, 5):
         backend.launch(launch, given, (scalar,))
     assert Refusing.tried == 1 and launch.compilations == 1
-    assert kernel.calls == [("public", [1], (7, 2, 1), 71, (given[0].data_ptr(),), (scalar,), 5, "expr", 256)
+    assert kernel.calls == [("public", [1], (7, 2, 1), 71, given, (scalar,), 5, "expr", 256)
                             for scalar in (3, 4, 5)]
 
 
@@ -241,7 +240,7 @@ def test_an_unknown_launcher_is_not_tried(unknown: str, gpu: FakeGpu, version: A
         cast(Any, kernel.run).gsan_enabled = True
     launch = OneKernel(kernel)
     for _ in range(2):
-        backend.launch(launch, buffers(backend, 1), ())
+        backend.launch(launch, addresses(backend, 1), ())
     assert [call[0] for call in kernel.calls] == ["public", "public"]
 
 
@@ -249,7 +248,7 @@ def test_an_unknown_launcher_is_not_tried(unknown: str, gpu: FakeGpu, version: A
 def test_launch_hooks_are_honoured_while_they_are_set(hook: str, gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch) -> None:
     from triton import knobs
     backend, kernel = cuda.CudaBackend(0), CompiledKernel(gpu)
-    launch, given, chain = OneKernel(kernel), buffers(backend, 1), getattr(knobs.runtime, hook)
+    launch, given, chain = OneKernel(kernel), addresses(backend, 1), getattr(knobs.runtime, hook)
 
     def ways() -> list[str]:
         backend.launch(launch, given, ())
