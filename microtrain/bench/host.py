@@ -98,8 +98,9 @@ class Watch:
         self.graphs = self.nodes = self.plans = 0
         self.counting = False
 
-    def computed(self, compute: Callable[..., None], roots: list[Node], device: Device) -> None:
+    def computed(self, compute: Callable[..., None], roots: Iterable[Node], device: Device) -> None:
         """Stand in for `compute`: look at the clock before and after."""
+        roots = list(roots)
         if self.counting:
             self.nodes += len(realize.linearize(roots)[0])
         self.started = perf_counter()

@@ -129,7 +129,7 @@ def _fold(node: Node, sources: tuple[Node, ...]) -> Node | None:
     values = [number(s) for s in sources]
     if None in values or not node.dtype.is_floating_point:
         return None                 # integers wrap around
-    kind = node.dtype.numpy.type
+    kind: Any = node.dtype.numpy.type
     with np.errstate(all="ignore"):
         value = float(kind(FOLDABLE[node.primitive](*[WIDE.get(node.dtype, kind)(kind(v)) for v in values])))
     return g.expand(literal(value, node.dtype, node.device), node.shape) if math.isfinite(value) else None
