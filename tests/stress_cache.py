@@ -27,18 +27,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from triton import knobs
 from triton.runtime.cache import triton_key
 
-import microtrain as mt
 from microtrain.bench import host
-from microtrain.bench.workload import unchanged
 from microtrain.compiler.realize import flush, plans
 from microtrain.graph.spec import Device
 from microtrain.runtime import null
 
 NULL = Device("null:sm_90")
+STEPS = {workload.name.split()[0]: workload for workload in host.STEPS}
 
 
 @dataclass(frozen=True)
@@ -66,11 +64,9 @@ def training_step(name: str) -> Outcome:
     null.compile_kernel = noting
     knobs.compilation.listener = lambda **about: told.append(about["cache_hit"])
     start = time.perf_counter()
-    workload = next(workload for workload in host.STEPS if workload.family == name)
-    inputs = workload.inputs(np.random.default_rng(0))
-    tensors = {key: mt.tensor(value, device="null:sm_90") for key, value in inputs.items()}
+    workload = STEPS[name]
     plans.clear()
-    instance = workload.build(mt, tensors, unchanged)
+    instance = host.instance_of(workload, host.inputs_of(workload), str(NULL))
     held = instance.run()
     flush(NULL)
     del held
@@ -177,7 +173,7 @@ def stress(step: str, processes: int, kills: int, moves: int, seed: int) -> dict
 def main() -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--step", default="mlp", choices=[workload.family for workload in host.STEPS])
+    parser.add_argument("--step", default="mlp", choices=STEPS)
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--kills", type=int, default=50, help="at random moments")
     parser.add_argument("--moves", type=int, default=20, help="kills at a file that is moved into the cache")

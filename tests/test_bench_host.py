@@ -15,10 +15,9 @@ from typing import Any
 import pytest
 
 import microtrain as mt
-from microtrain.bench import command, host, stub_driver
+from microtrain.bench import host, host_command, stub_driver
 from microtrain.bench.comparison import WrongResult
-from microtrain.bench.host import Cost, host_table, measure_step
-from microtrain.bench.suite import Effort
+from microtrain.bench.host import Cost, Effort, host_table, measure_step
 from microtrain.bench.timing import Quantiles
 from microtrain.cli import main
 from microtrain.compiler import realize
@@ -109,8 +108,8 @@ on_the_stub = pytest.mark.skipif(stub_driver.compiler() is None or interpreted,
 @on_the_stub
 def test_the_command_prints_every_layer_and_writes_what_it_printed(
         tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "on_one_thread", lambda: True)
-    monkeypatch.setattr(command, "STEPS", (PERCEPTRON,))
+    monkeypatch.setattr(host_command, "on_one_thread", lambda: True)
+    monkeypatch.setattr(host_command, "STEPS", (PERCEPTRON,))
     assert main(["bench", "--host", "--quick", "--output", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     file, = tmp_path.glob("host-*-quick.json")
@@ -122,8 +121,8 @@ def test_the_command_prints_every_layer_and_writes_what_it_printed(
 
 def test_without_a_c_compiler_the_other_layers_are_timed(capsys: pytest.CaptureFixture[str],
                                                         monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "on_one_thread", lambda: True)
-    monkeypatch.setattr(command, "STEPS", (PERCEPTRON,))
+    monkeypatch.setattr(host_command, "on_one_thread", lambda: True)
+    monkeypatch.setattr(host_command, "STEPS", (PERCEPTRON,))
     monkeypatch.setattr(stub_driver, "compiler", lambda: None)
     assert main(["bench", "--host", "--quick"]) == 0
     printed = capsys.readouterr().out
@@ -134,9 +133,9 @@ def test_a_failed_check_is_the_commands_failure(capsys: pytest.CaptureFixture[st
                                                monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(*arguments: Any) -> Any:
         raise WrongResult("the driver is told 1, and by Triton 2")
-    monkeypatch.setattr(command, "on_one_thread", lambda: True)
-    monkeypatch.setattr(command, "STEPS", (PERCEPTRON,))
-    monkeypatch.setattr(command, "measure_launches", wrong)
+    monkeypatch.setattr(host_command, "on_one_thread", lambda: True)
+    monkeypatch.setattr(host_command, "STEPS", (PERCEPTRON,))
+    monkeypatch.setattr(host_command, "measure_launches", wrong)
     assert main(["bench", "--host", "--quick"]) == 1
     assert "failed: the driver is told 1" in capsys.readouterr().out
 
@@ -146,7 +145,7 @@ import sys
 from pathlib import Path
 from microtrain import runtime
 from microtrain.bench import launches
-from microtrain.bench.suite import Effort
+from microtrain.bench.host import Effort
 from microtrain.runtime.cuda import CudaBackend
 
 stub = launches.StubDriver(Path(sys.argv[1]))

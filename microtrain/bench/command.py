@@ -15,10 +15,9 @@ from ..cli.device import check_device
 from ..cli.errors import UsageError
 from ..tensor import default_device
 from ..train.atomic import check_destination
+from . import host_command
 from .catalogue import FAMILIES, catalogue
-from .comparison import WrongResult
 from .environment import THREAD_VARIABLES, environment, on_one_thread
-from .host import MANY_SHORT, STEPS, Cost, Unavailable, host_document, host_table, measure_launches, measure_step
 from .picture import draw
 from .report import document, table, write_json
 from .suite import FULL, QUICK, Result, peers, run_workload
@@ -50,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         OSError: the results cannot be written.
     """
     if args.host:
-        return _host(args)
+        return host_command.run(args)
     try:
         device = args.device or str(default_device().type)
     except RuntimeError as error:
@@ -63,55 +62,17 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         raise UsageError(str(error)) from error
     now = datetime.now(UTC)
-    stem = _stem(args, device, now)
+    stem = None
+    if args.output is not None:
+        args.output.mkdir(parents=True, exist_ok=True)
+        # A look never takes the place of a measurement of the same day.
+        stem = args.output / f"{device}-{now:%Y-%m-%d}{'-quick' if args.quick else ''}"
+        check_destination(stem.with_suffix(".json"))
     if device == "cpu" and not on_one_thread():
         return _again_on_one_thread(args, device)
     with settings.device(device):
         check_device(device)
         return _measure(workloads, device, args.quick, now, stem)
-
-
-def _stem(args: argparse.Namespace, name: str, now: datetime) -> Path | None:
-    """Where results go but for their suffix, once it is known that they can be written there."""
-    if args.output is None:
-        return None
-    args.output.mkdir(parents=True, exist_ok=True)
-    # A look never takes the place of a measurement of the same day.
-    stem: Path = args.output / f"{name}-{now:%Y-%m-%d}{'-quick' if args.quick else ''}"
-    check_destination(stem.with_suffix(".json"))
-    return stem
-
-
-def _host(args: argparse.Namespace) -> int:
-    """What steps cost this process: a table, and host-DATE.json."""
-    if args.device not in (None, "cpu") or args.workloads is not None:
-        raise UsageError("--host times this process, on steps of its own: leave out --device and --workloads")
-    now = datetime.now(UTC)
-    stem = _stem(args, "host", now)
-    if not on_one_thread():
-        return _again_on_one_thread(args, "cpu")
-    where = environment("cpu")
-    print(f"{where['device']['name']}, microtrain {where['versions']['microtrain']}, python "
-          f"{where['versions']['python']}")
-    effort, failure = QUICK if args.quick else MANY_SHORT, None
-    costs: list[Cost] = []
-    try:
-        for workload in STEPS:
-            costs += measure_step(workload, effort)
-        costs += measure_launches(effort, STEPS)
-    except Unavailable as error:
-        print(f"launches are not timed: {error}")
-    except WrongResult as error:
-        failure = str(error)
-    print(host_table(costs))
-    if failure is not None:
-        print(f"failed: {failure}")
-        return 1
-    if stem is not None:
-        path = stem.with_suffix(".json")
-        write_json(path, host_document(costs, where, now.isoformat(timespec="seconds"), args.quick))
-        print(f"results  {path}")
-    return 0
 
 
 def _measure(workloads: list[Workload], device: str, quick: bool, now: datetime, stem: Path | None) -> int:
@@ -149,7 +110,6 @@ def _again_on_one_thread(args: argparse.Namespace, device: str) -> int:
     """The same command in a process whose libraries start with one thread: they read how many when they are loaded."""
     command = [sys.executable, "-m", "microtrain", "bench", "--device", device]
     command += ["--quick"] if args.quick else []
-    command += ["--host"] if args.host else []
     command += ["--workloads", args.workloads] if args.workloads is not None else []
     command += ["--output", str(args.output)] if args.output is not None else []
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)

@@ -30,12 +30,21 @@ from ..graph.spec import Device
 from . import stub_driver, training
 from .comparison import WrongResult
 from .oracle import oracle
-from .suite import Effort
 from .text import columns
 from .timing import Quantiles, calibrate, sample
-from .workload import Workload, results, unchanged
+from .workload import Inputs, Instance, Workload, results, unchanged
 
 STEPS = (training.perceptron(), training.logistic(256, 64), training.mlp(128, (784, 128, 10)))
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure: samples, and seconds a sample."""
+
+    rounds: int
+    seconds: float
+
+
+LOOK = Effort(rounds=5, seconds=0.002)
 
 MANY_SHORT = Effort(rounds=101, seconds=0.002)
 """A busy machine takes a process off its processor for longer than one of them lasts."""
@@ -142,16 +151,26 @@ class Remembered:
         return self.values
 
 
+def inputs_of(workload: Workload) -> Inputs:
+    """The same numbers every time."""
+    return workload.inputs(np.random.default_rng(0))
+
+
+def instance_of(workload: Workload, inputs: Inputs, device: str) -> Instance:
+    """The workload on microtrain."""
+    tensors = {name: microtrain.tensor(value, device=device) for name, value in inputs.items()}
+    return workload.build(microtrain, tensors, unchanged)
+
+
 def measure_step(workload: Workload, effort: Effort) -> list[Cost]:
     """Record and look-up of one training step on the cpu device.
 
     Raises WrongResult where the steps are wrong (compared with the workload by hand in NumPy), or where a step's plan
     is not found though the step was met before.
     """
-    inputs = workload.inputs(np.random.default_rng(0))
+    inputs = inputs_of(workload)
     judge = oracle(workload, inputs, lambda nearby: results(workload.by_hand(nearby), workload.steps))
-    tensors = {name: microtrain.tensor(value, device="cpu") for name, value in inputs.items()}
-    instance = workload.build(microtrain, tensors, unchanged)
+    instance = instance_of(workload, inputs, "cpu")
     judge.judge(results(instance, workload.steps))
 
     def finish() -> None:

@@ -14,10 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-import microtrain
-
 from .. import runtime
 from ..compiler.launch import Launch
 from ..compiler.realize import flush
@@ -25,10 +21,10 @@ from ..graph.spec import Device
 from ..runtime.cuda import CudaBackend
 from ..runtime.torch_memory import TorchMemory
 from .comparison import WrongResult
-from .host import STEPS, WARM, Cost, Effort
+from .host import STEPS, WARM, Cost, Effort, inputs_of, instance_of
 from .stub_driver import StubDriver
 from .timing import Quantiles, calibrate, sample
-from .workload import Workload, unchanged
+from .workload import Workload
 
 TARGET = 3.0
 """Microseconds a launch."""
@@ -76,9 +72,7 @@ class Queued:
 
 def launches_of(workload: Workload, backend: StubbedCuda) -> list[Queued]:
     """What a step launches once it is warm."""
-    inputs = workload.inputs(np.random.default_rng(0))
-    tensors = {name: microtrain.tensor(value, device="cuda:0") for name, value in inputs.items()}
-    instance = workload.build(microtrain, tensors, unchanged)
+    instance = instance_of(workload, inputs_of(workload), "cuda:0")
     for _ in range(WARM):
         held = instance.run()
     noted: list[Queued] = []
