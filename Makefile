@@ -1,6 +1,7 @@
 # make train   trains both models on real data: progress, held-out scores, two pictures in runs/
 # make test    ruff, mypy, the suite on cpu, then in Triton's interpreter
-# make gpu     the suite on cuda, then the benchmarks (on a machine with a GPU)
+# make gpu     the suite on cuda, then the benchmarks, in nine minutes (on a machine with a GPU);
+#              with DEVICE=interpret TINY=1 a small part of both, anywhere, to see that it runs
 # make lint    ruff and mypy alone
 # make clean   removes .venv, runs and caches
 #
@@ -17,7 +18,7 @@ TORCH_CPU := torch==2.13.0 triton==3.7.1 'numpy>=2.4,<2.5'
 # Tests of what runs on every device; they run once more in Triton's interpreter.
 INTERPRET_TESTS ?= $(wildcard $(addprefix tests/test_,$(addsuffix .py,\
     kernels philox emit index custom_kernel anomaly parity check_parity planted_faults plugin operators ordering fuzz \
-    higher_order seeds autograd nn optim counts fusion torch_only_memory explain)))
+    higher_order seeds autograd nn optim counts fusion torch_only_memory explain donation memory)))
 
 # On a GPU most of the suite's time is compiling, one kernel a core.
 SHARDS ?= $(shell nproc 2>/dev/null || echo 4)
@@ -26,7 +27,7 @@ SHARDS ?= $(shell nproc 2>/dev/null || echo 4)
 .PHONY: help train test gpu lint clean suite-cpu suite-interpret
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -5
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
 
 train: $(VENV)/train.stamp
 	@mkdir -p runs
@@ -53,17 +54,30 @@ suite-interpret: $(VENV)/test.stamp
 	MICROTRAIN_DEVICE=interpret MICROTRAIN_POISON=1 $(PY) -m pytest -q $(INTERPRET_TESTS)
 
 # Where the machine's own Python has all that is needed, nothing is installed: such machines are often offline.
+# TINY=1 runs a few test files and every benchmark once at a tiny size, which shows only that all of it works: with
+# DEVICE=interpret it does so on a machine without a GPU.
+DEVICE ?= cuda
+TINY   ?=
+# The benchmarks have what the suite leaves of so many seconds: the whole ends within nine minutes.
+IN_ALL ?= 530
+RESULTS ?= $(if $(TINY),runs/bench,benchmarks/results)
+TINY_TESTS := tests/test_index.py tests/test_philox.py tests/test_seeds.py
+GPU_TESTS  ?= $(if $(TINY),$(TINY_TESTS))
+
 gpu:
-	@set -e; export PYTHONPATH=.; python=$(PYTHON); \
-	$$python -c 'import pytest, sys, torch, triton; sys.exit(not torch.cuda.is_available())' 2>/dev/null || \
-	    { $(MAKE) --no-print-directory $(VENV)/test.stamp; python=$(PY); }; \
-	$$python -c 'import microtrain as mt, sys; sys.exit(None if mt.cuda.is_available() else "make gpu needs a CUDA device")'; \
-	echo "the suite on cuda, in $(SHARDS) processes"; logs=$$(mktemp -d); shards=$$(seq 0 $$(($(SHARDS) - 1))); \
+	@set -e; export PYTHONPATH=.; python=$(PYTHON); start=$$(date +%s); \
+	$$python -c 'import pytest, sys, torch, triton; sys.exit("$(DEVICE)" == "cuda" and not torch.cuda.is_available())' \
+	    2>/dev/null || { $(MAKE) --no-print-directory $(VENV)/test.stamp; python=$(PY); }; \
+	test $(DEVICE) != cuda || $$python -c 'import microtrain as mt, sys; \
+	    sys.exit(None if mt.cuda.is_available() else "make gpu needs a CUDA device; DEVICE=interpret TINY=1 needs none")'; \
+	echo "the suite on $(DEVICE), in $(SHARDS) processes"; logs=$$(mktemp -d); shards=$$(seq 0 $$(($(SHARDS) - 1))); \
 	for i in $$shards; do \
-	    { MICROTRAIN_DEVICE=cuda MICROTRAIN_SHARD=$$i/$(SHARDS) $$python -m pytest -q $(GPU_TESTS) >$$logs/$$i 2>&1 || \
+	    { MICROTRAIN_DEVICE=$(DEVICE) MICROTRAIN_SHARD=$$i/$(SHARDS) $$python -m pytest -q $(GPU_TESTS) >$$logs/$$i 2>&1 || \
 	      touch $$logs/failed; } & done; wait; \
 	for i in $$shards; do grep -v '^[.s]* *\[.*\]$$' $$logs/$$i || true; done; test ! -e $$logs/failed; \
-	$$python -m microtrain bench --device cuda --output benchmarks/results
+	left=$$(($(IN_ALL) - $$(date +%s) + start)); \
+	$$python -m microtrain bench --device $(DEVICE) --seconds $$((left > 60 ? left : 60)) $(if $(TINY),--tiny) \
+	    --output $(RESULTS)
 
 clean:
 	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -66,7 +67,7 @@ def training_step(name: str) -> Outcome:
     start = time.perf_counter()
     workload = STEPS[name]
     plans.clear()
-    instance = host.instance_of(workload, host.inputs_of(workload), str(NULL))
+    instance = host.instance_of(workload, str(NULL))
     held = instance.run()
     flush(NULL)
     del held
@@ -143,18 +144,23 @@ def stress(step: str, processes: int, kills: int, moves: int, seed: int) -> dict
         second = Child(step, shared).outcome()
         assert second is not None and second.kernels == right.kernels and second.compiled == 0, second
 
-        died, finished, resumed = 0, 0, Counter[int]()
-        for number in range(kills):
-            cache = killed / str(number // 2)       # the second of two finds what the first one left
+        died, finished, longest, resumed = 0, 0, right.seconds, Counter[int]()
+        while died < kills:
+            assert finished < 20 + 5 * kills, f"{finished} processes ended before they were killed, {died} did not"
+            cache = killed / str(died // 2)     # the second of two finds what the first one left
             victim = Child(step, cache)
-            time.sleep(draw.uniform(0, right.seconds))
+            time.sleep(draw.uniform(0, longest))
             victim.kill()
             ended = victim.outcome()
-            died += ended is None
-            finished += ended is not None
-            if number % 2 or number == kills - 1:
+            if ended is not None:               # too late: nothing is left to be killed at in this cache
+                finished += 1
+                longest = min(longest, ended.seconds + 0.05)
+                shutil.rmtree(cache)
+                continue
+            died += 1
+            if died % 2 == 0 or died == kills:
                 after = Child(step, cache).outcome()
-                assert after is not None and after.kernels == right.kernels, (number, after, right)
+                assert after is not None and after.kernels == right.kernels, (died, after, right)
                 resumed[after.compiled] += 1
 
         total = sum(1 for path in alone.rglob("*") if path.is_file())

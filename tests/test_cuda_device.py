@@ -274,8 +274,14 @@ def test_an_address_is_asked_for_once(gpu: FakeGpu, version: Any, rng: np.random
     backend, kernel = cuda.CudaBackend(0), CompiledKernel(gpu)
     made = [backend.empty(spec((5,), dtypes.float32, Device("cuda:0"))), backend.from_numpy(rng.random(4))]
     assert [buffer.address for buffer in made] == [buffer.data_ptr() for buffer in made]
-    backend.launch(OneKernel(kernel), (*made, 512), ())         # the last has no PyTorch behind it
-    assert kernel.calls[0][-1][0] == (made[0].address, made[1].address, 512)
+    memory = backend.workspace(4096)
+    parts = [(offset, spec((5,), dtypes.float32, Device("cuda:0"))) for offset in (0, 1024)]
+    for buffer in (*made, memory):
+        buffer.data_ptr = None      # nobody calls it any more
+    pointers = backend.pointers([*made, 7], memory, parts)
+    assert pointers == [made[0].address, made[1].address, 7, memory.address, memory.address + 1024]
+    backend.launch(OneKernel(kernel), tuple(pointers[:2]), ())
+    assert kernel.calls[0][-1][0] == (made[0].address, made[1].address)
 
 
 def test_memory_that_kernels_are_not_compiled_for_is_refused(gpu: FakeGpu) -> None:

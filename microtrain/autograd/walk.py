@@ -39,6 +39,7 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
     found: dict[Tape, Node] = {}
     most = realize.started[0] + realize.MAX_PENDING
     hooking, checking, watching = len(hooks) > 0, overwritten[0], realize.watchers
+    once = wanted is None and not retain_graph      # whatever is reached is visited, and let go of
 
     def push(edge: Any, ct: Node) -> None:
         """Add a cotangent to what has arrived at an edge."""
@@ -94,6 +95,8 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
                     if watching:
                         realize.tell(source_ct, tape)
                     push(edge, source_ct)
+                    if once and edge.__class__ is Node:
+                        tape.edges[i] = edge.tape       # `outs` has the value; the tape of a kept loss need not hold it
                 if tape.keeps and not retain_graph:
                     tape.release(out)
                 if ct.seq > most:

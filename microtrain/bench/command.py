@@ -1,4 +1,4 @@
-"""``microtrain bench``: checks and times the workloads, prints a table, writes the results."""
+"""``microtrain bench``: checks and times the workloads, prints tables, writes the results."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,14 +17,52 @@ from ..cli.errors import UsageError
 from ..tensor import default_device
 from ..train.atomic import check_destination
 from . import host_command
+from .budget import Budget
 from .catalogue import FAMILIES, catalogue
 from .environment import THREAD_VARIABLES, environment, on_one_thread
+from .limits import Ceilings
+from .peers import peers
 from .picture import draw
-from .report import document, table, write_json
-from .suite import FULL, QUICK, Result, peers, run_workload
-from .workload import Workload
+from .place import FULL, ON_GPU, ONCE, QUICK, Effort, place
+from .report import document, dropped, limits, misses, table, write_json
+from .roofline import roofline
+from .suite import Result, run_all
+from .workload import Subject
 
-DEVICES = ("cpu", "cuda")
+DEVICES = ("cpu", "cuda", "interpret")
+
+SECONDS = 500
+"""Of a run, unless told otherwise: with the suite before it a GPU's run is to end within ten minutes or so."""
+
+MEANINGLESS = "sizes and samples that show only that everything runs: the times mean nothing"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What the arguments ask for. `extent` is "full", "quick" or "tiny"."""
+
+    device: str
+    families: tuple[str, ...]
+    extent: str
+    seconds: float
+    output: Path | None
+
+    @property
+    def effort(self) -> Effort:
+        """Samples and seconds."""
+        full = ON_GPU if self.device == "cuda" else FULL
+        return {"full": full, "quick": QUICK, "tiny": ONCE}[self.extent]
+
+    @property
+    def subjects(self) -> list[Subject]:
+        """The workloads. Raises ValueError as `catalogue`."""
+        return catalogue(self.device, self.extent == "quick", self.families, smallest=self.extent == "tiny")
+
+    def stem(self, now: datetime) -> Path | None:
+        """Where results go, without their suffixes. A look never takes the place of a measurement of the same day."""
+        if self.output is None:
+            return None
+        return self.output / f"{self.device}-{now:%Y-%m-%d}{'' if self.extent == 'full' else f'-{self.extent}'}"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,8 +70,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=DEVICES,
                         help="where to run (default: MICROTRAIN_DEVICE, else cuda where there is one, else cpu)")
     parser.add_argument("--output", type=Path, metavar="DIR",
-                        help="write DEVICE-DATE.json there, and DEVICE-DATE.png where matplotlib is installed")
-    parser.add_argument("--quick", action="store_true", help="few short samples, small sizes: a look only")
+                        help="write DEVICE-DATE.json there, and two pictures where matplotlib is installed")
+    extent = parser.add_mutually_exclusive_group()
+    extent.add_argument("--quick", action="store_true", help="few short samples, small sizes: a look only")
+    extent.add_argument("--tiny", action="store_true", help="every workload once at a tiny size, to see that it runs")
+    parser.add_argument("--seconds", type=float, default=SECONDS, metavar="N",
+                        help="for everything; what no longer fits is dropped and named (default: %(default)s)")
     parser.add_argument("--host", action="store_true",
                         help="time what a step costs this process instead: recorded, its plan looked up, launched")
     parser.add_argument("--workloads", metavar="A,B", help=f"some of {', '.join(FAMILIES)} (default: all)")
@@ -50,66 +93,94 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.host:
         return host_command.run(args)
+    chosen = _chosen(args)
+    now = datetime.now(UTC)
+    stem = chosen.stem(now)
+    if stem is not None:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        check_destination(stem.with_suffix(".json"))
+    if chosen.device == "cpu" and not on_one_thread():
+        return _again_on_one_thread(args, chosen)
+    with settings.device(chosen.device):
+        check_device(chosen.device)
+        return _measure(chosen, now, stem)
+
+
+def _chosen(args: argparse.Namespace) -> Chosen:
     try:
         device = args.device or str(default_device().type)
     except RuntimeError as error:
         raise UsageError(f"{settings.device.variable}: {error}") from error
     if device not in DEVICES:
-        raise UsageError(f"bench times {' or '.join(DEVICES)}, and the default device is '{device}'; give --device")
+        raise UsageError(f"bench times {', '.join(DEVICES)}, and the default device is '{device}'; give --device")
+    if not args.seconds > 0:
+        raise UsageError(f"--seconds should be above 0, got {args.seconds:g}")
+    families = FAMILIES if args.workloads is None else tuple(name for name in args.workloads.split(",") if name)
+    extent = "tiny" if args.tiny or device == "interpret" else "quick" if args.quick else "full"
+    chosen = Chosen(device, families, extent, args.seconds, args.output)
     try:
-        families = FAMILIES if args.workloads is None else [name for name in args.workloads.split(",") if name]
-        workloads = catalogue(device, args.quick, families)
+        _ = chosen.subjects
     except ValueError as error:
         raise UsageError(str(error)) from error
-    now = datetime.now(UTC)
-    stem = None
-    if args.output is not None:
-        args.output.mkdir(parents=True, exist_ok=True)
-        # A look never takes the place of a measurement of the same day.
-        stem = args.output / f"{device}-{now:%Y-%m-%d}{'-quick' if args.quick else ''}"
-        check_destination(stem.with_suffix(".json"))
-    if device == "cpu" and not on_one_thread():
-        return _again_on_one_thread(args, device)
-    with settings.device(device):
-        check_device(device)
-        return _measure(workloads, device, args.quick, now, stem)
+    return chosen
 
 
-def _measure(workloads: list[Workload], device: str, quick: bool, now: datetime, stem: Path | None) -> int:
-    where = environment(device)
-    against = peers(device)
-    print(f"{where['device']['name']} ({device}), microtrain {where['versions']['microtrain']}, numpy "
+def _measure(chosen: Chosen, now: datetime, stem: Path | None) -> int:
+    budget = Budget(chosen.seconds)
+    where = environment(chosen.device)
+    against = peers(chosen.device)
+    try:
+        at = place(chosen.device, chosen.effort)
+    except ImportError as error:
+        raise UsageError(f"device '{chosen.device}' cannot be timed here: {error}") from error
+    print(f"{where['device']['name']} ({chosen.device}), microtrain {where['versions']['microtrain']}, numpy "
           f"{where['versions']['numpy']}, torch {where['versions']['torch'] or 'not installed'}")
-    if against.note is not None:
-        print(against.note)
-    results: list[Result] = []
-    for workload in workloads:
-        if sys.stderr.isatty():
-            print(f"{len(results) + 1}/{len(workloads)} {workload.name}", file=sys.stderr, flush=True)
-        results.append(run_workload(workload, device, against, QUICK if quick else FULL))
-    print(table(results, device))
+    for note in [*against.notes, *([MEANINGLESS] if chosen.extent == "tiny" else [])]:
+        print(note)
+    subjects = chosen.subjects
+    results = run_all(subjects, at, against, budget, _Progress(len(subjects)))
+    for text in (table(results, chosen.device), limits(results), misses(results), dropped(results)):
+        if text:
+            print(text, end="\n\n")
     if stem is not None:
         path = stem.with_suffix(".json")
-        write_json(path, document(results, where, now.isoformat(timespec="seconds"), quick))
+        write_json(path, document(results, where, at.ceilings.document(), now.isoformat(timespec="seconds"),
+                                  chosen.extent))
         print(f"results  {path}")
-        if importlib.util.find_spec("matplotlib") is None:
-            print("picture  none: matplotlib is not installed")
-        elif any(result.comparison.first.time is not None for result in results):
-            print(f"picture  {draw(results, stem.with_suffix('.png'), _title(where, now))}")
-    wrong = [result.workload.name for result in results if not result.passed]
+        title = f"microtrain on {where['device']['name']} ({chosen.device}), {now:%Y-%m-%d}"
+        _draw(results, at.ceilings, stem, title if chosen.extent == "full" else f"{title}, {chosen.extent}")
+    wrong = [result.subject.name for result in results if not result.passed]
     if wrong:
         print(f"failed: {', '.join(wrong)}")
     return 1 if wrong else 0
 
 
-def _title(where: dict[str, dict[str, str]], now: datetime) -> str:
-    return f"microtrain on {where['device']['name']} ({where['device']['type']}), {now:%Y-%m-%d}"
+class _Progress:
+    """A line a workload, to somebody who watches."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done = total, 0
+
+    def __call__(self, subject: Subject) -> None:
+        self.done += 1
+        if sys.stderr.isatty():
+            print(f"{self.done}/{self.total} {subject.name}", file=sys.stderr, flush=True)
 
 
-def _again_on_one_thread(args: argparse.Namespace, device: str) -> int:
+def _draw(results: list[Result], ceilings: Ceilings, stem: Path, title: str) -> None:
+    if importlib.util.find_spec("matplotlib") is None:
+        print("picture  none: matplotlib is not installed")
+        return
+    if any(result.comparison.first.time is not None for result in results):
+        print(f"picture  {draw(results, stem.with_suffix('.png'), title)}")
+        drawn = roofline(results, ceilings, stem.with_name(f"{stem.name}-roofline.png"), title)
+        print(f"picture  {drawn}")
+
+
+def _again_on_one_thread(args: argparse.Namespace, chosen: Chosen) -> int:
     """The same command in a process whose libraries start with one thread: they read how many when they are loaded."""
-    command = [sys.executable, "-m", "microtrain", "bench", "--device", device]
-    command += ["--quick"] if args.quick else []
+    command = [sys.executable, "-m", "microtrain", "bench", "--device", chosen.device, "--seconds", str(args.seconds)]
+    command += [] if chosen.extent == "full" else [f"--{chosen.extent}"]
     command += ["--workloads", args.workloads] if args.workloads is not None else []
     command += ["--output", str(args.output)] if args.output is not None else []
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)

@@ -27,12 +27,16 @@ from ..compiler import realize
 from ..graph import node as graph_node
 from ..graph.node import Node
 from ..graph.spec import Device
-from . import stub_driver, training
+from . import stub_driver
 from .comparison import WrongResult
+from .memory import HostMemory
 from .oracle import oracle
 from .text import columns
 from .timing import Quantiles, calibrate, sample
-from .workload import Inputs, Instance, Workload, results, unchanged
+from .workload import Instance, Workload, by_hand, results, unchanged
+from .workloads import steps as training
+
+HOST = HostMemory()
 
 STEPS = (training.perceptron(), training.logistic(256, 64), training.mlp(128, (784, 128, 10)))
 
@@ -151,15 +155,9 @@ class Remembered:
         return self.values
 
 
-def inputs_of(workload: Workload) -> Inputs:
-    """The same numbers every time."""
-    return workload.inputs(np.random.default_rng(0))
-
-
-def instance_of(workload: Workload, inputs: Inputs, device: str) -> Instance:
-    """The workload on microtrain."""
-    tensors = {name: microtrain.tensor(value, device=device) for name, value in inputs.items()}
-    return workload.build(microtrain, tensors, unchanged)
+def instance_of(workload: Workload, device: str) -> Instance:
+    """The workload on microtrain, with the same numbers every time."""
+    return workload.build(microtrain, HOST.tensors(workload, HOST.inputs(workload), device), unchanged)
 
 
 def measure_step(workload: Workload, effort: Effort) -> list[Cost]:
@@ -168,9 +166,9 @@ def measure_step(workload: Workload, effort: Effort) -> list[Cost]:
     Raises WrongResult where the steps are wrong (compared with the workload by hand in NumPy), or where a step's plan
     is not found though the step was met before.
     """
-    inputs = inputs_of(workload)
-    judge = oracle(workload, inputs, lambda nearby: results(workload.by_hand(nearby), workload.steps))
-    instance = instance_of(workload, inputs, "cpu")
+    inputs = HOST.inputs(workload)
+    judge = oracle(workload, inputs, HOST, lambda nearby: results(by_hand(workload, np, nearby), workload.steps))
+    instance = instance_of(workload, "cpu")
     judge.judge(results(instance, workload.steps))
 
     def finish() -> None:

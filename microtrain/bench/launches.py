@@ -21,7 +21,7 @@ from ..graph.spec import Device
 from ..runtime.cuda import CudaBackend
 from ..runtime.torch_memory import TorchMemory
 from .comparison import WrongResult
-from .host import STEPS, WARM, Cost, Effort, inputs_of, instance_of
+from .host import STEPS, WARM, Cost, Effort, instance_of
 from .stub_driver import StubDriver
 from .timing import Quantiles, calibrate, sample
 from .workload import Workload
@@ -72,7 +72,7 @@ class Queued:
 
 def launches_of(workload: Workload, backend: StubbedCuda) -> list[Queued]:
     """What a step launches once it is warm."""
-    instance = instance_of(workload, inputs_of(workload), "cuda:0")
+    instance = instance_of(workload, "cuda:0")
     for _ in range(WARM):
         held = instance.run()
     noted: list[Queued] = []

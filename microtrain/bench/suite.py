@@ -1,9 +1,11 @@
-"""Running the catalogue: microtrain against its peers, workload by workload."""
+"""Running the catalogue: microtrain against its peers and against the machine, workload by workload."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -12,133 +14,215 @@ import numpy as np
 import microtrain
 
 from ..compiler.realize import flush
-from ..graph.spec import Device
+from ..runtime import backend
 from ..testing import count_kernels
-from .comparison import ROUNDS, SECONDS, Comparison, Contender, computed, measure, synchronize
+from . import launched
+from .budget import Budget
+from .comparison import Comparison, Entry, Failure
+from .launched import Launched
+from .limits import Verdict, bound
+from .measure import computed, failure, measure, synchronize
+from .memory import TorchArrays
 from .oracle import Oracle, oracle
-from .workload import Inputs, Instance, Workload, results, unchanged
+from .peers import Build, Peers
+from .place import Place
+from .timing import Contender
+from .workload import Instance, Subject, Values, Workload, by_hand, results, unchanged
+from .workloads.launch import Launch
+from .workloads.launch import contenders as launch_contenders
 
 MICROTRAIN = "microtrain"
-BY_HAND = "numpy by hand"
 
 COUNTED_CALLS = 4
 """Calls over which kernels are counted. A step is computed when the next one begins: one call alone shows nothing."""
 
-Build = Callable[[Workload, Inputs], Instance]
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How long to measure: samples of each contender, and seconds a sample."""
-
-    rounds: int
-    seconds: float
-
-
-FULL = Effort(ROUNDS, SECONDS)
-QUICK = Effort(5, 0.002)
-
 
 @dataclass(frozen=True)
 class Result:
-    """A workload's figures. `kernels` is what microtrain launches a call (on the CPU: would launch on a GPU), or None
-    where microtrain has no figure."""
+    """A subject's figures.
 
-    workload: Workload
+    Attributes:
+        kernels: what microtrain launches a call (on the CPU: would launch on a GPU); None where it has no figure.
+        verdicts: its targets, held against the figures.
+        launched: the kernels of a call, where a target was missed on a GPU.
+    """
+
+    subject: Subject
     comparison: Comparison
-    kernels: float | None
+    kernels: float | None = None
+    verdicts: tuple[Verdict, ...] = ()
+    launched: tuple[Launched, ...] = ()
+
+    @property
+    def dropped(self) -> bool:
+        """Whether there was no time for it."""
+        found = self.comparison.first.failure
+        return found is not None and found.kind == "dropped"
 
     @property
     def passed(self) -> bool:
-        """Whether microtrain was right and was timed, and no peer was wrong."""
+        """Whether microtrain was right and was timed, or there was no time for it, and no peer was wrong."""
         failures = [entry.failure for entry in self.comparison.entries if entry.failure is not None]
-        return self.comparison.first.failure is None and all(failure.kind != "wrong" for failure in failures)
+        first = self.comparison.first.failure
+        return (first is None or self.dropped) and all(failure.kind != "wrong" for failure in failures)
 
 
-@dataclass(frozen=True)
-class Peers:
-    """Who else runs the workloads, by name, and the note that explains who does not."""
+def run_all(subjects: Sequence[Subject], place: Place, against: Peers, budget: Budget,
+            tell: Callable[[Subject], None]) -> list[Result]:
+    """Run subjects by their rank, as many as there is time for; `tell` hears of each. In the order given."""
+    found: dict[int, Result] = {}
+    for number in sorted(range(len(subjects)), key=lambda number: subjects[number].rank):
+        subject = subjects[number]
+        tell(subject)
+        refusal = budget.refusal(subject.family)
+        if refusal is not None:
+            found[number] = Result(subject, Comparison((Entry(MICROTRAIN, Failure("dropped", refusal)),)))
+            continue
+        start = time.monotonic()
+        found[number] = run(subject, place, against)
+        budget.spent(subject.family, time.monotonic() - start)
+    return [found[number] for number in range(len(subjects))]
 
-    builders: Mapping[str, Build]
-    note: str | None = None
 
-
-def peers(device: str) -> Peers:
-    """PyTorch, where it is installed, and on the CPU NumPy."""
-    found: dict[str, Build] = {}
-    note = None
+def run(subject: Subject, place: Place, against: Peers) -> Result:
+    """Check and time one subject, whatever it comes to."""
     try:
-        from . import torch_peers
-    except ImportError as error:
-        note = f"PyTorch cannot be imported ({error}): its figures are left out"
-    else:
-        torch_peers.one_thread()
-        found.update(torch_peers.builders(device))
-    if device == "cpu":
-        found[BY_HAND] = lambda workload, inputs: workload.by_hand(inputs)
-    return Peers(found, note)
+        if isinstance(subject, Workload):
+            return _run_workload(subject, place, against)
+        return _finished(subject, measure(_launch(subject, place), place.clocks(subject), place.rounds), place, 1, ())
+    except Exception as error:
+        return Result(subject, Comparison((Entry(MICROTRAIN, failure(error)),)))
+    finally:
+        place.memory.free()
 
 
-def run_workload(workload: Workload, device: str, against: Peers, effort: Effort = FULL) -> Result:
-    """Check and time one workload on `device` ("cpu" or "cuda")."""
-    inputs = workload.inputs(np.random.default_rng(0))
-    judge = _judge(workload, inputs, against)
-    makers: dict[str, Callable[[], Contender]] = {MICROTRAIN: partial(_microtrain, workload, inputs, device, judge)}
-    makers.update((name, partial(_peer, workload, inputs, build, judge)) for name, build in against.builders.items())
-    comparison = measure(makers, effort.rounds, effort.seconds)
-    kernels = None if comparison.first.failure else kernels_a_call(workload, inputs, device)
-    return Result(workload, comparison, kernels)
+def _run_workload(workload: Workload, place: Place, against: Peers) -> Result:
+    builds = against.of(workload)
+    inputs = place.memory.inputs(workload)
+    with matmuls(workload):
+        judge = _judge(workload, inputs, place, builds.values())
+        makers: dict[str, Callable[[], Contender]] = {MICROTRAIN: partial(_microtrain, workload, inputs, place, judge)}
+        makers.update((name, partial(_peer, workload, inputs, build, judge)) for name, build in builds.items())
+        comparison = measure(makers, place.clocks(workload), place.rounds)
+        if comparison.first.failure is not None:
+            return _finished(workload, comparison, place, None, ())
+        call = _caller(workload, inputs, place)
+        kernels = kernels_a_call(call)
+        steps = launched.steps_of(call) if place.gpu is not None else []
+        return _finished(workload, comparison, place, kernels, steps)
 
 
-def _judge(workload: Workload, inputs: Inputs, against: Peers) -> Oracle:
-    """The oracle, with the tolerance that the first peer's float32 sets: PyTorch's, where it can run the workload."""
-    def by_hand(workload: Workload, nearby: Inputs) -> Instance:
-        return workload.by_hand(nearby)
+@contextmanager
+def matmuls(workload: Workload) -> Iterator[None]:
+    """microtrain's and PyTorch's leave to multiply float32 in TF32, where the workload asks for it."""
+    packages = [microtrain]
+    with suppress(ImportError):
+        import torch
+        packages.append(torch)
+    before = [package.get_float32_matmul_precision() for package in packages]
+    for package in packages:
+        package.set_float32_matmul_precision("high" if workload.format == "tf32" else "highest")
+    try:
+        yield
+    finally:
+        for package, was in zip(packages, before, strict=True):
+            package.set_float32_matmul_precision(was)
 
+
+def _finished(subject: Subject, comparison: Comparison, place: Place, kernels: float | None,
+              steps: Sequence[Any]) -> Result:
+    """The figures held against the limit and the targets, and a look at the kernels where they fall short."""
+    if comparison.first.failure is not None:
+        return Result(subject, comparison)
+    comparison = replace(comparison, least=bound(subject.limit, subject.format, place.ceilings))
+    verdicts = tuple([target.judge(comparison, comparison.least) for target in subject.targets])
+    missed = any(verdict.met is False for verdict in verdicts)
+    return Result(subject, comparison, kernels, verdicts, _explained(steps, place) if missed and steps else ())
+
+
+def _explained(steps: Sequence[Any], place: Place) -> tuple[Launched, ...]:
+    gpu = place.gpu
+    if gpu is None:
+        return ()
+    where = backend(place.where.type, place.where.index)
+
+    def timed(step: Any) -> float:
+        call = launched.alone(step, where)
+        sampler = place.kernel_clocks[0].sampler(Contender(call, lambda: None, synchronize))
+        return sorted(sampler.take() for _ in range(3))[1]
+
+    return tuple(launched.described(steps, where.arch, gpu.properties, timed))
+
+
+def _judge(workload: Workload, inputs: Values, place: Place, builds: Iterable[Build]) -> Oracle:
+    """The oracle, with the tolerance that the first peer's errors set: PyTorch's, where it can run the workload."""
     def judge(build: Build) -> Oracle:
-        return oracle(workload, inputs, lambda nearby: results(build(workload, nearby), workload.steps))
+        return oracle(workload, inputs, place.memory,
+                      lambda nearby: results(build(workload, nearby), workload.steps))
+
+    def in_numpy(workload: Workload, nearby: Values) -> Instance:
+        return by_hand(workload, np, nearby)
 
     try:
-        return judge(next(iter(against.builders.values()), by_hand))
+        return judge(next(iter(builds), in_numpy))
     except Exception:
+        if isinstance(place.memory, TorchArrays):
+            raise
         # The peer's own entry will report this; NumPy's float32 sets the tolerance.
-        return judge(by_hand)
+        return judge(in_numpy)
 
 
-def _instance(workload: Workload, inputs: Inputs, device: str) -> Instance:
-    """The workload on microtrain. A step is left to be computed as in anybody's loop, when the next one begins; the
-    result of an operation, which nothing will use, is computed at once."""
-    tensors = {name: microtrain.tensor(value, device=device) for name, value in inputs.items()}
-    instance = workload.build(microtrain, tensors, unchanged)
-    if workload.trains:
+def _instance(workload: Workload, inputs: Values, place: Place) -> Instance:
+    """The workload on microtrain. A step of a loop is left to be computed as in anybody's, when the next one begins;
+    what nothing will use is computed at once."""
+    instance = workload.build(microtrain, place.memory.tensors(workload, inputs, place.device), unchanged)
+    if workload.loop:
         return instance
-    return Instance(lambda: computed(instance.run()), instance.state)
+
+    def run() -> Any:
+        out = computed(instance.run())
+        flush(place.where)
+        return out
+
+    return replace(instance, run=run)
 
 
-def _microtrain(workload: Workload, inputs: Inputs, device: str, judge: Oracle) -> Contender:
-    instance = _instance(workload, inputs, device)
-    where = Device(device)
+def _caller(workload: Workload, inputs: Values, place: Place) -> Callable[[], Any]:
+    """Calls of microtrain's, warm and counted from a computed state."""
+    instance = _instance(workload, inputs, place)
+    for _ in range(2):
+        held = instance.run()
+    del held
+    return instance.run
+
+
+def _microtrain(workload: Workload, inputs: Values, place: Place, judge: Oracle) -> Contender:
+    instance = _instance(workload, inputs, place)
 
     def finish() -> None:
-        flush(where)
+        flush(place.where)
         synchronize()
 
     return Contender(instance.run, lambda: judge.judge(results(instance, workload.steps)), finish)
 
 
-def _peer(workload: Workload, inputs: Inputs, build: Build, judge: Oracle) -> Contender:
+def _peer(workload: Workload, inputs: Values, build: Build, judge: Oracle) -> Contender:
     instance = build(workload, inputs)
-    return Contender(instance.run, lambda: judge.judge(results(instance, workload.steps)), synchronize)
+    return Contender(instance.run, lambda: judge.judge(results(instance, workload.steps)),
+                     instance.wait or synchronize, instance.steps, instance.wait is None)
 
 
-def kernels_a_call(workload: Workload, inputs: Inputs, device: str) -> float:
+def _launch(subject: Subject, place: Place) -> dict[str, Callable[[], Contender]]:
+    assert isinstance(subject, Launch)
+    import torch
+    return launch_contenders(MICROTRAIN, torch, place.torch_device, place.device, synchronize)
+
+
+def kernels_a_call(call: Callable[[], Any]) -> float:
     """Kernels that microtrain launches a call, once warm. On the CPU: those that the same graph would be on a GPU."""
-    instance = _instance(workload, inputs, device)
     held: Any = None
-    for _ in range(2):
-        held = instance.run()
     with count_kernels() as count:
         for _ in range(COUNTED_CALLS):
-            held = instance.run()
+            held = call()
     del held
     return count.kernels / COUNTED_CALLS

@@ -1,11 +1,11 @@
-"""The clock: microseconds a call over many samples, and their quartiles."""
+"""Clocks that run on the host: microseconds a call over many samples, and their quartiles."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -28,6 +28,57 @@ class Quantiles:
             raise ValueError("quantiles of no samples")
         lower, median, upper = np.quantile(samples, (0.25, 0.5, 0.75)).tolist()
         return cls(lower, median, upper)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One of the functions that are timed.
+
+    `check()` raises WrongResult, or returns the share of the allowed error that was used (None where that is unknown);
+    `call()` is timed, and so is `finish()`, once after the last call of a sample. A call takes `steps` of what a figure
+    is of. `on_stream`: what it queues on a GPU goes to PyTorch's current stream.
+    """
+
+    call: Callable[[], Any]
+    check: Callable[[], float | None]
+    finish: Callable[[], Any]
+    steps: int = 1
+    on_stream: bool = True
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A contender on a clock: `take()` gives microseconds a call, over `calls` calls."""
+
+    calls: int
+    take: Callable[[], float]
+
+
+class Clock(Protocol):
+    """A way to time contenders."""
+
+    @property
+    def name(self) -> str:
+        """What a report calls it."""
+
+    def sampler(self, contender: Contender) -> Sampler:
+        """Warm a contender up and find how many of its calls make a sample. Raises what the contender raises."""
+
+
+@dataclass(frozen=True)
+class LoopClock:
+    """A loop on the host, from its first call until all that it queued is done: what a user of a loop waits for."""
+
+    seconds: float
+    """Of a sample, at least, unless one call takes longer."""
+
+    name = "loop"
+
+    def sampler(self, contender: Contender) -> Sampler:
+        """As `Clock`."""
+        calls = calibrate(contender.call, contender.finish, self.seconds)
+        return Sampler(calls * contender.steps,
+                       lambda: sample(contender.call, contender.finish, calls) / contender.steps)
 
 
 def sample(call: Callable[[], Any], finish: Callable[[], Any], calls: int) -> float:

@@ -2,42 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from .workload import Compile, Inputs, Instance, Workload, unchanged
+from .peers import Peer
+from .workload import Compile, Instance, Values, Workload, unchanged
 
 EAGER = "torch"
 GRAPH = "torch CUDA graph"
 COMPILED = "torch.compile"
+AUTOTUNED = "torch.compile max-autotune"
 
 CAPTURE_WARMUP = 3
 """Calls before a capture, as PyTorch's notes on CUDA graphs ask for: libraries set themselves up in them."""
 
-Build = Callable[[Workload, Inputs], Instance]
 
-
-def builders(device: str) -> dict[str, Build]:
-    """The peers of a device by name."""
-    found: dict[str, Build] = {EAGER: lambda workload, inputs: eager(workload, inputs, device)}
-    if device == "cuda":
-        found[GRAPH] = lambda workload, inputs: captured(eager(workload, inputs, device))
-        found[COMPILED] = lambda workload, inputs: compiled(workload, inputs, device)
+def builders(device: str, gpu: bool) -> dict[str, Peer]:
+    """The peers on a device of PyTorch's by name. On a GPU those that compile are the workload's choice."""
+    found = {EAGER: Peer(lambda workload, values: eager(workload, values, device))}
+    if gpu:
+        found[GRAPH] = Peer(lambda workload, values: captured(eager(workload, values, device)),
+                            lambda workload: workload.loop)
+        found[COMPILED] = Peer(lambda workload, values: compiled(workload, values, device),
+                               lambda workload: COMPILED in workload.peers)
+        found[AUTOTUNED] = Peer(lambda workload, values: compiled(workload, values, device, AUTOTUNE),
+                                lambda workload: AUTOTUNED in workload.peers)
     return found
 
 
-def eager(workload: Workload, inputs: Inputs, device: str, compile: Compile = unchanged) -> Instance:
-    """The workload on PyTorch, operation by operation."""
-    tensors = {name: torch.tensor(value, device=device) for name, value in inputs.items()}
-    return workload.build(torch, tensors, compile)
+def eager(workload: Workload, values: Values, device: str, compile: Compile = unchanged) -> Instance:
+    """The workload on PyTorch, operation by operation. State that a call changes is a copy of its own."""
+    return workload.build(torch, {name: as_torch(value, device) for name, value in values.items()}, compile)
 
 
-def compiled(workload: Workload, inputs: Inputs, device: str) -> Instance:
+def as_torch(value: Any, device: str) -> torch.Tensor:
+    """A tensor on the device: itself, or a copy of an array."""
+    if isinstance(value, torch.Tensor):
+        return value.to(device)
+    if value.dtype.name == "bfloat16":
+        return torch.tensor(value.astype("float32"), device=device).bfloat16()
+    return torch.tensor(value, device=device)
+
+
+AUTOTUNE = "max-autotune-no-cudagraphs"
+"""Graphs are the clock's business: those of PyTorch's own would hide the host, and cannot be captured again."""
+
+
+def compiled(workload: Workload, values: Values, device: str, mode: str | None = None) -> Instance:
     """The workload with its forward (and so its backward) and its update through torch.compile."""
     torch.compiler.reset()
-    return eager(workload, inputs, device, torch.compile)
+    return eager(workload, values, device, lambda function: torch.compile(function, mode=mode))
 
 
 def captured(instance: Instance) -> Instance:
@@ -79,6 +94,9 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def gpu() -> dict[str, str]:
-    """The GPU's name and the CUDA version of this PyTorch."""
-    return {"name": torch.cuda.get_device_name(), "cuda": str(torch.version.cuda)}
+def gpu() -> dict[str, Any]:
+    """The GPU's name, what it has, and the CUDA version of this PyTorch."""
+    has = torch.cuda.get_device_properties(torch.cuda.current_device())
+    return {"name": torch.cuda.get_device_name(), "cuda": str(torch.version.cuda),
+            "capability": f"{has.major}.{has.minor}", "processors": has.multi_processor_count,
+            "memory_bytes": has.total_memory, "l2_bytes": has.L2_cache_size}

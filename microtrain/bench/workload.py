@@ -1,4 +1,4 @@
-"""What a workload is: inputs, the code on PyTorch's API, and the same by hand in NumPy."""
+"""What a workload is: inputs, the code on PyTorch's API, the same by hand, and what it costs at least."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
+from .draws import Draw
+from .limits import Format, Limit, Target
 
-Inputs = dict[str, np.ndarray]
-"""Data and starting weights by name: float32, and int64 for classes."""
+Values = dict[str, Any]
+"""Arrays by name: NumPy's, PyTorch's or JAX's."""
 
 Compile = Callable[[Callable[[], Any]], Callable[[], Any]]
 """What is done to a workload's functions before they run: nothing, or `torch.compile`."""
+
+ByHand = Callable[[Any, Values], tuple[Any, Values]]
+"""One call in the terms of an array module (NumPy, or JAX's twin of it), derivatives written out: the result, and the
+new values of what it changes."""
 
 
 @dataclass(frozen=True)
@@ -20,49 +25,71 @@ class Instance:
     """A workload on one package, ready to run.
 
     Attributes:
-        run: one call: a training step, which returns its loss, or an operation, which returns its result.
+        run: one call: a training step, which returns its loss, or an operation, which returns its result or a tuple.
         state: what `run` changes, by name.
         optimizer: the optimizer that `run` steps, if it has one.
+        wait: waits until what the last run queued is done, for a package that PyTorch does not wait for.
+        advance: takes a number of steps in one call, for a package that can; `run` then takes `steps`.
     """
 
     run: Callable[[], Any]
     state: Mapping[str, Any] = field(default_factory=dict)
     optimizer: Any = None
+    wait: Callable[[], Any] | None = None
+    advance: Callable[[int], Any] | None = None
+    steps: int = 1
 
 
-@dataclass(frozen=True)
-class Workload:
-    """Something to time.
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """Something to time, as a report knows it.
 
     Attributes:
-        family: the name by which it is chosen; sizes of one operation share it.
-        size: what tells it from others of its family; may be empty.
+        family: the name by which it is chosen.
+        name: what a report calls it.
         about: what a call does.
-        inputs: makes data and starting weights from a generator.
-        build: makes an Instance from a package with PyTorch's API (`torch` or `microtrain`), the inputs as its tensors,
-            and what to do to the functions.
-        by_hand: makes an Instance in NumPy alone, derivatives written out, in the dtype of the inputs: the reference in
-            float64, a peer in float32.
-        steps: calls before the result is checked: 1 where a call changes nothing.
+        limit: what a call costs at least.
+        format: of the numbers.
+        loop: whether a call's time is that of a loop on the host, as for a training step; else it is its kernels'.
+        targets: what is asked of the figure.
+        rank: when it is measured: 0 first. What is left when the time is up is dropped.
     """
 
     family: str
-    size: str
+    name: str
     about: str
-    inputs: Callable[[np.random.Generator], Inputs]
+    limit: Limit
+    format: Format = "float32"
+    loop: bool = False
+    targets: tuple[Target, ...] = ()
+    rank: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload(Subject):
+    """A function of tensors or a training step.
+
+    Attributes:
+        inputs: draws data and starting weights in float32, and int64 for classes.
+        build: makes an Instance from a package with PyTorch's API (`torch` or `microtrain`), the inputs as its tensors,
+            and what to do to the functions.
+        by_hand: the same, see `ByHand`.
+        state: the names of what a call changes and what is compared of it.
+        steps: calls before the result is checked: 1 where a call changes nothing.
+        peers: beside PyTorch eager, those that are worth the time they take to compile.
+    """
+
+    inputs: Callable[[Draw], Values]
     build: Callable[[Any, Mapping[str, Any], Compile], Instance]
-    by_hand: Callable[[Inputs], Instance]
+    by_hand: ByHand
+    state: tuple[str, ...] = ()
     steps: int = 1
+    peers: tuple[str, ...] = ()
 
     @property
-    def name(self) -> str:
-        """Family and size."""
-        return f"{self.family} {self.size}".strip()
-
-    @property
-    def trains(self) -> bool:
-        """Whether a call is a training step."""
-        return self.steps > 1
+    def dtype(self) -> str:
+        """The name of the dtype of its numbers."""
+        return "bfloat16" if self.format == "bfloat16" else "float32"
 
 
 def unchanged(function: Callable[[], Any]) -> Callable[[], Any]:
@@ -70,15 +97,32 @@ def unchanged(function: Callable[[], Any]) -> Callable[[], Any]:
     return function
 
 
-def results(instance: Instance, steps: int) -> dict[str, np.ndarray]:
-    """Run `steps` calls: the last result, as "result", and the state, in NumPy."""
-    for _ in range(steps):
-        out = instance.run()
-    return {name: as_numpy(value) for name, value in {"result": out, **instance.state}.items()}
+def by_hand(workload: Workload, xp: Any, values: Values) -> Instance:
+    """The workload by hand on the arrays of a module."""
+    return stepping(lambda current: workload.by_hand(xp, current), values, workload.state)
 
 
-def as_numpy(value: Any) -> np.ndarray:
-    """A copy of a tensor, of either package and on any device, or of an array."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu().numpy()
-    return np.array(value)
+def stepping(step: Callable[[Values], tuple[Any, Values]], values: Values, state: tuple[str, ...]) -> Instance:
+    """An Instance from a function that returns what it changes."""
+    current = dict(values)
+    kept = {name: current[name] for name in state}
+
+    def run() -> Any:
+        out, changed = step(current)
+        current.update(changed)
+        kept.update((name, current[name]) for name in state)
+        return out
+
+    return Instance(run, kept)
+
+
+def results(instance: Instance, steps: int) -> Values:
+    """Run `steps` calls: the last result, as "result" or "result[0]" and so on, and the state."""
+    if instance.advance is not None:
+        out = instance.advance(steps)
+    else:
+        for _ in range(steps):
+            out = instance.run()
+    if isinstance(out, tuple | list):
+        return {**{f"result[{i}]": part for i, part in enumerate(out)}, **instance.state}
+    return {"result": out, **instance.state}

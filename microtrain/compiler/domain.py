@@ -27,9 +27,14 @@ class Fold(NamedTuple):
 
 
 class Domain:
-    """What all domains have: the template, and the number of elements it runs over."""
+    """What all domains have: the template, and the number of elements it runs over.
+
+    `spread` are the symbols by which the elements that different programs compute are told apart; None if that is more
+    than symbols can say.
+    """
 
     template: ClassVar[str]
+    spread: ClassVar[str | None] = None
 
     @property
     def numel(self) -> int:
@@ -51,6 +56,7 @@ class MapDomain(Domain):
 
     size: int
     template = "map"
+    spread = "i"
 
     @property
     def numel(self) -> int:
@@ -83,6 +89,7 @@ class RowDomain(Domain):
     rows: int
     cols: int
     template = "row"
+    spread = "r"
 
     @cached_property
     def r(self) -> Index:
@@ -117,6 +124,7 @@ class SlabDomain(RowDomain):
 
     blocks: int
     template = "slab"
+    spread = "b"
 
     @staticmethod
     def of(blocks: int, height: int, cols: int) -> list[SlabDomain]:
@@ -181,6 +189,7 @@ class MatmulDomain(Domain):
     size_n: int
     size_k: int
     template = "matmul"
+    spread = "bmn"
 
     @cached_property
     def b(self) -> Index:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,14 @@ def quiet(function: Any, values: list[Any]) -> Any:
 
 
 class NumpyExecutable:
-    """A program as a Python function. `kernels` counts statements, not launches."""
+    """A program as a Python function. `kernels` counts statements, not launches.
+
+    No input is ever written over: arrays may be views of one another, and nobody knows which are.
+    """
+
+    donatable: tuple[int, ...] = ()
+    passed: tuple[int, ...] = ()
+    shared: tuple[int, ...] = ()
 
     def __init__(self, program: Program) -> None:
         self.source, namespace = emit(program)
@@ -56,7 +64,7 @@ class NumpyExecutable:
         self.function = namespace["plan"]
         self.kernels = self.source.count("\n") - 2
 
-    def run(self, values: list[Any]) -> Any:
+    def run(self, values: list[Any], free: Collection[int] = ()) -> Any:
         """Arrays of the outputs. Floating-point oddities (1/0, log 0) give inf and NaN without a warning."""
         return quiet(self.function, values)
 

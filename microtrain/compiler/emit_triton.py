@@ -7,7 +7,7 @@ here is the expression alone, one statement an operation, with literal sizes, so
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..graph import dtypes
@@ -41,6 +41,7 @@ class Kernel:
     follow from the dtypes, type names as text ("tl.float32"). `along_rows` says that a kernel over rows mostly loads
     memory whose neighbours belong to different rows; `operand_bytes` what is loaded for an element of a product's
     operands.
+    `bodies` wrote its functions: they know what is loaded and stored where.
     """
 
     group: Group
@@ -51,6 +52,7 @@ class Kernel:
     wide: bool
     along_rows: bool = False
     operand_bytes: tuple[int, int] = (0, 0)
+    bodies: list[Body] = field(default_factory=list)
 
     @property
     def emitted(self) -> list[Function]:
@@ -75,10 +77,24 @@ def emit(group: Group, schedule: Schedule) -> Kernel:
                           {node: k for k, node in enumerate(scalars)}, kernel.index_type)
 
     def body(masks: dict[frozenset[str], str], part: Group = group) -> Body:
-        return Body(part, arguments, masks, schedule.place)
+        made = Body(part, arguments, masks, schedule.place)
+        made.fenced = overwrites(part, schedule)
+        kernel.bodies.append(made)
+        return made
 
     WRITERS[group.domain.template](kernel, body)
     return kernel
+
+
+def overwrites(group: Group, schedule: Schedule) -> bool:
+    """Whether a kernel with more than one result may be given the memory of an input that it reads for one of them.
+
+    Threads that hold an element twice must then have loaded it before another one stores it. With a single result,
+    which an element reaches only through the thread that stores it, there is nobody to disturb.
+    """
+    given = {node.spec for node in group.reads if node.primitive is p.BUFFER}
+    outputs = schedule.program.outputs
+    return len(group.stores) > 1 and any(node.spec in given for node in group.stores if node in outputs)
 
 
 def called(group: Group, call: KernelCall) -> Kernel:
@@ -103,6 +119,8 @@ def finished(body: Body, members: list[Node]) -> list[str]:
             body.registers[node] = reduced(body, node)
         else:
             body.member(node)
+    if body.fenced:
+        body.lines.append("tl.debug_barrier()")
     for node in body.group.stores:
         body.store(node)
     return body.lines
@@ -128,7 +146,7 @@ def reduced(body: Body, node: Node) -> str:
 
 def strided(body: Body) -> bool:
     """Whether more loads are contiguous in r than in c."""
-    return sum((stride(index, "r") == 1) - (stride(index, "c") == 1) for index in body.loads) > 0
+    return sum((stride(index, "r") == 1) - (stride(index, "c") == 1) for _, index in body.loads) > 0
 
 
 def accumulator(dtype: DType) -> str:

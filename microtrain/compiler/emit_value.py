@@ -44,6 +44,7 @@ class Body:
 
     `masks` names the boundary mask for a set of the template's symbols; a single symbol is compared with its size.
     `owners` names the mask under which one of several programs stores what varies with those symbols alone.
+    `loads` and `stored` note what was loaded and stored where; `fenced` asks for a barrier between the two.
     """
 
     def __init__(self, group: Group, arguments: Arguments, masks: dict[frozenset[str], str],
@@ -54,7 +55,9 @@ class Body:
         self.known: dict[tuple[Node, Coords, tuple[Guard, ...]], str] = {}
         self.registers: dict[Node, str] = {}
         self.symbols: dict[str, frozenset[str]] = {}
-        self.loads: list[Index] = []
+        self.loads: list[tuple[Node, Index]] = []
+        self.stored: dict[Node, Index] = {}
+        self.fenced = False
 
     # ------------------------------------------------------------------------------------------------------- statements
 
@@ -88,7 +91,7 @@ class Body:
 
     def load(self, node: Node, index: Index, guards: tuple[Guard, ...]) -> str:
         """A load; masked by the boundary of its symbols and the guards."""
-        self.loads.append(index)
+        self.loads.append((node, index))
         address, symbols = self.address(index, guards)
         conditions = [self.condition(guard, guards[:i]) for i, guard in enumerate(guards)]
         missing = frozenset().union(*[s for _, s in conditions]) - symbols
@@ -108,6 +111,7 @@ class Body:
     def store(self, node: Node) -> None:
         """Write a computed member to memory."""
         name = self.registers[node]
+        self.stored[node] = self.group.members[node]
         address, symbols = self.address(self.group.members[node], ())
         missing = self.symbols[name] - symbols
         address += "".join(f" + {symbol} * 0" for symbol in sorted(missing))

@@ -1,7 +1,13 @@
-"""A program as a list of kernel launches on one device: memory is taken as it is needed and let go at its last use."""
+"""A program as a list of kernel launches on one device, and the memory that a run of them takes.
+
+Temporaries lie in one workspace, allocated for the run and freed with it; outputs, which live on one by one, are
+allocated alone or written over an input that the caller gives away. All memory is taken before the first launch.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+from operator import itemgetter
 from typing import Any
 
 from .. import settings
@@ -10,12 +16,17 @@ from ..runtime import backend
 from .emit_triton import emit
 from .group import Schedule
 from .launch import Launch, encoded, launch_of
+from .memory import arrange, heirs, lifetimes
 from .program import Program
 from .schedule import schedule
 
 
 class Executable:
-    """A scheduled program. `kernels` is the number of launches of a run; `groups` what each of them computes."""
+    """A scheduled program. `kernels` is the number of launches of a run; `groups` what each of them computes.
+
+    `donatable` are the places of inputs over which an output may be written, `shared` those of outputs whose buffer is
+    an input's or another output's too, `passed` those of inputs that are outputs.
+    """
 
     def __init__(self, program: Program) -> None:
         self.groups: Schedule = schedule(program)
@@ -24,47 +35,101 @@ class Executable:
         self.backend = backend(device.type, device.index)
         self.steps = [Step(launch_of(emit(group, self.groups), self.backend.arch)) for group in self.groups]
         self.kernels = len(self.steps)
-        known = {*self.groups.place, *self.program.inputs}
-        wanted = dict.fromkeys([*self.program.outputs, *[node for step in self.steps for node in step.pointers]])
-        self.empty = [node for node in wanted if node not in known and node.spec.numel == 0]
-        self.release_at_last_use()
+        self.lay_out()
+        inputs, outputs = self.program.inputs, self.program.outputs
+        self.shared = tuple(k for k, node in enumerate(outputs) if node in inputs or outputs.count(node) > 1)
+        self.passed = tuple(k for k, node in enumerate(inputs) if node in outputs)
 
-    def release_at_last_use(self) -> None:
-        """Tell each step which buffers nothing needs after it."""
-        kept = {*self.program.inputs, *self.program.outputs}
-        last = {node: step for step in self.steps for node in step.launch.kernel.pointers}
-        for node, step in last.items():
-            if node not in kept:
-                step.dying.append(node)
-
-    def run(self, values: list[Any]) -> list[Any]:
-        """Fresh buffers of the outputs (row-major), given buffers, and Python numbers for scalars, of the inputs."""
-        device = self.backend
-        memory: dict[Node, Any] = dict(zip(self.program.inputs, values, strict=True))
-        for node in self.empty:
-            memory[node] = device.empty(node.spec)
+    def lay_out(self) -> None:
+        """Give every value a place in a run's memory: inputs, then what is allocated alone, then temporaries."""
+        kernels = [step.launch.kernel for step in self.steps]
+        inputs, outputs = self.program.inputs, self.program.outputs
+        stored = {node: number for number, kernel in enumerate(kernels) for node in kernel.group.stores}
+        donors = heirs(kernels, self.program)
+        # What has no elements is stored by nobody: it is allocated as outputs are.
+        alone = dict.fromkeys(outputs)
+        alone |= dict.fromkeys(node for kernel in kernels for node in kernel.pointers if node not in stored)
+        for node in inputs:
+            alone.pop(node, None)
+        # Those with the fewest inputs to choose from come first.
+        single = sorted(alone, key=lambda node: (stored.get(node, 0), len(donors.get(node, ()))))
+        offsets, self.workspace = arrange(lifetimes(kernels, {*inputs, *single}))
+        place = {node: k for k, node in enumerate([*inputs, *single, *offsets])}
+        self.single = [(node.spec, tuple([place[donor] for donor in donors.get(node, ())]), stored.get(node, 0))
+                       for node in single]
+        self.parts = [(offset, node.spec) for node, offset in offsets.items()]
+        self.donatable = tuple(sorted({k for _, found, _ in self.single for k in found}))
+        self.numbers = [(k, node.dtype) for k, node in enumerate(inputs) if node.primitive is SCALAR]
+        self.results = [place[node] for node in outputs]
         for step in self.steps:
-            for node in step.stores:
-                buffer = memory[node] = device.empty(node.spec)
-                if settings.poison.value:
-                    device.poison(buffer, node.spec)
-            device.launch(step.launch, tuple([memory[node] for node in step.pointers]),
-                          tuple([encoded(memory[node], node.dtype) for node in step.scalars]))
-            if settings.validate.value and step.launch.kernel.group.domain.template != "opaque":
-                self.validate(step, memory)
-            for node in step.dying:
-                del memory[node]
-        return [memory[node] for node in self.program.outputs]
+            step.find(place)
 
-    def validate(self, step: Step, memory: dict[Node, Any]) -> None:
-        """Compute what a step stored with NumPy too. Raises RuntimeError where the two differ."""
+    def run(self, values: list[Any], free: Collection[int] = ()) -> list[Any]:
+        """Buffers of the outputs (row-major), given buffers, and Python numbers for scalars, of the inputs.
+
+        `free` are places of inputs whose memory the caller gives away. If the run fails, those of them that may have
+        been written over are None in `values`.
+        """
+        device = self.backend
+        memory = [*values]
+        for k, dtype in self.numbers:
+            memory[k] = encoded(memory[k], dtype)
+        over = self.allocate(memory, free)
+        workspace = device.workspace(self.workspace) if self.workspace else None
+        done = 0
+        try:
+            if settings.poison.value or settings.validate.value:
+                memory += [device.part(workspace, offset, spec) for offset, spec in self.parts]
+                for step in self.steps:
+                    self.watched(step, values, memory)
+                    done += 1
+            else:
+                pointers = device.pointers(memory, workspace, self.parts)
+                for step in self.steps:
+                    device.launch(step.launch, step.take_pointers(pointers), step.take_scalars(pointers))
+                    done += 1
+        except BaseException:
+            for donor, when in over:
+                if when <= done:
+                    values[donor] = None
+            raise
+        return [memory[k] for k in self.results]
+
+    def allocate(self, memory: list[Any], free: Collection[int]) -> list[tuple[int, int]]:
+        """Append memory for each output; returns which inputs will be written over, and in which step."""
+        left, over = set(free), []
+        for spec, donors, number in self.single:
+            donor = next((k for k in donors if k in left), None) if left else None
+            if donor is None:
+                memory.append(self.backend.empty(spec))
+            else:
+                left.discard(donor)
+                over.append((donor, number))
+                memory.append(memory[donor])
+        return over
+
+    def watched(self, step: Step, values: list[Any], memory: list[Any]) -> None:
+        """One launch, what it stores poisoned before and compared with NumPy afterwards, as the settings say.
+
+        Raises RuntimeError where a kernel's value is not what NumPy computes.
+        """
         from .validate import compare, largest, reference
-        group = step.launch.kernel.group
-        values = [memory[node] if node.primitive is SCALAR else self.backend.to_numpy(memory[node])
-                  for node in group.reads]
-        scale = largest(values)
-        for node, expected in zip(group.stores, reference(group).run(values), strict=True):
-            compare(group, node, self.backend.to_numpy(memory[node]), expected, scale)
+        device, kernel = self.backend, step.launch.kernel
+        group = kernel.group
+        checked = settings.validate.value and group.domain.template != "opaque"
+        # Copies: what a kernel reads it may write over.
+        given = [values[k] if node.primitive is SCALAR else device.to_numpy(memory[k]).copy()
+                 for node, k in zip(group.reads, step.read_at, strict=True)] if checked else []
+        if settings.poison.value:
+            for node, k in zip(group.stores, step.stored_at, strict=True):
+                if not any(memory[k] is memory[i] for i in self.donatable):
+                    device.poison(memory[k], node.spec)
+        pointers = device.pointers(memory, None, ())
+        device.launch(step.launch, step.take_pointers(pointers), step.take_scalars(pointers))
+        if checked:
+            scale = largest(given)
+            for node, k, expected in zip(group.stores, step.stored_at, reference(group).run(given), strict=True):
+                compare(group, node, device.to_numpy(memory[k]), expected, scale)
 
     def describe(self) -> str:
         """Each kernel for a person to read: template, domain, operations, what it reads and writes, and its source."""
@@ -72,25 +137,41 @@ class Executable:
 
 
 class Step:
-    """One launch of a run."""
+    """One launch of a run. `take_pointers` and `take_scalars` pick its arguments from the run's memory."""
+
+    take_pointers: Callable[[list[Any]], tuple[Any, ...]]
+    take_scalars: Callable[[list[Any]], tuple[int, ...]]
 
     def __init__(self, launch: Launch) -> None:
         self.launch = launch
         self.pointers, self.scalars = launch.kernel.pointers, launch.kernel.scalars
         self.stores = launch.kernel.group.stores
-        self.dying: list[Node] = []
+
+    def find(self, place: dict[Node, int]) -> None:
+        """Learn where in a run's memory everything is."""
+        self.take_pointers = picked([place[node] for node in self.pointers])
+        self.take_scalars = picked([place[node] for node in self.scalars])
+        self.read_at = [place[node] for node in self.launch.kernel.group.reads]
+        self.stored_at = [place[node] for node in self.stores]
 
     def describe(self, number: int) -> str:
         kernel = self.launch.kernel
         group = kernel.group
-        reads = [str(node.spec) for node in kernel.pointers if node not in self.stores]
-        reads += [f"{len(kernel.scalars)} numbers"] if kernel.scalars else []
+        reads = [str(node.spec) for node in self.pointers if node not in self.stores]
+        reads += [f"{len(self.scalars)} numbers"] if self.scalars else []
         lines = [f"kernel {number}: {group.domain}, grid {self.launch.grid}",
                  f"  reads  {', '.join(reads) or 'nothing'}",
                  f"  writes {', '.join(str(node.spec) for node in self.stores)}",
                  f"  computes {', '.join(node.primitive.name for node in group.members)} ({group.ops} operations)"]
         sources = "\n".join(function.source for function in kernel.emitted)
         return "\n".join(lines) + "\n" + "".join(f"    {line}\n" for line in sources.splitlines())
+
+
+def picked(places: list[int]) -> Callable[[list[Any]], tuple[Any, ...]]:
+    """What takes these places of a list, as a tuple."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda memory: tuple([memory[k] for k in places])
 
 
 def build(program: Program) -> Executable:

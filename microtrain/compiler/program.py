@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,12 +25,23 @@ class Program:
 
 
 class Executable(Protocol):
-    """A program compiled for its device."""
+    """A program compiled for its device.
+
+    `donatable` are the places of inputs over which an output may be written, `passed` those of inputs that are outputs,
+    `shared` those of outputs whose buffer is an input's or another output's too.
+    """
 
     kernels: int
+    donatable: tuple[int, ...]
+    passed: tuple[int, ...]
+    shared: tuple[int, ...]
 
-    def run(self, values: list[Any]) -> list[Any]:
-        """Buffers of the program's outputs, given buffers and numbers for its inputs."""
+    def run(self, values: list[Any], free: Collection[int] = ()) -> list[Any]:
+        """Buffers of the program's outputs, given buffers and numbers for its inputs.
+
+        `free` are places of inputs whose memory the caller gives away. If the run fails, those of them that may have
+        been written over are None in `values`.
+        """
 
     def describe(self) -> str:
         """What is run, for a person to read."""

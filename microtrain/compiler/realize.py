@@ -18,6 +18,7 @@ from .. import settings
 from ..graph import node as graph_node
 from ..graph.node import Node
 from ..graph.spec import Device
+from .donation import Apart, uninterrupted
 from .program import Executable, Program
 from .simplify import simplify
 
@@ -49,12 +50,15 @@ _seq, _signature, _sources = attrgetter("seq"), attrgetter("signature"), attrget
 class Plan:
     """A compiled program with the places of its outputs in the recorded graph."""
 
-    __slots__ = ("executable", "outputs", "places", "program")
+    __slots__ = ("executable", "outputs", "places", "program", "shared", "trusted")
 
     def __init__(self, order: list[Node], outputs: tuple[int, ...], device: Device) -> None:
         self.program, self.places = simplify(order, [order[i] for i in outputs], device)
         self.outputs = outputs
         self.executable = build(self.program)
+        self.trusted = False            # until it has run once: what does not compile must not spoil anything
+        shared = self.executable.shared
+        self.shared = [k for k, place in enumerate(self.places) if place in shared or self.places.count(place) > 1]
 
 
 plans: dict[Any, Plan] = {}
@@ -128,12 +132,33 @@ def compute(roots: Iterable[Node], device: Device) -> None:
         plan = plans[setting] = Plan(order, outputs, device)
     if launches.listeners:
         launches.report(plan, order)
-    if settings.debug.value:
-        values = traced(plan, order, leaves)
-    else:
-        values = plan.executable.run(leaves)
-    for i, place in zip(outputs, plan.places):      # noqa: B905 (made for each other)
-        order[i].realize(values[place])
+    if plan.executable.passed:
+        at_hand = [node for node in order if node.buffer is not None]
+        for k in plan.executable.passed:
+            at_hand[k].shared = True
+        del at_hand
+    if plan.trusted and plan.executable.donatable and not settings.debug.value:
+        uninterrupted(compute_in_place, plan, order, key, outputs, leaves)
+        return
+    values = traced(plan, order, leaves) if settings.debug.value else plan.executable.run(leaves)
+    settle_values(plan, [order[i] for i in outputs], values)
+    plan.trusted = True
+
+
+def compute_in_place(plan: Plan, order: list[Node], key: tuple[Any, ...], outputs: tuple[int, ...],
+                     leaves: list[Any]) -> None:
+    """Compute outputs over the leaves that nobody else holds. Empties `order`."""
+    apart = Apart(order, key, outputs, leaves, plan.executable.donatable)
+    settle_values(plan, apart.outs, apart.run(plan.executable))
+
+
+def settle_values(plan: Plan, nodes: list[Node], values: list[Any]) -> None:
+    """Give the computed nodes their values."""
+    for node, place in zip(nodes, plan.places):     # noqa: B905 (made for each other)
+        node.realize(values[place])
+    for k in plan.shared:
+        nodes[k].shared = True
+
 
 def traced(plan: Plan, order: list[Node], leaves: list[Any]) -> Any:
     """Run a plan, saying on stderr what MICROTRAIN_DEBUG asks for."""
@@ -225,7 +250,7 @@ def settle(node: Node) -> None:
     if watchers:
         tell(node)
     elif node.tape is not None and node.spec.device in updated:
-        flush(node.spec.device, patient=True)
+        flush(node.spec.device, patient=node.spec.device.type == "cpu")
     else:
         bound(node)
 

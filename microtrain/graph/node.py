@@ -83,10 +83,13 @@ class Signature:
 class Node:
     """A value of the graph. Immutable but for its realization: then `buffer` is set and `sources` are dropped.
 
-    `holders` counts the tape entries that keep this value. Compares by identity.
+    `holders` counts the tape entries that keep this value. `shared` is set, to True, where the buffer can be seen
+    without this node: by another node, or from outside. Compares by identity.
     """
 
-    __slots__ = ("__weakref__", "buffer", "holders", "seq", "signature", "sources", "spec", "tape")
+    __slots__ = ("__weakref__", "buffer", "holders", "seq", "shared", "signature", "sources", "spec", "tape")
+
+    shared: bool
 
     def __init__(self, signature: Signature, sources: tuple[Node, ...]) -> None:
         self.signature = signature

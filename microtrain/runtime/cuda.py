@@ -12,7 +12,7 @@ from .launcher import start
 from .torch_memory import TorchMemory
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Sequence
 
     from ..compiler.launch import Launch
     from ..graph.spec import Spec
@@ -79,12 +79,17 @@ class CudaBackend(TorchMemory):
         self.driver = triton_driver()
         self.kernels: dict[Any, Any] = {}
 
-    def empty(self, spec: Spec) -> Any:
-        """Memory for a value, uninitialised. Its `address` is at hand as an integer."""
-        return addressed(super().empty(spec))
+    def allocate(self, shape: Sequence[int], dtype: Any) -> Any:
+        """Memory, uninitialised. Its `address` is at hand as an integer."""
+        return addressed(super().allocate(shape, dtype))
 
-    def from_numpy(self, array: np.ndarray) -> Any:
-        return addressed(super().from_numpy(array))
+    def part(self, workspace: Any, offset: int, spec: Spec) -> Any:
+        return addressed(super().part(workspace, offset, spec))
+
+    def pointers(self, memory: list[Any], workspace: Any, parts: Sequence[tuple[int, Spec]]) -> list[Any]:
+        """Addresses; numbers stay as they are."""
+        base = workspace.address if parts else 0
+        return [*[getattr(value, "address", value) for value in memory], *[base + offset for offset, _ in parts]]
 
     @cached_property
     def arch(self) -> str:
@@ -97,7 +102,7 @@ class CudaBackend(TorchMemory):
     def launch(self, launch: Launch, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> None:
         """Queue one kernel on the current stream of this GPU.
 
-        pointers: integers divisible by ALIGNMENT, or buffers, in the order of the kernel's pointers.
+        pointers: addresses, divisible by ALIGNMENT, in the order of the kernel's pointers.
         """
         if self.driver.get_current_device() == self.index:
             self.queue(launch, pointers, scalars)
@@ -108,7 +113,7 @@ class CudaBackend(TorchMemory):
     def queue(self, launch: Launch, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> None:
         """Queue one kernel while this GPU is the current one. The first time, compile it."""
         stream = self.driver.get_current_stream(self.index)
-        arguments = launch.arguments(tuple([getattr(pointer, "address", pointer) for pointer in pointers]), scalars)
+        arguments = launch.arguments(pointers, scalars)
         if launch.queue is None:
             launch.queue = start(launch.compiled(self.kernels), launch.grid, stream, arguments)
         else:

@@ -182,6 +182,18 @@ class NullBackend:
         """Stands for memory of a value."""
         return Nowhere(spec.shape, spec.dtype.name)
 
+    def workspace(self, size: int) -> Nowhere:
+        """Stands for memory of so many bytes."""
+        return Nowhere((size,), "uint8")
+
+    def part(self, workspace: Nowhere, offset: int, spec: Any) -> Nowhere:
+        """Stands for a value's memory in a workspace."""
+        return self.empty(spec)
+
+    def pointers(self, memory: list[Any], workspace: Nowhere, parts: Any) -> list[Any]:
+        """What `launch` takes for each memory object, then for each part of a workspace."""
+        return [*memory, *[self.part(workspace, offset, spec) for offset, spec in parts]]
+
     def from_numpy(self, array: Any) -> Nowhere:
         """Stands for a copy of an array."""
         return Nowhere(array.shape, array.dtype.name)

@@ -6,6 +6,7 @@ PyTorch itself is handed in by the device, which knows how to import it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,14 +29,31 @@ class TorchMemory:
         self.torch = torch
         self.device = torch.device(device)
 
+    def allocate(self, shape: Sequence[int], dtype: Any) -> Any:
+        """Memory, uninitialised: where all of this device's comes from."""
+        return self.torch.empty(shape, dtype=dtype, device=self.device)
+
     def empty(self, spec: Spec) -> Any:
-        """Memory for a value, uninitialised."""
-        return self.torch.empty(spec.shape, dtype=getattr(self.torch, spec.dtype.name), device=self.device)
+        """Memory for a value."""
+        return self.allocate(spec.shape, getattr(self.torch, spec.dtype.name))
+
+    def workspace(self, size: int) -> Any:
+        """Memory of `size` bytes, of which values are parts."""
+        return self.allocate((size,), self.torch.uint8)
+
+    def part(self, workspace: Any, offset: int, spec: Spec) -> Any:
+        """A value's memory at an offset in bytes, a multiple of its itemsize, in a workspace."""
+        part = self.torch.empty(0, dtype=getattr(self.torch, spec.dtype.name), device=self.device)
+        return part.set_(workspace.untyped_storage(), offset // spec.dtype.itemsize, spec.shape)
+
+    def pointers(self, memory: list[Any], workspace: Any, parts: Sequence[tuple[int, Spec]]) -> list[Any]:
+        """What `launch` takes for each memory object (numbers among them stay as they are), then for each part."""
+        return [*memory, *[self.part(workspace, offset, spec) for offset, spec in parts]]
 
     def from_numpy(self, array: np.ndarray) -> Any:
         """A private copy of `array` on the device."""
         host = self.host_tensor(array)
-        return self.torch.empty(host.shape, dtype=host.dtype, device=self.device).copy_(host)
+        return self.allocate(host.shape, host.dtype).copy_(host)
 
     def to_numpy(self, buffer: Any) -> np.ndarray:
         """A value as a read-only array on the host; on a CPU device over the same memory."""

@@ -28,7 +28,9 @@ HOST = ("cpu", "interpret")
 def values(node: Node) -> np.ndarray:
     """A node's value on the host."""
     device = node.spec.device
-    return backend(device.type, device.index).to_numpy(realize(node))
+    buffer = realize(node)
+    node.shared = True          # the array may be over the same memory
+    return backend(device.type, device.index).to_numpy(buffer)
 
 
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:

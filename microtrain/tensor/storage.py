@@ -48,7 +48,9 @@ def owned(node: Node) -> Node:
 def alone(node: Node) -> Node:
     """A node of the same value that nobody else holds and that is not on the tape."""
     if node.buffer is not None and node.primitive.name != "scalar":
-        return leaf(node.buffer, node.spec)
+        same = leaf(node.buffer, node.spec)
+        node.shared = same.shared = True
+        return same
     before, grad_mode.enabled = grad_mode.enabled, False
     try:
         return g.identity(node)
@@ -80,12 +82,30 @@ class Storage:
     Of the storage it came from (`origin`, with the way there and back) it has the values, but not the tape.
     """
 
-    __slots__ = ("__weakref__", "cell", "members", "node", "origin", "parts")
+    __slots__ = ("__weakref__", "cell", "kept", "members", "node", "origin", "parts")
 
     def __init__(self, node: Node, cell: VersionCell, origin: tuple[Storage, View, Update] | None = None) -> None:
         self.node, self.cell, self.origin = node, cell, origin
         self.members: list[weakref.ref[Any]] = []
         self.parts: list[weakref.ref[Storage]] = []         # storages whose origin this one is
+        self.kept: Node | None = None
+
+    def keep(self) -> None:
+        """Have the base computed with what is computed from it, for who has this storage as an origin: a loss that is
+        kept detached would hold all that it was computed from."""
+        self.let_go()
+        if self.node.buffer is None:
+            self.kept = self.node
+            self.node.holders += 1
+
+    def let_go(self) -> None:
+        """Keep the base's value no longer."""
+        if self.kept is not None:
+            self.kept.holders -= 1
+            self.kept = None
+
+    def __del__(self) -> None:
+        self.let_go()
 
     def take(self, base: Node, keep: bool, changed: Any = None, node: Node | None = None) -> None:
         """Give all members a new value of the base; `changed` is the one that was changed, to `node`.
@@ -118,6 +138,8 @@ class Storage:
             versions[member.node] = (self.cell, self.cell.version - old)
             if view is None or fresh is base:
                 self.node = member.node             # one node for the whole memory, so that it is computed once
+        if self.kept is not None:
+            self.keep()
 
     def tell(self, teller: Storage | None = None) -> None:
         """Give the new values to the storages that share this memory off the tape."""
@@ -212,6 +234,7 @@ class Shared:
         storage = Storage(node, alias.storage.cell if counts else VersionCell(0), origin)
         alias.storage.parts[:] = [part for part in alias.storage.parts if part() is not None]
         alias.storage.parts.append(weakref.ref(storage))
+        alias.storage.keep()
         return joined(storage, node, Alias(storage, None, None, alias.strides))
 
     def leave_storage(self) -> None:

@@ -48,6 +48,13 @@ def moved(node: Node, device: Device) -> Node:
     return put(values(node), node.dtype, device)
 
 
+def exported(node: Node) -> Any:
+    """A node's buffer, which others may see from now on."""
+    buffer = realize(node)
+    node.shared = True
+    return buffer
+
+
 class Transfer:
     """Conversions."""
 
@@ -89,7 +96,7 @@ class Transfer:
         if self.node.tape is not None:
             raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
         if self.node.device.type == "cuda":
-            return realize(self.node).__dlpack__(**options)
+            return exported(self.node).__dlpack__(**options)
         return values(self.node).copy().__dlpack__(**options)
 
     def __dlpack_device__(self: Tensor) -> tuple[int, int]:     # type: ignore[misc]
@@ -102,7 +109,7 @@ class Transfer:
             raise AttributeError(f"Can't get __cuda_array_interface__ on non-CUDA tensor type: {self.node.device}")
         if self.node.tape is not None:
             raise RuntimeError("Can't get __cuda_array_interface__ on Tensor that requires grad; use tensor.detach()")
-        return realize(self.node).__cuda_array_interface__
+        return exported(self.node).__cuda_array_interface__
 
     def __bool__(self: Tensor) -> bool:                     # type: ignore[misc]
         if self.node.spec.numel != 1:

@@ -14,9 +14,10 @@ from .comparison import OracleError
 from .counting import KernelCount, count_kernels
 from .gradcheck import GradcheckError, gradcheck, gradgradcheck
 from .kernels import KernelError, check_kernel
+from .memory import Memory, needed_memory, peak_memory
 from .poisoning import poison
 from .report import ParityReport, Tally
 
-__all__ = ["AnomalyError", "GradcheckError", "KernelCount", "KernelError", "OracleError", "ParityError", "ParityReport",
-           "Sample", "Tally", "Tolerance", "as_torch", "cases", "check_kernel", "check_parity", "count_kernels",
-           "detect_anomaly", "gradcheck", "gradgradcheck", "poison"]
+__all__ = ["AnomalyError", "GradcheckError", "KernelCount", "KernelError", "Memory", "OracleError", "ParityError",
+           "ParityReport", "Sample", "Tally", "Tolerance", "as_torch", "cases", "check_kernel", "check_parity",
+           "count_kernels", "detect_anomaly", "gradcheck", "gradgradcheck", "needed_memory", "peak_memory", "poison"]

@@ -58,17 +58,25 @@ def _matplotlib() -> Any:
     return matplotlib
 
 
-def write_panels(path: str | Path, title: str, panels: Sequence[Panel]) -> Path:
-    """Draws panels side by side under a title and writes them, whole or not at all.
+def write_panels(path: str | Path, title: str, panels: Sequence[Panel], *, columns: int | None = None,
+                 size: tuple[float, float] = (5.0, 4.6)) -> Path:
+    """Draws panels under a title, side by side or in rows of ``columns``, and writes them, whole or not at all.
+
+    size: inches of a panel, across and down.
 
     Raises:
         ValueError, ImportError, OSError: as :func:`check_plot_path`.
     """
     path = check_plot_path(path)
+    across = columns or len(panels)
+    down = -(-len(panels) // across)
     with _matplotlib().rc_context(_RC):
-        figure = _figure(len(panels))
-        for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        figure = _figure(across * size[0], down * size[1])
+        grid = figure.subplots(down, across, squeeze=False).flat
+        for axes, panel in zip(grid, panels, strict=False):
             panel(axes)
+        for axes in grid[len(panels):]:
+            axes.remove()
         figure.suptitle(title, fontsize=14, fontweight="bold")
         with replacing(path) as temporary:
             figure.savefig(temporary, dpi=150, format=path.suffix[1:])
@@ -82,11 +90,11 @@ def whole_numbers(axis: Axis) -> None:
     axis.set_major_locator(MaxNLocator(nbins="auto", integer=True))
 
 
-def _figure(panels: int) -> Figure:
+def _figure(width: float, height: float) -> Figure:
     # A Figure of its own, not pyplot's: no window system, no global list of figures that grows.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.0 * panels, 4.6), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure

@@ -1,0 +1,66 @@
+"""Who else runs the workloads."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .workload import Instance, Values, Workload, by_hand
+
+BY_HAND = "numpy by hand"
+
+Build = Callable[[Workload, Values], Instance]
+
+
+def always(workload: Workload) -> bool:
+    """Every workload."""
+    return True
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Another package: how it runs a workload, and which ones."""
+
+    build: Build
+    runs: Callable[[Workload], bool] = always
+
+
+@dataclass(frozen=True)
+class Peers:
+    """Peers by name, and the notes that explain who is missing."""
+
+    builders: Mapping[str, Peer]
+    notes: tuple[str, ...] = ()
+
+    def of(self, workload: Workload) -> dict[str, Build]:
+        """Those that run a workload."""
+        return {name: peer.build for name, peer in self.builders.items() if peer.runs(workload)}
+
+
+def peers(device: str) -> Peers:
+    """On microtrain's `device`: PyTorch and JAX, where they are installed, and on the cpu NumPy."""
+    found: dict[str, Peer] = {}
+    notes = []
+    gpu = device == "cuda"
+    try:
+        from . import torch_peers
+    except ImportError as error:
+        notes.append(f"PyTorch cannot be imported ({error}): its figures are left out")
+    else:
+        torch_peers.one_thread()
+        found |= torch_peers.builders("cuda" if gpu else "cpu", gpu)
+    if importlib.util.find_spec("jax") is None:
+        notes.append("JAX is not installed: its figures are left out")
+    else:
+        try:
+            from . import jax_peers
+        except Exception as error:
+            notes.append(f"JAX cannot be imported ({error}): its figures are left out")
+        else:
+            found |= jax_peers.builders(device)
+    if device == "cpu":
+        found[BY_HAND] = Peer(lambda workload, values: by_hand(workload, np, values))
+    return Peers(found, tuple(notes))

@@ -1,0 +1,1 @@
+"""The workloads, by family: each a function of its size."""

@@ -1,0 +1,102 @@
+"""Writing an update over what it updates: a run is given the memory of values that nobody can see any more.
+
+Who still sees a value is asked of Python itself. The pending graph is taken apart, as computing it would do anyway;
+a leaf that is gone then was held by that graph alone, and its buffer is given to the run. Whoever else needs the value
+(a tensor, the tape, another pending graph) holds its node, so the leaf stays. A buffer that can be seen without its
+node, because another node or an array has it too, is marked `shared` on the node and never given away.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..graph.dtypes import float32
+from ..graph.node import Kind, Node, Primitive, Signature, leaf
+from ..graph.spec import Spec
+from .program import Executable
+
+
+def _lost(*_: Any) -> Node:
+    raise RuntimeError("this value is lost: the run that was to compute it failed after it had written over values "
+                       "that it depends on (an update of a parameter in place); compute it anew from what is at hand")
+
+
+LOST = Primitive("lost", Kind.COMPOSITE, lambda *_: ((), float32), differentiable=False, decompose=_lost)
+"""What stands in a graph for a leaf that was written over by a run that failed. Raises when it is computed."""
+
+
+class Apart:
+    """A graph taken apart: `outs` are the nodes to compute, `free` the places of leaves that nobody else holds.
+
+    order, key, outputs, leaves: as `linearize` gives them; `order` is emptied. candidates: places among the leaves.
+    """
+
+    def __init__(self, order: list[Node], key: tuple[Any, ...], outputs: Sequence[int], leaves: list[Any],
+                 candidates: Sequence[int]) -> None:
+        self.key, self.outputs, self.leaves = key, outputs, leaves
+        self.outs = [order[i] for i in outputs]
+        self.seqs = [node.seq for node in order]
+        self.at_hand: list[Node | None] = [node for node in order if node.buffer is not None]
+        self.watched: dict[int, weakref.ref[Node]] = {}
+        for k in candidates:
+            node = self.at_hand[k]
+            if not getattr(node, "shared", False):
+                self.watched[k] = weakref.ref(node)         # type: ignore[arg-type]
+                self.at_hand[k] = node = None
+        for node in self.outs:
+            node.sources = ()
+        order.clear()
+        self.free = [k for k, reference in self.watched.items() if reference() is None]
+
+    def put_together(self) -> None:
+        """Make the graph whole again, after the run failed; a leaf that was written over is lost."""
+        made: list[Node] = []
+        outs = dict(zip(self.outputs, self.outs, strict=True))
+        at_hand = iter(range(len(self.leaves)))
+        count = len(self.seqs)
+        sources = iter(self.key[count + 1:])
+        for i, signature in enumerate(self.key[1:count + 1]):
+            inputs = tuple([made[next(sources)] for _ in signature.inputs])
+            if signature.primitive.kind is Kind.LEAF:
+                node = self.at_leaf(next(at_hand), signature.spec)
+            else:
+                node = outs.get(i) or Node(signature, ())
+                node.sources = inputs
+            node.seq = self.seqs[i]
+            made.append(node)
+
+    def at_leaf(self, k: int, spec: Spec) -> Node:
+        """The leaf at a place, or what stands for it now that it is gone."""
+        reference = self.watched.get(k)
+        node = self.at_hand[k] if reference is None else reference()
+        if node is not None:
+            return node
+        return Node(Signature(LOST, (), (), spec), ()) if self.leaves[k] is None else leaf(self.leaves[k], spec)
+
+    def run(self, executable: Executable) -> list[Any]:
+        """The values of the program's outputs. When the run fails the graph is whole again."""
+        try:
+            return executable.run(self.leaves, self.free)
+        except BaseException:
+            self.put_together()
+            raise
+
+
+def uninterrupted(function: Callable[..., None], *arguments: Any) -> None:
+    """Call a function that must not be left half done: Ctrl-C in the meantime takes effect when it has returned."""
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+        function(*arguments)
+        return
+    came: list[tuple[Any, ...]] = []
+    signal.signal(signal.SIGINT, lambda *arrival: came.append(arrival))
+    try:
+        function(*arguments)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            handler(*came[0])

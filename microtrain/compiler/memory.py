@@ -1,0 +1,99 @@
+"""The memory of a run: where temporaries lie in one workspace, and over which inputs an output may be written.
+
+A temporary lives from the launch that stores it to the last one that reads it; two that do not live at the same time
+may lie at the same place. Launches of a run follow one another, so an input that no later launch reads is memory for
+what is stored next, if its owner gives it away: an update then needs no second copy of a parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..graph.node import Node
+from ..graph.spec import Spec
+from .domain import Domain
+from .emit_triton import Kernel
+from .index import Index, Var, bases
+from .program import Program
+
+ALIGNMENT = 256
+"""Bytes at whose multiples temporaries begin, as CUDA's own allocations do: every access may be 16 bytes wide."""
+
+Lives = Mapping[Node, tuple[int, int]]
+"""The first and the last launch, inclusive, during which a value needs its memory."""
+
+
+def nbytes(spec: Spec) -> int:
+    """Bytes of a value."""
+    return spec.numel * spec.dtype.itemsize
+
+
+def lifetimes(kernels: Sequence[Kernel], outside: set[Node]) -> dict[Node, tuple[int, int]]:
+    """When each temporary lives; those `outside` (inputs and outputs) are none."""
+    lives: dict[Node, tuple[int, int]] = {}
+    for number, kernel in enumerate(kernels):
+        for node in kernel.pointers:
+            if node not in outside:
+                lives[node] = (lives.get(node, (number, number))[0], number)
+    return lives
+
+
+def arrange(lives: Lives) -> tuple[dict[Node, int], int]:
+    """An offset in one workspace for each temporary, and the workspace's size, in bytes.
+
+    The largest are placed first, each in the smallest gap left by those that live at the same time (the greedy by size
+    of Pisarchyk and Lee, 2020).
+    """
+    offsets: dict[Node, int] = {}
+    for node in sorted(lives, key=lambda node: -nbytes(node.spec)):
+        first, last = lives[node]
+        taken = sorted((offset, offset + nbytes(other.spec)) for other, offset in offsets.items()
+                       if lives[other][0] <= last and first <= lives[other][1])
+        size, end, best = nbytes(node.spec), 0, None
+        for start, stop in taken:
+            if start - end >= size and (best is None or start - end < best[0]):
+                best = (start - end, end)
+            end = max(end, -(-stop // ALIGNMENT) * ALIGNMENT)
+        offsets[node] = end if best is None else best[1]
+    return offsets, max((offset + nbytes(node.spec) for node, offset in offsets.items()), default=0)
+
+
+def heirs(kernels: Sequence[Kernel], program: Program) -> dict[Node, list[Node]]:
+    """For each output that a kernel stores, the inputs in whose memory it may lie, if nobody else sees them.
+
+    Of the same shape and dtype, and read for the last time by an earlier launch, or by the same one at the very
+    element that is stored.
+    """
+    inputs = [node for node in dict.fromkeys(program.inputs) if node not in set(program.outputs)]
+    last = dict.fromkeys(inputs, -1)
+    last.update({node: number for number, kernel in enumerate(kernels) for node in kernel.pointers})
+    found: dict[Node, list[Node]] = {}
+    for number, kernel in enumerate(kernels):
+        for node in kernel.group.stores:
+            if node in program.outputs:
+                found[node] = [given for given in inputs if given.spec is node.spec and (
+                    last[given] < number or (last[given] == number and elementwise(kernel, given, node)))]
+    return {node: donors for node, donors in found.items() if donors}
+
+
+def elementwise(kernel: Kernel, given: Node, stored: Node) -> bool:
+    """Whether a kernel reads an input only where it stores a value, each element in one program.
+
+    What the compiler makes of one program is not in our hands: its threads may hold copies of an element in several
+    layouts. So a function that stores more than one value is to have a barrier between its loads and its stores.
+    """
+    reading = [body for body in kernel.bodies if any(node is given for node, _ in body.loads)]
+    if len(reading) != 1:           # one may still read what another has stored
+        return False
+    body, = reading
+    position = body.stored.get(stored)
+    return (position is not None and (body.fenced or len(body.group.stores) == 1)
+            and in_one_program(body.group.domain, position)
+            and all(index == position for node, index in body.loads if node is given))
+
+
+def in_one_program(domain: Domain, position: Index) -> bool:
+    """Whether no two programs compute the element at a position: it varies with all that tells them apart."""
+    symbols = {base.name for base in bases(position) if isinstance(base, Var)}
+    return domain.spread is not None and all(symbol in symbols or not getattr(domain, symbol).terms
+                                             for symbol in domain.spread)

@@ -1,0 +1,94 @@
+"""Measuring the memory of a run, and counting from a program how much it cannot do without."""
+
+from __future__ import annotations
+
+import weakref
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ..compiler.memory import nbytes
+from ..compiler.program import Program
+from ..compiler.schedule import schedule
+from ..graph.node import SCALAR
+from ..graph.spec import Device
+from ..runtime import backend
+from ..tensor import Tensor, default_device
+
+
+class Memory:
+    """Bytes of a device's memory: `live` now, `peak` the most at any time since the last `reset`."""
+
+    def __init__(self) -> None:
+        self.live = self.peak = 0
+        self._held: dict[int, tuple[weakref.ref[Any], int]] = {}
+
+    def reset(self) -> None:
+        """Look for a new peak from here on."""
+        self.peak = self.live
+
+    def add(self, buffer: Any) -> None:
+        """Count a buffer for as long as it lives."""
+        size = buffer.numel() * buffer.element_size()
+        reference = weakref.ref(buffer, self._forget)
+        self._held[id(reference)] = reference, size
+        self.live += size
+        self.peak = max(self.peak, self.live)
+
+    def _forget(self, reference: Any) -> None:
+        self.live -= self._held.pop(id(reference))[1]
+
+
+@contextmanager
+def peak_memory(device: str | Device | None = None) -> Iterator[Memory]:
+    """Count the memory that a device allocates inside the block, by default the default device's.
+
+    What was allocated before is not counted: make the model inside. An array that `numpy()` gave out is no longer
+    counted when its tensor is gone.
+    Raises RuntimeError for the cpu device, whose memory is NumPy's: `tracemalloc` knows it.
+    """
+    where = default_device() if device is None else Device(device)
+    if where.type in ("cpu", "null"):
+        raise RuntimeError(f"the {where.type} device has no memory of its own to count; tracemalloc counts NumPy's")
+    target, memory = backend(where.type, where.index), Memory()
+    allocate = target.allocate
+
+    def counted(*arguments: Any) -> Any:
+        buffer = allocate(*arguments)
+        memory.add(buffer)
+        return buffer
+
+    target.allocate = counted
+    try:
+        yield memory
+    finally:
+        del target.allocate             # the class has its own
+
+
+def needed_memory(program: Program, state: Iterable[Tensor] = ()) -> int:
+    """Bytes that are live at the launch of a program where most are, each value counted once.
+
+    Inputs live all the time, a temporary from the launch that stores it to the last one that reads it, and an output
+    from the launch that stores it on. `state` are the tensors, parameters say, of which the program computes new
+    values: those take no memory beside the old ones.
+    """
+    groups = schedule(program)
+    program = groups.program
+    last = {node: number for number, group in enumerate(groups) for node in (*group.reads, *group.stores)}
+    renewed = Counter(tensor.node.spec for tensor in state)
+    for node in program.outputs:
+        last[node] = len(groups)
+        renewed[node.spec] -= 1
+        if renewed[node.spec] >= 0:
+            last[node] = -1
+    given = sum(nbytes(node.spec) for node in program.inputs if node.primitive is not SCALAR)
+    live, most, dying = given, given, Counter[int]()
+    for number, group in enumerate(groups):
+        for node in group.stores:
+            if last[node] >= number:
+                live += nbytes(node.spec)
+                dying[last[node]] += nbytes(node.spec)
+        most = max(most, live)
+        live -= dying[number]
+    return most
