@@ -2,6 +2,7 @@
 # make test    ruff, mypy, the suite on cpu, then in Triton's interpreter
 # make gpu     the suite on cuda, then the benchmarks, in nine minutes (on a machine with a GPU);
 #              with DEVICE=interpret TINY=1 a small part of both, anywhere, to see that it runs
+# make budgets every kernel of a sample of 200 compiled for four GPUs: spills, registers, shared memory, access widths
 # make lint    ruff and mypy alone
 # make clean   removes .venv, runs and caches
 #
@@ -17,14 +18,15 @@ TORCH_CPU := torch==2.13.0 triton==3.7.1 'numpy>=2.4,<2.5'
 
 # Tests of what runs on every device; they run once more in Triton's interpreter.
 INTERPRET_TESTS ?= $(wildcard $(addprefix tests/test_,$(addsuffix .py,\
-    kernels philox emit index custom_kernel anomaly parity check_parity planted_faults plugin operators ordering fuzz \
-    higher_order seeds autograd nn optim counts fusion torch_only_memory explain donation memory)))
+    kernels philox emit matmul_precision split_k index custom_kernel anomaly parity check_parity planted_faults \
+    plugin operators ordering fuzz higher_order seeds autograd nn optim counts fusion torch_only_memory explain \
+    donation memory)))
 
 # On a GPU most of the suite's time is compiling, one kernel a core.
 SHARDS ?= $(shell nproc 2>/dev/null || echo 4)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test gpu lint clean suite-cpu suite-interpret
+.PHONY: help train test budgets gpu lint clean suite-cpu suite-interpret
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
@@ -52,6 +54,10 @@ suite-cpu: $(VENV)/test.stamp
 # Fresh memory is poisoned.
 suite-interpret: $(VENV)/test.stamp
 	MICROTRAIN_DEVICE=interpret MICROTRAIN_POISON=1 $(PY) -m pytest -q $(INTERPRET_TESTS)
+
+# A few minutes of compiling, on all cores; what was compiled before is found in Triton's cache.
+budgets: $(VENV)/test.stamp
+	$(PY) -m microtrain kernels --all --sample 200
 
 # Where the machine's own Python has all that is needed, nothing is installed: such machines are often offline.
 # TINY=1 runs a few test files and every benchmark once at a tiny size, which shows only that all of it works: with

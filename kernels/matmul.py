@@ -10,17 +10,21 @@ C[b, m, n] = sum over k of A[b, m, k] * B[b, k, n], where
   program has it; what depends on m (n) alone is stored under `once_m` (`once_n`), by the first tile of columns (rows).
 
 What a LOAD returns must be 0 where k is outside: a bare load is, with `other=0`, and a prologue sees to it itself, for
-f(0) is seldom 0. The template adds nothing: anything but a conversion between a load and the product would take the tile
-through registers, and tensor cores could not read it where an asynchronous copy has put it.
+f(0) is seldom 0. The template adds nothing: anything but a conversion between a load and the product would take the
+tile through registers, and tensor cores could not read it where an asynchronous copy has put it.
 
-DOT picks the product of two tiles: `tl.dot` for floats (PRECISION is its `input_precision`, "ieee" unless the user asked
-for TF32; OPERAND the dtype the tiles are rounded to before it), and a broadcast multiply and sum, in OPERAND too, for
-integers, which `tl.dot` does not take. The interpreter's half-precision products are wrong, so interpreted kernels take
-OPERAND = tl.float32 for them. Compiled, a half precision that was widened as it was loaded and is rounded back here has
-gone nowhere: Triton cancels the two.
+DOT picks the product of two tiles: `tl.dot` for floats (PRECISION is its `input_precision`, "ieee" unless the user
+asked for TF32; OPERAND the dtype the tiles are rounded to before it), and a broadcast multiply and sum, in OPERAND too,
+for integers, which `tl.dot` does not take. The interpreter's half-precision products are wrong, so interpreted kernels
+take OPERAND = tl.float32 for them. Compiled, a half precision that was widened as it was loaded and is rounded back
+here has gone nowhere: Triton cancels the two.
 
-DIVISOR_M, DIVISOR_N and DIVISOR_K are powers of two that divide the sizes: where the block's side does, no mask is needed
-along that axis; else the divisor is what accesses may be as wide as.
+DIVISOR_M, DIVISOR_N and DIVISOR_K are powers of two that divide the sizes: where the block's side does, no mask is
+needed along that axis; else accesses can be as wide as the divisor.
+
+Loads are of pointers, not of TMA descriptors. Of a bfloat16 iteration of 128 x 256 x 64 on sm_90, in which the tensor
+cores are busy for 1,000 cycles, those would save 25 of 101 instructions, 50 cycles of issue in the products' shadow;
+and a descriptor made in the kernel needs memory allotted at every launch, which launching by address avoids.
 
 Split-K is this template with the K chunks as the batch, then a sum over it: a fixed order and no atomics.
 """

@@ -1,9 +1,9 @@
 """Tiles for matrix products: plain data by the kind of operands and by architecture, and how one is chosen.
 
-What the tables rest on. A program that multiplies [BLOCK_M, BLOCK_K] by [BLOCK_K, BLOCK_N] does 2 BLOCK_M BLOCK_N BLOCK_K
-operations on (BLOCK_M + BLOCK_N) BLOCK_K numbers: 128 x 256 does 85 operations for each byte of bfloat16 that it reads
-from the L2 cache, 128 x 128 64, 64 x 64 32, 16 x 16 8. So large tiles are wanted where there are enough of them: a
-processor without a program does nothing, and programs count for more than intensity until every processor has one.
+What the tables rest on. A program does 2 BLOCK_M BLOCK_N BLOCK_K operations on (BLOCK_M + BLOCK_N) BLOCK_K numbers:
+128 x 256 does 85 operations for each byte of bfloat16 that it reads from the L2 cache, 128 x 128 64, 64 x 64 32,
+16 x 16 8. So large tiles are wanted where there are enough of them: a processor without a program does nothing, and
+programs count for more than intensity until every processor has one.
 
 - Large products (4096 x 4096: 512 programs of 128 x 256 for an H100's 132 processors) take the largest tile.
 - Small ones (256 x 256: 2 programs of 128 x 256, 256 of 16 x 16) take smaller ones, until there are programs enough.
@@ -11,9 +11,10 @@ processor without a program does nothing, and programs count for more than inten
   with 10 columns 92 of 100 operations are on padding. They read every number of the long operand once, so what
   counts is how many bytes are on their way: their tiles are deep in k and have more stages.
 
-The sides of the largest tiles are what registers allow. An accumulator of 128 x 256 float32 numbers takes 128 registers of
-each of 256 threads on Ampere and Hopper, and the update of weights and momentum in the epilogue of a weight gradient,
-which loads and stores two more numbers each, has the rest: there sm_80, whose operands are in registers too, spills.
+The sides of the largest tiles are what registers allow. An accumulator of 128 x 256 float32 numbers takes 128 registers
+of each of 256 threads on Ampere and Hopper, and a weight gradient with all that is fused into it (the activation's
+mask, the bias gradient, the update of weights, biases and momenta) the rest: with the operands in registers too, on
+sm_80, that spills.
 """
 
 from dataclasses import dataclass
@@ -42,23 +43,23 @@ class MatmulTile:
 Table = tuple[tuple[int, int, int, int, int], ...]
 
 # (block_m, block_n, block_k, num_warps, num_stages), the largest first, by the kind of operands: "half" (float16 and
-# bfloat16, on tensor cores), "tf32" (float32 rounded for tensor cores), "float32" (IEEE: no tensor cores on NVIDIA, where
-# 128 fused multiply-adds a cycle and processor are all there is) and "float64". A thread of an IEEE product holds its
-# rows and columns of the operands in registers beside its part of the accumulator; where a prologue reads more than one
-# number for an operand's element it holds those too, and the accumulator's part must be half as large: "fused float32".
+# bfloat16, on tensor cores), "tf32" (float32 rounded for tensor cores), "float32" (IEEE: no tensor cores on NVIDIA,
+# where 128 fused multiply-adds a cycle and processor are all there is) and "float64". A thread of an IEEE product holds
+# its rows and columns of the operands in registers beside its part of the accumulator; where a prologue reads more than
+# a number for an operand's element it holds those too, and the accumulator's part is half as large: "fused float32".
 # wgmma and tcgen05 begin at 64 rows; below, Hopper and Blackwell multiply as Ampere does.
 AMPERE: dict[str, Table] = {
     "half": (
-        (128, 128, 32, 4, 4), (128, 64, 64, 4, 3), (64, 64, 64, 4, 4), (32, 32, 128, 4, 3), (64, 16, 64, 4, 4),
+        (128, 128, 32, 8, 4), (128, 64, 64, 4, 3), (64, 64, 64, 4, 4), (32, 32, 128, 4, 3), (64, 16, 64, 4, 4),
         (16, 64, 64, 4, 4), (16, 16, 128, 2, 3),
     ),
     "tf32": (
         (128, 128, 32, 8, 3), (64, 64, 32, 4, 4), (32, 32, 64, 4, 3), (64, 16, 64, 4, 3), (16, 64, 64, 4, 3),
         (16, 16, 64, 2, 3),
     ),
-    "float32": ((128, 128, 16, 8, 3), (64, 64, 16, 4, 3), (32, 32, 32, 4, 3), (16, 16, 64, 2, 3)),
-    "fused float32": ((128, 64, 16, 8, 3), (64, 64, 16, 8, 3), (32, 32, 32, 4, 3), (16, 16, 64, 2, 3)),
-    "float64": ((64, 64, 16, 4, 2), (32, 32, 16, 4, 3), (16, 16, 32, 2, 3)),
+    "float32": ((128, 128, 16, 8, 3), (64, 64, 16, 4, 3), (32, 32, 32, 4, 3), (16, 16, 64, 4, 3)),
+    "fused float32": ((128, 64, 16, 8, 3), (64, 64, 16, 8, 3), (32, 32, 32, 4, 3), (16, 16, 64, 4, 3)),
+    "float64": ((64, 64, 16, 4, 2), (32, 32, 16, 4, 3), (16, 16, 16, 2, 3)),
 }  # fmt: skip
 HOPPER: dict[str, Table] = AMPERE | {
     "half": (
@@ -66,7 +67,12 @@ HOPPER: dict[str, Table] = AMPERE | {
         (64, 16, 64, 4, 4), (16, 64, 64, 4, 4), (16, 16, 128, 2, 3),
     ),
 }  # fmt: skip
-BLACKWELL: dict[str, Table] = HOPPER
+BLACKWELL: dict[str, Table] = HOPPER | {
+    "half": (*HOPPER["half"][:-1], (16, 16, 64, 2, 4)),
+    "tf32": ((128, 128, 16, 8, 4), *AMPERE["tf32"][1:]),
+    "fused float32": ((128, 64, 16, 8, 3), (64, 64, 16, 8, 2), (32, 32, 32, 4, 3), (16, 16, 64, 2, 3)),
+    "float64": ((64, 64, 16, 8, 3), (32, 32, 16, 4, 3), (16, 16, 16, 2, 3)),  # fused multiply-adds before Triton 3.9
+}
 # Whatever else there is, AMD's included, has 64 KB for a program's tiles.
 OTHER: dict[str, Table] = {
     "half": (
@@ -79,8 +85,9 @@ OTHER: dict[str, Table] = {
     "float64": ((64, 64, 16, 4, 2), (32, 32, 16, 4, 2), (16, 16, 16, 2, 2)),
 }  # fmt: skip
 TILES = {"sm_80": AMPERE, "sm_90": HOPPER, "sm_100": BLACKWELL}
-NO_DOT = MatmulTile(16, 16, 16, 4, 1, dot=False)  # the [m, k, n] tile of the broadcast product is in registers: the cube
+NO_DOT = MatmulTile(16, 16, 16, 4, 1, dot=False)  # the broadcast product's [m, k, n] tile is in registers: the cube
 INTERPRET_DOT = 512  # an interpreted product of two 512 x 512 tiles takes some 10 ms
+ITEMSIZES = {"half": 2, "tf32": 4, "float32": 4, "fused float32": 4, "float64": 8}
 BUSY = 0.75  # the part of a GPU's processors that should have a program before tiles may be large
 
 
@@ -90,8 +97,8 @@ def matmul_tiles(
     """The tiles for a batch of [m, k] @ [k, n] on an architecture, the best guess first, then its neighbours in size.
 
     kind: "half", "tf32", "float32", "float64", or "integer", which `tl.dot` does not take. loads: the bytes that an
-    element of each operand is computed from (one number's, unless its prologue reads more). Where a tile's stages do not
-    fit into shared memory with that, it has fewer.
+    element of each operand is computed from (one number's, unless its prologue reads more). Where a tile's stages do
+    not fit into shared memory with that, it has fewer.
     Raises ValueError for another kind.
     """
     sides = [max(next_power_of_2(side), DOT_MIN) for side in (m, n, k)]
@@ -120,11 +127,3 @@ def matmul_tiles(
     enough = [i for i, count in enumerate(programs) if count >= BUSY * gpu.processors]
     best = enough[0] if enough else max(range(len(fitting)), key=programs.__getitem__)
     return sorted(fitting, key=lambda tile: abs(fitting.index(tile) - best))
-
-
-ITEMSIZES = {"half": 2, "tf32": 4, "float32": 4, "fused float32": 4, "float64": 8}
-
-
-def matmul_tile(m: int, n: int, k: int, kind: str, *, batch: int = 1, arch: str) -> MatmulTile:
-    """The best guess of `matmul_tiles`."""
-    return matmul_tiles(m, n, k, kind, batch=batch, arch=arch)[0]

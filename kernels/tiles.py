@@ -85,8 +85,8 @@ def map_tile(numel: int, *, itemsize: int = 4, arch: str = DEFAULT) -> MapTile:
     """The tile for an elementwise kernel over `numel` elements, the smallest of them `itemsize` bytes.
 
     Small tensors take small programs, so that they spread over the processors. Large ones take 32 bytes a thread and
-    operand (16 on AMD, whose warps are twice as wide): with 2048 threads a processor has 64 KB on their way, where latency
-    times bandwidth is 11 KB on an A100, 20 KB on an H100 and 43 KB on a B200 (0.8 us, and 1.6, 3.3 and 8 TB/s).
+    operand (16 on AMD, whose warps are twice as wide): with 2048 threads a processor has 64 KB on their way, where
+    latency times bandwidth is 12 KB on an A100, 20 KB on an H100 and 43 KB on a B200 (0.8 us; 1.6, 3.3 and 8 TB/s).
     """
     if arch == INTERPRET:
         return MapTile(min(next_power_of_2(numel), INTERPRET_ELEMENTS), 4)
@@ -98,11 +98,12 @@ def map_tile(numel: int, *, itemsize: int = 4, arch: str = DEFAULT) -> MapTile:
     return MapTile(1024 * max(4 // itemsize, 1), 4)
 
 
-def row_tile(rows: int, cols: int, *, along_rows: bool = False, arch: str = DEFAULT) -> RowTile:
+def row_tile(rows: int, cols: int, *, along_rows: bool = False, held: int = 2, arch: str = DEFAULT) -> RowTile:
     """The tile for a row kernel: whole rows, several short ones to a program while every processor has one.
 
     along_rows: neighbours in memory are neighbours in r, so a program takes 8 rows where their registers allow: float32
-    columns then fill the 32-byte sectors that memory is read in.
+    columns then fill the 32-byte sectors that memory is read in. held: the 32-bit registers that an element's operands
+    take; with more than two, 8 long rows do not fit (8 x 2048 of a batch norm's gradient spilled 352 bytes a thread).
     Raises ValueError where a row does not fit (cols > ROW_MAX): such a row is reduced by `reduce_kernel`.
     """
     if cols > ROW_MAX:
@@ -113,15 +114,16 @@ def row_tile(rows: int, cols: int, *, along_rows: bool = False, arch: str = DEFA
     share = next_power_of_2(cdiv(rows, architecture(arch).processors))
     block_r = min(share, max(1024 // block_c, 1))
     if along_rows:
-        block_r = min(next_power_of_2(rows), max(block_r, min(8, ROW_MAX // block_c)))
+        block_r = min(next_power_of_2(rows), max(block_r, min(8, 2 * ROW_MAX // (block_c * max(held, 2)))))
     elements = block_r * block_c
     num_warps = 1 if elements <= 256 else 4 if elements <= 2048 else 8 if elements <= 4096 else 16
     return RowTile(block_r, block_c, num_warps)
 
 
-def slab_fits(rows: int, cols: int) -> bool:
-    """Whether one program can hold all rows: as many elements as the longest row, powers of two each way."""
-    return next_power_of_2(rows) * next_power_of_2(cols) <= ROW_MAX
+def slab_fits(rows: int, cols: int, itemsize: int = 4) -> bool:
+    """Whether one program can hold all rows of numbers of `itemsize` bytes, powers of two each way: as much as the
+    longest row of float32, half as many numbers in float64 (a step of 256 x 64 spilled 1,400 bytes a thread)."""
+    return next_power_of_2(rows) * next_power_of_2(cols) <= ROW_MAX * 4 // max(itemsize, 4)
 
 
 def slab_tile(rows: int, cols: int) -> RowTile:

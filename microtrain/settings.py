@@ -73,6 +73,8 @@ validate = Flag("MICROTRAIN_VALIDATE", False, _switch, "1 computes every kernel 
 cache = Flag("MICROTRAIN_CACHE", True, _switch, "0 plans and compiles every graph anew.")
 matmul_precision = Flag("MICROTRAIN_MATMUL_PRECISION", "highest", _precision, "highest multiplies float32 matrices in "
                         "IEEE arithmetic, high and medium in TF32 on tensor cores.")
+tune = Flag("MICROTRAIN_TUNE", False, _switch, "1 measures up to 8 tiles for each new kernel on cuda, once, and keeps "
+            "the fastest in the user's cache folder.")
 
 FLAGS = {"device": device, "debug": debug, "fuse": fuse, "poison": poison, "validate": validate, "cache": cache,
-         "matmul_precision": matmul_precision}
+         "matmul_precision": matmul_precision, "tune": tune}

@@ -23,6 +23,7 @@ from microtrain.testing import fuzz
 
 ON_CPU = DEVICE == "cpu"
 FUSED, READ, AT_ONCE, UNFUSED = fuzz.MODES
+SCALE = fuzz.USUAL if ON_CPU else fuzz.SMALL
 BLOCKS, BLOCK = (20, 100) if ON_CPU else (10, 20)
 
 
@@ -39,7 +40,7 @@ def test_random_programs(block: int) -> None:
     """A hundred programs a block; next to none so ill-conditioned that its tolerance says nothing."""
     loose = 0
     for seed in range(block * BLOCK, (block + 1) * BLOCK):
-        program = fuzz.program(seed, small=not ON_CPU)
+        program = fuzz.program(seed, SCALE)
         oracle = fuzz.Oracle(program)
         loose += oracle.looseness > 1e-4
         failure = oracle.failure(modes(seed))
@@ -49,7 +50,7 @@ def test_random_programs(block: int) -> None:
 
 
 def programs(count: int) -> Iterator[fuzz.Program]:
-    return (fuzz.program(seed, small=not ON_CPU) for seed in range(count))
+    return (fuzz.program(seed, SCALE) for seed in range(count))
 
 
 def test_programs_have_all_kinds_of_steps() -> None:

@@ -18,7 +18,7 @@ import triton
 import triton.language as tl
 
 from microtrain.kernels import math as km
-from microtrain.kernels import reductions, reference, tiles
+from microtrain.kernels import matmul_tiles, reductions, reference, tiles
 from microtrain.kernels.map import map_kernel
 from microtrain.kernels.matmul import matmul_kernel
 from microtrain.kernels.reduce import reduce_kernel
@@ -578,26 +578,42 @@ def test_full_reductions_cover_the_elements_in_two_stages(numel, arch):
     assert chunks <= tiles.ROW_MAX
 
 
-@pytest.mark.parametrize("itemsize", [2, 4, 8])
-@pytest.mark.parametrize("arch", ["sm_90", "interpret"])
+@pytest.mark.parametrize("kind", ["half", "tf32", "float32", "float64", "integer"])
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90", "sm_100", "gfx942", "sm_75", "interpret"])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (128, 10, 784), (4096, 4096, 4096), (3, 5000, 1)])
-def test_matmul_tiles_are_what_dot_takes(shape, itemsize, arch):
-    tile = tiles.matmul_tile(*shape, itemsize, arch=arch)
-    blocks = (tile.block_m, tile.block_n, tile.block_k)
-    assert all(block >= tiles.DOT_MIN and block == tiles.next_power_of_2(block) for block in blocks)
-    assert tile.grid(shape[0], shape[1], 3) == (
-        tiles.cdiv(shape[0], tile.block_m) * tiles.cdiv(shape[1], tile.block_n),
-        3,
-    )
+def test_matmul_tiles_are_what_dot_takes(shape, kind, arch):
+    for tile in matmul_tiles.matmul_tiles(*shape, kind, arch=arch):
+        blocks = (tile.block_m, tile.block_n, tile.block_k)
+        assert all(block >= matmul_tiles.DOT_MIN and block == tiles.next_power_of_2(block) for block in blocks)
+        assert tile.dot == (kind != "integer")
+        assert tile.grid(shape[0], shape[1], 3) == (
+            tiles.cdiv(shape[0], tile.block_m) * tiles.cdiv(shape[1], tile.block_n),
+            3,
+        )
 
 
-def test_large_products_take_large_tiles_and_small_ones_spread():
-    large, small = tiles.matmul_tile(4096, 4096, 64, 4), tiles.matmul_tile(256, 256, 64, 4)
-    assert large.block_m * large.block_n > small.block_m * small.block_n
-    assert small.grid(256, 256)[0] >= tiles.MATMUL_PROGRAMS
-    assert not tiles.matmul_tile(64, 64, 64, 8, dot=False).dot
-    with pytest.raises(ValueError, match="operands of 1 bytes"):
-        tiles.matmul_tile(64, 64, 64, 1)
+@pytest.mark.parametrize("arch", tiles.ARCHITECTURES)
+@pytest.mark.parametrize("kind", ["half", "tf32", "float32", "float64"])
+def test_large_products_take_large_tiles_and_small_ones_spread(kind, arch):
+    large, small = (matmul_tiles.matmul_tiles(n, n, n, kind, arch=arch)[0] for n in (8192, 256))
+    assert (large.block_m, large.block_n) == matmul_tiles.TILES.get(arch, matmul_tiles.OTHER)[kind][0][:2]
+    assert small.grid(256, 256)[0] >= min(256, matmul_tiles.BUSY * tiles.architecture(arch).processors)
+    wasted = matmul_tiles.matmul_tiles(8192, 10, 512, kind, arch=arch)[0]
+    assert wasted.block_n == 16
+
+
+@pytest.mark.parametrize("arch", tiles.ARCHITECTURES)
+def test_stages_fit_into_shared_memory_whatever_an_operand_is_made_of(arch):
+    for loads in ((2, 2), (4, 2), (6, 6), (14, 14)):
+        for tile in matmul_tiles.matmul_tiles(4096, 4096, 4096, "half", arch=arch, loads=loads):
+            stage = tile.block_k * (tile.block_m * loads[0] + tile.block_n * loads[1])
+            assert tile.num_stages * stage <= tiles.architecture(arch).shared_bytes
+    assert matmul_tiles.matmul_tiles(64, 64, 64, "float64", arch="gfx942", loads=(400, 400))[0].num_stages == 1
+
+
+def test_a_kind_without_tiles_is_refused_with_those_known():
+    with pytest.raises(ValueError, match="kind 'half precision': tiles are known for half, tf32, float32, fused"):
+        matmul_tiles.matmul_tiles(64, 64, 64, "half precision", arch="sm_90")
 
 
 def test_index_width_follows_the_largest_offset():

@@ -2,15 +2,17 @@
 
 import argparse
 import os
+import re
 
 import pytest
 import torch
 
 from microtrain.cli import kernels
 from microtrain.cli.errors import UsageError
-from microtrain.graph import ops as g
+from microtrain.kernels import tiles
 from microtrain.runtime import backend
 from microtrain.runtime.null import TARGETS
+from microtrain.testing import budgets
 
 if os.environ.get("TRITON_INTERPRET") == "1":
     pytest.skip("compiles kernels, which are interpreted in this process", allow_module_level=True)
@@ -22,44 +24,47 @@ def run(*words: str) -> int:
     return kernels.run(parser.parse_args(words))
 
 
-def test_every_template_is_compiled_without_spills_and_with_wide_accesses(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_case_is_compiled_within_its_budget(capsys: pytest.CaptureFixture[str]) -> None:
     assert run() == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("sm_90 (")
     rows = [line.split() for line in lines[2:] if line]
     assert {"map", "row", "reduce", "matmul"} <= {word for row in rows for word in row}
-    assert len(rows) > len(kernels.CASES)                       # a sum of 4 M elements is two kernels
+    assert len(rows) > len(budgets.CASES)                       # a sum of 4 M elements is two kernels
     assert all(row[-4] == "0" for row in rows)                  # spills
 
 
 @pytest.mark.parametrize("target", [name for name in TARGETS if name != "sm_90"])
 def test_other_targets(target: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = [case for case in kernels.CASES if case.name in ("elementwise", "softmax", "linear + relu, bfloat16")]
-    monkeypatch.setattr(kernels, "CASES", chosen)
+    chosen = [case for case in budgets.CASES if case.name in ("elementwise", "softmax", "linear + relu, bfloat16")]
+    monkeypatch.setattr(budgets, "CASES", chosen)
     assert run("--target", target) == 0
     assert capsys.readouterr().out.startswith(target)
 
 
-def test_a_narrow_kernel_is_found(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def every_other(x: kernels.Operand) -> list[kernels.Node]:
-        return [g.exp(g.slice(x(1 << 20), (0,), (1 << 19,), (2,)))]
+def test_a_sample_is_summed_up(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budgets, "CASES", [])
+    assert run("--target", "sm_80", "--sample", "3") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split()[:3] == ["kind", "kernels", "registers"]
+    kinds = [line for line in lines[2:] if line.startswith(tuple(budgets.BUDGETS))]
+    assert sum(int(re.search(r"  (\d+)  ", line)[1]) for line in kinds) == 3      # type: ignore[index]
 
-    monkeypatch.setattr(kernels, "CASES", (kernels.Case("every other element", every_other),))
-    assert run("--target", "sm_90") == 1
-    assert "sm_90: every other element (map): its widest access is" in capsys.readouterr().out
 
-
-def test_a_spill_is_found(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from microtrain.kernels import tiles
+def test_a_kernel_over_its_budget_is_named_with_its_source(
+        capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiles, "row_tile", lambda *shape, **options: tiles.RowTile(8, 1024, 1))
-    monkeypatch.setattr(kernels, "CASES", [case for case in kernels.CASES if case.name == "softmax"])
+    monkeypatch.setattr(budgets, "CASES", [case for case in budgets.CASES if case.name == "softmax"])
     assert run("--target", "sm_90") == 1
-    assert "sm_90: softmax (row): spills" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "sm_90: softmax (row): spills" in said and "    @triton.jit\n    def row_" in said
 
 
 def test_an_unknown_target_lists_the_known() -> None:
     with pytest.raises(UsageError, match="unknown target 'sm_10'; known: sm_80, sm_90"):
         run("--target", "sm_10")
+    with pytest.raises(UsageError, match="--sample -1: a number of kernels is wanted"):
+        run("--sample", "-1")
 
 
 def test_the_null_device_has_no_values() -> None:

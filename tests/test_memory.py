@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -158,10 +159,10 @@ def objects_after(steps: int, step: Callable[[], None]) -> int:
 
 
 @on_cpu
-@pytest.mark.parametrize("keep", [lambda loss: None, lambda loss: loss.item()], ids=["unread", "read"])
-def test_ten_thousand_steps_leave_nothing_behind(keep: Callable[[Any], Any]) -> None:
+def test_ten_thousand_steps_leave_nothing_behind() -> None:
     """Nodes, tape entries, plans and the headers of arrays are objects of Python's: a step that left one would show."""
-    step = perceptron(keep)
+    number = itertools.count()
+    step = perceptron(lambda loss: loss.item() if next(number) % 3 == 0 else None)
     first = objects_after(1000, step)
     assert objects_after(9000, step) - first < 500
 

@@ -14,7 +14,6 @@ import triton.language as tl
 from microtrain.kernels import math as km
 from microtrain.kernels import philox, reductions, tiles
 from microtrain.kernels.map import map_kernel
-from microtrain.kernels.matmul import matmul_kernel
 from microtrain.kernels.reduce import reduce_kernel
 from microtrain.kernels.row import row_kernel
 from microtrain.runtime import null
@@ -23,7 +22,6 @@ pytestmark = pytest.mark.skipif(
     os.environ.get("TRITON_INTERPRET") == "1", reason="compiles kernels; this process interprets them"
 )
 N = tl.constexpr(1024)
-TRITON_TYPES = {2: "*bf16", 4: "*fp32", 8: "*fp64"}
 
 
 def compile_template(target, kernel, ptrs, scalars, sizes, constexprs, num_warps, num_stages=3, divisible=True):
@@ -187,81 +185,6 @@ def test_reduce_is_within_budget(name, along_rows, target):
     sizes = {"rows": "i32", "cols": "i32"}
     resources = compile_template(target, reduce_kernel, ("*fp32",) * 2, (), sizes, constexprs, tile.num_warps)
     assert resources.spills == 0 and resources.registers <= 64 and set(resources.loads) == {128}
-
-
-# ---------------------------------------------------------------------------------------------------------- matmul
-
-
-@triton.jit
-def load_a(ptrs, scalars, b, m, k, mask):
-    return tl.load(ptrs[0] + (b * N + m) * N + k, mask=mask, other=0)
-
-
-@triton.jit
-def load_b(ptrs, scalars, b, k, n, mask):
-    return tl.load(ptrs[1] + (b * N + k) * N + n, mask=mask, other=0)
-
-
-@triton.jit
-def load_a_wide(ptrs, scalars, b, m, k, mask):
-    return tl.load(ptrs[0] + (b * N + m) * N + k, mask=mask, other=0).to(tl.float32)
-
-
-@triton.jit
-def store_c(ptrs, scalars, b, m, n, acc, sum_a, sum_b, mask, once_m, once_n):
-    tl.store(ptrs[2] + (b * N + m) * N + n, acc, mask=mask)
-
-
-def compile_matmul(target, pointer, tile, operand, acc, dot=True, load=load_a, precision="ieee"):
-    block_m, block_n, block_k, num_warps, num_stages = tile
-    constexprs = {
-        "LOAD_A": load,
-        "LOAD_B": load_b,
-        "EPILOGUE": store_c,
-        "SUM_A": False,
-        "SUM_B": False,
-        "ACC": acc,
-        "DOT": dot,
-        "PRECISION": precision,
-        "BLOCK_M": block_m,
-        "BLOCK_N": block_n,
-        "BLOCK_K": block_k,
-        "INDEX": tl.int32,
-        "OPERAND": operand,
-    }
-    sizes = dict.fromkeys("MNK", "i32")
-    return compile_template(target, matmul_kernel, (pointer,) * 3, (), sizes, constexprs, num_warps, num_stages)
-
-
-OPERANDS = {2: (tl.bfloat16, tl.float32), 4: (tl.float32, tl.float32), 8: (tl.float64, tl.float64)}
-
-
-@pytest.mark.parametrize("target", null.TARGETS)
-@pytest.mark.parametrize(("itemsize", "tile"), [(size, tile) for size in OPERANDS for tile in tiles.MATMUL_TILES[size]])
-def test_every_matmul_tile_is_within_budget(itemsize, tile, target):
-    assert within_budget(compile_matmul(target, TRITON_TYPES[itemsize], tile, *OPERANDS[itemsize]))
-
-
-@pytest.mark.parametrize("target", null.TARGETS)
-def test_half_precision_products_use_tensor_cores_even_after_a_prologue_in_float32(target):
-    tile = tiles.MATMUL_TILES[2][0]
-    resources = compile_matmul(target, "*bf16", tile, tl.bfloat16, tl.float32, load=load_a_wide)
-    instruction = {"sm_80": "mma.sync", "sm_90": "wgmma", "sm_100": "tcgen05", "gfx942": "v_mfma_f32"}[target]
-    assert instruction in resources.assembly and within_budget(resources)
-
-
-@pytest.mark.parametrize("target", ["sm_80", "sm_90", "sm_100"])
-def test_float32_products_are_ieee_unless_asked(target):
-    tile = tiles.MATMUL_TILES[4][0]
-    assert "tf32" not in compile_matmul(target, "*fp32", tile, tl.float32, tl.float32).assembly
-    assert "tf32" in compile_matmul(target, "*fp32", tile, tl.float32, tl.float32, precision="tf32").assembly
-
-
-@pytest.mark.parametrize("target", null.TARGETS)
-@pytest.mark.parametrize(("pointer", "dtype"), [("*i64", tl.int64), ("*i32", tl.int32)])
-def test_integer_products_compile_without_dot(pointer, dtype, target):
-    resources = compile_matmul(target, pointer, tiles.MATMUL_NO_DOT, dtype, dtype, dot=False)
-    assert resources.spills == 0 and resources.load_bits >= 32
 
 
 # ------------------------------------------------------------------------------------------------------------ math

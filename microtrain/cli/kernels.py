@@ -3,177 +3,52 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 from microtrain.cli.errors import UsageError
-from microtrain.compiler.launch import Launch
-from microtrain.compiler.plan import Executable, build
-from microtrain.compiler.realize import linearize
-from microtrain.compiler.simplify import simplify
-from microtrain.graph import dtypes
-from microtrain.graph import ops as g
-from microtrain.graph.dtypes import DType
-from microtrain.graph.node import Node, leaf
-from microtrain.graph.spec import Device, spec
-from microtrain.runtime import backend
-from microtrain.runtime.null import TARGETS, Resources
+from microtrain.runtime.null import TARGETS
+from microtrain.testing import budgets
+from microtrain.testing.budgets import Specimen, Verdict
 
-Operand = Callable[..., Node]
-"""`x(4096, 1024)` is a tensor in memory of that shape; `dtype=` its dtype, float32 unless told."""
-
-LARGE = 1 << 24
-"""Elements of the elementwise cases."""
-
-WIDE = 128
-"""Bits of the widest access a thread has: what each kernel should reach where sizes divide."""
+HEADS = ("kernel", "template", "registers", "spills", "shared B", "load bits", "store bits")
+SUMMARY = ("kind", "kernels", "registers", "budget", "shared B", "budget", "16 bytes", "narrower", "excused", "wrong")
 
 
-@dataclass(frozen=True)
-class Case:
-    """A program that stands for a use of a template. `wide` says that its accesses can be 16 bytes wide."""
-
-    name: str
-    make: Callable[[Operand], list[Node]]
-    wide: bool = True
-
-
-def _map(x: Operand) -> list[Node]:
-    a = x(LARGE)
-    return [g.mul(g.add(g.exp(a), x(LARGE)), g.tanh(a))]
+def columns(rows: Iterable[tuple[object, ...]], left: int) -> str:
+    """Rows of words as text, the first `left` columns to the left."""
+    words = [[str(word) for word in row] for row in rows]
+    widths = [max(len(row[i]) for row in words) for i in range(len(words[0]))]
+    return "\n".join("  ".join(f"{word:<{w}}" if i < left else f"{word:>{w}}"
+                               for i, (word, w) in enumerate(zip(row, widths, strict=True))).rstrip() for row in words)
 
 
-def _map_of(dtype: DType) -> Callable[[Operand], list[Node]]:
-    return lambda x: [g.mul(g.sigmoid(x(LARGE, dtype=dtype)), x(LARGE, dtype=dtype))]
+def table(verdicts: list[Verdict]) -> str:
+    """A row for each kernel."""
+    rows: list[tuple[object, ...]] = [HEADS]
+    for v in verdicts:
+        r = v.resources
+        rows.append((v.specimen.origin, v.specimen.template, r.registers, r.spills, r.shared_bytes, r.load_bits or "-",
+                     r.store_bits))
+    return columns(rows, 2)
 
 
-def _special(x: Operand) -> list[Node]:
-    return [g.atan2(g.erfc(x(LARGE)), g.log10(x(LARGE)))]
-
-
-def _normal(x: Operand) -> list[Node]:
-    return [g.normal(7, 9, (LARGE,), dtypes.float32, x(1).device)]
-
-
-def _views(x: Operand) -> list[Node]:
-    half = g.slice(x(8192, 4096), (4096, 0), (4096, 4096), (1, 1))
-    return [g.add(g.reshape(half, (LARGE,)), g.reshape(g.transpose(x(4096, 4096)), (LARGE,)))]
-
-
-def _softmax(x: Operand) -> list[Node]:
-    return [g.softmax(x(4096, 1024), 1)]
-
-
-def _softmax_backward(x: Operand) -> list[Node]:
-    out, ct = x(4096, 1024), x(4096, 1024)
-    return [g.mul(out, g.sub(ct, g.sum(g.mul(ct, out), (1,), keepdim=True)))]
-
-
-def _layer_norm(x: Operand) -> list[Node]:
-    a = x(4096, 1024)
-    centred = g.sub(a, g.keep(g.mean(a, (1,)), a.shape, (1,)))
-    scale = g.rsqrt(g.add(g.keep(g.var(a, (1,), 0), a.shape, (1,)), 1e-5))
-    return [g.add(g.mul(g.mul(centred, scale), x(1024)), x(1024))]
-
-
-def _column_sum(x: Operand) -> list[Node]:
-    return [g.sum(x(256, 1024), (0,))]
-
-
-def _full_sum(x: Operand) -> list[Node]:
-    return [g.sum(x(1 << 22), (0,))]
-
-
-def _long_rows(x: Operand) -> list[Node]:
-    return [g.sum(x(256, 1 << 16), (1,))]
-
-
-def _linear(dtype: DType) -> Callable[[Operand], list[Node]]:
-    def make(x: Operand) -> list[Node]:
-        product = g.matmul(x(1024, 512, dtype=dtype), x(512, 256, dtype=dtype))
-        return [g.relu(g.add(product, x(256, dtype=dtype)))]
-    return make
-
-
-def _weight_update(x: Operand) -> list[Node]:
-    gradient = g.matmul(g.transpose(x(1024, 256)), x(1024, 512))
-    momentum = g.add(g.mul(x(256, 512), 0.9), gradient)
-    return [momentum, g.sub(x(256, 512), g.mul(momentum, 0.1))]
-
-
-CASES = (
-    Case("elementwise", _map),
-    Case("elementwise, float64", _map_of(dtypes.float64)),
-    Case("elementwise, bfloat16", _map_of(dtypes.bfloat16)),
-    Case("special functions", _special),
-    Case("normal random numbers", _normal),
-    Case("slice + transpose", _views),
-    Case("softmax", _softmax),
-    Case("softmax backward", _softmax_backward),
-    Case("layer norm", _layer_norm),
-    Case("column sum", _column_sum),
-    Case("sum of 4 M elements", _full_sum),
-    Case("sums of rows of 65536", _long_rows),
-    Case("linear + relu", _linear(dtypes.float32)),
-    Case("linear + relu, bfloat16", _linear(dtypes.bfloat16)),
-    Case("linear + relu, float64", _linear(dtypes.float64)),
-    Case("weight gradient + update", _weight_update),
-)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One compiled kernel of the table."""
-
-    name: str
-    template: str
-    resources: Resources
-    reads: bool
-    wide: bool
-
-    @property
-    def problems(self) -> list[str]:
-        """What a kernel should not do: spill registers, or touch memory a few bytes at a time."""
-        found = []
-        if self.resources.spills:
-            found.append(f"{self.name} ({self.template}): spills {self.resources.spills}")
-        bits = self.resources.load_bits if self.reads else self.resources.store_bits
-        if self.wide and bits < WIDE:
-            found.append(f"{self.name} ({self.template}): its widest access is {bits} bits, not {WIDE}")
-        return found
-
-
-def compiled(case: Case, target: str) -> Iterator[Row]:
-    """The kernels of a case, compiled for a target."""
-    device = Device(f"null:{target}")
-    memory = backend("null", target)
-
-    def operand(*shape: int, dtype: DType = dtypes.float32) -> Node:
-        of = spec(shape, dtype, device)
-        return leaf(memory.empty(of), of)
-
-    order, _, outputs, values = linearize(case.make(operand))
-    program, _ = simplify(order, [order[i] for i in outputs], device)
-    plan: Executable = build(program)
-    plan.run(values)
-    for step in plan.steps:
-        launch: Launch = step.launch
-        reads = len(launch.kernel.pointers) > len(step.stores)
-        yield Row(case.name, launch.kernel.group.domain.template, memory.resources[launch], reads, case.wide)
-
-
-def table(rows: list[Row]) -> str:
-    """The rows as text, in columns."""
-    heads = ("kernel", "template", "registers", "spills", "shared B", "load bits", "store bits")
-    cells = []
-    for row in rows:
-        r = row.resources
-        cells.append((row.name, row.template, *map(str, (r.registers, r.spills, r.shared_bytes, r.load_bits or "-",
-                                                         r.store_bits))))
-    widths = [max(len(cell[i]) for cell in (heads, *cells)) for i in range(len(heads))]
-    return "\n".join("  ".join(f"{word:<{w}}" if i < 2 else f"{word:>{w}}" for i, (word, w) in
-                               enumerate(zip(cell, widths, strict=True))).rstrip() for cell in (heads, *cells))
+def summary(verdicts: list[Verdict]) -> str:
+    """A row for each kind of kernel: the most that any uses, beside the budget; accesses; and how many are wrong."""
+    rows: list[tuple[object, ...]] = [SUMMARY]
+    for kind, of in sorted(budgets.BUDGETS.items()):
+        these = [v for v in verdicts if v.specimen.kind == kind]
+        if these:
+            allowed = of[these[0].resources.target]
+            bits = [access.bits for v in these for access in v.resources.accesses]
+            rows.append((kind, len(these), max(v.resources.registers for v in these), allowed.registers,
+                         max(v.resources.shared_bytes for v in these), allowed.shared_bytes,
+                         sum(one == 128 for one in bits), sum(one < 128 for one in bits),
+                         sum(bool(v.excuses) for v in these), sum(bool(v.problems) for v in these)))
+    excuses = dict.fromkeys(excuse for v in verdicts for excuse in v.excuses)
+    lines = [f"excused {sum(excuse in v.excuses for v in verdicts)}: {excuse.reason}" for excuse in excuses]
+    return "\n".join([columns(rows, 1), *lines])
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -181,18 +56,33 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", default="sm_90", metavar="NAME",
                         help=f"the GPU to compile for: {', '.join(TARGETS)} (default: %(default)s)")
     parser.add_argument("--all", action="store_true", help="compile for every target")
+    parser.add_argument("--sample", type=int, default=0, metavar="COUNT",
+                        help="compile so many kernels of random programs and training steps, too, and sum up")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table; 1 where a kernel spills or is narrow, else 0. Raises UsageError for an unknown target."""
+    """Print the tables; 1 where a kernel breaks its budget, with its source, else 0.
+
+    Raises UsageError for an unknown target.
+    """
     if not args.all and args.target not in TARGETS:
         raise UsageError(f"unknown target '{args.target}'; known: {', '.join(TARGETS)}")
-    targets: Any = TARGETS if args.all else (args.target,)
-    problems = []
-    for target in targets:
-        rows = [row for case in CASES for row in compiled(case, target)]
-        print(f"{target} ({TARGETS[target].about})\n{table(rows)}\n", flush=True)
-        problems += [f"{target}: {problem}" for row in rows for problem in row.problems]
-    for problem in problems:
-        print(problem)
-    return 1 if problems else 0
+    if args.sample < 0:
+        raise UsageError(f"--sample {args.sample}: a number of kernels is wanted")
+    specimens = [one for case in budgets.CASES for one in budgets.of_case(case)]
+    sampled = budgets.sample(args.sample) if args.sample else []
+    wrong = 0
+    for target in TARGETS if args.all else (args.target,):
+        verdicts = judged([*specimens, *sampled], target)
+        print(f"{target} ({TARGETS[target].about})\n{(summary if sampled else table)(verdicts)}\n", flush=True)
+        for verdict in verdicts:
+            if verdict.problems:
+                wrong += 1
+                print(verdict.report(), flush=True)
+    return 1 if wrong else 0
+
+
+def judged(specimens: list[Specimen], target: str) -> list[Verdict]:
+    """Compile and judge kernels, as many at once as there are cores: Triton's compilers let each other run."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(lambda specimen: budgets.judged(specimen, target), specimens))

@@ -127,9 +127,9 @@ class SlabDomain(RowDomain):
     spread = "b"
 
     @staticmethod
-    def of(blocks: int, height: int, cols: int) -> list[SlabDomain]:
-        """The domain, where a slab fits one program."""
-        return [SlabDomain(blocks * height, cols, blocks)] if slab_fits(height, cols) else []
+    def of(blocks: int, height: int, cols: int, itemsize: int) -> list[SlabDomain]:
+        """The domain, where a slab of numbers of `itemsize` bytes fits one program."""
+        return [SlabDomain(blocks * height, cols, blocks)] if slab_fits(height, cols, itemsize) else []
 
     @property
     def height(self) -> int:

@@ -19,7 +19,7 @@ from ..kernels.tiles import index_bits
 from .access import operand_coords, reduction_coords
 from .bundle import parts_of
 from .domain import MatmulDomain, OpaqueDomain, ReduceDomain, SlabDomain
-from .emit_value import COMPUTE, HALF, STORAGE, Arguments, Body, rounded
+from .emit_value import COMPUTE, HALF, STORAGE, Arguments, Body, Touch, rounded
 from .group import Group, Schedule, fold_of
 from .index import stride
 from .lower import IDENTITIES
@@ -40,8 +40,8 @@ class Kernel:
     `pointers` lists buffers read, then buffers written (`stores`); `constants` are the template's other constexprs that
     follow from the dtypes, type names as text ("tl.float32"). `along_rows` says that a kernel over rows mostly loads
     memory whose neighbours belong to different rows; `operand_bytes` what is loaded for an element of a product's
-    operands.
-    `bodies` wrote its functions: they know what is loaded and stored where.
+    operands. `bodies` wrote its functions: they know what is loaded and stored where; `touches` has that by statement
+    (listed for each function that has it).
     """
 
     group: Group
@@ -53,11 +53,18 @@ class Kernel:
     along_rows: bool = False
     operand_bytes: tuple[int, int] = (0, 0)
     bodies: list[Body] = field(default_factory=list)
+    touches: dict[str, list[Touch]] = field(default_factory=dict)
 
     @property
     def emitted(self) -> list[Function]:
         """All its functions."""
         return [f for value in self.functions.values() for f in (value if isinstance(value, tuple) else (value,))]
+
+    @property
+    def held(self) -> int:
+        """32-bit registers for what a kernel over rows loads for each element."""
+        return sum(-(-touch.node.dtype.itemsize // 4) for touches in self.touches.values() for touch in touches
+                   if {"r", "c"} <= touch.sizes.keys() and touch.node not in self.group.members)
 
     @property
     def index_type(self) -> str:
@@ -83,6 +90,7 @@ def emit(group: Group, schedule: Schedule) -> Kernel:
         return made
 
     WRITERS[group.domain.template](kernel, body)
+    kernel.touches = arguments.touches
     return kernel
 
 
@@ -210,6 +218,17 @@ def zero_outside(load: Body, value: str, columns: str) -> bool:
     return len(load.lines) == len(load.loads) and load.symbols[value].issuperset(columns.split(", "))
 
 
+def operand_type(product: Node) -> str:
+    """What the operands' tiles are rounded to: a half precision also where they were only widened from it, for products
+    of such numbers are exact in float32, and tensor cores add them up in float32."""
+    if product.dtype in HALF:
+        return STORAGE[product.dtype]
+    widened = {source.sources[0].dtype if source.primitive is p.CAST else None for source in product.sources}
+    if product.dtype is dtypes.float32 and len(widened) == 1 and widened <= set(HALF):
+        return STORAGE[widened.pop()]
+    return accumulator(product.dtype)
+
+
 def bytes_loaded(load: Body, columns: str) -> int:
     """What is read from memory for one element of a matrix operand; what its rows or columns share does not count."""
     group, place = load.group, load.place
@@ -243,7 +262,7 @@ def _matmul(kernel: Kernel, body: Any) -> None:
     kernel.constants |= {"SUM_A": "a" in sums, "SUM_B": "b" in sums}
     kernel.operand_bytes = (sizes[0], sizes[1])
     kernel.constants["ACC"] = accumulator(root.dtype)
-    kernel.constants["OPERAND"] = STORAGE[root.dtype] if root.dtype in HALF else accumulator(root.dtype)
+    kernel.constants["OPERAND"] = operand_type(root)
 
 
 WRITERS = {"map": _map, "maps": _maps, "row": _row, "slab": _slab, "reduce": _reduce, "matmul": _matmul}

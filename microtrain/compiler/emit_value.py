@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from ..graph import dtypes
 from ..graph import primitives as p
@@ -30,13 +30,29 @@ ORDERED = frozenset((p.LT, p.LE, p.GT, p.GE))
 """Comparisons that would take the one bit of a boolean for a sign."""
 
 
+class Touch(NamedTuple):
+    """A load or a store as it was written: the element of `node` at `index`, where the guards hold.
+
+    `sizes` has the symbols whose blocks it is a tile of, and how many values each has in all.
+    """
+
+    node: Node
+    index: Index
+    guards: tuple[Guard, ...]
+    sizes: dict[str, int]
+
+
 @dataclass
 class Arguments:
-    """What a kernel is given: a place in `ptrs` for each buffer, one in `scalars` for each run-time number."""
+    """What a kernel is given: a place in `ptrs` for each buffer, one in `scalars` for each run-time number.
+
+    `touches` collects what the kernel's functions load and store, by statement.
+    """
 
     pointers: dict[Node, int]
     scalars: dict[Node, int]
     index_type: str
+    touches: dict[str, list[Touch]] = field(default_factory=dict)
 
 
 class Body:
@@ -106,7 +122,9 @@ class Body:
             expression = f"from_bf16({expression})"
         elif node.dtype is dtypes.float16:
             expression += ".to(tl.float32)"
-        return self.let(expression, symbols)
+        name = self.let(expression, symbols)
+        self.touched(node, index, guards, symbols)
+        return name
 
     def store(self, node: Node) -> None:
         """Write a computed member to memory."""
@@ -122,6 +140,12 @@ class Body:
         elif STORAGE[node.dtype] != COMPUTE[node.dtype]:
             name += f".to({STORAGE[node.dtype]})"
         self.lines.append(f"tl.store({place}, {name}{f', mask={mask}' if mask else ''})")
+        self.touched(node, self.group.members[node], (), symbols | missing)
+
+    def touched(self, node: Node, index: Index, guards: tuple[Guard, ...], symbols: frozenset[str]) -> None:
+        """Note what the last statement loads or stores."""
+        sizes = {symbol: self.size(symbol) for symbol in symbols if symbol != "b"}
+        self.arguments.touches.setdefault(self.lines[-1], []).append(Touch(node, index, guards, sizes))
 
     def boundary(self, symbols: frozenset[str]) -> list[str]:
         """The mask that keeps symbols inside the domain."""
@@ -133,9 +157,9 @@ class Body:
         return [f"({symbol} < {self.size(symbol)})" for symbol in sorted(tiled)]
 
     def size(self, symbol: str) -> int:
-        """The size of the group's domain along a symbol."""
+        """How many values a symbol has: of the rows of a slab, those of one."""
         index: Index = getattr(self.group.domain, symbol)
-        return index.high + 1
+        return next((base.size for base in bases(index) if isinstance(base, Var) and base.name == symbol), 1)
 
     def address(self, index: Index, guards: tuple[Guard, ...]) -> tuple[str, frozenset[str]]:
         """An index as text, and the symbols that it varies with."""

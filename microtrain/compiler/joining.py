@@ -52,7 +52,7 @@ def partial_sums(node: Node) -> SlabDomain | None:
     if len(source.shape) < 3 or node.attrs[0] != (1,) or source.shape[0] == 1 or source.spec.numel < SLABS_MIN:
         return None
     height, cols = source.shape[1], source.shape[-1]
-    return next(iter(SlabDomain.of(node.spec.numel // cols, height, cols)), None)
+    return next(iter(SlabDomain.of(node.spec.numel // cols, height, cols, node.dtype.itemsize)), None)
 
 
 def welcomes(group: Group, node: Node, loads: frozenset[Node]) -> bool:
@@ -72,7 +72,7 @@ def welcomes(group: Group, node: Node, loads: frozenset[Node]) -> bool:
 def alike(domain: Domain, node: Node) -> bool:
     """Whether rows can be reduced as `node` does it without being read another time."""
     rows, cols = reduced_sizes(node)
-    return isinstance(domain, RowDomain) and any(wider.folds(rows, cols) for wider, *_ in _widened(domain, rows, cols))
+    return isinstance(domain, RowDomain) and any(wider.folds(rows, cols) for wider, *_ in _widened(domain, node))
 
 
 def offers(group: Group, node: Node, place: Mapping[Node, Group]) -> Offers:
@@ -119,32 +119,34 @@ def _with_reduction(domain: Domain, members: Members, node: Node, place: Mapping
             for position in dict.fromkeys(natural + wanted.layouts(domain.numel)):
                 yield wanted, {**dict.fromkeys(members, position), node: fold.kept}
     elif isinstance(domain, RowDomain) and domain.template != "reduce":
-        for target, old, new in _widened(domain, rows, cols):
+        for target, old, new in _widened(domain, node):
             moved = members if old == new else {m: substituted(place, old, new) for m, place in members.items()}
             for fold in target.folds(rows, cols):
                 yield target, {**moved, node: fold.kept}
 
 
-def _widened(domain: RowDomain, rows: int, cols: int) -> Iterator[tuple[RowDomain, Index, Index]]:
-    """The domains that one of rows can become for a reduction of `rows` x `cols`, each with the variable that is
-    another there, and what it is.
+def _widened(domain: RowDomain, node: Node) -> Iterator[tuple[RowDomain, Index, Index]]:
+    """The domains that one of rows can become for a reduction, each with the variable that is another there, and what
+    it is.
 
     Rows may be held whole. A single row of n elements can be the rows, or the columns, of a reduction held whole. And
     for partial sums over `cols` of its rows at a time, rows can be cut into slabs.
     """
+    rows, cols = reduced_sizes(node)
+    itemsize = node.dtype.itemsize
     yield domain, ZERO, ZERO
     if isinstance(domain, SlabDomain):
         return
-    for slab in SlabDomain.of(1, domain.rows, domain.cols):
+    for slab in SlabDomain.of(1, domain.rows, domain.cols, itemsize):
         yield slab, ZERO, ZERO
     if domain.rows == 1:
-        for slab in SlabDomain.of(1, rows, cols):
+        for slab in SlabDomain.of(1, rows, cols, itemsize):
             if domain.cols == cols:
                 yield slab, ZERO, ZERO
             if domain.cols == rows:
                 yield slab, domain.c, slab.r
     elif domain.rows % cols == 0 and rows in (domain.rows // cols, domain.rows // cols * domain.cols):
-        for slab in SlabDomain.of(domain.rows // cols, cols, domain.cols):
+        for slab in SlabDomain.of(domain.rows // cols, cols, domain.cols, itemsize):
             yield slab, domain.r, slab.r
 
 

@@ -184,8 +184,10 @@ def _maps(kernel: Kernel, arch: str, tile: tiles.MapTile) -> Launch:
 def _row_tiles(kernel: Kernel, arch: str) -> list[tiles.RowTile]:
     domain = kernel.group.domain
     assert isinstance(domain, RowDomain)
-    choose = tiles.reduce_tile if domain.template == "reduce" else tiles.row_tile
-    best = choose(domain.rows, domain.cols, along_rows=kernel.along_rows, arch=arch)
+    if domain.template == "reduce":
+        best = tiles.reduce_tile(domain.rows, domain.cols, along_rows=kernel.along_rows, arch=arch)
+    else:
+        best = tiles.row_tile(domain.rows, domain.cols, along_rows=kernel.along_rows, held=kernel.held, arch=arch)
     return tiles.row_tiles(best, domain.rows, arch=arch)
 
 

@@ -4,6 +4,7 @@
 - a reduction of nothing is its identity, a reduction over axes of size 1 a reshape;
 - a product with a vector is a multiplication and a sum, so that it joins the kernels of rows; one with K = 1 a product
   of elements;
+- a product with a small result and a long K is a batch of products of chunks, and their sum;
 - an output that is a number becomes a value in memory;
 - a long reduction of few rows is two: chunks first, then over the chunks. The order of the additions is fixed. Sums
   over the rows of a large matrix whose rows are reduced as well are cut alike, so that one kernel reads it once.
@@ -49,6 +50,16 @@ SLAB_WIDTH = 128
 
 HEIGHT_MIN = 8
 """Rows that are added up at a time, at least: partial sums are then an eighth of the matrix at most."""
+
+SPLIT_TILE = 64
+"""Rows and columns of the result to a program that keeps a processor busy. Where there are fewer such programs than
+processors, smaller tiles employ more of them, but every halving halves the operations for a byte read."""
+
+SPLIT_LENGTH = 1024
+"""The least K of a chunk: 16 tiles of 64, some 4 us; another launch, and the chunks' results to be added up, cost 3."""
+
+SPLIT_CHUNKS = 8
+"""Fewer chunks than this gain little over smaller tiles: a result of more than 256 x 256 is left whole."""
 
 IDENTITIES: dict[Primitive, Callable[[DType], int | float]] = {
     p.SUM: lambda dtype: 0, p.PROD: lambda dtype: 1, p.AMAX: dtypes.lowest, p.AMIN: dtypes.highest}
@@ -214,14 +225,37 @@ def _matmul(lowering: Lowering, node: Node, x: Node, y: Node) -> Node | None:
         return _constant(0, node)
     if k == 1:
         return record(p.MUL, (x, y))
-    if m > 1 and n > 1 and batch <= MAX_BATCH:
-        return None
     wide = dtypes.float32 if node.dtype in HALF else node.dtype
+    if m > 1 and n > 1 and batch <= MAX_BATCH:
+        tiles = max(batch, 1) * cdiv(m, SPLIT_TILE) * cdiv(n, SPLIT_TILE)
+        chunks = min(SPLIT_ROWS // tiles, k // SPLIT_LENGTH)
+        if chunks < SPLIT_CHUNKS or not node.dtype.is_floating_point:
+            return None
+        x, y = _in_chunks(x, -1, chunks), _in_chunks(y, -2, chunks)
+        partial = record(p.MATMUL, (g.cast(x, wide), g.cast(y, wide)))
+        return g.cast(record1(p.SUM, partial, ((len(partial.shape) - 3,),)), node.dtype)
     rows = g.reshape(g.cast(x, wide), (*x.shape[:-1], 1, k))
     columns = g.reshape(g.cast(g.transpose(y), wide), (*y.shape[:-2], 1, y.shape[-1], k))
     products = g.mul(rows, columns)
     total = record1(p.SUM, products, ((len(products.shape) - 1,),))
     return g.cast(_reduce(lowering, total, products) or total, node.dtype)
+
+
+def _in_chunks(x: Node, axis: int, chunks: int) -> Node:
+    """A matrix with `axis` in about as many chunks, numbered by a new axis before the matrix.
+
+    Without a remainder where the axis has a divisor of the right size, else filled up with zeros.
+    """
+    axis %= len(x.shape)
+    k, rank = x.shape[axis], len(x.shape)
+    shortest = cdiv(k, chunks)
+    length = next((d for d in range(shortest, 2 * shortest) if k % d == 0), 16 * cdiv(shortest, 16))
+    chunks = cdiv(k, length)
+    if chunks * length != k:
+        x = g.pad(x, (0,) * rank, (*x.shape[:axis], chunks * length, *x.shape[axis + 1:]), (1,) * rank)
+    x = g.reshape(x, (*x.shape[:axis], chunks, length, *x.shape[axis + 1:]))
+    order = [place for place in range(rank + 1) if place != axis]
+    return g.permute(x, (*order[:rank - 2], axis, *order[rank - 2:]))
 
 
 def _call(lowering: Lowering, node: Node, *sources: Node) -> Node:

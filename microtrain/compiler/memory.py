@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..graph.node import Node
+from ..graph.node import BUFFER, Node
 from ..graph.spec import Spec
 from .domain import Domain
 from .emit_triton import Kernel
@@ -64,7 +64,7 @@ def heirs(kernels: Sequence[Kernel], program: Program) -> dict[Node, list[Node]]
     Of the same shape and dtype, and read for the last time by an earlier launch, or by the same one at the very
     element that is stored.
     """
-    inputs = [node for node in dict.fromkeys(program.inputs) if node not in set(program.outputs)]
+    inputs = [node for node in program.inputs if node.primitive is BUFFER and node not in program.outputs]
     last = dict.fromkeys(inputs, -1)
     last.update({node: number for number, kernel in enumerate(kernels) for node in kernel.pointers})
     found: dict[Node, list[Node]] = {}

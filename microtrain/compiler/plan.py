@@ -13,7 +13,7 @@ from typing import Any
 from .. import settings
 from ..graph.node import SCALAR, Node
 from ..runtime import backend
-from .emit_triton import emit
+from .emit_triton import Kernel, emit
 from .group import Schedule
 from .launch import Launch, encoded, launch_of
 from .memory import arrange, heirs, lifetimes
@@ -33,12 +33,19 @@ class Executable:
         self.program = self.groups.program
         device = program.device
         self.backend = backend(device.type, device.index)
-        self.steps = [Step(launch_of(emit(group, self.groups), self.backend.arch)) for group in self.groups]
+        self.steps = [Step(self.launch_of(emit(group, self.groups))) for group in self.groups]
         self.kernels = len(self.steps)
         self.lay_out()
         inputs, outputs = self.program.inputs, self.program.outputs
         self.shared = tuple(k for k, node in enumerate(outputs) if node in inputs or outputs.count(node) > 1)
         self.passed = tuple(k for k, node in enumerate(inputs) if node in outputs)
+
+    def launch_of(self, kernel: Kernel) -> Launch:
+        """A kernel's launch with the tile that is the best guess here, or that was measured to be the best."""
+        if settings.tune.value and self.program.device.type == "cuda":
+            from .tune import tuned
+            return tuned(kernel, self.backend)
+        return launch_of(kernel, self.backend.arch)
 
     def lay_out(self) -> None:
         """Give every value a place in a run's memory: inputs, then what is allocated alone, then temporaries."""

@@ -124,7 +124,7 @@ def compute(roots: Iterable[Node], device: Device) -> None:
     order, key, outputs, leaves = linearize(roots)
     if not outputs:
         return
-    setting = (device, settings.fuse.value, settings.matmul_precision.value, key)
+    setting = (device, settings.fuse.value, settings.matmul_precision.value, settings.tune.value, key)
     plan = plans.get(setting) if settings.cache.value else None
     if plan is None:
         if len(plans) >= MAX_PLANS:

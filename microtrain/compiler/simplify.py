@@ -130,8 +130,9 @@ def _fold(node: Node, sources: tuple[Node, ...]) -> Node | None:
     if None in values or not node.dtype.is_floating_point:
         return None                 # integers wrap around
     kind: Any = node.dtype.numpy.type
+    wide: Any = WIDE.get(node.dtype, kind)
     with np.errstate(all="ignore"):
-        value = float(kind(FOLDABLE[node.primitive](*[WIDE.get(node.dtype, kind)(kind(v)) for v in values])))
+        value = float(kind(FOLDABLE[node.primitive](*[wide(kind(v)) for v in values])))
     return g.expand(literal(value, node.dtype, node.device), node.shape) if math.isfinite(value) else None
 
 

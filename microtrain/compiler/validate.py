@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from .. import settings
+from ..graph import dtypes
 from ..graph import primitives as p
 from ..graph.dtypes import DType
 from ..graph.node import Kind, Node, buffer_signature
@@ -51,6 +53,9 @@ def tolerance(dtype: DType, group: Group) -> float:
         length = domain.cols * (domain.height if isinstance(domain, SlabDomain) else 1)
     halves = [EPSILONS[node.dtype.name] for node in (*group.reads, *group.members)
               if node.dtype.is_floating_point and node.primitive.kind is not Kind.LEAF]
+    relaxed = settings.matmul_precision.value != "highest"
+    if relaxed and isinstance(domain, MatmulDomain) and group.root.dtype is dtypes.float32:
+        halves.append(EPSILONS["float16"])          # TF32 has float16's 11 significant bits
     return max([EPSILONS[dtype.name], *halves]) * (ULPS + 4 * math.sqrt(length))
 
 

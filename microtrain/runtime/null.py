@@ -1,16 +1,21 @@
 """The null device's compiler: a kernel for a named target, with no GPU, and what it would use there."""
 
+from __future__ import annotations
+
 import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from microtrain.kernels.tiles import ENABLE_FP_FUSION
 
 from .compiling import Attributes, Signature, compile_kernel, divisible_by_16
+
+if TYPE_CHECKING:
+    from microtrain.compiler.launch import Launch
 
 STACK_ALIGNMENT = 16  # bytes; ptxas rounds an array's size up to this
 
@@ -33,17 +38,38 @@ TARGETS = {
 }
 
 
+class Access(NamedTuple):
+    """One instruction that touches global memory, and the line of the kernel that it was compiled from.
+
+    `function` is the emitted function's name, "" where the line lies in none or where the compiler forgot it.
+    """
+
+    kind: str  # "load" or "store"
+    bits: int  # that a thread moves
+    function: str
+    line: int
+
+
 @dataclass(frozen=True)
 class Resources:
     """What a compiled kernel uses on its target."""
 
     target: str
     registers: int  # 32-bit registers a thread (AMD: vector registers, accumulation ones included)
-    spills: int  # NVIDIA: bytes of stack a thread, arrays apart; AMD: registers spilled
+    spills: int  # NVIDIA: bytes of stack a thread, arrays apart; AMD: vector registers spilled
     shared_bytes: int  # a program
-    loads: tuple[int, ...]  # the bits a thread reads in each load from global memory, in program order
-    stores: tuple[int, ...]  # and writes in each store
+    accesses: tuple[Access, ...]  # to global memory, in program order
     assembly: str  # PTX or AMD's assembly
+
+    @property
+    def loads(self) -> tuple[int, ...]:
+        """The bits that a thread reads in each load."""
+        return tuple(access.bits for access in self.accesses if access.kind == "load")
+
+    @property
+    def stores(self) -> tuple[int, ...]:
+        """The bits that a thread writes in each store."""
+        return tuple(access.bits for access in self.accesses if access.kind == "store")
 
     @property
     def load_bits(self) -> int:
@@ -89,6 +115,14 @@ def compile_for(
     return read(target, kernel)
 
 
+def compile_launch(target: str, launch: Launch) -> Resources:
+    """Compile a launch as the cuda device does: pointers aligned to 16 bytes, and the sizes that are divisible by 16
+    known to be."""
+    signature, even = launch.signature()
+    return compile_for(target, launch.template, signature, launch.constexprs, divisible_by_16(signature, even),
+                       **launch.options)
+
+
 def _read_nvidia(target: str, kernel: Any) -> Resources:
     """Registers and stack from the cubin by cuobjdump, access widths from the PTX."""
     import triton.backends.nvidia
@@ -107,21 +141,37 @@ def _read_nvidia(target: str, kernel: Any) -> Resources:
         registers=usage["REG"],
         spills=max(usage["STACK"] + usage["LOCAL"] - -(-arrays // STACK_ALIGNMENT) * STACK_ALIGNMENT, 0),
         shared_bytes=kernel.metadata.shared,
-        loads=tuple(_ptx_bits(ptx, "ld")),
-        stores=tuple(_ptx_bits(ptx, "st")),
+        accesses=tuple(located(ptx, _ptx_access)),
         assembly=ptx,
     )
 
 
-def _ptx_bits(ptx: str, operation: str) -> Iterable[int]:
-    """Bits of each global access in PTX: `ld.global.v4.b32` is 128, and so is a `cp.async` of 16 bytes."""
-    access = re.compile(rf"\b{operation}\.(?:\w+\.)*?global[\w.:]*?(?:\.v(\d))?\.[busf](\d+)\b")
-    copy = re.compile(r"\bcp\.async\.c[ag]\.shared\.global[\w.:]* .*?, (0x[0-9a-f]+|\d+)")
-    for line in ptx.splitlines():
-        if found := access.search(line):
-            yield int(found[1] or 1) * int(found[2])
-        elif operation == "ld" and (found := copy.search(line)):
-            yield 8 * int(found[1], 0)
+PLACE = re.compile(r"<microtrain\.emitted (\w+)>:(\d+):")
+
+
+def located(assembly: str, read: Callable[[str], tuple[str, int] | None]) -> Iterable[Access]:
+    """The accesses of an assembly. The comment at a `.loc` names the source line and those it was inlined at, of which
+    the innermost in an emitted function is the access's."""
+    function, line = "", 0
+    for text in assembly.splitlines():
+        if text.lstrip().startswith(".loc"):
+            place = PLACE.search(text)
+            function, line = (place[1], int(place[2])) if place else ("", 0)
+        elif found := read(text):
+            yield Access(*found, function, line)
+
+
+_PTX_ACCESS = re.compile(r"\b(ld|st)\.(?:\w+\.)*?global[\w.:]*?(?:\.v(\d))?\.[busf](\d+)\b")
+_PTX_COPY = re.compile(r"\bcp\.async\.c[ag]\.shared\.global[\w.:]* .*?, (0x[0-9a-f]+|\d+)")
+
+
+def _ptx_access(text: str) -> tuple[str, int] | None:
+    """Kind and bits of an access: `ld.global.v4.b32` loads 128, and so does a `cp.async` of 16 bytes."""
+    if found := _PTX_ACCESS.search(text):
+        return {"ld": "load", "st": "store"}[found[1]], int(found[2] or 1) * int(found[3])
+    if found := _PTX_COPY.search(text):
+        return "load", 8 * int(found[1], 0)
+    return None
 
 
 def _read_amd(target: str, kernel: Any) -> Resources:
@@ -137,10 +187,9 @@ def _read_amd(target: str, kernel: Any) -> Resources:
     return Resources(
         target=target,
         registers=metadata("vgpr_count"),
-        spills=metadata("vgpr_spill_count") + metadata("sgpr_spill_count"),
+        spills=metadata("vgpr_spill_count"),  # a scalar register goes to a lane of a vector register, not to memory
         shared_bytes=kernel.metadata.shared,  # the assembly does not know it: it is allotted at launch
-        loads=tuple(_amd_bits(assembly, "load")),
-        stores=tuple(_amd_bits(assembly, "store")),
+        accesses=tuple(located(assembly, _amd_access)),
         assembly=assembly,
     )
 
@@ -152,11 +201,13 @@ _AMD_BITS: dict[str, Callable[[str], int]] = {
 }
 
 
-def _amd_bits(assembly: str, operation: str) -> Iterable[int]:
-    """Bits of each vector access: `global_load_dwordx4` is 128, `buffer_store_short` 16."""
-    access = re.compile(rf"\b(?:global|buffer|flat)_{operation}_[us]?(dword|short|byte)(?:x(\d))?")
-    for unit, count in access.findall(assembly):
-        yield _AMD_BITS[unit](count)
+_AMD_ACCESS = re.compile(r"\b(?:global|buffer|flat)_(load|store)_[us]?(dword|short|byte)(?:x(\d))?")
+
+
+def _amd_access(text: str) -> tuple[str, int] | None:
+    """Kind and bits of a vector access: `global_load_dwordx4` loads 128, `buffer_store_short` stores 16."""
+    found = _AMD_ACCESS.search(text)
+    return None if found is None else (found[1], _AMD_BITS[found[2]](found[3]))
 
 
 class Nowhere:
@@ -207,13 +258,10 @@ class NullBackend:
         """There is nothing to fill."""
 
     def launch(self, launch: Any, pointers: tuple[Nowhere, ...], scalars: tuple[int, ...]) -> None:
-        """Compile one kernel, as Triton would specialise it for these arguments: pointers aligned to 16 bytes, and the
-        sizes that are divisible by 16 known to be."""
+        """Compile one kernel."""
         if launch in self.resources:
             return
-        signature, even = launch.signature()
-        self.resources[launch] = compile_for(self.target, launch.template, signature, launch.constexprs,
-                                             divisible_by_16(signature, even), **launch.options)
+        self.resources[launch] = compile_launch(self.target, launch)
 
     def synchronize(self) -> None:
         """Nothing runs."""

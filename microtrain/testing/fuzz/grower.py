@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import random
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,14 +29,33 @@ BOUND = 2.0**11
 LARGE = 32.0
 """Values beyond this are squashed."""
 
+class Scale(NamedTuple):
+    """How large a program is: sizes of an axis, rare ones, the most elements of a tensor, and how many steps."""
+
+    sizes: tuple[int, ...]
+    rare: tuple[int, ...]
+    elements: int
+    steps: tuple[int, int]
+
+
+USUAL = Scale((1, 1, 2, 2, 3, 3, 4, 5, 7), (127, 129, 257, 1025), 4000, (3, 13))
+"""Sizes that catch mistakes: 1, primes and, rarely, those beside the size of a block."""
+
+SMALL = Scale(USUAL.sizes, (17, 33), 600, (2, 6))
+"""The same for where every program of a kernel costs milliseconds."""
+
+WIDE = Scale((1, 3, 16, 16, 32, 32, 64, 64, 128), (100, 256, 784, 1024, 4096), 1 << 18, (3, 13))
+"""Sizes that training has: most are powers of two."""
+
+
 class Grower:
     """A program in the making: its steps, and the values that PyTorch gives them."""
 
-    def __init__(self, seed: int, small: bool) -> None:
+    def __init__(self, seed: int, scale: Scale) -> None:
         import torch
         self.random = random.Random(seed)
         self.choose = self.random.choice
-        self.small = small
+        self.scale = scale
         self.dtype = "float64" if self.random.random() < 0.2 else "float32"
         self.names: dict[str, Any] = {"T": torch, "np": np, "dtype": getattr(torch, self.dtype)}
         self.steps: list[Step] = []
@@ -47,7 +66,6 @@ class Grower:
         self.frozen: set[int] = set()           # memory not to be changed any more
         self.repeated: set[int] = set()         # views in which several elements are one, or once were
         self.kept: list[Any] = []               # nothing is freed while it grows, so that addresses are not used again
-        self.most = 600 if small else 4000
         self.empty = self.random.random() < 0.08
         self.finished = False
 
@@ -82,18 +100,18 @@ class Grower:
 
     # ------------------------------------------------------------------------------------------------ making things
     def size(self) -> int:
-        """The size of an axis: small, prime, empty or, rarely, beside the size of a block."""
+        """The size of an axis: one of the scale's, rarely a rare one, or empty."""
         if self.empty and self.chance(0.3):
             return 0
         if self.chance(0.03):
-            return self.choose([17, 33] if self.small else [127, 129, 257, 1025])
-        return self.choose([1, 1, 2, 2, 3, 3, 4, 5, 7])
+            return self.choose(self.scale.rare)
+        return self.choose(self.scale.sizes)
 
     def shape(self, most: int = 4) -> tuple[int, ...]:
         """A shape of at most so many axes."""
         while True:
             shape = tuple(self.size() for _ in range(self.choose([0, 1, 2, 2, 3, 3, 4][:most + 3])))
-            if math.prod(shape) <= self.most // 2:
+            if math.prod(shape) <= self.scale.elements // 2:
                 return shape
 
     def leaf(self, shape: tuple[int, ...], requires_grad: bool | None = None) -> int:
@@ -116,7 +134,7 @@ class Grower:
     def fits(self, a: tuple[int, ...], b: tuple[int, ...]) -> bool:
         """Whether two shapes broadcast to one that is not too large."""
         try:
-            return math.prod(np.broadcast_shapes(a, b)) <= self.most
+            return math.prod(np.broadcast_shapes(a, b)) <= self.scale.elements
         except ValueError:
             return False
 
@@ -139,7 +157,7 @@ class Grower:
             # PyTorch lays a result out as its operand is; here results are row-major, and a view of them is another. A
             # copy in both packages, so that in neither what is kept for the derivative is changed with the value.
             return self.add(f"({form}).contiguous().clone()", sources, attributes, exact=exact)
-        if (value.numel() > self.most and form != LEAF) or not np.isfinite(value.detach().numpy()).all():
+        if (value.numel() > self.scale.elements and form != LEAF) or not np.isfinite(value.detach().numpy()).all():
             return None
         self.steps.append(step)
         self.kept.append(value)

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 
 from .changes import assign, backward, change, derive, descend, read
-from .grower import Grower
+from .grower import USUAL, Grower, Scale
 from .operations import binary, compare, fold, join, loss, masked, normalise, product, unary
 from .program import Program
 from .views import view
@@ -20,14 +20,14 @@ GROWTHS = [growth for growth, _ in TABLE]
 WEIGHTS = [weight for _, weight in TABLE]
 
 
-def program(seed: int, *, small: bool = False) -> Program:
-    """The random program of a seed: of some 12 steps or, when `small`, of some 8 with small tensors."""
-    grower = Grower(seed, small)
+def program(seed: int, scale: Scale = USUAL) -> Program:
+    """The random program of a seed, of some 12 steps at the usual scale."""
+    grower = Grower(seed, scale)
     with warnings.catch_warnings():
         warnings.simplefilter("error")          # what PyTorch warns of is not kept either
         for _ in range(grower.random.randint(1, 3)):
             grower.leaf(grower.shape(), requires_grad=grower.chance(0.85))
-        for _ in range(grower.random.randint(2, 6) if small else grower.random.randint(3, 13)):
+        for _ in range(grower.random.randint(*scale.steps)):
             grower.random.choices(GROWTHS, WEIGHTS)[0](grower)
             if grower.finished:
                 break

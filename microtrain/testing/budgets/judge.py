@@ -1,0 +1,88 @@
+"""A kernel compiled for a target, held against the budgets: what is wrong with it, and what is excused."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ...compiler.launch import Launch
+from ...runtime.null import TARGETS, Access, Resources
+from . import widths
+from .specimen import Specimen
+from .table import EXCUSES, Excuse, budget
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A kernel, what it uses on a target, what is wrong with that, and what had to be excused."""
+
+    specimen: Specimen
+    resources: Resources
+    problems: tuple[str, ...]
+    excuses: tuple[Excuse, ...]
+
+    def report(self) -> str:
+        """The problems, the emitted source, and how to make the kernel again."""
+        kernel = self.specimen.kernel
+        sources = [line for function in kernel.emitted for line in function.source.splitlines()]
+        return "\n".join([*[f"{self.resources.target}: {self.specimen.origin} ({self.specimen.kind}): {problem}"
+                            for problem in self.problems], *[f"    {line}" for line in sources]])
+
+
+def judged(specimen: Specimen, target: str, launch: Launch | None = None) -> Verdict:
+    """Compile a kernel for a target, with its own tile or as `launch` says, and judge it."""
+    launch = launch or specimen.launch(target)
+    return judge(specimen, launch, specimen.compiled(launch, target))
+
+
+def judge(specimen: Specimen, launch: Launch, resources: Resources) -> Verdict:
+    """Hold a compiled kernel against the table."""
+    problems: list[str] = []
+    used: dict[Excuse, None] = {}
+    excuses = [excuse for excuse in EXCUSES if excuse.covers(specimen.kind, resources.target)]
+    allowed = budget(specimen.kind, resources.target)
+    for what, value, limit in (("registers", resources.registers, allowed.registers),
+                               ("bytes of shared memory", resources.shared_bytes, allowed.shared_bytes)):
+        if value > limit:
+            problems.append(f"{value} {what}, budget {limit}")
+    if resources.spills:
+        excuse = next((e for e in excuses if e.spills >= resources.spills), None)
+        if excuse is None:
+            problems.append(f"spills {resources.spills}")
+        else:
+            used[excuse] = None
+    for kind, bits, text in narrow(launch, resources):
+        excuse = next((e for e in excuses if kind == "store" and e.store_bits and bits >= e.store_bits), None)
+        if excuse is None:
+            problems.append(text)
+        else:
+            used[excuse] = None
+    return Verdict(specimen, resources, tuple(problems), tuple(used))
+
+
+def narrow(launch: Launch, resources: Resources) -> Iterator[tuple[str, int, str]]:
+    """The loads and stores whose accesses are narrower than what was emitted allows: kind, bits, and what is wrong.
+
+    An access belongs to the statement whose line the compiler says that it is of. A statement without any was found to
+    be needless; but then no access whose line was forgotten may be narrower than that statement's can be.
+    """
+    made: dict[tuple[str, str, int], list[Access]] = defaultdict(list)
+    for access in resources.accesses:
+        made[access.kind, access.function, access.line].append(access)
+    for function in launch.kernel.emitted:
+        for line, text in enumerate(function.source.splitlines(), 1):
+            statement = text.strip()
+            kind = "store" if "tl.store(" in statement else "load" if "tl.load(" in statement else ""
+            if not kind:
+                continue
+            touches = launch.kernel.touches.get(statement)
+            if touches is None:
+                yield kind, 0, f"a {kind} that the emitter did not note: {statement}"
+                continue
+            width, itemsize = min((widths.elements(touch, launch, TARGETS[resources.target]), touch.node.dtype.itemsize)
+                                  for touch in touches)
+            accesses = made.get((kind, function.name, line)) or made.get((kind, "", 0), [])
+            bits = min([access.bits for access in accesses], default=8 * widths.WIDEST)
+            if width > 1 and bits < 8 * itemsize * width:
+                yield kind, bits, f"a {kind} of {bits} bits where {8 * itemsize * width} are possible: {statement}"

@@ -1,0 +1,76 @@
+"""The sample: distinct kernels of random programs and of training steps, every template among them.
+
+The programs are run on the cpu device; what is taken are the kernels that they would be on a GPU. Nothing is left to
+chance: the same kernels come every time, and asking for more adds some at the end.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import count, cycle
+
+import microtrain as mt
+
+from ... import settings
+from ...compiler.program import Program
+from .. import fuzz
+from .specimen import Specimen, specimens, watched
+from .training import folds, steps
+
+Run = tuple[str, Callable[[], object]]
+"""The text that makes a program again, and what runs it."""
+
+EACH = 2
+"""Kernels taken of one program at most, so that the sample is of many."""
+
+WEIGHTS = {"map": 3, "maps": 2, "row": 3, "slab": 2, "matmul": 4, "reduce": 1}
+"""How often a template should come, in proportion: of a program's new kernels the rarest so far are taken."""
+
+DTYPES = ("float32", "bfloat16", "float32", "float16", "float64")
+"""What the random programs are run in, in turn."""
+
+
+def sample(size: int) -> list[Specimen]:
+    """The first `size` kernels."""
+    found: list[Specimen] = []
+    texts: set[str] = set()
+    templates: Counter[str] = Counter()
+    with settings.device("cpu"), settings.fuse(True):
+        for origin, run in runs():
+            fresh = {one.text: one for one in kernels(origin, run) if one.text not in texts}
+            for _ in range(min(EACH, len(fresh))):
+                text = min(fresh, key=lambda text: templates[fresh[text].template] / WEIGHTS[fresh[text].template])
+                templates[fresh[text].template] += 1
+                texts.add(text)
+                found.append(fresh.pop(text))
+            if len(found) >= size:
+                return found[:size]
+    raise AssertionError("unreachable: random programs do not end")
+
+
+def kernels(origin: str, run: Callable[[], object]) -> list[Specimen]:
+    """What one program would launch."""
+    programs: list[Program] = []
+    with watched(programs.append):
+        run()
+    return [one for program in programs for one in specimens(program, origin)]
+
+
+def runs() -> Iterator[Run]:
+    """By turns training steps, random programs (of sizes that divide, and of others), and folds of long rows."""
+    trained, long = list(steps()), list(folds())
+    random.Random(0).shuffle(trained)
+    turns = [cycle(trained), programs("WIDE"), cycle(trained[::-1]), programs("USUAL"), cycle(long)]
+    for turn in cycle(turns):
+        yield next(turn)
+
+
+def programs(scale: str) -> Iterator[Run]:
+    """Random programs of a scale."""
+    for seed in count():
+        program = fuzz.program(seed, getattr(fuzz, scale))
+        dtype = DTYPES[seed % len(DTYPES)]
+        name = f"fuzz.program({seed}, fuzz.{scale}).run(mt, '{dtype}')"
+        yield name, lambda program=program, dtype=dtype: program.run(mt, dtype)
