@@ -19,6 +19,7 @@ from ..cli.device import check_device
 from ..cli.errors import UsageError
 from ..tensor import default_device
 from ..train.atomic import check_destination
+from . import host_command
 from .budget import Budget
 from .catalogue import FAMILIES, catalogue
 from .environment import THREAD_VARIABLES, environment, on_one_thread
@@ -81,6 +82,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     extent.add_argument("--tiny", action="store_true", help="every workload once at a tiny size, to see that it runs")
     parser.add_argument("--seconds", type=float, default=SECONDS, metavar="N",
                         help="for everything; what no longer fits is dropped and named (default: %(default)s)")
+    parser.add_argument("--host", action="store_true",
+                        help="time what a step costs this process instead: recorded, its plan looked up, launched")
     parser.add_argument("--workloads", metavar="A,B", help=f"some of {', '.join(FAMILIES)} (default: all)")
 
 
@@ -94,6 +97,8 @@ def run(args: argparse.Namespace) -> int:
         UsageError: an unknown workload, or a device that cannot be used here.
         OSError: the results cannot be written.
     """
+    if args.host:
+        return host_command.run(args)
     chosen = _chosen(args)
     now = datetime.now(UTC)
     stem = chosen.stem(now)

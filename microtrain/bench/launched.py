@@ -153,6 +153,9 @@ def alone(step: Step, backend: Any) -> Callable[[], Any]:
         return memory
 
     kernel = step.launch.kernel
-    pointers = tuple([buffer(node) for node in kernel.pointers])
-    scalars = (0,) * len(kernel.scalars)
-    return lambda: backend.launch(step.launch, pointers, scalars)
+    buffers = [buffer(node) for node in kernel.pointers]
+    pointers, scalars = tuple(backend.pointers(buffers, None, ())), (0,) * len(kernel.scalars)
+
+    def call(kept: Any = buffers) -> None:
+        backend.launch(step.launch, pointers, scalars)
+    return call

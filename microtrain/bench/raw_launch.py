@@ -111,5 +111,9 @@ class OwnLaunch(Addition):
         program, _ = simplify([a, b, total], [total], self.of.device)
         (step,) = Executable(program).steps
         where = dict(zip(program.inputs, (x, y), strict=True))
-        pointers = tuple([where.get(node, self.out) for node in step.launch.kernel.pointers])
-        return lambda: memory.launch(step.launch, pointers, ())
+        buffers = [where.get(node, self.out) for node in step.launch.kernel.pointers]
+        pointers = tuple(memory.pointers(buffers, None, ()))
+
+        def call(kept: Any = buffers) -> None:
+            memory.launch(step.launch, pointers, ())
+        return call

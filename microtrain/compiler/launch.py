@@ -6,6 +6,7 @@ import math
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
@@ -13,6 +14,8 @@ from .. import settings
 from ..graph.dtypes import DType
 from ..kernels import tiles
 from ..kernels.matmul_tiles import MatmulTile, matmul_tiles
+from ..runtime.compile_cache import sealed
+from ..runtime.compiling import POINTERS, compile_kernel, divisible_by_16
 from .bundle import parts_of
 from .domain import MatmulDomain, OpaqueDomain, ReduceDomain, RowDomain, SlabDomain
 from .emit_triton import Kernel
@@ -33,40 +36,92 @@ class Launch:
     sizes: dict[str, int]
     constexprs: dict[str, Any]
     options: dict[str, Any]
+    queue: Any = None       # how the device queues it, once it has
+
+    @cached_property
+    def rest(self) -> tuple[Any, ...]:
+        """The arguments that follow `ptrs` and `scalars`, the same in every run."""
+        known = self.sizes | self.constexprs
+        return tuple([known[name] for name in self.template.arg_names[2:]])
 
     def arguments(self, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> tuple[Any, ...]:
-        """What comes first in the call of the kernel."""
-        return pointers, scalars
+        """All arguments of the kernel, in the order of its parameters."""
+        return (pointers, scalars, *self.rest)
 
-    def signature(self, pointers: tuple[str, ...], scalars: int) -> tuple[dict[str, Any], list[str]]:
-        """The types of the kernel's parameters, given those of its pointers, and the integers divisible by 16."""
+    def signature(self) -> tuple[dict[str, Any], list[str]]:
+        """The types of the kernel's parameters, and the integers divisible by 16."""
         integer = "i64" if self.kernel.wide else "i32"
-        kinds: dict[str, Any] = {"ptrs": pointers, "scalars": ("i64",) * scalars}
+        kinds: dict[str, Any] = {"ptrs": self.pointer_types(), "scalars": ("i64",) * len(self.kernel.scalars)}
         return ({name: kinds.get(name, integer if name in self.sizes else "constexpr")
                  for name in self.template.arg_names},
                 [name for name, size in self.sizes.items() if size % 16 == 0])
 
+    def pointer_types(self) -> tuple[str, ...]:
+        """How Triton writes the types of the pointers."""
+        return tuple([POINTERS[node.dtype.name] for node in self.kernel.pointers])
+
+    def compiled(self, kernels: dict[Any, Any]) -> Any:
+        """Triton's CompiledKernel for the GPU at hand, good for every run.
+
+        `kernels` are those that were compiled for it before: equal launches of different plans share one.
+        """
+        signature, even = self.signature()
+        # An emitted function's name tells it from all others; equal numbers of different types must not meet.
+        key = (self.template, repr((signature, even, self.constexprs, self.options)))
+        kernel = kernels.get(key)
+        if kernel is None:
+            kernel = kernels[key] = compile_kernel(self.template, signature, self.constexprs,
+                                                   divisible_by_16(signature, even), self.options)
+        return kernel
+
 
 class CallLaunch(Launch):
-    """The launch of a user's kernel, whose pointers and numbers are parameters of their own."""
+    """The launch of a user's kernel, whose pointers and numbers are parameters of their own.
+
+    `constexprs` are the user's, and the ones among the numbers: Triton makes constants of those.
+    """
 
     @property
     def numbers(self) -> tuple[int | float, ...]:
+        """What follows the pointers."""
         domain = self.kernel.group.domain
         assert isinstance(domain, OpaqueDomain)
         return domain.call.scalars
 
-    def arguments(self, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> tuple[Any, ...]:
-        return (*pointers, *self.numbers)
+    @cached_property
+    def slots(self) -> list[tuple[int, Any]]:
+        """For each parameter the pointer that it takes, or -1 and its value."""
+        domain = self.kernel.group.domain
+        assert isinstance(domain, OpaqueDomain)
+        constants = domain.call.constants
+        given = iter([*[(k, None) for k in range(len(self.kernel.pointers))], *[(-1, n) for n in self.numbers]])
+        return [(-1, constants[name]) if name in constants else next(given) for name in self.template.arg_names]
 
-    def signature(self, pointers: tuple[str, ...], scalars: int) -> tuple[dict[str, Any], list[str]]:
-        kinds = [*pointers, *["fp32" if isinstance(n, float) else "i32" if abs(n) < 2 ** 31 else "i64"
-                              for n in self.numbers]]
-        names = [name for name in self.template.arg_names if name not in self.constexprs]
-        even = [name for name, n in zip(names[len(pointers):], self.numbers, strict=True)
-                if isinstance(n, int) and n % 16 == 0]
-        types = dict(zip(names, kinds, strict=True))
-        return {name: types.get(name, "constexpr") for name in self.template.arg_names}, even
+    def arguments(self, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> tuple[Any, ...]:
+        return tuple([value if k < 0 else pointers[k] for k, value in self.slots])
+
+    def signature(self) -> tuple[dict[str, Any], list[str]]:
+        types, even = {}, []
+        pointers = self.pointer_types()
+        for name, (k, value) in zip(self.template.arg_names, self.slots, strict=True):
+            if k >= 0:
+                types[name] = pointers[k]
+            elif name in self.constexprs:
+                types[name] = "constexpr"
+            elif isinstance(value, float):
+                types[name] = "fp32"
+            else:
+                types[name] = "i32" if abs(value) < 2 ** 31 else "i64"
+                even += [name] if value % 16 == 0 else []
+        return types, even
+
+    def compiled(self, kernels: dict[Any, Any]) -> Any:
+        """As Triton specialises it, which has kept it if it was called before: the kernel may be annotated, and may ask
+        that a number be left alone."""
+        from triton.runtime import MockTensor
+        pointers = tuple([MockTensor(node.dtype.name) for node in self.kernel.pointers])
+        with sealed():
+            return self.template.warmup(*self.arguments(pointers, ()), grid=self.grid, **self.options)
 
 
 def launch_of(kernel: Kernel, arch: str) -> Launch:
@@ -220,7 +275,10 @@ def _opaque(kernel: Kernel, arch: str, tile: None) -> Launch:
     domain = kernel.group.domain
     assert isinstance(domain, OpaqueDomain)
     call = domain.call
-    return CallLaunch(kernel, call.kernel, call.grid, {}, call.constants, call.options)
+    free = [name for name in call.kernel.arg_names if name not in call.constants]
+    ones = {name: n for name, n in zip(free[len(kernel.pointers):], call.scalars, strict=True)
+            if isinstance(n, int) and n == 1}
+    return CallLaunch(kernel, call.kernel, call.grid, {}, call.constants | ones, call.options)
 
 
 TEMPLATES: dict[str, tuple[Callable[..., list[Any]], Callable[..., Launch]]] = {

@@ -6,11 +6,16 @@ import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from .compiling import ALIGNMENT
 from .genuine import genuine_torch
+from .launcher import start
 from .torch_memory import TorchMemory
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..compiler.launch import Launch
+    from ..graph.spec import Spec
 
 
 def is_available() -> bool:
@@ -40,6 +45,24 @@ def import_torch() -> Any:
     return torch
 
 
+def triton_driver() -> Any:
+    """Triton's driver, which says what GPU and what stream of it is current, as integers."""
+    import triton
+    return triton.runtime.driver.active
+
+
+def addressed(buffer: Any) -> Any:
+    """A tensor with its address beside it, so that PyTorch is asked once and not at each launch.
+
+    Raises RuntimeError for an address that kernels are not compiled for; PyTorch's allocator gives multiples of 512.
+    """
+    address = buffer.address = buffer.data_ptr()
+    if address % ALIGNMENT:
+        raise RuntimeError(f"memory at {address:#x} is not aligned to {ALIGNMENT} bytes, as every kernel expects; give "
+                           "PyTorch's allocator back its own alignment")
+    return buffer
+
+
 class CudaBackend(TorchMemory):
     """One GPU. Kernels go to PyTorch's current stream, so that its allocator knows when memory may be used again."""
 
@@ -53,6 +76,20 @@ class CudaBackend(TorchMemory):
             raise RuntimeError(f"no device cuda:{index}: this machine has {count} (cuda:0 to cuda:{count - 1})")
         super().__init__(torch, f"cuda:{index}")
         self.index = index
+        self.driver = triton_driver()
+        self.kernels: dict[Any, Any] = {}
+
+    def allocate(self, shape: Sequence[int], dtype: Any) -> Any:
+        """Memory, uninitialised. Its `address` is at hand as an integer."""
+        return addressed(super().allocate(shape, dtype))
+
+    def part(self, workspace: Any, offset: int, spec: Spec) -> Any:
+        return addressed(super().part(workspace, offset, spec))
+
+    def pointers(self, memory: list[Any], workspace: Any, parts: Sequence[tuple[int, Spec]]) -> list[Any]:
+        """Addresses; numbers stay as they are."""
+        base = workspace.address if parts else 0
+        return [*[getattr(value, "address", value) for value in memory], *[base + offset for offset, _ in parts]]
 
     @cached_property
     def arch(self) -> str:
@@ -63,10 +100,24 @@ class CudaBackend(TorchMemory):
         return "sm_{}{}".format(*cuda.get_device_capability(self.index))
 
     def launch(self, launch: Launch, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> None:
-        """Queue one kernel on the current stream of this GPU."""
-        with self.torch.cuda.device(self.index):
-            launch.template[launch.grid](*launch.arguments(pointers, scalars), **launch.sizes, **launch.constexprs,
-                                         **launch.options)
+        """Queue one kernel on the current stream of this GPU.
+
+        pointers: addresses, divisible by ALIGNMENT, in the order of the kernel's pointers.
+        """
+        if self.driver.get_current_device() == self.index:
+            self.queue(launch, pointers, scalars)
+        else:
+            with self.torch.cuda.device(self.index):
+                self.queue(launch, pointers, scalars)
+
+    def queue(self, launch: Launch, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> None:
+        """Queue one kernel while this GPU is the current one. The first time, compile it."""
+        stream = self.driver.get_current_stream(self.index)
+        arguments = launch.arguments(pointers, scalars)
+        if launch.queue is None:
+            launch.queue = start(launch.compiled(self.kernels), launch.grid, stream, arguments)
+        else:
+            launch.queue(stream, arguments)
 
     @cached_property
     def identity(self) -> dict[str, str]:

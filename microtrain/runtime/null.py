@@ -1,14 +1,4 @@
-"""The null device's compiler: a kernel for a named target, with no GPU, and what it would use there.
-
-Triton's `ASTSource` takes a kernel's arguments as three dictionaries:
-
-- `signature`: name -> type, in the order of the parameters: `"*fp32"` for a pointer, `"i32"`, `"i64"`, `"constexpr"`;
-  a tuple parameter has a tuple of them, `"ptrs": ("*fp32", "*fp32")`, and the empty tuple is allowed;
-- `constexprs`: name -> value of each `"constexpr"` parameter;
-- `attrs`: path -> hints, where a path counts parameters from 0 and then the members of a tuple: that the second member
-  of the first parameter is divisible by 16 is `(0, 1): [["tt.divisibility", 16]]`. `divisible_by_16` writes them.
-  Without the hint on the pointers *and* on the sizes that bound the mask, accesses are as narrow as one element.
-"""
+"""The null device's compiler: a kernel for a named target, with no GPU, and what it would use there."""
 
 from __future__ import annotations
 
@@ -22,13 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from microtrain.kernels.tiles import ENABLE_FP_FUSION
 
+from .compiling import Attributes, Signature, compile_kernel, divisible_by_16
+
 if TYPE_CHECKING:
     from microtrain.compiler.launch import Launch
 
 STACK_ALIGNMENT = 16  # bytes; ptxas rounds an array's size up to this
-
-Signature = Mapping[str, str | tuple[str, ...]]
-Attributes = dict[tuple[int, ...], list[list[Any]]]
 
 
 @dataclass(frozen=True)
@@ -93,24 +82,6 @@ class Resources:
         return max(self.stores, default=0)
 
 
-def divisible_by_16(signature: Signature, names: Iterable[str] = ()) -> Attributes:
-    """The hint that every pointer's address, and each integer parameter in `names`, is divisible by 16.
-
-    Raises ValueError for a name that is no parameter.
-    """
-    unknown = sorted(set(names) - set(signature))
-    if unknown:
-        raise ValueError(f"no parameter named {', '.join(unknown)}; the signature has {', '.join(signature)}")
-    hint = [["tt.divisibility", 16]]
-    attrs: Attributes = {}
-    for position, (name, kind) in enumerate(signature.items()):
-        if isinstance(kind, tuple):
-            attrs.update({(position, k): hint for k, member in enumerate(kind) if member.startswith("*")})
-        elif kind.startswith("*") or name in names:
-            attrs[(position,)] = hint
-    return attrs
-
-
 def compile_for(
     target: str,
     fn: Any,
@@ -131,37 +102,23 @@ def compile_for(
     """
     if target not in TARGETS:
         raise ValueError(f"unknown target {target!r}; known: {', '.join(TARGETS)}")
-    import triton
     from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
 
-    if not isinstance(fn, triton.runtime.JITFunction):
-        raise RuntimeError(
-            "kernels cannot be compiled in this process: they were loaded for Triton's interpreter "
-            "(TRITON_INTERPRET=1, which MICROTRAIN_DEVICE=interpret sets); start a process without it"
-            if triton.knobs.runtime.interpret
-            else f"not a @triton.jit function: {fn!r}"
-        )
     chosen = TARGETS[target]
-    source = ASTSource(
-        fn,
-        signature=dict(signature),
-        constexprs=dict(constexprs),
-        attrs=divisible_by_16(signature) if attrs is None else attrs,
-    )
     options = {"num_warps": num_warps, "num_stages": num_stages, "enable_fp_fusion": enable_fp_fusion}
     if maxnreg is not None:
         options["maxnreg"] = maxnreg
     gpu = GPUTarget(chosen.backend, chosen.arch, chosen.warp_size)
-    kernel = triton.compile(source, target=gpu, options=options)
+    kernel = compile_kernel(fn, signature, constexprs, divisible_by_16(signature) if attrs is None else attrs, options,
+                            gpu)
     read = _read_nvidia if chosen.backend == "cuda" else _read_amd
     return read(target, kernel)
 
 
-def compile_launch(target: str, launch: Launch, pointers: tuple[str, ...], scalars: int) -> Resources:
-    """Compile a launch, as Triton would specialise it: pointers (of these types, "*fp32") aligned to 16 bytes, and the
-    sizes that are divisible by 16 known to be. `scalars` is the number of its run-time numbers."""
-    signature, even = launch.signature(pointers, scalars)
+def compile_launch(target: str, launch: Launch) -> Resources:
+    """Compile a launch as the cuda device does: pointers aligned to 16 bytes, and the sizes that are divisible by 16
+    known to be."""
+    signature, even = launch.signature()
     return compile_for(target, launch.template, signature, launch.constexprs, divisible_by_16(signature, even),
                        **launch.options)
 
@@ -304,13 +261,7 @@ class NullBackend:
         """Compile one kernel."""
         if launch in self.resources:
             return
-        kinds = tuple([POINTERS[buffer.dtype] for buffer in pointers])
-        self.resources[launch] = compile_launch(self.target, launch, kinds, len(scalars))
+        self.resources[launch] = compile_launch(self.target, launch)
 
     def synchronize(self) -> None:
         """Nothing runs."""
-
-
-POINTERS = {"bool": "*i1", "uint8": "*u8", "int8": "*i8", "int16": "*i16", "int32": "*i32", "int64": "*i64",
-            "float16": "*fp16", "bfloat16": "*bf16", "float32": "*fp32", "float64": "*fp64"}
-"""How Triton's signatures write a pointer to each dtype."""

@@ -12,7 +12,8 @@ from ...compiler.program import Program
 from ...compiler.realize import launches
 from ...compiler.schedule import schedule
 from ...graph import dtypes
-from ...runtime.null import POINTERS, Resources, compile_launch
+from ...runtime.compiling import POINTERS
+from ...runtime.null import Resources, compile_launch
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +54,7 @@ class Specimen:
 
     def compiled(self, launch: Launch, target: str) -> Resources:
         """What a launch of it uses on a target."""
-        return compile_launch(target, launch, self.pointers, len(self.kernel.scalars))
+        return compile_launch(target, launch)
 
 
 def specimens(program: Program, origin: str) -> Iterator[Specimen]:

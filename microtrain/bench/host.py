@@ -1,0 +1,244 @@
+"""``microtrain bench --host``: what a training step costs this process, whatever a device does meanwhile.
+
+A step passes three layers: its operations are *recorded*, the graph behind its values is made a key and its plan
+*looked up*, and each of the plan's kernels is *launched*. All three are Python and can be timed without a GPU: what a
+device would do is left out.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+import microtrain
+
+from ..compiler import realize
+from ..graph import node as graph_node
+from ..graph.node import Node
+from ..graph.spec import Device
+from . import stub_driver
+from .comparison import WrongResult
+from .memory import HostMemory
+from .oracle import oracle
+from .text import columns
+from .timing import Quantiles, calibrate, sample
+from .workload import Instance, Workload, by_hand, results, unchanged
+from .workloads import steps as training
+
+HOST = HostMemory()
+
+STEPS = (training.perceptron(), training.logistic(256, 64), training.mlp(128, (784, 128, 10)))
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure: samples, and seconds a sample."""
+
+    rounds: int
+    seconds: float
+
+
+LOOK = Effort(rounds=5, seconds=0.002)
+
+MANY_SHORT = Effort(rounds=101, seconds=0.002)
+"""A busy machine takes a process off its processor for longer than one of them lasts."""
+
+WARM = 4
+"""Steps until each one's graph is the one before's."""
+
+RECORD_TARGET = 2.0
+"""Microseconds a node: of everything a step does in Python before its graph is computed."""
+
+LOOKUP_TARGET = 1.0
+"""Microseconds a node: of making the key of a graph met before and finding its plan."""
+
+SCHEMA = 1
+"""Of the JSON file: raised when the meaning of a field changes."""
+
+UNITS = {
+    "count": "nodes or launches of one step",
+    "time": "microseconds for each of them; lower and upper quartile",
+    "target": "microseconds that each should take at most; at_least: that Triton's kernel[grid] should take",
+}
+
+HEADS = ("step", "layer", "us a step", "of", "us each", "quartiles", "target", "")
+
+
+class Unavailable(Exception):
+    """Something cannot be measured here; the text says what is missing."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one layer of a step costs.
+
+    Attributes:
+        count: how many nodes or launches a step has.
+        unit: what they are.
+        time: microseconds for each of them; quartiles over the rounds.
+        target: microseconds that each should take at most; or, `at_least`, what Triton's own way should take.
+    """
+
+    step: str
+    layer: str
+    count: float
+    unit: str
+    time: Quantiles
+    target: float
+    at_least: bool = False
+
+    @property
+    def met(self) -> bool:
+        """Whether the median reaches the target."""
+        return self.time.median >= self.target if self.at_least else self.time.median <= self.target
+
+
+class Watch:
+    """Sums up where the time of some steps goes: seconds, and the graphs that were computed."""
+
+    def __init__(self) -> None:
+        self.look_up = self.compute = self.started = 0.0
+        self.graphs = self.nodes = self.plans = 0
+        self.counting = False
+
+    def computed(self, compute: Callable[..., None], roots: Iterable[Node], device: Device) -> None:
+        """Stand in for `compute`: look at the clock before and after."""
+        roots = list(roots)
+        if self.counting:
+            self.nodes += len(realize.linearize(roots)[0])
+        self.started = perf_counter()
+        compute(roots, device)
+        self.compute += perf_counter() - self.started
+        self.graphs += 1
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Watch every graph that is computed inside the block. Plans met before compute nothing there."""
+        compute, plans = realize.compute, list[Any](realize.plans.values())
+        realize.compute = lambda roots, device: self.computed(compute, roots, device)
+        self.plans = len(plans)
+        for plan in plans:
+            plan.executable = Remembered(plan.executable, self)
+        try:
+            yield
+        finally:
+            realize.compute = compute
+            for plan in plans:
+                plan.executable = plan.executable.executable
+
+
+class Remembered:
+    """A plan's executable that computes once and gives the same values from then on: a device that takes no time."""
+
+    def __init__(self, executable: Any, watch: Watch) -> None:
+        self.executable, self.watch = executable, watch
+        self.values: list[Any] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.executable, name)
+
+    def run(self, values: list[Any], *rest: Any) -> list[Any]:
+        """The values of the first run. What took until now is the look-up."""
+        self.watch.look_up += perf_counter() - self.watch.started
+        if self.values is None:
+            self.values = self.executable.run(values, *rest)
+        return self.values
+
+
+def instance_of(workload: Workload, device: str) -> Instance:
+    """The workload on microtrain, with the same numbers every time."""
+    return workload.build(microtrain, HOST.tensors(workload, HOST.inputs(workload), device), unchanged)
+
+
+def measure_step(workload: Workload, effort: Effort) -> list[Cost]:
+    """Record and look-up of one training step on the cpu device.
+
+    Raises WrongResult where the steps are wrong (compared with the workload by hand in NumPy), or where a step's plan
+    is not found though the step was met before.
+    """
+    inputs = HOST.inputs(workload)
+    judge = oracle(workload, inputs, HOST, lambda nearby: results(by_hand(workload, np, nearby), workload.steps))
+    instance = instance_of(workload, "cpu")
+    judge.judge(results(instance, workload.steps))
+
+    def finish() -> None:
+        realize.flush(Device("cpu"))
+
+    # Nobody reads a loss here, as the check did: these steps are other graphs.
+    sample(instance.run, finish, WARM)
+    watch = Watch()
+    with watch.watching():
+        return costs_of_step(workload.name, instance.run, finish, effort, watch)
+
+
+def costs_of_step(name: str, run: Callable[[], Any], finish: Callable[[], Any], effort: Effort, watch: Watch
+                  ) -> list[Cost]:
+    """Record and look-up of a step whose plans are known."""
+    calls = calibrate(run, finish, effort.seconds)
+    watch.nodes, watch.counting = 0, True
+    sample(run, finish, calls)
+    nodes, watch.counting = watch.nodes, False
+    record, look_up = [], []
+    for _ in range(effort.rounds):
+        watch.look_up = watch.compute = watch.graphs = 0
+        first = graph_node.next_seq()
+        elapsed = sample(run, finish, calls) * calls
+        # Each graph that is computed takes a number as well.
+        recorded = graph_node.next_seq() - first - 1 - watch.graphs
+        record.append((elapsed - 1e6 * watch.compute) / recorded)
+        look_up.append(1e6 * watch.look_up / nodes)
+    if len(realize.plans) != watch.plans:
+        raise WrongResult(f"{len(realize.plans) - watch.plans} graphs were not met before: they have another structure "
+                          "than those of the steps before, and what was timed is planning them")
+    return [Cost(name, "record", recorded / calls, "nodes", Quantiles.of(record), RECORD_TARGET),
+            Cost(name, "look-up", nodes / calls, "nodes", Quantiles.of(look_up), LOOKUP_TARGET)]
+
+
+def measure_launches(effort: Effort, steps: Iterable[Workload] = STEPS) -> list[Cost]:
+    """What the launches of some of STEPS cost, in a process with a driver that launches nothing.
+
+    Raises Unavailable where there is no C compiler, PyTorch or Triton; WrongResult where that process failed, as it
+    does when the driver is told something else than by Triton.
+    """
+    for package in ("torch", "triton"):
+        if importlib.util.find_spec(package) is None:
+            raise Unavailable(f"{package} is not installed")
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            stub_driver.build(Path(folder))
+        except RuntimeError as error:
+            raise Unavailable(str(error)) from error
+        done = subprocess.run([sys.executable, "-m", "microtrain.bench.launches", folder, str(effort.rounds),
+                               str(effort.seconds), *[workload.name for workload in steps]], check=False,
+                              capture_output=True, text=True, env=stub_driver.environment(Path(folder)))
+    if done.returncode:
+        raise WrongResult(f"launches on the stub driver: {done.stderr.strip()[-2000:] or done.returncode}")
+    return [Cost(**{**cost, "time": Quantiles(**cost["time"])}) for cost in json.loads(done.stdout)]
+
+
+def host_table(costs: Iterable[Cost]) -> str:
+    """One line for each step and layer."""
+    return columns(HEADS, [_row(cost) for cost in costs], left=2)
+
+
+def _row(cost: Cost) -> tuple[str, ...]:
+    return (cost.step, cost.layer, f"{cost.time.median * cost.count:.1f}", f"{cost.count:.4g} {cost.unit}",
+            f"{cost.time.median:.2f}", f"{cost.time.lower:.2f} to {cost.time.upper:.2f}",
+            f"{'>=' if cost.at_least else '<='} {cost.target:.3g}",
+            "met" if cost.met else "missed")
+
+
+def host_document(costs: Iterable[Cost], environment: dict[str, Any], date: str, quick: bool) -> dict[str, Any]:
+    """All there is to know of a run, for JSON."""
+    return {"schema": SCHEMA, "date": date, "quick": quick, **environment, "units": UNITS,
+            "costs": [{**asdict(cost), "met": cost.met} for cost in costs]}

@@ -1,0 +1,78 @@
+"""Compiling a kernel before it is launched: the same for the GPU at hand, which runs it, and for a named one.
+
+Triton's `ASTSource` takes a kernel's arguments as three dictionaries:
+
+- `signature`: name -> type, in the order of the parameters: `"*fp32"` for a pointer, `"i32"`, `"i64"`, `"constexpr"`;
+  a tuple parameter has a tuple of them, `"ptrs": ("*fp32", "*fp32")`, and the empty tuple is allowed;
+- `constexprs`: name -> value of each `"constexpr"` parameter;
+- `attrs`: path -> hints, where a path counts parameters from 0 and then the members of a tuple: that the second member
+  of the first parameter is divisible by 16 is `(0, 1): [["tt.divisibility", 16]]`. `divisible_by_16` writes them.
+  Without the hint on the pointers *and* on the sizes that bound the mask, accesses are as narrow as one element.
+
+So what is compiled depends on the launch alone, never on the numbers of one call as it does in `kernel[grid](...)`,
+which would make a constant of a learning rate of 1 and an even one of 0.5.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .compile_cache import sealed
+
+Signature = Mapping[str, str | tuple[str, ...]]
+Attributes = dict[tuple[int, ...], list[list[Any]]]
+
+ALIGNMENT = 16
+"""Bytes by which the address of every buffer is divisible: what the widest access of a thread needs."""
+
+POINTERS = {"bool": "*i1", "uint8": "*u8", "int8": "*i8", "int16": "*i16", "int32": "*i32", "int64": "*i64",
+            "float16": "*fp16", "bfloat16": "*bf16", "float32": "*fp32", "float64": "*fp64"}
+"""How Triton's signatures write a pointer to each dtype."""
+
+
+def divisible_by_16(signature: Signature, names: Iterable[str] = ()) -> Attributes:
+    """The hint that every pointer's address, and each integer parameter in `names`, is divisible by 16.
+
+    Raises ValueError for a name that is no parameter.
+    """
+    unknown = sorted(set(names) - set(signature))
+    if unknown:
+        raise ValueError(f"no parameter named {', '.join(unknown)}; the signature has {', '.join(signature)}")
+    hint = [["tt.divisibility", ALIGNMENT]]
+    attrs: Attributes = {}
+    for position, (name, kind) in enumerate(signature.items()):
+        if isinstance(kind, tuple):
+            attrs.update({(position, k): hint for k, member in enumerate(kind) if member.startswith("*")})
+        elif kind.startswith("*") or name in names:
+            attrs[(position,)] = hint
+    return attrs
+
+
+def compile_kernel(fn: Any, signature: Signature, constexprs: Mapping[str, Any], attrs: Attributes,
+                   options: Mapping[str, Any], target: Any = None) -> Any:
+    """Triton's CompiledKernel of a `@triton.jit` function for a GPUTarget, by default the GPU at hand.
+
+    Raises RuntimeError where Triton was loaded for its interpreter, and Triton's own errors where it does not compile.
+    """
+    import triton
+    from triton.compiler import ASTSource
+
+    if not isinstance(fn, triton.runtime.JITFunction):
+        raise RuntimeError(
+            "kernels cannot be compiled in this process: they were loaded for Triton's interpreter "
+            "(TRITON_INTERPRET=1, which MICROTRAIN_DEVICE=interpret sets); start a process without it"
+            if triton.knobs.runtime.interpret
+            else f"not a @triton.jit function: {fn!r}"
+        )
+    class Source(ASTSource):    # type: ignore[misc]
+        def hash(self) -> str:
+            # Of functions in a tuple Triton takes the names alone, and would find a kernel whose helpers have changed.
+            within = [member.cache_key for value in constexprs.values() if isinstance(value, tuple) for member in value
+                      if hasattr(member, "cache_key")]
+            return hashlib.sha256("-".join([super().hash(), *within]).encode()).hexdigest()
+
+    source = Source(fn, signature=dict(signature), constexprs=dict(constexprs), attrs=attrs)
+    with sealed():
+        return triton.compile(source, target=target, options=dict(options))

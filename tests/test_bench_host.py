@@ -1,0 +1,178 @@
+"""``bench --host``: what is checked before a layer's cost is printed, and that the clock sees the layer it names."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import microtrain as mt
+from microtrain.bench import host, host_command, stub_driver
+from microtrain.bench.comparison import WrongResult
+from microtrain.bench.host import Cost, Effort, host_table, measure_step
+from microtrain.bench.timing import Quantiles
+from microtrain.cli import main
+from microtrain.compiler import realize
+
+BRIEF = Effort(rounds=3, seconds=1e-3)
+PERCEPTRON = host.STEPS[0]
+
+
+def by_layer(costs: list[Cost]) -> dict[str, Cost]:
+    return {cost.layer: cost for cost in costs}
+
+
+def test_a_wrong_step_gets_no_figure() -> None:
+    def build(T: Any, tensors: Any, compiled: Any) -> Any:
+        return PERCEPTRON.build(T, {**tensors, "x": tensors["x"] * 1.01}, compiled)
+    with pytest.raises(WrongResult, match="off by"):
+        measure_step(replace(PERCEPTRON, build=build), BRIEF)
+
+
+def test_a_step_whose_plan_is_not_found_gets_no_figure() -> None:
+    def build(T: Any, tensors: Any, compiled: Any) -> Any:
+        instance, calls = PERCEPTRON.build(T, tensors, compiled), []
+
+        def run() -> Any:
+            calls.append(None)
+            return sum([instance.run()] * max(len(calls) - PERCEPTRON.steps, 1))
+        return replace(instance, run=run)
+    with pytest.raises(WrongResult, match="graphs were not met before"):
+        measure_step(replace(PERCEPTRON, build=build), BRIEF)
+
+
+@pytest.mark.parametrize("layer, other, slow", [("record", "look-up", "run"), ("look-up", "record", "linearize")])
+def test_the_time_of_a_layer_is_its_own(layer: str, other: str, slow: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Milliseconds planted in one layer are seen there, and not in the other: no measurement of speed."""
+    planted = 0.005
+
+    def build(T: Any, tensors: Any, compiled: Any) -> Any:
+        instance = PERCEPTRON.build(T, tensors, compiled)
+
+        def run() -> Any:
+            time.sleep(planted)
+            return instance.run()
+        return replace(instance, run=run)
+
+    def linearize(*arguments: Any, before: Any = realize.linearize) -> Any:
+        time.sleep(planted)
+        return before(*arguments)
+
+    if slow == "linearize":
+        monkeypatch.setattr(realize, "linearize", linearize)
+    costs = by_layer(measure_step(replace(PERCEPTRON, build=build) if slow == "run" else PERCEPTRON, BRIEF))
+    assert costs[layer].time.median * costs[layer].count >= 0.9 * 1e6 * planted
+    assert costs[other].time.median * costs[other].count < 0.9 * 1e6 * planted
+
+
+def test_the_device_is_left_out_and_put_back() -> None:
+    (mt.tensor([0.0, 0.0], device="cpu") * 3).numpy()       # the number 3 is older than any tensor below
+    x = mt.tensor([1.0, 2.0], device="cpu")
+    (x * 3).numpy()
+    before = [plan.executable for plan in realize.plans.values()]
+    with host.Watch().watching():
+        assert ((x * 3).numpy() == [3.0, 6.0]).all()
+        x = mt.tensor([5.0, 5.0], device="cpu")
+        assert ((x * 3).numpy() == [3.0, 6.0]).all()          # remembered, not computed
+    assert [plan.executable for plan in realize.plans.values()] == before
+    assert ((x * 3).numpy() == [15.0, 15.0]).all()
+
+
+def test_nodes_are_those_that_a_step_records() -> None:
+    costs = by_layer(measure_step(PERCEPTRON, BRIEF))
+    assert costs["record"].count == int(costs["record"].count) > 10       # every step records the same
+    assert costs["look-up"].count >= costs["record"].count                # and its graph has leaves besides
+    assert costs["look-up"].time.lower > 0 < costs["record"].time.lower
+
+
+def test_a_row_says_whether_its_target_is_met() -> None:
+    of = Cost("step", "record", 10.0, "nodes", Quantiles(1.0, 2.0, 3.0), 2.0)
+    assert of.met and host_table([of]).endswith("met")
+    missed = replace(of, target=1.9)
+    assert not missed.met and host_table([missed]).endswith("missed") and "20.0" in host_table([missed])
+
+
+interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+on_the_stub = pytest.mark.skipif(stub_driver.compiler() is None or interpreted,
+                                 reason="needs a C compiler, and kernels that are compiled")
+
+
+@on_the_stub
+def test_the_command_prints_every_layer_and_writes_what_it_printed(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_command, "on_one_thread", lambda: True)
+    monkeypatch.setattr(host_command, "STEPS", (PERCEPTRON,))
+    assert main(["bench", "--host", "--quick", "--output", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    file, = tmp_path.glob("host-*-quick.json")
+    costs = json.loads(file.read_text())["costs"]
+    assert [cost["layer"] for cost in costs] == ["record", "look-up", "launch", "kernel[grid]"]
+    for cost in costs:
+        assert f"{cost['time']['median']:.2f}" in printed
+
+
+def test_without_a_c_compiler_the_other_layers_are_timed(capsys: pytest.CaptureFixture[str],
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_command, "on_one_thread", lambda: True)
+    monkeypatch.setattr(host_command, "STEPS", (PERCEPTRON,))
+    monkeypatch.setattr(stub_driver, "compiler", lambda: None)
+    assert main(["bench", "--host", "--quick"]) == 0
+    printed = capsys.readouterr().out
+    assert "launches are not timed" in printed and "install gcc" in printed and "record" in printed
+
+
+def test_a_failed_check_is_the_commands_failure(capsys: pytest.CaptureFixture[str],
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(*arguments: Any) -> Any:
+        raise WrongResult("the driver is told 1, and by Triton 2")
+    monkeypatch.setattr(host_command, "on_one_thread", lambda: True)
+    monkeypatch.setattr(host_command, "STEPS", (PERCEPTRON,))
+    monkeypatch.setattr(host_command, "measure_launches", wrong)
+    assert main(["bench", "--host", "--quick"]) == 1
+    assert "failed: the driver is told 1" in capsys.readouterr().out
+
+
+PLANTED = """
+import sys
+from pathlib import Path
+from microtrain import runtime
+from microtrain.bench import launches
+from microtrain.bench.host import Effort
+from microtrain.runtime.cuda import CudaBackend
+
+stub = launches.StubDriver(Path(sys.argv[1]))
+backend = runtime._loaded["cuda", 0] = launches.StubbedCuda(stub)
+right = CudaBackend.queue
+for wrong in (lambda self, launch, pointers, scalars: right(self, launch, pointers[::-1], scalars),
+              lambda self, launch, pointers, scalars: right(self, launch, pointers, tuple([n + 1 for n in scalars])),
+              right):
+    CudaBackend.queue = wrong
+    try:
+        costs = launches.measure_launches(launches.STEPS[1], Effort(1, 1e-3), stub, backend)
+    except launches.WrongResult as error:
+        print("caught:", error)
+print(*[cost.layer for cost in costs])
+"""
+
+
+@on_the_stub
+def test_a_launch_that_tells_the_driver_something_else_is_caught(tmp_path: Path) -> None:
+    """Pointers in another order, other numbers, and then all as it should be."""
+    stub_driver.build(tmp_path)
+    done = subprocess.run([sys.executable, "-c", PLANTED, str(tmp_path)], env=stub_driver.environment(tmp_path),
+                          capture_output=True, text=True, check=True)
+    caught = re.findall("^caught: .*the driver is told", done.stdout, re.MULTILINE)
+    assert len(caught) == 2 and done.stdout.splitlines()[-1] == "launch kernel[grid]", done.stdout
+
+
+def test_host_takes_no_device_and_no_workloads(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--host", "--workloads", "mlp"]) == 2
+    assert "leave out --device and --workloads" in capsys.readouterr().err
