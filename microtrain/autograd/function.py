@@ -62,7 +62,7 @@ class FunctionContext:
 class FunctionEntry(Tape):
     """A user's function on the tape. Its outputs are `FunctionOutput`s, which hand their cotangents to it."""
 
-    __slots__ = ("__weakref__", "context", "edges", "function", "inputs", "outputs", "seq", "tensor")
+    __slots__ = ("__weakref__", "bare", "context", "edges", "function", "inputs", "outputs", "seq", "tensor")
     saves_out = False
 
     def __init__(self, function: type[Function], context: FunctionContext, inputs: list[Node | None],
@@ -71,6 +71,7 @@ class FunctionEntry(Tape):
         self.edges = [None if n is None else n if n.tape is not None and n.tape.saves_out else n.tape for n in inputs]
         self.inputs = [None if n is None else n.spec for n in inputs]
         self.outputs: list[Any] = []
+        self.bare = False
         self.seq = next_seq()
 
     @property
@@ -119,11 +120,12 @@ class FunctionEntry(Tape):
 class FunctionOutput(Tape):
     """One output of a user's function on the tape."""
 
-    __slots__ = ("__weakref__", "edges", "index", "parent", "seq")
+    __slots__ = ("__weakref__", "bare", "edges", "index", "parent", "seq")
     saves_out = False
 
     def __init__(self, parent: FunctionEntry, index: int) -> None:
         self.parent, self.index, self.edges = parent, index, [parent]
+        self.bare = False
         self.seq = next_seq()
 
     @property

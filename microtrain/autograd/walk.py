@@ -12,10 +12,11 @@ from typing import Any
 
 from ..compiler import realize
 from ..graph import ops as g
-from ..graph.node import Node
+from ..graph.node import Node, next_seq
 from ..graph.spec import Spec
 from ..graph.tape import Entry, Leaf, grad_mode, hooks, overwritten, tape_of, versions
 from .function import FunctionEntry, FunctionOutput
+from .replay import Visit, replays
 
 Tape = Any
 
@@ -31,11 +32,30 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
 
     Without `retain_graph`, what the tape kept for the entries walked is released.
     """
+    before, grad_mode.enabled = grad_mode.enabled, create_graph
+    try:
+        if targets is not None or len(outputs) > 1 or retain_graph or create_graph or len(hooks) or realize.watchers:
+            return explore(outputs, cotangents, targets, retain_graph, create_graph, [])
+        first = next_seq()                      # the backward of a training step: most were walked before
+        room = realize.started[0] + realize.MAX_PENDING - first
+        found = replays.run(outputs[0], cotangents[0], room, overwritten[0])
+        if found is None:
+            visits: list[Visit] = []
+            found = explore(outputs, cotangents, None, False, False, visits)
+            replays.learn(outputs[0], visits, next_seq() - first, fitted=fitted, check_versions=check_versions)
+        return found
+    finally:
+        grad_mode.enabled = before
+
+
+def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[Tape] | None, retain_graph: bool,
+            create_graph: bool, visits: list[Visit]) -> dict[Tape, Node]:
+    """The walk itself; adds to `visits` the entries it comes to, with their edges."""
     wanted = None if targets is None else set(targets)
     needed = None if wanted is None else leading_to(wanted, outputs)
     heap: list[tuple[int, Tape]] = []           # entries still to visit, latest recorded first
     cts: dict[Tape, Any] = {}                   # what has arrived at each
-    outs: dict[Tape, Node] = {}                 # the outputs that rules may ask for
+    outs: dict[Tape, Node] = {}                 # the outputs that rules ask for
     found: dict[Tape, Node] = {}
     most = realize.started[0] + realize.MAX_PENDING
     hooking, checking, watching = len(hooks) > 0, overwritten[0], realize.watchers
@@ -45,79 +65,73 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
         """Add a cotangent to what has arrived at an edge."""
         if edge.__class__ is Node:
             tape: Tape = edge.tape
-            outs[tape] = edge
+            if tape.saves_out:
+                outs[tape] = edge
         else:
             tape = edge
-        if needed is not None and tape not in needed:
-            return
-        if tape.__class__ is Leaf:
-            have = found.get(tape)
-            found[tape] = ct if have is None else g.add(have, ct)
-            return
-        have = cts.get(tape)
-        if have is None:
-            cts[tape] = ct
-            heappush(heap, (-tape.seq, tape))
+        arrived = found if tape.__class__ is Leaf else cts
+        if tape in arrived:
+            arrived[tape] = g.add(arrived[tape], ct)
         else:
-            cts[tape] = g.add(have, ct)
+            arrived[tape] = ct
+            if arrived is cts:
+                heappush(heap, (-tape.seq, tape))
 
     for node, cotangent in zip(outputs, cotangents, strict=True):
-        push(node, cotangent)
-    before, grad_mode.enabled = grad_mode.enabled, create_graph
-    try:
-        while heap:
-            tape = heappop(heap)[1]
-            ct = cts.pop(tape)
-            if hooking and tape in hooks:
-                ct = hooked(tape, ct)
-            if wanted is not None and tape in wanted:
-                found[tape] = ct
-                if not leads_on(tape, needed):
-                    continue            # its own rule is not used: nothing need be kept for it, or is let go of
-            if isinstance(tape, Entry):
-                out = outs.pop(tape, None) if tape.saves_out else None
-                if tape.keeps:
-                    if tape.released:
-                        raise RuntimeError(AGAIN)
-                    if checking:
-                        check_versions(tape, out)
-                signature, sources = tape.signature, tape.sources
-                rule: Any = signature.rule
-                i = -1
-                for edge in tape.edges:
-                    i += 1
-                    if edge is None or (needed is not None and tape_of(edge) not in needed):
-                        continue
-                    source_ct = (rule.functions[0](i, ct, out, *sources, *signature.attrs) if rule.variadic else
-                                 rule.functions[i](ct, out, *sources, *signature.attrs))
-                    if source_ct.spec is not signature.inputs[i]:
-                        source_ct = fitted(source_ct, signature.inputs[i])
-                    if watching:
-                        realize.tell(source_ct, tape)
+        if needed is None or node.tape in needed:
+            push(node, cotangent)
+    while heap:
+        tape = heappop(heap)[1]
+        ct = cts.pop(tape)
+        visits.append((tape, tape.edges))
+        if hooking and tape in hooks:
+            ct = hooked(tape, ct)
+        if wanted is not None and tape in wanted:
+            found[tape] = ct
+            if not leads_on(tape, needed):
+                continue            # its own rule is not used: nothing need be kept for it, or is let go of
+        if isinstance(tape, Entry):
+            pullback, sources, edges = tape.pullback, tape.sources, tape.edges
+            out = outs.pop(tape, None) if pullback.saves_out else None
+            if pullback.keeps:
+                if tape.released:
+                    raise RuntimeError(AGAIN)
+                if checking:
+                    check_versions(tape, out)
+            rule, attrs = pullback.rule, pullback.attrs
+            for i, want in pullback.steps:
+                edge = edges[i]
+                if needed is not None and tape_of(edge) not in needed:
+                    continue
+                source_ct = (rule.functions[0](i, ct, out, *sources, *attrs) if rule.variadic else
+                             rule.functions[i](ct, out, *sources, *attrs))
+                if source_ct.spec is not want:
+                    source_ct = fitted(source_ct, want)
+                if watching:
+                    realize.tell(source_ct, tape)
+                push(edge, source_ct)
+            if pullback.keeps and not retain_graph:
+                tape.release(out)
+            if once and tape.bare:      # `outs` has the values; the tape of a kept loss need not hold them
+                tape.edges = tuple(map(tape_of, edges))
+            if ct.seq > most:
+                compute_pending(cts.values())
+                most = realize.started[0] + realize.MAX_PENDING
+        elif isinstance(tape, FunctionOutput):
+            tape.hand_over(ct, cts, heap)
+        elif isinstance(tape, FunctionEntry):
+            for edge, source_ct in tape.apply(ct, create_graph):
+                if needed is None or tape_of(edge) in needed:
                     push(edge, source_ct)
-                    if once and edge.__class__ is Node:
-                        tape.edges[i] = edge.tape       # `outs` has the value; the tape of a kept loss need not hold it
-                if tape.keeps and not retain_graph:
-                    tape.release(out)
-                if ct.seq > most:
-                    compute_pending(cts.values())
-                    most = realize.started[0] + realize.MAX_PENDING
-            elif isinstance(tape, FunctionOutput):
-                tape.hand_over(ct, cts, heap)
-            elif isinstance(tape, FunctionEntry):
-                for edge, source_ct in tape.apply(ct, create_graph):
-                    push(edge, source_ct)
-                if not retain_graph:
-                    tape.release()
-        for tape, ct in found.items():
-            if tape.__class__ is Leaf and tape in hooks:
-                found[tape] = hooked(tape, ct)
-        if not retain_graph:
-            for node in outputs:
-                if isinstance(node.tape, Entry) and not node.tape.keeps:
-                    node.tape.released = True           # nothing to let go of; but it was differentiated
-    finally:
-        grad_mode.enabled = before
+            if not retain_graph:
+                tape.release()
+    for tape, ct in found.items():
+        if tape.__class__ is Leaf and tape in hooks:
+            found[tape] = hooked(tape, ct)
+    if not retain_graph:
+        for node in outputs:
+            if isinstance(node.tape, Entry) and not node.tape.pullback.keeps:
+                node.tape.released = True           # nothing to let go of; but it was differentiated
     return found
 
 
@@ -143,7 +157,7 @@ def compute_pending(cotangents: Iterable[Any]) -> None:
 
 def check_versions(entry: Entry, out: Node | None) -> None:
     """Raise, in PyTorch's words, when a value that the rule needs has since been changed in place."""
-    kept = [s for s in entry.sources if s.__class__ is Node]
+    kept = [entry.sources[i] for i in entry.pullback.kept]
     if entry.saves_out and out is not None:
         kept.append(out)
     for node in kept:
@@ -167,7 +181,7 @@ def leading_to(targets: set[Tape], outputs: Iterable[Node]) -> set[Tape]:
         tape = stack.pop()
         if tape not in seen:
             seen.add(tape)
-            stack.extend(t for t in map(tape_of, edges(tape)) if t is not None and t not in seen)
+            stack.extend(t for t in map(tape_of, tape.edges) if t is not None and t not in seen)
     needed: set[Tape] = set()
     for tape in sorted(seen, key=lambda t: t.seq):
         if tape in targets or leads_on(tape, needed):
@@ -177,9 +191,4 @@ def leading_to(targets: set[Tape], outputs: Iterable[Node]) -> set[Tape]:
 
 def leads_on(tape: Tape, needed: set[Tape] | None) -> bool:
     """Whether some source of an entry is among those needed."""
-    return needed is None or any(tape_of(edge) in needed for edge in edges(tape) if edge is not None)
-
-
-def edges(tape: Tape) -> Sequence[Any]:
-    """The edges of any kind of tape entry."""
-    return () if tape.__class__ is Leaf else tape.edges
+    return needed is None or any(tape_of(edge) in needed for edge in tape.edges if edge is not None)

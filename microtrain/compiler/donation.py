@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..graph.dtypes import float32
-from ..graph.node import Kind, Node, Primitive, Signature, leaf
+from ..graph.node import Kind, Node, Primitive, Signature, leaf, new_node
 from ..graph.spec import Spec
 from .program import Executable
 
@@ -64,7 +64,7 @@ class Apart:
             if signature.primitive.kind is Kind.LEAF:
                 node = self.at_leaf(next(at_hand), signature.spec)
             else:
-                node = outs.get(i) or Node(signature, ())
+                node = outs.get(i) or new_node(signature, ())
                 node.sources = inputs
             node.seq = self.seqs[i]
             made.append(node)
@@ -75,7 +75,7 @@ class Apart:
         node = self.at_hand[k] if reference is None else reference()
         if node is not None:
             return node
-        return Node(Signature(LOST, (), (), spec), ()) if self.leaves[k] is None else leaf(self.leaves[k], spec)
+        return new_node(Signature(LOST, (), (), spec), ()) if self.leaves[k] is None else leaf(self.leaves[k], spec)
 
     def run(self, executable: Executable) -> list[Any]:
         """The values of the program's outputs. When the run fails the graph is whole again."""

@@ -19,7 +19,7 @@ from ..graph import dtypes
 from ..graph import ops as g
 from ..graph import primitives as p
 from ..graph.dtypes import DType
-from ..graph.node import Kind, Node, Primitive, literal, record, record1
+from ..graph.node import Kind, Node, Primitive, literal, new_node, record, record1
 from ..graph.opaque import CALL
 from ..graph.tape import grad_mode
 from ..kernels.tiles import ROW_MAX, cdiv, full_reduction, next_power_of_2
@@ -107,7 +107,7 @@ class Lowering:
         else:
             rewrite = LOWERINGS.get(node.primitive)
             replacement = (rewrite and rewrite(self, node, *sources)) or (
-                Node(node.signature, sources) if sources else node)
+                new_node(node.signature, sources) if sources else node)
         self.new[node] = replacement
         self.new.setdefault(replacement, replacement)
 
@@ -260,7 +260,7 @@ def _in_chunks(x: Node, axis: int, chunks: int) -> Node:
 
 def _call(lowering: Lowering, node: Node, *sources: Node) -> Node:
     """A user's kernel is handed memory, never a number."""
-    return Node(node.signature, tuple([record1(p.IDENTITY, s) if s.primitive in (p.SCALAR, p.LITERAL) else s
+    return new_node(node.signature, tuple([record1(p.IDENTITY, s) if s.primitive in (p.SCALAR, p.LITERAL) else s
                                        for s in sources]))
 
 

@@ -18,8 +18,10 @@ from .. import settings
 from ..graph import node as graph_node
 from ..graph.node import Node
 from ..graph.spec import Device
+from ..graph.tape import strip
 from .donation import Apart, uninterrupted
 from .program import Executable, Program
+from .recognise import Recogniser, recogniser
 from .simplify import simplify
 
 MAX_PENDING = 1024
@@ -50,10 +52,13 @@ _seq, _signature, _sources = attrgetter("seq"), attrgetter("signature"), attrget
 class Plan:
     """A compiled program with the places of its outputs in the recorded graph."""
 
-    __slots__ = ("executable", "outputs", "places", "program", "shared", "trusted")
+    __slots__ = ("executable", "inputs", "key", "outputs", "places", "program", "recognise", "shared", "trusted")
 
-    def __init__(self, order: list[Node], outputs: tuple[int, ...], device: Device) -> None:
+    def __init__(self, order: list[Node], key: tuple[Any, ...], outputs: tuple[int, ...], device: Device) -> None:
         self.program, self.places = simplify(order, [order[i] for i in outputs], device)
+        self.key = key
+        self.inputs = [i for i, node in enumerate(order) if node.buffer is not None]
+        self.recognise: Recogniser | None = None
         self.outputs = outputs
         self.executable = build(self.program)
         self.trusted = False            # until it has run once: what does not compile must not spoil anything
@@ -62,6 +67,13 @@ class Plan:
 
 
 plans: dict[Any, Plan] = {}
+"""By device, switches and structure."""
+
+recent: dict[Any, list[Plan]] = {}
+"""Plans met more than once, by device, switches and the roots' signatures: `MAX_RECENT` each, the latest first."""
+
+MAX_RECENT = 8
+"""Graphs with equal roots that are told apart by comparing; of more of them each is found by its key."""
 
 
 def build(program: Program) -> Executable:
@@ -119,36 +131,61 @@ def linearize(roots: Iterable[Node]) -> tuple[list[Node], tuple[Any, ...], tuple
     return order, key, outputs, leaves
 
 
-def compute(roots: Iterable[Node], device: Device) -> None:
-    """Compute `roots` and whatever the tape keeps on the way, as one program."""
-    order, key, outputs, leaves = linearize(roots)
+def find(roots: Iterable[Node], device: Device) -> tuple[Plan | None, list[Node]]:
+    """The plan of the graph behind `roots` (None where nothing is to be computed) and its nodes in recording order."""
+    roots = list(dict.fromkeys(roots))
+    circumstances = (device, settings.fuse.value, settings.matmul_precision.value, settings.tune.value)
+    kind = (*circumstances, *[node.signature for node in roots])
+    known = recent.get(kind, ()) if settings.cache.value else ()
+    for plan in known:
+        assert plan.recognise is not None
+        order = plan.recognise(roots)
+        if order is not None:
+            return plan, order
+    order, key, outputs, _ = linearize(roots)
     if not outputs:
-        return
-    setting = (device, settings.fuse.value, settings.matmul_precision.value, settings.tune.value, key)
-    plan = plans.get(setting) if settings.cache.value else None
-    if plan is None:
+        return None, order
+    setting = (*circumstances, key)
+    found = plans.get(setting) if settings.cache.value else None
+    if found is None:
         if len(plans) >= MAX_PLANS:
             plans.clear()
-        plan = plans[setting] = Plan(order, outputs, device)
+            recent.clear()
+        found = plans[setting] = Plan(order, key, outputs, device)
+    elif found not in known:
+        found.recognise = found.recognise or recogniser(order, roots)
+        recent[kind] = [found, *known[:MAX_RECENT - 1]]
+    return found, order
+
+
+def compute(roots: Iterable[Node], device: Device) -> None:
+    """Compute `roots` and whatever the tape keeps on the way, as one program."""
+    plan, order = find(roots, device)
+    if plan is None:
+        return
     if launches.listeners:
         launches.report(plan, order)
+    for i in plan.outputs:
+        tape = order[i].tape
+        if tape is not None and not tape.bare:
+            strip(tape)
     if plan.executable.passed:
         at_hand = [node for node in order if node.buffer is not None]
         for k in plan.executable.passed:
             at_hand[k].shared = True
         del at_hand
+    leaves = [order[i].buffer for i in plan.inputs]
     if plan.trusted and plan.executable.donatable and not settings.debug.value:
-        uninterrupted(compute_in_place, plan, order, key, outputs, leaves)
+        uninterrupted(compute_in_place, plan, order, leaves)
         return
     values = traced(plan, order, leaves) if settings.debug.value else plan.executable.run(leaves)
-    settle_values(plan, [order[i] for i in outputs], values)
+    settle_values(plan, [order[i] for i in plan.outputs], values)
     plan.trusted = True
 
 
-def compute_in_place(plan: Plan, order: list[Node], key: tuple[Any, ...], outputs: tuple[int, ...],
-                     leaves: list[Any]) -> None:
+def compute_in_place(plan: Plan, order: list[Node], leaves: list[Any]) -> None:
     """Compute outputs over the leaves that nobody else holds. Empties `order`."""
-    apart = Apart(order, key, outputs, leaves, plan.executable.donatable)
+    apart = Apart(order, plan.key, plan.outputs, leaves, plan.executable.donatable)
     settle_values(plan, apart.outs, apart.run(plan.executable))
 
 

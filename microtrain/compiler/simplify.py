@@ -15,7 +15,7 @@ import numpy as np
 from ..graph import ops as g
 from ..graph import primitives as p
 from ..graph.dtypes import bfloat16, bool_, float16
-from ..graph.node import Kind, Node, literal, record
+from ..graph.node import Kind, Node, literal, new_node, record
 from ..graph.spec import Device, broadcast_shapes
 from ..graph.tape import grad_mode
 from .program import Program, topological
@@ -34,7 +34,7 @@ def simplify(order: list[Node], outputs: list[Node], device: Device,
     try:
         for node in order:
             if node.buffer is not None:
-                place = Node(node.signature, ())
+                place = new_node(node.signature, ())
                 inputs.append(place)
                 builder.new[node] = place
             else:
@@ -81,7 +81,8 @@ class Builder:
         if found is None:
             # Never the recorded node itself: the program outlives it, and would keep its value alive.
             same = sources == node.sources
-            found = self.known[key] = Node(node.signature, sources) if same else record(primitive, sources, node.attrs)
+            found = new_node(node.signature, sources) if same else record(primitive, sources, node.attrs)
+            self.known[key] = found
         return found
 
     def splice(self, root: Node) -> Node:

@@ -11,7 +11,7 @@ from .. import settings
 from ..graph import dtypes
 from ..graph import primitives as p
 from ..graph.dtypes import DType
-from ..graph.node import Kind, Node, buffer_signature
+from ..graph.node import Kind, Node, buffer_signature, new_node
 from ..graph.ops import zeros_like
 from .domain import MatmulDomain, RowDomain, SlabDomain
 from .emit_numpy import NumpyExecutable
@@ -32,13 +32,13 @@ def reference(group: Group) -> NumpyExecutable:
     new: dict[Node, Node] = {}
     for node in group.reads:
         signature = node.signature if node.primitive is p.SCALAR else buffer_signature(node.spec)
-        new[node] = Node(signature, ())
+        new[node] = new_node(signature, ())
     inputs = list(new.values())
     for node in evaluated(group, group.stores):
         if node.primitive.kind is Kind.LEAF:        # an operand of which no element is read: any value will do
             new[node] = zeros_like(node)
             continue
-        new[node] = Node(node.signature, tuple([new[source] for source in node.sources]))
+        new[node] = new_node(node.signature, tuple([new[source] for source in node.sources]))
     outputs = [new[node] for node in group.stores]
     return NumpyExecutable(Program(inputs, outputs, topological([*outputs, *inputs]), group.root.device))
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .dtypes import DType, float32
 from .spec import Device, Shape, Spec, spec
-from .tape import Rule, Tape, entry_class, grad_mode
+from .tape import Pullback, Rule, Tape, enter, grad_mode
 
 if TYPE_CHECKING:
     Infer = Callable[..., tuple[Shape, DType]]
@@ -63,18 +63,30 @@ class Primitive:
 
 
 class Signature:
-    """A primitive applied to given source specs with given attributes: interned, so plans are keyed by identity."""
+    """A primitive applied to given source specs with given attributes: interned, so plans are keyed by identity.
 
-    __slots__ = ("attrs", "entry", "inputs", "primitive", "rule", "spec")
+    Where it has a derivative, `first`, `second` and `both` are its pullbacks where that source, or both of two, require
+    grad; those of more sources are in `pullbacks`, by who requires grad.
+    """
+
+    __slots__ = ("attrs", "both", "first", "inputs", "primitive", "pullbacks", "rule", "second", "spec")
 
     def __init__(self, primitive: Primitive, attrs: tuple[Any, ...], inputs: tuple[Spec, ...], out: Spec) -> None:
         self.primitive, self.attrs, self.inputs, self.spec = primitive, attrs, inputs, out
         self.rule: Rule | None = None
-        self.entry = entry_class(primitive.grad_name)
+        self.first: Pullback | None = None
+        self.second: Pullback | None = None
+        self.both: Pullback | None = None
+        self.pullbacks: dict[tuple[bool, ...], Pullback] = {}
         if primitive.differentiable and out.dtype.is_floating_point:
             self.rule = RULES.get(primitive.name)
             if self.rule is None:
                 raise NotImplementedError(f"derivative for {primitive.name} is not implemented")
+            if len(inputs) == 1:
+                self.first = Pullback(self, (True,))
+            elif len(inputs) == 2:
+                self.first, self.second = Pullback(self, (True, False)), Pullback(self, (False, True))
+                self.both = Pullback(self, (True, True))
 
     def __repr__(self) -> str:
         return f"{self.primitive.name}{self.attrs or ''} -> {self.spec}"
@@ -84,21 +96,20 @@ class Node:
     """A value of the graph. Immutable but for its realization: then `buffer` is set and `sources` are dropped.
 
     `holders` counts the tape entries that keep this value. `shared` is set, to True, where the buffer can be seen
-    without this node: by another node, or from outside. Compares by identity.
+    without this node: by another node, or from outside. Compares by identity. Made by `new_node`: a class without an
+    `__init__` is called in half the time.
     """
 
     __slots__ = ("__weakref__", "buffer", "holders", "seq", "shared", "signature", "sources", "spec", "tape")
 
+    buffer: Any
+    holders: int
+    seq: int
     shared: bool
-
-    def __init__(self, signature: Signature, sources: tuple[Node, ...]) -> None:
-        self.signature = signature
-        self.spec = signature.spec
-        self.sources = sources
-        self.seq = next_seq()
-        self.buffer: Any = None
-        self.tape: Tape | None = None
-        self.holders = 0
+    signature: Signature
+    sources: tuple[Node, ...]
+    spec: Spec
+    tape: Tape | None
 
     @property
     def shape(self) -> Shape:
@@ -130,6 +141,18 @@ class Node:
         return f"<node {self.signature}>"
 
 
+def new_node(signature: Signature, sources: tuple[Node, ...]) -> Node:
+    """A node that is not on the tape."""
+    node = Node()
+    node.signature = signature
+    node.spec = signature.spec
+    node.sources = sources
+    node.seq = next_seq()
+    node.buffer = node.tape = None
+    node.holders = 0
+    return node
+
+
 BUFFER = Primitive("buffer", Kind.LEAF, lambda: ((), float32), differentiable=False)
 SCALAR = Primitive("scalar", Kind.LEAF, lambda: ((), float32), differentiable=False)
 LITERAL = Primitive("literal", Kind.CONSTANT, lambda: ((), float32), differentiable=False)
@@ -147,7 +170,7 @@ def buffer_signature(of: Spec) -> Signature:
 
 def leaf(buffer: Any, of: Spec) -> Node:
     """A node for a value at hand."""
-    node = Node(of.buffer_signature or buffer_signature(of), ())
+    node = new_node(of.buffer_signature or buffer_signature(of), ())
     node.buffer = buffer
     return node
 
@@ -159,7 +182,7 @@ def literal(value: bool | int | float, dtype: DType, device: Device) -> Node:
     key = ("literal", value if value else str(value))
     node = of.constants.get(key)
     if node is None:
-        node = Node(Signature(LITERAL, (value,), (), of), ())
+        node = new_node(Signature(LITERAL, (value,), (), of), ())
         if value == value and len(of.constants) < MAX_CONSTANTS:
             of.constants[key] = node
     return node
@@ -178,7 +201,7 @@ def constant(value: bool | int | float, dtype: DType, device: Device) -> Node:
         else:
             if of.scalar_signature is None:
                 of.scalar_signature = Signature(SCALAR, (), (), of)
-            node = Node(of.scalar_signature, ())
+            node = new_node(of.scalar_signature, ())
             node.buffer = dtype.numpy.type(value)
         if value == value and len(of.constants) < MAX_CONSTANTS:
             of.constants[value if value else str(value)] = node
@@ -201,23 +224,47 @@ def infer(primitive: Primitive, key: Any, sources: tuple[Node, ...], attrs: tupl
 
 def record1(primitive: Primitive, x: Node, attrs: tuple[Any, ...] = ()) -> Node:
     """Record an operation of one source."""
-    key = (x.spec, attrs)
-    signature = primitive.memo.get(key) or infer(primitive, key, (x,), attrs)
-    sources = (x,)
-    node = Node(signature, sources)
-    if x.tape is not None and signature.rule is not None and grad_mode.enabled:
-        node.tape = signature.entry(node, signature, sources)
+    key = (x.spec, attrs) if attrs else x.spec
+    return apply1(primitive.memo.get(key) or infer(primitive, key, (x,), attrs), x)
+
+
+def apply1(signature: Signature, x: Node) -> Node:
+    """Record an operation of one source whose signature is at hand."""
+    node = Node()                               # `new_node`, without the cost of a call
+    node.signature = signature
+    node.spec = signature.spec
+    node.sources = (x,)
+    node.seq = next_seq()
+    node.buffer = node.tape = None
+    node.holders = 0
+    if x.tape is not None and signature.first is not None and grad_mode.enabled:
+        enter(node, signature.first)
     return node
 
 
 def record2(primitive: Primitive, x: Node, y: Node) -> Node:
     """Record an operation of two sources and no attributes."""
     key = (x.spec, y.spec)
-    sources = (x, y)
-    signature = primitive.memo.get(key) or infer(primitive, key, sources, ())
-    node = Node(signature, sources)
-    if (x.tape is not None or y.tape is not None) and signature.rule is not None and grad_mode.enabled:
-        node.tape = signature.entry(node, signature, sources)
+    return apply2(primitive.memo.get(key) or infer(primitive, key, (x, y), ()), x, y)
+
+
+def apply2(signature: Signature, x: Node, y: Node) -> Node:
+    """Record an operation of two sources whose signature is at hand."""
+    node = Node()                               # `new_node`, without the cost of a call
+    node.signature = signature
+    node.spec = signature.spec
+    node.sources = (x, y)
+    node.seq = next_seq()
+    node.buffer = node.tape = None
+    node.holders = 0
+    if x.tape is not None:
+        pullback = signature.first if y.tape is None else signature.both
+    elif y.tape is not None:
+        pullback = signature.second
+    else:
+        return node
+    if pullback is not None and grad_mode.enabled:
+        enter(node, pullback)
     return node
 
 
@@ -225,10 +272,12 @@ def record(primitive: Primitive, sources: tuple[Node, ...], attrs: tuple[Any, ..
     """Record an operation of any number of sources."""
     key = (attrs, *[s.spec for s in sources])
     signature = primitive.memo.get(key) or infer(primitive, key, sources, attrs)
-    node = Node(signature, sources)
+    node = new_node(signature, sources)
     if signature.rule is not None and grad_mode.enabled:
-        for source in sources:
-            if source.tape is not None:
-                node.tape = signature.entry(node, signature, sources)
-                break
+        needs = tuple([s.tape is not None for s in sources])
+        if True in needs:
+            pullback = signature.pullbacks.get(needs)
+            if pullback is None:
+                pullback = signature.pullbacks[needs] = Pullback(signature, needs)
+            enter(node, pullback)
     return node

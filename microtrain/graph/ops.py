@@ -13,7 +13,7 @@ from .composite import basic as c
 from .composite import losses, normalisation, ordering, windowed
 from .composite import special as s
 from .dtypes import DType
-from .node import MAX_CONSTANTS, Node, constant, literal, record, record1, record2
+from .node import MAX_CONSTANTS, Node, apply1, apply2, constant, infer, literal, record, record1, record2
 from .spec import Device, Shape
 from .tape import grad_mode
 
@@ -34,19 +34,25 @@ def like(value: Operand, node: Node) -> Node:
 
 
 def _binary(primitive: Any) -> Any:
+    memo = primitive.memo
+
     def operation(x: Operand, y: Operand) -> Node:
         if type(y) is not Node:
             y = like(y, x)          # type: ignore[arg-type]
         elif type(x) is not Node:
             x = like(x, y)
-        return record2(primitive, x, y)     # type: ignore[arg-type]
+        key = (x.spec, y.spec)      # type: ignore[union-attr]
+        return apply2(memo.get(key) or infer(primitive, key, (x, y), ()), x, y)     # type: ignore[arg-type]
     operation.__name__ = primitive.name
     return operation
 
 
 def _unary(primitive: Any) -> Any:
+    memo = primitive.memo
+
     def operation(x: Node) -> Node:
-        return record1(primitive, x)
+        key = x.spec
+        return apply1(memo.get(key) or infer(primitive, key, (x,), ()), x)
     operation.__name__ = primitive.name
     return operation
 

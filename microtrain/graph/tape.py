@@ -28,7 +28,6 @@ class GradMode(threading.local):
 grad_mode = GradMode()
 
 OUT = -1
-ONE = (True,)
 
 
 class Rule:
@@ -38,22 +37,30 @@ class Rule:
     whatever is not listed arrives as a bare `Spec`. A variadic rule has one function, told the source's index first.
     """
 
-    __slots__ = ("functions", "masks", "uses", "variadic")
+    __slots__ = ("functions", "uses", "variadic")
 
     def __init__(self, functions: Sequence[Callable[..., Node]], uses: Sequence[Sequence[int]], variadic: bool) -> None:
         self.functions, self.uses, self.variadic = tuple(functions), tuple(map(tuple, uses)), variadic
-        self.masks: dict[tuple[bool, ...], tuple[tuple[bool, ...], bool]] = {}
 
-    def saved(self, needs: tuple[bool, ...]) -> tuple[tuple[bool, ...], bool]:
-        """Which sources, and whether the output, must be kept when the sources marked in `needs` require grad."""
-        found = self.masks.get(needs)
-        if found is None:
-            used: set[int] = set()
-            for i, need in enumerate(needs):
-                if need:
-                    used.update(self.uses[0 if self.variadic else i])
-            found = self.masks[needs] = (tuple(i in used for i in range(len(needs))), OUT in used)
-        return found
+
+class Pullback:
+    """A signature's rule where certain of the sources require grad: worked out once, shared by all such entries.
+
+    `steps` pairs the index of each of those sources with its spec. `kept` are the indices of the sources whose values
+    the rule reads; `saves_out` says whether it reads the output's, `keeps` whether it reads any.
+    """
+
+    __slots__ = ("attrs", "entry", "inputs", "keeps", "kept", "rule", "saves_out", "steps")
+
+    def __init__(self, signature: Signature, needs: tuple[bool, ...]) -> None:
+        rule = signature.rule
+        assert rule is not None
+        used = {k for i, need in enumerate(needs) if need for k in rule.uses[0 if rule.variadic else i]}
+        self.rule, self.attrs, self.inputs = rule, signature.attrs, signature.inputs
+        self.entry = entry_class(signature.primitive.grad_name)
+        self.steps = tuple((i, signature.inputs[i]) for i, need in enumerate(needs) if need)
+        self.kept, self.saves_out = tuple(i for i in range(len(needs)) if i in used), OUT in used
+        self.keeps = bool(self.kept) or self.saves_out
 
 
 hooks: weakref.WeakKeyDictionary[Tape, dict[int, Callable[[Node], Node]]] = weakref.WeakKeyDictionary()
@@ -70,6 +77,10 @@ class Tape:
     """Anything on the tape: an `Entry`, a `Leaf`, or a user's function."""
 
     __slots__ = ()
+    bare = True
+    edges: Sequence[Node | Tape | None] = ()
+    pullback: Pullback | None = None
+    released = False
     saves_out: bool
     seq: int
 
@@ -99,57 +110,23 @@ class Leaf(Tape):
 class Entry(Tape):
     """One recorded operation on the tape (PyTorch's grad_fn).
 
-    `keeps` says that the rule reads values, so that no second walk is possible once they are released.
-    `edges[i]` is None where source i needs no gradient, the source Node where its value (or, for its own rule, its
-    output) is needed, else its bare Entry or Leaf. `sources[i]` is a Node where the value is kept, else a Spec.
+    At first `sources` and `edges` are the node's own sources. When a value that depends on it is computed, the entry is
+    made `bare` (see `strip`): then `sources[i]` is a Node only where the rule reads the value, else a Spec, and
+    `edges[i]` a Node only where the source's own rule will read it (its output), else its tape entry or None.
+    An entry that keeps values is walked once: then they are `released`.
     """
 
-    __slots__ = ("__weakref__", "edges", "keeps", "released", "saves_out", "seq", "signature", "sources")
+    __slots__ = ("__weakref__", "bare", "edges", "pullback", "released", "seq", "sources")
 
-    def __init__(self, node: Node, signature: Signature, sources: tuple[Node, ...]) -> None:
-        self.signature = signature
-        self.seq = node.seq
-        self.released = False
-        masks = signature.rule.masks                                        # type: ignore[union-attr]
-        if len(sources) == 1:                       # one source and two are the hot paths: worth their own lines
-            source = sources[0]
-            (kept,), saves_out = masks.get(ONE) or signature.rule.saved(ONE)        # type: ignore[union-attr]
-            self.keeps = kept or saves_out
-            if kept:
-                source.holders += 1
-                self.sources: list[Node | Spec] = [source]
-                self.edges: list[Node | Tape | None] = [source]
-            else:
-                tape = source.tape
-                self.sources = [source.spec]
-                self.edges = [source if tape.saves_out else tape]                   # type: ignore[union-attr]
-        elif len(sources) == 2:
-            x, y = sources
-            a, b = x.tape, y.tape
-            needs: tuple[bool, ...] = (a is not None, b is not None)
-            keep, saves_out = masks.get(needs) or signature.rule.saved(needs)       # type: ignore[union-attr]
-            kx, ky = keep
-            if kx:
-                x.holders += 1
-            if ky:
-                y.holders += 1
-            self.sources = [x if kx else x.spec, y if ky else y.spec]
-            self.edges = [
-                a and (x if kx or a.saves_out else a), b and (y if ky or b.saves_out else b)]
-            self.keeps = kx or ky or saves_out
-        else:
-            needs = tuple([s.tape is not None for s in sources])
-            keep, saves_out = masks.get(needs) or signature.rule.saved(needs)       # type: ignore[union-attr]
-            self.sources = [s if kept else s.spec for s, kept in zip(sources, keep)]    # noqa: B905 (lengths agree)
-            self.edges = [s.tape and (s if kept or s.tape.saves_out else s.tape)
-                          for s, kept in zip(sources, keep)]                            # noqa: B905
-            for source, kept in zip(sources, keep):                                     # noqa: B905
-                if kept:
-                    source.holders += 1
-            self.keeps = saves_out or True in keep
-        self.saves_out = saves_out
-        if saves_out:
-            node.holders += 1
+    edges: tuple[Node | Tape | None, ...]
+    pullback: Pullback
+    released: bool
+    sources: tuple[Node | Spec, ...]
+
+    @property
+    def saves_out(self) -> bool:                        # type: ignore[override]
+        """Whether the rule reads the output's value."""
+        return self.pullback.saves_out
 
     @property
     def name(self) -> str:
@@ -161,22 +138,23 @@ class Entry(Tape):
         """The tape entries of the sources, as PyTorch gives them: pairs of entry (or None) and output number."""
         return tuple((tape_of(edge), 0) for edge in self.edges)
 
+    def strip(self) -> None:
+        """Let go of the sources whose values no rule reads, or that a rule has read for the last time."""
+        if not self.released:
+            kept, inputs = self.pullback.kept, self.pullback.inputs
+            self.sources = tuple([s if i in kept else inputs[i] for i, s in enumerate(self.sources)])
+        self.edges = tuple([tape if tape is None or not tape.saves_out or tape.released else edge
+                            for edge in self.edges for tape in (tape_of(edge),)])
+
     def release(self, out: Node | None) -> None:
         """Let go of the kept values, after a backward that does not retain the graph."""
-        if not self.keeps or self.released:
-            self.released = True
+        if self.released:
             return
         self.released = True
-        sources, edges = self.sources, self.edges
-        i = 0
-        for source in sources:
-            if source.__class__ is not Spec:
-                source.holders -= 1                     # type: ignore[union-attr]
-                sources[i] = source.spec                # type: ignore[union-attr]
-                tape = source.tape                      # type: ignore[union-attr]
-                if tape is not None and not tape.saves_out:
-                    edges[i] = tape
-            i += 1                                      # noqa: SIM113 (mostly one source or two)
+        pullback = self.pullback
+        for i in pullback.kept:
+            self.sources[i].holders -= 1                # type: ignore[union-attr]
+        self.sources = pullback.inputs
         if self.saves_out and out is not None:
             out.holders -= 1
 
@@ -187,6 +165,34 @@ class Entry(Tape):
 def tape_of(edge: Node | Tape | None) -> Tape | None:
     """The tape entry behind an edge."""
     return edge if edge is None or isinstance(edge, Tape) else edge.tape
+
+
+def enter(node: Node, pullback: Pullback) -> None:
+    """Put an operation on the tape."""
+    entry = node.tape = pullback.entry()
+    entry.pullback = pullback
+    entry.seq = node.seq
+    entry.edges = entry.sources = sources = node.sources
+    entry.bare = entry.released = False
+    for i in pullback.kept:
+        sources[i].holders += 1
+    if pullback.saves_out:
+        node.holders += 1
+
+
+def strip(tape: Tape) -> None:
+    """Make an entry, whose value has been computed, and all that are behind it let go of what no rule reads.
+
+    A step that drops its loss unread never comes here: its entries go with it, as they were recorded.
+    """
+    stack = [tape]
+    while stack:
+        tape = stack.pop()
+        if not tape.bare:
+            tape.bare = True                            # type: ignore[misc]
+            if isinstance(tape, Entry):
+                tape.strip()
+            stack += [behind for behind in map(tape_of, tape.edges) if behind is not None and not behind.bare]
 
 
 @cache

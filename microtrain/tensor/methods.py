@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..graph import ops as g
-from ..graph.node import record2
+from ..graph.node import apply2, record2
 from .core import Handle
 from .operands import floating, no_bool, node_of, operands
 from .storage import wrap
@@ -15,20 +15,21 @@ if TYPE_CHECKING:
 
 
 def operator(primitive: Any, name: str, check: Any = None) -> Any:
-    """A dunder method for a binary primitive: first the two common cases (float tensors of one dtype; a float tensor
-    with a number met before), then everything else, after `check(self, other)`."""
+    """A dunder method for a binary primitive: first the two common cases (specs met before; a float tensor with a
+    number met before), then everything else, after `check(self, other)`."""
+    memo = primitive.memo
+
     def method(self: Tensor, other: Any) -> Tensor:
         x = self.node
-        kind = other.__class__
-        if x.spec.dtype.category == 2:
-            if kind is float or kind is int:
-                y = x.spec.constants.get(other) if other else None
-                if y is not None:
-                    return wrap(record2(primitive, x, y))
-            elif isinstance(other, Handle):
-                y = other.node
-                if x.spec.dtype is y.spec.dtype and x.spec.device is y.spec.device:
-                    return wrap(record2(primitive, x, y))
+        if isinstance(other, Handle):
+            y = other.node
+            known = memo.get((x.spec, y.spec))
+            if known is not None:               # all that is checked below was checked for these specs
+                return wrap(apply2(known, x, y))
+        elif (other.__class__ is float or other.__class__ is int) and other and x.spec.dtype.category == 2:
+            y = x.spec.constants.get(other)
+            if y is not None:
+                return wrap(record2(primitive, x, y))
         if check is not None:
             check(self, other)
         pair = operands(self, other, name)

@@ -1,0 +1,295 @@
+"""A step met again is recognised and its backward replayed: with the same results, or else not at all.
+
+Structures that begin alike are run in turn, so that each is compared with the others' functions before its own.
+"""
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import microtrain as mt
+from microtrain.autograd import walk as walking
+from microtrain.autograd.replay import MAX_REPLAYS, Line, replays
+from microtrain.compiler import realize
+from microtrain.compiler.recognise import recogniser
+from microtrain.graph.node import RULES
+
+Tensors = Callable[[Any, Any, Any], Any]
+
+# Sums of two terms or products of two factors: equal roots, and behind them other operations, other operands, values
+# shared or computed twice, leaves met once or twice, the order of recording turned round.
+ALIKE: dict[str, Tensors] = {
+    "two products": lambda a, b, c: (a * b) + (b * c),
+    "a product with itself": lambda a, b, c: (a * a) + (b * c),
+    "one product twice": lambda a, b, c: twice(a * b),
+    "the same product made twice": lambda a, b, c: (a * b) + (a * b),
+    "operands swapped": lambda a, b, c: (b * a) + (c * b),
+    "terms recorded the other way round": lambda a, b, c: backwards(lambda: b * c, lambda: a * b),
+    "another operation": lambda a, b, c: (a - b) + (b * c),
+    "an output kept by its rule": lambda a, b, c: a.exp() + (b * c),
+    "the same output read twice": lambda a, b, c: read_twice(a.exp(), b * c),
+    "a constant": lambda a, b, c: (a * 2) + (b * c),
+    "a number": lambda a, b, c: (a * 0.3) + (b * c),
+    "a power of a number": lambda a, b, c: (a ** 2.5) + (b * c),
+    "a value off the tape": lambda a, b, c: (a * b).detach() + (b * c),
+    "broadcast": lambda a, b, c: (a * b) + (b.sum() * c),
+    "three leaves": lambda a, b, c: a + b * c,
+    "two leaves": lambda a, b, c: a + b * b,
+    "no leaf": lambda a, b, c: a + (b * 2) * c,
+}
+
+
+def twice(x: Any) -> Any:
+    return x + x
+
+
+def backwards(second: Callable[[], Any], first: Callable[[], Any]) -> Any:
+    y = second()
+    return first() + y
+
+
+def read_twice(e: Any, x: Any) -> Any:
+    return (e * e) + (e * x)
+
+
+def leaves(shift: float) -> list[Any]:
+    rng = np.random.default_rng(int(shift * 10))
+    return [mt.tensor(rng.uniform(0.5, 2, 3).astype(np.float32), requires_grad=True) for _ in range(3)]
+
+
+def gradients(function: Tensors, shift: float) -> list[Any]:
+    """The loss and the leaves' gradients, in one program."""
+    inputs = leaves(shift)
+    loss = (function(*inputs) * mt.tensor([1.0, -2.0, 0.5])).sum()
+    loss.backward()
+    return [loss.detach().numpy(), *[None if x.grad is None else x.grad.numpy() for x in inputs]]
+
+
+@pytest.fixture
+def nothing_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No plan, no graph and no walk was met before."""
+    monkeypatch.setattr(replays, "known", {})
+    monkeypatch.setattr(replays, "made", {})
+    monkeypatch.setattr(realize, "plans", {})
+    monkeypatch.setattr(realize, "recent", {})
+
+
+def refuse(*arguments: Any) -> Any:
+    raise AssertionError("a step met before was looked up, or walked, once more")
+
+
+@pytest.mark.usefixtures("nothing_met")
+@pytest.mark.parametrize("name", ALIKE)
+def test_the_third_time_a_step_is_recognised_and_replayed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for shift in (0.1, 0.2):
+        gradients(ALIKE[name], shift)
+    expected = gradients(ALIKE[name], 0.3)
+    monkeypatch.setattr(walking, "explore", refuse)
+    monkeypatch.setattr(realize, "linearize", refuse)
+    for found, wanted in zip(gradients(ALIKE[name], 0.3), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.usefixtures("nothing_met")
+def test_steps_that_begin_alike_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh = {}
+    for name, function in ALIKE.items():
+        replays.known.clear()
+        replays.made.clear()
+        realize.recent.clear()
+        fresh[name] = gradients(function, 0.3)
+    for _ in range(3):                          # each is met again with the others' functions at hand
+        for name, function in ALIKE.items():
+            for found, wanted in zip(gradients(function, 0.3), fresh[name], strict=True):
+                np.testing.assert_array_equal(found, wanted, err_msg=name)
+    assert 0 < max(map(len, replays.known.values())) <= MAX_REPLAYS
+    assert 0 < max(map(len, realize.recent.values())) <= realize.MAX_RECENT
+
+
+# What a function of the first must refuse in the second, and (True) what it may take for it: more sharing inside.
+PAIRS = [
+    ("two products", "a product with itself", False),
+    ("a product with itself", "two products", False),
+    ("two products", "another operation", False),
+    ("two products", "a value off the tape", False),
+    ("one product twice", "the same product made twice", False),
+    ("the same product made twice", "one product twice", True),
+    ("two products", "operands swapped", False),
+    ("two products", "terms recorded the other way round", True),
+    ("two products", "two products", True),
+    ("three leaves", "two leaves", False),
+    ("three leaves", "no leaf", False),
+]
+
+
+@pytest.mark.parametrize("known, other, same", PAIRS)
+def test_a_recogniser_looks_at_every_edge(known: str, other: str, same: bool) -> None:
+    a, b, c = leaves(0.1)
+    root = ALIKE[known](a, b, c)
+    function = recogniser(realize.linearize([root.node])[0], [root.node])
+    again = ALIKE[other](b, c, a)
+    found = function([again.node])
+    assert (found is not None) is same
+    if found is not None:
+        assert set(found) == set(realize.linearize([again.node])[0])
+
+
+def test_a_recogniser_looks_at_what_the_tape_keeps() -> None:
+    a, b, _ = leaves(0.1)
+    kept, dropped = (a.exp() * 2 + b), (a.exp() * 2 + b)
+    dropped.sum().backward()
+    functions = [recogniser(realize.linearize([y.node])[0], [y.node]) for y in (kept, dropped)]
+    assert [[f([y.node]) is not None for f in functions] for y in (kept, dropped)] == [[True, False], [False, True]]
+
+
+@pytest.mark.usefixtures("nothing_met")
+@pytest.mark.parametrize("known, other", [
+    ("a product with itself", "two products"), ("two products", "a product with itself"),
+    ("the same product made twice", "one product twice"), ("one product twice", "the same product made twice"),
+    ("two products", "terms recorded the other way round"), ("two products", "another operation"),
+    ("three leaves", "two leaves"), ("three leaves", "no leaf"),
+])
+def test_a_replay_looks_at_every_edge_and_at_the_order(known: str, other: str) -> None:
+    for _ in range(2):
+        a, b, c = leaves(0.1)
+        ALIKE[known](a, b, c).sum().backward()
+    [[replay]] = replays.known.values()
+    a, b, c = leaves(0.2)
+    ct = mt.tensor(1.0).node
+    assert replay.function(ALIKE[other](a, b, c).sum().node, ct, False) is None
+    assert replay.function(ALIKE[known](a, b, c).sum().node, ct, False) is not None
+
+
+@pytest.mark.usefixtures("nothing_met")
+def test_a_value_that_took_anothers_place_on_the_tape_is_walked() -> None:
+    for _ in range(4):
+        x = mt.tensor([1.0, 2.0], requires_grad=True)
+        h = x * 2
+        before = h * 3
+        with mt.no_grad():
+            h.add_(1)
+        (before + h * 5).sum().backward()
+        np.testing.assert_array_equal(x.grad.numpy(), [16.0, 16.0])
+    assert not any(replays.known.values())
+
+
+@pytest.mark.usefixtures("nothing_met")
+def test_more_walks_than_are_tried_do_not_emit_their_functions_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def power(k: int) -> Tensors:
+        def function(a: Any, b: Any, c: Any) -> Any:
+            for _ in range(k):
+                a = a * b
+            return a + c
+        return function
+
+    many = [power(k) for k in range(MAX_REPLAYS + 2)]
+    for _ in range(2):
+        for function in many:
+            gradients(function, 0.1)
+    monkeypatch.setattr(Line, "function", refuse)
+    monkeypatch.setattr(realize, "recogniser", refuse)
+    for function in many:
+        gradients(function, 0.1)
+
+
+@pytest.mark.usefixtures("nothing_met")
+def test_what_the_tape_keeps_is_part_of_what_is_recognised() -> None:
+    x = mt.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    for keeps in (True, True, True, False, True, False, True):
+        x.grad = None
+        loss = (x.exp() * 2).sum()
+        value = loss * 1.5
+        if not keeps:
+            loss.backward()
+        assert value.item() == pytest.approx(3 * np.exp([1.0, 2.0, 3.0]).sum(), rel=1e-6)
+        if keeps:                               # from the value that was computed and kept above
+            loss.backward()
+        np.testing.assert_allclose(x.grad.numpy(), 2 * np.exp([1.0, 2.0, 3.0]), rtol=1e-6)
+
+
+def step(x: Any, **options: Any) -> Any:
+    loss = (x * x.exp()).sum()
+    loss.backward(**options)
+    return loss
+
+
+@pytest.fixture
+def walked(nothing_met: None) -> Any:
+    """A leaf, after steps like the test's were met often enough to be replayed."""
+    x = mt.tensor([0.5, 1.0], requires_grad=True)
+    for _ in range(3):
+        x.grad = None
+        step(x)
+    x.grad = None
+    return x
+
+
+def test_a_graph_replayed_is_freed_as_a_walk_frees_it(walked: Any) -> None:
+    loss = step(walked)
+    with pytest.raises(RuntimeError, match="second time"):
+        loss.backward()
+
+
+def test_a_graph_that_is_retained_is_walked(walked: Any) -> None:
+    loss = step(walked, retain_graph=True)
+    loss.backward()
+    np.testing.assert_allclose(walked.grad.numpy(), 2 * (1 + np.array([0.5, 1.0])) * np.exp([0.5, 1.0]), rtol=1e-6)
+
+
+def test_a_kept_value_that_was_changed_in_place_raises_in_a_replay_too(walked: Any) -> None:
+    e = walked.exp()
+    loss = (walked * e).sum()
+    with mt.no_grad():
+        e.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_hooks_are_called(walked: Any) -> None:
+    seen: list[Any] = []
+    handle = walked.register_hook(seen.append)
+    step(walked)
+    handle.remove()
+    np.testing.assert_array_equal(seen[0].numpy(), walked.grad.numpy())
+
+
+def test_a_replay_calls_the_rules_of_the_table(walked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = RULES["exp"].functions[0]
+    monkeypatch.setattr(RULES["exp"], "functions", (lambda ct, o, x: right(right(ct, o, x), o, x),))
+    step(walked)
+    x = np.array([0.5, 1.0])
+    np.testing.assert_allclose(walked.grad.numpy(), np.exp(x) + x * np.exp(2 * x), rtol=1e-6)
+
+
+@pytest.mark.usefixtures("nothing_met")
+def test_a_parameter_of_the_same_place_on_the_tape_under_two_values() -> None:
+    for _ in range(4):
+        w = mt.tensor([1.0, 2.0], requires_grad=True)
+        before = w * 3
+        with mt.no_grad():
+            w += 1
+        (before * 2 + w * w.detach()).sum().backward()
+        np.testing.assert_array_equal(w.grad.numpy(), [8.0, 9.0])
+
+
+def test_what_is_computed_lets_go_of_what_no_rule_reads() -> None:
+    x = mt.tensor([1.0, 2.0], requires_grad=True)
+    middle = x * 3
+    y = middle + 1
+    node = weakref.ref(middle.node)
+    del middle
+    y.tolist()
+    assert node() is None and y.grad_fn.next_functions[0][0].name == "MulBackward0"
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [3.0, 3.0])
+
+
+def test_a_gradient_function_and_its_inputs_are_there_after_the_backward() -> None:
+    x = mt.tensor([1.0, 2.0], requires_grad=True)
+    loss = (x * x).sum()
+    loss.backward()
+    mul = loss.grad_fn.next_functions[0][0]
+    assert mul.name == "MulBackward0" and [f.variable is x for f, _ in mul.next_functions] == [True, True]
