@@ -8,7 +8,7 @@ node, because another node or an array has it too, is marked `shared` on the nod
 
 from __future__ import annotations
 
-import signal
+import _signal  # type: ignore[import-not-found]
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -44,13 +44,13 @@ class Apart:
         self.watched: dict[int, weakref.ref[Node]] = {}
         for k in candidates:
             node = self.at_hand[k]
-            if not getattr(node, "shared", False):
-                self.watched[k] = weakref.ref(node)         # type: ignore[arg-type]
+            if node is not None and not node.shared:
+                self.watched[k] = weakref.ref(node)
                 self.at_hand[k] = node = None
         for node in self.outs:
             node.sources = ()
         order.clear()
-        self.free = [k for k, reference in self.watched.items() if reference() is None]
+        self.free = tuple([k for k, reference in self.watched.items() if reference() is None])
 
     def put_together(self) -> None:
         """Make the graph whole again, after the run failed; a leaf that was written over is lost."""
@@ -86,17 +86,20 @@ class Apart:
             raise
 
 
+# `_signal`: the functions of `signal` in C. Those around them look for enums, which takes 20 us a call.
+
+
 def uninterrupted(function: Callable[..., None], *arguments: Any) -> None:
     """Call a function that must not be left half done: Ctrl-C in the meantime takes effect when it has returned."""
-    handler = signal.getsignal(signal.SIGINT)
+    handler = _signal.getsignal(_signal.SIGINT)
     if not callable(handler) or threading.current_thread() is not threading.main_thread():
         function(*arguments)
         return
     came: list[tuple[Any, ...]] = []
-    signal.signal(signal.SIGINT, lambda *arrival: came.append(arrival))
+    _signal.signal(_signal.SIGINT, lambda *arrival: came.append(arrival))
     try:
         function(*arguments)
     finally:
-        signal.signal(signal.SIGINT, handler)
+        _signal.signal(_signal.SIGINT, handler)
         if came:
             handler(*came[0])

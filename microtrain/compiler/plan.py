@@ -65,6 +65,7 @@ class Executable:
         self.single = [(node.spec, tuple([place[donor] for donor in donors.get(node, ())]), stored.get(node, 0))
                        for node in single]
         self.parts = [(offset, node.spec) for node, offset in offsets.items()]
+        self.chosen: tuple[Collection[int], list[int | None]] = (), [None] * len(single)     # for the last run's `free`
         self.donatable = tuple(sorted({k for _, found, _ in self.single for k in found}))
         self.numbers = [(k, node.dtype) for k, node in enumerate(inputs) if node.primitive is SCALAR]
         self.results = [place[node] for node in outputs]
@@ -104,16 +105,22 @@ class Executable:
 
     def allocate(self, memory: list[Any], free: Collection[int]) -> list[tuple[int, int]]:
         """Append memory for each output; returns which inputs will be written over, and in which step."""
-        left, over = set(free), []
-        for spec, donors, number in self.single:
-            donor = next((k for k in donors if k in left), None) if left else None
-            if donor is None:
-                memory.append(self.backend.empty(spec))
-            else:
-                left.discard(donor)
-                over.append((donor, number))
-                memory.append(memory[donor])
-        return over
+        if free != self.chosen[0]:
+            self.chosen = free, self.choose(free)
+        chosen, empty = self.chosen[1], self.backend.empty
+        memory += [empty(spec) if donor is None else memory[donor]
+                   for (spec, *_), donor in zip(self.single, chosen, strict=True)]
+        return [(donor, number) for (*_, number), donor in zip(self.single, chosen, strict=True)
+                if donor is not None] if free else []
+
+    def choose(self, free: Collection[int]) -> list[int | None]:
+        """Which of the free inputs each output is written over."""
+        left, chosen = set(free), []
+        for _, donors, _ in self.single:
+            donor = next((k for k in donors if k in left), None)
+            left.discard(donor)
+            chosen.append(donor)
+        return chosen
 
     def watched(self, step: Step, values: list[Any], memory: list[Any]) -> None:
         """One launch, what it stores poisoned before and compared with NumPy afterwards, as the settings say.

@@ -95,9 +95,9 @@ class Signature:
 class Node:
     """A value of the graph. Immutable but for its realization: then `buffer` is set and `sources` are dropped.
 
-    `holders` counts the tape entries that keep this value. `shared` is set, to True, where the buffer can be seen
-    without this node: by another node, or from outside. Compares by identity. Made by `new_node`: a class without an
-    `__init__` is called in half the time.
+    `holders` counts the tape entries that keep this value. `shared` says, once there is a buffer, whether it can be
+    seen without this node: by another node, or from outside. Compares by identity. Made by `new_node`: a class without
+    an `__init__` is called in half the time.
     """
 
     __slots__ = ("__weakref__", "buffer", "holders", "seq", "shared", "signature", "sources", "spec", "tape")
@@ -134,6 +134,7 @@ class Node:
     def realize(self, buffer: Any) -> None:
         """Take the computed value and let go of what it was computed from."""
         self.buffer = buffer
+        self.shared = False
         self.signature = self.spec.buffer_signature or buffer_signature(self.spec)
         self.sources = ()
 
@@ -172,6 +173,7 @@ def leaf(buffer: Any, of: Spec) -> Node:
     """A node for a value at hand."""
     node = new_node(of.buffer_signature or buffer_signature(of), ())
     node.buffer = buffer
+    node.shared = False
     return node
 
 
