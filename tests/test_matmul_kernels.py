@@ -84,7 +84,7 @@ def linear(x: Memory, dtype: DType, m: int = 4096, n: int = 4096, k: int = 1024)
 def weight_update(x: Memory, dtype: DType, masked: bool) -> list[Node]:
     """A weight gradient and the bias gradient with it, the activation's mask on their cotangent, and the update of
     weights, biases and momenta."""
-    batch, into, out = 4096, 2048, 1024
+    batch, into, out = 2048, 8192, 256
     ct = x(batch, out, dtype=dtype)
     if masked:
         ct = g.where(g.gt(x(batch, out, dtype=dtype), 0.0), ct, 0.0)
