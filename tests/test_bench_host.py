@@ -49,7 +49,7 @@ def test_a_step_whose_plan_is_not_found_gets_no_figure() -> None:
         measure_step(replace(PERCEPTRON, build=build), BRIEF)
 
 
-@pytest.mark.parametrize("layer, other, slow", [("record", "look-up", "run"), ("look-up", "record", "linearize")])
+@pytest.mark.parametrize("layer, other, slow", [("record", "look-up", "run"), ("look-up", "record", "find")])
 def test_the_time_of_a_layer_is_its_own(layer: str, other: str, slow: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Milliseconds planted in one layer are seen there, and not in the other: no measurement of speed."""
     planted = 0.005
@@ -62,12 +62,12 @@ def test_the_time_of_a_layer_is_its_own(layer: str, other: str, slow: str, monke
             return instance.run()
         return replace(instance, run=run)
 
-    def linearize(*arguments: Any, before: Any = realize.linearize) -> Any:
+    def find(*arguments: Any, before: Any = realize.find) -> Any:
         time.sleep(planted)
         return before(*arguments)
 
-    if slow == "linearize":
-        monkeypatch.setattr(realize, "linearize", linearize)
+    if slow == "find":
+        monkeypatch.setattr(realize, "find", find)
     costs = by_layer(measure_step(replace(PERCEPTRON, build=build) if slow == "run" else PERCEPTRON, BRIEF))
     assert costs[layer].time.median * costs[layer].count >= 0.9 * 1e6 * planted
     assert costs[other].time.median * costs[other].count < 0.9 * 1e6 * planted
