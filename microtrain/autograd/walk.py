@@ -157,7 +157,7 @@ def compute_pending(cotangents: Iterable[Any]) -> None:
 
 def check_versions(entry: Entry, out: Node | None) -> None:
     """Raise, in PyTorch's words, when a value that the rule needs has since been changed in place."""
-    kept = [entry.sources[i] for i in entry.pullback.kept]
+    kept: list[Any] = [entry.sources[i] for i in entry.pullback.kept]
     if entry.saves_out and out is not None:
         kept.append(out)
     for node in kept:

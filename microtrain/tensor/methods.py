@@ -27,9 +27,9 @@ def operator(primitive: Any, name: str, check: Any = None) -> Any:
             if known is not None:               # all that is checked below was checked for these specs
                 return wrap(apply2(known, x, y))
         elif (other.__class__ is float or other.__class__ is int) and other and x.spec.dtype.category == 2:
-            y = x.spec.constants.get(other)
-            if y is not None:
-                return wrap(record2(primitive, x, y))
+            number = x.spec.constants.get(other)
+            if number is not None:
+                return wrap(record2(primitive, x, number))
         if check is not None:
             check(self, other)
         pair = operands(self, other, name)
