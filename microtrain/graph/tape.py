@@ -140,9 +140,8 @@ class Entry(Tape):
 
     def strip(self) -> None:
         """Let go of the sources whose values no rule reads, or that a rule has read for the last time."""
-        if not self.released:
-            kept, inputs = self.pullback.kept, self.pullback.inputs
-            self.sources = tuple([s if i in kept else inputs[i] for i, s in enumerate(self.sources)])
+        kept, inputs = () if self.released else self.pullback.kept, self.pullback.inputs
+        self.sources = tuple([s if i in kept else inputs[i] for i, s in enumerate(self.sources)])
         self.edges = tuple([tape if tape is None or not tape.saves_out or tape.released else edge
                             for edge in self.edges for tape in (tape_of(edge),)])
 
