@@ -76,6 +76,7 @@ def short_rows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for module in (lowering, joining, tiles):
         monkeypatch.setattr(module, "ROW_MAX", 16)
     monkeypatch.setattr(lowering, "COLUMNS_MAX", 16)
+    monkeypatch.setattr(lowering, "CHUNK_MAX", 16)
     monkeypatch.setattr(lowering, "SPLIT_ROWS", 4)
     yield
 
@@ -223,6 +224,22 @@ def test_maps_of_other_sizes_share_a_launch(rng: np.random.Generator, monkeypatc
     outputs.append(g.add(t(rng.integers(0, 5, (33, 3)), np.uint8), t(rng.integers(0, 5, 3), np.uint8)))
     executable = check(*outputs, kernels=1)
     assert executable.steps[0].launch.grid == (5 + 1 + 1 + 1 + 1 + 4 + 3 + 2,)
+
+
+def test_maps_that_differ_in_buffers_and_sizes_alone_are_compiled_once(rng: np.random.Generator,
+                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiles, "INTERPRET_ELEMENTS", 64)
+    sizes = [160, 16, 48, 1600, 33, 7]              # four that 16 divides, two that nothing does
+
+    def update(size: int) -> tuple[Node, Node]:
+        momentum = g.add(g.mul(t(rng.standard_normal(size)), 0.9), t(rng.standard_normal(size)))
+        return g.sub(t(rng.standard_normal(size)), g.mul(momentum, 0.1)), momentum
+
+    other = g.exp(t(rng.standard_normal(320)))
+    executable = check(*[node for size in sizes for node in update(size)], other, kernels=1)
+    kernel = executable.steps[0].launch.kernel
+    assert kernel.constants["PARTS"] == (0, 4, 6, 7) and kernel.constants["ROLES"] == (5, 5, 2)
+    assert kernel.constants["DIVISORS"] == (16, 1, 16) and len(set(kernel.functions["EXPRS"])) == 2
 
 
 def test_maxima_pass_nan_on(rng: np.random.Generator) -> None:

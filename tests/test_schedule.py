@@ -140,6 +140,13 @@ def test_an_mlp_step_is_six_kernels(momentum: bool) -> None:
     assert found == ["matmul", "matmul", "slab", "matmul", "matmul", "matmul"]
 
 
+def test_a_large_bias_gradient_comes_along_too_and_is_not_cut() -> None:
+    x, ct = blank(8192, 4096), blank(8192, 2048)
+    assert templates(g.matmul(g.transpose(ct), x), g.sum(ct, (0,))) == ["matmul"]
+    assert templates(g.matmul(g.transpose(x), ct), g.sum(ct, (0,))) == ["matmul"]
+    assert templates(g.sum(ct, (0,))) == ["slab", "row"]
+
+
 @pytest.mark.parametrize("first", ["sum", "product"])
 def test_a_bias_gradient_comes_with_the_weight_gradient(first: str) -> None:
     """The sum of what the product reads as an operand, in whichever order the two are recorded."""

@@ -7,6 +7,7 @@ here is the expression alone, one statement an operation, with literal sizes, so
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,12 @@ from .emit_value import COMPUTE, HALF, STORAGE, Arguments, Body, Touch, rounded
 from .group import Group, Schedule, fold_of
 from .index import stride
 from .lower import IDENTITIES
+
+CLASS_ROLES = 12
+"""Pointers of a part that may be of a class with others: each is one more call within a call for Triton's compiler."""
+
+MULTIPLE = 16
+"""What a size is a multiple of decides how wide accesses are, up to 16 elements."""
 
 
 @dataclass(frozen=True)
@@ -77,20 +84,22 @@ def emit(group: Group, schedule: Schedule) -> Kernel:
     if isinstance(group.domain, OpaqueDomain):
         return called(group, group.domain.call)
     scalars = [node for node in group.reads if node.primitive is p.SCALAR]
-    pointers = [*[node for node in group.reads if node.primitive is not p.SCALAR], *group.stores]
+    pointers = in_memory(group)
     largest = max([*[part.domain.numel for part in parts_of(group)], *[node.spec.numel for node in pointers]])
     kernel = Kernel(group, {}, {}, pointers, scalars, index_bits(largest) == 64)
     arguments = Arguments({node: k for k, node in enumerate(pointers)},
                           {node: k for k, node in enumerate(scalars)}, kernel.index_type)
 
-    def body(masks: dict[frozenset[str], str], part: Group = group) -> Body:
-        made = Body(part, arguments, masks, schedule.place)
+    def body(masks: dict[frozenset[str], str], part: Group = group, given: Arguments = arguments) -> Body:
+        made = Body(part, given, masks, schedule.place)
         made.fenced = overwrites(part, schedule)
         kernel.bodies.append(made)
         return made
 
     WRITERS[group.domain.template](kernel, body)
-    kernel.touches = arguments.touches
+    for noted in {id(made.arguments): made.arguments.touches for made in kernel.bodies}.values():
+        for statement, touches in noted.items():
+            kernel.touches.setdefault(statement, []).extend(touches)
     return kernel
 
 
@@ -172,17 +181,55 @@ def settled(expression: str, dtype: DType) -> str:
     return rounded(expression, dtype)
 
 
+def in_memory(group: Group) -> list[Node]:
+    """The buffers that a kernel reads, then those that it writes."""
+    return [*[node for node in group.reads if node.primitive is not p.SCALAR], *group.stores]
+
+
 def _map(kernel: Kernel, body: Any) -> None:
-    kernel.functions["EXPR"] = _expression(kernel.group, body)
+    made = body({frozenset("i"): "mask"})
+    kernel.functions["EXPR"] = function("map", MAP_PARAMETERS, finished(made, list(kernel.group.members)))
 
 
-def _expression(group: Group, body: Any) -> Function:
-    lines = finished(body({frozenset("i"): "mask"}, group), list(group.members))
-    return function("map", "ptrs, scalars, i, mask", lines)
+MAP_PARAMETERS = "ptrs, scalars, i, mask"
 
 
 def _maps(kernel: Kernel, body: Any) -> None:
-    kernel.functions["EXPRS"] = tuple([_expression(part, body) for part in parts_of(kernel.group)])
+    """Parts whose functions have the same text, whose buffers have the same dtypes and whose sizes the same divisors
+    are a class: one function, and for each role the pointers of all parts."""
+    numbers = {node: k for k, node in enumerate(kernel.scalars)}
+
+    def written(part: Group, first: int) -> tuple[Function, Body]:
+        places = {node: first + k for k, node in enumerate(in_memory(part))}
+        made = body({frozenset("i"): "mask"}, part, Arguments(places, numbers, kernel.index_type))
+        return function("map", MAP_PARAMETERS, finished(made, list(part.members))), made
+
+    classes: dict[Any, list[tuple[Group, Function, Body]]] = {}
+    for part in parts_of(kernel.group):
+        roles = in_memory(part)
+        expression, made = written(part, 0)
+        alone = part.index if len(roles) > CLASS_ROLES else -1
+        kind = (expression.name, *[node.dtype for node in roles], math.gcd(part.domain.numel, MULTIPLE), alone)
+        classes.setdefault(kind, []).append((part, expression, made))
+    pointers: list[Node] = []
+    parts: list[Group] = []
+    found: dict[str, list[Any]] = {name: [] for name in ("EXPRS", "ROLES", "FIRSTS", "DIVISORS", "PARTS")}
+    for kind, members in classes.items():
+        (part, expression, made), *others = members
+        if not others:
+            kernel.bodies.remove(made)
+            expression, _ = written(part, len(pointers))
+        row = {"EXPRS": expression, "ROLES": len(in_memory(part)), "FIRSTS": len(pointers), "DIVISORS": kind[-2],
+               "PARTS": len(parts)}
+        for name, value in row.items():
+            found[name].append(value)
+        parts += [part for part, *_ in members]
+        pointers += [node for role in zip(*[in_memory(part) for part, *_ in members], strict=True) for node in role]
+    kernel.pointers[:] = pointers
+    kernel.functions["EXPRS"] = tuple(found.pop("EXPRS"))
+    found["PARTS"].append(len(parts))
+    kernel.constants |= {name: tuple(values) for name, values in found.items()}
+    kernel.constants["NUMELS"] = tuple([part.domain.numel for part in parts])
 
 
 def _row(kernel: Kernel, body: Any) -> None:

@@ -176,10 +176,8 @@ def _map(kernel: Kernel, arch: str, tile: tiles.MapTile) -> Launch:
 
 def _maps(kernel: Kernel, arch: str, tile: tiles.MapTile) -> Launch:
     from ..kernels.map import maps_kernel
-    sizes = [part.domain.numel for part in parts_of(kernel.group)]
-    starts = list(accumulate([tile.grid(size)[0] for size in sizes], initial=0))
-    return Launch(kernel, maps_kernel, (starts[-1],), {},
-                  constexprs(kernel, NUMELS=tuple(sizes), STARTS=tuple(starts), BLOCK=tile.block),
+    starts = tuple(accumulate([tile.grid(size)[0] for size in kernel.constants["NUMELS"]], initial=0))
+    return Launch(kernel, maps_kernel, (starts[-1],), {}, constexprs(kernel, STARTS=starts, BLOCK=tile.block),
                   options(tile.num_warps))
 
 

@@ -61,6 +61,9 @@ SPLIT_LENGTH = 1024
 SPLIT_CHUNKS = 8
 """Fewer chunks than this gain little over smaller tiles: a result of more than 256 x 256 is left whole."""
 
+CHUNK_MAX = 4096
+"""Elements of a chunk of a long reduction: what is computed on the way fits the registers of 256 threads."""
+
 IDENTITIES: dict[Primitive, Callable[[DType], int | float]] = {
     p.SUM: lambda dtype: 0, p.PROD: lambda dtype: 1, p.AMAX: dtypes.lowest, p.AMIN: dtypes.highest}
 """What a reduction starts from, given the dtype."""
@@ -87,12 +90,14 @@ def lower(program: Program) -> Program:
 class Lowering:
     """What replaces each node, and how the sums over the rows of large matrices are cut.
 
-    `heights` has the rows added up at a time, for sums of (kept, folded) elements.
+    `heights` has the rows added up at a time, for sums of (kept, folded) elements; `carried` what a product adds up
+    as it reads an operand, so that it is not cut.
     """
 
     def __init__(self, program: Program) -> None:
         self.new: dict[Node, Node] = {}
         self.heights = agreed_heights(program)
+        self.carried = carried_sums(program)
 
     def add(self, node: Node) -> None:
         """Note what replaces `node`, whose sources are replaced already."""
@@ -106,10 +111,38 @@ class Lowering:
             replacement = self.new[replacement]
         else:
             rewrite = LOWERINGS.get(node.primitive)
-            replacement = (rewrite and rewrite(self, node, *sources)) or (
+            carried = node in self.carried
+            replacement = (rewrite and not carried and rewrite(self, node, *sources)) or (
                 new_node(node.signature, sources) if sources else node)
         self.new[node] = replacement
         self.new.setdefault(replacement, replacement)
+
+
+def carried_sums(program: Program) -> set[Node]:
+    """The sums over K of what a product that is not split has as an operand: bias gradients."""
+    operands: set[tuple[Node, int, int]] = set()
+    for node in program.nodes:
+        if node.primitive is p.MATMUL:
+            batch, m, n, k = product_shape(node)
+            if batch == 1 and m > 1 and n > 1 and not product_chunks(node):
+                operands |= {(unviewed(x), size, k) for x, size in zip(node.sources, (m, n), strict=True)}
+    return {node for node in program.nodes if node.primitive is p.SUM
+            and (unviewed(node.sources[0]), *reduced_sizes(node)) in operands}
+
+
+def unviewed(node: Node) -> Node:
+    """What views of one source look at."""
+    while node.primitive.kind is Kind.VIEW and len(node.sources) == 1:
+        node, = node.sources
+    return node
+
+
+def product_chunks(node: Node) -> int:
+    """Into how many chunks of K a product with few tiles of result is cut; 0 where it is not."""
+    batch, m, n, k = product_shape(node)
+    tiles = max(batch, 1) * cdiv(m, SPLIT_TILE) * cdiv(n, SPLIT_TILE)
+    chunks = min(SPLIT_ROWS // tiles, k // SPLIT_LENGTH) if tiles else 0
+    return chunks if chunks >= SPLIT_CHUNKS and node.dtype.is_floating_point else 0
 
 
 def agreed_heights(program: Program) -> dict[tuple[int, int], int]:
@@ -160,7 +193,7 @@ def _reduce(lowering: Lowering, node: Node, x: Node) -> Node | None:
     if columns and few and rows % SLAB_WIDTH == 0 and rows * cols >= SLABS_MIN and height >= HEIGHT_MIN:
         return _in_two_stages(lowering, node, x, (cols // height, height), last=True, width=SLAB_WIDTH)
     if rows and (cols > COLUMNS_MAX if columns else cols > ROW_MAX and rows < SPLIT_ROWS):
-        return _in_two_stages(lowering, node, x, chunked(cols, COLUMNS_MAX if columns else ROW_MAX), columns)
+        return _in_two_stages(lowering, node, x, chunked(cols, CHUNK_MAX), columns)
     return None
 
 
@@ -227,9 +260,8 @@ def _matmul(lowering: Lowering, node: Node, x: Node, y: Node) -> Node | None:
         return record(p.MUL, (x, y))
     wide = dtypes.float32 if node.dtype in HALF else node.dtype
     if m > 1 and n > 1 and batch <= MAX_BATCH:
-        tiles = max(batch, 1) * cdiv(m, SPLIT_TILE) * cdiv(n, SPLIT_TILE)
-        chunks = min(SPLIT_ROWS // tiles, k // SPLIT_LENGTH)
-        if chunks < SPLIT_CHUNKS or not node.dtype.is_floating_point:
+        chunks = product_chunks(node)
+        if not chunks:
             return None
         x, y = _in_chunks(x, -1, chunks), _in_chunks(y, -2, chunks)
         partial = record(p.MATMUL, (g.cast(x, wide), g.cast(y, wide)))
@@ -261,7 +293,7 @@ def _in_chunks(x: Node, axis: int, chunks: int) -> Node:
 def _call(lowering: Lowering, node: Node, *sources: Node) -> Node:
     """A user's kernel is handed memory, never a number."""
     return new_node(node.signature, tuple([record1(p.IDENTITY, s) if s.primitive in (p.SCALAR, p.LITERAL) else s
-                                       for s in sources]))
+                                           for s in sources]))
 
 
 def _scalar(lowering: Lowering, node: Node) -> Node | None:
