@@ -1,12 +1,14 @@
 """Independent kernels of maps in one launch: the updates of all parameters of a step, whatever their shapes.
 
 A launch costs more than a small map. Each part keeps its own elements, expression and programs; a program finds its
-part by its number.
+part by its number. Parts that differ in their buffers and sizes alone are compiled once (`emit_triton`).
 """
 
 from __future__ import annotations
 
-from .domain import MapsDomain
+from dataclasses import dataclass
+
+from .domain import Domain
 from .group import Group, Schedule
 
 BUNDLE_POINTERS = 400
@@ -14,6 +16,18 @@ BUNDLE_POINTERS = 400
 
 BUNDLE_OPS = 2048
 """Operations of one launch, all parts together; a hundred parts compile in about 3 s."""
+
+
+@dataclass(frozen=True, eq=False)
+class MapsDomain(Domain):
+    """Independent groups of maps, each over its own elements: the template of several maps."""
+
+    parts: tuple[Group, ...]
+    template = "maps"
+
+    @property
+    def numel(self) -> int:
+        return sum(part.domain.numel for part in self.parts)
 
 
 def bundled(groups: Schedule) -> None:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from ..graph.opaque import KernelCall
 from ..kernels.tiles import slab_fits
 from .index import ZERO, Index, combine, variable
-
-if TYPE_CHECKING:
-    from .group import Group
 
 
 class Fold(NamedTuple):
@@ -68,18 +65,6 @@ class MapDomain(Domain):
 
     def layouts(self, numel: int) -> list[Index]:
         return [self.i] if numel == self.size else []
-
-
-@dataclass(frozen=True, eq=False)
-class MapsDomain(Domain):
-    """Independent groups of maps, each over its own elements: the template of several maps."""
-
-    parts: tuple[Group, ...]
-    template = "maps"
-
-    @property
-    def numel(self) -> int:
-        return sum(part.domain.numel for part in self.parts)
 
 
 @dataclass(frozen=True)

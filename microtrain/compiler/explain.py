@@ -21,7 +21,8 @@ from ..graph import primitives as p
 from ..graph.node import Kind, Node
 from ..graph.spec import Device
 from . import realize
-from .domain import Domain, MapDomain, MapsDomain, MatmulDomain, OpaqueDomain, RowDomain, SlabDomain
+from .bundle import MapsDomain
+from .domain import Domain, MapDomain, MatmulDomain, OpaqueDomain, RowDomain, SlabDomain
 from .group import Group, Schedule, evaluated
 from .program import Program
 from .schedule import schedule
