@@ -181,16 +181,15 @@ def literal(value: bool | int | float, dtype: DType, device: Device) -> Node:
     """A 0-d constant that is part of the structure: plans are compiled for its value."""
     of = spec((), dtype, device)
     value = (bool, int, float)[dtype.category](value)
-    key = ("literal", value if value else str(value))
+    key = ("literal", value if value and value == value else str(value))       # 0 is not -0, and a NaN finds no NaN
     node = of.constants.get(key)
-    if node is None:
-        node = new_node(Signature(LITERAL, (value,), (), of), ())
-        if value == value and len(of.constants) < MAX_CONSTANTS:
-            of.constants[key] = node
+    if node is None:                # kept for good: with another signature every graph of this number would be new
+        node = of.constants[key] = new_node(Signature(LITERAL, (value,), (), of), ())
     return node
 
 
 MAX_CONSTANTS = 4096
+"""Numbers of a spec after which run-time scalars are made anew each time."""
 
 
 def constant(value: bool | int | float, dtype: DType, device: Device) -> Node:
