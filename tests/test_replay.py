@@ -159,8 +159,8 @@ def test_a_replay_looks_at_every_edge_and_at_the_order(known: str, other: str) -
     [[replay]] = replays.known.values()
     a, b, c = leaves(0.2)
     ct = mt.tensor(1.0).node
-    assert replay.function(ALIKE[other](a, b, c).sum().node, ct, False) is None
-    assert replay.function(ALIKE[known](a, b, c).sum().node, ct, False) is not None
+    assert replay.function(ALIKE[other](a, b, c).sum().node, ct) is None
+    assert replay.function(ALIKE[known](a, b, c).sum().node, ct) is not None
 
 
 @pytest.mark.usefixtures("nothing_met")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from programs import blank, program, tensor
 
+import microtrain as mt
+from microtrain.compiler import realize
 from microtrain.compiler.emit_numpy import NumpyExecutable
 from microtrain.graph import dtypes
+from microtrain.graph import node as graph_node
 from microtrain.graph import ops as g
 from microtrain.graph.node import Kind, Node, literal
-from microtrain.graph.spec import Device
+from microtrain.graph.spec import Device, spec
 
 CPU = Device("cpu")
 
@@ -64,3 +69,20 @@ def test_a_constant_is_seen_through_reshapes_and_expansions() -> None:
     x = blank(3, 4)
     one = g.expand(g.reshape(literal(1.0, dtypes.float32, x.device), (1, 1)), (3, 4))
     assert operations(g.exp(g.mul(x, one))) == ["exp"]
+
+
+@pytest.mark.parametrize("number", [2, -1, math.nan])
+def test_a_graph_with_a_number_is_met_again_however_many_numbers_were(number: float,
+                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number that is part of the structure is one signature, also when a spec has all the constants it may have."""
+    for module in (graph_node, g):
+        monkeypatch.setattr(module, "MAX_CONSTANTS", 0)
+    x = mt.tensor([1.0, 3.0])
+    monkeypatch.setattr(spec((), x.dtype, x.device), "constants", {})
+    monkeypatch.setattr(x.node.spec, "constants", {})
+    found = []
+    for _ in range(3):
+        out = mt.Tensor.from_node(g.mul(x.node, float(str(number))))        # as a derivative does; a NaN of its own
+        assert np.array_equal(out.numpy(), np.array([1.0, 3.0]) * number, equal_nan=True)
+        found.append(len(realize.plans))
+    assert found[0] == found[2], found

@@ -14,14 +14,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 class _Mode:
     """A block, or a decorated function, in which recording is `enabled` or not."""
 
-    __slots__ = ("before", "enabled")
+    __slots__ = ("before",)
     before: bool
-    enabled: bool
-    default = False
+    enabled = False
 
     def __new__(cls, function: Any = None) -> Any:
         self = object.__new__(cls)
-        self.enabled = cls.default
         return self if function is None else self(function)     # @no_grad, without parentheses, decorates
 
     def __enter__(self) -> None:
@@ -54,7 +52,7 @@ class enable_grad(_Mode):
     """Operations inside are recorded, also within `no_grad`."""
 
     __slots__ = ()
-    default = True
+    enabled = True
 
 
 class inference_mode(no_grad):
@@ -66,7 +64,7 @@ class inference_mode(no_grad):
 class set_grad_enabled(_Mode):
     """Recording as `mode` says, at once; used as a context manager it is undone at the block's end."""
 
-    __slots__ = ()
+    __slots__ = ("enabled",)
 
     def __new__(cls, mode: bool) -> Any:
         self = object.__new__(cls)

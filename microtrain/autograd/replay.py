@@ -6,7 +6,7 @@ that it was made from: the rules, who feeds whom, the order of recording. Then i
 operands in the same order; what they record, and the values that they look at, is up to the rules as ever. For
 `(w * x).sigmoid()` it is
 
-    def replay(n0, c0, checking):
+    def replay(n0, c0):
         t0 = n0.tape
         s = n0.sources
         if t0.pullback is not p0 or t0.sources is not s: return None
@@ -51,15 +51,15 @@ class Replays:
         self.known: dict[Pullback, list[Replay]] = {}
         self.made: dict[tuple[Pullback, ...], list[Replay]] = {}
 
-    def run(self, out: Node, ct: Node, room: int, checking: bool) -> dict[Tape, Node] | None:
+    def run(self, out: Node, ct: Node, room: int) -> dict[Tape, Node] | None:
         """The leaves' cotangents, when such a walk is known that records at most `room` nodes.
 
-        With `checking` a kept value that was changed in place raises.
+        Raises RuntimeError for a kept value that was changed in place.
         """
         tape: Any = out.tape
         for replay in self.known.get(tape.pullback, ()):
             if replay.size <= room:
-                found = replay.function(out, ct, checking)
+                found = replay.function(out, ct)
                 if found is not None:
                     return found
         return None
@@ -91,11 +91,11 @@ class Replays:
 
 
 class Replay:
-    """A function `(out, cotangent, checking) -> cotangents of the leaves, or None`, and how many nodes it records."""
+    """A function `(out, cotangent) -> cotangents of the leaves, or None`, and how many nodes it records."""
 
     __slots__ = ("function", "size")
 
-    def __init__(self, function: Callable[[Node, Node, bool], dict[Tape, Node] | None], size: int) -> None:
+    def __init__(self, function: Callable[[Node, Node], dict[Tape, Node] | None], size: int) -> None:
         self.function, self.size = function, size
 
 
@@ -110,7 +110,7 @@ class Line:
         self.leaves: dict[Tape, str] = {}
         self.cotangents: dict[Tape, str] = {visits[0][0]: "c0"}
         self.clear = True
-        self.text = ["def replay(n0, c0, checking):"]
+        self.text = ["def replay(n0, c0):"]
 
     def function(self) -> Any:
         """The compiled function, or None where one cannot tell what it would do."""
@@ -164,8 +164,9 @@ class Line:
     def pull(self, k: int, tape: Any, edges: Sequence[Node]) -> None:
         """Call entry k's rule for each source that requires grad, and let go of what it kept."""
         pullback, name = tape.pullback, self.outs[tape]
-        if pullback.keeps:
-            self.write(f"if checking: check_versions(t{k}, {name})")
+        kept = [self.nodes[edges[i]] for i in pullback.kept] + [name] * pullback.saves_out
+        if kept:                                                # few have a version: no call for those that have none
+            self.write(f"if {' or '.join(f'{node}.version' for node in kept)}: check_versions(t{k}, {name})")
         operands = [self.nodes[edge] for edge in edges]
         for j, value in enumerate(pullback.attrs):
             self.space[f"a{k}_{j}"] = value
@@ -182,11 +183,9 @@ class Line:
             else:
                 self.cotangents[behind] = f"c{len(self.cotangents)}"
                 self.write(f"{self.cotangents[behind]} = v")
-        if pullback.keeps:                                      # as `Entry.release`
-            for i in pullback.kept:
-                self.write(f"{self.nodes[edges[i]]}.holders -= 1")
-            if pullback.saves_out:
-                self.write(f"{name}.holders -= 1")
+        if kept:                                                # as `Entry.release`
+            for node in kept:
+                self.write(f"{node}.holders -= 1")
             self.write(f"t{k}.released = True")
             self.write(f"t{k}.sources = p{k}.inputs")
 

@@ -14,7 +14,7 @@ from ..compiler import realize
 from ..graph import ops as g
 from ..graph.node import Node, next_seq
 from ..graph.spec import Spec
-from ..graph.tape import Entry, Leaf, grad_mode, hooks, overwritten, tape_of, versions
+from ..graph.tape import Entry, Leaf, grad_mode, hooks, tape_of
 from .function import FunctionEntry, FunctionOutput
 from .replay import Visit, replays
 
@@ -38,7 +38,7 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
             return explore(outputs, cotangents, targets, retain_graph, create_graph, [])
         first = next_seq()                      # the backward of a training step: most were walked before
         room = realize.started[0] + realize.MAX_PENDING - first
-        found = replays.run(outputs[0], cotangents[0], room, overwritten[0])
+        found = replays.run(outputs[0], cotangents[0], room)
         if found is None:
             visits: list[Visit] = []
             found = explore(outputs, cotangents, None, False, False, visits)
@@ -58,7 +58,7 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
     outs: dict[Tape, Node] = {}                 # the outputs that rules ask for
     found: dict[Tape, Node] = {}
     most = realize.started[0] + realize.MAX_PENDING
-    hooking, checking, watching = len(hooks) > 0, overwritten[0], realize.watchers
+    hooking, watching = len(hooks) > 0, realize.watchers
     once = wanted is None and not retain_graph      # whatever is reached is visited, and let go of
 
     def push(edge: Any, ct: Node) -> None:
@@ -96,8 +96,7 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
             if pullback.keeps:
                 if tape.released:
                     raise RuntimeError(AGAIN)
-                if checking:
-                    check_versions(tape, out)
+                check_versions(tape, out)
             rule, attrs = pullback.rule, pullback.attrs
             for i, want in pullback.steps:
                 edge = edges[i]
@@ -157,12 +156,13 @@ def compute_pending(cotangents: Iterable[Any]) -> None:
 
 def check_versions(entry: Entry, out: Node | None) -> None:
     """Raise, in PyTorch's words, when a value that the rule needs has since been changed in place."""
-    kept: list[Any] = [entry.sources[i] for i in entry.pullback.kept]
-    if entry.saves_out and out is not None:
+    pullback, sources = entry.pullback, entry.sources
+    kept: list[Any] = [sources[i] for i in pullback.kept]
+    if pullback.saves_out and out is not None:
         kept.append(out)
     for node in kept:
-        if node in versions:
-            cell, version = versions[node]
+        if node.version is not None:
+            cell, version = node.version
             if cell.version != version:
                 kind = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16"}.get(
                     node.dtype.name, node.dtype.name)

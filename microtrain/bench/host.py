@@ -2,7 +2,8 @@
 
 A step passes three layers: its operations are *recorded*, the graph behind its values is made a key and its plan
 *looked up*, and each of the plan's kernels is *launched*. All three are Python and can be timed without a GPU: what a
-device would do is left out.
+device would do is left out. Beside them stands the whole *step* until its graph is computed: recording and all that is
+above it, the user's tensors and modules, the checks of arguments, the optimizer.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from . import stub_driver
 from .comparison import WrongResult
 from .memory import HostMemory
 from .oracle import oracle
+from .recording import Recording, recordings
 from .text import columns
 from .timing import Quantiles, calibrate, sample
 from .workload import Instance, Workload, by_hand, results, unchanged
@@ -57,19 +59,28 @@ WARM = 4
 """Steps until each one's graph is the one before's."""
 
 RECORD_TARGET = 2.0
-"""Microseconds a node: of everything a step does in Python before its graph is computed."""
+"""Microseconds a node: of recording a step's forward graph with its tape, and of the walk back."""
 
 LOOKUP_TARGET = 1.0
 """Microseconds a node: of making the key of a graph met before and finding its plan."""
 
-SCHEMA = 1
+SCHEMA = 2
 """Of the JSON file: raised when the meaning of a field changes."""
 
 UNITS = {
     "count": "nodes or launches of one step",
     "time": "microseconds for each of them; lower and upper quartile",
-    "target": "microseconds that each should take at most; at_least: that Triton's kernel[grid] should take",
+    "target": "microseconds that each should take at most; at_least: that Triton's kernel[grid] should take; or null",
 }
+
+LAYERS = {
+    "record": "the step's operations with their tape entries, and the walk back: the graph and autograd layers alone",
+    "look-up": "from a recorded graph to its plan, met before, and the values that the plan takes",
+    "step": "all Python of a step but look-up and kernels: recording, tensors, modules, checks, optimizer; no target",
+    "launch": "queueing one kernel of the plan with its addresses",
+    "kernel[grid]": "queueing the same kernel as Triton's users do",
+}
+"""What each row contains."""
 
 HEADS = ("step", "layer", "us a step", "of", "us each", "quartiles", "target", "")
 
@@ -86,7 +97,8 @@ class Cost:
         count: how many nodes or launches a step has.
         unit: what they are.
         time: microseconds for each of them; quartiles over the rounds.
-        target: microseconds that each should take at most; or, `at_least`, what Triton's own way should take.
+        target: microseconds that each should take at most; or, `at_least`, what Triton's own way should take; None
+            where nothing is asked.
     """
 
     step: str
@@ -94,12 +106,14 @@ class Cost:
     count: float
     unit: str
     time: Quantiles
-    target: float
+    target: float | None
     at_least: bool = False
 
     @property
-    def met(self) -> bool:
-        """Whether the median reaches the target."""
+    def met(self) -> bool | None:
+        """Whether the median reaches the target, if there is one."""
+        if self.target is None:
+            return None
         return self.time.median >= self.target if self.at_least else self.time.median <= self.target
 
 
@@ -161,10 +175,10 @@ def instance_of(workload: Workload, device: str) -> Instance:
 
 
 def measure_step(workload: Workload, effort: Effort) -> list[Cost]:
-    """Record and look-up of one training step on the cpu device.
+    """Record, look-up and the whole step, of one training step on the cpu device.
 
-    Raises WrongResult where the steps are wrong (compared with the workload by hand in NumPy), or where a step's plan
-    is not found though the step was met before.
+    Raises WrongResult where the steps are wrong (compared with the workload by hand in NumPy), where what is recorded
+    again has other gradients than the step, or where a step's plan is not found though the step was met before.
     """
     inputs = HOST.inputs(workload)
     judge = oracle(workload, inputs, HOST, lambda nearby: results(by_hand(workload, np, nearby), workload.steps))
@@ -174,34 +188,50 @@ def measure_step(workload: Workload, effort: Effort) -> list[Cost]:
     def finish() -> None:
         realize.flush(Device("cpu"))
 
+    with recordings() as differentiated:
+        instance.run()
+    recording, = differentiated
+    recording.check()
+
     # Nobody reads a loss here, as the check did: these steps are other graphs.
     sample(instance.run, finish, WARM)
     watch = Watch()
     with watch.watching():
-        return costs_of_step(workload.name, instance.run, finish, effort, watch)
+        look_up, step = costs_of_step(workload.name, instance.run, finish, effort, watch)
+    return [cost_of_recording(workload.name, recording, effort), look_up, step]
+
+
+def cost_of_recording(name: str, recording: Recording, effort: Effort) -> Cost:
+    """Record: forward graph and walk, in the graph and autograd layers."""
+    def finish() -> None:
+        """Nothing is queued: nothing is computed."""
+
+    nodes, calls = recording.count(), calibrate(recording.again, finish, effort.seconds)
+    taken = [sample(recording.again, finish, calls) / nodes for _ in range(effort.rounds)]
+    return Cost(name, "record", nodes, "nodes", Quantiles.of(taken), RECORD_TARGET)
 
 
 def costs_of_step(name: str, run: Callable[[], Any], finish: Callable[[], Any], effort: Effort, watch: Watch
-                  ) -> list[Cost]:
-    """Record and look-up of a step whose plans are known."""
+                  ) -> tuple[Cost, Cost]:
+    """Look-up and the whole of a step whose plans are known and which differentiates one loss."""
     calls = calibrate(run, finish, effort.seconds)
     watch.nodes, watch.counting = 0, True
     sample(run, finish, calls)
     nodes, watch.counting = watch.nodes, False
-    record, look_up = [], []
+    step, look_up = [], []
     for _ in range(effort.rounds):
         watch.look_up = watch.compute = watch.graphs = 0
         first = graph_node.next_seq()
         elapsed = sample(run, finish, calls) * calls
-        # Each graph that is computed takes a number as well.
-        recorded = graph_node.next_seq() - first - 1 - watch.graphs
-        record.append((elapsed - 1e6 * watch.compute) / recorded)
+        # Each graph that is computed takes a number as well, and so does each walk.
+        recorded = graph_node.next_seq() - first - 1 - watch.graphs - calls
+        step.append((elapsed - 1e6 * watch.compute) / recorded)
         look_up.append(1e6 * watch.look_up / nodes)
     if len(realize.plans) != watch.plans:
         raise WrongResult(f"{len(realize.plans) - watch.plans} graphs were not met before: they have another structure "
                           "than those of the steps before, and what was timed is planning them")
-    return [Cost(name, "record", recorded / calls, "nodes", Quantiles.of(record), RECORD_TARGET),
-            Cost(name, "look-up", nodes / calls, "nodes", Quantiles.of(look_up), LOOKUP_TARGET)]
+    return (Cost(name, "look-up", nodes / calls, "nodes", Quantiles.of(look_up), LOOKUP_TARGET),
+            Cost(name, "step", recorded / calls, "nodes", Quantiles.of(step), None))
 
 
 def measure_launches(effort: Effort, steps: Iterable[Workload] = STEPS) -> list[Cost]:
@@ -227,18 +257,22 @@ def measure_launches(effort: Effort, steps: Iterable[Workload] = STEPS) -> list[
 
 
 def host_table(costs: Iterable[Cost]) -> str:
-    """One line for each step and layer."""
-    return columns(HEADS, [_row(cost) for cost in costs], left=2)
+    """One line for each step and layer, and what the layers contain."""
+    costs = list(costs)
+    named = dict.fromkeys(cost.layer for cost in costs)
+    return "\n".join([columns(HEADS, [_row(cost) for cost in costs], left=2), "",
+                      *[f"{layer:13} {LAYERS[layer]}" for layer in named]])
 
 
 def _row(cost: Cost) -> tuple[str, ...]:
+    target, verdict = "", ""
+    if cost.target is not None:
+        target, verdict = f"{'>=' if cost.at_least else '<='} {cost.target:.3g}", "met" if cost.met else "missed"
     return (cost.step, cost.layer, f"{cost.time.median * cost.count:.1f}", f"{cost.count:.4g} {cost.unit}",
-            f"{cost.time.median:.2f}", f"{cost.time.lower:.2f} to {cost.time.upper:.2f}",
-            f"{'>=' if cost.at_least else '<='} {cost.target:.3g}",
-            "met" if cost.met else "missed")
+            f"{cost.time.median:.2f}", f"{cost.time.lower:.2f} to {cost.time.upper:.2f}", target, verdict)
 
 
 def host_document(costs: Iterable[Cost], environment: dict[str, Any], date: str, quick: bool) -> dict[str, Any]:
     """All there is to know of a run, for JSON."""
-    return {"schema": SCHEMA, "date": date, "quick": quick, **environment, "units": UNITS,
+    return {"schema": SCHEMA, "date": date, "quick": quick, **environment, "units": UNITS, "layers": LAYERS,
             "costs": [{**asdict(cost), "met": cost.met} for cost in costs]}

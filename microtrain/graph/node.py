@@ -96,11 +96,12 @@ class Node:
     """A value of the graph. Immutable but for its realization: then `buffer` is set and `sources` are dropped.
 
     `holders` counts the tape entries that keep this value. `shared` says, once there is a buffer, whether it can be
-    seen without this node: by another node, or from outside. Compares by identity. Made by `new_node`: a class without
-    an `__init__` is called in half the time.
+    seen without this node: by another node, or from outside. `version`, of a value that was viewed or changed in place:
+    the memory's version cell, and the version that the value is of. Compares by identity. Made by `new_node`: a class
+    without an `__init__` is called in half the time.
     """
 
-    __slots__ = ("__weakref__", "buffer", "holders", "seq", "shared", "signature", "sources", "spec", "tape")
+    __slots__ = ("__weakref__", "buffer", "holders", "seq", "shared", "signature", "sources", "spec", "tape", "version")
 
     buffer: Any
     holders: int
@@ -110,6 +111,7 @@ class Node:
     sources: tuple[Node, ...]
     spec: Spec
     tape: Tape | None
+    version: tuple[Any, int] | None
 
     @property
     def shape(self) -> Shape:
@@ -149,7 +151,7 @@ def new_node(signature: Signature, sources: tuple[Node, ...]) -> Node:
     node.spec = signature.spec
     node.sources = sources
     node.seq = next_seq()
-    node.buffer = node.tape = None
+    node.buffer = node.tape = node.version = None
     node.holders = 0
     return node
 
@@ -181,16 +183,15 @@ def literal(value: bool | int | float, dtype: DType, device: Device) -> Node:
     """A 0-d constant that is part of the structure: plans are compiled for its value."""
     of = spec((), dtype, device)
     value = (bool, int, float)[dtype.category](value)
-    key = ("literal", value if value else str(value))
+    key = ("literal", value if value and value == value else str(value))       # 0 is not -0, and a NaN finds no NaN
     node = of.constants.get(key)
-    if node is None:
-        node = new_node(Signature(LITERAL, (value,), (), of), ())
-        if value == value and len(of.constants) < MAX_CONSTANTS:
-            of.constants[key] = node
+    if node is None:                # kept for good: with another signature every graph of this number would be new
+        node = of.constants[key] = new_node(Signature(LITERAL, (value,), (), of), ())
     return node
 
 
 MAX_CONSTANTS = 4096
+"""Numbers of a spec after which run-time scalars are made anew each time."""
 
 
 def constant(value: bool | int | float, dtype: DType, device: Device) -> Node:
@@ -237,7 +238,7 @@ def apply1(signature: Signature, x: Node) -> Node:
     node.spec = signature.spec
     node.sources = (x,)
     node.seq = next_seq()
-    node.buffer = node.tape = None
+    node.buffer = node.tape = node.version = None
     node.holders = 0
     if x.tape is not None and signature.first is not None and grad_mode.enabled:
         enter(node, signature.first)
@@ -257,7 +258,7 @@ def apply2(signature: Signature, x: Node, y: Node) -> Node:
     node.spec = signature.spec
     node.sources = (x, y)
     node.seq = next_seq()
-    node.buffer = node.tape = None
+    node.buffer = node.tape = node.version = None
     node.holders = 0
     if x.tape is not None:
         pullback = signature.first if y.tape is None else signature.both

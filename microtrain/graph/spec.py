@@ -62,8 +62,7 @@ class Device:
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, str) and str(self) == other)
 
-    def __hash__(self) -> int:
-        return id(self)
+    __hash__ = object.__hash__
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (Device, (str(self),))

@@ -66,12 +66,6 @@ class Pullback:
 hooks: weakref.WeakKeyDictionary[Tape, dict[int, Callable[[Node], Node]]] = weakref.WeakKeyDictionary()
 """What to call with the cotangent that arrives at an entry; few entries have any."""
 
-versions: weakref.WeakKeyDictionary[Node, tuple[Any, int]] = weakref.WeakKeyDictionary()
-"""For values that have been viewed or changed in place: the memory's version cell, and the version they are of."""
-
-overwritten = [False]
-"""Whether any value that a tape entry kept was ever changed in place: only then are versions compared."""
-
 
 class Tape:
     """Anything on the tape: an `Entry`, a `Leaf`, or a user's function."""

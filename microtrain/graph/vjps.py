@@ -212,6 +212,8 @@ vjp(c.LOG_SOFTMAX, lambda ct, o, x, axis: g.sub(ct, g.mul(g.exp(o), g.sum(ct, (a
 
 def _rows(x: Any, node: Node) -> Node:
     """A (..., K) operand of `linear` as a matrix (rows, K)."""
+    if len(x.shape) == 2:
+        return node
     return g.reshape(node, (c.count(x.shape, tuple(range(len(x.shape) - 1))), x.shape[-1]))
 
 

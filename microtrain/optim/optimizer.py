@@ -85,11 +85,10 @@ class Optimizer:
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drops the gradients, or fills them with zeros."""
         for param in self._parameters():
-            if param.grad is not None:
-                if set_to_none:
-                    param.grad = None
-                else:
-                    param.grad.detach_().zero_()
+            if set_to_none:
+                param.grad = None
+            elif param.grad is not None:
+                param.grad.detach_().zero_()
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Updates every parameter that has a gradient.
@@ -107,8 +106,9 @@ class Optimizer:
         with no_grad():
             for group in self.param_groups:
                 for param in group["params"]:
-                    if param.grad is not None:
-                        self._update(param, param.grad, group)
+                    grad = param.grad
+                    if grad is not None:
+                        self._update(param, grad, group)
         return loss
 
     def _update(self, param: Tensor, grad: Tensor, group: ParamGroup) -> None:

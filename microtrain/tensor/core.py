@@ -157,12 +157,13 @@ class Handle(Shared):
     @property
     def grad(self) -> Tensor | None:
         """The gradient accumulated by `backward`, of this tensor's shape, dtype and device; or None."""
-        if self._grad is None and not self.is_leaf and not self.retains_grad:
+        grad = self._grad
+        if grad is None and not self.is_leaf and not self.retains_grad:
             warnings.warn("The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad "
                           "attribute won't be populated during autograd.backward(). If you indeed want the .grad "
                           "field to be populated for a non-leaf Tensor, use .retain_grad() on the non-leaf "
                           "Tensor.", UserWarning, stacklevel=2)
-        return self._grad
+        return grad
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:

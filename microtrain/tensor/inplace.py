@@ -11,7 +11,7 @@ from ..graph.spec import broadcast_shapes
 from ..graph.tape import Leaf, grad_mode
 from .core import Handle
 from .operands import labelled, must_be_operands
-from .storage import wrap
+from .storage import placed, wrap
 
 if TYPE_CHECKING:
     from .tensor_class import Tensor
@@ -57,7 +57,7 @@ def update(primitive: Any, name: str) -> Any:
                 node = record2(primitive, x, y)
                 if self._alias is None and not x.holders:       # shared with nobody, kept by no tape entry
                     self._version += 1
-                    self._put(node)
+                    self._hold(node if x.tape is None else placed(node, x.tape))
                     return self
                 return self.rebind(node)
         return general(self, other, **options)

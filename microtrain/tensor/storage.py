@@ -14,7 +14,7 @@ from ..compiler import realize as compiler
 from ..graph import ops as g
 from ..graph.node import Node, leaf
 from ..graph.spec import Shape, normalise_dim
-from ..graph.tape import Leaf, Tape, grad_mode, overwritten, versions
+from ..graph.tape import Leaf, Tape, grad_mode
 from .strides import contiguous_strides, same_layout
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Storage:
                 base = alone(base)
             if place is not None:
                 placed(base, place)
-                versions[base] = (self.cell, self.cell.version - place.saves_out)
+                base.version = (self.cell, self.cell.version - place.saves_out)
         self.node = base
         for reference in list(self.members):
             member = reference()
@@ -135,7 +135,7 @@ class Storage:
             member._version = self.cell.version
             member._put(g.identity(fresh) if fresh.buffer is None and fresh in _pending else fresh, keep)
             old = place is not None and place.saves_out and member.node.tape is place
-            versions[member.node] = (self.cell, self.cell.version - old)
+            member.node.version = (self.cell, self.cell.version - old)
             if view is None or fresh is base:
                 self.node = member.node             # one node for the whole memory, so that it is computed once
         if self.kept is not None:
@@ -209,7 +209,7 @@ class Shared:
             storage = Storage(self.node, VersionCell(0))
             alias = self._alias = Alias(storage, None, None, contiguous_strides(self.node.spec.shape))
             storage.members.append(weakref.ref(self))
-            versions[self.node] = (storage.cell, storage.cell.version)
+            self.node.version = (storage.cell, storage.cell.version)
         return alias
 
     def share(self, view: View, update: Update, strides: Shape | None = None) -> Tensor:
@@ -254,18 +254,16 @@ class Shared:
             keep = not grad_mode.enabled
             stale = (VersionCell(self._version + 1), self._version)
             if self.node.holders:
-                overwritten[0] = True
-                versions[self.node] = stale
+                self.node.version = stale
             self._version += 1
             self._put(node, keep)
             if tape is not None and tape.saves_out and self.node.tape is tape:
-                versions[self.node] = stale         # the rule would read the old value
+                self.node.version = stale           # the rule would read the old value
             return self             # type: ignore[return-value]
         storage = alias.storage
         keep = not grad_mode.enabled or (tape is None and node.tape is None)
-        base = with_grad_mode(not keep, alias.update or new_value, storage.node, node)
+        base = node if alias.update is None else with_grad_mode(not keep, alias.update, storage.node, node)
         storage.cell.version += 1
-        overwritten[0] = True           # a view's handle may be gone while the tape keeps its value
         storage.take(base, keep, self, node)
         storage.tell()
         return self                 # type: ignore[return-value]
@@ -292,7 +290,7 @@ class Shared:
 def joined(storage: Storage, node: Node, alias: Alias) -> Tensor:
     """A tensor for a node, as one more member of a storage."""
     other = wrap(node)
-    versions[node] = (storage.cell, storage.cell.version)
+    node.version = (storage.cell, storage.cell.version)
     other._alias = alias
     storage.members[:] = [m for m in storage.members if m() is not None]
     storage.members.append(weakref.ref(other))

@@ -10,7 +10,7 @@ import math
 
 from microtrain.nn.functional.reduction import check_reduction, reduced
 from microtrain.nn.naming import scalar_type_name
-from microtrain.tensor import Tensor, arange, losses, where
+from microtrain.tensor import Tensor, arange, int64, losses, uint8, where
 
 
 def _class_dim(input: Tensor) -> int:
@@ -19,26 +19,25 @@ def _class_dim(input: Tensor) -> int:
 
 
 def _check_class_indices(input: Tensor, target: Tensor, weight: Tensor | None) -> None:
-    if input.dim() == 0:
+    shape, indices = input.shape, target.shape
+    if not shape:
         raise RuntimeError("input tensor should be 1D or 2D")
-    if input.dim() == 1 and target.dim() != 0:
+    if len(shape) == 1 and indices:
         raise ValueError(
-            f"For a 1D input (classes {input.shape[0]}) the target should be a 0D class index, "
-            f"but got target of shape {target.shape}"
+            f"For a 1D input (classes {shape[0]}) the target should be a 0D class index, "
+            f"but got target of shape {indices}"
         )
-    if input.dim() > 1 and (target.dim() == 0 or input.shape[0] != target.shape[0]):
-        batch = target.shape[0] if target.dim() else 1
+    if len(shape) > 1 and (not indices or shape[0] != indices[0]):
+        batch = indices[0] if indices else 1
         raise ValueError(
-            f"Expected input batch_size ({input.shape[0]}) to match target batch_size ({batch})."
+            f"Expected input batch_size ({shape[0]}) to match target batch_size ({batch})."
         )
-    if input.dim() <= 2 and target.dim() > 1:
+    if len(shape) <= 2 and len(indices) > 1:
         raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
-    expected = [input.shape[0], *input.shape[2:]]
-    if input.dim() > 2 and list(target.shape) != expected:
-        raise RuntimeError(f"Expected target size {expected}, got {list(target.shape)}")
-    kind = scalar_type_name(target)
-    if kind not in ("Long", "Byte"):
-        raise RuntimeError(f"expected target dtype to be Long or Byte, but got {kind}")
+    if len(shape) > 2 and indices != (shape[0], *shape[2:]):
+        raise RuntimeError(f"Expected target size {[shape[0], *shape[2:]]}, got {list(indices)}")
+    if target.dtype not in (int64, uint8):
+        raise RuntimeError(f"expected target dtype to be Long or Byte, but got {scalar_type_name(target)}")
     _check_weight(input, weight)
     if weight is not None and weight.dtype is not input.dtype:
         raise RuntimeError(f"expected scalar type {scalar_type_name(input)} but found {scalar_type_name(weight)}: "
@@ -46,8 +45,10 @@ def _check_class_indices(input: Tensor, target: Tensor, weight: Tensor | None) -
 
 
 def _check_weight(input: Tensor, weight: Tensor | None) -> None:
+    if weight is None:
+        return
     classes = input.shape[_class_dim(input)]
-    if weight is not None and list(weight.shape) != [classes]:
+    if list(weight.shape) != [classes]:
         raise RuntimeError(
             f"weight tensor should be defined either for all {classes} classes or no classes "
             f"but got weight tensor of shape: {list(weight.shape)}"
@@ -167,7 +168,8 @@ def cross_entropy(
     _check_class_indices(input, target, weight)
     if input.dim() == 2 and weight is None and label_smoothing == 0:
         _check_class_range(target, input.shape[1], ignore_index)
-        return losses.cross_entropy(input, target.long(), ignore_index, reduction)
+        classes = target if target.dtype is int64 else target.long()
+        return losses.cross_entropy(input, classes, ignore_index, reduction)
     dim = _class_dim(input)
     log_prob = input.log_softmax(dim)
     picked, counted = _pick(log_prob, target, weight, ignore_index)

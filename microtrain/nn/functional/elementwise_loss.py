@@ -113,9 +113,10 @@ def binary_cross_entropy_with_logits(
         ValueError: shapes that differ; an unknown reduction.
     """
     check_reduction(reduction)
-    if input.shape != target.shape:
+    one, other = input.node.spec, target.node.spec
+    if one.shape != other.shape:
         raise ValueError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
-    if pos_weight is None and input.dtype is target.dtype:
+    if pos_weight is None and one.dtype is other.dtype:
         loss = losses.binary_cross_entropy_with_logits(input, target)
     else:
         factor = 1 if pos_weight is None else (pos_weight - 1) * target + 1
