@@ -32,7 +32,7 @@ from triton import knobs
 from triton.runtime.cache import triton_key
 
 from microtrain.bench import host
-from microtrain.compiler.realize import flush, plans
+from microtrain.compiler.realize import flush, forget
 from microtrain.graph.spec import Device
 from microtrain.runtime import null
 
@@ -66,7 +66,7 @@ def training_step(name: str) -> Outcome:
     knobs.compilation.listener = lambda **about: told.append(about["cache_hit"])
     start = time.perf_counter()
     workload = STEPS[name]
-    plans.clear()
+    forget()
     instance = host.instance_of(workload, str(NULL))
     held = instance.run()
     flush(NULL)

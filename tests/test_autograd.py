@@ -730,7 +730,7 @@ def test_a_running_sum_does_not_grow(way: str) -> None:
         if step % QUARTER == 0:
             # Every partial sum is a multiple of 2**-10 below 2**7: exact in float32.
             assert total.item() == step * 2.0**-10
-            realize.plans.clear()  # a cache with a limit of its own
+            realize.forget()  # a cache with a limit of its own
             gc.collect()
             alive.append(own_objects())
     assert max(pending) < PENDING_OBJECTS

@@ -21,7 +21,7 @@ from microtrain.compiler.domain import Domain, MatmulDomain, SlabDomain
 from microtrain.compiler.emit_triton import emit
 from microtrain.compiler.index import ZERO, combine
 from microtrain.compiler.plan import Executable
-from microtrain.compiler.realize import Plan, plans
+from microtrain.compiler.realize import Plan, forget
 from microtrain.compiler.schedule import schedule
 from microtrain.graph import ops as g
 from microtrain.graph.node import BUFFER
@@ -37,9 +37,9 @@ on_triton = pytest.mark.skipif(DEVICE == "cpu", reason="on the cpu device no mem
 def small_programs() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tiles, "INTERPRET_ELEMENTS", 16)
-        plans.clear()
+        forget()
         yield
-        plans.clear()
+        forget()
 
 
 class Given:
@@ -482,8 +482,17 @@ def test_without_memory_for_a_run_nothing_is_lost(given: Given, monkeypatch: pyt
     equal(copied(step.state), expected)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C raises, also where the suite runs in the background of a shell, which has it ignored there."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @on_triton
-def test_an_interrupt_takes_effect_when_the_step_is_done(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_takes_effect_when_the_step_is_done(given: Given, interruptible: None,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
     expected, step = copied(trained(6).state), trained(4)
     step()
     given.specs.clear()

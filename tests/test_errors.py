@@ -419,6 +419,7 @@ def test_an_evaluation_that_fails_can_be_tried_again(monkeypatch: pytest.MonkeyP
     with monkeypatch.context() as planted:
         planted.setattr(realize, "build", fail)
         planted.setattr(realize, "plans", {})
+        planted.setattr(realize, "recent", {})
         with pytest.raises(MemoryError, match="planted"):
             y.item()
     assert y.item() == 5.0

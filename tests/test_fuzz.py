@@ -149,9 +149,9 @@ FAULTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
 @pytest.fixture
 def no_plans() -> Iterator[None]:
     """Nothing compiled before or during the test is used after it."""
-    realize.plans.clear()
+    realize.forget()
     yield
-    realize.plans.clear()
+    realize.forget()
 
 
 @pytest.mark.skipif(not ON_CPU, reason="planted in what all devices have in common: cpu is the quickest")

@@ -190,6 +190,7 @@ def computed(gpu: Gpu, monkeypatch: pytest.MonkeyPatch, times: int = 1) -> None:
 
 def test_only_a_new_plan_is_tuned_and_only_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(realize, "plans", {})
+    monkeypatch.setattr(realize, "recent", {})
     gpu = Gpu(lambda launch: 1.0)
     computed(gpu, monkeypatch, times=2)
     assert gpu.launched == 2 and not gpu.measured, "nobody asked"

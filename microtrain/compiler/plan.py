@@ -83,7 +83,7 @@ class Executable:
         for k, dtype in self.numbers:
             memory[k] = encoded(memory[k], dtype)
         over = self.allocate(memory, free)
-        workspace = device.workspace(self.workspace) if self.workspace else None
+        workspace = device.workspace(self.workspace) if self.parts else None
         done = 0
         try:
             if settings.poison.value or settings.validate.value:

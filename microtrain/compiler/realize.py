@@ -131,6 +131,12 @@ def linearize(roots: Iterable[Node]) -> tuple[list[Node], tuple[Any, ...], tuple
     return order, key, outputs, leaves
 
 
+def forget() -> None:
+    """Drop all plans: every graph is planned and compiled anew."""
+    plans.clear()
+    recent.clear()
+
+
 def find(roots: Iterable[Node], device: Device) -> tuple[Plan | None, list[Node]]:
     """The plan of the graph behind `roots` (None where nothing is to be computed) and its nodes in recording order."""
     roots = list(dict.fromkeys(roots))
@@ -149,8 +155,7 @@ def find(roots: Iterable[Node], device: Device) -> tuple[Plan | None, list[Node]
     found = plans.get(setting) if settings.cache.value else None
     if found is None:
         if len(plans) >= MAX_PLANS:
-            plans.clear()
-            recent.clear()
+            forget()
         found = plans[setting] = Plan(order, key, outputs, device)
     elif found not in known:
         found.recognise = found.recognise or recogniser(order, roots)
