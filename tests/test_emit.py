@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -239,7 +240,7 @@ def test_maps_that_differ_in_buffers_and_sizes_alone_are_compiled_once(rng: np.r
     executable = check(*[node for size in sizes for node in update(size)], other, kernels=1)
     kernel = executable.steps[0].launch.kernel
     parts = kernel.constants["PARTS"]
-    counts = [end - start for start, end in zip(parts[:-1], parts[1:], strict=True)]
+    counts = [end - start for start, end in pairwise(parts)]
     classes = zip(counts, kernel.constants["ROLES"], kernel.constants["DIVISORS"], strict=True)
     assert sorted(classes) == [(1, 2, 16), (2, 5, 1), (4, 5, 16)] and len(set(kernel.functions["EXPRS"])) == 2
 
