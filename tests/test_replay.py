@@ -196,6 +196,25 @@ def test_more_walks_than_are_tried_do_not_emit_their_functions_again(monkeypatch
 
 
 @pytest.mark.usefixtures("nothing_met")
+def test_a_plan_is_recognised_from_whichever_of_its_outputs_are_roots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """exp's value is kept by the tape, so it is an output whether a tensor holds it or not: one plan, other roots."""
+    monkeypatch.setattr(realize, "plans", {})
+    monkeypatch.setattr(realize, "recent", {})
+    monkeypatch.setattr(realize, "isolate", refuse)
+
+    def graph() -> tuple[mt.Tensor, mt.Tensor]:
+        x = mt.tensor([0.5, 1.0]).requires_grad_()
+        middle = x.exp()
+        return middle, middle * 3
+
+    for held in (True, True, True, False, False, False, True):
+        middle, out = graph()
+        if not held:
+            del middle
+        np.testing.assert_allclose(out.detach().cpu().numpy(), 3 * np.exp([0.5, 1.0]), rtol=1e-6)
+    assert len(realize.plans) == 1 and len(realize.recent) == 2
+
+
 def test_what_the_tape_keeps_is_part_of_what_is_recognised() -> None:
     x = mt.tensor([1.0, 2.0, 3.0], requires_grad=True)
     for keeps in (True, True, True, False, True, False, True):

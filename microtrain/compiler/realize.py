@@ -52,13 +52,12 @@ _seq, _signature, _sources = attrgetter("seq"), attrgetter("signature"), attrget
 class Plan:
     """A compiled program with the places of its outputs in the recorded graph."""
 
-    __slots__ = ("executable", "inputs", "key", "outputs", "places", "program", "recognise", "shared", "trusted")
+    __slots__ = ("executable", "inputs", "key", "outputs", "places", "program", "shared", "trusted")
 
     def __init__(self, order: list[Node], key: tuple[Any, ...], outputs: tuple[int, ...], device: Device) -> None:
         self.program, self.places = simplify(order, [order[i] for i in outputs], device)
         self.key = key
         self.inputs = [i for i, node in enumerate(order) if node.buffer is not None]
-        self.recognise: Recogniser | None = None
         self.outputs = outputs
         self.executable = build(self.program)
         self.trusted = False            # until it has run once: what does not compile must not spoil anything
@@ -69,7 +68,7 @@ class Plan:
 plans: dict[Any, Plan] = {}
 """By device, switches and structure."""
 
-recent: dict[Any, list[Plan]] = {}
+recent: dict[Any, list[tuple[Recogniser, Plan]]] = {}
 """Plans met more than once, by device, switches and the roots' signatures: `MAX_RECENT` each, the latest first."""
 
 MAX_RECENT = 8
@@ -143,9 +142,8 @@ def find(roots: Iterable[Node], device: Device) -> tuple[Plan | None, list[Node]
     circumstances = (device, settings.fuse.value, settings.matmul_precision.value, settings.tune.value)
     kind = (*circumstances, *[node.signature for node in roots])
     known = recent.get(kind, ()) if settings.cache.value else ()
-    for plan in known:
-        assert plan.recognise is not None
-        order = plan.recognise(roots)
+    for recognise, plan in known:
+        order = recognise(roots)
         if order is not None:
             return plan, order
     order, key, outputs, _ = linearize(roots)
@@ -157,9 +155,9 @@ def find(roots: Iterable[Node], device: Device) -> tuple[Plan | None, list[Node]
         if len(plans) >= MAX_PLANS:
             forget()
         found = plans[setting] = Plan(order, key, outputs, device)
-    elif found not in known:
-        found.recognise = found.recognise or recogniser(order, roots)
-        recent[kind] = [found, *known[:MAX_RECENT - 1]]
+    elif all(found is not plan for _, plan in known):
+        # Of these roots: what is a root here may be a value that the tape keeps in another graph of the same plan.
+        recent[kind] = [(recogniser(order, roots), found), *known[:MAX_RECENT - 1]]
     return found, order
 
 
