@@ -29,8 +29,9 @@ from microtrain.kernels.matmul_tiles import MatmulTile
 from microtrain.runtime import backend
 from microtrain.runtime.null import TARGETS, Resources
 
-pytestmark = pytest.mark.skipif(
-    os.environ.get("TRITON_INTERPRET") == "1", reason="compiles kernels; this process interprets them")
+pytestmark = [
+    pytest.mark.budgets,
+    pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="this process interprets kernels")]
 
 NVIDIA = [target for target in TARGETS if target.startswith("sm_")]
 PRODUCT = {"sm_80": "mma.sync.aligned", "sm_90": "wgmma.mma_async", "sm_100": "tcgen05.mma", "gfx942": "v_mfma_f32"}

@@ -18,9 +18,10 @@ from microtrain.kernels.reduce import reduce_kernel
 from microtrain.kernels.row import row_kernel
 from microtrain.runtime import null
 
-pytestmark = pytest.mark.skipif(
-    os.environ.get("TRITON_INTERPRET") == "1", reason="compiles kernels; this process interprets them"
-)
+pytestmark = [
+    pytest.mark.budgets,
+    pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="this process interprets kernels"),
+]
 N = tl.constexpr(1024)
 
 
