@@ -122,8 +122,9 @@ def row_tile(rows: int, cols: int, *, along_rows: bool = False, held: int = 2, a
 
 def slab_fits(rows: int, cols: int, itemsize: int = 4) -> bool:
     """Whether one program can hold all rows of numbers of `itemsize` bytes, powers of two each way: as much as the
-    longest row of float32, half as many numbers in float64 (a step of 256 x 64 spilled 1,400 bytes a thread)."""
-    return next_power_of_2(rows) * next_power_of_2(cols) <= ROW_MAX * 4 // max(itemsize, 4)
+    longest row of float32, a quarter as many numbers in float64 (half as many spilled: a step of 256 x 64 1,400 bytes a
+    thread on sm_90, a loss on 512 x 16 with its updates 1,330 registers on gfx942)."""
+    return next_power_of_2(rows) * next_power_of_2(cols) <= (ROW_MAX if itemsize <= 4 else ROW_MAX // 4)
 
 
 def slab_tile(rows: int, cols: int) -> RowTile:
