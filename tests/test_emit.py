@@ -129,6 +129,16 @@ def test_rows_held_whole_are_folded_every_way(fold: str, shape: tuple[int, int],
         assert executable.steps[0].launch.grid == (1,)
 
 
+@pytest.mark.parametrize("fold", FOLDS)
+def test_rows_and_columns_that_only_fill_up_a_tile_count_for_nothing(fold: str, rng: np.random.Generator) -> None:
+    """12 rows of 10 are held in 16 of 16, and what is computed in the rest is 2: no identity of any fold."""
+    fn, x = FOLDS[fold], t(rng.random((12, 10)) * (1 if fold == "amin" else -1))       # a minimum of 2 would be one
+    twice = g.add(g.exp(x), 1.0)
+    rows = fn(twice, (1,))
+    smaller = g.sub(twice, 3.0) if fold in ("amax", "prod") else twice
+    check(rows, fn(smaller, (0,)), fn(g.add(rows, 0.5), (0,)), fn(smaller, (0, 1)), kernels=1)
+
+
 @pytest.mark.parametrize("name", ["float64", "float16", "bfloat16", "int32", "uint8"])
 def test_rows_held_whole_in_other_dtypes(name: str, rng: np.random.Generator) -> None:
     x = t(rng.integers(0, 5, (9, 6)), dtypes.from_name(name).numpy)

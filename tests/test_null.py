@@ -159,7 +159,8 @@ def test_the_longest_row_is_within_budget(target):
     assert set(resources.loads) == {128} and set(resources.stores) == {128}
 
 
-def test_a_planted_spill_is_caught(target="sm_90", cols=4096):
+def test_a_planted_spill_is_caught():
+    target, cols = "sm_90", 4096
     constexprs = {"BODY": softmax_backward, "COLS": cols, "BLOCK_R": 1, "BLOCK_C": cols, "INDEX": tl.int32}
     resources = compile_template(target, row_kernel, ("*fp32",) * 3, (), {"rows": "i32"}, constexprs, num_warps=1)
     assert resources.spills > 0 and not within_budget(resources)
