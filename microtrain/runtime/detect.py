@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes.util
 import importlib.util
+import sys
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,3 +18,11 @@ def has_cuda() -> bool:
         return False
     from .cuda import is_available
     return is_available()
+
+
+def current_cuda() -> int:
+    """The index of the GPU that "cuda" means: PyTorch's current one, the first where PyTorch has not started CUDA."""
+    torch = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "_C") or not torch.cuda.is_initialized():
+        return 0
+    return int(torch.cuda.current_device())
