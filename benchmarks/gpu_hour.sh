@@ -128,6 +128,8 @@ if [ "$mode" = smoke ]; then
     done
     [ -n "$TINY" ] && { within 100 $PYTHON -m microtrain bench --device "$DEVICE" --tiny --seconds 80 --peers torch \
         --output "$OUT/bench" >"$work/tiny.txt" 2>&1 & }
+    [ "$DEVICE" = cuda ] && [ -z "$TINY" ] && { within $rest $PYTHON benchmarks/profiled.py --warm;
+        within $rest $PYTHON benchmarks/tiles.py --compile; } >"$work/tiles-compile.txt" 2>&1 &
     suite $((cores > 6 ? cores - 5 : cores)) $rest
     wait
     RESERVE=2
@@ -151,6 +153,12 @@ launch__registers_per_thread,launch__occupancy_limit_registers,\
 sm__inst_executed_pipe_xu.sum,smsp__cycles_active.avg,l1tex__data_bank_conflicts_pipe_lsu.sum \
             $PYTHON benchmarks/profiled.py >"$work/ncu.csv" 2>&1
         echo "ends with $?, $(wc -l <"$work/ncu.csv") lines"
+    fi
+    if [ "$DEVICE" = cuda ] && [ -z "$TINY" ]; then
+        say "experiments"
+        within 30 $PYTHON benchmarks/hardware.py 2>&1 | tee "$work/hardware.txt" | cut -c1-200
+        within 60 $PYTHON benchmarks/loops_by_hand.py 2>&1 | tee "$work/loops.txt"
+        within 60 $PYTHON benchmarks/tiles.py --output "$work/tiles.json" >"$work/tiles.txt" 2>&1; echo "tiles: $?"
     fi
     rest=$(left 15)
     say "the rest of the suite, $rest s"
