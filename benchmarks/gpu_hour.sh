@@ -19,8 +19,8 @@ TESTS=${TESTS:-${TINY:+tests/test_index.py tests/test_philox.py tests/test_count
 cores=$(nproc)
 work=$(mktemp -d)
 export PYTHONPATH=. MICROTRAIN_DEVICE=$DEVICE PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-export TRITON_CACHE_DIR=${TRITON_CACHE_DIR:-/tmp/microtrain-cache/triton}
-export TORCHINDUCTOR_CACHE_DIR=${TORCHINDUCTOR_CACHE_DIR:-/tmp/microtrain-cache/inductor}
+export TRITON_CACHE_DIR=${TRITON_CACHE_DIR:-/tmp/microtrain-cache}
+export TORCHINDUCTOR_CACHE_DIR=${TORCHINDUCTOR_CACHE_DIR:-/tmp/microtrain-inductor}
 export XLA_PYTHON_CLIENT_PREALLOCATE=false
 
 left() { echo $((LIMIT - $(date +%s) + start - ${1:-0})); }             # seconds left, less some
