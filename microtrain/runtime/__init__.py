@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from . import virtual
+
 BACKENDS = {"cpu": ("cpu", "CpuBackend"), "interpret": ("interpret", "InterpretBackend"),
             "cuda": ("cuda", "CudaBackend"), "null": ("null", "NullBackend")}
 
@@ -16,6 +18,8 @@ def backend(kind: str, index: Any = None) -> Any:
     found = _loaded.get((kind, index))
     if found is None:
         module, name = BACKENDS[kind]
+        if kind == "cuda" and virtual.wanted():
+            module, name = "virtual.backend", "VirtualBackend"
         make = getattr(importlib.import_module(f".{module}", __name__), name)
         found = _loaded[kind, index] = make() if index is None else make(index)
     return found

@@ -6,6 +6,7 @@ import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from . import virtual
 from .compiling import ALIGNMENT
 from .genuine import genuine_torch
 from .launcher import start
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def is_available() -> bool:
-    """Whether PyTorch sees a GPU and can start its driver."""
+    """Whether PyTorch sees a GPU and can start its driver, or there is a virtual one."""
+    if virtual.wanted():
+        return True
     try:
         with genuine_torch():
             import torch
@@ -30,6 +33,8 @@ def is_available() -> bool:
 
 def import_torch() -> Any:
     """PyTorch with a GPU and Triton beside it. Raises RuntimeError that says what is missing."""
+    if virtual.wanted():
+        return virtual.gpu().torch
     try:
         with genuine_torch():
             import torch
@@ -115,9 +120,13 @@ class CudaBackend(TorchMemory):
         stream = self.driver.get_current_stream(self.index)
         arguments = launch.arguments(pointers, scalars)
         if launch.queue is None:
-            launch.queue = start(launch.compiled(self.kernels), launch.grid, stream, arguments)
+            launch.queue = start(self.compiled(launch), launch.grid, stream, arguments)
         else:
             launch.queue(stream, arguments)
+
+    def compiled(self, launch: Launch) -> Any:
+        """Triton's CompiledKernel of a launch, which equal launches share."""
+        return launch.compiled(self.kernels)
 
     @cached_property
     def identity(self) -> dict[str, str]:
