@@ -5,6 +5,7 @@ that decides is set here, before anything can import Triton.
 """
 
 import os
+from pathlib import Path
 
 DEVICES = ("cpu", "interpret", "cuda")
 DEVICE = os.environ.setdefault("MICROTRAIN_DEVICE", "cpu")
@@ -14,6 +15,7 @@ if DEVICE == "interpret":
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from progress import Progress  # noqa: E402
 
 try:
     from hypothesis import settings
@@ -31,6 +33,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if DEVICE == "cuda" and not torch.cuda.is_available():
         raise pytest.UsageError("MICROTRAIN_DEVICE=cuda, but PyTorch sees no GPU here")
     config.addinivalue_line("markers", "gpu: needs a GPU and kernels that are compiled, not interpreted")
+    if DEVICE == "cuda" or DONE:
+        synchronize = torch.cuda.synchronize if DEVICE == "cuda" else lambda: None
+        config.pluginmanager.register(Progress(Path(DONE).absolute() if DONE else None, synchronize), PROGRESS)
 
 
 def pytest_report_header() -> str:
@@ -41,11 +46,22 @@ SHARD = os.environ.get("MICROTRAIN_SHARD", "")
 """i/n: this process runs every n-th test from the i-th on; n of them at once share a machine with many cores."""
 
 
+DONE = os.environ.get("MICROTRAIN_DONE", "")
+"""A file of the tests that have finished, which are not run again (`progress`)."""
+
+PROGRESS = "microtrain-progress"
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    mine = [*items]
     if SHARD:
         first, count = map(int, SHARD.split("/"))
         mine = [item for item in items if not item.get_closest_marker("whole")][first::count]
-        config.hook.pytest_deselected(items=[item for item in items if item not in set(mine)])
+    if progress := config.pluginmanager.get_plugin(PROGRESS):
+        mine = progress.left(mine)
+    if len(mine) < len(items):
+        kept = set(mine)
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = mine
     if not torch.cuda.is_available():
         reason = "needs a GPU; PyTorch sees none here"

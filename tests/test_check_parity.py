@@ -215,7 +215,7 @@ def test_shrinking_ends_though_everything_fails() -> None:
 def test_a_layout_changes_strides_and_nothing_else(T: Any, shape: tuple[int, ...], layout: str) -> None:
     values = fitting(np.random.default_rng(0).standard_normal(shape), layout)
     base, view = laid_out(T, values, layout, dtype=T.float64, requires_grad=True)
-    np.testing.assert_array_equal(view.detach().numpy(), values)
+    np.testing.assert_array_equal(view.detach().cpu().numpy(), values)
     assert base.is_leaf and tuple(view.shape) == shape
     if layout != "contiguous" and len(shape) > 1 and min(shape) > 1:
         assert not view.is_contiguous()

@@ -75,7 +75,11 @@ def test_a_process_that_compiles_cannot_interpret_any_more(monkeypatch: pytest.M
 class FakeGpu:
     """PyTorch with two GPUs that are the CPU; `current` are those whose guards are entered now, `entered` ever."""
 
+    capturing = False
+    broken = ""
+
     def __init__(self) -> None:
+        self.driver = Driver(self)
         self.current: list[int] = []
         self.entered: list[int] = []
         self.synchronized: list[int] = []
@@ -88,9 +92,21 @@ class FakeGpu:
             yield
             self.current.pop()
 
-        fake = SimpleNamespace(device_count=lambda: 2, device=guard, synchronize=self.synchronized.append,
-                               get_device_capability=lambda index: (9, 0))
-        return SimpleNamespace(**{name: getattr(torch, name) for name in (*dtypes.DTYPES, "empty", "from_numpy")},
+        def synchronize(index: int) -> None:
+            self.synchronized.append(index)
+            if self.broken:
+                raise RuntimeError(self.broken)
+
+        def current_stream(index: int) -> Any:
+            return self.driver.streams[index]
+
+        fake = SimpleNamespace(device_count=lambda: 2, device=guard, synchronize=synchronize,
+                               get_device_capability=lambda index: (9, 0), current_stream=current_stream,
+                               is_current_stream_capturing=lambda: self.capturing,
+                               mem_get_info=lambda index: (3 << 30, 80 << 30),
+                               memory_allocated=lambda index: 70 << 30, memory_reserved=lambda index: 71 << 30)
+        return SimpleNamespace(**{name: getattr(torch, name) for name in (*dtypes.DTYPES, "empty", "from_numpy",
+                                                                      "OutOfMemoryError")},
                                device=lambda name: torch.device("cpu"), cuda=fake, version=SimpleNamespace(hip=None))
 
 
@@ -98,7 +114,7 @@ class FakeGpu:
 def gpu(monkeypatch: pytest.MonkeyPatch) -> FakeGpu:
     fake = FakeGpu()
     monkeypatch.setattr(cuda, "import_torch", fake.torch)
-    monkeypatch.setattr(cuda, "triton_driver", lambda: Driver(fake))
+    monkeypatch.setattr(cuda, "triton_driver", lambda: fake.driver)
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     return fake
 

@@ -22,13 +22,19 @@ EXCEPTIONS = {
 """How calls begin that do not raise as PyTorch's do, and why."""
 
 
+def looked_at(case: ErrorCase) -> bool:
+    """Whether the fault can be seen here: on a GPU indices are not looked at, and a wrong one is anybody's memory."""
+    return DEVICE != "cuda" or re.match(r"index \d+ is out of bounds", case.pattern) is None
+
+
 @pytest.fixture(scope="module")
 def outcomes() -> list[tuple[ErrorCase, Raised]]:
     """All wrong arguments of all operators that are there, and what was made of them."""
     found = []
     for name in (*NAMES, *FURTHER):
         if find(name) is not None:
-            found += [(case, outcome) for case in error_cases(name) if (outcome := raised(case, DEVICE)) is not None]
+            found += [(case, outcome) for case in error_cases(name)
+                      if looked_at(case) and (outcome := raised(case, DEVICE)) is not None]
     return found
 
 

@@ -85,7 +85,7 @@ def test_the_derivatives_of_a_running_product_at_zeros(values: list[float]) -> N
         (first,) = T.autograd.grad(product(x), x, T.tensor(weights[0], dtype=T.float64), create_graph=True)
         (second,) = T.autograd.grad(first, x, T.tensor(weights[1], dtype=T.float64), create_graph=True)
         (third,) = T.autograd.grad(second, x, T.tensor(weights[2], dtype=T.float64))
-        return [d.detach().numpy() for d in (first, second, third)]
+        return [d.detach().cpu().numpy() for d in (first, second, third)]
 
     def written_out(x: Any) -> Any:
         return torch.stack([torch.stack([x[j] for j in range(i + 1)]).prod() for i in range(n)])

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..errors import AcceleratorError
 from .closeness import EPSILON, ULPS, Difference, Tolerance, allowance, difference, exact_difference, ulps
 from .derivatives import GRADIENT, PARTS, SECOND, VALUE, Library, Run, Trial, on, run
 
@@ -170,6 +171,8 @@ class Subject:
         oracle = consult(self.oracle, trial)
         try:
             got = run(on(self.device), self.fn, trial)
+        except AcceleratorError:
+            raise
         except Exception as error:
             part = next((order for order in range(trial.order) if self.raises(replace(trial, order=order))),
                         trial.order)
