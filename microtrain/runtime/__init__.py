@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from . import virtual
 from .backend import Backend, KernelBackend
 from .detect import current_cuda
 
@@ -20,6 +21,9 @@ def _interpret(index: Any) -> KernelBackend:
 
 
 def _cuda(index: Any) -> KernelBackend:
+    if virtual.wanted():
+        from .virtual.backend import VirtualBackend
+        return VirtualBackend(index)
     from .cuda import CudaBackend
     return CudaBackend(index)
 

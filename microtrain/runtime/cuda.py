@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AcceleratorError, OutOfMemoryError
+from . import virtual
 from .compiling import ALIGNMENT
 from .genuine import genuine_torch
 from .launcher import start
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
 
 def is_available() -> bool:
-    """Whether PyTorch sees a GPU and can start its driver."""
+    """Whether PyTorch sees a GPU and can start its driver, or there is a virtual one."""
+    if virtual.wanted():
+        return True
     try:
         with genuine_torch():
             import torch
@@ -34,6 +37,8 @@ def is_available() -> bool:
 
 def import_torch() -> Any:
     """PyTorch with a GPU and Triton beside it. Raises RuntimeError that says what is missing."""
+    if virtual.wanted():
+        return virtual.gpu().torch
     try:
         with genuine_torch():
             import torch
@@ -211,9 +216,13 @@ class CudaBackend(TorchMemory):
         arguments = launch.arguments(pointers, scalars)
         if launch.queue is None:
             self.uncaptured("a new kernel cannot be loaded", "that needs the GPU at once")
-            launch.queue = start(launch.compiled(self.kernels), launch.grid, stream, arguments)
+            launch.queue = start(self.compiled(launch), launch.grid, stream, arguments)
         else:
             launch.queue(stream, arguments)
+
+    def compiled(self, launch: Launch) -> Any:
+        """Triton's CompiledKernel of a launch, which equal launches share."""
+        return launch.compiled(self.kernels)
 
     @cached_property
     def identity(self) -> dict[str, str]:

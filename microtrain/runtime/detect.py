@@ -8,11 +8,13 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
+from . import virtual
+
 
 @lru_cache(maxsize=1)
 def has_cuda() -> bool:
-    """Whether a driver with a device, PyTorch and Triton are all here; only then is PyTorch asked."""
-    if not (Path("/dev/nvidia0").exists() or ctypes.util.find_library("cuda")):
+    """Whether a driver with a device (or a virtual GPU), PyTorch and Triton are here; only then is PyTorch asked."""
+    if not (virtual.wanted() or Path("/dev/nvidia0").exists() or ctypes.util.find_library("cuda")):
         return False
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("triton") is None:
         return False
