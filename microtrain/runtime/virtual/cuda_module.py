@@ -14,7 +14,7 @@ from .streams import Event, Graph, Stream
 from .tensors import CUDA, VirtualTensor, empty
 
 if TYPE_CHECKING:
-    from .gpu import VirtualGpu
+    from .device import VirtualGpu
 
 FACTORIES = {"zeros", "ones", "full", "rand", "randn", "randint", "arange", "linspace", "eye", "tensor", "as_tensor",
              "empty_like", "zeros_like", "ones_like", "full_like", "rand_like", "randn_like"}

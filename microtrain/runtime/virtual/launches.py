@@ -11,7 +11,7 @@ from . import VirtualGpuError
 from .memory import Allocation
 
 if TYPE_CHECKING:
-    from .gpu import VirtualGpu
+    from .device import VirtualGpu
 
 WIDTHS = {"i1": 1, "i8": 1, "u1": 1, "u8": 1, "i16": 2, "u16": 2, "fp16": 2, "bf16": 2, "i32": 4, "u32": 4, "fp32": 4,
           "f32": 4, "i64": 8, "u64": 8, "fp64": 8}

@@ -16,7 +16,7 @@ from .launches import Arrived, aligned, flat
 if TYPE_CHECKING:
     from ...compiler.launch import Launch
     from ...graph.node import Node
-    from .gpu import VirtualGpu
+    from .device import VirtualGpu
 
 HANDLES = count(1 << 32, 16)
 """Of functions that the driver's library did not make."""

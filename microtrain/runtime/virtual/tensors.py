@@ -14,7 +14,7 @@ import torch
 from torch.utils._pytree import tree_flatten, tree_map
 
 if TYPE_CHECKING:
-    from .gpu import VirtualGpu
+    from .device import VirtualGpu
 
 CUDA = torch.device("cuda", 0)
 
