@@ -16,6 +16,9 @@ import torch
 import triton
 import triton.language as tl
 
+from microtrain.kernels import math as ours
+from microtrain.kernels.arithmetic import exp2_int
+
 FUNCTIONS: dict[str, tuple[str, Callable[[Any], Any], tuple[float, float]]] = {
     "ex2.approx.f32": ("ex2.approx.f32", torch.exp2, (-20.0, 20.0)),
     "ex2.approx.f32, |x| <= 0.5": ("ex2.approx.f32", torch.exp2, (-0.5, 0.5)),
@@ -52,6 +55,90 @@ def dot_kernel(a_ptr, b_ptr, c_ptr, out_ptr, N: tl.constexpr, K: tl.constexpr, P
     b = tl.load(b_ptr + k[:, None] * N + j)
     c = tl.load(c_ptr + i * N + j)
     tl.store(out_ptr + i * N + j, tl.dot(a, b, c, input_precision=PRECISION))
+
+
+LOG2_E, LOG2_E_LOW, LN_2 = tl.constexpr(1.44269502), tl.constexpr(1.92596299e-8), tl.constexpr(0.693147181)
+
+
+@triton.jit
+def exp_fused(x):
+    """`kernels.math.exp` with its multiplications and additions fused."""
+    x = tl.minimum(tl.maximum(x, -104.0), 89.0)
+    n = tl.floor(tl.fma(x, LOG2_E, 0.5 + tl.zeros_like(x)))
+    r = tl.fma(n, -0.693359375 + tl.zeros_like(x), x)
+    r = tl.fma(n, 2.12194440e-4 + tl.zeros_like(x), r)
+    p = tl.fma(r, 1 / 40320 + tl.zeros_like(x), 1 / 5040 + tl.zeros_like(x))
+    p = tl.fma(r, p, 1 / 720 + tl.zeros_like(x))
+    p = tl.fma(r, p, 1 / 120 + tl.zeros_like(x))
+    p = tl.fma(r, p, 1 / 24 + tl.zeros_like(x))
+    p = tl.fma(r, p, 1 / 6 + tl.zeros_like(x))
+    p = tl.fma(r, p, 0.5 + tl.zeros_like(x))
+    p = tl.fma(r * r, p, r)
+    half = tl.floor(n * 0.5)
+    return ((1 + p) * exp2_int(half, x)) * exp2_int(n - half, x)
+
+
+@triton.jit
+def exp_reduced(x):
+    """2^n ex2(f) with |f| <= 1/2 and log2(e) in two parts."""
+    x = tl.minimum(tl.maximum(x, -104.0), 89.0)
+    n = tl.floor(tl.fma(x, LOG2_E, 0.5 + tl.zeros_like(x)))
+    f = tl.fma(x, LOG2_E_LOW, tl.fma(x, LOG2_E, -n))
+    half = tl.floor(n * 0.5)
+    return (tl.exp2(f) * exp2_int(half, x)) * exp2_int(n - half, x)
+
+
+@triton.jit
+def exp_corrected(x):
+    """ex2(t), t = x log2(e) rounded, and what the rounding cut off as a factor."""
+    t = x * LOG2_E
+    low = tl.fma(x, LOG2_E_LOW, tl.fma(x, LOG2_E, -t))
+    y = tl.exp2(t)
+    return tl.where(tl.abs(t) < 200, tl.fma(y, low * LN_2, y), y)
+
+
+@triton.jit
+def exp_hardware(x):
+    """Triton's own."""
+    return tl.exp(x)
+
+
+EXPONENTIALS = {"kernels.math.exp": ours.exp, "fused": exp_fused, "ex2 of the fraction": exp_reduced,
+                "ex2, corrected": exp_corrected, "tl.exp": exp_hardware}
+TIMES = 64
+
+
+@triton.jit
+def exponential_kernel(x_ptr, y_ptr, n, FUNCTION: tl.constexpr, TIMES: tl.constexpr, BLOCK: tl.constexpr):
+    """A function of n float32 numbers, TIMES at once: the sum of its values at x + i / 64."""
+    offs = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    x = tl.load(x_ptr + offs, mask=offs < n, other=0)
+    y = tl.zeros_like(x)
+    for i in range(TIMES):
+        y += FUNCTION(x + i * 0.015625)
+    tl.store(y_ptr + offs, y, mask=offs < n)
+
+
+def exponentials() -> None:
+    """Errors and costs of ways to compute exp."""
+    x = torch.empty(COUNT, device="cuda").uniform_(-87.0, 88.0)
+    right = torch.exp(x.double())
+    spacing = torch.exp2(torch.floor(torch.log2(right)) - 23).clamp_min(2.0**-149)
+    special = torch.tensor((0.0, -0.0, float("inf"), float("-inf"), float("nan"), 88.8, -88.0, -103.0, -104.5),
+                           device="cuda")
+    y = torch.empty_like(x)
+    for name, function in EXPONENTIALS.items():
+        def call(times: int, x: torch.Tensor = x, function: Any = function) -> Any:
+            return exponential_kernel[(triton.cdiv(x.numel(), 1024),)](x, y, x.numel(), function, times, 1024,
+                                                                       enable_fp_fusion=False)
+        call(1)
+        ulps = ((y.double() - right) / spacing).abs()
+        exponential_kernel[(1,)](special, y, len(special), function, 1, 1024, enable_fp_fusion=False)
+        at = [f"{value:.4g}" for value in y[: len(special)].tolist()]
+        kernel = call(TIMES)
+        us = triton.testing.do_bench(lambda call=call: call(TIMES), return_mode="median") * 1e3
+        print(f"{name:22} {ulps.max().item():.2f} ulps, {us / TIMES:.3f} us for 2^22 "
+              f"({COUNT * TIMES / us / 1e3:.0f} G/s, {kernel.n_regs} registers); at 0, -0, inf, -inf, NaN, 88.8, -88, -103, -104.5: {', '.join(at)}")
 
 
 def applied(instruction: str, x: torch.Tensor) -> torch.Tensor:
@@ -128,4 +215,5 @@ def products(n: int = 64, k: int = 32) -> None:
 if __name__ == "__main__":
     print(torch.cuda.get_device_name())
     functions()
+    exponentials()
     products()
