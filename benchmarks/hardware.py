@@ -138,7 +138,8 @@ def exponentials() -> None:
         kernel = call(TIMES)
         us = triton.testing.do_bench(lambda call=call: call(TIMES), return_mode="median") * 1e3
         print(f"{name:22} {ulps.max().item():.2f} ulps, {us / TIMES:.3f} us for 2^22 "
-              f"({COUNT * TIMES / us / 1e3:.0f} G/s, {kernel.n_regs} registers); at 0, -0, inf, -inf, NaN, 88.8, -88, -103, -104.5: {', '.join(at)}")
+              f"({COUNT * TIMES / us / 1e3:.0f} G/s, {kernel.n_regs} registers); "
+              f"at 0, -0, inf, -inf, NaN, 88.8, -88, -103, -104.5: {', '.join(at)}")
 
 
 def applied(instruction: str, x: torch.Tensor) -> torch.Tensor:
