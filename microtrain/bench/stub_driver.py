@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..runtime.virtual.gpu import ATTRIBUTES
+from ..runtime.virtual.device import ATTRIBUTES
 from ..runtime.virtual.libcuda import MAX_PARAMETERS, Config, LibCuda, build, compiler, triton_driver_class
 
 __all__ = ["STREAM", "Launched", "StubDriver", "build", "compiler", "environment"]

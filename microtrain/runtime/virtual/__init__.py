@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from ... import settings
 
 if TYPE_CHECKING:
-    from .gpu import VirtualGpu
+    from .device import VirtualGpu
 
 
 class VirtualGpuError(RuntimeError):
@@ -35,6 +35,6 @@ def wanted() -> bool:
 @cache
 def gpu() -> VirtualGpu:
     """The virtual GPU of this process. Raises RuntimeError that says what is missing: PyTorch, Triton, a C compiler."""
-    from .gpu import VirtualGpu
+    from .device import VirtualGpu
     arch, _, mode = settings.virtual_gpu.value.partition("=")
     return VirtualGpu(arch, reference=mode == "reference")

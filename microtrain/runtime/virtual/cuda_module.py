@@ -14,7 +14,7 @@ from .streams import Event, Graph, Stream
 from .tensors import CUDA, VirtualTensor, empty
 
 if TYPE_CHECKING:
-    from .gpu import VirtualGpu
+    from .device import VirtualGpu
 
 FACTORIES = {"zeros", "ones", "full", "rand", "randn", "randint", "arange", "linspace", "eye", "tensor", "as_tensor",
              "empty_like", "zeros_like", "ones_like", "full_like", "rand_like", "randn_like"}
@@ -160,6 +160,14 @@ class VirtualTorch:
             return factory(*args, device=device, **rest)
         host = factory(*args, **rest)
         return empty(self.gpu, host.shape, host.dtype).copy_(host)
+
+
+def install(gpu: VirtualGpu) -> None:
+    """Have PyTorch itself answer for the virtual GPU: for programs, and tests, that ask PyTorch and not microtrain."""
+    cuda = gpu.torch.cuda
+    for name in [*vars(cuda), *vars(CudaModule)]:
+        if name != "gpu" and not name.startswith("__"):
+            setattr(torch.cuda, name, getattr(cuda, name))
 
 
 def index_of(device: Any) -> int:

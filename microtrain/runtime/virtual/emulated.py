@@ -8,7 +8,7 @@ from . import VirtualGpuError
 from .launches import Arrived, aligned, flat
 
 if TYPE_CHECKING:
-    from .gpu import VirtualGpu
+    from .device import VirtualGpu
 
 
 class Emulated:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import VirtualGpuError
-from .memory import Allocation
+from .memory import Held
 
 if TYPE_CHECKING:
-    from .gpu import VirtualGpu
+    from .device import VirtualGpu
 
 WIDTHS = {"i1": 1, "i8": 1, "u1": 1, "u8": 1, "i16": 2, "u16": 2, "fp16": 2, "bf16": 2, "i32": 4, "u32": 4, "fp32": 4,
           "f32": 4, "i64": 8, "u64": 8, "fp64": 8}
@@ -64,7 +64,7 @@ def arrived(config: Any, arguments: Any, kinds: Iterable[str]) -> Arrived:
     return Arrived(tuple(config.grid), tuple(config.block), config.shared, config.stream or 0, tuple(parameters))
 
 
-def check(function: Function, launch: Arrived, gpu: VirtualGpu) -> list[Allocation]:
+def check(function: Function, launch: Arrived, gpu: VirtualGpu) -> list[Held]:
     """The allocations that a launch's pointers lie in. Raises VirtualGpuError that says what is wrong with it."""
     def wrong(what: str) -> VirtualGpuError:
         return VirtualGpuError(f"launch of {function.name} on grid {list(launch.grid)}: {what}")
