@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import DEVICE
 
 import microtrain as mt
 from microtrain import settings
@@ -156,9 +155,10 @@ def test_a_failure_says_all_there_is_to_know() -> None:
     said = str(error)
     assert said.startswith("wrong: the value: at []: ")
     assert re.search(r"at \[\]: ([\d.]+), expected ([\d.]+), float64 .* \+- .* ulps; 1 of 1 elements differ\)", said)
-    assert f"in float32 on {DEVICE}, contiguous, of []" in said
+    where = mt.default_device()
+    assert f"in float32 on {where}, contiguous, of []" in said
     assert re.search(r"input 0: float32\[\] [\d.]+", said) and "called with scale=2.0" in said
-    assert re.search(rf"shrunk in \d+ steps from float32 on {DEVICE}, contiguous, of \[7, 13\]", said)
+    assert re.search(rf"shrunk in \d+ steps from float32 on {where}, contiguous, of \[7, 13\]", said)
     assert "and 3 more:" in said and "the value, float32 on" in said
     assert len(error.failures) == 4 and error.smallest.sample.shapes == ((),)
     assert error.report.total().failed == 4 and len(error.report.failures) == 4

@@ -304,6 +304,10 @@ REFUSED = {
 }  # fmt: skip
 
 
+OLDER = "received an invalid combination of arguments"
+"""What PyTorch before 2.13 says of an argument of another type, whichever it is."""
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused_as_pytorch_refuses_it(name: str) -> None:
     call, phrase = REFUSED[name]
@@ -311,7 +315,8 @@ def test_refused_as_pytorch_refuses_it(name: str) -> None:
     for T in (torch, mt):
         with pytest.raises((RuntimeError, TypeError, IndexError)) as refused:
             call(T)
-        assert re.search(phrase, str(refused.value)), refused.value
+        if T is mt or OLDER not in str(refused.value):
+            assert re.search(phrase, str(refused.value)), refused.value
         errors.append(type(refused.value))
     assert errors[0] is errors[1]
 
