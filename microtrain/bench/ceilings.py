@@ -14,7 +14,7 @@ from .limits import Ceilings, Format, Product
 from .timing import Clock, LoopClock
 
 if TYPE_CHECKING:
-    from .device import GpuCeilings
+    from .gpu import GpuCeilings
 
 COPIED = 1 << 28
 """Bytes of the array that is copied: past any cache."""
@@ -94,7 +94,7 @@ def gpu_ceilings() -> GpuCeilings:
     """The GPU's, measured once in a process."""
     import torch
 
-    from .device import Gpu, GpuCeilings
+    from .gpu import Gpu, GpuCeilings
     return GpuCeilings(Gpu(torch))
 
 
@@ -112,6 +112,6 @@ def ceilings_here() -> Ceilings:
 def clocks_here(seconds: float) -> Sequence[Clock]:
     """Those that time functions on the GPU where PyTorch has started it, else a loop."""
     if gpu_started():
-        from .device import kernel_clocks
+        from .gpu import kernel_clocks
         return kernel_clocks(gpu_ceilings().gpu, seconds)
     return (LoopClock(seconds),)

@@ -72,12 +72,12 @@ def place(device: str, effort: Effort) -> Place:
     if device == "interpret":
         return Place(device, "cpu", TorchArrays(torch, "cpu"), loop, loop, HostCeilings(INTERPRETED, (16, 16, 16)),
                      effort.rounds)
-    from .device import Gpu
+    from .gpu import Gpu
     return on_gpu(device, Gpu(torch), effort)
 
 
 def on_gpu(device: str, gpu: Any, effort: Effort) -> Place:
     """The place of a GPU."""
-    from .device import GpuCeilings, kernel_clocks
+    from .gpu import GpuCeilings, kernel_clocks
     return Place(device, gpu.device, TorchArrays(gpu.torch, gpu.device), kernel_clocks(gpu, effort.seconds),
                  (LoopClock(effort.seconds),), GpuCeilings(gpu), effort.rounds, gpu)
