@@ -18,6 +18,12 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from progress import Progress  # noqa: E402
 
+from microtrain.runtime import virtual  # noqa: E402
+
+if DEVICE == "cuda" and virtual.wanted():
+    from microtrain.runtime.virtual.cuda_module import install
+    install(virtual.gpu())
+
 try:
     from hypothesis import settings
 except ImportError:         # a machine lent with its packages may lack it: what needs it says so
@@ -40,7 +46,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header() -> str:
-    return f"microtrain device: {DEVICE}, torch {torch.__version__}, numpy {np.__version__}"
+    where = f"{DEVICE}, virtual ({os.environ['MICROTRAIN_VIRTUAL_GPU']})" if virtual.wanted() else DEVICE
+    return f"microtrain device: {where}, torch {torch.__version__}, numpy {np.__version__}"
 
 
 SHARD = os.environ.get("MICROTRAIN_SHARD", "")

@@ -16,6 +16,7 @@ import triton.language as tl
 from programs import program
 from stub_gpu import CompiledKernel, CudaLauncher, FakeGpu, OneKernel, addresses, stubbed
 
+from microtrain import settings
 from microtrain.compiler.launch import Launch, options
 from microtrain.compiler.plan import Executable
 from microtrain.graph import dtypes
@@ -49,7 +50,7 @@ def test_without_a_gpu_the_error_says_so_and_what_would_work() -> None:
 def test_without_its_packages_the_error_names_the_extra(module: Any, make: str, missing: str,
                                                        monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(RuntimeError, match=r"needs PyTorch.*pip install 'microtrain\[gpu\]'"):
+    with settings.virtual_gpu(""), pytest.raises(RuntimeError, match=r"needs PyTorch.*pip install 'microtrain\[gpu\]'"):
         getattr(module, make)()
 
 

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # From the bottom up; packages in one row may use each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("settings", "errors"),
+    ("emulator",),
     ("kernels",),
     ("runtime",),
     ("graph",),

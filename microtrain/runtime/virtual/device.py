@@ -11,7 +11,7 @@ from ..genuine import genuine_torch
 from . import VirtualGpuError
 from .launches import Function, arrived, check
 from .libcuda import LibCuda, built, triton_driver_class
-from .memory import Memory, OutOfMemory
+from .memory import DeviceMemory, OutOfMemory
 from .streams import Streams
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class VirtualGpu:
     def __init__(self, arch: str, reference: bool = False) -> None:
         self.arch, self.reference = arch, reference
         self.properties = SimpleNamespace(**PROPERTIES[arch], **COMMON)
-        self.memory = Memory(COMMON["total_memory"])
+        self.memory = DeviceMemory(COMMON["total_memory"])
         self.streams = Streams(self.release)
         self.functions: dict[int, Function] = {}
         self.error: BaseException | None = None
@@ -88,15 +88,15 @@ class VirtualGpu:
     def allocate(self, nbytes: int, what: str) -> int:
         """The address of fresh memory. Raises torch.OutOfMemoryError."""
         try:
-            made = self.memory.allocate(nbytes, self.streams.current.cuda_stream, what)
+            address = self.memory.allocate(nbytes, self.streams.current.cuda_stream, what)
         except OutOfMemory:
             free, total = self.torch.cuda.mem_get_info()
             raise self.torch.cuda.OutOfMemoryError(
                 f"CUDA out of memory. Tried to allocate {size(nbytes)}. GPU 0 has a total capacity of {size(total)} of "
                 f"which {size(free)} is free.") from None
         if self.streams.capturing is not None:
-            self.graphs[made.address] = self.streams.capturing
-        return made.address
+            self.graphs[address] = self.streams.capturing
+        return address
 
     def free(self, address: int) -> None:
         """The last tensor over an allocation is gone. One of a graph's stays while the graph does."""
@@ -122,15 +122,6 @@ class VirtualGpu:
             run()
         else:
             self.streams.capturing.work.append(run)
-
-    def queue_result(self, run: Callable[[], Any], synchronizes: bool) -> Any:
-        """The result of one of PyTorch's operations."""
-        if synchronizes:
-            self.streams.forbid_capture()
-        found = run()
-        if self.streams.capturing is not None:
-            self.streams.capturing.work.append(lambda: renew(found, run()))
-        return found
 
     def add(self, handle: int, function: Function) -> int:
         """Have a handle mean a function."""
@@ -189,10 +180,3 @@ def size(nbytes: int) -> str:
         if nbytes >= 1 << scale:
             return f"{nbytes / (1 << scale):.2f} {unit}"
     return f"{nbytes} bytes"
-
-
-def renew(found: Any, anew: Any) -> None:
-    """Give a result, or each of several, the values of another run."""
-    for old, new in zip(*((one if isinstance(one, (tuple, list)) else [one]) for one in (found, anew)), strict=True):
-        if hasattr(old, "copy_"):
-            old.copy_(new)

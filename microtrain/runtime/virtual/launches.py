@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from . import VirtualGpuError
-from .memory import Allocation
+from .memory import Held
 
 if TYPE_CHECKING:
     from .device import VirtualGpu
@@ -64,7 +64,7 @@ def arrived(config: Any, arguments: Any, kinds: Iterable[str]) -> Arrived:
     return Arrived(tuple(config.grid), tuple(config.block), config.shared, config.stream or 0, tuple(parameters))
 
 
-def check(function: Function, launch: Arrived, gpu: VirtualGpu) -> list[Allocation]:
+def check(function: Function, launch: Arrived, gpu: VirtualGpu) -> list[Held]:
     """The allocations that a launch's pointers lie in. Raises VirtualGpuError that says what is wrong with it."""
     def wrong(what: str) -> VirtualGpuError:
         return VirtualGpuError(f"launch of {function.name} on grid {list(launch.grid)}: {what}")

@@ -1,31 +1,25 @@
-"""The virtual GPU's memory: host memory by pages that exist once they are touched, each allocation known.
+"""The virtual GPU's memory: the emulator's arena, with what PyTorch's allocator knows beside it.
 
-An address is never given out twice, so whoever uses memory after its life is found out. Fresh memory is 0xFF all over:
-NaN in every floating-point format, -1 as an integer.
+Fresh memory is 0xFF all over: NaN in every floating-point format, -1 as an integer.
 """
 
 from __future__ import annotations
 
-import mmap
-from bisect import bisect_left, bisect_right, insort
-from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import numpy as np
+from ...emulator import Memory
 
-ALIGNMENT = 512
-"""Bytes that addresses are a multiple of, as PyTorch's allocator has it."""
+if TYPE_CHECKING:
+    import numpy as np
 
-FILLED = 1 << 26
-"""Bytes up to which an allocation is filled with 0xFF; pages of a larger one are zero until they are written."""
-
-SPACE = 1 << 42
-"""Bytes of addresses."""
+ARENA = 1 << 37
+"""Bytes of addresses: more than there is memory, so that an address is given out again as late as may be."""
 
 
 @dataclass
-class Allocation:
-    """`uses` are the streams that it was used on beside its own, each with the number of the last launch there."""
+class Held:
+    """An allocation. `uses` are the streams that it was used on beside its own, each with the last launch there."""
 
     address: int
     nbytes: int
@@ -35,91 +29,60 @@ class Allocation:
 
 
 class OutOfMemory(Exception):
-    """Of `asked` bytes."""
-
-    def __init__(self, asked: int) -> None:
-        super().__init__(asked)
-        self.asked = asked
+    """There is not as much memory as was asked for."""
 
 
-class Memory:
-    """`capacity` bytes of memory."""
+class DeviceMemory:
+    """`capacity` bytes of memory. `used` are in use, `peak` were at most."""
 
     def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
+        self.arena, self.capacity = Memory(ARENA), capacity
         self.used = self.peak = 0
-        self.live: dict[int, Allocation] = {}
-        self.starts: list[int] = []
-        self.lost: dict[int, Allocation] = {}
-        self.on_page: Counter[int] = Counter()
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0x4000)
-        self.pages = mmap.mmap(-1, SPACE, flags=flags)
-        self.bytes = np.frombuffer(self.pages, np.uint8)
-        self.base = self.bytes.__array_interface__["data"][0]
-        self.next = ALIGNMENT
+        self.held: dict[int, Held] = {}
 
-    def allocate(self, nbytes: int, stream: int = 0, what: str = "memory") -> Allocation:
-        """Fresh memory. Raises OutOfMemory."""
-        if self.used + nbytes > self.capacity or self.next + nbytes > SPACE:
-            raise OutOfMemory(nbytes)
-        made = Allocation(self.base + self.next, nbytes, stream, what)
-        self.next += -(-nbytes // ALIGNMENT) * ALIGNMENT
+    def allocate(self, nbytes: int, stream: int, what: str) -> int:
+        """The address of fresh memory. Raises OutOfMemory."""
+        if self.used + nbytes > self.capacity:
+            raise OutOfMemory
+        try:
+            address = self.arena.allocate(nbytes, what)
+        except MemoryError as error:
+            raise OutOfMemory from error
+        self.held[address] = Held(address, nbytes, stream, what)
         self.used += nbytes
         self.peak = max(self.peak, self.used)
-        self.live[made.address] = made
-        insort(self.starts, made.address)
-        for page in set(self.edges(made)):
-            self.on_page[page] += 1
-        if nbytes <= FILLED:
-            self.view(made.address, nbytes)[:] = 0xFF
-        return made
+        return address
 
-    def free(self, address: int) -> Allocation:
-        """End an allocation's life. Its pages go back to the host."""
-        gone = self.live.pop(address)
-        del self.starts[bisect_left(self.starts, address)]
+    def free(self, address: int) -> Held:
+        """End an allocation's life."""
+        gone = self.held.pop(address)
+        self.arena.free(address)
         self.used -= gone.nbytes
-        self.lost[address] = gone
-        while len(self.lost) > 4096:
-            del self.lost[next(iter(self.lost))]
-        first, last = self.edges(gone)
-        for page in {first, last}:
-            self.on_page[page] -= 1
-        done = [page for page in {first, last} if not self.on_page[page] and page < self.next // mmap.PAGESIZE]
-        for page in done:
-            del self.on_page[page]
-            self.pages.madvise(mmap.MADV_DONTNEED, page * mmap.PAGESIZE, mmap.PAGESIZE)
-        if last > first + 1:
-            self.pages.madvise(mmap.MADV_DONTNEED, (first + 1) * mmap.PAGESIZE, (last - first - 1) * mmap.PAGESIZE)
         return gone
 
-    def edges(self, made: Allocation) -> tuple[int, int]:
-        """The first and the last page of an allocation, which others may lie on as well."""
-        start = made.address - self.base
-        return start // mmap.PAGESIZE, (start + max(made.nbytes, 1) - 1) // mmap.PAGESIZE
-
     def view(self, address: int, nbytes: int) -> np.ndarray:
-        """The bytes there, uint8 (nbytes,)."""
-        return self.bytes[address - self.base:address - self.base + nbytes]
+        """The bytes there, uint8 (nbytes,). Raises ValueError outside one live allocation."""
+        return self.arena.view(address, nbytes)
 
-    def holding(self, address: int) -> Allocation | None:
+    def holding(self, address: int) -> Held | None:
         """The live allocation that an address lies in."""
-        k = bisect_right(self.starts, address)
-        found = self.live[self.starts[k - 1]] if k else None
-        return found if found is not None and address < found.address + max(found.nbytes, 1) else None
+        found = self.arena.find(address)
+        return None if found is None else self.held[found.start]
 
     def owns(self, address: int) -> bool:
         """Whether it is an address of the device's, live or not."""
-        return self.base <= address < self.base + SPACE
+        return self.arena.base <= address < self.arena.base + self.arena.size
+
+    def written(self, address: int, nbytes: int) -> None:
+        """Note that the host, or a copy, wrote there; outside the device's memory that means nothing."""
+        if nbytes and self.holding(address) is not None:
+            self.arena.written(address, nbytes)
 
     def whereabouts(self, address: int) -> str:
         """What is known of an address that is in no live allocation."""
-        for gone in self.lost.values():
-            if gone.address <= address < gone.address + max(gone.nbytes, 1):
-                return f"in {gone.what} of {gone.nbytes} bytes that was freed"
-        before = bisect_right(self.starts, address)
-        if before and self.owns(address):
-            last = self.live[self.starts[before - 1]]
-            return f"{address - last.address - last.nbytes} bytes after the end of {last.what} of {last.nbytes} bytes"
-        return "no memory of the device's" if not self.owns(address) else "before all allocations"
-
+        if not self.owns(address):
+            return "no memory of the device's"
+        if gone := self.arena.freed(address):
+            return f"in {gone.name}, which was freed"
+        near = self.arena.nearest(address)
+        return f"outside every allocation; the nearest is {near.name}" if near else "with nothing allocated"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import weakref
 from itertools import count
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ class Meaning:
     """A `Function` that is known by what it means: nothing is compiled but Triton's launcher for its signature."""
 
     def __init__(self, launch: Launch) -> None:
-        self.launch, kernel = launch, launch.kernel
+        self.launch, kernel = weakref.ref(launch), launch.kernel        # it has us, by its kernel's handle
         self.name = f"{launch.template.fn.__name__} over {kernel.group.domain}"
         signature, even = launch.signature()
         self.kinds = list(flat(signature.values()))
@@ -35,7 +36,9 @@ class Meaning:
 
     def run(self, arrived: Arrived, gpu: VirtualGpu) -> None:
         """Read what the group reads, compute, and write what it stores. Raises VirtualGpuError as `check`."""
-        launch, kernel = self.launch, self.launch.kernel
+        launch = self.launch()
+        assert launch is not None
+        kernel = launch.kernel
         pointers, scalars = len(kernel.pointers), len(kernel.scalars)
         if arrived.grid != (*launch.grid, 1, 1)[:3]:
             raise VirtualGpuError(f"{self.name}: launched on grid {list(arrived.grid)} in place of {list(launch.grid)}")
@@ -48,6 +51,9 @@ class Meaning:
         given = [numbers[node] if node in numbers else memory[node].copy() for node in kernel.group.reads]
         for node, value in zip(kernel.group.stores, launch.meaning.run(given), strict=True):
             memory[node][...] = np.asarray(value)
+        for k, node in enumerate(kernel.pointers):
+            if node in kernel.group.stores:
+                gpu.memory.written(arrived.address(k), node.spec.numel * node.dtype.itemsize)
 
     def array(self, gpu: VirtualGpu, node: Node, address: int) -> np.ndarray:
         """A value in the GPU's memory, which must lie whole in a live allocation."""
@@ -78,8 +84,9 @@ def uncompiled(launch: Launch, gpu: VirtualGpu) -> Any:
                                profile_scratch_align=1, launch_cooperative_grid=False, launch_pdl=False,
                                tensordesc_meta=None)
     function = Meaning(launch)
-    gpu.streams.forbid_capture()
-    return Uncompiled(gpu.driver.launcher_cls(source, metadata), gpu.add(next(HANDLES), function), function.num_warps)
+    handle = gpu.add(next(HANDLES), function)
+    weakref.finalize(launch, gpu.functions.pop, handle).atexit = False
+    return Uncompiled(gpu.driver.launcher_cls(source, metadata), handle, function.num_warps)
 
 
 class Uncompiled:

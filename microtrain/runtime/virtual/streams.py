@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .memory import Allocation
+    from .memory import Held
 
 CAPTURING = "operation not permitted when stream is capturing"
 
@@ -161,7 +161,7 @@ class Streams:
         """Wait for everything."""
         self.waited(dict.fromkeys(self.known, self.count))
 
-    def queued(self, used: list[Allocation], handle: int) -> None:
+    def queued(self, used: list[Held], handle: int) -> None:
         """A launch on a stream that uses these allocations."""
         self.count += 1
         for one in used:
@@ -172,7 +172,7 @@ class Streams:
         """The allocator was told that a stream uses the memory there."""
         self.told.setdefault(address, set()).add(stream.cuda_stream)
 
-    def hazard(self, gone: Allocation) -> str | None:
+    def hazard(self, gone: Held) -> str | None:
         """What is wrong with letting go of an allocation now."""
         told = self.told.pop(gone.address, set())
         after = self.known[gone.stream].after

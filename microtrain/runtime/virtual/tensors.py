@@ -70,14 +70,18 @@ class VirtualTensor(torch.Tensor):
 
         if name == "__setitem__" or "out" in kwargs or (name.endswith("_") and not name.endswith("__")):
             target = kwargs.get("out", args[0])
-            gpu.queue_operation(run, synchronizes=mixed or not isinstance(target, cls))
+            gpu.queue_operation(lambda: written(run(), target), synchronizes=mixed or not isinstance(target, cls))
             return None if name == "__setitem__" else target
         host = onto == "cpu" or name in ON_HOST
-        found = gpu.queue_result(run, synchronizes=host)
         if host:
+            gpu.streams.forbid_capture()
+            found = run()
             return found.clone() if isinstance(found, torch.Tensor) else found
-        return tree_map(lambda one: wrappers.get(id(one)) or on_gpu(one, gpu) if isinstance(one, torch.Tensor)
-                        else one, found)
+        made = tree_map(lambda one: wrappers.get(id(one)) or placed(one, gpu) if isinstance(one, torch.Tensor)
+                        else one, run())
+        if gpu.streams.capturing is not None and not name.startswith("__"):
+            gpu.streams.capturing.work.append(lambda: tree_map(renew, tree_map(unwrapped, made), run()))
+        return made
 
     def data_ptr(self) -> int:
         return self.inside.data_ptr()
@@ -127,6 +131,31 @@ def unwrapped(value: Any) -> Any:
     if isinstance(value, (str, torch.device)) and str(value).partition(":")[0] == "cuda":
         return torch.device("cpu")
     return value.inside if isinstance(value, VirtualTensor) else value
+
+
+def renew(old: Any, new: Any) -> None:
+    """Give a result the values that a replay of the operation gave."""
+    if isinstance(old, torch.Tensor):
+        old.copy_(new)
+
+
+def written(result: Any, target: Any) -> None:
+    """Have a tensor of the GPU's count as written by the host."""
+    if isinstance(target, VirtualTensor):
+        inside = target.inside
+        last = sum((n - 1) * stride for n, stride in zip(inside.shape, inside.stride(), strict=True))
+        if inside.numel():
+            target.gpu.memory.written(inside.data_ptr(), (last + 1) * inside.element_size())
+
+
+def placed(result: torch.Tensor, gpu: VirtualGpu) -> VirtualTensor:
+    """What an operation gave, as a tensor of the GPU's: a view of its memory, or a copy there."""
+    if not result.numel() or gpu.memory.owns(result.data_ptr()):
+        return on_gpu(result, gpu)
+    made = empty(gpu, result.shape, result.dtype)
+    made.inside.copy_(result)
+    written(None, made)
+    return made
 
 
 def on_gpu(inside: torch.Tensor, gpu: VirtualGpu) -> VirtualTensor:
