@@ -119,7 +119,7 @@ class CudaBackend(TorchMemory):
 
     def judge(self, error: Exception) -> None:
         """Raise AcceleratorError where an error has ended this process's use of the GPU; no other error does."""
-        if isinstance(error, AcceleratorError | OutOfMemoryError) or self.torch.cuda.is_current_stream_capturing():
+        if isinstance(error, AcceleratorError | OutOfMemoryError) or self.capturing():
             return
         try:
             self.torch.cuda.synchronize(self.index)
@@ -151,9 +151,13 @@ class CudaBackend(TorchMemory):
             self.judge(error)
             raise
 
+    def capturing(self) -> bool:
+        """Whether what is queued now goes into a CUDA graph."""
+        return bool(self.torch.cuda.is_current_stream_capturing())
+
     def uncaptured(self, what: str, why: str) -> None:
         """Raise RuntimeError inside the capture of a CUDA graph, before the driver refuses and the capture is lost."""
-        if self.torch.cuda.is_current_stream_capturing():
+        if self.capturing():
             raise RuntimeError(CAPTURING.format(what, why))
 
     def sees(self, stream: int) -> None:
