@@ -178,7 +178,13 @@ class CudaBackend(TorchMemory):
 
     def share(self, memory: list[Any]) -> None:
         """Tell the allocator that the current stream uses these buffers: none is given to another stream's tensors
-        before this one has got as far as their last reader."""
+        before this one has got as far as their last reader.
+
+        A graph that is being captured has a stream of its own, on which nothing runs now: what its kernels read must be
+        kept for its replays in any case.
+        """
+        if self.capturing():
+            return
         self.stream = None
         current = self.torch.cuda.current_stream(self.index)
         for buffer in memory:
