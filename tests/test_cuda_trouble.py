@@ -240,6 +240,15 @@ def test_memory_that_another_stream_uses_is_kept_for_it(gpu: FakeGpu) -> None:
     assert later.streams == [70]
 
 
+def test_a_captures_own_stream_is_no_other(gpu: FakeGpu) -> None:
+    at_hand, buffer = cuda.CudaBackend(0), Buffer()
+    gpu.capturing, gpu.driver.streams[0] = True, 99
+    at_hand.pointers([buffer], None, ())
+    gpu.capturing, gpu.driver.streams[0] = False, 70
+    at_hand.pointers([buffer], None, ())
+    assert buffer.streams == []
+
+
 def test_a_stream_on_which_memory_is_only_made_counts_too(gpu: FakeGpu) -> None:
     at_hand, buffer = cuda.CudaBackend(0), Buffer()
     gpu.driver.streams[0] = 99
