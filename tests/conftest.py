@@ -20,9 +20,8 @@ from progress import Progress  # noqa: E402
 
 from microtrain.runtime import virtual  # noqa: E402
 
-if DEVICE == "cuda" and virtual.wanted():
-    from microtrain.runtime.virtual.cuda_module import install
-    install(virtual.gpu())
+CUDA = virtual.gpu().torch.cuda if DEVICE == "cuda" and virtual.wanted() else torch.cuda
+"""What answers for the GPU: PyTorch, or what stands in for it where that is a virtual one."""
 
 try:
     from hypothesis import settings
@@ -37,11 +36,11 @@ else:
 def pytest_configure(config: pytest.Config) -> None:
     if DEVICE not in DEVICES:
         raise pytest.UsageError(f"MICROTRAIN_DEVICE={DEVICE!r}: the suite runs on one of {', '.join(DEVICES)}")
-    if DEVICE == "cuda" and not torch.cuda.is_available():
+    if DEVICE == "cuda" and not CUDA.is_available():
         raise pytest.UsageError("MICROTRAIN_DEVICE=cuda, but PyTorch sees no GPU here")
     config.addinivalue_line("markers", "gpu: needs a GPU and kernels that are compiled, not interpreted")
     if DEVICE == "cuda" or DONE:
-        synchronize = torch.cuda.synchronize if DEVICE == "cuda" else lambda: None
+        synchronize = CUDA.synchronize if DEVICE == "cuda" else lambda: None
         config.pluginmanager.register(Progress(Path(DONE).absolute() if DONE else None, synchronize), PROGRESS)
 
 
@@ -80,7 +79,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         kept = set(mine)
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = mine
-    if not torch.cuda.is_available():
+    if not CUDA.is_available():
         reason = "needs a GPU; PyTorch sees none here"
     elif os.environ.get("TRITON_INTERPRET") == "1":
         reason = "needs compiled kernels; TRITON_INTERPRET=1 interprets them"

@@ -117,14 +117,12 @@ def test_an_unknown_profile_is_refused_and_changes_nothing() -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("values", [[1.0, 2.0], [[1.0, 0.0], [3.0, 255.0]], 7.0, [], [[]]])
-def test_repr_of_a_tensor(values: Any, dtype: str, device: str) -> None:
+def test_repr_of_a_tensor(values: Any, dtype: str) -> None:
+    """The default device is not named, whichever it is, as PyTorch does not name that of its default tensor type."""
     def made(T: Any) -> str:
         return repr(T.tensor(values, dtype=getattr(T, dtype)))
 
-    expected = made(torch)
-    if device == "cuda":
-        expected = repr(torch.tensor(values, dtype=getattr(torch, dtype), device="cuda"))
-    assert made(mt) == expected == str(mt.tensor(values, dtype=getattr(mt, dtype)))
+    assert made(mt) == made(torch) == str(mt.tensor(values, dtype=getattr(mt, dtype)))
 
 
 @pytest.mark.parametrize(

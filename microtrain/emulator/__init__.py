@@ -12,8 +12,10 @@
 `collect=True` it returns the report instead. Nothing here knows of tensors, of Triton, or of this package's own kernels.
 """
 
+from .launch import launch
 from .memory import Allocation, Memory
 from .parse import Module, parse
 from .report import EmulatorError, Finding, Report, UnknownInstruction
 
-__all__ = ["Allocation", "EmulatorError", "Finding", "Memory", "Module", "Report", "UnknownInstruction", "parse"]
+__all__ = ["Allocation", "EmulatorError", "Finding", "Memory", "Module", "Report", "UnknownInstruction",
+           "launch", "parse"]

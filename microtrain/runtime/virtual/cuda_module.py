@@ -162,14 +162,6 @@ class VirtualTorch:
         return empty(self.gpu, host.shape, host.dtype).copy_(host)
 
 
-def install(gpu: VirtualGpu) -> None:
-    """Have PyTorch itself answer for the virtual GPU: for programs, and tests, that ask PyTorch and not microtrain."""
-    cuda = gpu.torch.cuda
-    for name in [*vars(cuda), *vars(CudaModule)]:
-        if name != "gpu" and not name.startswith("__"):
-            setattr(torch.cuda, name, getattr(cuda, name))
-
-
 def index_of(device: Any) -> int:
     """A device's number. Raises RuntimeError for another than 0."""
     index = device if isinstance(device, int) else torch.device(device).index

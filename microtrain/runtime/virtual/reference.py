@@ -40,8 +40,9 @@ class Meaning:
         assert launch is not None
         kernel = launch.kernel
         pointers, scalars = len(kernel.pointers), len(kernel.scalars)
-        if arrived.grid != (*launch.grid, 1, 1)[:3]:
-            raise VirtualGpuError(f"{self.name}: launched on grid {list(arrived.grid)} in place of {list(launch.grid)}")
+        grid = (*launch.grid, 1, 1)[:3]
+        if arrived.grid != grid:
+            raise VirtualGpuError(f"{self.name}: launched on grid {list(arrived.grid)} in place of {list(grid)}")
         rest = [arrived.integer(k) for k in range(pointers + scalars, len(self.kinds))]
         sizes = [launch.sizes[name] for name in launch.template.arg_names[2:] if name in launch.sizes]
         if rest != sizes:
