@@ -234,10 +234,20 @@ def test_memory_that_another_stream_uses_is_kept_for_it(gpu: FakeGpu) -> None:
     at_hand.pointers([buffer], None, ())
     gpu.driver.streams[0] = 99
     at_hand.pointers([buffer, 7], None, ())
-    assert buffer.streams == [99]
+    at_hand.pointers([buffer, 7], None, ())
+    assert buffer.streams == [99]       # once is enough
     gpu.driver.streams[0] = 70          # back on the first: a buffer of the other stream's may come along
     at_hand.pointers([later], None, ())
     assert later.streams == [70]
+
+
+def test_a_captures_own_stream_is_no_other(gpu: FakeGpu) -> None:
+    at_hand, buffer = cuda.CudaBackend(0), Buffer()
+    gpu.capturing, gpu.driver.streams[0] = True, 99
+    at_hand.pointers([buffer], None, ())
+    gpu.capturing, gpu.driver.streams[0] = False, 70
+    at_hand.pointers([buffer], None, ())
+    assert buffer.streams == []
 
 
 def test_a_stream_on_which_memory_is_only_made_counts_too(gpu: FakeGpu) -> None:

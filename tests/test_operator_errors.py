@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 import pytest
+import torch
 from conftest import DEVICE
 
 from microtrain.testing.database import raising
@@ -57,9 +58,10 @@ def test_wrong_arguments_raise_what_they_raise_in_pytorch(outcomes: list[tuple[E
 
 
 def test_every_exception_listed_occurs(outcomes: list[tuple[ErrorCase, Raised]]) -> None:
-    found = [f"{case.operation}{case}" for case, outcome in outcomes if outcome.problem]
     for listed in EXCEPTIONS:
-        assert any(call.startswith(listed) for call in found), listed
+        found = [outcome.problem for case, outcome in outcomes if f"{case.operation}{case}".startswith(listed)]
+        # PyTorch's database has no such call before 2.13.
+        assert all(found) and (found or torch.__version__ < "2.13"), listed
 
 
 # ------------------------------------------------------------------------------------------------ the judge is judged

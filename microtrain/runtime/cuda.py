@@ -124,7 +124,7 @@ class CudaBackend(TorchMemory):
 
     def judge(self, error: Exception) -> None:
         """Raise AcceleratorError where an error has ended this process's use of the GPU; no other error does."""
-        if isinstance(error, AcceleratorError | OutOfMemoryError) or self.torch.cuda.is_current_stream_capturing():
+        if isinstance(error, AcceleratorError | OutOfMemoryError) or self.capturing():
             return
         try:
             self.torch.cuda.synchronize(self.index)
@@ -156,9 +156,13 @@ class CudaBackend(TorchMemory):
             self.judge(error)
             raise
 
+    def capturing(self) -> bool:
+        """Whether what is queued now goes into a CUDA graph."""
+        return bool(self.torch.cuda.is_current_stream_capturing())
+
     def uncaptured(self, what: str, why: str) -> None:
         """Raise RuntimeError inside the capture of a CUDA graph, before the driver refuses and the capture is lost."""
-        if self.torch.cuda.is_current_stream_capturing():
+        if self.capturing():
             raise RuntimeError(CAPTURING.format(what, why))
 
     def sees(self, stream: int) -> None:
@@ -173,18 +177,27 @@ class CudaBackend(TorchMemory):
         """Addresses; numbers stay as they are. What runs next is queued on the current stream."""
         stream = self.driver.get_current_stream(self.index)
         if stream != self.stream:
-            self.share(memory)
+            self.share(memory, stream)
         base = workspace.address if parts else 0
         return [*[getattr(value, "address", value) for value in memory], *[base + offset for offset, _ in parts]]
 
-    def share(self, memory: list[Any]) -> None:
+    def share(self, memory: list[Any], stream: int) -> None:
         """Tell the allocator that the current stream uses these buffers: none is given to another stream's tensors
-        before this one has got as far as their last reader."""
+        before this one has got as far as their last reader.
+
+        A graph that is being captured has a stream of its own, on which nothing runs now: what its kernels read must be
+        kept for its replays in any case.
+        """
+        if self.capturing():
+            return
         self.stream = None
-        current = self.torch.cuda.current_stream(self.index)
-        for buffer in memory:
-            if hasattr(buffer, "record_stream"):
+        fresh = [buffer for buffer in memory if hasattr(buffer, "record_stream")
+                 and getattr(buffer, "recorded", None) != stream]
+        if fresh:
+            current = self.torch.cuda.current_stream(self.index)
+            for buffer in fresh:
                 buffer.record_stream(current)
+                buffer.recorded = stream
 
     @cached_property
     def arch(self) -> str:
