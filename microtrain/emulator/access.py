@@ -109,7 +109,7 @@ class Access(Threads):
             return "global", base
         if low >= LOCAL_WINDOW:
             return "local", base - np.int64(LOCAL_WINDOW)
-        if SHARED_WINDOW <= low and high < LOCAL_WINDOW:
+        if low >= SHARED_WINDOW and high < LOCAL_WINDOW:
             return "shared", base - np.int64(SHARED_WINDOW)
         return "mixed", base
 

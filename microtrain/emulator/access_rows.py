@@ -119,9 +119,7 @@ def hint(e: Emitter, op: Op) -> None:
 def copy_asynchronously(e: Emitter, op: Op) -> None:
     operands = op.operands
     count = "None"
-    if len(operands) > 3 and not op.has("L2::cache_hint"):
-        count = e.get(operands[3], "u4")
-    elif len(operands) > 4:
+    if (len(operands) > 3 and not op.has("L2::cache_hint")) or len(operands) > 4:
         count = e.get(operands[3], "u4")
     e.line(f"M.copy({e.site}, {e.address(operands[0])}, {e.address(operands[1])}, {e.lanes()}, {int(operands[2], 0)}, "
            f"{count})")

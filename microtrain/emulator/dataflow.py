@@ -97,7 +97,7 @@ def step(function: Function, site: int, op: Op, state: State, early: dict[int, s
     name = op.row.name
     written, read = split(function, op)
     if name.startswith("wgmma.mma"):
-        return state | {register: -1 for register in written}
+        return state | dict.fromkeys(written, -1)
     if name.startswith("wgmma.commit"):
         return {register: min(age + 1, MOST) for register, age in state.items()}
     if name.startswith("wgmma.wait"):

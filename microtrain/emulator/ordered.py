@@ -12,6 +12,8 @@ from .shadow import STRONG
 
 Array = Any
 
+WORDS = {1: "u1", 2: "u2", 4: "u4", 8: "u8", 16: "c16"}
+"""Types of so many bytes; a complex number is moved as it is."""
 FLOATS = {"f16": (ar.from_f16, ar.to_f16), "bf16": (ar.from_bf16, ar.to_bf16)}
 
 
@@ -52,7 +54,7 @@ class Ordered(Access):
 
     def init_asynchronous(self) -> None:
         self.copies: list[tuple[Array, Array, Array, Array]] = []
-        """Copies under way: threads, their groups, places in shared memory, data (n, words)."""
+        """Copies under way: threads, their groups, places in shared memory, data (n,)."""
         self.group = np.zeros(self.N, np.int64)
         """Groups of copies that each thread has committed."""
         self.in_products: Array | None = None
@@ -114,17 +116,15 @@ class Ordered(Access):
     def copy(self, site: int, target: Array, target_offset: int, source: Array, source_offset: int, on: Array | None,
              nbytes: int, count: Array | None) -> None:
         """Begin to copy from global to shared memory; past `count` bytes there are zeros, and nothing is read."""
-        given = np.full(self.N if on is None else len(on), nbytes) if count is None else self.of(count, on)
-        lanes = np.arange(self.N) if on is None else on
-        data = np.zeros((self.N, nbytes), np.uint8)
-        for size in np.unique(given).tolist():
-            if size:
-                some = lanes[given == size] if (given != size).any() else on
-                at, some = self.reach(site, "global", source, source_offset, some, size, "read")
-                width = size & -size
-                words = self.views[f"u{min(width, 8)}"].take(
-                    (at >> (min(width, 8).bit_length() - 1))[:, None] + np.arange(size // min(width, 8)), mode="clip")
-                data[slice(None) if some is None else some, :size] = words.view(np.uint8)
+        given = self.of(np.uint32(nbytes) if count is None else count, on)
+        if (given == nbytes).all():
+            data = self.fetched(site, source, source_offset, on, nbytes)
+        else:
+            lanes = np.arange(self.N) if on is None else on
+            data = np.zeros((self.N, nbytes), np.uint8)
+            for size in filter(None, np.unique(given).tolist()):
+                some = lanes[given == size]
+                data[some, :size] = self.fetched(site, source, source_offset, some, size)[some]
         at, on = self.reach(site, "shared", target, target_offset, on, nbytes, "write")
         lanes = np.arange(self.N) if on is None else on
         if self.launch.checks and len(at):
@@ -133,7 +133,22 @@ class Ordered(Access):
             for found, verb in clashes.told():
                 if found is not None:
                     self.shared_race(site, "copies over", verb, found, clashes.codes, at, on, nbytes)
-        self.copies.append((lanes, self.group.take(lanes), at, data[lanes].view("u4")))
+        if on is not None:
+            data = data[lanes]
+        self.copies.append((lanes, self.group.take(lanes), at, data.view(WORDS[nbytes])[:, 0]))
+
+    def fetched(self, site: int, source: Array, offset: int, on: Array | None, nbytes: int) -> Array:
+        """Bytes from global memory, (N, nbytes); zeros for other threads than `on`."""
+        at, on = self.reach(site, "global", source, offset, on, nbytes, "read")
+        width = nbytes & -nbytes
+        index = at >> (width.bit_length() - 1)
+        words = self.launch.memory.data.view(WORDS[width])
+        data = np.stack([words.take(index + i, mode="clip") for i in range(nbytes // width)], 1).view(np.uint8)
+        if on is None:
+            return data
+        whole = np.zeros((self.N, nbytes), np.uint8)
+        whole[on] = data
+        return whole
 
     def commit_copies(self, on: Array | None) -> None:
         """What each thread has begun to copy is a group."""
@@ -158,11 +173,11 @@ class Ordered(Access):
 
     def finish(self, lanes: Array, at: Array, data: Array) -> None:
         """Copies are in shared memory, as far as the threads that made them know."""
-        words = data.shape[1]
-        self.shared_views["u4"][(at >> 2)[:, None] + np.arange(words)] = data
+        nbytes = data.dtype.itemsize
+        self.shared.view(data.dtype)[at >> (nbytes.bit_length() - 1)] = data
         if self.launch.checks:
             shift = self.launch.shared_shift
-            granules = max(4 * words >> shift, 1)
+            granules = max(nbytes >> shift, 1)
             self.in_shared.writers[(at >> shift)[:, None] + np.arange(granules)] = self.me(lanes)[:, None]
 
     # Products of whole warp groups read shared memory until they are waited for
