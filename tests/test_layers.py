@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("settings", "errors"),
     ("kernels",),
-    ("runtime",),
+    ("runtime", "emulator"),
     ("graph",),
     ("compiler",),
     ("autograd",),

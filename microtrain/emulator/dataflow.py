@@ -85,7 +85,9 @@ def in_flight(function: Function, blocks: list[Block]) -> dict[int, str]:
         for j in blocks[i].successors:
             before = entering[j]
             # Of two ways here, the one on which a product began later counts.
-            joined = {name: min(age, (before or {}).get(name, age)) for name, age in {**(before or {}), **state}.items()}
+            joined = dict(before or {})
+            for name, age in state.items():
+                joined[name] = min(age, joined.get(name, age))
             if joined != before:
                 entering[j] = joined
                 work.append(j)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from . import arithmetic as ar
-from .arithmetic import mask
+from . import floats as fl
+from .integers import high, low, mask, pack, unpack
 from .report import EmulatorError
 from .threads import WARP_SIZE
 from .warps import LANES, Warps
@@ -29,13 +29,13 @@ ELEMENT = {"f16": 2, "bf16": 2, "tf32": 4, "f64": 8, "e4m3": 1, "e5m2": 1, "s8":
 def numbers(bits: Array, kind: str) -> Array:
     """Elements, as unsigned integers of their width, as float32 (float64) values; integers of 8 bits are exact."""
     if kind in ("f16", "bf16"):
-        return ar.from_f16(bits) if kind == "f16" else ar.from_bf16(bits)
+        return fl.from_f16(bits) if kind == "f16" else fl.from_bf16(bits)
     if kind == "tf32":
         return (bits & np.uint32(0xFFFFE000)).view("f4")
     if kind == "f64":
         return bits.view("f8")
-    if kind in ar.FP8:
-        return ar.from_fp8(bits, kind)
+    if kind in fl.FP8:
+        return fl.from_fp8(bits, kind)
     return bits.view("i1" if kind == "s8" else "u1").astype("f4")
 
 
@@ -52,13 +52,13 @@ def left_operand(registers: list[Array], kind: str, halves: int) -> Array:
 def summed(product: Array, c: list[Array], kind: str, saturate: bool = False) -> list[Array]:
     """A product, (values, N) in the order of the registers, with what it is added to; halves are two to a register."""
     if kind == "f16":
-        parts = [ar.to_f16(product[2 * i + j] + ar.from_f16(half(one)))
-                 for i, one in enumerate(c) for j, half in enumerate((ar.low, ar.high))]
-        return [ar.pack(parts[i:i + 2], "u4") for i in range(0, len(parts), 2)]
+        parts = [fl.to_f16(product[2 * i + j] + fl.from_f16(half(one)))
+                 for i, one in enumerate(c) for j, half in enumerate((low, high))]
+        return [pack(parts[i:i + 2], "u4") for i in range(0, len(parts), 2)]
     if kind == "s32":
-        totals = [one.astype("i8") + before for one, before in zip(product, c)]
+        totals = [one.astype("i8") + before for one, before in zip(product, c, strict=False)]
         return [(np.clip(one, -1 << 31, (1 << 31) - 1) if saturate else one).astype("i4") for one in totals]
-    return [one + before for one, before in zip(product, c)]
+    return [one + before for one, before in zip(product, c, strict=False)]
 
 
 class Matrices(Warps):
@@ -70,7 +70,7 @@ class Matrices(Warps):
         """Operands by the identity of the registers that they were made of, which are held so that no other has it."""
 
     def rows_at(self, site: int, base: Array, offset: int, on: Array | None, count: int, what: str) -> Array:
-        """Byte offsets of the rows of 8 x 8 matrices in shared memory, (warps, 32): lane 8 i + r has row r of matrix i."""
+        """Byte offsets in shared memory of rows of 8 x 8 matrices, (warps, 32): lane 8 i + r has row r of matrix i."""
         if count < 4:
             lanes = np.arange(self.N) if on is None else on
             on = lanes[lanes % WARP_SIZE < 8 * count]
@@ -89,8 +89,8 @@ class Matrices(Warps):
         for i in range(count):
             if transposed:
                 view = self.shared_views["u2"]
-                pair = [view.take((rows[:, 8 * i + 2 * (LANES & 3) + j] >> 1) + (LANES >> 2), mode="clip") for j in (0, 1)]
-                value = ar.pack(pair, "u4")
+                first = (rows[:, 8 * i + 2 * (LANES & 3)] >> 1, rows[:, 8 * i + 2 * (LANES & 3) + 1] >> 1)
+                value = pack([view.take(row + (LANES >> 2), mode="clip") for row in first], "u4")
             else:
                 value = self.shared_views["u4"].take((rows[:, 8 * i + (LANES >> 2)] >> 2) + (LANES & 3), mode="clip")
             result.append(value.reshape(-1))
@@ -113,7 +113,7 @@ class Matrices(Warps):
             for j in (0, 1) if transposed else (0,):
                 if transposed:
                     row, view = rows[:, 8 * i + 2 * (LANES & 3) + j], self.shared_views["u2"]
-                    index, part = (row >> 1) + (LANES >> 2), ar.unpack(value, "u2", j)
+                    index, part = (row >> 1) + (LANES >> 2), unpack(value, "u2", j)
                 else:
                     row, view = rows[:, 8 * i + (LANES >> 2)], self.shared_views["u4"]
                     index, part = (row >> 2) + (LANES & 3), value
@@ -141,7 +141,7 @@ class Matrices(Warps):
         return summed(np.ascontiguousarray(product).reshape(2 * halves, -1), c, types[0], saturate)
 
     def tile(self, descriptor: Array, rows: int, columns: int, width: int, transposed: bool) -> Array:
-        """Byte offsets in shared memory of a tile's elements, (programs, groups, rows, columns); columns run along k."""
+        """Byte offsets in shared memory of a tile, (programs, groups, rows, columns); columns go along k."""
         d = self.full(descriptor).reshape(self.B, -1, GROUP)[:, :, 0].astype(np.int64)[:, :, None, None]
         start, leading, stride = (((d >> shift) & 0x3FFF) << 4 for shift in (0, 16, 32))
         layout = np.unique(d >> 62 & 3)
@@ -179,8 +179,8 @@ class Matrices(Warps):
         lanes = np.broadcast_to(leaders, at.shape).reshape(-1)
         flat, start = at.reshape(-1), (np.repeat(rows, at.shape[1] * at.shape[2]) * self.stride)
         bad = (flat < start) | (flat + 16 > start + self.launch.shared_bytes)
-        flat, kept, _ = self.dropped(site, "out of bounds", "wgmma reads outside the program's shared memory", bad, flat, lanes,
-                                     flat - start, 0, "shared")
+        message = "wgmma reads outside the program's shared memory"
+        flat, kept, _ = self.dropped(site, "out of bounds", message, bad, flat, lanes, flat - start, 0, "shared")
         assert kept is not None
         self.note_shared_read(site, flat, kept, 16, logged=False)
         if not bad.any():
@@ -197,7 +197,7 @@ class Matrices(Warps):
         in_registers = isinstance(a, list)
         transposes = flags[2:] if len(flags) > 2 else []
         sign = (flags[0] if flags else 1) * (flags[1] if len(flags) > 1 else 1)
-        right = self.operand(site, b, n, k, kind if len(types) < 3 else types[2], bool(transposes and transposes[-1]), on)
+        right = self.operand(site, b, n, k, types[2], bool(transposes and transposes[-1]), on)
         if in_registers:
             left = self.left(a, kind, 2).reshape(self.B, -1, m, k)
         else:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from . import arithmetic as ar
+from . import floats as fl
+from . import integers as ints
 from .access import Access
 from .shadow import STRONG
 
@@ -14,7 +15,7 @@ Array = Any
 
 WORDS = {1: "u1", 2: "u2", 4: "u4", 8: "u8", 16: "c16"}
 """Types of so many bytes; a complex number is moved as it is."""
-FLOATS = {"f16": (ar.from_f16, ar.to_f16), "bf16": (ar.from_bf16, ar.to_bf16)}
+FLOATS = {"f16": (fl.from_f16, fl.to_f16), "bf16": (fl.from_bf16, fl.to_bf16)}
 
 
 def combined(name: str, old: Array, given: list[Array]) -> Array:
@@ -24,7 +25,7 @@ def combined(name: str, old: Array, given: list[Array]) -> Array:
         return old + b
     if name in ("min", "max"):
         if old.dtype.kind == "f":
-            return (ar.fmin if name == "min" else ar.fmax)(old, b)
+            return (fl.fmin if name == "min" else fl.fmax)(old, b)
         return np.minimum(old, b) if name == "min" else np.maximum(old, b)
     if name == "inc":
         return np.where(old >= b, old.dtype.type(0), old + old.dtype.type(1))
@@ -41,8 +42,8 @@ def updated(name: str, kind: str, old: Array, given: list[Array]) -> Array:
         read, write = FLOATS[kind]
         return write(combined(name, read(old), [read(one) for one in given]))
     if kind.endswith("x2"):
-        parts = [updated(name, kind[:-2], half(old), [half(one) for one in given]) for half in (ar.low, ar.high)]
-        return ar.pack(parts, "u4")
+        parts = [updated(name, kind[:-2], half(old), [half(one) for one in given]) for half in (ints.low, ints.high)]
+        return ints.pack(parts, "u4")
     typed = [one.view(kind) for one in (old, *given)]
     if typed[0].dtype.kind == "f" and name not in ("add", "min", "max", "exch"):
         typed = [one.view(f"u{kind[1]}") for one in typed]
@@ -63,8 +64,8 @@ class Ordered(Access):
         """Products under way: rows of programs, their groups, granules, codes."""
         self.product_group = np.zeros(self.B, np.int64)
 
-    def atomic(self, site: int, space: str, base: Array, offset: int, on: Array | None, name: str, kind: str, stored: str,
-               given: list[Array], order: str) -> Array:
+    def atomic(self, site: int, space: str, base: Array, offset: int, on: Array | None, name: str, kind: str,
+               stored: str, given: list[Array], order: str) -> Array:
         """What was there before; threads at one place take turns, the lowest first."""
         if space == "generic":
             space, base = self.windowed(site, base, on)
@@ -186,10 +187,11 @@ class Ordered(Access):
         if self.in_products is None or not self.products:
             return
         shift = self.launch.shared_shift
-        bad = np.any([self.in_products.take((at >> shift) + i, mode="clip") for i in range(max(nbytes >> shift, 1))], axis=0)
+        granules = range(max(nbytes >> shift, 1))
+        bad = np.any([self.in_products.take((at >> shift) + i, mode="clip") for i in granules], axis=0)
         if bad.any():
-            self.dropped(site, "asynchronous", "write of shared memory that a wgmma, not yet waited for, reads", bad, at, on,
-                         self.shared_address(at), 0, "shared")
+            message = "write of shared memory that a wgmma, not yet waited for, reads"
+            self.dropped(site, "asynchronous", message, bad, at, on, self.shared_address(at), 0, "shared")
 
     def begin_product(self, rows: Array, granules: Array, codes: Array) -> None:
         """A product of programs at these rows reads granules (rows, n) as threads of these codes (rows, n)."""
