@@ -1,7 +1,7 @@
 """What floating-point instructions compute, on arrays (or NumPy scalars).
 
 Sums, products, quotients, roots and fused multiply-adds are rounded once, as IEEE 754 asks. The approximate ones
-(`ex2`, `lg2`, `sin`, `tanh`, ...) are computed in float64 and rounded once: more exact than any GPU, whose last bits differ.
+(`ex2`, `lg2`, `sin`, `tanh`, ...) are computed in float64 and rounded once, more exactly than by any GPU.
 """
 
 from __future__ import annotations
