@@ -27,7 +27,7 @@ from microtrain.graph import dtypes
 from microtrain.graph import ops as g
 from microtrain.graph.node import leaf
 from microtrain.graph.spec import Device, spec
-from microtrain.runtime import backend, cuda, kernel_backend, launcher
+from microtrain.runtime import backend, cuda, detect, kernel_backend, launcher
 from microtrain.testing import gradcheck
 
 OF = spec((4, 5), dtypes.float32, Device("cuda:0"))
@@ -315,9 +315,14 @@ def test_cuda_without_an_index_is_the_current_gpu(monkeypatch: pytest.MonkeyPatc
     assert (str(where), repr(where), where.index) == (str(torch.device("cuda")), repr(torch.device("cuda")), None)
     assert where != mt.device("cuda:0") and mt.device("cuda", 0) is mt.device("cuda:0")
     assert where.resolved is mt.device("cuda:0") and mt.device("cpu").resolved is mt.device("cpu")
+    monkeypatch.setattr(detect, "_current", [])
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    current = [1]
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: current[0])
     assert where.resolved is mt.device("cuda:1")
+    current[0] = 0
+    assert where.resolved is mt.device("cuda:0")
 
 
 class TorchCuda:
