@@ -30,17 +30,20 @@ from microtrain.graph.spec import Device, spec
 from microtrain.runtime import backend, cuda, detect, kernel_backend, launcher
 from microtrain.testing import gradcheck
 
-OF = spec((4, 5), dtypes.float32, Device("cuda:0"))
+OF = spec((4, 5), dtypes.float32, Device("cuda:1"))
 ILLEGAL = "CUDA error: an illegal memory access was encountered\nCompile with `TORCH_USE_CUDA_DSA`"
 
 
 # ------------------------------------------------------------------------------------------------ a device of the host
 
 class Host(cuda.CudaBackend):
-    """The cuda device on the host's memory: kernels are computed by the NumPy twins of their groups."""
+    """The second GPU, on the host's memory: kernels are computed by the NumPy twins of their groups.
+
+    Not the first one: what other tests have left pending there, on a machine that has it, is no memory of the host's.
+    """
 
     def __init__(self) -> None:
-        super().__init__(0)
+        super().__init__(1)
         self.launched = 0
         self.room = float("inf")        # bytes that one allocation may have
         self.failing: Exception | None = None
@@ -92,19 +95,19 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> FakeGpu:
 @pytest.fixture
 def host(gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     made = Host()
-    monkeypatch.setitem(runtime._loaded, ("cuda", 0), made)
+    monkeypatch.setitem(runtime._loaded, ("cuda", 1), made)
     for name in ("plans", "recent"):
         monkeypatch.setattr(realize, name, {})
-    with mt.settings.device("cuda"):
+    with mt.settings.device("cuda:1"):
         yield made
-    for node in [node for node in realize.pending if node.spec.device.type == "cuda"]:
+    for node in [node for node in realize.pending if node.spec.device is OF.device]:
         realize.pending.pop(node)
 
 
 def test_fit_and_gradcheck_run_where_numpy_sees_no_memory(host: Host) -> None:
     rng = np.random.default_rng(0)
     x, y = mt.tensor(rng.standard_normal((64, 3))), mt.tensor(rng.standard_normal((64, 1)))
-    with pytest.raises(TypeError, match="can't convert cuda:0 device type tensor to numpy"):
+    with pytest.raises(TypeError, match="can't convert cuda:1 device type tensor to numpy"):
         x.numpy()
     assert x[[mt.tensor(3), mt.tensor(-1)]].shape == (2, 3)
     with pytest.raises(IndexError, match="index 64 is out of bounds for dimension 0 with size 64"):
