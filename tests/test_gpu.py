@@ -1,0 +1,133 @@
+"""What only a GPU shows: streams that overlap, memory that runs out, graphs, and an access outside of memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import microtrain as mt
+from microtrain.compiler.realize import flush
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(os.environ["MICROTRAIN_DEVICE"] != "cuda", reason="about cuda")]
+
+
+def launched(*tensors: mt.Tensor) -> None:
+    """Launch what is pending, and wait for nothing."""
+    for tensor in tensors:
+        flush(tensor.device, tensor.node)
+
+
+def test_memory_that_another_stream_still_reads_is_not_given_away() -> None:
+    main, side = torch.cuda.current_stream(), torch.cuda.Stream()
+    n = 1 << 24
+    for number in np.float32(0.11) + np.float32(0.37) * np.arange(40, dtype=np.float32):
+        x = mt.rand(n) * 0 + float(number)              # no whole number: those are part of a kernel
+        launched(x)
+        side.wait_stream(main)
+        with torch.cuda.stream(side):
+            busy = mt.rand(512, 512, 64).sum(0)         # so that the reader comes late
+            launched(busy)
+            y = x * 2
+            launched(y)
+        del x
+        over = mt.rand(n) - 7                           # of x's size, on the first stream
+        launched(over)
+        main.wait_stream(side)
+        assert y.amin().item() == y.amax().item() == 2 * number
+        assert over.amax().item() <= -6
+
+
+def test_memory_runs_out_and_the_next_operation_works() -> None:
+    held = mt.rand(1000)
+    before = held.tolist()
+    n = torch.cuda.get_device_properties(0).total_memory // 2           # elements, of 4 bytes each
+    with pytest.raises(mt.OutOfMemoryError, match=r"out of memory on cuda:0: [\d.]+ GiB were asked for .*What is pend"):
+        mt.rand(n).cpu()
+    assert (held * 2).tolist() == [2 * value for value in before]
+
+
+@pytest.mark.filterwarnings("ignore:The CUDA Graph is empty")       # the one that is refused
+def test_a_graph_replays_what_was_run_before_and_refuses_what_is_new() -> None:
+    x = mt.rand(1000)
+    expected = x.cpu().numpy()
+
+    def step() -> mt.Tensor:
+        return (x * 1.3725 + 0.25).tanh()
+
+    graph = torch.cuda.CUDAGraph()
+    launched(x)
+    with pytest.raises(RuntimeError, match="a new kernel cannot be loaded while a CUDA graph is being captured"), \
+            torch.cuda.graph(graph):
+        step().tolist()
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        launched(step())
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        y = step()
+        launched(y)
+    graph.replay()
+    mt.cuda.synchronize()
+    np.testing.assert_allclose(y.cpu().numpy(), np.tanh(expected * 1.3725 + 0.25), rtol=1e-5)
+
+
+WILD = """
+import triton
+import triton.language as tl
+
+import microtrain as mt
+
+@triton.jit
+def wild_kernel(x_ptr, out_ptr, offset):
+    tl.store(out_ptr + offset, tl.load(x_ptr))
+
+wild = mt.custom_kernel(wild_kernel, outputs=lambda x: x, grid=(1,), scalars=lambda x: (1 << 40,))
+x = mt.ones(4)
+held = [(x * n).exp() for n in range(2, 6)]
+try:
+    print(wild(x).tolist())
+except mt.AcceleratorError as error:
+    print("first:", error)
+try:
+    print(held[0].tolist())
+except mt.AcceleratorError as error:
+    print("then:", error)
+"""
+
+
+def test_an_access_outside_of_memory_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "wild.py"
+    path.write_text(WILD)
+    root = str(Path(__file__).parent.parent)
+    said = subprocess.run([sys.executable, str(path)], env={**os.environ, "PYTHONPATH": root}, capture_output=True,
+                          text=True, timeout=120)
+    lines = [line for line in said.stdout.splitlines() if line]
+    assert [line.partition(":")[0] for line in lines] == ["first", "then"], said.stdout + said.stderr
+    assert all("cuda:0 can no longer be used by this process: CUDA error: an illegal memory access" in line
+               for line in lines), lines
+
+
+def test_what_microtrain_says_of_the_gpu_is_what_pytorch_says() -> None:
+    ours, theirs = mt.cuda, torch.cuda
+    for name in ("device_count", "current_device", "get_device_name", "get_device_capability", "memory_allocated",
+                 "memory_reserved", "max_memory_allocated", "max_memory_reserved"):
+        assert getattr(ours, name)() == getattr(theirs, name)(), name
+    for where in (None, 0, "cuda", "cuda:0", mt.device("cuda")):
+        ours.synchronize(where)
+    for wrong in ("cpu", theirs.device_count()):
+        errors = []
+        for module in (ours, theirs):
+            with pytest.raises((ValueError, RuntimeError)) as caught:
+                module.synchronize(wrong)
+            errors.append(isinstance(caught.value, ValueError))
+        assert errors[0] is errors[1]
+    assert ours.mem_get_info()[1] == theirs.mem_get_info()[1]
+    assert mt.ones(2, device="cuda").device == mt.device("cuda:0") == mt.default_device()
