@@ -2,6 +2,8 @@
 # make test    ruff, mypy, the suite on cpu, then in Triton's interpreter
 # make gpu     the suite on cuda, then the benchmarks, in nine minutes (on a machine with a GPU);
 #              with DEVICE=interpret TINY=1 a small part of both, anywhere, to see that it runs
+# make virtual the suite on a cuda device without a GPU: first with NumPy in place of the processors, then a part of it
+#              with an emulator that runs the compiled kernels, for sm_80 and sm_90
 # make budgets every kernel of a sample of 200 compiled for four GPUs: spills, registers, shared memory, access widths
 # make lint    ruff and mypy alone
 # make clean   removes .venv, runs and caches
@@ -26,10 +28,10 @@ INTERPRET_TESTS ?= $(wildcard $(addprefix tests/test_,$(addsuffix .py,\
 SHARDS ?= $(shell nproc 2>/dev/null || echo 4)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test budgets gpu lint clean suite-cpu suite-interpret
+.PHONY: help train test budgets gpu virtual lint clean suite-cpu suite-interpret
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -7
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -9
 
 train: $(VENV)/train.stamp
 	@mkdir -p runs
@@ -49,7 +51,7 @@ lint: $(VENV)/test.stamp
 	$(PY) -m mypy
 
 suite-cpu: $(VENV)/test.stamp
-	MICROTRAIN_DEVICE=cpu $(PY) -m pytest -q -m "not budgets"
+	MICROTRAIN_DEVICE=cpu $(PY) -m pytest -q -m "not budgets and not emulated"
 
 # Fresh memory is poisoned.
 suite-interpret: $(VENV)/test.stamp
@@ -59,6 +61,18 @@ suite-interpret: $(VENV)/test.stamp
 budgets: $(VENV)/test.stamp
 	MICROTRAIN_DEVICE=cpu $(PY) -m pytest -q -m budgets tests/test_null.py tests/test_matmul_kernels.py
 	$(PY) -m microtrain kernels --all --sample 200
+
+# Half of the suite in each of two processes; the emulator's part has one for each GPU.
+virtual: $(VENV)/test.stamp
+	@echo "the suite on a virtual GPU, computed by NumPy"; \
+	$(call at-once,0 1,MICROTRAIN_VIRTUAL_GPU=sm_90=reference MICROTRAIN_SHARD=$$i/2 $(PY) -m pytest -q \
+	    -m "not budgets and not emulated" $(VIRTUAL_TESTS))
+	@echo "compiled kernels in the emulator"; \
+	$(call at-once,sm_80 sm_90,MICROTRAIN_VIRTUAL_GPU=$$i $(PY) -m pytest -q -m emulated $(EMULATED_TESTS))
+
+# A command for each of some words $$i, all at once on cuda; their output in order, and failure if one fails.
+at-once = logs=$$(mktemp -d); for i in $(1); do { MICROTRAIN_DEVICE=cuda $(2) >$$logs/$$i 2>&1 || touch $$logs/failed; } & \
+	done; wait; for i in $(1); do cat $$logs/$$i; done; test ! -e $$logs/failed
 
 # Where the machine's own Python has all that is needed, nothing is installed: such machines are often offline.
 # TINY=1 runs a few test files and every benchmark once at a tiny size, which shows only that all of it works: with

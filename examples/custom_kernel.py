@@ -48,6 +48,6 @@ if __name__ == "__main__":
     print(testing.check_parity(silu_mul, oracle, cases, order=1, dtypes=["float32"]).text())
     if mt.cuda.is_available():
         x, y = mt.randn(1 << 24), mt.randn(1 << 24)
-        right = (x * x.sigmoid() * y).numpy()
+        right = (x * x.sigmoid() * y).cpu().numpy()
         print(bench.compare({"one kernel": lambda: silu_mul(x, y), "microtrain": lambda: x * x.sigmoid() * y},
-                            check=lambda out: abs(out.numpy() - right).max() < 1e-5))
+                            check=lambda out: abs(out.cpu().numpy() - right).max() < 1e-5))

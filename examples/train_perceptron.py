@@ -38,7 +38,7 @@ def main():
             print(f"epoch {epoch:2}  loss {total / len(train):.4f}")
 
     with mt.no_grad():
-        logit = model(mt.tensor(x_test.astype(np.float32))).numpy()[:, 0]
+        logit = model(mt.tensor(x_test.astype(np.float32))).cpu().numpy()[:, 0]
     accuracy = ((logit > 0) == (y_test == 1)).mean()
     print(f"held-out accuracy {accuracy:.4f} on {len(y_test)} patients")
 

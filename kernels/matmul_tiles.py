@@ -118,7 +118,7 @@ def matmul_tiles(
     fitting = []
     for block_m, block_n, block_k, num_warps, num_stages in table[kind]:
         stage = block_k * (block_m * bytes_a + block_n * bytes_b)
-        num_stages = min(num_stages, gpu.shared_bytes // stage)
+        num_stages = min(num_stages, gpu.shared_bytes // max(stage, 1))       # 0: both operands are numbers
         if block_m <= sides[0] and block_n <= sides[1] and num_stages >= 2:
             fitting.append(MatmulTile(block_m, block_n, block_k, num_warps, num_stages))
     if not fitting:  # the smallest: prologues of a dozen float64 loads

@@ -11,6 +11,8 @@ from typing import Any
 
 from . import autograd as autograd
 from . import tensor as _tensor_layer
+from .errors import AcceleratorError as AcceleratorError
+from .errors import OutOfMemoryError as OutOfMemoryError
 from .tensor import *  # noqa: F403
 from .tensor import tensor as tensor
 

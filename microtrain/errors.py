@@ -1,6 +1,15 @@
-"""What is said where a well-known name of PyTorch's is asked for that is not here."""
+"""The package's own exceptions, and what is said where a well-known name of PyTorch's is asked for that is not here."""
 
 from __future__ import annotations
+
+
+class OutOfMemoryError(RuntimeError):
+    """A device has no room for a value. Nothing was changed; with memory freed the next operation works."""
+
+
+class AcceleratorError(RuntimeError):
+    """A device can no longer be used by this process: a kernel touched memory that is not its own, or the like."""
+
 
 INSTEAD = {
     "there are no complex numbers; keep real and imaginary parts in two tensors":

@@ -63,6 +63,13 @@ def _level(text: str) -> int:
     return int(text)
 
 
+def _virtual(text: str) -> str:
+    arch, _, mode = text.replace(":", "=").partition("=")
+    if arch not in ("", "sm_80", "sm_90") or mode not in ("", "reference"):
+        raise ValueError("expected sm_80 or sm_90, and then =reference for NumPy in place of the emulator")
+    return f"{arch or 'sm_90'}{mode and '=' + mode}"
+
+
 device = Flag("MICROTRAIN_DEVICE", "", str, "Default device: cpu, cuda, interpret or null[:target]; "
               "unset, cuda where there is one, else cpu.")
 debug = Flag("MICROTRAIN_DEBUG", 0, _level, "1 prints each graph that is computed, 2 its kernels, 3 their source, "
@@ -75,6 +82,8 @@ matmul_precision = Flag("MICROTRAIN_MATMUL_PRECISION", "highest", _precision, "h
                         "IEEE arithmetic, high and medium in TF32 on tensor cores.")
 tune = Flag("MICROTRAIN_TUNE", False, _switch, "1 measures up to 8 tiles for each new kernel on cuda, once, and keeps "
             "the fastest in the user's cache folder.")
+virtual_gpu = Flag("MICROTRAIN_VIRTUAL_GPU", "", _virtual, "sm_80 or sm_90: a cuda device without a GPU, "
+                   "whose compiled kernels an emulator runs; sm_90=reference: NumPy computes what each kernel means.")
 
 FLAGS = {"device": device, "debug": debug, "fuse": fuse, "poison": poison, "validate": validate, "cache": cache,
-         "matmul_precision": matmul_precision, "tune": tune}
+         "matmul_precision": matmul_precision, "tune": tune, "virtual_gpu": virtual_gpu}

@@ -43,7 +43,7 @@ def test_modules_print_and_compute_as_pytorchs(name: str, arguments: tuple[Any, 
     x = np.random.default_rng(2).normal(size=(4, 3, 2)).astype(np.float32) * 2
     got, want = mine(mt.tensor(x)), theirs(torch.from_numpy(x.copy()))
     assert tuple(got.shape) == tuple(want.shape)
-    np.testing.assert_allclose(got.detach().numpy(), want.detach().numpy(), rtol=2e-6, atol=2e-7)
+    np.testing.assert_allclose(got.detach().cpu().numpy(), want.detach().cpu().numpy(), rtol=2e-6, atol=2e-7)
 
 
 def test_prelu_learns_its_weight_and_keeps_it() -> None:
@@ -64,7 +64,7 @@ def test_inplace_overwrites_and_is_still_differentiated(name: str) -> None:
         return x.detach(), leaf.grad
 
     for got, want in zip(run(mt), run(torch), strict=True):
-        np.testing.assert_allclose(got.numpy(), want.numpy(), rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(got.cpu().numpy(), want.cpu().numpy(), rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", ["silu", "leaky_relu", "hardtanh"])

@@ -47,6 +47,7 @@ from microtrain.bench.roofline import roofs
 from microtrain.bench.suite import Result, _caller, kernels_a_call, run
 from microtrain.bench.timing import Contender
 from microtrain.cli import main
+from microtrain.compiler import realize
 from microtrain.compiler.validate import reference
 from microtrain.graph.node import SCALAR
 from microtrain.runtime.torch_memory import TorchMemory
@@ -368,8 +369,9 @@ def decoded(bits: int, dtype: Any) -> np.ndarray:
 
 @pytest.fixture
 def gpu(driver: PaperDriver, paper: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> Timed:
-    for index in (None, 0):
-        monkeypatch.setitem(runtime._loaded, ("cuda", index), PaperBackend())
+    monkeypatch.setitem(runtime._loaded, ("cuda", 0), PaperBackend())
+    for name in ("plans", "recent"):            # a plan knows its backend, and this one is gone after the test
+        monkeypatch.setattr(realize, name, {})
     monkeypatch.setattr(torch, "compile", lambda function, mode=None: function)
     monkeypatch.setattr(torch.compiler, "reset", lambda: None)
     return Timed(torch, "cpu")

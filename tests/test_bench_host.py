@@ -22,6 +22,7 @@ from microtrain.bench.timing import Quantiles
 from microtrain.cli import main
 from microtrain.compiler import realize
 from microtrain.graph.node import record2
+from microtrain.runtime.virtual import libcuda
 
 BRIEF = Effort(rounds=3, seconds=1e-3)
 PERCEPTRON = host.STEPS[0]
@@ -152,7 +153,7 @@ def test_without_a_c_compiler_the_other_layers_are_timed(capsys: pytest.CaptureF
                                                         monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_command, "on_one_thread", lambda: True)
     monkeypatch.setattr(host_command, "STEPS", (PERCEPTRON,))
-    monkeypatch.setattr(stub_driver, "compiler", lambda: None)
+    monkeypatch.setattr(libcuda, "compiler", lambda: None)
     assert main(["bench", "--host", "--quick"]) == 0
     printed = capsys.readouterr().out
     assert "launches are not timed" in printed and "install gcc" in printed and "record" in printed

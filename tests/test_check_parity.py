@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import DEVICE
 
 import microtrain as mt
 from microtrain import settings
 from microtrain.testing import OracleError, ParityError, ParityReport, Sample, Tolerance, cases, check_parity, checking
 from microtrain.testing.cases import samples_of, special_values
-from microtrain.testing.closeness import EPSILON, TINY
+from microtrain.testing.closeness import EPSILON, TINY, difference
+from microtrain.testing.comparison import worst
 from microtrain.testing.derivatives import Library, Trial, arguments, quantised, run
 from microtrain.testing.layouts import LAYOUTS, fitting, laid_out
 from microtrain.testing.report import GRADIENT, SECOND, VALUE
@@ -156,9 +156,10 @@ def test_a_failure_says_all_there_is_to_know() -> None:
     said = str(error)
     assert said.startswith("wrong: the value: at []: ")
     assert re.search(r"at \[\]: ([\d.]+), expected ([\d.]+), float64 .* \+- .* ulps; 1 of 1 elements differ\)", said)
-    assert f"in float32 on {DEVICE}, contiguous, of []" in said
+    where = mt.default_device()
+    assert f"in float32 on {where}, contiguous, of []" in said
     assert re.search(r"input 0: float32\[\] [\d.]+", said) and "called with scale=2.0" in said
-    assert re.search(rf"shrunk in \d+ steps from float32 on {DEVICE}, contiguous, of \[7, 13\]", said)
+    assert re.search(rf"shrunk in \d+ steps from float32 on {where}, contiguous, of \[7, 13\]", said)
     assert "and 3 more:" in said and "the value, float32 on" in said
     assert len(error.failures) == 4 and error.smallest.sample.shapes == ((),)
     assert error.report.total().failed == 4 and len(error.report.failures) == 4
@@ -215,7 +216,7 @@ def test_shrinking_ends_though_everything_fails() -> None:
 def test_a_layout_changes_strides_and_nothing_else(T: Any, shape: tuple[int, ...], layout: str) -> None:
     values = fitting(np.random.default_rng(0).standard_normal(shape), layout)
     base, view = laid_out(T, values, layout, dtype=T.float64, requires_grad=True)
-    np.testing.assert_array_equal(view.detach().numpy(), values)
+    np.testing.assert_array_equal(view.detach().cpu().numpy(), values)
     assert base.is_leaf and tuple(view.shape) == shape
     if layout != "contiguous" and len(shape) > 1 and min(shape) > 1:
         assert not view.is_contiguous()
@@ -267,3 +268,24 @@ def test_values_are_rounded_once_for_all() -> None:
         assert library.array(tensor).astype(np.float64).tolist() == [0.10009765625]
         tensor, = arguments(library, trial, "float64").tensors
         assert library.array(tensor).tolist() == [0.10009765625]
+
+
+@pytest.mark.parametrize(("got", "oracle", "truth", "right"), [
+    (np.inf, np.nan, np.inf, True),             # the oracle's vector code at an infinity, as some processors have it
+    (np.nan, np.nan, np.inf, False),            # ... is no excuse
+    (np.inf, 3.0, np.inf, True),
+    (-np.inf, np.inf, np.inf, False),
+    (np.nan, np.inf, np.nan, True),
+    (np.inf, np.inf, 3e38, True),               # both overflowed on the way
+    (np.float32(3e38), np.inf, 3e38, True),     # only the oracle did
+    (np.nan, np.inf, 3e38, False),
+    (np.inf, 3.0, 3.0, False),
+    (np.nan, 3.0, 3.0, False),
+    (3.5, 3.0, 3.0, False)])
+def test_the_truth_decides_at_infinities_and_not_the_oracles_vector_code(got: float, oracle: float, truth: float,
+                                                                         right: bool) -> None:
+    a, b = (np.array([value], np.float32) for value in (got, oracle))
+    allowed = np.full(1, 4 * 2.0**-23 * 3.4e38 if truth == 3e38 else 1e-6)
+    found = difference(a, b, np.array([truth]), allowed, "float32")
+    assert (found is None) is right
+    assert bool(np.isfinite(worst(a, b, np.array([truth]), Tolerance.ELEMENTWISE))) is (right or got == 3.5)

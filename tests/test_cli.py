@@ -167,7 +167,6 @@ def test_a_diverging_process_says_one_line(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.skipif(os.environ.get("MICROTRAIN_DEVICE") == "cuda", reason="the GPU is there")
 def test_a_device_that_is_not_there(tmp_path):
     result = run_module("train", "perceptron", "--device", "cuda", cwd=tmp_path, CUDA_VISIBLE_DEVICES="")
     assert result.returncode == 2

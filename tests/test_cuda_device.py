@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -16,7 +14,9 @@ import torch
 import triton
 import triton.language as tl
 from programs import program
+from stub_gpu import CompiledKernel, CudaLauncher, FakeGpu, OneKernel, addresses, stubbed
 
+from microtrain import settings
 from microtrain.compiler.launch import Launch, options
 from microtrain.compiler.plan import Executable
 from microtrain.graph import dtypes
@@ -26,6 +26,7 @@ from microtrain.graph.opaque import KernelCall, record_call
 from microtrain.graph.spec import Device, spec
 from microtrain.kernels.tiles import ENABLE_FP_FUSION
 from microtrain.runtime import cuda, interpret
+from microtrain.runtime.compile_cache import anew
 from microtrain.runtime.null import NullBackend
 from microtrain.runtime.torch_memory import TorchMemory
 
@@ -49,7 +50,7 @@ def test_without_a_gpu_the_error_says_so_and_what_would_work() -> None:
 def test_without_its_packages_the_error_names_the_extra(module: Any, make: str, missing: str,
                                                        monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(RuntimeError, match=r"needs PyTorch.*pip install 'microtrain\[gpu\]'"):
+    with settings.virtual_gpu(""), pytest.raises(RuntimeError, match=r"needs PyTorch.*pip install 'microtrain\[gpu\]'"):
         getattr(module, make)()
 
 
@@ -72,68 +73,14 @@ def test_a_process_that_compiles_cannot_interpret_any_more(monkeypatch: pytest.M
 
 # ------------------------------------------------------------------------------------------------------ stubbed PyTorch
 
-class FakeGpu:
-    """PyTorch with two GPUs that are the CPU; `current` are those whose guards are entered now, `entered` ever."""
-
-    def __init__(self) -> None:
-        self.current: list[int] = []
-        self.entered: list[int] = []
-        self.synchronized: list[int] = []
-
-    def torch(self) -> Any:
-        @contextmanager
-        def guard(index: int) -> Iterator[None]:
-            self.current.append(index)
-            self.entered.append(index)
-            yield
-            self.current.pop()
-
-        fake = SimpleNamespace(device_count=lambda: 2, device=guard, synchronize=self.synchronized.append,
-                               get_device_capability=lambda index: (9, 0))
-        return SimpleNamespace(**{name: getattr(torch, name) for name in (*dtypes.DTYPES, "empty", "from_numpy")},
-                               device=lambda name: torch.device("cpu"), cuda=fake, version=SimpleNamespace(hip=None))
-
-
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> FakeGpu:
-    fake = FakeGpu()
-    monkeypatch.setattr(cuda, "import_torch", fake.torch)
-    monkeypatch.setattr(cuda, "triton_driver", lambda: Driver(fake))
-    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    return fake
+    return stubbed(monkeypatch)
 
 
 def test_a_gpu_that_is_not_there_is_named(gpu: FakeGpu) -> None:
     with pytest.raises(RuntimeError, match=r"no device cuda:2: this machine has 2 \(cuda:0 to cuda:1\)"):
         cuda.CudaBackend(2)
-
-
-class Driver:
-    """Triton's driver on those GPUs: what is current, and the kernels that were queued."""
-
-    def __init__(self, gpu: FakeGpu) -> None:
-        self.gpu = gpu
-        self.streams = {0: 70, 1: 71}
-
-    def get_current_device(self) -> int:
-        return self.gpu.current[-1] if self.gpu.current else 0
-
-    def get_current_stream(self, device: int) -> int:
-        return self.streams[device]
-
-
-class CudaLauncher:
-    """Triton's launcher as far as it is known, by name and shape; the C functions behind it note their arguments."""
-
-    global_scratch_size = profile_scratch_size = 0
-    launch_cooperative_grid, launch_pdl = False, False
-    arg_annotations, kernel_signature = "annotations", b"signature"
-
-    def __init__(self, kernel: CompiledKernel) -> None:
-        self.kernel = kernel
-
-    def launch(self, *arguments: Any) -> None:
-        self.kernel.calls.append(("direct", list(self.kernel.gpu.current), *arguments))
 
 
 class Refusing(CudaLauncher):
@@ -146,40 +93,10 @@ class Refusing(CudaLauncher):
         raise TypeError("function takes exactly 3 arguments (16 given)")
 
 
-class CompiledKernel:
-    """Triton's CompiledKernel. `calls` are its launches, by either way."""
-
-    function, packed_metadata = "function", (4, 1, 0)
-
-    def __init__(self, gpu: FakeGpu, launcher: type[CudaLauncher] = CudaLauncher) -> None:
-        self.gpu, self.calls, self.run = gpu, cast(list[Any], []), launcher(self)
-
-    def __getitem__(self, grid: tuple[int, int, int]) -> Any:
-        return lambda *arguments, stream: self.calls.append(
-            ("public", list(self.gpu.current), grid, stream, *arguments))
-
-
-class OneKernel(Launch):
-    """A launch whose compiled kernel is given, and counts how often it is asked for."""
-
-    def __init__(self, kernel: CompiledKernel, grid: tuple[int, ...] = (7, 2)) -> None:
-        template = SimpleNamespace(arg_names=["ptrs", "scalars", "numel", "EXPR", "BLOCK"])
-        super().__init__(cast(Any, None), template, grid, {"numel": 5}, {"BLOCK": 256, "EXPR": "expr"}, options(8, 2))
-        self.of, self.compilations = kernel, 0
-
-    def compiled(self, kernels: dict[Any, Any]) -> Any:
-        self.compilations += 1
-        return self.of
-
-
 @pytest.fixture
 def version(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Sets the version that Triton says it has."""
     return lambda text: monkeypatch.setattr(triton, "__version__", text)
-
-
-def addresses(backend: Any, count: int) -> tuple[int, ...]:
-    return tuple([backend.empty(spec((5,), dtypes.float32, Device("cuda:1"))).data_ptr() for _ in range(count)])
 
 
 def test_the_first_launch_compiles_and_later_ones_go_straight_to_the_driver(gpu: FakeGpu, version: Any) -> None:
@@ -365,7 +282,8 @@ def launch_of_a_map(addend: float = 1.37, numel: int = 1 << 20) -> Launch:
 @compiles
 def test_a_launch_is_compiled_for_the_gpu_at_hand_as_the_null_device_compiles_it(stub_driver: None) -> None:
     launch = launch_of_a_map()
-    kernel = launch.compiled({})
+    with anew():            # a cache that was carried here may have binaries alone
+        kernel = launch.compiled({})
     assert kernel.metadata.target.arch == 90
     assert kernel.metadata.num_warps == launch.options["num_warps"]
     assert kernel.metadata.enable_fp_fusion is ENABLE_FP_FUSION

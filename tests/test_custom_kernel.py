@@ -54,11 +54,11 @@ def drawn(rng, *shape):
 def test_value_and_gradient(operation, shape, rng):
     (x, tx), (y, ty), (ct, tct) = (drawn(rng, *shape) for _ in range(3))
     out, want = operation(x, y), tx * ty * 0.3
-    np.testing.assert_allclose(out.detach().numpy(), want.detach().numpy(), rtol=1e-6)
+    np.testing.assert_allclose(out.detach().cpu().numpy(), want.detach().cpu().numpy(), rtol=1e-6)
     out.backward(ct.detach())
     want.backward(tct.detach())
-    np.testing.assert_allclose(x.grad.numpy(), tx.grad.numpy(), rtol=1e-6)
-    np.testing.assert_allclose(y.grad.numpy(), ty.grad.numpy(), rtol=1e-6)
+    np.testing.assert_allclose(x.grad.cpu().numpy(), tx.grad.cpu().numpy(), rtol=1e-6)
+    np.testing.assert_allclose(y.grad.cpu().numpy(), ty.grad.cpu().numpy(), rtol=1e-6)
 
 
 @needs_kernels
@@ -66,7 +66,7 @@ def test_second_derivative_of_a_backward_in_tensor_operations(rng):
     (x, _), (y, _), (ct, tct) = drawn(rng, 7), drawn(rng, 7), drawn(rng, 7)
     gradient, = mt.autograd.grad(written(x, y), x, ct.detach(), create_graph=True)
     second, = mt.autograd.grad(gradient.sum(), y)
-    np.testing.assert_allclose(second.numpy(), 0.3 * tct.detach().numpy(), rtol=1e-6)
+    np.testing.assert_allclose(second.cpu().numpy(), 0.3 * tct.detach().cpu().numpy(), rtol=1e-6)
     gradient, = mt.autograd.grad(product(x, y), x, ct.detach(), create_graph=True)
     with pytest.raises(NotImplementedError, match="scaled_product_bwd_kernel is not implemented"):
         mt.autograd.grad(gradient.sum(), y)
@@ -77,9 +77,9 @@ def test_views_numbers_and_computed_values_reach_it_contiguous(rng):
     (x, tx), (y, ty) = drawn(rng, 6, 5), drawn(rng, 5, 12)
     out = product(x.t(), (y[:, ::2] * 2 + 1))
     want = tx.t() * (ty[:, ::2] * 2 + 1) * 0.3
-    np.testing.assert_allclose(out.detach().numpy(), want.detach().numpy(), rtol=1e-5)
+    np.testing.assert_allclose(out.detach().cpu().numpy(), want.detach().cpu().numpy(), rtol=1e-5)
     out = product(mt.full((3, 2), 2.0), mt.tensor(5.0).expand(3, 2))
-    np.testing.assert_allclose(out.numpy(), np.full((3, 2), 3.0), rtol=1e-6)
+    np.testing.assert_allclose(out.cpu().numpy(), np.full((3, 2), 3.0), rtol=1e-6)
     np.testing.assert_allclose(product(mt.ones(()), mt.tensor(2.0)).item(), 0.6, rtol=1e-6)
 
 
@@ -97,7 +97,7 @@ def test_the_rest_of_the_graph_fuses_around_it(rng):
 def test_one_output_of_two_may_be_dropped(rng):
     (x, tx), (y, _), (ct, tct) = drawn(rng, 9), drawn(rng, 9), drawn(rng, 9)
     _, dy = backward(ct.detach(), x.detach(), y.detach())
-    np.testing.assert_allclose(dy.numpy(), (tct * tx * 0.3).detach().numpy(), rtol=1e-6)
+    np.testing.assert_allclose(dy.cpu().numpy(), (tct * tx * 0.3).detach().cpu().numpy(), rtol=1e-6)
     (dx, dy) = backward(ct.detach(), x.detach(), y.detach())
     total = (dx + dy).sum()
     del dx, dy
@@ -110,8 +110,8 @@ def test_one_output_of_two_may_be_dropped(rng):
 def test_unfused_and_poisoned_it_is_the_same(rng, fuse):
     (x, tx), (y, ty) = drawn(rng, 70), drawn(rng, 70)
     with settings.fuse(fuse), settings.poison(True), settings.validate(True), settings.cache(False):
-        value = (product(x + 1, y) * 2).detach().numpy()
-    np.testing.assert_allclose(value, ((tx + 1) * ty * 0.6).detach().numpy(), rtol=1e-5)
+        value = (product(x + 1, y) * 2).detach().cpu().numpy()
+    np.testing.assert_allclose(value, ((tx + 1) * ty * 0.6).detach().cpu().numpy(), rtol=1e-5)
 
 
 @needs_kernels
@@ -177,7 +177,7 @@ def test_it_compiles_for_a_target_without_a_gpu():
     x = mt.ones(256, device="null:sm_90")
     out = (product(x, x + 1) * 2)
     with pytest.raises(RuntimeError, match="computes nothing"):
-        out.numpy()
+        out.cpu().numpy()
     compiled = [launch for launch in backend("null", "sm_90").resources if launch.template is scaled_product_kernel]
     assert len(compiled) == 1
     resources = backend("null", "sm_90").resources[compiled[0]]

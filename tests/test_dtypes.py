@@ -176,7 +176,7 @@ def test_integer_arithmetic_wraps_as_pytorchs() -> None:
 
 def test_numpy_gives_back_the_same_dtype() -> None:
     for dtype in DTYPES:
-        array = ones(mt, dtype).numpy()
+        array = ones(mt, dtype).cpu().numpy()
         assert array.dtype.name == dtype
 
 

@@ -609,6 +609,9 @@ def test_stages_fit_into_shared_memory_whatever_an_operand_is_made_of(arch):
             stage = tile.block_k * (tile.block_m * loads[0] + tile.block_n * loads[1])
             assert tile.num_stages * stage <= tiles.architecture(arch).shared_bytes
     assert matmul_tiles.matmul_tiles(64, 64, 64, "float64", arch="gfx942", loads=(400, 400))[0].num_stages == 1
+    for arch in ("sm_80", "sm_90", "sm_100", "gfx942"):      # a product of two numbers, expanded, loads nothing
+        assert (matmul_tiles.matmul_tiles(64, 64, 64, "float32", arch=arch, loads=(0, 0))
+                == matmul_tiles.matmul_tiles(64, 64, 64, "float32", arch=arch, loads=(0, 4)))
 
 
 def test_a_kind_without_tiles_is_refused_with_those_known():

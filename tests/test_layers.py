@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # From the bottom up; packages in one row may use each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("settings", "errors"),
+    ("emulator",),
     ("kernels",),
     ("runtime",),
     ("graph",),
@@ -26,7 +27,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli", "bench", "testing", "estimators", "viz", "__main__", ""),
 )
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
-TORCH_ALLOWED = ("microtrain.runtime.cuda", "microtrain.runtime.interpret", "microtrain.testing", "microtrain.bench")
+TORCH_ALLOWED = (
+    "microtrain.runtime.cuda", "microtrain.runtime.interpret", "microtrain.runtime.virtual", "microtrain.testing",
+    "microtrain.bench",
+)  # fmt: skip
 TRITON_ALLOWED = (
     "microtrain.kernels", "microtrain.runtime", "microtrain.compiler", "microtrain.testing", "microtrain.bench",
 )  # fmt: skip

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import DEVICE
-from hypothesis import given
-from hypothesis import strategies as st
+from hypotheses import given, st
 from programs import blank, program
 
 import microtrain as mt

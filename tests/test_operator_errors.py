@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 import pytest
+import torch
 from conftest import DEVICE
 
 from microtrain.testing.database import raising
@@ -22,13 +23,19 @@ EXCEPTIONS = {
 """How calls begin that do not raise as PyTorch's do, and why."""
 
 
+def looked_at(case: ErrorCase) -> bool:
+    """Whether the fault can be seen here: on a GPU indices are not looked at, and a wrong one is anybody's memory."""
+    return DEVICE != "cuda" or re.match(r"index \d+ is out of bounds", case.pattern) is None
+
+
 @pytest.fixture(scope="module")
 def outcomes() -> list[tuple[ErrorCase, Raised]]:
     """All wrong arguments of all operators that are there, and what was made of them."""
     found = []
     for name in (*NAMES, *FURTHER):
         if find(name) is not None:
-            found += [(case, outcome) for case in error_cases(name) if (outcome := raised(case, DEVICE)) is not None]
+            found += [(case, outcome) for case in error_cases(name)
+                      if looked_at(case) and (outcome := raised(case, DEVICE)) is not None]
     return found
 
 
@@ -51,9 +58,10 @@ def test_wrong_arguments_raise_what_they_raise_in_pytorch(outcomes: list[tuple[E
 
 
 def test_every_exception_listed_occurs(outcomes: list[tuple[ErrorCase, Raised]]) -> None:
-    found = [f"{case.operation}{case}" for case, outcome in outcomes if outcome.problem]
     for listed in EXCEPTIONS:
-        assert any(call.startswith(listed) for call in found), listed
+        found = [outcome.problem for case, outcome in outcomes if f"{case.operation}{case}".startswith(listed)]
+        # PyTorch's database has no such call before 2.13.
+        assert all(found) and (found or torch.__version__ < "2.13"), listed
 
 
 # ------------------------------------------------------------------------------------------------ the judge is judged

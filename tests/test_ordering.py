@@ -85,7 +85,7 @@ def test_the_derivatives_of_a_running_product_at_zeros(values: list[float]) -> N
         (first,) = T.autograd.grad(product(x), x, T.tensor(weights[0], dtype=T.float64), create_graph=True)
         (second,) = T.autograd.grad(first, x, T.tensor(weights[1], dtype=T.float64), create_graph=True)
         (third,) = T.autograd.grad(second, x, T.tensor(weights[2], dtype=T.float64))
-        return [d.detach().numpy() for d in (first, second, third)]
+        return [d.detach().cpu().numpy() for d in (first, second, third)]
 
     def written_out(x: Any) -> Any:
         return torch.stack([torch.stack([x[j] for j in range(i + 1)]).prod() for i in range(n)])
@@ -304,6 +304,10 @@ REFUSED = {
 }  # fmt: skip
 
 
+OLDER = "received an invalid combination of arguments"
+"""What PyTorch before 2.13 says of an argument of another type, whichever it is."""
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused_as_pytorch_refuses_it(name: str) -> None:
     call, phrase = REFUSED[name]
@@ -311,7 +315,8 @@ def test_refused_as_pytorch_refuses_it(name: str) -> None:
     for T in (torch, mt):
         with pytest.raises((RuntimeError, TypeError, IndexError)) as refused:
             call(T)
-        assert re.search(phrase, str(refused.value)), refused.value
+        if T is mt or OLDER not in str(refused.value):
+            assert re.search(phrase, str(refused.value)), refused.value
         errors.append(type(refused.value))
     assert errors[0] is errors[1]
 
@@ -325,6 +330,7 @@ def test_take_along_dim_refuses_what_pytorch_takes_modulo_the_size() -> None:
 def test_how_many_kernels() -> None:
     """A scan of one chunk and a sort cost what their reductions cost, and nothing beside them."""
     x = mt.tensor(np.random.default_rng(0).standard_normal((8, 40)).astype(np.float32))
+    host(x + 1)             # and with it what other tests have left pending
     for call, kernels in (
         (lambda: x.cumsum(1), 1), (lambda: x.argsort(1), 2), (lambda: x.gather(1, x.argmax(1).unsqueeze(1)), 2),
     ):  # fmt: skip

@@ -7,13 +7,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
+from hypotheses import given, settings, st
 
 import microtrain as mt
 from microtrain.tensor import printing
-
-pytest.importorskip("hypothesis", reason="random arrays need hypothesis: pip install hypothesis")
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 DTYPES = ("float32", "float64", "float16", "bfloat16", "int32", "int64", "uint8", "bool")
 SPECIALS = [0.0, -0.0, np.nan, np.inf, -np.inf, 1.0, 0.1, 1e-5, 12345.678, 1e9]
@@ -34,7 +31,7 @@ def as_numpy(tensor: torch.Tensor) -> np.ndarray:
 
 
 @st.composite
-def tensors(draw: st.DrawFn, dtypes: tuple[str, ...] = DTYPES) -> torch.Tensor:
+def tensors(draw: Any, dtypes: tuple[str, ...] = DTYPES) -> torch.Tensor:
     """Normal values of one magnitude, some of them spread, rounded or special."""
     dtype = getattr(torch, draw(st.sampled_from(dtypes)))
     shape = tuple(draw(st.lists(st.integers(0, 5), max_size=4)))
@@ -120,14 +117,12 @@ def test_an_unknown_profile_is_refused_and_changes_nothing() -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("values", [[1.0, 2.0], [[1.0, 0.0], [3.0, 255.0]], 7.0, [], [[]]])
-def test_repr_of_a_tensor(values: Any, dtype: str, device: str) -> None:
+def test_repr_of_a_tensor(values: Any, dtype: str) -> None:
+    """The default device is not named, whichever it is, as PyTorch does not name that of its default tensor type."""
     def made(T: Any) -> str:
         return repr(T.tensor(values, dtype=getattr(T, dtype)))
 
-    expected = made(torch)
-    if device == "cuda":
-        expected = repr(torch.tensor(values, dtype=getattr(torch, dtype), device="cuda"))
-    assert made(mt) == expected == str(mt.tensor(values, dtype=getattr(mt, dtype)))
+    assert made(mt) == made(torch) == str(mt.tensor(values, dtype=getattr(mt, dtype)))
 
 
 @pytest.mark.parametrize(

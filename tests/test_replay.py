@@ -65,7 +65,7 @@ def gradients(function: Tensors, shift: float) -> list[Any]:
     inputs = leaves(shift)
     loss = (function(*inputs) * mt.tensor([1.0, -2.0, 0.5])).sum()
     loss.backward()
-    return [loss.detach().numpy(), *[None if x.grad is None else x.grad.numpy() for x in inputs]]
+    return [loss.detach().cpu().numpy(), *[None if x.grad is None else x.grad.cpu().numpy() for x in inputs]]
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_a_value_that_took_anothers_place_on_the_tape_is_walked() -> None:
         with mt.no_grad():
             h.add_(1)
         (before + h * 5).sum().backward()
-        np.testing.assert_array_equal(x.grad.numpy(), [16.0, 16.0])
+        np.testing.assert_array_equal(x.grad.cpu().numpy(), [16.0, 16.0])
     assert not any(replays.known.values())
 
 
@@ -226,7 +226,7 @@ def test_what_the_tape_keeps_is_part_of_what_is_recognised() -> None:
         assert value.item() == pytest.approx(3 * np.exp([1.0, 2.0, 3.0]).sum(), rel=1e-6)
         if keeps:                               # from the value that was computed and kept above
             loss.backward()
-        np.testing.assert_allclose(x.grad.numpy(), 2 * np.exp([1.0, 2.0, 3.0]), rtol=1e-6)
+        np.testing.assert_allclose(x.grad.cpu().numpy(), 2 * np.exp([1.0, 2.0, 3.0]), rtol=1e-6)
 
 
 def step(x: Any, **options: Any) -> Any:
@@ -255,7 +255,8 @@ def test_a_graph_replayed_is_freed_as_a_walk_frees_it(walked: Any) -> None:
 def test_a_graph_that_is_retained_is_walked(walked: Any) -> None:
     loss = step(walked, retain_graph=True)
     loss.backward()
-    np.testing.assert_allclose(walked.grad.numpy(), 2 * (1 + np.array([0.5, 1.0])) * np.exp([0.5, 1.0]), rtol=1e-6)
+    expected = 2 * (1 + np.array([0.5, 1.0])) * np.exp([0.5, 1.0])
+    np.testing.assert_allclose(walked.grad.cpu().numpy(), expected, rtol=1e-6)
 
 
 def test_a_kept_value_that_was_changed_in_place_raises_in_a_replay_too(walked: Any) -> None:
@@ -272,7 +273,7 @@ def test_hooks_are_called(walked: Any) -> None:
     handle = walked.register_hook(seen.append)
     step(walked)
     handle.remove()
-    np.testing.assert_array_equal(seen[0].numpy(), walked.grad.numpy())
+    np.testing.assert_array_equal(seen[0].cpu().numpy(), walked.grad.cpu().numpy())
 
 
 def test_a_replay_calls_the_rules_of_the_table(walked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,7 +281,7 @@ def test_a_replay_calls_the_rules_of_the_table(walked: Any, monkeypatch: pytest.
     monkeypatch.setattr(RULES["exp"], "functions", (lambda ct, o, x: right(right(ct, o, x), o, x),))
     step(walked)
     x = np.array([0.5, 1.0])
-    np.testing.assert_allclose(walked.grad.numpy(), np.exp(x) + x * np.exp(2 * x), rtol=1e-6)
+    np.testing.assert_allclose(walked.grad.cpu().numpy(), np.exp(x) + x * np.exp(2 * x), rtol=1e-6)
 
 
 @pytest.mark.usefixtures("nothing_met")
@@ -291,7 +292,7 @@ def test_a_parameter_of_the_same_place_on_the_tape_under_two_values() -> None:
         with mt.no_grad():
             w += 1
         (before * 2 + w * w.detach()).sum().backward()
-        np.testing.assert_array_equal(w.grad.numpy(), [8.0, 9.0])
+        np.testing.assert_array_equal(w.grad.cpu().numpy(), [8.0, 9.0])
 
 
 def test_what_is_computed_lets_go_of_what_no_rule_reads() -> None:
@@ -303,7 +304,7 @@ def test_what_is_computed_lets_go_of_what_no_rule_reads() -> None:
     y.tolist()
     assert node() is None and y.grad_fn.next_functions[0][0].name == "MulBackward0"
     y.sum().backward()
-    np.testing.assert_array_equal(x.grad.numpy(), [3.0, 3.0])
+    np.testing.assert_array_equal(x.grad.cpu().numpy(), [3.0, 3.0])
 
 
 def test_a_gradient_function_and_its_inputs_are_there_after_the_backward() -> None:

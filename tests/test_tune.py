@@ -183,7 +183,7 @@ def test_scratch_memory_is_nobodys_and_indices_in_it_are_in_range() -> None:
 
 def computed(gpu: Gpu, monkeypatch: pytest.MonkeyPatch, times: int = 1) -> None:
     """Compute one structure on "cuda", `times` times."""
-    monkeypatch.setattr(plan, "backend", lambda kind, index: gpu)
+    monkeypatch.setattr(plan, "kernel_backend", lambda kind, index: gpu)
     for _ in range(times):
         realize.compute([g.exp(g.matmul(x(512, 256), x(256, 512)))], Device("cuda:0"))
 

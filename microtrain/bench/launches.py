@@ -45,7 +45,12 @@ class StubbedCuda(CudaBackend):
         import torch
         TorchMemory.__init__(self, torch, "cpu")
         self.index, self.driver, self.kernels = 0, stub.triton, {}
+        self.stream = self.driver.get_current_stream(0)
         self.noted: list[Queued] | None = None
+
+    def capturing(self) -> bool:
+        """The stub driver has no graphs."""
+        return False
 
     def launch(self, launch: Launch, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> None:
         if self.noted is not None:

@@ -16,7 +16,7 @@ from ..compiler.realize import realize
 from ..graph.dtypes import from_name
 from ..graph.node import leaf
 from ..graph.spec import Device, spec
-from ..runtime import backend
+from ..runtime import kernel_backend
 from ..tensor import Tensor
 from ..tensor.storage import wrap
 from .ceilings import gpu_started
@@ -127,11 +127,11 @@ class TorchArrays:
 
     def tensors(self, workload: Workload, values: Values, device: str) -> dict[str, Tensor]:
         """As `Memory`: copies, in memory as the device makes it, without a way round by the host."""
-        where = Device(device)
+        where = Device(device).resolved
         found = {}
         for name, value in values.items():
             of = spec(tuple(value.shape), from_name(str(value.dtype).rpartition(".")[2]), where)
-            buffer = backend(where.type, where.index).empty(of)
+            buffer = kernel_backend(where.type, where.index).empty(of)
             buffer.copy_(value)
             found[name] = wrap(leaf(buffer, of))
         return found

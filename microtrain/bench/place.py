@@ -56,7 +56,7 @@ class Place:
     @property
     def where(self) -> Device:
         """The device as microtrain has it."""
-        return Device(self.device)
+        return Device(self.device).resolved
 
     def clocks(self, subject: Subject) -> Sequence[Clock]:
         """Those for a subject."""

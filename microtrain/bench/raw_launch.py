@@ -15,7 +15,7 @@ from ..graph import ops as g
 from ..graph.dtypes import float32
 from ..graph.node import leaf
 from ..graph.spec import Device, spec
-from ..runtime import backend
+from ..runtime import kernel_backend
 from .comparison import WrongResult
 
 SIZE = 1024
@@ -97,12 +97,12 @@ class OwnLaunch(Addition):
     """A launch of an emitted kernel of microtrain's, as a run of a plan makes it. `device` is microtrain's."""
 
     def __init__(self, torch: Any, torch_device: str, device: str) -> None:
-        self.of = spec((SIZE,), float32, Device(device))
+        self.of = spec((SIZE,), float32, Device(device).resolved)
         super().__init__(torch, torch_device)
 
     def prepared(self) -> Callable[[], Any]:
         """As `Addition`."""
-        memory = backend(self.of.device.type, self.of.device.index)
+        memory = kernel_backend(self.of.device.type, self.of.device.index)
         x, y, self.out = (memory.empty(self.of) for _ in range(3))
         x.copy_(self.x)
         y.copy_(self.y)

@@ -14,7 +14,7 @@ import numpy as np
 import microtrain
 
 from ..compiler.realize import flush
-from ..runtime import backend
+from ..runtime import kernel_backend
 from ..testing import count_kernels
 from . import launched
 from .budget import Budget
@@ -145,7 +145,7 @@ def _explained(steps: Sequence[Any], place: Place) -> tuple[Launched, ...]:
     gpu = place.gpu
     if gpu is None:
         return ()
-    where = backend(place.where.type, place.where.index)
+    where = kernel_backend(place.where.type, place.where.index)
 
     def timed(step: Any) -> float:
         call = launched.alone(step, where)

@@ -18,6 +18,7 @@ from ..runtime.compile_cache import sealed
 from ..runtime.compiling import POINTERS, compile_kernel, divisible_by_16, settle
 from .bundle import parts_of
 from .domain import MatmulDomain, OpaqueDomain, ReduceDomain, RowDomain, SlabDomain
+from .emit_numpy import NumpyExecutable
 from .emit_triton import Kernel
 from .jit import jitted
 
@@ -43,6 +44,12 @@ class Launch:
         """The arguments that follow `ptrs` and `scalars`, the same in every run."""
         known = self.sizes | self.constexprs
         return tuple([known[name] for name in self.template.arg_names[2:]])
+
+    @cached_property
+    def meaning(self) -> NumpyExecutable:
+        """What the kernel computes, in NumPy: from what its group reads, in that order, to what it stores."""
+        from .validate import reference
+        return reference(self.kernel.group)
 
     def arguments(self, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> tuple[Any, ...]:
         """All arguments of the kernel, in the order of its parameters."""

@@ -11,12 +11,13 @@ from operator import itemgetter
 from typing import Any
 
 from .. import settings
+from ..errors import OutOfMemoryError
 from ..graph.node import SCALAR, Node
-from ..runtime import backend
+from ..runtime import kernel_backend
 from .emit_triton import Kernel, emit
 from .group import Schedule
 from .launch import Launch, encoded, launch_of
-from .memory import arrange, heirs, lifetimes
+from .memory import arrange, heirs, lifetimes, nbytes
 from .program import Program
 from .schedule import schedule
 
@@ -32,7 +33,7 @@ class Executable:
         self.groups: Schedule = schedule(program)
         self.program = self.groups.program
         device = program.device
-        self.backend = backend(device.type, device.index)
+        self.backend = kernel_backend(device.type, device.index)
         self.steps = [Step(self.launch_of(emit(group, self.groups))) for group in self.groups]
         self.kernels = len(self.steps)
         self.lay_out()
@@ -76,14 +77,18 @@ class Executable:
         """Buffers of the outputs (row-major), given buffers, and Python numbers for scalars, of the inputs.
 
         `free` are places of inputs whose memory the caller gives away. If the run fails, those of them that may have
-        been written over are None in `values`.
+        been written over are None in `values`; without memory for the run (OutOfMemoryError) none is.
         """
         device = self.backend
         memory = [*values]
         for k, dtype in self.numbers:
             memory[k] = encoded(memory[k], dtype)
-        over = self.allocate(memory, free)
-        workspace = device.workspace(self.workspace) if self.parts else None
+        try:
+            over = self.allocate(memory, free)
+            workspace = device.workspace(self.workspace) if self.parts else None
+        except OutOfMemoryError as error:
+            memory.clear()      # an exception that is kept keeps what is in its frames
+            raise OutOfMemoryError(f"{error}. {self.needs()}") from None
         done = 0
         try:
             if settings.poison.value or settings.validate.value:
@@ -102,6 +107,15 @@ class Executable:
                     values[donor] = None
             raise
         return [memory[k] for k in self.results]
+
+    def needs(self) -> str:
+        """What a run takes, and what a run without memory can do about it."""
+        outputs = sum(nbytes(spec) for spec, *_ in self.single)
+        return (f"What is pending, {len(self.program.nodes)} operations in {self.kernels} kernels, needs "
+                f"{outputs / 2 ** 20:.1f} MiB for {len(self.single)} results and {self.workspace / 2 ** 20:.1f} MiB "
+                "for what lies between them. Free what is no longer needed (del x, x.grad = None), compute under "
+                "no_grad() or in smaller batches, or read results sooner: nothing was changed, and the same "
+                "computation works once there is room")
 
     def allocate(self, memory: list[Any], free: Collection[int]) -> list[tuple[int, int]]:
         """Append memory for each output; returns which inputs will be written over, and in which step."""

@@ -15,6 +15,7 @@ from operator import attrgetter
 from typing import Any
 
 from .. import settings
+from ..errors import AcceleratorError
 from ..graph import node as graph_node
 from ..graph.node import Node
 from ..graph.spec import Device
@@ -228,14 +229,20 @@ def realize(node: Node) -> Any:
 def flush(device: Device, wanted: Node | None = None, patient: bool = False) -> None:
     """Compute everything pending on `device`, and `wanted`; when `patient`, without the losses that may yet be dropped.
 
-    One value that cannot be computed (a division of integers by zero, say) does not spoil the others.
+    One value that cannot be computed (a division of integers by zero, say) does not spoil the others. On a device that
+    can no longer be used (AcceleratorError) none can.
     """
     roots = [node for node in pending if node.spec.device is device and not (patient and may_be_dropped(node))]
     if wanted is not None and wanted not in pending:
         roots.append(wanted)
+    together = True
     try:
         compute(roots, device)
+    except AcceleratorError:
+        raise
     except Exception:
+        together = False
+    if not together:        # out here the exception is gone, and with it the memory that its frames hold
         isolate(roots, wanted, device)
     for node in roots:
         pending.pop(node, None)
@@ -259,6 +266,8 @@ def isolate(roots: list[Node], wanted: Node | None, device: Device) -> None:
     for node in roots:
         try:
             compute([node], device)
+        except AcceleratorError:
+            raise
         except Exception:
             if node is wanted:
                 raise

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import AcceleratorError
 from ..graph.spec import Spec
 from .emit_triton import Kernel
 from .launch import Launch, encoded, launches_of
@@ -70,6 +71,8 @@ def measured(kernel: Kernel, launches: list[Launch], device: Any) -> list[float]
     for launch in launches:
         try:
             times.append(device.seconds(launch, pointers, scalars))
+        except AcceleratorError:
+            raise
         except Exception as error:          # too much shared memory, say: a tile that is none here
             times.append(float("inf"))
             errors.append(error)

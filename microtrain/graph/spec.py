@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..runtime.detect import current_cuda
 from . import dtypes
 
 if TYPE_CHECKING:
@@ -16,7 +17,10 @@ Shape = tuple[int, ...]
 
 
 class Device:
-    """Where values live: `cpu`, `cuda[:index]`, `interpret` or `null[:target]`. Interned; prints as PyTorch's."""
+    """Where values live: `cpu`, `cuda[:index]`, `interpret` or `null[:target]`. Interned; prints as PyTorch's.
+
+    "cuda" without an index is the current GPU at the time when something is made on it: see `resolved`.
+    """
 
     __slots__ = ("index", "type")
     KINDS = ("cpu", "cuda", "interpret", "null")
@@ -35,11 +39,10 @@ class Device:
             raise RuntimeError(f"Expected one of {', '.join(cls.KINDS)} device type at start of device string: {name}")
         place: Any = suffix or index
         if kind == "cuda":
-            place = 0 if place is None else place
-            if not str(place).isdigit():
+            if place is not None and not str(place).isdigit():
                 raise RuntimeError(f"Invalid device string: '{name}'; a CUDA device is 'cuda' or 'cuda:0', 'cuda:1', "
                                    "...")
-            place = int(place)
+            place = None if place is None else int(place)
         elif kind == "null":
             place = place or "sm_90"
         elif place not in (None, "0", 0):
@@ -51,6 +54,11 @@ class Device:
             self = cls._known[kind, place] = object.__new__(cls)
             self.type, self.index = kind, place
         return self
+
+    @property
+    def resolved(self) -> Device:
+        """The device itself, "cuda" with the index of the current GPU."""
+        return Device("cuda", current_cuda()) if self.type == "cuda" and self.index is None else self
 
     def __str__(self) -> str:
         return self.type if self.index is None else f"{self.type}:{self.index}"

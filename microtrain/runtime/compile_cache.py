@@ -27,6 +27,16 @@ def sealed() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def anew() -> Iterator[None]:
+    """What Triton compiles inside the block is compiled whatever its cache has, and all stages of it are kept."""
+    from triton import knobs
+
+    with knobs.compilation.scope():
+        knobs.compilation.always_compile, knobs.compilation.store_binary_only = True, False
+        yield
+
+
 @cache
 def manager(base: Any) -> Any:
     """The class of Triton's that finds and stores a kernel's files, sealing them. A "group" is a kernel's files."""

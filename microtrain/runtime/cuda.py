@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from ..errors import AcceleratorError, OutOfMemoryError
+from . import virtual
 from .compiling import ALIGNMENT
 from .genuine import genuine_torch
 from .launcher import start
@@ -14,12 +17,16 @@ from .torch_memory import TorchMemory
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+
     from ..compiler.launch import Launch
     from ..graph.spec import Spec
 
 
 def is_available() -> bool:
-    """Whether PyTorch sees a GPU and can start its driver."""
+    """Whether PyTorch sees a GPU and can start its driver, or there is a virtual one."""
+    if virtual.wanted():
+        return True
     try:
         with genuine_torch():
             import torch
@@ -30,6 +37,8 @@ def is_available() -> bool:
 
 def import_torch() -> Any:
     """PyTorch with a GPU and Triton beside it. Raises RuntimeError that says what is missing."""
+    if virtual.wanted():
+        return virtual.gpu().torch
     try:
         with genuine_torch():
             import torch
@@ -63,8 +72,16 @@ def addressed(buffer: Any) -> Any:
     return buffer
 
 
+CAPTURING = ("{} while a CUDA graph is being captured on this stream: {}. Run the same step once before the capture, "
+             "with tensors of the same shapes, and read nothing inside it")
+
+
 class CudaBackend(TorchMemory):
-    """One GPU. Kernels go to PyTorch's current stream, so that its allocator knows when memory may be used again."""
+    """One GPU. Kernels go to PyTorch's current stream, so that its allocator knows when memory may be used again.
+
+    Memory belongs to the stream that was current when it was allocated. As long as there is but one, that is all; once
+    another is seen, each run tells the allocator which stream uses its memory.
+    """
 
     def __init__(self, index: int = 0) -> None:
         if os.environ.get("TRITON_INTERPRET") == "1":
@@ -78,18 +95,106 @@ class CudaBackend(TorchMemory):
         self.index = index
         self.driver = triton_driver()
         self.kernels: dict[Any, Any] = {}
+        self.stream: int | None = self.driver.get_current_stream(index)     # None once there are several
 
     def allocate(self, shape: Sequence[int], dtype: Any) -> Any:
-        """Memory, uninitialised. Its `address` is at hand as an integer."""
-        return addressed(super().allocate(shape, dtype))
+        """Memory, uninitialised. Its `address` is at hand as an integer.
+
+        Raises OutOfMemoryError, with what the GPU has, and AcceleratorError.
+        """
+        try:
+            return addressed(super().allocate(shape, dtype))
+        except self.torch.OutOfMemoryError as error:
+            said = self.shortage(math.prod(shape) * dtype.itemsize)
+            del error           # with its traceback, which may hold memory
+        except Exception as error:
+            self.judge(error)
+            raise
+        raise OutOfMemoryError(said)
+
+    def shortage(self, size: int) -> str:
+        """What there is instead of memory of `size` bytes."""
+        cuda = self.torch.cuda
+        free, total = cuda.mem_get_info(self.index)
+        held = cuda.memory_allocated(self.index)
+        kept = cuda.memory_reserved(self.index) - held
+        return (f"out of memory on {self.device}: {mib(size)} were asked for in one piece. Of {mib(total)} {mib(free)} "
+                f"are free; this process's values hold {mib(held)}, PyTorch's allocator keeps {mib(kept)} in pieces, "
+                f"the rest is other programs'")
+
+    def judge(self, error: Exception) -> None:
+        """Raise AcceleratorError where an error has ended this process's use of the GPU; no other error does."""
+        if isinstance(error, AcceleratorError | OutOfMemoryError) or self.capturing():
+            return
+        try:
+            self.torch.cuda.synchronize(self.index)
+        except Exception as left:
+            raise AcceleratorError(self.broken(left)) from error
+
+    def broken(self, error: Exception) -> str:
+        """That the GPU can no longer be used, and how to find out why."""
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        return (f"{self.device} can no longer be used by this process: {said[0]}. A kernel that was launched earlier "
+                "failed, most likely one that touches memory outside its tensors (an index that is out of range, a "
+                "kernel of your own without a mask). Start the process anew with CUDA_LAUNCH_BLOCKING=1, which makes "
+                "the failing launch raise, or run it on device='interpret', which looks at indices")
+
+    def from_numpy(self, array: np.ndarray) -> Any:
+        self.uncaptured("an array cannot be copied to the GPU", "its memory may be gone when the graph is replayed")
+        self.sees(self.driver.get_current_stream(self.index))
+        try:
+            return super().from_numpy(array)
+        except Exception as error:
+            self.judge(error)
+            raise
+
+    def to_numpy(self, buffer: Any) -> np.ndarray:
+        self.uncaptured("a value cannot be read", "it is computed when the graph is replayed")
+        try:
+            return super().to_numpy(buffer)
+        except Exception as error:
+            self.judge(error)
+            raise
+
+    def capturing(self) -> bool:
+        """Whether what is queued now goes into a CUDA graph."""
+        return bool(self.torch.cuda.is_current_stream_capturing())
+
+    def uncaptured(self, what: str, why: str) -> None:
+        """Raise RuntimeError inside the capture of a CUDA graph, before the driver refuses and the capture is lost."""
+        if self.capturing():
+            raise RuntimeError(CAPTURING.format(what, why))
+
+    def sees(self, stream: int) -> None:
+        """Note which stream is current; whether there are several is all that is remembered."""
+        if stream != self.stream:
+            self.stream = None
 
     def part(self, workspace: Any, offset: int, spec: Spec) -> Any:
         return addressed(super().part(workspace, offset, spec))
 
     def pointers(self, memory: list[Any], workspace: Any, parts: Sequence[tuple[int, Spec]]) -> list[Any]:
-        """Addresses; numbers stay as they are."""
+        """Addresses; numbers stay as they are. What runs next is queued on the current stream."""
+        stream = self.driver.get_current_stream(self.index)
+        if stream != self.stream:
+            self.share(memory)
         base = workspace.address if parts else 0
         return [*[getattr(value, "address", value) for value in memory], *[base + offset for offset, _ in parts]]
+
+    def share(self, memory: list[Any]) -> None:
+        """Tell the allocator that the current stream uses these buffers: none is given to another stream's tensors
+        before this one has got as far as their last reader.
+
+        A graph that is being captured has a stream of its own, on which nothing runs now: what its kernels read must be
+        kept for its replays in any case.
+        """
+        if self.capturing():
+            return
+        self.stream = None
+        current = self.torch.cuda.current_stream(self.index)
+        for buffer in memory:
+            if hasattr(buffer, "record_stream"):
+                buffer.record_stream(current)
 
     @cached_property
     def arch(self) -> str:
@@ -103,21 +208,31 @@ class CudaBackend(TorchMemory):
         """Queue one kernel on the current stream of this GPU.
 
         pointers: addresses, divisible by ALIGNMENT, in the order of the kernel's pointers.
+        Raises RuntimeError for a kernel that is new inside the capture of a CUDA graph, and AcceleratorError.
         """
-        if self.driver.get_current_device() == self.index:
-            self.queue(launch, pointers, scalars)
-        else:
-            with self.torch.cuda.device(self.index):
+        try:
+            if self.driver.get_current_device() == self.index:
                 self.queue(launch, pointers, scalars)
+            else:
+                with self.torch.cuda.device(self.index):
+                    self.queue(launch, pointers, scalars)
+        except Exception as error:
+            self.judge(error)
+            raise
 
     def queue(self, launch: Launch, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> None:
         """Queue one kernel while this GPU is the current one. The first time, compile it."""
         stream = self.driver.get_current_stream(self.index)
         arguments = launch.arguments(pointers, scalars)
         if launch.queue is None:
-            launch.queue = start(launch.compiled(self.kernels), launch.grid, stream, arguments)
+            self.uncaptured("a new kernel cannot be loaded", "that needs the GPU at once")
+            launch.queue = start(self.compiled(launch), launch.grid, stream, arguments)
         else:
             launch.queue(stream, arguments)
+
+    def compiled(self, launch: Launch) -> Any:
+        """Triton's CompiledKernel of a launch, which equal launches share."""
+        return launch.compiled(self.kernels)
 
     @cached_property
     def identity(self) -> dict[str, str]:
@@ -143,5 +258,14 @@ class CudaBackend(TorchMemory):
         return float(min(milliseconds)) / 10 * 1e-3
 
     def synchronize(self) -> None:
-        """Wait until every kernel queued on this GPU has run."""
-        self.torch.cuda.synchronize(self.index)
+        """Wait until every kernel queued on this GPU has run. Raises AcceleratorError where one of them failed."""
+        try:
+            self.torch.cuda.synchronize(self.index)
+        except Exception as error:
+            self.judge(error)
+            raise
+
+
+def mib(size: int) -> str:
+    """Bytes for a person to read."""
+    return f"{size / 2 ** 30:.2f} GiB" if size >= 2 ** 30 else f"{size / 2 ** 20:.1f} MiB"

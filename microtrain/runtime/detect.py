@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import ctypes.util
 import importlib.util
+import sys
 from functools import lru_cache
 from pathlib import Path
+
+from . import virtual
 
 
 @lru_cache(maxsize=1)
 def has_cuda() -> bool:
-    """Whether a driver with a device, PyTorch and Triton are all here; only then is PyTorch asked."""
-    if not (Path("/dev/nvidia0").exists() or ctypes.util.find_library("cuda")):
+    """Whether a driver with a device (or a virtual GPU), PyTorch and Triton are here; only then is PyTorch asked."""
+    if not (virtual.wanted() or Path("/dev/nvidia0").exists() or ctypes.util.find_library("cuda")):
         return False
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("triton") is None:
         return False
     from .cuda import is_available
     return is_available()
+
+
+def current_cuda() -> int:
+    """The index of the GPU that "cuda" means: PyTorch's current one, the first where PyTorch has not started CUDA."""
+    torch = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "_C") or not torch.cuda.is_initialized():
+        return 0
+    return int(torch.cuda.current_device())

@@ -18,12 +18,21 @@ KNOWN = ("3.6.", "3.7.", "3.8.", "3.9.")
 """Versions of Triton whose launcher `direct` knows."""
 
 
+GRID = (2 ** 31 - 1, 65535, 65535)
+"""The most programs that CUDA takes along each axis."""
+
+
 def start(kernel: Any, grid: tuple[int, ...], stream: int, arguments: tuple[Any, ...]) -> Queue:
     """Queue a CompiledKernel for the first time, on a grid of 1 to 3 axes, and return how to queue it from then on.
 
     That is the call into C, or Triton's own slower way where the launcher is not a known one or does not take the call.
+    Raises ValueError for a grid that CUDA does not take, or of 2^31 programs and more, which Triton's launcher counts
+    in 32 bits and passes over without a word.
     """
     x, y, z = (*grid, 1, 1)[:3]
+    if x * y * z > GRID[0] or y > GRID[1] or z > GRID[2]:
+        raise ValueError(f"a grid of {x} x {y} x {z} programs cannot be launched: there can be {GRID[0]} at most, and "
+                         f"{GRID[1]} along the second and third axis; let each program compute more")
 
     def public(stream: int, arguments: tuple[Any, ...]) -> None:
         kernel[x, y, z](*arguments, stream=stream)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from microtrain.kernels.tiles import ENABLE_FP_FUSION
 
+from .compile_cache import anew
 from .compiling import Attributes, Signature, compile_kernel, divisible_by_16
 
 if TYPE_CHECKING:
@@ -109,9 +110,12 @@ def compile_for(
     if maxnreg is not None:
         options["maxnreg"] = maxnreg
     gpu = GPUTarget(chosen.backend, chosen.arch, chosen.warp_size)
-    kernel = compile_kernel(fn, signature, constexprs, divisible_by_16(signature) if attrs is None else attrs, options,
-                            gpu)
-    read = _read_nvidia if chosen.backend == "cuda" else _read_amd
+    hints = divisible_by_16(signature) if attrs is None else attrs
+    kernel = compile_kernel(fn, signature, constexprs, hints, options, gpu)
+    text, read = ("ptx", _read_nvidia) if chosen.backend == "cuda" else ("amdgcn", _read_amd)
+    if text not in kernel.asm:  # from a cache that keeps binaries alone (TRITON_STORE_BINARY_ONLY=1)
+        with anew():
+            kernel = compile_kernel(fn, signature, constexprs, hints, options, gpu)
     return read(target, kernel)
 
 

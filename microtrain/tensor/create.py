@@ -32,8 +32,8 @@ def default_device() -> Device:
         if not _default_device:
             from ..runtime.detect import has_cuda
             _default_device.append(Device("cuda" if has_cuda() else "cpu"))
-        return _default_device[0]
-    return Device(name)
+        return _default_device[0].resolved
+    return Device(name).resolved
 
 
 def set_default_device(device: DeviceLike) -> None:
@@ -49,8 +49,8 @@ def set_default_device(device: DeviceLike) -> None:
 
 
 def place(device: DeviceLike) -> Device:
-    """A device argument as a Device."""
-    return default_device() if device is None else device if isinstance(device, Device) else Device(device)
+    """A device argument as a Device, "cuda" as the current GPU."""
+    return default_device() if device is None else Device(device).resolved
 
 
 def kind(dtype: DType | None) -> DType | None:

@@ -1,9 +1,16 @@
-"""`microtrain.cuda`: what PyTorch programs ask of `torch.cuda`."""
+"""`microtrain.cuda`: what PyTorch programs ask of `torch.cuda`.
+
+A device is given as there: None (the current one), an index, "cuda", "cuda:1", a device. What is asked of the driver or
+of the allocator, which are PyTorch's, is asked of PyTorch, and raises what it raises there; each of these but
+`is_available` and `device_count` raises RuntimeError without a GPU.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from ..errors import OutOfMemoryError as OutOfMemoryError
+from ..graph.spec import Device
 from ..runtime import backend
 from ..runtime.detect import has_cuda
 
@@ -15,12 +22,86 @@ def is_available() -> bool:
 
 def device_count() -> int:
     """How many CUDA devices there are."""
-    return backend("cuda", 0).count() if has_cuda() else 0
+    return int(_torch().device_count()) if has_cuda() else 0
+
+
+def current_device() -> int:
+    """The index of the device that "cuda" means."""
+    return int(_torch().current_device())
+
+
+def set_device(device: Any) -> None:
+    """Let "cuda" mean this device, for PyTorch too."""
+    _torch().set_device(_index(device))
+
+
+def device(device: Any) -> Any:
+    """A context manager in which "cuda" means this device, for PyTorch too."""
+    return _torch().device(_index(device))
+
+
+def get_device_name(device: Any = None) -> str:
+    """What a device is called: "NVIDIA H100 80GB HBM3"."""
+    return str(_torch().get_device_name(_index(device)))
+
+
+def get_device_capability(device: Any = None) -> tuple[int, int]:
+    """A device's compute capability: (9, 0)."""
+    major, minor = _torch().get_device_capability(_index(device))
+    return int(major), int(minor)
+
+
+def get_device_properties(device: Any = None) -> Any:
+    """PyTorch's record of a device: name, total_memory (bytes), multi_processor_count, ..."""
+    return _torch().get_device_properties(_index(device))
 
 
 def synchronize(device: Any = None) -> None:
-    """Wait until everything launched on a CUDA device has run."""
-    backend("cuda", 0 if device is None else int(device)).synchronize()
+    """Wait until everything launched on a CUDA device has run. Raises AcceleratorError where a kernel failed.
+
+    What is pending is not launched by this: a value is computed when it is read.
+    """
+    index = _index(device)
+    count = device_count()
+    if count and index >= count:
+        raise RuntimeError(f"CUDA error: invalid device ordinal: {index}; this machine has cuda:0 to cuda:{count - 1}")
+    backend("cuda", index).synchronize()
+
+
+def memory_allocated(device: Any = None) -> int:
+    """The bytes of a device that are in use by values, PyTorch's and microtrain's."""
+    return int(_torch().memory_allocated(_index(device)))
+
+
+def max_memory_allocated(device: Any = None) -> int:
+    """The most bytes that were in use at any time since the start or `reset_peak_memory_stats`."""
+    return int(_torch().max_memory_allocated(_index(device)))
+
+
+def memory_reserved(device: Any = None) -> int:
+    """The bytes of a device that the allocator has from the driver, in use or not."""
+    return int(_torch().memory_reserved(_index(device)))
+
+
+def max_memory_reserved(device: Any = None) -> int:
+    """The most bytes that the allocator had at any time since the start or `reset_peak_memory_stats`."""
+    return int(_torch().max_memory_reserved(_index(device)))
+
+
+def reset_peak_memory_stats(device: Any = None) -> None:
+    """Let `max_memory_allocated` and `max_memory_reserved` start anew."""
+    _torch().reset_peak_memory_stats(_index(device))
+
+
+def mem_get_info(device: Any = None) -> tuple[int, int]:
+    """The bytes of a device that are free, and all of them, as the driver says."""
+    free, total = _torch().mem_get_info(_index(device))
+    return int(free), int(total)
+
+
+def empty_cache() -> None:
+    """Give the driver back what the allocator has and does not use."""
+    _torch().empty_cache()
 
 
 def manual_seed(seed: int) -> None:
@@ -30,3 +111,29 @@ def manual_seed(seed: int) -> None:
 
 
 manual_seed_all = manual_seed
+
+
+def _torch() -> Any:
+    """`torch.cuda`. Raises RuntimeError, saying what is missing, where it cannot be used."""
+    from ..runtime.cuda import import_torch
+    return import_torch().cuda
+
+
+def _index(device: Any) -> int:
+    """The index of a device argument. Raises ValueError for another kind of device, TypeError for anything else."""
+    if device is None:
+        return current_device()
+    if isinstance(device, int) and not isinstance(device, bool):
+        return device
+    if not isinstance(device, str | Device):
+        raise TypeError("a CUDA device is an index, 'cuda', 'cuda:1' or a device, not "
+                        f"{device!r} of type {type(device).__name__}")
+    given = Device(device)
+    if given.type != "cuda":
+        raise ValueError(f"Expected a cuda device, but got: {given}")
+    return current_device() if given.index is None else int(given.index)
+
+
+def __getattr__(name: str) -> Any:
+    from ..errors import missing
+    raise missing("module 'microtrain.cuda'", name)

@@ -138,8 +138,8 @@ def _array(item: Any, x: Tensor, dim: int) -> list[Node]:
         raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
     size = x.shape[dim]
     node = g.cast(node, dtypes.int64)
-    if device.type in HOST:
-        found = values(node)
+    if device.type in HOST or not isinstance(item, Handle):     # a list or an array has not left the host
+        found = values(node) if isinstance(item, Handle) else item
         low, high = (int(found.min()), int(found.max())) if found.size else (0, -1)
         if found.size and not (-size <= low and high < size):
             raise IndexError(f"index {high if high >= size else low} is out of bounds for dimension {dim} with size "

@@ -202,9 +202,8 @@ class Transfer:
         return self.to(Device("cpu"))
 
     def cuda(self: Tensor, device: Any = None) -> Tensor:   # type: ignore[misc]
-        """On a CUDA device, the first by default."""
-        index = device if isinstance(device, str | Device) else f"cuda:{device or 0}"
-        return self.to(Device(index))
+        """On a CUDA device, by default the current one."""
+        return self.to(Device("cuda", device) if device is None or isinstance(device, int) else Device(device))
 
     def clone(self: Tensor, *, memory_format: Any = None) -> Tensor:    # type: ignore[misc]
         """A copy; gradients flow through it."""
@@ -268,7 +267,7 @@ def _only(tensor: Tensor) -> Tensor:
 
 def _rebuilt(raw: bytes, shape: tuple[int, ...], dtype: DType, device: str, requires_grad: bool) -> Tensor:
     array = np.frombuffer(raw, dtype.numpy).reshape(shape)
-    out = wrap(put(array, dtype, Device(device)))
+    out = wrap(put(array, dtype, place(device)))
     return out.requires_grad_() if requires_grad else out
 
 

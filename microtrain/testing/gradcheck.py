@@ -91,7 +91,7 @@ def _differentiated(tensors: Sequence[Any]) -> list[int]:
 def _gradcheck(func: Callable[..., Any], tensors: tuple[Any, ...], eps: float, atol: float, rtol: float,
                order: str) -> None:
     places = _differentiated(tensors)
-    values = [np.array(tensors[i].detach().numpy()) for i in places]
+    values = [np.array(tensors[i].detach().cpu().numpy()) for i in places]
     requested = [tensors[i] for i in places]
 
     def evaluate(moved: list[np.ndarray]) -> list[np.ndarray]:
@@ -99,7 +99,7 @@ def _gradcheck(func: Callable[..., Any], tensors: tuple[Any, ...], eps: float, a
         for i, array in zip(places, moved, strict=True):
             given[i] = microtrain.tensor(array, device=tensors[i].device, requires_grad=True)
         outputs = listed(func(*given))
-        return [np.array(outputs[k].detach().numpy()) for k in live]
+        return [np.array(outputs[k].detach().cpu().numpy()) for k in live]
 
     results = listed(func(*tensors))
     live = [k for k, y in enumerate(results) if y.requires_grad]
@@ -116,7 +116,7 @@ def _gradient(y: Any, x: Any, cotangent: np.ndarray) -> np.ndarray:
     """The analytical product of a cotangent with the Jacobian."""
     ct = microtrain.tensor(cotangent, dtype=y.dtype, device=y.device)
     found, = microtrain.autograd.grad(y, x, ct, retain_graph=True, materialize_grads=True)
-    return np.array(found.detach().numpy())
+    return np.array(found.detach().cpu().numpy())
 
 
 def _difference(evaluate: Callable[..., Any], values: list[np.ndarray], number: int, direction: np.ndarray, k: int,

@@ -301,5 +301,5 @@ def of_call(operation: Any, inputs: Sequence[Any]) -> Launch:
     call = operation.call_on(tuple(tensors))
     free = [name for name in call.kernel.arg_names if name not in call.constants]
     outputs = [np.empty(shape, dtype.numpy) for shape, dtype in call.outputs]
-    return Launch(call.kernel, [*(np.array(one.detach().numpy()) for one in tensors), *outputs, *call.scalars],
+    return Launch(call.kernel, [*(np.array(one.detach().cpu().numpy()) for one in tensors), *outputs, *call.scalars],
                   call.grid, tuple(free[len(tensors):len(tensors) + len(outputs)]), (), call.constants)

@@ -48,10 +48,11 @@ def peak_memory(device: str | Device | None = None) -> Iterator[Memory]:
     counted when its tensor is gone.
     Raises RuntimeError for the cpu device, whose memory is NumPy's: `tracemalloc` knows it.
     """
-    where = default_device() if device is None else Device(device)
+    where = default_device() if device is None else Device(device).resolved
     if where.type in ("cpu", "null"):
         raise RuntimeError(f"the {where.type} device has no memory of its own to count; tracemalloc counts NumPy's")
-    target, memory = backend(where.type, where.index), Memory()
+    target: Any = backend(where.type, where.index)
+    memory = Memory()
     allocate = target.allocate
 
     def counted(*arguments: Any) -> Any:

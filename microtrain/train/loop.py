@@ -142,7 +142,7 @@ def _train_epoch(
 
 def _read(losses: list[Tensor]) -> np.ndarray:
     """The values of scalar tensors, in one transfer."""
-    return stack(losses).numpy().astype(np.float64)
+    return stack(losses).cpu().numpy().astype(np.float64)
 
 
 def evaluate(

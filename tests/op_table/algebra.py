@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.random import Generator
 
 from op_table.row import (
@@ -26,6 +27,16 @@ ORDERS = (2, 0, 1, INF, -INF, 3, 1.5, 0.5, -1)
 POINTS = array([[0.0, 0.0, 0.0], [3.0, -4.0, 0.0], [-2.0, 2.0, 1.0], [1e-3, 0.0, -0.0]])
 """The zero vector, zeros among others, equal magnitudes."""
 SPECIAL = array([[NAN, 1.0, 2.0], [INF, 1.0, -INF], [1e3, -1e3, 0.0]])
+
+
+def differentiable(name: str) -> bool:
+    """Whether PyTorch, of whichever version this is, has the derivative of a function (aminmax's came with 2.13)."""
+    results = getattr(torch, name)(torch.ones(2, requires_grad=True))
+    try:
+        results[0].sum().backward()
+    except (RuntimeError, NotImplementedError):
+        return False
+    return True
 
 
 def norms(**attributes: Any) -> Sampler:
@@ -139,7 +150,7 @@ ALGEBRA = [
             ("dsplit", [1], ((2, 2, 3),)),
         )
     ),
-    op("aminmax", reduced(dims=(None, 0, -1)), tolerance=EXACT, integers=True,
+    op("aminmax", reduced(dims=(None, 0, -1)), order=2 * differentiable("aminmax"), tolerance=EXACT, integers=True,
        boundary=(Sample((array([[1.0, 3.0, 3.0], [2.0, 2.0, 2.0]]),), {"dim": 1}),)),
     op("count_nonzero", lambda rng: [Sample((np.round(rng.standard_normal((4, 3, 5))),), {"dim": dim})
                                      for dim in (None, 0, (0, 2))], order=0, integers=True, tolerance=EXACT,

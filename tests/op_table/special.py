@@ -58,8 +58,9 @@ SPECIAL_FUNCTIONS = [
     op("heaviside", binary(), order=0, tolerance=EXACT, integers=True, boundary=(SIGNS,)),
     op("isclose", binary(), order=0, tolerance=EXACT, integers=True,
        boundary=(points([1, 1, INF, INF, NAN, 0], [1.000001, 1.1, INF, -INF, NAN, 1e-9]),)),
-    Op("isclose nan", lambda T, x, y: T.isclose(x, y, 0.5, 0.25, True), binary(), order=0, tolerance=EXACT,
-       integers=True, boundary=(points([1, 1, NAN, NAN], [1.5, 3, NAN, 1]),)),
+    # broadcast beforehand, as PyTorch 2.11 does not do it right with equal_nan
+    Op("isclose nan", lambda T, x, y: T.isclose(*T.broadcast_tensors(x, y), 0.5, 0.25, True), binary(), order=0,
+       tolerance=EXACT, integers=True, boundary=(points([1, 1, NAN, NAN], [1.5, 3, NAN, 1]),)),
     op("lerp", given(shaped((5, 7), (5, 7), (5, 7), terms=35), shaped((2, 3), (2, 1), (), terms=6),
                      shaped((), (), ()))),
     Op("lerp number", lambda T, x, y: T.lerp(x, y, 0.3) + T.lerp(x, y, 0.75), binary()),

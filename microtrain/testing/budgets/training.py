@@ -174,5 +174,5 @@ def folds() -> Iterator[tuple[str, Callable[[], None]]]:
 def fold(name: str, rows: int, cols: int, dtype: str) -> Callable[[], None]:
     """What runs one reduction."""
     def run() -> None:
-        FOLDS[name](Maker(dtype).floats(rows, cols)).numpy()
+        FOLDS[name](Maker(dtype).floats(rows, cols)).cpu().numpy()
     return run

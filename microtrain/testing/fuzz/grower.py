@@ -157,7 +157,9 @@ class Grower:
             # PyTorch lays a result out as its operand is; here results are row-major, and a view of them is another. A
             # copy in both packages, so that in neither what is kept for the derivative is changed with the value.
             return self.add(f"({form}).contiguous().clone()", sources, attributes, exact=exact)
-        if (value.numel() > self.scale.elements and form != LEAF) or not np.isfinite(value.detach().numpy()).all():
+        if value.numel() > self.scale.elements and form != LEAF:
+            return None
+        if not np.isfinite(value.detach().cpu().numpy()).all():
             return None
         self.steps.append(step)
         self.kept.append(value)
@@ -210,10 +212,10 @@ class Grower:
 
 def on_grid(value: Any) -> bool:
     """Whether every element is a multiple of 1/GRID below BOUND."""
-    scaled = value.detach().numpy() * GRID
+    scaled = value.detach().cpu().numpy() * GRID
     return bool((scaled == np.rint(scaled)).all() and (np.abs(scaled) < BOUND * GRID).all())
 
 
 def large(value: Any) -> bool:
     """Whether some element is beyond LARGE."""
-    return bool((np.abs(value.detach().numpy()) > LARGE).any())
+    return bool((np.abs(value.detach().cpu().numpy()) > LARGE).any())

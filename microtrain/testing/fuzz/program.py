@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...compiler import realize
+from ...errors import AcceleratorError
 from ...graph.node import Node
 
 FILE = "<random program>"
@@ -138,7 +139,7 @@ class Program:
         line = error = None
         try:
             exec(self.reading_code if reading else self.code, names)
-        except (SyntaxError, NameError):
+        except (SyntaxError, NameError, AcceleratorError):
             raise
         except Exception as raised:
             line, error = _line(raised), f"{type(raised).__name__}: {raised}"

@@ -1,12 +1,25 @@
-/* The part of a CUDA driver that Triton calls, doing nothing but note what it was told. */
+/* The part of a CUDA driver that Triton calls, without a GPU. A launch is counted and, as asked for, noted, handed to a
+ * hook, or both. What the hook refuses, cuGetErrorString tells. */
 #include <stdint.h>
 #include <string.h>
+
+#define INVALID_VALUE 1
+#define REFUSED 999
 
 typedef struct {
     unsigned grid[3], block[3], shared;
     void *stream, *attributes;
     unsigned count;
 } Config;
+
+typedef int (*Hook)(const Config *, void *, void **);
+typedef int (*Live)(uint64_t);
+
+Hook on_launch;                     /* answers 0, or REFUSED with `refusal` filled in */
+Live is_device_memory;              /* whether an address is the device's */
+char refusal[512];                  /* Triton copies it behind a prefix into 1024 bytes */
+int attributes[256];                /* by the number of a CU_DEVICE_ATTRIBUTE */
+int capturing;
 
 long launches;
 Config last;
@@ -24,7 +37,13 @@ int cuLaunchKernelEx(const Config *config, void *function, void **arguments, voi
             memcpy(&parameters[i], arguments[i], sizes[i]);
         }
     }
-    return 0;
+    return on_launch ? on_launch(config, function, arguments) : 0;
+}
+
+int cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned bx, unsigned by, unsigned bz,
+                   unsigned shared, void *stream, void **arguments, void **extra) {
+    Config config = {{x, y, z}, {bx, by, bz}, shared, stream, 0, 0};
+    return cuLaunchKernelEx(&config, function, arguments, extra);
 }
 
 static uintptr_t handles = 0x1000;
@@ -40,9 +59,16 @@ int cuCtxGetDevice(int *device) { *device = 0; return 0; }
 int cuCtxGetLimit(size_t *value, int limit) { *value = 0; return 0; }
 int cuCtxSetLimit(int limit, size_t value) { return 0; }
 int cuDeviceGet(int *device, int number) { *device = number; return 0; }
-int cuDeviceGetAttribute(int *value, int attribute, int device) { *value = 232448; return 0; }
+int cuDeviceGetAttribute(int *value, int attribute, int device) { *value = attributes[attribute & 255]; return 0; }
 int cuDevicePrimaryCtxRetain(void **context, int device) { *context = (void *)1; return 0; }
 int cuDriverGetVersion(int *version) { *version = 13000; return 0; }
-int cuStreamIsCapturing(void *stream, int *status) { *status = 0; return 0; }
-int cuPointerGetAttribute(void *data, int attribute, uint64_t address) { memcpy(data, &address, 8); return 0; }
-int cuGetErrorString(int error, const char **text) { *text = "an error of the stub driver"; return 0; }
+int cuStreamIsCapturing(void *stream, int *status) { *status = capturing; return 0; }
+int cuPointerGetAttribute(void *data, int attribute, uint64_t address) {
+    if (is_device_memory && !is_device_memory(address)) return INVALID_VALUE;
+    memcpy(data, &address, 8);
+    return 0;
+}
+int cuGetErrorString(int error, const char **text) {
+    *text = error == REFUSED && refusal[0] ? refusal : "an error of the virtual driver";
+    return 0;
+}

@@ -1,0 +1,170 @@
+"""Rows of the table: access to memory. (PTX ISA 9.7.9, atomics of 9.7.13, and `ldmatrix`.)"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from .table import CACHING, INTEGERS, ORDER, SPACES, Op, numpy_type, row
+
+if TYPE_CHECKING:
+    from .emitter import Emitter
+
+DATA = f"b8 s8 u8 b16 b32 b64 {INTEGERS} f32 f64"
+STRONG = "relaxed acquire release acq_rel volatile"
+
+
+def space_of(op: Op) -> str:
+    """The state space of an access."""
+    return op.one_of(SPACES, "generic").split("::")[0]
+
+
+def order(op: Op, default: str = "weak") -> str:
+    """Its memory order; what is only volatile is relaxed."""
+    found = op.one_of(ORDER, default) if any(m in STRONG.split() for m in op.modifiers) else default
+    return "relaxed" if found == "volatile" else found
+
+
+@row("ld.param", DATA, "v2 v4")
+@row("ld.param::entry", DATA, "v2 v4")
+def load_parameter(e: Emitter, op: Op) -> None:
+    name, offset = e.parameter(op.operands[1])
+    t = numpy_type(op.type)
+    for i, register in enumerate(e.vector(op.operands[0])):
+        e.put(register, f"M.parameter(R, {name!r}, {offset + i * int(t[1])}, '{t}')", t)
+
+
+@row("st.param", DATA, "v2 v4", writes=0)
+def store_parameter(e: Emitter, op: Op) -> None:
+    name, offset = e.parameter(op.operands[0])
+    t = numpy_type(op.type)
+    for i, register in enumerate(e.vector(op.operands[1])):
+        e.line(f"R[{name!r}, {offset + i * int(t[1])}] = {e.get(register, t)}")
+
+
+@row("ld", DATA, f"{SPACES} {ORDER} {CACHING} v2 v4 v8 unified")
+def load(e: Emitter, op: Op) -> None:
+    t = numpy_type(op.type)
+    parts = e.vector(op.operands[0])
+    unsigned = f"u{t[1]}"
+    olds = "None"
+    merged = op.instruction.predicate is not None and all(e.register_class(part) == unsigned for part in parts)
+    if merged:
+        olds = f"[{', '.join(e.get(part, unsigned) for part in parts)}]"
+    e.line(f"t = M.load({e.site}, '{space_of(op)}', {e.address(op.operands[1])}, {e.lanes()}, {len(parts)}, "
+           f"'{unsigned}', {olds}, {order(op)!r})")
+    for i, part in enumerate(parts):
+        e.put(part, f"t[{i}].view('{t}')" if t[0] == "i" else f"t[{i}]", t, merged)
+
+
+@row("st", DATA, f"{SPACES} {ORDER} {CACHING} v2 v4 v8", writes=0)
+def store(e: Emitter, op: Op) -> None:
+    t = f"u{numpy_type(op.type)[1]}"
+    values = ", ".join(e.get(part, t) for part in e.vector(op.operands[1]))
+    e.line(f"M.store({e.site}, '{space_of(op)}', {e.address(op.operands[0])}, {e.lanes()}, [{values}], '{t}', "
+           f"{order(op)!r})")
+
+
+ATOMIC = "add min max inc dec and or xor exch cas"
+ATOMIC_TYPES = "b16 b32 b64 u32 s32 u64 s64 f16 f16x2 bf16 bf16x2 f32 f64"
+ATOMIC_MODIFIERS = f"{SPACES} {ORDER} {ATOMIC} noftz L2::cache_hint v2 v4 v8 shared::cluster"
+
+
+def atomic(e: Emitter, op: Op, address: str, values: list[str], results: list[str]) -> None:
+    """One read-modify-write for each part of a vector; threads at one place take turns, the lowest first."""
+    name, t = op.one_of(ATOMIC, ""), op.type
+    parts = [e.vector(value) for value in values]
+    kind = t if t in ("f16", "bf16", "f16x2", "bf16x2") else numpy_type(t)
+    stored = "u2" if t in ("f16", "bf16") else numpy_type(t)
+    base, offset = e.address(address).rsplit(", ", 1)
+    for i in range(len(parts[0])):
+        given = ", ".join(e.get(part[i], stored) for part in parts)
+        nbytes = int(stored[1]) * i
+        e.line(f"t = M.atomic({e.site}, '{space_of(op)}', {base}, {int(offset) + nbytes}, {e.lanes()}, {name!r}, {kind!r}, "
+               f"'{stored}', [{given}], {order(op, 'relaxed')!r})")
+        if results:
+            e.put(results[i], "t", stored)
+
+
+@row("atom", ATOMIC_TYPES, ATOMIC_MODIFIERS)
+def atomic_operation(e: Emitter, op: Op) -> None:
+    n = 4 if op.has("cas") else 3
+    atomic(e, op, op.operands[1], op.operands[2:n], e.vector(op.operands[0]))
+
+
+@row("red", ATOMIC_TYPES, ATOMIC_MODIFIERS, writes=0)
+def reduction(e: Emitter, op: Op) -> None:
+    atomic(e, op, op.operands[0], op.operands[1:2], [])
+
+
+@row("fence membar", "", f"{ORDER} gl proxy async alias async.global async.shared::cta global shared shared::cta "
+     "mbarrier_init", writes=0)
+def fence(e: Emitter, op: Op) -> None:
+    if "proxy" in op.modifiers:
+        e.line(f"M.proxy_fence({e.lanes()})")
+    else:
+        e.line(f"M.synchronize({e.lanes()}, 'acq_rel')")
+
+
+@row("prefetch prefetchu applypriority discard createpolicy.fractional createpolicy.range createpolicy.cvt", "b64",
+     f"global local L1 L2 L1::evict_last L2::evict_last L2::evict_normal L2::evict_first L2::evict_unchanged "
+     f"L2::128B b64 {CACHING}")
+def hint(e: Emitter, op: Op) -> None:
+    """Hints for caches do nothing here; a policy is a number."""
+    if op.row.name.startswith("createpolicy"):
+        e.put(op.operands[0], e.number(0, "u8"), "u8")
+
+
+@row("cp.async.ca cp.async.cg", "", f"shared global shared::cta {CACHING}", writes=0)
+def copy_asynchronously(e: Emitter, op: Op) -> None:
+    operands = op.operands
+    count = "None"
+    if len(operands) > 3 and not op.has("L2::cache_hint"):
+        count = e.get(operands[3], "u4")
+    elif len(operands) > 4:
+        count = e.get(operands[3], "u4")
+    e.line(f"M.copy({e.site}, {e.address(operands[0])}, {e.address(operands[1])}, {e.lanes()}, {int(operands[2], 0)}, "
+           f"{count})")
+
+
+@row("cp.async.commit_group", writes=0)
+def commit(e: Emitter, op: Op) -> None:
+    e.line("M.commit_copies(on)")
+
+
+@row("cp.async.wait_group", writes=0)
+def wait(e: Emitter, op: Op) -> None:
+    e.line(f"M.wait_copies(on, {int(op.operands[0], 0)})")
+
+
+@row("cp.async.wait_all", writes=0)
+def wait_all(e: Emitter, op: Op) -> None:
+    e.line("M.commit_copies(on)")
+    e.line("M.wait_copies(on, 0)")
+
+
+@row("ldmatrix", "b16 b8", "sync aligned m8n8 x1 x2 x4 trans shared shared::cta")
+def load_matrix(e: Emitter, op: Op) -> None:
+    parts = e.vector(op.operands[0])
+    e.line(f"t = M.load_matrix({e.site}, {e.address(op.operands[1])}, {e.lanes()}, {len(parts)}, {op.has('trans')})")
+    for i, part in enumerate(parts):
+        e.put(part, f"t[{i}]", "u4")
+
+
+@row("stmatrix", "b16", "sync aligned m8n8 x1 x2 x4 trans shared shared::cta", writes=0)
+def store_matrix(e: Emitter, op: Op) -> None:
+    values = ", ".join(e.get(part, "u4") for part in e.vector(op.operands[1]))
+    e.line(f"M.store_matrix({e.site}, {e.address(op.operands[0])}, {e.lanes()}, [{values}], {op.has('trans')})")
+
+
+def widths(op: Op) -> int:
+    """Bytes that a thread accesses at once: what it is aligned to. 0 for what is no access."""
+    name = op.row.name
+    if name in ("ld", "st"):
+        operand = op.operands[0] if name == "ld" else op.operands[1]
+        return (operand.count(",") + 1) * int(re.sub(r"\D", "", op.type)) // 8
+    if name in ("atom", "red"):
+        return int(re.sub(r"\D", "", op.type.removesuffix("x2"))) // 8 * (2 if op.type.endswith("x2") else 1)
+    if name.startswith(("cp.async.c", "wgmma.mma")) and "commit" not in name:
+        return int(op.operands[2], 0) if name.startswith("cp") else 16
+    return 16 if name.endswith("matrix") else 0

@@ -1,0 +1,253 @@
+"""From a basic block of PTX to the lines of one Python function over arrays.
+
+A register is a local variable for each NumPy type in which it was looked at: `r5_u4`, and `r5_f4`, a view of it. Arrays
+have one element a thread; what is equal in all threads may be a NumPy scalar. Instructions are not masked: in threads that
+are not there a block computes what nobody will see, for only what lives on after it is merged under the mask. Memory
+accesses take the threads that make them, as an array of indices (`on`; None for all).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from .parse import Function, Instruction
+from .table import Op
+
+POISON = {"p": np.bool_(True), "u2": np.uint16(0x7FFE), "u4": np.uint32(0x7FFFDEAD), "u8": np.uint64(0x7FFFDEAD7FFFDEAD)}
+"""What a register holds that no instruction wrote: a NaN, and no address."""
+NAME = re.compile(r"%?[A-Za-z_$][\w$]*")
+ADDRESS = re.compile(r"\[\s*([^\s+\-\]]+)\s*(?:(?:\+|(?=-))\s*(-?\s*(?:0x)?[0-9a-fA-F]+))?\s*\]$")
+
+
+class Unknown(Exception):
+    """An operand that cannot be read."""
+
+
+def variable(register: str) -> str:
+    """The Python name of a register."""
+    return re.sub(r"\W", "_", register.replace("%", ""))
+
+
+class Emitter:
+    """Writes the lines of a block; the rows of the table call it."""
+
+    def __init__(self, function: Function, symbols: dict[str, int]) -> None:
+        self.function, self.symbols = function, symbols
+        self.constants: dict[str, Any] = {}
+        self.site = 0
+        """Number of the instruction that is written, for messages."""
+        self.begin()
+
+    def begin(self) -> None:
+        """Start a block."""
+        self.lines: list[str] = []
+        self.types: dict[str, set[str]] = {}
+        """The types in which a register's present value is at hand."""
+        self.predicate: str | None = None
+        self.negated = False
+
+    def start(self, site: int, instruction: Instruction) -> None:
+        """Start an instruction."""
+        self.site, self.predicate, self.negated = site, instruction.predicate, instruction.negated
+
+    def line(self, text: str) -> None:
+        """Write a line."""
+        self.lines.append(text)
+
+    def number(self, value: int, t: str) -> str:
+        """An integer constant of a type."""
+        return self.constant(np.dtype(f"u{t[1:]}").type(value & (1 << 8 * int(t[1:])) - 1).view(t))
+
+    def constant(self, value: Any) -> str:
+        """A NumPy scalar by a name of its own."""
+        name = f"c_{value.dtype.str[1:]}_{int(value.view(f'u{value.dtype.itemsize}')):x}"
+        self.constants[name] = value
+        return name
+
+    def register_class(self, operand: str) -> str | None:
+        return self.function.register_class(operand)
+
+    def held(self, register: str) -> set[str]:
+        """Types at hand; at first that of its class, as it lives on between blocks."""
+        return self.types.setdefault(register, {self.register_class(register) or ""})
+
+    def current(self, operand: str, default: str) -> str:
+        """A type of the default's width in which an operand is at hand."""
+        if self.register_class(operand) in (None, "p"):
+            return default
+        return next((t for t in sorted(self.held(operand)) if t[1:] == default[1:] and t[0] in "iuf"), default)
+
+    def get(self, operand: str, t: str) -> str:
+        """An operand as an expression of a NumPy type, "pred", or "f16" and "bf16": float32 values of those."""
+        operand = operand.strip()
+        if t == "pred":
+            return self.get_predicate(operand)
+        known = self.register_class(operand)
+        if known is None:
+            return self.get_constant(operand, t)
+        if known == "p":
+            raise Unknown(f"predicate {operand} as a number")
+        name, held = variable(operand), self.held(operand)
+        if t in held:
+            return f"{name}_{t}"
+        if t in ("f16", "bf16"):
+            self.line(f"{name}_{t} = from_{t}({self.get(operand, 'u2')})")
+        elif int(t[1:]) > int(known[1:]):
+            raise Unknown(f"{operand} of {8 * int(known[1:])} bits read as {8 * int(t[1:])}")
+        elif int(t[1:]) < int(known[1:]):
+            return f"{self.get(operand, known)}.astype('u{t[1:]}').view('{t}')"
+        else:
+            source = min(one for one in held if one[1:] == t[1:] and one[0] in "iuf")
+            self.line(f"{name}_{t} = {name}_{source}.view('{t}')")
+        held.add(t)
+        return f"{name}_{t}"
+
+    def get_predicate(self, operand: str) -> str:
+        if operand.startswith("!"):
+            return f"~{self.get_predicate(operand[1:])}"
+        if self.register_class(operand) == "p":
+            self.held(operand)
+            return variable(operand)
+        if re.fullmatch(r"-?\d+", operand):
+            return f"np.bool_({operand != '0'})"
+        raise Unknown(f"operand {operand} as a predicate")
+
+    def get_constant(self, operand: str, t: str) -> str:
+        if t in ("f16", "bf16"):
+            return f"from_{t}({self.get_constant(operand, 'u2')})"
+        if operand.startswith("%"):
+            whole = f"M.special('{operand}')"
+            return whole if t == "u4" else f"{whole}.astype('u{t[1:]}').view('{t}')"
+        bits = re.fullmatch(r"0([fFdD])([0-9a-fA-F]+)", operand)
+        if bits:
+            kind = "4" if bits[1] in "fF" else "8"
+            value = np.dtype(f"u{kind}").type(int(bits[2], 16)).view(f"f{kind}")
+            return self.constant(value.astype(t) if t[0] == "f" else value.view(f"u{kind}").astype(t))
+        if re.fullmatch(r"-?(0x[0-9a-fA-F]+|\d+)U?", operand):
+            value = int(operand.rstrip("U"), 0)
+            return self.constant(np.dtype(t).type(value)) if t[0] == "f" else self.number(value, t)
+        if operand in self.function.locals:
+            return self.number(self.function.locals[operand], t)
+        if operand in self.symbols:
+            return self.number(self.symbols[operand], t)
+        if re.fullmatch(r"[\w$.]+", operand):       # a variable of the module, placed when it is launched
+            return f"M.symbol({operand!r}, '{t}')"
+        raise Unknown(f"operand {operand}")
+
+    def half(self, operand: str, kind: str, i: int) -> str:
+        """float32 values of the lower (0) or upper half of a packed register."""
+        name, t = variable(operand), f"{kind}{'lh'[i]}"
+        if self.register_class(operand) is None:
+            return f"from_{kind}({('low', 'high')[i]}({self.get(operand, 'u4')}))"
+        if t not in self.held(operand):
+            self.line(f"{name}_{t} = from_{kind}({('low', 'high')[i]}({self.get(operand, 'u4')}))")
+            self.held(operand).add(t)
+        return f"{name}_{t}"
+
+    def mask(self, operand: str, t: str) -> str:
+        """All ones where a predicate holds, in an unsigned type."""
+        if self.register_class(operand) != "p":
+            return f"mask({self.get_predicate(operand)}, '{t}')"
+        name, key = variable(operand), f"m{t[1:]}"
+        if key not in self.held(operand):
+            self.line(f"{name}_{key} = mask({name}, '{t}')")
+            self.held(operand).add(key)
+        return f"{name}_{key}"
+
+    def lanes(self) -> str:
+        """The threads that execute the present instruction: indices, or None for all."""
+        if self.predicate is None:
+            return "on"
+        name, key = variable(self.predicate), "off" if self.negated else "on"
+        self.get_predicate(self.predicate)
+        if key not in self.held(self.predicate):
+            self.line(f"{name}_{key} = M.active(m, {'~' if self.negated else ''}{name})")
+            self.held(self.predicate).add(key)
+        return f"{name}_{key}"
+
+    def put(self, register: str, expression: str, t: str, merged: bool = False) -> None:
+        """Write a register, where the instruction's predicate holds unless `expression` has seen to that."""
+        if register == "_":
+            return
+        known = self.register_class(register)
+        if known is None:
+            raise Unknown(f"no register {register} was declared")
+        name = variable(register)
+        guarded = self.predicate is not None and not merged
+        if t == "pred":
+            if guarded:
+                self.held(register)
+                condition = f"{'~' if self.negated else ''}{self.get_predicate(self.predicate or '')}"
+                expression = f"np.where({condition}, {expression}, {name})"
+            self.line(f"{name} = {expression}")
+            self.types[register] = {"p"}
+            return
+        if t in ("f16", "bf16"):
+            expression, t = f"to_{t}({expression})", "u2"
+        if int(t[1:]) < int(known[1:]):
+            expression, t = f"np.asarray({expression}).astype('{t[0]}{known[1:]}')", t[0] + known[1:]
+        if guarded:
+            unsigned = f"u{t[1:]}"
+            new, old, chosen = f"np.asarray({expression}).view('{unsigned}')", self.get(register, unsigned), \
+                self.mask(self.predicate or "", unsigned)
+            expression = f"select({chosen}, {old}, {new})" if self.negated else f"select({chosen}, {new}, {old})"
+            t = unsigned
+        self.line(f"{name}_{t} = {expression}")
+        self.types[register] = {t}
+
+    carry = "cc"
+    """The carry flag."""
+
+    def set_carry(self, expression: str) -> None:
+        """Set the carry flag."""
+        self.line(f"cc = {expression}")
+
+    @staticmethod
+    def vector(operand: str) -> list[str]:
+        """The parts of `{a, b}`, or the one operand."""
+        return [part.strip() for part in operand.strip("{} ").split(",")]
+
+    def address(self, operand: str) -> str:
+        """`[register + offset]` as two arguments: an int64 expression and an integer."""
+        match = ADDRESS.match(operand)
+        if match is None:
+            raise Unknown(f"address {operand}")
+        known, offset = self.register_class(match[1]), int((match[2] or "0").replace(" ", ""), 0)
+        if known is None and re.fullmatch(r"-?\d+", match[1]):
+            return f"{self.number(int(match[1]), 'i8')}, {offset}"
+        if known == "u4":
+            return f"np.asarray({self.get(match[1], 'u4')}).astype('i8'), {offset}"
+        return f"{self.get(match[1], 'i8')}, {offset}"
+
+    @staticmethod
+    def parameter(operand: str) -> tuple[str, int]:
+        """`[name + offset]`."""
+        match = ADDRESS.match(operand)
+        if match is None:
+            raise Unknown(f"parameter {operand}")
+        return match[1], int((match[2] or "0").replace(" ", ""), 0)
+
+    def at_hand(self, register: str) -> str:
+        """A register's present value in the type of its class."""
+        known = self.register_class(register) or ""
+        return variable(register) if known == "p" else self.get(register, known)
+
+
+def registers(function: Function, operand: str) -> list[str]:
+    """The registers in an operand."""
+    return [name for name in NAME.findall(operand) if function.register_class(name) is not None]
+
+
+def split(function: Function, op: Op) -> tuple[list[str], list[str]]:
+    """The registers that an instruction writes, and those that it reads (a predicated one leaves the others as they were)."""
+    n = op.row.writes
+    written = [name for operand in op.operands[:n] for name in registers(function, operand)]
+    read = [name for operand in op.operands[n:] for name in registers(function, operand)]
+    if op.instruction.predicate:
+        read += [op.instruction.predicate, *written]
+    if op.row.accumulates:
+        read += written
+    return written, read

@@ -1,0 +1,178 @@
+"""Runs the blocks of a function over a batch of programs.
+
+While all threads are at one place there is no mask. When they part, those at the lowest place go first, so that they meet
+again; a barrier lets nobody of a program pass before all have come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .matrices import Matrices
+from .report import EmulatorError
+from .threads import Launch
+from .translate import Block, Code, Program
+
+Array = Any
+GONE = 1 << 30
+"""The place of threads that have returned."""
+TURNS = 4096
+"""Steps apart after which another batch has its turn, where programs may wait for each other."""
+PATIENCE = 256
+"""Steps apart after which the program that is farthest goes first, once: the others may be waiting for it."""
+
+
+class Machine(Matrices):
+    """A batch of programs of a kernel."""
+
+    def __init__(self, launch: Launch, programs: Array, program: Program, entry: str, waits: bool) -> None:
+        local = max(code.function.local_bytes for code in program.codes.values())
+        super().__init__(launch, programs, local)
+        self.code = program.codes
+        self.entry = entry
+        self.waits = waits
+        """Whether programs may wait for others: then batches take turns."""
+        self.thread_instructions = 0
+
+    def run(self) -> Iterator[None]:
+        """Execute; yields whenever another batch should have its turn."""
+        return self.call(self.code[self.entry], {}, None)
+
+    def early(self, site: int, register: str, on: Array | None) -> None:
+        """A register was touched that a product under way will write."""
+        if self.launch.checks and (on is None or len(on)):
+            self.fault(site, "asynchronous", f"{register} is used before the wgmma that writes it is waited for",
+                       0 if on is None else int(on[0]))
+
+    def call(self, code: Code, registers: dict[Any, Any], m: Array | None) -> Iterator[None]:
+        """A function, by the threads of m."""
+        blocks, at, steps = code.blocks, 0, 0
+        place: Array | None = None if m is None else np.where(m, 0, GONE)
+        waiting = np.zeros(self.N, bool)
+        while True:
+            steps += 1
+            if place is None:
+                block = blocks[at]
+                self.thread_instructions += (len(block.ops) + 1) * self.N
+                answer = block.run(self, registers, None)
+                if block.end.kind == "call":
+                    yield from self.invoke(block, registers, None)
+                if block.end.kind == "barrier":
+                    self.pass_barrier(None)
+                    self.in_shared_settled()
+                goal = self.following(block, answer)
+                if isinstance(goal, int):
+                    if goal == GONE:
+                        return
+                    at = goal
+                else:
+                    place = goal
+                if self.waits and steps % TURNS == 0:
+                    yield
+                continue
+            ready = np.where(waiting, GONE, place)
+            at = int(ready.min())
+            if at == GONE:
+                if not waiting.any():
+                    return
+                self.release(code, place, waiting)
+                waiting[:] = False
+                continue
+            if self.waits and steps % PATIENCE == 0:
+                at = self.farthest(ready)
+                if steps % TURNS == 0:
+                    yield
+            here = ready == at
+            if here.all():
+                place = None
+                continue
+            block = blocks[at]
+            self.thread_instructions += (len(block.ops) + 1) * int(here.sum())
+            answer = block.run(self, registers, here)
+            if block.end.kind == "call":
+                yield from self.invoke(block, registers, here)
+            goal = self.following(block, answer)
+            place = np.where(here, goal, place)
+            if block.end.kind == "barrier":
+                waiting |= here
+
+    def following(self, block: Block, answer: Any) -> Any:
+        """The number of the block that comes next, or one for each thread."""
+        end, following = block.end, block.index + 1
+        if end.kind in ("fall", "barrier", "call"):
+            return following
+        if end.kind == "jump":
+            return end.targets[0]
+        if end.kind == "table":
+            goal = np.array(end.targets)[np.minimum(self.full(answer), len(end.targets) - 1)]
+            return int(goal[0]) if (goal == goal[0]).all() else goal
+        yes, no = (end.targets[0], following) if end.kind == "branch" else (GONE, following)
+        if end.predicate is None:
+            return GONE
+        answer = np.asarray(answer)
+        if answer.all():
+            return yes
+        return np.where(self.full(answer), yes, no) if answer.any() else no
+
+    def farthest(self, ready: Array) -> int:
+        """Where the program that is farthest has its lowest threads."""
+        lowest = ready.reshape(self.B, self.T).min(1)
+        return int(lowest[lowest < GONE].max())
+
+    def in_shared_settled(self) -> None:
+        """After a barrier of all programs no read of before can clash."""
+        if self.launch.checks:
+            self.in_shared.log.clear()
+
+    def release(self, code: Code, place: Array, waiting: Array) -> None:
+        """Nothing else can run: threads that wait pass their barrier. Reports those that wait at different ones."""
+        places, waits = place.reshape(self.B, self.T), waiting.reshape(self.B, self.T)
+        if self.launch.checks:
+            gone = (places == GONE) & waits.any(1, keepdims=True)
+            low, high = np.where(waits, places, GONE).min(1), np.where(waits, places, -1).max(1)
+            apart = (low != high) & (high >= 0)
+            for bad, message in ((apart, "threads of a program wait at different barriers: here, and after line {}"),
+                                 (gone.any(1), "threads of a program have returned, and others wait at a barrier")):
+                if bad.any():
+                    row = int(np.flatnonzero(bad)[0])
+                    block, other = code.blocks[int(high[row]) - 1], code.blocks[int(low[row]) - 1]
+                    assert block.end.instruction is not None and other.end.instruction is not None
+                    lane = row * self.T + int(np.flatnonzero(waits[row] & (places[row] == high[row]))[0])
+                    self.barrier_fault(block, message.format(other.end.instruction.line), lane, int(bad.sum()))
+        self.pass_barrier(np.flatnonzero(waits.any(1)))
+
+    def barrier_fault(self, block: Block, message: str, lane: int, count: int) -> None:
+        """Report a barrier that not all threads reach."""
+        site = next(i for i, one in enumerate(self.launch.instructions) if one is block.end.instruction)
+        self.fault(site, "barrier", message, lane, count=count)
+
+    def invoke(self, block: Block, registers: dict[Any, Any], m: Array | None) -> Iterator[None]:
+        """Call a function: its parameters have been stored under the names that the call gives."""
+        instruction = block.end.instruction
+        assert instruction is not None
+        operands = list(instruction.operands)
+        results = operands.pop(0).strip("() ") if operands[0].startswith("(") else ""
+        name, given = operands[0], [part.strip() for part in (operands[1] if len(operands) > 1 else "").strip("() ").split(",")]
+        code = self.code.get(name)
+        if code is None:
+            if name == "__assertfail":
+                site = next(i for i, one in enumerate(self.launch.instructions) if one is instruction)
+                self.fault(site, "assert", "an assertion of the kernel fails", 0 if m is None else int(np.flatnonzero(m)[0]))
+                self.launch.report.check()
+            if name != "vprintf":
+                raise EmulatorError(f"line {instruction.line}: {name} is not in the PTX")
+            registers[results, 0] = np.uint32(0)
+            return
+        for parameter, argument in zip(code.function.parameters, given):
+            for (stored, offset), value in [item for item in registers.items() if isinstance(item[0], tuple)]:
+                if stored == argument:
+                    registers[parameter.name, offset] = value
+        yield from self.call(code, registers, m)
+        for result in code.function.returns:
+            for (stored, offset), value in [item for item in registers.items() if isinstance(item[0], tuple)]:
+                if stored == result.name:
+                    registers[results, offset] = value
+

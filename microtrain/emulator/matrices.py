@@ -1,0 +1,212 @@
+"""Tensor cores: fragments in registers, tiles in shared memory, and their products.
+
+Products are computed in float32 (float64, integers) and summed in NumPy's order: a GPU's last bits differ.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from . import arithmetic as ar
+from .report import EmulatorError
+from .threads import WARP_SIZE
+from .warps import LANES, Warps
+
+Array = Any
+GROUP = 128
+"""Threads of a warp group."""
+SWIZZLES = {0: 1, 1: 8, 2: 4, 3: 2}
+"""Chunks of 16 bytes in a row of a tile, by the layout field of a descriptor: none, 128, 64 and 32 bytes."""
+ELEMENT = {"f16": 2, "bf16": 2, "tf32": 4, "f64": 8, "e4m3": 1, "e5m2": 1, "s8": 1, "u8": 1}
+
+
+def numbers(bits: Array, kind: str) -> Array:
+    """Elements, as unsigned integers of their width, as float32 (float64) values; integers of 8 bits are exact."""
+    if kind in ("f16", "bf16"):
+        return ar.from_f16(bits) if kind == "f16" else ar.from_bf16(bits)
+    if kind == "tf32":
+        return (bits & np.uint32(0xFFFFE000)).view("f4")
+    if kind == "f64":
+        return bits.view("f8")
+    if kind in ar.FP8:
+        return ar.from_fp8(bits, kind)
+    return bits.view("i1" if kind == "s8" else "u1").astype("f4")
+
+
+def accumulators(registers: Array, kind: str) -> Array:
+    """Pairs of neighbours: (..., registers) as values (..., 2 * pairs)."""
+    return ar.from_f16(np.ascontiguousarray(registers).view("u2")) if kind == "f16" else registers
+
+
+def packed(values: Array, kind: str) -> Array:
+    """The reverse, for results."""
+    if kind == "f16":
+        return np.ascontiguousarray(ar.to_f16(values)).view("u4")
+    return values if kind != "f32" else values.astype("f4")
+
+
+def summed(product: Array, c: Array, kind: str, saturate: bool = False) -> Array:
+    """A product with what it is added to."""
+    if kind != "s32":
+        return product + c
+    total = product.astype("i8") + c
+    return (np.clip(total, -1 << 31, (1 << 31) - 1) if saturate else total).astype("i4")
+
+
+def left_operand(fragment: Array, kind: str, halves: int) -> Array:
+    """Registers (warps, 32, r) of A as (warps, 8 * halves, k): lane / 4 is the row, then come halves of rows."""
+    w = ELEMENT[kind]
+    elements = np.ascontiguousarray(fragment).view(f"u{w}")
+    per = max(fragment.dtype.itemsize // w, 1)
+    steps = fragment.shape[2] // halves
+    shaped = elements.reshape(-1, 8, 4, steps, halves, per).transpose(0, 4, 1, 3, 2, 5)
+    return numbers(np.ascontiguousarray(shaped), kind).reshape(-1, 8 * halves, steps * 4 * per)
+
+
+class Matrices(Warps):
+    """ldmatrix, stmatrix, mma and wgmma."""
+
+    def rows_at(self, site: int, base: Array, offset: int, on: Array | None, count: int, what: str) -> Array:
+        """Byte offsets of the rows of 8 x 8 matrices in shared memory, (warps, 32): lane 8 i + r has row r of matrix i."""
+        if count < 4:
+            lanes = np.arange(self.N) if on is None else on
+            on = lanes[lanes % WARP_SIZE < 8 * count]
+        at, on = self.reach(site, "shared", base, offset, on, 16, what)
+        if on is None:
+            return at.reshape(-1, WARP_SIZE)
+        rows = np.full(self.N, -1, np.int64)
+        rows[on] = at
+        return rows.reshape(-1, WARP_SIZE)
+
+    def load_matrix(self, site: int, base: Array, offset: int, on: Array | None, count: int,
+                    transposed: bool) -> list[Array]:
+        """Fragments of 8 x 8 matrices of 16-bit elements: a lane has two neighbours of row lane / 4."""
+        rows = self.rows_at(site, base, offset, on, count, "read")
+        result = []
+        for i in range(count):
+            if transposed:
+                view = self.shared_views["u2"]
+                pair = [view.take((rows[:, 8 * i + 2 * (LANES & 3) + j] >> 1) + (LANES >> 2), mode="clip") for j in (0, 1)]
+                value = ar.pack(pair, "u4")
+            else:
+                value = self.shared_views["u4"].take((rows[:, 8 * i + (LANES >> 2)] >> 2) + (LANES & 3), mode="clip")
+            result.append(value.reshape(-1))
+        return result
+
+    def store_matrix(self, site: int, base: Array, offset: int, on: Array | None, values: list[Array],
+                     transposed: bool) -> None:
+        """The reverse."""
+        rows = self.rows_at(site, base, offset, on, len(values), "write")
+        if self.launch.checks:
+            lanes = np.flatnonzero(rows.reshape(-1) >= 0)
+            at = rows.reshape(-1)[lanes]
+            self.check_shared_write(site, at, lanes, 16)
+            clashes = self.in_shared.write(at, 16, self.me(lanes))
+            for found, verb in clashes.told():
+                if found is not None:
+                    self.shared_race(site, "writes", verb, found, clashes.codes, at, lanes, 16)
+        for i, given in enumerate(values):
+            value = self.by_warp(given)
+            for j in (0, 1) if transposed else (0,):
+                if transposed:
+                    row, view = rows[:, 8 * i + 2 * (LANES & 3) + j], self.shared_views["u2"]
+                    index, part = (row >> 1) + (LANES >> 2), ar.unpack(value, "u2", j)
+                else:
+                    row, view = rows[:, 8 * i + (LANES >> 2)], self.shared_views["u4"]
+                    index, part = (row >> 2) + (LANES & 3), value
+                view[index[row >= 0]] = part[row >= 0]
+
+    def fragment(self, registers: list[Array]) -> Array:
+        """Registers of all warps, (warps, 32, registers)."""
+        return np.stack([self.by_warp(register) for register in registers], 2)
+
+    def mma(self, site: int, shape: str, types: tuple[str, ...], a: list[Array], b: list[Array], c: list[Array],
+            saturate: bool, on: Array | None) -> list[Array]:
+        """d = a @ b + c of each warp, m x n x k as in the shape."""
+        if on is not None:
+            self.together(site, np.uint32(0xFFFFFFFF), on)
+        m = int(shape[1:].split("n")[0])
+        halves = m // 8
+        left = left_operand(self.fragment(a), types[1], halves)
+        right = left_operand(self.fragment(b), types[2], 1)             # columns of B lie as rows of A do
+        before = accumulators(self.fragment(c), types[3])
+        before = before.reshape(-1, 8, 4, halves, 2).transpose(0, 3, 1, 2, 4).reshape(-1, m, 8)
+        total = summed(left @ right.transpose(0, 2, 1), before, types[0], saturate)
+        total = total.reshape(-1, halves, 8, 4, 2).transpose(0, 2, 3, 1, 4).reshape(-1, WARP_SIZE, 2 * halves)
+        total = packed(np.ascontiguousarray(total), types[0])
+        return [np.ascontiguousarray(total[:, :, i]).reshape(-1) for i in range(total.shape[2])]
+
+    def tile(self, descriptor: Array, rows: int, columns: int, width: int, transposed: bool) -> Array:
+        """Byte offsets in shared memory of a tile's elements, (programs, groups, rows, columns); columns run along k."""
+        d = self.full(descriptor).reshape(self.B, -1, GROUP)[:, :, 0].astype(np.int64)[:, :, None, None]
+        start, leading, stride = (((d >> shift) & 0x3FFF) << 4 for shift in (0, 16, 32))
+        layout = np.unique(d >> 62 & 3)
+        if len(layout) > 1 or (d >> 49 & 7).any():
+            raise EmulatorError("matrix descriptors of different layouts, or with a base offset, are not known")
+        chunks, per = SWIZZLES[int(layout[0])], 16 // width
+        i, j = np.arange(rows)[:, None], np.arange(columns)[None]
+        if transposed:
+            if chunks == 1:
+                leading, stride = stride, leading
+            at = (start + i // per // chunks * leading + i // per % chunks * 16 + i % per * width
+                  + j % 8 * (16 * chunks) + j // 8 * stride)
+        else:
+            along = j // per * leading + j % per * width if chunks == 1 else j * width
+            at = start + i // 8 * stride + i % 8 * (16 * chunks) + along
+        at = at ^ ((at >> 3) & ((chunks - 1) << 4))
+        return at - 1024 + np.arange(self.B)[:, None, None, None] * self.stride
+
+    def operand(self, site: int, descriptor: Array, rows: int, columns: int, kind: str, transposed: bool,
+                on: Array | None) -> Array:
+        """A tile of shared memory, (programs, groups, rows, columns)."""
+        width = ELEMENT[kind]
+        at = self.tile(descriptor, rows, columns, width, transposed)
+        if self.launch.checks:
+            per = 16 // width
+            self.check_tile(site, at[:, :, ::per] if transposed else at[:, :, :, ::per], on)
+        return numbers(self.shared_views[f"u{width}"].take(at >> (width.bit_length() - 1), mode="clip"), kind)
+
+    def check_tile(self, site: int, chunks: Array, on: Array | None) -> None:
+        """Chunks of 16 bytes that a product reads until it is waited for."""
+        rows = np.arange(self.B) if on is None else np.unique(self.row[on])
+        groups = chunks.shape[1]
+        at = np.ascontiguousarray(chunks[rows]).reshape(len(rows), groups, -1)
+        leaders = (rows[:, None] * self.T + np.arange(groups) * GROUP)[:, :, None]
+        lanes = np.broadcast_to(leaders, at.shape).reshape(-1)
+        flat, start = at.reshape(-1), (np.repeat(rows, at.shape[1] * at.shape[2]) * self.stride)
+        bad = (flat < start) | (flat + 16 > start + self.launch.shared_bytes)
+        flat, kept, _ = self.dropped(site, "out of bounds", "wgmma reads outside the program's shared memory", bad, flat, lanes,
+                                     flat - start, 0, "shared")
+        assert kept is not None
+        self.note_shared_read(site, flat, kept, 16, logged=False)
+        if not bad.any():
+            shift = self.launch.shared_shift
+            granules = (flat >> shift)[:, None] + np.arange(max(16 >> shift, 1))
+            codes = np.broadcast_to(self.me(kept)[:, None], granules.shape)
+            self.begin_product(rows, granules.reshape(len(rows), -1), codes.reshape(len(rows), -1))
+
+    def wgmma(self, site: int, shape: str, types: tuple[str, ...], c: list[Array], a: Any, b: Array, accumulate: Array,
+              flags: list[int], on: Array | None) -> list[Array]:
+        """d = a @ b (+ d) of each warp group: 64 x n x k. Computed at once; who may look at it is told by the waits."""
+        m, n, k = map(int, re.findall(r"\d+", shape))
+        d_kind, kind = types[0], types[1]
+        in_registers = isinstance(a, list)
+        transposes = flags[2:] if len(flags) > 2 else []
+        sign = (flags[0] if flags else 1) * (flags[1] if len(flags) > 1 else 1)
+        right = self.operand(site, b, n, k, kind if len(types) < 3 else types[2], bool(transposes and transposes[-1]), on)
+        if in_registers:
+            left = left_operand(self.fragment(a), kind, 2).reshape(self.B, -1, m, k)
+        else:
+            left = self.operand(site, a, m, k, kind, bool(len(transposes) == 2 and transposes[0]), on)
+        product = left @ right.transpose(0, 1, 3, 2)
+        if sign < 0:
+            product = -product
+        product = product.reshape(self.B, -1, 4, 2, 8, n // 8, 4, 2).transpose(0, 1, 2, 4, 6, 5, 3, 7)
+        before = accumulators(np.stack([self.full(one) for one in c], 1), d_kind)
+        before = np.where(self.full(accumulate)[:, None], before, before.dtype.type(0))
+        total = summed(np.ascontiguousarray(product).reshape(self.N, -1), before, d_kind)
+        total = packed(total, d_kind)
+        return [np.ascontiguousarray(total[:, i]) for i in range(total.shape[1])]

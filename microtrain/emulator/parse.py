@@ -1,0 +1,296 @@
+"""PTX text, as functions of instructions. What an instruction means is not known here."""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass, field
+
+from .report import EmulatorError
+
+SIZES = {"8": 1, "16": 2, "32": 4, "64": 8, "128": 16}
+REGISTER_CLASSES = {"pred": "p", "16": "u2", "32": "u4", "64": "u8"}
+"""Registers are arrays of unsigned integers of their width, predicates of booleans."""
+
+
+def size_of(type_name: str) -> int:
+    """Bytes of a PTX type such as `.b32`; packed types count both halves."""
+    digits = re.sub(r"^.*?(\d+)(x2)?$", r"\1\2", type_name)
+    return SIZES[digits.removesuffix("x2")] * (2 if digits.endswith("x2") else 1)
+
+
+@dataclass
+class Instruction:
+    """One instruction: `@!%p1 ld.global.b32 %r1, [%rd1+4]`."""
+
+    opcode: str
+    operands: list[str]
+    predicate: str | None
+    negated: bool
+    line: int
+    source: str
+    """The `.loc` in force: file, line, column, and where that was inlined."""
+
+    def __str__(self) -> str:
+        guard = f"@{'!' * self.negated}{self.predicate} " if self.predicate else ""
+        return f"{guard}{self.opcode} {', '.join(self.operands)}"
+
+
+@dataclass
+class Parameter:
+    """A kernel's parameter: its name and its bytes."""
+
+    name: str
+    nbytes: int
+
+
+@dataclass
+class Function:
+    """An entry or a device function: its instructions, and labels as strings among them."""
+
+    name: str
+    entry: bool
+    parameters: list[Parameter]
+    returns: list[Parameter]
+    body: list[Instruction | str] = field(default_factory=list)
+    registers: dict[str, str] = field(default_factory=dict)
+    """Class ("p", "u2", "u4", "u8") by name, or by the prefix of a family `%r<9>`."""
+    tables: dict[str, list[str]] = field(default_factory=dict)
+    """Branch targets by label."""
+    locals: dict[str, int] = field(default_factory=dict)
+    """Offsets of local variables."""
+    local_bytes: int = 0
+    needed_threads: tuple[int, ...] = ()
+    """Of `.reqntid`."""
+
+    def register_class(self, name: str) -> str | None:
+        """The class of a register, None if it is none."""
+        found = self.registers.get(name)
+        return found if found is not None else self.registers.get(name.rstrip("0123456789"))
+
+
+@dataclass
+class Module:
+    """A PTX file: its functions, its global variables' bytes, and its shared variables."""
+
+    functions: dict[str, Function] = field(default_factory=dict)
+    variables: dict[str, bytes] = field(default_factory=dict)
+    shared: dict[str, int] = field(default_factory=dict)
+    """Offsets of shared variables; the dynamic one comes last."""
+    shared_bytes: int = 0
+    translated: dict[str, object] = field(default_factory=dict, repr=False)
+    """What `launch` made of the functions, by name."""
+
+    @property
+    def entries(self) -> list[str]:
+        """Names of the kernels."""
+        return [function.name for function in self.functions.values() if function.entry]
+
+
+def split_operands(text: str) -> list[str]:
+    """Operands between commas that no bracket holds."""
+    if "{" not in text and "[" not in text and "(" not in text:
+        return [part.strip() for part in text.split(",")]
+    parts, depth, begin = [], 0, 0
+    for i, letter in enumerate(text):
+        if letter in "{[(":
+            depth += 1
+        elif letter in "}])":
+            depth -= 1
+        elif letter == "," and depth == 0:
+            parts.append(text[begin:i].strip())
+            begin = i + 1
+    return [*parts, text[begin:].strip()]
+
+
+VARIABLE = re.compile(r"(?:\.align\s+(\d+)\s+)?\.(\w+)\s+([\w$]+)\s*(?:\[(\d*)\])?\s*(?:=\s*(.*))?$", re.S)
+HEAD = re.compile(r"\.(entry|func)\s*(?:\(([^)]*)\))?\s*([\w$]+)\s*(?:\(([^)]*)\))?(.*)$", re.S)
+LABEL = re.compile(r"([\w$%]+)\s*:(?!:)\s*")
+GUARD = re.compile(r"@(!?)([\w$%]+)\s+")
+DECLARED = re.compile(r"\.param\s+(?:\.align\s+\d+\s+)?\.(\w+)\b[^,]*?([\w$]+)\s*(?:\[(\d+)\])?\s*$")
+
+
+def parameters(text: str) -> list[Parameter]:
+    """Of a parameter list, without its parentheses."""
+    found = []
+    for part in filter(None, (part.strip() for part in (text or "").split(","))):
+        match = DECLARED.match(part)
+        if match is None:
+            raise EmulatorError(f"cannot read the parameter {part!r}")
+        found.append(Parameter(match[2], size_of(match[1]) * int(match[3] or 1)))
+    return found
+
+
+class Parser:
+    """One pass over the lines of a PTX file."""
+
+    def __init__(self, text: str) -> None:
+        self.module = Module()
+        self.files: dict[str, str] = {}
+        self.function: Function | None = None
+        self.scopes: list[dict[str, str]] = []
+        self.source, self.scoped = "", 0
+        pending, begun = "", 0
+        text = re.sub(r"/\*.*?\*/", lambda comment: "\n" * comment[0].count("\n"), text, flags=re.S)
+        for number, line in enumerate(text.splitlines(), 1):
+            statement = line.strip()
+            if statement.startswith(".loc") and statement[4:5].isspace():
+                self.locate(statement)
+                continue
+            comment = statement.find("//")
+            if comment >= 0:
+                statement = statement[:comment].rstrip()
+            if not statement or statement.startswith((".version", ".target", ".address_size")):
+                continue
+            if statement.startswith(".file"):
+                parts = statement.split(None, 2)
+                self.files[parts[1]] = parts[2].split(",")[0].strip('"')
+                continue
+            if statement.startswith(".section"):
+                break
+            if not pending:
+                begun = number
+            pending = self.take(f"{pending} {statement}" if pending else statement, begun)
+
+    def locate(self, statement: str) -> None:
+        """A `.loc`: Triton writes names and the chain of calls in a comment behind it."""
+        position, _, comment = statement.partition("//")
+        _, file, line, column = position.replace(",", " ").split()[:4]
+        self.source = comment.strip() or f"{self.files.get(file, 'file ' + file)}:{line}:{column}"
+
+    def take(self, text: str, line: int) -> str:
+        """Take whole statements off a text; what is left waits for the next line."""
+        while text:
+            if self.function is None:
+                if (brace := text.find("{")) >= 0 and HEAD.search(text[:brace]):
+                    self.begin(text[:brace])
+                    text = text[brace + 1:].lstrip()
+                    continue
+                statement, found, rest = text.partition(";")
+                if not found:
+                    return text
+                self.declare(statement.strip())
+                text = rest.lstrip()
+                continue
+            label = LABEL.match(text)
+            if label:
+                self.function.body.append(label[1])
+                text = text[label.end():]
+            elif text[0] == "{":
+                self.scopes.append({})
+                text = text[1:].lstrip()
+            elif text[0] == "}":
+                if self.scopes:
+                    self.scopes.pop()
+                else:
+                    self.function = None
+                text = text[1:].lstrip()
+            else:
+                statement, found, rest = text.partition(";")
+                if not found:
+                    return text
+                if statement.strip():
+                    self.statement(statement.strip(), line)
+                text = rest.lstrip()
+        return ""
+
+    def begin(self, head: str) -> None:
+        """A function with a body."""
+        match = HEAD.search(head)
+        assert match is not None
+        self.function = Function(match[3], match[1] == "entry", parameters(match[4]), parameters(match[2]))
+        needed = re.search(r"\.reqntid\s+([\d,\s]+)", match[5])
+        if needed:
+            self.function.needed_threads = tuple(int(part) for part in needed[1].split(","))
+        self.module.functions[match[3]] = self.function
+
+    def declare(self, statement: str) -> None:
+        """A variable of the module, or a function declared before its body."""
+        match = re.search(r"\.(global|const|shared)\b(.*)$", statement, re.S)
+        if match is None:
+            return
+        if match[1] == "shared":
+            self.shared(match[2].strip())
+            return
+        variable = VARIABLE.match(match[2].strip())
+        if variable is None:
+            raise EmulatorError(f"cannot read the variable {statement!r}")
+        width = size_of(variable[2])
+        values = [int(part, 0) for part in re.findall(r"-?(?:0x)?[0-9a-fA-F]+", variable[5] or "")]
+        count = int(variable[4]) if variable[4] else max(len(values), 1)
+        values += [0] * (count - len(values))
+        self.module.variables[variable[3]] = b"".join(
+            struct.pack("<Q", value & (1 << 64) - 1)[:width] for value in values)
+
+    def shared(self, text: str) -> None:
+        """A variable in shared memory; the dynamic one has no size."""
+        variable = VARIABLE.match(text)
+        if variable is None:
+            raise EmulatorError(f"cannot read the shared variable {text!r}")
+        align = int(variable[1] or 1)
+        at = -(-self.module.shared_bytes // align) * align
+        self.module.shared[variable[3]] = at
+        self.module.shared_bytes = at + size_of(variable[2]) * int(variable[4] or 0)
+
+    def statement(self, text: str, line: int) -> None:
+        """A declaration or an instruction in a function."""
+        function = self.function
+        assert function is not None
+        if text[0] == ".":
+            kind, _, rest = text.partition(" ")
+            if kind == ".reg":
+                self.registers(rest.strip())
+            elif kind == ".local":
+                variable = VARIABLE.match(rest.strip())
+                if variable is None:
+                    raise EmulatorError(f"line {line}: cannot read {text!r}")
+                align = max(int(variable[1] or 1), 16)
+                at = -(-function.local_bytes // align) * align
+                function.locals[variable[3]] = at
+                function.local_bytes = at + size_of(variable[2]) * int(variable[4] or 1)
+            elif kind == ".shared":
+                self.shared(rest.strip())
+            elif kind.startswith(".branchtargets"):
+                label = function.body.pop()
+                function.tables[str(label)] = [part.strip() for part in rest.split(",")]
+            elif kind not in (".pragma", ".param"):
+                raise EmulatorError(f"line {line}: cannot read {text!r}")
+            return
+        guard = GUARD.match(text)
+        if guard:
+            text = text[guard.end():]
+        opcode, _, rest = text.partition(" ")
+        if "\t" in opcode:
+            opcode, _, rest = text.partition("\t")
+        rest = rest.strip()
+        predicate = guard[2] if guard else None
+        if any(self.scopes):
+            rest, predicate = self.renamed(rest), predicate and self.renamed(predicate)
+        function.body.append(Instruction(opcode.strip(), split_operands(rest) if rest else [], predicate,
+                                         bool(guard and guard[1]), line, self.source))
+
+    def registers(self, text: str) -> None:
+        """`.b32 %r<9>` or `.b32 tmp, other`; names that a scope of its own declares are told from all others."""
+        assert self.function is not None
+        kind, _, names = text.partition(" ")
+        kinds = re.sub(r"^\.[a-z]?(?=\d)|^\.", "", kind)
+        if kinds not in REGISTER_CLASSES:
+            raise EmulatorError(f"registers of type {kind} are not known")
+        for name in names.split(","):
+            name = name.strip().split("<")[0]
+            if self.scopes:
+                self.scoped += 1
+                self.scopes[-1][name] = name = f"{name}_in{self.scoped}_"
+            self.function.registers[name] = REGISTER_CLASSES[kinds]
+
+    def renamed(self, text: str) -> str:
+        """With names of the innermost scopes instead of those in the text."""
+        names: dict[str, str] = {}
+        for scope in self.scopes:
+            names |= scope
+        return re.sub(r"%?[A-Za-z_$][\w$]*", lambda found: names.get(found[0], found[0]), text)
+
+
+def parse(text: str) -> Module:
+    """The functions and variables of a PTX file. Raises `EmulatorError` for declarations it cannot read."""
+    return Parser(text).module

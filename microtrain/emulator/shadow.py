@@ -1,0 +1,188 @@
+"""Who touched a place last, and when: what races are told from.
+
+Each granule of memory (the narrowest access of the kernel) has a code of its last writer and one of its last reader:
+program, thread, how many barriers that thread had passed, and how many barriers of its warp. Two accesses of different
+threads clash if nothing ordered them: in one program a barrier between does, between programs only atomics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+PROGRAM, THREAD, WARP, EPOCH = 34, 24, 29, 8
+"""Where the fields of a code begin: 28 bits of program (plus 1), 10 of thread, 16 of barriers, 8 of warp barriers."""
+EPOCHS = np.int64(0xFFFF00)
+STRONG = np.int64(1 << 62)
+"""Set in the codes of atomic and other ordered accesses, which do not clash with each other."""
+BEYOND_THREAD = np.int64(STRONG - (1 << THREAD))
+SAME_WARP = np.int64(STRONG - (1 << WARP))
+OTHER_PROGRAM = np.int64(STRONG - (1 << PROGRAM))
+ORDERED_BY_WARP = np.int64(0xFFFFFF)
+
+Array = Any
+
+
+def program_of(code: int) -> int:
+    """The program, as a number in the grid."""
+    return ((abs(code) & ~int(STRONG)) >> PROGRAM) - 1
+
+
+def thread_of(code: int) -> int:
+    """The thread in its program."""
+    return abs(code) >> THREAD & 1023
+
+
+class Clashes(NamedTuple):
+    """The codes that writes met, by granule, and where (None: nowhere) they clash with what wrote there before, with
+    writes of the same instruction, and with reads."""
+
+    codes: list[Array]
+    before: Array | None
+    at_once: Array | None
+    reads: Array | None
+
+    def told(self) -> list[tuple[Array, str]]:
+        """Where, and the other party's verb."""
+        kinds = ((self.before, "written by"), (self.at_once, "written by"), (self.reads, "read by"))
+        return [(found, verb) for found, verb in kinds if found is not None]
+
+
+class Sync:
+    """What programs released to others and acquired from them.
+
+    A program's accesses up to its latest release are taken as seen by those that acquired anything: a bound, not a proof.
+    """
+
+    def __init__(self, programs: int) -> None:
+        self.released = np.full(programs, -1, np.int64)
+        self.acquired = np.full(programs, np.iinfo(np.int64).max, np.int64)
+
+    def release(self, codes: Array) -> None:
+        """Threads of these codes publish what happened before."""
+        who = (codes >> PROGRAM) - 1
+        self.released[who] = np.maximum(self.released[who], codes & EPOCHS)
+
+    def acquire(self, codes: Array) -> None:
+        """Threads of these codes see what was published."""
+        who = (codes >> PROGRAM) - 1
+        self.acquired[who] = np.minimum(self.acquired[who], codes & EPOCHS)
+
+    def orders(self, first: Array, second: Array) -> Array:
+        """Whether accesses of two programs are ordered: one before a release, one after an acquire."""
+        a, b = (first & OTHER_PROGRAM) >> PROGRAM, (second & OTHER_PROGRAM) >> PROGRAM
+        return ((first & EPOCHS) <= self.released[a - 1]) & ((second & EPOCHS) >= self.acquired[b - 1])
+
+
+class Shadow:
+    """Codes of the last writers and readers by granule: 0 for nobody.
+
+    A writer's code is negative while an asynchronous copy to its place is under way; a reader's where several threads
+    have read since the last barrier.
+    """
+
+    def __init__(self, writers: Array, readers: Array, shift: int, by_warp: bool, sync: Sync | None = None) -> None:
+        self.writers, self.readers, self.shift = writers, readers, shift
+        self.by_warp = by_warp
+        """Whether two threads of a warp clash unless a warp barrier is between: in shared memory; what a warp does in
+        global memory is done in its order."""
+        self.sync = sync
+        self.others = BEYOND_THREAD if by_warp else SAME_WARP
+        self.any_read = False
+        self.log: list[tuple[Array, Array, int]] = []
+        """Reads that no write has asked for yet: first granules, codes, granules each."""
+
+    def clash(self, codes: Array, me: Array) -> Array | None:
+        """Where an access of codes clashes with one of mine; None if nowhere."""
+        codes = np.abs(codes)
+        differs = codes ^ me
+        near = ((differs & EPOCHS) == 0) & (codes != 0)
+        if self.sync is not None or not self.by_warp:
+            near |= ((differs & OTHER_PROGRAM) != 0) & (codes != 0)
+        if not near.any():
+            return None
+        found = near & ((differs & BEYOND_THREAD) != 0) & ((codes & me & STRONG) == 0)
+        if self.by_warp:
+            found &= ((differs & SAME_WARP) != 0) | ((differs & ORDERED_BY_WARP) == 0)
+        else:
+            found &= (differs & SAME_WARP) != 0
+        if self.sync is not None and found.any():
+            found &= ~(((differs & OTHER_PROGRAM) != 0) & self.sync.orders(codes, me))
+        return found if found.any() else None
+
+    def read(self, at: Array, nbytes: int, me: Array, logged: bool = True) -> tuple[Array, Array | None]:
+        """Note a read of bytes from `at` on: the writers' codes of each granule (n, granules), and where they clash."""
+        first, count = at >> self.shift, max(nbytes >> self.shift, 1)
+        codes = [self.writers.take(first + i if i else first, mode="clip") for i in range(count)]
+        clashes = [self.clash(one, me) for one in codes]
+        if logged:
+            self.log.append((first, me, count))
+        return codes, merged(clashes, codes)
+
+    def settle_reads(self) -> None:
+        """Enter the logged reads."""
+        log, self.log = self.log, []
+        self.any_read = True
+        for first, me, count in log:
+            for i in range(count):
+                granule = first + i
+                before = self.readers.take(granule, mode="clip")
+                several = (before != 0) & (((np.abs(before) ^ me) & self.others) != 0)
+                if not self.several_matter(before, me, several):
+                    several = None
+                self.readers[granule] = me if several is None else np.where(several, -me, me)
+                lost = np.abs(self.readers.take(granule, mode="clip")) != me
+                if lost.any():
+                    self.readers[granule[lost]] = -np.broadcast_to(me, granule.shape)[lost]
+
+    @staticmethod
+    def several_matter(before: Array, me: Array, several: Array) -> bool:
+        """Whether other threads read since the last barrier, or other programs did; marks them in `several`."""
+        differs = np.abs(before) ^ me
+        several &= ((differs & EPOCHS) == 0) | ((differs & OTHER_PROGRAM) != 0)
+        return bool(several.any())
+
+    def clash_with_reads(self, granule: Array, me: Array) -> tuple[Array | None, Array]:
+        """Where a write clashes with a read, and the readers' codes."""
+        if not self.any_read:
+            return None, granule
+        codes = self.readers.take(granule, mode="clip")
+        found = self.clash(codes, me)
+        several = (codes < 0) & (((np.abs(codes) ^ me) & (EPOCHS | OTHER_PROGRAM)) == 0)
+        if several.any():
+            found = several if found is None else found | several
+        return found, codes
+
+    def write(self, at: Array, nbytes: int, me: Array, pending: bool = False) -> Clashes:
+        """Note a write: where it clashes, with what was there before and among the threads that write now."""
+        if self.log:
+            self.settle_reads()
+        first, count = at >> self.shift, max(nbytes >> self.shift, 1)
+        found: list[tuple[Array | None, ...]] = []
+        met = []
+        for i in range(count):
+            granule = first + i if i else first
+            codes = self.writers.take(granule, mode="clip")
+            before = self.clash(codes, me)
+            of_read, read = self.clash_with_reads(granule, me)
+            self.writers[granule] = -me if pending else me
+            now = np.abs(self.writers.take(granule, mode="clip"))
+            twice: Array | None = now != me
+            if twice is not None and twice.any():
+                twice &= (now & me & STRONG) == 0
+                codes = np.where(twice, now, codes)
+            else:
+                twice = None
+            met.append(codes if of_read is None else np.where(of_read, read, codes))
+            found.append((before, twice, of_read))
+        return Clashes(met, *(merged(masks, met) for masks in zip(*found)))
+
+
+def merged(masks: Sequence[Array | None], like: list[Array]) -> Array | None:
+    """Where any of the masks is set; None if none is."""
+    some = [mask for mask in masks if mask is not None]
+    if not some:
+        return None
+    return np.any(some, axis=0) if len(some) > 1 else some[0]

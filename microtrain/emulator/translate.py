@@ -1,0 +1,239 @@
+"""From a function of PTX to Python: basic blocks, what lives between them, and one Python function for each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from . import access_rows, arithmetic, collective_rows, scalar_rows
+from .access import LOCAL_WINDOW, SHARED_WINDOW
+from .dataflow import in_flight, origins
+from .emitter import POISON, Emitter, Unknown, split, variable
+from .parse import Function, Instruction, Module
+from .report import UnknownInstruction
+from .table import Op, look_up
+from .threads import SHARED_BASE
+
+assert access_rows and collective_rows and scalar_rows      # they fill the table
+BARRIERS = ("bar.sync", "barrier.sync", "bar.cta.sync", "barrier.cta.sync", "barrier.cluster.wait")
+
+
+@dataclass
+class End:
+    """How a block ends.
+
+    `kind` is "fall", "jump", "branch", "table", "return", "barrier" or "call".
+    """
+
+    kind: str
+    predicate: str | None = None
+    negated: bool = False
+    targets: list[int] = field(default_factory=list)
+    selector: str = ""
+    instruction: Instruction | None = None
+
+
+@dataclass
+class Block:
+    """Instructions that are executed one after another."""
+
+    index: int = 0
+    ops: list[tuple[int, Op]] = field(default_factory=list)
+    """With their numbers in the module."""
+    end: End = field(default_factory=lambda: End("fall"))
+    uses: set[str] = field(default_factory=set)
+    defines: set[str] = field(default_factory=set)
+    live_in: set[str] = field(default_factory=set)
+    live_out: set[str] = field(default_factory=set)
+    successors: list[int] = field(default_factory=list)
+    run: Callable[..., Any] = lambda *_: None
+
+
+@dataclass
+class Code:
+    """A translated function."""
+
+    function: Function
+    blocks: list[Block]
+    origins: dict[int, frozenset[str] | None]
+    """By number of the instruction: parameters that its address is made of; None if it may be any."""
+    source: str
+
+
+@dataclass
+class Program:
+    """A translated module."""
+
+    codes: dict[str, Code]
+    ops: list[Op]
+
+
+NAMESPACE = {name: value for name, value in vars(arithmetic).items() if not name.startswith("_")} | {
+    "np": np, "LOCAL": np.uint64(LOCAL_WINDOW), "SHARED": np.uint64(SHARED_WINDOW),
+    "truncated_bf16": lambda x: (np.asarray(x).view("u4") >> np.uint32(16)).astype("u2"),
+    "to_half": lambda x: x.astype("f8").astype("f2").astype("f4"),
+} | {f"POISON_{kind}": value for kind, value in POISON.items()}
+
+
+def translate(module: Module) -> Program:
+    """All functions of a module. Raises `UnknownInstruction`, naming each instruction that is not known."""
+    ops: list[Op] = []
+    unknown: list[str] = []
+    codes = {}
+    dynamic = [name for name in module.shared]
+    symbols = {name: SHARED_BASE + module.shared[name] for name in dynamic}
+    for function in module.functions.values():
+        blocks = basic_blocks(function, ops, unknown)
+        if not unknown:
+            codes[function.name] = compiled(function, blocks, symbols, ops, unknown)
+    if unknown:
+        raise UnknownInstruction("the emulator does not know:\n" + "\n".join(dict.fromkeys(unknown)))
+    return Program(codes, ops)
+
+
+def basic_blocks(function: Function, ops: list[Op], unknown: list[str]) -> list[Block]:
+    """The blocks of a function; its instructions are added to `ops`, what is not known of them to `unknown`."""
+    blocks: list[Block] = []
+    labels: dict[str, int] = {}
+    block = Block()
+
+    def close(end: End) -> None:
+        nonlocal block
+        block.index, block.end = len(blocks), end
+        blocks.append(block)
+        block = Block()
+
+    for statement in function.body:
+        if isinstance(statement, str):
+            if statement.startswith(("$L__tmp", "$L__func")):       # of debug information: nobody jumps there
+                continue
+            if block.ops:
+                close(End("fall"))
+            labels[statement] = len(blocks)
+            continue
+        op = look_up(statement)
+        if isinstance(op, str):
+            unknown.append(f"line {statement.line}: {statement} ({op})")
+            continue
+        ops.append(op)
+        name, operands = op.row.name, statement.operands
+        guard = (statement.predicate, statement.negated)
+        if guard[0] and (name.startswith(("bar", "call", "brx")) and not name.startswith("bar.warp")):
+            unknown.append(f"line {statement.line}: {statement} (under a predicate)")
+        if name in ("bra", "bra.uni"):
+            close(End("branch" if guard[0] else "jump", *guard, instruction=statement))
+        elif name == "brx.idx":
+            close(End("table", selector=operands[0], instruction=statement))
+        elif name in ("ret", "ret.uni", "exit"):
+            close(End("return", *guard))
+        elif name in BARRIERS:
+            close(End("barrier", instruction=statement))
+        elif ".red." in name and name.startswith("bar"):
+            close(End("barrier", instruction=statement))
+            block.ops.append((len(ops) - 1, op))
+        elif name in ("call", "call.uni"):
+            close(End("call", instruction=statement))
+        else:
+            block.ops.append((len(ops) - 1, op))
+    close(End("return"))
+    for block in blocks:
+        resolve(block, labels, function, unknown)
+    return blocks
+
+
+def resolve(block: Block, labels: dict[str, int], function: Function, unknown: list[str]) -> None:
+    """Labels as numbers of blocks."""
+    end, following = block.end, block.index + 1
+    if end.instruction is not None and end.kind in ("branch", "jump", "table"):
+        names = function.tables.get(end.instruction.operands[-1], []) if end.kind == "table" else end.instruction.operands
+        if not names or any(name not in labels for name in names):
+            unknown.append(f"line {end.instruction.line}: {end.instruction} (no such label)")
+            return
+        end.targets = [labels[name] for name in names]
+    block.successors = list(end.targets)
+    if end.kind in ("fall", "branch", "barrier", "call") or (end.kind == "return" and end.predicate):
+        block.successors.append(following)
+
+
+def liveness(function: Function, blocks: list[Block]) -> None:
+    """The registers whose values blocks take over from others, and leave for others."""
+    for block in blocks:
+        for _, op in block.ops:
+            written, read = split(function, op)
+            block.uses |= set(read) - block.defines
+            block.defines |= set(written)
+        ends = {block.end.predicate, block.end.selector} - {None, ""}
+        block.uses |= {str(name) for name in ends} - block.defines
+    changed = True
+    while changed:
+        changed = False
+        for block in reversed(blocks):
+            block.live_out = set().union(*(blocks[i].live_in for i in block.successors))
+            live_in = block.uses | (block.live_out - block.defines)
+            changed |= live_in != block.live_in
+            block.live_in = live_in
+
+
+def compiled(function: Function, blocks: list[Block], symbols: dict[str, int], ops: list[Op],
+             unknown: list[str]) -> Code:
+    """The function's blocks with their Python functions."""
+    liveness(function, blocks)
+    emitter = Emitter(function, symbols)
+    early = in_flight(function, blocks)
+    source = "".join(block_source(block, function, emitter, early, unknown) for block in blocks)
+    names = NAMESPACE | emitter.constants
+    if not unknown:
+        exec(compile(source, f"<ptx {function.name}>", "exec"), names)
+        for block in blocks:
+            block.run = names[f"block{block.index}"]
+    return Code(function, blocks, origins(function, blocks), source)
+
+
+def block_source(block: Block, function: Function, e: Emitter, early: dict[int, str], unknown: list[str]) -> str:
+    """`block<n>(M, R, m)`: R holds the registers between blocks, m is the mask of threads, None for all."""
+    e.begin()
+    for site, op in block.ops:
+        e.start(site, op.instruction)
+        try:
+            if site in early:
+                e.line(f"M.early({site}, {early[site]!r}, {e.lanes()})")
+            op.row.emit(e, op)
+        except (Unknown, KeyError, IndexError, ValueError) as error:
+            unknown.append(f"line {op.instruction.line}: {op.instruction} ({error})")
+    end = block.end
+    result = "None"
+    if end.predicate:
+        result = f"{'~' if end.negated else ''}{e.get_predicate(end.predicate)}"
+    elif end.selector:
+        result = e.get(end.selector, "u4")
+    prefix = "" if function.entry else f"{function.name}:"
+    lines = [f"def block{block.index}(M, R, m):", "on = M.lanes(m)"]
+    if any(re.search(r"\bcc\b", line) for line in e.lines):
+        lines.append("cc = np.bool_(False)")
+    for register in sorted(block.live_in & (block.uses | block.defines)):
+        kind = function.register_class(register) or ""
+        suffix = "" if kind == "p" else f"_{kind}"
+        lines.append(f"{variable(register)}{suffix} = R.get({prefix + register!r}, POISON_{kind})")
+    kept = sorted(block.live_out & block.defines)
+    values = []
+    body = e.lines
+    e.lines = []
+    for register in kept:
+        values.append((prefix + register, e.at_hand(register), function.register_class(register)))
+    lines += body + e.lines
+    if kept:
+        lines.append("if m is None:")
+        lines += [f"    R[{name!r}] = {value}" for name, value, _ in values]
+        lines.append("else:")
+        widths = sorted({kind for _, _, kind in values if kind != "p"})
+        lines += [f"    m{kind[1:]} = mask(m, '{kind}')" for kind in widths if kind]
+        for name, value, kind in values:
+            old = f"R.get({name!r}, POISON_{kind})"
+            merged = f"np.where(m, {value}, {old})" if kind == "p" else f"select(m{(kind or '')[1:]}, {value}, {old})"
+            lines.append(f"    R[{name!r}] = {merged}")
+    lines.append(f"return {result}")
+    return "\n    ".join(lines) + "\n"

@@ -1,0 +1,40 @@
+"""A CUDA device without a GPU: all that a GPU would be told is told, through Triton's own launcher in C, to this.
+
+`MICROTRAIN_VIRTUAL_GPU=sm_90` (or `sm_80`) makes the `cuda` device a virtual one. What is real: `CudaBackend`, the
+direct launch path, donation, workspaces, Triton, its compiler and its launcher. What stands in:
+
+- `libcuda.c`, built by the C compiler at hand, for the driver's library;
+- `memory` for the allocator: host memory that the host is not shown, each allocation known with its size and life;
+- `tensors` and `cuda_module` for PyTorch's CUDA tensors and `torch.cuda` (PyTorch may be a CPU build);
+- `streams` for streams, events and graphs, which notice memory that is let go of while another stream uses it;
+- the emulator for the processors; or, with `sm_90=reference`, what the kernel's group means in NumPy (`reference`).
+
+Every launch is looked at (`launches`): grid, block, stream, width and order of the parameters, where pointers point.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from ... import settings
+
+if TYPE_CHECKING:
+    from .device import VirtualGpu
+
+
+class VirtualGpuError(RuntimeError):
+    """A launch that a GPU would have gone wrong with, and what was wrong with it."""
+
+
+def wanted() -> bool:
+    """Whether the cuda device is to be a virtual one."""
+    return bool(settings.virtual_gpu.value)
+
+
+@cache
+def gpu() -> VirtualGpu:
+    """The virtual GPU of this process. Raises RuntimeError that says what is missing: PyTorch, Triton, a C compiler."""
+    from .device import VirtualGpu
+    arch, _, mode = settings.virtual_gpu.value.partition("=")
+    return VirtualGpu(arch, reference=mode == "reference")

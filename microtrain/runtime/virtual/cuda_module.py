@@ -1,0 +1,170 @@
+"""What stands in for PyTorch where microtrain has a virtual GPU: PyTorch, with another `torch.cuda`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .streams import Event, Graph, Stream
+from .tensors import CUDA, VirtualTensor, empty
+
+if TYPE_CHECKING:
+    from .device import VirtualGpu
+
+FACTORIES = {"zeros", "ones", "full", "rand", "randn", "randint", "arange", "linspace", "eye", "tensor", "as_tensor",
+             "empty_like", "zeros_like", "ones_like", "full_like", "rand_like", "randn_like"}
+
+
+class CudaModule:
+    """`torch.cuda` of one virtual GPU."""
+
+    def __init__(self, gpu: VirtualGpu) -> None:
+        self.gpu = gpu
+        streams = gpu.streams
+        self.OutOfMemoryError = torch.OutOfMemoryError
+        self.Event, self.Stream, self.CUDAGraph = partial(Event, streams), streams.new, partial(Graph, streams)
+
+    def is_available(self) -> bool:
+        """There is one."""
+        return True
+
+    def is_initialized(self) -> bool:
+        """It is at hand from the start."""
+        return True
+
+    def device_count(self) -> int:
+        """One."""
+        return 1
+
+    def current_device(self) -> int:
+        """The only one."""
+        return 0
+
+    def set_device(self, device: Any) -> None:
+        """Nothing to choose from. Raises RuntimeError for another GPU."""
+        index_of(device)
+
+    @contextmanager
+    def device(self, device: Any) -> Iterator[None]:
+        """Nothing to choose from. Raises RuntimeError for another GPU."""
+        index_of(device)
+        yield
+
+    def get_device_capability(self, device: Any = None) -> tuple[int, int]:
+        """As the architecture says."""
+        return self.gpu.properties.major, self.gpu.properties.minor
+
+    def get_device_name(self, device: Any = None) -> str:
+        """A name that says what it is."""
+        return str(self.gpu.properties.name)
+
+    def get_device_properties(self, device: Any = None) -> SimpleNamespace:
+        """What the GPU of that architecture has."""
+        return self.gpu.properties
+
+    def synchronize(self, device: Any = None) -> None:
+        """Wait until everything queued has run. Raises what went wrong with it."""
+        self.gpu.synchronize()
+
+    def current_stream(self, device: Any = None) -> Stream:
+        """The stream that work is queued on."""
+        return self.gpu.streams.current
+
+    def default_stream(self, device: Any = None) -> Stream:
+        """The stream outside all blocks."""
+        return self.gpu.streams.default
+
+    @contextmanager
+    def stream(self, stream: Stream | None) -> Iterator[None]:
+        """Work inside the block is queued on that stream."""
+        if stream is None:
+            yield
+        else:
+            with stream:
+                yield
+
+    @contextmanager
+    def graph(self, graph: Graph, **options: Any) -> Iterator[None]:
+        """Work inside the block becomes the graph's."""
+        self.gpu.library.capturing(True)
+        try:
+            with self.gpu.streams.capture(graph):
+                yield
+        finally:
+            self.gpu.library.capturing(False)
+
+    def is_current_stream_capturing(self) -> bool:
+        """Whether it does."""
+        return self.gpu.streams.capturing is not None
+
+    def memory_allocated(self, device: Any = None) -> int:
+        """Bytes in use."""
+        return self.gpu.memory.used
+
+    memory_reserved = memory_allocated
+
+    def max_memory_allocated(self, device: Any = None) -> int:
+        """The most that were in use."""
+        return self.gpu.memory.peak
+
+    max_memory_reserved = max_memory_allocated
+
+    def reset_peak_memory_stats(self, device: Any = None) -> None:
+        """Begin anew."""
+        self.gpu.memory.peak = self.gpu.memory.used
+
+    def mem_get_info(self, device: Any = None) -> tuple[int, int]:
+        """Bytes free, and all."""
+        return self.gpu.memory.capacity - self.gpu.memory.used, self.gpu.memory.capacity
+
+    def empty_cache(self) -> None:
+        """There is none."""
+
+    def _sleep(self, cycles: int) -> None:
+        """Nothing waits here."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"the virtual GPU has no torch.cuda.{name}")
+
+
+class VirtualTorch:
+    """PyTorch, but what is made on `cuda` is made on the virtual GPU."""
+
+    def __init__(self, gpu: VirtualGpu) -> None:
+        self.gpu, self.cuda = gpu, CudaModule(gpu)
+        self.version = SimpleNamespace(cuda="virtual", hip=None)
+
+    def empty(self, *shape: Any, dtype: torch.dtype | None = None, device: Any = None, **rest: Any) -> Any:
+        """Memory."""
+        if device is None or torch.device(device).type != "cuda":
+            return torch.empty(*shape, dtype=dtype, device=device, **rest)
+        index_of(device)
+        of = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape
+        return empty(self.gpu, of, dtype or torch.get_default_dtype())
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(torch, name)
+        return partial(self.made, found) if name in FACTORIES else found
+
+    def made(self, factory: Any, *args: Any, device: Any = None, **rest: Any) -> Any:
+        """What a factory makes, moved to the virtual GPU."""
+        like = args[0] if args and isinstance(args[0], VirtualTensor) else None
+        if like is not None:
+            args = (like.inside, *args[1:])
+        if like is None if device is None else torch.device(device).type != "cuda":
+            return factory(*args, device=device, **rest)
+        host = factory(*args, **rest)
+        return empty(self.gpu, host.shape, host.dtype).copy_(host)
+
+
+def index_of(device: Any) -> int:
+    """A device's number. Raises RuntimeError for another than 0."""
+    index = device if isinstance(device, int) else torch.device(device).index
+    if index not in (None, 0, -1):
+        raise RuntimeError(f"CUDA error: invalid device ordinal {index}: the virtual GPU is {CUDA}")
+    return 0

@@ -1,0 +1,182 @@
+"""The virtual GPU of a process: its memory, its streams, and what becomes of a launch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from ..genuine import genuine_torch
+from . import VirtualGpuError
+from .launches import Function, arrived, check
+from .libcuda import LibCuda, built, triton_driver_class
+from .memory import DeviceMemory, OutOfMemory
+from .streams import Streams
+
+if TYPE_CHECKING:
+    from .cuda_module import VirtualTorch
+
+PROPERTIES: dict[str, dict[str, Any]] = {
+    "sm_80": {"name": "virtual A100", "major": 8, "minor": 0, "multi_processor_count": 108, "L2_cache_size": 40 << 20,
+              "shared_memory_per_block_optin": 166912, "shared_memory_per_multiprocessor": 167936},
+    "sm_90": {"name": "virtual H100", "major": 9, "minor": 0, "multi_processor_count": 132, "L2_cache_size": 50 << 20,
+              "shared_memory_per_block_optin": 232448, "shared_memory_per_multiprocessor": 233472},
+}
+"""As PyTorch tells them of the GPUs of these architectures."""
+
+COMMON = {"total_memory": 80 << 30, "max_threads_per_multi_processor": 2048, "regs_per_multiprocessor": 65536,
+          "shared_memory_per_block": 49152, "warp_size": 32}
+
+ATTRIBUTES = {arch: {10: 32, 12: 65536, 13: 1_755_000, 16: has["multi_processor_count"], 36: 2_619_000, 37: 5120,
+                     81: has["shared_memory_per_multiprocessor"], 97: has["shared_memory_per_block_optin"]}
+              for arch, has in PROPERTIES.items()}
+"""The same as the driver tells it: warp, registers of a block, clock (kHz), processors, memory's clock and bus width,
+shared memory of a processor and of a block."""
+
+
+class VirtualGpu:
+    """One virtual GPU. `reference` has NumPy compute what each kernel of microtrain's means; its users' kernels, whose
+    meaning nobody knows, are emulated all the same.
+
+    Raises RuntimeError that says what is missing: PyTorch, Triton, a C compiler; and where a real driver is used.
+    """
+
+    def __init__(self, arch: str, reference: bool = False) -> None:
+        self.arch, self.reference = arch, reference
+        self.properties = SimpleNamespace(**PROPERTIES[arch], **COMMON)
+        self.memory = DeviceMemory(COMMON["total_memory"])
+        self.streams = Streams(self.release)
+        self.functions: dict[int, Function] = {}
+        self.error: BaseException | None = None
+        self.hazards: list[str] = []
+        self.graphs: dict[int, Any] = {}
+        self.source: tuple[Any, Any] | None = None
+        try:
+            with genuine_torch():
+                self.torch, self.driver = self.start()
+        except ImportError as error:
+            raise RuntimeError("the cuda device needs PyTorch (a CPU build will do for a virtual GPU) and Triton: "
+                               f"pip install 'microtrain[gpu]' ({error})") from error
+
+    def start(self) -> tuple[VirtualTorch, Any]:
+        """PyTorch's stand-in and Triton's driver."""
+        import triton
+        from triton.backends.nvidia.driver import CudaLauncher
+
+        from .cuda_module import VirtualTorch
+        # After PyTorch, whose own CUDA must not find it.
+        self.library = LibCuda(built())
+        self.library.describe(ATTRIBUTES[self.arch])
+        self.library.listen(self.on_launch, lambda address: int(self.memory.owns(address)))
+        torch = VirtualTorch(self)
+        capability = 10 * self.properties.major + self.properties.minor
+        driver = triton_driver_class()(self.library, capability, lambda: self.streams.current.cuda_stream, torch)
+
+        def launcher(source: Any, metadata: Any) -> Any:
+            self.streams.forbid_capture()       # a module is loaded next
+            self.source = source, metadata
+            return CudaLauncher(source, metadata)
+
+        driver.launcher_cls = launcher
+        triton.runtime.driver.set_active(driver)
+        triton.knobs.runtime.kernel_load_end_hook.add(self.loaded)
+        return torch, driver
+
+    # Memory
+
+    def allocate(self, nbytes: int, what: str) -> int:
+        """The address of fresh memory. Raises torch.OutOfMemoryError."""
+        try:
+            address = self.memory.allocate(nbytes, self.streams.current.cuda_stream, what)
+        except OutOfMemory:
+            free, total = self.torch.cuda.mem_get_info()
+            raise self.torch.cuda.OutOfMemoryError(
+                f"CUDA out of memory. Tried to allocate {size(nbytes)}. GPU 0 has a total capacity of {size(total)} of "
+                f"which {size(free)} is free.") from None
+        if self.streams.capturing is not None:
+            self.graphs[address] = self.streams.capturing
+        return address
+
+    def free(self, address: int) -> None:
+        """The last tensor over an allocation is gone. One of a graph's stays while the graph does."""
+        graph = self.graphs.pop(address, None)
+        if graph is not None:
+            graph.kept.append(address)
+        else:
+            self.release(address)
+
+    def release(self, address: int) -> None:
+        """End an allocation's life. What was wrong with it is said at the next launch: nobody can be told here."""
+        wrong = self.streams.hazard(self.memory.free(address))
+        if wrong:
+            self.hazards.append(wrong)
+
+    # What is queued
+
+    def queue_operation(self, run: Callable[[], Any], synchronizes: bool) -> None:
+        """Run an operation of PyTorch's that changes a tensor, or have the graph that is captured run it."""
+        if synchronizes:
+            self.streams.forbid_capture()
+        if self.streams.capturing is None:
+            run()
+        else:
+            self.streams.capturing.work.append(run)
+
+    def add(self, handle: int, function: Function) -> int:
+        """Have a handle mean a function."""
+        self.functions[handle] = function
+        return handle
+
+    def loaded(self, module: Any, function: int, name: str, files: dict[str, str], key: str) -> None:
+        """Triton's hook: a kernel was loaded, and these are its files by name."""
+        from .emulated import Emulated
+        assert self.source is not None
+        source, metadata = self.source
+        text = next((Path(path).read_text() for file, path in files.items() if file.endswith(".ptx")), None)
+        self.add(function, Emulated(name, text, source, metadata))
+
+    def on_launch(self, config: Any, handle: int, arguments: Any) -> int:
+        """The driver's launch: 0, or an error code. What went wrong is `error`, which `raised` raises."""
+        try:
+            self.raise_hazards()
+            function = self.functions.get(handle)
+            if function is None:
+                raise VirtualGpuError(f"launch of a function that nobody loaded, {handle:#x}")
+            launch = arrived(config.contents, arguments, function.kinds)
+            used = check(function, launch, self)
+
+            def run() -> None:
+                self.streams.queued(used, launch.stream)
+                function.run(launch, self)
+
+            self.queue_operation(run, synchronizes=False)
+            return 0
+        except BaseException as error:
+            self.error = error
+            return self.library.refuse(f"{type(error).__name__}: {error}")
+
+    def raised(self) -> None:
+        """Raise what went wrong in the last launch."""
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
+
+    def raise_hazards(self) -> None:
+        """Raise VirtualGpuError for what went wrong meanwhile."""
+        if self.hazards:
+            found, self.hazards = self.hazards, []
+            raise VirtualGpuError("; ".join(found))
+
+    def synchronize(self) -> None:
+        """Wait for everything. Raises what went wrong meanwhile."""
+        self.streams.synchronize()
+        self.raise_hazards()
+
+
+def size(nbytes: int) -> str:
+    """Bytes as PyTorch writes them."""
+    for unit, scale in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if nbytes >= 1 << scale:
+            return f"{nbytes / (1 << scale):.2f} {unit}"
+    return f"{nbytes} bytes"

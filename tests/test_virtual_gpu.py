@@ -1,0 +1,376 @@
+"""The cuda device on a virtual GPU: training as a user would, what a launch is held to, memory that is told apart from the
+host's, streams, graphs; and the faults that the device had before, planted again."""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import microtrain as mt
+from microtrain import runtime, settings
+from microtrain.compiler import realize
+from microtrain.compiler.launch import Launch
+from microtrain.errors import OutOfMemoryError
+from microtrain.runtime import backend, launcher, virtual
+from microtrain.runtime.detect import has_cuda
+from microtrain.runtime.virtual import VirtualGpuError, libcuda
+from microtrain.runtime.virtual.device import VirtualGpu
+
+ROOT = Path(__file__).parent.parent
+REAL = torch.version.cuda is not None and torch.cuda.is_available() and not virtual.wanted()
+
+pytestmark = [
+    pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="kernels are interpreted in this process"),
+    pytest.mark.skipif(REAL, reason="the driver of a real GPU is loaded in this process"),
+    pytest.mark.skipif(libcuda.compiler() is None, reason="needs a C compiler, as Triton does"),
+]
+
+
+@pytest.fixture(scope="module")
+def gpu() -> Iterator[VirtualGpu]:
+    """The virtual GPU of this process, put in the place of `cuda` while this module runs."""
+    import triton
+    before, loaded = triton.runtime.driver._active, dict(runtime._loaded)
+    where = settings.virtual_gpu.value or "sm_90=reference"
+    with settings.virtual_gpu(where):
+        has_cuda.cache_clear()
+        runtime._loaded.pop(("cuda", 0), None)
+        made = virtual.gpu()
+        triton.runtime.driver.set_active(made.driver)
+        realize.forget()
+        yield made
+    realize.forget()
+    runtime._loaded.clear()
+    runtime._loaded.update(loaded)
+    has_cuda.cache_clear()
+    triton.runtime.driver._active = before
+
+
+def x(*values: float, requires_grad: bool = False) -> Any:
+    return mt.tensor(list(map(float, values)), device="cuda", requires_grad=requires_grad)
+
+
+# As a user would
+
+def trained(task: str, folder: Path, **variables: str) -> tuple[float, str]:
+    """The held-out score that `microtrain train` prints, and all that it prints."""
+    picture = folder / "picture.png"
+    done = subprocess.run([sys.executable, "-m", "microtrain", "train", task, "--plot", str(picture)], cwd=folder,
+                          capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT), **variables})
+    assert done.returncode == 0, done.stderr
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    return float(re.search(r"^held-out .*: ([\d.]+)$", done.stdout, re.M)[1]), done.stdout     # type: ignore[index]
+
+
+@pytest.mark.parametrize("task", ["perceptron", "linear-regression"])
+def test_a_model_trains_as_on_the_cpu(task: str, tmp_path: Path) -> None:
+    """With no word of a device: the virtual GPU is the default."""
+    on_gpu, said = trained(task, tmp_path, MICROTRAIN_VIRTUAL_GPU="sm_90=reference", MICROTRAIN_DEVICE="")
+    on_cpu, _ = trained(task, tmp_path, MICROTRAIN_VIRTUAL_GPU="", MICROTRAIN_DEVICE="cpu")
+    assert on_gpu == pytest.approx(on_cpu, abs=0.01) and on_cpu > 0.4
+
+
+def test_values_and_gradients_are_the_cpus(gpu: VirtualGpu, rng: np.random.Generator) -> None:
+    given = {name: rng.standard_normal(shape).astype(np.float32)
+             for name, shape in (("x", (8, 5)), ("w", (3, 5)), ("b", (3,)))}
+
+    def step(device: str) -> list[np.ndarray]:
+        a, w, b = (mt.tensor(array, device=device, requires_grad=name != "x") for name, array in given.items())
+        loss = mt.nn.functional.linear(a, w, b).tanh().square().sum()
+        loss.backward()
+        return [one.detach().cpu().numpy() for one in (loss, w.grad, b.grad)]
+
+    for ours, theirs in zip(step("cuda"), step("cpu"), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("text, value", [("sm_90", "sm_90"), ("sm_80=reference", "sm_80=reference"),
+                                         ("sm_80:reference", "sm_80=reference"), ("=reference", "sm_90=reference")])
+def test_the_variable_has_several_spellings(text: str, value: str) -> None:
+    assert settings.virtual_gpu.parse(text) == value
+
+
+@pytest.mark.parametrize("text", ["sm_70", "sm_90=numpy", "1"])
+def test_another_gpu_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected sm_80 or sm_90"):
+        settings.virtual_gpu.parse(text)
+
+
+PIP = """#!{python}
+# pip, but instead of downloading: what is asked for is noted, and this interpreter's packages are lent.
+import pathlib, sys
+folder = pathlib.Path({folder!r})
+(folder / "asked").write_text(" ".join(sys.argv[1:]))
+(site,) = (folder / "clone" / ".venv").glob("lib/python*/site-packages")
+(site / "lent.pth").write_text("\\n".join([str(folder / "clone"), *{packages!r}]))
+"""
+
+
+def script(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+@pytest.mark.parametrize("gpu_there", [True, False])
+def test_make_train_in_a_clean_clone(gpu_there: bool, tmp_path: Path) -> None:
+    """Where `nvidia-smi` answers it installs PyTorch and Triton, and trains on cuda; elsewhere it installs neither."""
+    shutil.copytree(ROOT, tmp_path / "clone", symlinks=True, ignore=shutil.ignore_patterns(
+        ".*", "runs", "__pycache__", "*.egg-info", "results", "tests"))
+    script(tmp_path / "nvidia-smi", f"#!/bin/sh\nexit {int(not gpu_there)}\n")
+    script(tmp_path / "pip", PIP.format(python=sys.executable, folder=str(tmp_path),
+                                        packages=[path for path in sys.path if path.endswith("-packages")]))
+    # The pip that an environment comes with takes longer to unpack than the models to train.
+    script(tmp_path / "python", f"""#!/bin/sh
+case "$*" in "-m venv "*) exec {sys.executable} "$@" --without-pip;; *) exec {sys.executable} "$@";; esac
+""")
+    done = subprocess.run(["make", "train" if gpu_there else ".venv/train.stamp", f"PYTHON={tmp_path / 'python'}",
+                           f"PIP={tmp_path / 'pip'}"], check=False, cwd=tmp_path / "clone", capture_output=True, text=True, env={
+                              **{k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "MICROTRAIN_DEVICE")},
+                              "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+                              "MICROTRAIN_VIRTUAL_GPU": "sm_90=reference" if gpu_there else "",
+                              "MICROTRAIN_DEBUG": "1"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    extras = "plot,progress,io,gpu" if gpu_there else "plot,progress,io"
+    assert (tmp_path / "asked").read_text() == f"-e .[{extras}]"
+    if not gpu_there:
+        return
+    assert done.stdout.count("held-out") == 2 and "on cuda" in done.stderr
+    for name in ("perceptron", "linear-regression"):
+        assert (tmp_path / "clone" / "runs" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+# What a launch is held to
+
+def launched(gpu: VirtualGpu) -> list[float]:
+    """A launch that reads two buffers, a number and a size."""
+    a, b = x(1.0, 2.0, 3.0), x(10.0, 20.0, 30.0)
+    return (a * 0.3 + b * b).tolist()
+
+
+RIGHT = pytest.approx([100.3, 400.6, 900.9])
+
+
+def test_a_launch_passes_through_tritons_launcher(gpu: VirtualGpu) -> None:
+    before = gpu.library.launches
+    assert launched(gpu) == RIGHT and gpu.library.launches == before + 1
+
+
+def swapped(self: Launch, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> tuple[Any, ...]:
+    return (pointers[::-1], scalars, *self.rest)
+
+
+def shifted(by: int) -> Any:
+    return lambda self, pointers, scalars: ((*pointers[:-1], pointers[-1] + by), scalars, *self.rest)
+
+
+PLANTED = [("shifted by 4", shifted(4), "not a multiple of 16"),
+           ("past the end", shifted(16), "0 of its 12 bytes lies in a live allocation|outside every allocation"),
+           ("elsewhere", lambda self, pointers, scalars: ((*pointers[:-1], 64), scalars, *self.rest),
+            "no memory of the device's")]
+
+
+@pytest.mark.parametrize("plant, said", [pytest.param(*rest, id=name) for name, *rest in PLANTED])
+def test_a_pointer_that_is_wrong_is_refused(plant: Any, said: str, gpu: VirtualGpu,
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Launch, "arguments", plant)
+    with pytest.raises(VirtualGpuError, match=said):
+        launched(gpu)
+    monkeypatch.undo()
+    assert launched(gpu) == RIGHT
+
+
+def test_pointers_in_another_order_give_other_values(gpu: VirtualGpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Launch, "arguments", swapped)
+    assert launched(gpu) != RIGHT
+
+
+def test_a_size_that_arrives_wrong_is_refused(gpu: VirtualGpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not gpu.reference:
+        pytest.skip("the emulator sees what a wrong size does, not that it is wrong")
+    a = mt.tensor(np.ones(64, np.float32), device="cuda")
+    monkeypatch.setattr(Launch, "arguments",
+                        lambda self, pointers, scalars: (pointers, scalars, *[n + 1 if type(n) is int else n
+                                                                              for n in self.rest]))
+    with pytest.raises(VirtualGpuError, match=r"sizes \[64\] arrived as \[65\]"):
+        a.exp().tolist()
+
+
+@pytest.mark.parametrize("part, wrong, said", [
+    ("grid", (3, 1, 1), r"on grid \[3, 1, 1\] in place of \[1, 1, 1\]|out of bounds"),
+    ("stream", 99, "queued on stream 0x63, while the current one is 0x0")])
+def test_a_wrong_grid_or_stream_is_refused(part: str, wrong: Any, said: str, gpu: VirtualGpu,
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    realize.forget()        # so that it is queued for the first time
+    right = launcher.start
+    monkeypatch.setattr("microtrain.runtime.cuda.start", lambda kernel, grid, stream, arguments: right(
+        kernel, *((wrong, stream) if part == "grid" else (grid, wrong)), arguments))
+    with pytest.raises((VirtualGpuError, RuntimeError), match=said):
+        launched(gpu)
+    realize.forget()
+
+
+def test_memory_that_was_let_go_of_is_refused(gpu: VirtualGpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    a = x(1, 2, 3)
+    address = a.node.buffer.address
+    del a
+    gc.collect()
+    monkeypatch.setattr(Launch, "arguments",
+                        lambda self, pointers, scalars: ((address, *pointers[1:]), scalars, *self.rest))
+    with pytest.raises(VirtualGpuError, match=r"in a buffer of float32\[3\], which was freed"):
+        launched(gpu)
+
+
+def test_a_parameter_of_another_width_is_seen(gpu: VirtualGpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The signature says int32 where the kernel takes int64: its launcher passes 4 bytes, and 8 are read."""
+    right = Launch.signature
+
+    def narrow(self: Launch) -> Any:
+        types, even = right(self)
+        return types | {"scalars": ("i32",) * len(types["scalars"])}, even
+
+    monkeypatch.setattr(Launch, "signature", narrow)
+    with pytest.raises(Exception, match=r"8 bytes|requires a buffer|int"):
+        launched(gpu)
+
+
+# Memory
+
+def test_fresh_memory_is_nan_and_the_hosts_own_functions_do_not_see_it(gpu: VirtualGpu) -> None:
+    device = backend("cuda")
+    buffer = device.torch.empty((4,), dtype=torch.float32, device="cuda")           # type: ignore[attr-defined]
+    assert buffer.device == torch.device("cuda:0") and buffer.is_cuda
+    assert np.isnan(buffer.cpu().numpy()).all()
+    for refused in (buffer.numpy, lambda: np.asarray(buffer), lambda: mt.tensor([1.0], device="cuda").numpy()):
+        with pytest.raises(TypeError, match="can't convert cuda:0 device type tensor to numpy"):
+            refused()
+    with pytest.raises(RuntimeError, match="found at least two devices, cuda:0 and cpu"):
+        buffer + torch.ones(4)
+    assert buffer.fill_(2.0).add(1).cpu().tolist() == [3.0] * 4
+    assert gpu.memory.holding((buffer + 1).data_ptr()) is not None
+
+
+def test_memory_comes_back(gpu: VirtualGpu) -> None:
+    gc.collect()
+    before = gpu.torch.cuda.memory_allocated()
+    a = mt.zeros(1000, device="cuda") + 1
+    a.sum().item()
+    assert gpu.torch.cuda.memory_allocated() >= before + 4000
+    del a
+    gc.collect()
+    assert gpu.torch.cuda.memory_allocated() == before
+
+
+def test_out_of_memory_is_told_and_survived(gpu: VirtualGpu) -> None:
+    small = x(1, 2, 3)
+    with pytest.raises(OutOfMemoryError, match=r"out of memory on cuda:0: 93\.13 GiB were asked for .* 80\.00 GiB"):
+        (small[0] + 1).expand(25_000_000_000).contiguous().cpu()
+    assert (small + 1).tolist() == [2.0, 3.0, 4.0]
+
+
+# Streams and graphs
+
+def test_memory_used_on_another_stream_is_kept_until_that_is_over(gpu: VirtualGpu,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device tells the allocator; with that planted away, the virtual GPU says what would happen."""
+    def use() -> None:
+        a = x(1, 2, 3)
+        with gpu.torch.cuda.stream(gpu.torch.cuda.Stream()):
+            b = a + 1
+            b.tolist()
+            b = a + 2
+            realize.flush(b.node.device)
+            del a
+            gc.collect()
+
+    use()
+    gpu.synchronize()
+    monkeypatch.setattr(type(backend("cuda")), "share", lambda self, memory: None)
+    use()
+    with pytest.raises(VirtualGpuError, match=r"a buffer of float32\[3\], allocated on stream 0x0, was let go of while "
+                                              r"stream 0x5eed\w+ may still be using it.*record_stream"):
+        gpu.synchronize()
+    gpu.synchronize()
+
+
+def test_a_step_is_captured_and_replayed(gpu: VirtualGpu) -> None:
+    cuda = gpu.torch.cuda
+    a, w = x(1, 2, 3), x(1, 1, 1)
+
+    def step() -> Any:
+        return (a * w).exp()
+
+    step().tolist()
+    graph = cuda.CUDAGraph()
+    with cuda.graph(graph):
+        out = step()
+        realize.flush(out.node.device)
+    assert np.isnan(out.tolist()).all()         # captured is not run
+    graph.replay()
+    assert out.tolist() == pytest.approx(np.exp([1, 2, 3]).tolist())
+    w.node.buffer.zero_()
+    graph.replay()
+    assert out.tolist() == [1, 1, 1]
+
+
+def test_a_capture_refuses_what_a_gpu_would(gpu: VirtualGpu) -> None:
+    cuda, a = gpu.torch.cuda, x(1, 2, 3)
+    with cuda.graph(cuda.CUDAGraph()), pytest.raises(RuntimeError, match="while a CUDA graph is being captured"):
+        (a * 5 + 7 * a).cos().tolist()
+    with cuda.graph(cuda.CUDAGraph()), pytest.raises(RuntimeError, match="not permitted when stream is capturing"):
+        cuda.synchronize()
+
+
+# The faults that the device had
+
+def fit_on_cuda() -> None:
+    """What `microtrain train` does: a model, a loop, its losses read."""
+    from microtrain.data import DataLoader, TensorDataset
+    from microtrain.train import fit
+    data = TensorDataset(mt.ones(8, 2, device="cuda"), mt.ones(8, 1, device="cuda"))
+    model = mt.nn.Linear(2, 1, device="cuda")
+    loader = DataLoader(data, batch_size=4)
+    fit(model, mt.nn.MSELoss(), mt.optim.SGD(model.parameters(), lr=0.1), loader, epochs=2, progress=False)
+
+
+def test_losses_read_without_a_copy_to_the_host_are_caught(gpu: VirtualGpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault 1, planted again: whatever brings a tensor to the host leaves it on the device."""
+    fit_on_cuda()
+    monkeypatch.setattr(mt.Tensor, "cpu", lambda self: self)
+    with pytest.raises(TypeError, match="can't convert cuda:0 device type tensor to numpy"):
+        fit_on_cuda()
+
+
+def test_every_accessor_answers(gpu: VirtualGpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault 2: `device_count` and `synchronize` with all that PyTorch takes for a device."""
+    assert mt.cuda.is_available() and mt.cuda.device_count() == 1
+    for device in (None, 0, "cuda", "cuda:0", mt.device("cuda")):
+        mt.cuda.synchronize(device)
+    capability = (9, 0) if gpu.arch == "sm_90" else (8, 0)
+    assert mt.cuda.get_device_capability() == capability and "virtual" in mt.cuda.get_device_name()
+
+
+def test_derivatives_are_checked_on_cuda(gpu: VirtualGpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fault 3: `gradcheck` on tensors of the device."""
+    from microtrain.testing import gradcheck
+    inputs = mt.tensor([0.5, -1.0], dtype=mt.float64, device="cuda", requires_grad=True)
+    assert gradcheck(lambda a: a.sin() * a, (inputs,))
+    monkeypatch.setattr(mt.Tensor, "cpu", lambda self: self)
+    with pytest.raises(TypeError, match="can't convert cuda:0"):
+        gradcheck(lambda a: a.sin() * a, (inputs,))
+
+
+def test_one_gpu_is_one_device(gpu: VirtualGpu) -> None:
+    """Fault 5: two objects for one GPU had two tables of kernels."""
+    assert backend("cuda") is backend("cuda", 0)
