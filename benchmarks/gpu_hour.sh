@@ -51,6 +51,7 @@ unpack() {          # what was compiled elsewhere, and packages that this machin
         $PYTHON -m pip install -q --no-index --no-deps --no-compile --target "$work/site" .gpu/*.whl && \
             export PYTHONPATH=.:$work/site && echo "installed $(ls .gpu/*.whl)"
     fi
+    touch "$work/unpacked"
     echo "kernels at hand: $(find "$TRITON_CACHE_DIR" -name '*.cubin' 2>/dev/null | wc -l)"
 }
 
@@ -58,7 +59,8 @@ suite() {           # suite PROCESSES SECONDS: the tests that have not run yet, 
     local count=$1 seconds=$2 i
     for ((i = 0; i < count; i++)); do
         (
-            export MICROTRAIN_SHARD=$i/$count MICROTRAIN_DONE=$OUT/suite/$i.jsonl
+            export MICROTRAIN_SHARD=$i/$count MICROTRAIN_DONE=$OUT/suite/$i.jsonl TRITON_STORE_BINARY_ONLY=1
+            test -e .gpu/first.txt && export MICROTRAIN_FIRST=.gpu/first.txt
             until=$(($(date +%s) + seconds))
             while rest=$((until - $(date +%s))); ((rest > 2)); do
                 timeout -k 5 $rest $PYTHON -m pytest -q -p no:cacheprovider --tb=short -m "not budgets" $TESTS \
@@ -90,8 +92,9 @@ sanitized() {       # sanitized TOOL: one small launch of each template under co
     echo "exit status $?" >>"$work/sanitizer-$1.txt"
 }
 
-packed() {          # all that was compiled here, in parts that may be carried
-    (cd / && tar -cf - "${TRITON_CACHE_DIR#/}" "${TORCHINDUCTOR_CACHE_DIR#/}" 2>/dev/null) | xz -T0 -3 | \
+packed() {          # all that was compiled here and not brought along, in parts that may be carried
+    (cd / && find "${TRITON_CACHE_DIR#/}" "${TORCHINDUCTOR_CACHE_DIR#/}" -type f -newer "$work/unpacked" -print0 | \
+        tar -cf - --null -T - 2>/dev/null) | xz -T0 -3 | \
         split -b 15M -d - "$OUT/compiled.tar.xz."
     ls -l "$OUT"/compiled* | awk '{print $5, $9}'
 }

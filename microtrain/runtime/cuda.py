@@ -177,11 +177,11 @@ class CudaBackend(TorchMemory):
         """Addresses; numbers stay as they are. What runs next is queued on the current stream."""
         stream = self.driver.get_current_stream(self.index)
         if stream != self.stream:
-            self.share(memory)
+            self.share(memory, stream)
         base = workspace.address if parts else 0
         return [*[getattr(value, "address", value) for value in memory], *[base + offset for offset, _ in parts]]
 
-    def share(self, memory: list[Any]) -> None:
+    def share(self, memory: list[Any], stream: int) -> None:
         """Tell the allocator that the current stream uses these buffers: none is given to another stream's tensors
         before this one has got as far as their last reader.
 
@@ -191,10 +191,13 @@ class CudaBackend(TorchMemory):
         if self.capturing():
             return
         self.stream = None
-        current = self.torch.cuda.current_stream(self.index)
-        for buffer in memory:
-            if hasattr(buffer, "record_stream"):
+        fresh = [buffer for buffer in memory if hasattr(buffer, "record_stream")
+                 and getattr(buffer, "recorded", None) != stream]
+        if fresh:
+            current = self.torch.cuda.current_stream(self.index)
+            for buffer in fresh:
                 buffer.record_stream(current)
+                buffer.recorded = stream
 
     @cached_property
     def arch(self) -> str:

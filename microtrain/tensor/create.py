@@ -50,7 +50,9 @@ def set_default_device(device: DeviceLike) -> None:
 
 def place(device: DeviceLike) -> Device:
     """A device argument as a Device, "cuda" as the current GPU."""
-    return default_device() if device is None else Device(device).resolved
+    if device is None:
+        return default_device()
+    return (device if isinstance(device, Device) else Device(device)).resolved
 
 
 def kind(dtype: DType | None) -> DType | None:
