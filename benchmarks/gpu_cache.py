@@ -1,8 +1,8 @@
 """Triton's cache, filled on a machine without a GPU and packed for one that has a GPU and little time.
 
-    make gpu-cache                              with Python 3.12 and Triton 3.6.0; SECONDS=1500 of compiling at most
+    make gpu-cache GPU_SECONDS=1500             here: so long at most, with Python 3.12 and Triton 3.6.0
     tar -xJf .gpu/cache.tar.xz -C /             there; then TRITON_CACHE_DIR as .gpu/cache.json has it, in every process
-    MICROTRAIN_FIRST=.gpu/tests.txt             there: the tests whose kernels are all in it, before the others
+    MICROTRAIN_FIRST=.gpu/first.txt             there: the tests whose kernels are all in it, before the others
 
 The suite runs on a virtual H100 on which NumPy computes, so that it launches what it would launch on a real one, and
 each kernel is compiled besides; so are the benchmarks' kernels, at full size.
@@ -290,7 +290,7 @@ def fill(seconds: float, jobs: int, tests: list[str]) -> None:
             process.wait()
     ended = [json.loads(line) for path in PACK.parent.glob("tests-*.jsonl") for line in path.open()]
     passed = [test["test"] for test in ended if test["outcome"] == "passed"]
-    PACK.with_name("tests.txt").write_text("".join(f"{name}\n" for name in passed))
+    PACK.with_name("first.txt").write_text("".join(f"{name}\n" for name in passed))
     print(f"{len(ended)} tests ran and {len(passed)} of them passed")
 
 

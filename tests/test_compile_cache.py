@@ -74,8 +74,9 @@ import importlib, json, pkgutil, sys
 import microtrain.kernels
 from microtrain.runtime.compiling import settle
 from triton.runtime import JITFunction
-modules = [importlib.import_module(found.name) for found in pkgutil.iter_modules(microtrain.kernels.__path__, "microtrain.kernels.")]
-functions = {fn.__module__ + "." + fn.__name__: fn for module in modules for fn in vars(module).values() if isinstance(fn, JITFunction)}
+names = [found.name for found in pkgutil.iter_modules(microtrain.kernels.__path__, "microtrain.kernels.")]
+functions = {fn.__module__ + "." + fn.__name__: fn for name in names
+             for fn in vars(importlib.import_module(name)).values() if isinstance(fn, JITFunction)}
 for name in sorted(functions, reverse=sys.argv[1] == "backwards"):
     if sys.argv[2] == "settled":
         settle(functions[name])
