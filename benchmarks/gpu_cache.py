@@ -58,9 +58,9 @@ class File:
     data: bytes
 
 
-def kernel_files(folder: Path, listing: Path) -> list[File]:
-    """What a launch reads of a kernel, given its folder and its list of files; nothing of one that is damaged, or of
-    another GPU's."""
+def kernel_files(folder: Path, listing: Path, since: float) -> list[File]:
+    """What a launch reads of a kernel, given its folder and its list of files; nothing of one that is damaged, of
+    another GPU's, or was not used `since`."""
     filename = listing.name.removeprefix("__grp__")
     group: dict[str, str] = json.loads(listing.read_text())["child_paths"]
     seal = folder / seal_of(filename)
@@ -68,7 +68,8 @@ def kernel_files(folder: Path, listing: Path) -> list[File]:
         return []
     target = json.loads((folder / filename).read_text())["target"]
     kept = {name: path for name, path in group.items() if Path(name).suffix in LAUNCHED}
-    if target["backend"] != "cuda" or target["arch"] != ARCH or len(kept) != len(LAUNCHED):
+    stale = (folder / filename).stat().st_mtime < since
+    if target["backend"] != "cuda" or target["arch"] != ARCH or len(kept) != len(LAUNCHED) or stale:
         return []
     made = [File(folder / name, Path(path).read_bytes()) for name, path in kept.items()]
     made.append(File(listing, json.dumps({"child_paths": kept}).encode()))
@@ -77,23 +78,23 @@ def kernel_files(folder: Path, listing: Path) -> list[File]:
     return made
 
 
-def gathered(cache: Path) -> tuple[list[File], list[File]]:
+def gathered(cache: Path, since: float) -> tuple[list[File], list[File]]:
     """The files of all kernels, and the C modules."""
     kernels: list[File] = []
     modules: list[File] = []
     for folder in sorted(cache.iterdir()):
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
             if path.name.startswith("__grp__"):
-                kernels += kernel_files(folder, path)
+                kernels += kernel_files(folder, path, since)
             elif path.suffix == ".so":
                 modules.append(File(path, path.read_bytes()))
     return kernels, modules
 
 
-def pack(cache: Path, to: Path) -> dict[str, Any]:
-    """Pack a cache so that unpacked at / it lies where it does now. Returns its manifest, which is written beside it
-    too."""
-    kernels, modules = gathered(cache)
+def pack(cache: Path, to: Path, since: float = 0.0) -> dict[str, Any]:
+    """Pack what was used of a cache `since`, so that unpacked at / it lies where it does now. Returns its manifest,
+    which is written beside it too."""
+    kernels, modules = gathered(cache, since)
     told = {**manifest(), "cache": str(cache), "unpack": f"tar -xJf {to.name} -C /",
             "kernels": sum(file.path.suffix == ".cubin" for file in kernels), "modules": len(modules)}
     text = json.dumps(told, indent=1) + "\n"
@@ -136,12 +137,16 @@ def manifest() -> dict[str, Any]:
 
 @contextmanager
 def counted() -> Iterator[dict[str, int]]:
-    """How many kernels Triton finds in its cache and how many it compiles inside the block."""
+    """How many kernels Triton finds in its cache and how many it compiles inside the block. What is found is dated
+    anew: it is still in use."""
     from triton import knobs
     counts = {"found": 0, "compiled": 0}
 
     def listener(**told: Any) -> None:
         counts["found" if told["cache_hit"] else "compiled"] += 1
+        for name, path in told["metadata_group"].items():
+            if name.endswith(".json"):
+                os.utime(path)
     knobs.compilation.listener = listener
     yield counts
     knobs.compilation.listener = None
@@ -305,8 +310,9 @@ def main() -> int:
     if args.programs:
         compile_programs()
         return 0
+    began = time.time()
     fill(args.seconds, args.jobs, args.tests)
-    told = pack(CACHE, PACK)
+    told = pack(CACHE, PACK, since=began)
     print(f"{told['kernels']} kernels and {told['modules']} modules in {told['bytes'] / 2 ** 20:.1f} MiB: {PACK}")
     return 0
 

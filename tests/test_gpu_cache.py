@@ -61,12 +61,18 @@ def test_a_process_elsewhere_finds_all_in_a_pack_and_compiles_nothing(tmp_path: 
     assert first["compiled"] > told["kernels"] > 2, "what is another GPU's is left out"
     shutil.rmtree(cache)
     subprocess.run(["tar", "-xJf", tmp_path / "carried" / "cache.tar.xz", "-C", "/"], check=True)
+
+    def used() -> int:
+        return int(gpu_cache.pack(cache, tmp_path / "used.tar.xz", since=1.0)["kernels"])
+
+    assert used() == 0, "unpacked files are of 1970"
     assert {path.suffix for path in cache.rglob("*.*")} <= {".cubin", ".json", ".sha256", ".so"}
     for folder in ("microtrain", "kernels", "benchmarks"):
         shutil.copytree(ROOT / folder, elsewhere / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     second = step(elsewhere, cache, HOME=str(tmp_path), CC="/bin/false", PYTHONHASHSEED="7", **user)
     assert second["where"].startswith(str(elsewhere)) and second["value"] == first["value"]
     assert (second["found"], second["compiled"], second["tools"]) == (told["kernels"], 0, [])
+    assert used() == told["kernels"]
     cubin = next(cache.rglob("*.cubin"))
     cubin.write_bytes(cubin.read_bytes()[:-1])
     assert gpu_cache.pack(cache, tmp_path / "again.tar.xz")["kernels"] == told["kernels"] - 1, "nor is a damaged one"
