@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Fifteen minutes of a GPU: what a borrowed machine is asked, in two commands that need nothing but bash and a Python with
+# Fifteen minutes of a GPU: what a borrowed machine is asked, in commands that need nothing but bash and a Python with
 # PyTorch and Triton.
 #
 #   bash benchmarks/gpu_hour.sh smoke    is it right? values of every template, both models trained, sanitizers, the suite,
 #                                        every benchmark once; and all that was compiled, packed for the next machine
+#   bash benchmarks/gpu_hour.sh suite    the suite alone, for as long as there is time
 #   bash benchmarks/gpu_hour.sh bench    how fast is it? the benchmarks alone, a profiler, then the rest of the suite
 #
 # Everything goes to $OUT (default runs/gpu): at most 8 files. LIMIT is the seconds that a command may take. With TINY=1
@@ -11,7 +12,7 @@
 set -u
 cd "$(dirname "$0")/.."
 mode=${1:-}
-case $mode in smoke) LIMIT=${LIMIT:-300} ;; bench) LIMIT=${LIMIT:-420} ;; *) sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 2 ;; esac
+case $mode in smoke) LIMIT=${LIMIT:-300} ;; bench) LIMIT=${LIMIT:-420} ;; suite) LIMIT=${LIMIT:-240} ;; *) sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 2 ;; esac
 start=$(date +%s)
 OUT=$(realpath -m "${OUT:-runs/gpu}"); mkdir -p "$OUT"
 DEVICE=${DEVICE:-cuda} TINY=${TINY:-} PYTHON=${PYTHON:-python3}
@@ -63,7 +64,7 @@ suite() {           # suite PROCESSES SECONDS: the tests that have not run yet, 
             test -e .gpu/first.txt && export MICROTRAIN_FIRST=.gpu/first.txt
             until=$(($(date +%s) + seconds))
             while rest=$((until - $(date +%s))); ((rest > 2)); do
-                timeout -k 5 $rest $PYTHON -m pytest -q -p no:cacheprovider --tb=short -m "not budgets" $TESTS \
+                timeout -k 5 $rest $PYTHON -m pytest -q -p no:cacheprovider --continue-on-collection-errors --tb=short -m "not budgets" $TESTS \
                     >>"$work/suite.$i" 2>&1
                 status=$?
                 ((status >= 6)) && ((status != 124)) && ((status != 137)) || break      # else the GPU was lost: go on
@@ -140,6 +141,15 @@ if [ "$mode" = smoke ]; then
     for log in "$work"/once-*.txt "$work"/tiny.txt; do [ -e "$log" ] && { echo "-- $log"; grep -E \
         'wrong|cannot run|failed|Error|no time' "$log" | cut -c1-300 | head -40; tail -2 "$log" | cut -c1-300; }; done
     for log in "$work"/sanitizer-*; do echo "-- $log"; tail -4 "$log"; done
+    say "packing what was compiled"; packed
+elif [ "$mode" = suite ]; then
+    RESERVE=25 rest=$(left 25)
+    [ "$DEVICE" = cuda ] && [ -z "$TINY" ] && { within $rest $PYTHON benchmarks/tiles.py --compile \
+        >"$work/tiles-compile.txt" 2>&1; } &
+    say "the suite, $rest s"
+    suite "$cores" $rest
+    wait
+    say "what the suite says"; tally
     say "packing what was compiled"; packed
 else
     # Nothing else runs beside the benchmarks: the host's time counts as well.

@@ -407,7 +407,7 @@ def test_without_a_gpu_there_are_none() -> None:
     said = subprocess.run([sys.executable, "-c", "import microtrain as mt; print(mt.cuda.is_available(), "
                            "mt.cuda.device_count()); mt.cuda.synchronize()"], capture_output=True, text=True,
                           env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "TRITON_INTERPRET": "0",
-                               "MICROTRAIN_DEVICE": "cpu"})
+                               "MICROTRAIN_DEVICE": "cpu", "MICROTRAIN_VIRTUAL_GPU": ""})
     assert said.stdout == "False 0\n" and "RuntimeError: no CUDA device: " in said.stderr
 
 

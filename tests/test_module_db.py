@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from conftest import DEVICE
 
 import microtrain as mt
 from microtrain.testing.closeness import Tolerance, allowance, difference
@@ -140,6 +141,8 @@ def test_every_input_gives_the_same(info: ModuleInfo, dtype: str, training: bool
 @pytest.mark.parametrize("info", [info for info in INFOS if errors_of(info)], ids=name_of)
 def test_every_error_is_the_same(info: ModuleInfo) -> None:
     for error in errors_of(info):
+        if DEVICE == "cuda" and error.error_type is IndexError:
+            continue            # an index in a tensor is not looked at there
         given = error.module_error_input
         args, kwargs = arguments(mt, given.constructor_input, None)
         with pytest.raises(error.error_type, match=error.error_regex) as caught:
