@@ -52,6 +52,8 @@ from microtrain.bench.workload import by_hand, results
 from microtrain.bench.workloads import steps
 from microtrain.cli import main
 
+pytestmark = pytest.mark.usefixtures("nothing_pending")
+
 ROOT = Path(__file__).parent.parent
 BRIEF = Effort(rounds=2, seconds=1e-4)
 HOST = place("cpu", BRIEF)

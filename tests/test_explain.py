@@ -23,6 +23,8 @@ from microtrain.graph.node import Kind
 from microtrain.graph.primitives import PRIMITIVES
 from microtrain.testing import count_kernels
 
+pytestmark = pytest.mark.usefixtures("nothing_pending")
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
