@@ -27,7 +27,7 @@ def order(op: Op, default: str = "weak") -> str:
 
 @row("ld.param", DATA, "v2 v4")
 @row("ld.param::entry", DATA, "v2 v4")
-def load_parameter(e: Emitter, op: Op) -> None:
+def _load_parameter(e: Emitter, op: Op) -> None:
     name, offset = e.parameter(op.operands[1])
     t = numpy_type(op.type)
     for i, register in enumerate(e.vector(op.operands[0])):
@@ -35,7 +35,7 @@ def load_parameter(e: Emitter, op: Op) -> None:
 
 
 @row("st.param", DATA, "v2 v4", writes=0)
-def store_parameter(e: Emitter, op: Op) -> None:
+def _store_parameter(e: Emitter, op: Op) -> None:
     name, offset = e.parameter(op.operands[0])
     t = numpy_type(op.type)
     for i, register in enumerate(e.vector(op.operands[1])):
@@ -43,7 +43,7 @@ def store_parameter(e: Emitter, op: Op) -> None:
 
 
 @row("ld", DATA, f"{SPACES} {ORDER} {CACHING} v2 v4 v8 unified")
-def load(e: Emitter, op: Op) -> None:
+def _load(e: Emitter, op: Op) -> None:
     t = numpy_type(op.type)
     parts = e.vector(op.operands[0])
     unsigned = f"u{t[1]}"
@@ -58,7 +58,7 @@ def load(e: Emitter, op: Op) -> None:
 
 
 @row("st", DATA, f"{SPACES} {ORDER} {CACHING} v2 v4 v8", writes=0)
-def store(e: Emitter, op: Op) -> None:
+def _store(e: Emitter, op: Op) -> None:
     t = f"u{numpy_type(op.type)[1]}"
     values = ", ".join(e.get(part, t) for part in e.vector(op.operands[1]))
     e.line(f"M.store({e.site}, '{space_of(op)}', {e.address(op.operands[0])}, {e.lanes()}, [{values}], '{t}', "
@@ -80,26 +80,26 @@ def atomic(e: Emitter, op: Op, address: str, values: list[str], results: list[st
     for i in range(len(parts[0])):
         given = ", ".join(e.get(part[i], stored) for part in parts)
         nbytes = int(stored[1]) * i
-        e.line(f"t = M.atomic({e.site}, '{space_of(op)}', {base}, {int(offset) + nbytes}, {e.lanes()}, {name!r}, {kind!r}, "
-               f"'{stored}', [{given}], {order(op, 'relaxed')!r})")
+        e.line(f"t = M.atomic({e.site}, '{space_of(op)}', {base}, {int(offset) + nbytes}, {e.lanes()}, {name!r}, "
+               f"{kind!r}, '{stored}', [{given}], {order(op, 'relaxed')!r})")
         if results:
             e.put(results[i], "t", stored)
 
 
 @row("atom", ATOMIC_TYPES, ATOMIC_MODIFIERS)
-def atomic_operation(e: Emitter, op: Op) -> None:
+def _atomic_operation(e: Emitter, op: Op) -> None:
     n = 4 if op.has("cas") else 3
     atomic(e, op, op.operands[1], op.operands[2:n], e.vector(op.operands[0]))
 
 
 @row("red", ATOMIC_TYPES, ATOMIC_MODIFIERS, writes=0)
-def reduction(e: Emitter, op: Op) -> None:
+def _reduction(e: Emitter, op: Op) -> None:
     atomic(e, op, op.operands[0], op.operands[1:2], [])
 
 
 @row("fence membar", "", f"{ORDER} gl proxy async alias async.global async.shared::cta global shared shared::cta "
      "mbarrier_init", writes=0)
-def fence(e: Emitter, op: Op) -> None:
+def _fence(e: Emitter, op: Op) -> None:
     if "proxy" in op.modifiers:
         e.line(f"M.proxy_fence({e.lanes()})")
     else:
@@ -109,42 +109,40 @@ def fence(e: Emitter, op: Op) -> None:
 @row("prefetch prefetchu applypriority discard createpolicy.fractional createpolicy.range createpolicy.cvt", "b64",
      f"global local L1 L2 L1::evict_last L2::evict_last L2::evict_normal L2::evict_first L2::evict_unchanged "
      f"L2::128B b64 {CACHING}")
-def hint(e: Emitter, op: Op) -> None:
+def _hint(e: Emitter, op: Op) -> None:
     """Hints for caches do nothing here; a policy is a number."""
     if op.row.name.startswith("createpolicy"):
         e.put(op.operands[0], e.number(0, "u8"), "u8")
 
 
 @row("cp.async.ca cp.async.cg", "", f"shared global shared::cta {CACHING}", writes=0)
-def copy_asynchronously(e: Emitter, op: Op) -> None:
+def _copy_asynchronously(e: Emitter, op: Op) -> None:
     operands = op.operands
     count = "None"
-    if len(operands) > 3 and not op.has("L2::cache_hint"):
-        count = e.get(operands[3], "u4")
-    elif len(operands) > 4:
+    if (len(operands) > 3 and not op.has("L2::cache_hint")) or len(operands) > 4:
         count = e.get(operands[3], "u4")
     e.line(f"M.copy({e.site}, {e.address(operands[0])}, {e.address(operands[1])}, {e.lanes()}, {int(operands[2], 0)}, "
            f"{count})")
 
 
 @row("cp.async.commit_group", writes=0)
-def commit(e: Emitter, op: Op) -> None:
+def _commit(e: Emitter, op: Op) -> None:
     e.line("M.commit_copies(on)")
 
 
 @row("cp.async.wait_group", writes=0)
-def wait(e: Emitter, op: Op) -> None:
+def _wait(e: Emitter, op: Op) -> None:
     e.line(f"M.wait_copies(on, {int(op.operands[0], 0)})")
 
 
 @row("cp.async.wait_all", writes=0)
-def wait_all(e: Emitter, op: Op) -> None:
+def _wait_all(e: Emitter, op: Op) -> None:
     e.line("M.commit_copies(on)")
     e.line("M.wait_copies(on, 0)")
 
 
 @row("ldmatrix", "b16 b8", "sync aligned m8n8 x1 x2 x4 trans shared shared::cta")
-def load_matrix(e: Emitter, op: Op) -> None:
+def _load_matrix(e: Emitter, op: Op) -> None:
     parts = e.vector(op.operands[0])
     e.line(f"t = M.load_matrix({e.site}, {e.address(op.operands[1])}, {e.lanes()}, {len(parts)}, {op.has('trans')})")
     for i, part in enumerate(parts):
@@ -152,7 +150,7 @@ def load_matrix(e: Emitter, op: Op) -> None:
 
 
 @row("stmatrix", "b16", "sync aligned m8n8 x1 x2 x4 trans shared shared::cta", writes=0)
-def store_matrix(e: Emitter, op: Op) -> None:
+def _store_matrix(e: Emitter, op: Op) -> None:
     values = ", ".join(e.get(part, "u4") for part in e.vector(op.operands[1]))
     e.line(f"M.store_matrix({e.site}, {e.address(op.operands[0])}, {e.lanes()}, [{values}], {op.has('trans')})")
 

@@ -14,7 +14,7 @@ KINDS = "f16 bf16 tf32 f32 f64 s8 u8 s32 e4m3 e5m2"
 
 
 @row("shfl.sync", "b32", "up down bfly idx")
-def shuffle(e: Emitter, op: Op) -> None:
+def _shuffle(e: Emitter, op: Op) -> None:
     results = op.operands[0].split("|")
     a, b, c = (e.get(operand, "u4") for operand in op.operands[1:4])
     e.line(f"t = M.shuffle({e.site}, {op.modifiers[0]!r}, {a}, {b}, {c}, {e.get(op.operands[4], 'u4')}, {e.lanes()})")
@@ -24,7 +24,7 @@ def shuffle(e: Emitter, op: Op) -> None:
 
 
 @row("redux.sync", "s32 u32 b32 f32", "add min max and or xor abs NaN")
-def reduce_warp(e: Emitter, op: Op) -> None:
+def _reduce_warp(e: Emitter, op: Op) -> None:
     t = numpy_type(op.type)
     name = op.one_of("add min max and or xor", "")
     value = e.get(op.operands[1], t)
@@ -33,7 +33,7 @@ def reduce_warp(e: Emitter, op: Op) -> None:
 
 
 @row("vote.sync", "pred b32", "all any uni ballot")
-def vote(e: Emitter, op: Op) -> None:
+def _vote(e: Emitter, op: Op) -> None:
     name = op.modifiers[0]
     predicate, members = e.get(op.operands[1], "pred"), e.get(op.operands[2], "u4")
     e.line(f"t = M.vote({e.site}, {name!r}, {predicate}, {members}, {e.lanes()})")
@@ -41,7 +41,7 @@ def vote(e: Emitter, op: Op) -> None:
 
 
 @row("match.any.sync match.all.sync", "b32 b64")
-def match(e: Emitter, op: Op) -> None:
+def _match(e: Emitter, op: Op) -> None:
     results = op.operands[0].split("|")
     value, members = e.get(op.operands[1], numpy_type(op.type)), e.get(op.operands[2], "u4")
     e.line(f"t = M.match({e.site}, {'any' in op.row.name}, {value}, {members}, {e.lanes()})")
@@ -51,12 +51,12 @@ def match(e: Emitter, op: Op) -> None:
 
 
 @row("activemask", "b32")
-def active_mask(e: Emitter, op: Op) -> None:
+def _active_mask(e: Emitter, op: Op) -> None:
     e.put(op.operands[0], f"M.vote({e.site}, 'ballot', np.bool_(True), np.uint32(0xFFFFFFFF), {e.lanes()})", "u4")
 
 
 @row("elect.sync")
-def elect(e: Emitter, op: Op) -> None:
+def _elect(e: Emitter, op: Op) -> None:
     """The lowest thread of the warp that takes part."""
     lane, _, chosen = op.operands[0].partition("|")
     e.line(f"t = M.elect({e.site}, {e.get(op.operands[1], 'u4')}, {e.lanes()})")
@@ -66,19 +66,19 @@ def elect(e: Emitter, op: Op) -> None:
 
 
 @row("bar.warp.sync", writes=0)
-def warp_barrier(e: Emitter, op: Op) -> None:
+def _warp_barrier(e: Emitter, op: Op) -> None:
     e.line("M.warp_barrier(on)")
 
 
 @row("bar.sync barrier.sync bar.cta.sync barrier.cta.sync", "", "aligned", writes=0)
 @row("barrier.cluster.arrive barrier.cluster.wait", "", "aligned release acquire relaxed", writes=0)
-def barrier(e: Emitter, op: Op) -> None:
+def _barrier(e: Emitter, op: Op) -> None:
     """Ends a block: the machine lets nobody pass before all have come. A cluster is one program."""
 
 
 @row("bar.red.popc bar.red.and bar.red.or barrier.red.popc barrier.red.and barrier.red.or "
      "barrier.cta.red.popc barrier.cta.red.and barrier.cta.red.or", "u32 pred", "aligned")
-def barrier_reduction(e: Emitter, op: Op) -> None:
+def _barrier_reduction(e: Emitter, op: Op) -> None:
     """At the barrier that the translator puts before it all threads are together."""
     name = op.row.name.rsplit(".", 1)[1]
     e.line(f"t = M.reduce_program({name!r}, {e.get(op.operands[-1], 'pred')})")
@@ -86,12 +86,12 @@ def barrier_reduction(e: Emitter, op: Op) -> None:
 
 
 @row("mma.sync.aligned", KINDS + " f16", f"{SHAPES} row col satfinite")
-def matrix_product(e: Emitter, op: Op) -> None:
+def _matrix_product(e: Emitter, op: Op) -> None:
     """Types are those of d, a, b and c."""
     d, a, b, c = op.types
     shape = op.modifiers[0]
     groups = []
-    for operand, kind in zip(op.operands[1:], (a, b, c)):
+    for operand, kind in zip(op.operands[1:], (a, b, c), strict=False):
         t = "f8" if kind == "f64" else "f4" if kind == "f32" else "i4" if kind == "s32" else "u4"
         groups.append(f"[{', '.join(e.get(part, t) for part in e.vector(operand))}]")
     e.line(f"t = M.mma({e.site}, {shape!r}, {op.types}, {', '.join(groups)}, {op.has('satfinite')}, {e.lanes()})")
@@ -104,9 +104,9 @@ WIDE = " ".join(f"m64n{n}k{k}" for n in range(8, 257, 8) for k in (8, 16, 32))
 
 
 @row("wgmma.mma_async.sync.aligned", KINDS, f"{WIDE} satfinite", accumulates=True)
-def group_product(e: Emitter, op: Op) -> None:
+def _group_product(e: Emitter, op: Op) -> None:
     """Four warps at once; a is in registers or, as b, a description of a tile in shared memory."""
-    d, a, _ = op.types
+    d, _a, _ = op.types
     t = "f4" if d == "f32" else "i4" if d == "s32" else "u4"
     parts = e.vector(op.operands[0])
     first = op.operands[1]
@@ -120,32 +120,32 @@ def group_product(e: Emitter, op: Op) -> None:
 
 
 @row("wgmma.fence.sync.aligned", writes=0)
-def group_fence(e: Emitter, op: Op) -> None:
+def _group_fence(e: Emitter, op: Op) -> None:
     """Orders registers, which here are never out of order."""
 
 
 @row("wgmma.commit_group.sync.aligned", writes=0)
-def group_commit(e: Emitter, op: Op) -> None:
+def _group_commit(e: Emitter, op: Op) -> None:
     e.line("M.commit_products(on)")
 
 
 @row("wgmma.wait_group.sync.aligned", writes=0)
-def group_wait(e: Emitter, op: Op) -> None:
+def _group_wait(e: Emitter, op: Op) -> None:
     e.line(f"M.wait_products(on, {int(op.operands[0])})")
 
 
 @row("bra bra.uni brx.idx ret ret.uni exit call call.uni", writes=0)
-def control(e: Emitter, op: Op) -> None:
+def _control(e: Emitter, op: Op) -> None:
     """Ends a block: what follows is the machine's."""
 
 
 @row("trap brkpt", writes=0)
-def trap(e: Emitter, op: Op) -> None:
+def _trap(e: Emitter, op: Op) -> None:
     e.line(f"M.trap({e.site}, {e.lanes()})")
 
 
 @row("nanosleep", "u32", writes=0)
 @row("pmevent setmaxnreg.inc.sync.aligned setmaxnreg.dec.sync.aligned", "u32", writes=0)
 @row("griddepcontrol.launch_dependents griddepcontrol.wait", writes=0)
-def nothing(e: Emitter, op: Op) -> None:
+def _nothing(e: Emitter, op: Op) -> None:
     """Time, registers and the launch before are not modelled."""

@@ -85,7 +85,9 @@ def in_flight(function: Function, blocks: list[Block]) -> dict[int, str]:
         for j in blocks[i].successors:
             before = entering[j]
             # Of two ways here, the one on which a product began later counts.
-            joined = {name: min(age, (before or {}).get(name, age)) for name, age in {**(before or {}), **state}.items()}
+            joined = dict(before or {})
+            for name, age in state.items():
+                joined[name] = min(age, joined.get(name, age))
             if joined != before:
                 entering[j] = joined
                 work.append(j)
@@ -97,7 +99,7 @@ def step(function: Function, site: int, op: Op, state: State, early: dict[int, s
     name = op.row.name
     written, read = split(function, op)
     if name.startswith("wgmma.mma"):
-        return state | {register: -1 for register in written}
+        return state | dict.fromkeys(written, -1)
     if name.startswith("wgmma.commit"):
         return {register: min(age + 1, MOST) for register, age in state.items()}
     if name.startswith("wgmma.wait"):

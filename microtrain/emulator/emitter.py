@@ -1,9 +1,9 @@
 """From a basic block of PTX to the lines of one Python function over arrays.
 
 A register is a local variable for each NumPy type in which it was looked at: `r5_u4`, and `r5_f4`, a view of it. Arrays
-have one element a thread; what is equal in all threads may be a NumPy scalar. Instructions are not masked: in threads that
-are not there a block computes what nobody will see, for only what lives on after it is merged under the mask. Memory
-accesses take the threads that make them, as an array of indices (`on`; None for all).
+have one element a thread; what is equal in all threads may be a NumPy scalar. Instructions are not masked: in threads
+that are not there a block computes what nobody will see, for only what lives on after it is merged under the mask.
+Memory accesses take the threads that make them, as an array of indices (`on`; None for all).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import numpy as np
 from .parse import Function, Instruction
 from .table import Op
 
-POISON = {"p": np.bool_(True), "u2": np.uint16(0x7FFE), "u4": np.uint32(0x7FFFDEAD), "u8": np.uint64(0x7FFFDEAD7FFFDEAD)}
+POISON = {"p": np.bool_(True), "u2": np.uint16(0x7FFE), "u4": np.uint32(0x7FFFDEAD),
+          "u8": np.uint64(0x7FFFDEAD7FFFDEAD)}
 """What a register holds that no instruction wrote: a NaN, and no address."""
 NAME = re.compile(r"%?[A-Za-z_$][\w$]*")
 ADDRESS = re.compile(r"\[\s*([^\s+\-\]]+)\s*(?:(?:\+|(?=-))\s*(-?\s*(?:0x)?[0-9a-fA-F]+))?\s*\]$")
@@ -242,7 +243,7 @@ def registers(function: Function, operand: str) -> list[str]:
 
 
 def split(function: Function, op: Op) -> tuple[list[str], list[str]]:
-    """The registers that an instruction writes, and those that it reads (a predicated one leaves the others as they were)."""
+    """The registers that an instruction writes, and those that it reads: under a predicate the old ones too."""
     n = op.row.writes
     written = [name for operand in op.operands[:n] for name in registers(function, operand)]
     read = [name for operand in op.operands[n:] for name in registers(function, operand)]

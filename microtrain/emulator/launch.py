@@ -28,11 +28,11 @@ def launch(module: Module, entry: str, grid: Sequence[int], block: Sequence[int]
            collect: bool = False, programs: Sequence[int] | None = None) -> Report:
     """Run a kernel over a grid.
 
-    `grid` and `block` are three sizes each (missing ones are 1), `shared_bytes` is the dynamic shared memory of a program,
-    `parameters` are the raw little-endian bytes of each parameter, `names` what messages call what parameters point to.
-    `programs`, numbers in the grid, restricts the run to some. Raises `EmulatorError` for parameters that do not fit, for
-    instructions that are not known (`UnknownInstruction`), and for faults, unless `collect` is set: then the report has
-    them. Without `checks` only values are computed.
+    `grid` and `block` are three sizes each (missing ones are 1), `shared_bytes` is the dynamic shared memory of a
+    program, `parameters` are the raw little-endian bytes of each parameter, `names` what messages call that to which
+    parameters point. `programs`, numbers in the grid, restricts the run to some. Raises `EmulatorError` for parameters
+    that do not fit, for instructions that are not known (`UnknownInstruction`), and for faults, unless `collect` is
+    set: then the report has them. Without `checks` only values are computed.
     """
     program = translated(module)
     function = module.functions.get(entry)
@@ -51,9 +51,9 @@ def launch(module: Module, entry: str, grid: Sequence[int], block: Sequence[int]
             data = module.variables[name]
             memory.view(address, len(data))[:] = np.frombuffer(data, np.uint8)
             memory.written(address, len(data))
-        whole = Launch(entry, sizes[0], sizes[1], module.shared_bytes + shared_bytes,      # type: ignore[arg-type]
-                       {(one.name, 0): raw for one, raw in zip(function.parameters, parameters)}, memory, checks, report,
-                       [op.instruction for op in program.ops], held, memory.live())
+        values = {one.name: raw for one, raw in zip(function.parameters, parameters, strict=True)}
+        whole = Launch(entry, sizes[0], sizes[1], module.shared_bytes + shared_bytes, values,  # type: ignore[arg-type]
+                       memory, checks, report, [op.instruction for op in program.ops], held, memory.live())
         prepare(whole, program, entry, parameters, names or {}, total)
         chosen = np.arange(total) if programs is None else np.asarray(programs)
         with np.errstate(all="ignore"):
@@ -80,7 +80,7 @@ def check_parameters(entry: str, widths: list[int], given: Sequence[bytes], name
     """Raise `EmulatorError` unless there are as many bytes as the kernel reads."""
     if len(widths) != len(given):
         raise EmulatorError(f"{entry} has {len(widths)} parameters; {len(given)} are given")
-    for i, (width, raw) in enumerate(zip(widths, given)):
+    for i, (width, raw) in enumerate(zip(widths, given, strict=False)):
         if width != len(raw):
             name = f" ({names[i]})" if i in names else ""
             raise EmulatorError(f"parameter {i}{name} of {entry} has {width} bytes; {len(raw)} are given")
@@ -93,7 +93,7 @@ def prepare(whole: Launch, program: Program, entry: str, parameters: Sequence[by
     index = {region.start: i for i, region in enumerate(whole.regions)}
     called: dict[int, str] = {}
     function = program.codes[entry].function
-    for i, (one, raw) in enumerate(zip(function.parameters, parameters)):
+    for i, (one, raw) in enumerate(zip(function.parameters, parameters, strict=False)):
         region = whole.memory.find(int.from_bytes(raw, "little")) if len(raw) == 8 else None
         if region is not None:
             pointers[one.name] = index[region.start]

@@ -1,7 +1,7 @@
 """Runs the blocks of a function over a batch of programs.
 
-While all threads are at one place there is no mask. When they part, those at the lowest place go first, so that they meet
-again; a barrier lets nobody of a program pass before all have come.
+While all threads are at one place there is no mask. When they part, those at the lowest place go first, so that they
+meet again; a barrier lets nobody of a program pass before all have come.
 """
 
 from __future__ import annotations
@@ -155,18 +155,20 @@ class Machine(Matrices):
         assert instruction is not None
         operands = list(instruction.operands)
         results = operands.pop(0).strip("() ") if operands[0].startswith("(") else ""
-        name, given = operands[0], [part.strip() for part in (operands[1] if len(operands) > 1 else "").strip("() ").split(",")]
+        name = operands[0]
+        given = [part.strip() for part in "".join(operands[1:2]).strip("() ").split(",")]
         code = self.code.get(name)
         if code is None:
             if name == "__assertfail":
                 site = next(i for i, one in enumerate(self.launch.instructions) if one is instruction)
-                self.fault(site, "assert", "an assertion of the kernel fails", 0 if m is None else int(np.flatnonzero(m)[0]))
+                lane = 0 if m is None else int(np.flatnonzero(m)[0])
+                self.fault(site, "assert", "an assertion of the kernel fails", lane)
                 self.launch.report.check()
             if name != "vprintf":
                 raise EmulatorError(f"line {instruction.line}: {name} is not in the PTX")
             registers[results, 0] = np.uint32(0)
             return
-        for parameter, argument in zip(code.function.parameters, given):
+        for parameter, argument in zip(code.function.parameters, given, strict=False):
             for (stored, offset), value in [item for item in registers.items() if isinstance(item[0], tuple)]:
                 if stored == argument:
                     registers[parameter.name, offset] = value

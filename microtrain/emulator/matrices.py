@@ -1,6 +1,6 @@
 """Tensor cores: fragments in registers, tiles in shared memory, and their products.
 
-Products are computed in float32 (float64, integers) and summed in NumPy's order: a GPU's last bits differ.
+Products are computed in float32 (float64, integers) and summed in NumPy's order, which is not a GPU's.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from . import arithmetic as ar
+from . import floats as fl
+from .integers import high, low, mask, pack, unpack
 from .report import EmulatorError
 from .threads import WARP_SIZE
 from .warps import LANES, Warps
 
 Array = Any
+FRAGMENTS = 64
+"""Operands of mma that are kept."""
 GROUP = 128
 """Threads of a warp group."""
 SWIZZLES = {0: 1, 1: 8, 2: 4, 3: 2}
@@ -26,51 +29,48 @@ ELEMENT = {"f16": 2, "bf16": 2, "tf32": 4, "f64": 8, "e4m3": 1, "e5m2": 1, "s8":
 def numbers(bits: Array, kind: str) -> Array:
     """Elements, as unsigned integers of their width, as float32 (float64) values; integers of 8 bits are exact."""
     if kind in ("f16", "bf16"):
-        return ar.from_f16(bits) if kind == "f16" else ar.from_bf16(bits)
+        return fl.from_f16(bits) if kind == "f16" else fl.from_bf16(bits)
     if kind == "tf32":
         return (bits & np.uint32(0xFFFFE000)).view("f4")
     if kind == "f64":
         return bits.view("f8")
-    if kind in ar.FP8:
-        return ar.from_fp8(bits, kind)
+    if kind in fl.FP8:
+        return fl.from_fp8(bits, kind)
     return bits.view("i1" if kind == "s8" else "u1").astype("f4")
 
 
-def accumulators(registers: Array, kind: str) -> Array:
-    """Pairs of neighbours: (..., registers) as values (..., 2 * pairs)."""
-    return ar.from_f16(np.ascontiguousarray(registers).view("u2")) if kind == "f16" else registers
+def left_operand(registers: list[Array], kind: str, halves: int) -> Array:
+    """Registers of A, each (N,), as (warps, 8 * halves, k): lane / 4 is the row, then come halves of rows."""
+    width = registers[0].dtype.itemsize
+    per = max(width // ELEMENT[kind], 1)
+    steps = len(registers) // halves
+    elements = np.stack(registers).view(f"u{ELEMENT[kind]}").reshape(steps, halves, -1, 8, 4, per)
+    shaped = np.ascontiguousarray(elements.transpose(2, 1, 3, 0, 4, 5))
+    return numbers(shaped, kind).reshape(-1, 8 * halves, steps * 4 * per)
 
 
-def packed(values: Array, kind: str) -> Array:
-    """The reverse, for results."""
+def summed(product: Array, c: list[Array], kind: str, saturate: bool = False) -> list[Array]:
+    """A product, (values, N) in the order of the registers, with what it is added to; halves are two to a register."""
     if kind == "f16":
-        return np.ascontiguousarray(ar.to_f16(values)).view("u4")
-    return values if kind != "f32" else values.astype("f4")
-
-
-def summed(product: Array, c: Array, kind: str, saturate: bool = False) -> Array:
-    """A product with what it is added to."""
-    if kind != "s32":
-        return product + c
-    total = product.astype("i8") + c
-    return (np.clip(total, -1 << 31, (1 << 31) - 1) if saturate else total).astype("i4")
-
-
-def left_operand(fragment: Array, kind: str, halves: int) -> Array:
-    """Registers (warps, 32, r) of A as (warps, 8 * halves, k): lane / 4 is the row, then come halves of rows."""
-    w = ELEMENT[kind]
-    elements = np.ascontiguousarray(fragment).view(f"u{w}")
-    per = max(fragment.dtype.itemsize // w, 1)
-    steps = fragment.shape[2] // halves
-    shaped = elements.reshape(-1, 8, 4, steps, halves, per).transpose(0, 4, 1, 3, 2, 5)
-    return numbers(np.ascontiguousarray(shaped), kind).reshape(-1, 8 * halves, steps * 4 * per)
+        parts = [fl.to_f16(product[2 * i + j] + fl.from_f16(half(one)))
+                 for i, one in enumerate(c) for j, half in enumerate((low, high))]
+        return [pack(parts[i:i + 2], "u4") for i in range(0, len(parts), 2)]
+    if kind == "s32":
+        totals = [one.astype("i8") + before for one, before in zip(product, c, strict=False)]
+        return [(np.clip(one, -1 << 31, (1 << 31) - 1) if saturate else one).astype("i4") for one in totals]
+    return [one + before for one, before in zip(product, c, strict=False)]
 
 
 class Matrices(Warps):
     """ldmatrix, stmatrix, mma and wgmma."""
 
+    def init_asynchronous(self) -> None:
+        super().init_asynchronous()
+        self.fragments: dict[Any, tuple[list[Array], Array]] = {}
+        """Operands by the identity of the registers that they were made of, which are held so that no other has it."""
+
     def rows_at(self, site: int, base: Array, offset: int, on: Array | None, count: int, what: str) -> Array:
-        """Byte offsets of the rows of 8 x 8 matrices in shared memory, (warps, 32): lane 8 i + r has row r of matrix i."""
+        """Byte offsets in shared memory of rows of 8 x 8 matrices, (warps, 32): lane 8 i + r has row r of matrix i."""
         if count < 4:
             lanes = np.arange(self.N) if on is None else on
             on = lanes[lanes % WARP_SIZE < 8 * count]
@@ -89,8 +89,8 @@ class Matrices(Warps):
         for i in range(count):
             if transposed:
                 view = self.shared_views["u2"]
-                pair = [view.take((rows[:, 8 * i + 2 * (LANES & 3) + j] >> 1) + (LANES >> 2), mode="clip") for j in (0, 1)]
-                value = ar.pack(pair, "u4")
+                first = (rows[:, 8 * i + 2 * (LANES & 3)] >> 1, rows[:, 8 * i + 2 * (LANES & 3) + 1] >> 1)
+                value = pack([view.take(row + (LANES >> 2), mode="clip") for row in first], "u4")
             else:
                 value = self.shared_views["u4"].take((rows[:, 8 * i + (LANES >> 2)] >> 2) + (LANES & 3), mode="clip")
             result.append(value.reshape(-1))
@@ -113,34 +113,35 @@ class Matrices(Warps):
             for j in (0, 1) if transposed else (0,):
                 if transposed:
                     row, view = rows[:, 8 * i + 2 * (LANES & 3) + j], self.shared_views["u2"]
-                    index, part = (row >> 1) + (LANES >> 2), ar.unpack(value, "u2", j)
+                    index, part = (row >> 1) + (LANES >> 2), unpack(value, "u2", j)
                 else:
                     row, view = rows[:, 8 * i + (LANES >> 2)], self.shared_views["u4"]
                     index, part = (row >> 2) + (LANES & 3), value
                 view[index[row >= 0]] = part[row >= 0]
 
-    def fragment(self, registers: list[Array]) -> Array:
-        """Registers of all warps, (warps, 32, registers)."""
-        return np.stack([self.by_warp(register) for register in registers], 2)
+    def left(self, registers: list[Array], kind: str, halves: int) -> Array:
+        """`left_operand`, made once for all products that take the same registers."""
+        key = (kind, halves, *map(id, registers))
+        found = self.fragments.get(key)
+        if found is None:
+            if len(self.fragments) >= FRAGMENTS:
+                self.fragments.clear()
+            whole = [np.ascontiguousarray(self.full(register)) for register in registers]
+            found = self.fragments[key] = (registers, left_operand(whole, kind, halves))
+        return found[1]
 
     def mma(self, site: int, shape: str, types: tuple[str, ...], a: list[Array], b: list[Array], c: list[Array],
             saturate: bool, on: Array | None) -> list[Array]:
         """d = a @ b + c of each warp, m x n x k as in the shape."""
         if on is not None:
             self.together(site, np.uint32(0xFFFFFFFF), on)
-        m = int(shape[1:].split("n")[0])
-        halves = m // 8
-        left = left_operand(self.fragment(a), types[1], halves)
-        right = left_operand(self.fragment(b), types[2], 1)             # columns of B lie as rows of A do
-        before = accumulators(self.fragment(c), types[3])
-        before = before.reshape(-1, 8, 4, halves, 2).transpose(0, 3, 1, 2, 4).reshape(-1, m, 8)
-        total = summed(left @ right.transpose(0, 2, 1), before, types[0], saturate)
-        total = total.reshape(-1, halves, 8, 4, 2).transpose(0, 2, 3, 1, 4).reshape(-1, WARP_SIZE, 2 * halves)
-        total = packed(np.ascontiguousarray(total), types[0])
-        return [np.ascontiguousarray(total[:, :, i]).reshape(-1) for i in range(total.shape[2])]
+        halves = int(shape[1:].split("n")[0]) // 8
+        product = self.left(a, types[1], halves) @ self.left(b, types[2], 1).transpose(0, 2, 1)
+        product = product.reshape(-1, halves, 8, 4, 2).transpose(1, 4, 0, 2, 3)
+        return summed(np.ascontiguousarray(product).reshape(2 * halves, -1), c, types[0], saturate)
 
     def tile(self, descriptor: Array, rows: int, columns: int, width: int, transposed: bool) -> Array:
-        """Byte offsets in shared memory of a tile's elements, (programs, groups, rows, columns); columns run along k."""
+        """Byte offsets in shared memory of a tile, (programs, groups, rows, columns); columns go along k."""
         d = self.full(descriptor).reshape(self.B, -1, GROUP)[:, :, 0].astype(np.int64)[:, :, None, None]
         start, leading, stride = (((d >> shift) & 0x3FFF) << 4 for shift in (0, 16, 32))
         layout = np.unique(d >> 62 & 3)
@@ -178,8 +179,8 @@ class Matrices(Warps):
         lanes = np.broadcast_to(leaders, at.shape).reshape(-1)
         flat, start = at.reshape(-1), (np.repeat(rows, at.shape[1] * at.shape[2]) * self.stride)
         bad = (flat < start) | (flat + 16 > start + self.launch.shared_bytes)
-        flat, kept, _ = self.dropped(site, "out of bounds", "wgmma reads outside the program's shared memory", bad, flat, lanes,
-                                     flat - start, 0, "shared")
+        message = "wgmma reads outside the program's shared memory"
+        flat, kept, _ = self.dropped(site, "out of bounds", message, bad, flat, lanes, flat - start, 0, "shared")
         assert kept is not None
         self.note_shared_read(site, flat, kept, 16, logged=False)
         if not bad.any():
@@ -196,17 +197,14 @@ class Matrices(Warps):
         in_registers = isinstance(a, list)
         transposes = flags[2:] if len(flags) > 2 else []
         sign = (flags[0] if flags else 1) * (flags[1] if len(flags) > 1 else 1)
-        right = self.operand(site, b, n, k, kind if len(types) < 3 else types[2], bool(transposes and transposes[-1]), on)
+        right = self.operand(site, b, n, k, types[2], bool(transposes and transposes[-1]), on)
         if in_registers:
-            left = left_operand(self.fragment(a), kind, 2).reshape(self.B, -1, m, k)
+            left = self.left(a, kind, 2).reshape(self.B, -1, m, k)
         else:
             left = self.operand(site, a, m, k, kind, bool(len(transposes) == 2 and transposes[0]), on)
         product = left @ right.transpose(0, 1, 3, 2)
-        if sign < 0:
-            product = -product
-        product = product.reshape(self.B, -1, 4, 2, 8, n // 8, 4, 2).transpose(0, 1, 2, 4, 6, 5, 3, 7)
-        before = accumulators(np.stack([self.full(one) for one in c], 1), d_kind)
-        before = np.where(self.full(accumulate)[:, None], before, before.dtype.type(0))
-        total = summed(np.ascontiguousarray(product).reshape(self.N, -1), before, d_kind)
-        total = packed(total, d_kind)
-        return [np.ascontiguousarray(total[:, i]) for i in range(total.shape[1])]
+        product = product.reshape(self.B, -1, 4, 2, 8, n // 8, 4, 2).transpose(5, 3, 7, 0, 1, 2, 4, 6)
+        product = np.ascontiguousarray(product).reshape(n // 2, -1)
+        kept = mask(self.full(accumulate), "u4")
+        before = [(np.asarray(one).view("u4") & kept).view(np.asarray(one).dtype) for one in c]
+        return summed(-product if sign < 0 else product, before, d_kind)

@@ -1,7 +1,7 @@
 """Device memory: one arena of the host's, in which allocations are known by size, name and life.
 
-The arena is mapped and not touched: an allocation of many GB costs nothing until something is written there. Beside each
-byte stands whether anybody wrote it, and, while a kernel runs, who wrote and who read it last (`clashes`).
+The arena is mapped and not touched: an allocation of many GB costs nothing until something is written there. Beside
+each byte stands whether anybody wrote it, and, while a kernel runs, who wrote and who read it last (`shadow`).
 """
 
 from __future__ import annotations
@@ -60,7 +60,6 @@ class Memory:
         self._zones = {True: (self.base + GAP, self.base + small), False: (self.base + small, self.base + size - GAP)}
         self._cursor = {small: zone[0] for small, zone in self._zones.items()}
         self._codes: tuple[np.ndarray, np.ndarray] | None = None
-        self._used: list[tuple[int, int]] = []
 
     def _map(self, width: int) -> np.ndarray:
         held, array = mapped(self.size * width)

@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from . import arithmetic as ar
+from . import floats as fl
+from . import integers as ints
 from .access import Access
 from .shadow import STRONG
 
 Array = Any
 
-FLOATS = {"f16": (ar.from_f16, ar.to_f16), "bf16": (ar.from_bf16, ar.to_bf16)}
+WORDS = {1: "u1", 2: "u2", 4: "u4", 8: "u8", 16: "c16"}
+"""Types of so many bytes; a complex number is moved as it is."""
+FLOATS = {"f16": (fl.from_f16, fl.to_f16), "bf16": (fl.from_bf16, fl.to_bf16)}
 
 
 def combined(name: str, old: Array, given: list[Array]) -> Array:
@@ -22,7 +25,7 @@ def combined(name: str, old: Array, given: list[Array]) -> Array:
         return old + b
     if name in ("min", "max"):
         if old.dtype.kind == "f":
-            return (ar.fmin if name == "min" else ar.fmax)(old, b)
+            return (fl.fmin if name == "min" else fl.fmax)(old, b)
         return np.minimum(old, b) if name == "min" else np.maximum(old, b)
     if name == "inc":
         return np.where(old >= b, old.dtype.type(0), old + old.dtype.type(1))
@@ -39,8 +42,8 @@ def updated(name: str, kind: str, old: Array, given: list[Array]) -> Array:
         read, write = FLOATS[kind]
         return write(combined(name, read(old), [read(one) for one in given]))
     if kind.endswith("x2"):
-        parts = [updated(name, kind[:-2], half(old), [half(one) for one in given]) for half in (ar.low, ar.high)]
-        return ar.pack(parts, "u4")
+        parts = [updated(name, kind[:-2], half(old), [half(one) for one in given]) for half in (ints.low, ints.high)]
+        return ints.pack(parts, "u4")
     typed = [one.view(kind) for one in (old, *given)]
     if typed[0].dtype.kind == "f" and name not in ("add", "min", "max", "exch"):
         typed = [one.view(f"u{kind[1]}") for one in typed]
@@ -52,7 +55,7 @@ class Ordered(Access):
 
     def init_asynchronous(self) -> None:
         self.copies: list[tuple[Array, Array, Array, Array]] = []
-        """Copies under way: threads, their groups, places in shared memory, data (n, words)."""
+        """Copies under way: threads, their groups, places in shared memory, data (n,)."""
         self.group = np.zeros(self.N, np.int64)
         """Groups of copies that each thread has committed."""
         self.in_products: Array | None = None
@@ -61,8 +64,8 @@ class Ordered(Access):
         """Products under way: rows of programs, their groups, granules, codes."""
         self.product_group = np.zeros(self.B, np.int64)
 
-    def atomic(self, site: int, space: str, base: Array, offset: int, on: Array | None, name: str, kind: str, stored: str,
-               given: list[Array], order: str) -> Array:
+    def atomic(self, site: int, space: str, base: Array, offset: int, on: Array | None, name: str, kind: str,
+               stored: str, given: list[Array], order: str) -> Array:
         """What was there before; threads at one place take turns, the lowest first."""
         if space == "generic":
             space, base = self.windowed(site, base, on)
@@ -114,17 +117,15 @@ class Ordered(Access):
     def copy(self, site: int, target: Array, target_offset: int, source: Array, source_offset: int, on: Array | None,
              nbytes: int, count: Array | None) -> None:
         """Begin to copy from global to shared memory; past `count` bytes there are zeros, and nothing is read."""
-        given = np.full(self.N if on is None else len(on), nbytes) if count is None else self.of(count, on)
-        lanes = np.arange(self.N) if on is None else on
-        data = np.zeros((self.N, nbytes), np.uint8)
-        for size in np.unique(given).tolist():
-            if size:
-                some = lanes[given == size] if (given != size).any() else on
-                at, some = self.reach(site, "global", source, source_offset, some, size, "read")
-                width = size & -size
-                words = self.views[f"u{min(width, 8)}"].take(
-                    (at >> (min(width, 8).bit_length() - 1))[:, None] + np.arange(size // min(width, 8)), mode="clip")
-                data[slice(None) if some is None else some, :size] = words.view(np.uint8)
+        given = self.of(np.uint32(nbytes) if count is None else count, on)
+        if (given == nbytes).all():
+            data = self.fetched(site, source, source_offset, on, nbytes)
+        else:
+            lanes = np.arange(self.N) if on is None else on
+            data = np.zeros((self.N, nbytes), np.uint8)
+            for size in filter(None, np.unique(given).tolist()):
+                some = lanes[given == size]
+                data[some, :size] = self.fetched(site, source, source_offset, some, size)[some]
         at, on = self.reach(site, "shared", target, target_offset, on, nbytes, "write")
         lanes = np.arange(self.N) if on is None else on
         if self.launch.checks and len(at):
@@ -133,7 +134,22 @@ class Ordered(Access):
             for found, verb in clashes.told():
                 if found is not None:
                     self.shared_race(site, "copies over", verb, found, clashes.codes, at, on, nbytes)
-        self.copies.append((lanes, self.group.take(lanes), at, data[lanes].view("u4")))
+        if on is not None:
+            data = data[lanes]
+        self.copies.append((lanes, self.group.take(lanes), at, data.view(WORDS[nbytes])[:, 0]))
+
+    def fetched(self, site: int, source: Array, offset: int, on: Array | None, nbytes: int) -> Array:
+        """Bytes from global memory, (N, nbytes); zeros for other threads than `on`."""
+        at, on = self.reach(site, "global", source, offset, on, nbytes, "read")
+        width = nbytes & -nbytes
+        index = at >> (width.bit_length() - 1)
+        words = self.launch.memory.data.view(WORDS[width])
+        data = np.stack([words.take(index + i, mode="clip") for i in range(nbytes // width)], 1).view(np.uint8)
+        if on is None:
+            return data
+        whole = np.zeros((self.N, nbytes), np.uint8)
+        whole[on] = data
+        return whole
 
     def commit_copies(self, on: Array | None) -> None:
         """What each thread has begun to copy is a group."""
@@ -158,11 +174,11 @@ class Ordered(Access):
 
     def finish(self, lanes: Array, at: Array, data: Array) -> None:
         """Copies are in shared memory, as far as the threads that made them know."""
-        words = data.shape[1]
-        self.shared_views["u4"][(at >> 2)[:, None] + np.arange(words)] = data
+        nbytes = data.dtype.itemsize
+        self.shared.view(data.dtype)[at >> (nbytes.bit_length() - 1)] = data
         if self.launch.checks:
             shift = self.launch.shared_shift
-            granules = max(4 * words >> shift, 1)
+            granules = max(nbytes >> shift, 1)
             self.in_shared.writers[(at >> shift)[:, None] + np.arange(granules)] = self.me(lanes)[:, None]
 
     # Products of whole warp groups read shared memory until they are waited for
@@ -171,10 +187,11 @@ class Ordered(Access):
         if self.in_products is None or not self.products:
             return
         shift = self.launch.shared_shift
-        bad = np.any([self.in_products.take((at >> shift) + i, mode="clip") for i in range(max(nbytes >> shift, 1))], axis=0)
+        granules = range(max(nbytes >> shift, 1))
+        bad = np.any([self.in_products.take((at >> shift) + i, mode="clip") for i in granules], axis=0)
         if bad.any():
-            self.dropped(site, "asynchronous", "write of shared memory that a wgmma, not yet waited for, reads", bad, at, on,
-                         self.shared_address(at), 0, "shared")
+            message = "write of shared memory that a wgmma, not yet waited for, reads"
+            self.dropped(site, "asynchronous", message, bad, at, on, self.shared_address(at), 0, "shared")
 
     def begin_product(self, rows: Array, granules: Array, codes: Array) -> None:
         """A product of programs at these rows reads granules (rows, n) as threads of these codes (rows, n)."""

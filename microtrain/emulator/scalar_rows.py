@@ -1,12 +1,10 @@
-"""Rows of the table: what each thread computes by itself. (PTX ISA 9.7.1 to 9.7.8, conversions, and moves.)"""
+"""Rows of the table: what each thread computes by itself. (PTX ISA 9.7.1 to 9.7.8.)"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .arithmetic import FP8
 from .table import BITS, FLOATS, INTEGERS, MODES, Op, numpy_type, plain, row
 
 if TYPE_CHECKING:
@@ -34,7 +32,7 @@ plain("xor", f"{BITS} pred", "{a} ^ {b}")
 
 
 @row("mul.wide mad.wide", "s16 u16 s32 u32")
-def wide(e: Emitter, op: Op) -> None:
+def _wide(e: Emitter, op: Op) -> None:
     t = numpy_type(op.type)
     double = f"{t[0]}{2 * int(t[1])}"
     a, b = (f"np.asarray({e.get(operand, t)}).astype('{double}')" for operand in op.operands[1:3])
@@ -43,7 +41,7 @@ def wide(e: Emitter, op: Op) -> None:
 
 
 @row("mul24.lo mad24.lo", "s32 u32")
-def multiply_24(e: Emitter, op: Op) -> None:
+def _multiply_24(e: Emitter, op: Op) -> None:
     t = numpy_type(op.type)
     a, b = (f"({e.get(x, t)} << {e.number(8, t)} >> {e.number(8, t)})" for x in op.operands[1:3])
     e.put(op.operands[0], f"{a} * {b}" + (f" + {e.get(op.operands[3], t)}" if len(op.operands) > 3 else ""), t)
@@ -51,7 +49,7 @@ def multiply_24(e: Emitter, op: Op) -> None:
 
 @row("add.cc addc addc.cc sub.cc subc subc.cc mad.lo.cc mad.hi.cc madc.lo madc.hi madc.lo.cc madc.hi.cc",
      "s32 u32 b32 s64 u64")
-def carried(e: Emitter, op: Op) -> None:
+def _carried(e: Emitter, op: Op) -> None:
     """Extended precision: the carry flag is one bit beside the registers."""
     name, t = op.row.name, f"u{numpy_type(op.type)[1]}"
     a, b, *c = (e.get(operand, t) for operand in op.operands[1:])
@@ -72,19 +70,19 @@ def carried(e: Emitter, op: Op) -> None:
 
 
 @row("dp4a", "s32 u32")
-def dot_of_bytes(e: Emitter, op: Op) -> None:
+def _dot_of_bytes(e: Emitter, op: Op) -> None:
     a, b, c = (e.get(operand, "u4") for operand in op.operands[1:])
     e.put(op.operands[0], f"dot4({a}, {b}, {c}, {op.types[0][0] + op.types[1][0]!r})", "u4")
 
 
 @row("lop3", "b32")
-def three_way(e: Emitter, op: Op) -> None:
+def _three_way(e: Emitter, op: Op) -> None:
     a, b, c = (e.get(operand, "u4") for operand in op.operands[1:4])
     e.put(op.operands[0], f"logic({a}, {b}, {c}, {int(op.operands[4], 0)})", "u4")
 
 
 @row("shl shr", "b16 b32 b64 s16 u16 s32 u32 s64 u64")
-def shift(e: Emitter, op: Op) -> None:
+def _shift(e: Emitter, op: Op) -> None:
     t, left = numpy_type(op.type), op.row.name == "shl"
     bits, amount = 8 * int(t[1]), op.operands[2]
     a = e.get(op.operands[1], t)
@@ -95,15 +93,16 @@ def shift(e: Emitter, op: Op) -> None:
 
 
 @row("shf.l shf.r", "b32", "wrap clamp")
-def funnel_shift(e: Emitter, op: Op) -> None:
+def _funnel_shift(e: Emitter, op: Op) -> None:
     a, b, n = (e.get(operand, "u4") for operand in op.operands[1:])
     e.put(op.operands[0], f"funnel({a}, {b}, {n}, {op.row.name == 'shf.l'}, {op.has('wrap')})", "u4")
 
 
 @row("bfe bfi", "s32 u32 s64 u64 b32 b64")
-def bit_field(e: Emitter, op: Op) -> None:
+def _bit_field(e: Emitter, op: Op) -> None:
     t = numpy_type(op.type)
-    values = [e.get(operand, t) for operand in op.operands[1:-2]] + [e.get(operand, "u4") for operand in op.operands[-2:]]
+    values = [e.get(operand, t) for operand in op.operands[1:-2]]
+    values += [e.get(operand, "u4") for operand in op.operands[-2:]]
     e.put(op.operands[0], f"{'extracted' if op.row.name == 'bfe' else 'inserted'}({', '.join(values)})", t)
 
 
@@ -133,7 +132,7 @@ def floating(e: Emitter, op: Op, form: Callable[..., str], operands: list[str] |
 
 
 @row("add sub mul", f"{FLOATS} {INTEGERS}", f"{MODES} ftz sat")
-def arithmetic(e: Emitter, op: Op) -> None:
+def _arithmetic(e: Emitter, op: Op) -> None:
     mode, name = op.one_of(MODES, "rn"), op.row.name
     sign = {"add": "+", "sub": "-", "mul": "*"}[name]
     if op.type not in FLOATS.split():
@@ -154,7 +153,7 @@ def arithmetic(e: Emitter, op: Op) -> None:
 
 @row("fma", FLOATS, f"{MODES} ftz sat relu")
 @row("mad", "f32 f64", f"{MODES} ftz sat")
-def fused(e: Emitter, op: Op) -> None:
+def _fused(e: Emitter, op: Op) -> None:
     mode = op.one_of(MODES, "rn")
     function = {"f32": "fma32", "f64": "fma64"}.get(op.type, "fma_bf16" if "bf" in op.type else "fma16")
     extra = f", {mode!r}" if op.type in ("f32", "f64") and mode != "rn" else ""
@@ -162,7 +161,7 @@ def fused(e: Emitter, op: Op) -> None:
 
 
 @row("div", f"f32 f64 {INTEGERS}", "rn full approx ftz")
-def divide(e: Emitter, op: Op) -> None:
+def _divide(e: Emitter, op: Op) -> None:
     """Every quotient is correctly rounded, the approximate ones too."""
     if op.type in ("f32", "f64"):
         floating(e, op, lambda a, b: f"np.divide({a}, {b})")
@@ -172,12 +171,12 @@ def divide(e: Emitter, op: Op) -> None:
 
 
 @row("sqrt", "f32 f64", "rn approx ftz")
-def root(e: Emitter, op: Op) -> None:
+def _root(e: Emitter, op: Op) -> None:
     floating(e, op, lambda a: f"np.sqrt({a})")
 
 
 @row("rcp rsqrt", "f32 f64", "rn approx ftz")
-def inverse(e: Emitter, op: Op) -> None:
+def _inverse(e: Emitter, op: Op) -> None:
     """Of float64 the flushing approximation has 20 bits of fraction: the low half of the register is zero."""
     function = "reciprocal" if op.row.name == "rcp" else "reciprocal_root"
     if op.type == "f32":
@@ -202,7 +201,7 @@ approximate("tanh", "f32 f16 bf16 f16x2 bf16x2", "np.tanh")
 
 
 @row("min max", f"{FLOATS} {INTEGERS}", "ftz NaN relu")
-def extremum(e: Emitter, op: Op) -> None:
+def _extremum(e: Emitter, op: Op) -> None:
     name = op.row.name
     if op.type in FLOATS.split():
         function = f"{name}_nan" if op.has("NaN") else f"f{name}"
@@ -213,7 +212,7 @@ def extremum(e: Emitter, op: Op) -> None:
 
 
 @row("abs neg", f"{FLOATS} s16 s32 s64", "ftz")
-def signs(e: Emitter, op: Op) -> None:
+def _signs(e: Emitter, op: Op) -> None:
     name = op.row.name
     if op.type in FLOATS.split():
         floating(e, op, lambda a: f"np.abs({a})" if name == "abs" else f"-{a}")
@@ -223,7 +222,7 @@ def signs(e: Emitter, op: Op) -> None:
 
 
 @row("copysign", "f32 f64")
-def copy_sign(e: Emitter, op: Op) -> None:
+def _copy_sign(e: Emitter, op: Op) -> None:
     """The magnitude of the second operand with the sign of the first."""
     t = numpy_type(op.type)
     e.put(op.operands[0], f"np.copysign({e.get(op.operands[2], t)}, {e.get(op.operands[1], t)})", t)
@@ -235,7 +234,7 @@ TESTS = {"finite": "np.isfinite({a})", "infinite": "np.isinf({a})", "notanumber"
 
 
 @row("testp", "f32 f64", " ".join(TESTS))
-def test_property(e: Emitter, op: Op) -> None:
+def _test_property(e: Emitter, op: Op) -> None:
     t = numpy_type(op.type)
     e.put(op.operands[0], TESTS[op.modifiers[0]].format(a=e.get(op.operands[1], t), t=t), "pred")
 
@@ -263,7 +262,7 @@ COMPARISONS = " ".join((*COMPARE, "ne", *JOIN))
 
 
 @row("setp", f"{BITS} {INTEGERS} {FLOATS}", f"{COMPARISONS} ftz")
-def set_predicate(e: Emitter, op: Op) -> None:
+def _set_predicate(e: Emitter, op: Op) -> None:
     """`p|q`: q is the opposite of p, or for packed halves the result of the upper ones."""
     results = op.operands[0].split("|")
     joined = ""
@@ -287,7 +286,7 @@ def set_predicate(e: Emitter, op: Op) -> None:
 
 
 @row("set", "u32 s32 f32 b32 f16 bf16 f64 s16 u16 u64 s64 b16 b64", f"{COMPARISONS} ftz")
-def set_value(e: Emitter, op: Op) -> None:
+def _set_value(e: Emitter, op: Op) -> None:
     """All ones, or 1.0, where the comparison holds."""
     t = numpy_type(op.last)
     test = f"({compared(op, *(e.get(operand, t) for operand in op.operands[1:3]))})"
@@ -298,118 +297,14 @@ def set_value(e: Emitter, op: Op) -> None:
 
 
 @row("selp", f"{BITS} {INTEGERS} f32 f64")
-def select_by_predicate(e: Emitter, op: Op) -> None:
+def _select_by_predicate(e: Emitter, op: Op) -> None:
     t = f"u{numpy_type(op.type)[1]}"
     a, b = (e.get(operand, t) for operand in op.operands[1:3])
     e.put(op.operands[0], f"select({e.mask(op.operands[3], t)}, {a}, {b})", t)
 
 
 @row("slct", f"{BITS} {INTEGERS} f32 f64", "ftz")
-def select_by_sign(e: Emitter, op: Op) -> None:
+def _select_by_sign(e: Emitter, op: Op) -> None:
     t = numpy_type(op.types[0])
     a, b, c = e.get(op.operands[1], t), e.get(op.operands[2], t), e.get(op.operands[3], numpy_type(op.types[1]))
     e.put(op.operands[0], f"np.where({c} >= 0, {a}, {b})", t)
-
-
-# Moves and conversions.
-
-@row("mov", f"{BITS} {INTEGERS} f32 f64 pred")
-def move(e: Emitter, op: Op) -> None:
-    target, source = op.operands
-    if op.type == "pred":
-        e.put(target, e.get(source, "pred"), "pred")
-        return
-    t = f"u{numpy_type(op.type)[1]}"
-    if target.startswith("{"):
-        parts = e.vector(target)
-        narrow = f"u{int(t[1]) // len(parts)}"
-        for i, part in enumerate(parts):
-            e.put(part, f"unpack({e.get(source, t)}, '{narrow}', {i})", narrow)
-    elif source.startswith("{"):
-        parts = e.vector(source)
-        narrow = f"u{int(t[1]) // len(parts)}"
-        e.put(target, f"pack([{', '.join(e.get(part, narrow) for part in parts)}], '{t}')", t)
-    else:
-        e.put(target, e.get(source, t := e.current(source, t)), t)
-
-
-@row("cvta", "u32 u64", "to global shared shared::cta local const")
-def convert_address(e: Emitter, op: Op) -> None:
-    """Generic addresses of shared and local memory lie in windows above the host's addresses."""
-    window = "LOCAL" if op.has("local") else "SHARED" if op.has("shared") or op.has("shared::cta") else ""
-    value = e.get(op.operands[1], "u8")
-    e.put(op.operands[0], f"{value} {'-' if op.has('to') else '+'} {window}" if window else value, "u8")
-
-
-def is_float(name: str) -> bool:
-    return name[0] == "f" or name.startswith("bf")
-
-
-@row("cvt", f"{INTEGERS} s8 u8 f16 bf16 f32 f64 f16x2 bf16x2 tf32 e4m3x2 e5m2x2",
-     f"{MODES} rna rni rzi rmi rpi ftz sat satfinite relu")
-def convert(e: Emitter, op: Op) -> None:
-    target, source = op.types
-    mode = op.one_of(f"{MODES} rna rni rzi rmi rpi", "rn")
-    operands = op.operands[1:]
-    if target in ("f16x2", "bf16x2") and source == "f32":       # the first operand is the upper half
-        kind = target.removesuffix("x2")
-        values = [e.get(operand, "f4") for operand in reversed(operands)]
-        halves = [rounded(f"relu({value})" if op.has("relu") else value, kind, mode) for value in values]
-        e.put(op.operands[0], f"pack([{', '.join(halves)}], 'u4')", "u4")
-    elif target.removesuffix("x2") in FP8:
-        kind = target.removesuffix("x2")
-        values = ([e.half(operands[0], "f16", i) for i in (0, 1)] if source == "f16x2"
-                  else [e.get(operand, "f4") for operand in reversed(operands)])
-        halves = [f"to_fp8({f'relu({value})' if op.has('relu') else value}, {kind!r})" for value in values]
-        e.put(op.operands[0], f"{halves[0]} | {halves[1]} << np.uint16(8)", "u2")
-    elif source.removesuffix("x2") in FP8:
-        kind = source.removesuffix("x2")
-        halves = [f"to_f16(from_fp8(unpack({e.get(operands[0], 'u2')}, 'u1', {i}), {kind!r}))" for i in (0, 1)]
-        e.put(op.operands[0], f"pack([{', '.join(halves)}], 'u4')", "u4")
-    elif target == "tf32":
-        bits = f"({e.get(operands[0], 'u4')})"
-        half = "np.uint32(0x1000)" if mode == "rna" else f"(np.uint32(0xFFF) + ({bits} >> np.uint32(13) & np.uint32(1)))"
-        e.put(op.operands[0], bits if mode == "rz" else f"({bits} + {half}) & np.uint32(0xFFFFE000)", "u4")
-    else:
-        convert_number(e, op, target, source, mode)
-
-
-def rounded(value: str, kind: str, mode: str) -> str:
-    """Bits of float32 rounded to a 16-bit float."""
-    if mode == "rz":
-        return f"truncated_bf16({value})" if kind == "bf16" else f"narrowed({value}, 'f2', 'rz').view('u2')"
-    return f"to_{kind}({value})"
-
-
-def convert_number(e: Emitter, op: Op, target: str, source: str, mode: str) -> None:
-    """Between single numbers."""
-    s, d = (numpy_type(t) for t in (source, target))
-    value = f"np.asarray({e.get(op.operands[1], s)})"
-    if is_float(source) and op.has("ftz") and source == "f32":
-        value = f"flushed({value})"
-    if not is_float(target):
-        if is_float(source):
-            e.put(op.operands[0], f"to_integer({value}, '{d}', {mode!r})", d)
-        elif op.has("sat"):
-            low, high = f"np.iinfo('{d}').min", f"np.iinfo('{d}').max"
-            clipped = f"np.minimum({value}, {high} if {high} <= np.iinfo('{s}').max else np.iinfo('{s}').max)"
-            clipped = f"np.maximum({clipped}, {low} if {low} >= np.iinfo('{s}').min else np.iinfo('{s}').min)"
-            e.put(op.operands[0], f"{clipped}.astype('{d}')", d)
-        else:
-            e.put(op.operands[0], f"{value}.astype('{d}')", d)
-        return
-    if mode in ("rni", "rzi", "rmi", "rpi"):
-        value = f"ROUND[{mode!r}]({value})"
-    elif d in ("f16", "bf16"):
-        if mode == "rz" and s == "f4":
-            e.put(op.operands[0], rounded(value, d, mode), "u2")
-            return
-        value = value if s in ("f16", "bf16", "f4") else f"{value}.astype('f4')" if d == "bf16" else f"to_half({value})"
-    elif d != s:
-        widens = re.match(r"f16|bf16|f4", s) is not None
-        value = f"{value}.astype('{d}')" if mode == "rn" or widens else f"narrowed({value}, '{d}', {mode!r})"
-    if op.has("ftz") and d == "f4":
-        value = f"flushed({value})"
-    if op.has("sat"):
-        value = f"saturated({value})"
-    e.put(op.operands[0], f"relu({value})" if op.has("relu") else value, d)

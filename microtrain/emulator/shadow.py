@@ -53,7 +53,7 @@ class Clashes(NamedTuple):
 class Sync:
     """What programs released to others and acquired from them.
 
-    A program's accesses up to its latest release are taken as seen by those that acquired anything: a bound, not a proof.
+    A program's accesses up to its latest release are taken as seen by those that acquired anything, at whatever time.
     """
 
     def __init__(self, programs: int) -> None:
@@ -177,7 +177,7 @@ class Shadow:
                 twice = None
             met.append(codes if of_read is None else np.where(of_read, read, codes))
             found.append((before, twice, of_read))
-        return Clashes(met, *(merged(masks, met) for masks in zip(*found)))
+        return Clashes(met, *(merged(masks, met) for masks in zip(*found, strict=False)))
 
 
 def merged(masks: Sequence[Array | None], like: list[Array]) -> Array | None:

@@ -25,8 +25,8 @@ NUMPY = {"s": "i", "u": "u", "b": "u", "f": "f"}
 TYPES = frozenset(f"{INTEGERS} {FLOATS} {BITS} s8 u8 b8 pred tf32 e4m3 e5m2 e4m3x2 e5m2x2 b128 s4 u4 b1".split())
 MODES = "rn rz rm rp"
 ORDER = "weak relaxed acquire release acq_rel volatile sc cta cluster gpu sys"
-CACHING = ("ca cg cs lu cv wb wt nc L1::evict_normal L1::evict_unchanged L1::evict_first L1::evict_last L1::no_allocate "
-           "L2::evict_last L2::evict_first L2::evict_normal L2::cache_hint L2::64B L2::128B L2::256B")
+CACHING = ("ca cg cs lu cv wb wt nc L1::evict_normal L1::evict_unchanged L1::evict_first L1::evict_last "
+           "L1::no_allocate L2::evict_last L2::evict_first L2::evict_normal L2::cache_hint L2::64B L2::128B L2::256B")
 SPACES = "global shared shared::cta local const"
 
 
@@ -124,6 +124,6 @@ def plain(names: str, types: str, expression: str, result: str = "") -> None:
     @row(names, types)
     def emit(e: Emitter, op: Op) -> None:
         t = numpy_type(op.type)
-        given = dict(zip("abcd", [e.get(operand, t) for operand in op.operands[1:]]))
+        given = dict(zip("abcd", [e.get(operand, t) for operand in op.operands[1:]], strict=False))
         e.put(op.operands[0], expression.format(t=t, **given), result or t)
 

@@ -27,8 +27,8 @@ class Launch:
     grid: tuple[int, int, int]
     block: tuple[int, int, int]
     shared_bytes: int
-    parameters: Mapping[tuple[str, int], Any]
-    """Raw bytes of parameters by name and offset, filled as they are asked for."""
+    parameters: Mapping[str, bytes]
+    """Raw bytes by name."""
     memory: Memory
     checks: bool
     report: Report
@@ -117,7 +117,7 @@ class Threads:
         """A parameter of the kernel, or one that a caller stored."""
         if (name, offset) in values:
             return values[name, offset].view(t) if t[0] in "iuf" else values[name, offset]
-        raw = self.launch.parameters[name, 0][offset:offset + int(t[1:])]
+        raw = self.launch.parameters[name][offset:offset + int(t[1:])]
         return np.frombuffer(raw, t)[0]
 
     # Which take part

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import access_rows, arithmetic, collective_rows, scalar_rows
+from . import access_rows, collective_rows, convert_rows, floats, integers, scalar_rows
 from .access import LOCAL_WINDOW, SHARED_WINDOW
 from .dataflow import in_flight, origins
 from .emitter import POISON, Emitter, Unknown, split, variable
@@ -18,7 +18,7 @@ from .report import UnknownInstruction
 from .table import Op, look_up
 from .threads import SHARED_BASE
 
-assert access_rows and collective_rows and scalar_rows      # they fill the table
+assert access_rows and collective_rows and convert_rows and scalar_rows      # they fill the table
 BARRIERS = ("bar.sync", "barrier.sync", "bar.cta.sync", "barrier.cta.sync", "barrier.cluster.wait")
 
 
@@ -72,7 +72,7 @@ class Program:
     ops: list[Op]
 
 
-NAMESPACE = {name: value for name, value in vars(arithmetic).items() if not name.startswith("_")} | {
+NAMESPACE = {name: value for name, value in {**vars(floats), **vars(integers)}.items() if name[0] != "_"} | {
     "np": np, "LOCAL": np.uint64(LOCAL_WINDOW), "SHARED": np.uint64(SHARED_WINDOW),
     "truncated_bf16": lambda x: (np.asarray(x).view("u4") >> np.uint32(16)).astype("u2"),
     "to_half": lambda x: x.astype("f8").astype("f2").astype("f4"),
@@ -84,8 +84,7 @@ def translate(module: Module) -> Program:
     ops: list[Op] = []
     unknown: list[str] = []
     codes = {}
-    dynamic = [name for name in module.shared]
-    symbols = {name: SHARED_BASE + module.shared[name] for name in dynamic}
+    symbols = {name: SHARED_BASE + offset for name, offset in module.shared.items()}
     for function in module.functions.values():
         blocks = basic_blocks(function, ops, unknown)
         if not unknown:
@@ -149,7 +148,9 @@ def resolve(block: Block, labels: dict[str, int], function: Function, unknown: l
     """Labels as numbers of blocks."""
     end, following = block.end, block.index + 1
     if end.instruction is not None and end.kind in ("branch", "jump", "table"):
-        names = function.tables.get(end.instruction.operands[-1], []) if end.kind == "table" else end.instruction.operands
+        names = end.instruction.operands
+        if end.kind == "table":
+            names = function.tables.get(names[-1], [])
         if not names or any(name not in labels for name in names):
             unknown.append(f"line {end.instruction.line}: {end.instruction} (no such label)")
             return
@@ -223,17 +224,17 @@ def block_source(block: Block, function: Function, e: Emitter, early: dict[int, 
     body = e.lines
     e.lines = []
     for register in kept:
-        values.append((prefix + register, e.at_hand(register), function.register_class(register)))
+        values.append((prefix + register, e.at_hand(register), function.register_class(register) or ""))
     lines += body + e.lines
     if kept:
         lines.append("if m is None:")
         lines += [f"    R[{name!r}] = {value}" for name, value, _ in values]
         lines.append("else:")
         widths = sorted({kind for _, _, kind in values if kind != "p"})
-        lines += [f"    m{kind[1:]} = mask(m, '{kind}')" for kind in widths if kind]
+        lines += [f"    m{kind[1:]} = mask(m, '{kind}')" for kind in widths]
         for name, value, kind in values:
             old = f"R.get({name!r}, POISON_{kind})"
-            merged = f"np.where(m, {value}, {old})" if kind == "p" else f"select(m{(kind or '')[1:]}, {value}, {old})"
+            merged = f"np.where(m, {value}, {old})" if kind == "p" else f"select(m{kind[1:]}, {value}, {old})"
             lines.append(f"    R[{name!r}] = {merged}")
     lines.append(f"return {result}")
     return "\n    ".join(lines) + "\n"

@@ -91,7 +91,7 @@ class Warps(Ordered):
     def elect(self, site: int, members: Array, on: Array | None) -> tuple[Array, Array]:
         """The lowest lane that takes part, and whether a thread is that."""
         leader = self.together(site, members, on).argmax(1)
-        return np.repeat(leader.astype("u4"), WARP_SIZE), (LANES == leader[:, None]).reshape(-1)
+        return np.repeat(leader.astype("u4"), WARP_SIZE), (leader[:, None] == LANES).reshape(-1)
 
     def reduce_program(self, name: str, predicate: Array) -> Array:
         """Of a predicate over all threads of a program: popc, and, or."""
