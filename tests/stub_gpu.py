@@ -50,12 +50,17 @@ class FakeGpu:
             if self.broken:
                 raise RuntimeError(self.broken)
 
+        def is_capturing() -> bool:
+            if self.broken:
+                raise RuntimeError(self.broken)         # any question is answered so then
+            return self.capturing
+
         def current_stream(index: int) -> Any:
             return self.driver.streams[index]
 
         fake = SimpleNamespace(device_count=lambda: 2, device=guard, synchronize=synchronize,
                                get_device_capability=lambda index: (9, 0), current_stream=current_stream,
-                               is_current_stream_capturing=lambda: self.capturing,
+                               is_current_stream_capturing=is_capturing,
                                mem_get_info=lambda index: (3 << 30, 80 << 30),
                                memory_allocated=lambda index: 70 << 30, memory_reserved=lambda index: 71 << 30)
         return SimpleNamespace(**{name: getattr(torch, name) for name in (*dtypes.DTYPES, "empty", "from_numpy",

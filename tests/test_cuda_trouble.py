@@ -27,20 +27,24 @@ from microtrain.graph import dtypes
 from microtrain.graph import ops as g
 from microtrain.graph.node import leaf
 from microtrain.graph.spec import Device, spec
-from microtrain.runtime import backend, cuda, kernel_backend, launcher
+from microtrain.runtime import backend, cuda, detect, kernel_backend, launcher
 from microtrain.testing import gradcheck
 
-OF = spec((4, 5), dtypes.float32, Device("cuda:0"))
+OF = spec((4, 5), dtypes.float32, Device("cuda:1"))
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 ILLEGAL = "CUDA error: an illegal memory access was encountered\nCompile with `TORCH_USE_CUDA_DSA`"
 
 
 # ------------------------------------------------------------------------------------------------ a device of the host
 
 class Host(cuda.CudaBackend):
-    """The cuda device on the host's memory: kernels are computed by the NumPy twins of their groups."""
+    """The second GPU, on the host's memory: kernels are computed by the NumPy twins of their groups.
+
+    Not the first one: what other tests have left pending there, on a machine that has it, is no memory of the host's.
+    """
 
     def __init__(self) -> None:
-        super().__init__(0)
+        super().__init__(1)
         self.launched = 0
         self.room = float("inf")        # bytes that one allocation may have
         self.failing: Exception | None = None
@@ -91,21 +95,26 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> FakeGpu:
 
 @pytest.fixture
 def host(gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    if INTERPRETED:
+        pytest.skip("kernels are interpreted in this process (TRITON_INTERPRET=1)")
     made = Host()
-    monkeypatch.setitem(runtime._loaded, ("cuda", 0), made)
+    monkeypatch.setitem(runtime._loaded, ("cuda", 1), made)
     for name in ("plans", "recent"):
         monkeypatch.setattr(realize, name, {})
-    with mt.settings.device("cuda"):
+    with mt.settings.device("cuda:1"):
         yield made
-    for node in [node for node in realize.pending if node.spec.device.type == "cuda"]:
+    for node in [node for node in realize.pending if node.spec.device is OF.device]:
         realize.pending.pop(node)
 
 
 def test_fit_and_gradcheck_run_where_numpy_sees_no_memory(host: Host) -> None:
     rng = np.random.default_rng(0)
     x, y = mt.tensor(rng.standard_normal((64, 3))), mt.tensor(rng.standard_normal((64, 1)))
-    with pytest.raises(TypeError, match="can't convert cuda:0 device type tensor to numpy"):
+    with pytest.raises(TypeError, match="can't convert cuda:1 device type tensor to numpy"):
         x.numpy()
+    assert x[[mt.tensor(3), mt.tensor(-1)]].shape == (2, 3)
+    with pytest.raises(IndexError, match="index 64 is out of bounds for dimension 0 with size 64"):
+        x[[0, 64]]
     model = mt.nn.Linear(3, 1, dtype=mt.float64)
     data = mt.data.DataLoader(mt.data.TensorDataset(x, y), batch_size=16)
     history = mt.train.fit(model, mt.nn.functional.mse_loss, mt.optim.SGD(model.parameters(), lr=0.1), data, data,
@@ -315,9 +324,14 @@ def test_cuda_without_an_index_is_the_current_gpu(monkeypatch: pytest.MonkeyPatc
     assert (str(where), repr(where), where.index) == (str(torch.device("cuda")), repr(torch.device("cuda")), None)
     assert where != mt.device("cuda:0") and mt.device("cuda", 0) is mt.device("cuda:0")
     assert where.resolved is mt.device("cuda:0") and mt.device("cpu").resolved is mt.device("cpu")
+    monkeypatch.setattr(detect, "_current", [])
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    current = [1]
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: current[0])
     assert where.resolved is mt.device("cuda:1")
+    current[0] = 0
+    assert where.resolved is mt.device("cuda:0")
 
 
 class TorchCuda:
@@ -418,7 +432,7 @@ def test_a_name_that_is_not_there_says_so() -> None:
 
 # -------------------------------------------------------------------------------------------------------- compile cache
 
-@pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="kernels are interpreted here")
+@pytest.mark.skipif(INTERPRETED, reason="kernels are interpreted here")
 def test_a_cache_of_binaries_alone_is_no_obstacle_to_the_null_device(tmp_path: Path,
                                                                     monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))

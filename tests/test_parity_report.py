@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -117,9 +116,6 @@ def test_figures() -> None:
 
 
 # ------------------------------------------------------------------------------------------------------- the command
-
-pytestmark = pytest.mark.skipif(os.environ["MICROTRAIN_DEVICE"] == "cuda", reason="the command is told its devices")
-
 
 @pytest.mark.skipif(find_spec("expecttest") is None, reason="PyTorch's operator database needs expecttest")
 def test_command(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -58,7 +58,10 @@ class Device:
     @property
     def resolved(self) -> Device:
         """The device itself, "cuda" with the index of the current GPU."""
-        return Device("cuda", current_cuda()) if self.type == "cuda" and self.index is None else self
+        if self.index is not None or self.type != "cuda":
+            return self
+        index = current_cuda()
+        return self._known.get(("cuda", index)) or Device("cuda", index)
 
     def __str__(self) -> str:
         return self.type if self.index is None else f"{self.type}:{self.index}"

@@ -124,10 +124,11 @@ class CudaBackend(TorchMemory):
 
     def judge(self, error: Exception) -> None:
         """Raise AcceleratorError where an error has ended this process's use of the GPU; no other error does."""
-        if isinstance(error, AcceleratorError | OutOfMemoryError) or self.capturing():
+        if isinstance(error, AcceleratorError | OutOfMemoryError):
             return
         try:
-            self.torch.cuda.synchronize(self.index)
+            if not self.capturing():
+                self.torch.cuda.synchronize(self.index)
         except Exception as left:
             raise AcceleratorError(self.broken(left)) from error
 
@@ -140,17 +141,17 @@ class CudaBackend(TorchMemory):
                 "the failing launch raise, or run it on device='interpret', which looks at indices")
 
     def from_numpy(self, array: np.ndarray) -> Any:
-        self.uncaptured("an array cannot be copied to the GPU", "its memory may be gone when the graph is replayed")
-        self.sees(self.driver.get_current_stream(self.index))
         try:
+            self.uncaptured("an array cannot be copied to the GPU", "its memory may be gone when the graph is replayed")
+            self.sees(self.driver.get_current_stream(self.index))
             return super().from_numpy(array)
         except Exception as error:
             self.judge(error)
             raise
 
     def to_numpy(self, buffer: Any) -> np.ndarray:
-        self.uncaptured("a value cannot be read", "it is computed when the graph is replayed")
         try:
+            self.uncaptured("a value cannot be read", "it is computed when the graph is replayed")
             return super().to_numpy(buffer)
         except Exception as error:
             self.judge(error)

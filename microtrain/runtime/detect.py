@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes.util
 import importlib.util
 import sys
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,9 +23,15 @@ def has_cuda() -> bool:
     return is_available()
 
 
+_current: list[Callable[[], int]] = []
+"""What tells the current GPU, once PyTorch has started CUDA: asked whenever something is made on "cuda"."""
+
+
 def current_cuda() -> int:
     """The index of the GPU that "cuda" means: PyTorch's current one, the first where PyTorch has not started CUDA."""
-    torch = sys.modules.get("torch")
-    if torch is None or not hasattr(torch, "_C") or not torch.cuda.is_initialized():
-        return 0
-    return int(torch.cuda.current_device())
+    if not _current:
+        torch = sys.modules.get("torch")
+        if torch is None or not hasattr(torch, "_C") or not torch.cuda.is_initialized():
+            return 0
+        _current.append(torch.cuda.current_device if torch.cuda.device_count() > 1 else lambda: 0)
+    return _current[0]()

@@ -13,7 +13,7 @@ from ..graph.node import Node
 from ..graph.spec import broadcast_shapes, normalise_dim
 from ..runtime import backend
 from .core import Handle
-from .create import put
+from .create import array_of, put
 from .operands import labelled, node_of
 from .shaping import sliced
 from .storage import wrap
@@ -48,7 +48,8 @@ def _items(index: Any, ndim: int) -> list[Any]:
     listed: list[Any] = []
     for item in index if isinstance(index, tuple) else (index,):
         if isinstance(item, list | tuple | range):
-            item = np.asarray(item, dtype=None if len(item) else np.int64)
+            within = any(isinstance(member, Handle) for member in item)
+            item = array_of(item) if within else np.asarray(item, dtype=None if len(item) else np.int64)
         if isinstance(item, np.integer):
             item = int(item)
         listed.append(item)
