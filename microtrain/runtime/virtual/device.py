@@ -96,6 +96,7 @@ class VirtualGpu:
                 f"which {size(free)} is free.") from None
         if self.streams.capturing is not None:
             self.graphs[address] = self.streams.capturing
+            self.memory.held[address].of_a_graph = True
         return address
 
     def free(self, address: int) -> None:
@@ -147,7 +148,7 @@ class VirtualGpu:
             used = check(function, launch, self)
 
             def run() -> None:
-                self.streams.queued(used, launch.stream)
+                self.streams.queued(used, self.streams.current.cuda_stream)     # a graph's is where it is replayed
                 function.run(launch, self)
 
             self.queue_operation(run, synchronizes=False)
