@@ -754,6 +754,27 @@ def test_without_pytorch_its_figures_are_left_out(here, capsys, monkeypatch):
     assert not re.search(r"^map of 2, 2\^12 +cpu +torch", out, re.M)
 
 
+def test_peers_are_chosen_by_name(here, capsys, monkeypatch):
+    status, out, _ = bench(capsys, "--quick", "--workloads", "map", "--peers", "numpy by hand")
+    assert status == 0
+    assert set(re.findall(r"^map of 2, .* cpu +(.+?) +[\d.]+ +[\d.]+ ", out, re.M)) == {"numpy by hand"}
+
+
+def test_an_unknown_peer_is_one_line(here, capsys):
+    status, out, err = bench(capsys, "--peers", "numpy")
+    assert (status, out) == (2, "") and err.count("\n") == 1
+    assert "no peer 'numpy'; there are torch" in err and "numpy by hand" in err
+
+
+def test_once_runs_full_sizes_a_single_time(here, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "catalogue", lambda *arguments, **named: [MAP] if not any(named.values()) else [])
+    status, out, _ = bench(capsys, "--once", "--output", tmp_path)
+    assert status == 0 and "the times mean nothing" in out
+    (path,) = tmp_path.glob("*-once.json")
+    (workload,) = json.loads(path.read_text())["workloads"]
+    assert workload["passed"] and all(len(entry["samples"]) == 1 for entry in workload["contenders"])
+
+
 def test_quick_from_end_to_end(tmp_path):
     """In a process of its own, which starts another one for one thread."""
     env = {name: value for name, value in os.environ.items() if name not in THREAD_VARIABLES}
@@ -780,6 +801,7 @@ def test_quick_from_end_to_end(tmp_path):
     (["--device", "tpu"], "invalid choice: 'tpu'"),
     (["--seconds", "0"], "--seconds should be above 0"),
     (["--quick", "--tiny"], "not allowed with argument"),
+    (["--tiny", "--once"], "not allowed with argument"),
 ])  # fmt: skip
 def test_a_mistake_is_one_line(capsys, arguments, complaint):
     status, out, err = bench(capsys, *arguments)

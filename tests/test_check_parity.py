@@ -11,7 +11,8 @@ import microtrain as mt
 from microtrain import settings
 from microtrain.testing import OracleError, ParityError, ParityReport, Sample, Tolerance, cases, check_parity, checking
 from microtrain.testing.cases import samples_of, special_values
-from microtrain.testing.closeness import EPSILON, TINY
+from microtrain.testing.closeness import EPSILON, TINY, difference
+from microtrain.testing.comparison import worst
 from microtrain.testing.derivatives import Library, Trial, arguments, quantised, run
 from microtrain.testing.layouts import LAYOUTS, fitting, laid_out
 from microtrain.testing.report import GRADIENT, SECOND, VALUE
@@ -267,3 +268,24 @@ def test_values_are_rounded_once_for_all() -> None:
         assert library.array(tensor).astype(np.float64).tolist() == [0.10009765625]
         tensor, = arguments(library, trial, "float64").tensors
         assert library.array(tensor).tolist() == [0.10009765625]
+
+
+@pytest.mark.parametrize(("got", "oracle", "truth", "right"), [
+    (np.inf, np.nan, np.inf, True),             # the oracle's vector code at an infinity, as some processors have it
+    (np.nan, np.nan, np.inf, False),            # ... is no excuse
+    (np.inf, 3.0, np.inf, True),
+    (-np.inf, np.inf, np.inf, False),
+    (np.nan, np.inf, np.nan, True),
+    (np.inf, np.inf, 3e38, True),               # both overflowed on the way
+    (np.float32(3e38), np.inf, 3e38, True),     # only the oracle did
+    (np.nan, np.inf, 3e38, False),
+    (np.inf, 3.0, 3.0, False),
+    (np.nan, 3.0, 3.0, False),
+    (3.5, 3.0, 3.0, False)])
+def test_the_truth_decides_at_infinities_and_not_the_oracles_vector_code(got: float, oracle: float, truth: float,
+                                                                         right: bool) -> None:
+    a, b = (np.array([value], np.float32) for value in (got, oracle))
+    allowed = np.full(1, 4 * 2.0**-23 * 3.4e38 if truth == 3e38 else 1e-6)
+    found = difference(a, b, np.array([truth]), allowed, "float32")
+    assert (found is None) is right
+    assert bool(np.isfinite(worst(a, b, np.array([truth]), Tolerance.ELEMENTWISE))) is (right or got == 3.5)

@@ -40,24 +40,27 @@ SECONDS = 500
 BETWEEN_WRITES = 30.0
 """Seconds."""
 
-MEANINGLESS = "sizes and samples that show only that everything runs: the times mean nothing"
+EXTENTS = ("full", "quick", "tiny", "once")
+
+MEANINGLESS = "sizes and samples that show only that everything runs and is right: the times mean nothing"
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """What the arguments ask for. `extent` is "full", "quick" or "tiny"."""
+    """What the arguments ask for. `extent` is one of EXTENTS; `peers` are all where it is None."""
 
     device: str
     families: tuple[str, ...]
     extent: str
     seconds: float
     output: Path | None
+    peers: tuple[str, ...] | None = None
 
     @property
     def effort(self) -> Effort:
         """Samples and seconds."""
         full = ON_GPU if self.device == "cuda" else FULL
-        return {"full": full, "quick": QUICK, "tiny": ONCE}[self.extent]
+        return {"full": full, "quick": QUICK}.get(self.extent, ONCE)
 
     @property
     def subjects(self) -> list[Subject]:
@@ -80,11 +83,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     extent = parser.add_mutually_exclusive_group()
     extent.add_argument("--quick", action="store_true", help="few short samples, small sizes: a look only")
     extent.add_argument("--tiny", action="store_true", help="every workload once at a tiny size, to see that it runs")
+    extent.add_argument("--once", action="store_true",
+                        help="every workload once at its full size: checked, and everything compiled for a later run")
     parser.add_argument("--seconds", type=float, default=SECONDS, metavar="N",
                         help="for everything; what no longer fits is dropped and named (default: %(default)s)")
     parser.add_argument("--host", action="store_true",
                         help="time what a step costs this process instead: recorded, its plan looked up, launched")
     parser.add_argument("--workloads", metavar="A,B", help=f"some of {', '.join(FAMILIES)} (default: all)")
+    parser.add_argument("--peers", metavar="A,B", help="some of the peers, by the names in the tables (default: all)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -122,8 +128,9 @@ def _chosen(args: argparse.Namespace) -> Chosen:
     if not args.seconds > 0:
         raise UsageError(f"--seconds should be above 0, got {args.seconds:g}")
     families = FAMILIES if args.workloads is None else tuple(name for name in args.workloads.split(",") if name)
-    extent = "tiny" if args.tiny or device == "interpret" else "quick" if args.quick else "full"
-    chosen = Chosen(device, families, extent, args.seconds, args.output)
+    extent = next((one for one in EXTENTS[1:] if getattr(args, one)), EXTENTS[0])
+    peers = None if args.peers is None else tuple(name for name in args.peers.split(",") if name)
+    chosen = Chosen(device, families, "tiny" if device == "interpret" else extent, args.seconds, args.output, peers)
     try:
         _ = chosen.subjects
     except ValueError as error:
@@ -135,13 +142,18 @@ def _measure(chosen: Chosen, now: datetime, stem: Path | None) -> int:
     budget = Budget(chosen.seconds)
     where = environment(chosen.device)
     against = peers(chosen.device)
+    if chosen.peers is not None:
+        try:
+            against = against.only(chosen.peers)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
     try:
         at = place(chosen.device, chosen.effort)
     except ImportError as error:
         raise UsageError(f"device '{chosen.device}' cannot be timed here: {error}") from error
     print(f"{where['device']['name']} ({chosen.device}), microtrain {where['versions']['microtrain']}, numpy "
           f"{where['versions']['numpy']}, torch {where['versions']['torch'] or 'not installed'}")
-    for note in [*against.notes, *([MEANINGLESS] if chosen.extent == "tiny" else [])]:
+    for note in [*against.notes, *([MEANINGLESS] if chosen.effort is ONCE else [])]:
         print(note)
     subjects = chosen.subjects
 
@@ -197,6 +209,7 @@ def _again_on_one_thread(args: argparse.Namespace, chosen: Chosen) -> int:
     command += [] if chosen.extent == "full" else [f"--{chosen.extent}"]
     command += ["--workloads", args.workloads] if args.workloads is not None else []
     command += ["--output", str(args.output)] if args.output is not None else []
+    command += ["--peers", args.peers] if args.peers is not None else []
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     sys.stdout.flush()
     return subprocess.run(command, check=False, env={

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +38,13 @@ class Peers:
     def of(self, workload: Workload) -> dict[str, Build]:
         """Those that run a workload."""
         return {name: peer.build for name, peer in self.builders.items() if peer.runs(workload)}
+
+    def only(self, names: Sequence[str]) -> Peers:
+        """Those of these names. Raises ValueError for one that is not here; the message lists those that are."""
+        unknown = [name for name in names if name not in self.builders]
+        if unknown:
+            raise ValueError(f"no peer '{unknown[0]}'; there are {', '.join(self.builders) or 'none'}")
+        return Peers({name: self.builders[name] for name in names}, self.notes)
 
 
 def peers(device: str) -> Peers:

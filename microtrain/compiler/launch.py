@@ -15,7 +15,7 @@ from ..graph.dtypes import DType
 from ..kernels import tiles
 from ..kernels.matmul_tiles import MatmulTile, matmul_tiles
 from ..runtime.compile_cache import sealed
-from ..runtime.compiling import POINTERS, compile_kernel, divisible_by_16
+from ..runtime.compiling import POINTERS, compile_kernel, divisible_by_16, settle
 from .bundle import parts_of
 from .domain import MatmulDomain, OpaqueDomain, ReduceDomain, RowDomain, SlabDomain
 from .emit_numpy import NumpyExecutable
@@ -73,6 +73,7 @@ class Launch:
         `kernels` are those that were compiled for it before: equal launches of different plans share one.
         """
         signature, even = self.signature()
+        settle(self.template)
         # An emitted function's name tells it from all others; equal numbers of different types must not meet.
         key = (self.template, repr((signature, even, self.constexprs, self.options)))
         kernel = kernels.get(key)
@@ -127,6 +128,7 @@ class CallLaunch(Launch):
         that a number be left alone."""
         from triton.runtime import MockTensor
         pointers = tuple([MockTensor(node.dtype.name) for node in self.kernel.pointers])
+        settle(self.template)
         with sealed():
             return self.template.warmup(*self.arguments(pointers, ()), grid=self.grid, **self.options)
 

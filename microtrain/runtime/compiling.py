@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from types import ModuleType
 from typing import Any
 
 from .compile_cache import sealed
@@ -50,6 +51,22 @@ def divisible_by_16(signature: Signature, names: Iterable[str] = ()) -> Attribut
     return attrs
 
 
+def settle(fn: Any, within: tuple[Any, ...] = ()) -> None:
+    """Have Triton hash a `@triton.jit` function after those that it calls, directly or as members of a module.
+
+    Into a function's key Triton takes the constants that its callees name, but only of callees whose own key was asked
+    for before: the key would hang on what else the process compiled, and another process not find the kernel.
+    """
+    from triton.runtime import JITFunction
+
+    if isinstance(fn, JITFunction) and fn.hash is None and fn not in within:
+        names = fn.fn.__code__.co_names
+        for named in [fn.__globals__.get(name) for name in names]:
+            for callee in [vars(named).get(name) for name in names] if isinstance(named, ModuleType) else [named]:
+                settle(callee, (*within, fn))
+        _ = fn.cache_key
+
+
 def compile_kernel(fn: Any, signature: Signature, constexprs: Mapping[str, Any], attrs: Attributes,
                    options: Mapping[str, Any], target: Any = None) -> Any:
     """Triton's CompiledKernel of a `@triton.jit` function for a GPUTarget, by default the GPU at hand.
@@ -66,6 +83,10 @@ def compile_kernel(fn: Any, signature: Signature, constexprs: Mapping[str, Any],
             if triton.knobs.runtime.interpret
             else f"not a @triton.jit function: {fn!r}"
         )
+    for value in (*constexprs.values(), fn):
+        for member in value if isinstance(value, tuple) else (value,):
+            settle(member)
+
     class Source(ASTSource):    # type: ignore[misc]
         def hash(self) -> str:
             # Of functions in a tuple Triton takes the names alone, and would find a kernel whose helpers have changed.

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import AcceleratorError
-from .closeness import EPSILON, ULPS, Difference, Tolerance, allowance, difference, exact_difference, ulps
+from .closeness import EPSILON, ULPS, Difference, Tolerance, allowance, difference, exact_difference, ulps, yardstick
 from .derivatives import GRADIENT, PARTS, SECOND, VALUE, Library, Run, Trial, on, run
 
 
@@ -140,7 +140,7 @@ def terms(trial: Trial, result: np.ndarray) -> int:
 def worst(got: np.ndarray, expected: np.ndarray, truth: np.ndarray, kind: Tolerance) -> float:
     """The largest error in ulps of the element, or for a reduction of the largest element."""
     dtype = got.dtype.name
-    truth = np.where(np.isfinite(expected.astype(np.float64)), truth, expected.astype(np.float64))
+    truth = yardstick(got, expected, truth)
     if kind is not Tolerance.REDUCTION:
         return float(ulps(got, truth, dtype).max(initial=0.0))
     finite = np.isfinite(truth)

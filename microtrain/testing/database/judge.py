@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..closeness import EPSILON, Tolerance, allowance, difference, exact_difference, spacing, ulps
+from ..closeness import EPSILON, Tolerance, allowance, difference, exact_difference, spacing, ulps, yardstick
 from ..report import SECOND, VALUE, Tally
 from .operators import Case, find
 from .refusals import refusal
@@ -168,7 +168,7 @@ def distance(case: Case, part: int, got: np.ndarray, expected: np.ndarray, fine:
     allowed = np.maximum(allowance(truth, expected, dtype, dtype, kind, terms),
                          allowance(truth, truth + error, dtype, coarse, kind, terms))
     wrong = difference(got, expected, truth, allowed, dtype)
-    truth = np.where(np.isfinite(expected) & np.isfinite(truth), truth, expected)   # the dtype may overflow
+    truth = yardstick(got, expected, truth)
     units = ulps(got, truth, dtype)
     if kind is Tolerance.REDUCTION and units.size:
         term = max(np.abs(np.where(np.isfinite(truth), truth, 0.0)).max(), error.max() / EPSILON[coarse])
