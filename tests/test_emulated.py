@@ -57,14 +57,15 @@ PRODUCTS = {"ieee": 1e-6, "tf32": 2e-3, "bfloat16": 2e-2, "float16": 2e-3, "floa
 @pytest.mark.parametrize("kind", PRODUCTS)
 def test_product(kind: str, m: int, k: int, n: int, rng: np.random.Generator) -> None:
     dtype = "float32" if kind in ("ieee", "tf32") else kind
+    half = kind == "bfloat16"
     a, b, c = (torch.tensor(rng.integers(-8, 8, shape) if kind == "int32" else rng.standard_normal(shape))
                .to(getattr(torch, dtype)) for shape in ((m, k), (k, n), (m, n)))
-    ours = [mt.tensor(one.float().numpy() if kind == "bfloat16" else one.numpy(), dtype=getattr(mt, dtype),
+    ours = [mt.tensor(one.float().numpy() if half else one.numpy(), dtype=getattr(mt, dtype),
                       requires_grad=kind != "int32") for one in (a, b)]
     with settings.matmul_precision("high" if kind == "tf32" else "highest"):
         made = [ours[0] @ ours[1]]
         if kind != "int32":
-            made[0].backward(mt.tensor(c.float().numpy() if kind == "bfloat16" else c.numpy(), dtype=getattr(mt, dtype)))
+            made[0].backward(mt.tensor(c.float().numpy() if half else c.numpy(), dtype=getattr(mt, dtype)))
             made += [one.grad for one in ours]
         got = [one.detach().double().cpu().numpy() for one in made]
     wide = [one.double().numpy() for one in (a, b, c)]
