@@ -4,9 +4,11 @@
 #              with DEVICE=interpret TINY=1 a small part of both, anywhere, to see that it runs
 # make virtual the suite on a cuda device without a GPU: first with NumPy in place of the processors, then a part of it
 #              with an emulator that runs the compiled kernels, for sm_80 and sm_90
+# make gpu-cache  kernels of suite and benchmarks compiled for an H100 and packed into .gpu/, in 30 minutes; a machine that
+#              has one unpacks them and need not compile
 # make budgets every kernel of a sample of 200 compiled for four GPUs: spills, registers, shared memory, access widths
 # make lint    ruff and mypy alone
-# make clean   removes .venv, runs and caches
+# make clean   removes .venv, .gpu, runs and caches
 #
 # Each makes the virtual environment it needs. On a machine whose Python already has torch with CUDA that torch is used.
 
@@ -28,10 +30,10 @@ INTERPRET_TESTS ?= $(wildcard $(addprefix tests/test_,$(addsuffix .py,\
 SHARDS ?= $(shell nproc 2>/dev/null || echo 4)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test budgets gpu virtual lint clean suite-cpu suite-interpret
+.PHONY: help train test budgets gpu gpu-cache virtual lint clean suite-cpu suite-interpret
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -9
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -11
 
 train: $(VENV)/train.stamp
 	@mkdir -p runs
@@ -100,8 +102,22 @@ gpu:
 	$$python -m microtrain bench --device $(DEVICE) --seconds $$((left > 60 ? left : 60)) $(if $(TINY),--tiny) \
 	    --output $(RESULTS)
 
+# With the Python, the Triton and the PyTorch of the machine that will unpack it.
+GPU_VENV    ?= .gpu/venv
+GPU_PYTHON  ?= $(GPU_VENV)/bin/python
+GPU_PINS    ?= torch==2.11.0 triton==3.6.0 numpy==2.5.2
+GPU_SECONDS ?= 1500
+
+gpu-cache: $(if $(filter $(GPU_VENV)/%,$(GPU_PYTHON)),$(GPU_VENV)/stamp)
+	PYTHONPATH=. $(GPU_PYTHON) benchmarks/gpu_cache.py --seconds $(GPU_SECONDS) $(GPU_TESTS)
+
+$(GPU_VENV)/stamp: pyproject.toml
+	python3.12 -m venv $(GPU_VENV)
+	$(GPU_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e .[test] $(GPU_PINS)
+	@touch $@
+
 clean:
-	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) .gpu runs build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment: on top of the machine's packages where those have torch with CUDA, bare elsewhere.

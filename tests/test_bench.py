@@ -383,6 +383,24 @@ def test_products_in_tf32_are_let_in_only_while_they_are_timed():
     assert mt.get_float32_matmul_precision() == torch.get_float32_matmul_precision() == "highest"
 
 
+@pytest.mark.parametrize("error", [mt.AcceleratorError, type("AcceleratorError", (RuntimeError,), {})],
+                         ids=["ours", "PyTorch's"])
+def test_after_a_workload_that_breaks_the_gpu_none_is_run(error, monkeypatch):
+    at = place("cpu", ONCE)
+    freed = []
+    monkeypatch.setattr(at.memory, "free", lambda: freed.append(1))
+
+    def breaks(T, inputs, compiled):
+        raise error("an illegal memory access")
+
+    chosen = [MAP, replace(MAP, name="broken", build=breaks), replace(MAP, name="next")]
+    found = run_all(chosen, at, Peers({}), Budget(1e9), lambda *_: None)
+    reasons = [result.comparison.first.failure and result.comparison.first.failure.reason for result in found]
+    assert reasons == [None, "AcceleratorError: an illegal memory access",
+                       "the GPU can no longer be used in this process since broken"]
+    assert not found[1].passed and not found[2].passed and freed == [1]
+
+
 def test_what_there_is_no_time_for_is_dropped_by_rank_and_named():
     now = [0.0]
     budget = Budget(10, lambda: now[0])

@@ -69,6 +69,27 @@ def test_a_second_processs_first_step_compiles_nothing() -> None:
     assert second["kernels"] == first["kernels"]
 
 
+KEYS = """
+import importlib, json, pkgutil, sys
+import microtrain.kernels
+from microtrain.runtime.compiling import settle
+from triton.runtime import JITFunction
+names = [found.name for found in pkgutil.iter_modules(microtrain.kernels.__path__, "microtrain.kernels.")]
+functions = {fn.__module__ + "." + fn.__name__: fn for name in names
+             for fn in vars(importlib.import_module(name)).values() if isinstance(fn, JITFunction)}
+for name in sorted(functions, reverse=sys.argv[1] == "backwards"):
+    if sys.argv[2] == "settled":
+        settle(functions[name])
+    functions[name].cache_key
+print(json.dumps({name: fn.cache_key for name, fn in functions.items()}))
+"""
+
+
+def test_a_kernels_key_does_not_hang_on_what_was_compiled_before_it() -> None:
+    forwards, backwards = (json.loads(python("-c", KEYS, order, "settled")) for order in ("forwards", "backwards"))
+    assert forwards == backwards and len(forwards) > 50
+
+
 def test_names_of_global_constants_are_told_apart_by_name_alone() -> None:
     """Triton 3.6 and 3.7 put those that a kernel uses into its key in the order of name, then address."""
     names = [target.id for path in sorted((ROOT / "kernels").glob("*.py")) for node in ast.parse(path.read_text()).body

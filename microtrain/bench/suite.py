@@ -14,6 +14,7 @@ import numpy as np
 import microtrain
 
 from ..compiler.realize import flush
+from ..errors import AcceleratorError
 from ..runtime import kernel_backend
 from ..testing import count_kernels
 from . import launched
@@ -60,6 +61,12 @@ class Result:
         return found is not None and found.kind == "dropped"
 
     @property
+    def broke(self) -> bool:
+        """Whether the GPU can no longer be used: by an exception's name, which is PyTorch's and ours."""
+        failures = [entry.failure for entry in self.comparison.entries if entry.failure is not None]
+        return any(failure.reason.startswith(AcceleratorError.__name__) for failure in failures)
+
+    @property
     def passed(self) -> bool:
         """Whether microtrain was right and was timed, or there was no time for it, and no peer was wrong."""
         failures = [entry.failure for entry in self.comparison.entries if entry.failure is not None]
@@ -70,11 +77,15 @@ class Result:
 def run_all(subjects: Sequence[Subject], place: Place, against: Peers, budget: Budget,
             tell: Callable[[Subject, list[Result]], None]) -> list[Result]:
     """Run subjects by their rank, as many as there is time for; before each, `tell` hears of it and of the results so
-    far. Results are in the order given."""
+    far. After one that breaks the GPU none is run. Results are in the order given."""
     found: dict[int, Result] = {}
+    broken = ""
     for number in sorted(range(len(subjects)), key=lambda number: subjects[number].rank):
         subject = subjects[number]
         tell(subject, [found[k] for k in sorted(found)])
+        if broken:
+            found[number] = Result(subject, Comparison((Entry(MICROTRAIN, Failure("cannot run", broken)),)))
+            continue
         refusal = budget.refusal(subject.family)
         if refusal is not None:
             found[number] = Result(subject, Comparison((Entry(MICROTRAIN, Failure("dropped", refusal)),)))
@@ -82,6 +93,8 @@ def run_all(subjects: Sequence[Subject], place: Place, against: Peers, budget: B
         start = time.monotonic()
         found[number] = run(subject, place, against)
         budget.spent(subject.family, time.monotonic() - start)
+        if found[number].broke:
+            broken = f"the GPU can no longer be used in this process since {subject.name}"
     return [found[number] for number in range(len(subjects))]
 
 
@@ -89,12 +102,15 @@ def run(subject: Subject, place: Place, against: Peers) -> Result:
     """Check and time one subject, whatever it comes to."""
     try:
         if isinstance(subject, Workload):
-            return _run_workload(subject, place, against)
-        return _finished(subject, measure(_launch(subject, place), place.clocks(subject), place.rounds), place, 1, ())
+            result = _run_workload(subject, place, against)
+        else:
+            measured = measure(_launch(subject, place), place.clocks(subject), place.rounds)
+            result = _finished(subject, measured, place, 1, ())
     except Exception as error:
-        return Result(subject, Comparison((Entry(MICROTRAIN, failure(error)),)))
-    finally:
+        result = Result(subject, Comparison((Entry(MICROTRAIN, failure(error)),)))
+    if not result.broke:
         place.memory.free()
+    return result
 
 
 def _run_workload(workload: Workload, place: Place, against: Peers) -> Result:

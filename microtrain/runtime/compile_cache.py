@@ -15,14 +15,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from .ptxas import careful
+
 
 @contextmanager
 def sealed() -> Iterator[None]:
-    """What Triton compiles inside the block is sealed, and found in its cache only where the seal holds."""
+    """What Triton compiles inside the block is sealed, and found in its cache only where the seal holds; and it is kept
+    clear of what the assembler gets wrong (`ptxas`)."""
     from triton import knobs
     from triton.runtime.cache import FileCacheManager
 
-    with knobs.cache.scope():
+    with careful(), knobs.cache.scope():
         knobs.cache.manager_class = manager(knobs.cache.manager_class or FileCacheManager)
         yield
 

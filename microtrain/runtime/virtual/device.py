@@ -61,11 +61,12 @@ class VirtualGpu:
 
     def start(self) -> tuple[VirtualTorch, Any]:
         """PyTorch's stand-in and Triton's driver."""
+        import torch as real
         import triton
         from triton.backends.nvidia.driver import CudaLauncher
 
         from .cuda_module import VirtualTorch
-        # After PyTorch, whose own CUDA must not find it.
+        real.cuda.is_available()    # PyTorch's own CUDA must not find the library: it looks for one once
         self.library = LibCuda(built())
         self.library.describe(ATTRIBUTES[self.arch])
         self.library.listen(self.on_launch, lambda address: int(self.memory.owns(address)))
