@@ -21,7 +21,7 @@ def space_of(op: Op) -> str:
 
 def order(op: Op, default: str = "weak") -> str:
     """Its memory order; what is only volatile is relaxed."""
-    found = op.one_of(ORDER, default) if any(m in STRONG.split() for m in op.modifiers) else default
+    found = op.one_of(STRONG, default)
     return "relaxed" if found == "volatile" else found
 
 

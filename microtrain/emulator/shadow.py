@@ -169,9 +169,8 @@ class Shadow:
             of_read, read = self.clash_with_reads(granule, me)
             self.writers[granule] = -me if pending else me
             now = np.abs(self.writers.take(granule, mode="clip"))
-            twice: Array | None = now != me
-            if twice is not None and twice.any():
-                twice &= (now & me & STRONG) == 0
+            twice: Array | None = (now != me) & ((now & me & STRONG) == 0)
+            if np.any(twice):
                 codes = np.where(twice, now, codes)
             else:
                 twice = None
