@@ -92,7 +92,11 @@ def test_a_model_trains_as_on_the_cpu(task: str, tmp_path: Path, capsys: pytest.
     assert on_gpu == pytest.approx(on_cpu, abs=0.01) and on_cpu > 0.4
 
 
-def test_values_and_gradients_are_the_cpus(gpu: VirtualGpu, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("compiled", [False, True])
+def test_values_and_gradients_are_the_cpus(compiled: bool, gpu: VirtualGpu, rng: np.random.Generator,
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    realize.forget()
+    monkeypatch.setattr(gpu, "reference", not compiled)
     given = {name: rng.standard_normal(shape).astype(np.float32)
              for name, shape in (("x", (8, 5)), ("w", (3, 5)), ("b", (3,)))}
 
@@ -202,13 +206,10 @@ def test_a_pointer_that_is_wrong_is_refused(plant: Any, said: str, gpu: VirtualG
     assert launched(gpu) == RIGHT
 
 
-def test_pointers_in_another_order_give_other_values(gpu: VirtualGpu, monkeypatch: pytest.MonkeyPatch) -> None:
-    """NumPy's, or the emulator says that a kernel reads what nobody wrote."""
+def test_pointers_in_another_order_are_noticed(gpu: VirtualGpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The emulator says that a kernel reads what nobody wrote, the device that the host does."""
     monkeypatch.setattr(Launch, "arguments", swapped)
-    if gpu.reference:
-        assert launched(gpu) != RIGHT
-        return
-    with pytest.raises(EmulatorError, match="unwritten"):
+    with pytest.raises((EmulatorError, VirtualGpuError), match="nobody wrote"):
         launched(gpu)
 
 
@@ -249,6 +250,29 @@ def test_memory_that_was_let_go_of_is_refused(gpu: VirtualGpu, monkeypatch: pyte
                         lambda self, pointers, scalars: ((address, *pointers[1:]), scalars, *self.rest))
     with pytest.raises(VirtualGpuError, match=r"in a buffer of float32\[3\], which was freed"):
         launched(gpu)
+
+
+# Compiled kernels
+
+@pytest.fixture
+def emulated(gpu: VirtualGpu, monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualGpu]:
+    """The GPU with kernels that are compiled, whichever way this lane takes."""
+    realize.forget()
+    monkeypatch.setattr(gpu, "reference", False)
+    yield gpu
+    realize.forget()
+
+
+def test_a_grid_that_is_too_small_leaves_a_tail_unwritten(emulated: VirtualGpu,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    right = launcher.start
+    a = mt.tensor(np.ones(5000, np.float32), device="cuda")
+    assert (a + 1).sum().item() == 10000 and (a * 3).tolist() == [3.0] * 5000
+    realize.forget()
+    monkeypatch.setattr("microtrain.runtime.cuda.start", lambda kernel, grid, stream, arguments: right(
+        kernel, (grid[0] - 1,), stream, arguments))
+    with pytest.raises(VirtualGpuError, match="of which nobody wrote"):
+        (a * 3).tolist()
 
 
 # Kernels of users'
@@ -381,7 +405,8 @@ def test_a_step_is_captured_and_replayed(gpu: VirtualGpu) -> None:
     with cuda.graph(graph):
         out = step()
         realize.flush(out.node.device)
-    assert np.isnan(out.tolist()).all()         # captured is not run
+    with pytest.raises(VirtualGpuError, match="12 bytes is read, of which nobody wrote 12"):
+        out.tolist()            # captured is not run
     graph.replay()
     assert out.tolist() == pytest.approx(np.exp([1, 2, 3]).tolist())
     w.node.buffer.zero_()

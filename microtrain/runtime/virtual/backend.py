@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..cuda import CudaBackend
-from . import gpu
+from . import VirtualGpuError, gpu
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ...compiler.launch import Launch
 
 
@@ -23,6 +25,16 @@ class VirtualBackend(CudaBackend):
             super().queue(launch, pointers, scalars)
         finally:
             self.gpu.raised()
+
+    def to_numpy(self, buffer: Any) -> np.ndarray:
+        """The value. Raises VirtualGpuError where nobody has written all of it."""
+        nbytes = buffer.numel() * buffer.element_size()
+        if nbytes:
+            missing = nbytes - int(self.gpu.memory.arena.is_written(buffer.data_ptr(), nbytes).sum())
+            if missing:
+                raise VirtualGpuError(f"a value of {nbytes} bytes is read, of which nobody wrote {missing}: a kernel "
+                                      "did not store all of its result, or has not run")
+        return super().to_numpy(buffer)
 
     def compiled(self, launch: Launch) -> Any:
         """With `=reference` nothing is compiled: the kernel's meaning is known."""
