@@ -109,7 +109,7 @@ class Memory:
 
     def _clear(self, at: int, nbytes: int) -> None:
         """Nothing is written from byte `at` of the arena on."""
-        if nbytes > FILLED:
+        if nbytes > SMALL:
             self._drop(self._maps[1], at, nbytes)
         else:
             self.state[at:at + nbytes] = 0
@@ -133,7 +133,7 @@ class Memory:
         del self._starts[bisect.bisect_left(self._starts, address)]
         self._freed.append(found)
         at, nbytes = address - self.base, found.end - found.start
-        if nbytes > FILLED:
+        if nbytes > SMALL:
             self._drop(self._maps[0], at, nbytes)
         self._clear(at, nbytes)
 
