@@ -21,10 +21,13 @@ class VirtualBackend(CudaBackend):
         self.gpu = gpu()
 
     def queue(self, launch: Launch, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> None:
+        before = self.gpu.library.launches
         try:
             super().queue(launch, pointers, scalars)
         finally:
             self.gpu.raised()
+        if self.gpu.library.launches == before and 0 not in launch.grid:
+            raise VirtualGpuError(f"a launch on grid {list(launch.grid)} never reached the driver")
 
     def to_numpy(self, buffer: Any) -> np.ndarray:
         """The value. Raises VirtualGpuError where nobody has written all of it."""
