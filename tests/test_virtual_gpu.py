@@ -306,6 +306,7 @@ def test_a_missing_mask_is_named(gpu: VirtualGpu) -> None:
     assert torch.equal(scale(unmasked_kernel, gpu, 256), torch.arange(256) * 2.5)
     with pytest.raises(RuntimeError, match=r"EmulatorError: .* in unmasked_kernel"):
         scale(unmasked_kernel, gpu, 300)
+    assert launched(gpu) == RIGHT       # the process goes on
 
 
 def test_a_tensor_of_the_hosts_is_refused(gpu: VirtualGpu) -> None:

@@ -140,6 +140,7 @@ class VirtualGpu:
 
     def on_launch(self, config: Any, handle: int, arguments: Any) -> int:
         """The driver's launch: 0, or an error code. What went wrong is `error`, which `raised` raises."""
+        self.error = None
         try:
             self.raise_hazards()
             function = self.functions.get(handle)
