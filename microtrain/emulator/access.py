@@ -63,6 +63,8 @@ class Access(Checks):
             told = self.note_write(site, space, at, on, nbytes, order, data, index, given)
         for i, value in enumerate(given):
             data[index + i if i else index] = value
+        if space == "global":
+            self.launch.changes += len(at)
         if told is not None:
             told()
 

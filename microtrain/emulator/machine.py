@@ -19,7 +19,7 @@ from .translate import Block, Code, Program
 Array = Any
 GONE = 1 << 30
 """The place of threads that have returned."""
-TURNS = 4096
+TURNS = 1024
 """Steps apart after which another batch has its turn, where programs may wait for each other."""
 PATIENCE = 256
 """Steps apart after which the program that is farthest goes first, once: the others may be waiting for it."""

@@ -93,7 +93,9 @@ class Ordered(Access):
                 begin += int(count)
                 old = data[index[some]]
                 result[lanes[some]] = old
-                data[index[some]] = np.asarray(updated(name, kind, old, [one[some] for one in values])).view(t)
+                new = np.asarray(updated(name, kind, old, [one[some] for one in values])).view(t)
+                data[index[some]] = new
+                self.launch.changes += int((new != old).any())
         if order in ("acquire", "acq_rel"):
             self.synchronize(on, "acquire")
         return result.view(stored)
