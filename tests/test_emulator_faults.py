@@ -82,13 +82,9 @@ def test_a_wrong_stride_lets_programs_write_one_place() -> None:
 
 def test_two_programs_on_one_place_even_in_different_batches() -> None:
     x, y = filled((300, 128), "x"), empty((300, 128), "y")
-    address = y.address
-    found(r"race: writes .* y\[127\].*program \(299, 0, 0\)", lambda: (
-        launched(rows, [x, y, 128, 128], 300, B=128),
-        launched(rows, [x, y, 128, 128], 300, B=128, edit=lambda text: text.replace(
-            "mov.u32 \t%r1, %ctaid.x;", "mov.u32 %r1, %ctaid.x;{.reg .pred q; setp.eq.s32 q, %r1, 299; @q mov.u32 %r1, 0;}")
-            if "mov.u32 \t%r1, %ctaid.x;" in text else wrapped(text, 299))))
-    assert y.address == address
+    launched(rows, [x, y, 128, 128], 300, B=128)
+    found(r"race: writes .* y\[0\].*written by thread 0 of program \(0, 0, 0\).*thread 0 of program \(299, 0, 0\)",
+          lambda: launched(rows, [x, y, 128, 128], 300, B=128, edit=lambda text: wrapped(text, 299)))
 
 
 def wrapped(text: str, last: int) -> str:
@@ -108,7 +104,7 @@ def test_a_missing_barrier_before_a_donated_store() -> None:
 def test_a_misaligned_vector_load() -> None:
     x, y = filled(1025, "x"), empty(1024, "y")
     found(r"misaligned: read of 16 bytes whose address is no multiple of 16 at x\[1\]",
-          lambda: launched(double, [Address(x.address + 4), y, 1024], 2, B=512))
+          lambda: launched(softmax, [Address(x.address + 4), y], B=1024))
 
 
 def test_an_unwritten_tail() -> None:
@@ -247,11 +243,18 @@ def test_a_product_looked_at_before_its_wait() -> None:
 
 
 def test_lanes_without_a_value_are_not_stored() -> None:
-    """A masked load without `other` leaves its lanes undefined; they may be carried about, and not be stored."""
+    """A masked load without `other` leaves its lanes undefined: they may be carried about, and not be stored."""
     x, y = filled(1000, "x"), empty(1024, "y")
-    launched(double_bare, [x, y, 1024 - 24], 4, B=256, edit=lambda text: text.replace("@%p", "@%p") + " ") if False else None
-    found(r"undefined: ", lambda: launched(double_bare, [x, y, 1000], 4, B=256, edit=lambda text: re.sub(
-        r"@%p\d+ (st\.global)", r"\1", re.sub(r"mov\.u32 %r\d+, (0x0|%r\d+);", "", text))))
+    launched(double_bare, [x, y, 1000], 4, B=256, edit=without_zeros)
+    np.testing.assert_array_equal(y.read()[:1000], x.array * 2)
+    found(r"undefined: a register that no instruction wrote is used as a value for memory: thread \d+ of program "
+          r"\(3, 0, 0\) \(12 accesses\)", lambda: launched(double_bare, [x, y, 1000], 4, B=256, edit=lambda text: re.sub(
+              r"@%p\d+ (st\.global)", r"\1", without_zeros(text))))
+
+
+def without_zeros(text: str) -> str:
+    """Triton may write zeros before a masked load; here nothing."""
+    return re.sub(r"mov\.[bu]32\s+%r\d+, 0x0;", "", text)
 
 
 # ------------------------------------------------------------------------------------------------- written in PTX

@@ -30,6 +30,8 @@ class Access(Checks):
         data = self.local.view(t) if views is None else views[t]
         index = at >> (int(t[1]).bit_length() - 1)
         values = [data.take(index + i if i else index, mode="clip") for i in range(count)]
+        if order != "weak":
+            self.launch.polls += 1
         if order == "acquire":
             self.synchronize(on, order)
         if on is None:

@@ -69,6 +69,7 @@ class Ordered(Access):
         """What was there before; threads at one place take turns, the lowest first."""
         if space == "generic":
             space, base = self.windowed(site, base, on)
+        self.launch.polls += 1
         if order in ("release", "acq_rel"):
             self.synchronize(on, "release")
         t = f"u{stored[1]}"
