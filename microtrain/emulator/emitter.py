@@ -251,7 +251,7 @@ def registers(function: Function, operand: str) -> list[str]:
 
 def split(function: Function, op: Op) -> tuple[list[str], list[str]]:
     """The registers that an instruction writes, and those that it reads: under a predicate the old ones too."""
-    n = op.row.writes
+    n = op.row.writes if op.operands and not op.operands[0].startswith("[") else 0
     written = [name for operand in op.operands[:n] for name in registers(function, operand)]
     read = [name for operand in op.operands[n:] for name in registers(function, operand)]
     if op.instruction.predicate:
