@@ -66,13 +66,13 @@ class Op:
 
     @property
     def type(self) -> str:
-        """Its first type."""
-        return self.types[0]
+        """Its first type; "" if it has none."""
+        return self.types[0] if self.types else ""
 
     @property
     def last(self) -> str:
         """Its last type: that of the operands where the first is the result's."""
-        return self.types[-1]
+        return self.types[-1] if self.types else ""
 
     @property
     def operands(self) -> list[str]:

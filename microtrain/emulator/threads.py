@@ -203,7 +203,7 @@ class Threads:
 
     def undefined(self, site: int, what: str, where: Array, on: Array | None) -> None:
         """Report the use of registers that nothing wrote, in those of the threads `on` where they are that."""
-        bad = self.full(where) & self.mask_of(on)
+        bad = (self.full(where) != 0) & self.mask_of(on)
         if self.launch.checks and bad.any():
             self.fault(site, "undefined", f"a register that no instruction wrote is used as {what}",
                        int(np.flatnonzero(bad)[0]), count=int(bad.sum()))

@@ -3,6 +3,8 @@
 A load under a predicate leaves its register undefined where the predicate is false and nothing was there before. Such
 values may be moved, shuffled and selected from; what must not be is that they are stored to global memory, used as an
 address, or decide a branch. Only registers that may hold one are followed, which most kernels do not have.
+
+Of each register two bits are kept by thread, for its lower and its upper half: compilers pair 16-bit values with nothing.
 """
 
 from __future__ import annotations
@@ -39,14 +41,24 @@ def carries(op: Op) -> bool:
 
 
 def flag(register: str) -> str:
-    """The variable that says in which threads a register is undefined."""
+    """The variable that has the bits of a register."""
     return f"undefined_{variable(register)}"
 
 
 def joined(function: Function, operands: list[str], found: set[str]) -> str:
-    """Where any register of the operands is undefined."""
+    """The bits of all registers in the operands together."""
     names = dict.fromkeys(name for operand in operands for name in registers(function, operand) if name in found)
-    return " | ".join(map(flag, names)) or "np.False_"
+    return " | ".join(map(flag, names)) or NOTHING
+
+
+NOTHING = "np.uint8(0)"
+BY_HALVES = ("and", "or", "xor", "not", "mov")
+"""Instructions that leave halves of registers where they are, besides those of packed types."""
+
+
+def spread(bits: str) -> str:
+    """Both halves, where any is undefined."""
+    return NOTHING if bits == NOTHING else f"(({bits}) != 0) * np.uint8(3)"
 
 
 def follow(e: Emitter, op: Op, found: set[str]) -> None:
@@ -58,29 +70,45 @@ def follow(e: Emitter, op: Op, found: set[str]) -> None:
     addresses = [operand for operand in operands if operand.startswith("[")]
     uses = [("an address", addresses)]
     if name in ("st", "red", "atom") and not any(modifier.startswith(("shared", "local")) for modifier in op.modifiers):
-        uses.append(("a value for memory", [operand for operand in operands[op.row.writes:] if operand not in addresses]))
+        values = [operand for operand in operands[op.row.writes:] if operand not in addresses]
+        uses.append(("a value for memory", values))
     if op.instruction.predicate and name in ("st", "red", "atom"):
         uses.append(("a predicate", [op.instruction.predicate]))
     for what, some in uses:
-        if (source := joined(function, some, found)) != "np.False_":
-            e.line(f"M.undefined({e.site}, {what!r}, {source}, {e.lanes()})")
+        if (bits := joined(function, some, found)) != NOTHING:
+            e.line(f"M.undefined({e.site}, {what!r}, {bits}, {e.lanes()})")
     results = [register for register in written if register in found]
-    if not results:
-        return
-    source = joined(function, operands[op.row.writes:], found) if carries(op) else "np.False_"
-    if name == "selp":
-        a, b, p = ([operand] for operand in operands[1:4])
-        source = (f"np.where({e.get(operands[3], 'pred')}, {joined(function, a, found)}, {joined(function, b, found)})"
-                  f" | {joined(function, p, found)}")
-    elif name == "shfl.sync" and source != "np.False_":
-        b, c = (e.get(operand, "u4") for operand in operands[2:4])
-        source = f"(M.shuffle({e.site}, {op.modifiers[0]!r}, mask({source}, 'u4'), {b}, {c}, np.uint32(~0), on)[0] != 0)"
-        source = source.replace("np.uint32(~0)", "np.uint32(0xFFFFFFFF)")
-    guard = op.instruction.predicate
-    e.line(f"undefined = {source}")
+    if results:
+        e.line(f"undefined = {source(e, op, found)}")
+    parts = e.vector(operands[0]) if name == "mov" and operands[0].startswith("{") else []
     for register in results:
         value = "undefined"
-        if guard is not None:
-            condition = f"{'~' if op.instruction.negated else ''}{e.get(guard, 'pred')}"
-            value = f"np.where({condition}, undefined, {flag(register)})"
+        if parts:
+            half = parts.index(register) * 2 // len(parts)
+            value = f"(undefined >> np.uint8({half}) & np.uint8(1)) * np.uint8(3)"
+        if op.instruction.predicate is not None:
+            condition = f"{'~' if op.instruction.negated else ''}{e.get(op.instruction.predicate, 'pred')}"
+            value = f"np.where({condition}, {value}, {flag(register)})"
         e.line(f"{flag(register)} = {value}")
+
+
+def source(e: Emitter, op: Op, found: set[str]) -> str:
+    """The bits of an instruction's result."""
+    function, operands, name = e.function, op.operands, op.row.name
+    if not carries(op):
+        return NOTHING
+    bits = joined(function, operands[op.row.writes:], found)
+    if name == "selp":
+        a, b, p = (joined(function, [operand], found) for operand in operands[1:4])
+        return f"np.where({e.get(operands[3], 'pred')}, {a}, {b}) | {spread(p)}"
+    if name == "shfl.sync" and bits != NOTHING:
+        a, b, c = joined(function, operands[1:2], found), *(e.get(operand, "u4") for operand in operands[2:4])
+        moved = f"M.shuffle({e.site}, {op.modifiers[0]!r}, ({a}).astype('u4'), {b}, {c}, np.uint32(0xFFFFFFFF), on)[0]"
+        return f"{moved}.astype('u1')"
+    if name == "mov" and operands[1].startswith("{"):
+        parts = e.vector(operands[1])
+        halves = [joined(function, parts[:len(parts) // 2], found), joined(function, parts[len(parts) // 2:], found)]
+        return f"(({halves[0]}) != 0) * np.uint8(1) | (({halves[1]}) != 0) * np.uint8(2)"
+    if name == "cvt" and op.types[-1] in ("u32", "s32", "b32") and op.type in ("u16", "s16", "u8", "s8"):
+        return f"(({bits}) & np.uint8(1)) * np.uint8(3)"
+    return bits if name in BY_HALVES or op.last.endswith("x2") and op.type.endswith("x2") else spread(bits)
