@@ -16,7 +16,7 @@ from .emitter import POISON, Emitter, Unknown, split, variable
 from .parse import Function, Instruction, Module
 from .report import UnknownInstruction
 from .table import Op, look_up
-from .undefined import flag, follow, suspects
+from .undefined import UNDEFINED, flag, follow, suspects
 from .threads import SHARED_BASE
 
 assert access_rows and collective_rows and convert_rows and scalar_rows      # they fill the table
@@ -230,7 +230,7 @@ def block_source(block: Block, function: Function, e: Emitter, early: dict[int, 
         suffix = "" if kind == "p" else f"_{kind}"
         lines.append(f"{variable(register)}{suffix} = R.get({prefix + register!r}, POISON_{kind})")
         if register in followed:
-            lines.append(f"{flag(register)} = R.get({'?' + prefix + register!r}, np.uint8(3))")
+            lines.append(f"{flag(register)} = R.get({'?' + prefix + register!r}, {UNDEFINED[kind]})")
     kept = sorted(block.live_out & block.defines)
     flags = [(register, prefix + register) for register in kept if register in followed]
     values = []
@@ -244,8 +244,9 @@ def block_source(block: Block, function: Function, e: Emitter, early: dict[int, 
         lines += [f"    R[{name!r}] = {value}" for name, value, _ in values]
         lines.append("else:")
         lines[-1:-1] = [f"    R[{'?' + name!r}] = {flag(register)}" for register, name in flags]
-        lines += [f"    R[{'?' + name!r}] = np.where(m, {flag(register)}, R.get({'?' + name!r}, np.uint8(3)))"
-                  for register, name in flags]
+        for register, name in flags:
+            old = f"R.get({'?' + name!r}, {UNDEFINED[function.register_class(register) or '']})"
+            lines.append(f"    R[{'?' + name!r}] = np.where(m, {flag(register)}, {old})")
         widths = sorted({kind for _, _, kind in values if kind != "p"})
         lines += [f"    m{kind[1:]} = mask(m, '{kind}')" for kind in widths]
         for name, value, kind in values:

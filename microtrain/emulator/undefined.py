@@ -4,19 +4,25 @@ A load under a predicate leaves its register undefined where the predicate is fa
 values may be moved, shuffled and selected from; what must not be is that they are stored to global memory, used as an
 address, or decide a branch. Only registers that may hold one are followed, which most kernels do not have.
 
-Of each register two bits are kept by thread, for its lower and its upper half: compilers pair 16-bit values with nothing.
+Undefined is each bit by itself, as in valgrind: compilers pair small values with nothing, and take them apart again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .emitter import Emitter, registers, split, variable
 from .parse import Function
-from .table import Op
+from .table import NUMPY, Op
 
 if TYPE_CHECKING:
     from .translate import Block
+
+
+TYPE = {"u1": "uint8", "u2": "uint16", "u4": "uint32", "u8": "uint64"}
+UNDEFINED = {"p": "np.True_", "u2": "np.uint16(0xFFFF)", "u4": "np.uint32(0xFFFFFFFF)", "u8": "np.uint64(2**64 - 1)"}
+"""All bits, by class of register."""
 
 
 def suspects(function: Function, blocks: list[Block]) -> set[str]:
@@ -41,74 +47,102 @@ def carries(op: Op) -> bool:
 
 
 def flag(register: str) -> str:
-    """The variable that has the bits of a register."""
+    """The variable that has the bits of a register that are undefined, in the type of its class."""
     return f"undefined_{variable(register)}"
 
 
-def joined(function: Function, operands: list[str], found: set[str]) -> str:
-    """The bits of all registers in the operands together."""
-    names = dict.fromkeys(name for operand in operands for name in registers(function, operand) if name in found)
-    return " | ".join(map(flag, names)) or NOTHING
-
-
-NOTHING = "np.uint8(0)"
-BY_HALVES = ("and", "or", "xor", "not", "mov")
-"""Instructions that leave halves of registers where they are, besides those of packed types."""
-
-
-def spread(bits: str) -> str:
-    """Both halves, where any is undefined."""
-    return NOTHING if bits == NOTHING else f"(({bits}) != 0) * np.uint8(3)"
-
-
 def follow(e: Emitter, op: Op, found: set[str]) -> None:
-    """Write the lines that say where the results of an instruction are undefined, and those that report a use."""
-    function, operands, name = e.function, op.operands, op.row.name
-    written, read = split(function, op)
+    """Write the lines that say which bits of an instruction's results are undefined, and those that report a use."""
+    operands, name = op.operands, op.row.name
+    written, read = split(e.function, op)
     if found.isdisjoint((*written, *read)):
         return
     addresses = [operand for operand in operands if operand.startswith("[")]
     uses = [("an address", addresses)]
     if name in ("st", "red", "atom") and not any(modifier.startswith(("shared", "local")) for modifier in op.modifiers):
-        values = [operand for operand in operands[op.row.writes:] if operand not in addresses]
-        uses.append(("a value for memory", values))
+        uses.append(("a value for memory", [one for one in operands[op.row.writes:] if one not in addresses]))
     if op.instruction.predicate and name in ("st", "red", "atom"):
         uses.append(("a predicate", [op.instruction.predicate]))
     for what, some in uses:
-        if (bits := joined(function, some, found)) != NOTHING:
-            e.line(f"M.undefined({e.site}, {what!r}, {bits}, {e.lanes()})")
+        names = [register for one in some for register in registers(e.function, one) if register in found]
+        if names:
+            # A store may be narrower than its register.
+            bits = min(int(op.last[1:]) if op.last[1:].isdigit() and name == "st" else 64, 64)
+            masks = [f"({flag(one)} & np.uint64({(1 << bits) - 1}) != 0)" if e.register_class(one) != "p" and bits < 64
+                     and what != "an address" else f"({flag(one)} != 0)" for one in names]
+            e.line(f"M.undefined({e.site}, {what!r}, {' | '.join(masks)}, {e.lanes()})")
     results = [register for register in written if register in found]
-    if results:
-        e.line(f"undefined = {source(e, op, found)}")
-    parts = e.vector(operands[0]) if name == "mov" and operands[0].startswith("{") else []
-    for register in results:
-        value = "undefined"
-        if parts:
-            half = parts.index(register) * 2 // len(parts)
-            value = f"(undefined >> np.uint8({half}) & np.uint8(1)) * np.uint8(3)"
+    for i, register in enumerate(results):
+        e.line(f"undefined{i} = {source(e, op, register, found)}")
+    for i, register in enumerate(results):
+        value = f"undefined{i}"
         if op.instruction.predicate is not None:
             condition = f"{'~' if op.instruction.negated else ''}{e.get(op.instruction.predicate, 'pred')}"
             value = f"np.where({condition}, {value}, {flag(register)})"
         e.line(f"{flag(register)} = {value}")
 
 
-def source(e: Emitter, op: Op, found: set[str]) -> str:
-    """The bits of an instruction's result."""
-    function, operands, name = e.function, op.operands, op.row.name
-    if not carries(op):
-        return NOTHING
-    bits = joined(function, operands[op.row.writes:], found)
-    if name == "selp":
-        a, b, p = (joined(function, [operand], found) for operand in operands[1:4])
-        return f"np.where({e.get(operands[3], 'pred')}, {a}, {b}) | {spread(p)}"
-    if name == "shfl.sync" and bits != NOTHING:
-        a, b, c = joined(function, operands[1:2], found), *(e.get(operand, "u4") for operand in operands[2:4])
-        moved = f"M.shuffle({e.site}, {op.modifiers[0]!r}, ({a}).astype('u4'), {b}, {c}, np.uint32(0xFFFFFFFF), on)[0]"
-        return f"{moved}.astype('u1')"
+def source(e: Emitter, op: Op, register: str, found: set[str]) -> str:
+    """The undefined bits of one result of an instruction."""
+    operands, name = op.operands, op.row.name
+    kind = e.register_class(register) or ""
+    nothing = "np.False_" if kind == "p" else f"np.{TYPE[kind]}(0)"
+
+    def bits(operand: str, t: str) -> str:
+        """Those of an operand, in an unsigned type."""
+        operand = operand.lstrip("!")
+        if operand not in found:
+            return f"np.{TYPE[t]}(0)"
+        return flag(operand) if e.register_class(operand) == t else f"{flag(operand)}.astype('{t}')"
+
+    sources = [one for operand in operands[op.row.writes:] for one in registers(e.function, operand) if one in found]
+    if not carries(op) or not sources:
+        return nothing
+    some = " | ".join(f"({flag(one)} != 0)" for one in dict.fromkeys(sources))
+    whole = f"({some})" if kind == "p" else f"mask({some}, '{kind}')"
+    if kind == "p" or op.instruction.opcode.startswith("mov.pred"):
+        return whole
+    if name == "mov" and operands[0].startswith("{"):
+        parts = e.vector(operands[0])
+        t = f"u{int(kind[1]) * len(parts)}"
+        return f"unpack({bits(operands[1], t)}, '{kind}', {parts.index(register)})"
     if name == "mov" and operands[1].startswith("{"):
         parts = e.vector(operands[1])
-        halves = [joined(function, parts[:len(parts) // 2], found), joined(function, parts[len(parts) // 2:], found)]
-        return f"(({halves[0]}) != 0) * np.uint8(1) | (({halves[1]}) != 0) * np.uint8(2)"
-    if name == "cvt" and op.types[-1] in ("u32", "s32", "b32") and op.type in ("u16", "s16", "u8", "s8"):
-        return f"(({bits}) & np.uint8(1)) * np.uint8(3)"
-    return bits if name in BY_HALVES or op.last.endswith("x2") and op.type.endswith("x2") else spread(bits)
+        return f"pack([{', '.join(bits(part, f'u{int(kind[1]) // len(parts)}') for part in parts)}], '{kind}')"
+    if name == "shfl.sync":
+        b, c = (e.get(operand, "u4") for operand in operands[2:4])
+        given = f"{bits(operands[1], kind)}, {b}, {c}, np.uint32(0xFFFFFFFF), on"
+        return f"M.shuffle({e.site}, {op.modifiers[0]!r}, {given})[0]"
+    if op.type.endswith("x2") and op.last.endswith("x2"):
+        return f"by_halves({' | '.join(bits(one, 'u4') for one in dict.fromkeys(sources))})"
+    if name == "cvt" and op.type[0] in "us" and op.last[0] in "us":
+        t = f"{NUMPY[op.last[0]]}{int(op.last[1:]) // 8}"
+        return f"{bits(operands[1], f'u{t[1]}')}.view('{t}').astype('{kind}')"
+    return integer_bits(e, op, kind, bits) or whole
+
+
+def integer_bits(e: Emitter, op: Op, t: str, bits: Callable[[str, str], str]) -> str | None:
+    """The undefined bits of a result that follow from those of the operands one by one."""
+    operands, name = op.operands, op.row.name
+    a, b, *_ = (*(bits(operand, t) if operand[0] != "{" else "" for operand in operands[1:3]), "", "")
+    if name in ("mov", "not"):
+        return a
+    if name == "selp":
+        return f"np.where({e.get(operands[3], 'pred')}, {a}, {b}) | mask({bits(operands[3], 'u1')} != 0, '{t}')"
+    if name in ("and", "or", "xor"):
+        if name == "xor":
+            return f"{a} | {b}"
+        # What the other operand fixes, whatever stands here, is defined.
+        x, y = (e.get(operand, t) for operand in operands[1:3])
+        sign = "" if name == "and" else "~"
+        return f"({a} & {b}) | ({a} & {sign}{y}) | ({b} & {sign}{x})"
+    if name in ("shl", "shr") and b.startswith("np."):
+        signed = op.type[0] == "s" and name == "shr"
+        view = f".view('i{t[1]}')" if signed else ""
+        shifted = f"shift_{'left' if name == 'shl' else 'right'}({a}{view}, {e.get(operands[2], 'u4')})"
+        return f"{shifted}.view('{t}')" if signed else shifted
+    if name == "prmt" and bits(operands[3], t).startswith("np."):
+        return f"permuted({a}, {b}, {e.get(operands[3], 'u4')})"
+    if name in ("add", "sub") and op.type[0] in "us":
+        return f"above({a} | {b})"
+    return None
