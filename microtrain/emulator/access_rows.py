@@ -108,7 +108,7 @@ def _fence(e: Emitter, op: Op) -> None:
 
 @row("prefetch prefetchu applypriority discard createpolicy.fractional createpolicy.range createpolicy.cvt", "b64",
      f"global local L1 L2 L1::evict_last L2::evict_last L2::evict_normal L2::evict_first L2::evict_unchanged "
-     f"L2::128B b64 {CACHING}")
+     f"L2::128B {CACHING}", typed=False)
 def _hint(e: Emitter, op: Op) -> None:
     """Hints for caches do nothing here; a policy is a number."""
     if op.row.name.startswith("createpolicy"):

@@ -186,8 +186,9 @@ class Memory:
 
     def forget(self, ranges: list[tuple[int, int]], granule: int) -> None:
         """Forget who wrote and read in these ranges of bytes of the arena, as a launch ends."""
-        for low, high in ranges:
+        for low, high in ((max(low, 0), min(high, self.size)) for low, high in ranges):
             for held in self._maps[2:]:
                 first = low // granule * 8 // mmap.PAGESIZE * mmap.PAGESIZE
                 last = -(-(high // granule * 8 + 8) // mmap.PAGESIZE) * mmap.PAGESIZE
-                held[0].madvise(mmap.MADV_DONTNEED, first, last - first)
+                if first < last:
+                    held[0].madvise(mmap.MADV_DONTNEED, first, last - first)

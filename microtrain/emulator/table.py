@@ -52,6 +52,8 @@ class Row:
     """Leading operands that are written."""
     accumulates: bool
     """Whether what is written is read too."""
+    typed: bool
+    """Whether it must have a type."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +67,13 @@ class Op:
 
     @property
     def type(self) -> str:
-        """Its first type."""
-        return self.types[0]
+        """Its first type; "" if it has none."""
+        return self.types[0] if self.types else ""
 
     @property
     def last(self) -> str:
         """Its last type: that of the operands where the first is the result's."""
-        return self.types[-1]
+        return self.types[-1] if self.types else ""
 
     @property
     def operands(self) -> list[str]:
@@ -92,11 +94,12 @@ Emit = Callable[["Emitter", Op], None]
 
 
 def row(names: str, types: str = "", modifiers: str = "", writes: int = 1,
-        accumulates: bool = False) -> Callable[[Emit], Emit]:
+        accumulates: bool = False, typed: bool = True) -> Callable[[Emit], Emit]:
     """Enter a function in the table, under each of the names."""
     def enter(emit: Emit) -> Emit:
         for name in names.split():
-            TABLE[name] = Row(name, frozenset(types.split()), frozenset(modifiers.split()), emit, writes, accumulates)
+            TABLE[name] = Row(name, frozenset(types.split()), frozenset(modifiers.split()), emit, writes, accumulates,
+                              typed and bool(types))
         return emit
     return enter
 
@@ -115,7 +118,7 @@ def look_up(instruction: Instruction) -> Op | str:
     unknown = [part for part in types if part not in found.types] + [m for m in modifiers if m not in found.modifiers]
     if unknown:
         return f"'{found.name}' is known, but not with .{', .'.join(unknown)}"
-    if found.types and not types:
+    if found.typed and not types:
         return f"'{found.name}' needs a type"
     return Op(found, instruction, types, modifiers)
 
