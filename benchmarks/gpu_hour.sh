@@ -60,7 +60,7 @@ suite() {           # suite PROCESSES SECONDS: the tests that have not run yet, 
     local count=$1 seconds=$2 i
     for ((i = 0; i < count; i++)); do
         (
-            export MICROTRAIN_SHARD=$i/$count MICROTRAIN_DONE=$OUT/suite/$i.jsonl TRITON_STORE_BINARY_ONLY=1
+            export MICROTRAIN_SHARD=$i/$count MICROTRAIN_DONE=$OUT/suite/$i.jsonl
             test -e .gpu/first.txt && export MICROTRAIN_FIRST=.gpu/first.txt
             until=$(($(date +%s) + seconds))
             while rest=$((until - $(date +%s))); ((rest > 2)); do
