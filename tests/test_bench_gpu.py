@@ -6,6 +6,7 @@ from __future__ import annotations
 import ctypes
 import json
 import re
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ import pytest
 import torch
 
 import microtrain as mt
-from microtrain import runtime
+from microtrain import runtime, settings
 from microtrain.bench import (
     Quantiles,
     ceilings,
@@ -368,7 +369,7 @@ def decoded(bits: int, dtype: Any) -> np.ndarray:
 
 
 @pytest.fixture
-def gpu(driver: PaperDriver, paper: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> Timed:
+def gpu(driver: PaperDriver, paper: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> Iterator[Timed]:
     for node in [node for node in realize.pending if node.spec.device.type == "cuda"]:
         realize.pending.pop(node)               # what other tests have left on a GPU is not for paper: computed if read
     monkeypatch.setitem(runtime._loaded, ("cuda", 0), PaperBackend())
@@ -376,7 +377,8 @@ def gpu(driver: PaperDriver, paper: FakeCuda, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(realize, name, {})
     monkeypatch.setattr(torch, "compile", lambda function, mode=None: function)
     monkeypatch.setattr(torch.compiler, "reset", lambda: None)
-    return Timed(torch, "cpu")
+    with settings.virtual_gpu(""):
+        yield Timed(torch, "cpu")
 
 
 def paper_peers() -> peers.Peers:
