@@ -131,9 +131,15 @@ def floating(e: Emitter, op: Op, form: Callable[..., str], operands: list[str] |
         e.put(op.operands[0], formed([e.get(operand, t) for operand in given]), t)
 
 
-@row("add sub mul", f"{FLOATS} {INTEGERS}", f"{MODES} ftz sat")
+@row("add sub mul", f"{FLOATS} {INTEGERS} s16x2 u16x2", f"{MODES} ftz sat")
 def _arithmetic(e: Emitter, op: Op) -> None:
     mode, name = op.one_of(MODES, "rn"), op.row.name
+    if op.type in ("s16x2", "u16x2") and name == "add":
+        a, b = (e.get(operand, "u4") for operand in op.operands[1:])
+        # No carry leaves the lower half: the upper bits of both halves are added by themselves.
+        low, high = (f"np.uint32({mask})" for mask in (0x7FFF7FFF, 0x80008000))
+        e.put(op.operands[0], f"(({a} & {low}) + ({b} & {low})) ^ (({a} ^ {b}) & {high})", "u4")
+        return
     sign = {"add": "+", "sub": "-", "mul": "*"}[name]
     if op.type not in FLOATS.split():
         if op.has("sat"):
