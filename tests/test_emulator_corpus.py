@@ -98,7 +98,8 @@ def test_a_slice_of_the_sample_computes_what_it_should(target: str) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("name", ["elementwise, bfloat16", "softmax", "linear + relu, bfloat16", "linear + relu, float64"])
+@pytest.mark.parametrize("name", ["elementwise, bfloat16", "softmax", "linear + relu, bfloat16",
+                                  "linear + relu, float64"])
 def test_a_case_computes_what_it_should(name: str, target: str, smaller: None) -> None:
     specimen, = budgets.of_case(next(case for case in budgets.CASES if case.name == name))
     assert compared(specimen, target) > 0

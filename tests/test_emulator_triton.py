@@ -77,7 +77,8 @@ def test_extremes_and_bits_by_atomics(target: int) -> None:
     x, h = filled(256, "x"), Buffer(np.zeros(2, "f4"), "h")
     launched(extremes, [x, h], 1, target, B=256)
     assert h.read().tolist() == [x.array.max(), x.array.min()]
-    x, h = Buffer(np.random.default_rng(0).integers(-99, 99, 256).astype("i4"), "x"), Buffer(np.array([0, -1, 0], "i4"), "h")
+    x = Buffer(np.random.default_rng(0).integers(-99, 99, 256).astype("i4"), "x")
+    h = Buffer(np.array([0, -1, 0], "i4"), "h")
     launched(bitwise, [x, h], 1, target, B=256)
     assert h.read().tolist() == [int(f.reduce(x.array)) for f in (np.bitwise_or, np.bitwise_and, np.bitwise_xor)]
 
@@ -110,7 +111,8 @@ def test_functions(target: int, kind: str) -> None:
     a = np.abs(v) + 1
     want = (np.sin(v) + np.cos(v) + np.exp(v) + np.log(a) + np.sqrt(a) + 1 / np.sqrt(a) + np.vectorize(math.erf)(v)
             + np.floor(v) + np.ceil(v) + 1 / (1 + np.exp(-v)) + np.exp2(v) + np.log2(a))
-    np.testing.assert_allclose(y.read(), want, rtol=1e-5 if kind == "f4" else 1e-12, atol=1e-6 if kind == "f4" else 1e-12)
+    close = 1e-5 if kind == "f4" else 1e-12
+    np.testing.assert_allclose(y.read(), want, rtol=close, atol=close)
 
 
 @TARGETS
