@@ -61,7 +61,7 @@ suite-interpret: $(VENV)/test.stamp
 
 # A few minutes of compiling, on all cores; what was compiled before is found in Triton's cache.
 budgets: $(VENV)/test.stamp
-	MICROTRAIN_DEVICE=cpu $(PY) -m pytest -q -m budgets tests/test_null.py tests/test_matmul_kernels.py
+	MICROTRAIN_DEVICE=cpu $(PY) -m pytest -q -m budgets tests/test_null.py tests/test_matmul_kernels.py tests/test_emulator_corpus.py
 	$(PY) -m microtrain kernels --all --sample 200
 
 # Half of the suite in each of two processes; the emulator's part has one for each GPU.

@@ -15,8 +15,8 @@ from triton.compiler import ASTSource
 
 from microtrain.emulator import Module, Report, launch, parse
 
-POINTERS = {"float32": "*fp32", "float16": "*fp16", "bfloat16": "*bf16", "float64": "*fp64", "int32": "*i32", "int64": "*i64",
-            "int8": "*i8", "float8_e4m3fn": "*fp8e4nv", "float8_e5m2": "*fp8e5", "uint32": "*u32"}
+POINTERS = {"float32": "*fp32", "float16": "*fp16", "bfloat16": "*bf16", "float64": "*fp64", "int32": "*i32",
+            "int64": "*i64", "int8": "*i8", "float8_e4m3fn": "*fp8e4nv", "float8_e5m2": "*fp8e5", "uint32": "*u32"}
 
 
 class Compiled(NamedTuple):

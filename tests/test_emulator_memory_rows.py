@@ -1,4 +1,4 @@
-"""Rows of the emulator's table for memory, warps, matrices and control, against NumPy and the layouts of the PTX ISA."""
+"""Rows of the emulator's table for memory, warps, matrices and control, against the definitions of the PTX ISA."""
 
 from __future__ import annotations
 
@@ -82,8 +82,9 @@ def test_generic_addresses_find_their_space() -> None:
 def test_parameters_and_what_only_hints() -> None:
     y = empty(1)
     run(kernel("""ld.param.u32 %r1, [p1]; createpolicy.fractional.L2::evict_last.b64 %d5, 1.0;
-    prefetch.global.L1 [%d0]; griddepcontrol.wait; griddepcontrol.launch_dependents; nanosleep.u32 100; fence.acq_rel.gpu;
-    membar.gl; fence.proxy.async; setmaxnreg.inc.sync.aligned.u32 232; pmevent 1; applypriority.global.L2::evict_normal [%d0], 128;
+    prefetch.global.L1 [%d0]; griddepcontrol.wait; griddepcontrol.launch_dependents; nanosleep.u32 100;
+    fence.acq_rel.gpu; membar.gl; fence.proxy.async; setmaxnreg.inc.sync.aligned.u32 232; pmevent 1;
+    applypriority.global.L2::evict_normal [%d0], 128;
     setp.eq.u32 %p1, %r1, 77; @%p1 st.global.L1::evict_first.L2::cache_hint.b32 [%d0], %r1, %d5;""", 1, ["u32"]), [y],
         others=[np.uint32(77).tobytes()])
     assert y.read().tolist() == [77]
@@ -93,7 +94,8 @@ ATOMICS: list[tuple[str, str, Callable[[Any, Any], Any]]] = [
     ("add.u32", "u4", np.add), ("add.s32", "i4", np.add), ("add.u64", "u8", np.add), ("add.f32", "f4", np.add),
     ("add.f64", "f8", np.add), ("add.noftz.f16", "f2", np.add), ("min.s32", "i4", np.minimum),
     ("max.u32", "u4", np.maximum), ("and.b32", "u4", np.bitwise_and), ("or.b64", "u8", np.bitwise_or),
-    ("xor.b32", "u4", np.bitwise_xor), ("exch.b32", "u4", lambda a, b: b), ("inc.u32", "u4", lambda a, b: 0 if a >= b else a + 1),
+    ("xor.b32", "u4", np.bitwise_xor), ("exch.b32", "u4", lambda a, b: b),
+    ("inc.u32", "u4", lambda a, b: 0 if a >= b else a + 1),
     ("dec.u32", "u4", lambda a, b: b if a == 0 or a > b else a - 1)]
 
 
@@ -110,7 +112,8 @@ def test_atomics_take_turns(opcode: str, kind: str, function: Callable[[Any, Any
     move = f"""mov.u32 %r0, %tid.x; rem.u32 %r2, %r0, 3; mov.u32 %r9, global_smem; cvt.u64.u32 %d21, %r9;
     setp.lt.u32 %p2, %r0, 3; mul.wide.u32 %d9, %r2, {bits // 8}; add.u64 %d20, %d1, %d9; add.u64 %d21, %d21, %d9;
     ld.global.b{bits} {register}30, [%d20]; @%p2 st.shared.b{bits} [%d21], {register}30; bar.sync 0;"""
-    body = move + f"""mul.wide.u32 %d10, %r0, {bits // 8}; add.u64 %d11, %d0, %d10; ld.global.b{bits} {register}31, [%d11];
+    body = move + f"""mul.wide.u32 %d10, %r0, {bits // 8}; add.u64 %d11, %d0, %d10;
+    ld.global.b{bits} {register}31, [%d11];
     atom.{space}.gpu.acq_rel.{opcode} {register}32, [%d2{'0' if space == 'global' else '1'}], {register}31;
     add.u64 %d12, %d2, %d10; st.global.b{bits} [%d12], {register}32; bar.sync 0;
     ld.shared.b{bits} {register}30, [%d21]; setp.lt.u32 %p1, %r0, {3 if space == 'shared' else 0};
@@ -144,7 +147,8 @@ def test_compare_and_swap_vectors_and_reductions() -> None:
 def test_asynchronous_copies_fill_with_zeros() -> None:
     x, y = Buffer(words(32 * 4).reshape(32, 4), "x"), empty((32, 4))
     run(kernel("""mov.u32 %r0, %tid.x; mov.u32 %r9, global_smem; shl.b32 %r1, %r0, 4; add.u32 %r8, %r9, %r1;
-    cvt.u64.u32 %d9, %r1; add.u64 %d8, %d0, %d9; add.u64 %d7, %d1, %d9; setp.lt.u32 %p1, %r0, 20; selp.b32 %r2, 16, 0, %p1;
+    cvt.u64.u32 %d9, %r1; add.u64 %d8, %d0, %d9; add.u64 %d7, %d1, %d9; setp.lt.u32 %p1, %r0, 20;
+    selp.b32 %r2, 16, 0, %p1;
     setp.eq.u32 %p2, %r0, 3; selp.b32 %r2, 4, %r2, %p2;
     cp.async.cg.shared.global [%r8], [%d8], 16, %r2; cp.async.commit_group; cp.async.wait_group 0;
     ld.shared.v4.b32 {%r3,%r4,%r5,%r6}, [%r8]; bar.sync 0;
@@ -190,7 +194,7 @@ def test_folds_votes_and_matches() -> None:
     vote.sync.uni.pred %p7, %x1, -1; bar.warp.sync -1;""", [x, p],
                    ["i4", "i4", "i4", "u4", "?", "?", "u4", "u4", "u4", "u4"])
     for w in range(2):
-        mine = WARP == w
+        mine = w == WARP
         ballot = sum(1 << int(i) for i in LANE[mine & p])
         folds = [x[mine].max(), x[mine].sum(), np.bitwise_and.reduce(x[mine]), ballot, p[mine].all(), p[mine].any()]
         for one, fold in zip(have, folds, strict=False):
@@ -202,12 +206,12 @@ def test_folds_votes_and_matches() -> None:
 @covers("redux.sync vote.sync elect.sync")
 def test_only_the_named_lanes_take_part() -> None:
     x = RNG.integers(0, 1000, N).astype("u4")
-    have = compute("""mov.b32 %r20, 0xFFFF0000; mov.u32 %r21, %laneid; setp.ge.u32 %p1, %r21, 16; mov.b32 %y0, 0; mov.b32 %y1, 0;
-    mov.b32 %y2, 0;
-    @%p1 redux.sync.min.u32 %y0, %x0, %r20; @%p1 vote.sync.ballot.b32 %y1, 1, %r20; @%p1 elect.sync %y2|_, %r20;
-    """.replace("|_", ""), [x], ["u4", "u4", "u4"])
+    have = compute("""mov.b32 %r20, 0xFFFF0000; mov.u32 %r21, %laneid; setp.ge.u32 %p1, %r21, 16; mov.b32 %y0, 0;
+    mov.b32 %y1, 0; mov.b32 %y2, 0;
+    @%p1 redux.sync.min.u32 %y0, %x0, %r20; @%p1 vote.sync.ballot.b32 %y1, 1, %r20; @%p1 elect.sync %y2|%p2, %r20;
+    """, [x], ["u4", "u4", "u4"])
     upper = LANE >= 16
-    least = np.array([x[(WARP == w) & upper].min() for w in WARP])
+    least = np.array([x[(w == WARP) & upper].min() for w in WARP])
     np.testing.assert_array_equal(have[0], np.where(upper, least, 0))
     np.testing.assert_array_equal(have[1], np.where(upper, np.uint32(0xFFFF0000), 0))
     np.testing.assert_array_equal(have[2], np.where(upper, 16, 0))
@@ -271,7 +275,8 @@ def places(kind: str, operand: str, i: int, lane: int, k: int, m: int) -> tuple[
 
 
 MMAS = [("m16n8k8", "f32", "tf32", "f4"), ("m16n8k4", "f32", "tf32", "f4"), ("m16n8k16", "f32", "f16", "f2"),
-        ("m16n8k8", "f32", "f16", "f2"), ("m16n8k16", "f32", "bf16", ml_dtypes.bfloat16), ("m16n8k16", "f16", "f16", "f2"),
+        ("m16n8k8", "f32", "f16", "f2"), ("m16n8k16", "f32", "bf16", ml_dtypes.bfloat16),
+        ("m16n8k16", "f16", "f16", "f2"),
         ("m16n8k16", "s32", "s8", "i1"), ("m16n8k32", "s32", "u8", "u1"), ("m8n8k4", "f64", "f64", "f8"),
         ("m16n8k4", "f64", "f64", "f8"), ("m16n8k8", "f64", "f64", "f8"), ("m16n8k16", "f64", "f64", "f8"),
         ("m16n8k32", "f32", "e4m3", ml_dtypes.float8_e4m3fn), ("m16n8k32", "f32", "e5m2", ml_dtypes.float8_e5m2)]
@@ -292,7 +297,8 @@ def test_products_of_a_warp(shape: str, d: str, kind: str, numpy_kind: Any) -> N
     a, b = (RNG.integers(0 if kind == "u8" else -4, 5, size).astype(numpy_kind) for size in ((m, k), (k, n)))
     c = RNG.integers(-9, 9, (m, n)).astype({"f32": "f4", "f64": "f8", "s32": "i4", "f16": "f2"}[d])
     width = np.dtype(numpy_kind).itemsize
-    raw = [registers(a, kind, "a", m, width), registers(b, kind, "b", m, width), registers(c, d, "c", m, c.dtype.itemsize)]
+    raw = [registers(a, kind, "a", m, width), registers(b, kind, "b", m, width),
+           registers(c, d, "c", m, c.dtype.itemsize)]
     buffers = [Buffer(one, name) for one, name in zip(raw, "abc", strict=True)]
     y = empty(raw[2].shape, raw[2].dtype.str[1:])
     lines, names = ["mov.u32 %r0, %tid.x;"], []
@@ -304,7 +310,8 @@ def test_products_of_a_warp(shape: str, d: str, kind: str, numpy_kind: Any) -> N
     braced = ["{" + ", ".join(group) + "}" for group in (names[2], names[0], names[1], names[2])]
     lines.append(f"mma.sync.aligned.{shape}.row.col.{d}.{kind}.{kind}.{d} {', '.join(braced)};")
     lines.append(f"mul.wide.u32 %d9, %r0, {raw[2][0].nbytes}; add.u64 %d9, %d9, %d3;")
-    lines += [f"st.global.b{8 * raw[2].dtype.itemsize} [%d9+{raw[2].dtype.itemsize * i}], {name};" for i, name in enumerate(names[2])]
+    size = raw[2].dtype.itemsize
+    lines += [f"st.global.b{8 * size} [%d9+{size * i}], {name};" for i, name in enumerate(names[2])]
     run(kernel("\n".join(lines), 4), [*buffers, y])
     want = a.astype("f8") @ b.astype("f8") + c
     np.testing.assert_array_equal(y.read(), registers(want.astype(c.dtype), d, "c", m, c.dtype.itemsize))
@@ -430,9 +437,9 @@ def test_a_trap_ends_the_launch() -> None:
 
 @covers("mov")
 def test_programs_and_threads_in_three_dimensions() -> None:
-    from microtrain.emulator import launch, parse
-
     from ptx_kernels import MEMORY
+
+    from microtrain.emulator import launch, parse
     y = empty((2, 3, 2, 2, 4, 8, 6), "u4")
     names = ("ctaid.x", "ctaid.y", "ctaid.z", "tid.x", "tid.y", "tid.z")
     body = "".join(f"mov.u32 %r{i}, %{name};" for i, name in enumerate(names))

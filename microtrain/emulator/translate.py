@@ -16,8 +16,8 @@ from .emitter import POISON, Emitter, Unknown, split, variable
 from .parse import Function, Instruction, Module
 from .report import UnknownInstruction
 from .table import Op, look_up
-from .undefined import UNDEFINED, flag, follow, suspects
 from .threads import SHARED_BASE
+from .undefined import UNDEFINED, flag, follow, suspects
 
 assert access_rows and collective_rows and convert_rows and scalar_rows      # they fill the table
 BARRIERS = ("bar.sync", "barrier.sync", "bar.cta.sync", "barrier.cta.sync", "barrier.cluster.wait")

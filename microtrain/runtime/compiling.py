@@ -21,6 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from .compile_cache import sealed
+from .ptxas import KEY
 
 Signature = Mapping[str, str | tuple[str, ...]]
 Attributes = dict[tuple[int, ...], list[list[Any]]]
@@ -92,7 +93,7 @@ def compile_kernel(fn: Any, signature: Signature, constexprs: Mapping[str, Any],
             # Of functions in a tuple Triton takes the names alone, and would find a kernel whose helpers have changed.
             within = [member.cache_key for value in constexprs.values() if isinstance(value, tuple) for member in value
                       if hasattr(member, "cache_key")]
-            return hashlib.sha256("-".join([super().hash(), *within]).encode()).hexdigest()
+            return hashlib.sha256("-".join([super().hash(), *within, KEY]).encode()).hexdigest()
 
     source = Source(fn, signature=dict(signature), constexprs=dict(constexprs), attrs=attrs)
     with sealed():
