@@ -264,12 +264,16 @@ for t, ptx in S.items():
                   Case("bfe", f"bfe.{ptx} %y0, %x0, %x1, %x2;", (integers(t), SHIFTS, integers("u4")), (t,),
                        each(lambda a, p, n, w=w, t=t: bits(a, w, p, n, t[0] == "i"), t)),
                   Case("bfe", f"bfe.{ptx} %y0, %x0, %x1, %x2;",
-                       (integers(t), SHIFTS % 80, RNG.integers(0, 70, N, "u4")), (t,), each(lambda a, p, n, w=w, t=t: bits(a, w, p, n, t[0] == "i"), t))]
+                       (integers(t), SHIFTS % 80, RNG.integers(0, 70, N, "u4")), (t,),
+                       each(lambda a, p, n, w=w, t=t: bits(a, w, p, n, t[0] == "i"), t))]
     if t[0] == "i":
         CASES += [one("abs", f"abs.{ptx}", t, t, each(abs, t)), one("neg", f"neg.{ptx}", t, t, each(lambda a: -a, t))]
 
 CASES += [
     one("add", "add.sat.s32", "i4 i4", "i4", lambda a, b: np.clip(a.astype("i8") + b, -2**31, 2**31 - 1).astype("i4")),
+    one("add", "add.s16x2", "u4 u4", "u4", lambda a, b: (a.view("i2") + b.view("i2")).view("u4")),
+    one("min", "min.s16x2", "u4 u4", "u4", lambda a, b: np.minimum(a.view("i2"), b.view("i2")).view("u4")),
+    one("max", "max.u16x2", "u4 u4", "u4", lambda a, b: np.maximum(a.view("u2"), b.view("u2")).view("u4")),
     one("mul24.lo", "mul24.lo.s32", "i4 i4", "i4",
         each(lambda a, b: wrapped(a << 8, "i4") // 256 * (wrapped(b << 8, "i4") // 256), "i4")),
     one("mad24.lo", "mad24.lo.u32", "u4 u4 u4", "u4", each(lambda a, b, c: a % 2**24 * (b % 2**24) + c, "u4")),
@@ -287,7 +291,8 @@ CASES += [
     Case("bfi", "bfi.b32 %y0, %x0, %x1, %x2, %x3;", (integers("u4"), integers("u4"), SHIFTS % 40, integers("u4") % 40),
          ("u4",), each(inserted, "u4")),
     *[one(f"shf.{side}", f"shf.{side}.{mode}.b32", "u4 u4 u4", "u4", each(
-        lambda a, b, n, side=side, mode=mode: shifted(b << 32 | a, n % 32 if mode == "wrap" else min(n, 32), side), "u4"))
+        lambda a, b, n, side=side, mode=mode: shifted(b << 32 | a, n % 32 if mode == "wrap" else min(n, 32), side),
+        "u4"))
       for side in "lr" for mode in ("wrap", "clamp")],
     Case("add", "add.s16x2 %y0, %x0, %x1;", (integers("u4"), integers("u4")), ("u4",),
          lambda a, b: (a.view("u2") + b.view("u2")).view("u4")),
@@ -372,7 +377,8 @@ CASES += [
     Case("mov", "mov.f32 %y0, 0f3FC00000; mov.b64 %y1, 0d4004000000000000; mov.u32 %y2, -3;", (SHIFTS,),
          ("f4", "f8", "i4"), lambda a: [np.full(N, 1.5, "f4"), np.full(N, 2.5), np.full(N, -3, "i4")]),
     Case("mov", "mov.u32 %y0, %laneid; mov.u32 %y1, %warpid; mov.u32 %y2, %lanemask_lt; mov.u32 %y3, %ntid.x;",
-         (SHIFTS,), ("u4",) * 4, lambda a: [np.arange(N) % 32, np.arange(N) // 32, (1 << np.arange(N) % 32) - 1, np.full(N, N)]),
+         (SHIFTS,), ("u4",) * 4,
+         lambda a: [np.arange(N) % 32, np.arange(N) // 32, (1 << np.arange(N) % 32) - 1, np.full(N, N)]),
     Case("cvta", ".reg .b64 %q0; cvta.to.global.u64 %q0, %x0; cvta.global.u64 %y0, %q0;", (integers("u8"),), ("u8",),
          lambda a: a),
 ]

@@ -19,9 +19,10 @@ from .table import Op
 POISON = {"p": np.bool_(True), "u2": np.uint16(0x7FFE), "u4": np.uint32(0x7FFFDEAD),
           "u8": np.uint64(0x7FFFDEAD7FFFDEAD)}
 """What a register holds that no instruction wrote: a NaN, and no address."""
-NAMES = """tid ntid ctaid nctaid laneid warpid nwarpid smid nsmid gridid clock clock_hi clock64 globaltimer globaltimer_lo
-globaltimer_hi lanemask_eq lanemask_lt lanemask_le lanemask_ge lanemask_gt clusterid nclusterid cluster_ctaid
-cluster_nctaid cluster_ctarank cluster_nctarank is_explicit_cluster dynamic_smem_size total_smem_size"""
+NAMES = """tid ntid ctaid nctaid laneid warpid nwarpid smid nsmid gridid clock clock_hi clock64
+globaltimer globaltimer_lo globaltimer_hi lanemask_eq lanemask_lt lanemask_le lanemask_ge lanemask_gt
+clusterid nclusterid cluster_ctaid cluster_nctaid cluster_ctarank cluster_nctarank is_explicit_cluster
+dynamic_smem_size total_smem_size"""
 SPECIAL = frozenset(NAMES.split())
 """Registers that the machine fills."""
 NAME = re.compile(r"%?[A-Za-z_$][\w$]*")

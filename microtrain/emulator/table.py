@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from .emitter import Emitter
 
 INTEGERS = "s16 u16 s32 u32 s64 u64"
+PAIRS = "s16x2 u16x2"
 FLOATS = "f32 f64 f16 bf16 f16x2 bf16x2"
 BITS = "b16 b32 b64"
 NUMPY = {"s": "i", "u": "u", "b": "u", "f": "f"}
-TYPES = frozenset(f"{INTEGERS} {FLOATS} {BITS} s8 u8 b8 s16x2 u16x2 pred tf32 e4m3 e5m2 e4m3x2 e5m2x2 b128 s4 u4 b1"
-                  .split())
+OTHERS = "s8 u8 b8 pred tf32 e4m3 e5m2 e4m3x2 e5m2x2 b128 s4 u4 b1"
+TYPES = frozenset(f"{INTEGERS} {PAIRS} {FLOATS} {BITS} {OTHERS}".split())
 MODES = "rn rz rm rp"
 ORDER = "weak relaxed acquire release acq_rel volatile sc cta cluster gpu sys"
 CACHING = ("ca cg cs lu cv wb wt nc L1::evict_normal L1::evict_unchanged L1::evict_first L1::evict_last "
@@ -35,7 +36,7 @@ def numpy_type(name: str) -> str:
     """The NumPy type in which a PTX type is computed; "f16" and "bf16" stand for float32 values of those."""
     if name in ("f16", "bf16", "pred"):
         return name
-    if name.endswith("x2") or name == "tf32":
+    if name in ("f16x2", "bf16x2", "tf32", "s16x2", "u16x2"):
         return "u4"
     return f"{NUMPY[name[0]]}{int(name[1:]) // 8}"
 
