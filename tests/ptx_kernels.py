@@ -63,7 +63,7 @@ def run(text: str | Module, buffers: Sequence[Buffer | int], grid: int = 1, bloc
 def compute(body: str, inputs: Sequence[np.ndarray], outputs: Sequence[str], shared: int = 0) -> list[np.ndarray]:
     """What a body makes of arrays, one element a thread.
 
-    Inputs are in %x0, %x1, ...; outputs, of the given NumPy types, are taken from %y0, %y1, ... Booleans are predicates.
+    Inputs are in %x0, %x1, ...; outputs, of the NumPy types given, are taken from %y0, ... Booleans are predicates.
     """
     n = len(inputs[0])
     kinds = {1: "b16", 2: "b16", 4: "b32", 8: "b64"}
@@ -85,7 +85,8 @@ def compute(body: str, inputs: Sequence[np.ndarray], outputs: Sequence[str], sha
         if kind == "?":
             lines.append(f"selp.b16 %h39, 1, 0, {register};")
             register = "%h39"
-        lines += [f"mad.wide.u32 %d79, %r399, {size}, %d{len(inputs) + i};", f"st.global.b{8 * size} [%d79], {register};"]
+        lines += [f"mad.wide.u32 %d79, %r399, {size}, %d{len(inputs) + i};",
+                  f"st.global.b{8 * size} [%d79], {register};"]
     sources = [Buffer(array, f"x{i}") for i, array in enumerate(inputs)]
     targets = [Buffer(np.zeros(n, kind), f"y{i}", written=False) for i, kind in enumerate(outputs)]
     run(kernel("\n".join(lines), len(inputs) + len(outputs)), [*sources, *targets], block=n, shared=shared)

@@ -168,7 +168,8 @@ def test_a_diverging_process_says_one_line(tmp_path):
 
 
 def test_a_device_that_is_not_there(tmp_path):
-    result = run_module("train", "perceptron", "--device", "cuda", cwd=tmp_path, CUDA_VISIBLE_DEVICES="")
+    result = run_module("train", "perceptron", "--device", "cuda", cwd=tmp_path, CUDA_VISIBLE_DEVICES="",
+                        MICROTRAIN_VIRTUAL_GPU="")
     assert result.returncode == 2
     check_one_line(result.stderr, "device 'cuda' cannot be used here: ")
 

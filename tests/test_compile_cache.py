@@ -12,8 +12,10 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Barrier, Event
 from typing import Any
 
 import pytest
@@ -26,6 +28,7 @@ from microtrain.graph import ops as g
 from microtrain.graph.node import leaf
 from microtrain.graph.spec import Device, spec
 from microtrain.runtime import compiling
+from microtrain.runtime.compile_cache import sealed
 
 ROOT = Path(__file__).parent.parent
 
@@ -250,6 +253,26 @@ def test_a_cache_manager_of_the_users_is_kept_and_sealed(cached: Any, monkeypatc
     with listening() as found:
         assert compiled().asm == first.asm == compiled().asm
     assert found == [False, True] and len(asked) == 2 and knobs.cache.manager_class is Theirs
+
+
+def test_threads_that_compile_at_once_leave_nothing_behind() -> None:
+    """The first one in is the first one out: what it found is what the last one puts back."""
+    from triton import knobs
+    inside, may_leave = Barrier(2), Event()
+
+    def second() -> None:
+        with sealed():
+            inside.wait()
+            may_leave.wait()
+            assert knobs.cache.manager_class is not None
+
+    with ThreadPoolExecutor() as pool:
+        with sealed():
+            other = pool.submit(second)
+            inside.wait()
+        may_leave.set()
+        other.result()
+    assert knobs.cache.manager_class is None
 
 
 def test_outside_our_own_compilations_the_cache_is_tritons(cached: Any) -> None:

@@ -18,7 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("settings", "errors"),
     ("emulator",),
     ("kernels",),
-    ("runtime", "emulator"),
+    ("runtime",),
     ("graph",),
     ("compiler",),
     ("autograd",),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..runtime import virtual
 from .workload import Instance, Values, Workload, by_hand
 
 BY_HAND = "numpy by hand"
@@ -58,7 +59,11 @@ def peers(device: str) -> Peers:
         notes.append(f"PyTorch cannot be imported ({error}): its figures are left out")
     else:
         torch_peers.one_thread()
-        found |= torch_peers.builders("cuda" if gpu else "cpu", gpu)
+        if gpu and virtual.wanted():
+            notes.append("the GPU is a virtual one: PyTorch runs on the host beside it, and no time means anything")
+            found |= torch_peers.beside_a_virtual_gpu()
+        else:
+            found |= torch_peers.builders("cuda" if gpu else "cpu", gpu)
     if importlib.util.find_spec("jax") is None:
         notes.append("JAX is not installed: its figures are left out")
     else:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..graph.spec import Device
+from ..runtime import virtual
 from .ceilings import HostCeilings
 from .limits import Ceilings
 from .memory import HostMemory, Memory, TorchArrays
@@ -73,7 +74,19 @@ def place(device: str, effort: Effort) -> Place:
         return Place(device, "cpu", TorchArrays(torch, "cpu"), loop, loop, HostCeilings(INTERPRETED, (16, 16, 16)),
                      effort.rounds)
     from .gpu import Gpu
+    if virtual.wanted():
+        return on_virtual_gpu(device, Gpu(virtual.gpu().torch), effort)
     return on_gpu(device, Gpu(torch), effort)
+
+
+def on_virtual_gpu(device: str, gpu: Any, effort: Effort) -> Place:
+    """The place of a virtual GPU: PyTorch runs on the host beside it, and no time means anything."""
+    import torch
+
+    from .gpu import GpuCeilings
+    at = on_gpu(device, gpu, effort)
+    return replace(at, torch_device="cpu", memory=TorchArrays(torch, "cpu"),
+                   ceilings=GpuCeilings(gpu, INTERPRETED, (16, 16, 16), effort.seconds))
 
 
 def on_gpu(device: str, gpu: Any, effort: Effort) -> Place:

@@ -231,6 +231,8 @@ def _peer(workload: Workload, inputs: Values, build: Build, judge: Oracle) -> Co
 
 def _launch(subject: Subject, place: Place) -> dict[str, Callable[[], Contender]]:
     assert isinstance(subject, Launch)
+    if place.gpu is not None:
+        return launch_contenders(MICROTRAIN, place.gpu.torch, place.gpu.device, place.device, synchronize)
     import torch
     return launch_contenders(MICROTRAIN, torch, place.torch_device, place.device, synchronize)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from ..runtime import virtual
 from .peers import Peer
 from .workload import Compile, Instance, Values, Workload, unchanged
 
@@ -29,6 +30,13 @@ def builders(device: str, gpu: bool) -> dict[str, Peer]:
         found[AUTOTUNED] = Peer(lambda workload, values: compiled(workload, values, device, AUTOTUNE),
                                 lambda workload: AUTOTUNED in workload.peers)
     return found
+
+
+def beside_a_virtual_gpu() -> dict[str, Peer]:
+    """The same peers by name; the only one that runs is the eager one, on the host."""
+    names = builders("cpu", gpu=True)
+    return {name: Peer(peer.build, peer.runs if name == EAGER else lambda workload: False)
+            for name, peer in names.items()}
 
 
 def eager(workload: Workload, values: Values, device: str, compile: Compile = unchanged) -> Instance:
@@ -96,7 +104,8 @@ def one_thread() -> None:
 
 def gpu() -> dict[str, Any]:
     """The GPU's name, what it has, and the CUDA version of this PyTorch."""
-    has = torch.cuda.get_device_properties(torch.cuda.current_device())
-    return {"name": torch.cuda.get_device_name(), "cuda": str(torch.version.cuda),
+    here = virtual.gpu().torch if virtual.wanted() else torch
+    has = here.cuda.get_device_properties(here.cuda.current_device())
+    return {"name": here.cuda.get_device_name(), "cuda": str(here.version.cuda),
             "capability": f"{has.major}.{has.minor}", "processors": has.multi_processor_count,
             "memory_bytes": has.total_memory, "l2_bytes": has.L2_cache_size}

@@ -30,6 +30,8 @@ class Access(Checks):
         data = self.local.view(t) if views is None else views[t]
         index = at >> (int(t[1]).bit_length() - 1)
         values = [data.take(index + i if i else index, mode="clip") for i in range(count)]
+        if order != "weak":
+            self.launch.polls += 1
         if order == "acquire":
             self.synchronize(on, order)
         if on is None:
@@ -63,6 +65,8 @@ class Access(Checks):
             told = self.note_write(site, space, at, on, nbytes, order, data, index, given)
         for i, value in enumerate(given):
             data[index + i if i else index] = value
+        if space == "global":
+            self.launch.changes += len(at)
         if told is not None:
             told()
 

@@ -21,7 +21,7 @@ def space_of(op: Op) -> str:
 
 def order(op: Op, default: str = "weak") -> str:
     """Its memory order; what is only volatile is relaxed."""
-    found = op.one_of(ORDER, default) if any(m in STRONG.split() for m in op.modifiers) else default
+    found = op.one_of(STRONG, default)
     return "relaxed" if found == "volatile" else found
 
 
@@ -108,7 +108,7 @@ def _fence(e: Emitter, op: Op) -> None:
 
 @row("prefetch prefetchu applypriority discard createpolicy.fractional createpolicy.range createpolicy.cvt", "b64",
      f"global local L1 L2 L1::evict_last L2::evict_last L2::evict_normal L2::evict_first L2::evict_unchanged "
-     f"L2::128B b64 {CACHING}")
+     f"L2::128B {CACHING}", typed=False)
 def _hint(e: Emitter, op: Op) -> None:
     """Hints for caches do nothing here; a policy is a number."""
     if op.row.name.startswith("createpolicy"):

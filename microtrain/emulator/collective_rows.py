@@ -144,8 +144,7 @@ def _trap(e: Emitter, op: Op) -> None:
     e.line(f"M.trap({e.site}, {e.lanes()})")
 
 
-@row("nanosleep", "u32", writes=0)
-@row("pmevent setmaxnreg.inc.sync.aligned setmaxnreg.dec.sync.aligned", "u32", writes=0)
+@row("nanosleep pmevent setmaxnreg.inc.sync.aligned setmaxnreg.dec.sync.aligned", "u32", writes=0, typed=False)
 @row("griddepcontrol.launch_dependents griddepcontrol.wait", writes=0)
 def _nothing(e: Emitter, op: Op) -> None:
     """Time, registers and the launch before are not modelled."""

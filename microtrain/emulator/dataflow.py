@@ -105,6 +105,8 @@ def step(function: Function, site: int, op: Op, state: State, early: dict[int, s
     if name.startswith("wgmma.wait"):
         left = int(re.sub(r"\D", "", op.operands[0]))
         return {register: age for register, age in state.items() if age < left}
+    if name == "mov" and read and read[0] in state:         # unpacked before the wait, used after it: compilers do so
+        return {**state, **dict.fromkeys(written, state[read[0]])}
     touched = next((register for register in (*read, *written) if register in state), None)
     if touched is not None:
         early[site] = touched

@@ -19,6 +19,12 @@ from .table import Op
 POISON = {"p": np.bool_(True), "u2": np.uint16(0x7FFE), "u4": np.uint32(0x7FFFDEAD),
           "u8": np.uint64(0x7FFFDEAD7FFFDEAD)}
 """What a register holds that no instruction wrote: a NaN, and no address."""
+NAMES = """tid ntid ctaid nctaid laneid warpid nwarpid smid nsmid gridid clock clock_hi clock64
+globaltimer globaltimer_lo globaltimer_hi lanemask_eq lanemask_lt lanemask_le lanemask_ge lanemask_gt
+clusterid nclusterid cluster_ctaid cluster_nctaid cluster_ctarank cluster_nctarank is_explicit_cluster
+dynamic_smem_size total_smem_size"""
+SPECIAL = frozenset(NAMES.split())
+"""Registers that the machine fills."""
 NAME = re.compile(r"%?[A-Za-z_$][\w$]*")
 ADDRESS = re.compile(r"\[\s*([^\s+\-\]]+)\s*(?:(?:\+|(?=-))\s*(-?\s*(?:0x)?[0-9a-fA-F]+))?\s*\]$")
 
@@ -120,6 +126,8 @@ class Emitter:
         if t in ("f16", "bf16"):
             return f"from_{t}({self.get_constant(operand, 'u2')})"
         if operand.startswith("%"):
+            if operand[1:].split(".")[0] not in SPECIAL:
+                raise Unknown(f"no register {operand} was declared")
             whole = f"M.special('{operand}')"
             return whole if t == "u4" else f"{whole}.astype('u{t[1:]}').view('{t}')"
         bits = re.fullmatch(r"0([fFdD])([0-9a-fA-F]+)", operand)
@@ -244,7 +252,7 @@ def registers(function: Function, operand: str) -> list[str]:
 
 def split(function: Function, op: Op) -> tuple[list[str], list[str]]:
     """The registers that an instruction writes, and those that it reads: under a predicate the old ones too."""
-    n = op.row.writes
+    n = op.row.writes if op.operands and not op.operands[0].startswith("[") else 0
     written = [name for operand in op.operands[:n] for name in registers(function, operand)]
     read = [name for operand in op.operands[n:] for name in registers(function, operand)]
     if op.instruction.predicate:

@@ -194,3 +194,16 @@ def dot4(a: Array, b: Array, c: Array, kinds: str) -> Array:
         x, y = unpack(a, "u1", i).view(types[0]).astype("i4"), unpack(b, "u1", i).view(types[1]).astype("i4")
         total = total + (x * y).view("u4")
     return total
+
+
+def above(x: Array) -> Array:
+    """All bits from the lowest set one on: what an uncertain bit of a sum may change."""
+    x = np.asarray(x)
+    return x | -x
+
+
+def by_halves(x: Array) -> Array:
+    """All bits of each half of a uint32 in which any is set."""
+    x = np.asarray(x)
+    lower, upper = np.uint32(0xFFFF), np.uint32(0xFFFF0000)
+    return np.where(x & lower != 0, lower, np.uint32(0)) | np.where(x & upper != 0, upper, np.uint32(0))

@@ -19,8 +19,8 @@ from .translate import Program, translate
 
 BATCH = 1 << 14
 """Threads that run at a time: registers of so many fit the processor's caches."""
-STUCK = 1 << 12
-"""Turns of all batches without one that ends, after which nobody will."""
+STUCK = 30
+"""Turns of all batches in which programs look at memory in order, and nobody ends or changes any: nobody ever will."""
 
 
 def launch(module: Module, entry: str, grid: Sequence[int], block: Sequence[int], shared_bytes: int,
@@ -159,7 +159,7 @@ def run(whole: Launch, program: Program, entry: str, chosen: Any) -> None:
     waits = whole.sync is not None
     pending = [chosen[i:i + size] for i in range(0, len(chosen), size)][::-1]
     going: list[Any] = []
-    idle = 0
+    idle, before = 0, (0, 0)
     while pending or going:
         if pending:
             machine = Machine(whole, pending.pop(), program, entry, waits)
@@ -172,7 +172,9 @@ def run(whole: Launch, program: Program, entry: str, chosen: Any) -> None:
             whole.report.thread_instructions += one[0].thread_instructions
             whole.report.programs += one[0].B
             going.remove(one)
-        idle = 0 if ended or pending else idle + 1
+        moved = whole.changes > before[0] or whole.polls == before[1]
+        idle = 0 if ended or pending or moved else idle + 1
+        before = whole.changes, whole.polls
         if idle > STUCK:
             waiting = sum(machine.B for machine, _ in going)
             raise EmulatorError(f"{waiting} programs of {entry} wait for each other and do not end")

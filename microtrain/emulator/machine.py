@@ -19,9 +19,9 @@ from .translate import Block, Code, Program
 Array = Any
 GONE = 1 << 30
 """The place of threads that have returned."""
-TURNS = 4096
+TURNS = 256
 """Steps apart after which another batch has its turn, where programs may wait for each other."""
-PATIENCE = 256
+PATIENCE = 64
 """Steps apart after which the program that is farthest goes first, once: the others may be waiting for it."""
 
 
@@ -139,15 +139,11 @@ class Machine(Matrices):
                 if bad.any():
                     row = int(np.flatnonzero(bad)[0])
                     block, other = code.blocks[int(high[row]) - 1], code.blocks[int(low[row]) - 1]
-                    assert block.end.instruction is not None and other.end.instruction is not None
+                    assert other.end.instruction is not None
                     lane = row * self.T + int(np.flatnonzero(waits[row] & (places[row] == high[row]))[0])
-                    self.barrier_fault(block, message.format(other.end.instruction.line), lane, int(bad.sum()))
+                    line = other.end.instruction.line
+                    self.fault(block.end.site, "barrier", message.format(line), lane, count=int(bad.sum()))
         self.pass_barrier(np.flatnonzero(waits.any(1)))
-
-    def barrier_fault(self, block: Block, message: str, lane: int, count: int) -> None:
-        """Report a barrier that not all threads reach."""
-        site = next(i for i, one in enumerate(self.launch.instructions) if one is block.end.instruction)
-        self.fault(site, "barrier", message, lane, count=count)
 
     def invoke(self, block: Block, registers: dict[Any, Any], m: Array | None) -> Iterator[None]:
         """Call a function: its parameters have been stored under the names that the call gives."""
@@ -160,9 +156,8 @@ class Machine(Matrices):
         code = self.code.get(name)
         if code is None:
             if name == "__assertfail":
-                site = next(i for i, one in enumerate(self.launch.instructions) if one is instruction)
                 lane = 0 if m is None else int(np.flatnonzero(m)[0])
-                self.fault(site, "assert", "an assertion of the kernel fails", lane)
+                self.fault(block.end.site, "assert", "an assertion of the kernel fails", lane)
                 self.launch.report.check()
             if name != "vprintf":
                 raise EmulatorError(f"line {instruction.line}: {name} is not in the PTX")

@@ -100,14 +100,33 @@ class Matrices(Warps):
                      transposed: bool) -> None:
         """The reverse."""
         rows = self.rows_at(site, base, offset, on, len(values), "write")
-        if self.launch.checks:
-            lanes = np.flatnonzero(rows.reshape(-1) >= 0)
-            at = rows.reshape(-1)[lanes]
-            self.check_shared_write(site, at, lanes, 16)
-            clashes = self.in_shared.write(at, 16, self.me(lanes))
-            for found, verb in clashes.told():
-                if found is not None:
-                    self.shared_race(site, "writes", verb, found, clashes.codes, at, lanes, 16)
+        if not self.launch.checks:
+            self.put_matrices(rows, values, transposed)
+            return
+        lanes = np.flatnonzero(rows.reshape(-1) >= 0)
+        at = rows.reshape(-1)[lanes]
+        self.check_shared_write(site, at, lanes, 16)
+        clashes = self.in_shared.write(at, 16, self.me(lanes))
+
+        def held() -> Array:
+            return self.shared_views["u4"].take((at >> 2)[:, None] + np.arange(4), mode="clip")
+
+        before = held()
+        self.put_matrices(rows, values, transposed)
+        if not clashes.told():
+            return
+        # Who writes what is there already, or what all others write, harms nobody: then the order makes no difference.
+        after = held()
+        self.put_matrices(rows[::-1], [self.by_warp(value)[::-1].reshape(-1) for value in values],
+                          transposed)
+        changes, unlike = (held() != after).any(1) | (before != after).any(1), (held() != after).any(1)
+        for found, harms, verb in ((clashes.before, changes, "written by"), (clashes.at_once, unlike, "written by"),
+                                   (clashes.reads, changes, "read by")):
+            if found is not None and (found & harms).any():
+                self.shared_race(site, "writes", verb, found & harms, clashes.codes, at, lanes, 16)
+
+    def put_matrices(self, rows: Array, values: list[Array], transposed: bool) -> None:
+        """Write fragments to rows of shared memory, the last warp's last."""
         for i, given in enumerate(values):
             value = self.by_warp(given)
             for j in (0, 1) if transposed else (0,):

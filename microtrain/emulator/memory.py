@@ -109,7 +109,7 @@ class Memory:
 
     def _clear(self, at: int, nbytes: int) -> None:
         """Nothing is written from byte `at` of the arena on."""
-        if nbytes > FILLED:
+        if nbytes > SMALL:
             self._drop(self._maps[1], at, nbytes)
         else:
             self.state[at:at + nbytes] = 0
@@ -133,7 +133,7 @@ class Memory:
         del self._starts[bisect.bisect_left(self._starts, address)]
         self._freed.append(found)
         at, nbytes = address - self.base, found.end - found.start
-        if nbytes > FILLED:
+        if nbytes > SMALL:
             self._drop(self._maps[0], at, nbytes)
         self._clear(at, nbytes)
 
@@ -186,8 +186,9 @@ class Memory:
 
     def forget(self, ranges: list[tuple[int, int]], granule: int) -> None:
         """Forget who wrote and read in these ranges of bytes of the arena, as a launch ends."""
-        for low, high in ranges:
+        for low, high in ((max(low, 0), min(high, self.size)) for low, high in ranges):
             for held in self._maps[2:]:
                 first = low // granule * 8 // mmap.PAGESIZE * mmap.PAGESIZE
                 last = -(-(high // granule * 8 + 8) // mmap.PAGESIZE) * mmap.PAGESIZE
-                held[0].madvise(mmap.MADV_DONTNEED, first, last - first)
+                if first < last:
+                    held[0].madvise(mmap.MADV_DONTNEED, first, last - first)

@@ -69,6 +69,7 @@ class Ordered(Access):
         """What was there before; threads at one place take turns, the lowest first."""
         if space == "generic":
             space, base = self.windowed(site, base, on)
+        self.launch.polls += 1
         if order in ("release", "acq_rel"):
             self.synchronize(on, "release")
         t = f"u{stored[1]}"
@@ -93,7 +94,9 @@ class Ordered(Access):
                 begin += int(count)
                 old = data[index[some]]
                 result[lanes[some]] = old
-                data[index[some]] = np.asarray(updated(name, kind, old, [one[some] for one in values])).view(t)
+                new = np.asarray(updated(name, kind, old, [one[some] for one in values])).view(t)
+                data[index[some]] = new
+                self.launch.changes += int((new != old).any())
         if order in ("acquire", "acq_rel"):
             self.synchronize(on, "acquire")
         return result.view(stored)

@@ -277,11 +277,14 @@ class Parser:
         if kinds not in REGISTER_CLASSES:
             raise EmulatorError(f"registers of type {kind} are not known")
         for name in names.split(","):
-            name = name.strip().split("<")[0]
-            if self.scopes:
-                self.scoped += 1
-                self.scopes[-1][name] = name = f"{name}_in{self.scoped}_"
-            self.function.registers[name] = REGISTER_CLASSES[kinds]
+            name, _, count = name.strip().partition("<")
+            if not self.scopes:
+                self.function.registers[name] = REGISTER_CLASSES[kinds]
+                continue
+            self.scoped += 1
+            for one in [f"{name}{i}" for i in range(int(count.rstrip(">")))] if count else [name]:
+                self.scopes[-1][one] = unique = f"{one}_in{self.scoped}_"
+                self.function.registers[unique] = REGISTER_CLASSES[kinds]
 
     def renamed(self, text: str) -> str:
         """With names of the innermost scopes instead of those in the text."""

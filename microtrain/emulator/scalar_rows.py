@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .table import BITS, FLOATS, INTEGERS, MODES, Op, numpy_type, plain, row
+from .table import BITS, FLOATS, INTEGERS, MODES, PAIRS, Op, numpy_type, plain, row
 
 if TYPE_CHECKING:
     from .emitter import Emitter
@@ -131,11 +131,23 @@ def floating(e: Emitter, op: Op, form: Callable[..., str], operands: list[str] |
         e.put(op.operands[0], formed([e.get(operand, t) for operand in given]), t)
 
 
-@row("add sub mul", f"{FLOATS} {INTEGERS}", f"{MODES} ftz sat")
+def paired(e: Emitter, op: Op, form: Callable[[str, str], str]) -> None:
+    """Write `form(a, b)` for both halves of packed integers."""
+    t = f"{op.type[0].replace('s', 'i')}2"
+    halves = []
+    for i in (0, 1):
+        a, b = (f"unpack({e.get(operand, 'u4')}, 'u2', {i}).view('{t}')" for operand in op.operands[1:])
+        halves.append(f"{form(a, b)}.view('u2')")
+    e.put(op.operands[0], f"pack([{', '.join(halves)}], 'u4')", "u4")
+
+
+@row("add sub mul", f"{FLOATS} {INTEGERS} {PAIRS}", f"{MODES} ftz sat")
 def _arithmetic(e: Emitter, op: Op) -> None:
     mode, name = op.one_of(MODES, "rn"), op.row.name
     sign = {"add": "+", "sub": "-", "mul": "*"}[name]
-    if op.type not in FLOATS.split():
+    if op.type in PAIRS.split():
+        paired(e, op, lambda a, b: f"({a} {sign} {b})")
+    elif op.type not in FLOATS.split():
         if op.has("sat"):
             limits = "np.iinfo('i4').min, np.iinfo('i4').max"
             a, b = (f"np.asarray({e.get(x, 'i4')}).astype('i8')" for x in op.operands[1:])
@@ -200,12 +212,14 @@ approximate("ex2", "f32 f16 bf16 f16x2 bf16x2", "np.exp2")
 approximate("tanh", "f32 f16 bf16 f16x2 bf16x2", "np.tanh")
 
 
-@row("min max", f"{FLOATS} {INTEGERS}", "ftz NaN relu")
+@row("min max", f"{FLOATS} {INTEGERS} {PAIRS}", "ftz NaN relu")
 def _extremum(e: Emitter, op: Op) -> None:
     name = op.row.name
     if op.type in FLOATS.split():
         function = f"{name}_nan" if op.has("NaN") else f"f{name}"
         floating(e, op, lambda *values: f"{function}({', '.join(values)})")
+    elif op.type in PAIRS.split():
+        paired(e, op, lambda a, b: f"np.{name}imum({a}, {b})")
     else:
         t = numpy_type(op.type)
         e.put(op.operands[0], f"np.{name}imum({e.get(op.operands[1], t)}, {e.get(op.operands[2], t)})", t)

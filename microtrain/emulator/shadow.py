@@ -169,14 +169,11 @@ class Shadow:
             of_read, read = self.clash_with_reads(granule, me)
             self.writers[granule] = -me if pending else me
             now = np.abs(self.writers.take(granule, mode="clip"))
-            twice: Array | None = now != me
-            if twice is not None and twice.any():
-                twice &= (now & me & STRONG) == 0
+            twice: Array = (now != me) & ((now & me & STRONG) == 0)
+            if np.any(twice):
                 codes = np.where(twice, now, codes)
-            else:
-                twice = None
             met.append(codes if of_read is None else np.where(of_read, read, codes))
-            found.append((before, twice, of_read))
+            found.append((before, twice if np.any(twice) else None, of_read))
         return Clashes(met, *(merged(masks, met) for masks in zip(*found, strict=False)))
 
 

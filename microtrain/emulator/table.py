@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from .emitter import Emitter
 
 INTEGERS = "s16 u16 s32 u32 s64 u64"
+PAIRS = "s16x2 u16x2"
 FLOATS = "f32 f64 f16 bf16 f16x2 bf16x2"
 BITS = "b16 b32 b64"
 NUMPY = {"s": "i", "u": "u", "b": "u", "f": "f"}
-TYPES = frozenset(f"{INTEGERS} {FLOATS} {BITS} s8 u8 b8 pred tf32 e4m3 e5m2 e4m3x2 e5m2x2 b128 s4 u4 b1".split())
+OTHERS = "s8 u8 b8 pred tf32 e4m3 e5m2 e4m3x2 e5m2x2 b128 s4 u4 b1"
+TYPES = frozenset(f"{INTEGERS} {PAIRS} {FLOATS} {BITS} {OTHERS}".split())
 MODES = "rn rz rm rp"
 ORDER = "weak relaxed acquire release acq_rel volatile sc cta cluster gpu sys"
 CACHING = ("ca cg cs lu cv wb wt nc L1::evict_normal L1::evict_unchanged L1::evict_first L1::evict_last "
@@ -34,7 +36,7 @@ def numpy_type(name: str) -> str:
     """The NumPy type in which a PTX type is computed; "f16" and "bf16" stand for float32 values of those."""
     if name in ("f16", "bf16", "pred"):
         return name
-    if name in ("f16x2", "bf16x2", "tf32"):
+    if name in ("f16x2", "bf16x2", "tf32", "s16x2", "u16x2"):
         return "u4"
     return f"{NUMPY[name[0]]}{int(name[1:]) // 8}"
 
@@ -51,6 +53,8 @@ class Row:
     """Leading operands that are written."""
     accumulates: bool
     """Whether what is written is read too."""
+    typed: bool
+    """Whether it must have a type."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +68,13 @@ class Op:
 
     @property
     def type(self) -> str:
-        """Its first type."""
-        return self.types[0]
+        """Its first type; "" if it has none."""
+        return self.types[0] if self.types else ""
 
     @property
     def last(self) -> str:
         """Its last type: that of the operands where the first is the result's."""
-        return self.types[-1]
+        return self.types[-1] if self.types else ""
 
     @property
     def operands(self) -> list[str]:
@@ -91,11 +95,12 @@ Emit = Callable[["Emitter", Op], None]
 
 
 def row(names: str, types: str = "", modifiers: str = "", writes: int = 1,
-        accumulates: bool = False) -> Callable[[Emit], Emit]:
+        accumulates: bool = False, typed: bool = True) -> Callable[[Emit], Emit]:
     """Enter a function in the table, under each of the names."""
     def enter(emit: Emit) -> Emit:
         for name in names.split():
-            TABLE[name] = Row(name, frozenset(types.split()), frozenset(modifiers.split()), emit, writes, accumulates)
+            TABLE[name] = Row(name, frozenset(types.split()), frozenset(modifiers.split()), emit, writes, accumulates,
+                              typed and bool(types))
         return emit
     return enter
 
@@ -114,7 +119,7 @@ def look_up(instruction: Instruction) -> Op | str:
     unknown = [part for part in types if part not in found.types] + [m for m in modifiers if m not in found.modifiers]
     if unknown:
         return f"'{found.name}' is known, but not with .{', .'.join(unknown)}"
-    if found.types and not types:
+    if found.typed and not types:
         return f"'{found.name}' needs a type"
     return Op(found, instruction, types, modifiers)
 

@@ -49,6 +49,10 @@ class Launch:
     """By number of the instruction: bytes of the arena between which it accessed, and whether it writes."""
     written: set[int] = field(default_factory=set)
     """Regions known to be written as a whole."""
+    changes: int = 0
+    """Stores to global memory, and atomics that changed something: by these programs that wait can be let go on."""
+    polls: int = 0
+    """Accesses by which a program may learn that it need not wait."""
 
 
 class Threads:
@@ -196,6 +200,13 @@ class Threads:
     def party(self, code: int, verb: str) -> str:
         """Another access, from its code."""
         return f"{verb} thread {thread_of(int(code))} of program {self.coordinates(program_of(int(code)))}"
+
+    def undefined(self, site: int, what: str, where: Array, on: Array | None) -> None:
+        """Report the use of registers that nothing wrote, in those of the threads `on` where they are that."""
+        bad = (self.full(where) != 0) & self.mask_of(on)
+        if self.launch.checks and bad.any():
+            self.fault(site, "undefined", f"a register that no instruction wrote is used as {what}",
+                       int(np.flatnonzero(bad)[0]), count=int(bad.sum()))
 
     def trap(self, site: int, on: Array | None) -> None:
         """The kernel gave up."""

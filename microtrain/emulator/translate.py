@@ -17,6 +17,7 @@ from .parse import Function, Instruction, Module
 from .report import UnknownInstruction
 from .table import Op, look_up
 from .threads import SHARED_BASE
+from .undefined import UNDEFINED, flag, follow, suspects
 
 assert access_rows and collective_rows and convert_rows and scalar_rows      # they fill the table
 BARRIERS = ("bar.sync", "barrier.sync", "bar.cta.sync", "barrier.cta.sync", "barrier.cluster.wait")
@@ -35,6 +36,8 @@ class End:
     targets: list[int] = field(default_factory=list)
     selector: str = ""
     instruction: Instruction | None = None
+    site: int = -1
+    """The instruction's number in the module."""
 
 
 @dataclass
@@ -103,6 +106,8 @@ def basic_blocks(function: Function, ops: list[Op], unknown: list[str]) -> list[
     def close(end: End) -> None:
         nonlocal block
         block.index, block.end = len(blocks), end
+        if end.instruction is not None:
+            end.site = len(ops) - 1
         blocks.append(block)
         block = Block()
 
@@ -184,8 +189,8 @@ def compiled(function: Function, blocks: list[Block], symbols: dict[str, int], o
     """The function's blocks with their Python functions."""
     liveness(function, blocks)
     emitter = Emitter(function, symbols)
-    early = in_flight(function, blocks)
-    source = "".join(block_source(block, function, emitter, early, unknown) for block in blocks)
+    early, followed = in_flight(function, blocks), suspects(function, blocks)
+    source = "".join(block_source(block, function, emitter, early, followed, unknown) for block in blocks)
     names = NAMESPACE | emitter.constants
     if not unknown:
         exec(compile(source, f"<ptx {function.name}>", "exec"), names)
@@ -194,7 +199,8 @@ def compiled(function: Function, blocks: list[Block], symbols: dict[str, int], o
     return Code(function, blocks, origins(function, blocks), source)
 
 
-def block_source(block: Block, function: Function, e: Emitter, early: dict[int, str], unknown: list[str]) -> str:
+def block_source(block: Block, function: Function, e: Emitter, early: dict[int, str], followed: set[str],
+                 unknown: list[str]) -> str:
     """`block<n>(M, R, m)`: R holds the registers between blocks, m is the mask of threads, None for all."""
     e.begin()
     for site, op in block.ops:
@@ -202,6 +208,8 @@ def block_source(block: Block, function: Function, e: Emitter, early: dict[int, 
         try:
             if site in early:
                 e.line(f"M.early({site}, {early[site]!r}, {e.lanes()})")
+            if followed:
+                follow(e, op, followed)
             op.row.emit(e, op)
         except (Unknown, KeyError, IndexError, ValueError) as error:
             unknown.append(f"line {op.instruction.line}: {op.instruction} ({error})")
@@ -209,6 +217,8 @@ def block_source(block: Block, function: Function, e: Emitter, early: dict[int, 
     result = "None"
     if end.predicate:
         result = f"{'~' if end.negated else ''}{e.get_predicate(end.predicate)}"
+        if end.predicate in followed and end.site >= 0:
+            e.line(f"M.undefined({end.site}, 'a condition', {flag(end.predicate)}, on)")
     elif end.selector:
         result = e.get(end.selector, "u4")
     prefix = "" if function.entry else f"{function.name}:"
@@ -219,7 +229,10 @@ def block_source(block: Block, function: Function, e: Emitter, early: dict[int, 
         kind = function.register_class(register) or ""
         suffix = "" if kind == "p" else f"_{kind}"
         lines.append(f"{variable(register)}{suffix} = R.get({prefix + register!r}, POISON_{kind})")
+        if register in followed:
+            lines.append(f"{flag(register)} = R.get({'?' + prefix + register!r}, {UNDEFINED[kind]})")
     kept = sorted(block.live_out & block.defines)
+    flags = [(register, prefix + register) for register in kept if register in followed]
     values = []
     body = e.lines
     e.lines = []
@@ -230,6 +243,10 @@ def block_source(block: Block, function: Function, e: Emitter, early: dict[int, 
         lines.append("if m is None:")
         lines += [f"    R[{name!r}] = {value}" for name, value, _ in values]
         lines.append("else:")
+        lines[-1:-1] = [f"    R[{'?' + name!r}] = {flag(register)}" for register, name in flags]
+        for register, name in flags:
+            old = f"R.get({'?' + name!r}, {UNDEFINED[function.register_class(register) or '']})"
+            lines.append(f"    R[{'?' + name!r}] = np.where(m, {flag(register)}, {old})")
         widths = sorted({kind for _, _, kind in values if kind != "p"})
         lines += [f"    m{kind[1:]} = mask(m, '{kind}')" for kind in widths]
         for name, value, kind in values:

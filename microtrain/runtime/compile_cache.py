@@ -9,25 +9,54 @@ The seal is a hash of a kernel's files, beside them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from .ptxas import careful
 
 
-@contextmanager
-def sealed() -> Iterator[None]:
+class Shared:
+    """A block that several threads may be in at once. Triton's settings are the process's: the first sets them, the
+    last puts them back, where each by itself would put back what another had set."""
+
+    def __init__(self, block: Callable[[], AbstractContextManager[None]]) -> None:
+        self.block, self.lock, self.inside = block, Lock(), 0
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.inside:
+                self.held = self.block()
+                self.held.__enter__()
+            self.inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                self.held.__exit__(None, None, None)
+
+
+def sealed() -> AbstractContextManager[None]:
     """What Triton compiles inside the block is sealed, and found in its cache only where the seal holds; and it is kept
     clear of what the assembler gets wrong (`ptxas`)."""
+    return SEALED
+
+
+@contextmanager
+def _sealed() -> Iterator[None]:
     from triton import knobs
     from triton.runtime.cache import FileCacheManager
 
     with careful(), knobs.cache.scope():
         knobs.cache.manager_class = manager(knobs.cache.manager_class or FileCacheManager)
         yield
+
+
+SEALED = Shared(_sealed)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from .compile_cache import sealed
+from .ptxas import KEY
 
 Signature = Mapping[str, str | tuple[str, ...]]
 Attributes = dict[tuple[int, ...], list[list[Any]]]
@@ -78,7 +79,7 @@ def source_class() -> Any:
             # Of functions in a tuple Triton takes the names alone, and would find a kernel whose helpers have changed.
             within = [member.cache_key for value in self.constants.values() if isinstance(value, tuple)
                       for member in value if hasattr(member, "cache_key")]
-            return hashlib.sha256("-".join([super().hash(), *within]).encode()).hexdigest()
+            return hashlib.sha256("-".join([super().hash(), *within, KEY]).encode()).hexdigest()
 
     return Source
 

@@ -20,6 +20,9 @@ APART = ("{{ .reg .b32 low_a, low_b, high; and.b32 low_a, {a}, 0x7fff7fff; and.b
          "xor.b32 {d}, low_a, high; }}")
 """Both halves of a sum in 32-bit arithmetic: no carry crosses from the lower half when the top bits are added apart."""
 
+KEY = "packed additions apart"
+"""Part of what a compiled kernel is found by: one that was compiled without this care is not found."""
+
 Stage = Callable[[Any, Any], Any]
 
 
@@ -39,7 +42,7 @@ def careful() -> Iterator[None]:
     def hook(*arguments: Any) -> Any:
         told = users(*arguments) if users is not None else ("", "")
         if not arguments:       # asked what else a compiled kernel hangs on
-            return f"{told[0]} {__name__}", f"{told[1]}packed"
+            return f"{told[0]} {KEY}", f"{told[1]} {KEY}"
         stages: dict[str, Stage] = arguments[1]
         make = stages.get("ptx")
         if make is not None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..cuda import CudaBackend
-from . import gpu
+from . import VirtualGpuError, gpu
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ...compiler.launch import Launch
 
 
@@ -19,10 +21,23 @@ class VirtualBackend(CudaBackend):
         self.gpu = gpu()
 
     def queue(self, launch: Launch, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> None:
+        before = self.gpu.library.launches
         try:
             super().queue(launch, pointers, scalars)
         finally:
             self.gpu.raised()
+        if self.gpu.library.launches == before and 0 not in launch.grid:
+            raise VirtualGpuError(f"a launch on grid {list(launch.grid)} never reached the driver")
+
+    def to_numpy(self, buffer: Any) -> np.ndarray:
+        """The value. Raises VirtualGpuError where nobody has written all of it."""
+        nbytes = buffer.numel() * buffer.element_size()
+        if nbytes:
+            missing = nbytes - int(self.gpu.memory.arena.is_written(buffer.data_ptr(), nbytes).sum())
+            if missing:
+                raise VirtualGpuError(f"a value of {nbytes} bytes is read, of which nobody wrote {missing}: a kernel "
+                                      "did not store all of its result, or has not run")
+        return super().to_numpy(buffer)
 
     def compiled(self, launch: Launch) -> Any:
         """With `=reference` nothing is compiled: the kernel's meaning is known."""

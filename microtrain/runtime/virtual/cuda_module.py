@@ -68,7 +68,9 @@ class CudaModule:
         return self.gpu.properties
 
     def synchronize(self, device: Any = None) -> None:
-        """Wait until everything queued has run. Raises what went wrong with it."""
+        """Wait until everything queued has run. Raises what went wrong with it; ValueError for what is no GPU."""
+        if device is not None:
+            index_of(device)
         self.gpu.synchronize()
 
     def current_stream(self, device: Any = None) -> Stream:
@@ -163,8 +165,11 @@ class VirtualTorch:
 
 
 def index_of(device: Any) -> int:
-    """A device's number. Raises RuntimeError for another than 0."""
-    index = device if isinstance(device, int) else torch.device(device).index
+    """A device's number. Raises RuntimeError for another than 0, ValueError for no GPU."""
+    named = torch.device("cuda", device) if isinstance(device, int) else torch.device(str(device))
+    if named.type != "cuda":
+        raise ValueError(f"Expected a cuda device, but got: {named}")
+    index = named.index
     if index not in (None, 0, -1):
         raise RuntimeError(f"CUDA error: invalid device ordinal {index}: the virtual GPU is {CUDA}")
     return 0

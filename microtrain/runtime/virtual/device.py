@@ -97,6 +97,7 @@ class VirtualGpu:
                 f"which {size(free)} is free.") from None
         if self.streams.capturing is not None:
             self.graphs[address] = self.streams.capturing
+            self.memory.held[address].of_a_graph = True
         return address
 
     def free(self, address: int) -> None:
@@ -139,6 +140,7 @@ class VirtualGpu:
 
     def on_launch(self, config: Any, handle: int, arguments: Any) -> int:
         """The driver's launch: 0, or an error code. What went wrong is `error`, which `raised` raises."""
+        self.error = None
         try:
             self.raise_hazards()
             function = self.functions.get(handle)
@@ -148,7 +150,7 @@ class VirtualGpu:
             used = check(function, launch, self)
 
             def run() -> None:
-                self.streams.queued(used, launch.stream)
+                self.streams.queued(used, self.streams.current.cuda_stream)     # a graph's is where it is replayed
                 function.run(launch, self)
 
             self.queue_operation(run, synchronizes=False)

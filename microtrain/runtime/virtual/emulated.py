@@ -37,7 +37,8 @@ class Emulated:
         has = [parameter.nbytes for parameter in module.functions[self.name].parameters]
         told = [WIDTHS.get(kind, 8) for kind in self.kinds]
         if has != told:
-            raise VirtualGpuError(f"{self.name} is compiled for parameters of {has} bytes, and its signature says {told}")
+            raise VirtualGpuError(f"{self.name} is compiled for parameters of {has} bytes, and its signature says "
+                                  f"{told}")
         return module
 
     def run(self, arrived: Arrived, gpu: VirtualGpu) -> None:

@@ -1,9 +1,13 @@
 /* The part of a CUDA driver that Triton calls, without a GPU. A launch is counted and, as asked for, noted, handed to a
  * hook, or both. What the hook refuses, cuGetErrorString tells. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
 #include <stdint.h>
 #include <string.h>
 
 #define INVALID_VALUE 1
+#define NO_DEVICE 100
+#define NOT_FOUND 500
 #define REFUSED 999
 
 typedef struct {
@@ -44,6 +48,18 @@ int cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned 
                    unsigned shared, void *stream, void **arguments, void **extra) {
     Config config = {{x, y, z}, {bx, by, bz}, shared, stream, 0, 0};
     return cuLaunchKernelEx(&config, function, arguments, extra);
+}
+
+/* A CUDA runtime that finds this library, such as PyTorch's, is told that there is no device. */
+int cuInit(unsigned flags) { return NO_DEVICE; }
+int cuDeviceGetCount(int *count) { *count = 0; return NO_DEVICE; }
+int cuGetProcAddress_v2(const char *name, void **found, int version, uint64_t flags, int *status) {
+    *found = dlsym(RTLD_DEFAULT, name);
+    if (status) *status = *found ? 0 : 1;
+    return *found ? 0 : NOT_FOUND;
+}
+int cuGetProcAddress(const char *name, void **found, int version, uint64_t flags) {
+    return cuGetProcAddress_v2(name, found, version, flags, 0);
 }
 
 static uintptr_t handles = 0x1000;

@@ -19,12 +19,14 @@ ARENA = 1 << 37
 
 @dataclass
 class Held:
-    """An allocation. `uses` are the streams that it was used on beside its own, each with the last launch there."""
+    """An allocation. `uses` are the streams that it was used on beside its own, each with the last launch there; what
+    was allocated while a graph was captured is the graph's, and of no stream."""
 
     address: int
     nbytes: int
     stream: int
     what: str
+    of_a_graph: bool = False
     uses: dict[int, int] = field(default_factory=dict)
 
 

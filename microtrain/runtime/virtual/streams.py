@@ -165,7 +165,7 @@ class Streams:
         """A launch on a stream that uses these allocations."""
         self.count += 1
         for one in used:
-            if one.stream != handle:
+            if one.stream != handle and not one.of_a_graph:
                 one.uses[handle] = self.count
 
     def recorded(self, address: int, stream: Stream) -> None:

@@ -77,8 +77,12 @@ class VirtualTensor(torch.Tensor):
             gpu.streams.forbid_capture()
             found = run()
             return found.clone() if isinstance(found, torch.Tensor) else found
-        made = tree_map(lambda one: wrappers.get(id(one)) or placed(one, gpu) if isinstance(one, torch.Tensor)
-                        else one, run())
+
+        def on_device(one: Any) -> Any:
+            return one if not isinstance(one, torch.Tensor) else wrappers[id(one)] if id(one) in wrappers else placed(
+                one, gpu)
+
+        made = tree_map(on_device, run())
         if gpu.streams.capturing is not None and not name.startswith("__"):
             gpu.streams.capturing.work.append(lambda: tree_map(renew, tree_map(unwrapped, made), run()))
         return made
