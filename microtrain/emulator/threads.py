@@ -47,8 +47,6 @@ class Launch:
     sync: Sync | None = None
     ranges: dict[int, tuple[int, int, bool]] = field(default_factory=dict)
     """By number of the instruction: bytes of the arena between which it accessed, and whether it writes."""
-    written: set[int] = field(default_factory=set)
-    """Regions known to be written as a whole."""
     changes: int = 0
     """Stores to global memory, and atomics that changed something: by these programs that wait can be let go on."""
     polls: int = 0
