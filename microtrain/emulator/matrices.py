@@ -168,7 +168,7 @@ class Matrices(Warps):
             d = d[:, :1]
         fields = d & ~0x3FFF
         if (fields != fields[0, 0]).any() or int(d[0, 0]) >> 49 & 7:
-            raise EmulatorError("matrix descriptors that differ in more than addresses, or have an offset, are not known")
+            raise EmulatorError("matrix descriptors that differ in more than addresses, or have an offset: not known")
         start = (d & 0x3FFF) << 4
         low = start & 1023          # swizzles mix the address bits below this
         field = int(d[0, 0])
