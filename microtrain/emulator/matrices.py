@@ -224,6 +224,7 @@ class Matrices(Warps):
         else:
             left = self.operand(site, a, m, k, kind, bool(len(transposes) == 2 and transposes[0]), on)
         product = left @ right.transpose(0, 1, 3, 2)
+        product = np.broadcast_to(product, (self.B, self.T // GROUP, m, n))     # all groups may have the same tiles
         product = product.reshape(self.B, -1, 4, 2, 8, n // 8, 4, 2).transpose(5, 3, 7, 0, 1, 2, 4, 6)
         product = np.ascontiguousarray(product).reshape(n // 2, -1)
         kept = mask(self.full(accumulate), "u4")

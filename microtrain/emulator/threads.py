@@ -196,7 +196,9 @@ class Threads:
             self.coordinates(int(self.program[lane])), int(self.thread[lane]), address, other, count))
 
     def party(self, code: int, verb: str) -> str:
-        """Another access, from its code."""
+        """Another access, from its code; 0 where several threads read, the one at fault last of all."""
+        if not code:
+            return f"{verb} several threads"
         return f"{verb} thread {thread_of(int(code))} of program {self.coordinates(program_of(int(code)))}"
 
     def undefined(self, site: int, what: str, where: Array, on: Array | None) -> None:
