@@ -73,6 +73,9 @@ def translated(module: Module) -> Program:
     found: Any = module.translated.get("program")
     if found is None:
         found = module.translated["program"] = translate(module)
+        found.accessed = {site: op for site, op in enumerate(found.ops) if widths(op)}
+        found.shifts = narrowest(found.accessed, False), narrowest(found.accessed, True)
+        found.strong = any(is_strong(op) for op in found.ops)
     return found
 
 
@@ -100,10 +103,9 @@ def prepare(whole: Launch, program: Program, entry: str, parameters: Sequence[by
             if i in names:
                 called[region.start] = names[i]
     whole.names = called
-    accessed = {site: op for site, op in enumerate(program.ops) if widths(op)}
-    whole.global_shift = narrowest(accessed, shared=False)
-    whole.shared_shift = narrowest(accessed, shared=True)
-    if any(is_strong(op) for op in program.ops):
+    accessed = program.accessed
+    whole.global_shift, whole.shared_shift = program.shifts
+    if program.strong:
         whole.sync = Sync(total)
     read: set[int] = set()
     written: set[int] = set()
