@@ -287,6 +287,11 @@ def fmax(a: Array, b: Array) -> Array:
     return with_zeros(np.fmax(a, b), a, b, False)
 
 
+def with_signs(size: Array, a: Array, b: Array) -> Array:
+    """A magnitude, negative where one of both numbers is."""
+    return np.where(np.isnan(size), size, np.where(np.signbit(a) != np.signbit(b), -size, size))
+
+
 def min_nan(a: Array, b: Array) -> Array:
     """The smaller number, NaN if one of both is; -0 is less than +0."""
     return with_zeros(np.minimum(a, b), a, b, True)

@@ -19,6 +19,8 @@ from .translate import Program, translate
 
 BATCH = 1 << 14
 """Threads that run at a time: registers of so many fit the processor's caches."""
+SHARED = 1 << 22
+"""Bytes of shared memory of the programs that run at a time."""
 STUCK = 30
 """Turns of all batches in which programs look at memory in order, and nobody ends or changes any: nobody ever will."""
 
@@ -157,7 +159,7 @@ def narrowest(accessed: Mapping[int, Op], shared: bool) -> int:
 def run(whole: Launch, program: Program, entry: str, chosen: Any) -> None:
     """All batches, the first to its end before the next, unless programs may wait for each other."""
     threads = int(np.prod(whole.block))
-    size = max(1, BATCH // threads)
+    size = max(1, min(BATCH // threads, SHARED // max(whole.shared_bytes, 1)))
     waits = whole.sync is not None
     pending = [chosen[i:i + size] for i in range(0, len(chosen), size)][::-1]
     going: list[Any] = []
