@@ -294,8 +294,6 @@ CASES += [
         lambda a, b, n, side=side, mode=mode: shifted(b << 32 | a, n % 32 if mode == "wrap" else min(n, 32), side),
         "u4"))
       for side in "lr" for mode in ("wrap", "clamp")],
-    Case("add", "add.s16x2 %y0, %x0, %x1;", (integers("u4"), integers("u4")), ("u4",),
-         lambda a, b: (a.view("u2") + b.view("u2")).view("u4")),
     Case("add.cc addc.cc addc", "add.cc.u32 %y0, %x0, %x2; addc.cc.u32 %y1, %x1, %x3; addc.u32 %y2, 0, 0;",
          tuple(integers("u4") for _ in range(4)), ("u4",) * 3, lambda *x: [
              each(lambda a, b, c, d, i=i: (b << 32 | a) + (d << 32 | c) >> 32 * i, "u4")(*x) for i in range(3)]),
@@ -334,6 +332,8 @@ for t, ptx in {"f4": "f32", "f8": "f64"}.items():
 CASES += [
     one("min", "min.NaN.f32", "f4 f4", "f4", lambda a, b: np.where(np.isnan(a) | np.isnan(b), np.float32(np.nan),
                                                                    by_element(smallest, "f4")(a, b))),
+    one("min", "min.xorsign.abs.f32", "f4 f4", "f4", by_element(lambda a, b: math.copysign(
+        1, a) * math.copysign(1, b) * smallest(abs(a), abs(b)), "f4")),
     one("max", "max.NaN.f32", "f4 f4", "f4", lambda a, b: np.where(np.isnan(a) | np.isnan(b), np.float32(np.nan),
                                                                    by_element(largest, "f4")(a, b))),
     one("fma", "fma.rz.f32", "f4 f4 f4", "f4", lambda a, b, c: directed(a, b, c)),
