@@ -106,7 +106,7 @@ def test_ptx_is_read_with_its_scopes_variables_and_lines() -> None:
     y = Buffer(np.zeros(4, "u4"), "y")
     raw = [y.address.to_bytes(8, "little"), bytes(124) + (77).to_bytes(4, "little")]
     report = launch(module, "kernel", (1,), (32,), 16, raw, MEMORY)
-    assert y.read().tolist() == [0x800000FF, 0x80000104, 24, 77]
+    assert y.read().tolist() == [0x800000FF, 0x80000104, 32, 77]
     assert report.programs == 1 and report.thread_instructions == 32 * (len(instructions))
     assert len(translated(module).ops) == len(instructions)
 
