@@ -180,6 +180,15 @@ def test_a_grid_barrier_that_nobody_waits_at() -> None:
         neighbours, [Buffer(np.zeros(1, "i4"), "arrived"), x, y, 200], 200, WAIT=False, B=128))
 
 
+@TARGETS
+def test_a_missing_barrier_before_a_release(target: int) -> None:
+    """One thread releases what others of its program may not have written yet."""
+    arrived, x, y = Buffer(np.zeros(1, "i4"), "arrived"), empty((20, 128), "x", "i4"), empty((20, 128), "y", "i4")
+    found(r"race: reads 4 bytes .* x\[\d+\].*written by thread \d+ of program", lambda: launched(
+        neighbours, [arrived, x, y, 20], 20, target, WAIT=True, B=128,
+        edit=lambda text: re.sub(r"bar\.sync\s+0;(?=.*?atom\.global[\w.]*release)", "", text, flags=re.S)))
+
+
 def test_programs_that_wait_for_nobody_are_told() -> None:
     count, out = Buffer(np.array([1, 0], "i4"), "count"), empty(2, "out", "i4")
     found(r"2 programs of counted wait for each other and do not end",
