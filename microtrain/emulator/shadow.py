@@ -58,8 +58,8 @@ class Sync:
     """What programs released to others and acquired from them.
 
     A thread's release publishes what it did before, and what others of its program did before the last barrier; its
-    acquire holds for what it does after, and others after the next barrier. The latest release of a program and the first
-    acquire count, whichever came first.
+    acquire holds for what it does after, and others after the next barrier. The latest release of a program and the
+    first acquire count, whichever came first.
     """
 
     def __init__(self, programs: int) -> None:
