@@ -334,6 +334,8 @@ for t, ptx in {"f4": "f32", "f8": "f64"}.items():
 CASES += [
     one("min", "min.NaN.f32", "f4 f4", "f4", lambda a, b: np.where(np.isnan(a) | np.isnan(b), np.float32(np.nan),
                                                                    by_element(smallest, "f4")(a, b))),
+    one("min", "min.xorsign.abs.f32", "f4 f4", "f4", by_element(lambda a, b: math.copysign(
+        1, a) * math.copysign(1, b) * smallest(abs(a), abs(b)), "f4")),
     one("max", "max.NaN.f32", "f4 f4", "f4", lambda a, b: np.where(np.isnan(a) | np.isnan(b), np.float32(np.nan),
                                                                    by_element(largest, "f4")(a, b))),
     one("fma", "fma.rz.f32", "f4 f4 f4", "f4", lambda a, b, c: directed(a, b, c)),

@@ -64,6 +64,17 @@ def test_products(target: int, kind: Any, step: int, ta: int, tb: int, instructi
     assert instruction in compiled(dot, types, tuple(constants.items()), target, 4, 2).ptx
 
 
+@pytest.mark.parametrize(("m", "n"), [(64, 64), (128, 64), (64, 32)])
+def test_products_of_two_warp_groups(m: int, n: int) -> None:
+    """Groups that share one operand's tile, or the other's."""
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(-8, 9, shape).astype("f2") for shape in ((m, 64), (64, n)))
+    c = empty((m, n), "c")
+    launched(dot, [Buffer(a, "a"), Buffer(b, "b"), c], 1, 90, 8, M=m, N=n, K=64, BK=64, TA=0, TB=0, PRECISION="tf32",
+             ACC=tl.float32)
+    np.testing.assert_array_equal(c.read(), a.astype("f4") @ b.astype("f4"))
+
+
 @TARGETS
 def test_a_histogram_by_atomics(target: int) -> None:
     x = Buffer(np.random.default_rng(0).integers(0, 50, 1000).astype("i4"), "x")

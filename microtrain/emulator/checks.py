@@ -84,7 +84,7 @@ class Checks(Threads):
             at, on = self.without(site, "misaligned", message, (at & (alignment - 1)) != 0, at, on)
         if what == "write":
             return at, on
-        if not all(self.whole(i) for i in touched):
+        if not all(self.launch.memory.is_whole(self.launch.regions[i]) for i in touched):
             at, on = self.check_written(site, at, on, nbytes)
         if what == "read" and len(at) and not self.launch.tracked.isdisjoint(touched):
             me = self.me(on) | STRONG if order != "weak" else self.me(on)
@@ -92,16 +92,6 @@ class Checks(Threads):
             if clash is not None:
                 self.race(site, "reads", "written by", clash, codes, at, on, nbytes)
         return at, on
-
-    def whole(self, i: int) -> bool:
-        """Whether a region is known to be written from end to end."""
-        if i in self.launch.written:
-            return True
-        start, end = int(self.starts[i]), int(self.ends[i])
-        if end - start <= 1 << 24 and self.launch.memory.state[start:end].view(bool).all():
-            self.launch.written.add(i)
-            return True
-        return False
 
     def sorted_out(self, site: int, at: Array, on: Array | None, nbytes: int, what: str,
                    allowed: frozenset[int] | None) -> tuple[Array, Array | None, Any]:

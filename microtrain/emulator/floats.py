@@ -269,24 +269,37 @@ def upper_half(x: Array) -> Array:
 
 # Comparisons, extrema
 
+def with_zeros(result: Array, a: Array, b: Array, least: bool) -> Array:
+    """An extremum of a and b in which -0 is less than +0, as it is not in NumPy's."""
+    zeros = (a == 0) & (b == 0)
+    if not zeros.any():
+        return result
+    return np.where(zeros, np.where(np.signbit(a) == least, a, b), result)
+
+
 def fmin(a: Array, b: Array) -> Array:
     """The smaller number; a NaN is passed over, and -0 is less than +0."""
-    return np.where((a == 0) & (b == 0), np.where(np.signbit(a), a, b), np.fmin(a, b))
+    return with_zeros(np.fmin(a, b), a, b, True)
 
 
 def fmax(a: Array, b: Array) -> Array:
     """The larger number; a NaN is passed over, and -0 is less than +0."""
-    return np.where((a == 0) & (b == 0), np.where(np.signbit(a), b, a), np.fmax(a, b))
+    return with_zeros(np.fmax(a, b), a, b, False)
+
+
+def with_signs(size: Array, a: Array, b: Array) -> Array:
+    """A magnitude, negative where one of both numbers is."""
+    return np.where(np.isnan(size), size, np.where(np.signbit(a) != np.signbit(b), -size, size))
 
 
 def min_nan(a: Array, b: Array) -> Array:
     """The smaller number, NaN if one of both is; -0 is less than +0."""
-    return np.where((a == 0) & (b == 0), np.where(np.signbit(a), a, b), np.minimum(a, b))
+    return with_zeros(np.minimum(a, b), a, b, True)
 
 
 def max_nan(a: Array, b: Array) -> Array:
     """The larger number, NaN if one of both is; -0 is less than +0."""
-    return np.where((a == 0) & (b == 0), np.where(np.signbit(a), b, a), np.maximum(a, b))
+    return with_zeros(np.maximum(a, b), a, b, False)
 
 
 ROUND = {"rzi": np.trunc, "rni": np.rint, "rmi": np.floor, "rpi": np.ceil}
@@ -296,7 +309,10 @@ def to_integer(x: Array, dtype: str, how: str) -> Array:
     """A float as an integer, saturated. NaN is 0, or only the top bit where a type of 64 bits takes part."""
     x = np.asarray(x)
     limits = np.iinfo(dtype)
-    whole = ROUND[how](x).astype("f8")
+    whole = ROUND[how](x)
+    if whole.min() > float(limits.min) and whole.max() < float(limits.max):     # not where one is NaN
+        return whole.astype(dtype)
+    whole = whole.astype("f8")
     top, bottom = whole >= float(limits.max), whole <= float(limits.min)
     result = np.where(top | bottom | np.isnan(x), 0, whole).astype(dtype)
     of_nan = np.array(0, dtype)

@@ -19,6 +19,8 @@ from .translate import Program, translate
 
 BATCH = 1 << 14
 """Threads that run at a time: registers of so many fit the processor's caches."""
+SHARED = 1 << 22
+"""Bytes of shared memory of the programs that run at a time."""
 STUCK = 30
 """Turns of all batches in which programs look at memory in order, and nobody ends or changes any: nobody ever will."""
 
@@ -73,6 +75,9 @@ def translated(module: Module) -> Program:
     found: Any = module.translated.get("program")
     if found is None:
         found = module.translated["program"] = translate(module)
+        found.accessed = {site: op for site, op in enumerate(found.ops) if widths(op)}
+        found.shifts = narrowest(found.accessed, False), narrowest(found.accessed, True)
+        found.strong = any(is_strong(op) for op in found.ops)
     return found
 
 
@@ -100,10 +105,9 @@ def prepare(whole: Launch, program: Program, entry: str, parameters: Sequence[by
             if i in names:
                 called[region.start] = names[i]
     whole.names = called
-    accessed = {site: op for site, op in enumerate(program.ops) if widths(op)}
-    whole.global_shift = narrowest(accessed, shared=False)
-    whole.shared_shift = narrowest(accessed, shared=True)
-    if any(is_strong(op) for op in program.ops):
+    accessed = program.accessed
+    whole.global_shift, whole.shared_shift = program.shifts
+    if program.strong:
         whole.sync = Sync(total)
     read: set[int] = set()
     written: set[int] = set()
@@ -155,7 +159,7 @@ def narrowest(accessed: Mapping[int, Op], shared: bool) -> int:
 def run(whole: Launch, program: Program, entry: str, chosen: Any) -> None:
     """All batches, the first to its end before the next, unless programs may wait for each other."""
     threads = int(np.prod(whole.block))
-    size = max(1, BATCH // threads)
+    size = max(1, min(BATCH // threads, SHARED // max(whole.shared_bytes, 1)))
     waits = whole.sync is not None
     pending = [chosen[i:i + size] for i in range(0, len(chosen), size)][::-1]
     going: list[Any] = []

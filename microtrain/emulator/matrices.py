@@ -6,6 +6,7 @@ Products are computed in float32 (float64, integers) and summed in NumPy's order
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from . import floats as fl
 from .integers import high, low, mask, pack, unpack
 from .report import EmulatorError
-from .threads import WARP_SIZE
+from .threads import SHARED_BASE, WARP_SIZE
 from .warps import LANES, Warps
 
 Array = Any
@@ -59,6 +60,22 @@ def summed(product: Array, c: list[Array], kind: str, saturate: bool = False) ->
         totals = [one.astype("i8") + before for one, before in zip(product, c, strict=False)]
         return [(np.clip(one, -1 << 31, (1 << 31) - 1) if saturate else one).astype("i4") for one in totals]
     return [one + before for one, before in zip(product, c, strict=False)]
+
+
+@cache
+def pattern(low: int, fields: int, rows: int, columns: int, width: int, transposed: bool) -> Array:
+    """Where a tile's chunks lie from the last multiple of 1024 bytes before it; `fields`: a descriptor from bit 14."""
+    leading, stride, wide = (fields >> 2 & 0x3FFF) << 4, (fields >> 18 & 0x3FFF) << 4, SWIZZLES[fields >> 48 & 3]
+    if transposed:
+        column, chunk = np.arange(columns)[:, None], np.arange(rows * width // 16)[None]
+        if wide == 1:
+            leading, stride = stride, leading
+        at = chunk // wide * leading + chunk % wide * 16 + column % 8 * (16 * wide) + column // 8 * stride
+    else:
+        row, chunk = np.arange(rows)[:, None], np.arange(columns * width // 16)[None]
+        at = row // 8 * stride + row % 8 * (16 * wide) + chunk * (leading if wide == 1 else 16)
+    at = at + low
+    return at ^ ((at >> 3) & ((wide - 1) << 4))
 
 
 class Matrices(Warps):
@@ -159,35 +176,39 @@ class Matrices(Warps):
         product = product.reshape(-1, halves, 8, 4, 2).transpose(1, 4, 0, 2, 3)
         return summed(np.ascontiguousarray(product).reshape(2 * halves, -1), c, types[0], saturate)
 
-    def tile(self, descriptor: Array, rows: int, columns: int, width: int, transposed: bool) -> Array:
-        """Byte offsets in shared memory of a tile, (programs, groups, rows, columns); columns go along k."""
-        d = self.full(descriptor).reshape(self.B, -1, GROUP)[:, :, 0].astype(np.int64)[:, :, None, None]
-        start, leading, stride = (((d >> shift) & 0x3FFF) << 4 for shift in (0, 16, 32))
-        layout = np.unique(d >> 62 & 3)
-        if len(layout) > 1 or (d >> 49 & 7).any():
-            raise EmulatorError("matrix descriptors of different layouts, or with a base offset, are not known")
-        chunks, per = SWIZZLES[int(layout[0])], 16 // width
-        i, j = np.arange(rows)[:, None], np.arange(columns)[None]
-        if transposed:
-            if chunks == 1:
-                leading, stride = stride, leading
-            at = (start + i // per // chunks * leading + i // per % chunks * 16 + i % per * width
-                  + j % 8 * (16 * chunks) + j // 8 * stride)
-        else:
-            along = j // per * leading + j % per * width if chunks == 1 else j * width
-            at = start + i // 8 * stride + i % 8 * (16 * chunks) + along
-        at = at ^ ((at >> 3) & ((chunks - 1) << 4))
-        return at - 1024 + np.arange(self.B)[:, None, None, None] * self.stride
+    def chunks(self, descriptor: Array, rows: int, columns: int, width: int, transposed: bool) -> Array:
+        """Byte offsets in shared memory of a tile's chunks of 16 bytes; columns are along k.
+
+        (programs, groups, rows, chunks) or, transposed, (programs, groups, columns, chunks); one group stands for all
+        where they have the same tile.
+        """
+        d = self.full(descriptor).reshape(self.B, -1, GROUP)[:, :, 0].astype(np.int64)
+        if (d == d[:, :1]).all():
+            d = d[:, :1]
+        fields = d & ~0x3FFF
+        if (fields != fields[0, 0]).any() or int(d[0, 0]) >> 49 & 7:
+            raise EmulatorError("matrix descriptors that differ in more than addresses, or have an offset: not known")
+        start = (d & 0x3FFF) << 4
+        low = start & 1023          # swizzles mix the address bits below this
+        field = int(d[0, 0])
+        shape = (columns, rows * width // 16) if transposed else (rows, columns * width // 16)
+        at = np.empty((*d.shape, *shape), np.int64)
+        for one in np.unique(low).tolist():
+            at[low == one] = pattern(one, field >> 14, rows, columns, width, transposed)
+        at += (start - low - SHARED_BASE + np.arange(self.B)[:, None] * self.stride)[:, :, None, None]
+        return at
 
     def operand(self, site: int, descriptor: Array, rows: int, columns: int, kind: str, transposed: bool,
                 on: Array | None) -> Array:
-        """A tile of shared memory, (programs, groups, rows, columns)."""
+        """A tile of shared memory, (programs, groups or 1, rows, columns)."""
         width = ELEMENT[kind]
-        at = self.tile(descriptor, rows, columns, width, transposed)
+        at = self.chunks(descriptor, rows, columns, width, transposed)
         if self.launch.checks:
-            per = 16 // width
-            self.check_tile(site, at[:, :, ::per] if transposed else at[:, :, :, ::per], on)
-        return numbers(self.shared_views[f"u{width}"].take(at >> (width.bit_length() - 1), mode="clip"), kind)
+            self.check_tile(site, at, on)
+        elements = self.shared.view("c16").take(at >> 4, mode="clip").view(f"u{width}")
+        if transposed:
+            elements = np.ascontiguousarray(elements.transpose(0, 1, 3, 2))
+        return numbers(elements, kind)
 
     def check_tile(self, site: int, chunks: Array, on: Array | None) -> None:
         """Chunks of 16 bytes that a product reads until it is waited for."""
@@ -222,6 +243,7 @@ class Matrices(Warps):
         else:
             left = self.operand(site, a, m, k, kind, bool(len(transposes) == 2 and transposes[0]), on)
         product = left @ right.transpose(0, 1, 3, 2)
+        product = np.broadcast_to(product, (self.B, self.T // GROUP, m, n))     # all groups may have the same tiles
         product = product.reshape(self.B, -1, 4, 2, 8, n // 8, 4, 2).transpose(5, 3, 7, 0, 1, 2, 4, 6)
         product = np.ascontiguousarray(product).reshape(n // 2, -1)
         kept = mask(self.full(accumulate), "u4")

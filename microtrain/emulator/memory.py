@@ -59,6 +59,8 @@ class Memory:
         small = min(SMALL_ZONE, size // 4)
         self._zones = {True: (self.base + GAP, self.base + small), False: (self.base + small, self.base + size - GAP)}
         self._cursor = {small: zone[0] for small, zone in self._zones.items()}
+        self._whole: set[int] = set()
+        """Starts of allocations that are known to be written from end to end."""
         self._codes: tuple[np.ndarray, np.ndarray] | None = None
 
     def _map(self, width: int) -> np.ndarray:
@@ -128,6 +130,7 @@ class Memory:
     def free(self, address: int) -> None:
         """End an allocation's life; its name is remembered. Raises ValueError if none begins at the address."""
         found = self._live.pop(address, None)
+        self._whole.discard(address)
         if found is None:
             raise ValueError(f"no live allocation begins at {address:#x}{self._told(address)}")
         del self._starts[bisect.bisect_left(self._starts, address)]
@@ -152,11 +155,24 @@ class Memory:
         """Say that the host wrote there. Raises ValueError outside one live allocation."""
         self.view(address, nbytes)
         self.state[address - self.base:address - self.base + nbytes] = 1
+        found = self._live.get(address)
+        if found is not None and found.end == address + nbytes:
+            self._whole.add(address)
 
     def is_written(self, address: int, nbytes: int) -> np.ndarray:
         """Whether each of `nbytes` bytes was written by anybody, bool[nbytes]."""
         self.view(address, nbytes)
         return self.state[address - self.base:address - self.base + nbytes] == 1
+
+    def is_whole(self, region: Allocation) -> bool:
+        """Whether a live allocation is known to be written from end to end; large ones are not looked through."""
+        if region.start in self._whole:
+            return True
+        at, nbytes = region.start - self.base, region.end - region.start
+        if nbytes <= FILLED and self.state[at:at + nbytes].view(bool).all():
+            self._whole.add(region.start)
+            return True
+        return False
 
     def find(self, address: int) -> Allocation | None:
         """The live allocation that holds an address."""

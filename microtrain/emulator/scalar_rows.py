@@ -212,12 +212,15 @@ approximate("ex2", "f32 f16 bf16 f16x2 bf16x2", "np.exp2")
 approximate("tanh", "f32 f16 bf16 f16x2 bf16x2", "np.tanh")
 
 
-@row("min max", f"{FLOATS} {INTEGERS} {PAIRS}", "ftz NaN relu")
+@row("min max", f"{FLOATS} {INTEGERS} {PAIRS}", "ftz NaN relu xorsign abs")
 def _extremum(e: Emitter, op: Op) -> None:
     name = op.row.name
     if op.type in FLOATS.split():
         function = f"{name}_nan" if op.has("NaN") else f"f{name}"
-        floating(e, op, lambda *values: f"{function}({', '.join(values)})")
+        if op.has("xorsign"):
+            floating(e, op, lambda a, b: f"with_signs({function}(np.abs({a}), np.abs({b})), {a}, {b})")
+        else:
+            floating(e, op, lambda *values: f"{function}({', '.join(values)})")
     elif op.type in PAIRS.split():
         paired(e, op, lambda a, b: f"np.{name}imum({a}, {b})")
     else:

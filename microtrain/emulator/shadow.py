@@ -137,11 +137,14 @@ class Shadow:
                 if lost.any():
                     self.readers[granule[lost]] = -np.broadcast_to(me, granule.shape)[lost]
 
-    @staticmethod
-    def several_matter(before: Array, me: Array, several: Array) -> bool:
-        """Whether other threads read since the last barrier, or other programs did; marks them in `several`."""
-        differs = np.abs(before) ^ me
-        several &= ((differs & EPOCHS) == 0) | ((differs & OTHER_PROGRAM) != 0)
+    def several_matter(self, before: Array, me: Array, several: Array) -> bool:
+        """Whether others read since what orders them before me; marks where in `several`."""
+        before = np.abs(before)
+        differs = before ^ me
+        other = (differs & OTHER_PROGRAM) != 0
+        several &= ((differs & EPOCHS) == 0) | other
+        if self.sync is not None and several.any():
+            several &= ~(other & self.sync.orders(before, me))
         return bool(several.any())
 
     def clash_with_reads(self, granule: Array, me: Array) -> tuple[Array | None, Array]:

@@ -47,8 +47,6 @@ class Launch:
     sync: Sync | None = None
     ranges: dict[int, tuple[int, int, bool]] = field(default_factory=dict)
     """By number of the instruction: bytes of the arena between which it accessed, and whether it writes."""
-    written: set[int] = field(default_factory=set)
-    """Regions known to be written as a whole."""
     changes: int = 0
     """Stores to global memory, and atomics that changed something: by these programs that wait can be let go on."""
     polls: int = 0
@@ -198,7 +196,9 @@ class Threads:
             self.coordinates(int(self.program[lane])), int(self.thread[lane]), address, other, count))
 
     def party(self, code: int, verb: str) -> str:
-        """Another access, from its code."""
+        """Another access, from its code; 0 where several threads read, the one at fault last of all."""
+        if not code:
+            return f"{verb} several threads"
         return f"{verb} thread {thread_of(int(code))} of program {self.coordinates(program_of(int(code)))}"
 
     def undefined(self, site: int, what: str, where: Array, on: Array | None) -> None:
