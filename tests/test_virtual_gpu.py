@@ -304,7 +304,7 @@ def test_a_kernel_is_launched_as_tritons_users_do(gpu: VirtualGpu) -> None:
 
 def test_a_missing_mask_is_named(gpu: VirtualGpu) -> None:
     assert torch.equal(scale(unmasked_kernel, gpu, 256), torch.arange(256) * 2.5)
-    with pytest.raises(RuntimeError, match=r"EmulatorError: .* in unmasked_kernel"):
+    with pytest.raises(EmulatorError, match=r"in unmasked_kernel:\n(?s:.*)\(line \d+ of the PTX of unmasked_kernel\)$"):
         scale(unmasked_kernel, gpu, 300)
     assert launched(gpu) == RIGHT       # the process goes on
 

@@ -54,26 +54,45 @@ class Sync:
     """What programs released to others and acquired from them.
 
     A program's accesses up to its latest release are taken as seen by those that acquired anything, at whatever time.
+    One thread's release speaks for its warp; for the other warps only if a barrier is between, and so an acquire.
     """
 
     def __init__(self, programs: int) -> None:
         self.released = np.full(programs, -1, np.int64)
         self.acquired = np.full(programs, np.iinfo(np.int64).max, np.int64)
+        self.releasing, self.acquiring = np.zeros((2, programs), np.uint32)
+        """Warps, a bit each, that did so at that barrier."""
 
     def release(self, codes: Array) -> None:
         """Threads of these codes publish what happened before."""
-        who = (codes >> PROGRAM) - 1
-        self.released[who] = np.maximum(self.released[who], codes & EPOCHS)
+        self.note(codes, self.released, self.releasing, np.maximum)
 
     def acquire(self, codes: Array) -> None:
         """Threads of these codes see what was published."""
-        who = (codes >> PROGRAM) - 1
-        self.acquired[who] = np.minimum(self.acquired[who], codes & EPOCHS)
+        self.note(codes, self.acquired, self.acquiring, np.minimum)
+
+    @staticmethod
+    def note(codes: Array, epochs: Array, warps: Array, choose: Any) -> None:
+        """Enter the latest (or earliest) epochs of programs, and which of their warps were there."""
+        who, now = (codes >> PROGRAM) - 1, codes & EPOCHS
+        before = epochs[who]
+        choose.at(epochs, who, now)
+        warps[who[epochs[who] != before]] = 0
+        there = epochs[who] == now
+        np.bitwise_or.at(warps, who[there], warp_bits(codes[there]))
 
     def orders(self, first: Array, second: Array) -> Array:
         """Whether accesses of two programs are ordered: one before a release, one after an acquire."""
         a, b = (first & OTHER_PROGRAM) >> PROGRAM, (second & OTHER_PROGRAM) >> PROGRAM
-        return ((first & EPOCHS) <= self.released[a - 1]) & ((second & EPOCHS) >= self.acquired[b - 1])
+        released, acquired = self.released[a - 1], self.acquired[b - 1]
+        before, after = first & EPOCHS, second & EPOCHS
+        told = (before < released) | ((before == released) & ((self.releasing[a - 1] & warp_bits(first)) != 0))
+        return told & ((after > acquired) | ((after == acquired) & ((self.acquiring[b - 1] & warp_bits(second)) != 0)))
+
+
+def warp_bits(codes: Array) -> Array:
+    """A bit for the warp of each code."""
+    return np.uint32(1) << (codes >> WARP & 31).astype(np.uint32)
 
 
 class Shadow:
@@ -133,7 +152,7 @@ class Shadow:
                 if not self.several_matter(before, me, several):
                     several = None
                 self.readers[granule] = me if several is None else np.where(several, -me, me)
-                lost = np.abs(self.readers.take(granule, mode="clip")) != me
+                lost = ((np.abs(self.readers.take(granule, mode="clip")) ^ me) & self.others) != 0
                 if lost.any():
                     self.readers[granule[lost]] = -np.broadcast_to(me, granule.shape)[lost]
 
