@@ -16,6 +16,8 @@ from compiled_kernels import empty, filled, launched
 from ptx_kernels import Buffer
 from test_emulator_faults import found
 
+from microtrain.emulator.floats import fma_bf16, to_bf16
+
 TARGETS = pytest.mark.parametrize("target", [80, 90])
 
 
@@ -67,7 +69,7 @@ def summed(x_ptr, sum_ptr, lock_ptr, used_ptr, B: tl.constexpr):
 
 @TARGETS
 def test_sums_under_a_lock(target: int) -> None:
-    """As in Triton's tutorial on layer norm: right with one warp; with more, a warp may read too late that it is first."""
+    """As in the tutorial on layer norm: right with one warp; with more, another may read too late that it is first."""
     def run(warps: int) -> None:
         x, total = filled((7, 128), "x"), empty(128, "total")
         launched(summed, [x, total, Buffer(np.zeros(1, "i4"), "lock"), Buffer(np.zeros(1, "i4"), "used")], 7, target,
@@ -76,3 +78,11 @@ def test_sums_under_a_lock(target: int) -> None:
 
     run(1)
     found(r"race: updates 4 bytes .* used_ptr\[0\].*read by thread \d+ of program \(0, 0, 0\)", lambda: run(4))
+
+
+def test_a_product_of_bfloat16_below_all_numbers_is_zero() -> None:
+    """For sm_80 Triton multiplies by fma with -0; an exact result that float32 takes for 0 keeps its sign."""
+    a = np.array([2.0 ** -79, -2.0 ** -79, 2.0 ** -79, 3 * 2.0 ** -70], "f4")
+    b = np.array([2.0 ** -97, 2.0 ** -97, -2.0 ** -97, 2.0 ** -65], "f4")
+    bits = to_bf16(fma_bf16(a, b, np.full(4, -0.0, "f4")))
+    assert bits.tolist() == [0x0000, 0x8000, 0x8000, 1]     # the last is three quarters of the least bfloat16
