@@ -12,6 +12,7 @@ import pytest
 if os.environ.get("TRITON_INTERPRET") == "1":
     pytest.skip("compiles kernels, which are interpreted in this process", allow_module_level=True)
 
+import triton
 import triton.language as tl
 from compiled_kernels import (
     Address,
@@ -32,6 +33,8 @@ from compiled_kernels import (
     through_workspace,
 )
 from ptx_kernels import MEMORY, Buffer, kernel, run
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
 
 from microtrain.emulator import EmulatorError, UnknownInstruction, parse
 from microtrain.emulator.launch import translated
@@ -177,6 +180,15 @@ def test_a_grid_barrier_that_nobody_waits_at() -> None:
         neighbours, [Buffer(np.zeros(1, "i4"), "arrived"), x, y, 200], 200, WAIT=False, B=128))
 
 
+@TARGETS
+def test_a_missing_barrier_before_a_release(target: int) -> None:
+    """One thread releases what others of its program may not have written yet."""
+    arrived, x, y = Buffer(np.zeros(1, "i4"), "arrived"), empty((20, 128), "x", "i4"), empty((20, 128), "y", "i4")
+    found(r"race: reads 4 bytes .* x\[\d+\].*written by thread \d+ of program", lambda: launched(
+        neighbours, [arrived, x, y, 20], 20, target, WAIT=True, B=128,
+        edit=lambda text: re.sub(r"bar\.sync\s+0;(?=.*?atom\.global[\w.]*release)", "", text, flags=re.S)))
+
+
 def test_programs_that_wait_for_nobody_are_told() -> None:
     count, out = Buffer(np.array([1, 0], "i4"), "count"), empty(2, "out", "i4")
     found(r"2 programs of counted wait for each other and do not end",
@@ -185,13 +197,11 @@ def test_programs_that_wait_for_nobody_are_told() -> None:
 
 def test_an_assertion_of_the_kernel() -> None:
     x = Buffer(np.arange(128).astype("i4"), "x")
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
     made = triton.compile(ASTSource(checked, {"x": "*i32", "B": "constexpr"}, {"B": 128}),
                           target=GPUTarget("cuda", 80, 32), options={"debug": True})
-    found(r"assert: an assertion of the kernel fails: thread 5 of program", lambda: run(
-        made.asm["ptx"], [x, 0, 0][:len(parse(made.asm["ptx"]).functions["checked"].parameters)], block=128))
+    scratch = [0] * (len(parse(made.asm["ptx"]).functions["checked"].parameters) - 1)
+    found(r"assert: an assertion of the kernel fails: thread 5 of program",
+          lambda: run(made.asm["ptx"], [x, *scratch], block=128))
 
 
 # -------------------------------------------------------------------------------------------- planted in compiled PTX

@@ -48,9 +48,6 @@ def test_vectors_narrow_types_and_spaces() -> None:
     mov.b64 {%r5, %r6}, %d6; st.global.v2.b32 [%d7], {%r2, %r1}; st.global.v2.b32 [%d7+8], {%r5, %r6};""", 2), [x, y],
         block=64)
     np.testing.assert_array_equal(y.read(), x.array[:, [1, 0, 2, 3]])
-    signed, = compute("ld.global.s8 %y0, [%d0+3];", [words()], ["i4"])
-    first = np.zeros(1)
-    assert signed.shape == (64,) and (signed == signed[0]).all() and first.size == 1
 
 
 @covers("ld st")
@@ -108,7 +105,6 @@ def test_atomics_take_turns(opcode: str, kind: str, function: Callable[[Any, Any
     given = RNG.integers(0, 9, N).astype(kind)
     start = np.array([5, 6, 7], kind)
     x, p, old = Buffer(given, "x"), Buffer(start, "p"), empty(N, kind)
-    name, plain = opcode.split("."), opcode.split(".")[-1]
     move = f"""mov.u32 %r0, %tid.x; rem.u32 %r2, %r0, 3; mov.u32 %r9, global_smem; cvt.u64.u32 %d21, %r9;
     setp.lt.u32 %p2, %r0, 3; mul.wide.u32 %d9, %r2, {bits // 8}; add.u64 %d20, %d1, %d9; add.u64 %d21, %d21, %d9;
     ld.global.b{bits} {register}30, [%d20]; @%p2 st.shared.b{bits} [%d21], {register}30; bar.sync 0;"""
@@ -125,7 +121,6 @@ def test_atomics_take_turns(opcode: str, kind: str, function: Callable[[Any, Any
         want[i % 3] = function(want[i % 3], given[i])
     np.testing.assert_array_equal(old.read(), seen)
     np.testing.assert_array_equal(p.read(), want)
-    assert name[0] in body and plain in body
 
 
 @covers("atom red")
@@ -186,7 +181,6 @@ def test_shuffles(how: str, width: int) -> None:
 @covers("redux.sync vote.sync match.any.sync match.all.sync activemask elect.sync bar.warp.sync")
 def test_folds_votes_and_matches() -> None:
     x = RNG.integers(-5, 5, N).astype("i4")
-    even = np.where(LANE % 2 == 0, 0x55555555, 0xAAAAAAAA).astype("u4")
     p = RNG.random(N) < 0.9
     have = compute("""redux.sync.max.s32 %y0, %x0, -1; redux.sync.add.s32 %y1, %x0, -1; redux.sync.and.b32 %y2, %x0, -1;
     vote.sync.ballot.b32 %y3, %x1, -1; vote.sync.all.pred %y4, %x1, -1; vote.sync.any.pred %y5, %x1, -1;
@@ -200,7 +194,7 @@ def test_folds_votes_and_matches() -> None:
         for one, fold in zip(have, folds, strict=False):
             assert (one[mine] == fold).all()
         assert [int(v) for v in have[6][mine]] == [sum(1 << int(j) for j in LANE[mine][x[mine] == v]) for v in x[mine]]
-    assert (have[7] == 0).all() and (have[8] == 2**32 - 1).all() and (have[9] == 0).all() and even.size == N
+    assert (have[7] == 0).all() and (have[8] == 2**32 - 1).all() and (have[9] == 0).all()
 
 
 @covers("redux.sync vote.sync elect.sync")

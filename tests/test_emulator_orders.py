@@ -36,19 +36,18 @@ def turned(x_ptr, y_ptr, arrived_ptr, BARRIER: tl.constexpr, N: tl.constexpr, B:
 
 
 @TARGETS
-def test_a_release_speaks_for_other_warps_only_after_a_barrier(target: int) -> None:
-    """Triton puts none before the atomic: while its thread counts, another warp may not have stored yet."""
-    def run(barrier: bool) -> np.ndarray:
+def test_a_release_speaks_for_other_threads_only_after_a_barrier(target: int) -> None:
+    """Triton puts none before the atomic: while one thread counts, others may not have stored yet."""
+    def run(barrier: bool, warps: int = 4) -> None:
         x = filled((5, 128), "x")
-        launched(turned, [x, empty((5, 128), "y"), Buffer(np.zeros(1, "i4"), "arrived")], 5, target, BARRIER=barrier,
-                 N=5, B=128)
+        launched(turned, [x, empty((5, 128), "y"), Buffer(np.zeros(1, "i4"), "arrived")], 5, target, warps=warps,
+                 BARRIER=barrier, N=5, B=128)
         np.testing.assert_array_equal(x.read(), np.roll(x.array, -1, 0))
-        return x.read()
 
     run(True)
+    run(True, warps=1)
     error = found(r"race: reads \d+ bytes .* y_ptr\[\d+\].*written by thread \d+ of program", lambda: run(False))
     assert "test_emulator_orders.py" in error.findings[0].source
-    assert int(error.findings[0].thread) >= 32          # the warp of the thread that counts is in order
 
 
 @triton.jit

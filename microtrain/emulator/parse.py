@@ -130,6 +130,7 @@ class Parser:
         self.function: Function | None = None
         self.scopes: list[dict[str, str]] = []
         self.source, self.scoped = "", 0
+        self.dynamic: list[tuple[str, int]] = []
         pending, begun = "", 0
         text = re.sub(r"/\*.*?\*/", lambda comment: "\n" * comment[0].count("\n"), text, flags=re.S)
         for number, line in enumerate(text.splitlines(), 1):
@@ -151,6 +152,9 @@ class Parser:
             if not pending:
                 begun = number
             pending = self.take(f"{pending} {statement}" if pending else statement, begun)
+        for name, align in self.dynamic:        # all at one place, behind the others
+            self.module.shared_bytes = -(-self.module.shared_bytes // align) * align
+            self.module.shared[name] = self.module.shared_bytes
 
     def locate(self, statement: str) -> None:
         """A `.loc`: Triton writes names and the chain of calls in a comment behind it."""
@@ -228,9 +232,12 @@ class Parser:
         if variable is None:
             raise EmulatorError(f"cannot read the shared variable {text!r}")
         align = int(variable[1] or 1)
+        if variable[4] == "":
+            self.dynamic.append((variable[3], align))
+            return
         at = -(-self.module.shared_bytes // align) * align
         self.module.shared[variable[3]] = at
-        self.module.shared_bytes = at + size_of(variable[2]) * int(variable[4] or 0)
+        self.module.shared_bytes = at + size_of(variable[2]) * int(variable[4] or 1)
 
     def statement(self, text: str, line: int) -> None:
         """A declaration or an instruction in a function."""

@@ -50,49 +50,52 @@ class Clashes(NamedTuple):
         return [(found, verb) for found, verb in kinds if found is not None]
 
 
+ANY = -1
+"""For the threads that released or acquired: several."""
+
+
 class Sync:
     """What programs released to others and acquired from them.
 
-    A program's accesses up to its latest release are taken as seen by those that acquired anything, at whatever time.
-    One thread's release speaks for its warp; for the other warps only if a barrier is between, and so an acquire.
+    A thread's release publishes what it did before, and what others of its program did before the last barrier; its
+    acquire holds for what it does after, and others after the next barrier. The latest release of a program and the
+    first acquire count, whichever came first.
     """
 
     def __init__(self, programs: int) -> None:
         self.released = np.full(programs, -1, np.int64)
         self.acquired = np.full(programs, np.iinfo(np.int64).max, np.int64)
-        self.releasing, self.acquiring = np.zeros((2, programs), np.uint32)
-        """Warps, a bit each, that did so at that barrier."""
+        self.releasing, self.acquiring = np.full((2, programs), ANY, np.int64)
+        """The threads that did, in the epochs above."""
 
     def release(self, codes: Array) -> None:
         """Threads of these codes publish what happened before."""
-        self.note(codes, self.released, self.releasing, np.maximum)
+        self.note(self.released, self.releasing, codes, np.maximum)
 
     def acquire(self, codes: Array) -> None:
         """Threads of these codes see what was published."""
-        self.note(codes, self.acquired, self.acquiring, np.minimum)
+        self.note(self.acquired, self.acquiring, codes, np.minimum)
 
     @staticmethod
-    def note(codes: Array, epochs: Array, warps: Array, choose: Any) -> None:
-        """Enter the latest (or earliest) epochs of programs, and which of their warps were there."""
-        who, now = (codes >> PROGRAM) - 1, codes & EPOCHS
+    def note(epochs: Array, threads: Array, codes: Array, extremum: Any) -> None:
+        """Keep the latest or the first epoch of each program, and the thread."""
+        who, now, thread = (codes >> PROGRAM) - 1, codes & EPOCHS, codes >> THREAD & 1023
         before = epochs[who]
-        choose.at(epochs, who, now)
-        warps[who[epochs[who] != before]] = 0
-        there = epochs[who] == now
-        np.bitwise_or.at(warps, who[there], warp_bits(codes[there]))
+        after = extremum(before, now)
+        again = (now == before) & (threads[who] != thread)
+        threads[who] = np.where(after != before, thread, np.where(again, ANY, threads[who]))
+        epochs[who] = after
+        several = (now == after) & (threads[who] != thread)
+        threads[who[several]] = ANY
 
     def orders(self, first: Array, second: Array) -> Array:
         """Whether accesses of two programs are ordered: one before a release, one after an acquire."""
-        a, b = (first & OTHER_PROGRAM) >> PROGRAM, (second & OTHER_PROGRAM) >> PROGRAM
-        released, acquired = self.released[a - 1], self.acquired[b - 1]
-        before, after = first & EPOCHS, second & EPOCHS
-        told = (before < released) | ((before == released) & ((self.releasing[a - 1] & warp_bits(first)) != 0))
-        return told & ((after > acquired) | ((after == acquired) & ((self.acquiring[b - 1] & warp_bits(second)) != 0)))
-
-
-def warp_bits(codes: Array) -> Array:
-    """A bit for the warp of each code."""
-    return np.uint32(1) << (codes >> WARP & 31).astype(np.uint32)
+        a, b = ((codes & OTHER_PROGRAM) >> PROGRAM for codes in (first, second))
+        before, released, by = first & EPOCHS, self.released[a - 1], self.releasing[a - 1]
+        after, acquired, of = second & EPOCHS, self.acquired[b - 1], self.acquiring[b - 1]
+        published = (before < released) | ((before == released) & ((by == ANY) | (by == (first >> THREAD & 1023))))
+        seen = (after > acquired) | ((after == acquired) & ((of == ANY) | (of == (second >> THREAD & 1023))))
+        return published & seen
 
 
 class Shadow:
