@@ -13,7 +13,7 @@ if os.environ.get("TRITON_INTERPRET") == "1":
 import triton
 import triton.language as tl
 from compiled_kernels import empty, filled, launched
-from ptx_kernels import Buffer
+from ptx_kernels import Buffer, kernel, run
 from test_emulator_faults import found
 
 from microtrain.emulator.floats import fma_bf16, to_bf16
@@ -85,3 +85,10 @@ def test_a_product_of_bfloat16_below_all_numbers_is_zero() -> None:
     b = np.array([2.0 ** -97, 2.0 ** -97, -2.0 ** -97, 2.0 ** -65], "f4")
     bits = to_bf16(fma_bf16(a, b, np.full(4, -0.0, "f4")))
     assert bits.tolist() == [0x0000, 0x8000, 0x8000, 1]     # the last is three quarters of the least bfloat16
+
+
+def test_all_warps_that_read_at_once_are_remembered() -> None:
+    """The last of them then writes: the others may not have read yet."""
+    body = "ld.global.b32 %r1, [%d0]; mov.u32 %r0, %tid.x; setp.eq.u32 %p0, %r0, 127; @%p0 st.global.b32 [%d0], 7;"
+    found(r"race: writes 4 bytes .* y\[0\].*read by", lambda: run(kernel(body, 1), [filled(1, "y")], block=128))
+    run(kernel(body.replace("127", "31"), 1), [filled(1, "y")], block=32)       # one warp is in order
