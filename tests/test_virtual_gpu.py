@@ -304,9 +304,18 @@ def test_a_kernel_is_launched_as_tritons_users_do(gpu: VirtualGpu) -> None:
 
 def test_a_missing_mask_is_named(gpu: VirtualGpu) -> None:
     assert torch.equal(scale(unmasked_kernel, gpu, 256), torch.arange(256) * 2.5)
-    with pytest.raises(RuntimeError, match=r"EmulatorError: .* in unmasked_kernel"):
+    with pytest.raises(EmulatorError, match=r"in unmasked_kernel:\n(?s:.*)\(line \d+ of the PTX of unmasked_kernel\)$"):
         scale(unmasked_kernel, gpu, 300)
     assert launched(gpu) == RIGHT       # the process goes on
+
+
+def test_clusters_are_refused(gpu: VirtualGpu) -> None:
+    """Half of each block would not be written."""
+    if gpu.properties.major < 9:
+        pytest.skip("a GPU of this kind has no clusters, and Triton compiles none")
+    a, out = (gpu.torch.zeros(256, device="cuda") for _ in range(2))
+    with pytest.raises(VirtualGpuError, match="scaled_kernel has 2 CTAs a program"):
+        scaled_kernel[(1,)](a, out, 2.5, 256, BLOCK=256, num_ctas=2)
 
 
 def test_a_tensor_of_the_hosts_is_refused(gpu: VirtualGpu) -> None:

@@ -107,7 +107,9 @@ def to_odd(s: Array, error: Array) -> Array:
     bits = s.view(f"u{s.dtype.itemsize}")
     one = bits.dtype.type(1)
     inexact = (error != 0) & ((bits & one) == 0) & np.isfinite(s)
-    return np.where(inexact, np.where((error > 0) == (s > 0), bits + one, bits - one), bits).view(s.dtype)
+    odd = np.where((error > 0) == (s > 0), bits + one, bits - one).view(s.dtype)
+    odd = np.where(s == 0, np.copysign(one.view(s.dtype), error).astype(s.dtype), odd)     # the least there is
+    return np.where(inexact, odd, s)
 
 
 def sum_error(a: Array, b: Array, s: Array) -> Array:
@@ -218,7 +220,7 @@ def fma64(a: Array, b: Array, c: Array, mode: str = "rn") -> Array:
     large = np.maximum(np.maximum(np.abs(a), np.abs(b)), np.maximum(size, np.abs(c))) > 2.0 ** 990
     risky = (large | ((size < 2.0 ** -900) & (a != 0) & (b != 0))) & np.isfinite(a) & np.isfinite(b) & np.isfinite(c)
     plain = p + c
-    result = np.where(np.isfinite(result), result, plain)
+    result = np.where(np.isfinite(result) & (result != 0), result, plain)       # which has the sign of a zero
     result = directed(result, np.where(np.isfinite(plain), error, 0.0), mode)
     if risky.any():
         result = np.array(result)

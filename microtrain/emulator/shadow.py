@@ -155,7 +155,7 @@ class Shadow:
                 if not self.several_matter(before, me, several):
                     several = None
                 self.readers[granule] = me if several is None else np.where(several, -me, me)
-                lost = np.abs(self.readers.take(granule, mode="clip")) != me
+                lost = ((np.abs(self.readers.take(granule, mode="clip")) ^ me) & self.others) != 0
                 if lost.any():
                     self.readers[granule[lost]] = -np.broadcast_to(me, granule.shape)[lost]
 

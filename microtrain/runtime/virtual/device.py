@@ -74,10 +74,23 @@ class VirtualGpu:
         capability = 10 * self.properties.major + self.properties.minor
         driver = triton_driver_class()(self.library, capability, lambda: self.streams.current.cuda_stream, torch)
 
+        told = self.raised
+
+        class Launcher(CudaLauncher):       # type: ignore[misc]
+            """Triton's, which gets 500 letters of an error by way of C: it is raised whole, as what it is."""
+
+            def __call__(self, *arguments: Any, **options: Any) -> None:
+                try:
+                    super().__call__(*arguments, **options)
+                finally:
+                    told()
+
+        Launcher.__name__ = CudaLauncher.__name__       # by which microtrain knows it
+
         def launcher(source: Any, metadata: Any) -> Any:
             self.streams.forbid_capture()       # a module is loaded next
             self.source = source, metadata
-            return CudaLauncher(source, metadata)
+            return Launcher(source, metadata)
 
         driver.launcher_cls = launcher
         triton.runtime.driver.set_active(driver)

@@ -24,12 +24,16 @@ class Emulated:
         own = list(flat(source.signature.values()))
         self.kinds = own + SCRATCH
         self.aligned = aligned(source.signature.values(), getattr(source, "attrs", {}))
-        self.num_warps = metadata.num_warps
+        self.num_warps, self.num_ctas = metadata.num_warps, metadata.num_ctas
         self.names = dict(enumerate(parameter_names(source)))
 
     @cached_property
     def module(self) -> Module:
-        """The PTX, parsed. Raises VirtualGpuError where there is none, or where its parameters are of other widths."""
+        """The PTX, parsed. Raises VirtualGpuError where there is none, where its parameters are of other widths,
+        and for clusters."""
+        if self.num_ctas != 1:
+            raise VirtualGpuError(f"{self.name} has {self.num_ctas} CTAs a program (num_ctas), which the emulator does "
+                                  "not know: compile it with one")
         if self.ptx is None:
             raise VirtualGpuError(f"{self.name} was found in Triton's cache without its PTX, which the emulator runs: "
                                   "compile it again without TRITON_STORE_BINARY_ONLY, or give it another cache")
