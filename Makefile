@@ -93,14 +93,15 @@ gpu:
 	    2>/dev/null || { $(MAKE) --no-print-directory $(VENV)/test.stamp; python=$(PY); }; \
 	test $(DEVICE) != cuda || $$python -c 'import microtrain as mt, sys; \
 	    sys.exit(None if mt.cuda.is_available() else "make gpu needs a CUDA device; DEVICE=interpret TINY=1 needs none")'; \
-	echo "the suite on $(DEVICE), in $(SHARDS) processes"; logs=$$(mktemp -d); shards=$$(seq 0 $$(($(SHARDS) - 1))); \
+	echo "the suite on $(DEVICE), in $(SHARDS) processes"; \
+	logs=runs/gpu; rm -rf $$logs; mkdir -p $$logs; status=0; shards=$$(seq 0 $$(($(SHARDS) - 1))); \
 	for i in $$shards; do \
 	    { MICROTRAIN_DEVICE=$(DEVICE) MICROTRAIN_SHARD=$$i/$(SHARDS) $$python -m pytest -q $(GPU_TESTS) >$$logs/$$i 2>&1 || \
 	      touch $$logs/failed; } & done; wait; \
-	for i in $$shards; do grep -v '^[.s]* *\[.*\]$$' $$logs/$$i || true; done; test ! -e $$logs/failed; \
+	for i in $$shards; do grep -v '^[.s]* *\[.*\]$$' $$logs/$$i || true; done; test ! -e $$logs/failed || status=1; \
 	left=$$(($(IN_ALL) - $$(date +%s) + start)); \
 	$$python -m microtrain bench --device $(DEVICE) --seconds $$((left > 60 ? left : 60)) $(if $(TINY),--tiny) \
-	    --output $(RESULTS)
+	    --output $(RESULTS) || status=1; exit $$status
 
 # With the Python, the Triton and the PyTorch of the machine that will unpack it.
 GPU_VENV    ?= .gpu/venv

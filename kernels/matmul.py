@@ -8,6 +8,8 @@ C[b, m, n] = sum over k of A[b, m, k] * B[b, k, n], where
   and stores. Where SUM_A (SUM_B), `sum_a` [BLOCK_M, 1] (`sum_b` [1, BLOCK_N]) is the sum over K of the operand: in a
   weight gradient, whose operand is the cotangent, that is the bias gradient, for which nothing is read again. Every
   program has it; what depends on m (n) alone is stored under `once_m` (`once_n`), by the first tile of columns (rows).
+  SUM_A (SUM_B) is also in how many parts it is added up, every so manieth k in one, which are folded at the end: as
+  many as threads share a row's loads need no word between threads inside the loop.
 
 What a LOAD returns must be 0 where k is outside: a bare load is, with `other=0`, and a prologue sees to it itself, for
 f(0) is seldom 0. The template adds nothing: anything but a conversion between a load and the product would take the
@@ -42,6 +44,28 @@ def inside(offs, size, BLOCK: tl.constexpr, DIVISOR: tl.constexpr):
         return tl.full([BLOCK], 1, tl.int1)
     else:
         return offs < size // DIVISOR * DIVISOR
+
+
+@triton.jit
+def add(total, lost, term):
+    """Add to a sum in two parts, whose second is what roundings have cut off the first (T. J. Dekker, 1971).
+
+    Plain additions, one after the other, would err by the square root of their number. Integers lose nothing.
+    """
+    if total.dtype.is_floating():
+        longer = total + term
+        return longer, lost + ((total - longer) + term)
+    else:
+        return total + term, lost
+
+
+@triton.jit
+def whole(total, lost):
+    """The sum of both parts; of an infinite sum the first alone, for the second is NaN."""
+    if total.dtype.is_floating():
+        return tl.where(tl.abs(lost) < float("inf"), total + lost, total)
+    else:
+        return total
 
 
 @triton.jit
@@ -80,8 +104,9 @@ def matmul_tile(
     mask_m = inside(offs_m, M, BLOCK_M, DIVISOR_M)
     mask_n = inside(offs_n, N, BLOCK_N, DIVISOR_N)
     acc = tl.zeros([BLOCK_M, BLOCK_N], ACC)
-    sum_a = tl.zeros([BLOCK_M, 1], ACC)
-    sum_b = tl.zeros([1, BLOCK_N], ACC)
+    sum_a = tl.zeros([BLOCK_M, SUM_A if SUM_A else 1], ACC)
+    sum_b = tl.zeros([SUM_B if SUM_B else 1, BLOCK_N], ACC)
+    lost_a, lost_b = sum_a, sum_b
     for start in range(0, K, BLOCK_K):
         k = start + offs_k
         mask_k = inside(k, K, BLOCK_K, DIVISOR_K)
@@ -89,9 +114,11 @@ def matmul_tile(
         tile_a = LOAD_A(ptrs, scalars, b, offs_m[:, None], k[None, :], mask_a).to(OPERAND)
         tile_b = LOAD_B(ptrs, scalars, b, k[:, None], offs_n[None, :], mask_b).to(OPERAND)
         if SUM_A:
-            sum_a += tl.sum(tile_a.to(ACC), axis=1, keep_dims=True)
+            parts_a = tl.sum(tl.reshape(tile_a.to(ACC), [BLOCK_M, BLOCK_K // SUM_A, SUM_A]), axis=1)
+            sum_a, lost_a = add(sum_a, lost_a, parts_a)
         if SUM_B:
-            sum_b += tl.sum(tile_b.to(ACC), axis=0, keep_dims=True)
+            parts_b = tl.sum(tl.reshape(tile_b.to(ACC), [BLOCK_K // SUM_B, SUM_B, BLOCK_N]), axis=0)
+            sum_b, lost_b = add(sum_b, lost_b, parts_b)
         if DOT:
             acc = tl.dot(tile_a, tile_b, acc, input_precision=PRECISION, out_dtype=ACC)
         else:
@@ -99,6 +126,8 @@ def matmul_tile(
     once_m = mask_m[:, None] & (pid_n == 0)
     once_n = mask_n[None, :] & (pid_m == 0)
     mask = mask_m[:, None] & mask_n[None, :]
+    sum_a = tl.sum(whole(sum_a, lost_a), axis=1, keep_dims=True)
+    sum_b = tl.sum(whole(sum_b, lost_b), axis=0, keep_dims=True)
     EPILOGUE(ptrs, scalars, b, offs_m[:, None], offs_n[None, :], acc, sum_a, sum_b, mask, once_m, once_n)
 
 

@@ -39,6 +39,11 @@ class MatmulTile:
         """The programs for a batch of m x n results."""
         return (cdiv(m, self.block_m) * cdiv(n, self.block_n), batch)
 
+    def sharing(self, lines: int) -> int:
+        """The threads that load a line of `block_k` float32 numbers between them, where those of neighbouring `lines`
+        are contiguous and are loaded four at a time."""
+        return max(1, min(self.block_k, 32 * self.num_warps // max(1, lines // 4)))
+
 
 Table = tuple[tuple[int, int, int, int, int], ...]
 

@@ -18,6 +18,8 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from progress import Progress  # noqa: E402
 
+import microtrain as mt  # noqa: E402
+from microtrain.compiler import realize  # noqa: E402
 from microtrain.runtime import virtual  # noqa: E402
 
 CUDA = virtual.gpu().torch.cuda if DEVICE == "cuda" and virtual.wanted() else torch.cuda
@@ -101,6 +103,14 @@ def seeds() -> None:
     """Every test starts from the same random state, whichever ran before."""
     np.random.seed(0)
     torch.manual_seed(0)
+    mt.manual_seed(0)
+
+
+@pytest.fixture
+def nothing_pending() -> None:
+    """Compute what earlier tests left (tensors in the frames of an exception, say), for tests that count kernels."""
+    for device in {node.device for node in realize.pending}:
+        realize.flush(device)
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ import microtrain.nn.functional as F
 from microtrain import settings, testing
 from microtrain.autograd import AnomalyError
 
+pytestmark = pytest.mark.usefixtures("nothing_pending")
+
 
 def line_of(marker: str) -> int:
     with open(__file__) as file:

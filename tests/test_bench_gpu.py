@@ -227,14 +227,18 @@ def test_users_functions_are_timed_the_same_way_once_a_gpu_is_started(
 # Ceilings
 
 
-def test_ceilings_are_bytes_and_operations_over_the_time_of_a_copy_and_a_product(
+def test_ceilings_are_bytes_and_operations_over_the_time_of_copies_sums_and_products(
         paper: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
-    copy, product = torch.Tensor.copy_, torch.matmul
+    copy, add, product = torch.Tensor.copy_, torch.add, torch.matmul
     precisions: list[Any] = []
 
     def timed_copy(target: Any, source: Any) -> Any:
         paper.queue(49.0)
         return copy(target, source)
+
+    def timed_add(*given: Any, **named: Any) -> Any:
+        paper.queue(59.0)
+        return add(*given, **named)
 
     def timed_product(a: Any, b: Any) -> Any:
         paper.queue(19.0)
@@ -242,9 +246,10 @@ def test_ceilings_are_bytes_and_operations_over_the_time_of_a_copy_and_a_product
         return product(a, b)
 
     monkeypatch.setattr(torch.Tensor, "copy_", timed_copy)
+    monkeypatch.setattr(torch, "add", timed_add)
     monkeypatch.setattr(torch, "matmul", timed_product)
     found = GpuCeilings(Timed(torch, "cpu"), 4000, (4, 8, 2))
-    assert found.bandwidth() == pytest.approx(8000 / (49.0 + NODE))
+    assert found.bandwidth() == pytest.approx(12000 / (59.0 + NODE))
     for format, expected in (("bfloat16", (torch.bfloat16, "highest")), ("tf32", (torch.float32, "high")),
                              ("float32", (torch.float32, "highest"))):
         precisions.clear()
@@ -254,7 +259,7 @@ def test_ceilings_are_bytes_and_operations_over_the_time_of_a_copy_and_a_product
     precisions.clear()
     assert found.product("tf32", (4, 8, 2)) == pytest.approx(19.0 + NODE) and not precisions
     written = found.document()
-    assert written["copy_GB_s"] == 0.2 and written["l2_bytes"] == 4096
+    assert written["copy_GB_s"] == written["add_GB_s"] == 0.2 and written["l2_bytes"] == 4096
     assert {(one["format"], *one["shape"]) for one in written["products"]} == {         # type: ignore[attr-defined]
         (format, 4, 8, 2) for format in ("bfloat16", "tf32", "float32")}
 

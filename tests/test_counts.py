@@ -11,6 +11,8 @@ import pytest
 import microtrain as mt
 from microtrain.testing import count_kernels
 
+pytestmark = pytest.mark.usefixtures("nothing_pending")
+
 RNG = np.random.default_rng(7)
 
 

@@ -10,6 +10,8 @@ from conftest import DEVICE
 import microtrain as mt
 from microtrain import settings, testing
 
+pytestmark = pytest.mark.usefixtures("nothing_pending")
+
 needs_kernels = pytest.mark.skipif(DEVICE == "cpu", reason="the cpu device runs no Triton kernels")
 BLOCK = 64
 

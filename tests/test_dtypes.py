@@ -86,6 +86,21 @@ def test_python_numbers(symbol: str, scalar: Any) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.parametrize("symbol", [*OPERATORS, "&", "|", "^"])
+def test_booleans_are_no_numbers_of_one_bit(symbol: str) -> None:
+    """Which would wrap, be negative, and not all compile. Where PyTorch lacks the operator, 1 ** x is a result too."""
+    compute = {**OPERATORS, "&": operator.and_, "|": operator.or_, "^": operator.xor}[symbol]
+    x, y = [False, False, True, True], [False, True, False, True]
+    for a, b in ((x, y), (x, True), (x, False), (True, y), (False, y)):
+        def on(T: Any, a: Any = a, b: Any = b) -> Any:
+            return compute(*(T.tensor(v) if isinstance(v, list) else v for v in (a, b)))
+        got, expected = outcome(lambda: on(mt)), outcome(lambda: on(torch))
+        if symbol == "**" and isinstance(got, tuple):
+            assert got == ("bool", [p >= q for p, q in np.broadcast(a, b)])
+        if symbol != "/":           # by zero: NaN is not itself
+            assert agrees(got, expected), (a, b, got, expected)
+
+
 @pytest.mark.parametrize(
     "function",
     ["exp", "sqrt", "sin", "sigmoid", "reciprocal", "abs", "neg", "sign", "floor", "square", "sum", "prod", "mean",

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from programs import program, tensor
 from random_graphs import grown
 
 from microtrain import settings
 from microtrain.compiler import joining
+from microtrain.compiler import launch as launching
 from microtrain.compiler import lower as lowering
 from microtrain.compiler import schedule as scheduling
 from microtrain.compiler.emit_numpy import NumpyExecutable
@@ -25,6 +27,7 @@ from microtrain.graph import ops as g
 from microtrain.graph.node import Node
 from microtrain.graph.spec import Device
 from microtrain.kernels import matmul_tiles, tiles
+from microtrain.kernels.matmul_tiles import MatmulTile
 from microtrain.runtime import backend
 
 if os.environ.get("TRITON_INTERPRET") != "1":
@@ -174,6 +177,20 @@ def test_sums_of_an_operand_come_with_the_product(name: str, first: str, operand
     b, w = t(rng.standard_normal(24), dtype), t(rng.standard_normal(dw.shape), dtype)
     executable = check(g.sub(w, g.mul(dw, 0.1)), g.sub(b, g.mul(db, 0.1)), db, kernels=1)
     assert executable.steps[0].launch.grid == (6, 1)
+
+
+@pytest.mark.parametrize("operand", [0, 1])
+def test_a_sum_beside_a_long_product_errs_no_more_than_pytorchs(operand: int, rng: np.random.Generator,
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a GPU's tile, whose blocks added up one after the other would err by three times as much."""
+    monkeypatch.setattr(launching, "matmul_tiles", lambda *of, **options: [MatmulTile(128, 128, 16, 8, 3)])
+    ct, x = rng.standard_normal((4096, 128)).astype(np.float32), t(rng.standard_normal((4096, 4)))
+    ct[7, 0] = np.inf
+    pair = (g.transpose(x), t(ct)) if operand else (g.transpose(t(ct)), x)
+    executable, (_, found), _ = computed(g.matmul(*pair), g.sum(pair[operand], (1 - operand,)))
+    assert executable.kernels == 1 and found[0] == np.inf
+    truth, theirs = ct[:, 1:].sum(0, dtype=np.float64), torch.from_numpy(ct[:, 1:]).sum(0).numpy()
+    assert 0 < np.abs(found[1:] - truth).max() <= np.abs(theirs - truth).max()
 
 
 def test_sums_of_a_computed_operand_see_what_the_product_sees(rng: np.random.Generator) -> None:

@@ -294,8 +294,6 @@ CASES += [
         lambda a, b, n, side=side, mode=mode: shifted(b << 32 | a, n % 32 if mode == "wrap" else min(n, 32), side),
         "u4"))
       for side in "lr" for mode in ("wrap", "clamp")],
-    Case("add", "add.s16x2 %y0, %x0, %x1;", (integers("u4"), integers("u4")), ("u4",),
-         lambda a, b: (a.view("u2") + b.view("u2")).view("u4")),
     Case("add.cc addc.cc addc", "add.cc.u32 %y0, %x0, %x2; addc.cc.u32 %y1, %x1, %x3; addc.u32 %y2, 0, 0;",
          tuple(integers("u4") for _ in range(4)), ("u4",) * 3, lambda *x: [
              each(lambda a, b, c, d, i=i: (b << 32 | a) + (d << 32 | c) >> 32 * i, "u4")(*x) for i in range(3)]),

@@ -423,6 +423,18 @@ $SKIP: mad.wide.u32 %d9, %r0, 4, %d0; st.global.b32 [%d9], %r5;"""
     np.testing.assert_array_equal(y.read(), np.where(i < 8, 1000, np.where(i > 20, i, 3 * i) + 7))
 
 
+@covers("ld.param")
+def test_a_parameter_by_its_address() -> None:
+    """As LLVM writes it where a branch picks one of two pointers."""
+    body = """mov.u32 %r0, %tid.x; setp.lt.u32 %p1, %r0, 8; mov.b64 %d10, p0; mov.b64 %d11, p1;
+    selp.b64 %d12, %d10, %d11, %p1; ld.param.b64 %d13, [%d12]; mad.wide.u32 %d9, %r0, 4, %d13;
+    st.global.b32 [%d9], %r0;"""
+    few, many = empty(8), empty(32)
+    run(kernel(body, 2), [few, many])
+    np.testing.assert_array_equal(few.read(), np.arange(8))
+    np.testing.assert_array_equal(many.read()[8:], np.arange(8, 32))
+
+
 @covers("trap brkpt")
 def test_a_trap_ends_the_launch() -> None:
     with pytest.raises(EmulatorError, match="trap: the kernel stops itself: thread 9 of program"):

@@ -182,6 +182,8 @@ CASES = [
          "Negation, the `-` operator, on a bool tensor is not supported"),
     Case("sub of bools", lambda T: a(T, 3, dtype="bool") - a(T, 3, dtype="bool"),
          "Subtraction, the `-` operator, with two bool tensors is not supported"),
+    Case("distance of bools", lambda T: T.dist(a(T, 3, dtype="bool"), a(T, 3, dtype="bool")),
+         "Subtraction, the `-` operator, with two bool tensors is not supported"),
     Case("int in place by float", lambda T: a(T, 3, dtype="int64").mul_(2.5),
          "result type Float can't be cast to the desired output type Long"),
     Case("int divided in place", lambda T: a(T, 3, dtype="int64").div_(2),

@@ -16,6 +16,8 @@ from microtrain import settings
 from microtrain.testing import count_kernels
 from microtrain.testing.closeness import Tolerance, allowance, difference
 
+pytestmark = pytest.mark.usefixtures("nothing_pending")
+
 STEPS = 3
 Make = Callable[[str, Any], Any]
 """Gives the tensor of a name from a NumPy array, of the package and dtype under test."""

@@ -75,6 +75,8 @@ def test_the_null_device_has_no_values() -> None:
 
 
 @pytest.fixture(autouse=True)
-def torch_does_nothing() -> None:
-    """Compiling for a GPU needs none: were one asked for here, PyTorch would say that it is not there."""
-    assert not torch.cuda.is_initialized()
+def torch_starts_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiling for a GPU needs none: were one asked for here, PyTorch would start it, or say that it is not there."""
+    def refused(*arguments: object) -> None:
+        raise AssertionError("a GPU was asked for")
+    monkeypatch.setattr(torch.cuda, "_lazy_init", refused)

@@ -23,6 +23,8 @@ from microtrain.graph import ops as g
 from microtrain.testing import count_kernels, peak_memory
 from microtrain.testing.memory import needed_memory
 
+pytestmark = pytest.mark.usefixtures("nothing_pending")
+
 on_triton = pytest.mark.skipif(DEVICE == "cpu", reason="NumPy's memory is not counted by microtrain")
 on_cpu = pytest.mark.skipif(DEVICE != "cpu", reason="ten thousand steps take seconds there alone")
 

@@ -12,6 +12,8 @@ from conftest import DEVICE
 import microtrain as mt
 from microtrain.testing import count_kernels
 
+pytestmark = pytest.mark.usefixtures("nothing_pending")
+
 LONG = 1000 if DEVICE == "cpu" else 150
 """An axis of several chunks; interpreted, the square of it has to stay small."""
 

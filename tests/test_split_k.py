@@ -19,6 +19,8 @@ from microtrain.graph import ops as g
 from microtrain.runtime import backend
 from microtrain.testing import count_kernels
 
+pytestmark = pytest.mark.usefixtures("nothing_pending")
+
 interpreted = pytest.mark.skipif(
     os.environ.get("TRITON_INTERPRET") != "1", reason="runs in Triton's interpreter: MICROTRAIN_DEVICE=interpret")
 

@@ -307,7 +307,7 @@ def _matmul(kernel: Kernel, body: Any) -> None:
     lines = finished(epilogue, rest)
     parameters = "ptrs, scalars, b, m, n, acc, sum_a, sum_b, mask, once_m, once_n"
     kernel.functions["EPILOGUE"] = function("epilogue", parameters, lines)
-    kernel.constants |= {"SUM_A": "a" in sums, "SUM_B": "b" in sums}
+    kernel.constants |= {"SUM_A": int("a" in sums), "SUM_B": int("b" in sums)}
     kernel.operand_bytes = (sizes[0], sizes[1])
     kernel.constants["ACC"] = accumulator(root.dtype)
     kernel.constants["OPERAND"] = operand_type(root)

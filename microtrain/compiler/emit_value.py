@@ -23,8 +23,9 @@ HALF = (dtypes.float16, dtypes.bfloat16)
 STORAGE = {d: f"tl.{d.name}" for d in dtypes.DTYPES.values()} | {dtypes.bool_: "tl.uint8"}
 COMPUTE = STORAGE | {dtypes.bool_: "tl.int1"} | dict.fromkeys(HALF, "tl.float32")
 
-ON_BOOL = {p.ADD: "({0} | {1})", p.MAXIMUM: "({0} | {1})", p.MUL: "({0} & {1})", p.MINIMUM: "({0} & {1})"}
-"""Arithmetic on booleans, which on one-bit integers would wrap."""
+ON_BOOL = {p.ADD: "({0} | {1})", p.MAXIMUM: "({0} | {1})", p.MUL: "({0} & {1})", p.MINIMUM: "({0} & {1})",
+           p.POW: "({0} | ({1} == 0))"}
+"""Arithmetic on booleans, which on one-bit integers would wrap, or not compile."""
 
 ORDERED = frozenset((p.LT, p.LE, p.GT, p.GE))
 """Comparisons that would take the one bit of a boolean for a sign."""

@@ -268,6 +268,9 @@ def _matmul(kernel: Kernel, arch: str, tile: MatmulTile) -> Launch:
                        **{f"BLOCK_{name}": block for name, block in zip(sizes, blocks, strict=True)},
                        **{f"DIVISOR_{name}": math.gcd(size, block)
                           for (name, size), block in zip(sizes.items(), blocks, strict=True)})
+    if kernel.constants["OPERAND"] == "tl.float32":         # half precisions end in fewer digits than one part gives
+        for name, lines in ("SUM_A", tile.block_m), ("SUM_B", tile.block_n):
+            fixed[name] *= tile.sharing(lines)
     if arch == tiles.INTERPRET and OPERANDS.get(kernel.constants["OPERAND"]) == "half":
         fixed["OPERAND"] = fixed["ACC"]         # the interpreter's own half-precision products are wrong
     return Launch(kernel, matmul_kernel, tile.grid(domain.size_m, domain.size_n, domain.batch), sizes, fixed,

@@ -30,6 +30,10 @@ def order(op: Op, default: str = "weak") -> str:
 def _load_parameter(e: Emitter, op: Op) -> None:
     name, offset = e.parameter(op.operands[1])
     t = numpy_type(op.type)
+    if name.startswith("%"):        # the address of one of several
+        for i, register in enumerate(e.vector(op.operands[0])):
+            e.put(register, f"M.parameter_at({e.get(name, 'u8')}, {offset + i * int(t[1])}, '{t}')", t)
+        return
     for i, register in enumerate(e.vector(op.operands[0])):
         e.put(register, f"M.parameter(R, {name!r}, {offset + i * int(t[1])}, '{t}')", t)
 

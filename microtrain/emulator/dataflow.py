@@ -35,7 +35,8 @@ def origins(function: Function, blocks: list[Block]) -> dict[int, frozenset[str]
     def result(op: Op) -> frozenset[str] | None:
         name = op.row.name
         if name.startswith("ld.param"):
-            return frozenset([op.operands[1].strip("[] ")]) if function.entry else None
+            source = op.operands[1].strip("[] ")
+            return frozenset([source]) if function.entry and not source.startswith("%") else None
         if name.startswith("mad"):
             return of(op.operands[3])
         if name.split(".")[0] in NUMBERS:

@@ -110,7 +110,10 @@ class Threads:
         return made[register]
 
     def symbol(self, name: str, t: str) -> Array:
-        """The address of a module's variable."""
+        """The address of a module's variable; of a parameter, its place among all of them."""
+        if name in self.launch.parameters:
+            names = list(self.launch.parameters)
+            return np.dtype(t).type(sum(len(self.launch.parameters[one]) for one in names[:names.index(name)]))
         if name not in self.launch.symbols:
             raise EmulatorError(f"the PTX names {name}, which it does not define")
         return np.dtype(t).type(self.launch.symbols[name])
@@ -121,6 +124,12 @@ class Threads:
             return values[name, offset].view(t) if t[0] in "iuf" else values[name, offset]
         raw = self.launch.parameters[name][offset:offset + int(t[1:])]
         return np.frombuffer(raw, t)[0]
+
+    def parameter_at(self, place: Array, offset: int, t: str) -> Array:
+        """The parameter at a place among all of them, which threads may have chosen differently."""
+        block = np.frombuffer(b"".join(self.launch.parameters.values()), np.uint8)
+        at = np.asarray(place).astype(np.int64)[..., None] + np.arange(offset, offset + int(t[1:]))
+        return np.ascontiguousarray(block.take(at, mode="clip")).view(t)[..., 0]
 
     # Which take part
 

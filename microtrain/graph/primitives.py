@@ -40,6 +40,17 @@ def same(*specs: Any) -> tuple[Shape, DType]:
     return broadcast_shapes(*[s.shape for s in specs]), first.dtype
 
 
+TWO_BOOLS = ("Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` "
+             "operator instead.")
+
+
+def difference(x: Spec, y: Spec) -> tuple[Shape, DType]:
+    """Two operands of one dtype, broadcast, but no bools: RuntimeError, in PyTorch's words."""
+    if x.dtype is dtypes.bool_ is y.dtype:
+        raise RuntimeError(TWO_BOOLS)
+    return same(x, y)
+
+
 def comparison(x: Spec, y: Spec) -> tuple[Shape, DType]:
     """Two operands of one dtype, broadcast: bool."""
     return same(x, y)[0], dtypes.bool_
@@ -128,7 +139,7 @@ LOGICAL_NOT = row("logical_not", Kind.MAP, predicate, "({0} == 0)", "({0} == 0)"
 BITWISE_NOT = unary("bitwise_not", "(~{0})", "bitwise_not({0})", differentiable=False)
 
 ADD = binary("add", "({0} + {1})", "({0} + {1})")
-SUB = binary("sub", "({0} - {1})", "({0} - {1})")
+SUB = row("sub", Kind.MAP, difference, "({0} - {1})", "({0} - {1})")
 MUL = binary("mul", "({0} * {1})", "({0} * {1})")
 DIV = binary("div", "({0} / {1})", "div({0}, {1})")
 POW = binary("pow", "power({0}, {1})", "pow({0}, {1})", grad_name="PowBackward1")

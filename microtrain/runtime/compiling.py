@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -68,6 +69,21 @@ def settle(fn: Any, within: tuple[Any, ...] = ()) -> None:
         _ = fn.cache_key
 
 
+@cache
+def source_class() -> Any:
+    """The class of what is compiled: Triton's, which is imported only where a kernel is."""
+    from triton.compiler import ASTSource
+
+    class Source(ASTSource):    # type: ignore[misc]
+        def hash(self) -> str:
+            # Of functions in a tuple Triton takes the names alone, and would find a kernel whose helpers have changed.
+            within = [member.cache_key for value in self.constants.values() if isinstance(value, tuple)
+                      for member in value if hasattr(member, "cache_key")]
+            return hashlib.sha256("-".join([super().hash(), *within, KEY]).encode()).hexdigest()
+
+    return Source
+
+
 def compile_kernel(fn: Any, signature: Signature, constexprs: Mapping[str, Any], attrs: Attributes,
                    options: Mapping[str, Any], target: Any = None) -> Any:
     """Triton's CompiledKernel of a `@triton.jit` function for a GPUTarget, by default the GPU at hand.
@@ -75,7 +91,6 @@ def compile_kernel(fn: Any, signature: Signature, constexprs: Mapping[str, Any],
     Raises RuntimeError where Triton was loaded for its interpreter, and Triton's own errors where it does not compile.
     """
     import triton
-    from triton.compiler import ASTSource
 
     if not isinstance(fn, triton.runtime.JITFunction):
         raise RuntimeError(
@@ -88,13 +103,6 @@ def compile_kernel(fn: Any, signature: Signature, constexprs: Mapping[str, Any],
         for member in value if isinstance(value, tuple) else (value,):
             settle(member)
 
-    class Source(ASTSource):    # type: ignore[misc]
-        def hash(self) -> str:
-            # Of functions in a tuple Triton takes the names alone, and would find a kernel whose helpers have changed.
-            within = [member.cache_key for value in constexprs.values() if isinstance(value, tuple) for member in value
-                      if hasattr(member, "cache_key")]
-            return hashlib.sha256("-".join([super().hash(), *within, KEY]).encode()).hexdigest()
-
-    source = Source(fn, signature=dict(signature), constexprs=dict(constexprs), attrs=attrs)
+    source = source_class()(fn, signature=dict(signature), constexprs=dict(constexprs), attrs=attrs)
     with sealed():
         return triton.compile(source, target=target, options=dict(options))

@@ -94,6 +94,7 @@ class CudaBackend(TorchMemory):
         super().__init__(torch, f"cuda:{index}")
         self.index = index
         self.driver = triton_driver()
+        # Without a bound: Triton unloads no kernel, so one that were dropped and met again would be loaded twice.
         self.kernels: dict[Any, Any] = {}
         self.stream: int | None = self.driver.get_current_stream(index)     # None once there are several
 

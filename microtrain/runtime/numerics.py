@@ -22,9 +22,12 @@ def sign(x: Any) -> Any:
 
 
 def power(x: Any, y: Any) -> Any:
-    """x ** y; a negative power of an integer is 0, or 1 or -1 for those bases, as in PyTorch."""
+    """x ** y; a negative power of an integer is 0, or 1 or -1 for those bases, as in PyTorch. Of booleans 0 ** 1
+    alone is 0."""
     if np.result_type(x, y).kind == "f":
         return np.power(x, y)
+    if np.result_type(x, y).kind == "b":
+        return np.greater_equal(x, y)
     whole = np.power(x, np.maximum(y, 0))
     odd = np.where(np.equal(x, 1), 1, np.where(np.equal(x, -1), 1 - 2 * (np.asarray(y) & 1), 0))
     return np.where(np.less(y, 0), odd, whole).astype(whole.dtype)[()]

@@ -340,7 +340,7 @@ def _remainder(x: Node, y: Node) -> Node:
 
 def _pow(pair: tuple[Node, Node], exponent: Any) -> Tensor:
     x, y = pair
-    if x.spec.dtype.category == 0 and (isinstance(exponent, Handle) or exponent is not True):
+    if x.spec.dtype.category == 0 and not isinstance(exponent, bool):
         no_bool(x, "pow")
     if isinstance(exponent, Handle):
         return wrap(g.pow(x, y))

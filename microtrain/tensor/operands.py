@@ -165,8 +165,7 @@ def no_bools(x: Any, y: Any) -> None:
         return
     bools = [isinstance(v, bool) or (isinstance(v, Handle) and v.dtype is dtypes.bool_) for v in (x, y)]
     if all(bools):
-        raise RuntimeError("Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
-                           "`logical_xor()` operator instead.")
+        raise RuntimeError(p.TWO_BOOLS)
     if any(bools):
         raise RuntimeError("Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to "
                            "invert a mask, use the `~` or `logical_not()` operator instead.")

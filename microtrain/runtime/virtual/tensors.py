@@ -117,7 +117,9 @@ class VirtualTensor(torch.Tensor):
 
     def record_stream(self, stream: Any) -> None:
         """Have the memory kept until what is queued on the stream by its end has run."""
-        self.gpu.streams.recorded(self.data_ptr(), stream)
+        held = self.gpu.memory.holding(self.data_ptr())
+        if held is not None:
+            self.gpu.streams.recorded(held.address, stream)
 
 
 def destination(name: str, args: Any, kwargs: dict[str, Any]) -> str | None:
