@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fifteen minutes of a GPU: what a borrowed machine is asked, in commands that need nothing but bash and a Python with
+# Fifteen minutes of a GPU: what it is asked first, in commands that need nothing but bash and a Python with
 # PyTorch and Triton.
 #
 #   bash benchmarks/gpu_hour.sh smoke    is it right? values of every template, both models trained, sanitizers, the suite,

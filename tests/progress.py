@@ -1,4 +1,4 @@
-"""The suite on a machine that is lent for minutes: what has finished is kept, and a broken GPU ends the process.
+"""The suite where there is a GPU for minutes only: what has finished is kept, and a broken GPU ends the process.
 
 An illegal memory access ends the use of the GPU in its process: every later test would fail with it. So after each test
 on `cuda` the GPU is waited for, and where that raises the process ends with status BROKEN, naming the test.
