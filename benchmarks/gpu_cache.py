@@ -62,7 +62,9 @@ def kernel_files(folder: Path, listing: Path, since: float) -> list[File]:
     """What a launch reads of a kernel, given its folder and its list of files; nothing of one that is damaged, of
     another GPU's, or was not used `since`."""
     filename = listing.name.removeprefix("__grp__")
-    group: dict[str, str] = json.loads(listing.read_text())["child_paths"]
+    group: dict[str, str] = json.loads(listing.read_text()).get("child_paths", {})
+    if not group:
+        return []
     seal = folder / seal_of(filename)
     if not all(Path(path).exists() for path in group.values()) or (seal.exists() and seal.read_text() != digest(group)):
         return []
