@@ -233,8 +233,8 @@ def _truth(self: Any, operation: Any, name: str, empty: bool, dim: Any, keepdim:
 
 def _row(self: Any, operation: Any, name: str, dim: int, dtype: DType | None) -> Tensor:
     x = node_of(self, name)
-    if kind(dtype) is not None:
-        x = g.cast(x, dtype)            # type: ignore[arg-type]
+    wanted = kind(dtype)
+    x = x if wanted is None else g.cast(x, wanted)
     if x.spec.dtype.category != 2:
         mine = x.spec.dtype.name
         kind_name = {"int64": "Long", "int32": "Int", "bool": "Bool", "uint8": "Byte"}.get(mine, mine)

@@ -157,8 +157,9 @@ ATTENTION = [
     Op("attention", _attend, given(
         shaped((2, 3, 4), (2, 5, 4), (2, 5, 6), terms=20), shaped((3, 4), (5, 4), (5, 2), terms=20, scale=0.3),
         shaped((2, 3, 4), (2, 5, 4), (2, 5, 6), terms=20, is_causal=True),
-        shaped((2, 3, 4), (2, 5, 4), (2, 5, 6), (3, 5), terms=20), _unseeing(lambda mask: mask), _unseeing(lambda mask: np.where(mask, 0.25, -np.inf)),
-        _unseeing(lambda mask: np.full(mask.shape, -np.inf)), _unseeing(lambda mask: mask & False),
+        shaped((2, 3, 4), (2, 5, 4), (2, 5, 6), (3, 5), terms=20),
+        _unseeing(lambda mask: mask), _unseeing(lambda mask: mask & False),
+        _unseeing(lambda mask: np.where(mask, 0.25, -np.inf)), _unseeing(lambda mask: np.full(mask.shape, -np.inf)),
         _unseeing(lambda mask: np.where(mask, 0, -np.inf), ((2, 4, 3), (2, 0, 3), (2, 0, 6)))), tolerance=REDUCTION),
     Op("attention of more queries than keys", _attend, given(
         shaped((2, 5, 4), (2, 3, 4), (2, 3, 6), terms=20, is_causal=True),
