@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("compiler",),
     ("autograd",),
     ("tensor",),
-    ("nn", "optim", "data", "train", "special", "linalg"),
+    ("nn", "optim", "data", "train", "special", "linalg", "random"),
     ("cli", "bench", "testing", "estimators", "viz", "__main__", ""),
 )
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
