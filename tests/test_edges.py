@@ -1,4 +1,4 @@
-"""Numbers at and beyond the edge of a dtype: the same expressions here and in PyTorch, with the same values or errors."""
+"""Numbers at and beyond the edge of a dtype: the same expressions here and in PyTorch, with equal values or errors."""
 
 from __future__ import annotations
 
