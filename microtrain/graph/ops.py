@@ -13,7 +13,7 @@ from .composite import basic as c
 from .composite import losses, normalisation, ordering, windowed
 from .composite import special as s
 from .dtypes import DType
-from .node import MAX_CONSTANTS, Node, apply1, apply2, constant, infer, literal, record, record1, record2, record_with
+from .node import Node, apply1, apply2, constant, infer, literal, record, record1, record2, record_with
 from .spec import Device, Shape
 from .tape import grad_mode
 
@@ -28,7 +28,7 @@ def like(value: Operand, node: Node) -> Node:
     known = node.spec.constants.get(value) if value else None
     if known is None:
         known = constant(value, node.spec.dtype, node.spec.device)
-        if value and value == value and len(node.spec.constants) < MAX_CONSTANTS:
+        if value and value == value:
             node.spec.constants[value] = known
     return known
 
