@@ -46,7 +46,7 @@ def number_beside(x: Node, value: Any) -> tuple[Node, Node] | None:
         check_range(value, dtype)
     node = constant(value, dtype, x.spec.device)
     if dtype.category == 2 and value:
-        x.spec.constants[value] = node
+        node = x.spec.constants.setdefault(value, node)
     return x, node
 
 

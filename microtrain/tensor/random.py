@@ -53,7 +53,7 @@ class Generator:
         self._seed, self._stream = state
 
     def draw(self) -> tuple[int, int]:
-        """Seed and stream for one call."""
+        """Seed and stream for one call, and for no other, in whatever thread: no call comes between count and look."""
         self._stream += 1
         return self._seed, self._stream
 
