@@ -51,6 +51,7 @@ class Session:
 
     def start_counting(self) -> None:
         """Count recorded operations from here."""
+        graph_node.forget_constants()
         self.started = graph_node.next_seq()
         self.limit = 0 if self.updated or self.watchers else self.started + MAX_PENDING
 

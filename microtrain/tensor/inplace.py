@@ -10,7 +10,7 @@ from ..graph.node import Node, record2
 from ..graph.spec import broadcast_shapes
 from ..graph.tape import Leaf, grad_mode
 from .core import Handle
-from .operands import labelled, must_be_operands
+from .operands import converted, labelled
 from .storage import placed, wrap
 
 if TYPE_CHECKING:
@@ -79,6 +79,8 @@ class Inplace:
         tape: Any = self.node.tape
         if tape is not None and tape.__class__ is Leaf:
             raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+        if tape is not None and tape.refusal is not None:
+            raise RuntimeError(tape.refusal)
         alias = self._alias
         if alias is not None and tape is not None and alias.storage.node.tape.__class__ is Leaf:
             raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
@@ -131,8 +133,7 @@ class Inplace:
             node = g.expand(g.cast(value.node, spec.dtype), spec.shape)
             node = g.identity(node) if node is value.node else node
         else:
-            must_be_operands(self, value, "fill_")
-            node = g.full(value, spec.shape, spec.dtype, spec.device)
+            node = g.full(converted(value, spec.dtype, "fill_"), spec.shape, spec.dtype, spec.device)
         return self.overwrite(node, "FillBackward0")
 
     def overwrite(self: Tensor, node: Node, label: str) -> Tensor:      # type: ignore[misc]
