@@ -29,7 +29,7 @@ def like(value: Operand, node: Node) -> Node:
     if known is None:
         known = constant(value, node.spec.dtype, node.spec.device)
         if value and value == value:
-            node.spec.constants[value] = known
+            known = node.spec.constants.setdefault(value, known)
     return known
 
 

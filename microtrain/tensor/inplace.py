@@ -21,8 +21,9 @@ def inplace(name: str, doc: str | None = None) -> Any:
     """The in-place form of the method `name`."""
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         self.check_inplace()
-        # The intermediate handle must be gone before its node is ours: a dying handle's node is pending no more.
         node = getattr(self.twin(), name)(*args, **kwargs).node
+        if node.buffer is None and node is not self.node:
+            node.shared = False         # the handle that it was made for is gone
         return self.assign(node, name + "_")
     method.__name__ = name + "_"
     method.__doc__ = doc or f"In-place `{name}`."
@@ -39,7 +40,8 @@ def augmented(name: str) -> Any:
         if out is NotImplemented:
             return out
         node = out.node
-        del out
+        if node.buffer is None:
+            node.shared = False         # no handle's but `out`'s
         return self.assign(node, name + "_")
     method.__name__ = name + "_"
     method.__doc__ = f"In-place `{name}`."

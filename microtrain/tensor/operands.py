@@ -49,7 +49,7 @@ def number_beside(x: Node, value: Any) -> tuple[Node, Node] | None:
         value = wrapped(value, dtype)
     node = constant(value, dtype, x.spec.device)
     if dtype.category == 2 and value:
-        x.spec.constants[value] = node
+        node = x.spec.constants.setdefault(value, node)
     return x, node
 
 

@@ -82,7 +82,8 @@ class Generator:
         return copy.copy(self)
 
     def draw(self) -> tuple[int, int]:
-        """Seed, as a signed integer, and stream for one call."""
+        """Seed, as a signed integer, and stream for one call, and for no other, in whatever thread: between count and
+        look nothing is called."""
         self._stream += 1
         return self._seed - (self._seed >> 63 << 64), self._stream
 
