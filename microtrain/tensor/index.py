@@ -13,8 +13,9 @@ from ..graph.node import Node
 from ..graph.spec import broadcast_shapes, normalise_dim
 from ..runtime import backend
 from .core import Handle
-from .create import put, read
+from .create import put
 from .operands import converted, labelled, node_of
+from .reading import read
 from .shaping import sliced
 from .storage import wrap
 
