@@ -346,7 +346,8 @@ def collated(T, batch):
 
 @pytest.mark.parametrize("batch", [
     lambda T: [Pair(1, T.ones(2)), Pair(3, T.zeros(2))], lambda T: ["a", "b"], lambda T: [b"a", b"b"],
-    lambda T: [{"a": 1, "b": "x"}, {"a": 3, "b": "y"}], lambda T: [{"a": 1}, {"b": 2}], lambda T: [((1, 2), {"x": 3})] * 2,
+    lambda T: [{"a": 1, "b": "x"}, {"a": 3, "b": "y"}], lambda T: [{"a": 1}, {"b": 2}],
+    lambda T: [((1, 2), {"x": 3})] * 2,
     lambda T: [collections.OrderedDict(a=1), collections.OrderedDict(a=2)], lambda T: [(1, "a"), (2, "b")],
     lambda T: [collections.defaultdict(int, a=1), collections.defaultdict(int, a=2)],
     lambda T: [{"a": 1}, {"a": 2, "b": 1}],
