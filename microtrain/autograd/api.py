@@ -10,6 +10,7 @@ from typing import Any
 
 from ..graph import ops as g
 from ..graph.node import Node
+from ..graph.tape import DeadEnd, Entry, Hooks, Leaf, grad_mode
 from .walk import walk
 
 NO_GRAD = "element {} of tensors does not require grad and does not have a grad_fn"
@@ -29,7 +30,7 @@ def _cotangents(outputs: list[Any], given: Any) -> list[Node]:
     nodes = []
     for i, (out, grad) in enumerate(zip(outputs, grads, strict=True)):
         node = out.node
-        if node.tape is None:
+        if node.tape is None or node.tape.__class__ is DeadEnd:
             raise RuntimeError(NO_GRAD.format(i))
         if grad is None:
             if node.spec.numel != 1:
@@ -56,7 +57,7 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
     """
     if grad_tensors is None and inputs is None and hasattr(tensors, "node"):
         node = tensors.node
-        if node.tape is not None and not node.spec.shape:           # the loss of a training step
+        if isinstance(node.tape, Entry) and not node.spec.shape:            # the loss of a training step
             ct = node.spec.constants.get(1) or g.constant(1, node.spec.dtype, node.spec.device)
             found = walk((node,), (ct,), None, retain_graph=create_graph if retain_graph is None else retain_graph,
                          create_graph=create_graph)
@@ -66,26 +67,33 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
     chosen = _listed(inputs)
     if inputs is not None and not chosen:
         raise RuntimeError("`inputs` argument to `backward` cannot be empty.")
-    for i, tensor in enumerate(chosen):
-        if tensor.node.tape is None:
-            raise RuntimeError(f"element {i} of the inputs does not require grad")
+    for tensor in chosen:
+        tensor.retain_grad()
     cts = _cotangents(outputs, grad_tensors)
     found = walk([t.node for t in outputs], cts, [t.node.tape for t in chosen] if chosen else None,
-                 retain_graph=create_graph if retain_graph is None else retain_graph, create_graph=create_graph)
-    if chosen:
-        for tensor in chosen:
-            if tensor.node.tape in found:
-                tensor.accumulate(found[tensor.node.tape])
-        return
+                 retain_graph=create_graph if retain_graph is None else retain_graph, create_graph=create_graph,
+                 through=True)
     _accumulate(found)
 
 
 def _accumulate(found: dict[Any, Node]) -> None:
     """Add each leaf's cotangent to its tensor's gradient."""
     for tape, ct in found.items():
-        tensor = tape.tensor()
+        tensor = tape.tensor() if tape.__class__ is Leaf else None
         if tensor is not None:
             tensor.accumulate(ct)
+            if tape.hooking is not None:
+                after_accumulation(tape.hooks, tensor)
+
+
+def after_accumulation(hooks: Hooks | None, tensor: Any) -> None:
+    """Call the hooks that want to see a leaf's gradient when it is complete; they may change the leaf."""
+    before, grad_mode.enabled = grad_mode.enabled, False
+    try:
+        for hook in list(hooks.after.values()) if hooks is not None else ():
+            hook(tensor)
+    finally:
+        grad_mode.enabled = before
 
 
 def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None,

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..graph import ops as g
 from ..graph.node import Node, next_seq
-from ..graph.tape import Tape, grad_mode
+from ..graph.tape import Hooks, Tape, grad_mode
 
 
 class FunctionContext:
@@ -120,10 +120,11 @@ class FunctionEntry(Tape):
 class FunctionOutput(Tape):
     """One output of a user's function on the tape."""
 
-    __slots__ = ("__weakref__", "bare", "edges", "index", "parent", "seq")
+    __slots__ = ("__weakref__", "bare", "edges", "hooks", "index", "parent", "seq")
     saves_out = False
 
     def __init__(self, parent: FunctionEntry, index: int) -> None:
+        self.hooks: Hooks | None = None
         self.parent, self.index, self.edges = parent, index, [parent]
         self.bare = False
         self.seq = next_seq()

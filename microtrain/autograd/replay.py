@@ -18,7 +18,8 @@ operands in the same order; what they record, and the values that they look at, 
         ...
         return {l0: c2}
 
-Only what a training step does is replayed: one loss, all leaves, no hooks, nothing to retain or to differentiate again.
+Only what a training step does is replayed: one loss, all leaves, no hooks but theirs, nothing to retain or to
+differentiate again.
 """
 
 from __future__ import annotations
@@ -70,6 +71,8 @@ class Replays:
         `functions` are the walk's own, `fitted` and `check_versions`.
         """
         if not 0 < len(visits) <= MAX_VISITS or any(not isinstance(tape, Entry) or tape.bare for tape, _ in visits):
+            return
+        if any(tape.hooks is not None for tape, _ in visits):
             return
         kind = tuple([tape.pullback for tape, _ in visits])
         made = self.made.get(kind)
