@@ -12,6 +12,8 @@ from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .dtypes import DType, float32
 from .spec import Device, Shape, Spec, spec
 from .tape import Pullback, Rule, Tape, enter, grad_mode
@@ -205,10 +207,16 @@ def constant(value: bool | int | float, dtype: DType, device: Device) -> Node:
             if of.scalar_signature is None:
                 of.scalar_signature = Signature(SCALAR, (), (), of)
             node = new_node(of.scalar_signature, ())
-            node.buffer = dtype.numpy.type(value)
+            node.buffer = dtype.numpy.type(value) if abs(value) < 6e4 else _large(value, dtype)
         if value == value and len(of.constants) < MAX_CONSTANTS:
             of.constants[value if value else str(value)] = node
     return node
+
+
+def _large(value: int | float, dtype: DType) -> Any:
+    """A number in a dtype in which it may be infinite: no warning, as in PyTorch."""
+    with np.errstate(over="ignore"):
+        return dtype.numpy.type(value)
 
 
 def infer(primitive: Primitive, key: Any, sources: tuple[Node, ...], attrs: tuple[Any, ...]) -> Signature:

@@ -372,8 +372,15 @@ def sum_to(x: Node, shape: Shape) -> Node:
     if have == shape:
         return x
     lead = len(have) - len(shape)
-    axes = tuple(i for i, size in enumerate(have) if i < lead or (shape[i - lead] == 1 and size != 1))
-    return reshape(sum(x, axes), shape)
+    axes = []
+    for i, size in enumerate(have):
+        if i < lead:
+            axes.append(i)
+        elif lead < 0 or size != shape[i - lead]:
+            if lead < 0 or shape[i - lead] != 1:
+                raise RuntimeError(f"sum_to: shape {list(shape)} does not broadcast to {list(have)}")
+            axes.append(i)
+    return reshape(sum(x, tuple(axes)), shape)
 
 
 # ------------------------------------------------------------------------------------- creation, indices and randomness

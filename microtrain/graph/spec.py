@@ -29,9 +29,11 @@ class Device:
     type: str
     index: Any
 
-    def __new__(cls, name: str | Device, index: int | None = None) -> Device:
+    def __new__(cls, name: str | Device | int, index: int | None = None) -> Device:
         if isinstance(name, Device):
             return name
+        if isinstance(name, int) and not isinstance(name, bool):
+            return cls("cuda", name)            # as in PyTorch, a number is a GPU's
         if not isinstance(name, str):
             raise TypeError(f"device must be a string or a device, not {type(name).__name__}")
         kind, _, suffix = name.partition(":")

@@ -112,8 +112,14 @@ class Tape:
     is_leaf = False
     pullback: Pullback | None = None
     released = False
+    name: Any
     saves_out: bool
     seq: int
+
+    @property
+    def place(self) -> tuple[Tape | None, int]:
+        """The entry that users are shown for this one, and which of its outputs this is."""
+        return self, 0
 
 
 def nobody() -> None:
@@ -170,6 +176,10 @@ class DeadEnd(Tape):
     def __init__(self) -> None:
         self.hooks: Hooks | None = None
 
+    @property
+    def place(self) -> tuple[Tape | None, int]:
+        return None if self.is_leaf else self, 0
+
     def __repr__(self) -> str:
         return f"<{self.name} object at {id(self):#x}>"
 
@@ -220,8 +230,7 @@ class Entry(Tape):
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
         """The tape entries of the sources, as PyTorch gives them: pairs of entry (or None) and output number."""
-        behind = [tape_of(edge) for edge in self.edges]
-        return tuple((None if tape.__class__ is DeadEnd else tape, 0) for tape in behind)
+        return tuple((None, 0) if tape is None else tape.place for tape in map(tape_of, self.edges))
 
     def strip(self) -> None:
         """Let go of the sources whose values no rule reads, or that a rule has read for the last time."""

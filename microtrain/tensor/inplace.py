@@ -11,7 +11,7 @@ from ..graph.spec import broadcast_shapes
 from ..graph.tape import grad_mode
 from .core import Handle
 from .memory import placed, same_value
-from .operands import must_be_operands, named
+from .operands import converted, named
 from .storage import wrap
 
 if TYPE_CHECKING:
@@ -147,8 +147,7 @@ class Inplace:
             node = g.expand(g.cast(value.node, spec.dtype), spec.shape)
             node = g.identity(node) if node is value.node else node
         else:
-            must_be_operands(self, value, "fill_")
-            node = g.full(value, spec.shape, spec.dtype, spec.device)
+            node = g.full(converted(value, spec.dtype, "fill_"), spec.shape, spec.dtype, spec.device)
         return self.overwrite(node, label)
 
     def overwrite(self: Tensor, node: Node, label: str) -> Tensor:      # type: ignore[misc]

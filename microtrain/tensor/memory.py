@@ -82,7 +82,12 @@ def with_grad_mode(enabled: bool, function: Callable[..., Node], *arguments: Nod
 
 
 def same_value(base: Node) -> Node:
-    """The view that is all of the base."""
+    """The view that the base is of itself."""
+    return base
+
+
+def whole_value(base: Node) -> Node:
+    """As `same_value`, of a tensor that is not the base itself."""
     return base
 
 

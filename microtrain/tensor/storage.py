@@ -28,9 +28,10 @@ from .memory import (
     owned,
     placed,
     same_value,
+    whole_value,
     with_grad_mode,
 )
-from .refusal import INDIRECTLY, ITSELF, NO_GRAD, ONE_OF_SEVERAL, Refused, refusal
+from .refusal import FROM_FUNCTION, INDIRECTLY, ITSELF, NO_GRAD, ONE_OF_SEVERAL, Refused, refusal
 from .strides import contiguous_strides, same_layout
 
 if TYPE_CHECKING:
@@ -146,6 +147,20 @@ class Shared:
         self._alias, self.node = alias, node
         alias.family.members.append(weakref.ref(self))
         self._hold(node)
+
+    def is_seen_with(self, other: Shared) -> bool:
+        """Whether two tensors are one, or a base and its view, or views of one base."""
+        return self is other or (self._alias is not None and other._alias is not None
+                                 and self._alias.family is other._alias.family)
+
+    def returned(self, node: Node, number: int, several: bool) -> Tensor:
+        """A tensor that sees what this one sees, as output `number` of a user's function, which gave it `node`."""
+        alias = self.place()
+        view = whole_value if alias.view is same_value else alias.view
+        place = Alias(alias.family, alias.strides, alias.offset, view, alias.update,
+                      ONE_OF_SEVERAL if several else FROM_FUNCTION)
+        place.number = number
+        return joined(node, place)
 
     def leave(self) -> None:
         """Share memory with nobody from here on."""
