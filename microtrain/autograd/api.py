@@ -84,11 +84,11 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
     outputs, chosen = _tensors(tensors, "tensors", "backward"), _tensors(inputs, "inputs", "backward")
     if inputs is not None and not chosen:
         raise RuntimeError("`inputs` argument to `backward` cannot be empty.")
-    for tensor in chosen:
-        tensor.retain_grad()
     if not outputs:
         return
     cts = _cotangents(outputs, grad_tensors)
+    for tensor in chosen:
+        tensor.retain_grad()
     found = walk([t.node for t in outputs], cts, [t.node.tape for t in chosen] if chosen else None,
                  retain_graph=create_graph if retain_graph is None else retain_graph, create_graph=create_graph,
                  through=True)
@@ -131,10 +131,10 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     listed, chosen = _tensors(outputs, "outputs", "grad"), _tensors(inputs, "inputs", "grad")
     if not chosen:
         raise ValueError("grad requires non-empty inputs.")
+    cts = _cotangents(listed, grad_outputs)
     for tensor in chosen:
         if tensor.node.tape is None:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
-    cts = _cotangents(listed, grad_outputs)
     found = walk([t.node for t in listed], cts, [t.node.tape for t in chosen],
                  retain_graph=create_graph if retain_graph is None else retain_graph, create_graph=create_graph)
     results: list[Any] = []

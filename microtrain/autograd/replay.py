@@ -29,7 +29,7 @@ from typing import Any
 
 from ..graph import ops as g
 from ..graph.node import Node
-from ..graph.tape import Entry, Leaf, Pullback, Tape
+from ..graph.tape import DeadEnd, Entry, Leaf, Pullback, Tape
 
 Visit = tuple[Any, Sequence[Any]]
 """An entry that a walk came to, with its edges at that time."""
@@ -161,6 +161,7 @@ class Line:
                 leaf = self.leaves[behind] = f"l{len(self.leaves)}"
                 self.write(f"{leaf} = {place}.tape")
                 self.write(f"if {leaf}.__class__ is not Leaf: return None")
+            self.clear &= not isinstance(behind, DeadEnd)       # which has no value of its own to be told by
             # Of two values, one of which took the other's place on the tape, nobody knows here which to read.
             self.clear &= self.outs.setdefault(behind, place) == place
 

@@ -13,9 +13,9 @@ from ..graph import ops as g
 from ..graph.dtypes import DType
 from ..graph.node import Node, next_seq
 from ..graph.spec import Device, normalise_dim
-from ..graph.tape import DeadEnd, Hooks, Leaf, Tape, grad_mode, nobody
+from ..graph.tape import Hooks, Leaf, Tape, grad_mode, nobody
 from .hooks import RemovableHandle
-from .memory import alone, owned, same_value
+from .memory import alone, owned
 from .refusal import Refused
 from .storage import Shared, wrap
 
@@ -142,7 +142,7 @@ class Handle(Shared):
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Start (or stop) recording operations on this tensor. Raises RuntimeError for integers and non-leaves."""
-        if not self.is_leaf:
+        if self.node.__class__ is Refused or not self.is_leaf:
             if not requires_grad:
                 raise RuntimeError("you can only change requires_grad flags of leaf variables. If you want to use a "
                                    "computed variable in a subgraph that doesn't require differentiation use "
@@ -158,16 +158,13 @@ class Handle(Shared):
             elif self._leaf is not None:
                 self._leaf.tensor = nobody
             self.hold_instead(node)
-            if requires_grad and self._alias is not None and self._alias.view is same_value:
-                for view in self._alias.family.living():
-                    view._base_requires_grad()
         return self                 # type: ignore[return-value]
 
     @property
     def grad(self) -> Tensor | None:
         """The gradient accumulated by `backward`, of this tensor's shape, dtype and device; or None."""
         grad = self._grad
-        if grad is None and not self.is_leaf and not self.retains_grad:
+        if grad is None and self.node.__class__ is not Refused and not self.is_leaf and not self._retains:
             warnings.warn("The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad "
                           "attribute won't be populated during autograd.backward(). If you indeed want the .grad "
                           "field to be populated for a non-leaf Tensor, use .retain_grad() on the non-leaf "
@@ -203,14 +200,6 @@ class Handle(Shared):
                 self._grad.rebind(g.add(self._grad.node, ct))
             finally:
                 grad_mode.enabled = before
-
-    def _base_requires_grad(self) -> None:
-        """A view made before its base required grad does so too, but no gradient goes on from there until it is made
-        anew."""
-        if self.holds() and self.node.tape is None:
-            node = alone(self.node)
-            node.tape = DeadEnd()
-            self._hold(node)
 
     def _hooks(self, tape: Any) -> Hooks:
         """The hooks at a place on the tape."""

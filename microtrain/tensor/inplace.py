@@ -154,7 +154,7 @@ class Inplace:
         """Rebind to a value that does not depend on the old one, which yet keeps its place on the tape: a tensor that
         required grad still does, and what it was made from has a gradient of zero."""
         if self.node.tape is None or not grad_mode.enabled:
-            return self.rebind(node)
+            return self.rebind(named(node, label) if grad_mode.enabled else node)
         return self.rebind(named(g.overwrite(node, self.former()), label))
 
     def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:        # type: ignore[misc]

@@ -215,7 +215,8 @@ class Alias:
     """A tensor's place in a family: its view of the base, what a base becomes when the view is replaced, where in the
     memory it lies (`strides` and `offset`, in elements).
 
-    `tape` and `version` are those of its node when that was let go. `origin` says of a view, in PyTorch's words, why
+    `tape` is the tensor's place on the tape when its node was let go, `version` the family's when the view was last
+    put on the tape as one. `origin` says of a view, in PyTorch's words, why
     it must not be changed in place while that is recorded; it is output `number` of the operation that made it.
     """
 

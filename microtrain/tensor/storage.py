@@ -227,6 +227,24 @@ class Shared:
         if self.node.holders:
             self.place()                            # so that both are known to be of one version
         self._hold(node)
+        if self._alias is not None and self._alias.view is same_value:
+            for view in self._alias.family.living():
+                view._follow_base(node.tape is not None)
+
+    def _follow_base(self, requires_grad: bool) -> None:
+        """Require grad, or not, as the base does from now on; but no gradient goes on from a view that was not recorded
+        as one."""
+        alias = self._alias
+        if alias is None or not self.holds() or self.node.__class__ is not Node:
+            return
+        if self.node.tape.__class__ is not (None.__class__ if requires_grad else DeadEnd):
+            return
+        if requires_grad and alias.version != alias.family.cell.version:
+            self._let_go()                          # made anew it will be recorded
+            return
+        node = alone(self.node)
+        node.tape = DeadEnd() if requires_grad else None
+        self._hold(node)
 
     def _hold(self, node: Node) -> None:
         """Hold a node instead of the one before, which may have been let go."""
@@ -265,7 +283,6 @@ class Shared:
         _pending.pop(node, None)
         if node.__class__ is Node:
             alias.tape = node.tape
-            alias.version = alias.family.cell.version if node.version is None else node.version[1]
         del self.node
 
     def refreshed(self) -> Node:
@@ -289,6 +306,8 @@ class Shared:
         else:
             node = with_grad_mode(base.tape is not None, alias.view, base)
             node = with_grad_mode(base.tape is not None, g.identity, node) if node is base else owned(node)
+            if base.tape is not None or made:
+                alias.version = alias.family.cell.version
             if base.tape is not None:
                 node.tape.__class__ = entry_class("AsStridedBackward0")     # type: ignore[union-attr]
             elif made:
@@ -308,7 +327,7 @@ def joined(node: Node, alias: Alias) -> Tensor:
     other = wrap(node)
     family = alias.family
     node.version = (family.cell, family.cell.version)
-    other._alias = alias
+    other._alias, alias.version = alias, family.cell.version
     family.lasts = family.lasts or family.memory is not None
     if len(family.members) > 16:
         family.members = [one for one in family.members if one() is not None]
