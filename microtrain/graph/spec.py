@@ -53,8 +53,9 @@ class Device:
             place = None
         self = cls._known.get((kind, place))
         if self is None:
-            self = cls._known[kind, place] = object.__new__(cls)
+            self = object.__new__(cls)
             self.type, self.index = kind, place
+            self = cls._known.setdefault((kind, place), self)
         return self
 
     @property
@@ -87,7 +88,7 @@ class Spec:
     It also carries what hangs on that combination alone: the signatures of its leaves and its constants.
     """
 
-    __slots__ = ("buffer_signature", "constants", "device", "dtype", "numel", "scalar_signature", "shape")
+    __slots__ = ("buffer_signature", "constants", "device", "dtype", "literals", "numel", "scalar_signature", "shape")
 
     shape: Shape
     dtype: dtypes.DType
@@ -96,6 +97,7 @@ class Spec:
     buffer_signature: Signature | None
     scalar_signature: Signature | None
     constants: dict[Any, Node]
+    literals: dict[Any, Node]
 
     @property
     def ndim(self) -> int:
@@ -115,10 +117,15 @@ def spec(shape: Shape, dtype: dtypes.DType, device: Device) -> Spec:
         found = Spec()
         found.shape, found.dtype, found.device = shape, dtype, device
         found.numel = math.prod(shape)
-        found.constants = {}
+        found.constants, found.literals = {}, {}
         found.buffer_signature = found.scalar_signature = None
-        _specs[shape, dtype, device] = found
+        found = _specs.setdefault((shape, dtype, device), found)
     return found
+
+
+def all_specs() -> list[Spec]:
+    """Every combination met."""
+    return list(_specs.values())
 
 
 def broadcast_shapes(*shapes: Sequence[int]) -> Shape:
