@@ -211,7 +211,7 @@ def randint(low: Any = 0, high: Any = None, size: Any = None, *, generator: Gene
     bits = g.random_bits(*_draw(generator), shape, 0, place(device))
     node = g.cast(g.add(g.remainder(bits, high - low), low), wanted)
     if wanted.is_floating_point and max(-low, high) > 2**8:         # those that the dtype has not were rounded
-        node = g.clamp_to(node, -dtypes.below(wanted, 1 - low), dtypes.below(wanted, high))
+        node = g.clamp(node, -dtypes.below(wanted, 1 - low), dtypes.below(wanted, high))
     return finish(node, requires_grad)
 
 
