@@ -15,6 +15,7 @@ from ..graph import ops as g
 from ..graph.node import Node, next_seq
 from ..graph.spec import Spec
 from ..graph.tape import Entry, Leaf, grad_mode, hooks, tape_of
+from .anomaly import visiting
 from .function import FunctionEntry, FunctionOutput, Refusal
 from .replay import Visit, replays
 from .saved import AGAIN, check_version
@@ -28,6 +29,7 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
     Without `retain_graph`, what the tape kept for the entries walked is released.
     """
     before, grad_mode.enabled = grad_mode.enabled, create_graph
+    depth = len(visiting)
     try:
         if targets is not None or len(outputs) > 1 or retain_graph or create_graph or len(hooks) or realize.watchers:
             return explore(outputs, cotangents, targets, retain_graph, create_graph, [])
@@ -41,6 +43,8 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
         return found
     finally:
         grad_mode.enabled = before
+        if depth < len(visiting):
+            del visiting[depth:]
 
 
 def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[Tape] | None, retain_graph: bool,
@@ -53,7 +57,7 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
     outs: dict[Tape, Node] = {}                 # the outputs that rules ask for
     found: dict[Tape, Node] = {}
     most = realize.started[0] + realize.MAX_PENDING
-    hooking, watching = len(hooks) > 0, realize.watchers
+    hooking, watching, depth = len(hooks) > 0, realize.watchers, len(visiting)
     once = wanted is None and not retain_graph      # whatever is reached is visited, and let go of
 
     def push(edge: Any, ct: Node) -> None:
@@ -79,6 +83,8 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
         tape = heappop(heap)[1]
         ct = cts.pop(tape)
         visits.append((tape, tape.edges))
+        if watching:
+            visiting[depth:] = [tape]
         if hooking and tape in hooks:
             ct = hooked(tape, ct)
         if wanted is not None and tape in wanted:
@@ -102,7 +108,7 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
                 if source_ct.spec is not want:
                     source_ct = fitted(source_ct, want)
                 if watching:
-                    realize.tell(source_ct, tape)
+                    realize.tell(source_ct, tape, i)
                 push(edge, source_ct)
             if pullback.keeps and not retain_graph:
                 tape.release(out)
@@ -114,9 +120,9 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
         elif isinstance(tape, FunctionOutput):
             tape.hand_over(ct, cts, heap)
         elif isinstance(tape, FunctionEntry):
-            for edge, source_ct in tape.apply(ct):
+            for i, edge, source_ct in tape.apply(ct):
                 if watching:
-                    realize.tell(source_ct, tape)
+                    realize.tell(source_ct, tape, i)
                 if needed is None or tape_of(edge) in needed:
                     push(edge, source_ct)
             if not retain_graph:

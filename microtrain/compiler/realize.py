@@ -41,7 +41,7 @@ limit = [MAX_PENDING]
 started = [0]
 """The recording number from which pending operations are counted."""
 
-watchers: list[Callable[[Node, Any], None]] = []
+watchers: list[Callable[[Node, Any, int], None]] = []
 """What is told of every operation that a tensor records, as it is recorded; anomaly detection computes it at once."""
 
 updated: set[Device] = set()
@@ -314,7 +314,7 @@ def bound(node: Node) -> None:
             flush(device)
 
 
-def tell(node: Node, entry: Any = None) -> None:
-    """Tell the watchers of an operation, or of the derivative of the one behind a tape entry."""
+def tell(node: Node, entry: Any = None, index: int = 0) -> None:
+    """Tell the watchers of an operation, or of the derivative of the one behind a tape entry by its source `index`."""
     for watcher in list(watchers):
-        watcher(node, entry)
+        watcher(node, entry, index)
