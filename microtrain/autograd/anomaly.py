@@ -19,13 +19,11 @@ import numpy as np
 
 from ..compiler import realize
 from ..compiler.program import topological
+from ..compiler.session import current
 from ..graph import primitives as p
 from ..graph.node import Kind, Node, next_seq
 from ..graph.tape import Tape
 from ..runtime import backend
-
-visiting: list[Tape] = []
-"""The entries that backwards, one inside another, are at."""
 
 PACKAGE = f"{Path(__file__).parent.parent}{os.sep}"
 
@@ -60,15 +58,15 @@ class detect_anomaly:
         self.lines: weakref.WeakKeyDictionary[Tape, str] = weakref.WeakKeyDictionary()
 
     def __enter__(self) -> detect_anomaly:
-        self.began = next_seq()
-        realize.watchers.append(self.look)
-        realize.start_counting()
+        self.began, self.session = next_seq(), current()
+        self.session.watchers.append(self.look)
+        self.session.start_counting()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        realize.watchers.remove(self.look)
-        realize.start_counting()
+        self.session.watchers.remove(self.look)
+        self.session.start_counting()
 
     def look(self, node: Node, entry: Tape | None = None, index: int = 0) -> None:
         """Compute a node, and what is pending behind it, and look at the values.
@@ -103,6 +101,7 @@ class detect_anomaly:
         `line` is the user's line now. In a backward the error's line is that of the forward; where a user's own
         backward or a hook is at work, it says both.
         """
+        visiting = self.session.visiting
         derived = entry or (visiting[-1] if visiting else None)
         values = array(node)
         bad = np.isnan(values)
@@ -131,7 +130,7 @@ class HookAt(Tape):
 
     def __init__(self, hook: Any) -> None:
         self.name = f"hook '{getattr(hook, '__name__', '<unknown>')}'"
-        self.at = visiting[-1] if visiting else self
+        self.at = (current().visiting or [self])[-1]
 
     @property
     def place(self) -> tuple[Tape, int]:
@@ -164,7 +163,7 @@ def _switch(modes: list[detect_anomaly]) -> None:
 
 def is_anomaly_enabled() -> bool:
     """Whether operations are being looked at."""
-    return bool(realize.watchers)
+    return bool(current().watchers)
 
 
 def array(node: Node) -> np.ndarray:

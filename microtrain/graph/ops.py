@@ -29,7 +29,7 @@ def like(value: Operand, node: Node) -> Node:
     if known is None:
         known = constant(value, node.spec.dtype, node.spec.device)
         if value and value == value:
-            node.spec.constants[value] = known
+            known = node.spec.constants.setdefault(value, known)
     return known
 
 
@@ -438,13 +438,14 @@ def random_bits(seed: int, stream: int, shape: Shape, word: int, device: Device)
 
 
 def uniform(seed: int, stream: int, shape: Shape, dtype: DType, device: Device) -> Node:
-    """Uniform in [0, 1): 24 random bits, or 53 in float64."""
+    """Uniform in [0, 1): as many random bits as the dtype has digits, so that nothing is rounded up to 1."""
     high = random_bits(seed, stream, shape, 0, device)
     if dtype is p.dtypes.float64:
         low = random_bits(seed, stream, shape, 1, device)
         bits = add(mul(floor_divide(high, 32), 2 ** 26), floor_divide(low, 64))
         return mul(cast(bits, dtype), 2.0 ** -53)
-    return cast(mul(cast(floor_divide(high, 256), p.dtypes.float32), 2.0 ** -24), dtype)
+    digits = {"float32": 24, "float16": 11, "bfloat16": 8}[dtype.name]
+    return cast(mul(cast(floor_divide(high, 2 ** (32 - digits)), p.dtypes.float32), 2.0 ** -digits), dtype)
 
 
 def normal(seed: int, stream: int, shape: Shape, dtype: DType, device: Device) -> Node:
