@@ -33,6 +33,7 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Sequence[
     """
     session = current()
     before, grad_mode.enabled = grad_mode.enabled, create_graph
+    depth = len(session.visiting)
     try:
         if targets is not None or len(outputs) > 1 or retain_graph or create_graph or session.watchers:
             reached = hooked_leaves(explore(outputs, cotangents, targets, retain_graph, create_graph, [], through))
@@ -47,6 +48,7 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Sequence[
         return hooked_leaves(found)
     finally:
         grad_mode.enabled = before
+        del session.visiting[depth:]
 
 
 def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[Tape] | None, retain_graph: bool,
@@ -61,7 +63,7 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
     found: dict[Tape, Node] = {}
     session = current()
     most = session.started + MAX_PENDING
-    watching = session.watchers
+    watching, depth = session.watchers, len(session.visiting)
     once = wanted is None and not retain_graph      # whatever is reached is visited, and let go of
 
     def push(edge: Any, ct: Node) -> None:
@@ -90,6 +92,8 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
         ct = cts.pop(tape)
         visits.append((tape, tape.edges))
         arriving = ct
+        if watching:
+            session.visiting[depth:] = [tape]
         if tape.hooks is not None:
             ct = hooked(tape, ct)
         if wanted is not None:
@@ -115,7 +119,7 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
                 if source_ct.spec is not want:
                     source_ct = fitted(source_ct, want)
                 if watching:
-                    realize.tell(source_ct, tape)
+                    realize.tell(source_ct, tape, i)
                 push(edge, source_ct)
             if pullback.keeps and not retain_graph:
                 tape.release(out)
@@ -127,9 +131,9 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
         elif isinstance(tape, FunctionOutput):
             tape.hand_over(ct, cts, heap)
         elif isinstance(tape, FunctionEntry):
-            for edge, source_ct in tape.apply(ct):
+            for i, edge, source_ct in tape.apply(ct):
                 if watching:
-                    realize.tell(source_ct, tape)
+                    realize.tell(source_ct, tape, i)
                 if needed is None or tape_of(edge) in needed:
                     push(edge, source_ct)
             if not retain_graph:

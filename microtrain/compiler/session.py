@@ -35,16 +35,18 @@ class Session:
         limit: the recording number past which `settle` is called: one comparison an operation watches all rules.
         started: the recording number from which pending operations are counted.
         updated: devices on which a parameter was changed in place since the last computation.
+        visiting: while there are watchers, the entries of the tape that backwards, one inside another, are at.
         watchers: what is told of every operation that a tensor records, as it is recorded; anomaly detection computes
             it at once.
     """
 
-    __slots__ = ("__weakref__", "held", "limit", "started", "updated", "watchers")
+    __slots__ = ("__weakref__", "held", "limit", "started", "updated", "visiting", "watchers")
 
     def __init__(self) -> None:
         self.held: list[weakref.ref[Any]] = []
         self.updated: set[Device] = set()
-        self.watchers: list[Callable[[Node, Any], None]] = []
+        self.watchers: list[Callable[[Node, Any, int], None]] = []
+        self.visiting: list[Any] = []
         self.start_counting()
         with lock:
             sessions.append((weakref.ref(self), self.held))
