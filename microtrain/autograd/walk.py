@@ -11,10 +11,12 @@ from heapq import heappop, heappush
 from typing import Any
 
 from ..compiler import realize
+from ..compiler.session import MAX_PENDING, current
 from ..graph import ops as g
 from ..graph.node import Node, next_seq
 from ..graph.spec import Spec
 from ..graph.tape import Entry, Leaf, grad_mode, hooks, tape_of
+from ..runtime.lock import lock
 from .function import FunctionEntry, FunctionOutput, Refusal
 from .replay import Visit, replays
 from .saved import AGAIN, check_version
@@ -27,12 +29,13 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
 
     Without `retain_graph`, what the tape kept for the entries walked is released.
     """
+    session = current()
     before, grad_mode.enabled = grad_mode.enabled, create_graph
     try:
-        if targets is not None or len(outputs) > 1 or retain_graph or create_graph or len(hooks) or realize.watchers:
+        if targets is not None or len(outputs) > 1 or retain_graph or create_graph or len(hooks) or session.watchers:
             return explore(outputs, cotangents, targets, retain_graph, create_graph, [])
         first = next_seq()                      # the backward of a training step: most were walked before
-        room = realize.started[0] + realize.MAX_PENDING - first
+        room = session.started + MAX_PENDING - first
         found = replays.run(outputs[0], cotangents[0], room)
         if found is None:
             visits: list[Visit] = []
@@ -52,8 +55,9 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
     cts: dict[Tape, Any] = {}                   # what has arrived at each
     outs: dict[Tape, Node] = {}                 # the outputs that rules ask for
     found: dict[Tape, Node] = {}
-    most = realize.started[0] + realize.MAX_PENDING
-    hooking, watching = len(hooks) > 0, realize.watchers
+    session = current()
+    most = session.started + MAX_PENDING
+    hooking, watching = len(hooks) > 0, session.watchers
     once = wanted is None and not retain_graph      # whatever is reached is visited, and let go of
 
     def push(edge: Any, ct: Node) -> None:
@@ -110,7 +114,7 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
                 tape.edges = tuple(map(tape_of, edges))
             if ct.seq > most:
                 compute_pending(cts.values())
-                most = realize.started[0] + realize.MAX_PENDING
+                most = session.started + MAX_PENDING
         elif isinstance(tape, FunctionOutput):
             tape.hand_over(ct, cts, heap)
         elif isinstance(tape, FunctionEntry):
@@ -149,8 +153,9 @@ def compute_pending(cotangents: Iterable[Any]) -> None:
     """Compute what has been recorded so far, when the walk itself has grown the graph past the limit."""
     nodes = [ct for ct in cotangents if isinstance(ct, Node) and ct.buffer is None and ct.sources]
     for device in {node.device for node in nodes}:
-        realize.compute([node for node in nodes if node.device is device], device)
-    realize.start_counting()
+        with lock:
+            realize.compute([node for node in nodes if node.device is device], device)
+    current().start_counting()
 
 
 def check_versions(entry: Entry, out: Node | None) -> None:

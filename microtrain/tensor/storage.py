@@ -9,8 +9,10 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from ..compiler import realize as compiler
+from ..compiler.session import here, main, others
 from ..graph import ops as g
 from ..graph.node import Node, leaf
 from ..graph.spec import Shape, normalise_dim
@@ -20,8 +22,6 @@ from .strides import contiguous_strides, same_layout
 if TYPE_CHECKING:
     from .tensor_class import Tensor
 
-_pending = compiler.pending
-_limit = compiler.limit
 blank: list[Callable[[], Any]] = []
 """How to make a Tensor without anything in it; entered by the module that puts the class together."""
 
@@ -31,18 +31,25 @@ Update = Callable[[Node, Node], Node]
 
 def wrap(node: Node) -> Tensor:
     """A tensor for a recorded node, which stays pending until some value is read."""
-    if node.seq > _limit[0]:
-        compiler.settle(node)
+    session = here.session if others() else main
+    if node.seq > session.limit:
+        compiler.settle(node, session)
     self = blank[0]()
     self.node = node
     if node.buffer is None:
-        _pending[node] = None
+        node.shared = True
+        session.held.append(ref(self))
     return self
 
 
 def owned(node: Node) -> Node:
     """The node itself, or a copy of it where it is a constant that others share."""
     return g.identity(node) if not node.sources and (node.buffer is None or node.primitive.name == "scalar") else node
+
+
+def is_held(node: Node) -> bool:
+    """Whether some tensor holds a node, or may have held it."""
+    return node.buffer is not None or getattr(node, "shared", False)
 
 
 def alone(node: Node) -> Node:
@@ -118,7 +125,7 @@ class Storage:
         """
         place = self.node.tape
         if keep and (place is not None or base.tape is not None):
-            if base.tape is not None or base.buffer is not None or base in _pending:
+            if base.tape is not None or is_held(base):
                 base = alone(base)
             if place is not None:
                 placed(base, place)
@@ -137,7 +144,7 @@ class Storage:
             else:                       # what is on the tape as a view of the base stays so
                 fresh = with_grad_mode(grad_mode.enabled or place is not None, view, self.node)
             member._version = self.cell.version
-            member._put(g.identity(fresh) if fresh.buffer is None and fresh in _pending else fresh, keep)
+            member._put(g.identity(fresh) if fresh.buffer is None and is_held(fresh) else fresh, keep)
             old = place is not None and place.saves_out and member.node.tape is place
             member.node.version = (self.cell, self.cell.version - old)
             if view is None or fresh is base:
@@ -188,12 +195,6 @@ class Shared:
     # Defaults of the class, not of every tensor: most never share memory and are never changed in place.
     _alias: Alias | None = None
     _version = 0
-
-    def __del__(self) -> None:
-        try:                                        # noqa: SIM105 (for every tensor: suppress() is slow)
-            _pending.pop(self.node, None)
-        except (AttributeError, TypeError):         # half-made, or the interpreter is going down
-            pass
 
     def stride(self, dim: int | None = None) -> Any:
         """Elements from one index to the next along each axis, or along one."""
@@ -295,12 +296,13 @@ class Shared:
         self._hold(node)
 
     def _hold(self, node: Node) -> None:
-        _pending.pop(self.node, None)
         self.node = node
+        session = here.session if others() else main
         if node.buffer is None:
-            _pending[node] = None
-        if node.seq > _limit[0]:
-            compiler.bound(node)
+            node.shared = True
+            session.held.append(ref(self))
+        if node.seq > session.limit:
+            compiler.bound(node, session)
 
 
 def joined(storage: Storage, node: Node, alias: Alias) -> Tensor:
