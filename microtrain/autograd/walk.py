@@ -13,7 +13,7 @@ from typing import Any
 from ..compiler import realize
 from ..compiler.session import MAX_PENDING, current
 from ..graph import ops as g
-from ..graph.node import Node, next_seq
+from ..graph.node import Node
 from ..graph.spec import Spec
 from ..graph.tape import Entry, Leaf, grad_mode, hooks, tape_of
 from ..runtime.lock import lock
@@ -34,13 +34,13 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[
     try:
         if targets is not None or len(outputs) > 1 or retain_graph or create_graph or len(hooks) or session.watchers:
             return explore(outputs, cotangents, targets, retain_graph, create_graph, [])
-        first = next_seq()                      # the backward of a training step: most were walked before
-        room = session.started + MAX_PENDING - first
+        first = session.ordinal()               # the backward of a training step: most were walked before
+        room = session.since + MAX_PENDING - first
         found = replays.run(outputs[0], cotangents[0], room)
         if found is None:
             visits: list[Visit] = []
             found = explore(outputs, cotangents, None, False, False, visits)
-            replays.learn(outputs[0], visits, next_seq() - first, fitted=fitted, check_versions=check_versions)
+            replays.learn(outputs[0], visits, session.ordinal() - first, fitted=fitted, check_versions=check_versions)
         return found
     finally:
         grad_mode.enabled = before
@@ -56,7 +56,6 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
     outs: dict[Tape, Node] = {}                 # the outputs that rules ask for
     found: dict[Tape, Node] = {}
     session = current()
-    most = session.started + MAX_PENDING
     hooking, watching = len(hooks) > 0, session.watchers
     once = wanted is None and not retain_graph      # whatever is reached is visited, and let go of
 
@@ -112,9 +111,8 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
                 tape.release(out)
             if once and tape.bare:      # `outs` has the values; the tape of a kept loss need not hold them
                 tape.edges = tuple(map(tape_of, edges))
-            if ct.seq > most:
+            if ct.seq > session.most and session.full(ct.seq):
                 compute_pending(cts.values())
-                most = session.started + MAX_PENDING
         elif isinstance(tape, FunctionOutput):
             tape.hand_over(ct, cts, heap)
         elif isinstance(tape, FunctionEntry):
