@@ -67,8 +67,8 @@ class Primitive:
 class Signature:
     """A primitive applied to given source specs with given attributes: interned, so plans are keyed by identity.
 
-    Where it has a derivative, `first`, `second` and `both` are its pullbacks where that source, or both of two, require
-    grad; those of more sources are in `pullbacks`, by who requires grad.
+    Where it has a derivative, `first`, `second` and `both` are its pullbacks where that source alone, or both of two,
+    require grad; those of more sources are in `pullbacks`, by who requires grad.
     """
 
     __slots__ = ("attrs", "both", "first", "inputs", "primitive", "pullbacks", "rule", "second", "spec")
@@ -84,11 +84,9 @@ class Signature:
             self.rule = RULES.get(primitive.name)
             if self.rule is None:
                 raise NotImplementedError(f"derivative for {primitive.name} is not implemented")
-            if len(inputs) == 1:
-                self.first = Pullback(self, (True,))
-            elif len(inputs) == 2:
-                self.first, self.second = Pullback(self, (True, False)), Pullback(self, (False, True))
-                self.both = Pullback(self, (True, True))
+            self.first = Pullback(self, (True, *[False] * (len(inputs) - 1)))
+            if len(inputs) == 2:
+                self.second, self.both = Pullback(self, (False, True)), Pullback(self, (True, True))
 
     def __repr__(self) -> str:
         return f"{self.primitive.name}{self.attrs or ''} -> {self.spec}"
@@ -289,6 +287,16 @@ def apply2(signature: Signature, x: Node, y: Node) -> Node:
         return node
     if pullback is not None and grad_mode.enabled:
         enter(node, pullback)
+    return node
+
+
+def record_with(primitive: Primitive, x: Node, *numbers: Node) -> Node:
+    """Record an operation of a node and numbers: constants of its dtype, which never require grad."""
+    sources = (x, *numbers)
+    signature = primitive.memo.get(x.spec) or infer(primitive, x.spec, sources, ())
+    node = new_node(signature, sources)
+    if x.tape is not None and signature.first is not None and grad_mode.enabled:
+        enter(node, signature.first)
     return node
 
 
