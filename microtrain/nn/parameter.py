@@ -36,6 +36,16 @@ class Parameter(Tensor):
         leaf.__class__ = cls
         return leaf  # type: ignore[return-value]
 
+    def __copy__(self) -> Self:
+        """Another parameter of the same memory."""
+        return type(self)(self.data, self.requires_grad)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A parameter in a memory of its own, without the gradient."""
+        if id(self) not in memo:
+            memo[id(self)] = self.adopt(self.detach().clone(), self.requires_grad)
+        return memo[id(self)]
+
     def __reduce__(self) -> Any:
         make, arguments, *rest = super().__reduce__()
         return (_restored, (type(self), make, arguments), *rest)
