@@ -25,9 +25,9 @@ def choose_interpreter() -> None:
     library = sys.modules.get("triton.language.standard")
     if library is not None and type(library.sum).__name__ != "InterpretedFunction":
         raise RuntimeError(
-            "the interpret device needs Triton's interpreter, which is chosen when Triton is first imported, and Triton "
-            "was imported without it: set MICROTRAIN_DEVICE=interpret and import microtrain before triton, or set "
-            "TRITON_INTERPRET=1 as well")
+            "the interpret device needs Triton's interpreter, which is chosen when Triton is first imported, and it "
+            "was imported without: set MICROTRAIN_DEVICE=interpret and import microtrain before triton, or set "
+            "TRITON_INTERPRET=1 too")
     os.environ["TRITON_INTERPRET"] = "1"
 
 
