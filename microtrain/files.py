@@ -102,8 +102,11 @@ def _to_disk(path: Path, mode: int | None = None) -> None:
 
 
 def _machine() -> str:
-    """Eight digits that tell this machine's processes from another's in a folder that both write to."""
-    return f"{zlib.crc32(os.uname().nodename.encode()):08x}"
+    """Eight digits that tell this machine's or container's processes from another's in a folder that both write to."""
+    name = os.uname().nodename
+    with suppress(OSError):
+        name += os.readlink("/proc/self/ns/pid")
+    return f"{zlib.crc32(name.encode()):08x}"
 
 
 def _sweep(folder: Path) -> None:
