@@ -60,7 +60,7 @@ class Elementwise:
         return wrap(node)
 
     def __truediv__(self: Tensor, other: Any) -> Tensor:    # type: ignore[misc]
-        node = None if isinstance(other, Handle) else by_number(self.node, other, p.DIV)
+        node = None if isinstance(other, Handle) or self.node.spec.dtype.wide else by_number(self.node, other, p.DIV)
         if node is not None:
             return wrap(node)
         pair = as_floats(self, other, "div")
@@ -189,8 +189,11 @@ class Elementwise:
 
     def mul(self: Tensor, other: Any) -> Tensor:            # type: ignore[misc]
         """self * other."""
-        node = None if isinstance(other, Handle) else by_number(node_of(self, "mul"), other, p.MUL)
-        return wrap(record2(p.MUL, *must_be_operands(self, other, "mul")) if node is None else node)
+        if not isinstance(other, Handle) and not node_of(self, "mul").spec.dtype.wide:
+            node = by_number(self.node, other, p.MUL)
+            if node is not None:
+                return wrap(node)
+        return wrap(record2(p.MUL, *must_be_operands(self, other, "mul")))
 
     multiply = mul
 
