@@ -78,7 +78,7 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
             ct = node.spec.constants.get(1) or g.constant(1, node.spec.dtype, node.spec.device)
             found = walk((node,), (ct,), None, retain_graph=create_graph if retain_graph is None else retain_graph,
                          create_graph=create_graph)
-            _accumulate(found, create_graph)
+            _accumulate([(tape.tensor(), ct) for tape, ct in found.items()], create_graph)
             return
     outputs, chosen = _tensors(tensors, "tensors", "backward"), _tensors(inputs, "inputs", "backward")
     if inputs is not None and not chosen:
@@ -92,19 +92,45 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
     found = walk([t.node for t in outputs], cts, [t.node.tape for t in chosen] if chosen else None,
                  retain_graph=create_graph if retain_graph is None else retain_graph, create_graph=create_graph)
     if chosen:
-        for tensor in chosen:
-            if tensor.node.tape in found:
-                tensor.accumulate(found[tensor.node.tape], create_graph)
+        _accumulate([(tensor, found[tensor.node.tape]) for tensor in chosen if tensor.node.tape in found], create_graph)
         return
-    _accumulate(found, create_graph)
+    _accumulate([(tape.tensor(), ct) for tape, ct in found.items()], create_graph)
 
 
-def _accumulate(found: dict[Any, Node], create_graph: bool) -> None:
-    """Add each leaf's cotangent to its tensor's gradient."""
-    for tape, ct in found.items():
-        tensor = tape.tensor()
-        if tensor is not None:
+def _accumulate(found: list[tuple[Any, Node]], create_graph: bool) -> None:
+    """Add each tensor's cotangent to its gradient: of all of them or, where an interrupt comes before that, of none."""
+    left = [(tensor, grad := tensor._grad, None if grad is None else grad.node, ct)
+            for tensor, ct in reversed(found) if tensor is not None]
+    try:
+        _add(left, create_graph)
+    except BaseException:
+        _add(left, create_graph)
+        raise
+
+
+def _add(left: list[tuple[Any, Any, Any, Node]], create_graph: bool) -> None:
+    """Take each tensor, with its gradient of before and that one's node, from the list when it has its gradient."""
+    while left:
+        tensor, grad, node, ct = left[-1]
+        if tensor._grad is grad and (grad is None or grad.node is node):
             tensor.accumulate(ct, create_graph)
+        left.pop()
+
+
+def zero_gradients(tensors: list[Any], set_to_none: bool) -> None:
+    """Drop the gradients of some tensors, or fill them with zeros: of all of them, also where an interrupt comes."""
+    def drop() -> None:
+        for tensor in tensors:
+            if set_to_none:
+                tensor.grad = None
+            elif tensor.grad is not None:
+                tensor.grad.detach_().zero_()
+
+    try:
+        drop()
+    except BaseException:
+        drop()
+        raise
 
 
 def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None,

@@ -11,6 +11,7 @@ from itertools import chain
 from typing import Any
 
 from microtrain.autograd import enable_grad
+from microtrain.autograd.api import zero_gradients
 from microtrain.tensor import Tensor, no_grad
 
 ParamGroup = dict[str, Any]
@@ -102,11 +103,7 @@ class Optimizer:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drops the gradients, or fills them with zeros."""
-        for param in self._parameters():
-            if set_to_none:
-                param.grad = None
-            elif param.grad is not None:
-                param.grad.detach_().zero_()
+        zero_gradients([*self._parameters()], set_to_none)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Updates every parameter that has a gradient.
