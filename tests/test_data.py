@@ -1,13 +1,16 @@
 """Datasets, loaders, CSV files, splits, scaling and the data that comes along."""
 
+import collections
 import re
+import time
 
 import numpy as np
 import pytest
+import torch
 
 import microtrain as mt
 from microtrain import data
-from microtrain.data import DataError, DataLoader, Subset, TensorDataset
+from microtrain.data import DataError, DataLoader, Subset, TensorDataset, default_collate, random_split
 
 
 def write(folder, text, name="t.csv"):
@@ -48,6 +51,24 @@ BAD_CSV = {
     "text": ("a,b\n1,2\n\n3,x y\n", "line 4, column 'b': 'x y' is not a number"),
     "empty cell": ("a,b\n1,\n", "line 2, column 'b': the cell is empty"),
     "nan": ("a,b\nNaN,1\n", "line 2, column 'a': 'NaN' is not a finite number"),
+    "infinity": ("a,b\n1,2\n3,Infinity\n", "line 3, column 'b': 'Infinity' is not a finite number"),
+    "beyond float64": ("a,b\n1,1e309\n", "line 2, column 'b': '1e309' is not a finite number"),
+    "finite, but not their sum, and nan": ("a,b,c\n1e308,1e308,nan\n", "line 2, column 'c': 'nan' is not a finite"),
+    "underscores": ("a,b\n1_000,2\n3,4\n", "line 2, column 'a': '1_000' is not a number"),
+    "digits of another width": ("a,b\n1,１２\n", "line 2, column 'b': '１２' is not a number"),
+    "digits of another script": ("a,b\n٣,1\n", "line 2, column 'a': '٣' is not a number"),
+    "another minus": ("a,b\n−5,1\n", "line 2, column 'a': '−5' is not a number"),
+    "hexadecimal": ("a,b\n0x10,1\n", "line 2, column 'a': '0x10' is not a number"),
+    "Fortran's exponent": ("a,b\n1,1d5\n", "line 2, column 'b': '1d5' is not a number"),
+    "a decimal comma": ('a,b\n1,"1,5"\n', "line 2, column 'b': '1,5' is not a number"),
+    "a word": ("a,b\nTrue,1\n", "line 2, column 'a': 'True' is not a number"),
+    "a blank of another kind": ("a,b\n\u00a01,1\n", r"line 2, column 'a': '\xa01' is not a number"),
+    "a line end in a cell": ('a,b\n"1\n",1\n', r"line 3, column 'a': '1\n' is not a number"),
+    "control characters": ("a\x1b[31m,b\n1,\x1b[2J\n", "line 2, column 'b': '\\x1b[2J' is not a number"),
+    "control characters in a name": ("a\x1b[31m\u202e,b\nx,1\n", "line 2, column 'a\\x1b[31m\\u202e': 'x' is not"),
+    "such a name twice": ("a\x07,a\x07\n1,1\n", "line 1: the column name 'a\\x07' stands twice"),
+    "a blank line in between, then text": ("a,b\n  \n1,2\n\t\n3,x\n", "line 5, column 'b': 'x' is not a number"),
+    "UTF-16": ("a,b\n1,2\n".encode("utf-16"), "not UTF-8 text"),
     "infinite": ("a,b\n1,-inf\n", "line 2, column 'b': '-inf' is not a finite number"),
     "one column": ("a\n1\n", "'a' is the only column"),
     "binary": (b"a,b\n\xff\xfe,1\n", "not UTF-8 text"),
@@ -62,6 +83,25 @@ def test_bad_csv(tmp_path, text, message):
         data.read_csv(path)
     assert message in str(info.value)
     assert str(path) in str(info.value)
+
+
+def test_what_is_a_number(tmp_path):
+    cells = {"1": 1, "-1": -1, "+1": 1, "1.": 1, ".5": 0.5, "1e5": 1e5, "1E-5": 1e-5, "-1.5e+3": -1500, " 2 ": 2,
+             "\t3": 3, "007": 7, "1e308": 1e308, "5e-324": 5e-324, "-0": 0, '"4"': 4, '" 5"': 5}
+    for end in ("\n", "\r\n", "\r"):
+        text = "\ufeffa,b" + end + "".join(f"{cell},1{end}" for cell in cells)
+        assert data.read_csv(write(tmp_path, text)).features[:, 0].tolist() == list(cells.values())
+
+
+def test_wide_and_long_tables_take_time_by_their_cells(tmp_path):
+    names = [f"c{i}" for i in range(20_000)]
+    row = ",".join(["1.5"] * len(names))
+    path = write(tmp_path, "\n".join([",".join(names), row, row]))
+    start = time.process_time()
+    assert data.read_csv(path).features.shape == (2, 19_999)
+    assert time.process_time() - start < 1
+    with pytest.raises(DataError, match=r"the columns are c0, c1, .*, c29 and 19970 more$"):
+        data.read_csv(path, target="z")
 
 
 def test_missing_column_lists_the_columns(tmp_path):
@@ -159,6 +199,12 @@ def test_standardise_measures_the_training_part_alone():
     scaled_train, scaled_test = data.standardise(train, test)
     assert scaled_train.tolist() == [[-1.0, 0.0], [1.0, 0.0]]  # a constant column is left at 0
     assert scaled_test.tolist() == [[3.0, 1.0]]
+
+
+def test_a_column_that_differs_from_its_mean_by_rounding_is_constant():
+    for number in (0.1, 1e150, 1 / 3, -7e-200):
+        assert data.Standardiser.fit(np.full((1000, 1), number)).std.tolist() == [1.0]
+    assert data.Standardiser.fit(np.array([[1e6], [1e6 + 1e-3]])).std[0] == pytest.approx(5e-4)
 
 
 def test_standardiser_inverts():
@@ -292,8 +338,8 @@ def test_collation_of_any_samples():
     assert str(batch["y"][1].dtype) == "torch.float64"
     assert str(batch["y"][2].dtype) == "torch.float32"
     assert batch["y"][1].tolist() == [0.0, 1.0, 4.0]
-    with pytest.raises(TypeError, match="found <class 'str'>"):
-        data.default_collate(["a", "b"])
+    with pytest.raises(TypeError, match="found <class 'object'>"):
+        data.default_collate([object(), object()])
     sizes = DataLoader(Squares(), batch_size=4, collate_fn=len)
     assert list(sizes) == [4, 1]
 
@@ -309,3 +355,82 @@ def test_empty_dataset():
     assert list(DataLoader(empty, batch_size=3)) == []
     with pytest.raises(ValueError, match="num_samples should be a positive integer value, but got num_samples=0"):
         DataLoader(empty, batch_size=3, shuffle=True)
+
+
+Pair = collections.namedtuple("Pair", "a b")
+
+
+@pytest.mark.parametrize("batch", [
+    [1, 2], [1.0, 2], [1, 2.0], [True, 2], [True, 2.5], [True, False], [np.float32(1), 2.0], [2.0, np.float32(1)],
+    [np.float64(1), np.float64(2)], [np.int32(1), np.int32(2)], [np.int8(1), 300], [1, 2, 3.5]])
+def test_the_dtype_of_a_batch_is_that_of_all_its_numbers(batch):
+    assert default_collate(batch).dtype is default_collate(batch[::-1]).dtype is mt.tensor(batch).dtype
+    assert default_collate(batch).tolist() == batch
+
+
+def collated(T, batch):
+    """What PyTorch and microtrain make of a batch, as something to compare; floats apart, which are float64 there."""
+    if T is torch:
+        from torch.utils.data import default_collate as collate
+    else:
+        collate = default_collate
+
+    def told(value):
+        if isinstance(value, mt.Tensor | torch.Tensor):
+            return str(value.dtype).rpartition(".")[2], value.tolist()
+        if isinstance(value, dict):
+            return type(value), {key: told(member) for key, member in value.items()}
+        return (list, [told(v) for v in value]) if type(value) in (list, tuple) else (
+            (type(value), [told(v) for v in value]) if isinstance(value, collections.deque | Pair) else value)
+    try:
+        return told(collate(batch(T)))
+    except Exception as error:
+        return type(error)
+
+
+@pytest.mark.parametrize("batch", [
+    lambda T: [Pair(1, T.ones(2)), Pair(3, T.zeros(2))], lambda T: ["a", "b"], lambda T: [b"a", b"b"],
+    lambda T: [{"a": 1, "b": "x"}, {"a": 3, "b": "y"}], lambda T: [{"a": 1}, {"b": 2}],
+    lambda T: [((1, 2), {"x": 3})] * 2,
+    lambda T: [collections.OrderedDict(a=1), collections.OrderedDict(a=2)], lambda T: [(1, "a"), (2, "b")],
+    lambda T: [collections.defaultdict(int, a=1), collections.defaultdict(int, a=2)],
+    lambda T: [{"a": 1}, {"a": 2, "b": 1}],
+    lambda T: [(1, 2), (3,)], lambda T: [[1, 2], [3]], lambda T: [(), ()], lambda T: [{}, {}], lambda T: [range(2)] * 2,
+    lambda T: [collections.deque([1]), collections.deque([2])], lambda T: [np.ones(2), np.zeros(2)],
+    lambda T: [np.ones(2), np.zeros(3)], lambda T: [np.ones(2, np.float32), np.zeros(2)], lambda T: [np.array(1.0)] * 2,
+    lambda T: [T.ones(2), T.zeros(3)], lambda T: [T.ones(2), T.zeros(2, dtype=T.float64)], lambda T: [T.tensor(1), 2],
+    lambda T: [None, None], lambda T: [object(), object()], lambda T: [1, "a"], lambda T: [], lambda T: 5,
+    lambda T: [np.array(["a"])] * 2, lambda T: [np.array([None])] * 2,
+])
+def test_collating_keeps_forms_as_pytorch_does(batch):
+    assert collated(mt, batch) == collated(torch, batch)
+
+
+@pytest.mark.parametrize("indices", [[0.5], [1.0], np.array([1.0]), [True, False], ["a"], [None], 3, None, [[0, 1]]])
+def test_a_subset_of_what_are_no_indices(indices):
+    with pytest.raises(TypeError, match="Subset: indices should be a sequence of integers"):
+        Subset(TensorDataset(mt.arange(10)), indices)
+
+
+@pytest.mark.parametrize("make", [list, tuple, np.array, mt.tensor, lambda indices: range(1, 6, 2)])
+def test_a_subset_of_indices_of_any_kind(make):
+    subset = Subset(TensorDataset(mt.arange(10)), make([1, 3, 5]))
+    assert [subset[i][0].item() for i in (0, 2, -1)] == [1, 5, 5] and subset[[0, 1]][0].tolist() == [1, 3]
+    assert [batch[0].tolist() for batch in DataLoader(subset, 2)] == [[1, 3], [5]]
+    with pytest.raises(IndexError):
+        subset[3]
+    with pytest.raises(IndexError):
+        Subset(TensorDataset(mt.arange(10)), [20])[0]
+
+
+@pytest.mark.parametrize(("lengths", "sizes"), [
+    ([np.int64(3), np.int64(7)], [3, 7]), ([mt.tensor(3), 7], [3, 7]), ([0.5, 0.5], [5, 5]), ([1.0], [10]),
+    ([0, 10], [0, 10])])
+def test_lengths_of_any_kind(lengths, sizes):
+    assert [len(part) for part in random_split(TensorDataset(mt.arange(10)), lengths)] == sizes
+
+
+@pytest.mark.parametrize("lengths", [[float("nan")] * 2, [5.0, 5.0], [-1, 11], [1.5, -0.5], [3, 6], [], [0.3, 0.3]])
+def test_lengths_that_add_up_to_nothing(lengths):
+    with pytest.raises(ValueError, match=r"lengths should not|add up|Sum of input lengths"):
+        random_split(TensorDataset(mt.arange(10)), lengths)

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..graph import ops as g
 from ..graph.node import Node
+from ..graph.tape import DeadEnd, Entry, Hooks, Leaf, grad_mode
 from .checks import is_tensor, type_of
 from .walk import walk
 
@@ -44,7 +45,7 @@ def _cotangents(outputs: list[Any], given: Any) -> list[Node]:
     nodes = []
     for i, (out, grad) in enumerate(zip(outputs, grads, strict=True)):
         node = out.node
-        if node.tape is None:
+        if node.tape is None or node.tape.__class__ is DeadEnd:
             raise RuntimeError(NO_GRAD.format(i))
         if grad is None:
             if node.spec.numel != 1:
@@ -74,33 +75,31 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
     """
     if grad_tensors is None and inputs is None and is_tensor(tensors):
         node = tensors.node
-        if node.tape is not None and not node.spec.shape:           # the loss of a training step
+        if isinstance(node.tape, Entry) and not node.spec.shape:            # the loss of a training step
             ct = node.spec.constants.get(1) or g.constant(1, node.spec.dtype, node.spec.device)
             found = walk((node,), (ct,), None, retain_graph=create_graph if retain_graph is None else retain_graph,
                          create_graph=create_graph)
-            _accumulate([(tape.tensor(), ct) for tape, ct in found.items()], create_graph)
+            _accumulate(found, create_graph)
             return
     outputs, chosen = _tensors(tensors, "tensors", "backward"), _tensors(inputs, "inputs", "backward")
     if inputs is not None and not chosen:
         raise RuntimeError("`inputs` argument to `backward` cannot be empty.")
-    for i, tensor in enumerate(chosen):
-        if tensor.node.tape is None:
-            raise RuntimeError(f"element {i} of the inputs does not require grad")
     if not outputs:
         return
     cts = _cotangents(outputs, grad_tensors)
+    for tensor in chosen:
+        tensor.retain_grad()
     found = walk([t.node for t in outputs], cts, [t.node.tape for t in chosen] if chosen else None,
-                 retain_graph=create_graph if retain_graph is None else retain_graph, create_graph=create_graph)
-    if chosen:
-        _accumulate([(tensor, found[tensor.node.tape]) for tensor in chosen if tensor.node.tape in found], create_graph)
-        return
-    _accumulate([(tape.tensor(), ct) for tape, ct in found.items()], create_graph)
+                 retain_graph=create_graph if retain_graph is None else retain_graph, create_graph=create_graph,
+                 through=True)
+    _accumulate(found, create_graph)
 
 
-def _accumulate(found: list[tuple[Any, Node]], create_graph: bool) -> None:
-    """Add each tensor's cotangent to its gradient: of all of them or, where an interrupt comes before that, of none."""
-    left = [(tensor, grad := tensor._grad, None if grad is None else grad.node, ct)
-            for tensor, ct in reversed(found) if tensor is not None]
+def _accumulate(found: dict[Any, Node], create_graph: bool) -> None:
+    """Add each leaf's cotangent to its tensor's gradient: of all or, where an interrupt comes first, of none."""
+    left = [(tape, tensor, grad := tensor._grad, None if grad is None else grad.node, ct)
+            for tape, ct in reversed(found.items())
+            if tape.__class__ is Leaf and (tensor := tape.tensor()) is not None]
     try:
         _add(left, create_graph)
     except BaseException:
@@ -108,13 +107,25 @@ def _accumulate(found: list[tuple[Any, Node]], create_graph: bool) -> None:
         raise
 
 
-def _add(left: list[tuple[Any, Any, Any, Node]], create_graph: bool) -> None:
-    """Take each tensor, with its gradient of before and that one's node, from the list when it has its gradient."""
+def _add(left: list[tuple[Any, Any, Any, Any, Node]], create_graph: bool) -> None:
+    """Take each leaf, with its tensor, its gradient of before and that one's node, from the list once it is added."""
     while left:
-        tensor, grad, node, ct = left[-1]
+        tape, tensor, grad, node, ct = left[-1]
         if tensor._grad is grad and (grad is None or grad.node is node):
             tensor.accumulate(ct, create_graph)
         left.pop()
+        if tape.hooking is not None:
+            after_accumulation(tape.hooks, tensor)
+
+
+def after_accumulation(hooks: Hooks | None, tensor: Any) -> None:
+    """Call the hooks that want to see a leaf's gradient when it is complete; they may change the leaf."""
+    before, grad_mode.enabled = grad_mode.enabled, False
+    try:
+        for hook in list(hooks.after.values()) if hooks is not None else ():
+            hook(tensor)
+    finally:
+        grad_mode.enabled = before
 
 
 def zero_gradients(tensors: list[Any], set_to_none: bool) -> None:
@@ -149,10 +160,10 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     listed, chosen = _tensors(outputs, "outputs", "grad"), _tensors(inputs, "inputs", "grad")
     if not chosen:
         raise ValueError("grad requires non-empty inputs.")
+    cts = _cotangents(listed, grad_outputs)
     for tensor in chosen:
         if tensor.node.tape is None:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
-    cts = _cotangents(listed, grad_outputs)
     found = walk([t.node for t in listed], cts, [t.node.tape for t in chosen],
                  retain_graph=create_graph if retain_graph is None else retain_graph, create_graph=create_graph)
     results: list[Any] = []

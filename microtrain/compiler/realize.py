@@ -311,8 +311,8 @@ def bound(node: Node, session: Session) -> None:
             flush(device)
 
 
-def tell(node: Node, entry: Any = None) -> None:
-    """Tell the watchers of an operation, or of the derivative of the one behind a tape entry."""
+def tell(node: Node, entry: Any = None, index: int = 0) -> None:
+    """Tell the watchers of an operation, or of the derivative of the one behind a tape entry by its source `index`."""
     with lock:
         for watcher in list(current().watchers):
-            watcher(node, entry)
+            watcher(node, entry, index)

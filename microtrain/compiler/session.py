@@ -39,11 +39,13 @@ class Session:
             but one, whose recording numbers say it.
         since: the same as it was at `started`.
         updated: devices on which a parameter was changed in place since the last computation.
+        visiting: while there are watchers, the entries of the tape that backwards, one inside another, are at.
         watchers: what is told of every operation that a tensor records, as it is recorded; anomaly detection computes
             it at once.
     """
 
-    __slots__ = ("__weakref__", "held", "limit", "most", "recorded", "since", "started", "updated", "watchers")
+    __slots__ = ("__weakref__", "held", "limit", "most", "recorded", "since", "started", "updated", "visiting",
+                 "watchers")
 
     limit: int
     most: int
@@ -53,7 +55,8 @@ class Session:
     def __init__(self) -> None:
         self.held: list[weakref.ref[Any]] = []
         self.updated: set[Device] = set()
-        self.watchers: list[Callable[[Node, Any], None]] = []
+        self.watchers: list[Callable[[Node, Any, int], None]] = []
+        self.visiting: list[Any] = []
         self.recorded: int | None = None
         with lock:
             sessions.append((weakref.ref(self), self.held))
@@ -101,7 +104,7 @@ class Session:
     def keep(self, apart_from: Collection[Node] = ()) -> None:
         """Hold what is not computed yet and no more, apart from some nodes."""
         self.held[:] = [reference for reference in self.held if (tensor := reference()) is not None
-                        and tensor.node.buffer is None and tensor.node not in apart_from]
+                        and (node := node_of(tensor)) is not None and node.buffer is None and node not in apart_from]
 
     def forget_ended(self) -> None:
         """Forget threads that have ended, once all is computed that they left."""
@@ -138,9 +141,19 @@ def pending_of(held: list[weakref.ref[Any]]) -> dict[Node, None]:
     found: dict[Node, None] = {}
     for reference in held:
         tensor = reference()
-        if tensor is not None and tensor.node.buffer is None:
-            found[tensor.node] = None
+        if tensor is not None:
+            node = node_of(tensor)
+            if node is not None and node.buffer is None:
+                found[node] = None
     return found
+
+
+def node_of(tensor: Any) -> Node | None:
+    """The node that a tensor holds; None for one that has let go of its node for the time being."""
+    try:
+        return object.__getattribute__(tensor, "node")      # type: ignore[no-any-return]
+    except AttributeError:
+        return None
 
 
 main = Session()
