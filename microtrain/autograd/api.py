@@ -13,8 +13,8 @@ from ..graph.node import Node
 from .walk import walk
 
 NO_GRAD = "element {} of tensors does not require grad and does not have a grad_fn"
-UNUSED = ("One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if this "
-          "is the desired behavior.")
+UNUSED = ("The differentiated Tensor at index {} appears to not have been used in the graph. Set allow_unused=True if "
+          "this is the desired behavior.")
 
 
 def _listed(value: Any) -> list[Any]:
@@ -29,9 +29,9 @@ def _cotangents(outputs: list[Any], given: Any) -> list[Node]:
     nodes = []
     for i, (out, grad) in enumerate(zip(outputs, grads, strict=True)):
         node = out.node
-        if node.tape is None:
-            raise RuntimeError(NO_GRAD.format(i))
         if grad is None:
+            if node.tape is None:
+                raise RuntimeError(NO_GRAD.format(i))
             if node.spec.numel != 1:
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
             nodes.append(g.full(1, node.shape, node.dtype, node.device) if node.shape
@@ -44,6 +44,9 @@ def _cotangents(outputs: list[Any], given: Any) -> list[Node]:
                                f"torch.Size({list(grad.node.shape)}) and output[{i}] has a shape of "
                                f"torch.Size({list(node.shape)}).")
         nodes.append(g.cast(grad.node, node.dtype))
+    for i, out in enumerate(outputs):
+        if out.node.tape is None:
+            raise RuntimeError(NO_GRAD.format(i))
     return nodes
 
 
@@ -65,11 +68,11 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
     outputs = _listed(tensors)
     chosen = _listed(inputs)
     if inputs is not None and not chosen:
-        raise RuntimeError("`inputs` argument to `backward` cannot be empty.")
-    for i, tensor in enumerate(chosen):
-        if tensor.node.tape is None:
-            raise RuntimeError(f"element {i} of the inputs does not require grad")
+        raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
     cts = _cotangents(outputs, grad_tensors)
+    for tensor in chosen:
+        if tensor.node.tape is None:
+            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
     found = walk([t.node for t in outputs], cts, [t.node.tape for t in chosen] if chosen else None,
                  retain_graph=create_graph if retain_graph is None else retain_graph, create_graph=create_graph)
     if chosen:
@@ -103,19 +106,19 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
                          "allow_unused=False.")
     listed, chosen = _listed(outputs), _listed(inputs)
     if not chosen:
-        raise ValueError("grad requires non-empty inputs.")
+        raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
+    cts = _cotangents(listed, grad_outputs)
     for tensor in chosen:
         if tensor.node.tape is None:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
-    cts = _cotangents(listed, grad_outputs)
     found = walk([t.node for t in listed], cts, [t.node.tape for t in chosen],
                  retain_graph=create_graph if retain_graph is None else retain_graph, create_graph=create_graph)
     results: list[Any] = []
-    for tensor in chosen:
+    for i, tensor in enumerate(chosen):
         ct = found.get(tensor.node.tape)
         if ct is None:
             if not (allow_unused or materialize_grads):
-                raise RuntimeError(UNUSED)
+                raise RuntimeError(UNUSED.format(i))
             results.append(type(tensor).from_node(g.zeros_like(tensor.node.spec)) if materialize_grads else None)
         else:
             results.append(type(tensor).from_node(ct))
