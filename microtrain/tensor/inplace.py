@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..graph import ops as g
 from ..graph import primitives as p
+from ..graph.dtypes import TITLES
 from ..graph.node import Node, record2
 from ..graph.spec import broadcast_shapes
 from ..graph.tape import Leaf, grad_mode
@@ -94,8 +95,8 @@ class Inplace:
                 raise RuntimeError(f"output with shape {list(mine.shape)} doesn't match the broadcast shape "
                                    f"{list(node.spec.shape)}")
             if node.spec.dtype.category > mine.dtype.category:
-                raise RuntimeError(f"result type {_title(node.spec.dtype.name)} can't be cast to the desired output "
-                                   f"type {_title(mine.dtype.name)} (in {name})")
+                raise RuntimeError(f"result type {TITLES[node.spec.dtype.name]} can't be cast to the desired output "
+                                   f"type {TITLES[mine.dtype.name]} (in {name})")
             node = g.cast(node, mine.dtype)
         if node is self.node:
             return self
@@ -182,8 +183,3 @@ class Inplace:
         self.check_inplace()
         u = rand(self.shape, device=self.device, generator=generator)
         return self.overwrite(wrap(g.cast((u < p).node, self.dtype)).node, "BernoulliBackward1")
-
-
-def _title(name: str) -> str:
-    return {"int64": "Long", "int32": "Int", "float32": "Float", "float64": "Double", "bool": "Bool", "uint8": "Byte",
-            "float16": "Half", "bfloat16": "BFloat16", "int8": "Char", "int16": "Short"}[name]

@@ -9,7 +9,7 @@ from .views import advanced, basic
 
 def changeable(o: Grower) -> int | None:
     """A value that can be changed in place: a result that nothing may have kept, or a copy of some value."""
-    found = [n for n in o.floats if not (o[n].is_leaf and o[n].requires_grad) and o[n].numel()]
+    found = [n for n in o.floats if not (o.is_leaf(n) and o[n].requires_grad) and o[n].numel()]
     if found and o.chance(0.55):
         return o.choose(found)
     n = o.pick()
@@ -74,14 +74,14 @@ def read(o: Grower) -> None:
         o.add("{0}.tolist()", (n,))
     elif o[n].numel() == 1:
         o.add("{0}.item()", (n,))
-    elif len(o.floats) > 2 and not o[n].is_leaf:
+    elif len(o.floats) > 2 and not o.is_leaf(n):
         o.add("del {0}", (n,), makes=False)
         o.forget(n)
 
 
 def ends(o: Grower) -> list[int]:
     """One value that requires grad, or two, late ones more likely."""
-    found = [n for n in o.floats if o[n].requires_grad and not o[n].is_leaf]
+    found = [n for n in o.floats if o[n].requires_grad and not o.is_leaf(n)]
     if not found:
         return []
     chosen = [o.choose(found[-3:])]
@@ -128,7 +128,7 @@ def derive(o: Grower) -> None:
 
 def descend(o: Grower) -> None:
     """A leaf changed by its gradient, as an optimizer does; or the gradient taken as a value, or dropped."""
-    found = [n for n in o.floats if o[n].is_leaf and o[n].requires_grad and o[n].grad is not None]
+    found = [n for n in o.floats if o.is_leaf(n) and o[n].requires_grad and o[n].grad is not None]
     if not found:
         return
     n = o.choose(found)
