@@ -65,5 +65,4 @@ def program(seed: int, scale: Scale = USUAL, kind: str | None = None) -> Program
                 break
         else:
             (backward if numbers else differentiate)(grower)
-    how = None if not mixed else "exact" if grower.all_exact() else "rounded"
-    return Program(tuple(grower.steps), grower.dtype, seed, how)
+    return Program(tuple(grower.steps), grower.dtype, seed, kind, mixed and not grower.all_exact())

@@ -47,13 +47,13 @@ class Oracle:
         self.program, self.keeping = program, keeping
         self.expected = program.run(torch, within=within)
         # A program of several dtypes cannot be run in float64 alone, where conversions make no copies.
-        self.truth = program.run(torch, "float64", within=within) if program.mixed is None else self.expected
+        self.truth = program.run(torch, "float64", within=within) if program.kind != "dtypes" else self.expected
         # PyTorch's error in float64 is measured in float32 and scaled.
         self.coarse = self.expected if program.dtype == "float32" else program.run(torch, "float32", within=within)
         # A derivative that is zero everywhere may be one of zeros or none at all: rules differ in which they give.
         self.twice = any("create_graph" in step.form for step in program.steps)
         halves = {facts.get("dtype") for facts in self.expected.facts.values()} & {"float16", "bfloat16"}
-        self.unit = max(EPSILON[dtype] for dtype in {program.dtype, *(halves if program.mixed == "rounded" else ())})
+        self.unit = max(EPSILON[dtype] for dtype in {program.dtype, *(halves if program.rounded else ())})
         # A change through `.data` is no version: PyTorch, which says so, computes a wrong derivative from the changed
         # value, and this package the right one from the value as it was; so does PyTorch where it saves copies.
         self.unseen = any(".data" in step.form for step in program.steps)

@@ -111,15 +111,16 @@ class EachAtOnce:
 
 @dataclass(frozen=True)
 class Program:
-    """Steps in order, run in `dtype`; `seed` says where they came from.
+    """Steps in order, run in `dtype`; `seed` says where they came from, and `kind` what they are about.
 
-    Where other dtypes are met, `mixed` says whether all values are "exact" or some were "rounded".
+    Of a program of several dtypes `rounded` says whether some value or gradient was rounded.
     """
 
     steps: tuple[Step, ...]
     dtype: str = "float32"
     seed: int | None = None
-    mixed: str | None = None
+    kind: str = "numbers"
+    rounded: bool = False
 
     @classmethod
     def of_text(cls, text: str, dtype: str = "float32") -> Program:
