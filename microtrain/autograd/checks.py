@@ -13,7 +13,6 @@ from ..graph.node import Node
 from ..graph.spec import Shape, Spec
 
 
-
 class GradientTypeError(TypeError, RuntimeError):
     """Something that is no Tensor where a gradient is due: a TypeError, which PyTorch raises as a RuntimeError."""
 

@@ -41,7 +41,11 @@ def alter(o: Grower) -> None:
     n = o.pick()
     if n is None or not o[n].numel():
         return
-    if o.chance(0.3):
+    if o.chance(0.05):
+        o.blocks = ("T.inference_mode()",)
+        o.change(o.choose(IN_PLACE), (n,), exact=True)
+        o.blocks = ()
+    elif o.chance(0.3):
         o.change(o.choose(IN_PLACE_TWO), (n, o.beside(n)), exact=True)
     elif o.chance(0.1) and o[n].ndim:
         o.change(o.choose(SEVERAL), (n, o.leaf(())), exact=True)

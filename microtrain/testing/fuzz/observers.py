@@ -9,7 +9,8 @@ HOOK = "({{0}}.grad_fn, {{0}}.register_hook({}))[1]"
 """PyTorch crashes where a hook is put on a view whose base was changed, unless its `grad_fn` was looked at since."""
 
 HOOKS = ["lambda g: g * 2", "lambda g: -g", "lambda g: None", "lambda g: g + 1", "lambda g: g.clone()"]
-USER = ["Halved.apply({0}, 0.5)", "Tanh.apply({0})", "Product.apply({0}, {0})", "Pair.apply({0})[0]", "Pair.apply({0})[1]"]
+USER = ["Halved.apply({0}, 0.5)", "Tanh.apply({0})", "Product.apply({0}, {0})", "Pair.apply({0})[0]", "Pair.apply({0})[1]",
+        "Cube.apply({0})"]
 
 
 def recorded(o: Grower) -> list[int]:
@@ -50,6 +51,10 @@ def user_function(o: Grower) -> None:
     same = [m for m in o.floats if o[m].shape == o[n].shape]
     if o.chance(0.3):
         o.add("Product.apply({0}, {1})", (n, o.choose(same)), exact=True)
+    elif o.chance(0.15):
+        o.change("Doubled.apply({0})", (n,), exact=True)
+    elif o.chance(0.15) and o.exact(n):
+        o.add("Marked.apply({0})[0]", (n,), exact=True)
     else:
         form = o.choose(USER)
         o.add(form, (n,), exact="Tanh" not in form)

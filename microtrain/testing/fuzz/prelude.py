@@ -33,12 +33,33 @@ class Pair(T.autograd.Function):
     def forward(ctx, x): ctx.save_for_backward(x); return x * 2, x * x
     @staticmethod
     def backward(ctx, a, b): x, = ctx.saved_tensors; return a * 2 + b * x * 2""",
+    "Doubled": """
+class Doubled(T.autograd.Function):
+    @staticmethod
+    def forward(ctx, x): ctx.mark_dirty(x); x.mul_(2); return x
+    @staticmethod
+    def backward(ctx, ct): return ct * 2""",
+    "Cube": """
+class Cube(T.autograd.Function):
+    @staticmethod
+    def forward(x): return x * x * x
+    @staticmethod
+    def setup_context(ctx, inputs, output): ctx.save_for_backward(*inputs)
+    @staticmethod
+    @T.autograd.function.once_differentiable
+    def backward(ctx, ct): x, = ctx.saved_tensors; return ct * 3 * x * x""",
+    "Marked": """
+class Marked(T.autograd.Function):
+    @staticmethod
+    def forward(ctx, x): mask = x > 0; ctx.mark_non_differentiable(mask); ctx.save_for_backward(mask); return x * mask, mask
+    @staticmethod
+    def backward(ctx, ct, _): mask, = ctx.saved_tensors; return ct * mask""",
     "attempt": """
 class attempt:                              # says what was raised, and goes on
     def __enter__(self): pass
     def __exit__(self, kind, error, trace): print(f"{kind.__name__}: {error}" if kind else "nothing raised"); return True""",
 }
-"""Source by name. All functions are differentiable twice."""
+"""Source by name. All functions but `Cube` are differentiable twice."""
 
 
 def needed(text: str) -> str:
