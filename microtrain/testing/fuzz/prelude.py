@@ -6,6 +6,7 @@ It is source, so that a program prints with what it needs and runs as it stands 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 FUNCTIONS = {
@@ -67,16 +68,16 @@ def needed(text: str) -> str:
     return "".join(source for name, source in FUNCTIONS.items() if name in text).lstrip("\n")
 
 
-def namespace(T: Any, dtype: str, attempt: Callable[[], Any]) -> dict[str, Any]:
-    """The names of a program's text, in the package `T`."""
+def namespace(T: Any, dtype: str, attempt: Callable[[], Any], text: str = ", ".join(FUNCTIONS)) -> dict[str, Any]:
+    """The names that a program's text speaks of, in the package `T`."""
     import copy
 
     import numpy as np
     names: dict[str, Any] = {"T": T, "np": np, "copy": copy}
     for name, kind in {"dtype": dtype, "single": "float32", "half": "float16", "brain": "bfloat16"}.items():
         names[name] = getattr(T, kind)
-    exec(everything_else, names)
+    exec(compiled(needed(text)), names)
     return names | {"attempt": attempt}
 
 
-everything_else = compile("\n".join(source for name, source in FUNCTIONS.items() if name != "attempt"), "<prelude>", "exec")
+compiled = cache(lambda source: compile(source, "<prelude>", "exec"))

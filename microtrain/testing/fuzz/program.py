@@ -130,7 +130,7 @@ class Program:
     @cached_property
     def code(self) -> CodeType:
         """The steps compiled, one a line."""
-        return compile("\n".join(map(str, self.steps)), FILE, "exec")
+        return compile(self.text, FILE, "exec")
 
     @cached_property
     def reading_code(self) -> CodeType:
@@ -139,12 +139,16 @@ class Program:
                  for step in self.steps]
         return compile("\n".join(lines), FILE, "exec")
 
+    @cached_property
+    def text(self) -> str:
+        """The steps, one a line."""
+        return "\n".join(map(str, self.steps))
+
     def __str__(self) -> str:
         origin = "" if self.seed is None else f"    # seed {self.seed}"
-        text = "\n".join(map(str, self.steps))
         return "\n".join(["import copy", "import numpy as np", f"import microtrain as T         # or: import torch as T{origin}",
                           f"dtype, single, half, brain = T.{self.dtype}, T.float32, T.float16, T.bfloat16",
-                          *filter(None, [needed(text)]), text])
+                          *filter(None, [needed(self.text)]), self.text])
 
     def with_steps(self, steps: tuple[Step, ...]) -> Program:
         """The same program of other steps."""
@@ -159,7 +163,7 @@ class Program:
         never an error of the program's text.
         """
         attempts: dict[int, str] = {}
-        names = namespace(T, dtype or self.dtype, lambda: Attempt(attempts)) | {"look": seen}
+        names = namespace(T, dtype or self.dtype, lambda: Attempt(attempts), self.text) | {"look": seen}
         left = Left({}, {})
         line = error = None
         with warnings.catch_warnings():
