@@ -30,11 +30,11 @@ def _integral_total(x: Node, dtype: DType | None) -> Node:
     return x if x.spec.dtype.category == 2 else g.cast(x, dtypes.int64)
 
 
-def _some(x: Node, axes: tuple[int, ...], name: str) -> None:
-    """Raise when an extreme would be taken over no elements."""
-    for axis in axes:
+def _some(x: Node, axes: tuple[int, ...], name: str, named: bool = True) -> None:
+    """Raise when an extreme would be taken over no elements, along axes that were named or along all."""
+    for axis in sorted(axes):
         if x.spec.shape[axis] == 0:
-            if len(axes) == len(x.spec.shape):
+            if not named:
                 raise RuntimeError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. "
                                    "Specify the reduction dim with the 'dim' argument.")
             raise IndexError(f"{name}(): Expected reduction dim {axis} to have non-zero size.")
@@ -169,7 +169,7 @@ def _spread_arguments(self: Any, dim: Any, unbiased: Any, correction: Any,
 def _extreme(self: Any, operation: Any, name: str, dim: Any, keepdim: bool) -> Tensor:
     x = node_of(self, name)
     axes = normalise_dims(dim, len(x.spec.shape))
-    _some(x, axes, name)
+    _some(x, axes, name, dim not in (None, (), []))
     return wrap(operation(x, axes, keepdim))
 
 
@@ -178,7 +178,7 @@ def _max_or_min(self: Any, dim: Any, keepdim: bool, name: str) -> Any:
     operation, arg = (g.amax, g.argmax) if name == "max" else (g.amin, g.argmin)
     if dim is None:
         axes = tuple(range(len(x.spec.shape)))
-        _some(x, axes, name)
+        _some(x, axes, name, False)
         return labelled(wrap(operation(x, axes)), f"{name.capitalize()}Backward1")
     if hasattr(dim, "node"):
         return self.maximum(dim) if name == "max" else self.minimum(dim)
