@@ -14,8 +14,8 @@ from ..graph.node import Node
 from ..graph.spec import broadcast_shapes, normalise_dim
 from ..runtime import backend
 from .core import Handle
-from .create import array_of, put
-from .operands import labelled, node_of
+from .create import put, read
+from .operands import converted, labelled, node_of
 from .shaping import sliced
 from .storage import wrap
 
@@ -50,7 +50,7 @@ def _items(index: Any, ndim: int) -> list[Any]:
     for item in index if isinstance(index, tuple) else (index,):
         if isinstance(item, list | tuple | range):
             within = any(isinstance(member, Handle) for member in item)
-            item = array_of(item) if within else np.asarray(item, dtype=None if len(item) else np.int64)
+            item = read(item)[0] if within else np.asarray(item, dtype=None if len(item) else np.int64)
         if isinstance(item, np.integer):
             item = int(item)
         listed.append(item)
@@ -258,6 +258,8 @@ def _one_mask(index: Any) -> bool:
 
 def _number(value: Any, like: Tensor) -> Tensor:
     from .create import tensor
+    if isinstance(value, np.generic | int | float) and (like.dtype.category == 1 or like.dtype.wide):
+        value = converted(value, like.dtype, "__setitem__")
     return tensor(value, dtype=like.dtype if not hasattr(value, "dtype") else None, device=like.device)
 
 

@@ -24,6 +24,7 @@ from .operands import (
     floats_only,
     in_float32,
     labelled,
+    must_be_floats,
     must_be_operands,
     no_bool,
     node_of,
@@ -56,7 +57,7 @@ def of_two(name: str, doc: str) -> Any:
     operation = in_float32(getattr(g, name))
 
     def method(self: Any, other: Any) -> Tensor:
-        return wrap(operation(*map(floating, must_be_operands(self, other, name))))
+        return wrap(operation(*must_be_floats(self, other, name)))
     method.__name__, method.__doc__ = name, doc
     return method
 
@@ -75,7 +76,7 @@ class Special:
 
     def copysign(self: Tensor, other: Any) -> Tensor:       # type: ignore[misc]
         """The magnitude of self with the sign of `other`, a tensor or a number."""
-        return wrap(in_float32(g.copysign)(*map(floating, must_be_operands(self, other, "copysign"))))
+        return wrap(in_float32(g.copysign)(*must_be_floats(self, other, "copysign")))
 
     __slots__ = ()
 
