@@ -53,6 +53,8 @@ def _items(index: Any, ndim: int) -> list[Any]:
             item = read(item)[0] if within else np.asarray(item, dtype=None if len(item) else np.int64)
         if isinstance(item, np.integer):
             item = int(item)
+        elif isinstance(item, Handle) and not item.ndim and item.dtype.category == 1 and item.dtype is not dtypes.uint8:
+            item = int(item.item())                 # as an integer it gives a view
         listed.append(item)
     used = sum(0 if item is None or item is Ellipsis or isinstance(item, bool) else
                _dims(item) if isinstance(item, Handle | np.ndarray) else 1 for item in listed)

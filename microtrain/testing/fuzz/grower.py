@@ -243,7 +243,8 @@ class Grower:
             return
         if target in self.repeated:
             return          # refused here, and in PyTorch too unless what is left of the view is a single element
-        if any(self.memory(n) == self.memory(target) for n in others if n != target):
+        whole = "copy_(" in form or "] = " in form
+        if any(self.memory(n) == self.memory(target) for n in others if whole or n != target):
             return          # PyTorch leaves open what is read where an operand overlaps what is written
         misfits = [n for n in others if not self.reaches(n, target)] if self.attempts else []
         if misfits and (self[target].requires_grad or any(self[n].ndim > self[target].ndim for n in misfits)):

@@ -89,8 +89,11 @@ def meet(o: Grower) -> None:
         return
     fit = [m for m in everything(o) if o.fits(tuple(o[m].shape), tuple(o[n].shape))]
     m = o.choose(fit)
+    form = o.choose(TWO)
+    if form == "{0}[{1}]" and str(o[m].dtype) == "torch.uint8":
+        return                                      # as a mask: PyTorch warns of it, if not always
     if o.exact(n) and o.exact(m):
-        o.add(o.choose(TWO), (n, m), exact=True)
+        o.add(form, (n, m), exact=True)
 
 
 def map_any(o: Grower) -> None:
