@@ -220,7 +220,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     out, arrays = _basic(self, _items(index, self.ndim))
     if not arrays:
         target = out if out is not self else self
-        target.copy_(value if isinstance(value, Handle) else _number(value, self))
+        target.copy_(_spread(value if isinstance(value, Handle) else _number(value, self), target))
         return
     self.check_inplace()
     x = out.node
@@ -250,6 +250,17 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     updated = g.index_put(rows, flat, g.permute(source, front))
     moved = tuple(x.shape[d] for d in order)
     out.rebind(g.permute(g.reshape(updated, moved), tuple(order.index(i) for i in range(len(order)))))
+
+
+def _spread(value: Tensor, target: Tensor) -> Tensor:
+    """A value in the shape of what it is assigned to, which may have fewer axes where those in front are of size 1."""
+    shape, wanted = value.node.shape, target.node.shape
+    if shape == wanted:
+        return value
+    lead = len(shape) - len(wanted)
+    while lead > 0 and shape[0] == 1:
+        shape, lead = shape[1:], lead - 1
+    return (value if len(shape) == value.ndim else value.reshape(shape)).expand(wanted)
 
 
 def _one_mask(index: Any) -> bool:

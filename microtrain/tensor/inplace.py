@@ -143,24 +143,16 @@ class Inplace:
         return labelled(self.rebind(g.overwrite(node, self.node)), label)
 
     def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:        # type: ignore[misc]
-        """Take the values of `src`, broadcast and converted."""
+        """Take the values of `src`, broadcast and converted. Raises RuntimeError where it does not broadcast so."""
         self.check_inplace()
         if not isinstance(src, Handle):
             raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
         from .transfer import moved
         mine = self.node.spec
         node = moved(src.node, mine.device)
-        extra = len(node.shape) - len(mine.shape)
-        if extra > 0 and all(n == 1 for n in node.shape[:extra]):
-            node = g.reshape(node, node.shape[extra:])
-        try:
-            fits = broadcast_shapes(node.shape, mine.shape) == mine.shape
-        except RuntimeError:
-            fits = False
-        if not fits:
-            raise RuntimeError(f"The expanded size of the tensor ({list(mine.shape)}) must match the existing size "
-                               f"({list(node.shape)})  Target sizes: {list(mine.shape)}.  Tensor sizes: "
-                               f"{list(src.node.shape)}")
+        shape = mine.shape if node.shape == mine.shape else broadcast_shapes(mine.shape, node.shape)
+        if shape != mine.shape:
+            raise RuntimeError(f"output with shape {list(mine.shape)} doesn't match the broadcast shape {list(shape)}")
         node = g.expand(g.cast(node, mine.dtype), mine.shape)
         return self.overwrite(g.identity(node) if node is src.node else node, "CopyBackwards")
 

@@ -50,9 +50,10 @@ def alter(o: Grower) -> None:
     elif o.chance(0.1) and o[n].ndim:
         o.change(o.choose(SEVERAL), (n, o.leaf(())), exact=True)
     elif o.chance(0.3) and o[n].ndim:
-        o.change(o.choose(["{0}[{1}] = 0.5", "{0}[{1}] *= 2", "{0}[{1}].mul_(2)", "{0}[{1}].detach().add_(1)",
-                           "{0}.detach()[{1}].add_(1)", "{0}.data[{1}] = 1"]),
-                 (n,), (basic(o, tuple(o[n].shape)),), exact=True)
+        index = basic(o, tuple(o[n].shape))
+        if o[n].detach()[tuple(index)].numel():         # see `assign`
+            o.change(o.choose(["{0}[{1}] = 0.5", "{0}[{1}] *= 2", "{0}[{1}].mul_(2)", "{0}[{1}].detach().add_(1)",
+                               "{0}.detach()[{1}].add_(1)", "{0}.data[{1}] = 1"]), (n,), (index,), exact=True)
     else:
         o.change(o.choose(IN_PLACE), (n,), exact=True)
 

@@ -54,6 +54,8 @@ def assign(o: Grower) -> None:
     if index is None:
         return
     part = tuple(o[n].detach()[tuple(index)].shape)
+    if 0 in part and 0 not in shape:
+        return                  # in PyTorch that changes what is on the tape, but not the version
     found = [m for m in o.floats if o.fits(tuple(o[m].shape), part) and o[m].ndim <= len(part) and m != n
              and all(a in (1, b) for a, b in zip(tuple(o[m].shape)[::-1], part[::-1], strict=False))]
     if o.chance(0.35):

@@ -235,8 +235,8 @@ class Grower:
             return False
         return True
 
-    def change(self, form: str, sources: tuple[int, ...], attributes: tuple[Any, ...] = (), *,
-               exact: bool = False) -> None:
+    def change(self, form: str, sources: tuple[int, ...], attributes: tuple[Any, ...] = (), *, exact: bool = False,
+               attempts: bool = True) -> None:
         """Try a step that changes its first source in place."""
         target, *others = sources
         if self.memory(target) in self.frozen:
@@ -250,7 +250,7 @@ class Grower:
         if misfits and (self[target].requires_grad or any(self[n].ndim > self[target].ndim for n in misfits)):
             return          # refused for two reasons, of which either package may say either
         known = exact and all(self.exact(n) for n in sources)
-        if self.add(form, sources, attributes, makes=False) is None:
+        if self.add(form, sources, attributes, makes=False, attempts=attempts) is None:
             return
         if not self[target].is_floating_point():
             return

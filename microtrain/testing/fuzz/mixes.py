@@ -122,6 +122,8 @@ def assign_any(o: Grower) -> None:
         return
     shape = tuple(o[n].shape)
     index: Any = o.choose([basic, lambda o, shape: advanced(o, shape, repeats=False)])(o, shape)
+    if not o[n].detach()[tuple(index)].numel():
+        return                                      # see `assign`
     scalars = [m for m in everything(o) if o[m].numel() == 1 and o[m].ndim < 2 and o.exact(m)]
     masks = [m for m in o.masks if tuple(o[m].shape) == shape]
     if masks and o.chance(0.4):

@@ -52,7 +52,7 @@ def user_function(o: Grower) -> None:
     if o.chance(0.3):
         o.add("Product.apply({0}, {1})", (n, o.choose(same)), exact=True)
     elif o.chance(0.15):
-        o.change("Doubled.apply({0})", (n,), exact=True)
+        o.change("Doubled.apply({0})", (n,), exact=True, attempts=False)        # what it has changed when it fails is open
     elif o.chance(0.15) and o.exact(n):
         o.add("Marked.apply({0})[0]", (n,), exact=True)
     else:
