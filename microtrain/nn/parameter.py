@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from microtrain.tensor import Tensor, empty
 
@@ -35,6 +35,16 @@ class Parameter(Tensor):
         leaf.requires_grad_(requires_grad)
         leaf.__class__ = cls
         return leaf  # type: ignore[return-value]
+
+    def __copy__(self) -> Self:
+        """Another parameter of the same memory."""
+        return type(self)(self.data, self.requires_grad)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A parameter in a memory of its own, without the gradient."""
+        if id(self) not in memo:
+            memo[id(self)] = self.adopt(self.detach().clone(), self.requires_grad)
+        return memo[id(self)]
 
     __init__: Callable[..., None] = object.__init__  # type: ignore[assignment]
 

@@ -12,10 +12,11 @@ from ..graph import ops as g
 from ..graph.dtypes import TITLES
 from ..graph.node import Node
 from ..graph.spec import broadcast_shapes, normalise_dim
+from ..graph.tape import grad_mode
 from ..runtime import backend
 from .core import Handle
 from .create import put, read
-from .operands import converted, labelled, node_of
+from .operands import converted, labelled, named, node_of
 from .shaping import sliced
 from .storage import wrap
 
@@ -223,7 +224,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         target.copy_(_spread(value if isinstance(value, Handle) else _number(value, self), target))
         return
     self.check_inplace()
-    x = out.node
+    x = out.former() if grad_mode.enabled else out.node
     if isinstance(value, Handle) and value.dtype is not x.dtype and not (value.numel() == 1 and _one_mask(index)):
         raise RuntimeError("Index put requires the source and destination dtypes match, got "
                            f"{TITLES[x.dtype.name]} for the destination and {TITLES[value.dtype.name]} for the source.")
@@ -249,7 +250,8 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     front = (*range(place, place + len(shape)), *range(place), *range(place + len(shape), len(view)))
     updated = g.index_put(rows, flat, g.permute(source, front))
     moved = tuple(x.shape[d] for d in order)
-    out.rebind(g.permute(g.reshape(updated, moved), tuple(order.index(i) for i in range(len(order)))))
+    back = tuple(order.index(i) for i in range(len(order)))
+    out.rebind(named(g.permute(g.reshape(updated, moved), back), "IndexPutBackward0"))
 
 
 def _spread(value: Tensor, target: Tensor) -> Tensor:

@@ -219,10 +219,16 @@ def truth(node: Node) -> Node:
 
 def labelled(out: Tensor, name: str) -> Tensor:
     """A result whose grad_fn goes by another of PyTorch's names."""
-    tape: Any = out.node.tape
-    if tape is not None:
-        tape.__class__ = entry_class(name)
+    named(out.node, name)
     return out
+
+
+def named(node: Node, name: str) -> Node:
+    """A node whose tape entry, if it has one, goes by another of PyTorch's names."""
+    tape: Any = node.tape
+    if tape is not None and tape.pullback is not None:
+        tape.__class__ = entry_class(name)
+    return node
 
 
 def no_bools(x: Any, y: Any) -> None:
