@@ -105,12 +105,9 @@ class Grower:
 
     def gradient(self, n: int) -> Any:
         """The gradient of a value, or None."""
-        value = self[n]
-        if self.is_leaf(n) or value.retains_grad:
-            return value.grad
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")     # others may have one too, by `inputs=`
-            return value.grad
+            warnings.simplefilter("ignore")     # of one that is no leaf
+            return self[n].grad
 
     def gradients_share(self) -> bool:
         """Whether the gradients of two leaves lie in the same memory."""
@@ -230,10 +227,17 @@ class Grower:
         except Exception as error:
             self.warned = isinstance(error, Warning)
             lacking = isinstance(error, (Warning, NotImplementedError)) or any(words in str(error) for words in LACKING)
-            if self.attempts and attempts and not lacking and self.chance(0.4):
+            if "] *= " in step.form or "] += " in step.form:
+                self.finished = True            # two steps, of which the first may have been done
+            elif self.attempts and attempts and not lacking and not self.stale(step, error) and self.chance(0.4):
                 self.steps.append(replace(step, target=None, blocks=("attempt()", *step.blocks)))
             return False
         return True
+
+    def stale(self, step: Step, error: Exception) -> bool:
+        """Whether PyTorch takes a view for a leaf, as it does when its base came to require grad since its `grad_fn` was
+        looked at."""
+        return "a leaf Variable that requires grad" in str(error) and not self.is_leaf(step.sources[0])
 
     def change(self, form: str, sources: tuple[int, ...], attributes: tuple[Any, ...] = (), *, exact: bool = False,
                attempts: bool = True) -> None:

@@ -61,9 +61,9 @@ class Oracle:
         self.twice = any("create_graph" in step.form for step in program.steps)
         halves = {facts.get("dtype") for facts in self.expected.facts.values()} & {"float16", "bfloat16"}
         self.unit = max(EPSILON[dtype] for dtype in {program.dtype, *(halves if program.rounded else ())})
-        # A change through `.data` is no version: PyTorch, which says so, computes a wrong derivative from the changed
-        # value, and this package the right one from the value as it was; so does PyTorch where it saves copies.
-        self.unseen = any(".data" in step.form for step in program.steps)
+        # A change through `.data`, or of a tensor copied by `copy.copy`, is no version: PyTorch, which says so, computes
+        # a wrong derivative from the changed value, this package the right one, as PyTorch does where it saves copies.
+        self.unseen = ".data" in program.text or "copy.copy(" in program.text
         self.scale = max([1e-3, *map(_largest, self.truth.values.values())])
 
     def allowed(self, name: str) -> float:

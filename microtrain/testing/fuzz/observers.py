@@ -6,7 +6,8 @@ from .grower import Grower
 from .program import Step
 
 HOOK = "({{0}}.grad_fn, {{0}}.register_hook({}))[1]"
-"""PyTorch crashes where a hook is put on a view whose base was changed, unless its `grad_fn` was looked at since."""
+"""PyTorch crashes where a hook is put on a view whose base was changed, unless its `grad_fn` was looked at since; and
+`retain_grad` does nothing there."""
 
 HOOKS = ["lambda g: g * 2", "lambda g: -g", "lambda g: None", "lambda g: g + 1", "lambda g: g.clone()"]
 USER = ["Halved.apply({0}, 0.5)", "Tanh.apply({0})", "Product.apply({0}, {0})", "Pair.apply({0})[0]", "Pair.apply({0})[1]",
@@ -22,7 +23,7 @@ def retain(o: Grower) -> None:
     """`retain_grad` on a tensor, a leaf or one off the tape among them."""
     found = [n for n in recorded(o) if not o.is_leaf(n)] if o.chance(0.8) else o.floats
     if found:
-        o.add("{0}.retain_grad()", (o.choose(found),), makes=False)
+        o.add("{0}.grad_fn, {0}.retain_grad()", (o.choose(found),), makes=False)
 
 
 def hook(o: Grower) -> None:
