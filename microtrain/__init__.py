@@ -31,7 +31,7 @@ pi, e, inf, nan = math.pi, math.e, math.inf, math.nan
 
 _LAZY = {"nn": ".nn", "optim": ".optim", "data": ".data", "train": ".train", "viz": ".viz", "bench": ".bench",
          "testing": ".testing", "settings": ".settings", "kernels": ".kernels", "cuda": ".tensor.cuda",
-         "special": ".special", "linalg": ".linalg"}
+         "special": ".special", "linalg": ".linalg", "random": ".random"}
 """Parts that are imported when first used, so that `import microtrain` costs little."""
 
 

@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
+
+from .scopes import decorated
 
 
 class Flag:
@@ -34,13 +35,27 @@ class Flag:
         """Change the value until it is changed again."""
         self._value = value
 
-    @contextmanager
-    def __call__(self, value: Any) -> Iterator[None]:
-        before, self._value = self.value, value
-        try:
-            yield
-        finally:
-            self._value = before
+    def __call__(self, value: Any) -> Setting:
+        """The value for a block, or for a decorated function."""
+        return Setting(self, value)
+
+
+class Setting:
+    """A switch's value for a block, or for a function, generator or coroutine that is decorated with it."""
+
+    def __init__(self, flag: Flag, value: Any) -> None:
+        self.flag, self.wanted = flag, value
+        self.before: list[Any] = []
+
+    def __enter__(self) -> None:
+        self.before.append(self.flag.value)
+        self.flag.set(self.wanted)
+
+    def __exit__(self, *error: object) -> None:
+        self.flag.set(self.before.pop())
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return decorated(function, lambda: Setting(self.flag, self.wanted))
 
 
 def _switch(text: str) -> bool:

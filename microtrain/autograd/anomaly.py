@@ -18,6 +18,7 @@ import numpy as np
 
 from ..compiler import realize
 from ..compiler.program import topological
+from ..compiler.session import current
 from ..graph import primitives as p
 from ..graph.node import Kind, Node
 from ..graph.tape import Tape
@@ -56,14 +57,14 @@ class detect_anomaly:
         self.lines: weakref.WeakKeyDictionary[Tape, str] = weakref.WeakKeyDictionary()
 
     def __enter__(self) -> detect_anomaly:
-        realize.watchers.append(self.look)
-        realize.start_counting()
+        current().watchers.append(self.look)
+        current().start_counting()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        realize.watchers.remove(self.look)
-        realize.start_counting()
+        current().watchers.remove(self.look)
+        current().start_counting()
 
     def look(self, node: Node, entry: Tape | None = None) -> None:
         """Compute a node, and what is pending behind it, and look at the values.
@@ -120,7 +121,7 @@ def set_detect_anomaly(mode: bool, check_nan: bool = True) -> None:
 
 def is_anomaly_enabled() -> bool:
     """Whether operations are being looked at."""
-    return bool(realize.watchers)
+    return bool(current().watchers)
 
 
 def array(node: Node) -> np.ndarray:

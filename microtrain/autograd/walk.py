@@ -11,10 +11,12 @@ from heapq import heappop, heappush
 from typing import Any
 
 from ..compiler import realize
+from ..compiler.session import MAX_PENDING, current
 from ..graph import ops as g
 from ..graph.node import Node, next_seq
 from ..graph.spec import Spec
 from ..graph.tape import DeadEnd, Entry, Leaf, grad_mode, tape_of
+from ..runtime.lock import lock
 from .checks import hook_result
 from .function import FunctionEntry, FunctionOutput, Refusal
 from .replay import Visit, replays
@@ -29,13 +31,14 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Sequence[
     The rules of the entries walked are used, those of the targets only where they lead to another target or with
     `through`. Without `retain_graph`, what the tape kept for them is released.
     """
+    session = current()
     before, grad_mode.enabled = grad_mode.enabled, create_graph
     try:
-        if targets is not None or len(outputs) > 1 or retain_graph or create_graph or realize.watchers:
+        if targets is not None or len(outputs) > 1 or retain_graph or create_graph or session.watchers:
             reached = hooked_leaves(explore(outputs, cotangents, targets, retain_graph, create_graph, [], through))
             return reached if targets is None else {tape: reached[tape] for tape in targets if tape in reached}
         first = next_seq()                      # the backward of a training step: most were walked before
-        room = realize.started[0] + realize.MAX_PENDING - first
+        room = session.started + MAX_PENDING - first
         found = replays.run(outputs[0], cotangents[0], room)
         if found is None:
             visits: list[Visit] = []
@@ -56,8 +59,9 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
     cts: dict[Tape, Any] = {}                   # what has arrived at each
     outs: dict[Tape, Node] = {}                 # the outputs that rules ask for
     found: dict[Tape, Node] = {}
-    most = realize.started[0] + realize.MAX_PENDING
-    watching = realize.watchers
+    session = current()
+    most = session.started + MAX_PENDING
+    watching = session.watchers
     once = wanted is None and not retain_graph      # whatever is reached is visited, and let go of
 
     def push(edge: Any, ct: Node) -> None:
@@ -68,7 +72,7 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
                 outs[tape] = edge
         else:
             tape = edge
-        if isinstance(tape, DeadEnd):
+        if tape.__class__ is DeadEnd:
             return
         arrived = found if tape.__class__ is Leaf else cts
         if tape in arrived:
@@ -79,7 +83,8 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
                 heappush(heap, (-tape.seq, tape))
 
     for node, cotangent in zip(outputs, cotangents, strict=True):
-        push(node, cotangent)
+        if needed is None or len(outputs) == 1 or node.tape in needed:      # the hooks of a single one are called
+            push(node, cotangent)
     while heap:
         tape = heappop(heap)[1]
         ct = cts.pop(tape)
@@ -118,7 +123,7 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
                 tape.edges = tuple(map(tape_of, edges))
             if ct.seq > most:
                 compute_pending(cts.values())
-                most = realize.started[0] + realize.MAX_PENDING
+                most = session.started + MAX_PENDING
         elif isinstance(tape, FunctionOutput):
             tape.hand_over(ct, cts, heap)
         elif isinstance(tape, FunctionEntry):
@@ -169,8 +174,9 @@ def compute_pending(cotangents: Iterable[Any]) -> None:
     """Compute what has been recorded so far, when the walk itself has grown the graph past the limit."""
     nodes = [ct for ct in cotangents if isinstance(ct, Node) and ct.buffer is None and ct.sources]
     for device in {node.device for node in nodes}:
-        realize.compute([node for node in nodes if node.device is device], device)
-    realize.start_counting()
+        with lock:
+            realize.compute([node for node in nodes if node.device is device], device)
+    current().start_counting()
 
 
 def check_versions(entry: Entry, out: Node | None) -> None:

@@ -187,9 +187,13 @@ class DeadEnd(Tape):
 class AsStridedBackward0(DeadEnd):
     """The place of a view that required grad and whose base, detached since, was changed."""
 
-    __slots__ = ()
+    __slots__ = ("seq",)
     is_leaf = False
     name = "AsStridedBackward0"
+
+    def __init__(self, seq: int) -> None:
+        super().__init__()
+        self.seq = seq
 
 
 class Entry(Tape):

@@ -274,7 +274,9 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = 
     """start, start + step, ... below `end`: ceil((end - start) / step) elements, int64 where all three are ints."""
     if end is None:
         start, end = 0, start
-    if step == 0:
+    start, end, step = (v.item() if isinstance(v, np.generic) or (isinstance(v, Handle) and not v.ndim) else v  # type: ignore[union-attr]
+                        for v in (start, end, step))
+    if step == 0 or step != step:
         raise RuntimeError(f"arange(): step must be nonzero, got {step}")
     if not (math.isfinite(start) and math.isfinite(end)):
         raise RuntimeError(f"arange(): unsupported range: {start} -> {end}")
@@ -284,6 +286,10 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = 
     whole = all(isinstance(v, int) for v in (start, end, step))
     wanted = kind(dtype) or (dtypes.int64 if whole else dtypes.get_default_dtype())
     n = max(0, math.ceil((end - start) / step)) if not whole else max(0, -(-(end - start) // step))
+    if whole:
+        converted(end, dtypes.int64)
+    if n >= 2**60:
+        raise RuntimeError(f"arange(): invalid size, possible overflow? {n} elements from {start} to {end} by {step}")
     node = g.iota(n, place(device))
     if wanted.is_floating_point or not whole:
         node = g.cast(node, dtypes.float64)
@@ -294,6 +300,8 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = 
 def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None, device: DeviceLike = None,
              requires_grad: bool = False) -> Tensor:
     """`steps` evenly spaced values from start to end, both included; computed from both ends, as PyTorch does."""
+    if isinstance(steps, np.integer) or (isinstance(steps, Handle) and steps.dtype.category == 1):
+        steps = operator.index(steps)
     if isinstance(steps, bool) or not isinstance(steps, int):
         raise TypeError("linspace() received an invalid combination of arguments - got "
                         f"({type(start).__name__}, {type(end).__name__}, {type(steps).__name__}): steps must be an "
@@ -309,6 +317,8 @@ def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None, de
                                f"{list(bound.shape)}")
     start, end = float(start), float(end)
     wanted = kind(dtype) or dtypes.get_default_dtype()
+    for bound in (start, end) if wanted.category == 1 else ():
+        converted(bound, wanted)
     i = np.arange(steps)
     width: Any = np.float64 if not wanted.is_floating_point or wanted is dtypes.float64 else np.float32
     step = width((end - start) / (steps - 1)) if steps > 1 else width(0)

@@ -285,8 +285,7 @@ class Elementwise:
         if min is None and max is None:
             raise ValueError("clamp(): At least one of 'min' or 'max' must not be None")
         if x.spec.dtype.category == 2 and not isinstance(min, Handle) and not isinstance(max, Handle):
-            return wrap(g.clamp_to(x, -math.inf if min is None else float(min),
-                                   math.inf if max is None else float(max)))
+            return wrap(g.clamp(x, -math.inf if min is None else float(min), math.inf if max is None else float(max)))
         for bound in (min, max):
             if bound is not None:
                 x = must_be_operands(wrap(x), bound, "clamp")[0]

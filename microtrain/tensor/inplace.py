@@ -23,8 +23,9 @@ def inplace(name: str, doc: str | None = None) -> Any:
     """The in-place form of the method `name`."""
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         self.check_inplace()
-        # The intermediate handle must be gone before its node is ours: a dying handle's node is pending no more.
         node = getattr(self.twin(), name)(*args, **kwargs).node
+        if node.buffer is None and node is not self.node:
+            node.shared = False         # the handle that it was made for is gone
         return self.assign(node, name + "_")
     method.__name__ = name + "_"
     method.__doc__ = doc or f"In-place `{name}`."
@@ -41,7 +42,8 @@ def augmented(name: str) -> Any:
         if out is NotImplemented:
             return out
         node = out.node
-        del out
+        if node.buffer is None:
+            node.shared = False         # no handle's but `out`'s
         return self.assign(node, name + "_")
     method.__name__ = name + "_"
     method.__doc__ = f"In-place `{name}`."
@@ -173,22 +175,23 @@ class Inplace:
         return self.overwrite(g.identity(node) if node is src.node else node, "CopyBackwards")
 
     def uniform_(self: Tensor, low: float = 0.0, high: float = 1.0, *, generator: Any = None) -> Tensor:       # type: ignore[misc]
-        """Fill with uniform random numbers in [low, high)."""
-        from .random import rand
+        """Fill with uniform random numbers in [low, high). Raises RuntimeError for bounds that are none."""
+        from .random import uniform
         self.check_inplace()
-        u = rand(self.shape, dtype=self.dtype, device=self.device, generator=generator)
-        return self.overwrite((u * (high - low) + low).node, "UniformBackward0")
+        return self.overwrite(uniform(low, high, self.node, generator), "UniformBackward0")
 
     def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:        # type: ignore[misc]
-        """Fill with normal random numbers."""
+        """Fill with normal random numbers. Raises RuntimeError for a negative deviation."""
         from .random import randn
         self.check_inplace()
+        if not std >= 0:
+            raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
         z = randn(self.shape, dtype=self.dtype, device=self.device, generator=generator)
         return self.overwrite((z * std + mean).node, "NormalBackward0")
 
-    def bernoulli_(self: Tensor, p: float = 0.5, *, generator: Any = None) -> Tensor:       # type: ignore[misc]
-        """Fill with 1 with probability p, else 0."""
-        from .random import rand
+    def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:         # type: ignore[misc]
+        """Fill with 1 with probability p, a number or a tensor that broadcasts (and is looked at), else 0. Raises
+        RuntimeError for a probability that is not between 0 and 1."""
+        from .random import bernoulli_of
         self.check_inplace()
-        u = rand(self.shape, device=self.device, generator=generator)
-        return self.overwrite(wrap(g.cast((u < p).node, self.dtype)).node, "BernoulliBackward1")
+        return self.overwrite(bernoulli_of(p, self.node, generator), "BernoulliBackward1")

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..compiler import realize as compiler
+from ..compiler.session import current
 from ..graph import ops as g
 from ..graph.node import Node, leaf
 from ..graph.spec import Shape
@@ -31,8 +32,6 @@ from ..graph.tape import Leaf, Tape, entry_class, grad_mode
 if TYPE_CHECKING:
     from .tensor_class import Tensor
 
-_pending = compiler.pending
-
 View = Callable[[Node], Node]
 Update = Callable[[Node, Node], Node]
 
@@ -40,6 +39,11 @@ Update = Callable[[Node, Node], Node]
 def owned(node: Node) -> Node:
     """The node itself, or a copy of it where it is a constant that others share."""
     return g.identity(node) if not node.sources and (node.buffer is None or node.primitive.name == "scalar") else node
+
+
+def is_held(node: Node) -> bool:
+    """Whether some tensor holds a node, or may have held it."""
+    return node.buffer is not None or getattr(node, "shared", False)
 
 
 def alone(node: Node) -> Node:
@@ -53,8 +57,7 @@ def alone(node: Node) -> Node:
 
 def fresh(node: Node) -> Node:
     """The node itself where it was just recorded off the tape and nobody holds it; else one `alone`."""
-    held = node.tape is not None or node.buffer is not None or node in _pending or not node.sources
-    return alone(node) if held else node
+    return alone(node) if node.tape is not None or is_held(node) or not node.sources else node
 
 
 def off_tape(node: Node) -> Node:
@@ -105,20 +108,21 @@ class VersionCell:
         self.version = version
 
 
+def pending(holder: Any) -> None:
+    """Have a holder's node computed with what else is pending, as a tensor's."""
+    if holder.node.buffer is None:
+        holder.node.shared = True
+        current().held.append(weakref.ref(holder))
+
+
 class Memory:
     """The value of a memory, off the tape, and the families in it; kept up to date once there are two."""
 
     __slots__ = ("__weakref__", "families", "node")
 
     def __init__(self, node: Node) -> None:
-        self.node, self.families = node, list[weakref.ref[Family]]()
-        self.node = off_tape(node)
-        self.hold()
-
-    def hold(self) -> None:
-        """Have the value computed with what is pending: a loss that is kept detached would hold all behind it."""
-        if self.node.buffer is None:
-            _pending[self.node] = None
+        self.node, self.families = off_tape(node), list[weakref.ref[Family]]()
+        pending(self)               # else a loss that is kept detached would hold all behind it
 
     def living(self) -> Iterator[Family]:
         """The families of which some tensor is alive."""
@@ -127,31 +131,23 @@ class Memory:
 
     def take(self, node: Node, source: Family) -> None:
         """Have a new value, which `source` knows already, and tell the other families."""
-        _pending.pop(self.node, None)
         self.node = off_tape(node)
-        self.hold()
+        pending(self)
         for family in self.living():
             if family is not source:
                 value = fresh(with_grad_mode(False, family.view, self.node))
                 family.put(value, family.node.tape, source.cell)
 
-    def __del__(self) -> None:
-        _pending.pop(self.node, None)
-
 
 class Family:
-    """A base and its views: the base's node, a version, the members, and the base's place in its memory.
+    """A base and its views: the base's node, a version, the members, and the base's place in its memory."""
 
-    `lasts` says that the base's value is computed though no tensor may hold it: others will be made from it.
-    """
-
-    __slots__ = ("__weakref__", "cell", "lasts", "members", "memory", "node", "update", "view")
+    __slots__ = ("__weakref__", "cell", "members", "memory", "node", "update", "view")
 
     def __init__(self, node: Node, cell: VersionCell, memory: Memory | None = None, view: View = same_value,
                  update: Update = new_value) -> None:
         self.node, self.cell, self.memory, self.view, self.update = node, cell, memory, view, update
         self.members: list[weakref.ref[Any]] = []
-        self.lasts = False
         if memory is not None:
             memory.families.append(weakref.ref(self))
 
@@ -193,22 +189,11 @@ class Family:
         if tape is not None:
             base = placed(fresh(base), tape)
             old = tape.saves_out and changed is self.cell           # the rule would read another output than it saved
-        _pending.pop(self.node, None)
         self.node = owned(base)
         self.node.version = (self.cell, self.cell.version - old)
-        self.lasts = True
-        self.hold()
+        pending(self)               # whether or not a tensor holds it: the members are made from it
         for member in self.living():
             member._let_go()
-
-    def hold(self) -> None:
-        """Have the base computed with what is pending, if it is to last."""
-        if self.lasts and self.node.buffer is None:
-            _pending[self.node] = None
-
-    def __del__(self) -> None:
-        if self.lasts:
-            _pending.pop(self.node, None)
 
 
 class Alias:
@@ -227,12 +212,6 @@ class Alias:
         self.family, self.view, self.update, self.strides, self.offset = family, view, update, strides, offset
         self.tape: Tape | None = None
         self.origin, self.number, self.version = origin, 0, -1
-
-    def __del__(self) -> None:
-        if self.view is same_value:         # the base is gone, and took its node from what is pending
-            self.family.hold()
-            if self.family.memory is not None:
-                self.family.memory.hold()
 
 
 def composed(first: View, first_update: Update, view: View, update: Update) -> tuple[View, Update]:

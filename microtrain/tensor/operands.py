@@ -49,7 +49,7 @@ def number_beside(x: Node, value: Any) -> tuple[Node, Node] | None:
         value = wrapped(value, dtype)
     node = constant(value, dtype, x.spec.device)
     if dtype.category == 2 and value:
-        x.spec.constants[value] = node
+        node = x.spec.constants.setdefault(value, node)
     return x, node
 
 
@@ -76,11 +76,15 @@ def check_range(value: int, dtype: DType) -> None:
 
 def without_overflow(value: Any, dtype: DType) -> str:
     """PyTorch's words for a number that a dtype does not hold."""
-    name = _IN_C.get(dtype.name, dtype.name + "_t")
+    name = f"{dtype.name}_t" if dtype.category == 1 and dtype is not dtypes.int32 else in_c(dtype)
     return f"value cannot be converted to type {name} without overflow: {value}"
 
 
-_IN_C = {"float16": "c10::Half", "bfloat16": "c10::BFloat16", "float32": "float", "float64": "double", "int32": "int"}
+def in_c(dtype: DType) -> str:
+    """What PyTorch's errors call a dtype."""
+    return {"float16": "c10::Half", "bfloat16": "c10::BFloat16", "float32": "float", "float64": "double",
+            "uint8": "unsigned char", "int8": "signed char", "int16": "short", "int32": "int",
+            "int64": "long"}.get(dtype.name, dtype.name)
 
 
 def converted(value: Any, dtype: DType, name: str = "masked_fill") -> bool | int | float:

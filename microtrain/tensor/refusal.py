@@ -42,21 +42,14 @@ class Refused(Node):
     """What such a view holds after its base was changed: the new value, which can be read and computed with off the
     tape. An operation that would be recorded raises, as do `grad_fn` and `is_leaf`."""
 
-    __slots__ = ("error", "hidden")
+    __slots__ = ("error",)
 
-    def __init__(self, hidden: Node, error: RuntimeError) -> None:
-        self.hidden, self.error = hidden, error
-        self.signature, self.spec = buffer_signature(hidden.spec), hidden.spec
-        self.sources, self.seq, self.version, self.holders, self.shared = (), next_seq(), None, 0, True
-
-    @property
-    def buffer(self) -> Any:                                # type: ignore[override]
-        found = realize(self.hidden)
-        self.hidden.shared = True
-        return found
+    def __init__(self, value: Node, error: RuntimeError) -> None:
+        self.error, self.buffer, self.spec = error, realize(value), value.spec
+        self.signature, self.sources, self.seq, self.version = buffer_signature(value.spec), (), next_seq(), None
+        self.holders, value.shared, self.shared = 0, True, True
 
     @property
     def tape(self) -> None:                                 # type: ignore[override]
         if grad_mode.enabled:
             raise RuntimeError(*self.error.args)
-        realize(self.hidden)                                # a leaf of the graph that is being recorded

@@ -6,14 +6,14 @@ tensors that share memory have in common is in `memory`: changing one gives the 
 
 from __future__ import annotations
 
-import sys
-import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from ..compiler import realize as compiler
+from ..compiler.session import here, main, others
 from ..graph import ops as g
-from ..graph.node import Node
+from ..graph.node import Node, next_seq
 from ..graph.spec import Shape, normalise_dim
 from ..graph.tape import AsStridedBackward0, DeadEnd, Leaf, Tape, entry_class, grad_mode
 from .memory import (
@@ -26,6 +26,7 @@ from .memory import (
     composed,
     fresh,
     owned,
+    pending,
     placed,
     same_value,
     whole_value,
@@ -37,20 +38,20 @@ from .strides import contiguous_strides, same_layout
 if TYPE_CHECKING:
     from .tensor_class import Tensor
 
-_pending = compiler.pending
-_limit = compiler.limit
 blank: list[Callable[[], Any]] = []
 """How to make a Tensor without anything in it; entered by the module that puts the class together."""
 
 
 def wrap(node: Node) -> Tensor:
     """A tensor for a recorded node, which stays pending until some value is read."""
-    if node.seq > _limit[0]:
-        compiler.settle(node)
+    session = here.session if others() else main
+    if node.seq > session.limit:
+        compiler.settle(node, session)
     self = blank[0]()
     self.node = node
     if node.buffer is None:
-        _pending[node] = None
+        node.shared = True
+        session.held.append(ref(self))
     return self
 
 
@@ -65,12 +66,6 @@ class Shared:
     _alias: Alias | None = None
     _changes = 0
     _retains = False
-
-    def __del__(self) -> None:
-        try:                                        # noqa: SIM105 (for every tensor: suppress() is slow)
-            _pending.pop(self.node, None)
-        except (AttributeError, TypeError):         # half-made, without a node, or the interpreter is going down
-            pass
 
     @property
     def _version(self) -> int:
@@ -96,10 +91,12 @@ class Shared:
         """A tensor's place in a family, which begins with it unless it has one."""
         alias = self._alias
         if alias is None:
-            family = Family(self.node, VersionCell(self._changes))
-            alias = self._alias = Alias(family, contiguous_strides(self.node.spec.shape))
-            family.members.append(weakref.ref(self))
-            self.node.version = (family.cell, family.cell.version)
+            node = self.node
+            if node.version is None or node.version[0].version != self._changes:
+                node.version = (VersionCell(self._changes), self._changes)
+            family = Family(node, node.version[0])
+            alias = self._alias = Alias(family, contiguous_strides(node.spec.shape))
+            family.members.append(ref(self))
         return alias
 
     def share(self, view: View, update: Update, strides: Shape | None = None, offset: int = 0) -> Tensor:
@@ -143,9 +140,8 @@ class Shared:
         alias = other.beside(cell)
         node = alias.family.node if tape is None else placed(alias.family.node, tape)
         alias.tape = tape
-        _pending.pop(self.node, None)
         self._alias, self.node = alias, node
-        alias.family.members.append(weakref.ref(self))
+        alias.family.members.append(ref(self))
         self._hold(node)
 
     def is_seen_with(self, other: Shared) -> bool:
@@ -164,13 +160,10 @@ class Shared:
 
     def leave(self) -> None:
         """Share memory with nobody from here on."""
-        alias, node = self._alias, self.node
+        alias, self.node = self._alias, self.node       # made anew where it was let go
         if alias is not None:
             alias.family.members = [one for one in alias.family.members if one() is not self]
             self._alias, self._changes = None, alias.family.cell.version
-            del alias
-            if node.buffer is None:                 # those that are gone may have taken it from what is pending
-                _pending[node] = None
 
     def rebind(self, node: Node) -> Tensor:
         """Give this tensor, and all that share its memory, a new value of the same shape and dtype.
@@ -251,7 +244,6 @@ class Shared:
         alias = self._alias
         if alias is None:
             before = self.node.tape
-            _pending.pop(self.node, None)
         else:
             self._let_go()
             before = alias.tape
@@ -259,12 +251,14 @@ class Shared:
                 alias.family.node = node
             node.version = node.version or (alias.family.cell, alias.family.cell.version)
         self.node = node
+        session = here.session if others() else main
         if node.buffer is None:
-            _pending[node] = None
+            node.shared = True
+            session.held.append(ref(self))
         if self._retains and node.tape is not before:
             self._move_retained(before)
-        if node.seq > _limit[0]:
-            compiler.bound(node)
+        if node.seq > session.limit:
+            compiler.bound(node, session)
 
     def holds(self) -> bool:
         """Whether it has a node, and has not let it go."""
@@ -280,19 +274,15 @@ class Shared:
         if alias is None or not self.holds():
             return
         node = self.node
-        _pending.pop(node, None)
         if node.__class__ is Node:
             alias.tape = node.tape
         del self.node
 
     def refreshed(self) -> Node:
-        """The node of a member that has none since its memory was changed, made from the base's.
-
-        Raises AttributeError for a tensor that is being made or going away.
-        """
+        """The node of a member that has none since its memory was changed, made from the base's."""
         alias = self._alias
-        if alias is None or sys._getframe(2).f_code is _GOING:
-            raise AttributeError("node")
+        if alias is None:
+            raise AttributeError("node")            # it is half-made
         base, tape = alias.family.node, alias.tape
         made = tape is not None and not tape.is_leaf
         if alias.view is same_value:
@@ -311,7 +301,7 @@ class Shared:
             if base.tape is not None:
                 node.tape.__class__ = entry_class("AsStridedBackward0")     # type: ignore[union-attr]
             elif made:
-                node.tape = AsStridedBackward0()        # its base does not lead anywhere any more
+                node.tape = AsStridedBackward0(next_seq())        # its base does not lead anywhere any more
             elif tape.__class__ is Leaf:
                 node.tape = tape
         self._hold(node)
@@ -319,7 +309,6 @@ class Shared:
 
 
 _node_of = Shared.__dict__["node"].__get__
-_GOING = Shared.__del__.__code__
 
 
 def joined(node: Node, alias: Alias) -> Tensor:
@@ -328,10 +317,11 @@ def joined(node: Node, alias: Alias) -> Tensor:
     family = alias.family
     node.version = (family.cell, family.cell.version)
     other._alias, alias.version = alias, family.cell.version
-    family.lasts = family.lasts or family.memory is not None
+    if family.memory is not None:
+        pending(family)
     if len(family.members) > 16:
         family.members = [one for one in family.members if one() is not None]
-    family.members.append(weakref.ref(other))
+    family.members.append(ref(other))
     return other
 
 

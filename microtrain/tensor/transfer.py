@@ -220,9 +220,9 @@ class Transfer:
         """Take this tensor off the tape. Raises RuntimeError for a view."""
         if self._alias is not None and self._alias.view is not same_value:
             raise RuntimeError("Can't detach views in-place. Use detach() instead.")
-        if self.node.tape is not None:
+        if not self.is_leaf:
             self.hold_instead(alone(self.node))
-        return self
+        return self.requires_grad_(False)
 
     @property
     def data(self: Tensor) -> Tensor:                       # type: ignore[misc]
