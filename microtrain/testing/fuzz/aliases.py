@@ -42,9 +42,8 @@ def alter(o: Grower) -> None:
     if n is None or not o[n].numel():
         return
     if o.chance(0.05):
-        o.blocks = ("T.inference_mode()",)
-        o.change(o.choose(IN_PLACE), (n,), exact=True)
-        o.blocks = ()
+        with o.within("T.inference_mode()"):
+            o.change(o.choose(IN_PLACE), (n,), exact=True)
     elif o.chance(0.3):
         o.change(o.choose(IN_PLACE_TWO), (n, o.beside(n)), exact=True)
     elif o.chance(0.1) and o[n].ndim:

@@ -29,13 +29,14 @@ def change(o: Grower) -> None:
     n = changeable(o)
     if n is None:
         return
-    before = "with T.no_grad(): " if o.chance(0.1) else ""
-    if o.chance(0.45):
-        o.change(before + o.choose(IN_PLACE_TWO), (n, o.beside(n)), exact=True)
-    elif o.exact(n) and o.chance(0.3):
-        o.change(before + o.choose(IN_PLACE_JUMPING), (n,), exact=True)
-    else:
-        o.change(before + o.choose(IN_PLACE), (n,), exact=True)
+    beside = o.beside(n) if o.chance(0.45) else None
+    with o.within(*["T.no_grad()"] * o.chance(0.1)):
+        if beside is not None:
+            o.change(o.choose(IN_PLACE_TWO), (n, beside), exact=True)
+        elif o.exact(n) and o.chance(0.3):
+            o.change(o.choose(IN_PLACE_JUMPING), (n,), exact=True)
+        else:
+            o.change(o.choose(IN_PLACE), (n,), exact=True)
 
 
 def assign(o: Grower) -> None:
@@ -135,9 +136,9 @@ def descend(o: Grower) -> None:
         return
     n = o.choose(found)
     if o.chance(0.6):
-        form = o.choose(["with T.no_grad(): {0} -= 0.25 * {0}.grad", "with T.no_grad(): {0}.mul_(0.5)",
-                                "with T.no_grad(): {0}.sub_({0}.grad)", "{0}.detach().mul_(0.5)"])
-        o.change(form, (n,))
+        form = o.choose(["{0} -= 0.25 * {0}.grad", "{0}.mul_(0.5)", "{0}.sub_({0}.grad)", "{0}.detach().mul_(0.5)"])
+        with o.within(*["T.no_grad()"] * ("detach" not in form)):
+            o.change(form, (n,))
     elif o.chance(0.4):
         o.add("{0}.grad = None", (n,), makes=False)
     elif not o.gradients_share():

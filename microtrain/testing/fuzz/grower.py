@@ -12,7 +12,8 @@ from __future__ import annotations
 import math
 import random
 import warnings
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -135,6 +136,13 @@ class Grower:
         return self.choose(found[-4:] if self.chance(0.7) else found)
 
     # ------------------------------------------------------------------------------------------------ making things
+    @contextmanager
+    def within(self, *blocks: str) -> Iterator[None]:
+        """Let the steps that are made meanwhile stand in blocks."""
+        before, self.blocks = self.blocks, blocks
+        yield
+        self.blocks = before
+
     def size(self) -> int:
         """The size of an axis: one of the scale's, rarely a rare one, or empty."""
         if self.empty and self.chance(0.3):
@@ -229,15 +237,10 @@ class Grower:
             lacking = isinstance(error, (Warning, NotImplementedError)) or any(words in str(error) for words in LACKING)
             if "] *= " in step.form or "] += " in step.form:
                 self.finished = True            # two steps, of which the first may have been done
-            elif self.attempts and attempts and not lacking and not self.stale(step, error) and self.chance(0.4):
+            elif self.attempts and attempts and not lacking and self.chance(0.4):
                 self.steps.append(replace(step, target=None, blocks=("attempt()", *step.blocks)))
             return False
         return True
-
-    def stale(self, step: Step, error: Exception) -> bool:
-        """Whether PyTorch takes a view for a leaf, as it does when its base came to require grad since its `grad_fn` was
-        looked at."""
-        return "a leaf Variable that requires grad" in str(error) and not self.is_leaf(step.sources[0])
 
     def change(self, form: str, sources: tuple[int, ...], attributes: tuple[Any, ...] = (), *, exact: bool = False,
                attempts: bool = True) -> None:
@@ -253,6 +256,9 @@ class Grower:
         misfits = [n for n in others if not self.reaches(n, target)] if self.attempts else []
         if misfits and (self[target].requires_grad or any(self[n].ndim > self[target].ndim for n in misfits)):
             return          # refused for two reasons, of which either package may say either
+        if self.attempts and self[target]._is_view() and self[target].requires_grad:
+            # PyTorch takes a view whose base came to require grad for a leaf, until its grad_fn is looked at.
+            form = "{0}.grad_fn; " + form
         known = exact and all(self.exact(n) for n in sources)
         if self.add(form, sources, attributes, makes=False, attempts=attempts) is None:
             return

@@ -21,9 +21,8 @@ Table = list[tuple[Growth, float]]
 
 def block(o: Grower) -> None:
     """Some step with recording off, or on."""
-    o.blocks = o.choose(MODES)
-    o.choose([alias, alias, view, alter, alter, assign, unary])(o)
-    o.blocks = ()
+    with o.within(*o.choose(MODES)):
+        o.choose([alias, alias, view, alter, alter, assign, unary])(o)
 
 
 NUMBERS: Table = [

@@ -52,7 +52,7 @@ def user_function(o: Grower) -> None:
     same = [m for m in o.floats if o[m].shape == o[n].shape]
     if o.chance(0.3):
         o.add("Product.apply({0}, {1})", (n, o.choose(same)), exact=True)
-    elif o.chance(0.15):
+    elif o.chance(0.15) and o.gradient(n) is None:         # which it would lose in PyTorch
         o.change("Doubled.apply({0})", (n,), exact=True, attempts=False)        # what it has changed when it fails is open
     elif o.chance(0.15) and o.exact(n):
         o.add("Marked.apply({0})[0]", (n,), exact=True)
@@ -136,10 +136,10 @@ def update(o: Grower) -> None:
         return
     form = o.choose(["T.optim.SGD([{0}], lr=0.5).step()", "T.optim.SGD([{0}], lr=0.5, momentum=0.5).step()",
                      "{0}.data -= 0.5 * {0}.grad", "{0}.data = {0}.data - {0}.grad", "{0}.detach().sub_({0}.grad)",
-                     "{0}.data.sub_({0}.grad)", "with T.no_grad(): {0}.sub_({0}.grad)",
-                     "with T.no_grad(): {0} -= 0.5 * {0}.grad"])
+                     "{0}.data.sub_({0}.grad)", "{0}.sub_({0}.grad)", "{0} -= 0.5 * {0}.grad"])
     n = o.choose(found)
     if form.startswith("{0}.data ="):
         o.add(form, (n,), makes=False)
-    else:
+        return
+    with o.within(*["T.no_grad()"] * (form.startswith("{0}.sub_") or form.startswith("{0} -="))):
         o.change(form, (n,), exact=True)
