@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from .tensor_class import Tensor
 
 
-_C_NAMES = {"float32": "float", "float64": "double", "float16": "c10::Half", "bfloat16": "c10::BFloat16", "int64": "long int",
-            "int32": "int", "int16": "short int", "int8": "signed char", "uint8": "unsigned char"}
+_C_NAMES = {"float32": "float", "float64": "double", "float16": "c10::Half", "bfloat16": "c10::BFloat16",
+            "int64": "long int", "int32": "int", "int16": "short int", "int8": "signed char", "uint8": "unsigned char"}
 """What PyTorch calls the dtypes where its words are C++'s."""
 
 
@@ -352,7 +352,7 @@ def _with_multiple(a: Any, b: Any, alpha: Any, name: str) -> tuple[Node, Node]:
     if alpha.__class__ is int and alpha == 1:
         return pair
     x, y = pair
-    number = alpha.item() if isinstance(alpha, Handle) else alpha
+    number = alpha.item() if hasattr(alpha, "item") else alpha
     dtype = x.spec.dtype
     if isinstance(number, bool) and dtype.category:
         raise RuntimeError("Boolean alpha only supported for Boolean results.")

@@ -54,8 +54,6 @@ def _items(index: Any, ndim: int) -> list[Any]:
             item = read(item)[0] if within else np.asarray(item, dtype=None if len(item) else np.int64)
         if isinstance(item, np.integer):
             item = int(item)
-        elif isinstance(item, Handle) and not item.ndim and item.dtype.category == 1 and item.dtype is not dtypes.uint8:
-            item = int(item.item())                 # as an integer it gives a view
         listed.append(item)
     used = sum(0 if item is None or item is Ellipsis or isinstance(item, bool) else
                _dims(item) if isinstance(item, Handle | np.ndarray) else 1 for item in listed)
@@ -66,11 +64,17 @@ def _items(index: Any, ndim: int) -> list[Any]:
                          "to convert a 0-dim tensor to a number")
     if used > ndim:
         raise IndexError(f"too many indices for tensor of dimension {ndim}")
+    listed = [int(values(item.node)) if _is_integer(item) else item for item in listed]
     dots = [i for i, item in enumerate(listed) if item is Ellipsis]
     if len(dots) > 1:
         raise IndexError("an index can only have a single ellipsis ('...')")
     rest = [slice(None)] * (ndim - used)
     return [*listed[:dots[0]], *rest, *listed[dots[0] + 1:]] if dots else listed + rest
+
+
+def _is_integer(item: Any) -> bool:
+    """Whether a tensor stands for one integer, so that it gives a view."""
+    return isinstance(item, Handle) and not item.ndim and item.dtype.category == 1 and item.dtype is not dtypes.uint8
 
 
 def _dims(item: Any) -> int:
@@ -141,7 +145,7 @@ def _array(item: Any, x: Tensor, dim: int) -> list[Node]:
         if not node.shape:
             raise IndexError("a 0-d mask is not supported as one of several indices: use a Python bool")
         return [put(p, dtypes.int64, device) for p in np.nonzero(values(node))]
-    if node.dtype.is_floating_point or (isinstance(item, Handle) and node.shape and node.dtype in (dtypes.int8, dtypes.int16)):
+    if node.dtype.is_floating_point or (isinstance(item, Handle) and node.dtype in (dtypes.int8, dtypes.int16)):
         raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
     size = x.shape[dim]
     node = g.cast(node, dtypes.int64)
@@ -254,7 +258,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     out.rebind(named(g.permute(g.reshape(updated, moved), back), "IndexPutBackward0"))
 
 
-def _spread(value: Tensor, target: Tensor) -> Tensor:
+def _spread(value: Any, target: Tensor) -> Tensor:
     """A value in the shape of what it is assigned to, which may have fewer axes where those in front are of size 1."""
     shape, wanted = value.node.shape, target.node.shape
     if shape == wanted:

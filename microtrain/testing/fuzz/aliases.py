@@ -11,9 +11,11 @@ from .grower import Grower
 from .views import basic
 
 ALIASES = ["{0}.detach()", "{0}.detach()", "{0}.data", "{0}[...]", "{0}.view_as({0})", "{0}.detach().requires_grad_()",
-           "copy.copy({0})", "{0}.requires_grad_()", "T.nn.Parameter({0})", "T.nn.Parameter({0}.detach())", "{0}.mT"]
+           "copy.copy({0})", "{0}.requires_grad_()", "T.nn.Parameter({0})",
+           "T.nn.Parameter({0}.detach())", "{0}.mT"]
 PARTS = ["{0}.detach()[{1}]", "{0}[{1}].detach()", "{0}.data[{1}]", "{0}[{1}]", "{0}[{1}]"]
-SEVERAL = ["{0}.unbind()[0].add_(1)", "{0}.chunk(2)[0].mul_(2)", "{0}.split(1)[-1].neg_()", "{0}.unbind()[0].copy_({1})"]
+SEVERAL = ["{0}.unbind()[0].add_(1)", "{0}.chunk(2)[0].mul_(2)", "{0}.split(1)[-1].neg_()",
+           "{0}.unbind()[0].copy_({1})"]
 """Changes of one of several views made together, which PyTorch refuses while recording."""
 
 IN_PLACE = ["{0}.mul_(2)", "{0} *= 0.5", "{0} += 1", "{0}.sub_(0.5)", "{0}.zero_()", "{0}.fill_(0.5)", "{0}.neg_()",
@@ -67,8 +69,8 @@ def leave(o: Grower) -> None:
                      "{0}.requires_grad = True", "{0}.data = {1}.data", "{0}.data = {1}.detach().clone()"])
     if "{1}" not in form:
         o.add(form, (n,), makes=False)
-    elif same:
-        o.add(form, (n, o.choose(same)), makes=False)
+    elif same and not o.shared(n):
+        o.add(form, (n, o.choose(same)), makes=False)       # in PyTorch its views would be of another memory than it
 
 
 def duplicate(o: Grower) -> None:

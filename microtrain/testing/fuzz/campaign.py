@@ -1,7 +1,7 @@
 """Many random programs, in several processes: how many of each kind there were, and each failure made small.
 
-PyTorch itself crashes on some programs: what a process was at is known, it counts as a failure, and a fresh process goes
-on behind it.
+PyTorch itself crashes on some programs: what a process was at is known, it counts as a failure, and a fresh process
+goes on behind it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .shrink import shrink
 
 
 class Verdict(NamedTuple):
-    """What is told of a program: of which kind it is, what PyTorch raised in it, what is wrong (a text), if anything."""
+    """What is told of a program: its kind, whether PyTorch raised in it, what is wrong (a text), if anything."""
 
     seed: int
     kind: str
@@ -50,7 +50,7 @@ class Tally:
 
 
 def modes(seed: int, device: str) -> tuple[str, ...]:
-    """Every program runs as it is written, and on `cpu` every one in another way too; where that is dear, one in two."""
+    """Every program runs as it is written, and on `cpu` in another way too; where that is dear, one in two does."""
     fused, read, at_once, unfused = MODES
     if device == "cpu":
         return (fused, read if seed % 2 else at_once)
@@ -90,7 +90,7 @@ def verdicts(seeds: list[int], device: str, kind: str | None, processes: int) ->
                 worker.process.join()
                 if worker.left:                 # it went down with the program that it was at
                     seed, *left = worker.left
-                    yield Verdict(seed, "crashed", False, f"the process ended with {worker.process.exitcode} at seed {seed}")
+                    yield Verdict(seed, "crashed", False, f"the process ended with {worker.process.exitcode}")
                     if left:
                         fresh = Worker(left, device, kind)
                         open_ends[fresh.end] = fresh

@@ -32,7 +32,7 @@ that they are added and halved without rounding."""
 LARGE = 32.0
 """Values beyond this are squashed."""
 
-LACKING = ("not implemented for", "Autograd not support")
+LACKING = ("not implemented for", "Autograd not support", "INTERNAL ASSERT")
 """What PyTorch says where it lacks something: no rule of it."""
 
 HUGE = 2**20
@@ -96,6 +96,10 @@ class Grower:
     def memory(self, n: int) -> int:
         """The address of a value's memory: equal for values that share it. Nothing shares the memory of no elements."""
         return int(self[n].untyped_storage().data_ptr()) or -n
+
+    def shared(self, n: int) -> bool:
+        """Whether another value is in the same memory."""
+        return any(self.memory(m) == self.memory(n) for m in self.floats if m != n)
 
     def is_leaf(self, n: int) -> bool:
         """Whether a value is a leaf; so is a view that PyTorch has forbidden, of which it does not tell."""
@@ -254,7 +258,8 @@ class Grower:
         if any(self.memory(n) == self.memory(target) for n in others if whole or n != target):
             return          # PyTorch leaves open what is read where an operand overlaps what is written
         misfits = [n for n in others if not self.reaches(n, target)] if self.attempts else []
-        if misfits and (self[target].requires_grad or any(self[n].ndim > self[target].ndim for n in misfits)):
+        if misfits and (any(self[n].requires_grad for n in sources)
+                        or any(self[n].ndim > self[target].ndim for n in misfits)):
             return          # refused for two reasons, of which either package may say either
         if self.attempts and self[target]._is_view() and self[target].requires_grad:
             # PyTorch takes a view whose base came to require grad for a leaf, until its grad_fn is looked at.

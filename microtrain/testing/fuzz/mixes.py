@@ -15,25 +15,34 @@ FLOATS = ["single", "half", "brain", "T.float64"]
 INTEGERS = ["T.int64", "T.int32", "T.int16", "T.int8", "T.uint8", "T.bool"]
 LEAF = "T.tensor(np.random.default_rng({0}).integers({1}, {2}, {3}), dtype={4})"
 
-TWO = ["{0} + {1}", "{0} - {1}", "{0} * {1}", "{0} > {1}", "{0} == {1}", "{0} <= {1}", "{0} != {1}", "{0}.maximum({1})",
-       "{0}.minimum({1})", "T.where({0} > 0, {0}, {1})", "T.add({0}.detach(), {1}.detach(), alpha=2)", "T.stack([{0}, {1}.expand_as({0})])",
-       "T.cat([{0}.reshape(-1), {1}.reshape(-1)])", "{0}.logical_and({1})", "{0}.logical_xor({1})", "{0} & {1}", "{0} | {1}",
-       "{0} ^ {1}", "{0}.type_as({1})", "{0}.to({1}.dtype)", "{0}.to({1})", "T.result_type({0}, {1}) == T.promote_types({0}.dtype, {1}.dtype)",
-       "{0}.masked_fill({1}, 2)", "{0}[{1}]"]
-ONE = ["-{0}", "{0} + 1", "{0} + 0.5", "{0} + True", "2 - {0}", "{0} * 2", "{0} * 0.5", "{0} / 2", "{0} // 2", "{0} % 3", "{0} ** 2",
-       "{0} ** 2.0", "~{0}", "{0} > 1", "{0} == 0.5", "{0} & 3", "{0} | 1", "{0} & True", "{0}.abs()", "{0}.sign()", "{0}.square()",
-       "{0}.clamp(0, 2)", "{0}.clamp(min=0.5)", "{0}.sum()", "{0}.sum(0)", "{0}.prod()", "{0}.amax()", "{0}.max()", "{0}.min(-1)[0]",
-       "{0}.any()", "{0}.all(0)", "{0}.argmax()", "{0}.cumsum(0)", "{0}.mean()", "{0}.sum(dtype=T.float64)",
-       "{0}.sum(dtype=T.int64)", "{0}.mean(dtype=T.float64)", "{0}.count_nonzero()", "{0}.floor()", "{0}.round()", "{0}.trunc()",
-       "T.zeros_like({0})", "T.ones_like({0}, dtype=T.int32)", "T.full_like({0}, 2)", "{0}.new_zeros(2)", "{0}.new_tensor([1.5, 2])",
-       "{0}.sort(-1)[0]", "{0}.flip(0)", "{0}.relu()", "{0}.isnan()", "{0}.logical_not()", "{0}.sqrt() * 0",
-       "{0}.exp() * 0", "{0}.float()", "{0}.half()", "{0}.double()", "{0}.bfloat16()", "{0}.item() if {0}.numel() == 1 else None",
-       "{0}.tolist()", "{0}.reciprocal() * 0", "{0}.std() * 0", "T.eye(2, dtype={0}.dtype)"]
-CONVERSIONS = ["{0}.to({1})", "{0}.to({1})", "{0}.type({1})", "{0}.to(dtype={1})", "{0}.to({1}, copy=True)"]
-IN_PLACE = ["{0} += 1", "{0} += 0.5", "{0} *= 2", "{0} *= 0.5", "{0} /= 2", "{0} //= 2", "{0} -= 1", "{0} &= 1", "{0} |= 1", "{0}.zero_()",
-            "{0}.fill_(1)", "{0}.fill_(0.5)", "{0}.neg_()", "{0}.abs_()", "{0}.add_(True)", "{0}.clamp_(0, 1)", "{0} **= 2", "{0} %= 2"]
-IN_PLACE_TWO = ["{0} += {1}", "{0} -= {1}", "{0} *= {1}", "{0}.add_({1})", "{0}.mul_({1})", "{0}.copy_({1})", "{0}.copy_({1})",
-                "{0}[...] = {1}", "{0}.div_({1} * 0 + 2)", "{0}.masked_fill_({1}, 1)"]
+TWO = [
+    "{0} + {1}", "{0} - {1}", "{0} * {1}", "{0} > {1}", "{0} == {1}", "{0} <= {1}", "{0} != {1}", "{0}.maximum({1})",
+    "{0}.minimum({1})", "T.where({0} > 0, {0}, {1})", "T.add({0}.detach(), {1}.detach(), alpha=2)",
+    "T.stack([{0}, {1}.expand_as({0})])", "T.cat([{0}.reshape(-1), {1}.reshape(-1)])", "{0}.logical_and({1})",
+    "{0}.logical_xor({1})", "{0} & {1}", "{0} | {1}", "{0} ^ {1}", "{0}.type_as({1})", "{0}.to({1}.dtype)",
+    "{0}.to({1})", "T.result_type({0}, {1}) == T.promote_types({0}.dtype, {1}.dtype)", "{0}.masked_fill({1}, 2)",
+    "{0}[{1}]"]
+ONE = [
+    "-{0}", "{0} + 1", "{0} + 0.5", "{0} + True", "2 - {0}", "{0} * 2", "{0} * 0.5", "{0} / 2", "{0} // 2",
+    "{0} % 3", "{0} ** 2", "{0} ** 2.0", "~{0}", "{0} > 1", "{0} == 0.5", "{0} & 3", "{0} | 1", "{0} & True",
+    "{0}.abs()", "{0}.sign()", "{0}.square()", "{0}.clamp(0, 2)", "{0}.clamp(min=0.5)", "{0}.sum()", "{0}.sum(0)",
+    "{0}.prod()", "{0}.amax()", "{0}.max()", "{0}.min(-1)[0]", "{0}.any()", "{0}.all(0)", "{0}.argmax()",
+    "{0}.cumsum(0)", "{0}.mean()", "{0}.sum(dtype=T.float64)", "{0}.sum(dtype=T.int64)", "{0}.mean(dtype=T.float64)",
+    "{0}.count_nonzero()", "{0}.floor()", "{0}.round()", "{0}.trunc()", "T.zeros_like({0})",
+    "T.ones_like({0}, dtype=T.int32)", "T.full_like({0}, 2)", "{0}.new_zeros(2)", "{0}.new_tensor([1.5, 2])",
+    "{0}.sort(-1)[0]", "{0}.flip(0)", "{0}.relu()", "{0}.isnan()", "{0}.logical_not()", "{0}.sqrt() * 0",
+    "{0}.exp() * 0", "{0}.float()", "{0}.half()", "{0}.double()", "{0}.bfloat16()",
+    "{0}.item() if {0}.numel() == 1 else None", "{0}.tolist()", "{0}.reciprocal() * 0", "{0}.std() * 0",
+    "T.eye(2, dtype={0}.dtype)"]
+CONVERSIONS = [
+    "{0}.to({1})", "{0}.to({1})", "{0}.type({1})", "{0}.to(dtype={1})", "{0}.to({1}, copy=True)"]
+IN_PLACE = [
+    "{0} += 1", "{0} += 0.5", "{0} *= 2", "{0} *= 0.5", "{0} /= 2", "{0} //= 2", "{0} -= 1", "{0} &= 1", "{0} |= 1",
+    "{0}.zero_()", "{0}.fill_(1)", "{0}.fill_(0.5)", "{0}.neg_()", "{0}.abs_()", "{0}.add_(True)",
+    "{0}.clamp_(0, 1)", "{0} **= 2", "{0} %= 2"]
+IN_PLACE_TWO = [
+    "{0} += {1}", "{0} -= {1}", "{0} *= {1}", "{0}.add_({1})", "{0}.mul_({1})", "{0}.copy_({1})", "{0}.copy_({1})",
+    "{0}[...] = {1}", "{0}.div_({1} * 0 + 2)", "{0}.masked_fill_({1}, 1)"]
 
 
 class Code(str):
@@ -136,9 +145,10 @@ def assign_any(o: Grower) -> None:
     elif o.chance(0.5):
         at = o.random.sample(range(shape[0]), o.random.randint(1, shape[0]))
         form = o.choose(["{0}[T.tensor({1})] = 1", "{0}[T.tensor({1})] *= 2", "{0}.index_fill_(0, T.tensor({1}), 1)",
-                         "{0}[T.tensor({1}, dtype=T.int32)] = 0.5", "{0}.index_add_(0, T.tensor({1}), {0}[:{2}].clone())",
+                         "{0}[T.tensor({1}, dtype=T.int32)] = 0.5",
+                         "{0}.index_add_(0, T.tensor({1}), {0}[:{2}].clone())",
                          "{0}.index_copy_(0, T.tensor({1}), {0}[-{2}:].clone())"])
         o.change(form, (n,), (at, len(at)), exact=True)
     else:
-        o.change(o.choose(["{0}[{1}] = 1", "{0}[{1}] = 0.5", "{0}[{1}] = True", "{0}[{1}] += 1", "{0}[{1}] *= 0.5"]), (n,), (index,),
-                 exact=True)
+        form = o.choose(["{0}[{1}] = 1", "{0}[{1}] = 0.5", "{0}[{1}] = True", "{0}[{1}] += 1", "{0}[{1}] *= 0.5"])
+        o.change(form, (n,), (index,), exact=True)

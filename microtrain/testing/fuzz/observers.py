@@ -10,8 +10,8 @@ HOOK = "({{0}}.grad_fn, {{0}}.register_hook({}))[1]"
 `retain_grad` does nothing there."""
 
 HOOKS = ["lambda g: g * 2", "lambda g: -g", "lambda g: None", "lambda g: g + 1", "lambda g: g.clone()"]
-USER = ["Halved.apply({0}, 0.5)", "Tanh.apply({0})", "Product.apply({0}, {0})", "Pair.apply({0})[0]", "Pair.apply({0})[1]",
-        "Cube.apply({0})"]
+USER = ["Halved.apply({0}, 0.5)", "Tanh.apply({0})", "Product.apply({0}, {0})", "Pair.apply({0})[0]",
+        "Pair.apply({0})[1]", "Cube.apply({0})"]
 
 
 def recorded(o: Grower) -> list[int]:
@@ -52,8 +52,8 @@ def user_function(o: Grower) -> None:
     same = [m for m in o.floats if o[m].shape == o[n].shape]
     if o.chance(0.3):
         o.add("Product.apply({0}, {1})", (n, o.choose(same)), exact=True)
-    elif o.chance(0.15) and o.gradient(n) is None:         # which it would lose in PyTorch
-        o.change("Doubled.apply({0})", (n,), exact=True, attempts=False)        # what it has changed when it fails is open
+    elif o.chance(0.15) and o.gradient(n) is None:                          # which it would lose in PyTorch
+        o.change("Doubled.apply({0})", (n,), exact=True, attempts=False)    # what it changes before it fails is open
     elif o.chance(0.15) and o.exact(n):
         o.add("Marked.apply({0})[0]", (n,), exact=True)
     else:
@@ -85,7 +85,8 @@ def differentiate(o: Grower) -> None:
     inputs = [o.choose(wanted) for _ in range(o.choose([1, 1, 2, 3]))] if wanted else []
     names = [f"{{{i}}}" for i in range(len(ends) + len(cotangents) + len(inputs))]
     first, second, third = names[:len(ends)], names[len(ends):2 * len(ends)], names[2 * len(ends):]
-    heads, weights = ", ".join(first), ", ".join(f"{name}.to({end}.dtype, copy=True)" for end, name in zip(first, second, strict=True))
+    heads = ", ".join(first)
+    weights = ", ".join(f"{name}.to({end}.dtype, copy=True)" for end, name in zip(first, second, strict=True))
     retain, create = o.chance(0.5), o.chance(0.25)
     options = f"retain_graph={retain}" + (", create_graph=True" if create else "")
     sources = (*ends, *cotangents)
@@ -139,7 +140,8 @@ def update(o: Grower) -> None:
                      "{0}.data.sub_({0}.grad)", "{0}.sub_({0}.grad)", "{0} -= 0.5 * {0}.grad"])
     n = o.choose(found)
     if form.startswith("{0}.data ="):
-        o.add(form, (n,), makes=False)
+        if not o.shared(n):
+            o.add(form, (n,), makes=False)
         return
-    with o.within(*["T.no_grad()"] * (form.startswith("{0}.sub_") or form.startswith("{0} -="))):
+    with o.within(*["T.no_grad()"] * form.startswith(("{0}.sub_", "{0} -="))):
         o.change(form, (n,), exact=True)

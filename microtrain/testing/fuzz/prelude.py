@@ -52,13 +52,18 @@ class Cube(T.autograd.Function):
     "Marked": """
 class Marked(T.autograd.Function):
     @staticmethod
-    def forward(ctx, x): mask = x > 0; ctx.mark_non_differentiable(mask); ctx.save_for_backward(mask); return x * mask, mask
+    def forward(ctx, x):
+        mask = x > 0
+        ctx.mark_non_differentiable(mask); ctx.save_for_backward(mask)
+        return x * mask, mask
     @staticmethod
     def backward(ctx, ct, _): mask, = ctx.saved_tensors; return ct * mask""",
     "attempt": """
 class attempt:                              # says what was raised, and goes on
     def __enter__(self): pass
-    def __exit__(self, kind, error, trace): print(f"{kind.__name__}: {error}" if kind else "nothing raised"); return True""",
+    def __exit__(self, kind, error, trace):
+        print(f"{kind.__name__}: {error}" if kind else "nothing raised")
+        return True""",
 }
 """Source by name. All functions but `Cube` are differentiable twice."""
 

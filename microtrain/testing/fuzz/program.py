@@ -147,7 +147,8 @@ class Program:
 
     def __str__(self) -> str:
         origin = "" if self.seed is None else f"    # seed {self.seed}"
-        return "\n".join(["import copy", "import numpy as np", f"import microtrain as T         # or: import torch as T{origin}",
+        return "\n".join(["import copy", "import numpy as np",
+                          f"import microtrain as T         # or: import torch as T{origin}",
                           f"dtype, single, half, brain = T.{self.dtype}, T.float32, T.float16, T.bfloat16",
                           *filter(None, [needed(self.text)]), self.text])
 
