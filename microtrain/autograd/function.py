@@ -141,8 +141,8 @@ class FunctionEntry(Tape):
             self.made[index] = weakref.ref(found)
         return found
 
-    def apply(self, cotangents: dict[int, Node]) -> Iterator[tuple[Any, Node]]:
-        """Call the user's backward; yields each edge that needs a gradient with its cotangent.
+    def apply(self, cotangents: dict[int, Node]) -> Iterator[tuple[int, Any, Node]]:
+        """Call the user's backward; yields each edge that needs a gradient, after its number, with its cotangent.
 
         Raises RuntimeError for the wrong number of gradients, or for one of the wrong shape or device; TypeError for
         one that is no tensor.
@@ -164,7 +164,7 @@ class FunctionEntry(Tape):
                 raise RuntimeError(f"function {name} returned a gradient different than None at position {i + 1}, but "
                                    "the corresponding forward input was not a Variable")
             if edge is not None:
-                yield edge, gradient(name, i, result, spec)
+                yield i, edge, gradient(name, i, result, spec)
 
     def release(self) -> None:
         """Let go of what was saved."""

@@ -13,7 +13,7 @@ from typing import Any
 from ..compiler import realize
 from ..compiler.session import MAX_PENDING, current
 from ..graph import ops as g
-from ..graph.node import Node, next_seq
+from ..graph.node import Node
 from ..graph.spec import Spec
 from ..graph.tape import DeadEnd, Entry, Leaf, grad_mode, tape_of
 from ..runtime.lock import lock
@@ -33,20 +33,22 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Sequence[
     """
     session = current()
     before, grad_mode.enabled = grad_mode.enabled, create_graph
+    depth = len(session.visiting)
     try:
         if targets is not None or len(outputs) > 1 or retain_graph or create_graph or session.watchers:
             reached = hooked_leaves(explore(outputs, cotangents, targets, retain_graph, create_graph, [], through))
             return reached if targets is None else {tape: reached[tape] for tape in targets if tape in reached}
-        first = next_seq()                      # the backward of a training step: most were walked before
-        room = session.started + MAX_PENDING - first
+        first = session.ordinal()               # the backward of a training step: most were walked before
+        room = session.since + MAX_PENDING - first
         found = replays.run(outputs[0], cotangents[0], room)
         if found is None:
             visits: list[Visit] = []
             found = explore(outputs, cotangents, None, False, False, visits, False)
-            replays.learn(outputs[0], visits, next_seq() - first, fitted=fitted, check_versions=check_versions)
+            replays.learn(outputs[0], visits, session.ordinal() - first, fitted=fitted, check_versions=check_versions)
         return hooked_leaves(found)
     finally:
         grad_mode.enabled = before
+        del session.visiting[depth:]
 
 
 def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[Tape] | None, retain_graph: bool,
@@ -60,8 +62,7 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
     outs: dict[Tape, Node] = {}                 # the outputs that rules ask for
     found: dict[Tape, Node] = {}
     session = current()
-    most = session.started + MAX_PENDING
-    watching = session.watchers
+    watching, depth = session.watchers, len(session.visiting)
     once = wanted is None and not retain_graph      # whatever is reached is visited, and let go of
 
     def push(edge: Any, ct: Node) -> None:
@@ -90,6 +91,8 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
         ct = cts.pop(tape)
         visits.append((tape, tape.edges))
         arriving = ct
+        if watching:
+            session.visiting[depth:] = [tape]
         if tape.hooks is not None:
             ct = hooked(tape, ct)
         if wanted is not None:
@@ -115,21 +118,20 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
                 if source_ct.spec is not want:
                     source_ct = fitted(source_ct, want)
                 if watching:
-                    realize.tell(source_ct, tape)
+                    realize.tell(source_ct, tape, i)
                 push(edge, source_ct)
             if pullback.keeps and not retain_graph:
                 tape.release(out)
             if once and tape.bare:      # `outs` has the values; the tape of a kept loss need not hold them
                 tape.edges = tuple(map(tape_of, edges))
-            if ct.seq > most:
+            if ct.seq > session.most and session.full(ct.seq):
                 compute_pending(cts.values())
-                most = session.started + MAX_PENDING
         elif isinstance(tape, FunctionOutput):
             tape.hand_over(ct, cts, heap)
         elif isinstance(tape, FunctionEntry):
-            for edge, source_ct in tape.apply(ct):
+            for i, edge, source_ct in tape.apply(ct):
                 if watching:
-                    realize.tell(source_ct, tape)
+                    realize.tell(source_ct, tape, i)
                 if needed is None or tape_of(edge) in needed:
                     push(edge, source_ct)
             if not retain_graph:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..files import replacing
-from ..graph import node as graph_node
 from ..graph import primitives as p
 from ..graph.node import Kind, Node
 from ..graph.spec import Device
@@ -68,14 +67,12 @@ def explain(*tensors: Any, file: IO[str] | None = None, draw: str | os.PathLike[
 @contextmanager
 def uncounted() -> Iterator[None]:
     """Nodes recorded inside do not count as pending operations: explaining never brings a computation forward."""
-    first = graph_node.next_seq()
+    session = current()
+    first = session.ordinal()
     try:
         yield
     finally:
-        used = graph_node.next_seq() + 1 - first
-        current().started += used
-        if current().limit:
-            current().limit += used
+        session.discount(session.ordinal() + 1 - first)
 
 
 @dataclass(frozen=True)

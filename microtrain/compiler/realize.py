@@ -23,7 +23,7 @@ from ..runtime.lock import lock
 from .donation import Apart, uninterrupted
 from .program import Executable, Program, topological
 from .recognise import Recogniser, recogniser
-from .session import MAX_PENDING, Session, current, pending, sessions
+from .session import Session, current, pending, sessions
 from .simplify import simplify
 
 MAX_PLANS = 4096
@@ -217,7 +217,7 @@ def flush(device: Device, wanted: Node | None = None, patient: bool = False) -> 
         if wanted is not None and wanted.buffer is not None:        # another thread was quicker
             return
         if len(sessions) > 1:
-            session.take_over()
+            session.forget_ended()
         found = session.pending()
         if wanted is not None:
             found.setdefault(wanted)
@@ -305,13 +305,13 @@ def bound(node: Node, session: Session) -> None:
     """Compute what is pending in this thread when the graph has grown past `MAX_PENDING`."""
     if session.watchers:
         tell(node)
-    elif node.seq > session.started + MAX_PENDING:
+    elif node.seq > session.most and session.full(node.seq):
         for device in dict.fromkeys((node.spec.device, *(n.spec.device for n in pending()))):
             flush(device)
 
 
-def tell(node: Node, entry: Any = None) -> None:
-    """Tell the watchers of an operation, or of the derivative of the one behind a tape entry."""
+def tell(node: Node, entry: Any = None, index: int = 0) -> None:
+    """Tell the watchers of an operation, or of the derivative of the one behind a tape entry by its source `index`."""
     with lock:
         for watcher in list(current().watchers):
-            watcher(node, entry)
+            watcher(node, entry, index)

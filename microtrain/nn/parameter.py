@@ -46,7 +46,16 @@ class Parameter(Tensor):
             memo[id(self)] = self.adopt(self.detach().clone(), self.requires_grad)
         return memo[id(self)]
 
+    def __reduce__(self) -> Any:
+        make, arguments, *rest = super().__reduce__()
+        return (_restored, (type(self), make, arguments), *rest)
+
     __init__: Callable[..., None] = object.__init__  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()
+
+
+def _restored(kind: type[Parameter], make: Callable[..., Tensor], arguments: tuple[Any, ...]) -> Parameter:
+    leaf = make(*arguments)
+    return kind.adopt(leaf, leaf.requires_grad)

@@ -15,8 +15,9 @@ from ..graph.spec import broadcast_shapes, normalise_dim
 from ..graph.tape import grad_mode
 from ..runtime import backend
 from .core import Handle
-from .create import put, read
+from .create import put
 from .operands import converted, labelled, named, node_of
+from .reading import read
 from .shaping import sliced
 from .storage import wrap
 

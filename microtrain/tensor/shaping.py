@@ -189,7 +189,8 @@ class Shaping:
             strides.append(mine[i - lead] if i >= lead and have == n else 0)
         # Where nothing is repeated the view can be written through.
         repeats = 0 not in new and any(n > 1 and step == 0 for n, step in zip(new, strides, strict=True))
-        update = _expanded_update if repeats else lambda base, v: g.reshape(v, base.shape) if v.spec.numel else base
+        update = _expanded_update if repeats else \
+            lambda base, v: g.reshape(v, base.shape) if v.spec.numel == base.spec.numel else base
         return labelled(self.share(lambda x: g.expand(x, tuple(new)), update, tuple(strides)), "ExpandBackward0")
 
     def expand_as(self: Tensor, other: Tensor) -> Tensor:   # type: ignore[misc]
@@ -279,7 +280,8 @@ class Shaping:
                 raise RuntimeError(f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's "
                                    f"size at dimension {axis}), but got split_sizes={parts}")
         starts = [sum(parts[:i]) for i in range(len(parts))]
-        return one_of_several(labelled(sliced(self, axis, start, length, 1), "SplitBackward0")
+        label = "SplitBackward0" if isinstance(split_size, int) else "SplitWithSizesBackward0"
+        return one_of_several(labelled(sliced(self, axis, start, length, 1), label)
                               for start, length in zip(starts, parts, strict=True))
 
     def chunk(self: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:       # type: ignore[misc]

@@ -23,6 +23,7 @@ from .memory import (
     VersionCell,
     View,
     alone,
+    carried,
     composed,
     fresh,
     owned,
@@ -135,10 +136,13 @@ class Shared:
         if mine.family.memory is its.family.memory is not None and (
                 mine.offset, mine.strides, self.node.spec) == (its.offset, its.strides, other.node.spec):
             return
-        tape, cell = self.node.tape, mine.family.cell
+        before, cell = self.node, mine.family.cell
+        tape = before.tape
         self.leave()
         alias = other.beside(cell)
-        node = alias.family.node if tape is None else placed(alias.family.node, tape)
+        node = alias.family.node
+        if tape is not None:
+            node = carried(node, before) if tape.saves_out else placed(node, tape)
         alias.tape = tape
         self._alias, self.node = alias, node
         alias.family.members.append(ref(self))
@@ -289,7 +293,10 @@ class Shared:
             node = base
         elif alias.version == alias.family.cell.version:        # changed by somebody whose changes do not count
             node = fresh(with_grad_mode(False, alias.view, base))
-            node = node if tape is None else placed(node, tape)
+            if made or tape.__class__ is Leaf:
+                node = placed(node, tape)           # type: ignore[arg-type]
+            elif base.tape is not None:
+                node.tape = DeadEnd()
         elif alias.origin is not None and (made or base.tape is not None):
             self.node = Refused(with_grad_mode(False, alias.view, base), refusal(alias, tape, INDIRECTLY))
             return self.node

@@ -104,7 +104,7 @@ class EachAtOnce:
         current().start_counting()
 
     @staticmethod
-    def look(node: Node, entry: Any) -> None:
+    def look(node: Node, entry: Any, index: int) -> None:
         """Compute a node that was just recorded."""
         if node.buffer is None and node.sources:
             realize.compute([node], node.device)
