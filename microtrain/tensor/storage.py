@@ -297,7 +297,10 @@ class Shared:
             node = base
         elif alias.version == alias.family.cell.version:        # changed by somebody whose changes do not count
             node = fresh(with_grad_mode(False, alias.view, base))
-            node = node if tape is None else placed(node, tape)
+            if made or tape.__class__ is Leaf:
+                node = placed(node, tape)           # type: ignore[arg-type]
+            elif base.tape is not None:
+                node.tape = DeadEnd()
         elif alias.origin is not None and (made or base.tape is not None):
             self.node = Refused(with_grad_mode(False, alias.view, base), refusal(alias, tape, INDIRECTLY))
             return self.node
