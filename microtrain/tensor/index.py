@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import numpy as np
 from ..compiler.realize import realize
 from ..graph import dtypes
 from ..graph import ops as g
+from ..graph.dtypes import TITLES
 from ..graph.node import Node
 from ..graph.spec import broadcast_shapes, normalise_dim
 from ..graph.tape import grad_mode
@@ -57,16 +60,24 @@ def _items(index: Any, ndim: int) -> list[Any]:
         listed.append(item)
     used = sum(0 if item is None or item is Ellipsis or isinstance(item, bool) else
                _dims(item) if isinstance(item, Handle | np.ndarray) else 1 for item in listed)
-    if used and not ndim:
+    if used and not ndim and len(listed) == 1 and isinstance(listed[0], slice):
+        raise IndexError("slice() cannot be applied to a 0-dim tensor.")
+    if used and not ndim and len(listed) == 1 and isinstance(listed[0], int):
         raise IndexError("invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ "
                          "to convert a 0-dim tensor to a number")
     if used > ndim:
         raise IndexError(f"too many indices for tensor of dimension {ndim}")
+    listed = [int(values(item.node)) if _is_integer(item) else item for item in listed]
     dots = [i for i, item in enumerate(listed) if item is Ellipsis]
     if len(dots) > 1:
         raise IndexError("an index can only have a single ellipsis ('...')")
     rest = [slice(None)] * (ndim - used)
     return [*listed[:dots[0]], *rest, *listed[dots[0] + 1:]] if dots else listed + rest
+
+
+def _is_integer(item: Any) -> bool:
+    """Whether a tensor stands for one integer, so that it gives a view."""
+    return isinstance(item, Handle) and not item.ndim and item.dtype.category == 1 and item.dtype is not dtypes.uint8
 
 
 def _dims(item: Any) -> int:
@@ -112,7 +123,7 @@ def _slice(x: Tensor, dim: int, item: slice) -> Tensor:
         raise ValueError("step must be greater than zero")
     size = x.shape[dim]
     start, stop, step = slice(*parts).indices(size)
-    if item == slice(None):
+    if start == 0 and step == 1 and stop >= size:
         return x
     return sliced(x, dim, start, max(0, -(-(stop - start) // step)), step)
 
@@ -137,7 +148,7 @@ def _array(item: Any, x: Tensor, dim: int) -> list[Node]:
         if not node.shape:
             raise IndexError("a 0-d mask is not supported as one of several indices: use a Python bool")
         return [put(p, dtypes.int64, device) for p in np.nonzero(values(node))]
-    if node.dtype.is_floating_point:
+    if node.dtype.is_floating_point or (isinstance(item, Handle) and node.dtype in (dtypes.int8, dtypes.int16)):
         raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
     size = x.shape[dim]
     node = g.cast(node, dtypes.int64)
@@ -148,7 +159,26 @@ def _array(item: Any, x: Tensor, dim: int) -> list[Node]:
             raise IndexError(f"index {high if high >= size else low} is out of bounds for dimension {dim} with size "
                              f"{size}")
         return [node if low >= 0 else g.where(g.lt(node, 0), g.add(node, size), node)]
-    return [g.where(g.lt(node, 0), g.add(node, size), node)]
+    return [placed(node, size, -size, -x.numel())]
+
+
+def placed(index: Node, size: int, low: int, nowhere: int) -> Node:
+    """An index that may count from the end where `low` is negative, counted from the beginning. On a GPU, where it is
+    not looked at, one out of range becomes `nowhere`, a negative number."""
+    if low < 0:
+        index = g.where(g.lt(index, 0), g.add(index, size), index)
+    return index if index.device.type in HOST else g.where(g.between(index, 0, size - 1), index, nowhere)
+
+
+def picked(x: Node, index: Node, pick: Callable[[Node, Node], Node] = g.take) -> Node:
+    """Elements or rows of x at an index, as `placed` gave it: on a GPU NaN, or an integer dtype's lowest number, where
+    there is none."""
+    if index.device.type in HOST:
+        return pick(x, index)
+    there = g.ge(index, 0)
+    found = pick(x, g.where(there, index, 0))
+    nothing = math.nan if x.dtype.is_floating_point else dtypes.lowest(x.dtype)
+    return g.where(g.reshape(there, (*index.shape, *[1] * (len(found.shape) - len(index.shape)))), found, nothing)
 
 
 def checked(index: Node, size: int, dim: int, error: type[Exception] = RuntimeError, low: int = 0) -> Node:
@@ -162,7 +192,7 @@ def checked(index: Node, size: int, dim: int, error: type[Exception] = RuntimeEr
         outside = found[(found < low) | (found >= size)]
         if outside.size:
             raise error(f"index {outside[0]} is out of bounds for dimension {dim} with size {size}")
-    return index if low == 0 else g.where(g.lt(index, 0), g.add(index, size), index)
+    return placed(index, size, low, -1)
 
 
 def _flat_index(x: Node, arrays: dict[int, Node]) -> tuple[tuple[int, ...], Node, tuple[int, ...], int]:
@@ -204,10 +234,10 @@ def getitem(self: Tensor, index: Any) -> Tensor:
         return out if out is not self else self.share(g.identity, lambda base, v: v)
     x = out.node
     order, flat, shape, place = _flat_index(x, arrays)
-    picked = g.take(_rows(x, order, len(arrays)), flat)
-    lead, rest = len(shape), len(picked.shape) - len(shape)
+    found = picked(_rows(x, order, len(arrays)), flat)
+    lead, rest = len(shape), len(found.shape) - len(shape)
     back = (*range(lead, lead + place), *range(lead), *range(lead + place, lead + rest))
-    return labelled(wrap(g.permute(picked, back)), "IndexBackward0")
+    return labelled(wrap(g.permute(found, back)), "IndexBackward0")
 
 
 def setitem(self: Tensor, index: Any, value: Any) -> None:
@@ -217,10 +247,13 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     out, arrays = _basic(self, _items(index, self.ndim))
     if not arrays:
         target = out if out is not self else self
-        target.copy_(value if isinstance(value, Handle) else _number(value, self))
+        target.copy_(_spread(value if isinstance(value, Handle) else _number(value, self), target))
         return
     self.check_inplace()
     x = out.former() if grad_mode.enabled else out.node
+    if isinstance(value, Handle) and value.dtype is not x.dtype and not (value.numel() == 1 and _one_mask(index)):
+        raise RuntimeError("Index put requires the source and destination dtypes match, got "
+                           f"{TITLES[x.dtype.name]} for the destination and {TITLES[value.dtype.name]} for the source.")
     order, flat, shape, place = _flat_index(x, arrays)
     rows = _rows(x, order, len(arrays))
     rest = rows.shape[1:]
@@ -245,6 +278,23 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     moved = tuple(x.shape[d] for d in order)
     back = tuple(order.index(i) for i in range(len(order)))
     out.rebind(named(g.permute(g.reshape(updated, moved), back), "IndexPutBackward0"))
+
+
+def _spread(value: Any, target: Tensor) -> Tensor:
+    """A value in the shape of what it is assigned to, which may have fewer axes where those in front are of size 1."""
+    shape, wanted = value.node.shape, target.node.shape
+    if shape == wanted:
+        return value
+    lead = len(shape) - len(wanted)
+    while lead > 0 and shape[0] == 1:
+        shape, lead = shape[1:], lead - 1
+    return (value if len(shape) == value.ndim else value.reshape(shape)).expand(wanted)
+
+
+def _one_mask(index: Any) -> bool:
+    """Whether an index picks by one mask, so that a number is filled in, of whatever dtype."""
+    arrays = [item for item in (index if isinstance(index, tuple) else (index,)) if hasattr(item, "dtype")]
+    return len(arrays) == 1 and arrays[0].dtype in (dtypes.bool_, np.bool_)
 
 
 def _number(value: Any, like: Tensor) -> Tensor:
@@ -276,7 +326,7 @@ class Indexing:
             raise RuntimeError(f"index_select(): Index to scalar can have only 1 value, got {index.numel()} value(s)")
         rows = self.node if self.ndim else g.reshape(self.node, (1,))
         wanted = g.reshape(checked(index.node, rows.shape[axis], axis), (index.numel(),))
-        out = g.transpose(g.take(g.transpose(rows, 0, axis), wanted), 0, axis)
+        out = g.transpose(picked(g.transpose(rows, 0, axis), wanted), 0, axis)
         return labelled(wrap(out if self.ndim else g.reshape(out, ())), "IndexSelectBackward0")
 
     def masked_select(self: Tensor, mask: Tensor) -> Tensor:                # type: ignore[misc]
