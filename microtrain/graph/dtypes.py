@@ -63,6 +63,10 @@ float64 = DType("float64", 2, 8)
 
 DTYPES = {d.name: d for d in (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64)}
 
+TITLES = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long",
+          "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool"}
+"""What the dtypes are called in PyTorch's complaints, by name."""
+
 _default = [float32]
 
 
