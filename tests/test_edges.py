@@ -118,3 +118,9 @@ def test_the_dtype_of_the_whole(expression: str) -> None:
 def test_what_is_no_regular_array_of_numbers(data: Any) -> None:
     with pytest.raises((TypeError, ValueError), match=r"sequence|number|data type|expected"):
         mt.tensor(data)
+
+
+@pytest.mark.parametrize("expression", ["b + 2**63", "b == 2**63", "b * -(2**70)", "T.where(b, 2**63, 1)"])
+def test_numbers_beyond_64_bits_beside_booleans_are_refused(expression: str) -> None:
+    with pytest.raises(RuntimeError, match="value cannot be converted to type int64_t without overflow"):
+        raise outcome(mt, expression)

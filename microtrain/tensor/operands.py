@@ -46,6 +46,8 @@ def number_beside(x: Node, value: Any) -> tuple[Node, Node] | None:
     if _CATEGORY[value.__class__] > dtype.category:
         dtype = dtypes.of_scalar(value)
         x = g.cast(x, dtype)
+        if dtype.category == 1:
+            check_range(value, dtype)       # beside booleans it counts as int64, and does not wrap
     if dtype.category == 1:
         value = wrapped(value, dtype)
     node = constant(value, dtype, x.spec.device)
