@@ -122,7 +122,8 @@ def differing(count: int, first: int, most: int = 10) -> list[str]:
     found = []
     for seed in range(first, first + count):
         (want, steps), (got, _) = program(torch, seed, most), program(mt, seed, most)
-        if not same(want, got):
+        # x.mul_(x.t()), which PyTorch refuses for its memory, has an answer where values are immutable.
+        if not (same(want, got) or str(want).startswith("unsupported operation")):
             found.append(f"seed {seed}: {steps}\n  PyTorch    {want}\n  microtrain {got}")
     return found
 
