@@ -11,7 +11,7 @@ from typing import Any
 from ..graph import ops as g
 from ..graph.node import Node
 from ..graph.tape import DeadEnd, Entry, Hooks, Leaf, grad_mode
-from .checks import is_tensor, type_of
+from .checks import hook_result, is_tensor, type_of
 from .walk import walk
 
 NO_GRAD = "element {} of tensors does not require grad and does not have a grad_fn"
@@ -126,7 +126,7 @@ def after_accumulation(hooks: Hooks | None, tensor: Any) -> None:
     before, grad_mode.enabled = grad_mode.enabled, False
     try:
         for hook in list(hooks.after.values()) if hooks is not None else ():
-            hook(tensor)
+            hook_result(hook, hook(tensor), tensor.node)       # it replaces nothing
     finally:
         grad_mode.enabled = before
 

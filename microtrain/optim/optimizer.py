@@ -120,27 +120,33 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         with no_grad():
-            changes = []
+            changes: list[tuple[Tensor, tuple[Tensor, State]]] = []
             for group in self.param_groups:
                 for param in group["params"]:
                     grad = param.grad
                     if grad is not None:
+                        if param._alias is not None and any(param.lies_with(known) for known, _ in changes):
+                            self._take(changes)         # its value is what those leave in the memory they share
                         changes.append((param, self._update(param, grad, group, self.state.get(param, {}))))
-            try:
-                self._take(changes)
-            except BaseException:           # an interrupt: a step is taken by all parameters or by none
-                self._take(changes)
-                raise
+            self._take(changes)
         return loss
 
     def _take(self, changes: list[tuple[Tensor, tuple[Tensor, State]]]) -> None:
-        """Gives parameters their new values and states, and lets go of each change that was made."""
-        while changes:
-            param, (value, state) = changes[-1]
-            if state:
-                self.state[param].update(state)
-            param.become(value)
-            changes.pop()
+        """Gives parameters their new values and states, and lets go of each change that was made: of all of them, also
+        where an interrupt comes."""
+        def take() -> None:
+            while changes:
+                param, (value, state) = changes[-1]
+                if state:
+                    self.state[param].update(state)
+                param.become(value)
+                changes.pop()
+
+        try:
+            take()
+        except BaseException:
+            take()
+            raise
 
     def _update(self, param: Tensor, grad: Tensor, group: ParamGroup, state: State) -> tuple[Tensor, State]:
         """A parameter's value after the step, and what becomes of its state; called without gradients.
