@@ -63,7 +63,8 @@ def gradient(name: str, index: int, result: Any, want: Spec) -> Node:
         if have.shape:
             raise RuntimeError(f"{wrong}expected device {want.device} but got {have.device}")
         result = result.to(want.device)
-    return g.cast(g.sum_to(result.node, want.shape), want.dtype)
+    node = result.node if have.dtype.category else g.cast(result.node, want.dtype)      # bools would not be counted
+    return g.cast(g.sum_to(node, want.shape), want.dtype)
 
 
 def hook_result(hook: Callable[..., Any], result: Any, ct: Node) -> Node:

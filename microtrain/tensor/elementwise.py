@@ -14,7 +14,6 @@ from .core import Handle
 from .methods import bitwise, compared, function, operator, unchanged_if_integral
 from .operands import (
     as_floats,
-    beyond,
     by_number,
     check_range,
     converted,
@@ -72,7 +71,7 @@ class Elementwise:
         return wrap(node)
 
     def __truediv__(self: Tensor, other: Any) -> Tensor:    # type: ignore[misc]
-        node = None if isinstance(other, Handle) else by_number(self.node, other, p.DIV)
+        node = None if isinstance(other, Handle) or self.node.spec.dtype.wide else by_number(self.node, other, p.DIV)
         if node is not None:
             return wrap(node)
         pair = as_floats(self, other, "div")
@@ -200,8 +199,11 @@ class Elementwise:
 
     def mul(self: Tensor, other: Any) -> Tensor:            # type: ignore[misc]
         """self * other."""
-        node = None if isinstance(other, Handle) else by_number(node_of(self, "mul"), other, p.MUL)
-        return wrap(record2(p.MUL, *must_be_operands(self, other, "mul")) if node is None else node)
+        if not isinstance(other, Handle) and not node_of(self, "mul").spec.dtype.wide:
+            node = by_number(self.node, other, p.MUL)
+            if node is not None:
+                return wrap(node)
+        return wrap(record2(p.MUL, *must_be_operands(self, other, "mul")))
 
     multiply = mul
 
@@ -307,6 +309,7 @@ class Elementwise:
 
     def where(self: Tensor, condition: Tensor, other: Any) -> Tensor:   # type: ignore[misc]
         """self where `condition` holds, else `other`."""
+        from .selection import where
         return where(condition, self, other)
 
     def masked_fill(self: Tensor, mask: Tensor, value: Any) -> Tensor:  # type: ignore[misc]
@@ -322,28 +325,6 @@ class Elementwise:
             raise RuntimeError("masked_fill only supports a 0-dimensional value tensor, but got tensor with "
                                f"{value.ndim} dimension(s).")
         return wrap(g.where(chosen, filling(value, x, "masked_fill"), x))
-
-
-def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
-    """`input` where `condition` holds, else `other`; with the condition alone, the indices where it holds."""
-    mask = node_of(condition, "where")
-    if input is None and other is None:
-        from .index import nonzero
-        return nonzero(condition, as_tuple=True)
-    if mask.spec.dtype is dtypes.uint8:
-        mask = truth(mask)
-    if mask.spec.dtype is not dtypes.bool_:
-        raise RuntimeError("where expected condition to be a boolean tensor, but got a tensor with dtype "
-                           f"{mask.spec.dtype!r}")
-    if not isinstance(input, Handle) and not isinstance(other, Handle):
-        dtype = max(dtypes.of_scalar(input), dtypes.of_scalar(other), key=lambda d: d.category)
-        return wrap(g.where(mask, *(constant(converted(v, dtype, "where"), dtype, mask.spec.device)
-                                    for v in (input, other))))
-    if isinstance(input, Handle) and beyond(other, input.node):
-        other = converted(other, input.dtype, "where")
-    elif isinstance(other, Handle) and beyond(input, other.node):
-        input = converted(input, other.dtype, "where")
-    return wrap(g.where(mask, *must_be_operands(input, other, "where")))
 
 
 def _with_multiple(a: Any, b: Any, alpha: Any, name: str) -> tuple[Node, Node]:

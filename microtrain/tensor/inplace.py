@@ -107,6 +107,16 @@ class Inplace:
         node = alias.view(base)
         return g.identity(node) if node is base else node
 
+    def become(self: Tensor, other: Tensor) -> None:        # type: ignore[misc]
+        """Take the value of a tensor that is let go of, while nothing is recorded; done again, it changes nothing."""
+        before, node = self.node, other.node
+        if node.spec is before.spec and self._alias is None and not before.holders and not node.tape:
+            if node is not before:
+                self._changes += 1
+                self._hold(node if before.tape is None else placed(node, before.tape))
+        else:
+            self.assign(node, "step")
+
     def assign(self: Tensor, node: Node, name: str) -> Tensor:      # type: ignore[misc]
         """Rebind to a result, which must have this shape and a dtype that converts. Raises RuntimeError otherwise."""
         mine = self.node.spec

@@ -60,9 +60,9 @@ class Oracle:
         # A derivative that is zero everywhere may be one of zeros or none at all: rules differ in which they give.
         self.twice = any("create_graph" in step.form for step in program.steps)
         halves = {facts.get("dtype") for facts in self.expected.facts.values()} & {"float16", "bfloat16"}
-        self.unit = max(EPSILON[dtype] for dtype in {program.dtype, *(halves if program.rounded else ())})
-        # A change through `.data`, or of a tensor copied by `copy.copy`, is no version: PyTorch, which says so, computes
-        # a wrong derivative from the changed value, this package the right one, as does PyTorch that saves copies.
+        self.unit = max(EPSILON[str(dtype)] for dtype in {program.dtype, *(halves if program.rounded else ())})
+        # A change through `.data`, or of a copy by `copy.copy`, is no version: PyTorch computes a wrong derivative from
+        # the changed value, and says so; this package computes the right one, as does PyTorch that saves copies.
         self.unseen = ".data" in program.text or "copy.copy(" in program.text
         self.scale = max([1e-3, *map(_largest, self.truth.values.values())])
 
