@@ -232,7 +232,10 @@ class Shared:
         """Require grad, or not, as the base does from now on; but no gradient goes on from a view that was not recorded
         as one."""
         alias = self._alias
-        if alias is None or not self.holds() or self.node.__class__ is not Node:
+        if alias is None or not self.holds():
+            return
+        if self.node.__class__ is Refused:
+            self._let_go()
             return
         if self.node.tape.__class__ is not (None.__class__ if requires_grad else DeadEnd):
             return
