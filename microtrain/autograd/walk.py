@@ -15,7 +15,7 @@ from ..compiler.session import MAX_PENDING, current
 from ..graph import ops as g
 from ..graph.node import Node
 from ..graph.spec import Spec
-from ..graph.tape import DeadEnd, Entry, Leaf, grad_mode, tape_of
+from ..graph.tape import OUT, DeadEnd, Entry, Leaf, grad_mode, tape_of
 from ..runtime.lock import lock
 from .checks import hook_result
 from .function import FunctionEntry, FunctionOutput, Refusal
@@ -99,7 +99,7 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
             onward = leads_on(tape, needed)
             if tape in wanted:
                 found[tape] = arriving if onward else ct        # as in PyTorch
-            if not (onward or (through and tape in wanted)):
+            if not (onward or (through and tape in wanted) or isinstance(tape, FunctionEntry)):
                 continue            # its own rule is not used: nothing need be kept for it, or is let go of
         if isinstance(tape, Entry):
             pullback, sources, edges = tape.pullback, tape.sources, tape.edges
@@ -155,7 +155,7 @@ def hooked(tape: Tape, ct: Node) -> Node:
     for reference in hooks.retaining:
         tensor = reference()
         if tensor is not None:
-            tensor.retain(ct)
+            tensor.retain(ct, tape)
     return ct
 
 
@@ -183,13 +183,21 @@ def compute_pending(cotangents: Iterable[Any]) -> None:
 
 def check_versions(entry: Entry, out: Node | None) -> None:
     """Raise, in PyTorch's words, when a value that the rule needs has since been changed in place."""
-    pullback, sources = entry.pullback, entry.sources
-    kept: list[Any] = [sources[i] for i in pullback.kept]
+    pullback = entry.pullback
+    kept: list[tuple[int, Any]] = [(i, entry.sources[i]) for i in pullback.kept]
     if pullback.saves_out and out is not None:
-        kept.append(out)
-    for node in kept:
-        if node.version is not None:
-            check_version(node, node.version, entry.name)
+        kept.append((OUT, out))
+    for i, node in kept:
+        version = node.version
+        if version is not None and version[0].version != version[1] and i in read(entry):
+            check_version(node, version, entry.name)
+
+
+def read(entry: Entry) -> set[int]:
+    """Which values an entry's rule reads for the sources that lead on."""
+    rule = entry.pullback.rule
+    return {k for i, _ in entry.pullback.steps if tape_of(entry.edges[i]).__class__ is not DeadEnd
+            for k in rule.uses[0 if rule.variadic else i]}
 
 
 def leading_to(targets: set[Tape], outputs: Iterable[Node]) -> set[Tape]:
