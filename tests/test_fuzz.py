@@ -27,21 +27,23 @@ from microtrain.testing import fuzz
 ON_CPU = DEVICE == "cpu"
 FUSED, READ, AT_ONCE, UNFUSED = fuzz.MODES
 SCALE = fuzz.USUAL if ON_CPU else fuzz.SMALL
-BLOCKS, BLOCK = (12, 100) if ON_CPU else (10, 20)
+BLOCKS, BLOCK = (8, 100) if ON_CPU else (10, 20)
 
 
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_random_programs(block: int) -> None:
-    """A hundred programs a block; next to none so ill-conditioned that its tolerance says nothing."""
-    loose = 0
+    """A hundred programs a block; next to none so ill-conditioned, or of halves that were rounded, that its tolerance
+    says nothing."""
+    loose = rounded = 0
     for seed in range(block * BLOCK, (block + 1) * BLOCK):
         program = fuzz.program(seed, SCALE)
         oracle = fuzz.Oracle(program)
-        loose += oracle.looseness > 1e-4
+        loose += oracle.looseness > 1e-4 and not program.rounded
+        rounded += program.rounded
         failure = oracle.failure(fuzz.modes(seed, DEVICE))
         if failure is not None:
             pytest.fail(str(fuzz.shrink(failure)), pytrace=False)
-    assert loose <= BLOCK // 50
+    assert loose <= BLOCK // 50 and rounded <= BLOCK // 8
 
 
 def programs(count: int, kind: str | None = None) -> Iterator[fuzz.Program]:
@@ -60,8 +62,8 @@ def test_programs_have_all_kinds_of_steps() -> None:
         "autograd": ("retain_graph=True", "create_graph=True", "T.autograd.backward(", "detach()", "no_grad()"),
         "aliases": (".data", "].detach()", ".detach()[", "detach_()", "Parameter(", "copy.copy(", "copy.deepcopy([",
                     "requires_grad_()", "requires_grad_(False)", ".data = ", "._version"),
-        "watchers": ("retain_grad()", "register_hook(", ".remove()", "append(g.clone())", "inputs=[", "allow_unused=True",
-                     ".grad = ", ".grad.zero_()", "optim.SGD("),
+        "watchers": ("retain_grad()", "register_hook(", ".remove()", "append(g.clone())", "inputs=[", ".grad = ",
+                     "allow_unused=True", ".grad.zero_()", "optim.SGD("),
         "blocks": ("with attempt(): ", "with attempt(), T.", "T.enable_grad()", "set_grad_enabled(False)",
                    "inference_mode()"),
         "user": ("Product.apply(", "Pair.apply(", "Doubled.apply(", "Cube.apply(", "Marked.apply(", "Tanh.apply("),
