@@ -156,9 +156,9 @@ def detached_changes_are_no_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Shared, "detached", lambda self, counts=True: detached(self, False))
 
 
-def points_are_promoted_like_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A 0-d operand has as much to say about the dtype of a result as one with axes."""
-    monkeypatch.setattr(operands, "result_dtype", lambda x, y: operands.promote_types(x.spec.dtype, y.spec.dtype))
+def the_first_dtype_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two dtypes of one category are not promoted: a result has the first operand's."""
+    monkeypatch.setattr(operands, "promote_types", lambda a, b: a)
 
 
 def kept_values_are_not_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,10 +195,10 @@ FAULTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "detached changes are no versions": detached_changes_are_no_versions,
     "versions not looked at": lambda patch: patch.setattr(walk, "check_versions", lambda entry, out: None),
     "retained gradients stay": lambda patch: patch.setattr(Handle, "_move_retained", lambda self, before: None),
-    "points promoted like vectors": points_are_promoted_like_vectors,
+    "promoted to the first dtype": the_first_dtype_wins,
 }
 KINDS = {"detached": "memory", "views of detached": "memory", "versions": "memory", "retained": "memory",
-         "points": "dtypes"}
+         "promoted": "dtypes"}
 """What programs are about in which a fault is looked for, by its first words; about numbers where nothing is said."""
 
 
