@@ -7,7 +7,7 @@ from operator import index
 from typing import TYPE_CHECKING, Any
 
 from ..graph import ops as g
-from ..graph.dtypes import int64
+from ..graph.dtypes import TITLES, int64
 from ..graph.node import Node
 from ..graph.spec import Shape, normalise_dim
 from .core import Handle
@@ -170,9 +170,9 @@ class Shaping:
         shape = self.node.shape
         lead = len(listed) - len(shape)
         if lead < 0:
-            raise RuntimeError(f"expand(torch.FloatTensor{{{list(shape)}}}, size={listed}): the number of sizes "
-                               f"provided ({len(listed)}) must be greater or equal to the number of dimensions in the "
-                               f"tensor ({len(shape)})")
+            raise RuntimeError(f"expand(torch.{TITLES[self.dtype.name]}Tensor{{{list(shape)}}}, size={listed}): the "
+                               f"number of sizes provided ({len(listed)}) must be greater or equal to the number of "
+                               f"dimensions in the tensor ({len(shape)})")
         new, strides = [], []
         mine = self.stride()
         for i, n in enumerate(listed):

@@ -153,6 +153,10 @@ class Shared:
         return self is other or (self._alias is not None and other._alias is not None
                                  and self._alias.family is other._alias.family)
 
+    def _is_view(self) -> bool:
+        """Whether it sees the memory of another tensor, its base (PyTorch's name)."""
+        return self._alias is not None and self._alias.view is not same_value
+
     def returned(self, node: Node, number: int, several: bool) -> Tensor:
         """A tensor that sees what this one sees, as output `number` of a user's function, which gave it `node`."""
         alias = self.place()
