@@ -238,13 +238,11 @@ class Shared:
         alias = self._alias
         if alias is None or not self.holds():
             return
-        if self.node.__class__ is Refused:
-            self._let_go()
+        refused = self.node.__class__ is Refused
+        if not refused and self.node.tape.__class__ is not (None.__class__ if requires_grad else DeadEnd):
             return
-        if self.node.tape.__class__ is not (None.__class__ if requires_grad else DeadEnd):
-            return
-        if requires_grad and alias.version != alias.family.cell.version:
-            self._let_go()                          # made anew it will be recorded
+        if refused or (requires_grad and alias.version != alias.family.cell.version):
+            self._let_go()                          # made anew it will be recorded, or not be refused
             return
         node = alone(self.node)
         node.tape = DeadEnd() if requires_grad else None
@@ -258,13 +256,18 @@ class Shared:
             if alias.view is same_value:
                 alias.family.node = node
             node.version = node.version or (alias.family.cell, alias.family.cell.version)
+        if self._retains:
+            self.node = node
+            self._move_retained(at_once)
+        self._hold_alone(node)
+
+    def _hold_alone(self, node: Node) -> None:
+        """As `_hold`, of a tensor that shares no memory, where no place on the tape is left."""
         self.node = node
         session = here.session if others() else main
         if node.buffer is None:
             node.shared = True
             session.held.append(ref(self))
-        if self._retains:
-            self._move_retained(at_once)
         if node.seq > session.limit:
             compiler.bound(node, session)
 
