@@ -251,6 +251,57 @@ def test_a_failing_program_is_made_small(monkeypatch: pytest.MonkeyPatch, no_pla
 
 # ---------------------------------------------------------------------------------------------------------- regressions
 REGRESSIONS = {
+    "what is put by indices has the dtype that it is put into, but for a number where a mask holds": """
+        v0 = T.tensor([1, 2, 3])
+        with attempt(): v0[[0, 1]] = T.tensor([1.5, 2.5])
+        with attempt(): v0[T.tensor([0])] = T.tensor(1.5)
+        with attempt(): v0[v0 > 1] = T.tensor([1.5, 2.5])
+        v0[v0 > 1] = T.tensor(2.5)
+        v0[:1] = T.tensor([7.5])
+        with attempt(): v0[T.tensor([0], dtype=T.int16)]""",
+    "alpha changes no dtype": """
+        v0 = T.tensor([True, False])
+        v1 = T.add(v0, v0, alpha=2)
+        v2 = T.tensor([1, 2])
+        with attempt(): T.add(v2, v2, alpha=0.5)
+        with attempt(): T.sub(v2, v2, alpha=True)
+        v5 = T.add(T.tensor([1.0], dtype=T.float64), v2, alpha=0.1)
+        v6 = T.sub(T.tensor([1], dtype=T.uint8), T.tensor([3], dtype=T.uint8), alpha=2)""",
+    "no relu of truths, and masks are truths": """
+        v0 = T.tensor([True, False])
+        with attempt(): v0.relu()
+        with attempt(): T.tensor([1.0, 2.0]).masked_fill(T.tensor([1.0, 0.0]), 2)
+        with attempt(): v0.argmax()
+        with attempt(): v0.std()""",
+    "a 0-d integer as an index gives a view": """
+        v0 = T.tensor([1.0, 2.0, 3.0], dtype=dtype)
+        v1 = v0[T.tensor(1)]
+        v2 = v0[T.tensor(-1, dtype=T.int8)]
+        v0 *= 2
+        v1 += 1""",
+    "what is copied broadcasts, what is assigned may have axes in front": """
+        v0 = T.ones((2, 3), dtype=dtype)
+        with attempt(): v0.copy_(T.zeros((1, 2, 3), dtype=dtype))
+        with attempt(): v0.copy_(T.zeros((2, 2), dtype=dtype))
+        with attempt(): v0[...] = T.zeros((2, 2), dtype=dtype)
+        with attempt(): v0[0] = T.zeros((2, 3), dtype=dtype)
+        v0[1:] = T.zeros((1, 1, 1, 3), dtype=dtype)""",
+    "indices of what has no axes": """
+        v0 = T.tensor(1.0, dtype=dtype)
+        with attempt(): v0[0]
+        with attempt(): v0[:]
+        with attempt(): v0[T.tensor(0)]
+        with attempt(): v0[..., 0]
+        with attempt(): v0[[0]]""",
+    "gradients are asked for in vain, each in its own words": """
+        v0 = T.ones(1, dtype=dtype, requires_grad=True)
+        v1 = T.ones(1, dtype=dtype)
+        with attempt(): T.autograd.grad([v0 * 1], [v0 * 2], [v1])
+        with attempt(): T.autograd.grad([v1], [v1], [v1])
+        with attempt(): T.autograd.grad([v0 * 1], [v1], [v1])
+        with attempt(): T.autograd.grad([v0 * 1], [v1], [T.ones(2, dtype=dtype)])
+        with attempt(): (v0 * 1).backward(inputs=[v1])
+        with attempt(): T.ones(2, dtype=dtype).backward(T.ones(3, dtype=dtype))""",
     "a value overwritten by a constant still requires grad": """
         v0 = T.tensor([1.0, 2.0], dtype=dtype, requires_grad=True)
         v1 = v0 * 2
