@@ -43,7 +43,7 @@ def test_random_programs(block: int) -> None:
         failure = oracle.failure(fuzz.modes(seed, DEVICE))
         if failure is not None:
             pytest.fail(str(fuzz.shrink(failure)), pytrace=False)
-    assert loose <= BLOCK // 50 and rounded <= BLOCK // 8
+    assert loose <= BLOCK // 50 and rounded <= BLOCK // 4
 
 
 def programs(count: int, kind: str | None = None) -> Iterator[fuzz.Program]:
