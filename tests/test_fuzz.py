@@ -52,7 +52,7 @@ def programs(count: int, kind: str | None = None) -> Iterator[fuzz.Program]:
 
 def test_programs_have_all_kinds_of_steps() -> None:
     """What the generator is to cover is met in the programs of the suite."""
-    texts = [str(program) for program in programs(600)]
+    texts = [str(fuzz.program(seed)) for seed in range(600)]
     kinds = {
         "views": ("permute(", ".view(", "expand(", "[", "flip(", "narrow(", "unsqueeze(", "select(", "chunk("),
         "reductions": (".sum((", ".mean((", ".amax((", "logsumexp(", "var(", "softmax(", "keepdim=True"),
@@ -72,7 +72,7 @@ def test_programs_have_all_kinds_of_steps() -> None:
         "sizes": ("(0,", "()", "129")}
     missing = [f"{kind}: {form}" for kind, forms in kinds.items() for form in forms
                if not any(form in text for text in texts)]
-    assert not missing or (not ON_CPU and missing == ["sizes: 129"])
+    assert not missing
 
 
 def test_where_pytorch_raises_so_does_this_package_mostly() -> None:
@@ -235,7 +235,10 @@ def test_a_scheduler_that_drops_a_dependency_is_found(monkeypatch: pytest.Monkey
         groups[:] = [*groups[-1:], *groups[:-1]]
         return groups
     monkeypatch.setattr(Scheduler, "run", planted)
-    assert any(fuzz.check(program, (FUSED,)) for program in programs(100, "numbers"))
+    # Not where what is read too early would be an index: the interpreter follows it to wherever it points.
+    harmless = (program for program in programs(100, "numbers")
+                if not any(words in program.text for words in ("[[", ", [", "cross_entropy", "arg", "max(", "min(")))
+    assert any(fuzz.check(program, (FUSED,)) for program in harmless)
 
 
 
