@@ -81,6 +81,7 @@ VIEWS = {
     "data of a leaf is set": """
         x = leaf(2); y = T.tensor([5., 6.]); x.data = y; (x * x).sum().backward(); see(x.grad, x.is_leaf); y.add_(1)
         see(x)""",
+    "data of a view is set": "v = leaf(1, 2)[0]; v.data = T.zeros(2); see(v, v.requires_grad, v.is_leaf); v.detach_()",
     "data is changed by an operator": """
         x = leaf(2); d = x.detach(); x.data -= 0.5; x.data -= 0.5; see(x, d, x._version, x.is_leaf)""",
     "names after a change": """

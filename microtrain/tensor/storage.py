@@ -140,7 +140,7 @@ class Shared:
         tape = before.tape
         self.leave()
         alias = other.beside(cell)
-        node = alias.family.node
+        alias.was_view, node = mine.is_view(), alias.family.node
         if tape is not None:
             node = carried(node, before) if tape.saves_out else placed(node, tape)
         alias.tape = tape
