@@ -63,7 +63,7 @@ class Subset(Dataset):
 
     def __init__(self, dataset: Dataset, indices: Sequence[int] | np.ndarray) -> None:
         self.dataset = dataset
-        found = np.asarray(indices)
+        found = np.asarray(indices.cpu() if isinstance(indices, Tensor) else indices)
         if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
             raise TypeError(f"Subset: indices should be a sequence of integers, not {found.dtype}: {indices!r}")
         self.indices = found.astype(np.int64)
