@@ -15,6 +15,7 @@ are no pickles.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -143,6 +144,7 @@ def save_training(path: str | Path, model: Module, optimizer: Optimizer, *, sche
         The path written.
 
     Raises:
+        TypeError: a model, optimizer, scheduler or list of loaders that is none.
         As :func:`save`.
     """
     return save({**_running(model, optimizer, scheduler, loaders), "more": more}, path)
@@ -167,8 +169,8 @@ def load_training(path: str | Path, model: Module, optimizer: Optimizer, *, sche
         RuntimeError, ValueError: parts that do not fit.
         As :func:`load`.
     """
-    state = load(path)
     before = _running(model, optimizer, scheduler, loaders)
+    state = load(path)
     if set(state) != {*before, "more"}:
         raise ValueError(f"{path} holds no run that save_training wrote")
     if (state["scheduler"] is None) != (scheduler is None):
@@ -176,7 +178,7 @@ def load_training(path: str | Path, model: Module, optimizer: Optimizer, *, sche
                                              "a scheduler, and none is given"))
     if len(state["loaders"]) != len(loaders):
         raise ValueError(f"{path} holds {len(state['loaders'])} loaders, and {len(loaders)} are given")
-    before["model"] = {name: value.clone() for name, value in before["model"].items()}
+    before["model"] = copied(before["model"])
     try:
         _go_on(state, model, optimizer, scheduler, loaders)
     except BaseException:
@@ -186,8 +188,20 @@ def load_training(path: str | Path, model: Module, optimizer: Optimizer, *, sche
     return more
 
 
+def copied(state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """A state dict that the model it came from will not change; what is no tensor in it is of `get_extra_state`."""
+    return {name: value.clone() if isinstance(value, Tensor) else copy.deepcopy(value)
+            for name, value in state_dict.items()}
+
+
 def _running(model: Module, optimizer: Optimizer, scheduler: LRScheduler | None, loaders: Sequence[Any]
              ) -> dict[str, Any]:
+    for what, value, kinds in (("model", model, (Module,)), ("optimizer", optimizer, (Optimizer,)),
+                               ("scheduler", scheduler, (LRScheduler, type(None))),
+                               ("loaders", loaders, (list, tuple))):
+        if not isinstance(value, kinds):
+            wanted = " or ".join(kind.__name__ for kind in kinds)
+            raise TypeError(f"{what} should be a {wanted}, but got {type(value).__name__}")
     generators = [getattr(loader, "generator", None) for loader in loaders]
     return {"model": model.state_dict(), "optimizer": optimizer.state_dict(),
             "scheduler": None if scheduler is None else scheduler.state_dict(),

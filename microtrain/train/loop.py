@@ -15,7 +15,7 @@ from microtrain.nn import Module
 from microtrain.optim import Optimizer
 from microtrain.optim.lr_scheduler import LRScheduler
 from microtrain.tensor import Tensor, no_grad, stack
-from microtrain.train.checkpoint import check_checkpoint_path, load_training, save_training
+from microtrain.train.checkpoint import check_checkpoint_path, copied, load_training, save_training
 from microtrain.train.history import History
 from microtrain.train.metrics import Metric
 from microtrain.train.progress import Progress, Silent, make_progress
@@ -95,7 +95,7 @@ def fit(
     display = _display(progress, epochs)
     history = History(metrics={name: [] for name in metrics or ()})
     callbacks = list(callbacks)
-    best_state: dict[str, Tensor] = {}
+    best_state: dict[str, Any] = {}
     ended = False
     loaders = [train_loader] if val_loader is None else [train_loader, val_loader]
     if checkpoint is not None and (checkpoint := check_checkpoint_path(checkpoint)).exists():
@@ -114,7 +114,7 @@ def fit(
             history.seconds.append(time.perf_counter() - start)
             display.update(epoch, history.last())
             if patience is not None and history.best_epoch == epoch - 1:
-                best_state = {name: value.clone() for name, value in model.state_dict().items()}
+                best_state = copied(model.state_dict())
             if scheduler is not None:
                 scheduler.step()
             stop = [callback(epoch, history) is True for callback in callbacks]
@@ -131,7 +131,7 @@ def fit(
     return history
 
 
-def _resumed(kept: dict[str, Any], new: History, path: str | Path) -> tuple[History, dict[str, Tensor], bool]:
+def _resumed(kept: dict[str, Any], new: History, path: str | Path) -> tuple[History, dict[str, Any], bool]:
     """What `fit` saved beside the run: the history, the best parameters, whether it had ended early."""
     if set(kept) != {"history", "best_state", "ended"}:
         raise ValueError(f"{path} holds a run that fit did not save: give another name")
