@@ -15,7 +15,6 @@ are no pickles.
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Any
 from microtrain.errors import shown
 from microtrain.files import check_destination, replacing
 from microtrain.nn import Module
+from microtrain.nn.state import snapshot
 from microtrain.optim import Optimizer
 from microtrain.optim.lr_scheduler import LRScheduler
 from microtrain.tensor import Tensor, default_generator
@@ -178,7 +178,7 @@ def load_training(path: str | Path, model: Module, optimizer: Optimizer, *, sche
                                              "a scheduler, and none is given"))
     if len(state["loaders"]) != len(loaders):
         raise ValueError(f"{path} holds {len(state['loaders'])} loaders, and {len(loaders)} are given")
-    before["model"] = copied(before["model"])
+    before["model"] = snapshot(before["model"])
     try:
         _go_on(state, model, optimizer, scheduler, loaders)
     except BaseException:
@@ -186,12 +186,6 @@ def load_training(path: str | Path, model: Module, optimizer: Optimizer, *, sche
         raise
     more: dict[str, Any] = state["more"]
     return more
-
-
-def copied(state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """A state dict that the model it came from will not change; what is no tensor in it is of `get_extra_state`."""
-    return {name: value.clone() if isinstance(value, Tensor) else copy.deepcopy(value)
-            for name, value in state_dict.items()}
 
 
 def _running(model: Module, optimizer: Optimizer, scheduler: LRScheduler | None, loaders: Sequence[Any]

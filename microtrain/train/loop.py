@@ -12,10 +12,11 @@ import numpy as np
 
 from microtrain.data import TensorDataset
 from microtrain.nn import Module
+from microtrain.nn.state import snapshot
 from microtrain.optim import Optimizer
 from microtrain.optim.lr_scheduler import LRScheduler
 from microtrain.tensor import Tensor, no_grad, stack
-from microtrain.train.checkpoint import check_checkpoint_path, copied, load_training, save_training
+from microtrain.train.checkpoint import check_checkpoint_path, load_training, save_training
 from microtrain.train.history import History
 from microtrain.train.metrics import Metric
 from microtrain.train.progress import Progress, Silent, make_progress
@@ -114,7 +115,7 @@ def fit(
             history.seconds.append(time.perf_counter() - start)
             display.update(epoch, history.last())
             if patience is not None and history.best_epoch == epoch - 1:
-                best_state = copied(model.state_dict())
+                best_state = snapshot(model.state_dict())
             if scheduler is not None:
                 scheduler.step()
             stop = [callback(epoch, history) is True for callback in callbacks]
