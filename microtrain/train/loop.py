@@ -96,7 +96,7 @@ def fit(
     display = _display(progress, epochs)
     history = History(metrics={name: [] for name in metrics or ()})
     callbacks = list(callbacks)
-    best_state: dict[str, Tensor] = {}
+    best_state: dict[str, Any] = {}
     ended = False
     loaders = [train_loader] if val_loader is None else [train_loader, val_loader]
     if checkpoint is not None and (checkpoint := check_checkpoint_path(checkpoint)).exists():
@@ -132,7 +132,7 @@ def fit(
     return history
 
 
-def _resumed(kept: dict[str, Any], new: History, path: str | Path) -> tuple[History, dict[str, Tensor], bool]:
+def _resumed(kept: dict[str, Any], new: History, path: str | Path) -> tuple[History, dict[str, Any], bool]:
     """What `fit` saved beside the run: the history, the best parameters, whether it had ended early."""
     if set(kept) != {"history", "best_state", "ended"}:
         raise ValueError(f"{path} holds a run that fit did not save: give another name")
