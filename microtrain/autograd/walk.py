@@ -45,7 +45,7 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Sequence[
             visits: list[Visit] = []
             found = explore(outputs, cotangents, None, False, False, visits, False)
             replays.learn(outputs[0], visits, session.ordinal() - first, fitted=fitted, check_versions=check_versions)
-        return hooked_leaves(found)
+        return hooked_leaves(found) if Leaf.hooked else found
     finally:
         grad_mode.enabled = before
         del session.visiting[depth:]

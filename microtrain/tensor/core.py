@@ -230,7 +230,7 @@ class Handle(Shared):
         """Keep the gradient of this tensor, which is no leaf, in `.grad`: that of the value that it has by then."""
         if not self.requires_grad:
             raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
-        if self.is_leaf or self._retains:
+        if self._retains or self.node.__class__ is Refused or self.is_leaf:
             return
         tape: Any = self.node.tape
         self._retains = [tape]

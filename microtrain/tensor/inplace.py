@@ -61,7 +61,7 @@ def update(primitive: Any, name: str) -> Any:
                 node = record2(primitive, x, y)
                 if self._alias is None and not x.holders:       # shared with nobody, kept by no tape entry
                     self._changes += 1
-                    self._hold(node if x.tape is None else placed(node, x.tape))
+                    self._hold_alone(node if x.tape is None else placed(node, x.tape))
                     return self
                 return self.rebind(node)
         return general(self, other, **options)

@@ -19,7 +19,7 @@ from ..runtime import backend
 from .core import Handle
 from .create import kind, place, put
 from .index import values
-from .memory import alone, same_value
+from .memory import alone
 from .operands import labelled
 from .storage import wrap
 
@@ -218,7 +218,7 @@ class Transfer:
 
     def detach_(self: Tensor) -> Tensor:                    # type: ignore[misc]
         """Take this tensor off the tape. Raises RuntimeError for a view."""
-        if self._alias is not None and self._alias.view is not same_value:
+        if self._alias is not None and self._alias.is_view():
             raise RuntimeError("Can't detach views in-place. Use detach() instead.")
         if not self.is_leaf:
             self.hold_instead(alone(self.node))
