@@ -56,7 +56,7 @@ class Injector:
     def entered(self, frame: FrameType, event: str, argument: Any) -> Any:
         """A function begins."""
         name = frame.f_code.co_filename
-        if not (name.startswith((PACKAGE, "<microtrain"))):
+        if not name.startswith((PACKAGE, "<microtrain")) and frame.f_code is not Training.step.__code__:
             return None
         frame.f_trace_opcodes = True
         code, before = frame.f_code.co_code, [-1]
@@ -104,6 +104,8 @@ class Training:
             self.kept = self.model.state_dict(), self.optimizer.state_dict()
         if self.reads:
             loss.item()
+            with mt.no_grad():
+                self.model(self.x)
 
     def state(self) -> list[Any]:
         """Parameters, and all that the optimizer knows of each."""
@@ -115,6 +117,7 @@ class Training:
         return found
 
 
+ERRORS = {error.__name__: error for error in (KeyboardInterrupt, MemoryError, SystemExit, RuntimeError)}
 SCENARIOS = ("sgd", "sgd saves", "adam", "adam saves", "adam reads", "sgd norm")
 
 
@@ -228,7 +231,8 @@ def spread(count: int, total: int, seed: int) -> list[int]:
     return list(every) if count >= total else sorted(random.Random(seed).sample(every, count))
 
 
-def works_of(scenario: str, count: int, seed: int, signals: bool) -> list[Callable[[], Any]]:
+def works_of(scenario: str, count: int, seed: int, signals: bool = False,
+             error: type[BaseException] = KeyboardInterrupt) -> list[Callable[[], Any]]:
     """So many interrupts of a scenario, each to be called."""
     start = time.perf_counter()
     reference = Reference(scenario)
@@ -236,7 +240,7 @@ def works_of(scenario: str, count: int, seed: int, signals: bool) -> list[Callab
     draw = random.Random(seed)
     if signals:
         return [partial(by_signal, scenario, reference, draw.uniform(1e-6, whole)) for _ in range(count)]
-    return [partial(interrupt, scenario, reference, k) for k in spread(count, points(scenario), seed)]
+    return [partial(interrupt, scenario, reference, k, error) for k in spread(count, points(scenario), seed)]
 
 
 def main() -> int:
@@ -245,6 +249,7 @@ def main() -> int:
     parser.add_argument("--scenario", action="append", choices=SCENARIOS)
     parser.add_argument("--sweep", action="store_true", help="each point once")
     parser.add_argument("--signals", action="store_true", help="by a timer, at random times")
+    parser.add_argument("--error", choices=ERRORS, default="KeyboardInterrupt")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     scenarios = given.scenario or SCENARIOS
@@ -253,7 +258,7 @@ def main() -> int:
     for scenario in scenarios:
         Reference(scenario)         # plans are made now
         count = 10 ** 9 if given.sweep else given.count // len(scenarios)
-        for work in works_of(scenario, count, given.seed, given.signals):
+        for work in works_of(scenario, count, given.seed, given.signals, ERRORS[given.error]):
             try:
                 work()
             except AssertionError as error:
