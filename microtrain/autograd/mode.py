@@ -27,7 +27,7 @@ class _Mode(_io._IOBase):
     """
 
     __slots__ = ()
-    close: Any = None           # ends the block: gives back the mode, and the `close` of a block around it of this object
+    close: Any = None           # ends the block: gives back the mode, and what ends a block of the same around it
     closed: Any = True          # nothing is to be done when it goes
     enabled = False
 
