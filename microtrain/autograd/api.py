@@ -46,9 +46,9 @@ def _cotangents(outputs: list[Any], given: Any) -> list[Node]:
     nodes = []
     for i, (out, grad) in enumerate(zip(outputs, grads, strict=True)):
         node = out.node
-        if node.tape is None or node.tape.__class__ is DeadEnd:
-            raise RuntimeError(NO_GRAD.format(i))
         if grad is None:
+            if node.tape is None or node.tape.__class__ is DeadEnd:
+                raise RuntimeError(NO_GRAD.format(i))
             if node.spec.numel != 1:
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
             nodes.append(g.full(1, node.shape, node.dtype, node.device) if node.shape
@@ -64,6 +64,9 @@ def _cotangents(outputs: list[Any], given: Any) -> list[Node]:
                                    f"{grad.node.device}")
             grad = grad.to(node.device)
         nodes.append(g.cast(grad.node, node.dtype))
+    for i, out in enumerate(outputs):
+        if out.node.tape is None or out.node.tape.__class__ is DeadEnd:
+            raise RuntimeError(NO_GRAD.format(i))
     return nodes
 
 
@@ -84,7 +87,7 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
             return
     outputs, chosen = _tensors(tensors, "tensors", "backward"), _tensors(inputs, "inputs", "backward")
     if inputs is not None and not chosen:
-        raise RuntimeError("`inputs` argument to `backward` cannot be empty.")
+        raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
     if not outputs:
         return
     cts = _cotangents(outputs, grad_tensors)
@@ -152,7 +155,7 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
                          "allow_unused=False.")
     listed, chosen = _tensors(outputs, "outputs", "grad"), _tensors(inputs, "inputs", "grad")
     if not chosen:
-        raise ValueError("grad requires non-empty inputs.")
+        raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
     cts = _cotangents(listed, grad_outputs)
     for tensor in chosen:
         if tensor.node.tape is None:
