@@ -19,9 +19,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 import numpy as np
@@ -34,9 +34,16 @@ from microtrain.runtime.lock import lock
 
 PACKAGE = str(Path(mt.__file__).parent)
 STEPS = 4
-LOOKS = {dis.opmap[name] for name in ("CALL", "CALL_FUNCTION_EX", "JUMP_BACKWARD", "RESUME", "CALL_KW")
-         if name in dis.opmap}
+LOOKS = {number for name, number in dis.opmap.items() if name in ("CALL", "CALL_FUNCTION_EX", "CALL_KW", "RESUME")
+         or ("JUMP_BACKWARD" in name and "NO_INTERRUPT" not in name)}
 """Instructions after which Python looks for signals."""
+
+
+@cache
+def handlers(code: CodeType) -> dict[int, int]:
+    """By an instruction's offset, where an exception in it is handled; not in there where it is not."""
+    return {offset: entry.target for entry in reversed(dis._parse_exception_table(code))     # type: ignore[attr-defined]
+            for offset in range(entry.start, entry.end)}
 
 
 class Injector:
@@ -65,8 +72,9 @@ class Injector:
             if event == "opcode":
                 last, before[0] = before[0], frame.f_lasti
                 awaited = last >= 0 and code[last] == dis.opmap["RESUME"] and code[last + 1] > 1
-                raised = code[frame.f_lasti] == dis.opmap["PUSH_EXC_INFO"]
-                if last >= 0 and code[last] in LOOKS and not awaited and not raised:
+                # What is raised after a call is raised in it, which is in a block that ends with it.
+                within = handlers(frame.f_code).get(last) == handlers(frame.f_code).get(frame.f_lasti)
+                if last >= 0 and code[last] in LOOKS and not awaited and within:
                     self.count += 1
                     if self.count == self.k:
                         self.where = f"{name.removeprefix(PACKAGE)}:{frame.f_lineno} in {frame.f_code.co_name}"
@@ -262,6 +270,7 @@ def main() -> int:
                 key = str(error)
                 wrong[key] = wrong.get(key, 0) + 1
                 realize.forget()
+                mt.set_grad_enabled(True)       # each is looked at by itself
             done += 1
     for text, times in sorted(wrong.items(), key=lambda item: -item[1])[:40]:
         print(f"{times} x {text}")
