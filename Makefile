@@ -7,9 +7,9 @@
 # make gpu-cache  kernels of suite and benchmarks compiled for an H100 and packed into .gpu/, in 30 minutes; a machine that
 #              has one unpacks them and need not compile
 # make budgets every kernel of a sample of 200 compiled for four GPUs: spills, registers, shared memory, access widths
-# make kills   processes killed while they save and while they train with a checkpoint, KILLS=100 of each
 # make threads     every kind of work in 4 threads at once, bit for bit as alone, ROUNDS=20 times
 # make interrupts  training interrupted at INTERRUPTS=3000 points and as often by a timer: it trains on, bit for bit
+# make kills   processes killed while they save and while they train with a checkpoint, KILLS=100 of each; commands interrupted
 # make lint    ruff and mypy alone
 # make clean   removes .venv, .gpu, runs and caches
 #

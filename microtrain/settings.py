@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from . import command
 from .scopes import decorated
 
 
@@ -125,8 +126,7 @@ def check() -> None:
         for flag in FLAGS.values():
             flag.read(os.environ.get(flag.variable, ""))
     except ValueError as error:
-        # While `python -m microtrain` looks for its module, argv begins with -m; the script is called like the package.
-        if os.path.basename(sys.argv[0] if sys.argv else "") not in ("-m", "microtrain"):
+        if not command.started():
             raise
         print(f"microtrain: error: {error}", file=sys.stderr)
         sys.exit(2)
