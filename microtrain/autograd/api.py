@@ -11,6 +11,7 @@ from typing import Any
 from ..graph import ops as g
 from ..graph.node import Node
 from ..graph.tape import DeadEnd, Entry, Hooks, Leaf, grad_mode
+from ..scopes import finish
 from .checks import is_tensor, type_of
 from .walk import walk
 
@@ -103,11 +104,7 @@ def _accumulate(found: dict[Any, Node], create_graph: bool) -> None:
     left = [(tape, tensor, grad := tensor._grad, None if grad is None else grad.node, ct)
             for tape, ct in reversed(found.items())
             if tape.__class__ is Leaf and (tensor := tape.tensor()) is not None]
-    try:
-        _add(left, create_graph)
-    except BaseException:
-        _add(left, create_graph)
-        raise
+    finish(_add, left, create_graph)
 
 
 def _add(left: list[tuple[Any, Any, Any, Any, Node]], create_graph: bool) -> None:
@@ -140,11 +137,7 @@ def zero_gradients(tensors: list[Any], set_to_none: bool) -> None:
             elif tensor.grad is not None:
                 tensor.grad.detach_().zero_()
 
-    try:
-        drop()
-    except BaseException:
-        drop()
-        raise
+    finish(drop)
 
 
 def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None,

@@ -10,6 +10,7 @@ from microtrain.nn.naming import check_name, indent, registration_error
 from microtrain.nn.parameter import Parameter
 from microtrain.nn.placement import device_and_dtype
 from microtrain.nn.state import Stateful
+from microtrain.scopes import finish
 from microtrain.tensor import Tensor, no_grad
 
 
@@ -251,22 +252,28 @@ class Module(Stateful):
 
     def _convert(self, fn: Callable[[Tensor], Tensor]) -> Self:
         """Replaces every parameter's, gradient's and buffer's storage by ``fn`` of it; the handles stay."""
-        for parameter in self.parameters():
-            with no_grad():
-                converted = fn(parameter)
-            if converted is parameter:
-                continue
-            grad, requires_grad = parameter.grad, parameter.requires_grad
-            # A tensor that requires a gradient keeps its dtype and device; one that does not may take others.
-            parameter.grad = None
-            parameter.requires_grad_(False).data = converted
-            parameter.requires_grad_(requires_grad)
-            if grad is not None:
-                parameter.grad = fn(grad.detach())
-        for module in self.modules():
-            for name, buffer in module._buffers.items():
-                if buffer is not None:
-                    module._buffers[name] = fn(buffer)
+        with no_grad():
+            parameters = [
+                (parameter, fn(parameter), parameter.requires_grad, None if grad is None else fn(grad.detach()))
+                for parameter in self.parameters()
+                for grad in (parameter.grad,)
+            ]
+        buffers = [
+            (module._buffers, {name: fn(buffer) for name, buffer in module._buffers.items() if buffer is not None})
+            for module in self.modules()
+        ]
+
+        def replace() -> None:
+            for parameter, converted, requires_grad, grad in parameters:
+                if converted is not parameter:
+                    # A tensor that requires a gradient keeps its dtype and device; one that does not may take others.
+                    parameter.grad = None
+                    parameter.requires_grad_(False).data = converted
+                    parameter.requires_grad_(requires_grad).grad = grad
+            for registry, moved in buffers:
+                registry.update(moved)
+
+        finish(replace)
         return self
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
