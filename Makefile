@@ -10,6 +10,8 @@
 # make threads     every kind of work in 4 threads at once, bit for bit as alone, ROUNDS=20 times
 # make interrupts  training interrupted at INTERRUPTS=3000 points and as often by a timer: it trains on, bit for bit
 # make kills   processes killed while they save and while they train with a checkpoint, KILLS=100 of each; commands interrupted
+# make fuzz    random programs compared with PyTorch, FUZZ=20000 on cpu, a twentieth in Triton's interpreter and on a
+#              virtual GPU, from seed SEED=0, in two processes: 20 minutes
 # make lint    ruff and mypy alone
 # make clean   removes .venv, .gpu, runs and caches
 #
@@ -33,10 +35,10 @@ INTERPRET_TESTS ?= $(wildcard $(addprefix tests/test_,$(addsuffix .py,\
 SHARDS ?= $(shell nproc 2>/dev/null || echo 4)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test budgets kills threads interrupts gpu gpu-cache virtual lint clean suite-cpu suite-interpret
+.PHONY: help train test budgets fuzz kills threads interrupts gpu gpu-cache virtual lint clean suite-cpu suite-interpret
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -12
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -16
 
 train: $(VENV)/train.stamp
 	@mkdir -p runs
@@ -61,6 +63,18 @@ suite-cpu: $(VENV)/test.stamp
 # Fresh memory is poisoned.
 suite-interpret: $(VENV)/test.stamp
 	MICROTRAIN_DEVICE=interpret MICROTRAIN_POISON=1 $(PY) -m pytest -q $(INTERPRET_TESTS)
+
+# Each differing program is printed, made small, and counts as a failure.
+FUZZ ?= 20000
+SEED ?= 0
+FUZZER := $(PY) -m microtrain.testing.fuzz --seed $(SEED) --programs
+
+fuzz: $(VENV)/test.stamp
+	@status=0; \
+	MICROTRAIN_DEVICE=cpu $(FUZZER) $(FUZZ) || status=1; \
+	MICROTRAIN_DEVICE=interpret $(FUZZER) $$(($(FUZZ) / 20)) || status=1; \
+	MICROTRAIN_DEVICE=cuda MICROTRAIN_VIRTUAL_GPU=sm_90=reference $(FUZZER) $$(($(FUZZ) / 20)) || status=1; \
+	exit $$status
 
 # A few minutes of compiling, on all cores; what was compiled before is found in Triton's cache.
 budgets: $(VENV)/test.stamp
