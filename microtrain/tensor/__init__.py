@@ -3,8 +3,10 @@
 A function of a tensor is the method of that name: `sin(x)` is `Tensor.sin(x)`.
 """
 
+import sys
 from typing import Any
 
+from ..arguments import guard
 from ..autograd import Function, backward, enable_grad, grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from ..graph.dtypes import (
     DType,
@@ -158,3 +160,5 @@ __all__ = [
     "column_stack", "dstack", "einsum", "hstack", "meshgrid", "row_stack", "vstack", "where", "zeros",
     "zeros_like", *FUNCTIONS,
 ]
+guard(sys.modules[__name__], (name for name in __all__ if name not in FUNCTIONS), 
+      but=("Tensor", "backward", "einsum", "from_numpy", "where"))

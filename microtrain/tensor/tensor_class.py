@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from ..arguments import CLASSES, guard
 from ..graph.dtypes import DType
 from .core import Handle
 from .create import DeviceLike, array_of, default_device, full, kind, place, sizes
@@ -71,5 +72,16 @@ class Tensor(Elementwise, Special, Reduce, Norms, Ordering, Shaping, Rearranging
             suffixes.append("requires_grad=True")
         return format_array(values(self.node), self.dtype.name, suffixes)
 
+
+QUICK = """
+add add_ backward clamp clip copy_ detach div expand fill_ flatten item log_softmax matmul max mean min mul permute
+reshape requires_grad_ size softmax square sub sum t to transpose unsqueeze view zero_ squeeze
+""".split()         # noqa: SIM905
+"""Methods that look at their arguments themselves: those of a training step."""
+
+CLASSES["Tensor"] = Handle
+for _family in (Elementwise, Special, Reduce, Norms, Ordering, Shaping, Rearranging, Indexing, Gathering, Linalg, Inplace,
+                Transfer, Handle, Tensor):
+    guard(_family, [_name for _name in vars(_family) if not _name.startswith("_")], but=QUICK)
 
 blank.append(partial(object.__new__, Tensor))

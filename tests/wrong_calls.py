@@ -1,0 +1,572 @@
+"""Every public callable with every argument wrong in turn, beside PyTorch: what is wrong has to be said at the door.
+
+    python tests/wrong_calls.py [--every N] [--only WORD] [--list]
+
+Callables and arguments are found by inspection, so a new function is covered as soon as it has a valid call: values for
+arguments go by the argument's name (`VALID`), or by callable and argument (`PARTICULAR`). A call counts as
+
+- "inside"   where it ends in an error that no caller should see (AttributeError, KeyError, ZeroDivisionError, ...), or in
+             an IndexError where PyTorch raises none;
+- "unsaid"   where it ends in Python's or NumPy's own words, which do not name the wrong value's type;
+- "silent"   where it is accepted, and PyTorch refuses it;
+- "differs"  where both accept it and the values differ;
+- "fine"     otherwise: refused in words, or accepted with PyTorch's value.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import inspect
+import itertools
+import math
+import resource
+import signal
+import sys
+import tempfile
+import traceback
+import types
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+import microtrain as mt
+import microtrain.data
+import microtrain.nn
+import microtrain.optim
+import microtrain.testing
+import microtrain.train
+import microtrain.viz
+
+ROOTS = ("", "Tensor", "nn", "nn.functional", "nn.init", "nn.Module", "optim", "optim.SGD", "optim.Adam", "optim.lr_scheduler",
+         "optim.lr_scheduler.StepLR", "data", "train", "train.metrics", "train.checkpoint", "viz", "testing", "settings",
+         "cuda", "special", "linalg", "autograd")
+"""Where public callables live: modules, and classes whose methods are called on an instance."""
+
+SKIPPED = {
+    # what ends the process, waits, or measures; what needs a GPU; what takes no argument of a caller's
+    "testing.check_kernel", "custom_kernel", "testing.KernelCount", "testing.Memory", "testing.KernelError",
+    "testing.ParityError", "testing.ParityReport", "testing.Tally", "testing.AnomalyError", "autograd.AnomalyError",
+    "testing.needed_memory", "testing.peak_memory", "explain", "train.DivergedError", "settings.Flag", "data.Table",
+    "AcceleratorError", "OutOfMemoryError", "data.DataError", "cuda.OutOfMemoryError", "testing.GradcheckError",
+    "testing.OracleError", "cuda.backend", "DType", "dtype", "testing.check_parity", "testing.Sample", "testing.as_torch",
+    "testing.cases", "autograd.Function", "Function", "data.Dataset", "train.Progress", "train.make_progress",
+    "nn.Identity", "optim.Optimizer", "optim.lr_scheduler.Optimizer", "testing.Tolerance", "optim.lr_scheduler.LRScheduler",
+}
+
+
+def here(root: Any, path: str) -> Any:
+    """The object at a dotted path; PyTorch's data loaders are in `torch.utils`."""
+    if root is torch and path.split(".")[0] == "data":
+        path = "utils." + path
+    for part in path.split(".") if path else ():
+        root = getattr(root, part)
+    return root
+
+
+def matrix(T: Any) -> Any:
+    return T.tensor([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]])
+
+
+def vector(T: Any) -> Any:
+    return T.tensor([0.25, 0.5, 0.75])
+
+
+def square(T: Any) -> Any:
+    return T.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 10.0]])
+
+
+def cube(T: Any) -> Any:
+    return T.ones(2, 3, 3)
+
+
+def image(T: Any) -> Any:
+    return T.ones(1, 3, 4, 4)
+
+
+def model(T: Any) -> Any:
+    T.manual_seed(0)
+    return T.nn.Linear(3, 1)
+
+
+def optimizer(T: Any) -> Any:
+    return T.optim.SGD([T.nn.Parameter(T.ones(2))], lr=0.1)
+
+
+def dataset(T: Any) -> Any:
+    return here(T, "data").TensorDataset(matrix(T), T.tensor([0.0, 1.0]))
+
+
+def loader(T: Any) -> Any:
+    return here(T, "data").DataLoader(here(T, "data").TensorDataset(matrix(T), T.tensor([[0.0], [1.0]])), batch_size=1)
+
+
+def const(value: Any) -> Callable[[Any], Any]:
+    return lambda T: value
+
+
+def integers(*values: int) -> Callable[[Any], Any]:
+    return lambda T: T.tensor(values)
+
+
+VALID: dict[str, Callable[[Any], Any]] = {
+    "self": matrix, "input": matrix, "other": matrix, "target": matrix, "tensor": matrix, "obj": matrix, "src": matrix,
+    "A": matrix, "x": matrix, "x1": matrix, "x2": matrix, "a": matrix, "b": matrix, "mask": lambda T: matrix(T) > 0.2,
+    "condition": lambda T: matrix(T) > 0.2, "values": matrix, "end": matrix, "tensor1": matrix, "tensor2": matrix,
+    "query": cube, "key": cube, "value": const(2.0), "dim": const(0), "dim0": const(0), "dim1": const(1),
+    "index": integers(1, 0), "indices": integers(1, 0), "index2": integers(0), "source": matrix, "destination": const(1),
+    "name": const("cpu"), "kernel_size": const(2), "tensors": lambda T: [matrix(T), matrix(T)], "size": const((2, 3)),
+    "padding": const(1), "path": const("file.npz"), "indices_or_sections": const(1), "weight": matrix,
+    "model": model, "batch1": lambda T: T.ones(2, 2, 3), "batch2": lambda T: T.ones(2, 3, 3),
+    "mat1": lambda T: T.ones(2, 3), "mat2": square, "mat": square, "vec": vector, "vec2": vector,
+    "data": const([1.0, 2.0]), "start": const(0), "exponent": const(2), "k": const(1), "seed": const(3),
+    "device": const("cpu"), "normalized_shape": const((3,)), "dataset": dataset, "epochs": const(1),
+    "fill_value": const(1.5), "shape": const((3, 2)), "mode": const(True), "loss_fn": lambda T: T.nn.MSELoss(),
+    "logit": vector, "chunks": const(2), "max": const(0.5), "min": const(0.1), "n": const(3), "axis": const(0),
+    "dims": const((1, 0)), "array": const(np.ones((2, 3), np.float32)), "length": const(1), "low": const(0),
+    "high": const(5), "repeats": const(2), "shifts": const(1), "dtype": lambda T: T.float32, "split_size": const(1),
+    "row": const(2), "col": const(3), "sizes": const((1, 2)), "num_features": const(3), "in_channels": const(3),
+    "out_channels": const(2), "output_size": const((4, 4)), "in_features": const(3), "out_features": const(2),
+    "threshold": const(0.3), "mean": const(np.zeros(3)), "std": const(np.ones(3)), "batch": const([1.0, 2.0]),
+    "train_loader": loader, "loader": loader, "steps": const(3), "precision": const("highest"),
+    "num_embeddings": const(4), "embedding_dim": const(3), "running_mean": vector, "running_var": vector,
+    "p": const(0.5), "pad": const((1, 1)), "nonlinearity": const("relu"), "val": const(0.5), "T_max": const(5),
+    "lr_lambda": const(len), "step_size": const(2), "datasets": lambda T: [dataset(T)], "lengths": const([1, 1]),
+    "logits": matrix, "optimizer": optimizer, "params": lambda T: [T.nn.Parameter(T.ones(2))], "equation": const("ij->ji"),
+    "operands": lambda T: (matrix(T),), "outputs": lambda T: T.ones(2, requires_grad=True).sum(),
+    "inputs": lambda T: T.ones(2, requires_grad=True), "hook": const(lambda g: None), "prediction": vector,
+    "state_dict": lambda T: {"a": matrix(T)}, "train": const(np.ones((2, 3))), "others": const(()), "args": const(()),
+    "arrays": const((np.arange(12.0), )), "score": vector, "func": const(lambda x: x * 2), "module": model,
+    "fn": const(len), "options": const({}), "kwargs": const({}), "param": lambda T: T.nn.Parameter(T.ones(2)),
+    "closure": const(None), "param_group": lambda T: {"params": [T.nn.Parameter(T.ones(3))]}, "spec": const(""),
+    "history": lambda T: T.train.History(), "protocol": const(2), "memo": const({}), "label": const(""),
+}
+"""A valid value for each argument of that name, made by a library T."""
+
+whole = lambda T: T.tensor([[1, 2, 3], [4, 5, 6]])  # noqa: E731
+truths = lambda T: T.tensor([[True, False, True], [False, False, True]])  # noqa: E731
+long_index = lambda T: T.tensor([[0, 1, 0], [1, 0, 1]])  # noqa: E731
+plain = lambda T: T.tensor(0.5)  # noqa: E731
+
+PARTICULAR: dict[str, dict[str, Callable[[Any], Any]]] = {}
+"""Arguments of one callable, by its dotted name (or the end of it: "sum" is of `sum` and of `Tensor.sum`)."""
+
+
+def particular(names: str, **values: Callable[[Any], Any]) -> None:
+    for name in names.split():
+        PARTICULAR[name] = {**PARTICULAR.get(name, {}), **values}
+
+
+particular("bitwise_and bitwise_or bitwise_xor __and__ __or__ __xor__ __rand__ __ror__ __rxor__ __iand__ __ior__ __ixor__",
+           self=whole, input=whole, other=whole)
+particular("bitwise_not __invert__", self=whole, input=whole)
+particular("item __bool__ __float__ __int__ __index__ __complex__", self=lambda T: T.tensor(2))
+particular("addmv", self=lambda T: T.ones(2), mat=matrix)
+particular("bmm", self=cube, mat2=cube)
+particular("baddbmm", self=lambda T: T.ones(2, 2, 3))
+particular("dot outer", self=vector, other=vector)
+particular("dsplit", self=cube)
+particular("matmul __matmul__ __rmatmul__ __imatmul__ kron", self=square, other=square)
+particular("gather scatter scatter_add", index=long_index)
+particular("scatter take_along_dim", src=matrix, indices=long_index)
+particular("linspace", end=const(1.0))
+particular("movedim", source=const(0))
+particular("select", index=const(1))
+particular("promote_types", a=lambda T: T.float32, b=lambda T: T.int64)
+particular("narrow", start=const(0))
+particular("reshape view", shape=const(((3, 2),)))
+particular("expand", size=const(((2, 3),)))
+particular("empty ones zeros rand randn new_empty new_ones new_zeros", size=const(((2, 3),)))
+particular("permute tile", dims=const(((1, 0),)))
+particular("flip", axis=const(((0,),)))
+particular("repeat", repeats=const(((1, 2),)))
+particular("broadcast_shapes", shapes=const(((2, 3), (1, 3))))
+particular("broadcast_tensors atleast_1d atleast_2d atleast_3d data.TensorDataset", tensors=lambda T: (matrix(T), matrix(T)))
+particular("meshgrid", tensors=lambda T: (vector(T), vector(T)))
+particular("Tensor", data=const(([1.0, 2.0],)))
+particular("Size", iterable=const((2, 3)))
+particular("fill masked_fill fill_", value=const(0.5))
+particular("copy_", src=matrix)
+particular("where", condition=truths)
+particular("normal_ uniform_", mean=const(0.0), std=const(1.0))
+particular("scaled_dot_product_attention", value=cube)
+particular("embedding Embedding()", input=integers(1, 0), weight=square)
+particular("one_hot", tensor=integers(1, 0))
+particular("prelu", weight=lambda T: T.tensor(0.25))
+particular("linear", weight=square)
+particular("conv1d Conv1d()", input=cube, weight=lambda T: T.ones(2, 3, 2))
+particular("conv2d Conv2d() avg_pool2d max_pool2d AvgPool2d() MaxPool2d() unfold Unfold() BatchNorm2d() CircularPad2d() "
+           "ReflectionPad2d() ReplicationPad2d()", input=image, weight=lambda T: T.ones(2, 3, 2, 2))
+particular("fold Fold()", input=lambda T: T.ones(1, 4, 9))
+particular("GLU() glu", input=lambda T: T.ones(2, 4))
+particular("nll_loss NLLLoss() cross_entropy CrossEntropyLoss()", target=integers(1, 0))
+particular("check_dense", scale_grad_by_freq=const(False), sparse=const(False))
+particular("nn.Module.add_module nn.Module.register_module nn.Module.register_buffer nn.Module.register_parameter",
+           name=const("own"))
+particular("nn.Module.apply", fn=const(lambda module: None))
+particular("nn.Module.load_state_dict", state_dict=lambda T: instance(T, "nn.Module").state_dict())
+particular("optim.SGD.load_state_dict", state_dict=lambda T: instance(T, "optim.SGD").state_dict())
+particular("optim.Adam.load_state_dict", state_dict=lambda T: instance(T, "optim.Adam").state_dict())
+particular("optim.lr_scheduler.StepLR.load_state_dict", state_dict=lambda T: instance(T, "optim.lr_scheduler.StepLR").state_dict())
+particular("LambdaLR", lr_lambda=const(lambda epoch: 0.5))
+particular("data.load", name=const("diabetes"))
+particular("data.read_csv", path=const("table.csv"))
+particular("accuracy binary_accuracy r2_score roc_curve root_mean_squared_error plot_classification plot_regression",
+           logits=const(np.eye(2)), target=const(np.array([0.0, 1.0])), logit=const(np.array([0.5, -0.5])),
+           prediction=const(np.array([0.5, 1.0])), score=const(np.array([0.5, 1.0])), path=const("picture.png"))
+particular("train.metrics.accuracy", target=const(np.array([0, 1])))
+particular("viz.check_plot_path viz.plot_history", path=const("picture.png"), history=lambda T: told(T))
+particular("gradcheck gradgradcheck", inputs=lambda T: T.ones(2, dtype=T.float64, requires_grad=True))
+particular("register_hook retain_grad", self=lambda T: T.ones(2, requires_grad=True) * 2)
+particular("Tensor.backward", self=lambda T: T.ones(2, requires_grad=True).sum())
+particular("assign overwrite rebind from_node", node=lambda T: matrix(T).node, name=const("own"))
+particular("accumulate", ct=lambda T: matrix(T).node)
+particular("share", view=const(lambda x: x), update=const(lambda base, v: v))
+particular("Standardiser", mean=const(np.zeros(3)), std=const(np.ones(3)))
+particular("Tensor.cuda nn.Module.cuda", device=const(0))
+particular("clamp clip", self=matrix)
+particular("__getitem__ __setitem__", index=const(0), value=const(0.5))
+particular("__format__", spec=const(""))
+particular("backward", tensors=lambda T: T.ones(2, requires_grad=True).sum())
+particular("index_add index_copy", source=matrix)
+particular("roll", shifts=const(1))
+particular("heaviside", values=matrix)
+particular("lerp", end=matrix, weight=const(0.5))
+particular("train_test_split", arrays=lambda T: (np.arange(12.0),))
+particular("standardise", others=const(()))
+
+
+def both(T: Any) -> dict[str, Any]:
+    leaf = T.ones(2, requires_grad=True)
+    return {"outputs": (leaf * leaf).sum(), "inputs": leaf}
+
+
+def told(T: Any) -> Any:
+    return mt.train.History([0.5, 0.25], seconds=[1.0, 1.0])
+
+
+class Target(NamedTuple):
+    """A public callable: its name, how to get it of a library, and its signature (that of ours)."""
+
+    name: str
+    get: Callable[[Any], Any]
+    signature: inspect.Signature
+    method: bool
+
+
+def instance(T: Any, root: str) -> Any:
+    """What a method of a class is called on."""
+    if root == "nn.Module":
+        return T.nn.Sequential(T.nn.Linear(3, 2), T.nn.ReLU(), T.nn.Linear(2, 1))
+    if root.startswith("optim.lr"):
+        return T.optim.lr_scheduler.StepLR(optimizer(T), 2)
+    return here(T, root)([T.nn.Parameter(T.ones(2))], lr=0.1)
+
+
+def public(root: str, owner: Any) -> Iterator[str]:
+    for name in sorted(dir(owner)):
+        hidden = name.startswith("_") and not (root == "Tensor" and name in OPERATORS)
+        if hidden or f"{root}.{name}".lstrip(".") in SKIPPED:
+            continue
+        value = inspect.getattr_static(owner, name)
+        if isinstance(value, property) or inspect.ismodule(value) or not callable(getattr(owner, name)):
+            continue
+        if not str(getattr(getattr(owner, name), "__module__", "microtrain")).startswith("microtrain"):
+            continue
+        yield name
+
+
+OPERATORS = tuple(f"__{side}{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor",
+                  "matmul") for side in ("", "r", "i")) + (
+    "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__getitem__", "__setitem__", "__contains__",
+    "__bool__", "__float__", "__int__", "__index__", "__len__", "__array__", "__format__", "__deepcopy__")
+
+
+def targets() -> Iterator[Target]:
+    """Every public callable of microtrain, modules' `forward` included (as "nn.Linear()")."""
+    for root in ROOTS:
+        owner = here(mt, root)
+        bound = inspect.isclass(owner)
+        for name in public(root, owner):
+            path = f"{root}.{name}".lstrip(".")
+            value = getattr(owner, name)
+            try:
+                signature = inspect.signature(value)
+            except (TypeError, ValueError):
+                continue
+            if list(signature.parameters) == ["self", "args", "kwargs"] and name.endswith("_") and hasattr(owner, name[:-1]):
+                signature = inspect.signature(getattr(owner, name[:-1]))
+            if bound and root != "Tensor":
+                if name == "forward":
+                    continue
+                static = inspect.getattr_static(owner, name)
+                if not isinstance(static, classmethod | staticmethod):
+                    signature = signature.replace(parameters=list(signature.parameters.values())[1:])
+                yield Target(path, lambda T, r=root, n=name: getattr(instance(T, r), n), signature, True)
+                continue
+            yield Target(path, lambda T, p=path: here(T, p), signature, False)
+            if root == "nn" and inspect.isclass(value) and issubclass(value, mt.nn.Module) and name not in CONTAINERS:
+                forward = inspect.signature(value.forward)
+                forward = forward.replace(parameters=list(forward.parameters.values())[1:])
+                yield Target(f"{path}()", lambda T, p=path, s=signature: here(T, p)(*base(p, s, T)[0], **base(p, s, T)[1]),
+                             forward, True)
+
+
+CONTAINERS = ("Module", "ModuleList", "Parameter")
+
+
+def valid(path: str, name: str) -> Callable[[Any], Any] | None:
+    """How to make a valid value of an argument."""
+    for known in (path, path.split(".")[-1], path.split(".")[-1].rstrip("_")):
+        if name in PARTICULAR.get(known, ()):
+            return PARTICULAR[known][name]
+    return VALID.get(name)
+
+
+def base(path: str, signature: inspect.Signature, T: Any, but: str = "", wrong: Any = None) -> tuple[list[Any], dict[str, Any]]:
+    """A call's arguments, the required ones alone, or with one of them (or an optional one) wrong."""
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    last = path.split(".")[-1]
+    together = next((TOGETHER[n] for n in (path, last, last.rstrip("_")) if n in TOGETHER), None)
+    made = together(T) if together else {}
+    for name, p in signature.parameters.items():
+        if name == but:
+            value = wrong
+            if p.kind is p.VAR_POSITIONAL:
+                value = (wrong,)
+        elif name in made:
+            value = made[name]
+        elif p.default is not p.empty:
+            continue
+        else:
+            make = valid(path, name)
+            if make is None:
+                raise LookupError(f"no valid value is known for the argument {name!r} of {path}: add one to "
+                                  "tests/wrong_calls.py")
+            value = make(T)
+        if p.kind is p.VAR_POSITIONAL:
+            args += value if isinstance(value, tuple) else (value,)
+        elif p.kind is p.VAR_KEYWORD:
+            kwargs.update(value if isinstance(value, dict) else {})
+        elif p.kind is p.KEYWORD_ONLY or (name != but and p.default is not p.empty):
+            kwargs[name] = value
+        elif name == but and p.default is not p.empty:
+            kwargs[name] = value
+        else:
+            args.append(value)
+    return args, kwargs
+
+
+TOGETHER: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "grad": both, "clamp": lambda T: {"min": 0.2}, "clip": lambda T: {"min": 0.2}, "randint": lambda T: {"high": 5, "size": (3,)},
+    "randint_like": lambda T: {"high": 5}, "scatter": lambda T: {"src": matrix(T)},
+}
+"""All required arguments of callables whose arguments belong together."""
+
+
+class Other:
+    """An object of no use."""
+
+
+WRONG: dict[str, Callable[[Any], Any]] = {
+    "None": const(None), "text": const("planted()"), "bytes": const(b"planted()"), "int": const(3), "negative": const(-7),
+    "float": const(1.5), "nan": const(float("nan")), "huge": const(2**70), "True": const(True), "complex": const(1j),
+    "list": lambda T: [1.0, 2.0], "texts": lambda T: ["planted()", "b"], "empty": lambda T: [], "pair": const((1, 0)),
+    "seven": const((1, 2, 3, 4, 5, 6, 7)), "dict": lambda T: {"planted()": 1}, "set": lambda T: {1.5},
+    "array": lambda T: np.ones((2, 3), np.float32), "objects": lambda T: np.array(["planted()", None], object),
+    "numpy int": const(np.int64(1)), "numpy float": const(np.float32(0.5)), "tensor": matrix, "point": plain,
+    "foreign": lambda T: (mt if T is torch else torch).ones(2, 3), "object": lambda T: Other(), "class": const(Other),
+    "function": const(len),
+}
+
+
+class Verdict(NamedTuple):
+    kind: str
+    target: str
+    argument: str
+    wrong: str
+    ours: str
+    theirs: str
+
+    def __str__(self) -> str:
+        return f"{self.kind:8}{self.target}({self.argument}={self.wrong}): {self.ours}   | PyTorch: {self.theirs}"
+
+
+SECONDS = 5
+"""How long a call may take."""
+
+
+class Late(BaseException):
+    """A call that has not ended in time."""
+
+
+def _late(*_: Any) -> None:
+    raise Late(f"not ended after {SECONDS} s")
+
+
+INSIDE = (AttributeError, KeyError, UnboundLocalError, NameError, ZeroDivisionError, RecursionError, AssertionError,
+          StopIteration, SystemError, OverflowError, Late, MemoryError, UnicodeError, FloatingPointError)
+"""Errors that no wrong call may end in, unless PyTorch's does."""
+
+
+def outcome(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    """What a call gives, its values computed, or what it raises."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            signal.alarm(SECONDS)
+            try:
+                return plainly(call()), None
+            except Exception as error:
+                return None, error
+            finally:
+                signal.alarm(0)
+        except Late as error:
+            return None, error
+
+
+def plainly(value: Any, depth: int = 0) -> Any:
+    """Values as what can be compared: tensors as lists."""
+    if isinstance(value, mt.Tensor | torch.Tensor):
+        return ("tensor", str(value.dtype), value.detach().tolist())
+    if isinstance(value, tuple | list) and depth < 3:
+        return [plainly(v, depth + 1) for v in value]
+    if isinstance(value, bool | int | float | str | type(None)):
+        return value
+    if isinstance(value, types.GeneratorType | itertools.chain):
+        return [plainly(v, depth + 1) for v in itertools.islice(value, 5)]
+    return ("some",)
+
+
+def alike(ours: Any, theirs: Any) -> bool:
+    if isinstance(ours, list | tuple) and isinstance(theirs, list | tuple):
+        return len(ours) == len(theirs) and all(map(alike, ours, theirs))
+    if isinstance(ours, float | int) and isinstance(theirs, float | int):
+        return ours == theirs or math.isclose(ours, theirs, rel_tol=1e-4, abs_tol=1e-5) or (ours != ours and theirs != theirs)
+    return bool(ours == theirs) or ("some",) in (ours, theirs)
+
+
+OBSCURE = ("object is not", "has no len()", "not supported between", "unsupported operand", "object does not support",
+           "cannot convert float", "must be real number", "unexpected keyword", "object cannot be interpreted", "ufunc",
+           "truth value of", "not enough values to unpack", "too many values to unpack", "has no attribute", "can only concatenate",
+           "bad operand type", "argument must be", "not iterable", "is not subscriptable", "unhashable", "inhomogeneous",
+           "could not convert string", "object too deep", "list index", "Python int too large")
+
+
+def says(error: BaseException, wrong: Any) -> bool:
+    """Whether an error is in words of ours: raised by a `raise` of ours, not by Python or NumPy within."""
+    if not any(text in str(error) for text in OBSCURE):
+        return True
+    frames = traceback.extract_tb(error.__traceback__)
+    return "raise " in (frames[-1].line or "") and "microtrain" in frames[-1].filename
+
+
+RANDOM = ("rand", "bernoulli", "dropout", "Dropout", "uniform", "normal", "empty", "nn.", "seed", "init.", "manual", "new_empty",
+          "Tensor.__deepcopy__", "data.random_split", "__format__", "Tensor.T", "Size")
+"""Callables whose values are drawn, or mean nothing."""
+
+
+def judge(target: Target, argument: str, wrong: str, comparable: bool) -> Verdict:
+    """One wrong call, on microtrain and on PyTorch."""
+    ours, mine = run(target, mt, argument, WRONG[wrong])
+    theirs, its = run(target, torch, argument, WRONG[wrong]) if comparable else (None, None)
+    told = f"{type(mine).__name__}: {mine}"[:160] if mine is not None else f"accepted {str(ours)[:60]}"
+    its_told = "-" if not comparable else f"{type(its).__name__}: {its}"[:90].splitlines()[0] if its is not None else f"accepted {str(theirs)[:60]}"
+    kind = "fine"
+    if isinstance(mine, INSIDE) and not (its is not None and type(its) is type(mine)):
+        kind = "inside"
+    elif isinstance(mine, IndexError) and comparable and not isinstance(its, IndexError | RuntimeError):
+        kind = "inside"
+    elif mine is not None and not says(mine, WRONG[wrong](mt)):
+        kind = "unsaid"
+    elif mine is None and its is not None:
+        kind = "silent"
+    elif mine is None and comparable and not any(word in target.name for word in RANDOM) and not alike(ours, theirs):
+        kind = "differs"
+    return Verdict(kind, target.name, argument, wrong, told.replace("\n", " "), its_told)
+
+
+def run(target: Target, T: Any, argument: str = "", wrong: Callable[[Any], Any] = const(None)) -> tuple[Any, BaseException | None]:
+    """A call of a target with one argument wrong; the modes are put back."""
+    def call() -> Any:
+        args, kwargs = base(target.name.rstrip("()"), target.signature, T, argument, wrong(T)) if not target.name.endswith("()") \
+            else base(target.name, target.signature, T, argument, wrong(T))
+        T.manual_seed(0)
+        out = target.get(T)(*args, **kwargs)
+        return [out, *[a for a in args if isinstance(a, T.Tensor)]] if target.name.endswith("_") else out
+    with kept(T):
+        return outcome(call)
+
+
+@contextlib.contextmanager
+def kept(T: Any) -> Iterator[None]:
+    """Modes and defaults as they were."""
+    grad, dtype, device = T.is_grad_enabled(), T.get_default_dtype(), mt.default_device()
+    precision = T.get_float32_matmul_precision()
+    flags = [(flag, flag.value) for flag in vars(mt.settings).values() if isinstance(flag, mt.settings.Flag)]
+    try:
+        yield
+    finally:
+        T.set_grad_enabled(grad)
+        T.set_default_dtype(dtype)
+        T.set_float32_matmul_precision(precision)
+        if T is mt:
+            for flag, value in flags:
+                flag.set(value)
+            mt.autograd.set_detect_anomaly(False)
+        T.set_printoptions(profile="default") if T is torch else T.set_printoptions(precision=4)
+
+
+def verdicts(every: int = 1, only: str = "") -> Iterator[Verdict]:
+    """All wrong calls, or every so manyth; a callable without a valid call is one that is "unknown"."""
+    count = itertools.count()
+    for target in targets():
+        if only not in target.name:
+            continue
+        _, error = run(target, mt)
+        if error is not None and "no CUDA device" not in str(error):
+            yield Verdict("unknown", target.name, "", "", f"its valid call raises {type(error).__name__}: {error}", "")
+            continue
+        comparable = exists(target) and run(target, torch)[1] is None
+        for argument in target.signature.parameters:
+            for wrong in WRONG:
+                if next(count) % every == 0:
+                    yield judge(target, argument, wrong, comparable)
+
+
+def exists(target: Target) -> bool:
+    try:
+        target.get(torch)
+    except Exception:
+        return False
+    return not target.name.startswith("settings")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--every", type=int, default=1, help="only every so manyth call")
+    parser.add_argument("--only", default="", help="only callables whose name has this word")
+    parser.add_argument("--list", default="inside,unsaid,silent,differs,unknown", help="kinds that are listed")
+    options = parser.parse_args()
+    counts: Counter[str] = Counter()
+    signal.signal(signal.SIGALRM, _late)
+    resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        mt.train.checkpoint.save({"a": mt.ones(2)}, "file.npz")
+        Path("table.csv").write_text("a,b\n1,2\n3,4\n")
+        for verdict in verdicts(options.every, options.only):
+            counts[verdict.kind] += 1
+            if verdict.kind in options.list.split(","):
+                print(verdict, flush=True)
+    print(f"{sum(counts.values())} calls: " + ", ".join(f"{n} {kind}" for kind, n in counts.most_common()))
+    return int(any(counts[kind] for kind in ("inside", "unsaid", "silent", "differs", "unknown")))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
