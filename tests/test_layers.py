@@ -213,8 +213,8 @@ def run_python(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
 
-def test_importing_the_package_loads_no_framework() -> None:
-    heavy = {"torch", "triton", "matplotlib", "tqdm", "pandas", "scipy"}
+def test_importing_the_package_loads_no_framework_and_nothing_slow() -> None:
+    heavy = {"torch", "triton", "matplotlib", "tqdm", "pandas", "scipy", "subprocess", "tempfile", "argparse"}
     loaded = run_python("import microtrain, sys; print(*{name.split('.')[0] for name in sys.modules})").split()
     assert "numpy" in loaded
     assert not heavy & set(loaded)

@@ -5,25 +5,40 @@ The Tensor class lies above; it is met here only through its instances (`node`, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..graph import ops as g
 from ..graph.node import Node
+from .checks import is_tensor, type_of
 from .walk import walk
 
 NO_GRAD = "element {} of tensors does not require grad and does not have a grad_fn"
-UNUSED = ("One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if this "
-          "is the desired behavior.")
+UNUSED = ("The differentiated Tensor at index {} appears to not have been used in the graph. Set allow_unused=True if "
+          "this is the desired behavior.")
 
 
 def _listed(value: Any) -> list[Any]:
-    return [] if value is None else list(value) if isinstance(value, Sequence) else [value]
+    return [] if value is None else list(value) if isinstance(value, Sequence | Iterator) else [value]
+
+
+def _tensors(value: Any, what: str, function: str) -> list[Any]:
+    """One tensor or several as a list. Raises TypeError for anything else."""
+    listed = [None] if value is None and what != "inputs" else _listed(value)
+    for i, tensor in enumerate(listed):
+        if not is_tensor(tensor):
+            where = f"{what}[{i}]" if isinstance(value, Sequence | Iterator) else what
+            raise TypeError(f"{function}(): {where} has to be a Tensor, but got {type_of(tensor)}: all "
+                            f"{what} have to be Tensors")
+    return listed
 
 
 def _cotangents(outputs: list[Any], given: Any) -> list[Node]:
     """A cotangent node for each output: the one given, or 1 for a scalar."""
-    grads = _listed(given) or [None] * len(outputs)
+    grads = [None] * len(outputs) if given is None else _listed(given)
+    for grad in grads:
+        if grad is not None and not is_tensor(grad):
+            raise TypeError(f"gradients can be either Tensors or None, but got {type(grad).__name__}")
     if len(grads) != len(outputs):
         raise RuntimeError(f"got {len(outputs)} tensors and {len(grads)} gradients")
     nodes = []
@@ -37,12 +52,15 @@ def _cotangents(outputs: list[Any], given: Any) -> list[Node]:
             nodes.append(g.full(1, node.shape, node.dtype, node.device) if node.shape
                          else g.constant(1, node.dtype, node.device))
             continue
-        if not hasattr(grad, "node"):
-            raise TypeError(f"gradients can be either Tensors or None, but got {type(grad).__name__}")
         if grad.node.shape != node.shape:
             raise RuntimeError(f"Mismatch in shape: grad_output[{i}] has a shape of "
                                f"torch.Size({list(grad.node.shape)}) and output[{i}] has a shape of "
                                f"torch.Size({list(node.shape)}).")
+        if grad.node.device is not node.device:
+            if node.shape:
+                raise RuntimeError(f"invalid gradient at index {i} - expected device {node.device} but got "
+                                   f"{grad.node.device}")
+            grad = grad.to(node.device)
         nodes.append(g.cast(grad.node, node.dtype))
     return nodes
 
@@ -54,38 +72,39 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
     `grad_tensors` are the cotangents; a scalar may go without. The graph is freed unless `retain_graph` (which
     `create_graph` implies). Raises RuntimeError as PyTorch does.
     """
-    if grad_tensors is None and inputs is None and hasattr(tensors, "node"):
+    if grad_tensors is None and inputs is None and is_tensor(tensors):
         node = tensors.node
         if node.tape is not None and not node.spec.shape:           # the loss of a training step
             ct = node.spec.constants.get(1) or g.constant(1, node.spec.dtype, node.spec.device)
             found = walk((node,), (ct,), None, retain_graph=create_graph if retain_graph is None else retain_graph,
                          create_graph=create_graph)
-            _accumulate(found)
+            _accumulate(found, create_graph)
             return
-    outputs = _listed(tensors)
-    chosen = _listed(inputs)
+    outputs, chosen = _tensors(tensors, "tensors", "backward"), _tensors(inputs, "inputs", "backward")
     if inputs is not None and not chosen:
         raise RuntimeError("`inputs` argument to `backward` cannot be empty.")
     for i, tensor in enumerate(chosen):
         if tensor.node.tape is None:
             raise RuntimeError(f"element {i} of the inputs does not require grad")
+    if not outputs:
+        return
     cts = _cotangents(outputs, grad_tensors)
     found = walk([t.node for t in outputs], cts, [t.node.tape for t in chosen] if chosen else None,
                  retain_graph=create_graph if retain_graph is None else retain_graph, create_graph=create_graph)
     if chosen:
         for tensor in chosen:
             if tensor.node.tape in found:
-                tensor.accumulate(found[tensor.node.tape])
+                tensor.accumulate(found[tensor.node.tape], create_graph)
         return
-    _accumulate(found)
+    _accumulate(found, create_graph)
 
 
-def _accumulate(found: dict[Any, Node]) -> None:
+def _accumulate(found: dict[Any, Node], create_graph: bool) -> None:
     """Add each leaf's cotangent to its tensor's gradient."""
     for tape, ct in found.items():
         tensor = tape.tensor()
         if tensor is not None:
-            tensor.accumulate(ct)
+            tensor.accumulate(ct, create_graph)
 
 
 def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None,
@@ -101,7 +120,7 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     if materialize_grads and allow_unused is False:
         raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
                          "allow_unused=False.")
-    listed, chosen = _listed(outputs), _listed(inputs)
+    listed, chosen = _tensors(outputs, "outputs", "grad"), _tensors(inputs, "inputs", "grad")
     if not chosen:
         raise ValueError("grad requires non-empty inputs.")
     for tensor in chosen:
@@ -111,11 +130,11 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     found = walk([t.node for t in listed], cts, [t.node.tape for t in chosen],
                  retain_graph=create_graph if retain_graph is None else retain_graph, create_graph=create_graph)
     results: list[Any] = []
-    for tensor in chosen:
+    for i, tensor in enumerate(chosen):
         ct = found.get(tensor.node.tape)
         if ct is None:
             if not (allow_unused or materialize_grads):
-                raise RuntimeError(UNUSED)
+                raise RuntimeError(UNUSED.format(i))
             results.append(type(tensor).from_node(g.zeros_like(tensor.node.spec)) if materialize_grads else None)
         else:
             results.append(type(tensor).from_node(ct))

@@ -2,135 +2,217 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from heapq import heappush
 from typing import Any
 
 from ..graph import ops as g
 from ..graph.node import Node, next_seq
+from ..graph.spec import Spec
 from ..graph.tape import Tape, grad_mode
+from .checks import gradient, is_tensor, type_of
+from .saved import AGAIN, Saved
+
+IS_VIEW = ("Output {} of {} is a view and {} modified inplace. This view was created inside a custom Function (or "
+           "because an input was returned as-is) and the autograd logic to handle view+inplace would override the "
+           "custom backward associated with the custom Function, leading to incorrect gradients. This behavior is "
+           "forbidden. You can fix this by cloning the output of the custom Function.")
+TWICE = "trying to differentiate twice a function that was marked with @once_differentiable"
+NO_FORWARD = "You must implement the forward function for custom autograd.Function."
+NO_BACKWARD = ("You must implement either the backward or vjp method for your custom autograd.Function to use it with "
+               "backward mode AD.")
+LEGACY = ("Legacy autograd function with non-static forward method is deprecated. Please use new-style autograd "
+          "function with static forward method: write Function.apply(...), not Function()(...)")
 
 
-class FunctionContext:
-    """What a function's forward keeps for its backward."""
+class FunctionCtx:
+    """What a function's forward keeps for its backward: tensors through `save_for_backward`, anything else as an
+    attribute. `needs_input_grad` has a bool for each argument."""
 
     def __init__(self, needs_input_grad: tuple[bool, ...]) -> None:
         self.needs_input_grad = needs_input_grad
-        self._saved: tuple[Any, ...] = ()
-        self._versions: list[int | None] = []
-        self._outputs: dict[int, int] = {}              # place among the saved -> number of the output that it is
-        self._entry: Any = None
+        self._given: tuple[Any, ...] = ()               # to `save_for_backward`, until forward is over
+        self._saved: tuple[Saved | None, ...] = ()
         self._released = False
-        self.non_differentiable: tuple[Any, ...] = ()
-        self.materialize_grads = True
+        self._entry: Callable[[], Any] = lambda: None
+        self._fixed: tuple[Any, ...] = ()
+        self._dirty: tuple[Any, ...] = ()
+        self._materialize = True
 
     def save_for_backward(self, *tensors: Any) -> None:
-        """Keep tensors (or None) for the backward; read them there as `ctx.saved_tensors`."""
-        self._saved = tensors
-        self._versions = [None if t is None else t._version for t in tensors]
+        """Keep tensors (or None) for the backward; read them there as `ctx.saved_tensors`. The last call counts."""
+        self._given = tensors
+
+    def save_for_forward(self, *tensors: Any) -> None:
+        """Of no use here: there is no forward-mode differentiation."""
 
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
-        """What `save_for_backward` kept. Raises RuntimeError after the graph was freed."""
+        """What `save_for_backward` kept. Raises RuntimeError after the graph was freed, or for a value that was
+        changed in place since."""
         if self._released:
-            from .walk import AGAIN
             raise RuntimeError(AGAIN)
-        for tensor, version in zip(self._saved, self._versions, strict=True):
-            if tensor is not None and tensor._version != version:
-                raise RuntimeError(
-                    "one of the variables needed for gradient computation has been modified by an inplace operation: "
-                    f"a tensor of shape {list(tensor.shape)} that was saved for backward is at version "
-                    f"{tensor._version}; expected version {version} instead.")
-        return tuple(self._output(t, self._outputs[i]) if i in self._outputs else t for i, t in enumerate(self._saved))
+        return tuple([None if saved is None else self._restored(saved) for saved in self._saved])
 
-    def _output(self, value: Any, index: int) -> Any:
-        """A saved output, put on the tape anew: keeping the recorded one would be a cycle of references."""
-        node = g.identity(value.node)
-        node.tape = self._entry().output(index)
-        return value.from_node(node)
+    def _restored(self, saved: Saved) -> Any:
+        entry = self._entry()
+        found = saved.given(entry.name)
+        if found is not None and saved.output is None:
+            return found
+        node = saved.node
+        if saved.output is not None:            # on the tape anew: to keep the recorded one would be a cycle
+            node = g.identity(node)
+            node.tape = entry.output(saved.output)
+        return entry.tensor.from_node(node)
 
     def mark_non_differentiable(self, *tensors: Any) -> None:
         """Outputs that take no gradient."""
-        self.non_differentiable = tensors
+        self._fixed = _tensors(tensors, "mark_non_differentiable only accepts variable arguments, but got {}")
+
+    def mark_dirty(self, *tensors: Any) -> None:
+        """Inputs that forward changes in place; each must be an output too."""
+        self._dirty = _tensors(tensors, "mark_dirty can only accept variables, but argument {}")
 
     def set_materialize_grads(self, value: bool) -> None:
         """Whether a missing cotangent arrives as zeros (the default) or as None."""
-        self.materialize_grads = value
+        if not isinstance(value, bool):
+            raise TypeError(f"set_materialize_grads received an invalid combination of arguments - got {value!r} of "
+                            f"type {type_of(value)}, but expected (bool)")
+        self._materialize = value
+
+    def _keep(self, outputs: Sequence[Any], wrapped: Sequence[Any], entry: FunctionEntry) -> None:
+        """Note what was saved, once forward is over. Raises TypeError for what is no tensor."""
+        self._entry = weakref.ref(entry)
+        numbers = {id(value): i for i, value in enumerate(outputs) if is_tensor(value)}
+        for i, value in enumerate(self._given):
+            if value is not None and not is_tensor(value):
+                raise TypeError(f"save_for_backward can only save variables, but argument {i} is of type "
+                                f"{type_of(value)}; keep it as an attribute of ctx")
+        kept: list[Saved | None] = []
+        for value in self._given:
+            number = None if value is None else numbers.get(id(value))
+            if number is not None and (out := wrapped[number]).node.tape is not None:
+                cell = out.place().storage.cell
+                kept.append(Saved(entry.values.get(number, value.node), value, number, (cell, cell.version)))
+            else:
+                kept.append(None if value is None else Saved(value.node, value))
+        self._saved = tuple(kept)
+        self._given = self._dirty = self._fixed = ()    # outputs are among them: to keep one would be a cycle
+
+
+def _tensors(values: tuple[Any, ...], refusal: str) -> tuple[Any, ...]:
+    for i, value in enumerate(values):
+        if not is_tensor(value):
+            raise RuntimeError(refusal.format(f"{i} is of type {type_of(value)}"))
+    return values
 
 
 class FunctionEntry(Tape):
-    """A user's function on the tape. Its outputs are `FunctionOutput`s, which hand their cotangents to it."""
+    """A user's function on the tape, which is its outputs' grad_fn. The outputs' own entries are `FunctionOutput`s,
+    which hand their cotangents to it."""
 
-    __slots__ = ("__weakref__", "bare", "context", "edges", "function", "inputs", "outputs", "seq", "tensor")
+    __slots__ = ("__weakref__", "bare", "context", "edges", "function", "inputs", "made", "outputs", "seq", "tensor",
+                 "values")
     saves_out = False
 
-    def __init__(self, function: type[Function], context: FunctionContext, inputs: list[Node | None],
-                 tensor: Any) -> None:
+    def __init__(self, function: type[Function], context: FunctionCtx, inputs: list[Node | None], tensor: Any) -> None:
         self.function, self.context, self.tensor = function, context, tensor
         self.edges = [None if n is None else n if n.tape is not None and n.tape.saves_out else n.tape for n in inputs]
         self.inputs = [None if n is None else n.spec for n in inputs]
-        self.outputs: list[Any] = []
+        self.outputs: list[Spec | None] = []
+        self.values: dict[int, Node] = {}               # of outputs changed in place, until forward is over
+        self.made: dict[int, weakref.ref[FunctionOutput]] = {}
         self.bare = False
         self.seq = next_seq()
 
     @property
-    def name(self) -> str:
-        return f"{self.function.__name__}Backward"
+    def name(self) -> str:                              # type: ignore[override]
+        """PyTorch's name of it: `CubeBackward` for a function Cube."""
+        return type(self).__name__
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.context, name)              # ctx is the grad_fn, in PyTorch
 
     def output(self, index: int) -> FunctionOutput:
-        """The tape entry of one output; its class goes by the function's name, as in PyTorch."""
-        return type(self.name, (FunctionOutput,), {"__slots__": ()})(self, index)
+        """The entry of one output: the same one for as long as anything has it."""
+        known = self.made.get(index)
+        found = None if known is None else known()
+        if found is None:
+            found = FunctionOutput(self, index)
+            self.made[index] = weakref.ref(found)
+        return found
 
-    def apply(self, cotangents: dict[int, Node], create_graph: bool) -> Iterator[tuple[Any, Node]]:
+    def apply(self, cotangents: dict[int, Node]) -> Iterator[tuple[Any, Node]]:
         """Call the user's backward; yields each edge that needs a gradient with its cotangent.
 
-        Raises RuntimeError when the backward returns the wrong number of gradients or a wrong shape.
+        Raises RuntimeError for the wrong number of gradients, or for one of the wrong shape or device; TypeError for
+        one that is no tensor.
         """
-        wrap = self.tensor.from_node
-        zeros = self.context.materialize_grads
-        arguments = [wrap(cotangents[i]) if i in cotangents else
-                     wrap(g.zeros_like(spec)) if zeros and spec.dtype.is_floating_point else None
-                     for i, spec in enumerate(self.outputs)]
-        results = self.function.backward(self.context, *arguments)
+        wrap, zeros, name = self.tensor.from_node, self.context._materialize, self.name
+        arguments = [wrap(cotangents[i]) if i in cotangents else None if spec is None or not zeros else
+                     wrap(g.zeros_like(spec)) for i, spec in enumerate(self.outputs)]
+        results = self.function._pullback()(self.context, *arguments)
         results = results if isinstance(results, tuple) else (results,)
         while len(results) > len(self.edges) and results[-1] is None:
             results = results[:-1]
         if len(results) != len(self.edges):
-            raise RuntimeError(f"function {self.name} returned an incorrect number of gradients "
+            raise RuntimeError(f"function {name} returned an incorrect number of gradients "
                                f"(expected {len(self.edges)}, got {len(results)})")
         for i, (edge, spec, result) in enumerate(zip(self.edges, self.inputs, results, strict=True)):
-            if edge is None or result is None:
+            if result is None:
                 continue
-            assert spec is not None
-            node = result.node
-            if node.shape != spec.shape:
-                if len(node.shape) < len(spec.shape):
-                    raise RuntimeError(f"Function {self.name} returned an invalid gradient at index {i} - got "
-                                       f"{list(node.shape)} but expected shape compatible with {list(spec.shape)}")
-                node = g.sum_to(node, spec.shape)
-            yield edge, g.cast(node, spec.dtype)
+            if spec is None:
+                raise RuntimeError(f"function {name} returned a gradient different than None at position {i + 1}, but "
+                                   "the corresponding forward input was not a Variable")
+            if edge is not None:
+                yield edge, gradient(name, i, result, spec)
 
     def release(self) -> None:
         """Let go of what was saved."""
-        self.context._released = True
-        self.context._saved = ()
+        context = self.context
+        for saved in context._saved:
+            if saved is not None:
+                saved.release()
+        context._released, context._saved = True, ()
+
+    @property
+    def next_functions(self) -> tuple[tuple[Any, int], ...]:
+        """The tape entries of the arguments: pairs of entry (or None) and output number."""
+        tapes = [edge.tape if isinstance(edge, Node) else edge for edge in self.edges]
+        return tuple((None, 0) if tape is None else tape.place for tape in tapes)
+
+    def __repr__(self) -> str:
+        return f"<torch.autograd.function.{self.name} object at {id(self):#x}>"
+
+
+@functools.cache
+def named_entry(name: str) -> type[FunctionEntry]:
+    """The class of the entries of functions of one name."""
+    return type(f"{name}Backward", (FunctionEntry,), {"__slots__": (), "__module__": __name__})
 
 
 class FunctionOutput(Tape):
-    """One output of a user's function on the tape."""
+    """One output of a user's function on the tape. `refusal` says why it must not be changed in place, if so."""
 
-    __slots__ = ("__weakref__", "bare", "edges", "index", "parent", "seq")
+    __slots__ = ("__weakref__", "bare", "edges", "index", "parent", "refusal", "seq")
     saves_out = False
 
     def __init__(self, parent: FunctionEntry, index: int) -> None:
         self.parent, self.index, self.edges = parent, index, [parent]
+        self.refusal: str | None = None
         self.bare = False
         self.seq = next_seq()
 
     @property
-    def name(self) -> str:
+    def name(self) -> str:                              # type: ignore[override]
         return self.parent.name
+
+    @property
+    def place(self) -> tuple[Any, int]:
+        return self.parent, self.index
 
     def hand_over(self, ct: Node, cts: dict[Any, Any], heap: list[tuple[int, Any]]) -> None:
         """Give this output's cotangent to the function, which is visited after all its outputs."""
@@ -138,63 +220,163 @@ class FunctionOutput(Tape):
         if parent not in cts:
             cts[parent] = {}
             heappush(heap, (-parent.seq, parent))
-        cts[parent][self.index] = ct
+        arrived = cts[parent]
+        arrived[self.index] = g.add(arrived[self.index], ct) if self.index in arrived else ct
 
-    @property
-    def next_functions(self) -> tuple[tuple[Any, int], ...]:
-        return tuple((e.tape if isinstance(e, Node) else e, 0) for e in self.parent.edges)
 
-    def __repr__(self) -> str:
-        return f"<torch.autograd.function.{self.name} object at {id(self):#x}>"
+class Refusal(Tape):
+    """An entry that no backward may come to, and why."""
+
+    __slots__ = ("__weakref__", "bare", "edges", "message", "seq")
+    saves_out = False
+    name = "Error"
+
+    def __init__(self, message: str, edges: Sequence[Any] = ()) -> None:
+        self.message, self.edges, self.bare, self.seq = message, edges, False, next_seq()
+
+
+def refused(node: Node, message: str, edges: Sequence[Any] = ()) -> Node:
+    """A node of the same value through which nothing can be differentiated."""
+    copy = _untaped(node)
+    copy.tape = Refusal(message, edges)
+    return copy
+
+
+def _untaped(node: Node) -> Node:
+    before, grad_mode.enabled = grad_mode.enabled, False
+    try:
+        return g.identity(node)
+    finally:
+        grad_mode.enabled = before
 
 
 class Function:
     """Base of a user's operation: static `forward(ctx, *inputs)` and `backward(ctx, *cotangents)`; call `apply`.
 
     `backward` returns one gradient (or None) for each input of `forward`. Written in Tensor operations it can itself be
-    differentiated.
+    differentiated. Where `setup_context(ctx, inputs, output)` is given, `forward` takes the inputs alone.
     """
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError(LEGACY)
+
     @staticmethod
-    def forward(ctx: Any, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError("You must implement the forward function for custom autograd.Function.")
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        """The value, from a context and the inputs."""
+        raise NotImplementedError(NO_FORWARD)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> Any:
+        """Keep what the backward needs, where `forward` takes no context."""
+        raise NotImplementedError("setup_context is not implemented.")
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
-        raise NotImplementedError("You must implement the backward function for your custom autograd.Function "
-                                  "to use it with backward mode AD.")
+        """The inputs' gradients, from the outputs'."""
+        raise NotImplementedError(NO_BACKWARD)
+
+    vjp = backward
 
     @classmethod
-    def apply(cls, *args: Any) -> Any:
-        """Run `forward`, recording the function on the tape when an input requires grad."""
-        tensor = next((type(a) for a in args if hasattr(type(a), "from_node")), None)
-        if tensor is None:
-            raise TypeError(f"{cls.__name__}.apply() needs at least one Tensor argument")
-        nodes = [a.node if hasattr(type(a), "from_node") else None for a in args]
-        recording = grad_mode.enabled and any(n is not None and n.tape is not None for n in nodes)
-        context = FunctionContext(tuple(n is not None and n.tape is not None for n in nodes))
+    def _pullback(cls) -> Callable[..., Any]:
+        """The user's backward, under either name."""
+        if cls.vjp is Function.vjp:
+            return cls.backward
+        if cls.backward is not Function.backward:
+            raise RuntimeError("Implementing both 'backward' and 'vjp' for a custom Function is not allowed. You "
+                               "should only implement one of them.")
+        return cls.vjp
+
+    @classmethod
+    def apply(cls, *args: Any, **kwargs: Any) -> Any:
+        """Run `forward`, recording the function on the tape when an input requires grad.
+
+        Outputs that are no tensors are passed through. Raises RuntimeError, in PyTorch's words, for inputs changed in
+        place that must not be, TypeError for what cannot be saved.
+        """
+        apart = cls.setup_context is not Function.setup_context
+        if apart:
+            bound = inspect.signature(cls.forward).bind(*args, **kwargs)
+            bound.apply_defaults()
+            args, kwargs = bound.args, bound.kwargs
+        inputs = (*args, *kwargs.values())
+        nodes = [a.node if is_tensor(a) else None for a in inputs]
+        context = FunctionCtx(tuple([n is not None and n.tape is not None for n in nodes]))
+        recording = grad_mode.enabled and True in context.needs_input_grad
         before, grad_mode.enabled = grad_mode.enabled, False
         try:
-            result = cls.forward(context, *args)
+            if apart:
+                result = cls.forward(*args, **kwargs)
+                cls.setup_context(context, inputs, result)
+            else:
+                result = cls.forward(context, *args, **kwargs)
         finally:
             grad_mode.enabled = before
-        if not recording:
-            return result
-        entry = FunctionEntry(cls, context, nodes, tensor)
-        results = result if isinstance(result, tuple) else (result,)
-        fixed = {id(t) for t in context.non_differentiable}
-        wrapped = []
-        for i, value in enumerate(results):
-            if not hasattr(type(value), "from_node"):
-                raise TypeError(f"expected Tensor or tuple of Tensor (got {type(value).__name__}) for return value {i}")
-            entry.outputs.append(value.node.spec)
-            if id(value) in fixed or not value.node.dtype.is_floating_point:
-                wrapped.append(value)
-                continue
-            node = g.identity(value.node)
-            node.tape = entry.output(i)
-            wrapped.append(tensor.from_node(node))
-        numbers = {id(value): i for i, value in enumerate(results) if id(value) not in fixed}
-        context._outputs = {i: numbers[id(t)] for i, t in enumerate(context._saved) if id(t) in numbers}
-        context._entry = weakref.ref(entry)
+        outputs = result if isinstance(result, tuple) else (result,)
+        if not {id(t) for t in context._dirty} <= {id(t) for t in outputs}:
+            raise RuntimeError("Some elements marked as dirty during the forward method were not returned as output. "
+                               "The inputs that are modified inplace must all be outputs of the Function.")
+        if recording:
+            tensor = next(type(a) for a in inputs if is_tensor(a))
+            entry = named_entry(cls.__name__)(cls, context, nodes, tensor)
+            wrapped = [_recorded(value, i, inputs, context, entry) for i, value in enumerate(outputs)]
+            context._keep(outputs, wrapped, entry)
+            entry.values.clear()
+        else:
+            wrapped = [_plain(value, inputs, context) for value in outputs]
         return tuple(wrapped) if isinstance(result, tuple) else wrapped[0]
+
+
+def _plain(value: Any, inputs: tuple[Any, ...], context: FunctionCtx) -> Any:
+    """An output that takes no gradient: off the tape, and another tensor than an input that was not changed."""
+    if not is_tensor(value) or (value.node.tape is None and _is_new(value, inputs, context)):
+        return value
+    return value.detached()
+
+
+def _is_new(value: Any, inputs: tuple[Any, ...], context: FunctionCtx) -> bool:
+    return any(value is t for t in context._dirty) or not any(value is a for a in inputs)
+
+
+def _recorded(value: Any, index: int, inputs: tuple[Any, ...], context: FunctionCtx, entry: FunctionEntry) -> Any:
+    """An output on the tape, as number `index` of a function."""
+    entry.outputs.append(value.node.spec if is_tensor(value) else None)
+    if not is_tensor(value):
+        return value
+    if not value.node.dtype.is_floating_point or any(value is t for t in context._fixed):
+        return _plain(value, inputs, context)
+    node = _untaped(value.node)
+    if any(value is t for t in context._dirty) and any(value is a for a in inputs):
+        if value.requires_grad and value.is_leaf:
+            raise RuntimeError("a leaf Variable that requires grad has been used in an in-place operation.")
+        value.check_inplace()
+        entry.values[index] = _untaped(value.node)
+        node.tape = entry.output(index)
+        return value.rebind(node)
+    node.tape = tape = entry.output(index)
+    if any(is_tensor(a) and value.shares_memory(a) for a in inputs):
+        # A view that a change in place, of itself or of its base, would take from this function's backward.
+        name = entry.function.__name__
+        tape.refusal = IS_VIEW.format(index, name, "is being")
+        spoilt = IS_VIEW.format(index, name, "its base or another view of its base has been")
+        return value.another(node, lambda base: refused(base, spoilt))
+    return entry.tensor.from_node(node)
+
+
+def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorates a `backward` that is not written in operations with derivatives: its result is a value alone, and to
+    differentiate it once more raises RuntimeError."""
+    @functools.wraps(backward)
+    def wrapped(ctx: Any, *cotangents: Any) -> Any:
+        before, grad_mode.enabled = grad_mode.enabled, False
+        try:
+            results = backward(ctx, *cotangents)
+        finally:
+            grad_mode.enabled = before
+        edges = [ct.node.tape for ct in cotangents if is_tensor(ct) and ct.node.tape is not None]
+        if not before or not edges:
+            return results
+        listed = results if isinstance(results, tuple) else (results,)
+        fixed = [r.from_node(refused(r.node, TWICE, edges)) if is_tensor(r) else r for r in listed]
+        return tuple(fixed) if isinstance(results, tuple) else fixed[0]
+    return wrapped

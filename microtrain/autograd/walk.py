@@ -15,16 +15,11 @@ from ..graph import ops as g
 from ..graph.node import Node, next_seq
 from ..graph.spec import Spec
 from ..graph.tape import Entry, Leaf, grad_mode, hooks, tape_of
-from .function import FunctionEntry, FunctionOutput
+from .function import FunctionEntry, FunctionOutput, Refusal
 from .replay import Visit, replays
+from .saved import AGAIN, check_version
 
 Tape = Any
-
-AGAIN = ("Trying to backward through the graph a second time (or directly access saved tensors after they have already "
-         "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "
-         "Specify retain_graph=True if you need to backward through the graph a second time or if you need to access "
-         "saved tensors after calling backward.")
-
 
 def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[Tape] | None, *, retain_graph: bool,
          create_graph: bool) -> dict[Tape, Node]:
@@ -119,11 +114,15 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
         elif isinstance(tape, FunctionOutput):
             tape.hand_over(ct, cts, heap)
         elif isinstance(tape, FunctionEntry):
-            for edge, source_ct in tape.apply(ct, create_graph):
+            for edge, source_ct in tape.apply(ct):
+                if watching:
+                    realize.tell(source_ct, tape)
                 if needed is None or tape_of(edge) in needed:
                     push(edge, source_ct)
             if not retain_graph:
                 tape.release()
+        elif isinstance(tape, Refusal):
+            raise RuntimeError(tape.message)
     for tape, ct in found.items():
         if tape.__class__ is Leaf and tape in hooks:
             found[tape] = hooked(tape, ct)
@@ -162,15 +161,7 @@ def check_versions(entry: Entry, out: Node | None) -> None:
         kept.append(out)
     for node in kept:
         if node.version is not None:
-            cell, version = node.version
-            if cell.version != version:
-                kind = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16"}.get(
-                    node.dtype.name, node.dtype.name)
-                raise RuntimeError(
-                    "one of the variables needed for gradient computation has been modified by an inplace operation: "
-                    f"[torch.{kind}Tensor {list(node.shape)}], which is output 0 of "
-                    f"{getattr(getattr(node, 'tape', None), 'name', 'a leaf')}, is at version {cell.version}; expected "
-                    f"version {version} instead. Hint: the operation that needs it is {entry.name}.")
+            check_version(node, node.version, entry.name)
 
 
 def leading_to(targets: set[Tape], outputs: Iterable[Node]) -> set[Tape]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -64,21 +65,29 @@ RECORD_TARGET = 2.0
 LOOKUP_TARGET = 1.0
 """Microseconds a node: of making the key of a graph met before and finding its plan."""
 
-SCHEMA = 2
+IMPORT_TARGET = 60_000.0
+"""Microseconds of the processor's that `import microtrain` takes beyond NumPy."""
+
+SCHEMA = 3
 """Of the JSON file: raised when the meaning of a field changes."""
 
 UNITS = {
-    "count": "nodes or launches of one step",
-    "time": "microseconds for each of them; lower and upper quartile",
+    "count": "nodes or launches of one step; 1 where the whole is timed",
+    "time": "microseconds for each of them (of the processor's, for an import); lower and upper quartile",
     "target": "microseconds that each should take at most; at_least: that Triton's kernel[grid] should take; or null",
 }
+
+MOST_IMPORTS = 9
+"""Processes that are started for nothing but an import."""
 
 LAYERS = {
     "record": "the step's operations with their tape entries, and the walk back: the graph and autograd layers alone",
     "look-up": "from a recorded graph to its plan, met before, and the values that the plan takes",
     "step": "all Python of a step but look-up and kernels: recording, tensors, modules, checks, optimizer; no target",
+    "read": "the same, look-up included, of a step after which .item() reads the loss; no target",
     "launch": "queueing one kernel of the plan with its addresses",
     "kernel[grid]": "queueing the same kernel as Triton's users do",
+    "import": "the processor's time for `import microtrain`, after NumPy's, with its compiled files at hand",
 }
 """What each row contains."""
 
@@ -151,6 +160,13 @@ class Watch:
                 plan.executable = plan.executable.executable
 
 
+    def check(self) -> None:
+        """Raise WrongResult where a plan was made inside the block."""
+        if len(realize.plans) != self.plans:
+            raise WrongResult(f"{len(realize.plans) - self.plans} graphs were not met before: they have another "
+                              "structure than those of the steps before, and what was timed is planning them")
+
+
 class Remembered:
     """A plan's executable that computes once and gives the same values from then on: a device that takes no time."""
 
@@ -198,16 +214,18 @@ def measure_step(workload: Workload, effort: Effort) -> list[Cost]:
     watch = Watch()
     with watch.watching():
         look_up, step = costs_of_step(workload.name, instance.run, finish, effort, watch)
-    return [cost_of_recording(workload.name, recording, effort), look_up, step]
+    return [cost_of_recording(workload.name, recording, effort), look_up, step,
+            cost_of_reading(workload.name, instance.run, effort)]
+
+
+def nothing_is_queued() -> None:
+    """Nothing to wait for."""
 
 
 def cost_of_recording(name: str, recording: Recording, effort: Effort) -> Cost:
     """Record: forward graph and walk, in the graph and autograd layers."""
-    def finish() -> None:
-        """Nothing is queued: nothing is computed."""
-
-    nodes, calls = recording.count(), calibrate(recording.again, finish, effort.seconds)
-    taken = [sample(recording.again, finish, calls) / nodes for _ in range(effort.rounds)]
+    nodes, calls = recording.count(), calibrate(recording.again, nothing_is_queued, effort.seconds)
+    taken = [sample(recording.again, nothing_is_queued, calls) / nodes for _ in range(effort.rounds)]
     return Cost(name, "record", nodes, "nodes", Quantiles.of(taken), RECORD_TARGET)
 
 
@@ -227,11 +245,44 @@ def costs_of_step(name: str, run: Callable[[], Any], finish: Callable[[], Any], 
         recorded = graph_node.next_seq() - first - 1 - watch.graphs - calls
         step.append((elapsed - 1e6 * watch.compute) / recorded)
         look_up.append(1e6 * watch.look_up / nodes)
-    if len(realize.plans) != watch.plans:
-        raise WrongResult(f"{len(realize.plans) - watch.plans} graphs were not met before: they have another structure "
-                          "than those of the steps before, and what was timed is planning them")
+    watch.check()
     return (Cost(name, "look-up", nodes / calls, "nodes", Quantiles.of(look_up), LOOKUP_TARGET),
             Cost(name, "step", recorded / calls, "nodes", Quantiles.of(step), None))
+
+
+def cost_of_reading(name: str, run: Callable[[], Any], effort: Effort) -> Cost:
+    """All Python of a step after which its loss is read."""
+    def read() -> None:
+        run().item()
+
+    sample(read, nothing_is_queued, WARM)
+    watch, taken = Watch(), []
+    with watch.watching():
+        calls = calibrate(read, nothing_is_queued, effort.seconds)
+        for _ in range(effort.rounds):
+            watch.look_up = watch.compute = 0
+            elapsed = sample(read, nothing_is_queued, calls)
+            taken.append(elapsed - 1e6 * (watch.compute - watch.look_up) / calls)
+    watch.check()
+    return Cost(name, "read", 1, "step", Quantiles.of(taken), None)
+
+
+IMPORT = """
+from time import process_time
+import numpy
+start = process_time()
+import microtrain
+print(process_time() - start)
+"""
+
+
+def measure_import(effort: Effort) -> Cost:
+    """What `import microtrain` costs, in processes of its own, the first of which may have to compile its files."""
+    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    where = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": ""}
+    taken = [1e6 * float(subprocess.check_output([sys.executable, "-c", IMPORT], env=where))
+             for _ in range(1 + min(effort.rounds, MOST_IMPORTS))]
+    return Cost("", "import", 1, "process", Quantiles.of(taken[1:]), IMPORT_TARGET)
 
 
 def measure_launches(effort: Effort, steps: Iterable[Workload] = STEPS) -> list[Cost]:

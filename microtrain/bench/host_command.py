@@ -12,7 +12,18 @@ from ..cli.errors import UsageError
 from ..train.atomic import check_destination
 from .comparison import WrongResult
 from .environment import THREAD_VARIABLES, environment, on_one_thread
-from .host import LOOK, MANY_SHORT, STEPS, Cost, Unavailable, host_document, host_table, measure_launches, measure_step
+from .host import (
+    LOOK,
+    MANY_SHORT,
+    STEPS,
+    Cost,
+    Unavailable,
+    host_document,
+    host_table,
+    measure_import,
+    measure_launches,
+    measure_step,
+)
 from .report import write_json
 
 
@@ -57,6 +68,7 @@ def _measured(quick: bool) -> tuple[list[Cost], str | None]:
     try:
         for workload in STEPS:
             costs += measure_step(workload, effort)
+        costs.append(measure_import(effort))
         costs += measure_launches(effort, STEPS)
     except Unavailable as error:
         print(f"launches are not timed: {error}")

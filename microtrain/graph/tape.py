@@ -75,8 +75,15 @@ class Tape:
     edges: Sequence[Node | Tape | None] = ()
     pullback: Pullback | None = None
     released = False
+    name: Any
+    refusal: str | None = None
     saves_out: bool
     seq: int
+
+    @property
+    def place(self) -> tuple[Tape, int]:
+        """The entry that users are shown for this one, and which of its outputs this is."""
+        return self, 0
 
 
 class Leaf(Tape):
@@ -130,7 +137,7 @@ class Entry(Tape):
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
         """The tape entries of the sources, as PyTorch gives them: pairs of entry (or None) and output number."""
-        return tuple((tape_of(edge), 0) for edge in self.edges)
+        return tuple((None, 0) if tape is None else tape.place for tape in map(tape_of, self.edges))
 
     def strip(self) -> None:
         """Let go of the sources whose values no rule reads, or that a rule has read for the last time."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..autograd import api
+from ..autograd.checks import assigned, hook_result
 from ..graph import ops as g
 from ..graph.dtypes import DType
 from ..graph.node import Node, next_seq
@@ -127,7 +128,7 @@ class Handle(Shared):
     def grad_fn(self) -> Any:
         """The tape entry of the operation that made it; None for a leaf."""
         tape: Any = self.node.tape
-        return None if tape is None or tape.__class__ is Leaf else tape
+        return None if tape is None or tape.__class__ is Leaf else tape.place[0]
 
     @property
     def is_leaf(self) -> bool:
@@ -168,14 +169,7 @@ class Handle(Shared):
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
         if value is not None:
-            if not isinstance(value, Handle):
-                raise TypeError(f"assigned grad expected to be a Tensor or None but got {type(value).__name__}")
-            if value.node.shape != self.node.shape:
-                raise RuntimeError("assigned grad has data of a different size: expected "
-                                   f"{list(self.node.shape)}, got {list(value.node.shape)}")
-            if value.node.dtype is not self.node.dtype:
-                raise RuntimeError(f"assigned grad has data of a different type: expected {self.node.dtype!r}, "
-                                   f"got {value.node.dtype!r}")
+            assigned(value, self)
         self._grad = value
 
     @grad.deleter
@@ -187,14 +181,20 @@ class Handle(Shared):
         """Add this tensor's gradient to the `.grad` of the leaves it depends on; see `autograd.backward`."""
         api.backward(self, gradient, retain_graph, create_graph, inputs)
 
-    def accumulate(self, ct: Node) -> None:
+    def accumulate(self, ct: Node, create_graph: bool = False) -> None:
         """Add a cotangent to `.grad`: in place, unless a graph of the gradient itself is being made."""
         if self._grad is None:
-            self._grad = wrap(owned(ct) if ct.tape is None else alone(ct) if not grad_mode.enabled else ct)
-        elif ct.tape is not None or self._grad.node.tape is not None:
+            self._grad = wrap(owned(ct) if ct.tape is None else ct if create_graph else alone(ct))
+        elif create_graph:
             self._grad = wrap(g.add(self._grad.node, ct))
-        else:
+        elif ct.tape is None and self._grad.node.tape is None:
             self._grad.rebind(g.add(self._grad.node, ct))
+        else:
+            before, grad_mode.enabled = grad_mode.enabled, False
+            try:
+                self._grad.rebind(g.add(self._grad.node, ct))
+            finally:
+                grad_mode.enabled = before
 
     def register_hook(self, hook: Callable[[Any], Any]) -> RemovableHandle:
         """Call `hook(gradient)` when this tensor's gradient is computed; what it returns (if not None) replaces it."""
@@ -202,8 +202,7 @@ class Handle(Shared):
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
 
         def on_node(ct: Node) -> Node:
-            result = hook(wrap(owned(ct)))
-            return ct if result is None else result.node
+            return hook_result(hook, hook(wrap(owned(ct))), ct)
         return _add_hook(self.node.tape, on_node)
 
     def retain_grad(self) -> None:

@@ -77,6 +77,8 @@ class Inplace:
         tape: Any = self.node.tape
         if tape is not None and tape.__class__ is Leaf:
             raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+        if tape is not None and tape.refusal is not None:
+            raise RuntimeError(tape.refusal)
         alias = self._alias
         if alias is not None and tape is not None and alias.storage.node.tape.__class__ is Leaf:
             raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")

@@ -107,6 +107,10 @@ class Storage:
     def __del__(self) -> None:
         self.let_go()
 
+    def root(self) -> Storage:
+        """The storage that the memory came from first."""
+        return self if self.origin is None else self.origin[0].root()
+
     def take(self, base: Node, keep: bool, changed: Any = None, node: Node | None = None) -> None:
         """Give all members a new value of the base; `changed` is the one that was changed, to `node`.
 
@@ -236,6 +240,18 @@ class Shared:
         alias.storage.parts.append(weakref.ref(storage))
         alias.storage.keep()
         return joined(storage, node, Alias(storage, None, None, alias.strides))
+
+    def shares_memory(self, other: Shared) -> bool:
+        """Whether two tensors are one, or see the same memory."""
+        a, b = self._alias, other._alias
+        return self is other or (a is not None and b is not None and a.storage.root() is b.storage.root())
+
+    def another(self, node: Node, changed: View) -> Tensor:
+        """A tensor of the same memory that holds `node`; once the memory is changed, `changed` of the new value."""
+        alias = self.place()
+        view = alias.view or same_value
+        return joined(alias.storage, node, Alias(alias.storage, lambda base: changed(view(base)),
+                                                 alias.update or new_value, alias.strides))
 
     def leave_storage(self) -> None:
         """Share memory with nobody from here on."""

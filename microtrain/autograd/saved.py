@@ -1,0 +1,55 @@
+"""What is kept for a derivative, and the errors where it was changed or let go of in the meantime."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+from ..graph.node import Node
+
+AGAIN = ("Trying to backward through the graph a second time (or directly access saved tensors after they have already "
+         "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "
+         "Specify retain_graph=True if you need to backward through the graph a second time or if you need to access "
+         "saved tensors after calling backward.")
+
+KINDS = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16"}
+
+
+def check_version(node: Node, version: tuple[Any, int] | None, reader: str) -> None:
+    """Raise, in PyTorch's words, when a value that `reader` needs has since been changed in place."""
+    if version is not None and version[0].version != version[1]:
+        tape = getattr(node, "tape", None)
+        made_by = "" if tape is None else f", which is output 0 of {tape.name},"
+        raise RuntimeError(
+            "one of the variables needed for gradient computation has been modified by an inplace operation: "
+            f"[torch.{KINDS.get(node.dtype.name, node.dtype.name)}Tensor {list(node.shape)}]{made_by} is at version "
+            f"{version[0].version}; expected version {version[1]} instead. Hint: the operation that needs it is "
+            f"{reader}.")
+
+
+class Saved:
+    """A tensor that a user's function keeps for its backward.
+
+    The node is held, and the tensor only known: a function must not keep alive what was computed from it. Of an output,
+    number `output`, the node is the value before it was put on the tape, and `version` that of the tensor handed out.
+    """
+
+    __slots__ = ("node", "output", "tensor", "version")
+
+    def __init__(self, node: Node, tensor: Any, output: int | None = None,
+                 version: tuple[Any, int] | None = None) -> None:
+        self.node, self.tensor, self.output, self.version = node, weakref.ref(tensor), output, version
+        node.holders += 1
+
+    def release(self) -> None:
+        """Keep the value no longer."""
+        self.node.holders -= 1
+
+    def given(self, reader: str) -> Any:
+        """The tensor again, or None where it is gone or holds another value by now.
+
+        Raises RuntimeError when the value was changed in place.
+        """
+        check_version(self.node, self.version or self.node.version, reader)
+        tensor = self.tensor()
+        return tensor if tensor is not None and tensor.node is self.node else None
