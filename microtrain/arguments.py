@@ -18,7 +18,7 @@ import numpy as np
 CLASSES: dict[str, type] = {}
 """Classes that annotations name without importing them."""
 
-OPEN = frozenset(("Any", "object", "DType", "DeviceLike", "Shape", "Self"))
+OPEN = frozenset(("Any", "object", "DeviceLike", "Shape", "Self", "Dataset"))
 """Annotations that say nothing here: anything goes, or the function looks for itself."""
 
 
@@ -107,8 +107,11 @@ def _alternatives(annotation: str) -> list[str]:
 
 def kinds(annotation: Any, scope: Mapping[str, Any]) -> tuple[Kind, ...]:
     """The alternatives of an annotation; none where it says nothing, or names what is not known here."""
-    found = []
-    for part in _alternatives(annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)):
+    found: list[Kind] = []
+    parts = _alternatives(annotation if isinstance(annotation, str) else inspect.formatannotation(annotation))
+    if {"DType", "None"} <= {*parts}:           # Python's types go too
+        return ()
+    for part in parts:
         name, _, inner = part.partition("[")
         known = scope.get(name, CLASSES.get(name))
         kind = None
@@ -118,6 +121,8 @@ def kinds(annotation: Any, scope: Mapping[str, Any]) -> tuple[Kind, ...]:
             kind = NAMED[part]
         elif inner or name in ("Callable", "Mapping", "Iterable", "Sequence", "tuple", "list", "dict"):
             kind = _container(name, inner)
+        elif getattr(known, "__origin__", None) is Callable:
+            kind = _container("Callable", "")
         elif isinstance(known, type):
             kind = _of_class(name, known)
         if kind is None:
@@ -147,14 +152,19 @@ def refused(function: str, argument: str, position: int | None, wanted: Iterable
 class Guard:
     """The checks of one function."""
 
-    def __init__(self, function: Callable[..., Any], name: str) -> None:
+    def __init__(self, function: Callable[..., Any], name: str, itself: Iterable[str] = ()) -> None:
         self.function, self.name = function, name
         self.kinds: dict[str, tuple[Kind, ...]] = {}
         self.order: list[str] = []
+        self.rest = ""
         for parameter in inspect.signature(function).parameters.values():
             if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
                 self.order.append(parameter.name)
-            if parameter.annotation is not parameter.empty and parameter.kind is not parameter.VAR_KEYWORD:
+            elif parameter.kind is parameter.VAR_POSITIONAL:
+                self.rest = parameter.name
+            if parameter.name in itself or parameter.kind is parameter.VAR_KEYWORD:
+                continue
+            if parameter.annotation is not parameter.empty:
                 self.kinds[parameter.name] = kinds(parameter.annotation, function.__globals__)
         self.bound = self.order[:1] == ["self"] and "." in function.__qualname__
 
@@ -173,7 +183,7 @@ class Guard:
         """The arguments of a call, and whether calls of the same types need no other look."""
         certain, given = True, []
         for i, value in enumerate(args):
-            name = self.order[i] if i < len(self.order) else ""
+            name = self.order[i] if i < len(self.order) else self.rest
             value, sure = self.value(name, max(i + 1 - self.bound, 1), value)
             given.append(value)
             certain &= sure
@@ -190,8 +200,8 @@ def says_something(function: Any) -> bool:
 
 
 @cache
-def guarded(function: Any, name: str = "") -> Any:
-    """A function whose arguments are held to its annotations."""
+def guarded(function: Any, name: str = "", itself: tuple[str, ...] = ()) -> Any:
+    """A function whose arguments are held to its annotations, but for those at which it looks `itself`."""
     met: set[tuple[Any, ...]] = set()
     guards: list[Guard] = []
 
@@ -200,7 +210,7 @@ def guarded(function: Any, name: str = "") -> Any:
         types = (*map(type, args), *kwargs, *map(type, kwargs.values()))
         if types not in met:
             if not guards:
-                guards.append(Guard(function, name or function.__name__))
+                guards.append(Guard(function, name or function.__name__, itself))
             args, kwargs, certain = guards[0].check(args, kwargs)
             if certain:
                 met.add(types)
@@ -208,8 +218,11 @@ def guarded(function: Any, name: str = "") -> Any:
     return call
 
 
-def guard(space: Any, names: Iterable[str], but: Iterable[str] = ()) -> None:
-    """Guard what is public of a module (or class): functions of these names, and the constructors of classes."""
+def guard(space: Any, names: Iterable[str], but: Iterable[str] = (), itself: tuple[str, ...] = ()) -> None:
+    """Guard what is public of a module (or class): functions of these names, and the constructors of classes.
+
+    Not those in `but`, and not the arguments in `itself`.
+    """
     unguarded = frozenset(but)
     for name in names:
         value = vars(space)[name]
@@ -217,6 +230,9 @@ def guard(space: Any, names: Iterable[str], but: Iterable[str] = ()) -> None:
             continue
         if inspect.isclass(value):
             if "__init__" in vars(value):
-                value.__init__ = guarded(value.__init__, name)      # type: ignore[misc]
+                value.__init__ = guarded(value.__init__, name, itself)      # type: ignore[misc]
         elif inspect.isfunction(value):
-            setattr(space, name, guarded(value))
+            made = guarded(value, itself=itself)
+            if inspect.ismodule(space):
+                made.__module__ = space.__name__                    # where pickle finds it
+            setattr(space, name, made)

@@ -1,5 +1,8 @@
 """Layers, losses and the Module they are made of, under PyTorch's names."""
 
+import sys as _sys
+
+from microtrain.arguments import guard as _guard
 from microtrain.nn import functional, init
 from microtrain.nn.activation import Dropout, Flatten, LogSoftmax, ReLU, Sigmoid, Softmax, Softplus, Tanh
 from microtrain.nn.container import ModuleList, Sequential
@@ -122,3 +125,6 @@ __all__ = [
     "functional",
     "init",
 ]
+
+_guard(_sys.modules[__name__], __all__, but=("Module", "Parameter"))
+_guard(init, [name for name in vars(init) if name.endswith("_") and not name.startswith("_")])

@@ -11,7 +11,7 @@ from ..graph import primitives as p
 from ..graph.node import Node, constant, record2
 from ..graph.tape import entry_class
 from .core import Handle
-from .methods import bitwise, compared, function, operator, unchanged_if_integral
+from .methods import bitwise, compared, function, named, operator, unchanged_if_integral
 from .operands import (
     converted,
     divisor,
@@ -22,6 +22,7 @@ from .operands import (
     no_bools,
     node_of,
     operands,
+    stranger,
     truth,
     two_tensors,
 )
@@ -112,12 +113,15 @@ class Elementwise:
 
     __eq__, __ne__, __lt__ = compared(p.EQ, "eq"), compared(p.NE, "ne"), compared(p.LT, "lt")
     __le__, __gt__, __ge__ = compared(p.LE, "le"), compared(p.GT, "gt"), compared(p.GE, "ge")
-    eq, ne, lt, le, gt, ge = __eq__, __ne__, __lt__, __le__, __gt__, __ge__
+    eq, ne, lt = named(__eq__, "eq"), named(__ne__, "ne"), named(__lt__, "lt")
+    le, gt, ge = named(__le__, "le"), named(__gt__, "gt"), named(__ge__, "ge")
     __hash__ = object.__hash__
 
-    __and__ = __rand__ = bitwise_and = bitwise(p.BITWISE_AND, "bitwise_and")
-    __or__ = __ror__ = bitwise_or = bitwise(p.BITWISE_OR, "bitwise_or")
-    __xor__ = __rxor__ = bitwise_xor = bitwise(p.BITWISE_XOR, "bitwise_xor")
+    __and__ = __rand__ = bitwise(p.BITWISE_AND, "bitwise_and")
+    __or__ = __ror__ = bitwise(p.BITWISE_OR, "bitwise_or")
+    __xor__ = __rxor__ = bitwise(p.BITWISE_XOR, "bitwise_xor")
+    bitwise_and, bitwise_or = named(__and__, "bitwise_and"), named(__or__, "bitwise_or")
+    bitwise_xor = named(__xor__, "bitwise_xor")
     bitwise_not = __invert__
 
     def __abs__(self: Tensor) -> Tensor:                    # type: ignore[misc]
@@ -169,12 +173,12 @@ class Elementwise:
 
     def add(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:     # type: ignore[misc]
         """self + alpha * other."""
-        return wrap(record2(p.ADD, *must_be_operands(self, other if alpha == 1 else _scaled(other, alpha), "add")))
+        return wrap(record2(p.ADD, *must_be_operands(self, other if alpha.__class__ is int and alpha == 1 else _scaled(other, alpha, "add"), "add")))
 
     def sub(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:     # type: ignore[misc]
         """self - alpha * other."""
         no_bools(self, other)
-        pair = must_be_operands(self, other if alpha == 1 else _scaled(other, alpha), "sub")
+        pair = must_be_operands(self, other if alpha.__class__ is int and alpha == 1 else _scaled(other, alpha, "sub"), "sub")
         return wrap(record2(p.SUB, *pair))
 
     subtract = sub
@@ -188,7 +192,7 @@ class Elementwise:
     def rsub(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:    # type: ignore[misc]
         """other - alpha * self."""
         no_bools(other, self)
-        pair = must_be_operands(other, self if alpha == 1 else _scaled(self, alpha), "rsub")
+        pair = must_be_operands(other, self if alpha.__class__ is int and alpha == 1 else _scaled(self, alpha, "rsub"), "rsub")
         return labelled(wrap(record2(p.SUB, *pair)), "RsubBackward1")
 
     def div(self: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:   # type: ignore[misc]
@@ -265,8 +269,8 @@ class Elementwise:
         if min is None and max is None:
             raise ValueError("clamp(): At least one of 'min' or 'max' must not be None")
         if x.spec.dtype.category == 2 and not isinstance(min, Handle) and not isinstance(max, Handle):
-            return wrap(g.clamp_to(x, -math.inf if min is None else float(min),
-                                   math.inf if max is None else float(max)))
+            return wrap(g.clamp_to(x, min if min.__class__ is float else _bound(min, -math.inf, "min"),
+                                   max if max.__class__ is float else _bound(max, math.inf, "max")))
         for bound in (min, max):
             if bound is not None:
                 x = must_be_operands(wrap(x), bound, "clamp")[0]
@@ -322,8 +326,24 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     return wrap(g.where(mask, *must_be_operands(input, other, "where")))
 
 
-def _scaled(value: Any, alpha: Any) -> Any:
+def _scaled(value: Any, alpha: Any, name: str) -> Any:
+    """A second operand times the number `alpha`."""
+    if isinstance(alpha, Handle):
+        alpha = alpha.item()            # type: ignore[attr-defined]
+    if stranger(alpha) is None:
+        raise TypeError(f"{name}(): argument 'alpha' must be Number, not {type(alpha).__name__}")
+    if not isinstance(value, Handle) and stranger(value) is None:
+        raise TypeError(f"{name}(): expected a Tensor or a number, not {type(value).__name__}")
     return value * alpha
+
+
+def _bound(value: Any, without: float, argument: str) -> float:
+    if value is None:
+        return without
+    number = stranger(value)
+    if number is None:
+        raise TypeError(f"clamp(): argument '{argument}' must be Number or Tensor, not {type(value).__name__}")
+    return float(number)
 
 
 Elementwise.clamp.checks_input = True           # type: ignore[attr-defined]

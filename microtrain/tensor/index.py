@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..graph.spec import broadcast_shapes, normalise_dim
 from ..runtime import backend
 from .core import Handle
 from .create import array_of, put
-from .operands import labelled, node_of
+from .operands import labelled, node_of, stranger
 from .shaping import sliced
 from .storage import wrap
 
@@ -96,7 +97,9 @@ def _basic(self: Tensor, items: list[Any]) -> tuple[Tensor, dict[int, Node]]:
             for node in _array(item, out, dim):
                 arrays[dim] = node
                 dim += 1
-        elif isinstance(item, str) or not hasattr(item, "__index__"):
+        elif isinstance(item, str | bytes):
+            raise TypeError(f"an index is made of ints, slices, None, Ellipsis and Tensors, not {type(item).__name__}")
+        elif not hasattr(item, "__index__"):
             raise IndexError("only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are "
                              f"valid indices (got {type(item).__name__})")
         else:
@@ -105,7 +108,7 @@ def _basic(self: Tensor, items: list[Any]) -> tuple[Tensor, dict[int, Node]]:
 
 
 def _slice(x: Tensor, dim: int, item: slice) -> Tensor:
-    parts = [None if v is None else int(v) for v in (item.start, item.stop, item.step)]
+    parts = [None if v is None else operator.index(v) for v in (item.start, item.stop, item.step)]
     if parts[2] is not None and parts[2] <= 0:
         raise ValueError("step must be greater than zero")
     size = x.shape[dim]
@@ -287,6 +290,9 @@ class Indexing:
         return iter(self.unbind(0))
 
     def __contains__(self: Tensor, value: Any) -> bool:                     # type: ignore[misc]
+        if not isinstance(value, Handle) and stranger(value) is None:
+            raise RuntimeError("Tensor.__contains__ only supports Tensor or scalar, but you passed in a "
+                               f"{type(value)}.")
         return bool((self == value).any())
 
 

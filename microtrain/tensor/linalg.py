@@ -12,7 +12,7 @@ from ..graph.node import Node, literal
 from ..graph.spec import broadcast_shapes, normalise_dim
 from .core import Handle
 from .inplace import inplace
-from .operands import labelled, no_bool, node_of, two_tensors
+from .operands import labelled, no_bool, node_of, stranger, two_tensors
 from .storage import wrap
 
 if TYPE_CHECKING:
@@ -80,7 +80,10 @@ class Linalg:
     __matmul__ = matmul
 
     def __rmatmul__(self: Tensor, other: Tensor) -> Tensor:     # type: ignore[misc]
-        return other.matmul(self) if isinstance(other, Handle) else NotImplemented
+        if isinstance(other, Handle):
+            return other.matmul(self)   # type: ignore[attr-defined, no-any-return]
+        stranger(other)
+        return NotImplemented
 
     def mm(self: Tensor, mat2: Tensor) -> Tensor:               # type: ignore[misc]
         """(M, K) @ (K, N)."""

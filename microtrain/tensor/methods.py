@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..graph import ops as g
 from ..graph.node import apply2, record2
 from .core import Handle
-from .operands import floating, no_bool, node_of, operands
+from .operands import floating, no_bool, node_of, must_be_operands, operands
 from .storage import wrap
 
 if TYPE_CHECKING:
@@ -65,8 +65,17 @@ def unchanged_if_integral(operation: Any, name: str, doc: str) -> Any:
     return method
 
 
+def named(method: Any, name: str) -> Any:
+    """An operator as a method: what an operator leaves to the other operand's type, it refuses. TypeError."""
+    def strict(input: Tensor, other: Any) -> Tensor:
+        out = method(input, other) if isinstance(input, Handle) else NotImplemented
+        return must_be_operands(input, other, name) if out is NotImplemented else out       # type: ignore[return-value]
+    strict.__name__ = name
+    return strict
+
+
 def compared(primitive: Any, name: str) -> Any:
-    """A comparison with a tensor or a number: a method that is an operator too."""
+    """A comparison with a tensor or a number, as an operator."""
     def method(input: Tensor, other: Any) -> Tensor:
         pair = operands(input, other, name)
         if pair is None:

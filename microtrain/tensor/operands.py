@@ -10,6 +10,7 @@ import numpy as np
 from ..graph import dtypes
 from ..graph import ops as g
 from ..graph import primitives as p
+from ..graph.attributes import number
 from ..graph.dtypes import DType, promote_types
 from ..graph.node import Node, constant
 from ..graph.tape import entry_class
@@ -21,11 +22,21 @@ if TYPE_CHECKING:
 _CATEGORY: dict[Any, int] = {bool: 0, int: 1, float: 2}
 
 
-def node_of(value: Any, name: str) -> Node:
+def node_of(value: Any, name: str, argument: str = "input", position: int = 1) -> Node:
     """The node of a tensor argument. Raises TypeError in PyTorch's words for anything else."""
     if not isinstance(value, Handle):
-        raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(value).__name__}")
+        raise TypeError(f"{name}(): argument '{argument}' (position {position}) must be Tensor, not "
+                        f"{type(value).__name__}")
     return value.node
+
+
+def no_tensor(name: str, **arguments: Any) -> TypeError:
+    """The error for the first of some arguments, in order, that is no tensor though it must be (None where it may)."""
+    for position, (argument, value) in enumerate(arguments.items(), 1):
+        if not isinstance(value, Handle):
+            return TypeError(f"{name}(): argument '{argument}' (position {position}) must be Tensor, not "
+                             f"{type(value).__name__}")
+    raise AssertionError(f"{name}(): all of its tensors are")
 
 
 def number_beside(x: Node, value: Any) -> tuple[Node, Node] | None:
@@ -35,10 +46,10 @@ def number_beside(x: Node, value: Any) -> tuple[Node, Node] | None:
         known = x.spec.constants.get(value) if value.__class__ in _CATEGORY and value else None
         if known is not None:
             return x, known
-    if isinstance(value, np.generic):
-        value = value.item()
     if value.__class__ not in _CATEGORY:
-        return None
+        value = stranger(value)
+        if value is None:
+            return None
     if _CATEGORY[value.__class__] > dtype.category:
         dtype = dtypes.of_scalar(value)
         return g.cast(x, dtype), constant(value, dtype, x.spec.device)
@@ -48,6 +59,20 @@ def number_beside(x: Node, value: Any) -> tuple[Node, Node] | None:
     if dtype.category == 2 and value:
         x.spec.constants[value] = node
     return x, node
+
+
+def stranger(value: Any) -> bool | int | float | None:
+    """The number that an operand of none of Python's own types is; None where it is no number.
+
+    Raises TypeError, saying what to write, for an array: NumPy would go on alone, and compare it as another object.
+    """
+    if isinstance(value, np.ndarray) or (type(value).__module__ == "torch" and hasattr(value, "__array__")):
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        raise TypeError(f"unsupported operand: a Tensor goes with Tensors and numbers, not {kind} (of shape "
+                        f"{list(value.shape)}): write microtrain.tensor(array), or x.numpy() to go on in NumPy")
+    if isinstance(value, int | float | np.generic) and not isinstance(value, np.complexfloating):
+        return number(value) if not isinstance(value, np.generic) or value.dtype.kind in "biuf" else None
+    return None
 
 
 def check_range(value: int, dtype: DType) -> None:

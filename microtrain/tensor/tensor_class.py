@@ -79,7 +79,7 @@ reshape requires_grad_ size softmax square sub sum t to transpose unsqueeze view
 """.split()         # noqa: SIM905
 """Methods that look at their arguments themselves: those of a training step."""
 
-CLASSES["Tensor"] = Handle
+CLASSES.update(Tensor=Handle, DType=DType)
 for _family in (Elementwise, Special, Reduce, Norms, Ordering, Shaping, Rearranging, Indexing, Gathering, Linalg, Inplace,
                 Transfer, Handle, Tensor):
     guard(_family, [_name for _name in vars(_family) if not _name.startswith("_")], but=QUICK)
