@@ -1,8 +1,8 @@
 """Arguments held to a function's own annotations: what is of another type is refused at the door, in PyTorch's words.
 
-`sort(descending: bool = False)`, guarded, raises "sort(): argument 'descending' must be bool, not str". Numbers arrive as
-Python's own: NumPy's, and those of a subclass, are converted. What a mere type does not tell, a function checks itself,
-and so do the few that a training step calls: a guard costs half a microsecond a call, once the types were met.
+`sort(descending: bool = False)`, guarded, raises "sort(): argument 'descending' must be bool, not str". Numbers arrive
+as Python's own: NumPy's, and those of a subclass, are converted. What a mere type does not tell, a function checks
+itself, and so do the few that a training step calls: a guard costs half a microsecond a call, once the types were met.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OPEN = frozenset(("Any", "object", "DeviceLike", "Shape", "Self", "Dataset"))
 
 
 class Kind(NamedTuple):
-    """One alternative of an annotation: what it is called, whether a value is one, and that value as it is handed on."""
+    """One alternative of an annotation: what it is called, whether a value is one, and the value to be handed on."""
 
     text: str
     holds: Callable[[Any], bool]
@@ -146,7 +146,8 @@ def described(value: Any) -> str:
 def refused(function: str, argument: str, position: int | None, wanted: Iterable[str], value: Any) -> TypeError:
     """The error for an argument of a wrong type, in PyTorch's words."""
     where = "" if position is None else f" (position {position})"
-    return TypeError(f"{function}(): argument '{argument}'{where} must be {' or '.join(wanted)}, not {described(value)}")
+    names = " or ".join(name for name in wanted if name != "None")
+    return TypeError(f"{function}(): argument '{argument}'{where} must be {names}, not {described(value)}")
 
 
 class Guard:
@@ -177,7 +178,8 @@ class Guard:
             if kind.holds(value):
                 new = value if kind.taken is None else kind.taken(value)
                 return new, new is value and not kind.elements
-        raise refused(self.name, "input" if argument == "self" else argument, position, [kind.text for kind in alternatives if kind.text != "None"], value)
+        raise refused(self.name, "input" if argument == "self" else argument, position,
+                      [kind.text for kind in alternatives], value)
 
     def check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any], bool]:
         """The arguments of a call, and whether calls of the same types need no other look."""
@@ -226,13 +228,20 @@ def guard(space: Any, names: Iterable[str], but: Iterable[str] = (), itself: tup
     unguarded = frozenset(but)
     for name in names:
         value = vars(space)[name]
-        if name in unguarded or not says_something(getattr(value, "__init__", None) if inspect.isclass(value) else value):
+        if name in unguarded or not says_something(value.__init__ if inspect.isclass(value) else value):
             continue
         if inspect.isclass(value):
             if "__init__" in vars(value):
-                value.__init__ = guarded(value.__init__, name, itself)      # type: ignore[misc]
+                value.__init__ = guarded(value.__init__, name, itself)      # type: ignore[method-assign]
         elif inspect.isfunction(value):
             made = guarded(value, itself=itself)
             if inspect.ismodule(space):
                 made.__module__ = space.__name__                    # where pickle finds it
             setattr(space, name, made)
+
+
+def tidy(space: dict[str, Any]) -> None:
+    """Take out of a public module's namespace what it imported for its annotations."""
+    for name, value in list(space.items()):
+        if getattr(value, "__module__", "") in ("typing", "collections.abc", "__future__") or name == "annotations":
+            del space[name]

@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
-import os
+import os as _os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager as _contextmanager
 from typing import Any
+
+from .arguments import tidy as _tidy
 
 
 class Flag:
@@ -23,7 +25,7 @@ class Flag:
     def value(self) -> Any:
         """The value in force. Raises ValueError, naming the variable, when the environment holds nonsense."""
         if self._value is None:
-            text = os.environ.get(self.variable)
+            text = _os.environ.get(self.variable)
             try:
                 self._value = self.default if not text else self.parse(text)
             except ValueError as error:
@@ -31,12 +33,20 @@ class Flag:
         return self._value
 
     def set(self, value: Any) -> None:
-        """Change the value until it is changed again."""
-        self._value = value
+        """Change the value until it is changed again. Raises TypeError or ValueError for one that it cannot have."""
+        self._value = self._checked(value)
 
-    @contextmanager
+    def _checked(self, value: Any) -> Any:
+        if not isinstance(value, str | int):
+            raise TypeError(f"{self.variable} is a switch: True, False, a number or text, not {type(value).__name__}")
+        try:
+            return self.parse(str(value)) if value != "" else self.default
+        except ValueError as error:
+            raise ValueError(f"{self.variable}: {error}, not {value!r}") from None
+
+    @_contextmanager
     def __call__(self, value: Any) -> Iterator[None]:
-        before, self._value = self.value, value
+        before, self._value = self.value, self._checked(value)
         try:
             yield
         finally:
@@ -87,3 +97,5 @@ virtual_gpu = Flag("MICROTRAIN_VIRTUAL_GPU", "", _virtual, "sm_80 or sm_90: a cu
 
 FLAGS = {"device": device, "debug": debug, "fuse": fuse, "poison": poison, "validate": validate, "cache": cache,
          "matmul_precision": matmul_precision, "tune": tune, "virtual_gpu": virtual_gpu}
+
+_tidy(globals())

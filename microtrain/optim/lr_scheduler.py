@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
+import math as _math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from microtrain.arguments import tidy as _tidy
 from microtrain.optim.optimizer import Optimizer
 
 
@@ -91,7 +92,7 @@ class CosineAnnealingLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def _height(self, epoch: int) -> float:
-        return 1 + math.cos(math.pi * epoch / self.T_max)
+        return 1 + _math.cos(_math.pi * epoch / self.T_max)
 
     def get_lr(self) -> list[float]:
         """The rates now, moved one epoch along the cosine."""
@@ -99,7 +100,7 @@ class CosineAnnealingLR(LRScheduler):
             return self._rates()
         if (self.last_epoch - 1 - self.T_max) % (2 * self.T_max) == 0:
             # The cosine just touched eta_min: the ratio of heights is 0/0 there.
-            rise = (1 - math.cos(math.pi / self.T_max)) / 2
+            rise = (1 - _math.cos(_math.pi / self.T_max)) / 2
             return [
                 lr + (base - self.eta_min) * rise
                 for lr, base in zip(self._rates(), self.base_lrs, strict=True)
@@ -138,3 +139,5 @@ class LambdaLR(LRScheduler):
             base * factor(self.last_epoch)
             for factor, base in zip(self.lr_lambdas, self.base_lrs, strict=True)
         ]
+
+_tidy(globals())

@@ -161,5 +161,5 @@ __all__ = [
     "column_stack", "dstack", "einsum", "hstack", "meshgrid", "row_stack", "vstack", "where", "zeros",
     "zeros_like", *FUNCTIONS,
 ]
-guard(sys.modules[__name__], (name for name in __all__ if name not in FUNCTIONS), 
+guard(sys.modules[__name__], (name for name in __all__ if name not in FUNCTIONS),
       but=("Tensor", "backward", "einsum", "from_numpy", "where"))

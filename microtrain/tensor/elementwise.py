@@ -173,12 +173,12 @@ class Elementwise:
 
     def add(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:     # type: ignore[misc]
         """self + alpha * other."""
-        return wrap(record2(p.ADD, *must_be_operands(self, other if alpha.__class__ is int and alpha == 1 else _scaled(other, alpha, "add"), "add")))
+        return wrap(record2(p.ADD, *must_be_operands(self, _scaled(other, alpha, "add"), "add")))
 
     def sub(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:     # type: ignore[misc]
         """self - alpha * other."""
         no_bools(self, other)
-        pair = must_be_operands(self, other if alpha.__class__ is int and alpha == 1 else _scaled(other, alpha, "sub"), "sub")
+        pair = must_be_operands(self, _scaled(other, alpha, "sub"), "sub")
         return wrap(record2(p.SUB, *pair))
 
     subtract = sub
@@ -192,7 +192,7 @@ class Elementwise:
     def rsub(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:    # type: ignore[misc]
         """other - alpha * self."""
         no_bools(other, self)
-        pair = must_be_operands(other, self if alpha.__class__ is int and alpha == 1 else _scaled(self, alpha, "rsub"), "rsub")
+        pair = must_be_operands(other, _scaled(self, alpha, "rsub"), "rsub")
         return labelled(wrap(record2(p.SUB, *pair)), "RsubBackward1")
 
     def div(self: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:   # type: ignore[misc]
@@ -328,6 +328,8 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
 
 def _scaled(value: Any, alpha: Any, name: str) -> Any:
     """A second operand times the number `alpha`."""
+    if alpha.__class__ is int and alpha == 1:
+        return value
     if isinstance(alpha, Handle):
         alpha = alpha.item()            # type: ignore[attr-defined]
     if stranger(alpha) is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..graph import ops as g
 from ..graph.node import apply2, record2
 from .core import Handle
-from .operands import floating, no_bool, node_of, must_be_operands, operands
+from .operands import floating, must_be_operands, no_bool, node_of, operands
 from .storage import wrap
 
 if TYPE_CHECKING:

@@ -80,8 +80,7 @@ reshape requires_grad_ size softmax square sub sum t to transpose unsqueeze view
 """Methods that look at their arguments themselves: those of a training step."""
 
 CLASSES.update(Tensor=Handle, DType=DType)
-for _family in (Elementwise, Special, Reduce, Norms, Ordering, Shaping, Rearranging, Indexing, Gathering, Linalg, Inplace,
-                Transfer, Handle, Tensor):
+for _family in Tensor.__mro__[:-1]:
     guard(_family, [_name for _name in vars(_family) if not _name.startswith("_")], but=QUICK)
 
 blank.append(partial(object.__new__, Tensor))

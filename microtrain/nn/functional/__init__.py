@@ -119,5 +119,5 @@ __all__ = [
 ]
 
 _guard(_sys.modules[__name__], __all__, but=(
-    "binary_cross_entropy_with_logits", "cross_entropy", "linear", "log_softmax", "mse_loss", "relu", "sigmoid", "softmax",
-    "tanh"))
+    "binary_cross_entropy_with_logits", "cross_entropy", "linear", "log_softmax", "mse_loss", "relu", "sigmoid",
+    "softmax", "tanh"))
