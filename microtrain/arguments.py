@@ -15,6 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+Number = Any
+"""A number, or a 0-d tensor of one: what PyTorch calls a Scalar."""
+
 CLASSES: dict[str, type] = {}
 """Classes that annotations name without importing them."""
 
@@ -64,6 +67,8 @@ NAMED = {
     "int": Kind("int", is_int, as_int),
     "float": Kind("float", is_number, as_number),
     "bool": Kind("bool", lambda v: isinstance(v, bool | np.bool_), bool),
+    "Number": Kind("Number", lambda v: is_number(v) or (isinstance(v, CLASSES["Tensor"]) and not v.shape),    # type: ignore[attr-defined]
+                   lambda v: as_number(v) if is_number(v) else v),
     "str": Kind("str", lambda v: isinstance(v, str), str.__str__),
     "None": Kind("None", lambda v: v is None),
     "Path": Kind("Path", lambda v: isinstance(v, os.PathLike)),
@@ -79,6 +84,8 @@ def _of_class(name: str, known: type) -> Kind:
 def _container(name: str, inner: str) -> Kind | None:
     if name == "Callable":
         return Kind("callable", callable)
+    if name == "set":
+        return Kind("set", lambda v: isinstance(v, set))
     if name in ("Mapping", "dict"):
         return Kind("dict", lambda v: isinstance(v, Mapping))
     if name in ("Iterable", "Iterator"):
@@ -166,10 +173,10 @@ class Guard:
             if parameter.name in itself or parameter.kind is parameter.VAR_KEYWORD:
                 continue
             if parameter.annotation is not parameter.empty:
-                self.kinds[parameter.name] = kinds(parameter.annotation, function.__globals__)
+                self.kinds[parameter.name] = kinds(parameter.annotation, inspect.unwrap(function).__globals__)
         self.bound = self.order[:1] == ["self"] and "." in function.__qualname__
 
-    def value(self, argument: str, position: int | None, value: Any) -> tuple[Any, bool]:
+    def value(self, argument: str, position: int | None, value: Any, name: str) -> tuple[Any, bool]:
         """An argument as it is handed on, and whether its type alone says that it may be. Raises TypeError."""
         alternatives = self.kinds.get(argument)
         if not alternatives:
@@ -178,19 +185,20 @@ class Guard:
             if kind.holds(value):
                 new = value if kind.taken is None else kind.taken(value)
                 return new, new is value and not kind.elements
-        raise refused(self.name, "input" if argument == "self" else argument, position,
+        raise refused(name or self.name, "input" if argument == "self" else argument, position,
                       [kind.text for kind in alternatives], value)
 
-    def check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any], bool]:
+    def check(self, args: tuple[Any, ...], kwargs: dict[str, Any],
+              caller: str = "") -> tuple[tuple[Any, ...], dict[str, Any], bool]:
         """The arguments of a call, and whether calls of the same types need no other look."""
         certain, given = True, []
         for i, value in enumerate(args):
             name = self.order[i] if i < len(self.order) else self.rest
-            value, sure = self.value(name, max(i + 1 - self.bound, 1), value)
+            value, sure = self.value(name, max(i + 1 - self.bound, 1), value, caller)
             given.append(value)
             certain &= sure
         for name, value in kwargs.items():
-            kwargs[name], sure = self.value(name, None, value)
+            kwargs[name], sure = self.value(name, None, value, caller)
             certain &= sure
         return tuple(given), kwargs, certain
 
@@ -205,6 +213,7 @@ def says_something(function: Any) -> bool:
 def guarded(function: Any, name: str = "", itself: tuple[str, ...] = ()) -> Any:
     """A function whose arguments are held to its annotations, but for those at which it looks `itself`."""
     met: set[tuple[Any, ...]] = set()
+    of_class = function.__name__ == "__init__"
     guards: list[Guard] = []
 
     @wraps(function)
@@ -213,7 +222,7 @@ def guarded(function: Any, name: str = "", itself: tuple[str, ...] = ()) -> Any:
         if types not in met:
             if not guards:
                 guards.append(Guard(function, name or function.__name__, itself))
-            args, kwargs, certain = guards[0].check(args, kwargs)
+            args, kwargs, certain = guards[0].check(args, kwargs, type(args[0]).__name__ if of_class else "")
             if certain:
                 met.add(types)
         return function(*args, **kwargs)
@@ -231,9 +240,9 @@ def guard(space: Any, names: Iterable[str], but: Iterable[str] = (), itself: tup
         if name in unguarded or not says_something(value.__init__ if inspect.isclass(value) else value):
             continue
         if inspect.isclass(value):
-            if "__init__" in vars(value):
-                value.__init__ = guarded(value.__init__, name, itself)      # type: ignore[method-assign]
-        elif inspect.isfunction(value):
+            owner = next(cls for cls in value.__mro__ if "__init__" in vars(cls))
+            owner.__init__ = guarded(owner.__init__, itself=itself)         # type: ignore[method-assign]
+        elif inspect.isfunction(value) or hasattr(value, "cache_info"):
             made = guarded(value, itself=itself)
             if inspect.ismodule(space):
                 made.__module__ = space.__name__                    # where pickle finds it

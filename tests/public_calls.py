@@ -204,6 +204,8 @@ particular("register_hook retain_grad", self=lambda T: T.ones(2, requires_grad=T
 particular("Tensor.backward", self=lambda T: T.ones(2, requires_grad=True).sum())
 particular("assign overwrite rebind from_node", node=lambda T: matrix(T).node, name=const("own"))
 particular("accumulate", ct=lambda T: matrix(T).node)
+particular("another", node=lambda T: matrix(T).node)
+particular("data.Subset", indices=const([1, 0]))
 particular("share", view=const(lambda x: x), update=const(lambda base, v: v))
 particular("Standardiser", mean=const(np.zeros(3)), std=const(np.ones(3)))
 particular("Tensor.cuda nn.Module.cuda", device=const(0))
@@ -262,7 +264,7 @@ def public(root: str, owner: Any) -> Iterator[str]:
 OPERATORS = tuple(f"__{side}{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor",
                   "matmul") for side in ("", "r", "i")) + (
     "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__getitem__", "__setitem__", "__contains__",
-    "__bool__", "__float__", "__int__", "__index__", "__len__", "__array__", "__format__", "__deepcopy__")
+    "__bool__", "__float__", "__int__", "__index__", "__len__")
 
 
 def targets() -> Iterator[Target]:
@@ -290,7 +292,7 @@ def targets() -> Iterator[Target]:
             if "self" in signature.parameters and not bound:        # a method as a function
                 signature = signature.replace(parameters=[p.replace(name="input") if n == "self" else p
                                                           for n, p in signature.parameters.items()])
-            yield Target(path, lambda T, p=path: here(T, p), signature, False)
+            yield Target(path, lambda T, p=path: here(T, p), signature, root == "Tensor")
             if root == "nn" and inspect.isclass(value) and issubclass(value, mt.nn.Module) and name not in CONTAINERS:
                 forward = inspect.signature(value.forward)
                 forward = forward.replace(parameters=list(forward.parameters.values())[1:])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import settings
+from ..arguments import Number
 from ..graph import dtypes
 from ..graph import ops as g
 from ..graph.dtypes import DType
@@ -66,7 +67,8 @@ def kind(dtype: DType | None) -> DType | None:
 
 def sizes(size: Sequence[Any]) -> Shape:
     """A shape given as ints or as one sequence of ints. Raises on anything negative or not an integer."""
-    listed = size[0] if len(size) == 1 and isinstance(size[0], Sequence) else size
+    listed = size[0] if len(size) == 1 and isinstance(size[0], Sequence) and not isinstance(size[0], str | bytes) \
+        else size
     shape = []
     for n in listed:
         if isinstance(n, bool) or not isinstance(n, int | np.integer):
@@ -213,7 +215,7 @@ def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: Dev
     return finish(g.cast(hit, kind(dtype) or dtypes.get_default_dtype()), requires_grad)
 
 
-def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = None, device: DeviceLike = None,
+def arange(start: Number, end: Number | None = None, step: Number = 1, *, dtype: DType | None = None, device: DeviceLike = None,
            requires_grad: bool = False) -> Tensor:
     """start, start + step, ... below `end`: ceil((end - start) / step) elements, int64 where all three are ints."""
     if end is None:
@@ -235,7 +237,7 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = 
     return finish(g.cast(g.add(node, start) if start != 0 else node, wanted), requires_grad)
 
 
-def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None, device: DeviceLike = None,
+def linspace(start: Number, end: Number, steps: int, *, dtype: DType | None = None, device: DeviceLike = None,
              requires_grad: bool = False) -> Tensor:
     """`steps` evenly spaced values from start to end, both included; computed from both ends, as PyTorch does."""
     if isinstance(steps, bool) or not isinstance(steps, int):

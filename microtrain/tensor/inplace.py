@@ -10,10 +10,11 @@ from ..graph.node import Node, record2
 from ..graph.spec import broadcast_shapes
 from ..graph.tape import Leaf, grad_mode
 from .core import Handle
-from .operands import labelled, must_be_operands
+from .operands import flag, labelled, must_be_operands
 from .storage import placed, wrap
 
 if TYPE_CHECKING:
+    from .random import Generator
     from .tensor_class import Tensor
 
 
@@ -145,6 +146,8 @@ class Inplace:
     def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:        # type: ignore[misc]
         """Take the values of `src`, broadcast and converted."""
         self.check_inplace()
+        if non_blocking is not False:
+            flag(non_blocking, "copy_", "non_blocking")
         if not isinstance(src, Handle):
             raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
         from .transfer import moved
@@ -164,21 +167,21 @@ class Inplace:
         node = g.expand(g.cast(node, mine.dtype), mine.shape)
         return self.overwrite(g.identity(node) if node is src.node else node, "CopyBackwards")
 
-    def uniform_(self: Tensor, low: float = 0.0, high: float = 1.0, *, generator: Any = None) -> Tensor:       # type: ignore[misc]
+    def uniform_(self: Tensor, low: float = 0.0, high: float = 1.0, *, generator: Generator | None = None) -> Tensor:       # type: ignore[misc]
         """Fill with uniform random numbers in [low, high)."""
         from .random import rand
         self.check_inplace()
         u = rand(self.shape, dtype=self.dtype, device=self.device, generator=generator)
         return self.overwrite((u * (high - low) + low).node, "UniformBackward0")
 
-    def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:        # type: ignore[misc]
+    def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:        # type: ignore[misc]
         """Fill with normal random numbers."""
         from .random import randn
         self.check_inplace()
         z = randn(self.shape, dtype=self.dtype, device=self.device, generator=generator)
         return self.overwrite((z * std + mean).node, "NormalBackward0")
 
-    def bernoulli_(self: Tensor, p: float = 0.5, *, generator: Any = None) -> Tensor:       # type: ignore[misc]
+    def bernoulli_(self: Tensor, p: float = 0.5, *, generator: Generator | None = None) -> Tensor:       # type: ignore[misc]
         """Fill with 1 with probability p, else 0."""
         from .random import rand
         self.check_inplace()

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..arguments import Number
 from ..graph import ops as g
 from ..graph.dtypes import bool_
 from ..graph.node import Node, literal
@@ -124,12 +125,12 @@ class Linalg:
         _expect(y, 1, "outer", "vec2")
         return self.unsqueeze(1) * vec2.unsqueeze(0)
 
-    def addmm(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:        # type: ignore[misc]
+    def addmm(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:        # type: ignore[misc]
         """beta * self + alpha * (mat1 @ mat2), for matrices; self broadcasts. With beta 0 self is not read."""
         x, y = _factors(mat1, mat2, "addmm", 2, ("mat1", "mat2"))
         return labelled(_added(self, g.matmul(x, y), beta, alpha, "addmm"), "AddmmBackward0")
 
-    def addmv(self: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:          # type: ignore[misc]
+    def addmv(self: Tensor, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:          # type: ignore[misc]
         """beta * self + alpha * (mat @ vec), for a matrix and a vector; self broadcasts. With beta 0 self is not
         read."""
         x, y = _tensors(mat, vec, "addmv", ("mat", "vec"))
@@ -142,14 +143,14 @@ class Linalg:
         product = g.reshape(g.matmul(x, g.reshape(y, (n, 1))), (m,))
         return labelled(_added(self, product, beta, alpha, "addmv"), "AddmvBackward0")
 
-    def baddbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:  # type: ignore[misc]
+    def baddbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:  # type: ignore[misc]
         """beta * self + alpha * (batch1 @ batch2), for batches of matrices; self broadcasts. With beta 0 self is not
         read."""
         x, y = _factors(batch1, batch2, "baddbmm", 3, ("batch1", "batch2"))
         _same_batches(x, y)
         return labelled(_added(self, g.matmul(x, y), beta, alpha, "baddbmm"), "BaddbmmBackward0")
 
-    def addbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:   # type: ignore[misc]
+    def addbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:   # type: ignore[misc]
         """beta * self + alpha * (the sum of the products of a batch's matrices); self broadcasts. With beta 0 self is
         not read."""
         x, y = _factors(batch1, batch2, "addbmm", 3, ("batch1", "batch2"))

@@ -30,6 +30,13 @@ def node_of(value: Any, name: str, argument: str = "input", position: int = 1) -
     return value.node
 
 
+def flag(value: Any, name: str, argument: str) -> bool:
+    """An argument that is True or False. Raises TypeError in PyTorch's words for anything else."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name}(): argument '{argument}' must be bool, not {type(value).__name__}")
+    return bool(value)
+
+
 def no_tensor(name: str, **arguments: Any) -> TypeError:
     """The error for the first of some arguments, in order, that is no tensor though it must be (None where it may)."""
     for position, (argument, value) in enumerate(arguments.items(), 1):

@@ -108,7 +108,7 @@ def randn(*size: Any, generator: Generator | None = None, dtype: DType | None = 
     return finish(node, requires_grad)
 
 
-def randint(low: int, high: Any = None, size: Any = None, *, generator: Generator | None = None,
+def randint(low: int, high: int | Sequence[int] | None = None, size: Any = None, *, generator: Generator | None = None,
             dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
     """Integers in [low, high): `randint(high, size)` or `randint(low, high, size)`; at most 2**32 different ones."""
     if size is None:
@@ -148,7 +148,7 @@ def randn_like(input: Tensor, *, dtype: DType | None = None, device: DeviceLike 
     return randn(input.shape, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
 
 
-def randint_like(input: Tensor, low: int, high: Any = None, *, dtype: DType | None = None, device: DeviceLike = None,
+def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: DType | None = None, device: DeviceLike = None,
                  requires_grad: bool = False) -> Tensor:
     """Integers in [low, high), of another tensor's shape, dtype and device."""
     low, high = (0, low) if high is None else (low, high)

@@ -17,6 +17,7 @@ from .linalg import Linalg
 from .norms import Norms
 from .ordering import Ordering
 from .printing import format_array
+from .random import Generator
 from .rearranging import Rearranging
 from .reduce import Reduce
 from .shaping import Shaping
@@ -79,7 +80,7 @@ reshape requires_grad_ size softmax square sub sum t to transpose unsqueeze view
 """.split()         # noqa: SIM905
 """Methods that look at their arguments themselves: those of a training step."""
 
-CLASSES.update(Tensor=Handle, DType=DType)
+CLASSES.update(Tensor=Handle, DType=DType, Generator=Generator)
 for _family in Tensor.__mro__[:-1]:
     guard(_family, [_name for _name in vars(_family) if not _name.startswith("_")], but=QUICK)
 

@@ -19,7 +19,7 @@ from ..runtime import backend
 from .core import Handle
 from .create import place, put
 from .index import values
-from .operands import labelled
+from .operands import flag, labelled
 from .storage import alone, wrap
 
 if TYPE_CHECKING:
@@ -143,6 +143,9 @@ class Transfer:
                 dtype, device = value.dtype, value.device
             elif value is not None and not isinstance(value, bool):
                 raise TypeError(f"to() received an invalid argument {value!r}: expected a dtype, a device or a tensor")
+        for name, value in (("copy", copy), ("non_blocking", non_blocking)):
+            if value is not False:
+                flag(value, "to", name)
         node = self.node if device is None else moved(self.node, place(device))
         node = node if dtype is None else g.cast(node, dtype)
         if node is self.node:
@@ -205,7 +208,7 @@ class Transfer:
         """On a CUDA device, by default the current one."""
         return self.to(Device("cuda", device) if device is None or isinstance(device, int) else Device(device))
 
-    def clone(self: Tensor, *, memory_format: Any = None) -> Tensor:    # type: ignore[misc]
+    def clone(self: Tensor, *, memory_format: None = None) -> Tensor:    # type: ignore[misc]
         """A copy; gradients flow through it."""
         return labelled(wrap(g.identity(self.node)), "CloneBackward0")
 

@@ -6,7 +6,7 @@ import warnings
 
 from microtrain.nn.functional.reduction import check_reduction, reduced
 from microtrain.tensor import Tensor, losses, where
-from microtrain.tensor.operands import no_tensor
+from microtrain.tensor.operands import no_tensor, node_of
 
 
 def _warn_if_broadcast(name: str, input: Tensor, target: Tensor, stacklevel: int = 4) -> None:
@@ -55,6 +55,7 @@ def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", weight: T
 def _weighted(loss: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
     if weight is None:
         return reduced(loss, reduction)
+    node_of(weight, "mse_loss", "weight")
     if weight.shape != loss.shape:
         raise ValueError("Inputs and weight must have the same size.")
     total = loss * weight
@@ -125,6 +126,9 @@ def binary_cross_entropy_with_logits(
         raise no_tensor("binary_cross_entropy_with_logits", input=input, target=target) from None
     if one.shape != other.shape:
         raise ValueError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
+    for name, value in (("weight", weight), ("pos_weight", pos_weight)):
+        if value is not None:
+            node_of(value, "binary_cross_entropy_with_logits", name)
     if pos_weight is None and one.dtype is other.dtype:
         loss = losses.binary_cross_entropy_with_logits(input, target)
     else:
