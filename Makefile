@@ -7,6 +7,7 @@
 # make gpu-cache  kernels of suite and benchmarks compiled for an H100 and packed into .gpu/, in 30 minutes; a machine that
 #              has one unpacks them and need not compile
 # make budgets every kernel of a sample of 200 compiled for four GPUs: spills, registers, shared memory, access widths
+# make kills   processes killed while they save and while they train with a checkpoint, KILLS=100 of each
 # make lint    ruff and mypy alone
 # make clean   removes .venv, .gpu, runs and caches
 #
@@ -30,10 +31,10 @@ INTERPRET_TESTS ?= $(wildcard $(addprefix tests/test_,$(addsuffix .py,\
 SHARDS ?= $(shell nproc 2>/dev/null || echo 4)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test budgets gpu gpu-cache virtual lint clean suite-cpu suite-interpret
+.PHONY: help train test budgets kills gpu gpu-cache virtual lint clean suite-cpu suite-interpret
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -11
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -12
 
 train: $(VENV)/train.stamp
 	@mkdir -p runs
@@ -63,6 +64,11 @@ suite-interpret: $(VENV)/test.stamp
 budgets: $(VENV)/test.stamp
 	MICROTRAIN_DEVICE=cpu $(PY) -m pytest -q -m budgets tests/test_null.py tests/test_matmul_kernels.py tests/test_emulator_corpus.py
 	$(PY) -m microtrain kernels --all --sample 200
+
+KILLS ?= 100
+
+kills: $(VENV)/test.stamp
+	PYTHONPATH=. $(PY) tests/stress_files.py --saving $(KILLS) --training $(KILLS)
 
 # Half of the suite in each of two processes; the emulator's part has one for each GPU.
 virtual: $(VENV)/test.stamp
@@ -133,9 +139,9 @@ $(VENV)/venv.stamp:
 
 # Training on a CPU needs neither torch nor Triton; a GPU needs both.
 $(VENV)/train.stamp: $(VENV)/venv.stamp pyproject.toml
-	@if $(PY) -c 'import torch' 2>/dev/null; then extras=plot,progress,io; \
-	elif nvidia-smi >/dev/null 2>&1; then extras=plot,progress,io,gpu; \
-	else extras=plot,progress,io; fi; \
+	@if $(PY) -c 'import torch' 2>/dev/null; then extras=plot,progress; \
+	elif nvidia-smi >/dev/null 2>&1; then extras=plot,progress,gpu; \
+	else extras=plot,progress; fi; \
 	echo "installing microtrain[$$extras]"; $(PIP) -e ".[$$extras]"
 	@touch $@
 

@@ -35,3 +35,10 @@ def missing(owner: str, name: str) -> AttributeError:
     """The error for a name that `owner` (as in "module 'microtrain'") does not have."""
     hint = next((f"; {instead}" for instead, names in INSTEAD.items() if name in names.split()), "")
     return AttributeError(f"{owner} has no attribute {name!r}{hint}")
+
+
+def shown(text: str) -> str:
+    """Text as one line that a terminal takes for text alone: control characters, line ends, marks that turn the order
+    of writing round and the like as Python escapes them."""
+    return text if text.isprintable() else "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,10 @@ from microtrain.compiler.index import (
     text,
     variable,
 )
+from microtrain.graph import dtypes
+from microtrain.graph import ops as g
+from microtrain.graph.node import leaf
+from microtrain.graph.spec import Device, spec
 
 
 def evaluate(index: Index, **symbols: int) -> int:
@@ -47,6 +52,50 @@ def test_a_reshape_keeps_the_axes_it_does_not_touch() -> None:
     a, b, c = (variable(name, size) for name, size in zip("abc", (2, 6, 5), strict=True))
     assert regroup((a, b, c), (2, 6, 5), (2, 1, 2, 3, 5))[0] is a
     assert regroup((a, b, c), (2, 6, 5), (2, 1, 2, 3, 5))[-1] is c
+
+
+@pytest.mark.parametrize(("shape", "target"), [((2,), (2, 3)), ((2, 3), (2,)), ((6,), (4,)), ((3,), (0, 2)),
+                                               ((), (2,))])
+def test_a_reshape_to_another_size_is_refused_rather_than_searched_for_ever(shape: Any, target: Any) -> None:
+    coords = [variable(f"i{k}", size) for k, size in enumerate(shape)]
+    with pytest.raises(ValueError, match="has not the"):
+        regroup(coords, shape, target)
+
+
+def test_a_reshape_of_nothing() -> None:
+    assert regroup((variable("i", 3), constant(0)), (3, 0), (0,)) == (constant(0),)
+    assert regroup((constant(0),), (0,), (2, 0, 5)) == (constant(0),) * 3
+
+
+X = leaf(np.zeros((2, 3), np.float32), spec((2, 3), dtypes.float32, Device("cpu")))
+INDEX = leaf(np.zeros(4, np.int64), spec((4,), dtypes.int64, Device("cpu")))
+FLOATS = leaf(np.zeros(4, np.float32), spec((4,), dtypes.float32, Device("cpu")))
+IMPOSSIBLE: dict[str, Callable[[], Any]] = {
+    "reshape to more": lambda: g.reshape(X, (2, 4)), "reshape to less": lambda: g.reshape(X, (2,)),
+    "reshape to -1": lambda: g.reshape(X, (-1, -6)), "permute twice": lambda: g.permute(X, (0, 0)),
+    "permute one": lambda: g.permute(X, (1,)), "permute more": lambda: g.permute(X, (0, 1, 2)),
+    "expand 3 to 4": lambda: g.expand(X, (2, 4)), "expand to fewer": lambda: g.expand(X, (3,)),
+    "expand to 1": lambda: g.expand(X, (1, 3)), "sum to other axes": lambda: g.sum_to(X, (3, 2)),
+    "sum to more": lambda: g.sum_to(X, (2, 6)), "slice outside": lambda: g.slice(X, (0, 1), (2, 3), (1, 1)),
+    "slice before": lambda: g.slice(X, (-1, 0), (1, 1), (1, 1)),
+    "slice an axis": lambda: g.slice(X, (0,), (2,), (1,)),
+    "slice in no steps": lambda: g.slice(X, (0, 0), (2, 3), (1, 0)),
+    "pad outside": lambda: g.pad(X, (1, 0), (2, 3), (1, 1)),
+    "pad with steps": lambda: g.pad(X, (0, 0), (2, 4), (1, 2)), "flip": lambda: g.flip(X, (2,)),
+    "cat": lambda: g.cat((X, g.reshape(X, (3, 2))), 0), "cat dtypes": lambda: g.cat((INDEX, FLOATS), 0),
+    "windows": lambda: g.windows(X, 1, 4, 1, 1), "windows apart": lambda: g.windows(X, 1, 2, 1, 3),
+    "fold windows": lambda: g.fold_windows(X, 0, 9, 1, 1), "sum over axis 2": lambda: g.sum(X, (2,)),
+    "slice update": lambda: g.slice_update(X, FLOATS, (0, 0), (1, 1)), "take by floats": lambda: g.take(X, FLOATS),
+    "index add": lambda: g.index_add(X, INDEX, 3), "index put": lambda: g.index_put(X, INDEX, X),
+    "gather": lambda: g.gather(X, INDEX, 0), "scatter add": lambda: g.scatter_add(X, INDEX, 0, 2),
+    "scatter": lambda: g.scatter(X, g.reshape(INDEX, (2, 2)), X, 1),
+}
+
+
+@pytest.mark.parametrize("case", IMPOSSIBLE)
+def test_what_cannot_be_is_not_recorded(case: str) -> None:
+    with pytest.raises(RuntimeError):
+        IMPOSSIBLE[case]()
 
 
 def test_division_and_remainder_of_known_bounds() -> None:

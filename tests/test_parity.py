@@ -73,11 +73,15 @@ def test_half(op: Op, dtype: str) -> None:
     assert not problems, "\n".join(problems)
 
 
-@pytest.mark.parametrize(("op", "dtype"), [case for case in cases(("float32", "float64")) if case.values[0].boundary])
+@pytest.mark.filterwarnings("ignore:.*degrees of freedom is <= 0")
+@pytest.mark.parametrize(("op", "dtype"), [
+    case for case in cases(("float32", "float64")) if case.values[0].boundary + case.values[0].twice])
 def test_boundary_points(op: Op, dtype: str) -> None:
     problems = []
     for sample in op.boundary:
         problems += check(op, sample, dtype, min(op.order, 1))
+    for sample in op.twice:
+        problems += check(op, sample, dtype, 2)
     assert not problems, "\n".join(problems)
 
 

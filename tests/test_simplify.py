@@ -74,15 +74,29 @@ def test_a_constant_is_seen_through_reshapes_and_expansions() -> None:
 @pytest.mark.parametrize("number", [2, -1, math.nan])
 def test_a_graph_with_a_number_is_met_again_however_many_numbers_were(number: float,
                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
-    """A number that is part of the structure is one signature, also when a spec has all the constants it may have."""
-    for module in (graph_node, g):
-        monkeypatch.setattr(module, "MAX_CONSTANTS", 0)
+    """A number that is part of the structure is one signature, also when the others are forgotten."""
+    monkeypatch.setattr(graph_node, "MAX_CONSTANTS", 0)
     x = mt.tensor([1.0, 3.0])
-    monkeypatch.setattr(spec((), x.dtype, x.device), "constants", {})
-    monkeypatch.setattr(x.node.spec, "constants", {})
     found = []
     for _ in range(3):
         out = mt.Tensor.from_node(g.mul(x.node, float(str(number))))        # as a derivative does; a NaN of its own
         assert np.array_equal(out.cpu().numpy(), np.array([1.0, 3.0]) * number, equal_nan=True)
         found.append(len(realize.plans))
     assert found[0] == found[2], found
+
+
+def test_a_step_is_one_structure_however_many_numbers_there_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number of two parameters is one scalar of the graph, also after so many that some are forgotten."""
+    monkeypatch.setattr(graph_node, "MAX_CONSTANTS", 8)
+    parameters = [mt.zeros(3, requires_grad=True), mt.zeros(2, 2, requires_grad=True)]
+    optimizer = mt.optim.SGD(parameters, lr=0.1, momentum=0.9)
+    counts, kept = [], []
+    for step in range(40):
+        optimizer.param_groups[0]["lr"] = 0.1 + step / 1000
+        optimizer.zero_grad()
+        sum((p * p + p).sum() for p in parameters).backward()
+        optimizer.step()
+        parameters[0].tolist()
+        counts.append(len(realize.plans))
+        kept.append(len(spec((), mt.float32, parameters[0].device).constants))
+    assert counts[4] == counts[-1] and max(kept) < 20, (counts, kept)

@@ -16,8 +16,6 @@ from microtrain import data, nn, optim
 from microtrain.train import (
     DivergedError,
     History,
-    atomic,
-    checkpoint,
     evaluate,
     fit,
     metrics,
@@ -204,26 +202,6 @@ def test_history_is_saved_whole(tmp_path):
         History().best_epoch  # noqa: B018
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path):
-    path = tmp_path / "f.txt"
-    path.write_text("old")
-    with pytest.raises(RuntimeError, match="stop"), atomic.replacing(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError("stop")
-    assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["f.txt"]
-    with atomic.replacing(path) as temporary:
-        temporary.write_text("new")
-    assert path.read_text() == "new"
-    plain = tmp_path / "plain"
-    plain.write_text("")
-    assert path.stat().st_mode == plain.stat().st_mode
-    with pytest.raises(FileNotFoundError, match="there is no folder"), atomic.replacing(tmp_path / "no" / "f"):
-        pass
-    with pytest.raises(IsADirectoryError, match="it is a folder"), atomic.replacing(tmp_path):
-        pass
-
-
 # -- display --------------------------------------------------------------------------------------------------------
 
 
@@ -332,69 +310,6 @@ def test_roc_area_is_the_share_of_ordered_pairs():
     assert area == pytest.approx(((above > 0) + 0.5 * (above == 0)).mean())
     assert (false_rate[0], true_rate[0], false_rate[-1], true_rate[-1]) == (0, 0, 1, 1)
     assert (np.diff(false_rate) >= 0).all()
-
-
-# -- checkpoints ----------------------------------------------------------------------------------------------------
-
-needs_safetensors = pytest.mark.skipif(
-    importlib.util.find_spec("safetensors") is None, reason="safetensors is not installed"
-)
-
-
-@pytest.mark.parametrize("suffix", [pytest.param(".safetensors", marks=needs_safetensors), ".npz"])
-def test_checkpoint_round_trip(tmp_path, suffix):
-    mt.manual_seed(0)
-    model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1))
-    path = checkpoint.save(model.state_dict(), tmp_path / f"m{suffix}")
-    loaded = checkpoint.load(path)
-    for name, value in model.state_dict().items():
-        assert np.array_equal(array(loaded[name]), array(value))
-        assert loaded[name].dtype == value.dtype
-    mt.manual_seed(1)
-    other = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1))
-    other.load_state_dict(loaded)
-    assert np.array_equal(array(other[0].weight), array(model[0].weight))
-    assert os.listdir(tmp_path) == [path.name]
-
-
-@pytest.mark.parametrize("suffix", [pytest.param(".safetensors", marks=needs_safetensors), ".npz"])
-def test_non_contiguous_and_odd_tensors_survive(tmp_path, suffix):
-    state = {
-        "transposed": mt.arange(6).float().reshape(2, 3).t(),
-        "sliced": mt.arange(10).float()[::3],
-        "scalar": mt.tensor(2.5),
-        "empty": mt.zeros(0, 3),
-        "integers": mt.arange(3),
-        "doubles": mt.tensor([1e300], dtype=mt.float64),
-    }
-    loaded = checkpoint.load(checkpoint.save(state, tmp_path / f"s{suffix}"))
-    for name, value in state.items():
-        assert loaded[name].tolist() == value.tolist()
-        assert tuple(loaded[name].shape) == tuple(value.shape)
-        assert loaded[name].dtype == value.dtype
-
-
-def test_checkpoint_without_safetensors(tmp_path, monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert checkpoint.save({"a": mt.ones(1)}, tmp_path / "model").name == "model.npz"
-    with pytest.raises(ImportError, match=r"pip install 'microtrain\[io\]', or end the name in \.npz"):
-        checkpoint.save({"a": mt.ones(1)}, tmp_path / "model.safetensors")
-    assert os.listdir(tmp_path) == ["model.npz"]
-
-
-def test_checkpoint_errors_leave_nothing(tmp_path):
-    with pytest.raises(ValueError, match=r"a checkpoint ends in \.safetensors or \.npz"):
-        checkpoint.save({}, tmp_path / "m.pt")
-    with pytest.raises(TypeError, match="'a' is a int, not a Tensor"):
-        checkpoint.save({"a": 3}, tmp_path / "m.npz")
-    with pytest.raises(TypeError, match=r"'b' is bfloat16, which \.npz cannot hold"):
-        checkpoint.save({"b": mt.ones(2, dtype=mt.bfloat16)}, tmp_path / "m.npz")
-    with pytest.raises(FileNotFoundError, match="no such file"):
-        checkpoint.load(tmp_path / "m.npz")
-    assert os.listdir(tmp_path) == []
-    (tmp_path / "broken.npz").write_bytes(b"PK not really")
-    with pytest.raises(ValueError, match=r"broken\.npz is not a readable \.npz checkpoint"):
-        checkpoint.load(tmp_path / "broken.npz")
 
 
 # -- tasks ----------------------------------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ from pathlib import Path
 from .. import settings
 from ..cli.device import check_device
 from ..cli.errors import UsageError
+from ..files import check_destination
 from ..tensor import default_device
-from ..train.atomic import check_destination
 from . import host_command
 from .budget import Budget
 from .catalogue import FAMILIES, catalogue

@@ -9,7 +9,7 @@ import sys
 from datetime import UTC, datetime
 
 from ..cli.errors import UsageError
-from ..train.atomic import check_destination
+from ..files import check_destination
 from .comparison import WrongResult
 from .environment import THREAD_VARIABLES, environment, on_one_thread
 from .host import (

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..train.atomic import replacing
+from ..files import replacing
 from .comparison import Entry
 from .launched import Launched
 from .suite import Result

@@ -13,11 +13,11 @@ from microtrain import settings
 from microtrain.cli.device import DEVICES, check_device
 from microtrain.cli.errors import UsageError
 from microtrain.cli.parse import positive_int
+from microtrain.files import check_destination, replacing
 from microtrain.tensor import default_device
 from microtrain.testing.database.operators import DTYPES, FURTHER, NAMES, database
 from microtrain.testing.database.parity import about, at_most, everything, parity
 from microtrain.testing.report import ORDERS, SECOND, ParityReport
-from microtrain.train.atomic import check_destination, replacing
 
 KNOWN = (*NAMES, *FURTHER)
 

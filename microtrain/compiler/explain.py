@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from ..files import replacing
 from ..graph import node as graph_node
 from ..graph import primitives as p
 from ..graph.node import Kind, Node
@@ -169,7 +169,8 @@ class Explanation:
         else:
             raise ValueError(f"cannot draw to {str(target)!r}: the file's suffix is one of "
                              f"{', '.join((*TEXT_SUFFIXES, *PICTURE_SUFFIXES))}")
-        replace(target, content)
+        with replacing(target) as temporary:
+            temporary.write_bytes(content)
         return target
 
 
@@ -309,15 +310,3 @@ def rendered(dot: str, kind: str) -> bytes:
     if run.returncode:
         raise RuntimeError(f"Graphviz could not draw the graph: {run.stderr.decode(errors='replace').strip()}")
     return run.stdout
-
-
-def replace(target: Path, content: bytes) -> None:
-    """Write a whole file or nothing: to a temporary one beside it, which then takes its name."""
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise

@@ -221,7 +221,14 @@ def split(index: Index, shape: Shape) -> Coords:
 
 
 def regroup(coords: Sequence[Index], shape: Shape, target: Shape) -> Coords:
-    """The coordinates in `target`, a reshape of `shape`; axes that survive the reshape keep their coordinate."""
+    """The coordinates in `target`, a reshape of `shape`; axes that survive the reshape keep their coordinate.
+
+    Raises ValueError where the sizes differ, so that no coordinates have a place there.
+    """
+    if math.prod(shape) != math.prod(target):
+        raise ValueError(f"shape {list(target)} has not the {math.prod(shape)} elements of shape {list(shape)}")
+    if 0 in shape:
+        return (ZERO,) * len(target)
     result: list[Index] = []
     i = j = 0
     while i < len(shape) or j < len(target):

@@ -277,6 +277,7 @@ def isolate(roots: list[Node], wanted: Node | None, device: Device) -> None:
 
 def start_counting() -> None:
     """Count recorded operations from here."""
+    graph_node.forget_constants()
     started[0] = graph_node.next_seq()
     limit[0] = 0 if updated or watchers else started[0] + MAX_PENDING
 

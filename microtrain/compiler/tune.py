@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import AcceleratorError
+from ..files import cache_folder, replacing
 from ..graph.spec import Spec
 from .emit_triton import Kernel
 from .launch import Launch, encoded, launches_of
@@ -42,14 +41,14 @@ def tuned(kernel: Kernel, device: Any) -> Launch:
     if len(launches) == 1:
         return launches[0]
     tiles = [tile_of(launch) for launch in launches]
-    path = file_of(kernel, launches[0], tiles, device)
-    known = kept(path)
+    name = file_of(kernel, launches[0], tiles, device)
+    known = kept(name)
     if known in tiles:
         return launches[tiles.index(known)]
     times = measured(kernel, launches, device)
     fastest = min(range(len(times)), key=times.__getitem__)
     best = fastest if times[fastest] < GAIN * times[0] else 0
-    keep(path, tiles[best], {json.dumps(tile): time for tile, time in zip(tiles, times, strict=True)})
+    keep(name, tiles[best], {json.dumps(tile): time for tile, time in zip(tiles, times, strict=True)})
     return launches[best]
 
 
@@ -92,11 +91,11 @@ def scratch(spec: Spec, device: Any) -> Any:
 # ----------------------------------------------------------------------------------------------------------- on disk
 
 def folder() -> Path:
-    """Where choices are kept: microtrain/tiles in the user's cache folder (XDG_CACHE_HOME, else ~/.cache)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "microtrain" / "tiles"
+    """Where choices are kept: microtrain/tiles in the user's cache folder. Raises OSError as `cache_folder`."""
+    return cache_folder() / "tiles"
 
 
-def file_of(kernel: Kernel, launch: Launch, tiles: list[dict[str, int]], device: Any) -> Path:
+def file_of(kernel: Kernel, launch: Launch, tiles: list[dict[str, int]], device: Any) -> str:
     """The file of a kernel's choice, named by a hash of all that it may depend on."""
     key = {
         "functions": [function.source for function in kernel.emitted],
@@ -108,24 +107,19 @@ def file_of(kernel: Kernel, launch: Launch, tiles: list[dict[str, int]], device:
         "tiles": tiles,
         "device": device.identity,
     }
-    return folder() / f"{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()}.json"
+    return f"{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()}.json"
 
 
-def kept(path: Path) -> Any:
+def kept(name: str) -> Any:
     """The tile that a file holds; None where there is no such file, or none that can be read."""
     with suppress(OSError, ValueError, TypeError, KeyError):
-        return json.loads(path.read_text())["tile"]
+        return json.loads((folder() / name).read_text())["tile"]
     return None
 
 
-def keep(path: Path, tile: dict[str, int], seconds: dict[str, float]) -> None:
+def keep(name: str, tile: dict[str, int], seconds: dict[str, float]) -> None:
     """Write a choice and the times behind it, whole or not at all. A folder that cannot be written to keeps nothing."""
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".", suffix=".json", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w") as file:
-                json.dump({"tile": tile, "seconds": seconds}, file)
-            os.replace(name, path)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        folder().mkdir(parents=True, exist_ok=True)
+        with replacing(folder() / name) as temporary:
+            temporary.write_text(json.dumps({"tile": tile, "seconds": seconds}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache, cached_property
 from typing import Any
 
@@ -11,13 +12,15 @@ import numpy as np
 class DType:
     """One element type: its name, its NumPy twin and its place in the promotion order.
 
-    `category` orders kinds as PyTorch does: 0 bool, 1 integral, 2 floating point.
+    `category` orders kinds as PyTorch does: 0 bool, 1 integral, 2 floating point. `wide`: float32 or float64, in which
+    a Python number is computed with as it is.
     """
 
-    __slots__ = ("__dict__", "category", "itemsize", "name")
+    __slots__ = ("__dict__", "category", "itemsize", "name", "wide")
 
     def __init__(self, name: str, category: int, itemsize: int) -> None:
         self.name, self.category, self.itemsize = name, category, itemsize
+        self.wide = category == 2 and itemsize > 2
 
     @cached_property
     def numpy(self) -> np.dtype[Any]:
@@ -120,6 +123,17 @@ def highest(dtype: DType) -> float | int:
     if dtype.category == 2:
         return float("inf")
     return 1 if dtype is bool_ else int(np.iinfo(dtype.numpy).max)
+
+
+def holds(dtype: DType, value: bool | int | float | complex) -> bool:
+    """Whether PyTorch fills a tensor of a dtype with a number: a float holds infinities and NaN, an unsigned integer
+    the negative of what it holds."""
+    if isinstance(value, complex):
+        return False
+    if dtype.category == 2:
+        return value != value or value in (math.inf, -math.inf) or abs(value) <= largest_finite(dtype)
+    low, high = lowest(dtype), highest(dtype)
+    return (-high if dtype is uint8 and isinstance(value, int) else low) <= value <= high
 
 
 @cache

@@ -12,9 +12,14 @@ from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+<<<<<<< HEAD
 from .attributes import number, plain
+=======
+import numpy as np
+
+>>>>>>> main
 from .dtypes import DType, float32
-from .spec import Device, Shape, Spec, spec
+from .spec import Device, Shape, Spec, all_specs, spec
 from .tape import Pullback, Rule, Tape, enter, grad_mode
 
 if TYPE_CHECKING:
@@ -184,15 +189,26 @@ def literal(value: bool | int | float, dtype: DType, device: Device) -> Node:
     """A 0-d constant that is part of the structure: plans are compiled for its value."""
     of = spec((), dtype, device)
     value = (bool, int, float)[dtype.category](value)
-    key = ("literal", value if value and value == value else str(value))       # 0 is not -0, and a NaN finds no NaN
-    node = of.constants.get(key)
+    key = value if value and value == value else str(value)     # 0 is not -0, and a NaN finds no NaN
+    node = of.literals.get(key)
     if node is None:                # kept for good: with another signature every graph of this number would be new
-        node = of.constants[key] = new_node(Signature(LITERAL, (value,), (), of), ())
+        node = of.literals[key] = new_node(Signature(LITERAL, (value,), (), of), ())
     return node
 
 
 MAX_CONSTANTS = 4096
-"""Numbers of a spec after which run-time scalars are made anew each time."""
+"""Run-time scalars that are remembered. Past that all are forgotten at once, between two graphs: a number is one node
+throughout a graph, or the graph has another structure."""
+
+_made = [0]
+
+
+def forget_constants() -> None:
+    """Forget all run-time scalars, if there are too many; called when nothing is pending."""
+    if _made[0] >= MAX_CONSTANTS:
+        _made[0] = 0
+        for of in all_specs():
+            of.constants.clear()
 
 
 def constant(value: bool | int | float, dtype: DType, device: Device) -> Node:
@@ -207,10 +223,17 @@ def constant(value: bool | int | float, dtype: DType, device: Device) -> Node:
             if of.scalar_signature is None:
                 of.scalar_signature = Signature(SCALAR, (), (), of)
             node = new_node(of.scalar_signature, ())
-            node.buffer = dtype.numpy.type(value)
-        if value == value and len(of.constants) < MAX_CONSTANTS:
+            _made[0] += 1
+            node.buffer = dtype.numpy.type(value) if abs(value) < 6e4 else _large(value, dtype)
+        if value == value:
             of.constants[value if value else str(value)] = node
     return node
+
+
+def _large(value: int | float, dtype: DType) -> Any:
+    """A number in a dtype in which it may be infinite: no warning, as in PyTorch."""
+    with np.errstate(over="ignore"):
+        return dtype.numpy.type(value)
 
 
 def infer(primitive: Primitive, key: Any, sources: tuple[Node, ...], attrs: tuple[Any, ...]) -> Signature:

@@ -14,7 +14,7 @@ from .composite import basic as c
 from .composite import losses, normalisation, ordering, windowed
 from .composite import special as s
 from .dtypes import DType
-from .node import MAX_CONSTANTS, Node, apply1, apply2, constant, infer, literal, record, record1, record2
+from .node import Node, apply1, apply2, constant, infer, literal, record, record1, record2
 from .spec import Device, Shape
 from .tape import grad_mode
 
@@ -29,8 +29,12 @@ def like(value: Operand, node: Node) -> Node:
     known = node.spec.constants.get(value) if value else None
     if known is None:
         known = constant(value, node.spec.dtype, node.spec.device)
+<<<<<<< HEAD
         value = number(value)
         if value and value == value and len(node.spec.constants) < MAX_CONSTANTS:
+=======
+        if value and value == value:
+>>>>>>> main
             node.spec.constants[value] = known
     return known
 
@@ -374,8 +378,15 @@ def sum_to(x: Node, shape: Shape) -> Node:
     if have == shape:
         return x
     lead = len(have) - len(shape)
-    axes = tuple(i for i, size in enumerate(have) if i < lead or (shape[i - lead] == 1 and size != 1))
-    return reshape(sum(x, axes), shape)
+    axes = []
+    for i, size in enumerate(have):
+        if i < lead:
+            axes.append(i)
+        elif lead < 0 or size != shape[i - lead]:
+            if lead < 0 or shape[i - lead] != 1:
+                raise RuntimeError(f"sum_to: shape {list(shape)} does not broadcast to {list(have)}")
+            axes.append(i)
+    return reshape(sum(x, tuple(axes)), shape)
 
 
 # ------------------------------------------------------------------------------------- creation, indices and randomness

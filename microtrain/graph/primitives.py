@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import dtypes
+from . import dtypes, shape_rules
 from .dtypes import DType
 from .node import BUFFER, LITERAL, SCALAR, Kind, Primitive
 from .spec import Shape, Spec, broadcast_shapes
@@ -67,11 +67,6 @@ def selection(condition: Spec, x: Spec, y: Spec) -> tuple[Shape, DType]:
         raise RuntimeError("where expected condition to be a boolean tensor, but got a tensor with dtype "
                            f"{condition.dtype!r}")
     return broadcast_shapes(condition.shape, *[same(x, y)[0]]), x.dtype
-
-
-def reduction(x: Spec, axes: tuple[int, ...]) -> tuple[Shape, DType]:
-    """One operand without the axes reduced over, in its own dtype."""
-    return tuple(size for i, size in enumerate(x.shape) if i not in axes), x.dtype
 
 
 def matrix_product(x: Spec, y: Spec) -> tuple[Shape, DType]:
@@ -165,7 +160,8 @@ CAST = row("cast", Kind.MAP, lambda x, dtype: (x.shape, dtype),
 
 def fold(name: str, function: str, numpy: str, **options: Any) -> Primitive:
     """A reduction; in a kernel `row_<function>` and the accumulator functions of that name in `kernels.math`."""
-    return row(name, Kind.REDUCE, reduction, lambda out, x, axes: f"{numpy}({{0}}, {axes!r})", function, **options)
+    return row(name, Kind.REDUCE, shape_rules.reduced, lambda out, x, axes: f"{numpy}({{0}}, {axes!r})", function,
+               **options)
 
 
 SUM = fold("sum", "sum", "add.reduce")
@@ -176,16 +172,11 @@ MATMUL = row("matmul", Kind.MATMUL, matrix_product, "matmul({0}, {1})", grad_nam
 
 # ---------------------------------------------------------------------------------------------------------------- views
 
-RESHAPE = row("reshape", Kind.VIEW, lambda x, shape: (shape, x.dtype),
+RESHAPE = row("reshape", Kind.VIEW, shape_rules.reshaped,
               lambda out, x, shape: f"{{0}}.reshape({shape!r})", grad_name="ViewBackward0")
-PERMUTE = row("permute", Kind.VIEW, lambda x, dims: (tuple(x.shape[d] for d in dims), x.dtype),
+PERMUTE = row("permute", Kind.VIEW, shape_rules.permuted,
               lambda out, x, dims: f"{{0}}.transpose({dims!r})")
-EXPAND = row("expand", Kind.VIEW, lambda x, shape: (shape, x.dtype),
-             lambda out, x, shape: f"broadcast_to({{0}}, {shape!r})")
-
-
-def _slice_infer(x: Spec, starts: Shape, sizes: Shape, steps: Shape) -> tuple[Shape, DType]:
-    return sizes, x.dtype
+EXPAND = row("expand", Kind.VIEW, shape_rules.expanded, lambda out, x, shape: f"broadcast_to({{0}}, {shape!r})")
 
 
 def _slice_numpy(out: Spec, x: Spec, starts: Shape, sizes: Shape, steps: Shape) -> str:
@@ -193,41 +184,24 @@ def _slice_numpy(out: Spec, x: Spec, starts: Shape, sizes: Shape, steps: Shape) 
     return f"{{0}}[{', '.join(pieces)},]"
 
 
-SLICE = row("slice", Kind.VIEW, _slice_infer, _slice_numpy)
+SLICE = row("slice", Kind.VIEW, shape_rules.sliced, _slice_numpy)
 """Elements starts[d] + i*steps[d] for i < sizes[d] along each axis; steps are positive."""
 
-FLIP = row("flip", Kind.VIEW, lambda x, dims: (x.shape, x.dtype), lambda out, x, dims: f"flip({{0}}, {dims!r})")
-PAD = row("pad", Kind.VIEW, lambda x, starts, shape, steps: (shape, x.dtype),
+FLIP = row("flip", Kind.VIEW, shape_rules.flipped, lambda out, x, dims: f"flip({{0}}, {dims!r})")
+PAD = row("pad", Kind.VIEW, shape_rules.padded,
           lambda out, x, starts, shape, steps: f"scatter_slice({{0}}, {starts!r}, {shape!r}, {steps!r})",
           grad_name="ConstantPadNdBackward0")
 """The adjoint of `slice`: zeros of `shape`, with the source at starts[d] + i*steps[d]."""
 
 
-def windows_along(length: int, size: int, step: int, dilation: int) -> int:
-    """How many windows of `size` elements, `dilation` apart, start at 0, step, 2 step, ... and end inside."""
-    return (length - dilation * (size - 1) - 1) // step + 1
-
-
-def _windows_infer(x: Spec, axis: int, size: int, step: int, dilation: int) -> tuple[Shape, DType]:
-    n = windows_along(x.shape[axis], size, step, dilation)
-    return (*x.shape[:axis], n, *x.shape[axis + 1:], size), x.dtype
-
-
-WINDOWS = row("windows", Kind.VIEW, _windows_infer,
+WINDOWS = row("windows", Kind.VIEW, shape_rules.windowed,
               lambda out, x, axis, size, step, dilation: f"windows({{0}}, {axis}, {out.shape!r}, {step}, {dilation})",
               grad_name="UnfoldBackward0")
 """Overlapping windows along an axis: (..., L, ...) to (..., n, ..., size); element j of window i is at i*step +
 j*dilation. What convolution and pooling are made of."""
 
 
-def _cat_infer(*arguments: Any) -> tuple[Shape, DType]:
-    *specs, dim = arguments
-    shape = list(specs[0].shape)
-    shape[dim] = sum(s.shape[dim] for s in specs)
-    return tuple(shape), specs[0].dtype
-
-
-CAT = row("cat", Kind.VIEW, _cat_infer,
+CAT = row("cat", Kind.VIEW, shape_rules.joined,
           lambda out, *arguments: f"concatenate(({', '.join(f'{{{i}}}' for i in range(len(arguments) - 1))},), "
                                   f"{arguments[-1]})")
 
@@ -237,7 +211,7 @@ IOTA = row("iota", Kind.INDEX, lambda like, n: ((n,), dtypes.int64), lambda out,
            differentiable=False)
 """0, 1, ..., n-1 as int64 (n,); the source only says on which device."""
 
-TAKE = row("take", Kind.INDEX, lambda x, index: (index.shape + x.shape[1:], x.dtype), "take({0}, {1}, 0)",
+TAKE = row("take", Kind.INDEX, shape_rules.taken, "take({0}, {1}, 0)",
            grad_name="IndexBackward0")
 """Rows of x (K, ...) at `index` (int64, any shape, each in [0, K)): index.shape + (...)."""
 

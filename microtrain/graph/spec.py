@@ -32,9 +32,11 @@ class Device:
     type: str
     index: Any
 
-    def __new__(cls, name: str | Device, index: int | None = None) -> Device:
+    def __new__(cls, name: str | Device | int, index: int | None = None) -> Device:
         if isinstance(name, Device):
             return name
+        if isinstance(name, int) and not isinstance(name, bool):
+            return cls("cuda", name)            # as in PyTorch, a number is a GPU's
         if not isinstance(name, str):
             raise TypeError(f"device must be a string or a device, not {type(name).__name__}")
         kind, _, suffix = name.partition(":")
@@ -88,7 +90,7 @@ class Spec:
     It also carries what hangs on that combination alone: the signatures of its leaves and its constants.
     """
 
-    __slots__ = ("buffer_signature", "constants", "device", "dtype", "numel", "scalar_signature", "shape")
+    __slots__ = ("buffer_signature", "constants", "device", "dtype", "literals", "numel", "scalar_signature", "shape")
 
     shape: Shape
     dtype: dtypes.DType
@@ -97,6 +99,7 @@ class Spec:
     buffer_signature: Signature | None
     scalar_signature: Signature | None
     constants: dict[Any, Node]
+    literals: dict[Any, Node]
 
     @property
     def ndim(self) -> int:
@@ -116,10 +119,15 @@ def spec(shape: Shape, dtype: dtypes.DType, device: Device) -> Spec:
         found = Spec()
         found.shape, found.dtype, found.device = shape, dtype, device
         found.numel = math.prod(shape)
-        found.constants = {}
+        found.constants, found.literals = {}, {}
         found.buffer_signature = found.scalar_signature = None
         _specs[shape, dtype, device] = found
     return found
+
+
+def all_specs() -> list[Spec]:
+    """Every combination met."""
+    return list(_specs.values())
 
 
 def broadcast_shapes(*shapes: Sequence[int]) -> Shape:

@@ -25,22 +25,28 @@ vjp(s.ATAN, lambda ct, o, x: g.div(ct, g.add(g.mul(x, x), 1)), "x")
 vjp(s.SINH, lambda ct, o, x: g.mul(ct, g.cosh(x)), "x")
 vjp(s.COSH, lambda ct, o, x: g.mul(ct, g.sinh(x)), "x")
 vjp(s.ASINH, lambda ct, o, x: g.mul(ct, g.rsqrt(g.add(g.mul(x, x), 1))), "x")
-vjp(s.ACOSH, lambda ct, o, x: g.mul(ct, g.rsqrt(g.mul(g.sub(g.abs(x), 1), g.add(g.abs(x), 1)))), "x")
+vjp(s.ACOSH, lambda ct, o, x: g.mul(ct, g.rsqrt(g.sub(0, _short_of_one(x)))), "x")
 vjp(s.ATANH, lambda ct, o, x: g.div(ct, g.sub(1, g.mul(x, x))), "x")
 vjp(s.HYPOT, lambda ct, o, x, y: g.div(g.mul(ct, x), o), "ox", lambda ct, o, x, y: g.div(g.mul(ct, y), o), "oy")
 
 
+def _short_of_one(x: Node) -> Node:
+    """1 - x^2: a product, accurate near 1; at 1 the square itself, whose derivative an infinity may multiply."""
+    return g.where(g.eq(g.abs(x), 1), g.sub(1, g.mul(x, x)), g.mul(g.sub(1, x), g.add(x, 1)))
+
+
 def _circle(x: Node) -> Node:
     """1 / sqrt(1 - x^2)."""
-    return g.rsqrt(g.mul(g.sub(1, x), g.add(x, 1)))
+    return g.rsqrt(_short_of_one(x))
 
 
-def _distance(y: Node, x: Node) -> Node:
-    return g.add(g.mul(y, y), g.mul(x, x))
+def _turn(ct: Node, side: Node, y: Node, x: Node) -> Node:
+    """ct side / (y^2 + x^2), and 0 at the origin (as PyTorch's)."""
+    square = g.add(g.mul(y, y), g.mul(x, x))
+    return g.mul(ct, g.where(g.eq(square, 0), 0, g.div(side, square)))
 
 
-vjp(p.ATAN2, lambda ct, o, y, x: g.mul(ct, g.div(x, _distance(y, x))), "xy",
-    lambda ct, o, y, x: g.mul(ct, g.div(g.neg(y), _distance(y, x))), "xy")
+vjp(p.ATAN2, lambda ct, o, y, x: _turn(ct, x, y, x), "xy", lambda ct, o, y, x: _turn(ct, g.neg(y), y, x), "xy")
 
 # --------------------------------------------------------------------------------------------- exponents, logarithms
 vjp(p.LOG2, lambda ct, o, x: g.div(ct, g.mul(x, math.log(2))), "x")
@@ -97,7 +103,8 @@ vjp(a.PRELU, lambda ct, o, x, weight: g.where(g.gt(x, 0), ct, g.mul(ct, weight))
 
 
 def _elu(ct: Node, o: Any, x: Node, alpha: float, scale: float, input_scale: float) -> Node:
-    below = g.mul(g.exp(g.mul(x, input_scale)), scale * alpha * input_scale)
+    negative = g.where(g.lt(x, 0), x, 0)        # exp must not overflow where it is not chosen: 0 * inf is NaN
+    below = g.mul(g.exp(g.mul(negative, input_scale)), scale * alpha * input_scale)
     return g.mul(ct, g.where(g.le(x, 0), below, scale))
 
 

@@ -7,6 +7,7 @@ the rules record ordinary nodes, derivatives of any order follow. Broadcasting i
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from . import ops as g
@@ -172,9 +173,10 @@ vjp(c.MEAN, lambda ct, o, x, axes: g.spread(g.div(ct, float(c.count(x.shape, axe
 
 
 def _var(ct: Node, o: Any, x: Node, axes: tuple[int, ...], correction: float) -> Node:
+    """2 (x - mean) / (n - correction), wherever that is (as PyTorch's): infinite, or of the other sign."""
     scale = c.count(x.shape, axes) - correction
     deviation = g.sub(x, g.keep(g.mean(x, axes), x.shape, axes))
-    return g.mul(g.keep(g.mul(ct, 2.0 / scale if scale > 0 else float("nan")), x.shape, axes), deviation)
+    return g.mul(g.keep(g.mul(ct, 2.0 / scale if scale else math.inf), x.shape, axes), deviation)
 
 
 def _std(ct: Node, o: Node, x: Node, axes: tuple[int, ...], correction: float) -> Node:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from microtrain.tensor import DType, Tensor
+from microtrain.tensor.create import kind
 
 
 def device_and_dtype(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
@@ -16,10 +17,11 @@ def device_and_dtype(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
     for argument in args:
         if isinstance(argument, Tensor):
             device, wanted = argument.device, argument.dtype
-        elif isinstance(argument, DType):
+        elif isinstance(argument, DType | type):
             wanted = argument
         elif argument is not None:
             device = argument
+    wanted = kind(wanted)
     if wanted is not None and not wanted.is_floating_point:
         raise TypeError(
             f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={wanted}"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
+from functools import reduce
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,12 +20,13 @@ from ..graph.node import Node, leaf
 from ..graph.spec import Device, Shape, spec
 from ..runtime import backend
 from .core import Handle
+from .operands import converted
 from .storage import wrap
 
 if TYPE_CHECKING:
     from .tensor_class import Tensor
 
-DeviceLike = Device | str | None
+DeviceLike = Device | str | int | None
 _default_device: list[Device] = []
 
 
@@ -57,10 +61,10 @@ def place(device: DeviceLike) -> Device:
 
 
 def kind(dtype: DType | None) -> DType | None:
-    """A dtype argument, checked. Raises TypeError for anything else."""
+    """A dtype argument, checked: also Python's float (float64), int (int64) and bool. Raises TypeError for others."""
     if dtype is not None and not isinstance(dtype, DType):
-        if dtype in (float, int, bool):
-            return {float: dtypes.get_default_dtype(), int: dtypes.int64, bool: dtypes.bool_}[dtype]
+        if isinstance(dtype, type) and dtype in (float, int, bool):
+            return {float: dtypes.float64, int: dtypes.int64, bool: dtypes.bool_}[dtype]
         raise TypeError(f"dtype must be a microtrain dtype such as microtrain.float32, not {dtype!r}")
     return dtype
 
@@ -71,11 +75,11 @@ def sizes(size: Sequence[Any]) -> Shape:
         else size
     shape = []
     for n in listed:
-        if isinstance(n, bool) or not isinstance(n, int | np.integer):
+        if isinstance(n, bool) or not hasattr(n, "__index__"):
             raise TypeError(f"sizes must be ints, got {type(n).__name__} ({n!r}) in {tuple(listed)}")
-        if n < 0:
+        shape.append(operator.index(n))
+        if shape[-1] < 0:
             raise RuntimeError(f"Trying to create tensor with negative dimension {n}: {list(listed)}")
-        shape.append(int(n))
     return tuple(shape)
 
 
@@ -87,75 +91,116 @@ def finish(node: Node, requires_grad: bool = False) -> Tensor:
 
 def put(array: np.ndarray, dtype: DType, device: Device) -> Node:
     """A node holding a copy of an array on a device."""
-    array = np.asarray(array, dtype.numpy)
+    array = np.asarray(array)
+    if array.dtype != dtype.numpy:
+        with np.errstate(over="ignore"):        # a number beyond the largest is infinite, as in PyTorch
+            array = array.astype(dtype.numpy)
     return leaf(backend(device.type, device.index).from_numpy(array), spec(array.shape, dtype, device))
 
 
-def array_of(data: Any) -> np.ndarray:
-    """Nested numbers, arrays and tensors as one array. Raises ValueError or TypeError in PyTorch's words."""
+def read(data: Any) -> tuple[np.ndarray, DType]:
+    """Nested numbers, arrays and tensors as one array, and the dtype of them all together, as PyTorch has it.
+
+    A Python float counts as the default dtype, an int as int64, a NumPy number, an array and a tensor as what they are.
+    Raises ValueError or TypeError, in PyTorch's words, for what is not regular or no number.
+    """
     if isinstance(data, Handle):
-        return data.detach().cpu().numpy()          # type: ignore[attr-defined]
+        return data.detach().cpu().numpy(), data.dtype          # type: ignore[attr-defined]
     if isinstance(data, np.ndarray | np.generic):
-        array = np.asarray(data)
-        if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
-            raise TypeError("can't convert np.ndarray of type "
-                            f"{array.dtype.type.__module__}.{array.dtype.type.__name__}. The only supported types "
-                            f"are: {', '.join(dtypes.DTYPES)}.")
-        return array
-    if isinstance(data, Sequence) and not isinstance(data, str):
-        _check_regular(data, 0)
-        if any(isinstance(v, Handle | np.ndarray) for v in data):
-            return np.stack([array_of(v) for v in data])
-    elif not isinstance(data, bool | int | float):
+        return np.asarray(data), _dtype_of(data)
+    found: set[Any] = set()
+    if isinstance(data, Sequence) and not isinstance(data, str | bytes):
+        data, _ = _plain(data, found, 1)
+    elif isinstance(data, bool | int | float):
+        found.add(_kind_of(data))
+    else:
         raise TypeError(f"new(): data must be a sequence or a number (got {type(data).__name__})")
-    try:
-        array = np.asarray(data)
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"cannot make a tensor of {data!r}: {error}") from None
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"can't convert data of type {array.dtype} to a tensor: only numbers and booleans")
-    return array
+    kinds = [_PYTHON[kind]() if kind in _PYTHON else kind for kind in found]
+    return np.asarray(data), reduce(dtypes.promote_types, kinds) if kinds else dtypes.get_default_dtype()
 
 
-def _check_regular(data: Sequence[Any], depth: int) -> None:
-    lengths = [len(v) if isinstance(v, Sequence) and not isinstance(v, str) else None for v in data]
-    first = next((n for n in lengths if n is not None), None)
-    for i, n in enumerate(lengths):
-        if isinstance(data[i], Handle | np.ndarray):
-            continue
-        if n is None and first is not None:
-            raise TypeError(f"expected a sequence of length {first} at dim {depth + 1} (got {type(data[i]).__name__})")
-        if n is not None and n != first:
-            raise ValueError(f"expected sequence of length {first} at dim {depth + 1} (got {n})")
-        if n is not None:
-            _check_regular(data[i], depth + 1)
-        elif isinstance(data[i], str | complex | None.__class__):
-            raise TypeError(f"must be real number, not {type(data[i]).__name__}")
+_PYTHON: dict[Any, Any] = {bool: lambda: dtypes.bool_, int: lambda: dtypes.int64, float: dtypes.get_default_dtype}
+
+
+def _dtype_of(array: np.ndarray | np.generic) -> DType:
+    if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
+        raise TypeError("can't convert np.ndarray of type "
+                        f"{array.dtype.type.__module__}.{array.dtype.type.__name__}. The only supported types "
+                        f"are: {', '.join(dtypes.DTYPES)}.")
+    return dtypes.from_numpy(array.dtype)
+
+
+def _kind_of(number: bool | int | float) -> type:
+    return bool if isinstance(number, bool) else int if isinstance(number, int) else float
+
+
+def _plain(data: Any, found: set[Any], dim: int) -> tuple[Any, Shape]:
+    """Nested sequences with Python numbers in place of others, and their shape; the kinds of numbers are `found`."""
+    if isinstance(data, np.ndarray):
+        found.add(_dtype_of(data))
+        return data, data.shape
+    kinds = set(map(type, data))
+    if kinds <= _PYTHON.keys():
+        found |= kinds
+        return data, (len(data),)
+    nested = [v.ndim > 0 if isinstance(v, np.ndarray) else isinstance(v, Sequence) and not isinstance(v, str)
+              for v in data]
+    if not any(nested):
+        return [_bare(v, found) for v in data], (len(data),)
+    if not all(nested):
+        n, alone = len(data[nested.index(True)]), data[nested.index(False)]
+        raise TypeError(f"expected a sequence of length {n} at dim {dim} (got {type(alone).__name__})")
+    rows = [_plain(v, found, dim + 1) for v in data]
+    first = rows[0][1]
+    for _, shape in rows:
+        for place, (expected, got) in enumerate(zip_longest(first, shape, fillvalue="a number"), dim):
+            if got != expected:
+                raise ValueError(f"expected sequence of length {expected} at dim {place} (got {got})")
+    return [row for row, _ in rows], (len(data), *first)
+
+
+def _bare(value: Any, found: set[Any]) -> bool | int | float:
+    """A number, or what holds a single one, as a Python number."""
+    if isinstance(value, Handle):
+        if value.node.spec.numel != 1:
+            raise ValueError("only one element tensors can be converted to Python scalars, not one of shape "
+                             f"{list(value.node.shape)}: stack() makes a tensor of tensors")
+        found.add(value.dtype)
+        return value.item()                         # type: ignore[attr-defined, no-any-return]
+    if isinstance(value, np.ndarray | np.generic):
+        found.add(_dtype_of(value))
+        return value.item()                         # type: ignore[no-any-return]
+    if not isinstance(value, bool | int | float):
+        raise TypeError(f"must be real number, not {type(value).__name__}")
+    found.add(_kind_of(value))
+    return value
+
+
+def _checked(array: np.ndarray, dtype: DType) -> np.ndarray:
+    """An array of Python numbers that a dtype holds. Raises RuntimeError, or ValueError beyond 64 bits."""
+    if array.dtype == dtype.numpy or not array.size:
+        return array
+    if dtype.category == 1 and array.dtype.kind != "b":
+        for value in (array.min(), array.max()):
+            number = value.item() if isinstance(value, np.generic) else value
+            if not dtypes.holds(dtype, number):
+                if dtype is dtypes.int64 and isinstance(number, int):
+                    raise ValueError(f"Overflow when unpacking long long: {number} does not fit {dtype!r}")
+                raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow: {number}")
+    return array.astype(bool if dtype.category == 0 else np.float64) if array.dtype == object else array
 
 
 def tensor(data: Any, *, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
-    """A leaf with a copy of `data` (numbers, nested sequences, arrays).
+    """A leaf with a copy of `data` (numbers, nested sequences, arrays), of the dtype given or of `read`'s.
 
-    Python floats take the default dtype, ints int64; arrays keep theirs. Raises TypeError or ValueError for anything
-    that is not a regular array of numbers.
+    Raises TypeError or ValueError for anything that is not a regular array of numbers, RuntimeError for a number that
+    an integer dtype does not hold (numbers from an array are converted as NumPy does).
     """
-    array = array_of(data)
-    wanted = kind(dtype)
-    if wanted is None:
-        typed = isinstance(data, np.ndarray | np.generic | Handle)
-        if isinstance(data, Handle):
-            wanted = data.dtype
-        elif typed:
-            wanted = dtypes.from_numpy(array.dtype)
-        elif array.dtype.kind == "f":
-            first = data
-            while isinstance(first, Sequence) and len(first):
-                first = first[0]
-            wanted = dtypes.from_numpy(array.dtype) if isinstance(first, np.generic | np.ndarray | Handle) else \
-                dtypes.get_default_dtype()
-        else:
-            wanted = dtypes.bool_ if array.dtype.kind == "b" else dtypes.int64
-    if wanted.category == 1 and array.dtype.kind == "f" and not np.all(np.isfinite(array)):
+    array, own = read(data)
+    wanted = kind(dtype) or own
+    if not isinstance(data, np.ndarray | np.generic | Handle):
+        array = _checked(array, wanted)
+    elif wanted.category == 1 and array.dtype.kind == "f" and not np.all(np.isfinite(array)):
         raise RuntimeError(f"cannot convert non-finite values to {wanted!r}")
     return finish(put(array, wanted, place(device)), requires_grad)
 
@@ -179,11 +224,22 @@ def from_numpy(array: np.ndarray) -> Tensor:
 
 def full(size: Any, fill_value: Any, *, dtype: DType | None = None, device: DeviceLike = None,
          requires_grad: bool = False) -> Tensor:
-    """`fill_value` in every element; its own dtype unless one is given."""
-    if isinstance(fill_value, Handle):
-        fill_value = fill_value.item()                  # type: ignore[attr-defined]
-    wanted = kind(dtype) or dtypes.of_scalar(fill_value)
-    return finish(g.full(fill_value, sizes((size,)), wanted, place(device)), requires_grad)
+    """`fill_value` in every element; its own dtype (as a Python number) unless one is given.
+
+    Raises TypeError for what is no number, RuntimeError for one that the dtype does not hold.
+    """
+    value = _fill_value(fill_value, "full")
+    wanted = kind(dtype) or dtypes.of_scalar(value)
+    return finish(g.full(converted(value, wanted), sizes((size,)), wanted, place(device)), requires_grad)
+
+
+def _fill_value(value: Any, name: str) -> Any:
+    number: Any = value
+    if isinstance(value, np.generic) or (isinstance(value, Handle) and not value.ndim):
+        number = value.item()                       # type: ignore[union-attr]
+    if not isinstance(number, bool | int | float):
+        raise TypeError(f"{name}(): argument 'fill_value' (position 2) must be Number, not {type(value).__name__}")
+    return number
 
 
 def zeros(*size: Any, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
@@ -264,7 +320,8 @@ def linspace(start: Number, end: Number, steps: int, *, dtype: DType | None = No
 
 
 def _like(value: Any, source: Any, dtype: DType | None, device: DeviceLike, requires_grad: bool) -> Tensor:
-    return finish(g.full(value, source.node.shape, kind(dtype) or source.dtype,
+    wanted = kind(dtype) or source.dtype
+    return finish(g.full(converted(value, wanted), source.node.shape, wanted,
                          source.device if device is None else place(device)), requires_grad)
 
 
@@ -288,5 +345,5 @@ def empty_like(input: Tensor, *, dtype: DType | None = None, device: DeviceLike 
 
 def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None, device: DeviceLike = None,
               requires_grad: bool = False) -> Tensor:
-    """`fill_value` in every element, of another tensor's shape, dtype and device."""
-    return _like(fill_value, input, dtype, device, requires_grad)
+    """`fill_value` in every element, of another tensor's shape, dtype and device. Raises as `full`."""
+    return _like(_fill_value(fill_value, "full_like"), input, dtype, device, requires_grad)

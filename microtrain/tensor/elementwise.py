@@ -13,10 +13,16 @@ from ..graph.tape import entry_class
 from .core import Handle
 from .methods import bitwise, compared, function, named, operator, unchanged_if_integral
 from .operands import (
+    as_floats,
+    beyond,
+    by_number,
+    check_range,
     converted,
     divisor,
+    filling,
     floating,
     labelled,
+    must_be_floats,
     must_be_operands,
     no_bool,
     no_bools,
@@ -56,14 +62,17 @@ class Elementwise:
         return wrap(node)
 
     def __truediv__(self: Tensor, other: Any) -> Tensor:    # type: ignore[misc]
-        pair = operands(self, other, "div")
-        return NotImplemented if pair is None else wrap(record2(p.DIV, *map(floating, pair)))
+        node = None if isinstance(other, Handle) else by_number(self.node, other, p.DIV)
+        if node is not None:
+            return wrap(node)
+        pair = as_floats(self, other, "div")
+        return NotImplemented if pair is None else wrap(record2(p.DIV, *pair))
 
     def __rtruediv__(self: Tensor, other: Any) -> Tensor:   # type: ignore[misc]
-        pair = operands(other, self, "div")
+        pair = as_floats(other, self, "div")
         if pair is None:
             return NotImplemented
-        number, x = map(floating, pair)
+        number, x = pair
         return wrap(g.mul(g.reciprocal(x), number))         # as PyTorch computes it
 
     def __rdiv__(self: Tensor, other: Any) -> Tensor:       # type: ignore[misc]
@@ -185,7 +194,8 @@ class Elementwise:
 
     def mul(self: Tensor, other: Any) -> Tensor:            # type: ignore[misc]
         """self * other."""
-        return wrap(record2(p.MUL, *must_be_operands(self, other, "mul")))
+        node = None if isinstance(other, Handle) else by_number(node_of(self, "mul"), other, p.MUL)
+        return wrap(record2(p.MUL, *must_be_operands(self, other, "mul")) if node is None else node)
 
     multiply = mul
 
@@ -197,9 +207,10 @@ class Elementwise:
 
     def div(self: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:   # type: ignore[misc]
         """self / other; with `rounding_mode` "floor" or "trunc", rounded so."""
-        pair = must_be_operands(self, other, "div")
         if rounding_mode is None:
-            return wrap(record2(p.DIV, *map(floating, pair)))
+            node = None if isinstance(other, Handle) else by_number(node_of(self, "div"), other, p.DIV)
+            return wrap(record2(p.DIV, *must_be_floats(self, other, "div")) if node is None else node)
+        pair = must_be_operands(self, other, "div")
         if rounding_mode in ("floor", "trunc"):
             rounded = g.div_floor if rounding_mode == "floor" else g.div_trunc
             return wrap(rounded(no_bool(pair[0], "div"), divisor(pair[1])))
@@ -275,8 +286,9 @@ class Elementwise:
             if bound is not None:
                 x = must_be_operands(wrap(x), bound, "clamp")[0]
         dtype = x.spec.dtype
-        low = dtypes.lowest(dtype) if min is None else g.cast(min.node, dtype) if isinstance(min, Handle) else min
-        high = dtypes.highest(dtype) if max is None else g.cast(max.node, dtype) if isinstance(max, Handle) else max
+        low, high = (limit if bound is None else g.cast(bound.node, dtype) if isinstance(bound, Handle) else
+                     converted(bound, dtype, "clamp")
+                     for bound, limit in ((min, dtypes.lowest(dtype)), (max, dtypes.highest(dtype))))
         return wrap(g.clamp(x, low, high))
 
     clip = clamp
@@ -305,8 +317,7 @@ class Elementwise:
         if isinstance(value, Handle) and value.ndim:
             raise RuntimeError("masked_fill only supports a 0-dimensional value tensor, but got tensor with "
                                f"{value.ndim} dimension(s).")
-        filler = g.cast(value.node, self.dtype) if isinstance(value, Handle) else converted(value, self.dtype)
-        return wrap(g.where(chosen, filler, x))
+        return wrap(g.where(chosen, filling(value, x, "masked_fill"), x))
 
 
 def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
@@ -322,7 +333,12 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
                            f"{mask.spec.dtype!r}")
     if not isinstance(input, Handle) and not isinstance(other, Handle):
         dtype = max(dtypes.of_scalar(input), dtypes.of_scalar(other), key=lambda d: d.category)
-        return wrap(g.where(mask, constant(input, dtype, mask.spec.device), constant(other, dtype, mask.spec.device)))
+        return wrap(g.where(mask, *(constant(converted(v, dtype, "where"), dtype, mask.spec.device)
+                                    for v in (input, other))))
+    if isinstance(input, Handle) and beyond(other, input.node):
+        other = converted(other, input.dtype, "where")
+    elif isinstance(other, Handle) and beyond(input, other.node):
+        input = converted(input, other.dtype, "where")
     return wrap(g.where(mask, *must_be_operands(input, other, "where")))
 
 
@@ -366,6 +382,8 @@ def _pow(pair: tuple[Node, Node], exponent: Any) -> Tensor:
         no_bool(x, "pow")
     if isinstance(exponent, Handle):
         return wrap(g.pow(x, y))
-    if x.spec.dtype.category == 1 and exponent < 0:
-        raise RuntimeError("Integers to negative integer powers are not allowed.")
+    if x.spec.dtype.category == 1:
+        if exponent < 0:
+            raise RuntimeError("Integers to negative integer powers are not allowed.")
+        check_range(exponent, x.spec.dtype)
     return labelled(wrap(g.pow(x, y)), "PowBackward0")

@@ -6,7 +6,6 @@ on `cuda`. Of several elements written to one place the last one wins; sums are 
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from ..arguments import Number
@@ -18,7 +17,11 @@ from ..graph.spec import Shape, broadcast_shapes, normalise_dim
 from .core import Handle
 from .index import HOST, checked, values
 from .inplace import inplace
+<<<<<<< HEAD
 from .operands import check_range, labelled, node_of, stranger, truth
+=======
+from .operands import converted, filling, labelled, node_of, truth
+>>>>>>> main
 from .storage import wrap
 
 if TYPE_CHECKING:
@@ -177,10 +180,10 @@ class Gathering:
                                f"{value.ndim} dimension(s).")
         rows = _slices(x, axis)
         i = g.reshape(checked(i, rows.shape[0], axis, IndexError, -rows.shape[0]), (i.spec.numel,))
-        filling = _filled(value, (), x, "index_fill") if number else g.cast(value.node, x.dtype)
+        chosen = filling(value, x, "index_fill")
         reached = g.index_put(g.full(False, rows.shape[:1], dtypes.bool_, x.device), i,
                               g.full(True, i.shape, dtypes.bool_, x.device))
-        out = g.where(g.reshape(reached, (rows.shape[0], *[1] * (len(rows.shape) - 1))), filling, rows)
+        out = g.where(g.reshape(reached, (rows.shape[0], *[1] * (len(rows.shape) - 1))), chosen, rows)
         return labelled(wrap(_unsliced(out, x.shape, axis)), f"IndexFillBackward{0 if number else 1}")
 
     def masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:                       # type: ignore[misc]
@@ -225,14 +228,7 @@ def _tensor(value: Any, name: str, argument: str) -> Node:
 
 def _filled(value: Any, shape: Shape, x: Node, name: str) -> Node:
     """A number in x's dtype everywhere. Raises RuntimeError where it does not fit."""
-    if not isinstance(value, bool | int | float):
-        raise TypeError(f"{name}(): argument 'value' must be Number, not {type(value).__name__}")
-    if x.dtype.category == 1:
-        if not math.isfinite(value):
-            raise RuntimeError(f"value cannot be converted to type {x.dtype.name} without overflow: {value}")
-        value = int(value)
-        check_range(value, x.dtype)
-    return g.full(value, shape, x.dtype, x.device)
+    return g.full(converted(value, x.dtype, name), shape, x.dtype, x.device)
 
 
 def _integers(index: Node, name: str) -> None:

@@ -14,8 +14,13 @@ from ..graph.node import Node
 from ..graph.spec import broadcast_shapes, normalise_dim
 from ..runtime import backend
 from .core import Handle
+<<<<<<< HEAD
 from .create import array_of, put
 from .operands import labelled, node_of, stranger
+=======
+from .create import put, read
+from .operands import converted, labelled, node_of
+>>>>>>> main
 from .shaping import sliced
 from .storage import wrap
 
@@ -50,7 +55,7 @@ def _items(index: Any, ndim: int) -> list[Any]:
     for item in index if isinstance(index, tuple) else (index,):
         if isinstance(item, list | tuple | range):
             within = any(isinstance(member, Handle) for member in item)
-            item = array_of(item) if within else np.asarray(item, dtype=None if len(item) else np.int64)
+            item = read(item)[0] if within else np.asarray(item, dtype=None if len(item) else np.int64)
         if isinstance(item, np.integer):
             item = int(item)
         listed.append(item)
@@ -249,6 +254,8 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
 
 def _number(value: Any, like: Tensor) -> Tensor:
     from .create import tensor
+    if isinstance(value, np.generic | int | float) and (like.dtype.category == 1 or like.dtype.wide):
+        value = converted(value, like.dtype, "__setitem__")
     return tensor(value, dtype=like.dtype if not hasattr(value, "dtype") else None, device=like.device)
 
 

@@ -10,7 +10,11 @@ from ..graph.node import Node, record2
 from ..graph.spec import broadcast_shapes
 from ..graph.tape import Leaf, grad_mode
 from .core import Handle
+<<<<<<< HEAD
 from .operands import flag, labelled, must_be_operands
+=======
+from .operands import converted, labelled
+>>>>>>> main
 from .storage import placed, wrap
 
 if TYPE_CHECKING:
@@ -132,8 +136,7 @@ class Inplace:
             node = g.expand(g.cast(value.node, spec.dtype), spec.shape)
             node = g.identity(node) if node is value.node else node
         else:
-            must_be_operands(self, value, "fill_")
-            node = g.full(value, spec.shape, spec.dtype, spec.device)
+            node = g.full(converted(value, spec.dtype, "fill_"), spec.shape, spec.dtype, spec.device)
         return self.overwrite(node, "FillBackward0")
 
     def overwrite(self: Tensor, node: Node, label: str) -> Tensor:      # type: ignore[misc]

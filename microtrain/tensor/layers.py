@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from ..graph import ops as g
 from ..graph.dtypes import int64
 from ..graph.spec import Device, Shape
+from .core import Handle
 from .index import HOST, values
-from .operands import labelled
+from .operands import converted, labelled
 from .storage import wrap
 
 if TYPE_CHECKING:
@@ -37,8 +38,9 @@ def padded(input: Tensor, starts: Shape, shape: Shape, value: float) -> Tensor:
     """A tensor of `shape` that is `value` everywhere but from `starts` on, where the input is."""
     x = input.node
     steps = (1,) * len(shape)
+    value = value.item() if isinstance(value, Handle) else value        # type: ignore[attr-defined]
     node = g.pad(x, starts, shape, steps) if value == 0 else \
-        g.slice_update(g.full(value, shape, x.dtype, x.device), x, starts, steps)
+        g.slice_update(g.full(converted(value, x.dtype, "pad"), shape, x.dtype, x.device), x, starts, steps)
     return labelled(wrap(node), "ConstantPadNdBackward0")
 
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import operator as python_operator
 from typing import TYPE_CHECKING, Any
 
+from ..graph import dtypes
 from ..graph import ops as g
 from ..graph.node import apply2, record2
+from ..graph.primitives import MUL
 from .core import Handle
+<<<<<<< HEAD
 from .operands import floating, must_be_operands, no_bool, node_of, operands
+=======
+from .operands import beyond, by_number, floating, no_bool, node_of, operands
+>>>>>>> main
 from .storage import wrap
 
 if TYPE_CHECKING:
@@ -26,10 +33,12 @@ def operator(primitive: Any, name: str, check: Any = None) -> Any:
             known = memo.get((x.spec, y.spec))
             if known is not None:               # all that is checked below was checked for these specs
                 return wrap(apply2(known, x, y))
-        elif (other.__class__ is float or other.__class__ is int) and other and x.spec.dtype.category == 2:
+        elif (other.__class__ is float or other.__class__ is int) and other and x.spec.dtype.wide:
             number = x.spec.constants.get(other)
             if number is not None:
                 return wrap(record2(primitive, x, number))
+        elif primitive is MUL and (node := by_number(x, other, MUL)) is not None:
+            return wrap(node)
         if check is not None:
             check(self, other)
         pair = operands(self, other, name)
@@ -75,8 +84,20 @@ def named(method: Any, name: str) -> Any:
 
 
 def compared(primitive: Any, name: str) -> Any:
+<<<<<<< HEAD
     """A comparison with a tensor or a number, as an operator."""
+=======
+    """A comparison with a tensor or a number: a method that is an operator too.
+
+    With an integer beyond the tensor's dtype it is right for every element, as it would be for 0; PyTorch's wraps.
+    """
+    for_numbers = getattr(python_operator, name)
+
+>>>>>>> main
     def method(input: Tensor, other: Any) -> Tensor:
+        if not isinstance(other, Handle) and isinstance(input, Handle) and beyond(other, input.node):
+            x = input.node
+            return wrap(g.full(for_numbers(0, other), x.spec.shape, dtypes.bool_, x.spec.device))
         pair = operands(input, other, name)
         if pair is None:
             return NotImplemented

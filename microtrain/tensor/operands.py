@@ -12,7 +12,7 @@ from ..graph import ops as g
 from ..graph import primitives as p
 from ..graph.attributes import number
 from ..graph.dtypes import DType, promote_types
-from ..graph.node import Node, constant
+from ..graph.node import Node, constant, record2
 from ..graph.tape import entry_class
 from .core import Handle
 
@@ -47,7 +47,10 @@ def no_tensor(name: str, **arguments: Any) -> TypeError:
 
 
 def number_beside(x: Node, value: Any) -> tuple[Node, Node] | None:
-    """A tensor's node and a Python number as operands of one dtype; None when `value` is no number."""
+    """A tensor's node and a Python number as operands of one dtype; None when `value` is no number.
+
+    An integer beyond an integer dtype wraps around, as PyTorch's does; one beyond 64 bits raises OverflowError.
+    """
     dtype = x.spec.dtype
     if dtype.category == 2:
         known = x.spec.constants.get(value) if value.__class__ in _CATEGORY and value else None
@@ -59,15 +62,16 @@ def number_beside(x: Node, value: Any) -> tuple[Node, Node] | None:
             return None
     if _CATEGORY[value.__class__] > dtype.category:
         dtype = dtypes.of_scalar(value)
-        return g.cast(x, dtype), constant(value, dtype, x.spec.device)
+        x = g.cast(x, dtype)
     if dtype.category == 1:
-        check_range(value, dtype)
+        value = wrapped(value, dtype)
     node = constant(value, dtype, x.spec.device)
     if dtype.category == 2 and value:
         x.spec.constants[value] = node
     return x, node
 
 
+<<<<<<< HEAD
 def stranger(value: Any) -> bool | int | float | None:
     """The number that an operand of none of Python's own types is; None where it is no number.
 
@@ -80,23 +84,52 @@ def stranger(value: Any) -> bool | int | float | None:
     if isinstance(value, int | float | np.generic) and not isinstance(value, np.complexfloating):
         return number(value) if not isinstance(value, np.generic) or value.dtype.kind in "biuf" else None
     return None
+=======
+def wrapped(value: int, dtype: DType) -> int:
+    """An integer as one of an integer dtype, modulo its size. Raises OverflowError beyond 64 bits."""
+    if dtypes.lowest(dtype) <= value <= dtypes.highest(dtype):
+        return value
+    if not -2**63 <= value < 2**64:
+        raise OverflowError(f"int too big to convert to {dtype!r}: {value}")
+    return int(np.uint64(value % 2**64).astype(dtype.numpy))
+
+
+def beyond(value: Any, x: Node) -> bool:
+    """Whether a value is a Python integer that no element of an integer tensor can be."""
+    return isinstance(value, int | np.integer) and x.spec.dtype.category == 1 and \
+        not dtypes.lowest(x.spec.dtype) <= value <= dtypes.highest(x.spec.dtype)
+>>>>>>> main
 
 
 def check_range(value: int, dtype: DType) -> None:
     """Raise RuntimeError when an integer does not fit a dtype."""
     if not dtypes.lowest(dtype) <= value <= dtypes.highest(dtype):
-        raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow: {value}")
+        raise RuntimeError(without_overflow(value, dtype))
 
 
-def converted(value: Any, dtype: DType) -> bool | int | float:
-    """A number as a value of a dtype. Raises RuntimeError for one that does not fit, TypeError for no number."""
-    if not isinstance(value, complex | float | int | np.generic):
-        raise TypeError(f"expected a Tensor or a number, not {type(value).__name__} ({value!r})")
-    if isinstance(value, complex) or (dtype.category == 1 and not math.isfinite(value)):
-        raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow: {value}")
-    if dtype.category == 1:
-        check_range(int(value), dtype)
-    return (bool, int, float)[dtype.category](value)
+def without_overflow(value: Any, dtype: DType) -> str:
+    """PyTorch's words for a number that a dtype does not hold."""
+    name = _IN_C.get(dtype.name, dtype.name + "_t")
+    return f"value cannot be converted to type {name} without overflow: {value}"
+
+
+_IN_C = {"float16": "c10::Half", "bfloat16": "c10::BFloat16", "float32": "float", "float64": "double", "int32": "int"}
+
+
+def converted(value: Any, dtype: DType, name: str = "masked_fill") -> bool | int | float:
+    """A number to fill with, as a value of a dtype: cut to an integer; a negative one wraps around in uint8.
+
+    Raises RuntimeError for one that the dtype does not hold, TypeError for what is no number, in PyTorch's words.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if not isinstance(value, complex | float | int):
+        raise TypeError(f"{name}(): argument 'value' must be Number, not {type(value).__name__} ({value!r})")
+    if dtype.category == 0 and not isinstance(value, complex):
+        return bool(value)
+    if not dtypes.holds(dtype, value):
+        raise RuntimeError(without_overflow(value, dtype))
+    return float(value) if dtype.category == 2 else wrapped(int(value), dtype)      # type: ignore[arg-type]
 
 
 def result_dtype(x: Node, y: Node) -> DType:
@@ -148,6 +181,30 @@ def must_be_operands(a: Any, b: Any, name: str) -> tuple[Node, Node]:
     return pair
 
 
+def filling(value: Any, x: Node, name: str) -> Node | bool | int | float:
+    """What to fill a tensor with: a number, or a 0-d tensor, whose value is read where x's integers may not hold it."""
+    if not isinstance(value, Handle):
+        return converted(value, x.spec.dtype, name)
+    if x.spec.dtype.category == 1 and value.node.spec.dtype is not x.spec.dtype:
+        return converted(value.item(), x.spec.dtype, name)      # type: ignore[attr-defined]
+    return g.cast(value.node, x.spec.dtype)
+
+
+def as_floats(a: Any, b: Any, name: str) -> tuple[Node, Node] | None:
+    """As `operands`, in a floating dtype: a number beside integers is not made one of theirs first."""
+    if isinstance(a, Handle):
+        pair = operands(a, b, name) if isinstance(b, Handle) else number_beside(floating(a.node), b)
+    else:
+        pair = number_beside(floating(b.node), a) if isinstance(b, Handle) else None
+        pair = None if pair is None else (pair[1], pair[0])
+    return None if pair is None else (floating(pair[0]), floating(pair[1]))
+
+
+def must_be_floats(a: Any, b: Any, name: str) -> tuple[Node, Node]:
+    """As `as_floats`, raising TypeError for a foreign type."""
+    return as_floats(a, b, name) or must_be_operands(a, b, name)
+
+
 def floating(node: Node) -> Node:
     """Integers and booleans in the default floating dtype; anything else as it is."""
     return node if node.spec.dtype.category == 2 else g.cast(node, dtypes.get_default_dtype())
@@ -158,6 +215,19 @@ def floats_only(x: Node, name: str) -> Node:
     if x.spec.dtype.category != 2:
         raise NotImplementedError(f'"{name}" not implemented for {x.spec.dtype!r}: convert to a floating-point dtype')
     return x
+
+
+def by_number(x: Node, value: Any, primitive: Any) -> Node | None:
+    """A half precision times or over a number that it does not hold in full: in float32, and rounded once, as PyTorch
+    does; None for anything else."""
+    if x.spec.dtype.category != 2 or x.spec.dtype.wide or not isinstance(value, int | float | np.number):
+        return None
+    value = float(value)                # type: ignore[arg-type]
+    least = 2.0**-14 if x.spec.dtype is dtypes.float16 else 2.0**-126
+    if value == 0 or not math.isfinite(value) or least <= abs(value) <= dtypes.largest_finite(x.spec.dtype):
+        return None
+    number = constant(value, dtypes.float32, x.spec.device)
+    return in_float32(lambda wide: record2(primitive, wide, number))(x)        # type: ignore[no-any-return]
 
 
 def in_float32(operation: Any) -> Any:

@@ -114,8 +114,9 @@ class Ordering:
 def _scanned(self: Any, scan: Any, name: str, dim: int, dtype: DType | None) -> Tensor:
     x = node_of(self, name)
     axis = normalise_dim(dim, len(x.shape))
-    if kind(dtype) is not None:
-        x = g.cast(x, dtype)                # type: ignore[arg-type]
+    wanted = kind(dtype)
+    if wanted is not None:
+        x = g.cast(x, wanted)
     elif not x.dtype.is_floating_point:
         x = g.cast(x, dtypes.int64)
     no_bool(x, name)

@@ -31,11 +31,11 @@ def _integral_total(x: Node, dtype: DType | None) -> Node:
     return x if x.spec.dtype.category == 2 else g.cast(x, dtypes.int64)
 
 
-def _some(x: Node, axes: tuple[int, ...], name: str) -> None:
-    """Raise when an extreme would be taken over no elements."""
+def _some(x: Node, axes: tuple[int, ...], name: str, dim: Any) -> None:
+    """Raise when an extreme would be taken over no elements: RuntimeError over all, IndexError along `dim`."""
     for axis in axes:
         if x.spec.shape[axis] == 0:
-            if len(axes) == len(x.spec.shape):
+            if dim is None or dim == ():
                 raise RuntimeError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. "
                                    "Specify the reduction dim with the 'dim' argument.")
             raise IndexError(f"{name}(): Expected reduction dim {axis} to have non-zero size.")
@@ -109,7 +109,7 @@ class Reduce:
         if dim is None and x.spec.numel == 0:
             raise RuntimeError("aminmax(): cannot compute aminmax over an empty dimension as the operation has no "
                                f"identity (shape {list(x.shape)})")
-        _some(x, axes, "aminmax")
+        _some(x, axes, "aminmax", dim)
         return AminmaxResult(*(labelled(wrap(fold(x, axes, keepdim)), "AminmaxBackward0") for fold in (g.amin, g.amax)))
 
     def max(self: Tensor, dim: Any = None, keepdim: bool = False) -> Any:       # type: ignore[misc]
@@ -174,7 +174,7 @@ def _spread_arguments(self: Any, dim: Any, unbiased: Any, correction: Any,
 def _extreme(self: Any, operation: Any, name: str, dim: Any, keepdim: bool) -> Tensor:
     x = node_of(self, name)
     axes = normalise_dims(dim, len(x.spec.shape))
-    _some(x, axes, name)
+    _some(x, axes, name, dim)
     return wrap(operation(x, axes, keepdim))
 
 
@@ -185,7 +185,7 @@ def _max_or_min(self: Any, dim: Any, keepdim: bool, name: str) -> Any:
     operation, arg = (g.amax, g.argmax) if name == "max" else (g.amin, g.argmin)
     if dim is None:
         axes = tuple(range(len(x.spec.shape)))
-        _some(x, axes, name)
+        _some(x, axes, name, dim)
         return labelled(wrap(operation(x, axes)), f"{name.capitalize()}Backward1")
     if hasattr(dim, "node"):
         return self.maximum(dim) if name == "max" else self.minimum(dim)
@@ -193,7 +193,7 @@ def _max_or_min(self: Any, dim: Any, keepdim: bool, name: str) -> Any:
     if not x.spec.shape:
         zero = g.full(0, (), dtypes.int64, x.device)
         return (MaxResult if name == "max" else MinResult)(wrap(g.identity(x)), wrap(zero))
-    _some(x, (axis,), name)
+    _some(x, (axis,), name, dim)
     n = x.spec.shape[axis]
     index = arg(x, axis)
     places = g.reshape(g.iota(n, x.device), tuple(n if i == axis else 1 for i in range(len(x.spec.shape))))
@@ -222,7 +222,7 @@ def _arg(self: Any, operation: Any, name: str, dim: int | None, keepdim: bool) -
     axis = normalise_dim(dim, len(shape))
     if not shape:
         return wrap(g.full(0, (), dtypes.int64, x.device))
-    _some(x, (axis,), name)
+    _some(x, (axis,), name, dim)
     out = operation(x, axis)
     return wrap(g.keep(out, shape, (axis,)) if keepdim else out)
 
@@ -240,8 +240,8 @@ def _truth(self: Any, operation: Any, name: str, empty: bool, dim: Any, keepdim:
 
 def _row(self: Any, operation: Any, name: str, dim: int, dtype: DType | None) -> Tensor:
     x = node_of(self, name)
-    if kind(dtype) is not None:
-        x = g.cast(x, dtype)            # type: ignore[arg-type]
+    wanted = kind(dtype)
+    x = x if wanted is None else g.cast(x, wanted)
     if x.spec.dtype.category != 2:
         mine = x.spec.dtype.name
         kind_name = {"int64": "Long", "int32": "Int", "bool": "Bool", "uint8": "Byte"}.get(mine, mine)

@@ -25,6 +25,7 @@ from .operands import (
     floats_only,
     in_float32,
     labelled,
+    must_be_floats,
     must_be_operands,
     no_bool,
     node_of,
@@ -57,7 +58,7 @@ def of_two(name: str, doc: str) -> Any:
     operation = in_float32(getattr(g, name))
 
     def method(self: Any, other: Any) -> Tensor:
-        return wrap(operation(*map(floating, must_be_operands(self, other, name))))
+        return wrap(operation(*must_be_floats(self, other, name)))
     method.__name__, method.__doc__ = name, doc
     return method
 
@@ -76,7 +77,7 @@ class Special:
 
     def copysign(self: Tensor, other: Any) -> Tensor:       # type: ignore[misc]
         """The magnitude of self with the sign of `other`, a tensor or a number."""
-        return wrap(in_float32(g.copysign)(*map(floating, must_be_operands(self, other, "copysign"))))
+        return wrap(in_float32(g.copysign)(*must_be_floats(self, other, "copysign")))
 
     __slots__ = ()
 

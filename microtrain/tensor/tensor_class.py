@@ -8,7 +8,7 @@ from typing import Any
 from ..arguments import CLASSES, guard
 from ..graph.dtypes import DType
 from .core import Handle
-from .create import DeviceLike, array_of, default_device, full, kind, place, sizes
+from .create import DeviceLike, default_device, full, kind, place, sizes
 from .elementwise import Elementwise
 from .gathering import Gathering
 from .index import Indexing, values
@@ -39,7 +39,6 @@ class Tensor(Elementwise, Special, Reduce, Norms, Ordering, Shaping, Rearranging
         from ..graph.dtypes import get_default_dtype
         from .create import empty, tensor
         if len(data) == 1 and not isinstance(data[0], int):
-            array_of(data[0])
             return tensor(data[0], dtype=get_default_dtype(), device=device)
         return empty(*data, device=device) if data else empty(0, device=device)
 

@@ -17,7 +17,7 @@ from ..graph.spec import Device
 from ..graph.tape import grad_mode
 from ..runtime import backend
 from .core import Handle
-from .create import place, put
+from .create import kind, place, put
 from .index import values
 from .operands import flag, labelled
 from .storage import alone, wrap
@@ -137,8 +137,10 @@ class Transfer:
         for value in args:
             if isinstance(value, DType):
                 dtype = value
-            elif isinstance(value, str | Device):
+            elif isinstance(value, str | Device | builtins.int) and not isinstance(value, builtins.bool):
                 device = value
+            elif isinstance(value, builtins.type):
+                dtype = kind(value)             # type: ignore[arg-type]
             elif isinstance(value, Handle):
                 dtype, device = value.dtype, value.device
             elif value is not None and not isinstance(value, bool):
@@ -147,7 +149,7 @@ class Transfer:
             if value is not False:
                 flag(value, "to", name)
         node = self.node if device is None else moved(self.node, place(device))
-        node = node if dtype is None else g.cast(node, dtype)
+        node = node if dtype is None else g.cast(node, kind(dtype) or node.dtype)
         if node is self.node:
             return self.clone() if copy else self
         return wrap(node)

@@ -1,107 +1,227 @@
-"""State dicts on disk: safetensors, or NumPy's .npz where safetensors is not installed."""
+"""State dicts and whole training runs on disk, as safetensors or as NumPy's .npz.
+
+    checkpoint.save(model.state_dict(), "model.safetensors")
+    model.load_state_dict(checkpoint.load("model.safetensors"))
+
+A run that is to go on after it was interrupted as if it had not been:
+
+    checkpoint.save_training("run.npz", model, optimizer, scheduler=scheduler, loaders=[loader], epoch=epoch)
+    epoch = checkpoint.load_training("run.npz", model, optimizer, scheduler=scheduler, loaders=[loader])["epoch"]
+
+(``fit(..., checkpoint="run.npz")`` does both.) A file is written whole or not at all (`microtrain.files`). It carries a
+checksum, so that one that has been damaged is refused and not trained on. Nothing that a file holds is ever run: there
+are no pickles.
+"""
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from microtrain.errors import shown
+from microtrain.files import check_destination, replacing
+from microtrain.nn import Module
+from microtrain.optim import Optimizer
+from microtrain.optim.lr_scheduler import LRScheduler
+from microtrain.tensor import Tensor, default_generator
+from microtrain.train import npz, safetensors
+from microtrain.train.entries import CHECKSUM, FORM, VERSION, Entry, Notes, checksum
+from microtrain.train.plain import put_together, taken_apart
 
-from microtrain.tensor import Tensor, from_numpy
-from microtrain.train.atomic import check_destination, replacing
+FORMATS = {".safetensors": safetensors, ".npz": npz}
+SUFFIXES = tuple(FORMATS)
 
-SUFFIXES = (".safetensors", ".npz")
-
-
-def default_suffix() -> str:
-    """``.safetensors`` where that package is installed, else ``.npz``."""
-    return SUFFIXES[0] if importlib.util.find_spec("safetensors") else SUFFIXES[1]
+PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt")
+NO_PICKLES = ("a pickle may run any code and is never loaded; in PyTorch, write the state dict with "
+              "safetensors.torch.save_file")
 
 
 def check_checkpoint_path(path: str | Path) -> Path:
-    """Checks that :func:`save` can write to ``path``; without a suffix it gets the default one.
+    """Checks that :func:`save` can write to ``path``; without a suffix it gets .safetensors.
 
     Raises:
         ValueError: another suffix than .safetensors and .npz.
-        ImportError: .safetensors without the package.
-        OSError: the folder is missing or cannot be written to.
+        OSError: as `microtrain.files.check_destination`.
     """
+    return check_destination(_named(path))
+
+
+def _named(path: str | Path) -> Path:
     path = Path(path)
-    if not path.suffix:
-        path = path.with_suffix(default_suffix())
-    _check_suffix(path)
-    return check_destination(path)
+    if not path.suffix and path.name:
+        path = path.with_suffix(SUFFIXES[0])
+    if path.suffix not in FORMATS:
+        raise ValueError(f"{path}: a checkpoint ends in {' or '.join(SUFFIXES)}"
+                         + (f"; {NO_PICKLES}" if path.suffix in PICKLES else ""))
+    return path
 
 
-def _check_suffix(path: Path) -> None:
-    if path.suffix not in SUFFIXES:
-        raise ValueError(f"{path}: a checkpoint ends in {' or '.join(SUFFIXES)}")
-    if path.suffix == ".safetensors" and not importlib.util.find_spec("safetensors"):
-        raise ImportError(
-            f"{path} needs safetensors: pip install 'microtrain[io]', or end the name in .npz, which needs nothing"
-        )
-
-
-def save(state_dict: Mapping[str, Tensor], path: str | Path) -> Path:
+def save(state_dict: Mapping[Any, Any], path: str | Path) -> Path:
     """Writes a state dict, whole or not at all.
 
     Args:
-        state_dict: names to tensors, as ``Module.state_dict`` gives.
-        path: ends in .safetensors or .npz; without a suffix it gets the default one.
+        state_dict: names to tensors, as ``Module.state_dict`` gives; or nested, with numbers, strings, None, arrays,
+            lists and tuples: ``{"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3}``.
+        path: ends in .safetensors or .npz; without a suffix it gets .safetensors. Both hold every dtype and any name.
 
     Returns:
         The path written.
 
     Raises:
-        TypeError: a value that is not a tensor; bfloat16 in an .npz, which has no such type.
-        ValueError, ImportError, OSError: as :func:`check_checkpoint_path`.
+        TypeError: not a dict, or a value of another type, naming it.
+        ValueError: another suffix, or a name that the format cannot hold.
+        OSError: the file cannot be written; what was there is as it was.
     """
     path = check_checkpoint_path(path)
-    arrays = {}
-    for name, value in state_dict.items():
-        if not isinstance(value, Tensor):
-            raise TypeError(f"state dict entry '{name}' is a {type(value).__name__}, not a Tensor")
-        # safetensors writes the memory of a non-contiguous array as it lies, in the wrong order, without a word.
-        arrays[name] = np.ascontiguousarray(value.detach().cpu().numpy()).reshape(tuple(value.shape))
-    with replacing(path) as temporary:
-        if path.suffix == ".npz":
-            _refuse_bfloat16(arrays)
-            with temporary.open("wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)
-        else:
-            from safetensors.numpy import save_file
-
-            save_file(arrays, str(temporary))
+    if not isinstance(state_dict, Mapping):
+        raise TypeError(f"state_dict should be a dict of Tensors such as model.state_dict(), but got "
+                        f"{type(state_dict).__name__}")
+    tensors: dict[str, Tensor] = {}
+    form = taken_apart(state_dict, tensors)
+    for name in tensors:
+        if name.encode(errors="replace").decode() != name:
+            raise ValueError(f"'{shown(name)}' is no name for a tensor: it has half of a surrogate pair")
+    flat = list(tensors) == list(state_dict) and all(isinstance(value, Tensor) for value in state_dict.values())
+    # PyTorch's names and layouts: readers of safetensors ask for the format.
+    notes: Notes = {"format": "pt", VERSION: "1"} | ({} if flat else {FORM: json.dumps(form)})
+    entries = {name: Entry.of(value) for name, value in tensors.items()}
+    notes[CHECKSUM] = checksum(entries, notes)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        FORMATS[path.suffix].write(file, entries, notes)
     return path
 
 
-def _refuse_bfloat16(arrays: Mapping[str, np.ndarray]) -> None:
-    for name, array in arrays.items():
-        if array.dtype.name == "bfloat16":
-            raise TypeError(f"'{name}' is bfloat16, which .npz cannot hold: save as .safetensors, or .float() first")
-
-
-def load(path: str | Path) -> dict[str, Tensor]:
-    """Reads a state dict written by :func:`save`, onto the CPU.
+def load(path: str | Path) -> dict[Any, Any]:
+    """Reads what :func:`save` wrote, or another program's file of either format; tensors are on the CPU.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: another suffix, or a file that is not what its suffix says.
-        ImportError: .safetensors without the package.
+        OSError: there is no such file, or it cannot be read.
+        ValueError: another suffix; a file that is not what its suffix says, is cut short, or does not have the
+            checksum that it carries.
+        ImportError: bfloat16 without ml_dtypes.
     """
-    path = Path(path)
+    path = _named(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"cannot read {path}: it is a folder")
     if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
-    _check_suffix(path)
-    try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-        else:
-            from safetensors.numpy import load_file
+        raise FileNotFoundError(f"no such file: {path}" if not path.exists() else f"{path} is not a file")
+    with path.open("rb") as file:
+        try:
+            entries, notes = FORMATS[path.suffix].read(file)
+            if (CHECKSUM in notes or VERSION in notes) and notes.get(CHECKSUM) != checksum(entries, notes):
+                raise ValueError("its checksum does not hold: it was damaged, or changed by a program that kept its "
+                                 "notes")
+            form = json.loads(notes[FORM]) if FORM in notes else {"dict": [[key, {"tensor": key}] for key in entries]}
+            state: dict[Any, Any] = put_together(form, lambda name: entries[name].tensor())
+        except ImportError as error:
+            raise ImportError(f"{path}: {error}") from error
+        except Exception as error:
+            what = _kind(path) or str(error) or type(error).__name__
+            raise ValueError(f"{path} is not a readable {path.suffix} checkpoint: {what}") from error
+    return state
 
-            arrays = load_file(path)
-    except Exception as error:
-        raise ValueError(f"{path} is not a readable {path.suffix} checkpoint: {error}") from error
-    return {name: from_numpy(array) for name, array in arrays.items()}
+
+def save_training(path: str | Path, model: Module, optimizer: Optimizer, *, scheduler: LRScheduler | None = None,
+                  loaders: Sequence[Any] = (), **more: Any) -> Path:
+    """Writes all that a run needs to go on, between two epochs, with the same bits as if it had never been interrupted.
+
+    That is: the state dicts of model, optimizer and scheduler; the order in which loaders will shuffle; and the state
+    of the default random generator, which dropout draws from. Generators that a program has made beside it are its own
+    to keep.
+
+    Args:
+        path: as of :func:`save`.
+        model: the model.
+        optimizer: its optimizer.
+        scheduler: if the run has one.
+        loaders: those that shuffle.
+        more: plain values by name, as :func:`save` takes them: ``epoch=3``.
+
+    Returns:
+        The path written.
+
+    Raises:
+        As :func:`save`.
+    """
+    return save({**_running(model, optimizer, scheduler, loaders), "more": more}, path)
+
+
+def load_training(path: str | Path, model: Module, optimizer: Optimizer, *, scheduler: LRScheduler | None = None,
+                  loaders: Sequence[Any] = ()) -> dict[str, Any]:
+    """Puts a run back to where :func:`save_training` wrote it, all of it or nothing.
+
+    Args:
+        path: what it returned.
+        model: of the same form as the model that was saved; and so the others.
+        optimizer: its optimizer.
+        scheduler: if one was saved.
+        loaders: as many as were saved, in the same order.
+
+    Returns:
+        The further values that were saved.
+
+    Raises:
+        ValueError: the file holds no run, or one with other parts.
+        RuntimeError, ValueError: parts that do not fit.
+        As :func:`load`.
+    """
+    state = load(path)
+    before = _running(model, optimizer, scheduler, loaders)
+    if set(state) != {*before, "more"}:
+        raise ValueError(f"{path} holds no run that save_training wrote")
+    if (state["scheduler"] is None) != (scheduler is None):
+        raise ValueError(f"{path} holds " + ("no scheduler, and one is given" if scheduler is not None else
+                                             "a scheduler, and none is given"))
+    if len(state["loaders"]) != len(loaders):
+        raise ValueError(f"{path} holds {len(state['loaders'])} loaders, and {len(loaders)} are given")
+    before["model"] = {name: value.clone() for name, value in before["model"].items()}
+    try:
+        _go_on(state, model, optimizer, scheduler, loaders)
+    except BaseException:
+        _go_on(before, model, optimizer, scheduler, loaders)
+        raise
+    more: dict[str, Any] = state["more"]
+    return more
+
+
+def _running(model: Module, optimizer: Optimizer, scheduler: LRScheduler | None, loaders: Sequence[Any]
+             ) -> dict[str, Any]:
+    generators = [getattr(loader, "generator", None) for loader in loaders]
+    return {"model": model.state_dict(), "optimizer": optimizer.state_dict(),
+            "scheduler": None if scheduler is None else scheduler.state_dict(),
+            "loaders": [None if generator is None else generator.bit_generator.state for generator in generators],
+            "random": default_generator().get_state()}
+
+
+def _go_on(state: dict[str, Any], model: Module, optimizer: Optimizer, scheduler: LRScheduler | None,
+           loaders: Sequence[Any]) -> None:
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    if scheduler is not None:
+        scheduler.load_state_dict(state["scheduler"])
+    for loader, order in zip(loaders, state["loaders"], strict=True):
+        if order is not None:
+            loader.generator.bit_generator.state = order
+    default_generator().set_state(state["random"])
+
+
+def _kind(path: Path) -> str | None:
+    """What a file is that is not what its suffix says, if its beginning tells."""
+    with path.open("rb") as file:
+        head = file.read(300)
+    if not head:
+        return "it is empty"
+    if head[:1] == b"\x80" and 2 <= head[1] <= 5:
+        return f"it is a pickle: {NO_PICKLES}"
+    if head.startswith(b"\x93NUMPY"):
+        return "it is one array (.npy): numpy.load reads it"
+    if head[8:10] == b'{"' and path.suffix != ".safetensors":
+        return "it is a safetensors file: let its name end in .safetensors"
+    if head.startswith(b"PK\3\4"):
+        if b"data.pkl" in head:     # the first member's name
+            return f"it is a pickle of PyTorch's: {NO_PICKLES}"
+        if path.suffix != ".npz":
+            return "it is a zip file, as an .npz is"
+    return None

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from microtrain.train.atomic import replacing
+from microtrain.files import replacing
 
 
 @dataclass

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from microtrain.nn import Module
 from microtrain.optim import Optimizer
+from microtrain.optim.lr_scheduler import LRScheduler
 from microtrain.tensor import Tensor, no_grad, stack
+from microtrain.train.checkpoint import check_checkpoint_path, load_training, save_training
 from microtrain.train.history import History
 from microtrain.train.metrics import Metric
 from microtrain.train.progress import Progress, Silent, make_progress
@@ -49,7 +52,9 @@ def fit(
     epochs: int,
     metrics: Mapping[str, Metric] | None = None,
     callbacks: Iterable[Callback] = (),
+    scheduler: LRScheduler | None = None,
     patience: int | None = None,
+    checkpoint: str | Path | None = None,
     progress: bool | Progress = True,
 ) -> History:
     """Trains ``model`` for ``epochs`` passes over ``train_loader``.
@@ -63,8 +68,12 @@ def fit(
         epochs: at least 1.
         metrics: name to a function of NumPy arrays (prediction, target), measured on ``val_loader``.
         callbacks: called with (epoch from 1, history) after each epoch; one that returns True ends the run.
+        scheduler: stepped after each epoch, before the callbacks.
         patience: stop when the validation loss has not fallen for so many epochs, and put the parameters of
             the best epoch back.
+        checkpoint: a file, .safetensors or .npz, that is written after each epoch. Where it exists, the run goes on
+            from it, with the same bits as if it had not been interrupted (``checkpoint.save_training`` says what is
+            kept), and ``epochs`` counts those of before.
         progress: whether to show it on stderr; or a display of your own.
 
     Returns:
@@ -73,6 +82,7 @@ def fit(
     Raises:
         ValueError: epochs or patience below 1; patience or metrics without a validation loader; no batches.
         DivergedError: a loss that is not finite, with the batch where it came up first.
+        OSError, ValueError: the checkpoint cannot be written, or is of another run.
     """
     if epochs < 1:
         raise ValueError(f"epochs should be at least 1, got {epochs}")
@@ -84,8 +94,13 @@ def fit(
     history = History(metrics={name: [] for name in metrics or ()})
     callbacks = list(callbacks)
     best_state: dict[str, Tensor] = {}
+    ended = False
+    loaders = [train_loader] if val_loader is None else [train_loader, val_loader]
+    if checkpoint is not None and (checkpoint := check_checkpoint_path(checkpoint)).exists():
+        kept = load_training(checkpoint, model, optimizer, scheduler=scheduler, loaders=loaders)
+        history, best_state, ended = History(**kept["history"]), kept["best_state"], kept["ended"]
     try:
-        for epoch in range(1, epochs + 1):
+        for epoch in range(len(history) + 1, 1 if ended else epochs + 1):
             start = time.perf_counter()
             model.train()
             history.train_loss.append(_train_epoch(model, loss_fn, optimizer, train_loader, epoch))
@@ -98,8 +113,14 @@ def fit(
             display.update(epoch, history.last())
             if patience is not None and history.best_epoch == epoch - 1:
                 best_state = {name: value.clone() for name, value in model.state_dict().items()}
+            if scheduler is not None:
+                scheduler.step()
             stop = [callback(epoch, history) is True for callback in callbacks]
-            if any(stop) or (patience is not None and epoch - 1 - history.best_epoch >= patience):
+            ended = any(stop) or (patience is not None and epoch - 1 - history.best_epoch >= patience)
+            if checkpoint is not None:
+                save_training(checkpoint, model, optimizer, scheduler=scheduler, loaders=loaders,
+                              history=history.to_dict(), best_state=best_state, ended=ended)
+            if ended:
                 break
     finally:
         display.close()

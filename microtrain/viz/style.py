@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from microtrain.train.atomic import check_destination, replacing
+from microtrain.files import check_destination, replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

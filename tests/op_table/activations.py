@@ -27,10 +27,10 @@ ACTIVATIONS = [
         shaped((4, 3), (3,), terms=12), shaped((2, 3, 5), (3,), terms=30), shaped((5,), (1,), terms=5),
         shaped((), ()), shaped((0, 3), (3,)), shaped((4, 3), (1,), terms=12)),
        boundary=(points([0.0, -0.0, -2.0, INF, -INF, NAN], [0.25]),)),
-    activation("elu"),
+    activation("elu", twice=(ENDS,)),
     activation("elu", unary(-4, 4, alpha=2.0), boundary=(Sample((array([0.0, -0.0, NAN]),), {"alpha": 2.0}),)),
-    activation("selu"),
-    activation("celu", unary(-4, 4, alpha=0.5)),
+    activation("selu", twice=(ENDS,)),
+    activation("celu", unary(-4, 4, alpha=0.5), twice=(ENDS,)),
     activation("gelu"),
     # PyTorch's 1 + tanh(u) cancels where this sigmoid does not: its float64 is no yardstick for single small values.
     Op("gelu tanh", lambda T, x: T.nn.functional.gelu(x, approximate="tanh"), unary(-4, 4), tolerance=REDUCTION,

@@ -144,17 +144,26 @@ def _attend(T: Any, *tensors: Any, **attributes: Any) -> Any:
     return T.nn.functional.scaled_dot_product_attention(*tensors, **attributes)
 
 
-def _seen(rng: Generator) -> Sample:
-    mask = rng.random((3, 5)) < 0.6
-    mask[1] = False             # a query that sees nothing
-    return Sample((*shaped((2, 3, 4), (2, 5, 4), (2, 5, 6))(rng).arrays, mask), {}, 20)
+def _unseeing(seen: Any, shapes: Any = ((2, 3, 4), (2, 5, 4), (2, 5, 6))) -> Any:
+    """A mask by which the last query, or all of them, see no key: bool, or numbers and -inf."""
+    def sample(rng: Generator) -> Sample:
+        mask = rng.random((shapes[0][-2], shapes[1][-2])) < 0.6
+        mask[-1] = False
+        return Sample((*shaped(*shapes)(rng).arrays, seen(mask)), {}, 20)
+    return sample
 
 
 ATTENTION = [
     Op("attention", _attend, given(
         shaped((2, 3, 4), (2, 5, 4), (2, 5, 6), terms=20), shaped((3, 4), (5, 4), (5, 2), terms=20, scale=0.3),
         shaped((2, 3, 4), (2, 5, 4), (2, 5, 6), terms=20, is_causal=True),
-        shaped((2, 3, 4), (2, 5, 4), (2, 5, 6), (3, 5), terms=20), _seen), tolerance=REDUCTION),
+        shaped((2, 3, 4), (2, 5, 4), (2, 5, 6), (3, 5), terms=20),
+        _unseeing(lambda mask: mask), _unseeing(lambda mask: mask & False),
+        _unseeing(lambda mask: np.where(mask, 0.25, -np.inf)), _unseeing(lambda mask: np.full(mask.shape, -np.inf)),
+        _unseeing(lambda mask: np.where(mask, 0, -np.inf), ((2, 4, 3), (2, 0, 3), (2, 0, 6)))), tolerance=REDUCTION),
+    Op("attention of more queries than keys", _attend, given(
+        shaped((2, 5, 4), (2, 3, 4), (2, 3, 6), terms=20, is_causal=True),
+        shaped((5, 4), (1, 4), (1, 2), terms=20, is_causal=True)), tolerance=REDUCTION),
     Op("attention of shared heads", _attend, given(
         shaped((4, 3, 4), (2, 5, 4), (2, 5, 3), terms=40, enable_gqa=True)), tolerance=REDUCTION),
     Op("embedding", lambda T, table, index, **a: T.nn.functional.embedding(index, table, **a), lambda rng: [

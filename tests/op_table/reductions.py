@@ -17,14 +17,18 @@ def factors(rng: Generator) -> list[Sample]:
 
 
 TIES = array([[1.0, 3.0, 3.0], [2.0, 2.0, 2.0], [NAN, 1.0, 5.0], [-INF, -INF, 0.0]])
+NOTHING = array([[-INF, -INF, -INF], [-INF, 0.0, 1.0]])
 ZEROS = array([[2.0, 3.0, 4.0], [2.0, 0.0, 4.0], [0.0, 3.0, 0.0]])
 
 REDUCTIONS = [
     op("sum", reduced(), tolerance=REDUCTION, integers=True),
     op("mean", reduced(), tolerance=REDUCTION),
     op("var", reduced(dims=(None, 0, -1, (0, 2)), degenerate=False), tolerance=REDUCTION),
-    Op("var correction", named("var"), reduced(dims=(None, 1), degenerate=False, correction=0), tolerance=REDUCTION),
-    op("std", reduced(dims=(None, 0, -1, (0, 2)), degenerate=False), tolerance=REDUCTION),
+    Op("var correction", named("var"), reduced(dims=(None, 1), degenerate=False, correction=0), tolerance=REDUCTION,
+       boundary=tuple(Sample((ZEROS,), {"dim": 1, "correction": n}) for n in (2.5, 3, 4)), twice=(
+           Sample((ZEROS[:, :1],), {"dim": 1}), Sample((ZEROS,), {"dim": 1, "correction": 4}))),
+    op("std", reduced(dims=(None, 0, -1, (0, 2)), degenerate=False), tolerance=REDUCTION,
+       boundary=(Sample((ZEROS[:, :1],), {"dim": 1}), Sample((ZEROS[:1] * 0,), {"dim": 1}))),
     Op("std unbiased", named("std"), reduced(dims=(1, -1), degenerate=False, unbiased=False), tolerance=REDUCTION),
     *(
         op(name, reduced(dims=ONE_DIM), tolerance=EXACT, integers=True,
@@ -53,11 +57,13 @@ REDUCTIONS = [
         for name in ("any", "all")
     ),
     op("logsumexp", reduced(dims=(0, -1, (0, 2))), tolerance=REDUCTION,
-       boundary=(Sample((array([[1000.0, 1000.0], [-INF, 0.0], [NAN, 1.0], [-INF, -INF]]),), {"dim": 1}),)),
+       boundary=(Sample((array([[1000.0, 1000.0], [-INF, 0.0], [NAN, 1.0], [-INF, -INF]]),), {"dim": 1}),),
+       twice=(Sample((NOTHING[:, :2],), {"dim": 1}),)),
     *(
         op(name, given(shaped((4, 9), dim=1), shaped((4, 9), dim=0), shaped((2, 3, 5), dim=-2), shaped((0, 3), dim=1),
                        shaped((), dim=0)), tolerance=REDUCTION,
-           boundary=(Sample((array([[1000.0, 1000.0, 0.0], [-INF, 0.0, 1.0], [NAN, 1.0, 2.0]]),), {"dim": 1}),))
+           boundary=(Sample((array([[1000.0, 1000.0, 0.0], [-INF, 0.0, 1.0], [NAN, 1.0, 2.0]]),), {"dim": 1}),),
+           twice=(Sample((NOTHING,), {"dim": 1}), Sample((NOTHING[:1],), {"dim": 0})))
         for name in ("softmax", "log_softmax")
     ),
 ]  # fmt: skip

@@ -27,6 +27,7 @@ Sampler = Callable[[Generator], list[Sample]]
 class Op:
     """A row. `order`: how often it can be differentiated; `integers`: also tried on int32, int64, uint8 and bool.
 
+    `boundary`: points where values and gradients are PyTorch's too; `twice`: points where second ones are.
     `slack`: the relative error of PyTorch's own second derivative, where its formula is an approximation.
     """
 
@@ -36,6 +37,7 @@ class Op:
     order: int = 2
     tolerance: Tolerance = ELEMENTWISE
     boundary: tuple[Sample, ...] = ()
+    twice: tuple[Sample, ...] = ()
     integers: bool = False
     method: str | None = None
     slack: float = 0.0

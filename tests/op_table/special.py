@@ -7,17 +7,20 @@ from op_table.row import EXACT, INF, NAN, Op, Sample, array, binary, given, name
 SMALL = points([1e-6, -1e-6, 1e-4, 0.5, -0.5])
 LARGE = points([20.5, -20.5, 88.9, -89.2, 200.0, 1e30, -1e30])
 AXES = points([0, 0, -0.0, 1, -1, INF, INF, -INF, 3, NAN, 1], [1, -1, -1, 0, -0.0, INF, -INF, -INF, INF, 1, NAN])
+ORIGIN = points([0, 0, -0.0, -0.0, 1e-30], [0, -0.0, 0, -0.0, 1e-30])
 SUMS = points([0, 1, INF, -INF, INF, NAN, 50, -3], [0, 1, INF, -INF, 2, 1, 2, -50])
 PRODUCTS = points([0, 0, 0, 0, 1, 1, NAN, 0.5], [0, -1, -2, NAN, 0, -1, 1, INF])
 QUOTIENTS = points([5, -5, 5, -5, 0, -3, -4, 1, 0.0, NAN], [3, 3, -3, -3, 2, 3, 2, INF, 0, 1])
 SIGNS = points([0, -0.0, 1, -1, 2, NAN], [-1, 1, -0.0, 0, NAN, -1])
 
 SPECIAL_FUNCTIONS = [
-    *(op(name, unary(-0.95, 0.95), integers=True, boundary=(SPECIALS, SMALL)) for name in ("acos", "asin", "atanh")),
+    *(op(name, unary(-0.95, 0.95), integers=True, boundary=(SPECIALS, SMALL), twice=(SPECIALS,))
+      for name in ("acos", "asin", "atanh")),
     *(op(name, unary(-4, 4), integers=True, boundary=(SPECIALS, SMALL, LARGE)) for name in ("atan", "asinh")),
     *(op(name, unary(-4, 4), integers=True, boundary=(SPECIALS, SMALL, points([20.5, -20.5, 88.9, -89.2])))
       for name in ("sinh", "cosh")),
-    op("acosh", unary(1.05, 9), integers=True, boundary=(SPECIALS, points([1e30, 1.0001, 1.5]))),
+    op("acosh", unary(1.05, 9), integers=True, boundary=(SPECIALS, points([1e30, 1.0001, 1.5])),
+       twice=(SPECIALS,)),
     *(Op(name, named(name), unary(-0.9, 0.9), method=name) for name in ("arccos", "arcsin", "arctanh")),
     *(Op(name, named(name), unary(1.1, 3), method=name) for name in ("arccosh", "arctan", "arcsinh")),
     op("exp2", unary(-8, 8), integers=True, boundary=(SPECIALS, points([-160.0, 127.5, 130.0, -127.5, 10.0]))),
@@ -30,6 +33,8 @@ SPECIAL_FUNCTIONS = [
     # not at -0, where PyTorch's two formulas differ in sign
     op("logit", unary(0.05, 0.95), boundary=(points([0.0, 1.0, -1.0, INF, NAN, 0.5, 1e-6, 2.0]),)),
     Op("logit eps", lambda T, x: T.logit(x, 0.2), unary(0.05, 0.95), boundary=(points([0.0, 1.0, -1.0, 0.5, NAN]),)),
+    Op("logit of limits that cross", lambda T, x: T.logit(x, 0.75), unary(0.3, 0.7), order=1,
+       boundary=(points([0.0, 1.0, 0.25, 0.75, 0.8, NAN]),)),
     op("frac", unary(), tolerance=EXACT, integers=True, boundary=(HALVES,)),
     op("sgn", unary(), tolerance=EXACT, integers=True, boundary=(SPECIALS,)),
     op("signbit", unary(), order=0, tolerance=EXACT, integers=True, boundary=(SPECIALS,)),
@@ -37,8 +42,8 @@ SPECIAL_FUNCTIONS = [
     op("nan_to_num", unary(), tolerance=EXACT, integers=True, boundary=(SPECIALS,)),
     Op("nan_to_num of three", lambda T, x: T.nan_to_num(x, 1.5, 2.5, -0.25), unary(), tolerance=EXACT,
        boundary=(SPECIALS,)),
-    op("atan2", binary(), integers=True, boundary=(AXES,)),
-    op("hypot", binary(), integers=True, boundary=(AXES, points([3.0, 1e30, 1e-30], [4.0, 1e30, 1e-30]))),
+    op("atan2", binary(), integers=True, boundary=(AXES, ORIGIN), twice=(AXES, ORIGIN)),
+    op("hypot", binary(), integers=True, boundary=(AXES, ORIGIN, points([3.0, 1e30, 1e-30], [4.0, 1e30, 1e-30]))),
     # above 0: below, the larger operand and what is added to it cancel
     op("logaddexp", binary(0.2, 3), integers=True, boundary=(SUMS,)),
     op("logaddexp2", binary(0.2, 3), integers=True, boundary=(SUMS,)),

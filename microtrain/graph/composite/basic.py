@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from .. import dtypes
 from ..dtypes import DType
 from ..node import Kind, Node
-from ..primitives import reduction, row, same
+from ..primitives import row, same
+from ..shape_rules import added_at, put_at, reduced, updated
 from ..spec import Shape, Spec
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _arg(fold: str) -> Any:
 
 
 def _arg_infer(x: Spec, axis: int) -> tuple[Shape, DType]:
-    return reduction(x, (axis,))[0], dtypes.int64
+    return reduced(x, (axis,))[0], dtypes.int64
 
 
 def _linear(x: Node, weight: Node, bias: Node | None = None) -> Node:
@@ -182,11 +183,11 @@ CLAMP_TO = row("clamp_to", Kind.COMPOSITE, lambda x, low, high: same(x),
                decompose=lambda x, low, high: ops().clamp(x, low, high), grad_name="ClampBackward1")
 """`clamp` between two numbers: the common case, recorded with one source instead of three."""
 
-MEAN = row("mean", Kind.COMPOSITE, reduction, decompose=_mean)
-VAR = row("var", Kind.COMPOSITE, lambda x, axes, correction: reduction(x, axes), decompose=_var)
-STD = row("std", Kind.COMPOSITE, lambda x, axes, correction: reduction(x, axes), decompose=_std)
-LOGSUMEXP = row("logsumexp", Kind.COMPOSITE, reduction, decompose=_logsumexp)
-NORM = row("norm", Kind.COMPOSITE, lambda x, axes, p: reduction(x, axes), decompose=_norm,
+MEAN = row("mean", Kind.COMPOSITE, reduced, decompose=_mean)
+VAR = row("var", Kind.COMPOSITE, lambda x, axes, correction: reduced(x, axes), decompose=_var)
+STD = row("std", Kind.COMPOSITE, lambda x, axes, correction: reduced(x, axes), decompose=_std)
+LOGSUMEXP = row("logsumexp", Kind.COMPOSITE, reduced, decompose=_logsumexp)
+NORM = row("norm", Kind.COMPOSITE, lambda x, axes, p: reduced(x, axes), decompose=_norm,
            grad_name="LinalgVectorNormBackward0")
 SOFTMAX = row("softmax", Kind.COMPOSITE, lambda x, axis: same(x), decompose=_softmax)
 LOG_SOFTMAX = row("log_softmax", Kind.COMPOSITE, lambda x, axis: same(x), decompose=_log_softmax)
@@ -196,11 +197,10 @@ ARGMIN = row("argmin", Kind.COMPOSITE, _arg_infer, lambda out, x, axis: f"argmin
              decompose=_arg("amin"), differentiable=False)
 LINEAR = row("linear", Kind.COMPOSITE, _linear_infer, decompose=_linear, grad_name="AddmmBackward0")
 INDEX_ADD = row("index_add", Kind.COMPOSITE,
-                lambda source, index, rows: ((rows, *source.shape[index.ndim:]), source.dtype),
-                lambda out, source, index, rows: f"index_add({{0}}, {{1}}, {rows})", decompose=_index_add,
+                added_at, lambda out, source, index, rows: f"index_add({{0}}, {{1}}, {rows})", decompose=_index_add,
                 grad_name="IndexPutBackward0")
-SLICE_UPDATE = row("slice_update", Kind.COMPOSITE, lambda x, value, starts, steps: same(x),
+SLICE_UPDATE = row("slice_update", Kind.COMPOSITE, updated,
                    lambda out, x, value, starts, steps: f"slice_update({{0}}, {{1}}, {starts!r}, {steps!r})",
                    decompose=_slice_update, grad_name="CopySlices")
-INDEX_PUT = row("index_put", Kind.COMPOSITE, lambda x, index, value: (x.shape, x.dtype),
+INDEX_PUT = row("index_put", Kind.COMPOSITE, put_at,
                 lambda out, x, index, value: "index_put({0}, {1}, {2})", decompose=_index_put)

@@ -13,6 +13,7 @@ from .. import dtypes
 from ..dtypes import DType
 from ..node import Kind, Node
 from ..primitives import row, same
+from ..shape_rules import gathered, scatter_added, scattered
 from ..spec import Shape, Spec
 from .basic import ops, widened
 
@@ -171,10 +172,6 @@ def _median_infer(x: Spec, axes: tuple[int, ...]) -> tuple[Shape, DType]:
     return (), x.dtype
 
 
-def _scatter_add_infer(source: Spec, index: Spec, axis: int, n: int) -> tuple[Shape, DType]:
-    return (*source.shape[:axis], n, *source.shape[axis + 1:]), source.dtype
-
-
 CUMSUM = _scan("cumsum", "sum", lambda x, y: ops().add(x, y), 0, "add")
 CUMPROD = _scan("cumprod", "prod", lambda x, y: ops().mul(x, y), 1, "multiply")
 LOGCUMSUMEXP = _scan("logcumsumexp", "logsumexp", lambda x, y: ops().logaddexp(x, y), float("-inf"), "logaddexp")
@@ -182,14 +179,14 @@ CUMPROD_BACKWARD = row("cumprod_backward", Kind.COMPOSITE, lambda ct, x, axis: s
 ARGSORT = row("argsort", Kind.COMPOSITE, lambda x, axis, descending: (x.shape, dtypes.int64),
               lambda out, x, axis, descending: f"argsort({{0}}, {axis}, {descending})", decompose=_argsort,
               differentiable=False)
-GATHER = row("gather", Kind.COMPOSITE, lambda x, index, axis: (index.shape, x.dtype),
+GATHER = row("gather", Kind.COMPOSITE, gathered,
              lambda out, x, index, axis: f"take_along_axis({{0}}, {{1}}, {axis})", decompose=_gather)
-SCATTER_ADD = row("scatter_add", Kind.COMPOSITE, _scatter_add_infer,
+SCATTER_ADD = row("scatter_add", Kind.COMPOSITE, scatter_added,
                   lambda out, source, index, axis, n: f"scatter_add({{0}}, {{1}}, {axis}, {n})",
                   decompose=_scatter_add)
 """The adjoint of `gather`: zeros, with each source element added at the place that the index names along the axis."""
 
-SCATTER = row("scatter", Kind.COMPOSITE, lambda x, index, source, axis: same(x),
+SCATTER = row("scatter", Kind.COMPOSITE, scattered,
               lambda out, x, index, source, axis: f"scatter({{0}}, {{1}}, {{2}}, {axis})", decompose=_scatter)
 MEDIAN = row("median", Kind.COMPOSITE, _median_infer, decompose=_median(False))
 NANMEDIAN = row("nanmedian", Kind.COMPOSITE, _median_infer, decompose=_median(True))

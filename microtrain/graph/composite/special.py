@@ -142,7 +142,7 @@ def _product(log: str) -> Any:
 def _logit(x: Node, eps: float | None) -> Node:
     o = ops()
     if eps is not None:
-        x = o.clamp(x, eps, 1 - eps)
+        x = o.where(o.lt(x, eps), eps, o.where(o.gt(x, 1 - eps), 1 - eps, x))       # an eps above 1/2 is as PyTorch's
     return o.log(o.div(x, o.sub(1, x)))
 
 

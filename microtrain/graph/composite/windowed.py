@@ -11,7 +11,8 @@ from typing import Any
 
 from ..dtypes import DType
 from ..node import Kind, Node
-from ..primitives import row, windows_along
+from ..primitives import row
+from ..shape_rules import folded, windows_along
 from ..spec import Shape, Spec
 from .basic import ops, widened
 
@@ -104,8 +105,7 @@ def weight_gradient(ct: Node, o: Any, x: Node, weight: Spec, stride: Shape, padd
     return g.reshape(g.sum(g.matmul(_by_group(ct, groups), seen), (0,)), weight.shape)
 
 
-FOLD_WINDOWS = row("fold_windows", Kind.COMPOSITE, lambda x, axis, length, step, dilation:
-                   ((*x.shape[:axis], length, *x.shape[axis + 1:-1]), x.dtype),
+FOLD_WINDOWS = row("fold_windows", Kind.COMPOSITE, folded,
                    lambda out, x, axis, length, step, dilation:
                    f"fold_windows({{0}}, {axis}, {length}, {step}, {dilation})", decompose=_fold_windows)
 """The adjoint of `windows`: (..., n, ..., size) to (..., length, ...)."""

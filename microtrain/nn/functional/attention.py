@@ -25,7 +25,7 @@ def scaled_dot_product_attention(
         key: (..., S, E).
         value: (..., S, EV).
         attn_mask: broadcast to (..., L, S): bool, True where a query may see a key, or floating, added to the scores.
-            A query that sees no key gets zeros.
+            A query that sees no key gets zeros, and gives no gradient.
         dropout_p: the probability with which a weight is dropped, whatever mode a module is in.
         is_causal: whether query i sees the keys 0 to i alone.
         scale: 1 / sqrt(E) unless given.
@@ -47,9 +47,11 @@ def scaled_dot_product_attention(
         scores = where(layers.lower_triangle(query.shape[-2], key.shape[-2], query.device), scores, -math.inf)
     elif attn_mask is not None:
         scores = where(attn_mask, scores, -math.inf) if attn_mask.dtype is bool_ else scores + attn_mask
-    weights = scores.softmax(-1)
-    if attn_mask is not None:
-        weights = where((scores == -math.inf).all(-1, keepdim=True), 0.0, weights)
+    if attn_mask is None:
+        weights = scores.softmax(-1)
+    else:       # a query that sees no key: its weights are 0, and so is every gradient through them
+        unseeing = (scores == -math.inf).all(-1, keepdim=True)
+        weights = where(unseeing, 0.0, where(unseeing, 0.0, scores).softmax(-1))
     return dropout(weights.to(query.dtype), dropout_p) @ value
 
 

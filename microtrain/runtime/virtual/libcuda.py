@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ...files import cache_folder, replacing
+
 NAME = "libcuda.so.1"
 SOURCE = Path(__file__).with_suffix(".c")
 
@@ -51,12 +53,12 @@ def build(folder: Path) -> None:
 def built() -> Path:
     """The folder of the library in the user's cache, built if it is not there."""
     made = hashlib.sha256(SOURCE.read_bytes() + str(MAX_PARAMETERS).encode()).hexdigest()[:16]
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "microtrain" / f"libcuda-{made}"
+    folder = cache_folder() / f"libcuda-{made}"
     if not (folder / NAME).exists():
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as aside:
+        with tempfile.TemporaryDirectory() as aside, replacing(folder / NAME) as temporary:     # whoever else builds it
             build(Path(aside))
-            (Path(aside) / NAME).rename(folder / NAME)      # whole, whoever else builds it now
+            shutil.copy(Path(aside) / NAME, temporary)
     return folder
 
 

@@ -1,0 +1,185 @@
+"""Is anything lost when a process is killed, while it saves a model and while it trains with a checkpoint?
+
+    python tests/stress_files.py                            # 100 kills of each
+    python tests/stress_files.py --saving 5 --training 5
+
+Saving: a process saves one state after another over the same file and says each time that it has. It is killed
+(SIGKILL) at a random moment; the file must hold one whole state, the last that was told of or the next. Training: a run
+with dropout, shuffling, batch statistics, momenta and a schedule is killed at random moments and started again until it
+ends; weights, moments, losses and random state must be those of a run that nobody killed, bit for bit. Exits with 1,
+saying what was wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import struct
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import microtrain as mt
+from microtrain import data, nn, optim
+from microtrain.train import checkpoint, fit
+
+VERSION = struct.Struct("q")
+EPOCHS = 8
+
+OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
+    "Adam": lambda parameters: optim.Adam(parameters, lr=0.01, amsgrad=True),
+    "SGD with momentum": lambda parameters: optim.SGD(parameters, lr=0.05, momentum=0.9),
+}
+
+
+def killed(work: Callable[[], None], seconds: float) -> bool:
+    """Do some work in a process of its own and kill it after so long. Whether that was before its end.
+
+    Raises RuntimeError where it failed."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            work()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    until = time.monotonic() + seconds
+    while not (ended := os.waitpid(pid, os.WNOHANG))[0] and time.monotonic() < until:
+        time.sleep(min(0.001, seconds / 10))
+    if not ended[0]:
+        os.kill(pid, signal.SIGKILL)
+        ended = os.waitpid(pid, 0)
+    status = ended[1]
+    if status not in (0, signal.SIGKILL):
+        raise RuntimeError(f"a process ended with status {status}")
+    return status != 0
+
+
+# ---------------------------------------------------------------------------------------------------------- saving
+
+def state_of(version: int) -> dict[str, Any]:
+    """A state all of whose numbers are `version`; nested for every second one."""
+    flat = {f"layer.{i}": mt.full((64, 64), float(version)) for i in range(4)} | {"step": mt.tensor(version)}
+    return flat if version % 2 else {"model": flat, "version": version}
+
+
+def version_in(path: Path) -> int:
+    """The version of the state in a file. Raises AssertionError where its parts are of several."""
+    state = checkpoint.load(path)
+    versions = {state.get("version", int(state.get("step", mt.tensor(0)).item()))}
+    for value in state.get("model", state).values():
+        versions |= set(np.unique(value.numpy()).tolist())
+    assert len(versions) == 1, f"a file holds parts of the versions {versions}"
+    return int(versions.pop())
+
+
+def save_on_and_on(path: Path, version: int, tell: int) -> None:
+    while True:
+        version += 1
+        checkpoint.save(state_of(version), path)
+        os.write(tell, VERSION.pack(version))
+
+
+def kill_while_saving(folder: Path, kills: int, chance: random.Random) -> int:
+    """Kill so many times; the number of states that were saved meanwhile."""
+    names = [f"model{suffix}" for suffix in checkpoint.SUFFIXES]
+    known = dict.fromkeys(names, 0)
+    for name in names:
+        checkpoint.save(state_of(0), folder / name)
+    for number in range(kills):
+        name = names[number % len(names)]
+        read, write = os.pipe()
+        os.set_blocking(read, False)
+        killed(partial(save_on_and_on, folder / name, known[name], write), chance.uniform(0.0, 0.05))
+        os.close(write)
+        with open(read, "rb") as pipe:
+            told = pipe.read() or b""
+        last = VERSION.unpack(told[-VERSION.size:])[0] if told else known[name]
+        found = version_in(folder / name)
+        assert last <= found <= last + 1, f"version {last} was saved, and the file holds {found}"
+        known[name] = found
+    checkpoint.save(state_of(0), folder / names[0])
+    left = sorted(os.listdir(folder))
+    assert left == sorted(names), f"left lying: {left}"
+    return sum(known.values())
+
+
+# -------------------------------------------------------------------------------------------------------- training
+
+def train(path: Path, optimizer: str, own_order: bool) -> None:
+    """Train a small network for EPOCHS epochs, or from where the file has it."""
+    mt.manual_seed(1)
+    model = nn.Sequential(nn.Linear(3, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, 1))
+    x = mt.tensor(np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32))
+    loader = data.DataLoader(data.TensorDataset(x, x.sum(1, keepdim=True)), 16, shuffle=True,
+                             generator=7 if own_order else None)
+    steps = OPTIMIZERS[optimizer](model.parameters())
+    fit(model, nn.MSELoss(), steps, loader, loader, epochs=EPOCHS, patience=6, progress=False, checkpoint=path,
+        scheduler=optim.lr_scheduler.CosineAnnealingLR(steps, EPOCHS))
+
+
+def bits(value: Any) -> Any:
+    """A state with the bytes of its tensors, to compare; times are left out."""
+    if isinstance(value, mt.Tensor):
+        return str(value.dtype), tuple(value.shape), value.numpy().tobytes()
+    if isinstance(value, dict):
+        return {key: bits(item) for key, item in value.items() if key != "seconds"}
+    return [bits(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def kill_while_training(folder: Path, kills: int, chance: random.Random) -> int:
+    """Kill so many times; the number of runs that came to their end."""
+    variants = [(name, own) for name in OPTIMIZERS for own in (True, False)]
+    wanted, seconds = {}, 0.0
+    for number, variant in enumerate(variants):
+        start = time.perf_counter()
+        train(folder / f"whole-{number}.npz", *variant)
+        seconds = time.perf_counter() - start
+        wanted[variant] = bits(checkpoint.load(folder / f"whole-{number}.npz"))
+    ended, path, variant = 0, folder / "run.safetensors", variants[0]
+    while kills > 0 or path.exists():
+        # Once enough were killed, the last run is left to its end.
+        patience = chance.uniform(0.0, seconds) if kills > 0 else 60 * seconds
+        if killed(partial(train, path, *variant), patience):
+            kills -= 1
+            continue
+        found = bits(checkpoint.load(path))
+        assert found == wanted[variant], f"a run that was killed, {variant}, ended with other bits"
+        path.unlink()
+        ended += 1
+        variant = variants[ended % len(variants)]
+        if kills <= 0:
+            break
+    return ended
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Kills processes that write files.")
+    parser.add_argument("--saving", type=int, default=100, metavar="KILLS")
+    parser.add_argument("--training", type=int, default=100, metavar="KILLS")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    chance = random.Random(arguments.seed)
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+        saved = kill_while_saving(Path(one), arguments.saving, chance)
+        ended = kill_while_training(Path(other), arguments.training, chance)
+    print(json.dumps({"kills while saving": arguments.saving, "states saved": saved,
+                      "kills while training": arguments.training, "runs ended, bit for bit": ended}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""Numbers at and beyond the edge of a dtype: the same expressions here and in PyTorch, with equal values or errors."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import microtrain as mt
+
+
+def told(value: Any) -> Any:
+    """A result as something that can be compared: dtype, shape and values of a tensor."""
+    if isinstance(value, mt.Tensor | torch.Tensor):
+        return str(value.dtype).rpartition(".")[2], tuple(value.shape), repr(value.tolist())
+    return [told(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def outcome(T: Any, expression: str) -> Any:
+    """What an expression gives in a namespace, where u is uint8, i int8, l int64, h float16 and f float32."""
+    of = {"u": ([1, 2, 255], "uint8"), "i": ([1, -2, 127], "int8"), "l": ([1, -2, 3], "int64"),
+          "b": ([True, False, True], "bool"), "h": ([1.0, -2.0, 3.0], "float16"), "f": ([1.0, -2.0, 3.0], "float32")}
+    tensors = {name: T.tensor(values, dtype=getattr(T, dtype)) for name, (values, dtype) in of.items()}
+    try:
+        return told(eval(expression, {"T": T, "F": T.nn.functional, "nn": T.nn, "np": np, "inf": math.inf,
+                                      "nan": math.nan, **tensors}))
+    except Exception as error:
+        return error
+
+
+def check(expression: str) -> None:
+    """Same value; or the same type of error, which says what PyTorch's first line says, numbers aside."""
+    got, expected = outcome(mt, expression), outcome(torch, expression)
+    if not isinstance(expected, Exception):
+        assert not isinstance(got, Exception), f"{got!r}, PyTorch {expected}"
+        assert got == expected
+        return
+    assert type(got) is type(expected), f"{got!r}, PyTorch {expected!r}"
+    words = re.split(r"[\n(]| - got", str(expected))[0].strip(" .")
+    assert words in str(got), f"{got!r}, PyTorch {expected!r}"
+
+
+@pytest.mark.parametrize("expression", """
+u + 300|300 - u|u * -1|u // 300|u % 300|u // 256|300 % u|u & 300|i + 200|i * 300|-200 - i|l + 2**63|l * 2**63|u - 2**40
+u / 300|300 / u|u / -1|i / 1000|2**40 / u|l / 2**63|T.xlogy(u, 300)|T.copysign(u, -300)|u.float_power(2)|300**u|u**300
+u**256|(-1)**u|u.fmod(300)|u.fmod(-1)|u.remainder(300)|T.div(u, 300, rounding_mode="floor")|u.add_(300)|u.mul_(300)
+u + np.int64(300)|np.int64(300) + u|u / np.int64(300)|u == 300|300 == u|u != 300|i != 200|i == -200|b == 300|b < -1
+T.where(u > 1, u, 300)|T.where(u > 1, -1, u)|T.where(u > 1, 300, -1)|u.masked_fill(u > 1, 300)|u.masked_fill(u > 1, -1)
+u.masked_fill(u > 1, -300)|u.masked_fill(u > 1, 1.7)|u.masked_fill(u > 1, nan)|u.masked_fill(u > 1, T.tensor(300))
+u.index_fill(0, T.tensor([0]), -1)|u.index_fill(0, T.tensor([0]), T.tensor(300))|u.scatter(0, T.tensor([0]), 300)
+u.fill_(300)|u.fill_(-1)|u.fill_(1.5)|u.fill_(nan)|u.fill_(inf)|f.fill_(1e40)|h.fill_(70000)|h.masked_fill(h > 0, -1e9)
+T.full((2,), 300, dtype=T.uint8)|T.full((2,), -1, dtype=T.uint8)|T.full((2,), 2**63)|T.full((2,), 1e40)
+T.full((2,), inf)|T.full((2,), 65520.0, dtype=T.float16)|T.full((2,), 1e39, dtype=T.bfloat16)|T.full_like(u, 300)
+u.new_full((2,), 300)|F.pad(u, (1, 0), value=300)|F.pad(u, (1, 0), value=1.5)|u.clamp(max=300)|i.clamp(-200, 200)
+T.tensor(300, dtype=T.uint8)|T.tensor([1, 300], dtype=T.uint8)|T.tensor([-1], dtype=T.uint8)
+T.tensor(-129, dtype=T.int8)|T.tensor([300.5], dtype=T.uint8)|T.tensor([1e30], dtype=T.int64)
+T.tensor([nan], dtype=T.int64)|T.tensor(2**63)|T.tensor([2**63])|T.tensor([2**70])|T.tensor([2**63, 1.5])
+T.tensor([2**70], dtype=T.float32)|T.tensor([-(2**63)])|T.tensor([1e40])|T.tensor([70000.0], dtype=T.float16)
+T.tensor(np.array([300]), dtype=T.uint8)|u.new_tensor([300])|h * 1e-8|h / 65536|h / 1e6|h * 70000|h.mul(1e-8)
+h.div_(65536)|(h * 30000) * 1e-8|h.to(T.bfloat16)[::2] / 3e38|h[0] * 1e-8|h + 70000|h < 70000|h == 1e-8|h * 0|h * inf
+""".replace("\n", "|").strip("|").split("|"))
+def test_numbers_beside_a_dtype_that_does_not_hold_them(expression: str) -> None:
+    check(expression)
+
+
+@pytest.mark.parametrize("index", ["0", "slice(2)", "[0, 1]", "T.tensor([True, False, True])", "..."])
+@pytest.mark.parametrize(("name", "value"), [("u", "300"), ("u", "-1"), ("u", "1.7"), ("u", "nan"), ("i", "200"),
+                                             ("f", "1e40"), ("h", "-1e9"), ("b", "2")])
+def test_numbers_assigned(name: str, value: str, index: str) -> None:
+    check(f"({name}.__setitem__({index}, {value}), {name})[1]")
+
+
+@pytest.mark.parametrize(("comparison", "expected"), [
+    ("u == -1", [False] * 3), ("u != -1", [True] * 3), ("u < 300", [True] * 3), ("300 > u", [True] * 3),
+    ("u > -1", [True] * 3), ("u >= 300", [False] * 3), ("-1 <= u", [True] * 3), ("u.eq(-1)", [False] * 3),
+    ("T.lt(u, np.int64(300))", [True] * 3), ("l < 2**63", [True] * 3), ("l == 2**64", [False] * 3),
+    ("i > -(2**70)", [True] * 3), ("u[:0] == -1", []), ("u[0] < 300", True),
+])
+def test_comparisons_with_numbers_beyond_a_dtype_answer_for_the_numbers(comparison: str, expected: Any) -> None:
+    """PyTorch's wrap the number around, so that 255 == -1."""
+    dtype, _, values = outcome(mt, comparison)
+    assert (dtype, values) == ("bool", repr(expected))
+
+
+@pytest.mark.filterwarnings("ignore:Creating a tensor from a list of numpy.ndarrays")
+@pytest.mark.parametrize("expression", """
+T.tensor([np.float32(1), 2.0])|T.tensor([2.0, np.float32(1)])|T.tensor([np.float16(1.5), 1.0])
+T.tensor([np.float16(1.5), 1])|T.tensor([np.int8(1), np.uint8(200)])|T.tensor([np.int32(1), 1])
+T.tensor([np.bool_(True), 1.0])|T.tensor([np.float64(1), 1])|T.tensor(np.float64(1.5))|T.tensor([True, 2])
+T.tensor([True, 2.5])|T.tensor([[True], [2.5]])|T.tensor([[1], [2.5]])|T.tensor([[1, 2], [3, 4.5]])|T.tensor([])
+T.tensor([[], []])|T.tensor(range(3))|T.tensor((1, 2.5))|T.tensor([(1, 2), [3, 4.0]])|T.tensor([T.tensor(1.0), 2.0])
+T.tensor([T.tensor(1), 2.5])|T.tensor([2.0, T.tensor(1.5, dtype=T.float64)])|T.tensor([1, nan])
+T.tensor([T.tensor(1.5, dtype=T.float16), 2])|T.tensor([[T.tensor(1.5)], [2]])|T.tensor([T.tensor([1]), T.tensor([3])])
+T.tensor([np.array([1, 2]), np.array([3.0, 4.0])])|T.tensor([np.array([1, 2], np.float32), [3.0, 4]])
+T.as_tensor([1, 2.5])|T.tensor([np.array([1, 2], np.int8), [3, 4]])|T.tensor([[1, 2], []])|T.tensor([1.0], dtype=float)
+T.zeros(2, dtype=float)|T.tensor([1.5], dtype=int)|T.tensor([1.5], dtype=bool)|f.to(float)|f.to(dtype=float)
+f.sum(dtype=float)|T.arange(3, dtype=float)|f.cumsum(0, dtype=float)|f.cumprod(0, dtype=int)|f.softmax(0, dtype=float)
+F.log_softmax(f, 0, dtype=float)|l.prod(dtype=float)|nn.Linear(1, 1).to(dtype=float).weight[:0]
+T.full((2,), 1, dtype=float)|T.eye(2, dtype=int)|f.new_ones(2, dtype=int)|T.full((2,), None)|T.full((2,), "a")
+T.full_like(f, None)|T.full((2,), T.tensor(1.5))|T.full((2,), T.tensor([1.5]))|T.full((2,), np.int8(1))
+T.full((T.tensor(2),), True)|T.full((2,), np.float32(1.5))
+""".replace("\n", "|").strip("|").split("|"))
+def test_the_dtype_of_the_whole(expression: str) -> None:
+    check(expression)
+
+
+@pytest.mark.parametrize("data", [
+    None, {1, 2}, {1: 2}, "a", ["a"], [None], [1, "a"], [1, None], 1j, [1j], b"ab", object(), [[1, 2], [3]], [[1], 2],
+    [1, [2]], [[[1, 2]], [[1]]], [object()]])
+def test_what_is_no_regular_array_of_numbers(data: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"sequence|number|data type|expected"):
+        mt.tensor(data)
