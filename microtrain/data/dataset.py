@@ -108,6 +108,9 @@ def random_split(
 
 
 def _sizes(lengths: list[float], total: int) -> list[int]:
+    for length in lengths:
+        if not isinstance(length, int | float):
+            raise TypeError(f"random_split(): argument 'lengths' must be numbers, not {type(length).__name__}")
     if any(length < 0 for length in lengths):
         raise ValueError(f"lengths should not be negative, got {lengths}")
     if all(isinstance(length, int) for length in lengths) and not (total != 1 and lengths == [1]):

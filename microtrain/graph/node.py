@@ -12,12 +12,9 @@ from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-<<<<<<< HEAD
-from .attributes import number, plain
-=======
 import numpy as np
 
->>>>>>> main
+from .attributes import number, plain
 from .dtypes import DType, float32
 from .spec import Device, Shape, Spec, all_specs, spec
 from .tape import Pullback, Rule, Tape, enter, grad_mode

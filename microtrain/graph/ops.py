@@ -29,12 +29,8 @@ def like(value: Operand, node: Node) -> Node:
     known = node.spec.constants.get(value) if value else None
     if known is None:
         known = constant(value, node.spec.dtype, node.spec.device)
-<<<<<<< HEAD
         value = number(value)
-        if value and value == value and len(node.spec.constants) < MAX_CONSTANTS:
-=======
         if value and value == value:
->>>>>>> main
             node.spec.constants[value] = known
     return known
 

@@ -130,4 +130,4 @@ _guard(_sys.modules[__name__], __all__, but=("Module", "Parameter"))
 _guard(Module, ["add_module", "apply", "buffers", "cuda", "load_state_dict", "named_buffers", "named_modules",
                 "named_parameters", "register_buffer", "register_module", "register_parameter", "requires_grad_",
                 "state_dict"], itself=("name", "module", "param", "tensor", "state_dict"))
-_guard(init, [name for name in vars(init) if not name.startswith("_") and name not in ("Tensor", "no_grad", "rand", "randn")])
+_guard(init, [name for name in vars(init) if (name.endswith("_") and name[0] != "_") or name == "calculate_gain"])

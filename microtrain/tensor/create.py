@@ -86,7 +86,7 @@ def sizes(size: Sequence[Any]) -> Shape:
 def finish(node: Node, requires_grad: bool = False) -> Tensor:
     """A leaf tensor for a node."""
     out = wrap(node)
-    return out.requires_grad_() if requires_grad else out
+    return out if requires_grad is False else out.requires_grad_(requires_grad)
 
 
 def put(array: np.ndarray, dtype: DType, device: Device) -> Node:
@@ -271,8 +271,8 @@ def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: Dev
     return finish(g.cast(hit, kind(dtype) or dtypes.get_default_dtype()), requires_grad)
 
 
-def arange(start: Number, end: Number | None = None, step: Number = 1, *, dtype: DType | None = None, device: DeviceLike = None,
-           requires_grad: bool = False) -> Tensor:
+def arange(start: Number, end: Number | None = None, step: Number = 1, *, dtype: DType | None = None,
+           device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
     """start, start + step, ... below `end`: ceil((end - start) / step) elements, int64 where all three are ints."""
     if end is None:
         start, end = 0, start
@@ -340,7 +340,8 @@ def ones_like(input: Tensor, *, dtype: DType | None = None, device: DeviceLike =
 def empty_like(input: Tensor, *, dtype: DType | None = None, device: DeviceLike = None,
                requires_grad: bool = False) -> Tensor:
     """As `empty`, of another tensor's shape, dtype and device."""
-    return empty(input.shape, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
+    return empty(input.shape, dtype=kind(dtype) or input.dtype, device=input.device if device is None else device,
+                 requires_grad=requires_grad)
 
 
 def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None, device: DeviceLike = None,

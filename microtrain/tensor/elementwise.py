@@ -211,7 +211,7 @@ class Elementwise:
             node = None if isinstance(other, Handle) else by_number(node_of(self, "div"), other, p.DIV)
             return wrap(record2(p.DIV, *must_be_floats(self, other, "div")) if node is None else node)
         pair = must_be_operands(self, other, "div")
-        if rounding_mode in ("floor", "trunc"):
+        if isinstance(rounding_mode, str) and rounding_mode in ("floor", "trunc"):
             rounded = g.div_floor if rounding_mode == "floor" else g.div_trunc
             return wrap(rounded(no_bool(pair[0], "div"), divisor(pair[1])))
         raise RuntimeError("div expected rounding_mode to be one of None, 'trunc', or 'floor' "

@@ -17,11 +17,7 @@ from ..graph.spec import Shape, broadcast_shapes, normalise_dim
 from .core import Handle
 from .index import HOST, checked, values
 from .inplace import inplace
-<<<<<<< HEAD
-from .operands import check_range, labelled, node_of, stranger, truth
-=======
-from .operands import converted, filling, labelled, node_of, truth
->>>>>>> main
+from .operands import converted, filling, labelled, node_of, stranger, truth
 from .storage import wrap
 
 if TYPE_CHECKING:

@@ -14,13 +14,8 @@ from ..graph.node import Node
 from ..graph.spec import broadcast_shapes, normalise_dim
 from ..runtime import backend
 from .core import Handle
-<<<<<<< HEAD
-from .create import array_of, put
-from .operands import labelled, node_of, stranger
-=======
 from .create import put, read
-from .operands import converted, labelled, node_of
->>>>>>> main
+from .operands import converted, labelled, node_of, stranger
 from .shaping import sliced
 from .storage import wrap
 

@@ -10,11 +10,7 @@ from ..graph.node import Node, record2
 from ..graph.spec import broadcast_shapes
 from ..graph.tape import Leaf, grad_mode
 from .core import Handle
-<<<<<<< HEAD
-from .operands import flag, labelled, must_be_operands
-=======
-from .operands import converted, labelled
->>>>>>> main
+from .operands import converted, flag, labelled
 from .storage import placed, wrap
 
 if TYPE_CHECKING:

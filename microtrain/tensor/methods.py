@@ -10,11 +10,7 @@ from ..graph import ops as g
 from ..graph.node import apply2, record2
 from ..graph.primitives import MUL
 from .core import Handle
-<<<<<<< HEAD
-from .operands import floating, must_be_operands, no_bool, node_of, operands
-=======
-from .operands import beyond, by_number, floating, no_bool, node_of, operands
->>>>>>> main
+from .operands import beyond, by_number, floating, must_be_operands, no_bool, node_of, operands
 from .storage import wrap
 
 if TYPE_CHECKING:
@@ -84,16 +80,12 @@ def named(method: Any, name: str) -> Any:
 
 
 def compared(primitive: Any, name: str) -> Any:
-<<<<<<< HEAD
-    """A comparison with a tensor or a number, as an operator."""
-=======
-    """A comparison with a tensor or a number: a method that is an operator too.
+    """A comparison with a tensor or a number, as an operator.
 
     With an integer beyond the tensor's dtype it is right for every element, as it would be for 0; PyTorch's wraps.
     """
     for_numbers = getattr(python_operator, name)
 
->>>>>>> main
     def method(input: Tensor, other: Any) -> Tensor:
         if not isinstance(other, Handle) and isinstance(input, Handle) and beyond(other, input.node):
             x = input.node

@@ -71,7 +71,6 @@ def number_beside(x: Node, value: Any) -> tuple[Node, Node] | None:
     return x, node
 
 
-<<<<<<< HEAD
 def stranger(value: Any) -> bool | int | float | None:
     """The number that an operand of none of Python's own types is; None where it is no number.
 
@@ -84,7 +83,8 @@ def stranger(value: Any) -> bool | int | float | None:
     if isinstance(value, int | float | np.generic) and not isinstance(value, np.complexfloating):
         return number(value) if not isinstance(value, np.generic) or value.dtype.kind in "biuf" else None
     return None
-=======
+
+
 def wrapped(value: int, dtype: DType) -> int:
     """An integer as one of an integer dtype, modulo its size. Raises OverflowError beyond 64 bits."""
     if dtypes.lowest(dtype) <= value <= dtypes.highest(dtype):
@@ -98,7 +98,6 @@ def beyond(value: Any, x: Node) -> bool:
     """Whether a value is a Python integer that no element of an integer tensor can be."""
     return isinstance(value, int | np.integer) and x.spec.dtype.category == 1 and \
         not dtypes.lowest(x.spec.dtype) <= value <= dtypes.highest(x.spec.dtype)
->>>>>>> main
 
 
 def check_range(value: int, dtype: DType) -> None:

@@ -6,6 +6,7 @@ Every call takes a number of its own (the stream); an element's value depends on
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -113,6 +114,8 @@ def randint(low: int, high: int | Sequence[int] | None = None, size: Any = None,
     """Integers in [low, high): `randint(high, size)` or `randint(low, high, size)`; at most 2**32 different ones."""
     if size is None:
         low, high, size = 0, low, high
+    if not isinstance(high, int):
+        raise TypeError(f"randint(): argument 'high' must be int, not {type(high).__name__}")
     if high <= low:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
     if high - low > 2**32:
@@ -139,18 +142,21 @@ def bernoulli(input: Tensor, *, generator: Generator | None = None) -> Tensor:
 def rand_like(input: Tensor, *, dtype: DType | None = None, device: DeviceLike = None,
               requires_grad: bool = False) -> Tensor:
     """Uniform in [0, 1), of another tensor's shape, dtype and device."""
-    return rand(input.shape, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
+    return rand(input.shape, dtype=kind(dtype) or input.dtype,
+                device=input.device if device is None else device, requires_grad=requires_grad)
 
 
 def randn_like(input: Tensor, *, dtype: DType | None = None, device: DeviceLike = None,
                requires_grad: bool = False) -> Tensor:
     """Standard normal, of another tensor's shape, dtype and device."""
-    return randn(input.shape, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
+    return randn(input.shape, dtype=kind(dtype) or input.dtype,
+                device=input.device if device is None else device, requires_grad=requires_grad)
 
 
-def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: DType | None = None, device: DeviceLike = None,
-                 requires_grad: bool = False) -> Tensor:
+def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: DType | None = None,
+                 device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
     """Integers in [low, high), of another tensor's shape, dtype and device."""
     low, high = (0, low) if high is None else (low, high)
-    return randint(low, high, input.shape, dtype=dtype or input.dtype, device=device or input.device,
+    return randint(low, high, input.shape, dtype=kind(dtype) or input.dtype,
+                   device=input.device if device is None else device,
                    requires_grad=requires_grad)

@@ -243,7 +243,8 @@ class Transfer:
                    requires_grad: Any = False) -> Tensor:
         """A new tensor from data, by default of this dtype and device."""
         from .create import tensor
-        return tensor(data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+        return tensor(data, dtype=kind(dtype) or self.dtype,
+                      device=self.device if device is None else device, requires_grad=requires_grad)
 
     def __reduce__(self: Tensor) -> Any:                    # type: ignore[misc]
         raw = np.array(values(self.node)).tobytes()

@@ -25,5 +25,5 @@ __all__ = ["AnomalyError", "GradcheckError", "KernelCount", "KernelError", "Memo
            "ParityReport", "Sample", "Tally", "Tolerance", "as_torch", "cases", "check_kernel", "check_parity",
            "count_kernels", "detect_anomaly", "gradcheck", "gradgradcheck", "needed_memory", "peak_memory", "poison"]
 
-_guard(_sys.modules[__name__], ["as_torch", "check_parity", "count_kernels", "gradcheck", "gradgradcheck", "needed_memory",
-                               "peak_memory", "poison"])
+_guard(_sys.modules[__name__], ["as_torch", "check_parity", "count_kernels", "gradcheck", "gradgradcheck",
+                               "needed_memory", "peak_memory", "poison"])

@@ -82,7 +82,7 @@ def softmin(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tens
     """
     along = _implicit_dim("softmin", input, 4) if dim is None else dim
     negated = -input
-    return (negated if dtype is None else negated.to(dtype)).softmax(along)
+    return Tensor.softmax(negated, along, dtype)
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:
