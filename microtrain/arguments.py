@@ -21,7 +21,7 @@ Number = Any
 CLASSES: dict[str, type] = {}
 """Classes that annotations name without importing them."""
 
-OPEN = frozenset(("Any", "object", "DeviceLike", "Shape", "Self", "Dataset"))
+OPEN = frozenset(("Any", "object", "DeviceLike", "Shape", "Self"))
 """Annotations that say nothing here: anything goes, or the function looks for itself."""
 
 
@@ -72,6 +72,7 @@ NAMED = {
     "str": Kind("str", lambda v: isinstance(v, str), str.__str__),
     "None": Kind("None", lambda v: v is None),
     "Path": Kind("Path", lambda v: isinstance(v, os.PathLike)),
+    "Dataset": Kind("Dataset", lambda v: hasattr(type(v), "__len__") and hasattr(type(v), "__getitem__")),
     "np.ndarray": Kind("numpy.ndarray", lambda v: isinstance(v, np.ndarray)),
     "np.random.Generator": Kind("numpy.random.Generator", lambda v: isinstance(v, np.random.Generator)),
 }
@@ -95,7 +96,7 @@ def _container(name: str, inner: str) -> Kind | None:
     element = NAMED.get(inner.split(",")[0].strip())
     listed = (lambda v: isinstance(v, Sequence) and not isinstance(v, str | bytes))     # noqa: E731
     if element is None or element.taken is None:
-        return Kind(f"tuple of {inner.rstrip(']')}s" if inner[:-1].isidentifier() else "sequence", listed)
+        return Kind(f"tuple of {inner}s" if inner.isidentifier() else "sequence", listed)
     return Kind(f"tuple of {element.text}s", lambda v: listed(v) and all(map(element.holds, v)),
                 _some(element.holds, element.taken), elements=True)
 
@@ -119,7 +120,7 @@ def kinds(annotation: Any, scope: Mapping[str, Any]) -> tuple[Kind, ...]:
     if {"DType", "None"} <= {*parts}:           # Python's types go too
         return ()
     for part in parts:
-        name, _, inner = part.partition("[")
+        name, _, inner = part.removesuffix("]").partition("[")
         known = scope.get(name, CLASSES.get(name))
         kind = None
         if name in OPEN:

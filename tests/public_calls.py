@@ -26,6 +26,9 @@ ROOTS = ("", "Tensor", "nn", "nn.functional", "nn.init", "nn.Module", "optim", "
          "cuda", "special", "linalg", "autograd")
 """Where public callables live: modules, and classes whose methods are called on an instance."""
 
+OWN = ("train.checkpoint", "train.metrics", "nn.init", "optim.lr_scheduler")
+"""Modules that are public themselves: what they import of others is not theirs."""
+
 SKIPPED = {
     # what ends the process, waits, or measures; what needs a GPU; what takes no argument of a caller's
     "testing.check_kernel", "custom_kernel", "testing.KernelCount", "testing.Memory", "testing.KernelError",
@@ -204,7 +207,7 @@ particular("register_hook retain_grad", self=lambda T: T.ones(2, requires_grad=T
 particular("Tensor.backward", self=lambda T: T.ones(2, requires_grad=True).sum())
 particular("assign overwrite rebind from_node", node=lambda T: matrix(T).node, name=const("own"))
 particular("accumulate", ct=lambda T: matrix(T).node)
-particular("another", node=lambda T: matrix(T).node)
+particular("another", node=lambda T: matrix(T).node, changed=const(len))
 particular("data.Subset", indices=const([1, 0]))
 particular("share", view=const(lambda x: x), update=const(lambda base, v: v))
 particular("Standardiser", mean=const(np.zeros(3)), std=const(np.ones(3)))
@@ -256,7 +259,8 @@ def public(root: str, owner: Any) -> Iterator[str]:
         value = inspect.getattr_static(owner, name)
         if isinstance(value, property) or inspect.ismodule(value) or not callable(getattr(owner, name)):
             continue
-        if not str(getattr(getattr(owner, name), "__module__", "microtrain")).startswith("microtrain"):
+        home = str(getattr(getattr(owner, name), "__module__", "microtrain"))
+        if not home.startswith("microtrain") or (root in OWN and home != owner.__name__):
             continue
         yield name
 
@@ -349,7 +353,11 @@ def base(path: str, signature: inspect.Signature, T: Any, but: str = "", wrong: 
 
 
 TOGETHER: dict[str, Callable[[Any], dict[str, Any]]] = {
-    "grad": both, "clamp": lambda T: {"min": 0.2}, "clip": lambda T: {"min": 0.2}, "randint": lambda T: {"high": 5, "size": (3,)},
+    "grad": both, "arange": lambda T: {"start": 0, "end": 3},
+    "save_training": lambda T: {"path": "run.npz", "model": model(T), "optimizer": T.optim.SGD(model(T).parameters(), lr=0.1),
+                                "more": {}},
+    "load_training": lambda T: {"path": "run.npz", "model": model(T), "optimizer": T.optim.SGD(model(T).parameters(), lr=0.1)},
+    "clamp": lambda T: {"min": 0.2}, "clip": lambda T: {"min": 0.2}, "randint": lambda T: {"high": 5, "size": (3,)},
     "randint_like": lambda T: {"high": 5}, "scatter": lambda T: {"src": matrix(T)},
 }
 """All required arguments of callables whose arguments belong together."""

@@ -73,6 +73,9 @@ class ConcatDataset(Dataset):
     def __init__(self, datasets: Sequence[Dataset]) -> None:
         if not datasets:
             raise ValueError("datasets should not be an empty iterable")
+        for dataset in datasets:
+            if not hasattr(type(dataset), "__len__"):
+                raise TypeError(f"ConcatDataset(): datasets have a length, but one is {type(dataset).__name__}")
         self.datasets = list(datasets)
         self._ends = list(itertools.accumulate(len(dataset) for dataset in self.datasets))
 
@@ -108,9 +111,6 @@ def random_split(
 
 
 def _sizes(lengths: list[float], total: int) -> list[int]:
-    for length in lengths:
-        if not isinstance(length, int | float):
-            raise TypeError(f"random_split(): argument 'lengths' must be numbers, not {type(length).__name__}")
     if any(length < 0 for length in lengths):
         raise ValueError(f"lengths should not be negative, got {lengths}")
     if all(isinstance(length, int) for length in lengths) and not (total != 1 and lengths == [1]):

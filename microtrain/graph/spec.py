@@ -37,6 +37,8 @@ class Device:
             return name
         if isinstance(name, int) and not isinstance(name, bool):
             return cls("cuda", name)            # as in PyTorch, a number is a GPU's
+        if not isinstance(index, int | None) or isinstance(index, bool):
+            raise TypeError(f"device(): argument 'index' must be int, not {type(index).__name__}")
         if not isinstance(name, str):
             raise TypeError(f"device must be a string or a device, not {type(name).__name__}")
         kind, _, suffix = name.partition(":")

@@ -293,7 +293,7 @@ def arange(start: Number, end: Number | None = None, step: Number = 1, *, dtype:
     return finish(g.cast(g.add(node, start) if start != 0 else node, wanted), requires_grad)
 
 
-def linspace(start: Number, end: Number, steps: int, *, dtype: DType | None = None, device: DeviceLike = None,
+def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None, device: DeviceLike = None,
              requires_grad: bool = False) -> Tensor:
     """`steps` evenly spaced values from start to end, both included; computed from both ends, as PyTorch does."""
     if isinstance(steps, bool) or not isinstance(steps, int):

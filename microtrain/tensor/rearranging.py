@@ -47,7 +47,7 @@ def _size(value: Any, name: str) -> int:
 
 def _listed(given: Sequence[Any], name: str) -> list[int]:
     """Ints given one by one or as one sequence. Raises TypeError for anything else."""
-    many = given[0] if len(given) == 1 and isinstance(given[0], Sequence) else given
+    many = given[0] if len(given) == 1 and isinstance(given[0], Sequence) and not isinstance(given[0], bytes) else given
     return [_size(value, name) for value in many]
 
 

@@ -229,7 +229,7 @@ def _arg(self: Any, operation: Any, name: str, dim: int | None, keepdim: bool) -
 
 def _truth(self: Any, operation: Any, name: str, empty: bool, dim: Any, keepdim: bool) -> Tensor:
     x = node_of(self, name)
-    axes = normalise_dims(dim, len(x.spec.shape)) if dim is None or dim != () else ()
+    axes = () if isinstance(dim, tuple | list) and not dim else normalise_dims(dim, len(x.spec.shape))
     if any(x.spec.shape[a] == 0 for a in axes):
         out = g.full(empty, tuple(n for i, n in enumerate(x.spec.shape) if i not in axes), dtypes.bool_, x.device)
         out = g.keep(out, x.spec.shape, axes) if keepdim else out

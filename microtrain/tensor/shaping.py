@@ -101,7 +101,7 @@ class Shaping:
     def unflatten(self: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:      # type: ignore[misc]
         """One axis as several."""
         axis = normalise_dim(dim, self.ndim)
-        shape = self.node.shape
+        shape = self.node.shape or (1,)
         return self.reshape(*shape[:axis], *full_shape(list(sizes), shape[axis]), *shape[axis + 1:])
 
     def ravel(self: Tensor) -> Tensor:                      # type: ignore[misc]
@@ -205,7 +205,7 @@ class Shaping:
         """Without axes of size 1: all of them, or those among `dim`."""
         shape = self.node.shape
         chosen = range(len(shape)) if dim is None else \
-            {*normalise_dims(dim, len(shape))} if dim != () else ()
+            () if isinstance(dim, tuple | list) and not dim else {*normalise_dims(dim, len(shape))}
         kept = [i for i, n in enumerate(shape) if not (n == 1 and i in chosen)]
         strides = self.stride()
         return _reshaped(self, tuple(shape[i] for i in kept), tuple(strides[i] for i in kept),
@@ -314,6 +314,8 @@ class Shaping:
         if isinstance(wanted, int) and not isinstance(wanted, bool):
             if wanted <= 0:
                 raise RuntimeError(f"number of sections must be larger than 0, got {wanted}")
+            if wanted >= 2**31:
+                raise RuntimeError(f"tensor_split(): number of sections is out of range, got {wanted}")
             least, larger = divmod(size, wanted)
             wanted = [i * least + min(i, larger) for i in range(1, wanted)]
         elif not isinstance(wanted, list | tuple):

@@ -156,7 +156,7 @@ class Transfer:
 
     def type(self: Tensor, dtype: DType | None = None) -> Any:      # type: ignore[misc]
         """In another dtype; without one, the name of its own."""
-        return self.to(dtype) if dtype is not None else f"torch.{self.dtype.name}"
+        return self.to(dtype=kind(dtype)) if dtype is not None else f"torch.{self.dtype.name}"
 
     def type_as(self: Tensor, other: Tensor) -> Tensor:     # type: ignore[misc]
         """In another tensor's dtype."""

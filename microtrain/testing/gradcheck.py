@@ -59,7 +59,11 @@ def gradgradcheck(func: Callable[..., Any], inputs: Any, grad_outputs: Any = Non
         cotangents = [microtrain.tensor(rng.standard_normal(tuple(y.shape)), dtype=y.dtype, device=y.device,
                                         requires_grad=True) for y in results]
     else:
-        cotangents = [ct.detach().requires_grad_() for ct in listed(grad_outputs)]
+        given = listed(grad_outputs)
+        for ct in given:
+            if not isinstance(ct, microtrain.Tensor):
+                raise TypeError(f"gradgradcheck(): argument 'grad_outputs' must be Tensors, not {type(ct).__name__}")
+        cotangents = [ct.detach().requires_grad_() for ct in given]
 
     def gradients(*arguments: Any) -> list[Any]:
         given, cts = arguments[:len(tensors)], arguments[len(tensors):]

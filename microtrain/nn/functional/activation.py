@@ -6,7 +6,7 @@ import warnings
 from typing import Any
 
 from microtrain.tensor import Tensor, losses, rand, where
-from microtrain.tensor.operands import node_of
+from microtrain.tensor.operands import flag, node_of
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -28,6 +28,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(input, 0), elementwise; the derivative at 0 is 0. ``inplace`` overwrites the input."""
+    if inplace is not False:
+        inplace = flag(inplace, "relu", "inplace")
     output = Tensor.relu(input)
     return input.copy_(output) if inplace else output
 
