@@ -10,6 +10,7 @@ import os as _os
 from typing import Any as _Any
 
 from . import autograd as autograd
+from . import settings as settings
 from . import tensor as _tensor_layer
 from .errors import AcceleratorError as AcceleratorError
 from .errors import OutOfMemoryError as OutOfMemoryError
@@ -17,6 +18,8 @@ from .tensor import *  # noqa: F403
 from .tensor import tensor as tensor
 
 __version__ = "0.1.0"
+
+settings.check()
 
 # Triton decides when it decorates a kernel; a user's own are decorated after this import and before the first tensor.
 if _os.environ.get("MICROTRAIN_DEVICE") == "interpret":
@@ -30,8 +33,8 @@ short, int, long = _tensor_layer.int16, _tensor_layer.int32, _tensor_layer.int64
 pi, e, inf, nan = _math.pi, _math.e, _math.inf, _math.nan
 
 _LAZY = {"nn": ".nn", "optim": ".optim", "data": ".data", "train": ".train", "viz": ".viz", "bench": ".bench",
-         "testing": ".testing", "settings": ".settings", "kernels": ".kernels", "cuda": ".tensor.cuda",
-         "special": ".special", "linalg": ".linalg"}
+         "testing": ".testing", "kernels": ".kernels", "cuda": ".tensor.cuda",
+         "special": ".special", "linalg": ".linalg", "random": ".random"}
 """Parts that are imported when first used, so that `import microtrain` costs little."""
 
 

@@ -237,17 +237,18 @@ def guard(space: Any, names: Iterable[str], but: Iterable[str] = (), itself: tup
     """
     unguarded = frozenset(but)
     for name in names:
-        value = vars(space)[name]
+        home = next(one for one in getattr(space, "__mro__", (space,)) if name in vars(one))
+        value = vars(home)[name]
         if name in unguarded or not says_something(value.__init__ if inspect.isclass(value) else value):
             continue
         if inspect.isclass(value):
-            owner = next(cls for cls in value.__mro__ if "__init__" in vars(cls))
-            owner.__init__ = guarded(owner.__init__, itself=itself)         # type: ignore[method-assign]
+            owner: Any = next(cls for cls in value.__mro__ if "__init__" in vars(cls))
+            owner.__init__ = guarded(owner.__init__, itself=itself)
         elif inspect.isfunction(value) or hasattr(value, "cache_info"):
             made = guarded(value, itself=itself)
             if inspect.ismodule(space):
                 made.__module__ = space.__name__                    # where pickle finds it
-            setattr(space, name, made)
+            setattr(home, name, made)
 
 
 def tidy(space: dict[str, Any]) -> None:

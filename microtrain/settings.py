@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import os as _os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager as _contextmanager
+import re as _re
+import sys as _sys
+from collections.abc import Callable
 from typing import Any
 
 from .arguments import tidy as _tidy
+from .scopes import decorated as _decorated
 
 
 class Flag:
@@ -25,32 +27,48 @@ class Flag:
     def value(self) -> Any:
         """The value in force. Raises ValueError, naming the variable, when the environment holds nonsense."""
         if self._value is None:
-            text = _os.environ.get(self.variable)
-            try:
-                self._value = self.default if not text else self.parse(text)
-            except ValueError as error:
-                raise ValueError(f"{self.variable}={text!r}: {error}") from None
+            self._value = self.read(_os.environ.get(self.variable, ""))
         return self._value
 
-    def set(self, value: Any) -> None:
-        """Change the value until it is changed again. Raises TypeError or ValueError for one that it cannot have."""
-        self._value = self._checked(value)
-
-    def _checked(self, value: Any) -> Any:
-        if not isinstance(value, str | int):
-            raise TypeError(f"{self.variable} is a switch: True, False, a number or text, not {type(value).__name__}")
+    def read(self, value: Any) -> Any:
+        """A value, or the text of one, checked; the default for no text. Raises ValueError naming the variable."""
+        text = str(value)
         try:
-            return self.parse(str(value)) if value != "" else self.default
+            return self.parse(text) if text else self.default
         except ValueError as error:
-            raise ValueError(f"{self.variable}: {error}, not {value!r}") from None
+            raise ValueError(f"{self.variable}={text!r}: {error}") from None
 
-    @_contextmanager
-    def __call__(self, value: Any) -> Iterator[None]:
-        before, self._value = self.value, self._checked(value)
-        try:
-            yield
-        finally:
-            self._value = before
+    def set(self, value: Any) -> None:
+        """Change the value until it is changed again. Raises ValueError for one that it cannot have."""
+        self._value = self.read(value)
+
+    def __call__(self, value: Any) -> Setting:
+        """The value for a block, or for a decorated function. Raises ValueError for one that it cannot have."""
+        return Setting(self, value)
+
+
+class Setting:
+    """A switch's value for a block, or for a function, generator or coroutine that is decorated with it."""
+
+    def __init__(self, flag: Flag, value: Any) -> None:
+        self.flag, self.wanted = flag, flag.read(value)
+        self.before: list[Any] = []
+
+    def __enter__(self) -> None:
+        self.before.append(self.flag.value)
+        self.flag.set(self.wanted)
+
+    def __exit__(self, *error: object) -> None:
+        self.flag.set(self.before.pop())
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return _decorated(function, lambda: Setting(self.flag, self.wanted))
+
+
+def _device(text: str) -> str:
+    if not _re.fullmatch(r"(cpu|interpret)(:0)?|cuda(:[0-9]+)?|null(:\w+)?", text):
+        raise ValueError("expected cpu, cuda, cuda:0 and so on, interpret, or null[:target]")
+    return text
 
 
 def _switch(text: str) -> bool:
@@ -80,7 +98,7 @@ def _virtual(text: str) -> str:
     return f"{arch or 'sm_90'}{mode and '=' + mode}"
 
 
-device = Flag("MICROTRAIN_DEVICE", "", str, "Default device: cpu, cuda, interpret or null[:target]; "
+device = Flag("MICROTRAIN_DEVICE", "", _device, "Default device: cpu, cuda, interpret or null[:target]; "
               "unset, cuda where there is one, else cpu.")
 debug = Flag("MICROTRAIN_DEBUG", 0, _level, "1 prints each graph that is computed, 2 its kernels, 3 their source, "
              "4 the time each took.")
@@ -98,4 +116,19 @@ virtual_gpu = Flag("MICROTRAIN_VIRTUAL_GPU", "", _virtual, "sm_80 or sm_90: a cu
 FLAGS = {"device": device, "debug": debug, "fuse": fuse, "poison": poison, "validate": validate, "cache": cache,
          "matmul_precision": matmul_precision, "tune": tune, "virtual_gpu": virtual_gpu}
 
+
+def check() -> None:
+    """Raises ValueError where the environment gives a switch a value that it cannot have; ends a command with a line.
+
+    Nothing is remembered: a variable that is set later, before it is first used, counts.
+    """
+    try:
+        for flag in FLAGS.values():
+            flag.read(_os.environ.get(flag.variable, ""))
+    except ValueError as error:
+        # While `python -m microtrain` looks for its module, argv begins with -m; the script is called like the package.
+        if _os.path.basename(_sys.argv[0] if _sys.argv else "") not in ("-m", "microtrain"):
+            raise
+        print(f"microtrain: error: {error}", file=_sys.stderr)
+        _sys.exit(2)
 _tidy(globals())

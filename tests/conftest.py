@@ -109,7 +109,7 @@ def seeds() -> None:
 @pytest.fixture
 def nothing_pending() -> None:
     """Compute what earlier tests left (tensors in the frames of an exception, say), for tests that count kernels."""
-    for device in {node.device for node in realize.pending}:
+    for device in {node.device for node in realize.pending()}:
         realize.flush(device)
 
 

@@ -132,3 +132,89 @@ def test_check_nan_false_only_separates_the_operations():
     with testing.detect_anomaly(check_nan=False), testing.count_kernels() as counted:
         (mt.zeros(3, requires_grad=True).log() * 2 + 1).tolist()
     assert counted.kernels >= 3 and DEVICE
+
+
+def breaking(backward, name: str = "Broken"):
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * 2
+    return type(name, (mt.autograd.Function,), {"forward": staticmethod(forward), "backward": staticmethod(backward)})
+
+
+BROKEN = {
+    "computed": lambda ctx, g: g * (ctx.saved_tensors[0] - ctx.saved_tensors[0]).log() * 0,
+    "given": lambda ctx, g: mt.tensor([math.nan, 1.0]),
+    "filled": lambda ctx, g: mt.full((2,), math.nan),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+@pytest.mark.parametrize("around", ["nothing", "operations", "a function"])
+def test_a_users_function_is_named_in_backward_itself(case: str, around: str):
+    x = mt.tensor([1.0, 2.0], requires_grad=True)
+    with testing.detect_anomaly():
+        h = {"nothing": lambda: x, "operations": lambda: x.exp(),
+             "a function": lambda: breaking(lambda ctx, g: g * 2, "Sound").apply(x)}[around]()
+        y = breaking(BROKEN[case]).apply(h)  # applied
+        loss = (y * 3).sum()
+        with pytest.raises(AnomalyError, match="in the derivative of BrokenBackward") as caught:
+            loss.backward()
+    error = caught.value
+    assert error.backward and f":{line_of('applied')}," in error.line
+    if case == "computed":
+        assert "in the backward at" in str(error) and "in <lambda>:" in str(error)
+    else:
+        assert "Function 'BrokenBackward' returned nan values in its 0th output." in str(error)
+    assert x.grad is None and mt.is_grad_enabled()
+
+
+def test_a_forward_is_named_by_its_function_and_line():
+    class Divides(mt.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x / 0  # divided
+    with testing.detect_anomaly(), pytest.raises(AnomalyError) as caught:
+        Divides.apply(mt.ones(2, requires_grad=True))
+    assert f":{line_of('divided')}," in caught.value.line and "Divides.forward" in caught.value.line
+    assert not caught.value.backward
+
+
+def test_a_hook_is_named():
+    x = mt.ones(2, requires_grad=True)
+
+    def dividing(g):
+        return g / 0  # hooked
+
+    def lost(g):
+        return mt.tensor([math.nan, 1.0])
+    with testing.detect_anomaly():
+        y = x * 3
+        handle = y.register_hook(dividing)
+        with pytest.raises(AnomalyError, match=rf"backward at .*:{line_of('hooked')}, in .*dividing") as caught:
+            y.sum().backward(retain_graph=True)
+        assert caught.value.backward
+        handle.remove()
+        y.register_hook(lost)
+        with pytest.raises(AnomalyError, match="hook 'lost' made NaN"):
+            y.sum().backward()
+
+
+def test_what_was_recorded_before_is_said_to_be():
+    x = mt.ones(2, requires_grad=True)
+    y = breaking(BROKEN["given"]).apply(x)
+    with testing.detect_anomaly(), pytest.raises(AnomalyError, match=r"BrokenBackward[^$]*run before detect_anomaly"):
+        y.sum().backward()
+
+
+def test_the_mode_ends_with_its_block_whatever_happens():
+    x = mt.ones(2, requires_grad=True)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError), testing.detect_anomaly(), testing.detect_anomaly(check_nan=False):
+            breaking(lambda ctx, g: 1 / 0).apply(x).sum().backward()
+        assert not mt.autograd.is_anomaly_enabled() and mt.is_grad_enabled()
+    with mt.autograd.set_detect_anomaly(True):
+        with mt.autograd.set_detect_anomaly(False):
+            assert not mt.autograd.is_anomaly_enabled()
+        assert mt.autograd.is_anomaly_enabled()
+    assert not mt.autograd.is_anomaly_enabled()
+    assert mt.zeros(2).log().tolist() == [-math.inf] * 2

@@ -832,7 +832,7 @@ def test_quick_from_end_to_end(tmp_path):
     (["--workloads", "maps"], "no workload 'maps'; there are step"),
     (["--workloads", ""], "no workload; there are step"),
     (["--device", "tpu"], "invalid choice: 'tpu'"),
-    (["--seconds", "0"], "--seconds should be above 0"),
+    (["--seconds", "0"], "argument --seconds: should be a number above 0"),
     (["--quick", "--tiny"], "not allowed with argument"),
     (["--tiny", "--once"], "not allowed with argument"),
 ])  # fmt: skip
@@ -849,15 +849,11 @@ def test_an_output_that_cannot_be_written_is_said_before_anything_is_timed(here,
     assert (status, out) == (2, "") and err.count("\n") == 1
 
 
-@pytest.mark.parametrize(("name", "complaint"), [
-    ("null:sm_90", "the default device is 'null'"),
-    ("gpu", "MICROTRAIN_DEVICE: Expected one of"),
-])  # fmt: skip
-def test_a_default_device_that_is_not_timed(capsys, name, complaint):
-    with mt.settings.device(name):
+def test_a_default_device_that_is_not_timed(capsys):
+    with mt.settings.device("null:sm_90"):
         status = main(["bench"])
     out, err = capsys.readouterr()
-    assert (status, out) == (2, "") and complaint in err
+    assert (status, out) == (2, "") and "the default device is 'null'" in err
 
 
 def test_the_package_is_light_to_import():

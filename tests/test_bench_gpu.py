@@ -49,6 +49,7 @@ from microtrain.bench.suite import Result, _caller, kernels_a_call, run
 from microtrain.bench.timing import Contender
 from microtrain.cli import main
 from microtrain.compiler import realize
+from microtrain.compiler.session import current
 from microtrain.compiler.validate import reference
 from microtrain.graph.node import SCALAR
 from microtrain.runtime.torch_memory import TorchMemory
@@ -375,8 +376,8 @@ def decoded(bits: int, dtype: Any) -> np.ndarray:
 
 @pytest.fixture
 def gpu(driver: PaperDriver, paper: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> Iterator[Timed]:
-    for node in [node for node in realize.pending if node.spec.device.type == "cuda"]:
-        realize.pending.pop(node)               # what other tests have left on a GPU is not for paper: computed if read
+    # What other tests have left on a GPU is not for paper: computed if read.
+    current().keep({node for node in realize.pending() if node.spec.device.type == "cuda"})
     monkeypatch.setitem(runtime._loaded, ("cuda", 0), PaperBackend())
     for name in ("plans", "recent"):            # a plan knows its backend, and this one is gone after the test
         monkeypatch.setattr(realize, name, {})

@@ -1,16 +1,19 @@
 """The command line: what it prints and writes, and that every error of a user is one line and exit code 2."""
 
+import io
 import os
 import re
+import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import microtrain as mt
-from microtrain import data, nn
+from microtrain import data, nn, settings
 from microtrain.cli import main
 from microtrain.cli.main import COMMANDS
 from microtrain.train import checkpoint, predict
@@ -83,6 +86,7 @@ BROKEN_FILES = {
     "ragged.csv": "a,b\n1,2\n3\n",
     "empty.csv": "",
     "tiny.csv": "a,b\n1,0\n2,1\n",
+    "huge.csv": "a,b\n" + "".join(f"{i},{1 - i % 2}e300\n" for i in range(30)),
     "three.csv": "a,b\n" + "".join(f"{i},{i % 3}\n" for i in range(30)),
 }
 
@@ -110,6 +114,17 @@ ERRORS = {
     "lr nan": (["train", "perceptron", "--lr", "nan"], "argument --lr: should be a number above 0"),
     "epochs": (["train", "perceptron", "--epochs", "0"],
                "argument --epochs: should be a whole number of at least 1, got '0'"),
+    "epochs underscore": (["train", "perceptron", "--epochs", "1_0"], "got '1_0'"),
+    "epochs of another width": (["train", "perceptron", "--epochs", "１"], "should be a whole number of at least 1"),
+    "lr underscore": (["train", "perceptron", "--lr", "1_0"], "argument --lr: should be a number above 0"),
+    "control characters": (["train", "perceptron", "--data", "\x1b[2J\u202e.csv"], r"no such file: \x1b[2J\u202e.csv"),
+    "bench seconds": (["bench", "--seconds", "nan"], "argument --seconds: should be a number above 0, got 'nan'"),
+    "kernels sample": (["kernels", "--sample", "-1"], "argument --sample: should be a whole number of at least 0"),
+    "kernels target": (["kernels", "--target", "sm_1"], "unknown target 'sm_1'; known: sm_80"),
+    "parity name": (["parity", "nosuch"], "no operator is called 'nosuch'"),
+    "parity page": (["parity", "relu", "--html", "no/x.html"], "cannot write no/x.html: there is no folder no"),
+    "name too long": (["train", "perceptron", "--save", "n" * 300 + ".npz"], "File name too long"),
+    "huge target": (["train", "linear-regression", "--data", "huge.csv"], "column 'b' of huge holds 1e+300 in row 1"),
     "epochs text": (["train", "perceptron", "--epochs", "many"], "argument --epochs: should be a whole number"),
     "batch size": (["train", "perceptron", "--batch-size", "-3"], "argument --batch-size: should be a whole number"),
     "batch beyond data": (["train", "perceptron", "--batch-size", "9999"],
@@ -192,12 +207,147 @@ def test_every_command_has_its_help(capsys, name):
     assert f"usage: microtrain {name}" in capsys.readouterr().out
 
 
-def test_info(capsys):
-    status, out, err = cli(capsys, "info")
+def test_info(capsys, monkeypatch):
+    monkeypatch.setattr("microtrain.cli.info._unusable", lambda device: None if device == "cpu" else "not\x1b[2J")
+    with settings.fuse(False), settings.debug("2"), settings.matmul_precision("high"), settings.device("cpu"):
+        status, out, err = cli(capsys, "info")
     assert (status, err) == (0, "")
+    found = dict(re.findall(r"^MICROTRAIN_(\w+) +(\S+) ", out, re.M))
+    assert found == {"DEVICE": "cpu", "DEBUG": "2", "FUSE": "0", "POISON": str(int(settings.poison.value)),
+                     "VALIDATE": "0", "CACHE": "1", "MATMUL_PRECISION": "high", "TUNE": "0",
+                     "VIRTUAL_GPU": settings.virtual_gpu.value or "-"}
     assert re.search(rf"^numpy +{re.escape(np.__version__)}$", out, re.M)
     assert re.search(r"^cpu +at hand$", out, re.M)
     assert "MICROTRAIN_DEVICE" in out
+
+
+# -- wherever the output leads --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def stream(kind):
+    """A standard stream that cannot be written to, or not everything."""
+    read, write = os.pipe()
+    os.close(read)
+    with (open("/dev/full", "w", encoding="utf-8") if kind == "full" else
+          os.fdopen(write, "w", encoding="utf-8", closefd=False) if kind == "gone" else
+          io.TextIOWrapper(io.BytesIO(), "ascii")) as opened:
+        yield opened        # it is flushed at the end, as Python does when it ends
+    os.close(write)
+
+
+TRAIN = ("train", "linear-regression", "--epochs", "2", "--save", "m.npz", "--plot", "p.png")
+FULL = "microtrain: error: standard output: No space left on device\n"
+ENDS = {"full": (2, FULL), "gone": (141, ""), "ascii": (0, "")}
+
+
+@pytest.mark.parametrize(("kind", "end"), ENDS.items())
+def test_the_model_is_there_whatever_becomes_of_the_output(tmp_path, monkeypatch, kind, end):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("microtrain.cli.info._unusable", lambda device: None)
+    for arguments in (TRAIN, ("info",), ("--help",)):
+        with stream(kind) as out, io.StringIO() as err:
+            monkeypatch.setattr(sys, "stdout", out)
+            monkeypatch.setattr(sys, "stderr", err)
+            try:
+                status = main(arguments)
+            except SystemExit as error:
+                status = error.code
+            assert (status, err.getvalue()) == end
+    assert sorted(os.listdir(tmp_path)) == ["m.npz", "p.png"]
+    assert set(checkpoint.load("m.npz")) == {"weight", "bias"}
+
+
+@pytest.mark.parametrize("kind", ENDS)
+def test_an_error_that_cannot_be_told_keeps_its_status(monkeypatch, kind):
+    for other in ENDS:
+        with stream(other) as out, stream(kind) as err:
+            monkeypatch.setattr(sys, "stdout", out)
+            monkeypatch.setattr(sys, "stderr", err)
+            assert main(["train", "perceptron", "--data", "größe"]) == 2
+
+
+def test_processes(tmp_path):
+    """What only a process shows: closed streams, a reader that leaves, no home, signals; all at once."""
+    python = f"{sys.executable} -m microtrain"
+    lines = {
+        "closed": (f"{python} train perceptron --epochs 1 --save closed.npz >&- 2>&- <&-", 0, 0),
+        "head": (f"{python} train perceptron --epochs 9 --save head.npz | head -1; exit ${{PIPESTATUS[0]}}", 141, 0),
+        "home": (f"env -u HOME XDG_CACHE_HOME= MPLCONFIGDIR=/proc/no {python} train perceptron --epochs 1 "
+                 "--plot p.png", 0, 0),
+        "language": ("LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 COLUMNS=1 TERM=dumb "
+                     f"{python} train linear-regression --epochs 1", 0, 0),
+        "switch": (f"MICROTRAIN_FUSE=abc {python} train perceptron", 2, 1),
+        "import": (f"MICROTRAIN_DEBUG=x {sys.executable} -c 'import microtrain'", 1, None),
+        "TERM": (f"exec {python} train perceptron --epochs 1000000 --save term.npz", 143, 1),
+        "INT": (f"exec {python} train perceptron --epochs 1000000 --save int.npz", 130, 1),
+    }
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MICROTRAIN_")}
+    env |= {"MICROTRAIN_DEVICE": "cpu", "PYTHONPATH": str(ROOT)}
+    started = {name: subprocess.Popen(["bash", "-c", line], cwd=tmp_path, env=env,
+                                      stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+               for name, (line, _, _) in lines.items()}
+    for name in ("TERM", "INT"):
+        assert "epoch" in started[name].stdout.readline()
+        started[name].send_signal(getattr(signal, f"SIG{name}"))
+    for name, (_, status, told) in lines.items():
+        out, err = started[name].communicate(timeout=120)
+        assert started[name].returncode == status, (name, err)
+        assert told is None or len(err.splitlines()) == told, (name, err)
+        assert ("Traceback" in err) == (name == "import")
+        if name == "import":
+            assert err.splitlines()[-1] == "ValueError: MICROTRAIN_DEBUG='x': expected a level from 0 to 4"
+        if name == "language":
+            assert "R\\xb2" in out
+    assert sorted(os.listdir(tmp_path)) == ["closed.npz", "head.npz", "p.png"]
+
+
+SWITCHES = {"DEVICE": ["foo", "cuda:x", "CPU", "cpu:1", " "], "FUSE": ["abc", "2", "1 "], "DEBUG": ["x", "-1", "5"],
+            "MATMUL_PRECISION": ["zzz", "High"], "POISON": ["?"], "VALIDATE": ["\x1b[2J"], "CACHE": ["none"],
+            "TUNE": ["é"], "VIRTUAL_GPU": ["a100", "sm_90=fast"]}
+
+
+def test_wrong_values_of_switches(monkeypatch, capsys):
+    assert {f"MICROTRAIN_{name}" for name in SWITCHES} == {flag.variable for flag in settings.FLAGS.values()}
+    for name, values in SWITCHES.items():
+        for value in values:
+            with monkeypatch.context() as patch:
+                patch.setenv(f"MICROTRAIN_{name}", value)
+                with pytest.raises(ValueError, match=re.escape(f"MICROTRAIN_{name}={value!r}: expected")):
+                    settings.check()
+                patch.setattr(sys, "argv", ["/usr/bin/microtrain", "info"])
+                with pytest.raises(SystemExit) as info:
+                    settings.check()
+            assert info.value.code == 2
+            check_one_line(capsys.readouterr().err, f"MICROTRAIN_{name}={value!r}: expected ")
+            flag = settings.FLAGS[name.lower()]
+            before = flag.value
+            with pytest.raises(ValueError, match="expected"), flag(value):
+                pytest.fail("taken")
+            with pytest.raises(ValueError, match="expected"):
+                flag.set(value)
+            assert flag.value == before
+
+
+SECOND = """
+import sys
+from microtrain import bench
+from microtrain.cli import main
+from microtrain.cli.process import another
+
+bench.run = lambda args: another(["train", "perceptron", "--epochs", "1000000"], {})
+sys.exit(main(["bench"]))
+"""
+
+
+def test_a_second_process_hears_of_what_ends_the_first():
+    """As the one in which `bench` runs, whose libraries have one thread. It is told of once."""
+    process = subprocess.Popen([sys.executable, "-c", SECOND], env={**os.environ, "PYTHONPATH": str(ROOT)},
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert "epoch" in process.stdout.readline()
+    process.terminate()
+    _, err = process.communicate(timeout=60)      # the pipes are closed: nobody is left who has them
+    assert (process.returncode, err) == (143, "microtrain: terminated\n")
 
 
 def test_interruption_is_not_a_traceback(capsys, monkeypatch):

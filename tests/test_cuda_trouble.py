@@ -22,6 +22,7 @@ import microtrain as mt
 from microtrain import runtime
 from microtrain.compiler import realize
 from microtrain.compiler.plan import Executable
+from microtrain.compiler.session import current
 from microtrain.errors import AcceleratorError, OutOfMemoryError
 from microtrain.graph import dtypes
 from microtrain.graph import ops as g
@@ -103,8 +104,7 @@ def host(gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
         monkeypatch.setattr(realize, name, {})
     with mt.settings.device("cuda:1"):
         yield made
-    for node in [node for node in realize.pending if node.spec.device is OF.device]:
-        realize.pending.pop(node)
+    current().keep({node for node in realize.pending() if node.spec.device is OF.device})
 
 
 def test_fit_and_gradcheck_run_where_numpy_sees_no_memory(host: Host) -> None:

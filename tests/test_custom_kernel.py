@@ -1,5 +1,7 @@
 """A user's own Triton kernel in the graph: values, derivatives, fusion around it, and what is refused."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from conftest import DEVICE
 
 import microtrain as mt
 from microtrain import settings, testing
+from microtrain.autograd import AnomalyError
 
 pytestmark = pytest.mark.usefixtures("nothing_pending")
 
@@ -127,6 +130,37 @@ def test_an_overwritten_input_is_noticed(rng):
 
 
 @needs_kernels
+def test_anomaly_mode_names_it_and_its_backward():
+    x, y = mt.tensor([1.0, 3e38], requires_grad=True), mt.tensor([2.0, 3e38])
+    with testing.detect_anomaly(), pytest.raises(AnomalyError) as caught:
+        product(x, y)
+    assert str(caught.value).startswith("scaled_product_kernel made infinity (forward)")
+    broken = mt.custom_kernel(scaled_product_kernel, outputs=lambda x, y: x, **CALL, name="broken",
+                              backward=lambda ct, x, y: (ct * math.nan, None))
+    with testing.detect_anomaly():
+        loss = broken(x, y.clamp(max=1.0)).sum()
+        with pytest.raises(AnomalyError, match="in the derivative of brokenBackward"):
+            loss.backward()
+    assert x.grad is None
+
+
+@needs_kernels
+@pytest.mark.parametrize(("returned", "error", "words"), [
+    (lambda ct, x, y: (ct, ct[:1]), RuntimeError, r"oddBackward .* index 1 - got \[1\] but expected shape .* \[4\]"),
+    (lambda ct, x, y: (ct, 1.0), TypeError, r"oddBackward .* index 1 - .*\(got float\)"),
+    (lambda ct, x, y: ct, RuntimeError, r"oddBackward returned an incorrect number of gradients \(expected 2, got 1\)"),
+    (lambda ct, x, y: {"x": ct}, RuntimeError, r"incorrect number of gradients \(expected 2, got 1\)"),
+    (lambda ct, x, y: [ct, ct.t().reshape(2, 2)], RuntimeError, r"index 1 - got \[2, 2\]"),
+])
+def test_gradients_of_a_backward_that_do_not_fit(returned, error, words, rng):
+    odd = mt.custom_kernel(scaled_product_kernel, outputs=lambda x, y: x, **CALL, backward=returned, name="odd")
+    (x, _), (y, _) = drawn(rng, 4), drawn(rng, 4)
+    with pytest.raises((error, RuntimeError), match=words):
+        odd(x, y).sum().backward()
+    assert x.grad is None and y.grad is None
+
+
+@needs_kernels
 def test_explain_names_it(rng):
     x, _ = drawn(rng, 70)
     text = str(mt.explain(product(x, x)))
@@ -152,6 +186,8 @@ def test_a_call_that_does_not_fit_is_refused(rng):
     grid = mt.custom_kernel(scaled_product_kernel, outputs=lambda x, y: x, **{**CALL, "grid": (1, -2)})
     with pytest.raises(TypeError, match=r"grid= gave \(1, -2\)"):
         grid(x, x)
+    with pytest.raises(TypeError, match=r"scalars= gave 4 of type int; it gives a list or tuple"):
+        mt.custom_kernel(scaled_product_kernel, outputs=lambda x, y: x, **{**CALL, "scalars": lambda x, y: 4})(x, x)
     scalar = mt.custom_kernel(scaled_product_kernel, outputs=lambda x, y: x,
                               **{**CALL, "scalars": lambda x, y: ("a", 1)})
     with pytest.raises(TypeError, match="scalars= gave 'a' of type str"):
@@ -161,6 +197,10 @@ def test_a_call_that_does_not_fit_is_refused(rng):
 def test_without_a_derivative_it_says_so_where_it_is_needed(rng):
     with pytest.raises(TypeError, match=r"decorated with @triton.jit, not function"):
         mt.custom_kernel(lambda x: x, outputs=lambda x: x, grid=1)
+    for wrong in ({"scalars": (1,)}, {"outputs": (3,)}, {"backward": 1}, {"saved": "x"}, {"constants": [64]}):
+        (argument, value), = wrong.items()
+        with pytest.raises(TypeError, match=rf"custom_kernel\(\): {argument} must be .* not {type(value).__name__}"):
+            mt.custom_kernel(scaled_product_kernel, **{"outputs": lambda x, y: x, "grid": 1, **wrong})
     if DEVICE == "cpu":
         with pytest.raises(RuntimeError, match="scaled_product_kernel is a Triton kernel, which the cpu device cannot"):
             product(mt.ones(3), mt.ones(3))

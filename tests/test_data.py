@@ -1,6 +1,7 @@
 """Datasets, loaders, CSV files, splits, scaling and the data that comes along."""
 
 import re
+import time
 
 import numpy as np
 import pytest
@@ -48,6 +49,24 @@ BAD_CSV = {
     "text": ("a,b\n1,2\n\n3,x y\n", "line 4, column 'b': 'x y' is not a number"),
     "empty cell": ("a,b\n1,\n", "line 2, column 'b': the cell is empty"),
     "nan": ("a,b\nNaN,1\n", "line 2, column 'a': 'NaN' is not a finite number"),
+    "infinity": ("a,b\n1,2\n3,Infinity\n", "line 3, column 'b': 'Infinity' is not a finite number"),
+    "beyond float64": ("a,b\n1,1e309\n", "line 2, column 'b': '1e309' is not a finite number"),
+    "finite, but not their sum, and nan": ("a,b,c\n1e308,1e308,nan\n", "line 2, column 'c': 'nan' is not a finite"),
+    "underscores": ("a,b\n1_000,2\n3,4\n", "line 2, column 'a': '1_000' is not a number"),
+    "digits of another width": ("a,b\n1,１２\n", "line 2, column 'b': '１２' is not a number"),
+    "digits of another script": ("a,b\n٣,1\n", "line 2, column 'a': '٣' is not a number"),
+    "another minus": ("a,b\n−5,1\n", "line 2, column 'a': '−5' is not a number"),
+    "hexadecimal": ("a,b\n0x10,1\n", "line 2, column 'a': '0x10' is not a number"),
+    "Fortran's exponent": ("a,b\n1,1d5\n", "line 2, column 'b': '1d5' is not a number"),
+    "a decimal comma": ('a,b\n1,"1,5"\n', "line 2, column 'b': '1,5' is not a number"),
+    "a word": ("a,b\nTrue,1\n", "line 2, column 'a': 'True' is not a number"),
+    "a blank of another kind": ("a,b\n\u00a01,1\n", r"line 2, column 'a': '\xa01' is not a number"),
+    "a line end in a cell": ('a,b\n"1\n",1\n', r"line 3, column 'a': '1\n' is not a number"),
+    "control characters": ("a\x1b[31m,b\n1,\x1b[2J\n", "line 2, column 'b': '\\x1b[2J' is not a number"),
+    "control characters in a name": ("a\x1b[31m\u202e,b\nx,1\n", "line 2, column 'a\\x1b[31m\\u202e': 'x' is not"),
+    "such a name twice": ("a\x07,a\x07\n1,1\n", "line 1: the column name 'a\\x07' stands twice"),
+    "a blank line in between, then text": ("a,b\n  \n1,2\n\t\n3,x\n", "line 5, column 'b': 'x' is not a number"),
+    "UTF-16": ("a,b\n1,2\n".encode("utf-16"), "not UTF-8 text"),
     "infinite": ("a,b\n1,-inf\n", "line 2, column 'b': '-inf' is not a finite number"),
     "one column": ("a\n1\n", "'a' is the only column"),
     "binary": (b"a,b\n\xff\xfe,1\n", "not UTF-8 text"),
@@ -62,6 +81,25 @@ def test_bad_csv(tmp_path, text, message):
         data.read_csv(path)
     assert message in str(info.value)
     assert str(path) in str(info.value)
+
+
+def test_what_is_a_number(tmp_path):
+    cells = {"1": 1, "-1": -1, "+1": 1, "1.": 1, ".5": 0.5, "1e5": 1e5, "1E-5": 1e-5, "-1.5e+3": -1500, " 2 ": 2,
+             "\t3": 3, "007": 7, "1e308": 1e308, "5e-324": 5e-324, "-0": 0, '"4"': 4, '" 5"': 5}
+    for end in ("\n", "\r\n", "\r"):
+        text = "\ufeffa,b" + end + "".join(f"{cell},1{end}" for cell in cells)
+        assert data.read_csv(write(tmp_path, text)).features[:, 0].tolist() == list(cells.values())
+
+
+def test_wide_and_long_tables_take_time_by_their_cells(tmp_path):
+    names = [f"c{i}" for i in range(20_000)]
+    row = ",".join(["1.5"] * len(names))
+    path = write(tmp_path, "\n".join([",".join(names), row, row]))
+    start = time.process_time()
+    assert data.read_csv(path).features.shape == (2, 19_999)
+    assert time.process_time() - start < 1
+    with pytest.raises(DataError, match=r"the columns are c0, c1, .*, c29 and 19970 more$"):
+        data.read_csv(path, target="z")
 
 
 def test_missing_column_lists_the_columns(tmp_path):
@@ -159,6 +197,12 @@ def test_standardise_measures_the_training_part_alone():
     scaled_train, scaled_test = data.standardise(train, test)
     assert scaled_train.tolist() == [[-1.0, 0.0], [1.0, 0.0]]  # a constant column is left at 0
     assert scaled_test.tolist() == [[3.0, 1.0]]
+
+
+def test_a_column_that_differs_from_its_mean_by_rounding_is_constant():
+    for number in (0.1, 1e150, 1 / 3, -7e-200):
+        assert data.Standardiser.fit(np.full((1000, 1), number)).std.tolist() == [1.0]
+    assert data.Standardiser.fit(np.array([[1e6], [1e6 + 1e-3]])).std[0] == pytest.approx(5e-4)
 
 
 def test_standardiser_inverts():

@@ -1,4 +1,4 @@
-"""Numbers at and beyond the edge of a dtype: the same expressions here and in PyTorch, with equal values or errors."""
+"""Numbers at and beyond the edge of a dtype: the same expressions here and in PyTorch, the same values or errors."""
 
 from __future__ import annotations
 
@@ -40,6 +40,8 @@ def check(expression: str) -> None:
         assert got == expected
         return
     assert type(got) is type(expected), f"{got!r}, PyTorch {expected!r}"
+    if isinstance(expected, NotImplementedError):       # it names a kernel of its own
+        return
     words = re.split(r"[\n(]| - got", str(expected))[0].strip(" .")
     assert words in str(got), f"{got!r}, PyTorch {expected!r}"
 

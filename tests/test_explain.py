@@ -18,6 +18,7 @@ from microtrain import nn, optim, settings
 from microtrain.compiler import explain as explaining
 from microtrain.compiler import realize
 from microtrain.compiler.explain import Explanation
+from microtrain.compiler.session import current
 from microtrain.graph import ops as ops
 from microtrain.graph.node import Kind
 from microtrain.graph.primitives import PRIMITIVES
@@ -39,7 +40,7 @@ def at_hand(*shape: int) -> mt.Tensor:
 
 def settled() -> None:
     """Compute whatever earlier tests left pending."""
-    for device in {node.device for node in realize.pending}:
+    for device in {node.device for node in realize.pending()}:
         realize.flush(device)
 
 
@@ -102,11 +103,11 @@ def test_a_value_at_hand_is_said_to_be_so() -> None:
 def test_nothing_is_computed_and_the_value_is_what_it_would_have_been(device: str) -> None:
     x = at_hand(5, 7)
     y = (x * 3 + 1).mean(0)
-    node, pending, plans = y.node, list(realize.pending), len(realize.plans)
+    node, pending, plans = y.node, realize.pending(), len(realize.plans)
     explanation = quietly(y)
     explanation.dot()
     assert y.node is node and node.buffer is None and node.sources
-    assert list(realize.pending) == pending and len(realize.plans) == plans
+    assert realize.pending() == pending and len(realize.plans) == plans
     text = str(explanation)
     terms = x.cpu().numpy().astype(np.float64) * 3 + 1         # each rounded twice; their sum cancels
     assert np.all(np.abs(y.cpu().numpy() - terms.mean(0)) <= 8 * 2.0 ** -24 * np.abs(terms).mean(0))
@@ -118,7 +119,7 @@ def operations_until_computed(explain_every: int) -> int:
     total = at_hand() + 1           # computed here, so that the constant is there before counting starts
     settled()
     first = total + 1
-    realize.start_counting()
+    current().start_counting()
     for n in range(1, 4 * realize.MAX_PENDING):
         total = total + 1
         if first.node.buffer is not None:
@@ -155,7 +156,7 @@ def test_a_tensor_of_a_step_is_explained_alone() -> None:
     alone, everything = quietly(loss), quietly()
     assert alone.kernels < everything.kernels and alone.nodes < everything.nodes
     others = re.search(r"\((\d+) other pending values", str(alone))
-    assert others is not None and int(others[1]) == len(realize.pending) - 1
+    assert others is not None and int(others[1]) == len(realize.pending()) - 1
     assert "other pending" not in str(everything)
     settled()
     assert str(quietly()) == "nothing is pending"

@@ -24,6 +24,11 @@ def spread(shape: Sequence[int], low: float = 0.2, high: float = 0.8) -> np.ndar
     return (low + (high - low) * (order + 0.37) / max(1, count)).reshape(shape)
 
 
+def number(value: float) -> np.ndarray:
+    """A number that an operation takes beside its operand."""
+    return np.full((), value)
+
+
 class Case(NamedTuple):
     """A primitive's sources, its attributes, and how many of the floats among the sources are differentiated."""
 
@@ -48,7 +53,6 @@ PLACE = ((0, 1), (2, 1))                        # where a slice begins, and its 
 CASES: dict[str, tuple[Case, ...]] = {
     "where": (Case((X > 0.5, X, ROW)),),
     "clamp": (Case((X, np.full((3, 4), 0.35), np.full((4,), 0.65))),),
-    "clamp_to": (Case((X,), (0.35, 0.65)),),
     "cast": (Case((X,), (float32,)),),
     "pow": (Case((X, Y)), Case((-X, np.full((), 3.0)), (), 1)),
     "remainder": (Case((Z, X)), Case((-Z, X))),
@@ -87,15 +91,15 @@ CASES: dict[str, tuple[Case, ...]] = {
     "cross_entropy": (Case((X, CLASSES), (3, "mean")), Case((X, CLASSES), (-100, "none"))),
     "cross_entropy_backward": (Case((np.full((), 0.7), X, CLASSES), (3, "mean")),
                                Case((spread((3,)), X, CLASSES), (-100, "none"))),
-    "huber": (Case((X * SIGNS,), (0.5,)),),
-    "smooth_l1": (Case((X * SIGNS,), (0.5,)),),
+    "huber": (Case((X * SIGNS, number(0.5)), (), 1),),
+    "smooth_l1": (Case((X * SIGNS, number(0.5)), (), 1),),
     "logit": (Case((X,), (None,)), Case((X,), (0.3,))),
-    "leaky_relu": (Case((X * SIGNS,), (0.1,)),),
-    "elu": (Case((X * SIGNS,), (1.3, 1.1, 0.9)),),
-    "hardtanh": (Case((X * SIGNS,), (-0.4, 0.5)),),
-    "threshold": (Case((X,), (0.5, 0.1)),),
-    "hardshrink": (Case((X * SIGNS,), (0.5,)),),
-    "softshrink": (Case((X * SIGNS,), (0.5,)),),
+    "leaky_relu": (Case((X * SIGNS, number(0.1)), (), 1),),
+    "elu": (Case((X * SIGNS, number(1.3), number(1.1), number(0.9)), (), 1),),
+    "hardtanh": (Case((X * SIGNS, number(-0.4), number(0.5)), (), 1),),
+    "threshold": (Case((X, number(0.5), number(0.1)), (), 1),),
+    "hardshrink": (Case((X * SIGNS, number(0.5)), (), 1),),
+    "softshrink": (Case((X * SIGNS, number(0.5)), (), 1),),
     "relu": (Case((X * SIGNS,)),),
     "abs": (Case((X * SIGNS,)),),
     "prelu": (Case((X * SIGNS, ROW)),),

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 # From the bottom up; packages in one row may use each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("settings", "errors", "arguments", "files"),
+    ("settings", "errors", "arguments", "files", "scopes"),
     ("emulator",),
     ("kernels",),
     ("runtime",),
@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("compiler",),
     ("autograd",),
     ("tensor",),
-    ("nn", "optim", "data", "train", "special", "linalg"),
+    ("nn", "optim", "data", "train", "special", "linalg", "random"),
     ("cli", "bench", "testing", "estimators", "viz", "__main__", ""),
 )
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}

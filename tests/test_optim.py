@@ -1,6 +1,7 @@
 """Optimizers and schedulers against torch: trajectories over configurations, state dicts and errors."""
 
-import math
+import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -9,7 +10,6 @@ from test_nn import array, close
 
 import microtrain as mt
 from microtrain import optim
-from microtrain.optim import lr_scheduler
 
 STEPS = 12
 
@@ -215,13 +215,6 @@ def test_errors_are_torchs(action):
     assert caught[0] == caught[1]
 
 
-def test_resuming_without_initial_lr():
-    optimizer = optim.SGD([parameter(mt)], lr=0.1)
-    with pytest.raises(KeyError, match=r"'initial_lr.* is not specified in param_groups\[0\] when resuming"):
-        lr_scheduler.StepLR(optimizer, 1, last_epoch=3)
-    assert optimizer.param_groups[0]["lr"] == 0.1
-
-
 def test_tensor_for_parameters():
     with pytest.raises(TypeError, match="should be an iterable of Tensors or dicts"):
         optim.SGD(mt.ones(2, requires_grad=True), lr=0.1)
@@ -265,39 +258,93 @@ def test_a_refused_group_is_not_added():
     assert len(optimizer.param_groups) == 1
 
 
-SCHEDULES = {
-    "StepLR": lambda s, o: s.StepLR(o, step_size=3, gamma=0.5),
-    "CosineAnnealingLR": lambda s, o: s.CosineAnnealingLR(o, T_max=5, eta_min=0.01),
-    "LambdaLR": lambda s, o: s.LambdaLR(o, lambda epoch: 0.9**epoch),
-}
+OPTIMIZERS = {
+    "SGD": lambda T, p: T.optim.SGD(p, lr=0.1, momentum=0.9), "Adam": lambda T, p: T.optim.Adam(p, lr=0.1),
+    "AdamW": lambda T, p: T.optim.AdamW(p, lr=0.1, amsgrad=True)}
+COPIES = {
+    "pickle": lambda o: pickle.loads(pickle.dumps(o)), "deepcopy": copy.deepcopy}
 
 
-@pytest.mark.parametrize("make", SCHEDULES.values(), ids=SCHEDULES.keys())
-def test_schedules_are_torchs(make):
-    rates = []
-    for T, module in ((mt, optim), (torch, torch.optim)):
-        a, b = (T.ones(1, requires_grad=True) for _ in range(2))
-        optimizer = module.SGD([{"params": [a]}, {"params": [b], "lr": 0.3}], lr=0.1)
-        scheduler = make(module.lr_scheduler, optimizer)
-        seen = [scheduler.get_last_lr()]
-        for _ in range(14):
-            optimizer.step()
-            scheduler.step()
-            seen.append([group["lr"] for group in optimizer.param_groups])
-        rates.append(seen)
-    assert np.array(rates[0]) == pytest.approx(np.array(rates[1]), rel=1e-12)
-    assert len({round(r[0], 12) for r in rates[0]}) > 2  # and they change
+def advance(optimizer, steps=2):
+    for _ in range(steps):
+        for group in optimizer.param_groups:
+            for param in group["params"]:
+                param.grad = param.detach() * 0.5 + 1
+        optimizer.step()
+    return [param.tolist() for group in optimizer.param_groups for param in group["params"]]
 
 
-def test_schedulers_resume():
-    def optimizer():
-        return optim.SGD([mt.ones(1, requires_grad=True)], lr=0.1)
+@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS.keys())
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES.keys())
+@pytest.mark.parametrize("dtype", [mt.float32, mt.float16], ids=str)
+def test_a_copied_state_goes_on_alike(make, copied, dtype):
+    def fresh():
+        return make(mt, [mt.nn.Parameter(mt.ones(3, dtype=dtype)), mt.nn.Parameter(mt.zeros(2, dtype=dtype))])
 
-    first = lr_scheduler.StepLR(optimizer(), 2, 0.1)
-    for _ in range(3):
-        first.step()
-    second = lr_scheduler.StepLR(optimizer(), 7, 0.9)
-    second.load_state_dict(first.state_dict())
-    assert (second.last_epoch, second.step_size, second.gamma) == (3, 2, 0.1)
-    assert second.get_last_lr() == first.get_last_lr()
-    assert math.isclose(second.get_last_lr()[0], 0.01)
+    first = fresh()
+    advance(first)
+    second, third = fresh(), copied(first)
+    for param, other in zip(second.param_groups[0]["params"], first.param_groups[0]["params"], strict=True):
+        param.data = other.detach().clone()
+    second.load_state_dict(copied(first.state_dict()))
+    assert all(v.dtype is dtype for state in second.state.values() for v in state.values() if isinstance(v, mt.Tensor))
+    expected = advance(first)
+    assert advance(second) == advance(third) == expected
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS.keys())
+@pytest.mark.parametrize("spoil", [
+    lambda d: d.pop("state"), lambda d: d.pop("param_groups"), lambda d: d["param_groups"].append(d["param_groups"][0]),
+    lambda d: d["param_groups"][0]["params"].pop(), lambda d: d["state"].update({7: {"x": 1}}),
+    lambda d: d["param_groups"][0].pop("params")])
+def test_a_state_that_does_not_fit_changes_nothing(make, spoil):
+    optimizer = make(mt, [mt.nn.Parameter(mt.ones(3)), mt.nn.Parameter(mt.zeros(2))])
+    advance(optimizer)
+    before = copy.deepcopy(optimizer)
+    wrong = copy.deepcopy(optimizer.state_dict())
+    wrong["param_groups"][0]["lr"] = 99.0
+    spoil(wrong)
+    with pytest.raises((ValueError, KeyError)):
+        optimizer.load_state_dict(wrong)
+    assert optimizer.param_groups[0]["lr"] == 0.1 and advance(optimizer) == advance(before)
+
+
+def test_an_option_missing_from_a_saved_group_is_the_default():
+    optimizer = optim.SGD([mt.nn.Parameter(mt.ones(3))], lr=0.1, momentum=0.9)
+    saved = optimizer.state_dict()
+    del saved["param_groups"][0]["maximize"], saved["param_groups"][0]["nesterov"]
+    optimizer.load_state_dict(saved)
+    advance(optimizer)
+    assert optimizer.param_groups[0]["maximize"] is optimizer.param_groups[0]["nesterov"] is False
+
+
+def test_a_step_count_saved_by_pytorch_is_a_number():
+    theirs = torch.optim.Adam([torch.nn.Parameter(torch.ones(3))], lr=0.1)
+    ours = optim.Adam([mt.nn.Parameter(mt.ones(3))], lr=0.1)
+    advance(theirs)
+    param = ours.param_groups[0]["params"][0]
+    param.data = mt.tensor(theirs.param_groups[0]["params"][0].detach().numpy())
+    saved = theirs.state_dict()
+    saved["state"] = {i: {key: mt.tensor(value.numpy()) for key, value in state.items()}
+                      for i, state in saved["state"].items()}
+    ours.load_state_dict(saved)
+    assert ours.state[param]["step"] == 2
+    np.testing.assert_allclose(advance(ours), advance(theirs), rtol=1e-6)
+
+
+@pytest.mark.parametrize("betas", [(0.9,), (0.9, 0.99, 0.999), 0.9, (float("nan"), 0.9), (0.9, 1.0), None])
+def test_betas_that_are_no_pair_of_rates(betas):
+    with pytest.raises(ValueError, match=r"Invalid beta"):
+        optim.Adam([parameter(mt)], betas=betas)
+
+
+@pytest.mark.parametrize("T", [mt, torch], ids=["microtrain", "torch"])
+def test_gradients_are_filled_with_zeros_off_the_tape(T):
+    a = T.ones(2, requires_grad=True)
+    optimizer = T.optim.SGD([a], lr=0.1)
+    (gradient,) = T.autograd.grad((a * a).sum(), a, create_graph=True)
+    a.grad = gradient
+    optimizer.zero_grad(set_to_none=False)
+    assert a.grad.tolist() == [0, 0] and not a.grad.requires_grad
+    optimizer.zero_grad()
+    assert a.grad is None and optimizer.state[a] == {}

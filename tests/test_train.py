@@ -109,6 +109,22 @@ def test_nan_in_the_first_batch():
     assert math.isnan(info.value.loss)
 
 
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(("loader", "where"), [
+    ([(mt.ones(4, 3), mt.zeros(4, 1)), (mt.ones(4, 3), mt.tensor([[0.0], [NAN], [0.0], [0.0]]))],
+     r"target\[1, 0\] of batch 2 is nan"),
+    (data.DataLoader(data.TensorDataset(mt.tensor([[1.0, 2, 3], [4, 5, math.inf]]), mt.zeros(2, 1)), 1, shuffle=True),
+     r"input\[1, 2\] is inf"),
+])  # fmt: skip
+def test_data_that_is_not_finite_is_called_that(loader, where):
+    model, loss, optimizer, _ = setup()
+    with pytest.raises(DivergedError, match=f"the data is not finite: {where}") as info:
+        fit(model, loss, optimizer, loader, epochs=1, progress=False)
+    assert "learning rate" not in str(info.value)
+
+
 def test_patience_puts_the_best_parameters_back():
     model, loss, optimizer, loader = setup(lr=0.05)
     val = data.DataLoader(regression(30, seed=1), batch_size=30)
@@ -247,6 +263,40 @@ def test_default_display_of_a_log_is_stdout(capsys):
     assert err == ""
 
 
+class Gone(io.StringIO):
+    encoding = "ascii"
+
+    def __init__(self, terminal):
+        super().__init__()
+        self.terminal = terminal
+
+    def isatty(self):
+        return self.terminal
+
+    def write(self, text):
+        text.encode("ascii")
+        raise BrokenPipeError
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_display_that_cannot_be_shown_costs_nothing(terminal):
+    display = progress.make_progress(2, Gone(terminal))
+    for epoch in (1, 2):
+        display.update(epoch, {"R²\x1b[2J": 0.5})
+    display.close()
+
+
+def test_what_an_encoding_lacks_and_a_terminal_obeys_is_escaped(monkeypatch):
+    out = io.TextIOWrapper(io.BytesIO(), "ascii")
+    progress.make_progress(1, out).update(1, {"R²\x1b[2J": 0.5})
+    assert out.buffer.getvalue() == b"epoch 1/1  R\\xb2\\x1b[2J 0.5\n"
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(progress.make_progress(1, Terminal()), progress.Lines)
+    monkeypatch.setattr("sys.stderr", None)
+    monkeypatch.setattr("sys.stdout", None)
+    assert isinstance(progress.make_progress(1), progress.Silent)
+
+
 def test_own_bar_without_tqdm(monkeypatch):
     real = builtins.__import__
 
@@ -357,6 +407,39 @@ def test_least_squares_is_exact_on_a_line():
     x = rng.normal(100, 5, (30, 2))
     y = x @ np.array([2.0, -1.0]) + 7
     assert tasks.least_squares(x[:20], y[:20], x[20:]) == pytest.approx(y[20:])
+
+
+def test_numbers_that_float32_cannot_take_are_refused_by_name():
+    table = data.load("diabetes")
+
+    def changed(column, values):
+        features = table.features.copy()
+        if column is None:
+            return replace(table, target=values)
+        features[:, column] = values
+        return replace(table, features=features)
+
+    def refused(table, message):
+        with pytest.raises(data.DataError, match=message):
+            tasks.run_task(tasks.LINEAR_REGRESSION, table, progress=False)
+
+    noise = np.random.default_rng(0).normal(size=442)
+    with_nan = table.target.copy()
+    with_nan[7] = np.nan
+    refused(changed(None, with_nan), r"column 'progression' of diabetes holds nan in row 8: leave the row out")
+    refused(changed(1, np.where(noise > 2, np.inf, noise)), r"column 'sex' of diabetes holds inf in row \d+")
+    refused(changed(None, noise * 1e300), r"column 'progression' of diabetes holds -?\d.*e\+300 in row \d+: .* float32")
+    refused(changed(0, noise * 1e-200), r"column 'age' of diabetes holds .*e-200 in row \d+: .* another unit")
+    refused(changed(None, 1e9 + noise), r"'progression' of diabetes is nearly constant: it varies by \S+ about 1e\+09")
+    refused(changed(2, 1 + noise * 1e-9), r"column 'bmi' of diabetes is nearly constant")
+    refused(changed(None, 1 + noise * 1e-15), "nearly constant")
+    for column, values in ((0, np.full(442, 0.1)), (0, 0.1 * (1 + 1e-15 * noise)), (0, noise * 1e25),
+                           (0, noise * 1e-25), (0, 1000 + noise), (None, noise * 1e20), (None, 1e-20 * table.target)):
+        new = changed(column, values)
+        outcome = tasks.run_task(tasks.LINEAR_REGRESSION, new, tasks.Options(epochs=2), progress=False)
+        held_out = data.train_test_split(new.features, test_fraction=0.2, seed=0)[1]
+        prediction = predict(outcome.model, mt.tensor(held_out.astype(np.float32), device="cpu"))[:, 0]
+        assert prediction == pytest.approx(outcome.prediction, abs=1e-3 * np.ptp(outcome.target))
 
 
 def test_tasks_refuse_unsuitable_data():

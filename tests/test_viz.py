@@ -53,6 +53,29 @@ def test_other_formats(tmp_path, suffix, start):
     assert DRAW["history"](tmp_path / f"p{suffix}").read_bytes().startswith(start)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["$x_1$ $y$", r"_\frac{a_b^c", "重み\n\x1b[31m$%d {} &<", "w" * 500])
+def test_names_are_drawn_as_they_are_written(tmp_path, monkeypatch, name):
+    from matplotlib import mathtext
+    from matplotlib.figure import Figure
+
+    drawn = []
+    monkeypatch.setattr(mathtext.MathTextParser, "parse", lambda *arguments: pytest.fail("set as a formula"))
+    savefig = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: drawn.append(self) or savefig(self, *a, **k))
+    history = History([1.0, 0.01, 0.0001], [1.1, 0.02, 0.0002], {name: [0.1, 0.2, 0.3]}, [0.1] * 3)
+    viz.plot_classification(TARGET, LOGIT, tmp_path / "c.png", title=name, class_names=(name, "b"), history=history)
+    viz.plot_regression(VALUES, PREDICTED, tmp_path / "r.pdf", title=name, quantity=name, history=history)
+    viz.plot_history(history, tmp_path / "h.svg", title=name)
+    shown = pictures._name(name)
+    assert shown.isprintable() and len(shown) <= pictures.LONGEST
+    classes, regression, _ = drawn
+    assert shown in classes.axes[1].get_legend().get_texts()[0].get_text()
+    assert regression.axes[1].get_xlabel() == f"true {shown}"
+    ticks = [label.get_text() for label in classes.axes[0].get_yticklabels()]
+    assert {"0.01", "1"} <= set(ticks)
+
+
 def test_loss_panel_shows_both_losses():
     axes = panel(pictures._loss_panel(HISTORY, "loss (nats)"))
     training, held_out = axes.get_lines()

@@ -69,17 +69,19 @@ ALLOWED = (
     ("type", "dtype", "None", "names the dtype as it is named everywhere else"),
     ("Tensor", "data", "int negative numpy int", "memory that nobody has written to"),
     ("bernoulli_", "p", "", "probabilities are looked at when they are used"),
-    ("no_grad enable_grad inference_mode", "function", "class", "a class is called too"),
+    ("no_grad enable_grad inference_mode", "function", "class function", "a class is called too"),
     ("Adam AdamW", "betas", "empty", "is looked at when it is used"),
     ("soft_margin_loss SoftMarginLoss", "input", "point", "broadcasts"),
     ("", "keepdim", "True", "of all axes too"),
-    ("add sub subtract", "alpha", "True", "counts as 1"),
+    ("add sub subtract rsub", "alpha", "True", "counts as 1"),
     ("to", "args", "True", "is non_blocking, whatever its place"),
     ("default_collate", "batch", "list", "a batch of Python's floats is of the default dtype"),
     ("AvgPool1d AvgPool2d MaxPool1d MaxPool2d", "kernel_size stride padding", "point", "is looked at when it is used"),
     ("SGD.zero_grad Adam.zero_grad zero_grad", "set_to_none", "", "whatever is true"),
     ("Tensor", "data", "float nan numpy float", "a number is a 0-d tensor"),
     ("backward", "create_graph", "None", "is False"),
+    ("fit", "epochs", "huge", "takes long"),
+    ("tril_indices triu_indices", "offset", "huge", "is refused by NumPy, in words that name it"),
     ("cosine_similarity", "eps", "negative", "as it is"),
     ("std var", "dim", "True", "is unbiased, as PyTorch has it too"),
 )
@@ -187,7 +189,7 @@ def judge(target: Target, argument: str, wrong: str, comparable: bool) -> Verdic
     kind = "fine"
     if isinstance(mine, INSIDE) and not (isinstance(mine, KeyError | AssertionError) and type(its) is type(mine)):
         kind = "inside"
-    elif mine is not None and wrong == "function":      # which was called, and raised what it raises
+    elif mine is not None and (wrong == "function" or allowed(target, argument, wrong)):   # a function raises its own
         pass
     elif mine is not None and not says(mine):
         kind = "inside" if isinstance(mine, IndexError) else "unsaid"

@@ -13,13 +13,15 @@ import sys
 import weakref
 from pathlib import Path
 from types import FrameType, TracebackType
+from typing import Any
 
 import numpy as np
 
 from ..compiler import realize
 from ..compiler.program import topological
+from ..compiler.session import current
 from ..graph import primitives as p
-from ..graph.node import Kind, Node
+from ..graph.node import Kind, Node, next_seq
 from ..graph.tape import Tape
 from ..runtime import backend
 
@@ -56,27 +58,28 @@ class detect_anomaly:
         self.lines: weakref.WeakKeyDictionary[Tape, str] = weakref.WeakKeyDictionary()
 
     def __enter__(self) -> detect_anomaly:
-        realize.watchers.append(self.look)
-        realize.start_counting()
+        self.began, self.session = next_seq(), current()
+        self.session.watchers.append(self.look)
+        self.session.start_counting()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        realize.watchers.remove(self.look)
-        realize.start_counting()
+        self.session.watchers.remove(self.look)
+        self.session.start_counting()
 
-    def look(self, node: Node, entry: Tape | None = None) -> None:
+    def look(self, node: Node, entry: Tape | None = None, index: int = 0) -> None:
         """Compute a node, and what is pending behind it, and look at the values.
 
-        `entry` is the tape entry whose derivative the node is.
+        `entry` is the tape entry whose derivative, by its source number `index`, the node is.
         """
         if node.device.type == "null":
             return
-        line = user_line() if entry is None else self.lines.get(entry, "a line that was run before detect_anomaly")
+        line = user_line()
         known: dict[Node, str] = {}
         for step in topological([node]):
-            if step.tape is not None and entry is None:
-                self.lines.setdefault(step.tape, line)
+            if step.tape is not None and entry is None and step.seq > self.began:
+                self.lines.setdefault(step.tape.place[0], line)
             sources, called = step.sources, written(step)
             operands = [(source, known[source]) for source in sources]
             if step.buffer is None and sources:
@@ -86,41 +89,81 @@ class detect_anomaly:
                 continue
             by_hand = {s for source, s in operands if s == "infinity" or source.primitive.kind is Kind.CONSTANT}
             if what not in by_hand and (what == "NaN" or "NaN" not in by_hand):
-                self.complain(step, what, called, operands, line, entry)
+                verb = "was given" if what in [s for _, s in operands] else "made"
+                self.complain(step, f"{called.partition('(')[0]} {verb} {what}", called, operands, entry, line, index)
+        if entry is not None and self.check_nan and known[node] == "NaN":
+            self.complain(node, f"{entry.name} made NaN", entry.name, [], entry, line, index)
 
-    def complain(self, node: Node, what: str, called: str, operands: list[tuple[Node, str]], line: str,
-                 entry: Tape | None) -> None:
-        """Raise for a node that is `what`: the first, for what follows from it would have been computed later."""
+    def complain(self, node: Node, cause: str, called: str, operands: list[tuple[Node, str]], entry: Tape | None,
+                 line: str, derivative: int) -> None:
+        """Raise for a node: the first, for what follows from it would have been computed later.
+
+        `line` is the user's line now. In a backward the error's line is that of the forward; where a user's own
+        backward or a hook is at work, it says both.
+        """
+        visiting = self.session.visiting
+        derived = entry or (visiting[-1] if visiting else None)
         values = array(node)
-        bad = np.isnan(values) if what == "NaN" else np.isinf(values)
+        bad = np.isnan(values)
+        bad = bad if bad.any() else np.isinf(values)
         index = tuple(int(i) for i in np.argwhere(bad)[0])
         value = values[index].item()
         there = [f"{array(source)[index].item()!r}" for source, _ in operands
                  if source.shape == node.shape and source.buffer is not None]
         given = f", from {' and '.join(there)}" if there else ""
-        when = "forward" if entry is None else f"backward, in the derivative of {entry.name}"   # type: ignore[attr-defined]
         many = f"{int(bad.sum())} of {values.size} elements" if values.size > 1 else "the only element"
-        name = called.partition("(")[0]
-        verb = "was given" if what in [s for _, s in operands] else "made"
-        raise AnomalyError(f"{name} {verb} {what} ({when}): {called} -> {node.spec.dtype.name}{list(node.shape)} has "
-                           f"{value!r} at {list(index)}{given} ({many})\n  recorded at {line}",
-                           name, line, entry is not None, index, value)
+        when, at = "forward", ""
+        if derived is not None:
+            when = f"backward, in the derivative of {derived.name}"
+            now, line = line, self.lines.get(derived.place[0], "a line that was run before detect_anomaly")
+            at = f"\n  in the backward at {now}"
+        if entry is not None:
+            returned = f"\nFunction '{entry.name}' returned nan values in its {derivative}th output."
+            at = returned if value != value else ""
+        raise AnomalyError(f"{cause} ({when}): {called} -> {node.spec.dtype.name}{list(node.shape)} has "
+                           f"{value!r} at {list(index)}{given} ({many})\n  recorded at {line}{at}",
+                           called.partition("(")[0], line, derived is not None, index, value)
+
+
+class HookAt(Tape):
+    """What a hook made, as a derivative of the entry it hangs on."""
+
+    def __init__(self, hook: Any) -> None:
+        self.name = f"hook '{getattr(hook, '__name__', '<unknown>')}'"
+        self.at = (current().visiting or [self])[-1]
+
+    @property
+    def place(self) -> tuple[Tape, int]:
+        return self.at, 0
 
 
 _always: list[detect_anomaly] = []
 
 
-def set_detect_anomaly(mode: bool, check_nan: bool = True) -> None:
-    """Turn `detect_anomaly` on or off for good."""
+class set_detect_anomaly:
+    """Turn `detect_anomaly` on or off for good; used as a context manager, until the block's end."""
+
+    def __init__(self, mode: bool, check_nan: bool = True) -> None:
+        self.before = _always[:]
+        _switch([detect_anomaly(check_nan)] if mode else [])
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *error: object) -> None:
+        _switch(self.before)
+
+
+def _switch(modes: list[detect_anomaly]) -> None:
     while _always:
         _always.pop().__exit__(None, None, None)
-    if mode:
-        _always.append(detect_anomaly(check_nan).__enter__())
+    for mode in modes:
+        _always.append(mode.__enter__())
 
 
 def is_anomaly_enabled() -> bool:
     """Whether operations are being looked at."""
-    return bool(realize.watchers)
+    return bool(current().watchers)
 
 
 def array(node: Node) -> np.ndarray:
@@ -140,8 +183,11 @@ def state(node: Node) -> str:
 
 
 def written(node: Node) -> str:
-    """An operation with what it takes: `div(float32[3], float32[])`."""
-    return f"{node.primitive.name}({', '.join(f'{s.dtype.name}{list(s.shape)}' for s in node.sources)})"
+    """An operation with what it takes: `div(float32[3], float32[])`; a user's own goes by its own name."""
+    maker = None if node.tape is None else getattr(node.tape.place[0], "function", None)
+    name = (maker.__name__ if maker is not None else
+            node.attrs[0].name if node.primitive.kind is Kind.OPAQUE else node.primitive.name)
+    return f"{name}({', '.join(f'{s.dtype.name}{list(s.shape)}' for s in node.sources)})"
 
 
 def user_line() -> str:
@@ -153,5 +199,5 @@ def user_line() -> str:
         return "no line of the user's"
     file, number = frame.f_code.co_filename, frame.f_lineno
     code = linecache.getline(file, number).strip()
-    return f"{file}:{number}, in {frame.f_code.co_name}" + (f": {code}" if code else "")
+    return f"{file}:{number}, in {frame.f_code.co_qualname}" + (f": {code}" if code else "")
 

@@ -11,6 +11,7 @@ from typing import Any
 from ..arguments import refused
 from ..graph import ops as g
 from ..graph.node import Node
+from ..graph.tape import DeadEnd, Entry, Hooks, Leaf, grad_mode
 from .checks import is_tensor, type_of
 from .walk import walk
 
@@ -45,7 +46,7 @@ def _cotangents(outputs: list[Any], given: Any) -> list[Node]:
     nodes = []
     for i, (out, grad) in enumerate(zip(outputs, grads, strict=True)):
         node = out.node
-        if node.tape is None:
+        if node.tape is None or node.tape.__class__ is DeadEnd:
             raise RuntimeError(NO_GRAD.format(i))
         if grad is None:
             if node.spec.numel != 1:
@@ -79,7 +80,7 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
                 raise refused("backward", name, None, ("bool",), value)
     if grad_tensors is None and inputs is None and is_tensor(tensors):
         node = tensors.node
-        if node.tape is not None and not node.spec.shape:           # the loss of a training step
+        if isinstance(node.tape, Entry) and not node.spec.shape:            # the loss of a training step
             ct = node.spec.constants.get(1) or g.constant(1, node.spec.dtype, node.spec.device)
             found = walk((node,), (ct,), None, retain_graph=create_graph if retain_graph is None else retain_graph,
                          create_graph=create_graph)
@@ -88,28 +89,35 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
     outputs, chosen = _tensors(tensors, "tensors", "backward"), _tensors(inputs, "inputs", "backward")
     if inputs is not None and not chosen:
         raise RuntimeError("`inputs` argument to `backward` cannot be empty.")
-    for i, tensor in enumerate(chosen):
-        if tensor.node.tape is None:
-            raise RuntimeError(f"element {i} of the inputs does not require grad")
     if not outputs:
         return
     cts = _cotangents(outputs, grad_tensors)
+    for tensor in chosen:
+        tensor.retain_grad()
     found = walk([t.node for t in outputs], cts, [t.node.tape for t in chosen] if chosen else None,
-                 retain_graph=create_graph if retain_graph is None else retain_graph, create_graph=create_graph)
-    if chosen:
-        for tensor in chosen:
-            if tensor.node.tape in found:
-                tensor.accumulate(found[tensor.node.tape], create_graph)
-        return
+                 retain_graph=create_graph if retain_graph is None else retain_graph, create_graph=create_graph,
+                 through=True)
     _accumulate(found, create_graph)
 
 
 def _accumulate(found: dict[Any, Node], create_graph: bool) -> None:
     """Add each leaf's cotangent to its tensor's gradient."""
     for tape, ct in found.items():
-        tensor = tape.tensor()
+        tensor = tape.tensor() if tape.__class__ is Leaf else None
         if tensor is not None:
             tensor.accumulate(ct, create_graph)
+            if tape.hooking is not None:
+                after_accumulation(tape.hooks, tensor)
+
+
+def after_accumulation(hooks: Hooks | None, tensor: Any) -> None:
+    """Call the hooks that want to see a leaf's gradient when it is complete; they may change the leaf."""
+    before, grad_mode.enabled = grad_mode.enabled, False
+    try:
+        for hook in list(hooks.after.values()) if hooks is not None else ():
+            hook(tensor)
+    finally:
+        grad_mode.enabled = before
 
 
 def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None,
@@ -128,10 +136,10 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     listed, chosen = _tensors(outputs, "outputs", "grad"), _tensors(inputs, "inputs", "grad")
     if not chosen:
         raise ValueError("grad requires non-empty inputs.")
+    cts = _cotangents(listed, grad_outputs)
     for tensor in chosen:
         if tensor.node.tape is None:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
-    cts = _cotangents(listed, grad_outputs)
     found = walk([t.node for t in listed], cts, [t.node.tape for t in chosen],
                  retain_graph=create_graph if retain_graph is None else retain_graph, create_graph=create_graph)
     results: list[Any] = []

@@ -7,9 +7,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..compiler import realize
+from ..compiler.session import current
 from ..graph import ops as g
 from ..graph.node import Node
 from ..graph.spec import Shape, Spec
+from .anomaly import HookAt
 
 TYPES = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long",
          "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool"}
@@ -80,6 +83,8 @@ def hook_result(hook: Callable[..., Any], result: Any, ct: Node) -> Node:
         if have.dtype is not want.dtype or have.device is not want.device:
             raise RuntimeError(f"{changed} type of value (was {tensor_type(want)} got {tensor_type(have)})")
         raise RuntimeError(f"{changed} size of value (was {list(want.shape)} got {list(have.shape)})")
+    if current().watchers:
+        realize.tell(result.node, HookAt(hook))
     return result.node                      # type: ignore[no-any-return]
 
 

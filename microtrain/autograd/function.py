@@ -12,14 +12,10 @@ from typing import Any
 from ..graph import ops as g
 from ..graph.node import Node, next_seq
 from ..graph.spec import Spec
-from ..graph.tape import Tape, grad_mode
+from ..graph.tape import Hooks, Tape, grad_mode
 from .checks import gradient, is_tensor, type_of
 from .saved import AGAIN, Saved
 
-IS_VIEW = ("Output {} of {} is a view and {} modified inplace. This view was created inside a custom Function (or "
-           "because an input was returned as-is) and the autograd logic to handle view+inplace would override the "
-           "custom backward associated with the custom Function, leading to incorrect gradients. This behavior is "
-           "forbidden. You can fix this by cloning the output of the custom Function.")
 TWICE = "trying to differentiate twice a function that was marked with @once_differentiable"
 NO_FORWARD = "You must implement the forward function for custom autograd.Function."
 NO_BACKWARD = ("You must implement either the backward or vjp method for your custom autograd.Function to use it with "
@@ -95,7 +91,7 @@ class FunctionCtx:
         for value in self._given:
             number = None if value is None else numbers.get(id(value))
             if number is not None and (out := wrapped[number]).node.tape is not None:
-                cell = out.place().storage.cell
+                cell = out.place().family.cell
                 kept.append(Saved(entry.values.get(number, value.node), value, number, (cell, cell.version)))
             else:
                 kept.append(None if value is None else Saved(value.node, value))
@@ -145,8 +141,8 @@ class FunctionEntry(Tape):
             self.made[index] = weakref.ref(found)
         return found
 
-    def apply(self, cotangents: dict[int, Node]) -> Iterator[tuple[Any, Node]]:
-        """Call the user's backward; yields each edge that needs a gradient with its cotangent.
+    def apply(self, cotangents: dict[int, Node]) -> Iterator[tuple[int, Any, Node]]:
+        """Call the user's backward; yields each edge that needs a gradient, after its number, with its cotangent.
 
         Raises RuntimeError for the wrong number of gradients, or for one of the wrong shape or device; TypeError for
         one that is no tensor.
@@ -168,7 +164,7 @@ class FunctionEntry(Tape):
                 raise RuntimeError(f"function {name} returned a gradient different than None at position {i + 1}, but "
                                    "the corresponding forward input was not a Variable")
             if edge is not None:
-                yield edge, gradient(name, i, result, spec)
+                yield i, edge, gradient(name, i, result, spec)
 
     def release(self) -> None:
         """Let go of what was saved."""
@@ -195,14 +191,14 @@ def named_entry(name: str) -> type[FunctionEntry]:
 
 
 class FunctionOutput(Tape):
-    """One output of a user's function on the tape. `refusal` says why it must not be changed in place, if so."""
+    """One output of a user's function on the tape."""
 
-    __slots__ = ("__weakref__", "bare", "edges", "index", "parent", "refusal", "seq")
+    __slots__ = ("__weakref__", "bare", "edges", "hooks", "index", "parent", "seq")
     saves_out = False
 
     def __init__(self, parent: FunctionEntry, index: int) -> None:
         self.parent, self.index, self.edges = parent, index, [parent]
-        self.refusal: str | None = None
+        self.hooks: Hooks | None = None
         self.bare = False
         self.seq = next_seq()
 
@@ -319,7 +315,7 @@ class Function:
         if recording:
             tensor = next(type(a) for a in inputs if is_tensor(a))
             entry = named_entry(cls.__name__)(cls, context, nodes, tensor)
-            wrapped = [_recorded(value, i, inputs, context, entry) for i, value in enumerate(outputs)]
+            wrapped = [_recorded(value, i, outputs, inputs, context, entry) for i, value in enumerate(outputs)]
             context._keep(outputs, wrapped, entry)
             entry.values.clear()
         else:
@@ -338,7 +334,8 @@ def _is_new(value: Any, inputs: tuple[Any, ...], context: FunctionCtx) -> bool:
     return any(value is t for t in context._dirty) or not any(value is a for a in inputs)
 
 
-def _recorded(value: Any, index: int, inputs: tuple[Any, ...], context: FunctionCtx, entry: FunctionEntry) -> Any:
+def _recorded(value: Any, index: int, outputs: Sequence[Any], inputs: tuple[Any, ...], context: FunctionCtx,
+              entry: FunctionEntry) -> Any:
     """An output on the tape, as number `index` of a function."""
     entry.outputs.append(value.node.spec if is_tensor(value) else None)
     if not is_tensor(value):
@@ -353,13 +350,14 @@ def _recorded(value: Any, index: int, inputs: tuple[Any, ...], context: Function
         entry.values[index] = _untaped(value.node)
         node.tape = entry.output(index)
         return value.rebind(node)
-    node.tape = tape = entry.output(index)
-    if any(is_tensor(a) and value.shares_memory(a) for a in inputs):
+    node.tape = entry.output(index)
+    if any(is_tensor(a) and value.is_seen_with(a) for a in inputs):
         # A view that a change in place, of itself or of its base, would take from this function's backward.
-        name = entry.function.__name__
-        tape.refusal = IS_VIEW.format(index, name, "is being")
-        spoilt = IS_VIEW.format(index, name, "its base or another view of its base has been")
-        return value.another(node, lambda base: refused(base, spoilt))
+        return value.returned(node, index, len(outputs) > 1)
+    if value._alias is not None:                # it shares memory, if not with an input
+        entry.values[index] = _untaped(value.node)
+        value.hold_instead(node)
+        return value
     return entry.tensor.from_node(node)
 
 

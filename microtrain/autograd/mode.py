@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..graph.tape import grad_mode
+from ..scopes import decorated
 
 F = TypeVar("F", bound=Callable[..., Any])
+_SUSPENDED = 0x20 | 0x80 | 0x200        # code flags of generators, coroutines and asynchronous generators
 
 
 class _Mode:
-    """A block, or a decorated function, in which recording is `enabled` or not."""
+    """A block, or a decorated function, in which recording is `enabled` or not.
+
+    A decorated generator or coroutine runs in the mode; what runs between its steps does not.
+    """
 
     __slots__ = ("before",)
-    before: bool
+    before: Any                 # the modes to go back to, one for each time that this was entered: (mode, others)
     enabled = False
 
     def __new__(cls, function: Any = None) -> Any:
         self = object.__new__(cls)
+        self.before = None
         if function is None:
             return self
         if not callable(function):
@@ -27,14 +34,21 @@ class _Mode:
         return self(function)                                   # @no_grad, without parentheses, decorates
 
     def __enter__(self) -> None:
-        self.before = grad_mode.enabled
+        self.before = grad_mode.enabled, self.before
         grad_mode.enabled = self.enabled
 
     def __exit__(self, *error: object) -> None:
-        grad_mode.enabled = self.before
+        grad_mode.enabled, self.before = self.before
 
     def __call__(self, function: F) -> F:
         enabled = self.enabled
+        if isinstance(function, type):
+            warnings.warn("Decorating classes is deprecated and will be disabled in future versions. You should only "
+                          "decorate functions or methods. To preserve the current behavior of class decoration, you "
+                          "can directly decorate the `__init__` method and nothing else.", FutureWarning, stacklevel=2)
+        code = getattr(function, "__code__", None)
+        if code is None or code.co_flags & _SUSPENDED:
+            return decorated(function, lambda: _Resumed(enabled))       # type: ignore[return-value]
 
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -44,6 +58,21 @@ class _Mode:
             finally:
                 grad_mode.enabled = before
         return wrapped                              # type: ignore[return-value]
+
+
+class _Resumed:
+    """The mode of a suspended function: entered again, it is as that function left it."""
+
+    __slots__ = ("before", "enabled")
+
+    def __init__(self, enabled: bool) -> None:
+        self.enabled = enabled
+
+    def __enter__(self) -> None:
+        self.before, grad_mode.enabled = grad_mode.enabled, self.enabled
+
+    def __exit__(self, *error: object) -> None:
+        self.enabled, grad_mode.enabled = grad_mode.enabled, self.before
 
 
 class no_grad(_Mode):
@@ -57,12 +86,6 @@ class enable_grad(_Mode):
 
     __slots__ = ()
     enabled = True
-
-
-class inference_mode(no_grad):
-    """As `no_grad`."""
-
-    __slots__ = ()
 
 
 class set_grad_enabled(_Mode):
@@ -83,9 +106,24 @@ class set_grad_enabled(_Mode):
     def __enter__(self) -> None:
         grad_mode.enabled = self.enabled
 
+    def __exit__(self, *error: object) -> None:
+        grad_mode.enabled = self.before
+
     def __call__(self, function: F) -> F:
         grad_mode.enabled = self.before             # as a decorator it changes nothing until the function is called
         return super().__call__(function)
+
+
+class inference_mode(_Mode):
+    """As `no_grad`; with `mode` False, as `enable_grad`."""
+
+    __slots__ = ("enabled",)
+
+    def __new__(cls, mode: Any = True) -> Any:
+        self = object.__new__(cls)
+        self.enabled = False if callable(mode) else not mode
+        self.before = None
+        return self(mode) if callable(mode) else self
 
 
 def is_grad_enabled() -> bool:

@@ -18,7 +18,8 @@ operands in the same order; what they record, and the values that they look at, 
         ...
         return {l0: c2}
 
-Only what a training step does is replayed: one loss, all leaves, no hooks, nothing to retain or to differentiate again.
+Only what a training step does is replayed: one loss, all leaves, no hooks but theirs, nothing to retain or to
+differentiate again.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from typing import Any
 
 from ..graph import ops as g
 from ..graph.node import Node
-from ..graph.tape import Entry, Leaf, Pullback, Tape
+from ..graph.tape import DeadEnd, Entry, Leaf, Pullback, Tape
 
 Visit = tuple[Any, Sequence[Any]]
 """An entry that a walk came to, with its edges at that time."""
@@ -70,6 +71,8 @@ class Replays:
         `functions` are the walk's own, `fitted` and `check_versions`.
         """
         if not 0 < len(visits) <= MAX_VISITS or any(not isinstance(tape, Entry) or tape.bare for tape, _ in visits):
+            return
+        if any(tape.hooks is not None for tape, _ in visits):
             return
         kind = tuple([tape.pullback for tape, _ in visits])
         made = self.made.get(kind)
@@ -158,6 +161,7 @@ class Line:
                 leaf = self.leaves[behind] = f"l{len(self.leaves)}"
                 self.write(f"{leaf} = {place}.tape")
                 self.write(f"if {leaf}.__class__ is not Leaf: return None")
+            self.clear &= not isinstance(behind, DeadEnd)       # which has no value of its own to be told by
             # Of two values, one of which took the other's place on the tape, nobody knows here which to read.
             self.clear &= self.outs.setdefault(behind, place) == place
 

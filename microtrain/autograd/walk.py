@@ -11,49 +11,58 @@ from heapq import heappop, heappush
 from typing import Any
 
 from ..compiler import realize
+from ..compiler.session import MAX_PENDING, current
 from ..graph import ops as g
-from ..graph.node import Node, next_seq
+from ..graph.node import Node
 from ..graph.spec import Spec
-from ..graph.tape import Entry, Leaf, grad_mode, hooks, tape_of
+from ..graph.tape import DeadEnd, Entry, Leaf, grad_mode, tape_of
+from ..runtime.lock import lock
+from .checks import hook_result
 from .function import FunctionEntry, FunctionOutput, Refusal
 from .replay import Visit, replays
 from .saved import AGAIN, check_version
 
 Tape = Any
 
-def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[Tape] | None, *, retain_graph: bool,
-         create_graph: bool) -> dict[Tape, Node]:
-    """Cotangents of the tape entries `targets`, or of every leaf reached when `targets` is None.
+def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Sequence[Tape] | None, *, retain_graph: bool,
+         create_graph: bool, through: bool = False) -> dict[Tape, Node]:
+    """Cotangents of the tape entries `targets`, or of every leaf reached when `targets` is None; hooks are called.
 
-    Without `retain_graph`, what the tape kept for the entries walked is released.
+    The rules of the entries walked are used, those of the targets only where they lead to another target or with
+    `through`. Without `retain_graph`, what the tape kept for them is released.
     """
+    session = current()
     before, grad_mode.enabled = grad_mode.enabled, create_graph
+    depth = len(session.visiting)
     try:
-        if targets is not None or len(outputs) > 1 or retain_graph or create_graph or len(hooks) or realize.watchers:
-            return explore(outputs, cotangents, targets, retain_graph, create_graph, [])
-        first = next_seq()                      # the backward of a training step: most were walked before
-        room = realize.started[0] + realize.MAX_PENDING - first
+        if targets is not None or len(outputs) > 1 or retain_graph or create_graph or session.watchers:
+            reached = hooked_leaves(explore(outputs, cotangents, targets, retain_graph, create_graph, [], through))
+            return reached if targets is None else {tape: reached[tape] for tape in targets if tape in reached}
+        first = session.ordinal()               # the backward of a training step: most were walked before
+        room = session.since + MAX_PENDING - first
         found = replays.run(outputs[0], cotangents[0], room)
         if found is None:
             visits: list[Visit] = []
-            found = explore(outputs, cotangents, None, False, False, visits)
-            replays.learn(outputs[0], visits, next_seq() - first, fitted=fitted, check_versions=check_versions)
-        return found
+            found = explore(outputs, cotangents, None, False, False, visits, False)
+            replays.learn(outputs[0], visits, session.ordinal() - first, fitted=fitted, check_versions=check_versions)
+        return hooked_leaves(found)
     finally:
         grad_mode.enabled = before
+        del session.visiting[depth:]
 
 
 def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[Tape] | None, retain_graph: bool,
-            create_graph: bool, visits: list[Visit]) -> dict[Tape, Node]:
+            create_graph: bool, visits: list[Visit], through: bool) -> dict[Tape, Node]:
     """The walk itself; adds to `visits` the entries it comes to, with their edges."""
     wanted = None if targets is None else set(targets)
     needed = None if wanted is None else leading_to(wanted, outputs)
+    through = through or wanted is None
     heap: list[tuple[int, Tape]] = []           # entries still to visit, latest recorded first
     cts: dict[Tape, Any] = {}                   # what has arrived at each
     outs: dict[Tape, Node] = {}                 # the outputs that rules ask for
     found: dict[Tape, Node] = {}
-    most = realize.started[0] + realize.MAX_PENDING
-    hooking, watching = len(hooks) > 0, realize.watchers
+    session = current()
+    watching, depth = session.watchers, len(session.visiting)
     once = wanted is None and not retain_graph      # whatever is reached is visited, and let go of
 
     def push(edge: Any, ct: Node) -> None:
@@ -64,6 +73,8 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
                 outs[tape] = edge
         else:
             tape = edge
+        if tape.__class__ is DeadEnd:
+            return
         arrived = found if tape.__class__ is Leaf else cts
         if tape in arrived:
             arrived[tape] = g.add(arrived[tape], ct)
@@ -73,17 +84,22 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
                 heappush(heap, (-tape.seq, tape))
 
     for node, cotangent in zip(outputs, cotangents, strict=True):
-        if needed is None or node.tape in needed:
+        if needed is None or len(outputs) == 1 or node.tape in needed:      # the hooks of a single one are called
             push(node, cotangent)
     while heap:
         tape = heappop(heap)[1]
         ct = cts.pop(tape)
         visits.append((tape, tape.edges))
-        if hooking and tape in hooks:
+        arriving = ct
+        if watching:
+            session.visiting[depth:] = [tape]
+        if tape.hooks is not None:
             ct = hooked(tape, ct)
-        if wanted is not None and tape in wanted:
-            found[tape] = ct
-            if not leads_on(tape, needed):
+        if wanted is not None:
+            onward = leads_on(tape, needed)
+            if tape in wanted:
+                found[tape] = arriving if onward else ct        # as in PyTorch
+            if not (onward or (through and tape in wanted)):
                 continue            # its own rule is not used: nothing need be kept for it, or is let go of
         if isinstance(tape, Entry):
             pullback, sources, edges = tape.pullback, tape.sources, tape.edges
@@ -102,30 +118,26 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
                 if source_ct.spec is not want:
                     source_ct = fitted(source_ct, want)
                 if watching:
-                    realize.tell(source_ct, tape)
+                    realize.tell(source_ct, tape, i)
                 push(edge, source_ct)
             if pullback.keeps and not retain_graph:
                 tape.release(out)
             if once and tape.bare:      # `outs` has the values; the tape of a kept loss need not hold them
                 tape.edges = tuple(map(tape_of, edges))
-            if ct.seq > most:
+            if ct.seq > session.most and session.full(ct.seq):
                 compute_pending(cts.values())
-                most = realize.started[0] + realize.MAX_PENDING
         elif isinstance(tape, FunctionOutput):
             tape.hand_over(ct, cts, heap)
         elif isinstance(tape, FunctionEntry):
-            for edge, source_ct in tape.apply(ct):
+            for i, edge, source_ct in tape.apply(ct):
                 if watching:
-                    realize.tell(source_ct, tape)
+                    realize.tell(source_ct, tape, i)
                 if needed is None or tape_of(edge) in needed:
                     push(edge, source_ct)
             if not retain_graph:
                 tape.release()
         elif isinstance(tape, Refusal):
             raise RuntimeError(tape.message)
-    for tape, ct in found.items():
-        if tape.__class__ is Leaf and tape in hooks:
-            found[tape] = hooked(tape, ct)
     if not retain_graph:
         for node in outputs:
             if isinstance(node.tape, Entry) and not node.tape.pullback.keeps:
@@ -134,10 +146,25 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
 
 
 def hooked(tape: Tape, ct: Node) -> Node:
-    """A cotangent after the hooks on its tensor."""
-    for hook in list(hooks[tape].values()):
-        ct = hook(ct)
+    """A cotangent after the hooks on its tensor, which may replace it or change it in place; then it is retained."""
+    hooks = tape.hooks
+    for hook in list(hooks.values()):
+        given = hooks.tensor(ct)
+        result = hook(given)
+        ct = hook_result(hook, result, given.node)
+    for reference in hooks.retaining:
+        tensor = reference()
+        if tensor is not None:
+            tensor.retain(ct)
     return ct
+
+
+def hooked_leaves(found: dict[Tape, Node]) -> dict[Tape, Node]:
+    """What was found, after the hooks on leaves; those on other tensors were called where they stand."""
+    for tape, ct in found.items():
+        if tape.__class__ is Leaf and tape.hooking is not None and tape.hooks is not None:
+            found[tape] = hooked(tape, ct)
+    return found
 
 
 def fitted(ct: Node, want: Spec) -> Node:
@@ -149,8 +176,9 @@ def compute_pending(cotangents: Iterable[Any]) -> None:
     """Compute what has been recorded so far, when the walk itself has grown the graph past the limit."""
     nodes = [ct for ct in cotangents if isinstance(ct, Node) and ct.buffer is None and ct.sources]
     for device in {node.device for node in nodes}:
-        realize.compute([node for node in nodes if node.device is device], device)
-    realize.start_counting()
+        with lock:
+            realize.compute([node for node in nodes if node.device is device], device)
+    current().start_counting()
 
 
 def check_versions(entry: Entry, out: Node | None) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +15,8 @@ from pathlib import Path
 from .. import settings
 from ..cli.device import check_device
 from ..cli.errors import UsageError
+from ..cli.parse import positive_float
+from ..cli.process import another
 from ..files import check_destination
 from ..tensor import default_device
 from . import host_command
@@ -85,7 +85,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     extent.add_argument("--tiny", action="store_true", help="every workload once at a tiny size, to see that it runs")
     extent.add_argument("--once", action="store_true",
                         help="every workload once at its full size: checked, and everything compiled for a later run")
-    parser.add_argument("--seconds", type=float, default=SECONDS, metavar="N",
+    parser.add_argument("--seconds", type=positive_float, default=SECONDS, metavar="N",
                         help="for everything; what no longer fits is dropped and named (default: %(default)s)")
     parser.add_argument("--host", action="store_true",
                         help="time what a step costs this process instead: recorded, its plan looked up, launched")
@@ -125,8 +125,6 @@ def _chosen(args: argparse.Namespace) -> Chosen:
         raise UsageError(f"{settings.device.variable}: {error}") from error
     if device not in DEVICES:
         raise UsageError(f"bench times {', '.join(DEVICES)}, and the default device is '{device}'; give --device")
-    if not args.seconds > 0:
-        raise UsageError(f"--seconds should be above 0, got {args.seconds:g}")
     families = FAMILIES if args.workloads is None else tuple(name for name in args.workloads.split(",") if name)
     extent = next((one for one in EXTENTS[1:] if getattr(args, one)), EXTENTS[0])
     peers = None if args.peers is None else tuple(name for name in args.peers.split(",") if name)
@@ -205,12 +203,9 @@ def _draw(results: list[Result], ceilings: Ceilings, stem: Path, title: str) -> 
 
 def _again_on_one_thread(args: argparse.Namespace, chosen: Chosen) -> int:
     """The same command in a process whose libraries start with one thread: they read how many when they are loaded."""
-    command = [sys.executable, "-m", "microtrain", "bench", "--device", chosen.device, "--seconds", str(args.seconds)]
+    command = ["bench", "--device", chosen.device, "--seconds", str(args.seconds)]
     command += [] if chosen.extent == "full" else [f"--{chosen.extent}"]
     command += ["--workloads", args.workloads] if args.workloads is not None else []
     command += ["--output", str(args.output)] if args.output is not None else []
     command += ["--peers", args.peers] if args.peers is not None else []
-    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-    sys.stdout.flush()
-    return subprocess.run(command, check=False, env={
-        **os.environ, "PYTHONPATH": path, **dict.fromkeys(THREAD_VARIABLES, "1")}).returncode
+    return another(command, dict.fromkeys(THREAD_VARIABLES, "1"))

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
 from datetime import UTC, datetime
 
 from ..cli.errors import UsageError
+from ..cli.process import another
 from ..files import check_destination
 from .comparison import WrongResult
 from .environment import THREAD_VARIABLES, environment, on_one_thread
@@ -79,9 +77,6 @@ def _measured(quick: bool) -> tuple[list[Cost], str | None]:
 
 def _again_on_one_thread(args: argparse.Namespace) -> int:
     """The same command in a process whose libraries start with one thread: they read how many when they are loaded."""
-    command = [sys.executable, "-m", "microtrain", "bench", "--host", *(["--quick"] if args.quick else [])]
+    command = ["bench", "--host", *(["--quick"] if args.quick else [])]
     command += ["--output", str(args.output)] if args.output is not None else []
-    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-    sys.stdout.flush()
-    return subprocess.run(command, check=False, env={
-        **os.environ, "PYTHONPATH": path, **dict.fromkeys(THREAD_VARIABLES, "1")}).returncode
+    return another(command, dict.fromkeys(THREAD_VARIABLES, "1"))

@@ -14,9 +14,11 @@ import numpy as np
 from ..autograd import api
 from ..autograd.walk import walk
 from ..compiler import realize
+from ..compiler.session import current
 from ..graph import node as graph_node
 from ..graph.node import Node, leaf, record, record1, record2
 from ..graph.tape import Tape
+from ..runtime.lock import lock
 from .comparison import WrongResult
 
 
@@ -37,7 +39,7 @@ class Recording:
 
     def again(self) -> dict[Tape, Node]:
         """Record the operations and walk back from the last: a gradient for each leaf of the tape, not computed."""
-        realize.start_counting()                    # as after every computed step: the walk records what it likes
+        current().start_counting()                    # as after every computed step: the walk records what it likes
         nodes = self.leaves.copy()
         for primitive, places, attrs in self.operations:
             if len(places) == 1:
@@ -84,7 +86,8 @@ def _values(gradients: dict[Tape, Node]) -> dict[Tape, Any]:
     """The gradients computed, apart from anything else that is pending: on the cpu device, arrays."""
     pending: Sequence[Node] = [node for node in gradients.values() if node.buffer is None]
     if pending:
-        realize.compute(pending, pending[0].device)
+        with lock:
+            realize.compute(pending, pending[0].device)
     return {place: node.buffer for place, node in gradients.items()}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from microtrain.data import DataError
+from microtrain.errors import shown
 from microtrain.train import DivergedError
 
 
@@ -15,7 +16,7 @@ USER_ERRORS = (UsageError, DataError, DivergedError, OSError)
 
 
 def one_line(error: BaseException) -> str:
-    """The message on a single line."""
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split())
+    """The message on a single line, with nothing in it that a terminal would obey."""
+    if isinstance(error, OSError) and error.strerror:
+        return shown(f"{error.filename or 'standard output'}: {error.strerror}")
+    return shown(" ".join(str(error).split()))

@@ -11,6 +11,8 @@ from importlib import metadata
 
 from microtrain import settings
 from microtrain.cli.device import DEVICES
+from microtrain.errors import shown
+from microtrain.tensor import default_device
 
 _PACKAGES = ("microtrain", "numpy", "ml_dtypes", "torch", "triton", "matplotlib", "tqdm", "safetensors")
 
@@ -30,8 +32,15 @@ def run(args: argparse.Namespace) -> int:
         print(f"{device:12} {'at hand' if reason is None else 'not here: ' + reason}")
     print("\nflags (environment variables)")
     for flag in settings.FLAGS.values():
-        print(f"{flag.variable:22} {flag.value!s:8} {flag.__doc__}")
+        print(f"{flag.variable:27} {_set_to(flag):8} {flag.__doc__}")
     return 0
+
+
+def _set_to(flag: settings.Flag) -> str:
+    """A flag as its variable would be set to have what is in force."""
+    if flag is settings.device:
+        return str(flag.value or default_device())
+    return str(int(flag.value)) if isinstance(flag.value, bool) else str(flag.value) or "-"
 
 
 _PROBE = """
@@ -52,7 +61,8 @@ def _unusable(device: str) -> str | None:
     probe = subprocess.run(
         [sys.executable, "-c", _PROBE, device], env=environment, capture_output=True, text=True, check=False
     )
-    return None if probe.returncode == 0 else (probe.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+    said = probe.stderr.strip().splitlines() or ["it ended without a word"]
+    return None if probe.returncode == 0 else shown(said[-1])
 
 
 def _version(package: str) -> str:

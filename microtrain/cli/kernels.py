@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from microtrain.cli.errors import UsageError
+from microtrain.cli.parse import whole_number
 from microtrain.runtime.null import TARGETS
 from microtrain.testing import budgets
 from microtrain.testing.budgets import Specimen, Verdict
@@ -56,7 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", default="sm_90", metavar="NAME",
                         help=f"the GPU to compile for: {', '.join(TARGETS)} (default: %(default)s)")
     parser.add_argument("--all", action="store_true", help="compile for every target")
-    parser.add_argument("--sample", type=int, default=0, metavar="COUNT",
+    parser.add_argument("--sample", type=whole_number, default=0, metavar="COUNT",
                         help="compile so many kernels of random programs and training steps, too, and sum up")
 
 
@@ -67,8 +69,8 @@ def run(args: argparse.Namespace) -> int:
     """
     if not args.all and args.target not in TARGETS:
         raise UsageError(f"unknown target '{args.target}'; known: {', '.join(TARGETS)}")
-    if args.sample < 0:
-        raise UsageError(f"--sample {args.sample}: a number of kernels is wanted")
+    if importlib.util.find_spec("triton") is None:
+        raise UsageError("compiling kernels needs Triton: pip install 'microtrain[gpu]'")
     specimens = [one for case in budgets.CASES for one in budgets.of_case(case)]
     sampled = budgets.sample(args.sample) if args.sample else []
     wrong = 0
@@ -84,5 +86,8 @@ def run(args: argparse.Namespace) -> int:
 
 def judged(specimens: list[Specimen], target: str) -> list[Verdict]:
     """Compile and judge kernels, as many at once as there are cores: Triton's compilers let each other run."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
         return list(pool.map(lambda specimen: budgets.judged(specimen, target), specimens))
+    finally:
+        pool.shutdown(cancel_futures=True)      # an interrupt does not wait for what has not begun

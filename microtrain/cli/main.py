@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from microtrain.cli.errors import USER_ERRORS, UsageError, one_line
 from microtrain.cli.parse import Parser
+from microtrain.cli.process import BROKEN_PIPE, Terminated, ended, signals, standard_streams
 
 
 @dataclass(frozen=True)
@@ -45,21 +46,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Returns:
-        0 when it did what was asked; 2 after an error of the user's, told in one line on stderr; 130 when interrupted.
+        0 when it did what was asked; 2 after an error of the user's, told in one line on stderr; 130 when interrupted,
+        143 when terminated, each with a line; 141 when the reader of what it prints has gone, without one.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    try:
-        args = build_parser(arguments[0] if arguments else None).parse_args(arguments)
-        status: int = args.run(args)
-        sys.stdout.flush()
-        return status
-    except USER_ERRORS as error:
-        sys.stdout.flush()
-        print(f"microtrain: error: {one_line(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("microtrain: interrupted", file=sys.stderr)
-        return 130
+    with standard_streams(), signals():
+        try:
+            args = build_parser(arguments[0] if arguments else None).parse_args(arguments)
+            return ended(args.run(args), None)
+        except BrokenPipeError:
+            return ended(BROKEN_PIPE, None)
+        except USER_ERRORS as error:
+            return ended(2, f"error: {one_line(error)}")
+        except KeyboardInterrupt:
+            return ended(130, "interrupted")
+        except Terminated as error:
+            return ended(error.status, "terminated")
+        except SystemExit as error:     # --help
+            raise SystemExit(ended(int(error.code or 0), None)) from None
 
 
 __all__ = ["COMMANDS", "Command", "UsageError", "build_parser", "main"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
@@ -102,7 +103,7 @@ def chosen(patterns: Sequence[str]) -> list[str]:
 
 def progress(names: Sequence[str], device: str) -> Iterator[str]:
     """The names, shown on a terminal as their turn comes."""
-    shown = sys.stderr.isatty()
+    shown = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
     for number, name in enumerate(names, 1):
         if shown:
             print(f"\r\x1b[K{device} {number}/{len(names)} {name}", end="", file=sys.stderr, flush=True)

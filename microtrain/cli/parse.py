@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
-from typing import NoReturn
+import re
+from typing import Any, NoReturn
 
 from microtrain.cli.errors import UsageError
+from microtrain.data.table import number
 
 
 class Parser(argparse.ArgumentParser):
@@ -16,13 +18,14 @@ class Parser(argparse.ArgumentParser):
         """Raises UsageError."""
         raise UsageError(f"{message} (see {self.prog} --help)")
 
+    def print_help(self, file: Any = None) -> None:
+        """Writes the help; argparse's own passes over a stream that cannot be written to."""
+        print(self.format_help(), end="", file=file)
+
 
 def positive_int(text: str) -> int:
     """A whole number of at least 1."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
+    value = _whole(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"should be a whole number of at least 1, got '{text}'")
     return value
@@ -30,18 +33,20 @@ def positive_int(text: str) -> int:
 
 def whole_number(text: str) -> int:
     """A whole number of at least 0."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = -1
+    value = _whole(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"should be a whole number of at least 0, got '{text}'")
     return value
 
 
+def _whole(text: str) -> int:
+    """A whole number written with the digits 0 to 9 alone (int() takes more); -1 for anything else."""
+    return int(text) if re.fullmatch(r"[0-9]{1,4000}", text) else -1
+
+
 def _number(text: str) -> float:
     try:
-        return float(text)
+        return number(text)
     except ValueError:
         return math.nan
 

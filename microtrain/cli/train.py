@@ -11,6 +11,8 @@ from microtrain.cli.device import add_device_argument, check_device
 from microtrain.cli.errors import UsageError
 from microtrain.cli.parse import fraction, open_fraction, positive_float, positive_int, whole_number
 from microtrain.data import DataError, Table, datasets, load, read_csv
+from microtrain.errors import shown
+from microtrain.tensor import default_device
 from microtrain.train import checkpoint
 from microtrain.train.tasks import TASKS, Options, Outcome, Task, run_task
 from microtrain.viz import check_plot_path, plot_classification, plot_regression
@@ -45,8 +47,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command; everything that can be checked is checked before the training."""
     with nullcontext() if args.device is None else settings.device(args.device):
         save_path, plot_path = _check_outputs(args)
-        if args.device is not None:
-            check_device(args.device)
+        check_device(args.device or str(default_device()))
         task = TASKS[args.model]
         table = _table(task, args)
         options = Options(
@@ -59,11 +60,15 @@ def run(args: argparse.Namespace) -> int:
             test_fraction=args.test_fraction,
         )
         outcome = run_task(task, table, options, progress=not args.quiet)
-        _report(task, table, outcome)
+        # Whatever becomes of what is printed, the model is there.
         if save_path is not None:
-            print(f"model    {checkpoint.save(outcome.model.state_dict(), save_path)}")
+            checkpoint.save(outcome.model.state_dict(), save_path)
         if plot_path is not None:
-            print(f"picture  {_plot(task, table, outcome, plot_path)}")
+            _plot(task, table, outcome, plot_path)
+        _report(task, table, outcome)
+        for what, path in (("model", save_path), ("picture", plot_path)):
+            if path is not None:
+                print(f"{what:8} {shown(str(path))}")
     return 0
 
 
@@ -92,7 +97,7 @@ def _table(task: Task, args: argparse.Namespace) -> Table:
 def _report(task: Task, table: Table, outcome: Outcome) -> None:
     rows = f"{outcome.train_rows} rows trained on, {len(outcome.target)} held out"
     seconds = sum(outcome.history.seconds)
-    print(f"{task.name} on {table.name}: {rows}, {len(outcome.history)} epochs in {seconds:.2f} s")
+    print(f"{task.name} on {shown(table.name)}: {rows}, {len(outcome.history)} epochs in {seconds:.2f} s")
     print(f"held-out {task.score_name}: {outcome.score:.4f}")
     if outcome.least_squares_score is not None:
         print(f"least squares, closed form, same split: {task.score_name} {outcome.least_squares_score:.4f}")

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..files import replacing
-from ..graph import node as graph_node
 from ..graph import primitives as p
 from ..graph.node import Kind, Node
 from ..graph.spec import Device
@@ -26,6 +25,7 @@ from .domain import Domain, MapDomain, MatmulDomain, OpaqueDomain, RowDomain, Sl
 from .group import Group, Schedule, evaluated
 from .program import Program
 from .schedule import schedule
+from .session import current, pending
 from .simplify import simplify
 
 TEXT_SUFFIXES = (".dot", ".gv")
@@ -57,7 +57,7 @@ def explain(*tensors: Any, file: IO[str] | None = None, draw: str | os.PathLike[
         if not isinstance(getattr(tensor, "node", None), Node):
             raise TypeError(f"explain() takes tensors, not {type(tensor).__name__}")
     with uncounted():
-        explanation = Explanation([tensor.node for tensor in tensors] if tensors else list(realize.pending))
+        explanation = Explanation([tensor.node for tensor in tensors] if tensors else pending())
     print(explanation, file=file)
     if draw is not None:
         explanation.draw(draw)
@@ -67,14 +67,12 @@ def explain(*tensors: Any, file: IO[str] | None = None, draw: str | os.PathLike[
 @contextmanager
 def uncounted() -> Iterator[None]:
     """Nodes recorded inside do not count as pending operations: explaining never brings a computation forward."""
-    first = graph_node.next_seq()
+    session = current()
+    first = session.ordinal()
     try:
         yield
     finally:
-        used = graph_node.next_seq() + 1 - first
-        realize.started[0] += used
-        if realize.limit[0]:
-            realize.limit[0] += used
+        session.discount(session.ordinal() + 1 - first)
 
 
 @dataclass(frozen=True)
@@ -112,9 +110,9 @@ class Explanation:
         self.nodes = 0
         self._text = [f"at hand: {node.spec}, nothing to compute" for node in wanted if node.buffer is not None]
         self._dot: list[str] = []
-        pending = [node for node in wanted if node.buffer is None]
-        for device in dict.fromkeys(node.device for node in pending):
-            self._explain([node for node in pending if node.device is device], device)
+        uncomputed = [node for node in wanted if node.buffer is None]
+        for device in dict.fromkeys(node.device for node in uncomputed):
+            self._explain([node for node in uncomputed if node.device is device], device)
         if not wanted:
             self._text.append("nothing is pending")
 
@@ -134,7 +132,7 @@ class Explanation:
             results[place] = f"{results[place]} = %{i}" if place in results else f"%{i}"
         names = named(groups, leaves, [results[place] for place in range(len(results))])
         found = summaries(groups, names)
-        others = sum(1 for node in realize.pending if node.device is device and node not in roots)
+        others = sum(1 for node in pending() if node.device is device and node not in roots)
         beside = f" ({others} other pending values there would be computed with it)" if others else ""
         self._text += [f"graph of {len(order)} nodes on {device}{beside}", *listing(order, set(roots)),
                        f"kernels on a GPU: {len(found)}", *numbered(found)]

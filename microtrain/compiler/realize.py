@@ -9,43 +9,25 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import chain, count
 from operator import attrgetter
 from typing import Any
 
 from .. import settings
 from ..errors import AcceleratorError
-from ..graph import node as graph_node
 from ..graph.node import Node
 from ..graph.spec import Device
 from ..graph.tape import strip
+from ..runtime.lock import lock
 from .donation import Apart, uninterrupted
-from .program import Executable, Program
+from .program import Executable, Program, topological
 from .recognise import Recogniser, recogniser
+from .session import Session, current, pending, sessions
 from .simplify import simplify
-
-MAX_PENDING = 1024
-"""Operations recorded since the last computation after which what is pending is computed at once, so that a running
-sum neither grows without bound nor compiles into an endless function."""
 
 MAX_PLANS = 4096
 """Plans kept; a structure met again after that is planned anew."""
-
-pending: dict[Node, None] = {}
-"""Nodes that a tensor holds and that are not computed yet, in the order in which they were recorded."""
-
-limit = [MAX_PENDING]
-"""The recording number past which `settle` is called: one comparison an operation watches both rules below."""
-
-started = [0]
-"""The recording number from which pending operations are counted."""
-
-watchers: list[Callable[[Node, Any], None]] = []
-"""What is told of every operation that a tensor records, as it is recorded; anomaly detection computes it at once."""
-
-updated: set[Device] = set()
-"""Devices on which a parameter was changed in place since the last computation."""
 
 _seq, _signature, _sources = attrgetter("seq"), attrgetter("signature"), attrgetter("sources")
 
@@ -63,7 +45,7 @@ class Plan:
         self.executable = build(self.program)
         self.trusted = False            # until it has run once: what does not compile must not spoil anything
         shared = self.executable.shared
-        self.shared = [k for k, place in enumerate(self.places) if place in shared or self.places.count(place) > 1]
+        self.shared = [place in shared or self.places.count(place) > 1 for place in self.places]
 
 
 plans: dict[Any, Plan] = {}
@@ -163,7 +145,7 @@ def find(roots: Iterable[Node], device: Device) -> tuple[Plan | None, list[Node]
 
 
 def compute(roots: Iterable[Node], device: Device) -> None:
-    """Compute `roots` and whatever the tape keeps on the way, as one program."""
+    """Compute `roots` and whatever the tape keeps on the way, as one program; called by who has the lock."""
     plan, order = find(roots, device)
     if plan is None:
         return
@@ -195,10 +177,8 @@ def compute_in_place(plan: Plan, order: list[Node], leaves: list[Any]) -> None:
 
 def settle_values(plan: Plan, nodes: list[Node], values: list[Any]) -> None:
     """Give the computed nodes their values."""
-    for node, place in zip(nodes, plan.places):     # noqa: B905 (made for each other)
-        node.realize(values[place])
-    for k in plan.shared:
-        nodes[k].shared = True
+    for node, place, shared in zip(nodes, plan.places, plan.shared):     # noqa: B905 (made for each other)
+        node.realize(values[place], shared)
 
 
 def traced(plan: Plan, order: list[Node], leaves: list[Any]) -> Any:
@@ -230,56 +210,71 @@ def flush(device: Device, wanted: Node | None = None, patient: bool = False) -> 
     """Compute everything pending on `device`, and `wanted`; when `patient`, without the losses that may yet be dropped.
 
     One value that cannot be computed (a division of integers by zero, say) does not spoil the others. On a device that
-    can no longer be used (AcceleratorError) none can.
+    can no longer be used (AcceleratorError) none can. Whatever is raised, what was not computed is pending as before.
     """
-    roots = [node for node in pending if node.spec.device is device and not (patient and may_be_dropped(node))]
-    if wanted is not None and wanted not in pending:
-        roots.append(wanted)
-    together = True
-    try:
-        compute(roots, device)
-    except AcceleratorError:
-        raise
-    except Exception:
-        together = False
-    if not together:        # out here the exception is gone, and with it the memory that its frames hold
-        isolate(roots, wanted, device)
-    for node in roots:
-        pending.pop(node, None)
-    updated.discard(device)
-    start_counting()
+    session = current()
+    with lock:
+        if wanted is not None and wanted.buffer is not None:        # another thread was quicker
+            return
+        if len(sessions) > 1:
+            session.forget_ended()
+        found = session.pending()
+        if wanted is not None:
+            found.setdefault(wanted)
+        roots = [node for node in found if node.spec.device is device
+                 and not (patient and node.seq > session.started and may_be_dropped(node))]
+        together = True
+        try:
+            if len(sessions) > 1:
+                compute(wanted_elsewhere(roots), device)
+            compute(roots, device)
+        except AcceleratorError:
+            raise
+        except Exception:
+            together = False
+        if not together:        # out here the exception is gone, and with it the memory that its frames hold
+            isolate(roots, wanted, device, session)
+        elif len(roots) == len(found):
+            session.held.clear()
+        else:
+            session.keep()
+        session.updated.discard(device)
+        session.start_counting()
+
+
+def wanted_elsewhere(roots: list[Node]) -> list[Node]:
+    """What other threads hold of the graph behind `roots`: computed once, for all of them, without what is recorded
+    there beside it."""
+    elsewhere = current().elsewhere().difference(roots)
+    return [node for node in topological(roots) if node in elsewhere] if elsewhere else []
 
 
 def may_be_dropped(node: Node) -> bool:
-    """Whether a value is one of this step's and was differentiated already: a loss that nobody has read.
+    """Whether a value of this step was differentiated already: a loss that nobody has read.
 
     Most are dropped in the next step; one that is still held then is computed with it.
     """
-    return node.seq > started[0] and getattr(node.tape, "released", False)
+    return getattr(node.tape, "released", False)
 
 
-def isolate(roots: list[Node], wanted: Node | None, device: Device) -> None:
+def isolate(roots: list[Node], wanted: Node | None, device: Device, session: Session) -> None:
     """Compute each root alone, after they failed together.
 
     Raises only for the one that is wanted: another that fails is no longer pending and raises when it is read.
     """
-    for node in roots:
-        try:
-            compute([node], device)
-        except AcceleratorError:
-            raise
-        except Exception:
-            if node is wanted:
+    failed: set[Node] = set()
+    try:
+        for node in roots:
+            try:
+                compute([node], device)
+            except AcceleratorError:
                 raise
-        finally:
-            pending.pop(node, None)
-
-
-def start_counting() -> None:
-    """Count recorded operations from here."""
-    graph_node.forget_constants()
-    started[0] = graph_node.next_seq()
-    limit[0] = 0 if updated or watchers else started[0] + MAX_PENDING
+            except Exception:
+                failed.add(node)
+                if node is wanted:
+                    raise
+    finally:
+        session.keep(failed)
 
 
 def parameter_changed(device: Device) -> None:
@@ -288,33 +283,35 @@ def parameter_changed(device: Device) -> None:
     The step is computed before the next one begins, that is before the next operation that requires grad is recorded.
     So every step is a graph of the same structure, whether its loss is read or not.
     """
-    updated.add(device)
-    limit[0] = 0
+    session = current()
+    session.updated.add(device)
+    session.limit = 0
 
 
-def settle(node: Node) -> None:
-    """Compute what is pending when a step has ended or the graph has grown past `MAX_PENDING`.
+def settle(node: Node, session: Session) -> None:
+    """Compute what is pending in this thread when a step has ended or the graph has grown past `MAX_PENDING`.
 
-    `node` was just recorded and is not in `pending` yet.
+    `node` was just recorded and no tensor holds it yet.
     """
-    if watchers:
+    if session.watchers:
         tell(node)
-    elif node.tape is not None and node.spec.device in updated:
+    elif node.tape is not None and node.spec.device in session.updated:
         flush(node.spec.device, patient=node.spec.device.type == "cpu")
     else:
-        bound(node)
+        bound(node, session)
 
 
-def bound(node: Node) -> None:
-    """Compute what is pending when the graph has grown past `MAX_PENDING`."""
-    if watchers:
+def bound(node: Node, session: Session) -> None:
+    """Compute what is pending in this thread when the graph has grown past `MAX_PENDING`."""
+    if session.watchers:
         tell(node)
-    elif node.seq > started[0] + MAX_PENDING:
-        for device in {node.spec.device, *(n.spec.device for n in pending)}:
+    elif node.seq > session.most and session.full(node.seq):
+        for device in dict.fromkeys((node.spec.device, *(n.spec.device for n in pending()))):
             flush(device)
 
 
-def tell(node: Node, entry: Any = None) -> None:
-    """Tell the watchers of an operation, or of the derivative of the one behind a tape entry."""
-    for watcher in list(watchers):
-        watcher(node, entry)
+def tell(node: Node, entry: Any = None, index: int = 0) -> None:
+    """Tell the watchers of an operation, or of the derivative of the one behind a tape entry by its source `index`."""
+    with lock:
+        for watcher in list(current().watchers):
+            watcher(node, entry, index)

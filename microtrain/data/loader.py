@@ -81,6 +81,8 @@ def default_collate(batch: Sequence[Any]) -> Any:
     Raises:
         TypeError: samples of another type.
     """
+    if not batch:
+        raise IndexError("default_collate: a batch has samples, this one has none")
     first = batch[0]
     if isinstance(first, Tensor):
         return stack(list(batch), 0)

@@ -58,6 +58,10 @@ def _class_rows(labels: np.ndarray) -> list[np.ndarray]:
     return [np.flatnonzero(labels == label) for label in np.unique(labels)]
 
 
+ROUNDING = 1e-12
+"""Of a column's largest number: what its float64 mean may be wrong by, and more."""
+
+
 @dataclass(frozen=True)
 class Standardiser:
     """Takes off a mean and divides by a standard deviation, column by column.
@@ -72,9 +76,12 @@ class Standardiser:
 
     @classmethod
     def fit(cls, values: np.ndarray) -> Standardiser:
-        """Measures mean and standard deviation (of the population, ddof 0) of ``values``, (rows, ...)."""
+        """Measures mean and standard deviation (of the population, ddof 0) of ``values``, (rows, ...).
+
+        A column that differs from its mean by rounding alone is constant.
+        """
         std = values.std(axis=0)
-        return cls(values.mean(axis=0), np.where(std > 0, std, 1.0))
+        return cls(values.mean(axis=0), np.where(std > ROUNDING * np.abs(values).max(axis=0, initial=0), std, 1.0))
 
     def transform(self, values: np.ndarray) -> np.ndarray:
         """(rows, ...) in the data's units to numbers of no unit."""

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from microtrain.errors import shown
+
+MOST_NAMED = 30
+"""Columns that an error lists."""
 
 
 class DataError(ValueError):
@@ -57,9 +63,10 @@ def read_csv(path: str | Path, target: str | None = None) -> Table:
     if target is None:
         target = names[-1]
     if target not in names:
-        raise DataError(f"{path}: no column '{target}'; the columns are {', '.join(names)}")
+        listed = ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" * (len(names) > MOST_NAMED))
+        raise DataError(f"{path}: no column '{shown(target)}'; the columns are {shown(listed)}")
     if len(names) < 2:
-        raise DataError(f"{path}: '{target}' is the only column; there is nothing to predict it from")
+        raise DataError(f"{path}: '{shown(target)}' is the only column; there is nothing to predict it from")
     values = np.array(rows, dtype=np.float64)
     position = names.index(target)
     return Table(
@@ -80,10 +87,10 @@ def _read_rows(path: Path) -> tuple[list[str], list[list[float]]]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file)
         try:
-            names = [name.strip() for name in next((row for row in reader if row), [])]
+            names = [name.strip() for name in next((row for row in reader if _filled(row)), [])]
             _check_names(path, names)
             for row in reader:
-                if row:
+                if _filled(row):
                     rows.append(_numbers(path, reader.line_num, names, row))
         except UnicodeDecodeError as error:
             raise DataError(f"{path}: not UTF-8 text (byte {error.start})") from error
@@ -94,16 +101,39 @@ def _read_rows(path: Path) -> tuple[list[str], list[list[float]]]:
     return names, rows
 
 
+def _filled(row: list[str]) -> bool:
+    """Whether a line is not blank."""
+    return len(row) > 1 or (bool(row) and not row[0].isspace() and row[0] != "")
+
+
 def _check_names(path: Path, names: list[str]) -> None:
     if not names:
         raise DataError(f"{path}: the file is empty; its first line should name the columns")
     if all(_is_number(name) for name in names):
         raise DataError(f"{path}, line 1: expected column names but every cell is a number")
+    met: set[str] = set()
     for position, name in enumerate(names):
         if not name:
             raise DataError(f"{path}, line 1: column {position + 1} has no name")
-        if name in names[:position]:
-            raise DataError(f"{path}, line 1: the column name '{name}' stands twice")
+        if name in met:
+            raise DataError(f"{path}, line 1: the column name '{shown(name)}' stands twice")
+        met.add(name)
+
+
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+
+
+def number(text: str) -> float:
+    """A finite number as one is written: digits, a point, an exponent; blanks around it do not count.
+
+    ``float`` takes more: ``1_000``, digits of other scripts, "nan" and "infinity".
+
+    Raises:
+        ValueError: anything else, or a number beyond float64.
+    """
+    if not NUMBER.fullmatch(text.strip(" \t")) or not math.isfinite(value := float(text)):
+        raise ValueError(f"'{shown(text)}' is not a finite number")
+    return value
 
 
 def _is_number(text: str) -> bool:
@@ -117,14 +147,23 @@ def _is_number(text: str) -> bool:
 def _numbers(path: Path, line: int, names: list[str], row: list[str]) -> list[float]:
     if len(row) != len(names):
         raise DataError(f"{path}, line {line}: {len(row)} cells, but the header names {len(names)} columns")
-    values = []
-    for name, cell in zip(names, row, strict=True):
+    # What float() takes and `number` does not: an underscore, a character that is not plain, "nan" and "inf".
+    text = "".join(row)
+    if text.isascii() and text.isprintable() and "_" not in text:
         try:
-            value = float(cell)
+            values = list(map(float, row))
         except ValueError:
-            what = "the cell is empty" if not cell.strip() else f"'{cell.strip()}' is not a number"
-            raise DataError(f"{path}, line {line}, column '{name}': {what}") from None
-        if not math.isfinite(value):
-            raise DataError(f"{path}, line {line}, column '{name}': '{cell.strip()}' is not a finite number")
-        values.append(value)
-    return values
+            values = [math.nan]
+        if math.isfinite(sum(values)):
+            return values
+    return [_cell(path, line, name, cell) for name, cell in zip(names, row, strict=True)]
+
+
+def _cell(path: Path, line: int, name: str, cell: str) -> float:
+    try:
+        return number(cell)
+    except ValueError:
+        text = cell.strip(" \t")
+        known = _is_number(text) and "_" not in text and text.isascii() and text.isprintable()
+        what = "the cell is empty" if not text else f"'{shown(text)}' is not a {'finite ' * known}number"
+        raise DataError(f"{path}, line {line}, column '{shown(name)}': {what}") from None

@@ -136,6 +136,13 @@ def holds(dtype: DType, value: bool | int | float | complex) -> bool:
     return (-high if dtype is uint8 and isinstance(value, int) else low) <= value <= high
 
 
+def below(dtype: DType, bound: int | float) -> float:
+    """The largest number of a floating dtype that is less than `bound`."""
+    with np.errstate(over="ignore"):
+        nearest = dtype.numpy.type(bound)
+        return float(nearest if float(nearest) < bound else np.nextafter(nearest, dtype.numpy.type(-np.inf)))
+
+
 @cache
 def largest_finite(dtype: DType) -> float:
     """The largest finite number of a floating dtype; its negative is the smallest."""

@@ -59,7 +59,7 @@ class Primitive:
         self.numpy, self.numpy_scalar, self.triton, self.decompose = numpy, numpy_scalar, triton, decompose
         self.grad_name = grad_name or "".join(p.capitalize() for p in name.split("_")) + "Backward0"
         self.differentiable = differentiable
-        self.memo: dict[Any, Signature] = {}
+        self.memo: dict[Any, Signature] = {}        # filled by `setdefault`: each signature is one, in every thread
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
@@ -68,8 +68,8 @@ class Primitive:
 class Signature:
     """A primitive applied to given source specs with given attributes: interned, so plans are keyed by identity.
 
-    Where it has a derivative, `first`, `second` and `both` are its pullbacks where that source, or both of two, require
-    grad; those of more sources are in `pullbacks`, by who requires grad.
+    Where it has a derivative, `first`, `second` and `both` are its pullbacks where that source alone, or both of two,
+    require grad; those of more sources are in `pullbacks`, by who requires grad.
     """
 
     __slots__ = ("attrs", "both", "first", "inputs", "primitive", "pullbacks", "rule", "second", "spec")
@@ -85,11 +85,9 @@ class Signature:
             self.rule = RULES.get(primitive.name)
             if self.rule is None:
                 raise NotImplementedError(f"derivative for {primitive.name} is not implemented")
-            if len(inputs) == 1:
-                self.first = Pullback(self, (True,))
-            elif len(inputs) == 2:
-                self.first, self.second = Pullback(self, (True, False)), Pullback(self, (False, True))
-                self.both = Pullback(self, (True, True))
+            self.first = Pullback(self, (True, *[False] * (len(inputs) - 1)))
+            if len(inputs) == 2:
+                self.second, self.both = Pullback(self, (False, True)), Pullback(self, (True, True))
 
     def __repr__(self) -> str:
         return f"{self.primitive.name}{self.attrs or ''} -> {self.spec}"
@@ -99,9 +97,9 @@ class Node:
     """A value of the graph. Immutable but for its realization: then `buffer` is set and `sources` are dropped.
 
     `holders` counts the tape entries that keep this value. `shared` says, once there is a buffer, whether it can be
-    seen without this node: by another node, or from outside. `version`, of a value that was viewed or changed in place:
-    the memory's version cell, and the version that the value is of. Compares by identity. Made by `new_node`: a class
-    without an `__init__` is called in half the time.
+    seen without this node: by another node, or from outside; before that, it is set where a tensor was given the node.
+    `version`, of a value that was viewed or changed in place: the memory's version cell, and the version that the value
+    is of. Compares by identity. Made by `new_node`: a class without an `__init__` is called in half the time.
     """
 
     __slots__ = ("__weakref__", "buffer", "holders", "seq", "shared", "signature", "sources", "spec", "tape", "version")
@@ -136,11 +134,13 @@ class Node:
     def attrs(self) -> tuple[Any, ...]:
         return self.signature.attrs
 
-    def realize(self, buffer: Any) -> None:
+    def realize(self, buffer: Any, shared: bool = False) -> None:
         """Take the computed value and let go of what it was computed from."""
+        signature = self.spec.buffer_signature or buffer_signature(self.spec)
+        # No call from here on, so nothing comes between; who sees the buffer sees that it has been decided on `shared`.
+        self.shared = shared
         self.buffer = buffer
-        self.shared = False
-        self.signature = self.spec.buffer_signature or buffer_signature(self.spec)
+        self.signature = signature
         self.sources = ()
 
     def __repr__(self) -> str:
@@ -170,7 +170,7 @@ so that a learning rate may change without anything being compiled again."""
 
 def buffer_signature(of: Spec) -> Signature:
     """The signature of a value at hand with this spec."""
-    of.buffer_signature = of.buffer_signature or Signature(BUFFER, (), (), of)
+    of.buffer_signature = BUFFER.memo.setdefault(of, Signature(BUFFER, (), (), of))
     return of.buffer_signature
 
 
@@ -189,7 +189,7 @@ def literal(value: bool | int | float, dtype: DType, device: Device) -> Node:
     key = value if value and value == value else str(value)     # 0 is not -0, and a NaN finds no NaN
     node = of.literals.get(key)
     if node is None:                # kept for good: with another signature every graph of this number would be new
-        node = of.literals[key] = new_node(Signature(LITERAL, (value,), (), of), ())
+        node = of.literals.setdefault(key, new_node(Signature(LITERAL, (value,), (), of), ()))
     return node
 
 
@@ -218,12 +218,12 @@ def constant(value: bool | int | float, dtype: DType, device: Device) -> Node:
             node = literal(value, dtype, device)
         else:
             if of.scalar_signature is None:
-                of.scalar_signature = Signature(SCALAR, (), (), of)
+                of.scalar_signature = SCALAR.memo.setdefault(of, Signature(SCALAR, (), (), of))
             node = new_node(of.scalar_signature, ())
             _made[0] += 1
             node.buffer = dtype.numpy.type(value) if abs(value) < 6e4 else _large(value, dtype)
         if value == value:
-            of.constants[value if value else str(value)] = node
+            node = of.constants.setdefault(value if value else str(value), node)
     return node
 
 
@@ -253,8 +253,7 @@ def infer(primitive: Primitive, key: Any, sources: tuple[Node, ...], attrs: tupl
             return known
     specs = tuple(s.spec for s in sources)
     shape, dtype = primitive.infer(*specs, *attrs)
-    signature = primitive.memo[key] = Signature(primitive, attrs, specs, spec(shape, dtype, device))
-    return signature
+    return primitive.memo.setdefault(key, Signature(primitive, attrs, specs, spec(shape, dtype, device)))
 
 
 def record1(primitive: Primitive, x: Node, attrs: tuple[Any, ...] = ()) -> Node:
@@ -303,6 +302,16 @@ def apply2(signature: Signature, x: Node, y: Node) -> Node:
     return node
 
 
+def record_with(primitive: Primitive, x: Node, *numbers: Node) -> Node:
+    """Record an operation of a node and numbers: constants of its dtype, which never require grad."""
+    sources = (x, *numbers)
+    signature = primitive.memo.get(x.spec) or infer(primitive, x.spec, sources, ())
+    node = new_node(signature, sources)
+    if x.tape is not None and signature.first is not None and grad_mode.enabled:
+        enter(node, signature.first)
+    return node
+
+
 def record(primitive: Primitive, sources: tuple[Node, ...], attrs: tuple[Any, ...] = ()) -> Node:
     """Record an operation of any number of sources."""
     key = (attrs, *[s.spec for s in sources])
@@ -313,6 +322,6 @@ def record(primitive: Primitive, sources: tuple[Node, ...], attrs: tuple[Any, ..
         if True in needs:
             pullback = signature.pullbacks.get(needs)
             if pullback is None:
-                pullback = signature.pullbacks[needs] = Pullback(signature, needs)
+                pullback = signature.pullbacks.setdefault(needs, Pullback(signature, needs))
             enter(node, pullback)
     return node

@@ -14,7 +14,7 @@ from .composite import basic as c
 from .composite import losses, normalisation, ordering, windowed
 from .composite import special as s
 from .dtypes import DType
-from .node import Node, apply1, apply2, constant, infer, literal, record, record1, record2
+from .node import Node, apply1, apply2, constant, infer, literal, record, record1, record2, record_with
 from .spec import Device, Shape
 from .tape import grad_mode
 
@@ -31,7 +31,7 @@ def like(value: Operand, node: Node) -> Node:
         known = constant(value, node.spec.dtype, node.spec.device)
         value = number(value)
         if value and value == value:
-            node.spec.constants[value] = known
+            known = node.spec.constants.setdefault(value, known)
     return known
 
 
@@ -92,12 +92,9 @@ def where(condition: Node, x: Operand, y: Operand) -> Node:
 
 def clamp(x: Node, low: Operand, high: Operand) -> Node:
     """x limited to [low, high]; NaN passes through; where low > high the result is high."""
-    return record(p.CLAMP, (x, like(low, x), like(high, x)))
-
-
-def clamp_to(x: Node, low: float, high: float) -> Node:
-    """Floats limited to [low, high], two numbers."""
-    return record1(c.CLAMP_TO, x, (low, high))
+    if isinstance(low, Node) or isinstance(high, Node):
+        return record(p.CLAMP, (x, like(low, x), like(high, x)))
+    return record_with(p.CLAMP, x, like(low, x), like(high, x))
 
 
 def logit(x: Node, eps: float | None) -> Node:
@@ -130,9 +127,9 @@ def between(x: Node, low: Operand, high: Operand) -> Node:
     return bitwise_and(ge(x, low), le(x, high))     # type: ignore[no-any-return]
 
 
-def clamp_backward(ct: Node, x: Node, low: float, high: float) -> Node:
+def clamp_backward(ct: Node, x: Node, low: Node, high: Node) -> Node:
     """ct where x is in [low, high], else 0; differentiable in ct alone, as comparisons are not."""
-    return where(between(x, low, high), ct, 0) if grad_mode.enabled else record(c.CLAMP_BACKWARD, (ct, x), (low, high))
+    return where(between(x, low, high), ct, 0) if grad_mode.enabled else record(c.CLAMP_BACKWARD, (ct, x, low, high))
 
 
 def overwrite(value: Node, old: Node) -> Node:
@@ -242,12 +239,12 @@ def logistic(x: Node) -> Node:
 
 def huber(d: Node, delta: float) -> Node:
     """Huber's loss of each difference: d^2 / 2, from |d| = delta on its tangent."""
-    return record1(losses.HUBER, d, (delta,))
+    return record_with(losses.HUBER, d, like(delta, d))
 
 
 def smooth_l1(d: Node, beta: float) -> Node:
     """Huber's loss over beta of each difference."""
-    return record1(losses.SMOOTH_L1, d, (beta,))
+    return record_with(losses.SMOOTH_L1, d, like(beta, d))
 
 
 def normalised(x: Node, axes: tuple[int, ...], eps: float) -> Node:
@@ -443,13 +440,14 @@ def random_bits(seed: int, stream: int, shape: Shape, word: int, device: Device)
 
 
 def uniform(seed: int, stream: int, shape: Shape, dtype: DType, device: Device) -> Node:
-    """Uniform in [0, 1): 24 random bits, or 53 in float64."""
+    """Uniform in [0, 1): as many random bits as the dtype has digits, so that nothing is rounded up to 1."""
     high = random_bits(seed, stream, shape, 0, device)
     if dtype is p.dtypes.float64:
         low = random_bits(seed, stream, shape, 1, device)
         bits = add(mul(floor_divide(high, 32), 2 ** 26), floor_divide(low, 64))
         return mul(cast(bits, dtype), 2.0 ** -53)
-    return cast(mul(cast(floor_divide(high, 256), p.dtypes.float32), 2.0 ** -24), dtype)
+    digits = {"float32": 24, "float16": 11, "bfloat16": 8}[dtype.name]
+    return cast(mul(cast(floor_divide(high, 2 ** (32 - digits)), p.dtypes.float32), 2.0 ** -digits), dtype)
 
 
 def normal(seed: int, stream: int, shape: Shape, dtype: DType, device: Device) -> Node:

@@ -152,7 +152,7 @@ LE, GT, GE = compare("le", "<="), compare("gt", ">"), compare("ge", ">=")
 WHERE = row("where", Kind.MAP, selection, "where({0}, {1}, {2})", "tl.where({0}, {1}, {2})",
             numpy_scalar="({1} if {0} else {2})")
 CLAMP = row("clamp", Kind.MAP, same, "minimum(maximum({0}, {1}), {2})", "clamp({0}, {1}, {2})",
-            numpy_scalar="({1} if {0} < {1} else {2} if {0} > {2} else {0})", grad_name="ClampBackward1")
+            numpy_scalar="({0} if {1} <= {0} <= {2} else minimum(maximum({0}, {1}), {2}))", grad_name="ClampBackward1")
 CAST = row("cast", Kind.MAP, lambda x, dtype: (x.shape, dtype),
            lambda out, x, dtype: f"{{0}}.astype({dtype.name})", "{0}", grad_name="ToCopyBackward0")
 

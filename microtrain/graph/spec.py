@@ -58,8 +58,9 @@ class Device:
             place = None
         self = cls._known.get((kind, place))
         if self is None:
-            self = cls._known[kind, place] = object.__new__(cls)
+            self = object.__new__(cls)
             self.type, self.index = kind, place
+            self = cls._known.setdefault((kind, place), self)
         return self
 
     @property
@@ -123,7 +124,7 @@ def spec(shape: Shape, dtype: dtypes.DType, device: Device) -> Spec:
         found.numel = math.prod(shape)
         found.constants, found.literals = {}, {}
         found.buffer_signature = found.scalar_signature = None
-        _specs[shape, dtype, device] = found
+        found = _specs.setdefault((shape, dtype, device), found)
     return found
 
 

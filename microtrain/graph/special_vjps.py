@@ -10,7 +10,7 @@ from . import primitives as p
 from .composite import activations as a
 from .composite import special as s
 from .node import Node
-from .vjps import masked, vjp
+from .vjps import masked, none, vjp
 
 
 def flat(ct: Node, *rest: Any) -> Node:
@@ -97,14 +97,14 @@ vjp(s.LERP, lambda ct, o, start, end, weight: g.mul(ct, g.sub(1, weight)), "z",
     lambda ct, o, start, end, weight: g.mul(ct, g.sub(end, start)), "xy")
 
 # -------------------------------------------------------------------------------------------------------- activations
-vjp(a.LEAKY_RELU, lambda ct, o, x, slope: g.where(g.gt(x, 0), ct, g.mul(ct, slope)), "x")
+vjp(a.LEAKY_RELU, lambda ct, o, x, slope: g.where(g.gt(x, 0), ct, g.mul(ct, slope)), "xy", none, "")
 vjp(a.PRELU, lambda ct, o, x, weight: g.where(g.gt(x, 0), ct, g.mul(ct, weight)), "xy",
     lambda ct, o, x, weight: g.where(g.gt(x, 0), 0, g.mul(ct, x)), "x")
 
 
-def _elu(ct: Node, o: Any, x: Node, alpha: float, scale: float, input_scale: float) -> Node:
+def _elu(ct: Node, o: Any, x: Node, alpha: Node, scale: Node, input_scale: Node) -> Node:
     negative = g.where(g.lt(x, 0), x, 0)        # exp must not overflow where it is not chosen: 0 * inf is NaN
-    below = g.mul(g.exp(g.mul(negative, input_scale)), scale * alpha * input_scale)
+    below = g.mul(g.exp(g.mul(negative, input_scale)), g.mul(g.mul(scale, alpha), input_scale))
     return g.mul(ct, g.where(g.le(x, 0), below, scale))
 
 
@@ -137,23 +137,23 @@ def _hardswish(ct: Node, o: Any, x: Node) -> Node:
     return g.where(g.le(x, -3), 0, g.where(g.lt(x, 3), middle, ct))
 
 
-def _hardtanh(ct: Node, o: Any, x: Node, low: float, high: float) -> Node:
+def _hardtanh(ct: Node, o: Any, x: Node, low: Node, high: Node) -> Node:
     return g.where(g.bitwise_or(g.le(x, low), g.ge(x, high)), 0, ct)
 
 
-def _shrunk(ct: Node, o: Any, x: Node, lambd: float) -> Node:
+def _shrunk(ct: Node, o: Any, x: Node, lambd: Node) -> Node:
     return g.where(a.inside(x, lambd), 0, ct)
 
 
-vjp(a.ELU, _elu, "x")
+vjp(a.ELU, _elu, "xyzw", none, "", none, "", none, "")
 vjp(a.GELU, _gelu, "x")
 vjp(a.GELU_TANH, _gelu_tanh, "x")
 vjp(a.SILU, _silu, "x")
 vjp(a.MISH, _mish, "x")
 vjp(a.LOG_SIGMOID, lambda ct, o, x: g.mul(ct, g.logistic(g.neg(x))), "x")
-vjp(a.HARDTANH, _hardtanh, "x")
+vjp(a.HARDTANH, _hardtanh, "xyz", none, "", none, "")
 vjp(a.HARDSIGMOID, lambda ct, o, x: masked(g.div(ct, 6), g.bitwise_and(g.gt(x, -3), g.lt(x, 3))), "x")
 vjp(a.HARDSWISH, _hardswish, "x")
-vjp(a.THRESHOLD, lambda ct, o, x, threshold, value: g.where(g.le(x, threshold), 0, ct), "x")
-vjp(a.HARDSHRINK, _shrunk, "x")
-vjp(a.SOFTSHRINK, _shrunk, "x")
+vjp(a.THRESHOLD, lambda ct, o, x, threshold, value: g.where(g.le(x, threshold), 0, ct), "xy", none, "", none, "")
+vjp(a.HARDSHRINK, _shrunk, "xy", none, "")
+vjp(a.SOFTSHRINK, _shrunk, "xy", none, "")

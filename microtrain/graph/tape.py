@@ -7,6 +7,7 @@ An entry never refers to its own output (a consumer's edge does): there are no r
 
 from __future__ import annotations
 
+import copy
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -50,7 +51,7 @@ class Pullback:
     the rule reads; `saves_out` says whether it reads the output's, `keeps` whether it reads any.
     """
 
-    __slots__ = ("attrs", "entry", "inputs", "keeps", "kept", "rule", "saves_out", "steps")
+    __slots__ = ("attrs", "entry", "hooks", "inputs", "keeps", "kept", "rule", "saves_out", "steps")
 
     def __init__(self, signature: Signature, needs: tuple[bool, ...]) -> None:
         rule = signature.rule
@@ -61,10 +62,44 @@ class Pullback:
         self.steps = tuple((i, signature.inputs[i]) for i, need in enumerate(needs) if need)
         self.kept, self.saves_out = tuple(i for i in range(len(needs)) if i in used), OUT in used
         self.keeps = bool(self.kept) or self.saves_out
+        self.hooks: Hooks | None = None
+
+    def with_hooks(self, hooks: Hooks | None) -> Pullback:
+        """The same for one entry alone, which has hooks."""
+        own = copy.copy(self)
+        own.hooks = hooks
+        return own
 
 
-hooks: weakref.WeakKeyDictionary[Tape, dict[int, Callable[[Node], Node]]] = weakref.WeakKeyDictionary()
-"""What to call with the cotangent that arrives at an entry; few entries have any."""
+class HookTable(dict[int, Callable[..., Any]]):
+    """Hooks by the number of their handle, which refers to this table weakly."""
+
+    __slots__ = ("__weakref__",)
+
+
+class Hooks(HookTable):
+    """What is called with the gradient that arrives at a place on the tape: a user's functions, by the number of their
+    handle, and then the tensors that `retain_grad` keeps it for. `tensor` makes the tensor that they are given.
+
+    It lies on the tape itself, so that a function that refers to its own tensor goes with it. A leaf's lies on its
+    tensor: the place is part of every graph that is still to be computed, which must keep no model alive. When that
+    tensor goes away before a backward its place takes them over.
+    """
+
+    __slots__ = ("after", "leaf", "me", "retaining", "tensor")
+
+    def __init__(self, tensor: Callable[[Any], Any]) -> None:
+        self.tensor = tensor
+        self.after = HookTable()                # called with a leaf itself once its `.grad` has been added to
+        self.retaining: list[weakref.ref[Any]] = []
+        self.leaf: weakref.ref[Leaf] | None = None
+        self.me: weakref.ref[Hooks] = weakref.ref(self)
+
+    def __del__(self) -> None:
+        reference = getattr(self, "leaf", None)
+        leaf = None if reference is None else reference()
+        if leaf is not None and self.me() is not None:          # not as part of a cycle: then weak references are gone
+            leaf.hooking = self
 
 
 class Tape:
@@ -73,39 +108,92 @@ class Tape:
     __slots__ = ()
     bare = True
     edges: Sequence[Node | Tape | None] = ()
+    hooks: Hooks | None = None
+    is_leaf = False
     pullback: Pullback | None = None
     released = False
     name: Any
-    refusal: str | None = None
     saves_out: bool
     seq: int
 
     @property
-    def place(self) -> tuple[Tape, int]:
+    def place(self) -> tuple[Tape | None, int]:
         """The entry that users are shown for this one, and which of its outputs this is."""
         return self, 0
+
+
+def nobody() -> None:
+    """A weak reference to nothing."""
 
 
 class Leaf(Tape):
     """The tape's end at a user's tensor: where a gradient is accumulated (PyTorch's AccumulateGrad)."""
 
-    __slots__ = ("__weakref__", "seq", "tensor")
+    __slots__ = ("__weakref__", "hooking", "seq", "tensor")
+    is_leaf = True
     saves_out = False
     name = "AccumulateGrad"
 
-    def __init__(self, tensor: Any, seq: int) -> None:
-        self.tensor = weakref.ref(tensor)
+    def __init__(self, seq: int) -> None:
+        self.tensor: Callable[[], Any] = nobody
         self.seq = seq
+        self.hooking: weakref.ref[Hooks] | Hooks | None = None
+
+    @property
+    def hooks(self) -> Hooks | None:                    # type: ignore[override]
+        """The hooks, which lie on the tensor while it is there."""
+        found = self.hooking
+        return found() if isinstance(found, weakref.ref) else found
+
+    @hooks.setter
+    def hooks(self, hooks: Hooks | None) -> None:
+        assert hooks is not None
+        hooks.leaf, self.hooking = weakref.ref(self), weakref.ref(hooks)
+        self.tensor()._backward_hooks = hooks                     # type: ignore[union-attr]
 
     @property
     def variable(self) -> Any:
-        """The tensor whose `.grad` this accumulates, or None when it is gone."""
+        """The tensor whose `.grad` this accumulates, or None when it is gone or does not require grad any more."""
         return self.tensor()
 
     next_functions: tuple[Any, ...] = ()
 
     def __repr__(self) -> str:
         return f"<AccumulateGrad object at {id(self):#x}>"
+
+
+class DeadEnd(Tape):
+    """The place of a tensor that requires grad and from which no gradient goes on: a view, made without grad mode, of
+    what requires grad."""
+
+    __slots__ = ("__weakref__", "hooks")
+    is_leaf = True
+    name = ""
+    saves_out = False
+    seq = 0
+    next_functions = ((None, 0),)
+
+    def __init__(self) -> None:
+        self.hooks: Hooks | None = None
+
+    @property
+    def place(self) -> tuple[Tape | None, int]:
+        return None if self.is_leaf else self, 0
+
+    def __repr__(self) -> str:
+        return f"<{self.name} object at {id(self):#x}>"
+
+
+class AsStridedBackward0(DeadEnd):
+    """The place of a view that required grad and whose base, detached since, was changed."""
+
+    __slots__ = ("seq",)
+    is_leaf = False
+    name = "AsStridedBackward0"
+
+    def __init__(self, seq: int) -> None:
+        super().__init__()
+        self.seq = seq
 
 
 class Entry(Tape):
@@ -123,6 +211,15 @@ class Entry(Tape):
     pullback: Pullback
     released: bool
     sources: tuple[Node | Spec, ...]
+
+    @property
+    def hooks(self) -> Hooks | None:                    # type: ignore[override]
+        """The hooks; an entry that has any has a pullback of its own, so that no walk takes it for another."""
+        return self.pullback.hooks
+
+    @hooks.setter
+    def hooks(self, hooks: Hooks | None) -> None:
+        self.pullback = self.pullback.with_hooks(hooks)
 
     @property
     def saves_out(self) -> bool:                        # type: ignore[override]

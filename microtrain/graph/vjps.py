@@ -1,8 +1,8 @@
 """The derivative of every differentiable primitive and composite, written in the graph's own operations.
 
 For each source a function `(ct, out, *sources, *attrs) -> cotangent of that source`, with the values it reads named
-after it: "x", "y", "z" for the sources in order, "o" for the output. What is not named arrives as a bare spec. Since
-the rules record ordinary nodes, derivatives of any order follow. Broadcasting is undone by the walk, not here.
+after it: "x", "y", "z", "w" for the sources in order, "o" for the output. What is not named arrives as a bare spec.
+Since the rules record ordinary nodes, derivatives of any order follow. Broadcasting is undone by the walk, not here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .node import RULES, Node
 from .tape import OUT, Rule
 
 VJPS = RULES
-_LETTERS = {"o": OUT, "x": 0, "y": 1, "z": 2}
+_LETTERS = {"o": OUT, "x": 0, "y": 1, "z": 2, "w": 3}
 
 
 def vjp(primitive: Any, *pairs: Any, variadic: bool = False) -> None:
@@ -104,7 +104,7 @@ vjp(p.MINIMUM, _extreme(g.gt), "xy", lambda ct, o, x, y: _extreme(g.gt)(ct, o, y
 vjp(p.REMAINDER, lambda ct, o, x, y: ct, "", lambda ct, o, x, y: g.neg(g.mul(ct, g.floor_divide(x, y))), "xy")
 vjp(p.WHERE, none, "", lambda ct, o, condition, x, y: g.where(condition, ct, 0), "x",
     lambda ct, o, condition, x, y: g.where(condition, 0, ct), "x")
-vjp(p.CLAMP, lambda ct, o, x, low, high: masked(ct, g.between(x, low, high)), "xyz",
+vjp(p.CLAMP, lambda ct, o, x, low, high: g.clamp_backward(ct, x, low, high), "xyz",
     lambda ct, o, x, low, high: masked(ct, g.bitwise_and(g.lt(x, low), g.lt(low, high))), "xyz",
     lambda ct, o, x, low, high: masked(ct, g.bitwise_or(g.gt(x, high), g.lt(high, low))), "xyz")
 vjp(p.CAST, lambda ct, o, x, dtype: g.cast(ct, x.dtype), "")
@@ -185,7 +185,6 @@ def _std(ct: Node, o: Node, x: Node, axes: tuple[int, ...], correction: float) -
 
 
 vjp(c.OVERWRITE, lambda ct, o, value, old: ct, "", none, "")
-vjp(c.CLAMP_TO, lambda ct, o, x, low, high: g.clamp_backward(ct, x, low, high), "x")
 vjp(c.VAR, _var, "x")
 vjp(c.STD, _std, "ox")
 vjp(c.LOGSUMEXP, lambda ct, o, x, axes: g.mul(g.keep(ct, x.shape, axes), g.exp(g.sub(x, g.keep(o, x.shape, axes)))),
@@ -304,16 +303,16 @@ vjp(losses.LOGISTIC_LOSS, lambda ct, o, x: g.mul(ct, g.logistic(x)), "x")
 vjp(losses.LOGISTIC, lambda ct, o, x: g.mul(ct, g.mul(g.logistic(x), g.logistic(g.neg(x)))), "x")
 
 
-def _huber(ct: Node, o: Any, d: Node, delta: float) -> Node:
+def _huber(ct: Node, o: Any, d: Node, delta: Node) -> Node:
     return g.mul(ct, g.where(g.ge(g.abs(d), delta), g.mul(g.sign(d), delta), d))
 
 
-def _smooth_l1(ct: Node, o: Any, d: Node, beta: float) -> Node:
+def _smooth_l1(ct: Node, o: Any, d: Node, beta: Node) -> Node:
     return g.mul(ct, g.where(g.ge(g.abs(d), beta), g.sign(d), g.div(d, beta)))
 
 
-vjp(losses.HUBER, _huber, "x")
-vjp(losses.SMOOTH_L1, _smooth_l1, "x")
+vjp(losses.HUBER, _huber, "xy", none, "")
+vjp(losses.SMOOTH_L1, _smooth_l1, "xy", none, "")
 
 
 def _cross_entropy(ct: Node, o: Any, x: Node, target: Node, ignore_index: int, reduction: str) -> Node:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math as _math
 
 from microtrain.arguments import tidy as _tidy
-from microtrain.tensor import Tensor, no_grad, rand, randn
+from microtrain.tensor import Tensor, no_grad
 
 _FIXED_GAINS = {"linear": 1.0, "conv1d": 1.0, "conv2d": 1.0, "conv3d": 1.0, "sigmoid": 1.0,
                 "tanh": 5.0 / 3.0, "relu": _math.sqrt(2.0), "selu": 0.75}  # fmt: skip
@@ -17,13 +17,13 @@ _FIXED_GAINS = {"linear": 1.0, "conv1d": 1.0, "conv2d": 1.0, "conv3d": 1.0, "sig
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     """Fills ``tensor`` with draws from U(a, b)."""
     with no_grad():
-        return tensor.copy_(rand(tensor.shape, dtype=tensor.dtype, device=tensor.device) * (b - a) + a)
+        return tensor.uniform_(a, b)
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """Fills ``tensor`` with draws from N(mean, std²)."""
     with no_grad():
-        return tensor.copy_(randn(tensor.shape, dtype=tensor.dtype, device=tensor.device) * std + mean)
+        return tensor.normal_(mean, std)
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:

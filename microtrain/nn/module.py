@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
@@ -10,11 +9,11 @@ from microtrain.arguments import refused
 from microtrain.nn.naming import check_name, indent, registration_error
 from microtrain.nn.parameter import Parameter
 from microtrain.nn.placement import device_and_dtype
-from microtrain.nn.state import IncompatibleKeys, load_state, state_of
+from microtrain.nn.state import Stateful
 from microtrain.tensor import Tensor, no_grad
 
 
-class Module:
+class Module(Stateful):
     """Base of every layer and model: assign Parameters and Modules as attributes and write ``forward``.
 
     Follows ``torch.nn.Module``: the same registration rules, names, state dicts and errors.
@@ -220,24 +219,6 @@ class Module:
         """Yields the buffers."""
         for _, buffer in self.named_buffers(recurse=recurse):
             yield buffer
-
-    # -- state ----------------------------------------------------------------------------------
-
-    def state_dict(self, *, prefix: str = "", keep_vars: bool = False) -> OrderedDict[str, Tensor]:
-        """Returns dotted names to tensors, detached (unless ``keep_vars``) and sharing storage with the module."""
-        return state_of(self, prefix, keep_vars)
-
-    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True) -> IncompatibleKeys:
-        """Copies the tensors of ``state_dict`` into this module. Nothing is copied unless everything fits.
-
-        Returns:
-            ``(missing_keys, unexpected_keys)``, both empty when strict.
-
-        Raises:
-            RuntimeError: a shape that differs; with ``strict``, missing or unexpected names as well.
-            TypeError: ``state_dict`` is not a mapping.
-        """
-        return load_state(self, state_dict, strict)
 
     # -- changing all of it ---------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from microtrain.tensor import Tensor, empty
 
@@ -38,7 +38,26 @@ class Parameter(Tensor):
         leaf.__class__ = cls
         return leaf  # type: ignore[return-value]
 
+    def __copy__(self) -> Self:
+        """Another parameter of the same memory."""
+        return type(self)(self.data, self.requires_grad)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A parameter in a memory of its own, without the gradient."""
+        if id(self) not in memo:
+            memo[id(self)] = self.adopt(self.detach().clone(), self.requires_grad)
+        return memo[id(self)]
+
+    def __reduce__(self) -> Any:
+        make, arguments, *rest = super().__reduce__()
+        return (_restored, (type(self), make, arguments), *rest)
+
     __init__: Callable[..., None] = object.__init__  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()
+
+
+def _restored(kind: type[Parameter], make: Callable[..., Tensor], arguments: tuple[Any, ...]) -> Parameter:
+    leaf = make(*arguments)
+    return kind.adopt(leaf, leaf.requires_grad)

@@ -1,15 +1,19 @@
-"""State dicts: a module's parameters and persistent buffers by dotted name, out and in."""
+"""State dicts: a module's parameters, persistent buffers and extra state by dotted name, out and in."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from microtrain.nn.parameter import Parameter
 from microtrain.tensor import Tensor, no_grad
 
 if TYPE_CHECKING:
     from microtrain.nn.module import Module
+
+EXTRA = "_extra_state"
+"""What a module's own state that is no tensor is called, after the module's name and a dot."""
 
 
 class IncompatibleKeys(NamedTuple):
@@ -24,64 +28,127 @@ class IncompatibleKeys(NamedTuple):
         return f"_IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
 
 
-def _named_state(module: Module, prefix: str) -> Iterator[tuple[str, Tensor]]:
-    """A module's own parameters and buffers before its children's: the order of PyTorch's state dicts."""
-    for name, parameter in module._parameters.items():
-        if parameter is not None:
-            yield prefix + name, parameter
-    for name, buffer in module._buffers.items():
-        if buffer is not None and name not in module._non_persistent:
-            yield prefix + name, buffer
+class Stateful:
+    """What of a module goes into a state dict and comes back."""
+
+    def get_extra_state(self) -> Any:
+        """State that is no tensor, for the state dict; a module that has some writes this and `set_extra_state`."""
+        raise RuntimeError(f"{type(self).__name__} has no extra state: get_extra_state is written where there is some")
+
+    def set_extra_state(self, state: Any) -> None:
+        """Takes over what `get_extra_state` gave."""
+        raise RuntimeError(f"{type(self).__name__} has no extra state: set_extra_state is written where there is some")
+
+    def state_dict(
+        self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False
+    ) -> OrderedDict[str, Any]:
+        """Returns dotted names to tensors, detached (unless ``keep_vars``) and sharing storage with the module.
+
+        Args:
+            destination: a dict to put them into, and to return.
+            prefix: what the names start with.
+            keep_vars: whether the tensors are the module's own, on the tape.
+        """
+        found = OrderedDict() if destination is None else destination
+        for path, module in _walk(self, prefix):
+            for registry, name in _own_tensors(module):
+                found[path + name] = registry[name] if keep_vars else registry[name].detach()
+            if _writes(module, "get_extra_state"):
+                found[path + EXTRA] = module.get_extra_state()
+        return found
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> IncompatibleKeys:
+        """Copies the tensors of ``state_dict`` into this module. Nothing is copied unless everything fits.
+
+        Args:
+            state_dict: names to tensors, and to extra state.
+            strict: whether missing and unexpected names are errors.
+            assign: take the dict's own tensors, with their dtype and device, in place of the module's; a parameter
+                stays one, and keeps ``requires_grad``.
+
+        Returns:
+            ``(missing_keys, unexpected_keys)``, both empty when strict.
+
+        Raises:
+            RuntimeError: what does not fit, all of it in one message: a shape that differs; with ``strict``, missing or
+                unexpected names as well.
+            TypeError: ``state_dict`` is not a mapping.
+        """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
+        own: dict[str, tuple[dict[str, Any], str] | Module] = {}
+        for path, module in _walk(self, ""):
+            own.update({path + place[1]: place for place in _own_tensors(module)})
+            if _writes(module, "set_extra_state"):
+                own[path + EXTRA] = module
+        missing = [name for name in own if name not in state_dict]
+        unexpected = [name for name in state_dict if name not in own]
+        problems: list[str] = []
+        for what, names in (("Missing", missing), ("Unexpected", unexpected)):
+            if strict and names:
+                problems.append(f"{what} key(s) in state_dict: " + ", ".join(f'"{name}"' for name in names) + ". ")
+        tensors, extra = {}, {}
+        for name, place in own.items():
+            if name in missing:
+                continue
+            if not isinstance(place, tuple):
+                extra[name] = place
+                continue
+            source, target = state_dict[name], place[0][place[1]]
+            problems += _misfit(name, source, target)
+            tensors[name] = place
+        if problems:
+            raise RuntimeError(
+                f"Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(problems)
+            )
+        with no_grad():
+            for name, (registry, key) in tensors.items():
+                source = state_dict[name]
+                source = source if source.shape == registry[key].shape else source.reshape(())
+                if assign:
+                    registry[key] = _in_place_of(registry[key], source)
+                else:
+                    registry[key].copy_(source)
+        for name, module in extra.items():
+            module.set_extra_state(state_dict[name])
+        return IncompatibleKeys(missing, unexpected)
+
+
+def _walk(module: Any, prefix: str) -> Iterator[tuple[str, Module]]:
+    """A module and those below it, each with what its names start with; as often as it is registered."""
+    yield prefix, module
     for name, child in module._modules.items():
         if child is not None:
-            yield from _named_state(child, f"{prefix}{name}.")
+            yield from _walk(child, f"{prefix}{name}.")
 
 
-def state_of(module: Module, prefix: str, keep_vars: bool) -> OrderedDict[str, Tensor]:
-    """The state dict of ``module``; names start with ``prefix``."""
-    return OrderedDict(
-        (name, tensor if keep_vars else tensor.detach()) for name, tensor in _named_state(module, prefix)
-    )
+def _own_tensors(module: Module) -> Iterator[tuple[dict[str, Any], str]]:
+    """Where a module's own parameters and persistent buffers are: registry and name."""
+    for registry in (module._parameters, module._buffers):
+        for name, tensor in registry.items():
+            if tensor is not None and not (registry is module._buffers and name in module._non_persistent):
+                yield registry, name  # type: ignore[misc]
 
 
-def load_state(module: Module, state: Mapping[str, Tensor], strict: bool) -> IncompatibleKeys:
-    """Copies ``state`` into ``module`` after all of it has been checked, so that a bad dict changes nothing.
+def _writes(module: Any, name: str) -> bool:
+    return getattr(type(module), name) is not getattr(Stateful, name)
 
-    Raises:
-        TypeError: not a mapping.  RuntimeError: what does not fit, all of it in one message.
-    """
-    if not isinstance(state, Mapping):
-        raise TypeError(f"Expected state_dict to be dict-like, got {type(state)}.")
-    own = dict(_named_state(module, ""))
-    missing = [name for name in own if name not in state]
-    unexpected = [name for name in state if name not in own]
-    problems: list[str] = []
-    if strict and missing:
-        problems.append("Missing key(s) in state_dict: " + ", ".join(f'"{name}"' for name in missing) + ". ")
-    if strict and unexpected:
-        problems.append(
-            "Unexpected key(s) in state_dict: " + ", ".join(f'"{name}"' for name in unexpected) + ". "
-        )
-    for name, target in own.items():
-        if name not in state:
-            continue
-        source = state[name]
-        if not isinstance(source, Tensor):
-            problems.append(
-                f'While copying the parameter named "{name}", expected torch.Tensor or Tensor-like object '
-                f"from checkpoint but received {type(source)}"
-            )
-        elif source.shape != target.shape:
-            problems.append(
-                f"size mismatch for {name}: copying a param with shape {source.shape} from checkpoint, "
-                f"the shape in current model is {target.shape}."
-            )
-    if problems:
-        raise RuntimeError(
-            f"Error(s) in loading state_dict for {type(module).__name__}:\n\t" + "\n\t".join(problems)
-        )
-    with no_grad():
-        for name, target in own.items():
-            if name in state:
-                target.copy_(state[name])
-    return IncompatibleKeys(missing, unexpected)
+
+def _misfit(name: str, source: Any, target: Tensor) -> list[str]:
+    """What is wrong with a value for a parameter or buffer; one element is one element, with an axis or without."""
+    if not isinstance(source, Tensor):
+        return [f'While copying the parameter named "{name}", expected torch.Tensor or Tensor-like object from '
+                f"checkpoint but received {type(source)}"]
+    if source.shape == target.shape or (target.dim() == 0 and tuple(source.shape) == (1,)):
+        return []
+    return [f"size mismatch for {name}: copying a param with shape {source.shape} from checkpoint, the shape in "
+            f"current model is {target.shape}."]
+
+
+def _in_place_of(target: Tensor, source: Tensor) -> Tensor:
+    if not isinstance(target, Parameter):
+        return source
+    return source.requires_grad_(target.requires_grad) if isinstance(source, Parameter) else Parameter(
+        source, target.requires_grad)

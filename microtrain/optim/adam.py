@@ -41,6 +41,8 @@ class Adam(Optimizer):
     ) -> None:
         check_lr(lr)
         check_at_least_zero("epsilon value", eps)
+        if not isinstance(betas, tuple | list) or len(betas) != 2:
+            raise ValueError(f"Invalid betas: expected a pair of numbers, got {betas!r}")
         for position, beta in enumerate(betas):
             if not 0 <= beta < 1:
                 raise ValueError(f"Invalid beta parameter at index {position}: {beta}")
@@ -56,7 +58,7 @@ class Adam(Optimizer):
         super().__init__(params, defaults)
 
     def _update(self, param: Tensor, grad: Tensor, group: ParamGroup) -> None:
-        state = self._state_of(param)
+        state = self.state[param]
         if not state:
             state.update(step=0, exp_avg=zeros_like(param), exp_avg_sq=zeros_like(param))
             if group["amsgrad"]:

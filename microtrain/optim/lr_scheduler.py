@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import math as _math
+import types as _types
+import warnings as _warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from microtrain.arguments import tidy as _tidy
 from microtrain.optim.optimizer import Optimizer
+from microtrain.tensor import Tensor
+
+Rate = Any
+"""A number, or the 1-element tensor that a group has as its rate."""
+
+TOO_EARLY = (
+    "Detected call of `lr_scheduler.step()` before `optimizer.step()`. In PyTorch 1.1.0 and later, you should call "
+    "them in the opposite order: `optimizer.step()` before `lr_scheduler.step()`.  Failure to do this will result in "
+    "PyTorch skipping the first value of the learning rate schedule."
+)
+WITH_EPOCH = (
+    "The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where possible. Please use "
+    "`scheduler.step()` to step the scheduler. During the deprecation, if epoch is different from None, the closed "
+    "form is used instead of the new chainable form, where available."
+)
 
 
 class LRScheduler:
     """Base: keeps each group's first learning rate and sets ``group["lr"]`` from the epoch number.
+
+    A rate that is a tensor is changed in place; what is told or saved is a copy.
 
     Args:
         optimizer: the optimizer whose groups are changed.
@@ -22,36 +41,66 @@ class LRScheduler:
         KeyError: resuming without ``"initial_lr"`` in the groups.
     """
 
+    _is_initial = False
+    _get_lr_called_within_step = False
+
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")
         self.optimizer = optimizer
         for number, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
-                group.setdefault("initial_lr", group["lr"])
+                group.setdefault("initial_lr", _copied(group["lr"]))
             elif "initial_lr" not in group:
                 raise KeyError(
-                    "param 'initial_lr' is not specified in "
-                    f"param_groups[{number}] when resuming an optimizer"
+                    f"param 'initial_lr' is not specified in param_groups[{number}] when resuming scheduler with "
+                    "last_epoch >= 0: load the state of the optimizer that was scheduled before"
                 )
-        self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
+        self.base_lrs = [_copied(group["initial_lr"]) for group in optimizer.param_groups]
         self.last_epoch = last_epoch
-        self.step()
+        self._step_count = 0
+        self._is_initial = True
+        try:
+            self.step()
+        finally:
+            self._is_initial = False
 
-    def get_lr(self) -> list[float]:
-        """The groups' rates for ``self.last_epoch``, from the rates they have now."""
+    def get_lr(self) -> list[Rate]:
+        """The groups' rates for ``self.last_epoch``, from the rates they have now; called by :meth:`step`."""
         raise NotImplementedError(f"{type(self).__name__} has no rule for the learning rate")
 
-    def get_last_lr(self) -> list[float]:
+    def get_last_lr(self) -> list[Rate]:
         """The groups' rates as last set."""
         return self._last_lr
 
-    def step(self) -> None:
-        """Moves to the next epoch and sets the groups' rates."""
-        self.last_epoch += 1
-        for group, lr in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
-            group["lr"] = lr
-        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+    def step(self, epoch: int | None = None) -> None:
+        """Moves to the next epoch and sets the groups' rates; warns where the optimizer has made no step yet.
+
+        Args:
+            epoch: the epoch to move to instead (deprecated), by the rule's closed form where it has one.
+        """
+        optimizer = self.optimizer
+        if self._step_count == 1 and not optimizer.stepped and "step" not in vars(optimizer):
+            _warnings.warn(TOO_EARLY, UserWarning, stacklevel=2)
+        self._step_count += 1
+        if epoch is not None:
+            _warnings.warn(WITH_EPOCH, UserWarning, stacklevel=2)
+        self._get_lr_called_within_step = True
+        try:
+            if epoch is None:
+                self.last_epoch += 1
+                rates = self.get_lr()
+            else:
+                self.last_epoch = epoch
+                rates = getattr(self, "_get_closed_form_lr", self.get_lr)()
+        finally:
+            self._get_lr_called_within_step = False
+        for group, lr in zip(optimizer.param_groups, rates, strict=True):
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(lr if not isinstance(lr, Tensor) else lr.reshape(()))
+            else:
+                group["lr"] = lr
+        self._last_lr = self._rates()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the optimizer."""
@@ -61,8 +110,17 @@ class LRScheduler:
         """Takes over what :meth:`state_dict` gave."""
         vars(self).update({key: value for key, value in state_dict.items() if key != "optimizer"})
 
-    def _rates(self) -> list[float]:
-        return [group["lr"] for group in self.optimizer.param_groups]
+    def _rates(self) -> list[Rate]:
+        return [_copied(group["lr"]) for group in self.optimizer.param_groups]
+
+    def _called(self) -> None:
+        if not self._get_lr_called_within_step:
+            _warnings.warn("To get the last learning rate computed by the scheduler, please use `get_last_lr()`.",
+                          UserWarning, stacklevel=3)
+
+
+def _copied(lr: Rate) -> Rate:
+    return lr.detach().clone() if isinstance(lr, Tensor) else lr
 
 
 class StepLR(LRScheduler):
@@ -73,10 +131,14 @@ class StepLR(LRScheduler):
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[Rate]:
         """The rates now, times gamma where a step ends."""
-        due = self.last_epoch > 0 and self.last_epoch % self.step_size == 0
+        self._called()
+        due = self.last_epoch != 0 and self.last_epoch % self.step_size == 0
         return [lr * self.gamma if due else lr for lr in self._rates()]
+
+    def _get_closed_form_lr(self) -> list[Rate]:
+        return [base * self.gamma ** (self.last_epoch // self.step_size) for base in self.base_lrs]
 
 
 class CosineAnnealingLR(LRScheduler):
@@ -94,10 +156,13 @@ class CosineAnnealingLR(LRScheduler):
     def _height(self, epoch: int) -> float:
         return 1 + _math.cos(_math.pi * epoch / self.T_max)
 
-    def get_lr(self) -> list[float]:
-        """The rates now, moved one epoch along the cosine."""
-        if self.last_epoch == 0:
+    def get_lr(self) -> list[Rate]:
+        """The rates now, moved one epoch along the cosine; as they are where the scheduler was just made."""
+        self._called()
+        if self._is_initial:
             return self._rates()
+        if self._step_count == 1 and self.last_epoch > 0:
+            return self._get_closed_form_lr()
         if (self.last_epoch - 1 - self.T_max) % (2 * self.T_max) == 0:
             # The cosine just touched eta_min: the ratio of heights is 0/0 there.
             rise = (1 - _math.cos(_math.pi / self.T_max)) / 2
@@ -108,13 +173,17 @@ class CosineAnnealingLR(LRScheduler):
         ratio = self._height(self.last_epoch) / self._height(self.last_epoch - 1)
         return [ratio * (lr - self.eta_min) + self.eta_min for lr in self._rates()]
 
+    def _get_closed_form_lr(self) -> list[Rate]:
+        height = self._height(self.last_epoch)
+        return [self.eta_min + (base - self.eta_min) * height / 2 for base in self.base_lrs]
+
 
 class LambdaLR(LRScheduler):
     """The first rate times ``lr_lambda(epoch)``.
 
     Args:
         optimizer: the optimizer.
-        lr_lambda: one function of the epoch, or one for each group.
+        lr_lambda: one function of the epoch, or one for each group (a list or tuple).
         last_epoch: as in :class:`LRScheduler`.
 
     Raises:
@@ -135,11 +204,31 @@ class LambdaLR(LRScheduler):
             raise ValueError(f"Expected {groups} lr_lambdas, but got {len(self.lr_lambdas)}")
         super().__init__(optimizer, last_epoch)
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[Rate]:
         """The first rates times the functions' values."""
+        self._called()
         return [
             base * factor(self.last_epoch)
             for factor, base in zip(self.lr_lambdas, self.base_lrs, strict=True)
         ]
 
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the optimizer; of a callable object its attributes, of a function nothing (None)."""
+        kept = [None if isinstance(factor, _types.FunctionType) else dict(getattr(factor, "__dict__", {}))
+                for factor in self.lr_lambdas]
+        return {**super().state_dict(), "lr_lambdas": kept}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes over what :meth:`state_dict` gave; functions stay as they are, callable objects take the attributes.
+
+        Raises:
+            ValueError: the number of functions differs; nothing is changed then.
+        """
+        kept = state_dict["lr_lambdas"]
+        if len(kept) != len(self.lr_lambdas):
+            raise ValueError(f"Expected {len(self.lr_lambdas)} lr_lambdas, but got {len(kept)}")
+        super().load_state_dict({key: value for key, value in state_dict.items() if key != "lr_lambdas"})
+        for factor, attributes in zip(self.lr_lambdas, kept, strict=True):
+            if attributes:
+                vars(factor).update(attributes)
 _tidy(globals())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import functools
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
@@ -28,6 +30,21 @@ class Optimizer:
 
     param_groups: list[ParamGroup]
     state: dict[Tensor, dict[str, Any]]
+    stepped = False
+    """Whether a step was ever taken, by which a scheduler knows that it is not the first."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        own = vars(cls).get("step")
+        if own is None:
+            return
+
+        @functools.wraps(own)
+        def step(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+            self.stepped = True
+            return own(self, *args, **kwargs)
+
+        cls.step = step  # type: ignore[method-assign]
 
     def __init__(self, params: Iterable[Any], defaults: Mapping[str, Any]) -> None:
         if isinstance(params, Tensor):
@@ -37,7 +54,7 @@ class Optimizer:
             )
         self.defaults = dict(defaults)
         self.param_groups = []
-        self.state = {}
+        self.state = defaultdict(dict)
         groups = list(params)
         if not groups:
             raise ValueError("optimizer got an empty parameter list")
@@ -99,6 +116,7 @@ class Optimizer:
         Returns:
             What the closure returned, or None.
         """
+        self.stepped = True
         loss = None
         if closure is not None:
             if not callable(closure):
@@ -117,12 +135,6 @@ class Optimizer:
         """Records the update of one parameter in place; called without gradients."""
         raise NotImplementedError(f"{type(self).__name__} has no update rule")
 
-    def _state_of(self, param: Tensor) -> dict[str, Any]:
-        state = self.state.get(param)
-        if state is None:
-            state = self.state[param] = {}
-        return state
-
     def state_dict(self) -> dict[str, Any]:
         """Returns ``{"state": {index: ...}, "param_groups": [...]}`` with parameters replaced by their index."""
         index = {id(param): i for i, param in enumerate(self._parameters())}
@@ -137,8 +149,11 @@ class Optimizer:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Takes over options and state from :meth:`state_dict`; tensors are copied. All or nothing.
 
+        An option that a group there has not is this optimizer's default.
+
         Raises:
             ValueError: groups that differ in number or size from this optimizer's.
+            KeyError: no ``"state"`` or ``"param_groups"``, or the state of a parameter that is in no group.
         """
         loaded = state_dict["param_groups"]
         if len(loaded) != len(self.param_groups):
@@ -149,9 +164,10 @@ class Optimizer:
             )
         indices = chain.from_iterable(group["params"] for group in loaded)
         by_index = dict(zip(indices, self._parameters(), strict=True))
-        state = {by_index[i]: _adopt(values, by_index[i]) for i, values in state_dict["state"].items()}
+        kept = {by_index[i]: _adopt(values, by_index[i]) for i, values in state_dict["state"].items()}
+        state: dict[Tensor, dict[str, Any]] = defaultdict(dict, kept)
         groups = [
-            {**copy.deepcopy({k: v for k, v in new.items() if k != "params"}), "params": own["params"]}
+            {**self.defaults, **copy.deepcopy({k: v for k, v in new.items() if k != "params"}), "params": own["params"]}
             for own, new in zip(self.param_groups, loaded, strict=True)
         ]
         self.state, self.param_groups = state, groups
@@ -165,11 +181,13 @@ class Optimizer:
 
 
 def _adopt(values: Mapping[str, Any], param: Tensor) -> dict[str, Any]:
-    """A copy of one parameter's state, its tensors on the parameter's device and in its dtype."""
-    return {
-        key: value.detach().to(param.device).to(param.dtype).clone() if isinstance(value, Tensor) else value
-        for key, value in values.items()
-    }
+    """A copy of one parameter's state, its tensors on the parameter's device and in its dtype; a count is a number."""
+    def adopted(key: str, value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return copy.deepcopy(value)
+        return int(value) if key == "step" else value.detach().to(param.device).to(param.dtype).clone()
+
+    return {key: adopted(key, value) for key, value in values.items()}
 
 
 def check_at_least_zero(name: str, value: Any) -> None:

@@ -68,7 +68,7 @@ class SGD(Optimizer):
             direction = direction + param * group["weight_decay"]
         momentum = group["momentum"]
         if momentum != 0:
-            state = self._state_of(param)
+            state = self.state[param]
             buffer = state.get("momentum_buffer")
             if buffer is None:
                 # A copy: the next backward accumulates into the gradient itself, in place.

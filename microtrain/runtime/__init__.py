@@ -8,6 +8,7 @@ from typing import Any
 from . import virtual
 from .backend import Backend, KernelBackend
 from .detect import current_cuda
+from .lock import lock
 
 
 def _cpu(index: Any) -> Backend:
@@ -49,7 +50,8 @@ def backend(kind: str, index: Any = None) -> Backend:
         index = current_cuda() if kind == "cuda" else "sm_90" if kind == "null" else None
     found: Backend | None = _loaded.get((kind, index))
     if found is None:
-        found = _loaded[kind, index] = BACKENDS[kind](index)
+        with lock:
+            found = _loaded[kind, index] = _loaded.get((kind, index)) or BACKENDS[kind](index)
     return found
 
 

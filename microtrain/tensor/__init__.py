@@ -68,6 +68,7 @@ from .random import (
     Generator,
     bernoulli,
     default_generator,
+    get_rng_state,
     initial_seed,
     manual_seed,
     rand,
@@ -78,6 +79,7 @@ from .random import (
     randn_like,
     randperm,
     seed,
+    set_rng_state,
 )
 from .rearranging import tril_indices, triu_indices
 from .special import fill
@@ -150,12 +152,12 @@ __all__ = [
     "bernoulli", "bfloat16", "bool_", "broadcast_tensors", "cat", "concat", "concatenate", "custom_kernel",
     "default_device", "default_generator", "device", "dtype", "empty", "empty_like", "enable_grad", "equal", "eye",
     "fill", "float16", "float32", "float64", "from_numpy", "full", "full_like", "get_default_dtype",
-    "get_float32_matmul_precision", "grad",
+    "get_float32_matmul_precision", "get_rng_state", "grad",
     "inference_mode",
     "initial_seed", "int8", "int16", "int32", "int64", "is_grad_enabled", "is_tensor", "linspace",
     "manual_seed", "no_grad", "ones", "ones_like", "promote_types", "rand", "rand_like", "randint",
     "randint_like", "randn", "randn_like", "randperm", "result_type", "seed", "set_default_device",
-    "set_default_dtype", "set_float32_matmul_precision", "set_grad_enabled",
+    "set_default_dtype", "set_float32_matmul_precision", "set_grad_enabled", "set_rng_state",
     "set_printoptions", "stack", "synchronize", "tensor", "uint8",
     "tril_indices", "triu_indices", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_shapes",
     "column_stack", "dstack", "einsum", "hstack", "meshgrid", "row_stack", "vstack", "where", "zeros",

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..graph.composite import activations as a
-from ..graph.node import Node, record1, record2
+from ..graph.node import Node, record2, record_with
+from ..graph.ops import like
 from .operands import floats_only, in_float32, no_bool, node_of
 from .storage import wrap
 
@@ -17,15 +18,15 @@ if TYPE_CHECKING:
 
 
 def activation(primitive: Any, name: str, accept: Any = floats_only) -> Any:
-    """A function of a tensor and the primitive's attributes; `inplace` overwrites the tensor, through its twin."""
-    operation = in_float32(lambda x, *attributes: record1(primitive, x, attributes))
+    """A function of a tensor and numbers; `inplace` overwrites the tensor, through its twin."""
+    operation = in_float32(lambda x, *numbers: record_with(primitive, x, *[like(n, x) for n in numbers]))
 
-    def function(input: Tensor, *attributes: float, inplace: bool = False) -> Tensor:
+    def function(input: Tensor, *numbers: float, inplace: bool = False) -> Tensor:
         x = accept(node_of(input, name), name)
         if not inplace:
-            return wrap(operation(x, *attributes))
+            return wrap(operation(x, *numbers))
         input.check_inplace()
-        return input.assign(operation(input.twin().node, *attributes), name + "_")
+        return input.assign(operation(input.twin().node, *numbers), name + "_")
     function.__name__ = name
     return function
 

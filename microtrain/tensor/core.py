@@ -1,8 +1,4 @@
-"""The handle: a tensor is a name for a node, with a gradient beside it.
-
-A tensor may be rebound to another node (an in-place operation, an optimizer's update); a node never changes. Tensors
-that share memory in PyTorch (views, `detach()`, `.data`) share a `Storage`: rebinding one rebinds the others.
-"""
+"""The handle: a tensor is a name for a node, with a gradient beside it."""
 
 from __future__ import annotations
 
@@ -12,13 +8,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..autograd import api
-from ..autograd.checks import assigned, hook_result
+from ..autograd.checks import assigned
 from ..graph import ops as g
 from ..graph.dtypes import DType
 from ..graph.node import Node, next_seq
 from ..graph.spec import Device, normalise_dim
-from ..graph.tape import Leaf, Tape, grad_mode, hooks
-from .storage import Shared, alone, owned, wrap
+from ..graph.tape import Hooks, Leaf, Tape, grad_mode, nobody
+from .hooks import RemovableHandle
+from .memory import alone, owned
+from .refusal import Refused
+from .storage import Shared, wrap
 
 if TYPE_CHECKING:
     from .tensor_class import Tensor
@@ -45,6 +44,8 @@ class Handle(Shared):
     __slots__ = ()
 
     _grad: Tensor | None = None
+    _leaf: Leaf | None = None
+    _backward_hooks: Hooks | None = None        # those of a leaf
 
     @staticmethod
     def from_node(node: Node) -> Tensor:
@@ -118,30 +119,33 @@ class Handle(Shared):
     @property
     def requires_grad(self) -> bool:
         """Whether operations on it are recorded on the tape."""
-        return self.node.tape is not None
+        node = self.node
+        return node.__class__ is Refused or node.tape is not None
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        if value and not self.is_leaf:
+            raise RuntimeError("you can only change requires_grad flags of leaf variables.")
         self.requires_grad_(value)
 
     @property
     def grad_fn(self) -> Any:
         """The tape entry of the operation that made it; None for a leaf."""
         tape: Any = self.node.tape
-        return None if tape is None or tape.__class__ is Leaf else tape.place[0]
+        return None if tape is None or tape.is_leaf else tape.place[0]
 
     @property
     def is_leaf(self) -> bool:
         """Whether a user made it (or nothing that made it required grad)."""
         tape: Any = self.node.tape
-        return tape is None or tape.__class__ is Leaf
+        return tape is None or tape.is_leaf
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Start (or stop) recording operations on this tensor. Raises RuntimeError for integers and non-leaves."""
         if requires_grad.__class__ is not bool:
             raise TypeError("requires_grad_(): argument 'requires_grad' (position 1) must be bool, not "
                             f"{type(requires_grad).__name__}")
-        if not self.is_leaf:
+        if self.node.__class__ is Refused or not self.is_leaf:
             if not requires_grad:
                 raise RuntimeError("you can only change requires_grad flags of leaf variables. If you want to use a "
                                    "computed variable in a subgraph that doesn't require differentiation use "
@@ -149,20 +153,21 @@ class Handle(Shared):
             return self             # type: ignore[return-value]
         if requires_grad and not self.node.dtype.is_floating_point:
             raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
-        if requires_grad != (self.node.tape is not None):
+        if requires_grad != (self.node.tape.__class__ is Leaf):
             node = alone(self.node)
-            if requires_grad:
-                node.tape = Leaf(self, next_seq())
-            self._hold(node)
-            if self._alias is not None and self._alias.view is None:
-                self._alias.storage.node = node
+            if requires_grad:                   # again the leaf that it was, with its hooks
+                self._leaf = node.tape = self._leaf or Leaf(next_seq())
+                self._leaf.tensor = weakref.ref(self)
+            elif self._leaf is not None:
+                self._leaf.tensor = nobody
+            self.hold_instead(node)
         return self                 # type: ignore[return-value]
 
     @property
     def grad(self) -> Tensor | None:
         """The gradient accumulated by `backward`, of this tensor's shape, dtype and device; or None."""
         grad = self._grad
-        if grad is None and not self.is_leaf and not self.retains_grad:
+        if grad is None and self.node.__class__ is not Refused and not self.is_leaf and not self._retains:
             warnings.warn("The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad "
                           "attribute won't be populated during autograd.backward(). If you indeed want the .grad "
                           "field to be populated for a non-leaf Tensor, use .retain_grad() on the non-leaf "
@@ -199,50 +204,54 @@ class Handle(Shared):
             finally:
                 grad_mode.enabled = before
 
-    def register_hook(self, hook: Callable[[Any], Any]) -> RemovableHandle:
-        """Call `hook(gradient)` when this tensor's gradient is computed; what it returns (if not None) replaces it."""
-        if self.node.tape is None:
-            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+    def _hooks(self, tape: Any) -> Hooks:
+        """The hooks at a place on the tape."""
+        if tape.hooks is None:
+            tape.hooks = Hooks(self.from_node)
+        return tape.hooks
 
-        def on_node(ct: Node) -> Node:
-            return hook_result(hook, hook(wrap(owned(ct))), ct)
-        return _add_hook(self.node.tape, on_node)
+    def register_hook(self, hook: Callable[[Any], Any]) -> RemovableHandle:
+        """Call `hook(gradient)` when this tensor's gradient is computed; what it returns (if not None) replaces it.
+
+        After an in-place change an earlier hook still is one of the value before. Raises RuntimeError for a tensor that
+        does not require grad.
+        """
+        if not self.requires_grad:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        return RemovableHandle.enter(self._hooks(self.node.tape), hook)
+
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Any], Any]) -> RemovableHandle:
+        """Call `hook(self)` when `backward` has added to this leaf's `.grad`. Raises RuntimeError for a non-leaf."""
+        if not self.requires_grad:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        if self.node.tape.__class__ is not Leaf:
+            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+        return RemovableHandle.enter(self._hooks(self.node.tape).after, hook)
 
     def retain_grad(self) -> None:
-        """Keep the gradient of this tensor, which is no leaf, in `.grad`."""
-        if self.node.tape is None:
+        """Keep the gradient of this tensor, which is no leaf, in `.grad`: that of the value that it has by then."""
+        if not self.requires_grad:
             raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
-        if self.is_leaf or getattr(self, "_retains", False):
+        if self.is_leaf or self._retains:
             return
         self._retains = True
-        me = weakref.ref(self)
+        self._hooks(self.node.tape).retaining.append(weakref.ref(self))
 
-        def keep(ct: Node) -> Node:
-            tensor = me()
-            if tensor is not None:
-                tensor.accumulate(ct)
-            return ct
-        _add_hook(self.node.tape, keep)
+    def _move_retained(self, before: Tape | None) -> None:
+        """Have the gradient retained at the place on the tape that this tensor has now."""
+        tape = self.node.tape
+        if tape is None or tape.is_leaf:
+            return
+        if before is not None and before.hooks is not None:
+            before.hooks.retaining = [one for one in before.hooks.retaining if one() is not self]
+        self._hooks(tape).retaining.append(weakref.ref(self))
+
+    def retain(self, ct: Node) -> None:
+        """Add a cotangent that was asked for by `retain_grad` to `.grad`, which is a new tensor each time."""
+        self._grad = wrap(alone(ct) if self._grad is None and ct.tape is None else
+                          g.identity(ct) if self._grad is None else g.add(self._grad.node, ct))
 
     @property
     def retains_grad(self) -> bool:
         """Whether `retain_grad` was called on this non-leaf."""
-        return getattr(self, "_retains", False)
-
-class RemovableHandle:
-    """What `register_hook` returns: `remove()` takes the hook away."""
-
-    def __init__(self, hooks: dict[int, Any], key: int) -> None:
-        self._hooks, self._key = hooks, key
-
-    def remove(self) -> None:
-        """Take the hook away; a second call does nothing."""
-        self._hooks.pop(self._key, None)
-
-
-def _add_hook(tape: Tape, hook: Callable[[Node], Node]) -> RemovableHandle:
-    own = hooks.setdefault(tape, {})
-    key = next_seq()
-    own[key] = hook
-    return RemovableHandle(own, key)
-
+        return self._retains

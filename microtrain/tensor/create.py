@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from functools import reduce
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +19,7 @@ from ..graph.spec import Device, Shape, spec
 from ..runtime import backend
 from .core import Handle
 from .operands import converted
+from .reading import checked, read
 from .storage import wrap
 
 if TYPE_CHECKING:
@@ -77,6 +76,8 @@ def sizes(size: Sequence[Any]) -> Shape:
     for n in listed:
         if isinstance(n, bool) or not hasattr(n, "__index__"):
             raise TypeError(f"sizes must be ints, got {type(n).__name__} ({n!r}) in {tuple(listed)}")
+        if not -2**63 <= operator.index(n) < 2**63:
+            raise TypeError(f"argument 'size' failed to unpack: overflow, {n} is no 64-bit int")
         shape.append(operator.index(n))
         if shape[-1] < 0:
             raise RuntimeError(f"Trying to create tensor with negative dimension {n}: {list(listed)}")
@@ -98,98 +99,6 @@ def put(array: np.ndarray, dtype: DType, device: Device) -> Node:
     return leaf(backend(device.type, device.index).from_numpy(array), spec(array.shape, dtype, device))
 
 
-def read(data: Any) -> tuple[np.ndarray, DType]:
-    """Nested numbers, arrays and tensors as one array, and the dtype of them all together, as PyTorch has it.
-
-    A Python float counts as the default dtype, an int as int64, a NumPy number, an array and a tensor as what they are.
-    Raises ValueError or TypeError, in PyTorch's words, for what is not regular or no number.
-    """
-    if isinstance(data, Handle):
-        return data.detach().cpu().numpy(), data.dtype          # type: ignore[attr-defined]
-    if isinstance(data, np.ndarray | np.generic):
-        return np.asarray(data), _dtype_of(data)
-    found: set[Any] = set()
-    if isinstance(data, Sequence) and not isinstance(data, str | bytes):
-        data, _ = _plain(data, found, 1)
-    elif isinstance(data, bool | int | float):
-        found.add(_kind_of(data))
-    else:
-        raise TypeError(f"new(): data must be a sequence or a number (got {type(data).__name__})")
-    kinds = [_PYTHON[kind]() if kind in _PYTHON else kind for kind in found]
-    return np.asarray(data), reduce(dtypes.promote_types, kinds) if kinds else dtypes.get_default_dtype()
-
-
-_PYTHON: dict[Any, Any] = {bool: lambda: dtypes.bool_, int: lambda: dtypes.int64, float: dtypes.get_default_dtype}
-
-
-def _dtype_of(array: np.ndarray | np.generic) -> DType:
-    if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
-        raise TypeError("can't convert np.ndarray of type "
-                        f"{array.dtype.type.__module__}.{array.dtype.type.__name__}. The only supported types "
-                        f"are: {', '.join(dtypes.DTYPES)}.")
-    return dtypes.from_numpy(array.dtype)
-
-
-def _kind_of(number: bool | int | float) -> type:
-    return bool if isinstance(number, bool) else int if isinstance(number, int) else float
-
-
-def _plain(data: Any, found: set[Any], dim: int) -> tuple[Any, Shape]:
-    """Nested sequences with Python numbers in place of others, and their shape; the kinds of numbers are `found`."""
-    if isinstance(data, np.ndarray):
-        found.add(_dtype_of(data))
-        return data, data.shape
-    kinds = set(map(type, data))
-    if kinds <= _PYTHON.keys():
-        found |= kinds
-        return data, (len(data),)
-    nested = [v.ndim > 0 if isinstance(v, np.ndarray) else isinstance(v, Sequence) and not isinstance(v, str)
-              for v in data]
-    if not any(nested):
-        return [_bare(v, found) for v in data], (len(data),)
-    if not all(nested):
-        n, alone = len(data[nested.index(True)]), data[nested.index(False)]
-        raise TypeError(f"expected a sequence of length {n} at dim {dim} (got {type(alone).__name__})")
-    rows = [_plain(v, found, dim + 1) for v in data]
-    first = rows[0][1]
-    for _, shape in rows:
-        for place, (expected, got) in enumerate(zip_longest(first, shape, fillvalue="a number"), dim):
-            if got != expected:
-                raise ValueError(f"expected sequence of length {expected} at dim {place} (got {got})")
-    return [row for row, _ in rows], (len(data), *first)
-
-
-def _bare(value: Any, found: set[Any]) -> bool | int | float:
-    """A number, or what holds a single one, as a Python number."""
-    if isinstance(value, Handle):
-        if value.node.spec.numel != 1:
-            raise ValueError("only one element tensors can be converted to Python scalars, not one of shape "
-                             f"{list(value.node.shape)}: stack() makes a tensor of tensors")
-        found.add(value.dtype)
-        return value.item()                         # type: ignore[attr-defined, no-any-return]
-    if isinstance(value, np.ndarray | np.generic):
-        found.add(_dtype_of(value))
-        return value.item()                         # type: ignore[no-any-return]
-    if not isinstance(value, bool | int | float):
-        raise TypeError(f"must be real number, not {type(value).__name__}")
-    found.add(_kind_of(value))
-    return value
-
-
-def _checked(array: np.ndarray, dtype: DType) -> np.ndarray:
-    """An array of Python numbers that a dtype holds. Raises RuntimeError, or ValueError beyond 64 bits."""
-    if array.dtype == dtype.numpy or not array.size:
-        return array
-    if dtype.category == 1 and array.dtype.kind != "b":
-        for value in (array.min(), array.max()):
-            number = value.item() if isinstance(value, np.generic) else value
-            if not dtypes.holds(dtype, number):
-                if dtype is dtypes.int64 and isinstance(number, int):
-                    raise ValueError(f"Overflow when unpacking long long: {number} does not fit {dtype!r}")
-                raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow: {number}")
-    return array.astype(bool if dtype.category == 0 else np.float64) if array.dtype == object else array
-
-
 def tensor(data: Any, *, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
     """A leaf with a copy of `data` (numbers, nested sequences, arrays), of the dtype given or of `read`'s.
 
@@ -199,7 +108,7 @@ def tensor(data: Any, *, dtype: DType | None = None, device: DeviceLike = None, 
     array, own = read(data)
     wanted = kind(dtype) or own
     if not isinstance(data, np.ndarray | np.generic | Handle):
-        array = _checked(array, wanted)
+        array = checked(array, wanted)
     elif wanted.category == 1 and array.dtype.kind == "f" and not np.all(np.isfinite(array)):
         raise RuntimeError(f"cannot convert non-finite values to {wanted!r}")
     return finish(put(array, wanted, place(device)), requires_grad)
@@ -276,7 +185,9 @@ def arange(start: Number, end: Number | None = None, step: Number = 1, *, dtype:
     """start, start + step, ... below `end`: ceil((end - start) / step) elements, int64 where all three are ints."""
     if end is None:
         start, end = 0, start
-    if step == 0:
+    start, end, step = (v.item() if isinstance(v, np.generic) or (isinstance(v, Handle) and not v.ndim) else v  # type: ignore[union-attr]
+                        for v in (start, end, step))
+    if step == 0 or step != step:
         raise RuntimeError(f"arange(): step must be nonzero, got {step}")
     if not (math.isfinite(start) and math.isfinite(end)):
         raise RuntimeError(f"arange(): unsupported range: {start} -> {end}")
@@ -286,6 +197,10 @@ def arange(start: Number, end: Number | None = None, step: Number = 1, *, dtype:
     whole = all(isinstance(v, int) for v in (start, end, step))
     wanted = kind(dtype) or (dtypes.int64 if whole else dtypes.get_default_dtype())
     n = max(0, math.ceil((end - start) / step)) if not whole else max(0, -(-(end - start) // step))
+    if whole:
+        converted(end, dtypes.int64)
+    if n >= 2**60:
+        raise RuntimeError(f"arange(): invalid size, possible overflow? {n} elements from {start} to {end} by {step}")
     node = g.iota(n, place(device))
     if wanted.is_floating_point or not whole:
         node = g.cast(node, dtypes.float64)
@@ -296,6 +211,8 @@ def arange(start: Number, end: Number | None = None, step: Number = 1, *, dtype:
 def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None, device: DeviceLike = None,
              requires_grad: bool = False) -> Tensor:
     """`steps` evenly spaced values from start to end, both included; computed from both ends, as PyTorch does."""
+    if isinstance(steps, np.integer) or (isinstance(steps, Handle) and steps.dtype.category == 1):
+        steps = operator.index(steps)
     if isinstance(steps, bool) or not isinstance(steps, int):
         raise TypeError("linspace() received an invalid combination of arguments - got "
                         f"({type(start).__name__}, {type(end).__name__}, {type(steps).__name__}): steps must be an "
@@ -311,6 +228,8 @@ def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None, de
                                f"{list(bound.shape)}")
     start, end = float(start), float(end)
     wanted = kind(dtype) or dtypes.get_default_dtype()
+    for bound in (start, end) if wanted.category == 1 else ():
+        converted(bound, wanted)
     i = np.arange(steps)
     width: Any = np.float64 if not wanted.is_floating_point or wanted is dtypes.float64 else np.float32
     step = width((end - start) / (steps - 1)) if steps > 1 else width(0)

@@ -114,6 +114,18 @@ def manual_seed(seed: int) -> None:
 manual_seed_all = manual_seed
 
 
+def get_rng_state(device: Any = None) -> Any:
+    """The state of the default generator, which all devices share."""
+    from .random import get_rng_state as state
+    return state()
+
+
+def set_rng_state(new_state: Any, device: Any = None) -> None:
+    """Let the default generator, which all devices share, go on from a state that `get_rng_state` gave."""
+    from .random import set_rng_state as go_on
+    go_on(new_state)
+
+
 def _torch() -> Any:
     """`torch.cuda`. Raises RuntimeError, saying what is missing, where it cannot be used."""
     from ..runtime.cuda import import_torch

@@ -84,7 +84,11 @@ class CustomKernel:
         outputs = tuple([_described(out, self.name) for out in described])
         if not outputs:
             raise TypeError(f"{self.name}(): outputs= gave nothing; a kernel writes at least one array")
-        scalars = tuple(self.scalars(*inputs))
+        scalars = self.scalars(*inputs)
+        if not isinstance(scalars, Sequence) or isinstance(scalars, str):
+            raise TypeError(f"{self.name}(): scalars= gave {scalars!r} of type {type(scalars).__name__}; it gives a "
+                            "list or tuple of ints and floats")
+        scalars = tuple(scalars)
         for value in scalars:
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise TypeError(f"{self.name}(): scalars= gave {value!r} of type {type(value).__name__}; a kernel "
@@ -124,7 +128,8 @@ class _Recorded(Function):
         if operation.backward is None:
             raise NotImplementedError(f"derivative for {operation.name} is not implemented: give custom_kernel a "
                                       "backward=, another custom kernel or a function of Tensors")
-        return operation.backward(*cotangents, *ctx.saved_tensors)
+        results = operation.backward(*cotangents, *ctx.saved_tensors)
+        return tuple(results) if isinstance(results, list) else results
 
 
 def custom_kernel(kernel: Any, *, outputs: Callable[..., Any], grid: Any,
@@ -159,6 +164,14 @@ def custom_kernel(kernel: Any, *, outputs: Callable[..., Any], grid: Any,
     if type(kernel).__name__ not in TRITON_NAMES:
         raise TypeError(f"custom_kernel(): kernel must be a function decorated with @triton.jit, not "
                         f"{type(kernel).__name__}")
+    given = {"outputs": outputs, "scalars": scalars, "backward": backward, "saved": saved}
+    for argument, value in given.items():
+        if not callable(value) and (value is not None or argument == "outputs"):
+            raise TypeError(f"custom_kernel(): {argument} must be a function of the inputs, not {type(value).__name__} "
+                            f"({value!r}): write {argument}=lambda *inputs: ...")
+    if constants is not None and not isinstance(constants, Mapping):
+        raise TypeError(f"custom_kernel(): constants must be a dict of the kernel's constexprs by name, not "
+                        f"{type(constants).__name__}")
     return CustomKernel(kernel, outputs, grid, scalars or (lambda *inputs: ()), constants or {}, backward,
                         saved or (lambda inputs, outputs: inputs),
                         {"num_warps": num_warps, "num_stages": num_stages}, name or kernel.fn.__name__)

@@ -11,7 +11,7 @@ from ..graph import primitives as p
 from ..graph.node import Node, constant, record2
 from ..graph.tape import entry_class
 from .core import Handle
-from .methods import bitwise, compared, function, named, operator, unchanged_if_integral
+from .methods import bitwise, compared, function, operator, strict, unchanged_if_integral
 from .operands import (
     as_floats,
     beyond,
@@ -122,15 +122,15 @@ class Elementwise:
 
     __eq__, __ne__, __lt__ = compared(p.EQ, "eq"), compared(p.NE, "ne"), compared(p.LT, "lt")
     __le__, __gt__, __ge__ = compared(p.LE, "le"), compared(p.GT, "gt"), compared(p.GE, "ge")
-    eq, ne, lt = named(__eq__, "eq"), named(__ne__, "ne"), named(__lt__, "lt")
-    le, gt, ge = named(__le__, "le"), named(__gt__, "gt"), named(__ge__, "ge")
+    eq, ne, lt = strict(__eq__, "eq"), strict(__ne__, "ne"), strict(__lt__, "lt")
+    le, gt, ge = strict(__le__, "le"), strict(__gt__, "gt"), strict(__ge__, "ge")
     __hash__ = object.__hash__
 
     __and__ = __rand__ = bitwise(p.BITWISE_AND, "bitwise_and")
     __or__ = __ror__ = bitwise(p.BITWISE_OR, "bitwise_or")
     __xor__ = __rxor__ = bitwise(p.BITWISE_XOR, "bitwise_xor")
-    bitwise_and, bitwise_or = named(__and__, "bitwise_and"), named(__or__, "bitwise_or")
-    bitwise_xor = named(__xor__, "bitwise_xor")
+    bitwise_and, bitwise_or = strict(__and__, "bitwise_and"), strict(__or__, "bitwise_or")
+    bitwise_xor = strict(__xor__, "bitwise_xor")
     bitwise_not = __invert__
 
     def __abs__(self: Tensor) -> Tensor:                    # type: ignore[misc]
@@ -280,8 +280,8 @@ class Elementwise:
         if min is None and max is None:
             raise ValueError("clamp(): At least one of 'min' or 'max' must not be None")
         if x.spec.dtype.category == 2 and not isinstance(min, Handle) and not isinstance(max, Handle):
-            return wrap(g.clamp_to(x, min if min.__class__ is float else _bound(min, -math.inf, "min"),
-                                   max if max.__class__ is float else _bound(max, math.inf, "max")))
+            return wrap(g.clamp(x, min if min.__class__ is float else _bound(min, -math.inf, "min"),
+                                max if max.__class__ is float else _bound(max, math.inf, "max")))
         for bound in (min, max):
             if bound is not None:
                 x = must_be_operands(wrap(x), bound, "clamp")[0]

@@ -12,10 +12,12 @@ from ..graph import dtypes
 from ..graph import ops as g
 from ..graph.node import Node
 from ..graph.spec import broadcast_shapes, normalise_dim
+from ..graph.tape import grad_mode
 from ..runtime import backend
 from .core import Handle
-from .create import put, read
-from .operands import converted, labelled, node_of, stranger
+from .create import put
+from .operands import converted, labelled, named, node_of, stranger
+from .reading import read
 from .shaping import sliced
 from .storage import wrap
 
@@ -221,7 +223,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         target.copy_(value if isinstance(value, Handle) else _number(value, self))
         return
     self.check_inplace()
-    x = out.node
+    x = out.former() if grad_mode.enabled else out.node
     order, flat, shape, place = _flat_index(x, arrays)
     rows = _rows(x, order, len(arrays))
     rest = rows.shape[1:]
@@ -244,7 +246,8 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     front = (*range(place, place + len(shape)), *range(place), *range(place + len(shape), len(view)))
     updated = g.index_put(rows, flat, g.permute(source, front))
     moved = tuple(x.shape[d] for d in order)
-    out.rebind(g.permute(g.reshape(updated, moved), tuple(order.index(i) for i in range(len(order)))))
+    back = tuple(order.index(i) for i in range(len(order)))
+    out.rebind(named(g.permute(g.reshape(updated, moved), back), "IndexPutBackward0"))
 
 
 def _number(value: Any, like: Tensor) -> Tensor:

@@ -8,10 +8,11 @@ from ..graph import ops as g
 from ..graph import primitives as p
 from ..graph.node import Node, record2
 from ..graph.spec import broadcast_shapes
-from ..graph.tape import Leaf, grad_mode
+from ..graph.tape import grad_mode
 from .core import Handle
-from .operands import converted, flag, labelled
-from .storage import placed, wrap
+from .memory import placed, same_value
+from .operands import converted, flag, named
+from .storage import wrap
 
 if TYPE_CHECKING:
     from .random import Generator
@@ -22,8 +23,9 @@ def inplace(name: str, doc: str | None = None) -> Any:
     """The in-place form of the method `name`."""
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         self.check_inplace()
-        # The intermediate handle must be gone before its node is ours: a dying handle's node is pending no more.
         node = getattr(self.twin(), name)(*args, **kwargs).node
+        if node.buffer is None and node is not self.node:
+            node.shared = False         # the handle that it was made for is gone
         return self.assign(node, name + "_")
     method.__name__ = name + "_"
     method.__doc__ = doc or f"In-place `{name}`."
@@ -40,7 +42,8 @@ def augmented(name: str) -> Any:
         if out is NotImplemented:
             return out
         node = out.node
-        del out
+        if node.buffer is None:
+            node.shared = False         # no handle's but `out`'s
         return self.assign(node, name + "_")
     method.__name__ = name + "_"
     method.__doc__ = f"In-place `{name}`."
@@ -57,7 +60,7 @@ def update(primitive: Any, name: str) -> Any:
             if x.spec is y.spec:
                 node = record2(primitive, x, y)
                 if self._alias is None and not x.holders:       # shared with nobody, kept by no tape entry
-                    self._version += 1
+                    self._changes += 1
                     self._hold(node if x.tape is None else placed(node, x.tape))
                     return self
                 return self.rebind(node)
@@ -75,19 +78,34 @@ class Inplace:
         """Raise RuntimeError, in PyTorch's words, where an in-place change would lose a gradient."""
         if not grad_mode.enabled:
             return
-        tape: Any = self.node.tape
-        if tape is not None and tape.__class__ is Leaf:
-            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-        if tape is not None and tape.refusal is not None:
-            raise RuntimeError(tape.refusal)
         alias = self._alias
-        if alias is not None and tape is not None and alias.storage.node.tape.__class__ is Leaf:
-            raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+        if alias is not None and alias.origin is not None and self.requires_grad:
+            raise self.refused(alias)
+        tape: Any = self.node.tape
+        if tape is None:
+            return
+        if alias is not None and alias.view is not same_value:
+            base: Any = alias.family.node.tape
+            if base is None or base.is_leaf:
+                raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place "
+                                   "operation.")
+        if tape.is_leaf:
+            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
 
     def twin(self: Tensor) -> Tensor:                       # type: ignore[misc]
         """What an in-place operation computes from: while recording, a copy, so that a value the operation itself keeps
         for its derivative does not count as overwritten."""
-        return wrap(g.identity(self.node)) if grad_mode.enabled else self
+        return wrap(self.former()) if grad_mode.enabled else self
+
+    def former(self: Tensor) -> Node:                       # type: ignore[misc]
+        """A node of the value before a change that is recorded: of a view it is seen through the base, since the hooks
+        on the view are of no use any more."""
+        alias = self._alias
+        if alias is None or alias.view is same_value:
+            return g.identity(self.node)
+        base = alias.family.node
+        node = alias.view(base)
+        return g.identity(node) if node is base else node
 
     def assign(self: Tensor, node: Node, name: str) -> Tensor:      # type: ignore[misc]
         """Rebind to a result, which must have this shape and a dtype that converts. Raises RuntimeError otherwise."""
@@ -119,9 +137,9 @@ class Inplace:
 
     def zero_(self: Tensor) -> Tensor:                      # type: ignore[misc]
         """Fill with zeros."""
-        return self.fill_(0)
+        return self.fill_(0, "ZeroBackward0")
 
-    def fill_(self: Tensor, value: Any) -> Tensor:          # type: ignore[misc]
+    def fill_(self: Tensor, value: Any, label: str = "FillBackward0") -> Tensor:       # type: ignore[misc]
         """Fill with a number or a 0-d tensor."""
         self.check_inplace()
         spec = self.node.spec
@@ -133,14 +151,14 @@ class Inplace:
             node = g.identity(node) if node is value.node else node
         else:
             node = g.full(converted(value, spec.dtype, "fill_"), spec.shape, spec.dtype, spec.device)
-        return self.overwrite(node, "FillBackward0")
+        return self.overwrite(node, label)
 
     def overwrite(self: Tensor, node: Node, label: str) -> Tensor:      # type: ignore[misc]
         """Rebind to a value that does not depend on the old one, which yet keeps its place on the tape: a tensor that
         required grad still does, and what it was made from has a gradient of zero."""
         if self.node.tape is None or not grad_mode.enabled:
-            return self.rebind(node)
-        return labelled(self.rebind(g.overwrite(node, self.node)), label)
+            return self.rebind(named(node, label) if grad_mode.enabled else node)
+        return self.rebind(named(g.overwrite(node, self.former()), label))
 
     def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:        # type: ignore[misc]
         """Take the values of `src`, broadcast and converted."""
@@ -166,26 +184,29 @@ class Inplace:
         node = g.expand(g.cast(node, mine.dtype), mine.shape)
         return self.overwrite(g.identity(node) if node is src.node else node, "CopyBackwards")
 
-    def uniform_(self: Tensor, low: float = 0.0, high: float = 1.0, *, generator: Generator | None = None) -> Tensor:       # type: ignore[misc]
-        """Fill with uniform random numbers in [low, high)."""
-        from .random import rand
+    def uniform_(self: Tensor, low: float = 0.0, high: float = 1.0, *,                                         # type: ignore[misc]
+                 generator: Generator | None = None) -> Tensor:
+        """Fill with uniform random numbers in [low, high). Raises RuntimeError for bounds that are none."""
+        from .random import uniform
         self.check_inplace()
-        u = rand(self.shape, dtype=self.dtype, device=self.device, generator=generator)
-        return self.overwrite((u * (high - low) + low).node, "UniformBackward0")
+        return self.overwrite(uniform(low, high, self.node, generator), "UniformBackward0")
 
-    def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:        # type: ignore[misc]
-        """Fill with normal random numbers."""
+    def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *,                                          # type: ignore[misc]
+                generator: Generator | None = None) -> Tensor:
+        """Fill with normal random numbers. Raises RuntimeError for a negative deviation."""
         from .random import randn
         self.check_inplace()
+        if not std >= 0:
+            raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
         z = randn(self.shape, dtype=self.dtype, device=self.device, generator=generator)
         return self.overwrite((z * std + mean).node, "NormalBackward0")
 
-    def bernoulli_(self: Tensor, p: float = 0.5, *, generator: Generator | None = None) -> Tensor:       # type: ignore[misc]
-        """Fill with 1 with probability p, else 0."""
-        from .random import rand
+    def bernoulli_(self: Tensor, p: float | Tensor = 0.5, *, generator: Generator | None = None) -> Tensor:     # type: ignore[misc]
+        """Fill with 1 with probability p, a number or a tensor that broadcasts (and is looked at), else 0. Raises
+        RuntimeError for a probability that is not between 0 and 1."""
+        from .random import bernoulli_of
         self.check_inplace()
-        u = rand(self.shape, device=self.device, generator=generator)
-        return self.overwrite(wrap(g.cast((u < p).node, self.dtype)).node, "BernoulliBackward1")
+        return self.overwrite(bernoulli_of(p, self.node, generator), "BernoulliBackward1")
 
 
 def _title(name: str) -> str:

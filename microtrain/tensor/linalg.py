@@ -255,7 +255,7 @@ def _contracted(dims: Any, a: int, b: int) -> tuple[list[int], list[int]]:
         if dims > min(a, b):
             raise RuntimeError(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}")
         return list(range(a - dims, a)), list(range(dims))
-    if not isinstance(dims, Sequence) or len(dims) != 2:
+    if not isinstance(dims, Sequence) or len(dims) != 2 or any(isinstance(d, str | float) for d in dims):
         raise RuntimeError(f"tensordot expects dims to be an int or two lists of axes, but got dims={dims!r}")
     first, second = ([listed] if isinstance(listed, int) else list(listed) for listed in dims)
     if len(first) != len(second):

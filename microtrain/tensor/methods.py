@@ -70,13 +70,13 @@ def unchanged_if_integral(operation: Any, name: str, doc: str) -> Any:
     return method
 
 
-def named(method: Any, name: str) -> Any:
+def strict(method: Any, name: str) -> Any:
     """An operator as a method: what an operator leaves to the other operand's type, it refuses. TypeError."""
-    def strict(input: Tensor, other: Any) -> Tensor:
+    def refusing(input: Tensor, other: Any) -> Tensor:
         out = method(input, other) if isinstance(input, Handle) else NotImplemented
         return must_be_operands(input, other, name) if out is NotImplemented else out       # type: ignore[return-value]
-    strict.__name__ = name
-    return strict
+    refusing.__name__ = name
+    return refusing
 
 
 def compared(primitive: Any, name: str) -> Any:

@@ -67,7 +67,7 @@ def number_beside(x: Node, value: Any) -> tuple[Node, Node] | None:
         value = wrapped(value, dtype)
     node = constant(value, dtype, x.spec.device)
     if dtype.category == 2 and value:
-        x.spec.constants[value] = node
+        node = x.spec.constants.setdefault(value, node)
     return x, node
 
 
@@ -108,11 +108,15 @@ def check_range(value: int, dtype: DType) -> None:
 
 def without_overflow(value: Any, dtype: DType) -> str:
     """PyTorch's words for a number that a dtype does not hold."""
-    name = _IN_C.get(dtype.name, dtype.name + "_t")
+    name = f"{dtype.name}_t" if dtype.category == 1 and dtype is not dtypes.int32 else in_c(dtype)
     return f"value cannot be converted to type {name} without overflow: {value}"
 
 
-_IN_C = {"float16": "c10::Half", "bfloat16": "c10::BFloat16", "float32": "float", "float64": "double", "int32": "int"}
+def in_c(dtype: DType) -> str:
+    """What PyTorch's errors call a dtype."""
+    return {"float16": "c10::Half", "bfloat16": "c10::BFloat16", "float32": "float", "float64": "double",
+            "uint8": "unsigned char", "int8": "signed char", "int16": "short", "int32": "int",
+            "int64": "long"}.get(dtype.name, dtype.name)
 
 
 def converted(value: Any, dtype: DType, name: str = "masked_fill") -> bool | int | float:
@@ -251,10 +255,16 @@ def truth(node: Node) -> Node:
 
 def labelled(out: Tensor, name: str) -> Tensor:
     """A result whose grad_fn goes by another of PyTorch's names."""
-    tape: Any = out.node.tape
-    if tape is not None:
-        tape.__class__ = entry_class(name)
+    named(out.node, name)
     return out
+
+
+def named(node: Node, name: str) -> Node:
+    """A node whose tape entry, if it has one, goes by another of PyTorch's names."""
+    tape: Any = node.tape
+    if tape is not None and tape.pullback is not None:
+        tape.__class__ = entry_class(name)
+    return node
 
 
 def no_bools(x: Any, y: Any) -> None:

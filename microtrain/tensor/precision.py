@@ -23,6 +23,6 @@ def set_float32_matmul_precision(precision: str) -> None:
     """
     if precision not in ("highest", "high", "medium"):
         raise ValueError(f"set_float32_matmul_precision(): expected 'highest', 'high' or 'medium', not {precision!r}")
-    for device in {node.spec.device for node in pending}:
+    for device in {node.spec.device for node in pending()}:
         flush(device)
     settings.matmul_precision.set(precision)

@@ -55,6 +55,7 @@ class _Diagonal:
     """Where the diagonal of axes `a` and `b` lies: with those axes last and merged, in a slice with a step."""
 
     def __init__(self, shape: Shape, offset: int, a: int, b: int) -> None:
+        self.offset = offset
         rest = [d for d in range(len(shape)) if d not in (a, b)]
         r, c = shape[a], shape[b]
         self.order = (*rest, a, b)
@@ -106,7 +107,8 @@ class Rearranging:
         where = _Diagonal(x.shape, _size(offset, "diagonal"), a, b)
         strides = self.stride()
         steps = (*(strides[d] for d in where.order[:-2]), strides[a] + strides[b])
-        return labelled(self.share(where.of, where.replaced, steps), "DiagonalBackward0")
+        start = max(where.offset, 0) * strides[b] + max(-where.offset, 0) * strides[a]
+        return labelled(self.share(where.of, where.replaced, steps, start), "DiagonalBackward0")
 
     def diag(self: Tensor, diagonal: int = 0) -> Tensor:        # type: ignore[misc]
         """The matrix with a vector on its diagonal; of a matrix, a copy of its diagonal.

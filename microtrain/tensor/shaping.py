@@ -12,7 +12,7 @@ from ..graph.node import Node
 from ..graph.spec import Shape, normalise_dim, normalise_dims
 from .core import Handle
 from .operands import labelled
-from .storage import wrap
+from .storage import one_of_several, wrap
 from .strides import view_strides
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ class Shaping:
             if start.ndim or start.dtype.category != 1:
                 raise RuntimeError("narrow(): start must be an 0-dim integral Tensor, but got a "
                                    f"{start.dtype!r} tensor of shape {list(start.shape)}.")
-            start = start.item()            # type: ignore[attr-defined]
+            start = int(start.item())       # type: ignore[attr-defined]
         start, length = index(start), index(length)
         first = start + size if start < 0 else start
         if length < 0:
@@ -280,8 +280,8 @@ class Shaping:
                 raise RuntimeError(f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's "
                                    f"size at dimension {axis}), but got split_sizes={parts}")
         starts = [sum(parts[:i]) for i in range(len(parts))]
-        return tuple(labelled(sliced(self, axis, start, length, 1), "SplitBackward0")
-                     for start, length in zip(starts, parts, strict=True))
+        return one_of_several(labelled(sliced(self, axis, start, length, 1), "SplitBackward0")
+                              for start, length in zip(starts, parts, strict=True))
 
     def chunk(self: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:       # type: ignore[misc]
         """At most `chunks` equal parts (the last may be smaller)."""
@@ -342,7 +342,7 @@ class Shaping:
         if not self.ndim:
             raise IndexError(f"unbind(): Dimension specified as {dim} but tensor has no dimensions")
         size = self.shape[normalise_dim(dim, self.ndim)]
-        return tuple(labelled(self.select(dim, i), "UnbindBackward0") for i in range(size))
+        return one_of_several(labelled(self.select(dim, i), "UnbindBackward0") for i in range(size))
 
 
 def _split_evenly(self: Tensor, wanted: Any, name: str, least: int, dim: int) -> tuple[Tensor, ...]:
@@ -376,5 +376,5 @@ def sliced(self: Tensor, axis: int, start: int, length: int, step: int) -> Tenso
     steps = tuple(step if i == axis else 1 for i in range(len(shape)))
     part = self.share(lambda x: g.slice(x, starts, counts, steps),
                       lambda base, v: g.slice_update(base, v, starts, steps),
-                      tuple(s * k for s, k in zip(strides, steps, strict=True)))
+                      tuple(s * k for s, k in zip(strides, steps, strict=True)), start * strides[axis])
     return labelled(part, "SliceBackward0")

@@ -1,199 +1,76 @@
-"""Which node a tensor holds, and which tensors share its memory.
+"""Which node a tensor holds.
 
-A tensor may be rebound to another node (an in-place operation, an optimizer's update); a node never changes. Tensors
-that share memory in PyTorch (views, `detach()`, `.data`) share a `Storage`: rebinding one rebinds the others.
+A tensor may be rebound to another node (an in-place operation, an optimizer's update); a node never changes. What
+tensors that share memory have in common is in `memory`: changing one gives the others new values too.
 """
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from ..compiler import realize as compiler
+from ..compiler.session import here, main, others
 from ..graph import ops as g
-from ..graph.node import Node, leaf
+from ..graph.node import Node, next_seq
 from ..graph.spec import Shape, normalise_dim
-from ..graph.tape import Leaf, Tape, grad_mode
+from ..graph.tape import AsStridedBackward0, DeadEnd, Leaf, Tape, entry_class, grad_mode
+from .memory import (
+    Alias,
+    Family,
+    Update,
+    VersionCell,
+    View,
+    alone,
+    composed,
+    fresh,
+    owned,
+    pending,
+    placed,
+    same_value,
+    whole_value,
+    with_grad_mode,
+)
+from .refusal import FROM_FUNCTION, INDIRECTLY, ITSELF, NO_GRAD, ONE_OF_SEVERAL, Refused, refusal
 from .strides import contiguous_strides, same_layout
 
 if TYPE_CHECKING:
     from .tensor_class import Tensor
 
-_pending = compiler.pending
-_limit = compiler.limit
 blank: list[Callable[[], Any]] = []
 """How to make a Tensor without anything in it; entered by the module that puts the class together."""
-
-View = Callable[[Node], Node]
-Update = Callable[[Node, Node], Node]
 
 
 def wrap(node: Node) -> Tensor:
     """A tensor for a recorded node, which stays pending until some value is read."""
-    if node.seq > _limit[0]:
-        compiler.settle(node)
+    session = here.session if others() else main
+    if node.seq > session.limit:
+        compiler.settle(node, session)
     self = blank[0]()
     self.node = node
     if node.buffer is None:
-        _pending[node] = None
+        node.shared = True
+        session.held.append(ref(self))
     return self
 
 
-def owned(node: Node) -> Node:
-    """The node itself, or a copy of it where it is a constant that others share."""
-    return g.identity(node) if not node.sources and (node.buffer is None or node.primitive.name == "scalar") else node
-
-
-def alone(node: Node) -> Node:
-    """A node of the same value that nobody else holds and that is not on the tape."""
-    if node.buffer is not None and node.primitive.name != "scalar":
-        same = leaf(node.buffer, node.spec)
-        node.shared = same.shared = True
-        return same
-    before, grad_mode.enabled = grad_mode.enabled, False
-    try:
-        return g.identity(node)
-    finally:
-        grad_mode.enabled = before
-
-
-def placed(node: Node, tape: Tape) -> Node:
-    """A node that is nobody else's, put in a place on the tape."""
-    node.tape = tape
-    if tape.__class__ is Leaf:
-        compiler.parameter_changed(node.spec.device)
-    return node
-
-
-def with_grad_mode(enabled: bool, function: Callable[..., Node], *arguments: Node) -> Node:
-    """What a function gives with grad mode on, or off."""
-    before, grad_mode.enabled = grad_mode.enabled, enabled
-    try:
-        return function(*arguments)
-    finally:
-        grad_mode.enabled = before
-
-
-class Storage:
-    """What tensors that share memory have in common: the base's node, a version, and who they are.
-
-    A detached alias begins a storage of its own, of which it is the base: its views are differentiated as views of it.
-    Of the storage it came from (`origin`, with the way there and back) it has the values, but not the tape.
-    """
-
-    __slots__ = ("__weakref__", "cell", "kept", "members", "node", "origin", "parts")
-
-    def __init__(self, node: Node, cell: VersionCell, origin: tuple[Storage, View, Update] | None = None) -> None:
-        self.node, self.cell, self.origin = node, cell, origin
-        self.members: list[weakref.ref[Any]] = []
-        self.parts: list[weakref.ref[Storage]] = []         # storages whose origin this one is
-        self.kept: Node | None = None
-
-    def keep(self) -> None:
-        """Have the base computed with what is computed from it, for who has this storage as an origin: a loss that is
-        kept detached would hold all that it was computed from."""
-        self.let_go()
-        if self.node.buffer is None:
-            self.kept = self.node
-            self.node.holders += 1
-
-    def let_go(self) -> None:
-        """Keep the base's value no longer."""
-        if self.kept is not None:
-            self.kept.holders -= 1
-            self.kept = None
-
-    def __del__(self) -> None:
-        self.let_go()
-
-    def root(self) -> Storage:
-        """The storage that the memory came from first."""
-        return self if self.origin is None else self.origin[0].root()
-
-    def take(self, base: Node, keep: bool, changed: Any = None, node: Node | None = None) -> None:
-        """Give all members a new value of the base; `changed` is the one that was changed, to `node`.
-
-        With `keep` the change was not recorded: what was on the tape stays where it was.
-        """
-        place = self.node.tape
-        if keep and (place is not None or base.tape is not None):
-            if base.tape is not None or base.buffer is not None or base in _pending:
-                base = alone(base)
-            if place is not None:
-                placed(base, place)
-                base.version = (self.cell, self.cell.version - place.saves_out)
-        self.node = base
-        for reference in list(self.members):
-            member = reference()
-            if member is None:
-                self.members.remove(reference)
-                continue
-            view, place = member._alias.view, member.node.tape
-            if view is None:
-                fresh = base
-            elif member is changed and node is not None and self.node.tape is None:
-                fresh = node
-            else:                       # what is on the tape as a view of the base stays so
-                fresh = with_grad_mode(grad_mode.enabled or place is not None, view, self.node)
-            member._version = self.cell.version
-            member._put(g.identity(fresh) if fresh.buffer is None and fresh in _pending else fresh, keep)
-            old = place is not None and place.saves_out and member.node.tape is place
-            member.node.version = (self.cell, self.cell.version - old)
-            if view is None or fresh is base:
-                self.node = member.node             # one node for the whole memory, so that it is computed once
-        if self.kept is not None:
-            self.keep()
-
-    def tell(self, teller: Storage | None = None) -> None:
-        """Give the new values to the storages that share this memory off the tape."""
-        if self.origin is not None and self.origin[0] is not teller:
-            origin, _, update = self.origin
-            origin.take(with_grad_mode(False, update, origin.node, self.node), True)
-            origin.tell(self)
-        for reference in list(self.parts):
-            part = reference()
-            if part is None:
-                self.parts.remove(reference)
-            elif part is not teller:
-                assert part.origin is not None
-                part.take(with_grad_mode(False, part.origin[1], self.node), True)
-                part.tell(self)
-
-
-class Alias:
-    """A tensor's place in a storage: how its value follows from the base's, and a base from its value."""
-
-    __slots__ = ("storage", "strides", "update", "view")
-
-    def __init__(self, storage: Storage, view: View | None, update: Update | None, strides: Shape) -> None:
-        self.storage, self.view, self.update, self.strides = storage, view, update, strides
-
-
-class VersionCell:
-    """A version that nodes refer to: not the storage itself, which refers to a node."""
-
-    __slots__ = ("version",)
-
-    def __init__(self, version: int) -> None:
-        self.version = version
-
-
 class Shared:
-    """What a tensor knows of memory: the node it holds and, where it shares memory, its place in a storage."""
+    """What a tensor knows of memory: the node it holds and, where it shares memory, its place in a family."""
 
     __slots__ = ("__dict__", "__weakref__", "node")
 
     node: Node
+    requires_grad: Any                              # see `core`
     # Defaults of the class, not of every tensor: most never share memory and are never changed in place.
     _alias: Alias | None = None
-    _version = 0
+    _changes = 0
+    _retains = False
 
-    def __del__(self) -> None:
-        try:                                        # noqa: SIM105 (for every tensor: suppress() is slow)
-            _pending.pop(self.node, None)
-        except (AttributeError, TypeError):         # half-made, or the interpreter is going down
-            pass
+    @property
+    def _version(self) -> int:
+        """How often this memory was changed in place, through any tensor that counts with this one."""
+        return self._changes if self._alias is None else self._alias.family.cell.version
 
     def stride(self, dim: int | None = None) -> Any:
         """Elements from one index to the next along each axis, or along one."""
@@ -201,88 +78,132 @@ class Shared:
         strides = contiguous_strides(self.node.spec.shape) if alias is None else alias.strides
         return strides if dim is None else strides[normalise_dim(dim, len(strides))]
 
+    def storage_offset(self) -> int:
+        """Elements of the memory before this tensor's first."""
+        return 0 if self._alias is None else self._alias.offset
+
     def is_contiguous(self) -> bool:
         """Whether the elements follow one another in row-major order, as in PyTorch's memory."""
         alias = self._alias
         return alias is None or same_layout(self.node.spec.shape, alias.strides)
 
     def place(self) -> Alias:
-        """A tensor's place in a storage, which begins with it unless it has one."""
+        """A tensor's place in a family, which begins with it unless it has one."""
         alias = self._alias
         if alias is None:
-            storage = Storage(self.node, VersionCell(0))
-            alias = self._alias = Alias(storage, None, None, contiguous_strides(self.node.spec.shape))
-            storage.members.append(weakref.ref(self))
-            self.node.version = (storage.cell, storage.cell.version)
+            node = self.node
+            if node.version is None or node.version[0].version != self._changes:
+                node.version = (VersionCell(self._changes), self._changes)
+            family = Family(node, node.version[0])
+            alias = self._alias = Alias(family, contiguous_strides(node.spec.shape))
+            family.members.append(ref(self))
         return alias
 
-    def share(self, view: View, update: Update, strides: Shape | None = None) -> Tensor:
+    def share(self, view: View, update: Update, strides: Shape | None = None, offset: int = 0) -> Tensor:
         """A tensor that sees this one's memory through `view`; `update(base, value)` is a base with the view replaced.
 
-        `strides` (in elements) are the view's, by default this tensor's own.
+        `strides` (in elements) are the view's, by default this tensor's own; `offset` is from this tensor's first.
         """
         alias = self.place()
-        storage = alias.storage
         node = view(self.node)
         if node is self.node:
             node = g.identity(node)
-        if alias.view is not None:
-            view, update = _compose(alias, view, update)
-        return joined(storage, node, Alias(storage, view, update, alias.strides if strides is None else strides))
+        place = Alias(alias.family, alias.strides if strides is None else strides, alias.offset + offset,
+                      *composed(alias.view, alias.update, view, update), alias.origin if grad_mode.enabled else NO_GRAD)
+        other = joined(node, place)
+        if not grad_mode.enabled and alias.family.node.tape is not None:
+            node.tape = DeadEnd()           # requires grad, as its base does, but no gradient goes on from here
+        return other
+
+    def beside(self, cell: VersionCell | None = None) -> Alias:
+        """A place in this tensor's memory and in a family of its own, which counts changes in `cell`, by default in
+        this one's."""
+        alias = self.place()
+        family, memory = alias.family, alias.family.shared()
+        return Alias(Family(alone(self.node), cell or family.cell, memory, *family.seen_through(alias)), alias.strides,
+                     alias.offset)
 
     def detached(self, counts: bool = True) -> Tensor:
         """A tensor of the same memory, off the tape; changes of it are versions unless `counts` is false."""
+        alias = self.beside(None if counts else VersionCell(0))
+        return joined(alias.family.node, alias)
+
+    def move_to(self, other: Shared) -> None:
+        """Be in another tensor's memory from here on, with a count of changes of one's own; those that shared the
+        memory before keep it."""
+        mine, its = self.place(), other.place()
+        if mine.family.memory is its.family.memory is not None and (
+                mine.offset, mine.strides, self.node.spec) == (its.offset, its.strides, other.node.spec):
+            return
+        tape, cell = self.node.tape, mine.family.cell
+        self.leave()
+        alias = other.beside(cell)
+        node = alias.family.node if tape is None else placed(alias.family.node, tape)
+        alias.tape = tape
+        self._alias, self.node = alias, node
+        alias.family.members.append(ref(self))
+        self._hold(node)
+
+    def is_seen_with(self, other: Shared) -> bool:
+        """Whether two tensors are one, or a base and its view, or views of one base."""
+        return self is other or (self._alias is not None and other._alias is not None
+                                 and self._alias.family is other._alias.family)
+
+    def returned(self, node: Node, number: int, several: bool) -> Tensor:
+        """A tensor that sees what this one sees, as output `number` of a user's function, which gave it `node`."""
         alias = self.place()
-        node = alone(self.node)
-        origin = (alias.storage, alias.view or same_value, alias.update or new_value)
-        storage = Storage(node, alias.storage.cell if counts else VersionCell(0), origin)
-        alias.storage.parts[:] = [part for part in alias.storage.parts if part() is not None]
-        alias.storage.parts.append(weakref.ref(storage))
-        alias.storage.keep()
-        return joined(storage, node, Alias(storage, None, None, alias.strides))
+        view = whole_value if alias.view is same_value else alias.view
+        place = Alias(alias.family, alias.strides, alias.offset, view, alias.update,
+                      ONE_OF_SEVERAL if several else FROM_FUNCTION)
+        place.number = number
+        return joined(node, place)
 
-    def shares_memory(self, other: Shared) -> bool:
-        """Whether two tensors are one, or see the same memory."""
-        a, b = self._alias, other._alias
-        return self is other or (a is not None and b is not None and a.storage.root() is b.storage.root())
-
-    def another(self, node: Node, changed: View) -> Tensor:
-        """A tensor of the same memory that holds `node`; once the memory is changed, `changed` of the new value."""
-        alias = self.place()
-        view = alias.view or same_value
-        return joined(alias.storage, node, Alias(alias.storage, lambda base: changed(view(base)),
-                                                 alias.update or new_value, alias.strides))
-
-    def leave_storage(self) -> None:
+    def leave(self) -> None:
         """Share memory with nobody from here on."""
-        alias, self._alias = self._alias, None
+        alias, self.node = self._alias, self.node       # made anew where it was let go
         if alias is not None:
-            members = alias.storage.members
-            members[:] = [m for m in members if (other := m()) is not None and other is not self]
+            alias.family.members = [one for one in alias.family.members if one() is not self]
+            self._alias, self._changes = None, alias.family.cell.version
 
     def rebind(self, node: Node) -> Tensor:
         """Give this tensor, and all that share its memory, a new value of the same shape and dtype.
 
         A change that is not recorded leaves them where they are on the tape.
         """
-        alias, tape = self._alias, self.node.tape
-        if alias is None:
-            keep = not grad_mode.enabled
-            stale = (VersionCell(self._version + 1), self._version)
-            if self.node.holders:
-                self.node.version = stale
-            self._version += 1
-            self._put(node, keep)
-            if tape is not None and tape.saves_out and self.node.tape is tape:
-                self.node.version = stale           # the rule would read the old value
-            return self             # type: ignore[return-value]
-        storage = alias.storage
-        keep = not grad_mode.enabled or (tape is None and node.tape is None)
-        base = node if alias.update is None else with_grad_mode(not keep, alias.update, storage.node, node)
-        storage.cell.version += 1
-        storage.take(base, keep, self, node)
-        storage.tell()
+        alias = self._alias
+        if alias is not None:
+            if not (alias.view is same_value and self.is_contiguous() and alias.family.is_only(self)):
+                return self._rebind_all(alias, node)
+            alias.family.cell.version += 1          # what others saved of the same memory is of another version too
+            self.leave()
+        else:
+            self._changes += 1
+        tape = self.node.tape
+        stale = (VersionCell(self._changes), self._changes - 1)
+        if self.node.holders:
+            self.node.version = stale
+        self._put(node, not grad_mode.enabled)
+        if tape is not None and tape.saves_out and self.node.tape is tape:
+            self.node.version = stale               # the rule would read the old value
         return self                 # type: ignore[return-value]
+
+    def _rebind_all(self, alias: Alias, node: Node) -> Tensor:
+        recorded = grad_mode.enabled and (self.requires_grad or node.tape is not None)
+        if recorded and alias.origin is not None:
+            raise self.refused(alias)
+        alias.family.change(alias, node, recorded)
+        if recorded:
+            self.refreshed()                        # its hooks are those of the new value from here on
+        elif alias.view is not same_value and alias.tape is None and alias.family.node.tape is None:
+            self._hold(fresh(node))                 # what `view` would find in the new base
+        return self                 # type: ignore[return-value]
+
+    def refused(self, alias: Alias) -> RuntimeError:
+        """Why a view must not be changed in place."""
+        return refusal(alias, alias.tape if self.node.__class__ is Refused else self.node.tape, ITSELF)
+
+    def _move_retained(self, before: Tape | None) -> None:
+        raise NotImplementedError                   # see `core`
 
     def _put(self, node: Node, keep: bool = True) -> None:
         """Hold a fresh node. A leaf that requires grad keeps its place on the tape; with `keep` so does any tensor,
@@ -291,41 +212,123 @@ class Shared:
         if not node.sources:
             node = owned(node)
         if tape is not None and node.tape is not tape and (tape.__class__ is Leaf or (keep and node.tape is None)):
-            node = placed(alone(node) if node.tape is not None or node.buffer is not None else node, tape)
+            node = placed(fresh(node), tape)
+        self._hold(node)
+
+    def hold_instead(self, node: Node) -> None:
+        """Hold another node of the same value."""
+        if self.node.holders:
+            self.place()                            # so that both are known to be of one version
+        self._hold(node)
+        if self._alias is not None and self._alias.view is same_value:
+            for view in self._alias.family.living():
+                view._follow_base(node.tape is not None)
+
+    def _follow_base(self, requires_grad: bool) -> None:
+        """Require grad, or not, as the base does from now on; but no gradient goes on from a view that was not recorded
+        as one."""
+        alias = self._alias
+        if alias is None or not self.holds() or self.node.__class__ is not Node:
+            return
+        if self.node.tape.__class__ is not (None.__class__ if requires_grad else DeadEnd):
+            return
+        if requires_grad and alias.version != alias.family.cell.version:
+            self._let_go()                          # made anew it will be recorded
+            return
+        node = alone(self.node)
+        node.tape = DeadEnd() if requires_grad else None
         self._hold(node)
 
     def _hold(self, node: Node) -> None:
-        _pending.pop(self.node, None)
+        """Hold a node instead of the one before, which may have been let go."""
+        alias = self._alias
+        if alias is None:
+            before = self.node.tape
+        else:
+            self._let_go()
+            before = alias.tape
+            if alias.view is same_value:
+                alias.family.node = node
+            node.version = node.version or (alias.family.cell, alias.family.cell.version)
         self.node = node
+        session = here.session if others() else main
         if node.buffer is None:
-            _pending[node] = None
-        if node.seq > _limit[0]:
-            compiler.bound(node)
+            node.shared = True
+            session.held.append(ref(self))
+        if self._retains and node.tape is not before:
+            self._move_retained(before)
+        if node.seq > session.limit:
+            compiler.bound(node, session)
+
+    def holds(self) -> bool:
+        """Whether it has a node, and has not let it go."""
+        try:
+            _node_of(self)
+        except AttributeError:
+            return False
+        return True
+
+    def _let_go(self) -> None:
+        """Hold no node until it is asked for: the base has another."""
+        alias = self._alias
+        if alias is None or not self.holds():
+            return
+        node = self.node
+        if node.__class__ is Node:
+            alias.tape = node.tape
+        del self.node
+
+    def refreshed(self) -> Node:
+        """The node of a member that has none since its memory was changed, made from the base's."""
+        alias = self._alias
+        if alias is None:
+            raise AttributeError("node")            # it is half-made
+        base, tape = alias.family.node, alias.tape
+        made = tape is not None and not tape.is_leaf
+        if alias.view is same_value:
+            node = base
+        elif alias.version == alias.family.cell.version:        # changed by somebody whose changes do not count
+            node = fresh(with_grad_mode(False, alias.view, base))
+            node = node if tape is None else placed(node, tape)
+        elif alias.origin is not None and (made or base.tape is not None):
+            self.node = Refused(with_grad_mode(False, alias.view, base), refusal(alias, tape, INDIRECTLY))
+            return self.node
+        else:
+            node = with_grad_mode(base.tape is not None, alias.view, base)
+            node = with_grad_mode(base.tape is not None, g.identity, node) if node is base else owned(node)
+            if base.tape is not None or made:
+                alias.version = alias.family.cell.version
+            if base.tape is not None:
+                node.tape.__class__ = entry_class("AsStridedBackward0")     # type: ignore[union-attr]
+            elif made:
+                node.tape = AsStridedBackward0(next_seq())        # its base does not lead anywhere any more
+            elif tape.__class__ is Leaf:
+                node.tape = tape
+        self._hold(node)
+        return node
 
 
-def joined(storage: Storage, node: Node, alias: Alias) -> Tensor:
-    """A tensor for a node, as one more member of a storage."""
+_node_of = Shared.__dict__["node"].__get__
+
+
+def joined(node: Node, alias: Alias) -> Tensor:
+    """A tensor for a node, as one more member of a family."""
     other = wrap(node)
-    node.version = (storage.cell, storage.cell.version)
-    other._alias = alias
-    storage.members[:] = [m for m in storage.members if m() is not None]
-    storage.members.append(weakref.ref(other))
+    family = alias.family
+    node.version = (family.cell, family.cell.version)
+    other._alias, alias.version = alias, family.cell.version
+    if family.memory is not None:
+        pending(family)
+    if len(family.members) > 16:
+        family.members = [one for one in family.members if one() is not None]
+    family.members.append(ref(other))
     return other
 
 
-def same_value(base: Node) -> Node:
-    """The view that is all of the base."""
-    return base
-
-
-def new_value(base: Node, value: Node) -> Node:
-    """The base after all of it was replaced."""
-    return value
-
-
-def _compose(outer: Alias, view: View, update: Update) -> tuple[View, Update]:
-    """The view of a view, both ways."""
-    first, first_update = outer.view, outer.update
-    assert first is not None and first_update is not None
-    return (lambda base: view(first(base)),
-            lambda base, value: first_update(base, update(first(base), value)))
+def one_of_several(parts: Iterable[Tensor]) -> tuple[Tensor, ...]:
+    """The views that one operation gives."""
+    found = tuple(parts)
+    if grad_mode.enabled:
+        for number, part in enumerate(found):
+            part._alias.origin, part._alias.number = ONE_OF_SEVERAL, number         # type: ignore[union-attr]
+    return found

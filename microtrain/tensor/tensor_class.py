@@ -7,6 +7,7 @@ from typing import Any
 
 from ..arguments import CLASSES, guard
 from ..graph.dtypes import DType
+from .copies import Copies
 from .core import Handle
 from .create import DeviceLike, default_device, full, kind, place, sizes
 from .elementwise import Elementwise
@@ -20,6 +21,7 @@ from .printing import format_array
 from .random import Generator
 from .rearranging import Rearranging
 from .reduce import Reduce
+from .refusal import Refused
 from .shaping import Shaping
 from .special import Special
 from .storage import blank
@@ -27,7 +29,7 @@ from .transfer import Transfer
 
 
 class Tensor(Elementwise, Special, Reduce, Norms, Ordering, Shaping, Rearranging, Indexing, Gathering, Linalg, Inplace,
-             Transfer, Handle):
+             Transfer, Copies, Handle):
     """An array of numbers on a device, recorded on the tape when it requires grad.
 
     `Tensor(data)` makes a leaf of the default floating dtype; `tensor(data)` keeps the data's own kind.
@@ -59,6 +61,8 @@ class Tensor(Elementwise, Special, Reduce, Norms, Ordering, Shaping, Rearranging
     new_empty = new_zeros
 
     def __getattr__(self, name: str) -> Any:
+        if name == "node":
+            return self.refreshed()
         from ..errors import missing
         raise missing("'Tensor' object", name)
 
@@ -66,7 +70,9 @@ class Tensor(Elementwise, Special, Reduce, Norms, Ordering, Shaping, Rearranging
         suffixes = []
         if self.device is not default_device():
             suffixes.append(f"device='{self.device}'")
-        if self.grad_fn is not None:
+        if self.node.__class__ is Refused:
+            suffixes.append("grad_fn=<Invalid>")
+        elif self.grad_fn is not None:
             suffixes.append(f"grad_fn=<{self.grad_fn.name}>")
         elif self.requires_grad:
             suffixes.append("requires_grad=True")

@@ -19,8 +19,9 @@ from ..runtime import backend
 from .core import Handle
 from .create import kind, place, put
 from .index import values
+from .memory import alone, same_value
 from .operands import flag, labelled
-from .storage import alone, wrap
+from .storage import wrap
 
 if TYPE_CHECKING:
     from .tensor_class import Tensor
@@ -219,10 +220,12 @@ class Transfer:
         return self.detached()
 
     def detach_(self: Tensor) -> Tensor:                    # type: ignore[misc]
-        """Take this tensor off the tape."""
-        node = alone(self.node)
-        self._hold(node)
-        return self
+        """Take this tensor off the tape. Raises RuntimeError for a view."""
+        if self._alias is not None and self._alias.view is not same_value:
+            raise RuntimeError("Can't detach views in-place. Use detach() instead.")
+        if not self.is_leaf:
+            self.hold_instead(alone(self.node))
+        return self.requires_grad_(False)
 
     @property
     def data(self: Tensor) -> Tensor:                       # type: ignore[misc]
@@ -236,8 +239,7 @@ class Transfer:
         if value.node.spec is not self.node.spec and self.node.tape is not None:
             raise RuntimeError("attempting to assign data of another shape, dtype or device to a tensor that requires "
                                f"grad: expected {self.node.spec}, got {value.node.spec}")
-        self.leave_storage()                # another memory from here on: those that shared the old one keep it
-        self._put(alone(value.node))
+        self.move_to(value)
 
     def new_tensor(self: Tensor, data: Any, *, dtype: DType | None = None, device: Any = None,         # type: ignore[misc]
                    requires_grad: Any = False) -> Tensor:
@@ -246,35 +248,12 @@ class Transfer:
         return tensor(data, dtype=kind(dtype) or self.dtype,
                       device=self.device if device is None else device, requires_grad=requires_grad)
 
-    def __reduce__(self: Tensor) -> Any:                    # type: ignore[misc]
-        raw = np.array(values(self.node)).tobytes()
-        return _rebuilt, (raw, tuple(self.shape), self.dtype, str(self.device), self.requires_grad)
-
-    def __deepcopy__(self: Tensor, memo: dict[builtins.int, Any]) -> Tensor:     # type: ignore[misc]
-        if not self.is_leaf:
-            raise RuntimeError("Only Tensors created explicitly by the user (graph leaves) support the deepcopy "
-                               "protocol at the moment.")
-        copy = wrap(alone(g.identity(self.node)) if self.node.tape is None else alone(self.node))
-        copy.__class__ = self.__class__
-        if self.requires_grad:
-            copy.requires_grad_()
-        if self.grad is not None:
-            copy.grad = self.grad.__deepcopy__(memo)
-        memo[id(self)] = copy
-        return copy
-
 
 def _only(tensor: Tensor) -> Tensor:
     """A tensor of one element. Raises ValueError for any other."""
     if tensor.node.spec.numel != 1:
         raise ValueError("only one element tensors can be converted to Python scalars")
     return tensor
-
-
-def _rebuilt(raw: bytes, shape: tuple[int, ...], dtype: DType, device: str, requires_grad: bool) -> Tensor:
-    array = np.frombuffer(raw, dtype.numpy).reshape(shape)
-    out = wrap(put(array, dtype, place(device)))
-    return out.requires_grad_() if requires_grad else out
 
 
 def synchronize(device: Any = None) -> None:

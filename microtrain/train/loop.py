@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from microtrain.data import TensorDataset
 from microtrain.nn import Module
 from microtrain.optim import Optimizer
 from microtrain.optim.lr_scheduler import LRScheduler
@@ -32,13 +33,14 @@ class DivergedError(RuntimeError):
         loss: the first value that is not finite.
     """
 
-    def __init__(self, epoch: int, batch: int, loss: float, lr: float) -> None:
+    def __init__(self, epoch: int, batch: int, loss: float, lr: float, data: str | None = None) -> None:
         self.epoch = epoch
         self.batch = batch
         self.loss = loss
         super().__init__(
-            f"the loss became {loss} in epoch {epoch}, batch {batch}: training diverged; "
-            f"try a learning rate below {lr:g}, such as {lr / 10:g}, and features scaled to unit variance"
+            f"the loss became {loss} in epoch {epoch}, batch {batch}: "
+            + (data or f"training diverged; try a learning rate below {lr:g}, such as {lr / 10:g}, and features scaled "
+               "to unit variance")
         )
 
 
@@ -95,7 +97,8 @@ def fit(
     callbacks = list(callbacks)
     for function in (loss_fn, *callbacks, *(metrics or {}).values()):
         if not callable(function):
-            raise TypeError(f"fit(): loss_fn, metrics and callbacks are functions, but one is {type(function).__name__}")
+            raise TypeError("fit(): loss_fn, metrics and callbacks are functions, but one is "
+                            f"{type(function).__name__}")
     best_state: dict[str, Tensor] = {}
     ended = False
     loaders = [train_loader] if val_loader is None else [train_loader, val_loader]
@@ -160,8 +163,23 @@ def _train_epoch(
     values = _read(losses)
     for batch, value in enumerate(values, start=1):
         if not math.isfinite(value):
-            raise DivergedError(epoch, batch, float(value), max(g["lr"] for g in optimizer.param_groups))
+            rate = max(float(group["lr"]) for group in optimizer.param_groups)
+            raise DivergedError(epoch, batch, float(value), rate, _not_finite(loader))
     return float(np.average(values, weights=sizes))
+
+
+def _not_finite(loader: Iterable[tuple[Tensor, Tensor]]) -> str | None:
+    """Where the data is not finite, if it is not; an iterator that is used up is not asked."""
+    dataset = getattr(loader, "dataset", None)
+    known = isinstance(dataset, TensorDataset)
+    for batch, members in enumerate([dataset.tensors] if known else loader, start=1):   # type: ignore[union-attr]
+        for what, member in zip(("input", "target"), members, strict=False):
+            values = member.detach().cpu().numpy()
+            for place in np.argwhere(~np.isfinite(values))[:1]:
+                at = ", ".join(map(str, place))
+                return (f"the data is not finite: {what}[{at}]{'' if known else f' of batch {batch}'} is "
+                        f"{float(values[tuple(place)]):g}; leave such samples out, or fill in a number")
+    return None
 
 
 def pairs(loader: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
@@ -189,6 +207,9 @@ def evaluate(
     Raises:
         ValueError: no batches.
     """
+    for function in (metrics or {}).values():
+        if not callable(function):
+            raise TypeError(f"evaluate(): metrics are functions, but one is {type(function).__name__}")
     was_training = model.training
     model.eval()
     losses, sizes, predictions, targets = [], [], [], []

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Protocol, TextIO, runtime_checkable
+
+from microtrain.errors import shown
 
 
 @runtime_checkable
@@ -20,7 +24,16 @@ class Progress(Protocol):
 
 def describe(values: Mapping[str, float]) -> str:
     """``train loss 0.1234  val loss 0.1300``."""
-    return "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+    return "  ".join(f"{shown(name)} {value:.4g}" for name, value in values.items())
+
+
+def write(stream: TextIO, text: str) -> None:
+    """Writes what the stream's encoding can hold, the rest escaped. A stream that can no longer be written to (a pipe
+    whose reader has gone, a full disk) costs the display, not the run."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    with suppress(OSError, ValueError):
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        stream.flush()
 
 
 class Silent:
@@ -43,7 +56,7 @@ class Lines:
     def update(self, epoch: int, values: Mapping[str, float]) -> None:
         """Writes the epoch's line."""
         width = len(str(self.epochs))
-        print(f"epoch {epoch:{width}}/{self.epochs}  {describe(values)}", file=self.stream, flush=True)
+        write(self.stream, f"epoch {epoch:{width}}/{self.epochs}  {describe(values)}\n")
 
     def close(self) -> None:
         """Nothing to close."""
@@ -64,13 +77,13 @@ class Bar:
         done = self.WIDTH * epoch // self.epochs
         bar = "#" * done + "." * (self.WIDTH - done)
         text = f"[{bar}] epoch {epoch}/{self.epochs}  {describe(values)}"
-        print("\r" + text.ljust(self.drawn), end="", file=self.stream, flush=True)
+        write(self.stream, "\r" + text.ljust(self.drawn))
         self.drawn = len(text)
 
     def close(self) -> None:
         """Ends the line, so that what follows starts on its own."""
         if self.drawn:
-            print(file=self.stream, flush=True)
+            write(self.stream, "\n")
 
 
 class TqdmBar:
@@ -81,12 +94,14 @@ class TqdmBar:
 
     def update(self, epoch: int, values: Mapping[str, float]) -> None:
         """Moves the bar to ``epoch``."""
-        self.bar.set_postfix_str(describe(values), refresh=False)
-        self.bar.update(epoch - self.bar.n)
+        with suppress(OSError, ValueError):
+            self.bar.set_postfix_str(describe(values), refresh=False)
+            self.bar.update(epoch - self.bar.n)
 
     def close(self) -> None:
         """Leaves the bar as it stands."""
-        self.bar.close()
+        with suppress(OSError, ValueError):
+            self.bar.close()
 
 
 def make_progress(epochs: int, stream: TextIO | None = None) -> Progress:
@@ -95,10 +110,14 @@ def make_progress(epochs: int, stream: TextIO | None = None) -> Progress:
     Without a stream, bars go to stderr and lines to stdout: stderr of a run that is logged is for what went wrong.
     """
     out = sys.stderr if stream is None else stream
-    if not out.isatty():
-        return Lines(epochs, sys.stdout if stream is None else stream)
+    if out is None or not out.isatty() or os.environ.get("TERM") == "dumb":
+        lines = sys.stdout if stream is None else stream
+        return Silent() if lines is None else Lines(epochs, lines)
     try:
         from tqdm import tqdm
     except ImportError:
         return Bar(epochs, out)
-    return TqdmBar(tqdm(total=epochs, file=out, unit="epoch", dynamic_ncols=True))
+    try:
+        return TqdmBar(tqdm(total=epochs, file=out, unit="epoch", dynamic_ncols=True))
+    except (OSError, ValueError):
+        return Silent()

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from microtrain.data import DataError, DataLoader, Standardiser, Table, TensorDataset, train_test_split
+from microtrain.data.split import ROUNDING
+from microtrain.errors import shown
 from microtrain.nn import BCEWithLogitsLoss, Linear, Module, MSELoss
 from microtrain.optim import SGD
 from microtrain.tensor import Tensor, manual_seed, no_grad, tensor
@@ -15,6 +17,12 @@ from microtrain.train.history import History
 from microtrain.train.loop import fit, predict
 from microtrain.train.metrics import Metric, binary_accuracy, r2_score
 from microtrain.train.progress import Progress
+
+SMALLEST = 1e-30
+"""Between this and its inverse the products of a column and its weight are float32 numbers of full precision."""
+
+RESOLUTION = 2**-17
+"""Of a column's largest number: a spread below it has fewer than 64 steps in float32."""
 
 
 @dataclass(frozen=True)
@@ -118,10 +126,12 @@ def run_task(
     """Splits, standardises, trains and scores.
 
     Raises:
-        DataError: a target that does not suit the task, or too few rows for the split or the batch size.
+        DataError: a target that does not suit the task; numbers that are not finite, or that float32 cannot tell
+            apart or hold; too few rows for the split or the batch size.
         DivergedError: the loss became NaN or infinite.
     """
     options = options or Options()
+    _check_numbers(task, table)
     _check_target(task, table)
     x_train, x_test, y_train, y_test = train_test_split(
         table.features,
@@ -178,15 +188,43 @@ def run_task(
     )
 
 
+def _check_numbers(task: Task, table: Table) -> None:
+    """Raises DataError, naming column and row, for numbers that the model cannot be given as float32."""
+    values = np.column_stack([table.features, table.target])
+    names = [*table.feature_names, table.target_name]
+
+    def column(place: int) -> str:
+        return f"column '{shown(names[place])}' of {shown(table.name)}"
+
+    for row, place in np.argwhere(~np.isfinite(values))[:1]:
+        raise DataError(f"{column(place)} holds {values[row, place]:g} in row {row + 1}: leave the row out, or fill in "
+                        "a number")
+    largest = np.abs(values).max(axis=0, initial=0)
+    for place in np.flatnonzero((largest > 1 / SMALLEST) | ((largest < SMALLEST) & (largest > 0)))[:1]:
+        row = np.abs(values[:, place]).argmax()
+        raise DataError(f"{column(place)} holds {values[row, place]:g} in row {row + 1}: the model works in float32, "
+                        f"which needs a column's largest number between {SMALLEST:g} and {1 / SMALLEST:g}; give it in "
+                        "another unit")
+    spread = np.ptp(values, axis=0) if len(values) else largest
+    near = (spread > ROUNDING * largest) & (spread < RESOLUTION * largest)
+    near[-1] = 0 < spread[-1] < RESOLUTION * largest[-1]
+    for place in np.flatnonzero(near)[:1]:
+        raise DataError(f"{column(place)} is nearly constant: it varies by {spread[place]:g} about "
+                        f"{values[:, place].mean():g}, which float32 cannot tell apart; subtract a constant from it, "
+                        "or leave it out")
+
+
 def _check_target(task: Task, table: Table) -> None:
     values = np.unique(table.target)
     if task.classification and list(values) != [0, 1]:
-        shown = ", ".join(f"{value:g}" for value in values[:5]) + (", ..." if len(values) > 5 else "")
+        some = ", ".join(f"{value:g}" for value in values[:5]) + (", ..." if len(values) > 5 else "")
         raise DataError(
-            f"the {task.name} needs a target of 0 and 1; column '{table.target_name}' of {table.name} holds {shown}"
+            f"the {task.name} needs a target of 0 and 1; column '{shown(table.target_name)}' of {shown(table.name)} "
+            f"holds {some}"
         )
     if not task.classification and len(values) < 2:
-        raise DataError(f"column '{table.target_name}' of {table.name} is constant: there is nothing to learn")
+        raise DataError(f"column '{shown(table.target_name)}' of {shown(table.name)} is constant: there is nothing to "
+                        "learn")
 
 
 def least_squares(x_train: np.ndarray, y_train: np.ndarray, x_test: np.ndarray) -> np.ndarray:

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from microtrain.errors import shown
 from microtrain.train.history import History
 from microtrain.train.metrics import binary_accuracy, r2_score, roc_curve, root_mean_squared_error
 from microtrain.viz.style import BLUE, GREEN, GREY, ORANGE, Panel, whole_numbers, write_panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+LONGEST = 40
+"""Characters of a name that are drawn."""
 
 
 def plot_history(history: History, path: str | Path, title: str = "Training", loss_name: str = "loss") -> Path:
@@ -31,7 +35,7 @@ def plot_history(history: History, path: str | Path, title: str = "Training", lo
     if not len(history):
         raise ValueError("the history is empty: no epoch was run")
     panels = [_loss_panel(history, loss_name)]
-    panels += [_metric_panel(name, values) for name, values in history.metrics.items()]
+    panels += [_metric_panel(_name(name), values) for name, values in history.metrics.items()]
     return write_panels(path, title, panels)
 
 
@@ -56,6 +60,7 @@ def plot_classification(
 
     Raises: as :func:`plot_history`.
     """
+    class_names = (_name(class_names[0]), _name(class_names[1]))
     panels = [] if history is None else [_loss_panel(history, "binary cross entropy (nats)")]
     if len(class_names) != 2:
         raise ValueError(f"class_names are of 0 and of 1, two names, got {len(class_names)}")
@@ -86,10 +91,18 @@ def plot_regression(
 
     Raises: as :func:`plot_history`.
     """
+    quantity = _name(quantity)
     panels = [] if history is None else [_loss_panel(history, "mean squared error (target's variance = 1)")]
     panels += [_agreement_panel(target, prediction, quantity), _residual_panel(target, prediction, quantity)]
     score, error = r2_score(prediction, target), root_mean_squared_error(prediction, target)
     return write_panels(path, f"{title}: R² {score:.3f}, root mean squared error {error:.3g}", panels)
+
+
+def _name(text: str) -> str:
+    """A name as it is drawn: one line, not too long, and not begun with the underscore that hides a legend's entry."""
+    text = shown(text)
+    text = text if len(text) <= LONGEST else f"{text[:LONGEST - 1]}…"
+    return f" {text}" if text.startswith("_") else text
 
 
 def _loss_panel(history: History, loss_name: str) -> Panel:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from microtrain.errors import shown
 from microtrain.files import check_destination, replacing
 
 if TYPE_CHECKING:
@@ -30,6 +34,9 @@ _RC = {
     "axes.edgecolor": "#8A8A8A",
     "legend.frameon": False,
     "lines.linewidth": 2.0,
+    # A column's name is drawn as it is written: "$x_1$" is no formula here.
+    "text.parse_math": False,
+    "text.usetex": False,
 }
 
 Panel = Callable[["Axes"], None]
@@ -52,10 +59,26 @@ def check_plot_path(path: str | Path) -> Path:
 
 def _matplotlib() -> Any:
     try:
-        import matplotlib
+        with _quiet():
+            import matplotlib
     except ImportError as error:
         raise ImportError("plots need matplotlib: pip install 'microtrain[plot]'") from error
     return matplotlib
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Inside, matplotlib does not tell the terminal that its cache folder cannot be written to, or that a character of
+    a name is in none of its fonts: the picture is drawn all the same, with a box in its place."""
+    logger = logging.getLogger("matplotlib")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")
+            yield
+    finally:
+        logger.setLevel(before)
 
 
 def write_panels(path: str | Path, title: str, panels: Sequence[Panel], *, columns: int | None = None,
@@ -70,14 +93,16 @@ def write_panels(path: str | Path, title: str, panels: Sequence[Panel], *, colum
     path = check_plot_path(path)
     across = columns or len(panels)
     down = -(-len(panels) // across)
-    with _matplotlib().rc_context(_RC):
+    with _matplotlib().rc_context(_RC), _quiet():
         figure = _figure(across * size[0], down * size[1])
         grid = figure.subplots(down, across, squeeze=False).flat
         for axes, panel in zip(grid, panels, strict=False):
             panel(axes)
+            for axis in (axes.xaxis, axes.yaxis):
+                _written_out(axis)
         for axes in grid[len(panels):]:
             axes.remove()
-        figure.suptitle(title, fontsize=14, fontweight="bold")
+        figure.suptitle(shown(title), fontsize=14, fontweight="bold")
         with replacing(path) as temporary:
             figure.savefig(temporary, dpi=150, format=path.suffix[1:])
     return path
@@ -88,6 +113,20 @@ def whole_numbers(axis: Axis) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axis.set_major_locator(MaxNLocator(nbins="auto", integer=True))
+
+
+def _written_out(axis: Axis) -> None:
+    """Has a logarithmic axis say 0.01 and 1000, where matplotlib would set powers of ten as formulas."""
+    from matplotlib.ticker import LogFormatter
+
+    class WrittenOut(LogFormatter):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
+    if isinstance(axis.get_major_formatter(), LogFormatter):
+        axis.set_major_formatter(WrittenOut())
+    if isinstance(axis.get_minor_formatter(), LogFormatter):
+        axis.set_minor_formatter(WrittenOut(labelOnlyBase=False))
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -15,19 +15,20 @@ from .basic import ops
 
 
 def activation(name: str, decompose: Any, **options: Any) -> Any:
-    """The row of a function of one tensor and any number of attributes."""
-    return row(name, Kind.COMPOSITE, lambda x, *attrs: same(x), decompose=decompose, **options)
+    """The row of a function of one tensor and any number of numbers, 0-d nodes of its dtype: a number that changes from
+    step to step is not part of a plan."""
+    return row(name, Kind.COMPOSITE, same, decompose=decompose, **options)
 
 
-def _leaky_relu(x: Node, slope: float) -> Node:
+def _leaky_relu(x: Node, slope: Node) -> Node:
     o = ops()
     return o.where(o.gt(x, 0), x, o.mul(x, slope))
 
 
-def _elu(x: Node, alpha: float, scale: float, input_scale: float) -> Node:
+def _elu(x: Node, alpha: Node, scale: Node, input_scale: Node) -> Node:
     """scale x above 0, scale alpha (exp(input_scale x) - 1) below."""
     o = ops()
-    return o.where(o.gt(x, 0), o.mul(x, scale), o.mul(o.expm1(o.mul(x, input_scale)), scale * alpha))
+    return o.where(o.lt(x, 0), o.mul(o.expm1(o.mul(x, input_scale)), o.mul(scale, alpha)), o.mul(x, scale))
 
 
 def _gelu(x: Node) -> Node:
@@ -64,7 +65,7 @@ def _log_sigmoid(x: Node) -> Node:
     return o.neg(o.softplus(o.neg(x)))
 
 
-def _hardtanh(x: Node, low: float, high: float) -> Node:
+def _hardtanh(x: Node, low: Node, high: Node) -> Node:
     return ops().clamp(x, low, high)
 
 
@@ -78,26 +79,26 @@ def _hardswish(x: Node) -> Node:
     return o.div(o.mul(x, o.clamp(o.add(x, 3), 0, 6)), 6)
 
 
-def _threshold(x: Node, threshold: float, value: float) -> Node:
+def _threshold(x: Node, threshold: Node, value: Node) -> Node:
     o = ops()
     return o.where(o.le(x, threshold), value, x)
 
 
-def _hardshrink(x: Node, lambd: float) -> Node:
+def _hardshrink(x: Node, lambd: Node) -> Node:
     o = ops()
     return o.where(inside(x, lambd), 0, x)
 
 
-def _softshrink(x: Node, lambd: float) -> Node:
+def _softshrink(x: Node, lambd: Node) -> Node:
     """x brought nearer to 0 by lambd; a zero of x's sign between; NaN stays."""
     o = ops()
     return o.where(inside(x, lambd), o.mul(x, 0), o.where(o.gt(x, 0), o.sub(x, lambd), o.add(x, lambd)))
 
 
-def inside(x: Node, lambd: float) -> Node:
+def inside(x: Node, lambd: Node) -> Node:
     """Whether -lambd <= x <= lambd."""
     o = ops()
-    return o.bitwise_and(o.ge(x, -lambd), o.le(x, lambd))
+    return o.bitwise_and(o.ge(x, o.neg(lambd)), o.le(x, lambd))
 
 
 def _prelu(x: Node, weight: Node) -> Node:

@@ -171,17 +171,13 @@ TANH_BACKWARD = row("tanh_backward", Kind.COMPOSITE, same,
                     decompose=lambda ct, o: ops().mul(ct, ops().sub(1, ops().mul(o, o))))
 RELU_BACKWARD = row("relu_backward", Kind.COMPOSITE, same,
                     decompose=lambda ct, o: ops().where(ops().le(o, 0), 0, ct))
-CLAMP_BACKWARD = row("clamp_backward", Kind.COMPOSITE, lambda ct, x, low, high: same(ct, x),
+CLAMP_BACKWARD = row("clamp_backward", Kind.COMPOSITE, same,
                      decompose=lambda ct, x, low, high: ops().where(ops().between(x, low, high), ct, 0),
                      differentiable=False)
 """What a backward pass records most often, in one node instead of three: steps on small models cost their nodes."""
 
 OVERWRITE = row("overwrite", Kind.COMPOSITE, same, decompose=lambda value, old: value)
 """A value in place of an old one, on which it does not depend: what was on the tape stays there, with gradient 0."""
-
-CLAMP_TO = row("clamp_to", Kind.COMPOSITE, lambda x, low, high: same(x),
-               decompose=lambda x, low, high: ops().clamp(x, low, high), grad_name="ClampBackward1")
-"""`clamp` between two numbers: the common case, recorded with one source instead of three."""
 
 MEAN = row("mean", Kind.COMPOSITE, reduced, decompose=_mean)
 VAR = row("var", Kind.COMPOSITE, lambda x, axes, correction: reduced(x, axes), decompose=_var)

@@ -34,18 +34,18 @@ def _bce_with_logits(x: Node, y: Node) -> Node:
     return o.add(o.mul(o.sub(1, y), x), o.softplus(o.neg(x)))
 
 
-def _huber(d: Node, delta: float) -> Node:
+def _huber(d: Node, delta: Node) -> Node:
     """d^2 / 2 up to |d| = delta, and from there its tangent (Huber, 1964)."""
     o = ops()
     size = o.abs(d)
-    return o.where(o.ge(size, delta), o.mul(o.sub(size, 0.5 * delta), delta), o.mul(o.mul(d, d), 0.5))
+    return o.where(o.ge(size, delta), o.mul(o.sub(size, o.mul(delta, 0.5)), delta), o.mul(o.mul(d, d), 0.5))
 
 
-def _smooth_l1(d: Node, beta: float) -> Node:
+def _smooth_l1(d: Node, beta: Node) -> Node:
     """The Huber loss over beta, so that its tangent has slope 1 (Girshick, 2015)."""
     o = ops()
     size = o.abs(d)
-    return o.where(o.ge(size, beta), o.sub(size, 0.5 * beta), o.mul(o.mul(d, d), 0.5 / beta))
+    return o.where(o.ge(size, beta), o.sub(size, o.mul(beta, 0.5)), o.div(o.mul(o.mul(d, d), 0.5), beta))
 
 
 def _logistic_loss(x: Node) -> Node:
@@ -131,9 +131,8 @@ LOGISTIC = row("logistic", Kind.COMPOSITE, same, decompose=_logistic, grad_name=
 """log(1 + exp(x)), and its slope 1 / (1 + exp(-x)) with the slope logistic(x) logistic(-x), which loses no digits where
 one of the two is near 1, as o (1 - o) does."""
 
-HUBER = row("huber", Kind.COMPOSITE, lambda d, delta: same(d), decompose=_huber, grad_name="HuberLossBackward0")
-SMOOTH_L1 = row("smooth_l1", Kind.COMPOSITE, lambda d, beta: same(d), decompose=_smooth_l1,
-                grad_name="SmoothL1LossBackward0")
+HUBER = row("huber", Kind.COMPOSITE, same, decompose=_huber, grad_name="HuberLossBackward0")
+SMOOTH_L1 = row("smooth_l1", Kind.COMPOSITE, same, decompose=_smooth_l1, grad_name="SmoothL1LossBackward0")
 """Of a difference: their slopes are closed forms, finite where the difference is infinite."""
 
 CROSS_ENTROPY = row("cross_entropy", Kind.COMPOSITE, _cross_entropy_infer,

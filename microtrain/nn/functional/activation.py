@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from microtrain.tensor import Tensor, losses, rand, where
+from microtrain.tensor import Tensor, float32, losses, rand, where
 from microtrain.tensor.operands import flag, node_of
 
 
@@ -106,6 +106,6 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     if p == 1:
         output = input * 0.0
     else:
-        keep = rand(input.shape, dtype=input.dtype, device=input.device) >= p
+        keep = rand(input.shape, dtype=float32, device=input.device) >= p
         output = input * (keep.to(input.dtype) * (1 / (1 - p)))
     return input.copy_(output) if inplace else output

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..cuda import CudaBackend
+from ..lock import lock
 from . import VirtualGpuError, gpu
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class VirtualBackend(CudaBackend):
-    """`CudaBackend`, which says in full what was wrong with a launch."""
+    """`CudaBackend`, which says in full what was wrong with a launch. One thread at a time has the GPU."""
 
     def __init__(self, index: int = 0) -> None:
         super().__init__(index)
@@ -29,15 +30,20 @@ class VirtualBackend(CudaBackend):
         if self.gpu.library.launches == before and 0 not in launch.grid:
             raise VirtualGpuError(f"a launch on grid {list(launch.grid)} never reached the driver")
 
+    def from_numpy(self, array: np.ndarray) -> Any:
+        with lock:
+            return super().from_numpy(array)
+
     def to_numpy(self, buffer: Any) -> np.ndarray:
         """The value. Raises VirtualGpuError where nobody has written all of it."""
-        nbytes = buffer.numel() * buffer.element_size()
-        if nbytes:
-            missing = nbytes - int(self.gpu.memory.arena.is_written(buffer.data_ptr(), nbytes).sum())
-            if missing:
-                raise VirtualGpuError(f"a value of {nbytes} bytes is read, of which nobody wrote {missing}: a kernel "
-                                      "did not store all of its result, or has not run")
-        return super().to_numpy(buffer)
+        with lock:
+            nbytes = buffer.numel() * buffer.element_size()
+            if nbytes:
+                missing = nbytes - int(self.gpu.memory.arena.is_written(buffer.data_ptr(), nbytes).sum())
+                if missing:
+                    raise VirtualGpuError(f"a value of {nbytes} bytes is read, of which nobody wrote {missing}: a "
+                                          "kernel did not store all of its result, or has not run")
+            return super().to_numpy(buffer)
 
     def compiled(self, launch: Launch) -> Any:
         """With `=reference` nothing is compiled: the kernel's meaning is known."""

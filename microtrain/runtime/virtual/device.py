@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from ..genuine import genuine_torch
+from ..lock import lock
 from . import VirtualGpuError
 from .launches import Function, arrived, check
 from .libcuda import LibCuda, built, triton_driver_class
@@ -114,12 +115,13 @@ class VirtualGpu:
         return address
 
     def free(self, address: int) -> None:
-        """The last tensor over an allocation is gone. One of a graph's stays while the graph does."""
-        graph = self.graphs.pop(address, None)
-        if graph is not None:
-            graph.kept.append(address)
-        else:
-            self.release(address)
+        """The last tensor over an allocation is gone, in whatever thread. One of a graph's stays while the graph does."""
+        with lock:
+            graph = self.graphs.pop(address, None)
+            if graph is not None:
+                graph.kept.append(address)
+            else:
+                self.release(address)
 
     def release(self, address: int) -> None:
         """End an allocation's life. What was wrong with it is said at the next launch: nobody can be told here."""

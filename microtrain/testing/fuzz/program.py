@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...compiler import realize
+from ...compiler.session import current
 from ...errors import AcceleratorError
 from ...graph.node import Node
 
@@ -81,15 +82,15 @@ class EachAtOnce:
     """Computes every operation as it is recorded, the backward's too, as if nothing were lazy."""
 
     def __enter__(self) -> None:
-        realize.watchers.append(self.look)
-        realize.start_counting()
+        current().watchers.append(self.look)
+        current().start_counting()
 
     def __exit__(self, *_: object) -> None:
-        realize.watchers.remove(self.look)
-        realize.start_counting()
+        current().watchers.remove(self.look)
+        current().start_counting()
 
     @staticmethod
-    def look(node: Node, entry: Any) -> None:
+    def look(node: Node, entry: Any, index: int) -> None:
         """Compute a node that was just recorded."""
         if node.buffer is None and node.sources:
             realize.compute([node], node.device)

@@ -1,0 +1,109 @@
+"""What surrounds a command: its standard streams, whatever they lead to, and the signals that end it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn, TextIO
+
+BROKEN_PIPE = 128 + signal.SIGPIPE
+"""The status of a process whose reader has had enough, as shells have it."""
+
+
+class Terminated(BaseException):
+    """A signal that asks the process to end. Like KeyboardInterrupt it passes through what cleans up after itself."""
+
+    def __init__(self, number: int) -> None:
+        self.status = 128 + number
+        super().__init__(f"signal {number}")
+
+
+@contextmanager
+def standard_streams() -> Iterator[None]:
+    """Inside, there are standard streams, and what they cannot encode is escaped.
+
+    A process may be started with its streams closed: then the next file that it opens, a model that is saved, would get
+    their number, and whatever any library writes to "standard error" would go into it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)      # takes the lowest number that is free
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))     # noqa: SIM115 (for the process's life)
+    before = [(stream, stream.errors) for stream in (sys.stdout, sys.stderr) if hasattr(stream, "reconfigure")]
+    for stream, _ in before:
+        stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        for stream, errors in before:
+            with suppress(OSError, ValueError):
+                stream.reconfigure(errors=errors)
+
+
+@contextmanager
+def signals() -> Iterator[None]:
+    """Inside, SIGTERM and SIGHUP raise Terminated, so that what is half-written is taken back."""
+    def end(number: int, frame: Any) -> NoReturn:
+        signal.signal(number, signal.SIG_IGN)       # once is enough: what cleans up is left in peace
+        raise Terminated(number)
+
+    caught = []
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:      # nohup's wish is kept
+            with suppress(ValueError):                      # not in a thread
+                signal.signal(number, end)
+                caught.append(number)
+    try:
+        yield
+    finally:
+        for number in caught:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def ended(status: int, line: str | None) -> int:
+    """Brings out what was printed, then a line on stderr if there is one to tell. The status to end with."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard(sys.stdout)
+        status = BROKEN_PIPE if line is None else status
+    except OSError as error:
+        _discard(sys.stdout)
+        if line is None:
+            status, line = 2, f"error: standard output: {error.strerror}"
+    if line is not None:
+        try:
+            print(f"microtrain: {line}", file=sys.stderr, flush=True)
+        except OSError:
+            _discard(sys.stderr)
+    return status
+
+
+def _discard(stream: TextIO) -> None:
+    """Lets a stream that cannot be written to lead nowhere, so that Python does not try again as it ends."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def another(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Runs ``microtrain`` with these arguments in another process, which hears of what ends this one. Its status."""
+    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    sys.stdout.flush()
+    # A group of its own: of what is typed at a terminal it hears from here alone, once.
+    process = subprocess.Popen([sys.executable, "-m", "microtrain", *arguments], process_group=0,
+                               env={**os.environ, "PYTHONPATH": path, **environment})
+    try:
+        return process.wait()
+    except BaseException as error:
+        process.send_signal(signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM)
+        return process.wait()

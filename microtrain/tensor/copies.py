@@ -1,0 +1,100 @@
+"""Copies of tensors: `copy.copy`, `copy.deepcopy` and pickles, as PyTorch has them."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..graph.dtypes import DType
+from ..graph.node import Node
+from ..graph.spec import Shape
+from .create import place, put
+from .index import values
+from .memory import Alias, Family, Memory, VersionCell, alone, fresh, with_grad_mode
+from .storage import Shared, joined, wrap
+
+if TYPE_CHECKING:
+    from .tensor_class import Tensor
+
+OWN = ("_alias", "_changes", "_grad", "_leaf", "_retains", "_backward_hooks")
+"""Attributes that a copy has of its own; what a user added is copied."""
+
+
+class Copies:
+    """Copying."""
+
+    __slots__ = ()
+
+    def __reduce__(self: Tensor) -> Any:                    # type: ignore[misc]
+        for hook in (self._backward_hooks or {}).values():
+            warnings.warn(f"backward hook {hook} on tensor will not be serialized.", stacklevel=3)
+        raw = np.array(values(self.node)).tobytes()
+        arguments = raw, tuple(self.shape), self.dtype, str(self.device), self.requires_grad, self.stride()
+        return _rebuilt, arguments, _added(self) or None
+
+    def __copy__(self: Tensor) -> Tensor:                   # type: ignore[misc]
+        """A leaf of the same memory."""
+        alias = self.beside(VersionCell(1))
+        return _like(self, joined(alias.family.node, alias), _added(self))
+
+    def __deepcopy__(self: Tensor, memo: dict[int, Any]) -> Tensor:      # type: ignore[misc]
+        """A copy; those of tensors that share memory share a copy of it. Raises RuntimeError for a non-leaf."""
+        if id(self) in memo:
+            return memo[id(self)]
+        if not self.is_leaf:
+            raise RuntimeError("Only Tensors created explicitly by the user (graph leaves) support the deepcopy "
+                               "protocol at the moment.  If you were attempting to deepcopy a module, this may be "
+                               "because of a torch.nn.utils.weight_norm usage, see "
+                               "https://github.com/pytorch/pytorch/pull/103001")
+        alias = self._alias
+        if alias is None or alias.family.is_only(self):
+            other = _strided(alone(self.node), self.stride())
+        else:
+            other = _in_copied_memory(alias, memo)
+        copied = memo[id(self)] = _like(self, other, copy.deepcopy(_added(self), memo))
+        if self._grad is not None:
+            copied._grad = copy.deepcopy(self._grad, memo)
+        return copied
+
+
+def _in_copied_memory(alias: Alias, memo: dict[int, Any]) -> Tensor:
+    """A tensor at an alias's place in the copy of its memory, made where the first of them is copied."""
+    memory = alias.family.shared()
+    other = memo.get(id(memory))
+    if other is None:
+        other = memo[id(memory)] = Memory(alone(memory.node))
+        memo.setdefault(id(memo), []).append(memory)        # its id must not become another's meanwhile
+    way = alias.family.seen_through(alias)
+    family = Family(fresh(with_grad_mode(False, way[0], other.node)), VersionCell(1), other, *way)
+    return joined(family.node, Alias(family, alias.strides, alias.offset))
+
+
+def _strided(node: Node, strides: Shape) -> Tensor:
+    """A tensor alone in its memory, that says of itself it has these strides."""
+    other = wrap(node)
+    other._changes = 1
+    if strides != other.stride():
+        other.place().strides = strides
+    return other
+
+
+def _added(tensor: Shared) -> dict[str, Any]:
+    return {name: value for name, value in tensor.__dict__.items() if name not in OWN}
+
+
+def _like(tensor: Tensor, other: Tensor, attributes: dict[str, Any]) -> Tensor:
+    """A copy made the same in what is not its value."""
+    other.__class__ = tensor.__class__
+    other.__dict__.update(attributes)
+    return other.requires_grad_() if tensor.requires_grad else other
+
+
+def _rebuilt(raw: bytes, shape: tuple[int, ...], dtype: DType, device: str, requires_grad: bool,
+             strides: Shape | None = None) -> Tensor:
+    array = np.frombuffer(raw, dtype.numpy).reshape(shape)
+    node = put(array, dtype, place(device))
+    out = wrap(node) if strides is None else _strided(node, strides)
+    return out.requires_grad_() if requires_grad else out

@@ -1,0 +1,224 @@
+"""Tensors that share memory: what they have in common.
+
+As in PyTorch there are three things.
+
+- A `Memory` (PyTorch's storage) is what all tensors over the same elements have in common: their value, off the tape.
+- A `Family` is a base and its views: one place on the tape, of which the views are differentiated as views. A detached
+  alias begins a family of its own in the same memory. A family counts its changes in a cell, which `detach()` hands on
+  and `.data` does not.
+- An `Alias` is a tensor's place in a family: how its value follows from the base's, and a base's from its value.
+
+A tensor that has no alias shares nothing. Of the others this holds:
+
+1. A change of a member gives its base a new node, which every other family of the memory then sees off its own tape.
+2. The members' own nodes are let go. Each is made anew, from the base's, when it is next asked for: that is where
+   PyTorch makes a view's grad_fn anew, and where it finds that it must not (`Shared.refreshed`).
+3. No node is held by two families, and each knows the version that it is of.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from ..compiler import realize as compiler
+from ..compiler.session import current
+from ..graph import ops as g
+from ..graph.node import Node, leaf
+from ..graph.spec import Shape
+from ..graph.tape import Leaf, Tape, entry_class, grad_mode
+
+if TYPE_CHECKING:
+    from .tensor_class import Tensor
+
+View = Callable[[Node], Node]
+Update = Callable[[Node, Node], Node]
+
+
+def owned(node: Node) -> Node:
+    """The node itself, or a copy of it where it is a constant that others share."""
+    return g.identity(node) if not node.sources and (node.buffer is None or node.primitive.name == "scalar") else node
+
+
+def is_held(node: Node) -> bool:
+    """Whether some tensor holds a node, or may have held it."""
+    return node.buffer is not None or getattr(node, "shared", False)
+
+
+def alone(node: Node) -> Node:
+    """A node of the same value that nobody else holds and that is not on the tape."""
+    if node.buffer is not None and node.primitive.name != "scalar":
+        same = leaf(node.buffer, node.spec)
+        node.shared = same.shared = True
+        return same
+    return with_grad_mode(False, g.identity, node)
+
+
+def fresh(node: Node) -> Node:
+    """The node itself where it was just recorded off the tape and nobody holds it; else one `alone`."""
+    return alone(node) if node.tape is not None or is_held(node) or not node.sources else node
+
+
+def off_tape(node: Node) -> Node:
+    """The node itself, or one `alone` of a node that would keep what it was made from."""
+    return node if node.tape is None or node.tape.__class__ is Leaf else alone(node)
+
+
+def placed(node: Node, tape: Tape) -> Node:
+    """A node that is nobody else's, put in a place on the tape."""
+    node.tape = tape
+    if tape.__class__ is Leaf:
+        compiler.parameter_changed(node.spec.device)
+    elif tape.saves_out and not tape.released:
+        node.holders += 1
+    return node
+
+
+def with_grad_mode(enabled: bool, function: Callable[..., Node], *arguments: Node) -> Node:
+    """What a function gives with grad mode on, or off."""
+    before, grad_mode.enabled = grad_mode.enabled, enabled
+    try:
+        return function(*arguments)
+    finally:
+        grad_mode.enabled = before
+
+
+def same_value(base: Node) -> Node:
+    """The view that the base is of itself."""
+    return base
+
+
+def whole_value(base: Node) -> Node:
+    """As `same_value`, of a tensor that is not the base itself."""
+    return base
+
+
+def new_value(base: Node, value: Node) -> Node:
+    """The base after all of it was replaced."""
+    return value
+
+
+class VersionCell:
+    """A version that nodes refer to: not the family itself, which refers to a node."""
+
+    __slots__ = ("version",)
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+
+
+def pending(holder: Any) -> None:
+    """Have a holder's node computed with what else is pending, as a tensor's."""
+    if holder.node.buffer is None:
+        holder.node.shared = True
+        current().held.append(weakref.ref(holder))
+
+
+class Memory:
+    """The value of a memory, off the tape, and the families in it; kept up to date once there are two."""
+
+    __slots__ = ("__weakref__", "families", "node")
+
+    def __init__(self, node: Node) -> None:
+        self.node, self.families = off_tape(node), list[weakref.ref[Family]]()
+        pending(self)               # else a loss that is kept detached would hold all behind it
+
+    def living(self) -> Iterator[Family]:
+        """The families of which some tensor is alive."""
+        self.families = [one for one in self.families if one() is not None]
+        yield from [family for one in self.families if (family := one()) is not None]
+
+    def take(self, node: Node, source: Family) -> None:
+        """Have a new value, which `source` knows already, and tell the other families."""
+        self.node = off_tape(node)
+        pending(self)
+        for family in self.living():
+            if family is not source:
+                value = fresh(with_grad_mode(False, family.view, self.node))
+                family.put(value, family.node.tape, source.cell)
+
+
+class Family:
+    """A base and its views: the base's node, a version, the members, and the base's place in its memory."""
+
+    __slots__ = ("__weakref__", "cell", "members", "memory", "node", "update", "view")
+
+    def __init__(self, node: Node, cell: VersionCell, memory: Memory | None = None, view: View = same_value,
+                 update: Update = new_value) -> None:
+        self.node, self.cell, self.memory, self.view, self.update = node, cell, memory, view, update
+        self.members: list[weakref.ref[Any]] = []
+        if memory is not None:
+            memory.families.append(weakref.ref(self))
+
+    def shared(self) -> Memory:
+        """The memory, for another family to be in it."""
+        if self.memory is None:
+            self.memory = Memory(self.node)
+            self.memory.families.append(weakref.ref(self))
+        return self.memory
+
+    def seen_through(self, alias: Alias) -> tuple[View, Update]:
+        """A member as a view of the memory, both ways."""
+        return composed(self.view, self.update, alias.view, alias.update)
+
+    def living(self) -> Iterator[Tensor]:
+        """The members that are alive."""
+        self.members = [one for one in self.members if one() is not None]
+        yield from [member for one in self.members if (member := one()) is not None]
+
+    def is_only(self, tensor: Any) -> bool:
+        """Whether nobody but a tensor is left in this memory."""
+        return (all(member is tensor for member in self.living())
+                and (self.memory is None or all(family is self for family in self.memory.living())))
+
+    def change(self, alias: Alias, node: Node, recorded: bool) -> None:
+        """Give the base the value that follows from a member's new node; what is not recorded leaves it in its place
+        on the tape."""
+        base = with_grad_mode(recorded, alias.update, self.node, node)
+        self.cell.version += 1
+        if recorded and alias.view is not same_value and base.tape is not None:
+            base.tape.__class__ = entry_class("CopySlices")
+        self.put(base, None if recorded else self.node.tape, self.cell)
+        if self.memory is not None:
+            self.memory.take(with_grad_mode(False, self.update, self.memory.node, self.node), self)
+
+    def put(self, base: Node, tape: Tape | None, changed: VersionCell) -> None:
+        """Have a new base, in a place on the tape that it had before (or in its own), and let the members' nodes go."""
+        old = 0
+        if tape is not None:
+            base = placed(fresh(base), tape)
+            old = tape.saves_out and changed is self.cell           # the rule would read another output than it saved
+        self.node = owned(base)
+        self.node.version = (self.cell, self.cell.version - old)
+        pending(self)               # whether or not a tensor holds it: the members are made from it
+        for member in self.living():
+            member._let_go()
+
+
+class Alias:
+    """A tensor's place in a family: its view of the base, what a base becomes when the view is replaced, where in the
+    memory it lies (`strides` and `offset`, in elements).
+
+    `tape` is the tensor's place on the tape when its node was let go, `version` the family's when the view was last
+    put on the tape as one. `origin` says of a view, in PyTorch's words, why
+    it must not be changed in place while that is recorded; it is output `number` of the operation that made it.
+    """
+
+    __slots__ = ("family", "number", "offset", "origin", "strides", "tape", "update", "version", "view")
+
+    def __init__(self, family: Family, strides: Shape, offset: int = 0, view: View = same_value,
+                 update: Update = new_value, origin: str | None = None) -> None:
+        self.family, self.view, self.update, self.strides, self.offset = family, view, update, strides, offset
+        self.tape: Tape | None = None
+        self.origin, self.number, self.version = origin, 0, -1
+
+
+def composed(first: View, first_update: Update, view: View, update: Update) -> tuple[View, Update]:
+    """The view of a view, both ways."""
+    if first is same_value:
+        return view, update
+    if view is same_value:
+        return first, first_update
+    return (lambda base: view(first(base)),
+            lambda base, value: first_update(base, update(first(base), value)))

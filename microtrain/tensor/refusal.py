@@ -1,0 +1,55 @@
+"""Views that must not be changed in place while that is recorded, and why, in PyTorch's words."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from ..compiler.realize import realize
+from ..graph.node import Node, buffer_signature, next_seq
+from ..graph.tape import grad_mode
+
+if TYPE_CHECKING:
+    from .memory import Alias
+
+NO_GRAD = ("Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by "
+           "moving both the view and the inplace either both inside the no_grad block (if you don't want the inplace "
+           "to be tracked) or both outside (if you want the inplace to be tracked).")
+ONE_OF_SEVERAL = ("This view is the output of a function that returns multiple views. Such functions do not allow the "
+                  "output views to be modified inplace. You should replace the inplace operation by an out-of-place "
+                  "one.")
+FROM_FUNCTION = ("This view was created inside a custom Function (or because an input was returned as-is) and the "
+                 "autograd logic to handle view+inplace would override the custom backward associated with the "
+                 "custom Function, leading to incorrect gradients. This behavior is forbidden. You can fix this by "
+                 "cloning the output of the custom Function.")
+
+INDIRECTLY = "its base or another view of its base has been"
+ITSELF = "is being"
+
+
+def refusal(alias: Alias, tape: Any, what: str) -> RuntimeError:
+    """The error for a view that is at a place on the tape (or None), when it or its base was changed."""
+    made = tape is not None and not tape.is_leaf
+    view = f"Output {alias.number} of {re.sub('Backward[0-9]*$', '', tape.name)} is a view" if made else ""
+    if alias.origin is NO_GRAD or not made:
+        view = f"{view} of a view which was created" if made else "A view was created"
+        return RuntimeError(f"{view} in no_grad mode and {what} modified inplace with grad mode enabled. "
+                            f"{alias.origin}")
+    return RuntimeError(f"{view} and {what} modified inplace. {alias.origin}")
+
+
+class Refused(Node):
+    """What such a view holds after its base was changed: the new value, which can be read and computed with off the
+    tape. An operation that would be recorded raises, as do `grad_fn` and `is_leaf`."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, value: Node, error: RuntimeError) -> None:
+        self.error, self.buffer, self.spec = error, realize(value), value.spec
+        self.signature, self.sources, self.seq, self.version = buffer_signature(value.spec), (), next_seq(), None
+        self.holders, value.shared, self.shared = 0, True, True
+
+    @property
+    def tape(self) -> None:                                 # type: ignore[override]
+        if grad_mode.enabled:
+            raise RuntimeError(*self.error.args)

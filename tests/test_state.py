@@ -1,0 +1,176 @@
+"""State dicts of modules beside PyTorch: extra state, buffers, loading by copy and by assignment, pickled parameters."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import pytest
+import torch
+
+import microtrain as mt
+
+BOTH = pytest.mark.parametrize("T", [mt, torch], ids=["microtrain", "torch"])
+
+
+def counter(T: Any) -> Any:
+    """A module with state that is no tensor."""
+    class Counter(T.nn.Module):         # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = T.nn.Linear(2, 1)
+            self.seen = 0
+
+        def get_extra_state(self) -> dict[str, int]:
+            return {"seen": self.seen}
+
+        def set_extra_state(self, state: dict[str, int]) -> None:
+            self.seen = state["seen"]
+    return Counter()
+
+
+@BOTH
+def test_extra_state_goes_along(T: Any) -> None:
+    first, second = (T.nn.Sequential(counter(T), counter(T)) for _ in range(2))
+    first[1].seen = 3
+    state = first.state_dict()
+    assert list(state) == ["0._extra_state", "0.inner.weight", "0.inner.bias",
+                           "1._extra_state", "1.inner.weight", "1.inner.bias"]
+    assert str(second.load_state_dict(pickle.loads(pickle.dumps(dict(state))))) == "<All keys matched successfully>"
+    assert [module.seen for module in second] == [0, 3]
+    assert T.equal(second[0].inner.weight, first[0].inner.weight)
+
+
+@BOTH
+def test_extra_state_that_is_missing_or_unexpected(T: Any) -> None:
+    without = {name: value for name, value in counter(T).state_dict().items() if name != "_extra_state"}
+    with pytest.raises(RuntimeError, match=r'Missing key\(s\) in state_dict: "_extra_state"'):
+        counter(T).load_state_dict(without)
+    assert counter(T).load_state_dict(without, strict=False).missing_keys == ["_extra_state"]
+    plain = T.nn.Linear(2, 1)
+    with pytest.raises(RuntimeError, match=r'Unexpected key\(s\) in state_dict: "_extra_state"'):
+        plain.load_state_dict({**plain.state_dict(), "_extra_state": 1})
+    with pytest.raises(RuntimeError):
+        plain.get_extra_state()
+    with pytest.raises(RuntimeError):
+        plain.set_extra_state(1)
+
+
+@BOTH
+def test_buffers_that_are_kept_and_those_that_are_not(T: Any) -> None:
+    def make() -> Any:
+        module = T.nn.Module()
+        module.register_buffer("kept", T.zeros(2))
+        module.register_buffer("dropped", T.zeros(2), persistent=False)
+        module.register_buffer("absent", None)
+        module.register_parameter("weight", T.nn.Parameter(T.ones(2)))
+        module.register_parameter("none", None)
+        return module
+
+    module = make()
+    assert list(module.state_dict()) == ["weight", "kept"] and module.none is None and module.absent is None
+    module.dropped = T.ones(2)
+    assert list(module.state_dict()) == ["weight", "kept"]
+    with pytest.raises(RuntimeError, match=r'Unexpected key.*"dropped"'):
+        make().load_state_dict({**module.state_dict(), "dropped": T.ones(2)})
+    del module.dropped
+    module.register_buffer("dropped", T.ones(2))
+    assert list(module.state_dict()) == ["weight", "kept", "dropped"]
+
+
+@BOTH
+def test_all_that_is_wrong_is_told_at_once_and_nothing_changes(T: Any) -> None:
+    model = T.nn.Sequential(T.nn.Linear(2, 2), T.nn.Linear(2, 1))
+    before = copy.deepcopy(dict(model.state_dict()))
+    with pytest.raises(RuntimeError) as info:
+        model.load_state_dict({"0.weight": T.ones(3, 3), "0.bias": T.ones(2), "1.weight": 3, "x": T.ones(1)})
+    for words in ("Error(s) in loading state_dict for Sequential:", 'Missing key(s) in state_dict: "1.bias"',
+                  'Unexpected key(s) in state_dict: "x"', "size mismatch for 0.weight: copying a param with shape "
+                  "torch.Size([3, 3]) from checkpoint, the shape in current model is torch.Size([2, 2]).",
+                  'While copying the parameter named "1.weight", expected torch.Tensor or Tensor-like object'):
+        assert words in str(info.value)
+    if T is mt:                         # PyTorch has copied what fits by then
+        assert all(T.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@BOTH
+def test_loading_by_assignment(T: Any) -> None:
+    model = T.nn.BatchNorm1d(2)
+    model.bias.requires_grad_(False)
+    old = model.weight
+    given = {"weight": T.full((2,), 3.0, dtype=T.float64), "bias": T.nn.Parameter(T.ones(2)),
+             "running_mean": T.ones(2), "running_var": T.ones(2), "num_batches_tracked": T.tensor(7)}
+    model.load_state_dict(given, assign=True)
+    assert model.weight is not old and type(model.weight) is T.nn.Parameter and model.weight.dtype is T.float64
+    assert model.weight.requires_grad and model.bias is given["bias"] and not model.bias.requires_grad
+    assert model.running_mean is given["running_mean"] and model.num_batches_tracked.item() == 7
+    assert [name for name, _ in model.named_parameters()] == ["weight", "bias"]
+    model.load_state_dict({**given, "weight": T.full((2,), 5.0)})
+    assert model.weight.dtype is T.float64 and model.weight.tolist() == [5, 5]
+
+
+@BOTH
+def test_one_element_fits_no_axes(T: Any) -> None:
+    module = T.nn.Module()
+    module.register_buffer("a", T.zeros(()))
+    module.load_state_dict({"a": T.ones(1)})
+    assert module.a.item() == 1 and module.a.shape == ()
+
+
+@BOTH
+def test_a_state_dict_is_put_into_another(T: Any) -> None:
+    into = {"first": 1}
+    model = T.nn.Linear(2, 1)
+    assert model.state_dict(destination=into, prefix="l.") is into and list(into) == ["first", "l.weight", "l.bias"]
+    assert model.state_dict(keep_vars=True)["weight"] is model.weight
+    model.state_dict()["weight"].fill_(7)
+    assert model.weight.tolist() == [[7, 7]]
+
+
+@BOTH
+def test_batches_are_counted_and_averaged_alike(T: Any) -> None:
+    model = T.nn.BatchNorm1d(2, momentum=None)
+    def batch(i: float) -> Any:
+        return T.tensor([[i, 2 * i], [i + 1, 2 * i + 2], [i + 2, 2 * i + 4]])
+
+    for i in range(4):
+        model(batch(float(i)))
+    assert model.num_batches_tracked.dtype is T.int64 and model.num_batches_tracked.item() == 4
+    assert model.running_mean.tolist() == [2.5, 5] and model.running_var.tolist() == [1, 4]
+    other = T.nn.BatchNorm1d(2, momentum=None)
+    other.load_state_dict(model.state_dict())
+    for one in (model, other):
+        one(batch(4.0))
+    assert other.running_mean.tolist() == model.running_mean.tolist() == [3, 6]
+    assert model.half().num_batches_tracked.dtype is T.int64
+    model.eval()(T.ones(3, 2, dtype=T.float16))
+    assert model.num_batches_tracked.item() == 5
+    model.reset_running_stats()
+    assert model.num_batches_tracked.item() == 0
+
+
+@BOTH
+@pytest.mark.parametrize("requires_grad", [True, False])
+@pytest.mark.parametrize("copied", [lambda p: pickle.loads(pickle.dumps(p)), copy.deepcopy], ids=["pickle", "deepcopy"])
+def test_a_copied_parameter_is_a_parameter(T: Any, requires_grad: bool, copied: Any) -> None:
+    parameter = T.nn.Parameter(T.ones(2), requires_grad=requires_grad)
+    other = copied(parameter)
+    assert type(other) is T.nn.Parameter and other.requires_grad is requires_grad and other.is_leaf
+    assert other.grad is None and T.equal(other, parameter)
+    if requires_grad:
+        (other * 3).sum().backward()
+        assert other.grad.tolist() == [3, 3] and parameter.grad is None
+
+
+@BOTH
+def test_a_pickled_module_trains_on(T: Any) -> None:
+    model = T.nn.Sequential(T.nn.Linear(2, 3), T.nn.BatchNorm1d(3), T.nn.Linear(3, 3))
+    model.append(model[2])
+    other = pickle.loads(pickle.dumps(model))
+    assert other[2].weight is other[3].weight and len(list(other.parameters())) == len(list(model.parameters())) == 6
+    assert all(type(p) is T.nn.Parameter and p.requires_grad for p in other.parameters())
+    x = T.tensor([[1.0, 2.0], [3.0, 5.0]])
+    assert T.equal(other(x), model(x)) and T.equal(other[1].running_mean, model[1].running_mean)
+    other(x).sum().backward()
+    assert other[0].bias.grad is not None and model[0].bias.grad is None
