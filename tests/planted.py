@@ -2,8 +2,9 @@
 
     [MICROTRAIN_DEVICE=interpret] python tests/planted.py [--every N] [--only WORD]
 
-What would run is a call of `planted`, which counts; what is compiled is looked at as well: the word may stand there as
-quoted text alone. Beside plain text go numbers and text of classes of a caller's own, which call themselves "planted()".
+What would run is a call of `planted`, which counts; what is compiled is looked at as well: the word may stand there
+as quoted text alone. Beside plain text go numbers and text of classes of a caller's own, which say of themselves that
+they are "planted()".
 """
 
 from __future__ import annotations
@@ -20,11 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-import microtrain as mt
-import public_calls
 from public_calls import Target, base, targets
 from wrong_calls import kept, outcome, prepared
+
+import microtrain as mt
 
 WORD = "planted"
 PLANTED = f"{WORD}()"

@@ -21,9 +21,9 @@ import microtrain.testing
 import microtrain.train
 import microtrain.viz
 
-ROOTS = ("", "Tensor", "nn", "nn.functional", "nn.init", "nn.Module", "optim", "optim.SGD", "optim.Adam", "optim.lr_scheduler",
-         "optim.lr_scheduler.StepLR", "data", "train", "train.metrics", "train.checkpoint", "viz", "testing", "settings",
-         "cuda", "special", "linalg", "autograd")
+ROOTS = ("", "Tensor", "nn", "nn.functional", "nn.init", "nn.Module", "optim", "optim.SGD", "optim.Adam",
+         "optim.lr_scheduler", "optim.lr_scheduler.StepLR", "data", "train", "train.metrics", "train.checkpoint", "viz",
+         "testing", "settings", "cuda", "special", "linalg", "autograd")
 """Where public callables live: modules, and classes whose methods are called on an instance."""
 
 OWN = ("train.checkpoint", "train.metrics", "nn.init", "optim.lr_scheduler")
@@ -35,9 +35,12 @@ SKIPPED = {
     "testing.ParityError", "testing.ParityReport", "testing.Tally", "testing.AnomalyError", "autograd.AnomalyError",
     "testing.needed_memory", "testing.peak_memory", "explain", "train.DivergedError", "settings.Flag", "data.Table",
     "AcceleratorError", "OutOfMemoryError", "data.DataError", "cuda.OutOfMemoryError", "testing.GradcheckError",
-    "testing.OracleError", "cuda.backend", "DType", "dtype", "testing.check_parity", "testing.Sample", "testing.as_torch",
+    "testing.OracleError", "cuda.backend", "DType", "dtype", "testing.check_parity", "testing.Sample",
+    "testing.as_torch",
     "testing.cases", "autograd.Function", "Function", "data.Dataset", "train.Progress", "train.make_progress",
-    "nn.Identity", "optim.Optimizer", "optim.lr_scheduler.Optimizer", "testing.Tolerance", "optim.lr_scheduler.LRScheduler",
+    "nn.Identity", "nn.Module.get_extra_state", "nn.Module.set_extra_state", "settings.Setting", "settings.check",
+    "optim.Optimizer", "optim.lr_scheduler.Optimizer", "testing.Tolerance",
+    "optim.lr_scheduler.LRScheduler",
 }
 
 
@@ -100,7 +103,8 @@ VALID: dict[str, Callable[[Any], Any]] = {
     "A": matrix, "x": matrix, "x1": matrix, "x2": matrix, "a": matrix, "b": matrix, "mask": lambda T: matrix(T) > 0.2,
     "condition": lambda T: matrix(T) > 0.2, "values": matrix, "end": matrix, "tensor1": matrix, "tensor2": matrix,
     "query": cube, "key": cube, "value": const(2.0), "dim": const(0), "dim0": const(0), "dim1": const(1),
-    "index": integers(1, 0), "indices": integers(1, 0), "index2": integers(0), "source": matrix, "destination": const(1),
+    "index": integers(1, 0), "indices": integers(1, 0), "index2": integers(0), "source": matrix,
+    "destination": const(1),
     "name": const("cpu"), "kernel_size": const(2), "tensors": lambda T: [matrix(T), matrix(T)], "size": const((2, 3)),
     "padding": const(1), "path": const("file.npz"), "indices_or_sections": const(1), "weight": matrix,
     "model": model, "batch1": lambda T: T.ones(2, 2, 3), "batch2": lambda T: T.ones(2, 3, 3),
@@ -118,7 +122,8 @@ VALID: dict[str, Callable[[Any], Any]] = {
     "num_embeddings": const(4), "embedding_dim": const(3), "running_mean": vector, "running_var": vector,
     "p": const(0.5), "pad": const((1, 1)), "nonlinearity": const("relu"), "val": const(0.5), "T_max": const(5),
     "lr_lambda": const(len), "step_size": const(2), "datasets": lambda T: [dataset(T)], "lengths": const([1, 1]),
-    "logits": matrix, "optimizer": optimizer, "params": lambda T: [T.nn.Parameter(T.ones(2))], "equation": const("ij->ji"),
+    "logits": matrix, "optimizer": optimizer, "params": lambda T: [T.nn.Parameter(T.ones(2))],
+    "equation": const("ij->ji"),
     "operands": lambda T: (matrix(T),), "outputs": lambda T: T.ones(2, requires_grad=True).sum(),
     "inputs": lambda T: T.ones(2, requires_grad=True), "hook": const(lambda g: None), "prediction": vector,
     "state_dict": lambda T: {"a": matrix(T)}, "train": const(np.ones((2, 3))), "others": const(()), "args": const(()),
@@ -143,7 +148,8 @@ def particular(names: str, **values: Callable[[Any], Any]) -> None:
         PARTICULAR[name] = {**PARTICULAR.get(name, {}), **values}
 
 
-particular("bitwise_and bitwise_or bitwise_xor __and__ __or__ __xor__ __rand__ __ror__ __rxor__ __iand__ __ior__ __ixor__",
+particular("bitwise_and bitwise_or bitwise_xor __and__ __or__ __xor__ __rand__ __ror__ __rxor__ __iand__ __ior__ "
+           "__ixor__",
            self=whole, input=whole, other=whole)
 particular("bitwise_not __invert__", self=whole, input=whole)
 particular("item __bool__ __float__ __int__ __index__ __complex__", self=lambda T: T.tensor(2))
@@ -167,7 +173,8 @@ particular("permute tile", dims=const(((1, 0),)))
 particular("flip", axis=const(((0,),)))
 particular("repeat", repeats=const(((1, 2),)))
 particular("broadcast_shapes", shapes=const(((2, 3), (1, 3))))
-particular("broadcast_tensors atleast_1d atleast_2d atleast_3d data.TensorDataset", tensors=lambda T: (matrix(T), matrix(T)))
+particular("broadcast_tensors atleast_1d atleast_2d atleast_3d data.TensorDataset",
+           tensors=lambda T: (matrix(T), matrix(T)))
 particular("meshgrid", tensors=lambda T: (vector(T), vector(T)))
 particular("Tensor", data=const(([1.0, 2.0],)))
 particular("Size", iterable=const((2, 3)))
@@ -181,8 +188,8 @@ particular("one_hot", tensor=integers(1, 0))
 particular("prelu", weight=lambda T: T.tensor(0.25))
 particular("linear", weight=square)
 particular("conv1d Conv1d()", input=cube, weight=lambda T: T.ones(2, 3, 2))
-particular("conv2d Conv2d() avg_pool2d max_pool2d AvgPool2d() MaxPool2d() unfold Unfold() BatchNorm2d() CircularPad2d() "
-           "ReflectionPad2d() ReplicationPad2d()", input=image, weight=lambda T: T.ones(2, 3, 2, 2))
+particular("conv2d Conv2d() avg_pool2d max_pool2d AvgPool2d() MaxPool2d() unfold Unfold() BatchNorm2d() "
+           "CircularPad2d() ReflectionPad2d() ReplicationPad2d()", input=image, weight=lambda T: T.ones(2, 3, 2, 2))
 particular("fold Fold()", input=lambda T: T.ones(1, 4, 9))
 particular("GLU() glu", input=lambda T: T.ones(2, 4))
 particular("nll_loss NLLLoss() cross_entropy CrossEntropyLoss()", target=integers(1, 0))
@@ -193,7 +200,8 @@ particular("nn.Module.apply", fn=const(lambda module: None))
 particular("nn.Module.load_state_dict", state_dict=lambda T: instance(T, "nn.Module").state_dict())
 particular("optim.SGD.load_state_dict", state_dict=lambda T: instance(T, "optim.SGD").state_dict())
 particular("optim.Adam.load_state_dict", state_dict=lambda T: instance(T, "optim.Adam").state_dict())
-particular("optim.lr_scheduler.StepLR.load_state_dict", state_dict=lambda T: instance(T, "optim.lr_scheduler.StepLR").state_dict())
+particular("optim.lr_scheduler.StepLR.load_state_dict",
+           state_dict=lambda T: instance(T, "optim.lr_scheduler.StepLR").state_dict())
 particular("LambdaLR", lr_lambda=const(lambda epoch: 0.5))
 particular("data.load", name=const("diabetes"))
 particular("data.read_csv", path=const("table.csv"))
@@ -210,6 +218,13 @@ particular("accumulate", ct=lambda T: matrix(T).node)
 particular("another", node=lambda T: matrix(T).node, changed=const(len))
 particular("data.Subset", indices=const([1, 0]))
 particular("share", view=const(lambda x: x), update=const(lambda base, v: v))
+particular("settings.fuse settings.cache settings.poison settings.tune settings.validate", value=const(False))
+particular("settings.debug", value=const(0))
+particular("settings.device", value=const("cpu"))
+particular("settings.matmul_precision", value=const("highest"))
+particular("settings.virtual_gpu", value=const(""))
+particular("set_rng_state cuda.set_rng_state", new_state=lambda T: T.get_rng_state())
+particular("register_post_accumulate_grad_hook", self=lambda T: T.ones(2, requires_grad=True))
 particular("Standardiser", mean=const(np.zeros(3)), std=const(np.ones(3)))
 particular("Tensor.cuda nn.Module.cuda", device=const(0))
 particular("clamp clip", self=matrix)
@@ -256,6 +271,8 @@ def public(root: str, owner: Any) -> Iterator[str]:
         hidden = name.startswith("_") and not (root == "Tensor" and name in OPERATORS)
         if hidden or f"{root}.{name}".lstrip(".") in SKIPPED:
             continue
+        if root == "Tensor" and not hasattr(torch.Tensor, name):       # how the tensor layer works within
+            continue
         value = inspect.getattr_static(owner, name)
         if isinstance(value, property) or inspect.ismodule(value) or not callable(getattr(owner, name)):
             continue
@@ -265,8 +282,9 @@ def public(root: str, owner: Any) -> Iterator[str]:
         yield name
 
 
-OPERATORS = tuple(f"__{side}{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor",
-                  "matmul") for side in ("", "r", "i")) + (
+OPERATORS = (
+    *[f"__{side}{name}__" for side in ("", "r", "i") for name in (
+        "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor", "matmul")],
     "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__getitem__", "__setitem__", "__contains__",
     "__bool__", "__float__", "__int__", "__index__", "__len__")
 
@@ -283,7 +301,8 @@ def targets() -> Iterator[Target]:
                 signature = inspect.signature(value)
             except (TypeError, ValueError):
                 continue
-            if list(signature.parameters) == ["self", "args", "kwargs"] and name.endswith("_") and hasattr(owner, name[:-1]):
+            changes = name.endswith("_") and hasattr(owner, name[:-1])
+            if changes and list(signature.parameters) == ["self", "args", "kwargs"]:
                 signature = inspect.signature(getattr(owner, name[:-1]))
             if bound and root != "Tensor":
                 if name == "forward":
@@ -300,8 +319,13 @@ def targets() -> Iterator[Target]:
             if root == "nn" and inspect.isclass(value) and issubclass(value, mt.nn.Module) and name not in CONTAINERS:
                 forward = inspect.signature(value.forward)
                 forward = forward.replace(parameters=list(forward.parameters.values())[1:])
-                yield Target(f"{path}()", lambda T, p=path, s=signature: here(T, p)(*base(p, s, T)[0], **base(p, s, T)[1]),
-                             forward, True)
+                yield Target(f"{path}()", lambda T, p=path, s=signature: constructed(T, p, s), forward, True)
+
+
+def constructed(T: Any, path: str, signature: inspect.Signature) -> Any:
+    """An instance of a class, of valid arguments."""
+    args, kwargs = base(path, signature, T)
+    return here(T, path)(*args, **kwargs)
 
 
 CONTAINERS = ("Module", "ModuleList", "Parameter")
@@ -317,7 +341,8 @@ def valid(path: str, name: str) -> Callable[[Any], Any] | None:
     return VALID.get(name)
 
 
-def base(path: str, signature: inspect.Signature, T: Any, but: str = "", wrong: Any = None) -> tuple[list[Any], dict[str, Any]]:
+def base(path: str, signature: inspect.Signature, T: Any, but: str = "",
+         wrong: Any = None) -> tuple[list[Any], dict[str, Any]]:
     """A call's arguments, the required ones alone, or with one of them (or an optional one) wrong."""
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
@@ -334,29 +359,33 @@ def base(path: str, signature: inspect.Signature, T: Any, but: str = "", wrong: 
         elif p.default is not p.empty:
             continue
         else:
-            make = valid(path, name)
+            make = valid(path, name) or BY_TYPE.get(str(p.annotation))
             if make is None:
                 raise LookupError(f"no valid value is known for the argument {name!r} of {path}: add one to "
-                                  "tests/wrong_calls.py")
+                                  "tests/public_calls.py")
             value = make(T)
         if p.kind is p.VAR_POSITIONAL:
             args += value if isinstance(value, tuple) else (value,)
         elif p.kind is p.VAR_KEYWORD:
             kwargs.update(value if isinstance(value, dict) else {})
-        elif p.kind is p.KEYWORD_ONLY or (name != but and p.default is not p.empty):
-            kwargs[name] = value
-        elif name == but and p.default is not p.empty:
+        elif p.kind is p.KEYWORD_ONLY or p.default is not p.empty:
             kwargs[name] = value
         else:
             args.append(value)
     return args, kwargs
 
 
+def run_of(T: Any) -> dict[str, Any]:
+    return {"path": "run.npz", "model": model(T), "optimizer": T.optim.SGD(model(T).parameters(), lr=0.1)}
+
+
+BY_TYPE: dict[str, Callable[[Any], Any]] = {
+    "int": const(1), "float": const(0.5), "bool": const(True), "str": const("cpu"), "Tensor": matrix}
+"""A value for an argument whose name is not known, by its annotation."""
+
 TOGETHER: dict[str, Callable[[Any], dict[str, Any]]] = {
     "grad": both, "arange": lambda T: {"start": 0, "end": 3},
-    "save_training": lambda T: {"path": "run.npz", "model": model(T), "optimizer": T.optim.SGD(model(T).parameters(), lr=0.1),
-                                "more": {}},
-    "load_training": lambda T: {"path": "run.npz", "model": model(T), "optimizer": T.optim.SGD(model(T).parameters(), lr=0.1)},
+    "save_training": lambda T: {**run_of(T), "more": {}}, "load_training": lambda T: run_of(T),
     "clamp": lambda T: {"min": 0.2}, "clip": lambda T: {"min": 0.2}, "randint": lambda T: {"high": 5, "size": (3,)},
     "randint_like": lambda T: {"high": 5}, "scatter": lambda T: {"src": matrix(T)},
 }
