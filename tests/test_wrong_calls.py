@@ -89,7 +89,7 @@ def test_the_hunt_finds_what_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
     count, found = planted.hunt(only="sort")
     assert count == len(planted.SEEDS)
     # Text that is a call, alone or in a tuple; a list, a dict and an array have it quoted, bytes too.
-    assert len(found) == sum(str(seed).startswith(("planted", "(planted")) for seed in planted.SEEDS) == 7
+    assert len(found) == sum(str(seed).startswith(("planted", "(planted")) for seed in planted.SEEDS) == 6
 
 
 @pytest.mark.parametrize(("call", "words"), [

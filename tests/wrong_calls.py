@@ -168,10 +168,11 @@ def alike(ours: Any, theirs: Any) -> bool:
 
 
 OBSCURE = ("object is not", "has no len()", "not supported between", "unsupported operand", "object does not support",
-           "cannot convert float", "must be real number", "object cannot be interpreted", "ufunc",
-           "truth value of", "not enough values to unpack", "too many values to unpack", "has no attribute",
-           "can only concatenate", "bad operand type", "argument must be", "not iterable", "is not subscriptable", "unhashable", "inhomogeneous",
-           "could not convert string", "object too deep", "list index", "Python int too large")
+           "cannot convert float", "must be real number", "object cannot be interpreted", "ufunc", "truth value of",
+           "not enough values to unpack", "too many values to unpack", "has no attribute", "can only concatenate",
+           "bad operand type", "argument must be", "not iterable", "is not subscriptable", "unhashable",
+           "inhomogeneous", "could not convert string", "object too deep", "list index", "Python int too large")
+"""Words of Python's and NumPy's own errors."""
 
 
 def says(error: BaseException) -> bool:

@@ -126,7 +126,7 @@ __all__ = [
     "init",
 ]
 
-_guard(_sys.modules[__name__], __all__, but=("Module", "Parameter"))
+_guard(_sys.modules[__name__], __all__, but=("Module", "Parameter"), itself=("delta",))
 _guard(Module, ["add_module", "apply", "buffers", "cuda", "load_state_dict", "named_buffers", "named_modules",
                 "named_parameters", "register_buffer", "register_module", "register_parameter", "requires_grad_",
                 "state_dict"], itself=("name", "module", "param", "tensor", "state_dict"))

@@ -10,7 +10,7 @@ from microtrain.optim.sgd import SGD
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "lr_scheduler"]
 
-_guard(_sys.modules[__name__], __all__)
+_guard(_sys.modules[__name__], __all__, itself=("betas",))
 _guard(lr_scheduler, [name for name in vars(lr_scheduler) if name.endswith("LR")], itself=("optimizer",))
 _guard(Optimizer, ["load_state_dict"])
 _guard(lr_scheduler.LRScheduler, ["load_state_dict"])

@@ -50,7 +50,7 @@ def _no_identity(x: Node, axes: tuple[int, ...], p: float) -> None:
                                "dimension is empty and the operation does not have an identity")
 
 
-def vector_norm(x: Tensor, ord: float = 2, dim: int | Sequence[int] | None = None, keepdim: bool = False, *,
+def vector_norm(x: Tensor, ord: Number = 2, dim: int | Sequence[int] | None = None, keepdim: bool = False, *,
                 dtype: DType | None = None) -> Tensor:
     """sum(|x|^ord)^(1/ord) over `dim` (all axes by default), computed in `dtype` where one is given.
 
