@@ -35,6 +35,7 @@ from typing import Any
 import pytest
 
 import microtrain
+from microtrain.files import replacing
 from microtrain.runtime.compile_cache import digest, seal_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -101,7 +102,7 @@ def pack(cache: Path, to: Path, since: float = 0.0) -> dict[str, Any]:
             "kernels": sum(file.path.suffix == ".cubin" for file in kernels), "modules": len(modules)}
     text = json.dumps(told, indent=1) + "\n"
     to.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(to, "w:xz", preset=9) as tar:
+    with replacing(to) as temporary, tarfile.open(temporary, "w:xz", preset=9) as tar:
         # Like beside like, so that the compressor sees them together.
         first: dict[bytes, str] = {}
         for file in [File(cache / "MANIFEST.json", text.encode()),
@@ -115,7 +116,8 @@ def pack(cache: Path, to: Path, since: float = 0.0) -> dict[str, Any]:
             entry.size = len(file.data) if entry.isreg() else 0
             tar.addfile(entry, io.BytesIO(file.data) if entry.size else None)
     told["bytes"], told["sha256"] = to.stat().st_size, hashlib.sha256(to.read_bytes()).hexdigest()
-    to.with_suffix("").with_suffix(".json").write_text(json.dumps(told, indent=1) + "\n")
+    with replacing(to.with_suffix("").with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(told, indent=1) + "\n")
     return told
 
 

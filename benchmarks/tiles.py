@@ -21,6 +21,7 @@ from microtrain.bench.workloads import losses, maps, products, rows, steps
 from microtrain.compiler.launch import launches_of
 from microtrain.compiler.plan import Step
 from microtrain.compiler.tune import measured, tile_of
+from microtrain.files import replacing
 from microtrain.runtime import backend
 
 AT_MOST = 8
@@ -91,7 +92,8 @@ def main() -> None:
                 print(f"{workload.name:34} {type(error).__name__}: {str(error)[:200]}", flush=True)
             at.memory.free()
     if args.output is not None:
-        args.output.write_text(json.dumps(rows_, indent=1))
+        with replacing(args.output) as temporary:
+            temporary.write_text(json.dumps(rows_, indent=1))
 
 
 if __name__ == "__main__":

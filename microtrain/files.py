@@ -26,13 +26,19 @@ TEMPORARY = re.compile(r"\.microtrain-([0-9a-f]{8})-(\d+)-[0-9a-f]{16}\.tmp")
 
 
 def check_destination(path: str | Path) -> Path:
-    """Checks, before any work is done, that a file can be written at ``path``.
+    """Checks, before any work is done, that a file can be written at ``path``; by making one beside it, too.
 
     Raises:
         OSError: its folder does not exist or cannot be written to; ``path`` is a folder, a device or a pipe, is not
             writable, or is a symbolic link that leads nowhere but to itself.
     """
     path = Path(path)
+    with _temporary(path, _checked(path), 0o600):
+        return path
+
+
+def _checked(path: Path) -> Path:
+    """The file that a path leads to. Raises what `check_destination` does, as far as a look tells."""
     real = _real(path)
     folder = real.parent
     if not folder.is_dir():
@@ -47,12 +53,15 @@ def check_destination(path: str | Path) -> Path:
             raise PermissionError(f"cannot write {path}: it is not writable")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(f"cannot write {path}: the folder {folder} is not writable")
-    return path
+    return real
 
 
 def _real(path: Path) -> Path:
     """The file that a path leads to, symbolic links followed: they stay, and what they lead to is replaced."""
-    real = Path(os.path.realpath(path))
+    try:
+        real = Path(os.path.realpath(path))
+    except OSError as error:        # the current folder is gone
+        raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from error
     if real.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
     return real
@@ -70,19 +79,26 @@ def replacing(path: str | Path) -> Iterator[Path]:
         OSError: as :func:`check_destination`; or what went wrong in writing, naming ``path``. Nothing is left behind
             then, and the old file is as it was.
     """
-    path = check_destination(path)
-    real = _real(path)
+    path = Path(path)
+    real = _checked(path)
     mode = stat.S_IMODE(real.stat().st_mode) if real.exists() else None
     _sweep(real.parent)
-    temporary = real.with_name(f".microtrain-{_machine()}-{os.getpid()}-{os.urandom(8).hex()}.tmp")
-    try:
-        # Never open to more than the old file was, not for a moment.
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else 0o600))
+    # Never open to more than the old file was, not for a moment.
+    with _temporary(path, real, 0o666 if mode is None else 0o600) as temporary:
         yield temporary
         _to_disk(temporary, mode)
         os.replace(temporary, real)
         with suppress(OSError):     # some file systems do not take it for a folder
             _to_disk(real.parent)
+
+
+@contextmanager
+def _temporary(path: Path, real: Path, mode: int) -> Iterator[Path]:
+    """A file beside `real`, gone at the end if it has not got another name. What goes wrong is said of `path`."""
+    temporary = real.with_name(f".microtrain-{_machine()}-{os.getpid()}-{os.urandom(8).hex()}.tmp")
+    try:
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
+        yield temporary
     except OSError as error:
         if error.errno is not None and error.filename in (None, str(temporary)):
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
@@ -95,15 +111,19 @@ def _to_disk(path: Path, mode: int | None = None) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         if mode is not None:
-            os.fchmod(handle, mode)
+            with suppress(PermissionError):     # a file system without permissions
+                os.fchmod(handle, mode)
         os.fsync(handle)
     finally:
         os.close(handle)
 
 
 def _machine() -> str:
-    """Eight digits that tell this machine's processes from another's in a folder that both write to."""
-    return f"{zlib.crc32(os.uname().nodename.encode()):08x}"
+    """Eight digits that tell this machine's or container's processes from another's in a folder that both write to."""
+    name = os.uname().nodename
+    with suppress(OSError):
+        name += os.readlink("/proc/self/ns/pid")
+    return f"{zlib.crc32(name.encode()):08x}"
 
 
 def _sweep(folder: Path) -> None:

@@ -471,6 +471,42 @@ def test_by_hand(tmp_path):
     assert [value.cpu().numpy().tobytes() for value in model.state_dict().values()] == wanted
 
 
+def test_a_schedule_of_functions_goes_on(tmp_path):
+    def make():
+        mt.manual_seed(2)
+        model = nn.Linear(2, 1)
+        steps = optim.SGD(model.parameters(), lr=1.0)
+        return model, steps, optim.lr_scheduler.LambdaLR(steps, lambda epoch: 0.5 ** epoch)
+
+    model, steps, scheduler = make()
+    steps.step()
+    scheduler.step()
+    path = checkpoint.save_training(tmp_path / "run.npz", model, steps, scheduler=scheduler)
+    model, steps, again = make()
+    checkpoint.load_training(path, model, steps, scheduler=again)
+    assert (again.last_epoch, again.get_last_lr(), steps.param_groups[0]["lr"]) == (1, [0.5], 0.5)
+    steps.step()
+    again.step()
+    assert steps.param_groups[0]["lr"] == 0.25
+
+
+def test_fit_refuses_the_checkpoint_of_another_run(tmp_path):
+    path = tmp_path / "run.npz"
+    trained(1, path)
+    model, steps, scheduler, loader = parts()
+
+    def refused(message, **options):
+        with pytest.raises(ValueError, match=message):
+            fit(model, nn.MSELoss(), steps, loader, loader, epochs=2, progress=False, checkpoint=path, **options)
+
+    refused("holds a scheduler, and none is given")
+    refused("a run with the metrics none, not m", scheduler=scheduler, metrics={"m": lambda prediction, target: 0.0})
+    checkpoint.save_training(path, model, steps, scheduler=scheduler, loaders=[loader, loader], epoch=1)
+    refused("a run that fit did not save", scheduler=scheduler)
+    loader.generator = None
+    refused("a loader has a generator of its own", scheduler=scheduler)
+
+
 def test_a_run_of_other_parts_changes_nothing(tmp_path):
     model, optimizer, scheduler, loader = parts()
     path = checkpoint.save_training(tmp_path / "run", model, optimizer, scheduler=scheduler, loaders=[loader])

@@ -1,14 +1,16 @@
 """Datasets, loaders, CSV files, splits, scaling and the data that comes along."""
 
+import collections
 import re
 import time
 
 import numpy as np
 import pytest
+import torch
 
 import microtrain as mt
 from microtrain import data
-from microtrain.data import DataError, DataLoader, Subset, TensorDataset
+from microtrain.data import DataError, DataLoader, Subset, TensorDataset, default_collate, random_split
 
 
 def write(folder, text, name="t.csv"):
@@ -336,8 +338,8 @@ def test_collation_of_any_samples():
     assert str(batch["y"][1].dtype) == "torch.float64"
     assert str(batch["y"][2].dtype) == "torch.float32"
     assert batch["y"][1].tolist() == [0.0, 1.0, 4.0]
-    with pytest.raises(TypeError, match="found <class 'str'>"):
-        data.default_collate(["a", "b"])
+    with pytest.raises(TypeError, match="found <class 'object'>"):
+        data.default_collate([object(), object()])
     sizes = DataLoader(Squares(), batch_size=4, collate_fn=len)
     assert list(sizes) == [4, 1]
 
@@ -353,3 +355,82 @@ def test_empty_dataset():
     assert list(DataLoader(empty, batch_size=3)) == []
     with pytest.raises(ValueError, match="num_samples should be a positive integer value, but got num_samples=0"):
         DataLoader(empty, batch_size=3, shuffle=True)
+
+
+Pair = collections.namedtuple("Pair", "a b")
+
+
+@pytest.mark.parametrize("batch", [
+    [1, 2], [1.0, 2], [1, 2.0], [True, 2], [True, 2.5], [True, False], [np.float32(1), 2.0], [2.0, np.float32(1)],
+    [np.float64(1), np.float64(2)], [np.int32(1), np.int32(2)], [np.int8(1), 300], [1, 2, 3.5]])
+def test_the_dtype_of_a_batch_is_that_of_all_its_numbers(batch):
+    assert default_collate(batch).dtype is default_collate(batch[::-1]).dtype is mt.tensor(batch).dtype
+    assert default_collate(batch).tolist() == batch
+
+
+def collated(T, batch):
+    """What PyTorch and microtrain make of a batch, as something to compare; floats apart, which are float64 there."""
+    if T is torch:
+        from torch.utils.data import default_collate as collate
+    else:
+        collate = default_collate
+
+    def told(value):
+        if isinstance(value, mt.Tensor | torch.Tensor):
+            return str(value.dtype).rpartition(".")[2], value.tolist()
+        if isinstance(value, dict):
+            return type(value), {key: told(member) for key, member in value.items()}
+        return (list, [told(v) for v in value]) if type(value) in (list, tuple) else (
+            (type(value), [told(v) for v in value]) if isinstance(value, collections.deque | Pair) else value)
+    try:
+        return told(collate(batch(T)))
+    except Exception as error:
+        return type(error)
+
+
+@pytest.mark.parametrize("batch", [
+    lambda T: [Pair(1, T.ones(2)), Pair(3, T.zeros(2))], lambda T: ["a", "b"], lambda T: [b"a", b"b"],
+    lambda T: [{"a": 1, "b": "x"}, {"a": 3, "b": "y"}], lambda T: [{"a": 1}, {"b": 2}],
+    lambda T: [((1, 2), {"x": 3})] * 2,
+    lambda T: [collections.OrderedDict(a=1), collections.OrderedDict(a=2)], lambda T: [(1, "a"), (2, "b")],
+    lambda T: [collections.defaultdict(int, a=1), collections.defaultdict(int, a=2)],
+    lambda T: [{"a": 1}, {"a": 2, "b": 1}],
+    lambda T: [(1, 2), (3,)], lambda T: [[1, 2], [3]], lambda T: [(), ()], lambda T: [{}, {}], lambda T: [range(2)] * 2,
+    lambda T: [collections.deque([1]), collections.deque([2])], lambda T: [np.ones(2), np.zeros(2)],
+    lambda T: [np.ones(2), np.zeros(3)], lambda T: [np.ones(2, np.float32), np.zeros(2)], lambda T: [np.array(1.0)] * 2,
+    lambda T: [T.ones(2), T.zeros(3)], lambda T: [T.ones(2), T.zeros(2, dtype=T.float64)], lambda T: [T.tensor(1), 2],
+    lambda T: [None, None], lambda T: [object(), object()], lambda T: [1, "a"], lambda T: [], lambda T: 5,
+    lambda T: [np.array(["a"])] * 2, lambda T: [np.array([None])] * 2,
+])
+def test_collating_keeps_forms_as_pytorch_does(batch):
+    assert collated(mt, batch) == collated(torch, batch)
+
+
+@pytest.mark.parametrize("indices", [[0.5], [1.0], np.array([1.0]), [True, False], ["a"], [None], 3, None, [[0, 1]]])
+def test_a_subset_of_what_are_no_indices(indices):
+    with pytest.raises(TypeError, match="Subset: indices should be a sequence of integers"):
+        Subset(TensorDataset(mt.arange(10)), indices)
+
+
+@pytest.mark.parametrize("make", [list, tuple, np.array, mt.tensor, lambda indices: range(1, 6, 2)])
+def test_a_subset_of_indices_of_any_kind(make):
+    subset = Subset(TensorDataset(mt.arange(10)), make([1, 3, 5]))
+    assert [subset[i][0].item() for i in (0, 2, -1)] == [1, 5, 5] and subset[[0, 1]][0].tolist() == [1, 3]
+    assert [batch[0].tolist() for batch in DataLoader(subset, 2)] == [[1, 3], [5]]
+    with pytest.raises(IndexError):
+        subset[3]
+    with pytest.raises(IndexError):
+        Subset(TensorDataset(mt.arange(10)), [20])[0]
+
+
+@pytest.mark.parametrize(("lengths", "sizes"), [
+    ([np.int64(3), np.int64(7)], [3, 7]), ([mt.tensor(3), 7], [3, 7]), ([0.5, 0.5], [5, 5]), ([1.0], [10]),
+    ([0, 10], [0, 10])])
+def test_lengths_of_any_kind(lengths, sizes):
+    assert [len(part) for part in random_split(TensorDataset(mt.arange(10)), lengths)] == sizes
+
+
+@pytest.mark.parametrize("lengths", [[float("nan")] * 2, [5.0, 5.0], [-1, 11], [1.5, -0.5], [3, 6], [], [0.3, 0.3]])
+def test_lengths_that_add_up_to_nothing(lengths):
+    with pytest.raises(ValueError, match=r"lengths should not|add up|Sum of input lengths"):
+        random_split(TensorDataset(mt.arange(10)), lengths)

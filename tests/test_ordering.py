@@ -339,3 +339,34 @@ def test_how_many_kernels() -> None:
         out = call()
         with count_kernels(at_most=kernels):
             host(out)
+
+
+PICKS = {
+    "indices": lambda x, i: x[i], "two indices": lambda x, i: x[i % 3, i], "take": lambda x, i: x.take(i * 4),
+    "index_select": lambda x, i: x.index_select(0, i), "gather": lambda x, i: x.gather(0, i.reshape(-1, 1)),
+    "take_along_dim": lambda x, i: x.take_along_dim(i.reshape(-1, 1), 0),
+    "embedding": lambda x, i: mt.nn.functional.embedding(i, x)}
+
+
+@pytest.mark.parametrize("pick", PICKS.values(), ids=PICKS.keys())
+def test_an_index_out_of_range_raises_or_is_nan(pick, device):
+    """On a GPU, where no index is looked at, memory that is not the tensor's is not read either."""
+    x = mt.arange(12.0).reshape(3, 4).requires_grad_()
+    index = mt.tensor([1, 7, 2])
+    if device != "cuda":
+        with pytest.raises((IndexError, RuntimeError), match=r"out of (range|bounds)"):
+            pick(x, index)
+        return
+    found = pick(x, index)
+    found.nansum().backward()
+    found = found.tolist()
+    assert [np.isnan(row).all() for row in found] == [False, True, False]
+    assert not np.isnan([found[0], found[2]]).any() and np.isfinite(x.grad.tolist()).all()
+    assert pick(mt.arange(12).reshape(3, 4), index).min().item() == -(2**63)
+
+
+@pytest.mark.skipif(DEVICE != "cuda", reason="elsewhere it raises")
+def test_nothing_is_written_where_an_index_is_out_of_range():
+    x = mt.zeros(3, 4)
+    x[mt.tensor([0, 1]), mt.tensor([6, 2])] = 1.0
+    assert x.tolist() == [[0] * 4, [0, 0, 1, 0], [0] * 4]

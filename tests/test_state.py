@@ -1,4 +1,4 @@
-"""State dicts of modules beside PyTorch: extra state, buffers, loading by copy and by assignment, pickled parameters."""
+"""State dicts of modules beside PyTorch: extra state, buffers, loading by copy and assignment, pickled parameters."""
 
 from __future__ import annotations
 

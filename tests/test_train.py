@@ -344,8 +344,9 @@ def test_scores():
 def test_scores_refuse():
     with pytest.raises(ValueError, match=r"prediction has shape \(3, 1\) but target has \(3,\)"):
         metrics.r2_score(np.zeros((3, 1)), np.zeros(3))
-    with pytest.raises(ValueError, match="constant target"):
-        metrics.r2_score(np.zeros(3), np.zeros(3))
+    for constant in (np.zeros(3), np.full(10, 0.1), np.zeros(0)):
+        with pytest.raises(ValueError, match="constant target"):
+            metrics.r2_score(constant, constant)
     with pytest.raises(ValueError, match=r"expected \(N, C\) and \(N,\)"):
         metrics.accuracy(np.zeros(3), np.zeros(3))
     with pytest.raises(ValueError, match="both classes"):

@@ -79,7 +79,7 @@ class detect_anomaly:
         known: dict[Node, str] = {}
         for step in topological([node]):
             if step.tape is not None and entry is None and step.seq > self.began:
-                self.lines.setdefault(step.tape.place[0], line)
+                self.lines.setdefault(step.tape.place[0] or step.tape, line)
             sources, called = step.sources, written(step)
             operands = [(source, known[source]) for source in sources]
             if step.buffer is None and sources:
@@ -115,7 +115,7 @@ class detect_anomaly:
         when, at = "forward", ""
         if derived is not None:
             when = f"backward, in the derivative of {derived.name}"
-            now, line = line, self.lines.get(derived.place[0], "a line that was run before detect_anomaly")
+            now, line = line, self.lines.get(derived.place[0] or derived, "a line that was run before detect_anomaly")
             at = f"\n  in the backward at {now}"
         if entry is not None:
             returned = f"\nFunction '{entry.name}' returned nan values in its {derivative}th output."

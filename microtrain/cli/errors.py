@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from microtrain.data import DataError
 from microtrain.errors import shown
 from microtrain.train import DivergedError
@@ -15,8 +17,13 @@ class UsageError(Exception):
 USER_ERRORS = (UsageError, DataError, DivergedError, OSError)
 
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+
+
 def one_line(error: BaseException) -> str:
     """The message on a single line, with nothing in it that a terminal would obey."""
     if isinstance(error, OSError) and error.strerror:
-        return shown(f"{error.filename or 'standard output'}: {error.strerror}")
+        # What is written to a file is told of with its name.
+        where = error.filename or ("standard output" if error.errno in NO_ROOM else None)
+        return shown(f"{where}: {error.strerror}" if where else error.strerror)
     return shown(" ".join(str(error).split()))

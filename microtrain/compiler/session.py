@@ -103,8 +103,8 @@ class Session:
 
     def keep(self, apart_from: Collection[Node] = ()) -> None:
         """Hold what is not computed yet and no more, apart from some nodes."""
-        self.held[:] = [reference for reference in self.held if (node := node_of(reference())) is not None
-                        and node.buffer is None and node not in apart_from]
+        self.held[:] = [reference for reference in self.held if (tensor := reference()) is not None
+                        and (node := node_of(tensor)) is not None and node.buffer is None and node not in apart_from]
 
     def forget_ended(self) -> None:
         """Forget threads that have ended, once all is computed that they left."""
@@ -140,14 +140,16 @@ def pending_of(held: list[weakref.ref[Any]]) -> dict[Node, None]:
     """The nodes without a value that some tensors hold."""
     found: dict[Node, None] = {}
     for reference in held:
-        node = node_of(reference())
-        if node is not None and node.buffer is None:
-            found[node] = None
+        tensor = reference()
+        if tensor is not None:
+            node = node_of(tensor)
+            if node is not None and node.buffer is None:
+                found[node] = None
     return found
 
 
 def node_of(tensor: Any) -> Node | None:
-    """The node that a tensor holds; None for no tensor, and for one that has let go of its node for the time being."""
+    """The node that a tensor holds; None for one that has let go of its node for the time being."""
     try:
         return object.__getattribute__(tensor, "node")      # type: ignore[no-any-return]
     except AttributeError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,14 +55,22 @@ class TensorDataset(Dataset):
 
 
 class Subset(Dataset):
-    """The samples ``indices`` of another dataset."""
+    """The samples ``indices`` of another dataset.
+
+    Raises:
+        TypeError: indices that are no integers.
+    """
 
     def __init__(self, dataset: Dataset, indices: Sequence[int] | np.ndarray) -> None:
         self.dataset = dataset
-        self.indices = np.asarray(indices, dtype=np.int64)
+        found = np.asarray(indices)
+        if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
+            raise TypeError(f"Subset: indices should be a sequence of integers, not {found.dtype}: {indices!r}")
+        self.indices = found.astype(np.int64)
 
-    def __getitem__(self, index: int) -> Any:
-        return self.dataset[int(self.indices[index])]
+    def __getitem__(self, index: Any) -> Any:
+        chosen = self.indices[index]
+        return self.dataset[chosen.tolist()]
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -110,14 +119,17 @@ def random_split(
     return [Subset(dataset, order[end - size : end]) for size, end in zip(sizes, ends, strict=True)]
 
 
-def _sizes(lengths: list[float], total: int) -> list[int]:
+def _sizes(lengths: list[Any], total: int) -> list[int]:
+    whole = all(hasattr(length, "__index__") for length in lengths)
+    if whole:
+        lengths = [operator.index(length) for length in lengths]
     if any(length < 0 for length in lengths):
         raise ValueError(f"lengths should not be negative, got {lengths}")
-    if all(isinstance(length, int) for length in lengths) and not (total != 1 and lengths == [1]):
+    if whole and not (total != 1 and lengths == [1]):
         if sum(lengths) != total:
             raise ValueError("Sum of input lengths does not equal the length of the input dataset!")
-        return [int(length) for length in lengths]
-    if abs(sum(lengths) - 1) > 1e-9:
+        return lengths
+    if not abs(sum(lengths) - 1) <= 1e-9:
         raise ValueError(f"fractions should add up to 1, got {lengths}")
     sizes = [int(length * total) for length in lengths]
     for i in range(total - sum(sizes)):

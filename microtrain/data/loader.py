@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import copy
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from microtrain.data.dataset import Dataset, Subset, TensorDataset, as_generator
-from microtrain.tensor import Tensor, stack, tensor
+from microtrain.tensor import Tensor, as_tensor, stack, tensor
 
 
 class DataLoader:
@@ -76,23 +77,49 @@ class DataLoader:
 
 
 def default_collate(batch: Sequence[Any]) -> Any:
-    """Makes one batch of samples: tensors are stacked, numbers and arrays become tensors, containers keep their form.
+    """Makes one batch of samples, by the kind of the first.
+
+    Tensors and arrays are stacked; numbers become a tensor, of the dtype of them all together (Python floats take the
+    default dtype); texts stay a list; dicts, named tuples, tuples, lists and other sequences keep their form, each
+    member a batch.
 
     Raises:
         TypeError: samples of another type.
+        RuntimeError: tensors, arrays or sequences of different sizes.
+        KeyError: a dict without a key of the first.
     """
     if not batch:
         raise IndexError("default_collate: a batch has samples, this one has none")
     first = batch[0]
     if isinstance(first, Tensor):
         return stack(list(batch), 0)
-    if isinstance(first, np.ndarray | np.generic | int | float):
-        return tensor(np.asarray(batch)) if not isinstance(first, float) else tensor(list(batch))
-    if isinstance(first, dict):
-        return {key: default_collate([sample[key] for sample in batch]) for key in first}
-    if isinstance(first, tuple | list):
-        return type(first)(default_collate(list(members)) for members in zip(*batch, strict=True))
+    if isinstance(first, np.ndarray):
+        alike = all(isinstance(a, np.ndarray) and (a.shape, a.dtype) == (first.shape, first.dtype) for a in batch)
+        return tensor(np.stack(batch)) if alike else stack([as_tensor(sample) for sample in batch], 0)
+    if isinstance(first, np.generic | int | float):
+        return tensor(list(batch))
+    if isinstance(first, str | bytes):
+        return list(batch)
+    if isinstance(first, Mapping):
+        return _in_form({key: default_collate([sample[key] for sample in batch]) for key in first}, first)
+    if isinstance(first, Sequence):
+        if any(len(sample) != len(first) for sample in batch):
+            raise RuntimeError("each element in list of batch should be of equal size, but got "
+                               f"{', '.join(str(len(sample)) for sample in batch)}")
+        return _in_form([default_collate(list(members)) for members in zip(*batch, strict=True)], first)
     raise TypeError(
-        "default_collate: batch must contain tensors, numpy arrays, numbers, dicts, tuples or lists; "
+        "default_collate: batch must contain tensors, numpy arrays, numbers, texts, dicts, tuples or lists; "
         f"found {type(first)}"
     )
+
+
+def _in_form(members: Any, first: Any) -> Any:
+    """Collated members in a container of the first sample's type, or a plain one where that cannot be made of them."""
+    try:
+        if isinstance(first, MutableMapping):       # with whatever else it is made of, a default say
+            container = copy.copy(first)
+            container.update(members)
+            return container
+        return type(first)(*members) if hasattr(first, "_fields") else type(first)(members)
+    except TypeError:
+        return members

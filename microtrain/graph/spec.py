@@ -46,7 +46,7 @@ class Device:
             raise RuntimeError(f"Expected one of {', '.join(cls.KINDS)} device type at start of device string: {name}")
         place: Any = suffix or index
         if kind == "cuda":
-            if place is not None and not str(place).isdigit():
+            if place is not None and not (str(place).isascii() and str(place).isdigit()):
                 raise RuntimeError(f"Invalid device string: '{name}'; a CUDA device is 'cuda' or 'cuda:0', 'cuda:1', "
                                    "...")
             place = None if place is None else int(place)

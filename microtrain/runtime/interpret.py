@@ -19,14 +19,16 @@ if TYPE_CHECKING:
 def choose_interpreter() -> None:
     """Make Triton interpret every kernel that is decorated from now on.
 
-    Raises RuntimeError where Triton was imported without it: what it decorated so far would be compiled.
+    Raises RuntimeError where Triton was imported without it: its own functions, and what was decorated so far, would be
+    compiled.
     """
-    if os.environ.get("TRITON_INTERPRET") != "1":
-        if "triton" in sys.modules:
-            raise RuntimeError(
-                "the interpret device needs Triton's interpreter, which is chosen when Triton is first imported, and "
-                "Triton was imported without it; start the process with MICROTRAIN_DEVICE=interpret")
-        os.environ["TRITON_INTERPRET"] = "1"
+    library = sys.modules.get("triton.language.standard")
+    if library is not None and type(library.sum).__name__ != "InterpretedFunction":
+        raise RuntimeError(
+            "the interpret device needs Triton's interpreter, which is chosen when Triton is first imported, and it "
+            "was imported without: set MICROTRAIN_DEVICE=interpret and import microtrain before triton, or set "
+            "TRITON_INTERPRET=1 too")
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 def import_torch() -> Any:

@@ -45,8 +45,8 @@ from .create import (
     zeros_like,
 )
 from .custom import custom_kernel
+from .dlpack import from_dlpack
 from .einsum import einsum
-from .elementwise import where
 from .joining import (
     atleast_1d,
     atleast_2d,
@@ -82,6 +82,7 @@ from .random import (
     set_rng_state,
 )
 from .rearranging import tril_indices, triu_indices
+from .selection import where
 from .special import fill
 from .tensor_class import Tensor
 from .transfer import synchronize
@@ -151,7 +152,7 @@ __all__ = [
     "DType", "Device", "Function", "Generator", "Size", "Tensor", "arange", "as_tensor", "backward",
     "bernoulli", "bfloat16", "bool_", "broadcast_tensors", "cat", "concat", "concatenate", "custom_kernel",
     "default_device", "default_generator", "device", "dtype", "empty", "empty_like", "enable_grad", "equal", "eye",
-    "fill", "float16", "float32", "float64", "from_numpy", "full", "full_like", "get_default_dtype",
+    "fill", "float16", "float32", "float64", "from_dlpack", "from_numpy", "full", "full_like", "get_default_dtype",
     "get_float32_matmul_precision", "get_rng_state", "grad",
     "inference_mode",
     "initial_seed", "int8", "int16", "int32", "int64", "is_grad_enabled", "is_tensor", "linspace",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..autograd import api
@@ -13,7 +14,7 @@ from ..graph import ops as g
 from ..graph.dtypes import DType
 from ..graph.node import Node, next_seq
 from ..graph.spec import Device, normalise_dim
-from ..graph.tape import Hooks, Leaf, Tape, grad_mode, nobody
+from ..graph.tape import Hooks, Leaf, Tape, grad_mode
 from .hooks import RemovableHandle
 from .memory import alone, owned
 from .refusal import Refused
@@ -159,7 +160,7 @@ class Handle(Shared):
                 self._leaf = node.tape = self._leaf or Leaf(next_seq())
                 self._leaf.tensor = weakref.ref(self)
             elif self._leaf is not None:
-                self._leaf.tensor = nobody
+                self._leaf.tensor = partial(_no_leaf, weakref.ref(self))
             self.hold_instead(node)
         return self                 # type: ignore[return-value]
 
@@ -255,3 +256,11 @@ class Handle(Shared):
     def retains_grad(self) -> bool:
         """Whether `retain_grad` was called on this non-leaf."""
         return self._retains
+
+
+def _no_leaf(reference: weakref.ref[Handle]) -> None:
+    """What a leaf's place on the tape leads to while its tensor does not require grad. Raises RuntimeError where that
+    is a result by now."""
+    tensor = reference()
+    if tensor is not None and not tensor.is_leaf:
+        raise RuntimeError("leaf variable has been moved into the graph interior")

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 from ..graph import dtypes
 from ..graph import ops as g
 from ..graph import primitives as p
-from ..graph.node import Node, constant, record2
+from ..graph.node import Node, record2
 from ..graph.tape import entry_class
 from .core import Handle
 from .methods import bitwise, compared, function, operator, strict, unchanged_if_integral
 from .operands import (
     as_floats,
-    beyond,
     by_number,
     check_range,
     converted,
@@ -303,6 +302,7 @@ class Elementwise:
 
     def where(self: Tensor, condition: Tensor, other: Any) -> Tensor:   # type: ignore[misc]
         """self where `condition` holds, else `other`."""
+        from .selection import where
         return where(condition, self, other)
 
     def masked_fill(self: Tensor, mask: Tensor, value: Any) -> Tensor:  # type: ignore[misc]
@@ -318,28 +318,6 @@ class Elementwise:
             raise RuntimeError("masked_fill only supports a 0-dimensional value tensor, but got tensor with "
                                f"{value.ndim} dimension(s).")
         return wrap(g.where(chosen, filling(value, x, "masked_fill"), x))
-
-
-def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
-    """`input` where `condition` holds, else `other`; with the condition alone, the indices where it holds."""
-    mask = node_of(condition, "where")
-    if input is None and other is None:
-        from .index import nonzero
-        return nonzero(condition, as_tuple=True)
-    if mask.spec.dtype is dtypes.uint8:
-        mask = truth(mask)
-    if mask.spec.dtype is not dtypes.bool_:
-        raise RuntimeError("where expected condition to be a boolean tensor, but got a tensor with dtype "
-                           f"{mask.spec.dtype!r}")
-    if not isinstance(input, Handle) and not isinstance(other, Handle):
-        dtype = max(dtypes.of_scalar(input), dtypes.of_scalar(other), key=lambda d: d.category)
-        return wrap(g.where(mask, *(constant(converted(v, dtype, "where"), dtype, mask.spec.device)
-                                    for v in (input, other))))
-    if isinstance(input, Handle) and beyond(other, input.node):
-        other = converted(other, input.dtype, "where")
-    elif isinstance(other, Handle) and beyond(input, other.node):
-        input = converted(input, other.dtype, "where")
-    return wrap(g.where(mask, *must_be_operands(input, other, "where")))
 
 
 def _scaled(value: Any, alpha: Any, name: str) -> Any:

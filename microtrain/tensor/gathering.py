@@ -6,6 +6,7 @@ on `cuda`. Of several elements written to one place the last one wins; sums are 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..arguments import Number
@@ -15,7 +16,7 @@ from ..graph.composite.ordering import beside, hits
 from ..graph.node import Node
 from ..graph.spec import Shape, broadcast_shapes, normalise_dim
 from .core import Handle
-from .index import HOST, checked, values
+from .index import HOST, checked, picked, values
 from .inplace import inplace
 from .operands import converted, filling, labelled, node_of, stranger, truth
 from .storage import wrap
@@ -50,7 +51,7 @@ class Gathering:
             if d != axis and m > n:
                 raise RuntimeError(f"Size does not match at dimension {d} expected index {list(i.shape)} to be no "
                                    f"larger than self {list(self.shape)} apart from dimension {axis}")
-        out = g.gather(_corner(x, flat.shape, axis), checked(flat, x.shape[axis], axis), axis)
+        out = picked(_corner(x, flat.shape, axis), checked(flat, x.shape[axis], axis), partial(g.gather, axis=axis))
         return labelled(wrap(g.reshape(out, i.shape)), "GatherBackward0")
 
     def scatter(self: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None,       # type: ignore[misc]
@@ -98,7 +99,7 @@ class Gathering:
         n, m = x.shape[axis], i.shape[axis]
         common = broadcast_shapes(_resized(x.shape, axis, 1), _resized(i.shape, axis, 1))
         x, i = g.expand(x, _resized(common, axis, n)), g.expand(i, _resized(common, axis, m))
-        out = g.gather(x, checked(i, n, axis, low=-n), axis)
+        out = picked(x, checked(i, n, axis, low=-n), partial(g.gather, axis=axis))
         return labelled(wrap(g.reshape(out, ()) if point else out), "GatherBackward0")
 
     def take(self: Tensor, index: Tensor) -> Tensor:                                                # type: ignore[misc]
@@ -112,7 +113,7 @@ class Gathering:
         n = self.numel()
         if i.spec.numel and not n:
             raise IndexError("take(): tried to take from an empty tensor")
-        return labelled(wrap(g.take(g.reshape(self.node, (n,)), checked(i, n, 0, IndexError, -n))), "TakeBackward0")
+        return labelled(wrap(picked(g.reshape(self.node, (n,)), checked(i, n, 0, IndexError, -n))), "TakeBackward0")
 
     def index_add(self: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Number = 1) -> Tensor:      # type: ignore[misc]
         """A copy with alpha times slice i of `source` added to slice index[i] along `dim`."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import operator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -151,7 +153,26 @@ def _array(item: Any, x: Tensor, dim: int) -> list[Node]:
             raise IndexError(f"index {high if high >= size else low} is out of bounds for dimension {dim} with size "
                              f"{size}")
         return [node if low >= 0 else g.where(g.lt(node, 0), g.add(node, size), node)]
-    return [g.where(g.lt(node, 0), g.add(node, size), node)]
+    return [placed(node, size, -size, -x.numel())]
+
+
+def placed(index: Node, size: int, low: int, nowhere: int) -> Node:
+    """An index that may count from the end where `low` is negative, counted from the beginning. On a GPU, where it is
+    not looked at, one out of range becomes `nowhere`, a negative number."""
+    if low < 0:
+        index = g.where(g.lt(index, 0), g.add(index, size), index)
+    return index if index.device.type in HOST else g.where(g.between(index, 0, size - 1), index, nowhere)
+
+
+def picked(x: Node, index: Node, pick: Callable[[Node, Node], Node] = g.take) -> Node:
+    """Elements or rows of x at an index, as `placed` gave it: on a GPU NaN, or an integer dtype's lowest number, where
+    there is none."""
+    if index.device.type in HOST:
+        return pick(x, index)
+    there = g.ge(index, 0)
+    found = pick(x, g.where(there, index, 0))
+    nothing = math.nan if x.dtype.is_floating_point else dtypes.lowest(x.dtype)
+    return g.where(g.reshape(there, (*index.shape, *[1] * (len(found.shape) - len(index.shape)))), found, nothing)
 
 
 def checked(index: Node, size: int, dim: int, error: type[Exception] = RuntimeError, low: int = 0) -> Node:
@@ -165,7 +186,7 @@ def checked(index: Node, size: int, dim: int, error: type[Exception] = RuntimeEr
         outside = found[(found < low) | (found >= size)]
         if outside.size:
             raise error(f"index {outside[0]} is out of bounds for dimension {dim} with size {size}")
-    return index if low == 0 else g.where(g.lt(index, 0), g.add(index, size), index)
+    return placed(index, size, low, -1)
 
 
 def _flat_index(x: Node, arrays: dict[int, Node]) -> tuple[tuple[int, ...], Node, tuple[int, ...], int]:
@@ -207,10 +228,10 @@ def getitem(self: Tensor, index: Any) -> Tensor:
         return out if out is not self else self.share(g.identity, lambda base, v: v)
     x = out.node
     order, flat, shape, place = _flat_index(x, arrays)
-    picked = g.take(_rows(x, order, len(arrays)), flat)
-    lead, rest = len(shape), len(picked.shape) - len(shape)
+    found = picked(_rows(x, order, len(arrays)), flat)
+    lead, rest = len(shape), len(found.shape) - len(shape)
     back = (*range(lead, lead + place), *range(lead), *range(lead + place, lead + rest))
-    return labelled(wrap(g.permute(picked, back)), "IndexBackward0")
+    return labelled(wrap(g.permute(found, back)), "IndexBackward0")
 
 
 def setitem(self: Tensor, index: Any, value: Any) -> None:
@@ -279,7 +300,7 @@ class Indexing:
             raise RuntimeError(f"index_select(): Index to scalar can have only 1 value, got {index.numel()} value(s)")
         rows = self.node if self.ndim else g.reshape(self.node, (1,))
         wanted = g.reshape(checked(index.node, rows.shape[axis], axis), (index.numel(),))
-        out = g.transpose(g.take(g.transpose(rows, 0, axis), wanted), 0, axis)
+        out = g.transpose(picked(g.transpose(rows, 0, axis), wanted), 0, axis)
         return labelled(wrap(out if self.ndim else g.reshape(out, ())), "IndexSelectBackward0")
 
     def masked_select(self: Tensor, mask: Tensor) -> Tensor:                # type: ignore[misc]

@@ -8,7 +8,7 @@ from ..graph import ops as g
 from ..graph.dtypes import int64
 from ..graph.spec import Device, Shape
 from .core import Handle
-from .index import HOST, values
+from .index import HOST, picked, placed, values
 from .operands import converted, labelled
 from .storage import wrap
 
@@ -62,7 +62,8 @@ def lower_triangle(rows: int, columns: int, device: Device) -> Tensor:
 def rows_of(input: Tensor, index: Tensor) -> Tensor:
     """Rows of input (K, D) at `index` (int64, any shape): index.shape + (D,).
 
-    Raises IndexError for one outside [0, K), on the devices whose values can be looked at without waiting.
+    Raises IndexError for one outside [0, K), on the devices whose values can be looked at without waiting; on a GPU its
+    row is NaN.
     """
     node, rows = index.node, input.node.shape[0]
     if node.device.type in HOST and node.spec.numel:
@@ -70,7 +71,7 @@ def rows_of(input: Tensor, index: Tensor) -> Tensor:
         low, high = int(found.min()), int(found.max())
         if low < 0 or high >= rows:
             raise IndexError(f"index out of range in self: got {low if low < 0 else high}, there are {rows} rows")
-    return labelled(wrap(g.take(input.node, node)), "EmbeddingBackward0")
+    return labelled(wrap(picked(input.node, placed(node, rows, 0, -1))), "EmbeddingBackward0")
 
 
 def occurs(index: Tensor, n: int) -> Tensor:

@@ -75,6 +75,15 @@ def placed(node: Node, tape: Tape) -> Node:
     return node
 
 
+def carried(node: Node, before: Node) -> Node:
+    """A node that is nobody else's, put on the tape behind another one: what arrives here goes on there, to a rule that
+    reads the value it had."""
+    passed: Any = with_grad_mode(True, g.identity, before).tape
+    passed.__class__ = before.tape.__class__
+    node.tape = passed
+    return node
+
+
 def with_grad_mode(enabled: bool, function: Callable[..., Node], *arguments: Node) -> Node:
     """What a function gives with grad mode on, or off."""
     before, grad_mode.enabled = grad_mode.enabled, enabled

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..arguments import Number
 from ..graph import ops as g
 from ..graph.dtypes import DType, promote_types
 from ..graph.node import Node

@@ -280,7 +280,8 @@ class Shaping:
                 raise RuntimeError(f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's "
                                    f"size at dimension {axis}), but got split_sizes={parts}")
         starts = [sum(parts[:i]) for i in range(len(parts))]
-        return one_of_several(labelled(sliced(self, axis, start, length, 1), "SplitBackward0")
+        label = "SplitBackward0" if isinstance(split_size, int) else "SplitWithSizesBackward0"
+        return one_of_several(labelled(sliced(self, axis, start, length, 1), label)
                               for start, length in zip(starts, parts, strict=True))
 
     def chunk(self: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:       # type: ignore[misc]

@@ -23,6 +23,7 @@ from .memory import (
     VersionCell,
     View,
     alone,
+    carried,
     composed,
     fresh,
     owned,
@@ -135,10 +136,13 @@ class Shared:
         if mine.family.memory is its.family.memory is not None and (
                 mine.offset, mine.strides, self.node.spec) == (its.offset, its.strides, other.node.spec):
             return
-        tape, cell = self.node.tape, mine.family.cell
+        before, cell = self.node, mine.family.cell
+        tape = before.tape
         self.leave()
         alias = other.beside(cell)
-        node = alias.family.node if tape is None else placed(alias.family.node, tape)
+        node = alias.family.node
+        if tape is not None:
+            node = carried(node, before) if tape.saves_out else placed(node, tape)
         alias.tape = tape
         self._alias, self.node = alias, node
         alias.family.members.append(ref(self))

@@ -202,8 +202,12 @@ def _go_on(state: dict[str, Any], model: Module, optimizer: Optimizer, scheduler
     if scheduler is not None:
         scheduler.load_state_dict(state["scheduler"])
     for loader, order in zip(loaders, state["loaders"], strict=True):
-        if order is not None:
-            loader.generator.bit_generator.state = order
+        generator = getattr(loader, "generator", None)
+        if (generator is None) != (order is None):
+            raise ValueError("a loader has a generator of its own, and the one that was saved had none, or the other "
+                             "way round")
+        if generator is not None:
+            generator.bit_generator.state = order
     default_generator().set_state(state["random"])
 
 

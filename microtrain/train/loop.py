@@ -103,8 +103,8 @@ def fit(
     ended = False
     loaders = [train_loader] if val_loader is None else [train_loader, val_loader]
     if checkpoint is not None and (checkpoint := check_checkpoint_path(checkpoint)).exists():
-        kept = load_training(checkpoint, model, optimizer, scheduler=scheduler, loaders=loaders)
-        history, best_state, ended = History(**kept["history"]), kept["best_state"], kept["ended"]
+        history, best_state, ended = _resumed(
+            load_training(checkpoint, model, optimizer, scheduler=scheduler, loaders=loaders), history, checkpoint)
     try:
         for epoch in range(len(history) + 1, 1 if ended else epochs + 1):
             start = time.perf_counter()
@@ -133,6 +133,17 @@ def fit(
     if best_state:
         model.load_state_dict(best_state)
     return history
+
+
+def _resumed(kept: dict[str, Any], new: History, path: str | Path) -> tuple[History, dict[str, Tensor], bool]:
+    """What `fit` saved beside the run: the history, the best parameters, whether it had ended early."""
+    if set(kept) != {"history", "best_state", "ended"}:
+        raise ValueError(f"{path} holds a run that fit did not save: give another name")
+    history = History(**kept["history"])
+    if set(history.metrics) != set(new.metrics):
+        raise ValueError(f"{path} holds a run with the metrics {', '.join(history.metrics) or 'none'}, not "
+                         f"{', '.join(new.metrics) or 'none'}")
+    return history, kept["best_state"], kept["ended"]
 
 
 def _display(progress: bool | Progress, epochs: int) -> Progress:

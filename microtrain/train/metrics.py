@@ -46,9 +46,9 @@ def r2_score(prediction: np.ndarray, target: np.ndarray) -> float:
     """
     _same_shape(prediction, target)
     prediction, target = prediction.astype(np.float64), target.astype(np.float64)
-    spread = float(((target - target.mean()) ** 2).sum())
-    if spread == 0:
+    if not target.size or np.ptp(target) == 0:      # of 0.1, say, the mean may be another number
         raise ValueError("R² is not defined for a constant target")
+    spread = float(((target - target.mean()) ** 2).sum())
     return 1 - float(((target - prediction) ** 2).sum()) / spread
 
 

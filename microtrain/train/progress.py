@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -77,6 +78,7 @@ class Bar:
         done = self.WIDTH * epoch // self.epochs
         bar = "#" * done + "." * (self.WIDTH - done)
         text = f"[{bar}] epoch {epoch}/{self.epochs}  {describe(values)}"
+        text = text[:shutil.get_terminal_size().columns - 1]     # a line that wraps cannot be drawn over
         write(self.stream, "\r" + text.ljust(self.drawn))
         self.drawn = len(text)
 

@@ -140,7 +140,7 @@ def run_task(
         seed=options.seed,
         stratify=table.target if task.classification else None,
     )
-    if not task.classification and y_test.std() == 0:
+    if not task.classification and np.ptp(y_test) == 0:
         raise DataError(f"the {len(y_test)} held-out targets are all equal: R² is not defined; hold out more rows")
     batch_size = task.batch_size if options.batch_size is None else options.batch_size
     if options.batch_size is None:

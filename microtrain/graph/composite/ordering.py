@@ -15,7 +15,7 @@ from ..node import Kind, Node
 from ..primitives import row, same
 from ..shape_rules import gathered, scatter_added, scattered
 from ..spec import Shape, Spec
-from .basic import ops, widened
+from .basic import count, ops, widened
 
 CHUNK = 64
 """Elements of a scan that are folded directly, each with all before it; a longer axis is scanned in chunks."""
@@ -108,7 +108,7 @@ def _gather(x: Node, index: Node, axis: int) -> Node:
     o = ops()
     x, index = o.transpose(x, axis, -1), o.transpose(index, axis, -1)
     *lead, n = x.shape
-    rows = x.spec.numel // n if n else 0
+    rows = count(tuple(lead), tuple(range(len(lead))))
     start = o.reshape(o.mul(o.iota(rows, x.device), n), (*lead, 1))
     return o.transpose(o.take(o.reshape(x, (rows * n,)), o.add(start, index)), axis, -1)
 

@@ -31,7 +31,7 @@ def embedding(
 
     Raises:
         RuntimeError: ``weight`` is not a matrix, or ``input`` not of indices.
-        IndexError: an index out of range (on a GPU indices are not looked at).
+        IndexError: an index out of range (on a GPU indices are not looked at: its row is NaN).
         AssertionError: ``padding_idx`` out of range.
         NotImplementedError: ``scale_grad_by_freq`` or ``sparse``.
     """

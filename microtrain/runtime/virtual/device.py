@@ -115,7 +115,7 @@ class VirtualGpu:
         return address
 
     def free(self, address: int) -> None:
-        """The last tensor over an allocation is gone, in whatever thread. One of a graph's stays while the graph does."""
+        """The last tensor over an allocation is gone, in whatever thread. A graph's stays while the graph does."""
         with lock:
             graph = self.graphs.pop(address, None)
             if graph is not None:

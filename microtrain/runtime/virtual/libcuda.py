@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import hashlib
 import os
@@ -51,9 +52,18 @@ def build(folder: Path) -> None:
 
 
 def built() -> Path:
-    """The folder of the library in the user's cache, built if it is not there."""
+    """The folder of the library in the user's cache, built if it is not there; one of this process's own where the user
+    has no cache that can be written to."""
     made = hashlib.sha256(SOURCE.read_bytes() + str(MAX_PARAMETERS).encode()).hexdigest()[:16]
-    folder = cache_folder() / f"libcuda-{made}"
+    try:
+        return _with_library(cache_folder() / f"libcuda-{made}")
+    except OSError:
+        own = Path(tempfile.mkdtemp(prefix="microtrain-"))
+        atexit.register(shutil.rmtree, own, ignore_errors=True)
+        return _with_library(own)
+
+
+def _with_library(folder: Path) -> Path:
     if not (folder / NAME).exists():
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as aside, replacing(folder / NAME) as temporary:     # whoever else builds it
