@@ -204,10 +204,14 @@ class Guard:
         return tuple(given), kwargs, certain
 
 
-def says_something(function: Any) -> bool:
-    """Whether any annotation of a function's arguments can be checked."""
-    return any(name != "return" and str(annotation) not in OPEN
-               for name, annotation in getattr(function, "__annotations__", {}).items())
+def says_something(function: Any, method: bool) -> bool:
+    """Whether any annotation of a function's arguments can be checked; of a method, beside that of its own instance."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    if code is None:
+        return False
+    instance = code.co_varnames[:1] if method else ()
+    return any(name != "return" and name not in instance and str(annotation) not in OPEN
+               for name, annotation in function.__annotations__.items())
 
 
 @cache
@@ -239,7 +243,8 @@ def guard(space: Any, names: Iterable[str], but: Iterable[str] = (), itself: tup
     for name in names:
         home = next(one for one in getattr(space, "__mro__", (space,)) if name in vars(one))
         value = vars(home)[name]
-        if name in unguarded or not says_something(value.__init__ if inspect.isclass(value) else value):
+        if name in unguarded or not says_something(value.__init__ if inspect.isclass(value) else value,
+                                                   inspect.isclass(value) or inspect.isclass(space)):
             continue
         if inspect.isclass(value):
             owner: Any = next(cls for cls in value.__mro__ if "__init__" in vars(cls))

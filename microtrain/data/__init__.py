@@ -26,4 +26,4 @@ __all__ = [
     "train_test_split",
 ]
 
-_guard(_sys.modules[__name__], __all__, but=("Standardiser",), itself=("batch_size",))
+_guard(_sys.modules[__name__], __all__, but=("Standardiser",), itself=("batch_size", "indices", "lengths"))

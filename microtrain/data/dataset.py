@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -113,6 +113,8 @@ def random_split(
     Raises:
         ValueError: lengths that do not add up, or negative ones.
     """
+    if not isinstance(lengths, Iterable) or isinstance(lengths, str | bytes):
+        raise TypeError(f"random_split(): argument 'lengths' must be tuple of floats, not {type(lengths).__name__}")
     sizes = _sizes(list(lengths), len(dataset))
     order = as_generator(generator).permutation(len(dataset))
     ends = list(itertools.accumulate(sizes))
