@@ -18,7 +18,7 @@ from microtrain import nn, optim, settings
 from microtrain.compiler import explain as explaining
 from microtrain.compiler import realize
 from microtrain.compiler.explain import Explanation
-from microtrain.compiler.session import current
+from microtrain.compiler.session import MAX_PENDING, current
 from microtrain.graph import ops as ops
 from microtrain.graph.node import Kind
 from microtrain.graph.primitives import PRIMITIVES
@@ -120,7 +120,7 @@ def operations_until_computed(explain_every: int) -> int:
     settled()
     first = total + 1
     current().start_counting()
-    for n in range(1, 4 * realize.MAX_PENDING):
+    for n in range(1, 4 * MAX_PENDING):
         total = total + 1
         if first.node.buffer is not None:
             return n

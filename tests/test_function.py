@@ -81,7 +81,8 @@ RESULTS: dict[str, Callable[[Any, Any], Any]] = {
     "a row": lambda T, g: g[0], "flat": lambda T, g: g.reshape(-1), "empty": lambda T, g: g[:0],
     "too many": lambda T, g: T.cat([g, g], 1), "more axes": lambda T, g: g.expand(4, 2, 3),
     "an axis of 1": lambda T, g: g[None], "double": lambda T, g: g.double(), "half": lambda T, g: g.half(),
-    "int64": lambda T, g: g.long(), "bool": lambda T, g: g > 0, "None": lambda T, g: None, "float": lambda T, g: 1.0,
+    "int64": lambda T, g: g.long(), "bool": lambda T, g: g > 0, "bools": lambda T, g: (g > 0).expand(4, 2, 3),
+    "None": lambda T, g: None, "float": lambda T, g: 1.0,
     "int": lambda T, g: 2, "truth": lambda T, g: True, "numpy": lambda T, g: np.ones((2, 3), np.float32),
     "numpy number": lambda T, g: np.float32(1), "list": lambda T, g: [g], "string": lambda T, g: "g",
     "dict": lambda T, g: {"g": g}, "generator": lambda T, g: (x for x in [g]), "class": lambda T, g: int,
@@ -170,7 +171,7 @@ def test_what_a_hook_returns(result: str) -> None:
         (h * 3).sum().backward()
         return x.grad
 
-    words = "hook 'mine' has changed the type of value (was torch.FloatTensor got" if result == "bool" else ""
+    words = "hook 'mine' has changed the type of value (was torch.FloatTensor got" * (result in ("bool", "bools"))
     for make in (lambda x: x, lambda x: x * 2):
         same(lambda T, make=make: of(T, make, accumulated), words)
         same(lambda T, make=make: of(T, make, lambda T, h, x: T.autograd.grad((h * 3).sum(), x)), words)
@@ -517,6 +518,9 @@ def changed_what_was_saved_before(T: Any) -> Any:
 
 
 PROGRAMS |= {
+    "dirty view of two outputs": lambda T: made(
+        T, forward=lambda ctx, x: (ctx.mark_dirty(x.mul_(2)), (x, x * 3))[1], backward=lambda ctx, g, h: g
+        ).apply((six(T) * 1)[0]),
     "dirty, not returned": lambda T: made(T, forward=lambda ctx, x: (ctx.mark_dirty(x), x * 2)[1],
                                           backward=lambda ctx, g: g).apply(six(T) * 1),
     "dirty number": lambda T: made(T, forward=lambda ctx, x: ctx.mark_dirty(3), backward=lambda ctx, g: g
@@ -608,7 +612,8 @@ def hooks_and_retained_gradients_of_outputs(T: Any) -> Any:
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_as_in_pytorch(name: str) -> None:
-    words = {"changed_what_was_saved_before": OVERWRITTEN + "[torch.FloatTensor [2, 3]]"}
+    words = {"dirty view of two outputs": "your Function cannot return more than one Tensor. This is not supported",
+             "changed_what_was_saved_before": OVERWRITTEN + "[torch.FloatTensor [2, 3]]"}
     same(PROGRAMS[name], words.get(name, ""))
 
 

@@ -23,7 +23,8 @@ VERSIONS = {
         x = T.ones(2, 2); x.add_(1); v = x[0]; see(x._version, v._version)
         d = x.detach(); v.add_(1); see(x._version, d._version, d[1]._version); d[1].add_(1); see(x._version)""",
     "data counts for itself": """
-        x = T.ones(3); x.add_(1); d = x.data; see(d._version); d.add_(1); d[:1].mul_(2); see(x._version, d._version, x)""",
+        x = T.ones(3); x.add_(1); d = x.data; see(d._version); d.add_(1); d[:1].mul_(2)
+        see(x._version, d._version, x)""",
     "a parameter made by hand": """
         p = T.nn.Parameter(T.ones(2)); y = (p * p).sum(); o = T.optim.SGD([p], lr=0.1); y.backward(retain_graph=True)
         o.step(); see(p._version); y.backward()""",
@@ -55,10 +56,12 @@ VERSIONS = {
 
 VIEWS = {
     "a detached view changed twice": """
-        p = leaf(3); m = p.detach()[:2]; m += 1; m += 1; see(m, m.requires_grad, p, p._version); (m * 3).sum().backward()""",
+        p = leaf(3); m = p.detach()[:2]; m += 1; m += 1; see(m, m.requires_grad, p, p._version)
+        (m * 3).sum().backward()""",
     "detach_ while a view is alive": """
         w = T.tensor([[.5, .1], [.2, .3]], requires_grad=True); h = (T.zeros(1, 2) + 1) @ w; first = h[0]
-        h.detach_(); h.mul_(0.9); see(h.requires_grad, first.requires_grad, first, name(first)); (h @ w).sum().backward()
+        h.detach_(); h.mul_(0.9); see(h.requires_grad, first.requires_grad, first, name(first))
+        (h @ w).sum().backward()
         see(w.grad)""",
     "detach_ of a view": "h = leaf(4) * 1; v = h[0]; v.detach_()",
     "detach_ and a change of the view": "h = leaf(4) * 1; v = h[:2]; h.detach_(); v.mul_(2)",
@@ -66,7 +69,8 @@ VIEWS = {
         x = T.zeros(2, 3); d = x.detach(); v = x[1]; w = d.t()[2]; v.add_(1); w.mul_(5); d[0].add_(2); x.mul_(2)
         see(x, d, v, w)""",
     "alias of a result changed and the result used on": """
-        x = leaf(3); h = x * 2; d = h.detach(); v = h[:2]; d.mul_(3); see(h, v, name(h), name(v)); (h * h).sum().backward()
+        x = leaf(3); h = x * 2; d = h.detach(); v = h[:2]; d.mul_(3); see(h, v, name(h), name(v))
+        (h * h).sum().backward()
         see(x.grad)""",
     "views of views through a detached alias": """
         x = T.zeros(2, 2, 2); a = x[0]; b = a.detach()[1]; c = b.view(2, 1)[0]; c.fill_(7); a.t().diagonal().add_(1)
@@ -75,15 +79,19 @@ VIEWS = {
         x = T.ones(3); y = T.zeros(3); x.add_(1); x.data = y; see(x._version, y._version); y.add_(1); see(x)
         x.add_(1); see(y, x._version, y._version)""",
     "data of a leaf is set": """
-        x = leaf(2); y = T.tensor([5., 6.]); x.data = y; (x * x).sum().backward(); see(x.grad, x.is_leaf); y.add_(1); see(x)""",
-    "data is changed by an operator": "x = leaf(2); d = x.detach(); x.data -= 0.5; x.data -= 0.5; see(x, d, x._version, x.is_leaf)",
+        x = leaf(2); y = T.tensor([5., 6.]); x.data = y; (x * x).sum().backward(); see(x.grad, x.is_leaf); y.add_(1)
+        see(x)""",
+    "data is changed by an operator": """
+        x = leaf(2); d = x.detach(); x.data -= 0.5; x.data -= 0.5; see(x, d, x._version, x.is_leaf)""",
     "names after a change": """
-        x = leaf(4) * 1; v = x[0]; w = x[1:3]; v.mul_(2); see(*map(name, (x, v, w))); x.mul_(3); see(*map(name, (x, v, w)))
+        x = leaf(4) * 1; v = x[0]; w = x[1:3]; v.mul_(2); see(*map(name, (x, v, w))); x.mul_(3)
+        see(*map(name, (x, v, w)))
         x[1] = 2.0; see(name(x)); x[T.tensor([1, 2])] = 2.0; see(name(x)); x.zero_(); see(name(x))
         with T.no_grad(): v.add_(1)
         see(name(x), name(v)); x[:2].exp_(); see(name(x), x.sum().backward())""",
     "a view of a plain base takes a gradient": """
-        x = T.ones(4); v = x[:2]; w = x.detach(); s = leaf(2); v.mul_(s * 2); see(*map(name, (x, v)), w.requires_grad, w)
+        x = T.ones(4); v = x[:2]; w = x.detach(); s = leaf(2); v.mul_(s * 2)
+        see(*map(name, (x, v)), w.requires_grad, w)
         (x * v[0]).sum().backward(); see(s.grad)""",
     "requires_grad_ of a base with a view": """
         x = T.ones(4); v = x[:2]; x.requires_grad_(); see(v.requires_grad, v.is_leaf, name(v)); (v * 2).sum().backward()
@@ -93,9 +101,11 @@ VIEWS = {
     "requires_grad_ of a view": """
         x = T.ones(4); v = x[:2]; v.requires_grad_(); x.mul_(2); see(x.requires_grad, v.is_leaf, v)
         (v * v).sum().backward(); see(v.grad); v.mul_(2)""",
-    "requires_grad_ off": "x = leaf(4); v = x[:2]; x.requires_grad_(False); see(v.requires_grad); x.mul_(2); see(name(v), v)",
+    "requires_grad_ off": """
+        x = leaf(4); v = x[:2]; x.requires_grad_(False); see(v.requires_grad); x.mul_(2); see(name(v), v)""",
     "a leaf that requires grad no more gets none": """
-        x = leaf(1); y = x * 2; x.requires_grad_(False); y.backward(); see(x.grad); x.requires_grad_(); (x * 1).backward(); see(x.grad)""",
+        x = leaf(1); y = x * 2; x.requires_grad_(False); y.backward(); see(x.grad); x.requires_grad_()
+        (x * 1).backward(); see(x.grad)""",
     "a leaf that came to be a result": "x = leaf(2); y = x * 2; x.detach_(); x.copy_(leaf(2)); y.sum().backward()",
     "requires_grad set on a result": "y = leaf(2) * 1; y.requires_grad = True",
 }
@@ -109,17 +119,33 @@ REFUSED = {
     "rows": "x = leaf(2, 2) * 1\nfor row in x: row.mul_(2)",
     "rows of what needs no gradient": "x = T.ones(2, 2)\nfor row in x: row.mul_(2)\nsee(x)",
     "parts of what needs none, times a leaf": "a = T.ones(4).split(2)[0]; a.mul_(leaf(1))",
-    "parts whose base is changed unseen": "x = leaf(4) * 1; a, b = x.split(2); x.mul_(2); see(name(x), a.detach()); (x * 2).sum().backward()",
-    "made without grad mode": "x = leaf(4) * 1\nwith T.no_grad(): v = x[:2]\nsee(v.requires_grad, v.is_leaf, name(v)); v.mul_(2)",
+    "parts whose base is changed unseen": """
+        x = leaf(4) * 1; a, b = x.split(2); x.mul_(2); see(name(x), a.detach()); (x * 2).sum().backward()""",
+    "made without grad mode": """
+        x = leaf(4) * 1
+        with T.no_grad(): v = x[:2]
+        see(v.requires_grad, v.is_leaf, name(v)); v.mul_(2)""",
     "made without grad mode, used": """
         x = leaf(4)
         with T.no_grad(): v = x[:2]
         y = v * 2; see(y.requires_grad); y.sum().backward(); see(x.grad, v.grad); v.numpy()""",
-    "made without grad mode, base changed": "x = leaf(4) * 1\nwith T.no_grad(): v = x[:2]\nx.mul_(2); see(v.requires_grad, v.tolist()); v * 2",
-    "made and changed without grad mode": "x = leaf(4)\nwith T.no_grad(): v = x[:2]; v.mul_(2); see(v * 3)\nsee(x, v.detach()); v.is_leaf",
+    "made without grad mode, base changed": """
+        x = leaf(4) * 1
+        with T.no_grad(): v = x[:2]
+        x.mul_(2); see(v.requires_grad, v.tolist()); v * 2""",
+    "made and changed without grad mode": """
+        x = leaf(4)
+        with T.no_grad(): v = x[:2]; v.mul_(2); see(v * 3)
+        see(x, v.detach()); v.is_leaf""",
     "made without grad mode of what needs none": "x = T.ones(4)\nwith T.no_grad(): v = x[:2]\nv.mul_(leaf(1))",
-    "detached without grad mode": "x = leaf(4)\nwith T.no_grad(): v = x.detach()[:2]\nv.mul_(2); see(x, x._version, v.requires_grad)",
-    "a view of one made without grad mode": "x = leaf(4)\nwith T.no_grad(): v = x[:2]\nw = v[:1]; see(w.requires_grad, name(w), w.is_leaf); w.mul_(2)",
+    "detached without grad mode": """
+        x = leaf(4)
+        with T.no_grad(): v = x.detach()[:2]
+        v.mul_(2); see(x, x._version, v.requires_grad)""",
+    "a view of one made without grad mode": """
+        x = leaf(4)
+        with T.no_grad(): v = x[:2]
+        w = v[:1]; see(w.requires_grad, name(w), w.is_leaf); w.mul_(2)""",
     "backward from one made without grad mode": "x = leaf(4)\nwith T.no_grad(): v = x[:2]\nv.backward(T.ones(2))",
     "a view of a leaf": "x = leaf(4); v = x[:2]; v.mul_(2)",
     "a view of a leaf of another family": "x = leaf(4); v = x.detach()[:2]; v.mul_(2); see(x)",
@@ -135,75 +161,102 @@ HOOKS = {
         x = leaf(2); h = x * 1; h.retain_grad(); y = (h * 2).sum()
         with T.no_grad(): h.mul_(2)
         (y + (h * 3).sum()).backward(); see(h.grad)""",
-    "retained, an old use": "x = leaf(2); h = x * 1; h.retain_grad(); y = (h * 2).sum(); h.mul_(2); y.backward(); see(h.grad)",
+    "retained, an old use": """
+        x = leaf(2); h = x * 1; h.retain_grad(); y = (h * 2).sum(); h.mul_(2); y.backward(); see(h.grad)""",
     "a retained view whose base is changed": """
-        x = leaf(4) * 1; v = x[:2]; v.retain_grad(); x.retain_grad(); x.mul_(2); (x * 3).sum().backward(retain_graph=True)
+        x = leaf(4) * 1; v = x[:2]; v.retain_grad(); x.retain_grad(); x.mul_(2)
+        (x * 3).sum().backward(retain_graph=True)
         see(v.grad, x.grad); (v * 5).sum().backward(); see(v.grad, x.grad)""",
     "a retained view that is changed": """
         x = leaf(4) * 1; v = x[:2]; v.retain_grad(); x.retain_grad(); v.register_hook(lambda g: see('v', g)); v.mul_(2)
         x.register_hook(lambda g: see('x', g)); (x * 3).sum().backward(retain_graph=True); (v * 5).sum().backward()
         see(v.grad, x.grad)""",
     "hooks stay with the value they were of": """
-        x = leaf(2); h = x * 1; h.register_hook(lambda g: see('old', g)); h.mul_(2); h.register_hook(lambda g: see('new', g))
+        x = leaf(2); h = x * 1; h.register_hook(lambda g: see('old', g)); h.mul_(2)
+        h.register_hook(lambda g: see('new', g))
         (h * h).sum().backward()""",
-    "retained before a hook": "x = leaf(2); h = x * 1; h.retain_grad(); h.register_hook(lambda g: g * 10); h.sum().backward(); see(h.grad, x.grad)",
-    "retained twice": "x = leaf(2); h = x * 1; h.retain_grad(); h.retain_grad(); h.sum().backward(retain_graph=True); g = h.grad; h.sum().backward(); see(g, h.grad)",
-    "inputs that are retained": "a = leaf(2); b = a * 2; b.retain_grad(); b.sum().backward(inputs=[b]); see(b.grad, a.grad)",
-    "inputs listed twice": "a = leaf(2); b = a * 2; (b * 3).sum().backward(inputs=[b, a, b, a]); see(b.grad, a.grad, b.retains_grad)",
-    "inputs that are not reached": "a = leaf(2); b = a * 2; c = a * 3; b.sum().backward(inputs=[c]); see(c.grad, c.retains_grad, a.grad)",
-    "inputs use their own rule": "a = leaf(2); b = a * a; (b * 3).sum().backward(inputs=[b]); see(b.grad); b.sum().backward()",
+    "retained before a hook": """
+        x = leaf(2); h = x * 1; h.retain_grad(); h.register_hook(lambda g: g * 10); h.sum().backward()
+        see(h.grad, x.grad)""",
+    "retained twice": """
+        x = leaf(2); h = x * 1; h.retain_grad(); h.retain_grad(); h.sum().backward(retain_graph=True); g = h.grad
+        h.sum().backward(); see(g, h.grad)""",
+    "inputs that are retained": """
+        a = leaf(2); b = a * 2; b.retain_grad(); b.sum().backward(inputs=[b]); see(b.grad, a.grad)""",
+    "inputs listed twice": """
+        a = leaf(2); b = a * 2; (b * 3).sum().backward(inputs=[b, a, b, a]); see(b.grad, a.grad, b.retains_grad)""",
+    "inputs that are not reached": """
+        a = leaf(2); b = a * 2; c = a * 3; b.sum().backward(inputs=[c]); see(c.grad, c.retains_grad, a.grad)""",
+    "inputs use their own rule": """
+        a = leaf(2); b = a * a; (b * 3).sum().backward(inputs=[b]); see(b.grad); b.sum().backward()""",
     "inputs without a gradient": "a = T.ones(2); (leaf(2) * 2).sum().backward(inputs=[a])",
     **{f"hooks where the targets are {targets}": f"""
         a = leaf(2); b = a * 2; c = b * 3; b.register_hook(lambda g: see('b') or g * 10); b.retain_grad()
-        a.register_hook(lambda g: see('a') or g * 100); see(*T.autograd.grad(c.sum(), [{targets}])); see(b.grad, a.grad)"""
+        a.register_hook(lambda g: see('a') or g * 100); see(*T.autograd.grad(c.sum(), [{targets}]))
+        see(b.grad, a.grad)"""
        for targets in ("a", "b", "a, b", "b, a", "b, b")},
     "hooks of what is not a target": """
         a = leaf(1); b = leaf(1); h = a * 1; h.retain_grad(); h.register_hook(lambda g: see(g))
         T.autograd.grad([h], [b], [T.ones(1)], retain_graph=True, allow_unused=True); see(h.grad)
         T.autograd.grad([h, b * 1], [b], [T.ones(1), T.ones(1)], retain_graph=True); see(h.grad)""",
-    "a hook changes its gradient in place": "a = leaf(2); a.register_hook(lambda g: see(g.mul_(3))); (a * 2).sum().backward(); see(a.grad)",
+    "a hook changes its gradient in place": """
+        a = leaf(2); a.register_hook(lambda g: see(g.mul_(3))); (a * 2).sum().backward(); see(a.grad)""",
     "a hook takes another away": """
-        a = leaf(1); first = a.register_hook(lambda g: see(1) or second.remove()); second = a.register_hook(lambda g: see(2))
+        a = leaf(1); first = a.register_hook(lambda g: see(1) or second.remove())
+        second = a.register_hook(lambda g: see(2))
         (a * 1).backward(); (a * 1).backward()""",
-    "a hook adds another": "a = leaf(1); a.register_hook(lambda g: see(1) or a.register_hook(see) and None); (a * 1).backward()",
+    "a hook adds another": """
+        a = leaf(1); a.register_hook(lambda g: see(1) or a.register_hook(see) and None); (a * 1).backward()""",
     "a handle ends with its block": """
         a = leaf(1)
         with a.register_hook(lambda g: g * 2) as handle: (a * 1).backward()
         (a * 1).backward(); see(a.grad); handle.remove(); handle.remove()""",
-    "a hook survives requires_grad_": "a = leaf(1); a.register_hook(see); a.requires_grad_(False); a.requires_grad_(); (a * 2).backward()",
+    "a hook survives requires_grad_": """
+        a = leaf(1); a.register_hook(see); a.requires_grad_(False); a.requires_grad_(); (a * 2).backward()""",
     "a hook survives an update": "a = leaf(1); a.register_hook(see)\nwith T.no_grad(): a.mul_(2)\n(a * 2).backward()",
     "a hook of a leaf that is gone": """
         def loss(): a = leaf(2); a.register_hook(see); return (a * 3).sum()
         loss().backward()""",
     "after accumulation": """
-        a = leaf(2); a.register_post_accumulate_grad_hook(lambda p: see(p.grad, p is a) or p.sub_(p.grad)); (a * 2).sum().backward()
+        a = leaf(2); a.register_post_accumulate_grad_hook(lambda p: see(p.grad, p is a) or p.sub_(p.grad))
+        (a * 2).sum().backward()
         see(a); T.autograd.grad((a * 2).sum(), a); (a * 2).register_post_accumulate_grad_hook(see)""",
     "a hook without a gradient": "T.ones(2).register_hook(see)",
 }
 
 COPIES = {
     "deepcopy": """
-        a = T.arange(6.0); x, y = copy.deepcopy((a, a[2:4])); y.fill_(9); see(x, a, x._version, y._version, y.storage_offset())""",
+        a = T.arange(6.0); x, y = copy.deepcopy((a, a[2:4])); y.fill_(9)
+        see(x, a, x._version, y._version, y.storage_offset())""",
     "deepcopy of a leaf and a part": """
         a = leaf(4); x, y = copy.deepcopy([a, a.detach()[1:3]]); y.fill_(9); see(x, x.requires_grad, y.requires_grad, a)
         (x * x).sum().backward(); see(x.grad, a.grad)""",
     "deepcopy of transposed parts": """
-        a = T.arange(6.0).view(2, 3); x, y, z = copy.deepcopy((a.t(), a[1], a)); y.mul_(-1); see(x, z, x.stride()); z.zero_(); see(x, y)""",
-    "deepcopy of one with its gradient": "a = leaf(2); a.sum().backward(); b = copy.deepcopy(a); see(b.grad); b.grad.add_(1); see(a.grad)",
+        a = T.arange(6.0).view(2, 3); x, y, z = copy.deepcopy((a.t(), a[1], a)); y.mul_(-1); see(x, z, x.stride())
+        z.zero_(); see(x, y)""",
+    "deepcopy of one with its gradient": """
+        a = leaf(2); a.sum().backward(); b = copy.deepcopy(a); see(b.grad); b.grad.add_(1); see(a.grad)""",
     "deepcopy of a result": "copy.deepcopy(leaf(2) * 1)",
     "deepcopy of a module": """
-        m = T.nn.Linear(2, 2); n = T.nn.Linear(2, 2); n.weight = m.weight; both = T.nn.Sequential(m, n); m(T.ones(1, 2)).sum().backward()
+        m = T.nn.Linear(2, 2); n = T.nn.Linear(2, 2); n.weight = m.weight; both = T.nn.Sequential(m, n)
+        m(T.ones(1, 2)).sum().backward()
         c = copy.deepcopy(both); see(c[0].weight is c[1].weight, c[0].weight is m.weight, c[0].weight.grad)""",
     "copy": """
-        a = T.arange(4.0); a.add_(1); b = copy.copy(a); b.add_(1); see(a, a._version, b._version); c = copy.copy(leaf(2) * 2)
+        a = T.arange(4.0); a.add_(1); b = copy.copy(a); b.add_(1); see(a, a._version, b._version)
+        c = copy.copy(leaf(2) * 2)
         see(c.is_leaf, c.requires_grad)""",
-    "copy of a parameter": "p = T.nn.Parameter(T.ones(2)); q = copy.copy(p)\nwith T.no_grad(): q.add_(1)\nsee(p, p._version, q._version, type(q).__name__)",
+    "copy of a parameter": """
+        p = T.nn.Parameter(T.ones(2)); q = copy.copy(p)
+        with T.no_grad(): q.add_(1)
+        see(p, p._version, q._version, type(q).__name__)""",
     "pickle": """
         a = T.arange(6.0); x, y = pickle.loads(pickle.dumps((a, a[2:4]))); y.fill_(9); see(x, y, x._version)
         z = pickle.loads(pickle.dumps(a.view(2, 3).t())); see(z, z.stride(), z.is_contiguous())""",
     "pickle of a result": "b = pickle.loads(pickle.dumps(leaf(2) * 2)); see(b, b.is_leaf, b.requires_grad)",
-    "pickle with a hook": "a = leaf(2); a.register_hook(see); b = pickle.loads(pickle.dumps(a)); (b * 2).sum().backward(); see(b.grad)",
-    "what a user added": "a = leaf(2); a.tag = [1]; b, c = copy.copy(a), copy.deepcopy(a); a.tag.append(2); see(b.tag, c.tag)",
+    "pickle with a hook": """
+        a = leaf(2); a.register_hook(see); b = pickle.loads(pickle.dumps(a)); (b * 2).sum().backward(); see(b.grad)""",
+    "what a user added": """
+        a = leaf(2); a.tag = [1]; b, c = copy.copy(a), copy.deepcopy(a); a.tag.append(2); see(b.tag, c.tag)""",
 }
 
 PROGRAMS = {**VERSIONS, **VIEWS, **REFUSED, **HOOKS, **COPIES}
@@ -270,13 +323,13 @@ def test_a_hook_that_reaches_its_module_is_freed(trained: bool, after: bool) -> 
 
 
 def test_a_hook_on_a_result_goes_with_its_graph() -> None:
-    x = mt.ones(2, requires_grad=True)
-    h = x * 2
-    kept = [h]
-    h.register_hook(lambda g: kept and None)
-    gone = weakref.ref(h)
-    h.sum().item()
-    del h, kept
+    def made() -> Any:
+        h = mt.ones(2, requires_grad=True) * 2
+        h.register_hook(lambda g: h and None)
+        h.sum().item()
+        return weakref.ref(h)
+
+    gone = made()
     gc.collect()
     assert gone() is None
 

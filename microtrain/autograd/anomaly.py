@@ -133,7 +133,7 @@ class HookAt(Tape):
         self.at = (current().visiting or [self])[-1]
 
     @property
-    def place(self) -> tuple[Tape, int]:
+    def place(self) -> tuple[Tape | None, int]:
         return self.at, 0
 
 

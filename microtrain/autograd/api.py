@@ -46,9 +46,9 @@ def _cotangents(outputs: list[Any], given: Any) -> list[Node]:
     nodes = []
     for i, (out, grad) in enumerate(zip(outputs, grads, strict=True)):
         node = out.node
-        if node.tape is None or node.tape.__class__ is DeadEnd:
-            raise RuntimeError(NO_GRAD.format(i))
         if grad is None:
+            if node.tape is None or node.tape.__class__ is DeadEnd:
+                raise RuntimeError(NO_GRAD.format(i))
             if node.spec.numel != 1:
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
             nodes.append(g.full(1, node.shape, node.dtype, node.device) if node.shape
@@ -64,6 +64,9 @@ def _cotangents(outputs: list[Any], given: Any) -> list[Node]:
                                    f"{grad.node.device}")
             grad = grad.to(node.device)
         nodes.append(g.cast(grad.node, node.dtype))
+    for i, out in enumerate(outputs):
+        if out.node.tape is None or out.node.tape.__class__ is DeadEnd:
+            raise RuntimeError(NO_GRAD.format(i))
     return nodes
 
 
@@ -88,7 +91,7 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
             return
     outputs, chosen = _tensors(tensors, "tensors", "backward"), _tensors(inputs, "inputs", "backward")
     if inputs is not None and not chosen:
-        raise RuntimeError("`inputs` argument to `backward` cannot be empty.")
+        raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
     if not outputs:
         return
     cts = _cotangents(outputs, grad_tensors)
@@ -101,13 +104,26 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
 
 
 def _accumulate(found: dict[Any, Node], create_graph: bool) -> None:
-    """Add each leaf's cotangent to its tensor's gradient."""
-    for tape, ct in found.items():
-        tensor = tape.tensor() if tape.__class__ is Leaf else None
-        if tensor is not None:
+    """Add each leaf's cotangent to its tensor's gradient: of all or, where an interrupt comes first, of none."""
+    left = [(tape, tensor, grad := tensor._grad, None if grad is None else grad.node, ct)
+            for tape, ct in reversed(found.items())
+            if tape.__class__ is Leaf and (tensor := tape.tensor()) is not None]
+    try:
+        _add(left, create_graph)
+    except BaseException:
+        _add(left, create_graph)
+        raise
+
+
+def _add(left: list[tuple[Any, Any, Any, Any, Node]], create_graph: bool) -> None:
+    """Take each leaf, with its tensor, its gradient of before and that one's node, from the list once it is added."""
+    while left:
+        tape, tensor, grad, node, ct = left[-1]
+        if tensor._grad is grad and (grad is None or grad.node is node):
             tensor.accumulate(ct, create_graph)
-            if tape.hooking is not None:
-                after_accumulation(tape.hooks, tensor)
+        left.pop()
+        if tape.hooking is not None:
+            after_accumulation(tape.hooks, tensor)
 
 
 def after_accumulation(hooks: Hooks | None, tensor: Any) -> None:
@@ -118,6 +134,22 @@ def after_accumulation(hooks: Hooks | None, tensor: Any) -> None:
             hook(tensor)
     finally:
         grad_mode.enabled = before
+
+
+def zero_gradients(tensors: list[Any], set_to_none: bool) -> None:
+    """Drop the gradients of some tensors, or fill them with zeros: of all of them, also where an interrupt comes."""
+    def drop() -> None:
+        for tensor in tensors:
+            if set_to_none:
+                tensor.grad = None
+            elif tensor.grad is not None:
+                tensor.grad.detach_().zero_()
+
+    try:
+        drop()
+    except BaseException:
+        drop()
+        raise
 
 
 def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None,
@@ -135,7 +167,7 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
                          "allow_unused=False.")
     listed, chosen = _tensors(outputs, "outputs", "grad"), _tensors(inputs, "inputs", "grad")
     if not chosen:
-        raise ValueError("grad requires non-empty inputs.")
+        raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
     cts = _cotangents(listed, grad_outputs)
     for tensor in chosen:
         if tensor.node.tape is None:

@@ -10,12 +10,10 @@ from typing import Any
 from ..compiler import realize
 from ..compiler.session import current
 from ..graph import ops as g
+from ..graph.dtypes import TITLES
 from ..graph.node import Node
 from ..graph.spec import Shape, Spec
 from .anomaly import HookAt
-
-TYPES = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long",
-         "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool"}
 
 
 class GradientTypeError(TypeError, RuntimeError):
@@ -37,7 +35,7 @@ def type_of(value: Any) -> str:
 def tensor_type(spec: Spec) -> str:
     """PyTorch's name of a tensor's type, e.g. `torch.FloatTensor`."""
     place = "" if spec.device.type == "cpu" else f"{spec.device.type}."
-    return f"torch.{place}{TYPES[spec.dtype.name]}Tensor"
+    return f"torch.{place}{TITLES[spec.dtype.name]}Tensor"
 
 
 def expands_to(shape: Shape, other: Shape) -> bool:
@@ -65,7 +63,8 @@ def gradient(name: str, index: int, result: Any, want: Spec) -> Node:
         if have.shape:
             raise RuntimeError(f"{wrong}expected device {want.device} but got {have.device}")
         result = result.to(want.device)
-    return g.cast(g.sum_to(result.node, want.shape), want.dtype)
+    node = result.node if have.dtype.category else g.cast(result.node, want.dtype)      # bools would not be counted
+    return g.cast(g.sum_to(node, want.shape), want.dtype)
 
 
 def hook_result(hook: Callable[..., Any], result: Any, ct: Node) -> Node:

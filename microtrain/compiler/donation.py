@@ -11,7 +11,7 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..graph.dtypes import float32
@@ -37,19 +37,23 @@ class Apart:
 
     def __init__(self, order: list[Node], key: tuple[Any, ...], outputs: Sequence[int], leaves: list[Any],
                  candidates: Sequence[int]) -> None:
-        self.key, self.outputs, self.leaves = key, outputs, leaves
+        self.key, self.outputs, self.leaves, self.candidates = key, outputs, leaves, candidates
         self.outs = [order[i] for i in outputs]
         self.seqs = [node.seq for node in order]
         self.at_hand: list[Node | None] = [node for node in order if node.buffer is not None]
         self.watched: dict[int, weakref.ref[Node]] = {}
-        for k in candidates:
+        self.free: tuple[int, ...] = ()
+        order.clear()
+
+    def take_apart(self) -> None:
+        """Let go of the graph, and find out which leaves are gone with it."""
+        for k in self.candidates:
             node = self.at_hand[k]
             if node is not None and not node.shared:
                 self.watched[k] = weakref.ref(node)
                 self.at_hand[k] = node = None
         for node in self.outs:
             node.sources = ()
-        order.clear()
         self.free = tuple([k for k, reference in self.watched.items() if reference() is None])
 
     def put_together(self) -> None:
@@ -77,29 +81,52 @@ class Apart:
             return node
         return new_node(Signature(LOST, (), (), spec), ()) if self.leaves[k] is None else leaf(self.leaves[k], spec)
 
-    def run(self, executable: Executable) -> list[Any]:
-        """The values of the program's outputs. When the run fails the graph is whole again."""
+    def run(self, executable: Executable, take: Callable[[list[Node], list[Any]], None]) -> None:
+        """Compute, and have `take` give the nodes their values. When the run fails the graph is whole again."""
+        values: list[Any] | None = None
         try:
-            return executable.run(self.leaves, self.free)
+            self.take_apart()
+            values = executable.run(self.leaves, self.free)
+            take(self.outs, values)
         except BaseException:
-            self.put_together()
+            if values is None:
+                self.put_together()
+            else:                       # an interrupt of a kind that nothing keeps away: what was computed is not lost
+                take(self.outs, values)
             raise
 
 
 # `_signal`: the functions of `signal` in C. Those around them look for enums, which takes 20 us a call.
 
 
+HANDLED = [getattr(_signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGVTALRM", "SIGPROF",
+                                               "SIGUSR1", "SIGUSR2", "SIGBREAK") if hasattr(_signal, name)]
+"""Signals that programs have handlers for which raise."""
+
+
 def uninterrupted(function: Callable[..., None], *arguments: Any) -> None:
-    """Call a function that must not be left half done: Ctrl-C in the meantime takes effect when it has returned."""
-    handler = _signal.getsignal(_signal.SIGINT)
-    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+    """Call a function that must not be left half done: a signal (Ctrl-C) in the meantime is handled when it has
+    returned."""
+    handlers = {number: handler for number in HANDLED if callable(handler := _signal.getsignal(number))}
+    if not handlers or threading.current_thread() is not threading.main_thread():
         function(*arguments)
         return
-    came: list[tuple[Any, ...]] = []
-    _signal.signal(_signal.SIGINT, lambda *arrival: came.append(arrival))
+    came: dict[int, Any] = {}
     try:
+        for number in handlers:
+            _signal.signal(number, came.__setitem__)
         function(*arguments)
     finally:
-        _signal.signal(_signal.SIGINT, handler)
-        if came:
-            handler(*came[0])
+        try:
+            restore(handlers)
+        except BaseException:           # what a handler that was restored raised at once
+            restore(handlers)
+            raise
+        for number, frame in came.items():
+            handlers[number](number, frame)
+
+
+def restore(handlers: Mapping[int, Callable[..., Any]]) -> None:
+    """Have signals handled as before."""
+    for number, handler in handlers.items():
+        _signal.signal(number, handler)

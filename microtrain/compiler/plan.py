@@ -89,6 +89,7 @@ class Executable:
         except OutOfMemoryError as error:
             memory.clear()      # an exception that is kept keeps what is in its frames
             raise OutOfMemoryError(f"{error}. {self.needs()}") from None
+        results = [memory[k] for k in self.results]     # before the launches: nothing is between them and the return
         done = 0
         try:
             if settings.poison.value or settings.validate.value:
@@ -106,7 +107,7 @@ class Executable:
                 if when <= done:
                     values[donor] = None
             raise
-        return [memory[k] for k in self.results]
+        return results
 
     def needs(self) -> str:
         """What a run takes, and what a run without memory can do about it."""

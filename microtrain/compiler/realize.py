@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable
+from functools import partial
 from itertools import chain, count
 from operator import attrgetter
 from typing import Any
@@ -172,7 +173,7 @@ def compute(roots: Iterable[Node], device: Device) -> None:
 def compute_in_place(plan: Plan, order: list[Node], leaves: list[Any]) -> None:
     """Compute outputs over the leaves that nobody else holds. Empties `order`."""
     apart = Apart(order, plan.key, plan.outputs, leaves, plan.executable.donatable)
-    settle_values(plan, apart.outs, apart.run(plan.executable))
+    apart.run(plan.executable, partial(settle_values, plan))
 
 
 def settle_values(plan: Plan, nodes: list[Node], values: list[Any]) -> None:

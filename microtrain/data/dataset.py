@@ -115,7 +115,11 @@ def random_split(
     """
     if not isinstance(lengths, Iterable) or isinstance(lengths, str | bytes):
         raise TypeError(f"random_split(): argument 'lengths' must be tuple of floats, not {type(lengths).__name__}")
-    sizes = _sizes(list(lengths), len(dataset))
+    wanted = list(lengths)
+    for length in wanted:
+        if isinstance(length, str | bytes | None):
+            raise TypeError(f"random_split(): argument 'lengths' must be numbers, not {type(length).__name__}")
+    sizes = _sizes(wanted, len(dataset))
     order = as_generator(generator).permutation(len(dataset))
     ends = list(itertools.accumulate(sizes))
     return [Subset(dataset, order[end - size : end]) for size, end in zip(sizes, ends, strict=True)]

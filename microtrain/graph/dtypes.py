@@ -13,14 +13,17 @@ class DType:
     """One element type: its name, its NumPy twin and its place in the promotion order.
 
     `category` orders kinds as PyTorch does: 0 bool, 1 integral, 2 floating point. `wide`: float32 or float64, in which
-    a Python number is computed with as it is.
+    a Python number is computed with as it is. `low` and `high`: its smallest and largest value, infinite for floats.
     """
 
-    __slots__ = ("__dict__", "category", "itemsize", "name", "wide")
+    __slots__ = ("__dict__", "category", "high", "itemsize", "low", "name", "wide")
 
     def __init__(self, name: str, category: int, itemsize: int) -> None:
         self.name, self.category, self.itemsize = name, category, itemsize
         self.wide = category == 2 and itemsize > 2
+        bits = 8 * itemsize - (name != "uint8") if category else 1
+        self.high: float | int = math.inf if category == 2 else 2**bits - 1
+        self.low: float | int = -math.inf if category == 2 else -(2**bits) if category and name != "uint8" else 0
 
     @cached_property
     def numpy(self) -> np.dtype[Any]:
@@ -59,6 +62,10 @@ float32 = DType("float32", 2, 4)
 float64 = DType("float64", 2, 8)
 
 DTYPES = {d.name: d for d in (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64)}
+
+TITLES = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long",
+          "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool"}
+"""What the dtypes are called in PyTorch's complaints, by name."""
 
 _default = [float32]
 
@@ -109,20 +116,14 @@ def of_scalar(value: bool | int | float) -> DType:
     return int64 if isinstance(value, int) else _default[0]
 
 
-@cache
 def lowest(dtype: DType) -> float | int:
     """The smallest value of a dtype: the identity of `max`."""
-    if dtype.category == 2:
-        return float("-inf")
-    return 0 if dtype is bool_ else int(np.iinfo(dtype.numpy).min)
+    return dtype.low
 
 
-@cache
 def highest(dtype: DType) -> float | int:
     """The largest value of a dtype: the identity of `min`."""
-    if dtype.category == 2:
-        return float("inf")
-    return 1 if dtype is bool_ else int(np.iinfo(dtype.numpy).max)
+    return dtype.high
 
 
 def holds(dtype: DType, value: bool | int | float | complex) -> bool:

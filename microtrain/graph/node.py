@@ -271,7 +271,7 @@ def apply1(signature: Signature, x: Node) -> Node:
     node.seq = next_seq()
     node.buffer = node.tape = node.version = None
     node.holders = 0
-    if x.tape is not None and signature.first is not None and grad_mode.enabled:
+    if signature.first is not None and x.tape is not None and grad_mode.enabled:
         enter(node, signature.first)
     return node
 
@@ -291,6 +291,8 @@ def apply2(signature: Signature, x: Node, y: Node) -> Node:
     node.seq = next_seq()
     node.buffer = node.tape = node.version = None
     node.holders = 0
+    if signature.both is None:
+        return node
     if x.tape is not None:
         pullback = signature.first if y.tape is None else signature.both
     elif y.tape is not None:
@@ -307,7 +309,7 @@ def record_with(primitive: Primitive, x: Node, *numbers: Node) -> Node:
     sources = (x, *numbers)
     signature = primitive.memo.get(x.spec) or infer(primitive, x.spec, sources, ())
     node = new_node(signature, sources)
-    if x.tape is not None and signature.first is not None and grad_mode.enabled:
+    if signature.first is not None and x.tape is not None and grad_mode.enabled:
         enter(node, signature.first)
     return node
 

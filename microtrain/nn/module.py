@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 from microtrain.arguments import refused
+from microtrain.autograd.api import zero_gradients
 from microtrain.nn.naming import check_name, indent, registration_error
 from microtrain.nn.parameter import Parameter
 from microtrain.nn.placement import device_and_dtype
@@ -246,12 +247,7 @@ class Module(Stateful):
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drops the parameters' gradients, or fills them with zeros."""
-        for parameter in self.parameters():
-            if parameter.grad is not None:
-                if set_to_none:
-                    parameter.grad = None
-                else:
-                    parameter.grad.detach_().zero_()
+        zero_gradients([*self.parameters()], set_to_none)
 
     def apply(self, fn: Callable[[Module], Any]) -> Self:
         """Calls ``fn`` on every module below and then on this one."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from microtrain.optim.optimizer import Optimizer, ParamGroup, check_at_least_zero, check_lr, rate
+from microtrain.optim.optimizer import Optimizer, ParamGroup, State, check_at_least_zero, check_lr, rate
 from microtrain.tensor import Tensor, zeros_like
 
 
@@ -57,30 +57,29 @@ class Adam(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def _update(self, param: Tensor, grad: Tensor, group: ParamGroup) -> None:
-        state = self.state[param]
+    def _update(self, param: Tensor, grad: Tensor, group: ParamGroup, state: State) -> tuple[Tensor, State]:
         if not state:
-            state.update(step=0, exp_avg=zeros_like(param), exp_avg_sq=zeros_like(param))
+            state = {"step": 0, "exp_avg": zeros_like(param), "exp_avg_sq": zeros_like(param)}
             if group["amsgrad"]:
                 state["max_exp_avg_sq"] = zeros_like(param)
-        state["step"] += 1
+        step = state["step"] + 1
         beta1, beta2 = group["betas"]
         lr, decay = rate(group["lr"]), group["weight_decay"]
         direction = -grad if group["maximize"] else grad
+        value = param
         if decay != 0:
             if self._decoupled_weight_decay:
-                param.mul_(1 - lr * decay)
+                value = param * (1 - lr * decay)
             else:
                 direction = direction + param * decay
-        # New tensors each step: cheaper to record than changes in place, and the same on the device.
-        mean = state["exp_avg"] = state["exp_avg"] * beta1 + direction * (1 - beta1)
-        square = state["exp_avg_sq"] = state["exp_avg_sq"] * beta2 + direction * direction * (1 - beta2)
-        if group["amsgrad"]:
-            square = state["max_exp_avg_sq"] = state["max_exp_avg_sq"].maximum(square)
+        mean = state["exp_avg"] * beta1 + direction * (1 - beta1)
+        square = state["exp_avg_sq"] * beta2 + direction * direction * (1 - beta2)
+        state = {"step": step, "exp_avg": mean, "exp_avg_sq": square} | (
+            {"max_exp_avg_sq": state["max_exp_avg_sq"].maximum(square)} if group["amsgrad"] else {})
         # The bias corrections are numbers of the host: they reach the kernel as scalars, not as new code.
-        root_correction = 1 / math.sqrt(1 - beta2 ** state["step"])
-        denominator = square.sqrt() * root_correction + group["eps"]
-        param.sub_(mean / denominator * (lr / (1 - beta1 ** state["step"])))
+        root_correction = 1 / math.sqrt(1 - beta2 ** step)
+        denominator = state.get("max_exp_avg_sq", square).sqrt() * root_correction + group["eps"]
+        return value - mean / denominator * (lr / (1 - beta1 ** step)), state
 
 
 class AdamW(Adam):

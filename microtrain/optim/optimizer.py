@@ -11,9 +11,11 @@ from itertools import chain
 from typing import Any
 
 from microtrain.autograd import enable_grad
+from microtrain.autograd.api import zero_gradients
 from microtrain.tensor import Tensor, no_grad
 
 ParamGroup = dict[str, Any]
+State = dict[str, Any]
 
 
 class Optimizer:
@@ -101,11 +103,7 @@ class Optimizer:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drops the gradients, or fills them with zeros."""
-        for param in self._parameters():
-            if set_to_none:
-                param.grad = None
-            elif param.grad is not None:
-                param.grad.detach_().zero_()
+        zero_gradients([*self._parameters()], set_to_none)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Updates every parameter that has a gradient.
@@ -124,15 +122,34 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         with no_grad():
+            changes = []
             for group in self.param_groups:
                 for param in group["params"]:
                     grad = param.grad
                     if grad is not None:
-                        self._update(param, grad, group)
+                        changes.append((param, self._update(param, grad, group, self.state.get(param, {}))))
+            try:
+                self._take(changes)
+            except BaseException:           # an interrupt: a step is taken by all parameters or by none
+                self._take(changes)
+                raise
         return loss
 
-    def _update(self, param: Tensor, grad: Tensor, group: ParamGroup) -> None:
-        """Records the update of one parameter in place; called without gradients."""
+    def _take(self, changes: list[tuple[Tensor, tuple[Tensor, State]]]) -> None:
+        """Gives parameters their new values and states, and lets go of each change that was made."""
+        while changes:
+            param, (value, state) = changes[-1]
+            if state:
+                self.state[param].update(state)
+            param.become(value)
+            changes.pop()
+
+    def _update(self, param: Tensor, grad: Tensor, group: ParamGroup, state: State) -> tuple[Tensor, State]:
+        """A parameter's value after the step, and what becomes of its state; called without gradients.
+
+        Nothing is changed here. Tensors of the state are new ones in each step: cheaper to record than changes in
+        place, and the same on the device.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no update rule")
 
     def state_dict(self) -> dict[str, Any]:

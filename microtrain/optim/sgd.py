@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from microtrain.optim.optimizer import Optimizer, ParamGroup, check_at_least_zero, check_implementation, check_lr, rate
+from microtrain.optim.optimizer import (
+    Optimizer,
+    ParamGroup,
+    State,
+    check_at_least_zero,
+    check_implementation,
+    check_lr,
+    rate,
+)
 from microtrain.tensor import Tensor
 
 
@@ -62,21 +70,19 @@ class SGD(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def _update(self, param: Tensor, grad: Tensor, group: ParamGroup) -> None:
+    def _update(self, param: Tensor, grad: Tensor, group: ParamGroup, state: State) -> tuple[Tensor, State]:
         direction = -grad if group["maximize"] else grad
         if group["weight_decay"] != 0:
             direction = direction + param * group["weight_decay"]
         momentum = group["momentum"]
         if momentum != 0:
-            state = self.state[param]
             buffer = state.get("momentum_buffer")
             if buffer is None:
                 # A copy: the next backward accumulates into the gradient itself, in place.
-                buffer = state["momentum_buffer"] = direction.detach().clone()
+                buffer = direction.detach().clone()
             else:
                 dampening = group["dampening"]
-                fresh = direction * (1 - dampening) if dampening != 0 else direction
-                # A new tensor each step: cheaper to record than two changes in place, and the same on the device.
-                buffer = state["momentum_buffer"] = buffer * momentum + fresh
+                buffer = buffer * momentum + (direction * (1 - dampening) if dampening != 0 else direction)
+            state = {"momentum_buffer": buffer}
             direction = direction + buffer * momentum if group["nesterov"] else buffer
-        param.sub_(direction * rate(group["lr"]))
+        return param - direction * rate(group["lr"]), state

@@ -144,6 +144,8 @@ def full(size: Any, fill_value: Any, *, dtype: DType | None = None, device: Devi
 
 def _fill_value(value: Any, name: str) -> Any:
     number: Any = value
+    if value.__class__ is float or value.__class__ is int:
+        return value
     if isinstance(value, np.generic) or (isinstance(value, Handle) and not value.ndim):
         number = value.item()                       # type: ignore[union-attr]
     if not isinstance(number, bool | int | float):

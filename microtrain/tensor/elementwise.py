@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..graph import dtypes
 from ..graph import ops as g
 from ..graph import primitives as p
-from ..graph.node import Node, record2
+from ..graph.node import Node, constant, record2
 from ..graph.tape import entry_class
 from .core import Handle
 from .methods import bitwise, compared, function, operator, strict, unchanged_if_integral
@@ -37,6 +37,17 @@ if TYPE_CHECKING:
     from .tensor_class import Tensor
 
 
+_C_NAMES = {"float32": "float", "float64": "double", "float16": "c10::Half", "bfloat16": "c10::BFloat16",
+            "int64": "long int", "int32": "int", "int16": "short int", "int8": "signed char", "uint8": "unsigned char"}
+"""What PyTorch calls the dtypes where its words are C++'s."""
+
+
+def _relu(x: Node) -> Node:
+    if x.spec.dtype is dtypes.bool_:
+        raise RuntimeError("Boolean inputs not supported for relu")
+    return g.relu(x)
+
+
 class Elementwise:
     """Operators and elementwise functions."""
 
@@ -61,7 +72,7 @@ class Elementwise:
         return wrap(node)
 
     def __truediv__(self: Tensor, other: Any) -> Tensor:    # type: ignore[misc]
-        node = None if isinstance(other, Handle) else by_number(self.node, other, p.DIV)
+        node = None if isinstance(other, Handle) or self.node.spec.dtype.wide else by_number(self.node, other, p.DIV)
         if node is not None:
             return wrap(node)
         pair = as_floats(self, other, "div")
@@ -149,7 +160,7 @@ class Elementwise:
     tan = function(g.tan, "tan", "Tangent of an angle in radians.")
     tanh = function(g.tanh, "tanh", "Hyperbolic tangent.")
     sigmoid = function(g.sigmoid, "sigmoid", "1 / (1 + exp(-x)).")
-    relu = function(g.relu, "relu", "x where it is positive, else 0.", widen=False)
+    relu = function(_relu, "relu", "x where it is positive, else 0.", widen=False)
     floor = unchanged_if_integral(g.floor, "floor", "The largest integer not above.")
     ceil = unchanged_if_integral(g.ceil, "ceil", "The smallest integer not below.")
     trunc = fix = unchanged_if_integral(g.trunc, "trunc", "The integer part.")
@@ -181,28 +192,29 @@ class Elementwise:
 
     def add(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:     # type: ignore[misc]
         """self + alpha * other."""
-        return wrap(record2(p.ADD, *must_be_operands(self, _scaled(other, alpha, "add"), "add")))
+        return wrap(record2(p.ADD, *_with_multiple(self, other, alpha, "add")))
 
     def sub(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:     # type: ignore[misc]
         """self - alpha * other."""
         no_bools(self, other)
-        pair = must_be_operands(self, _scaled(other, alpha, "sub"), "sub")
-        return wrap(record2(p.SUB, *pair))
+        return wrap(record2(p.SUB, *_with_multiple(self, other, alpha, "sub")))
 
     subtract = sub
 
     def mul(self: Tensor, other: Any) -> Tensor:            # type: ignore[misc]
         """self * other."""
-        node = None if isinstance(other, Handle) else by_number(node_of(self, "mul"), other, p.MUL)
-        return wrap(record2(p.MUL, *must_be_operands(self, other, "mul")) if node is None else node)
+        if not isinstance(other, Handle) and not node_of(self, "mul").spec.dtype.wide:
+            node = by_number(self.node, other, p.MUL)
+            if node is not None:
+                return wrap(node)
+        return wrap(record2(p.MUL, *must_be_operands(self, other, "mul")))
 
     multiply = mul
 
     def rsub(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:    # type: ignore[misc]
         """other - alpha * self."""
         no_bools(other, self)
-        pair = must_be_operands(other, _scaled(self, alpha, "rsub"), "rsub")
-        return labelled(wrap(record2(p.SUB, *pair)), "RsubBackward1")
+        return labelled(wrap(record2(p.SUB, *_with_multiple(other, self, alpha, "rsub"))), "RsubBackward1")
 
     def div(self: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:   # type: ignore[misc]
         """self / other; with `rounding_mode` "floor" or "trunc", rounded so."""
@@ -312,25 +324,27 @@ class Elementwise:
         """
         chosen, x = node_of(mask, "masked_fill"), self.node
         if chosen.spec.dtype is not dtypes.bool_:
-            raise RuntimeError("masked_fill only supports boolean masks, but got mask with dtype "
-                               f"{chosen.spec.dtype!r}")
+            raise RuntimeError("masked_fill_ only supports boolean masks, but got mask with dtype "
+                               f"{_C_NAMES[chosen.spec.dtype.name]}")
         if isinstance(value, Handle) and value.ndim:
             raise RuntimeError("masked_fill only supports a 0-dimensional value tensor, but got tensor with "
                                f"{value.ndim} dimension(s).")
         return wrap(g.where(chosen, filling(value, x, "masked_fill"), x))
 
 
-def _scaled(value: Any, alpha: Any, name: str) -> Any:
-    """A second operand times the number `alpha`."""
+def _with_multiple(a: Any, b: Any, alpha: Any, name: str) -> tuple[Node, Node]:
+    """`a` and `alpha * b` as operands of the dtype that a and b have together, which alpha does not change."""
+    pair = must_be_operands(a, b, name)
     if alpha.__class__ is int and alpha == 1:
-        return value
-    if isinstance(alpha, Handle):
-        alpha = alpha.item()            # type: ignore[attr-defined]
-    if stranger(alpha) is None:
-        raise TypeError(f"{name}(): argument 'alpha' must be Number, not {type(alpha).__name__}")
-    if not isinstance(value, Handle) and stranger(value) is None:
-        raise TypeError(f"{name}(): expected a Tensor or a number, not {type(value).__name__}")
-    return value * alpha
+        return pair
+    x, y = pair
+    number = alpha.item() if hasattr(alpha, "item") else alpha
+    dtype = x.spec.dtype
+    if isinstance(number, bool) and dtype.category:
+        raise RuntimeError("Boolean alpha only supported for Boolean results.")
+    if isinstance(number, float) and dtype.category < 2:
+        raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
+    return x, g.mul(y, constant(converted(number, dtype), dtype, y.spec.device))
 
 
 def _bound(value: Any, without: float, argument: str) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 from ..compiler.realize import realize
 from ..graph import dtypes
 from ..graph import ops as g
+from ..graph.dtypes import TITLES
 from ..graph.node import Node
 from ..graph.spec import broadcast_shapes, normalise_dim
 from ..graph.tape import grad_mode
@@ -60,16 +61,24 @@ def _items(index: Any, ndim: int) -> list[Any]:
         listed.append(item)
     used = sum(0 if item is None or item is Ellipsis or isinstance(item, bool) else
                _dims(item) if isinstance(item, Handle | np.ndarray) else 1 for item in listed)
-    if used and not ndim:
+    if used and not ndim and len(listed) == 1 and isinstance(listed[0], slice):
+        raise IndexError("slice() cannot be applied to a 0-dim tensor.")
+    if used and not ndim and len(listed) == 1 and isinstance(listed[0], int):
         raise IndexError("invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ "
                          "to convert a 0-dim tensor to a number")
     if used > ndim:
         raise IndexError(f"too many indices for tensor of dimension {ndim}")
+    listed = [int(values(item.node)) if _is_integer(item) else item for item in listed]
     dots = [i for i, item in enumerate(listed) if item is Ellipsis]
     if len(dots) > 1:
         raise IndexError("an index can only have a single ellipsis ('...')")
     rest = [slice(None)] * (ndim - used)
     return [*listed[:dots[0]], *rest, *listed[dots[0] + 1:]] if dots else listed + rest
+
+
+def _is_integer(item: Any) -> bool:
+    """Whether a tensor stands for one integer, so that it gives a view."""
+    return isinstance(item, Handle) and not item.ndim and item.dtype.category == 1 and item.dtype is not dtypes.uint8
 
 
 def _dims(item: Any) -> int:
@@ -117,7 +126,7 @@ def _slice(x: Tensor, dim: int, item: slice) -> Tensor:
         raise ValueError("step must be greater than zero")
     size = x.shape[dim]
     start, stop, step = slice(*parts).indices(size)
-    if item == slice(None):
+    if start == 0 and step == 1 and stop >= size:
         return x
     return sliced(x, dim, start, max(0, -(-(stop - start) // step)), step)
 
@@ -142,7 +151,7 @@ def _array(item: Any, x: Tensor, dim: int) -> list[Node]:
         if not node.shape:
             raise IndexError("a 0-d mask is not supported as one of several indices: use a Python bool")
         return [put(p, dtypes.int64, device) for p in np.nonzero(values(node))]
-    if node.dtype.is_floating_point:
+    if node.dtype.is_floating_point or (isinstance(item, Handle) and node.dtype in (dtypes.int8, dtypes.int16)):
         raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
     size = x.shape[dim]
     node = g.cast(node, dtypes.int64)
@@ -241,10 +250,13 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     out, arrays = _basic(self, _items(index, self.ndim))
     if not arrays:
         target = out if out is not self else self
-        target.copy_(value if isinstance(value, Handle) else _number(value, self))
+        target.copy_(_spread(value if isinstance(value, Handle) else _number(value, self), target))
         return
     self.check_inplace()
     x = out.former() if grad_mode.enabled else out.node
+    if isinstance(value, Handle) and value.dtype is not x.dtype and not (value.numel() == 1 and _one_mask(index)):
+        raise RuntimeError("Index put requires the source and destination dtypes match, got "
+                           f"{TITLES[x.dtype.name]} for the destination and {TITLES[value.dtype.name]} for the source.")
     order, flat, shape, place = _flat_index(x, arrays)
     rows = _rows(x, order, len(arrays))
     rest = rows.shape[1:]
@@ -269,6 +281,23 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     moved = tuple(x.shape[d] for d in order)
     back = tuple(order.index(i) for i in range(len(order)))
     out.rebind(named(g.permute(g.reshape(updated, moved), back), "IndexPutBackward0"))
+
+
+def _spread(value: Any, target: Tensor) -> Tensor:
+    """A value in the shape of what it is assigned to, which may have fewer axes where those in front are of size 1."""
+    shape, wanted = value.node.shape, target.node.shape
+    if shape == wanted:
+        return value
+    lead = len(shape) - len(wanted)
+    while lead > 0 and shape[0] == 1:
+        shape, lead = shape[1:], lead - 1
+    return (value if len(shape) == value.ndim else value.reshape(shape)).expand(wanted)
+
+
+def _one_mask(index: Any) -> bool:
+    """Whether an index picks by one mask, so that a number is filled in, of whatever dtype."""
+    arrays = [item for item in (index if isinstance(index, tuple) else (index,)) if hasattr(item, "dtype")]
+    return len(arrays) == 1 and arrays[0].dtype in (dtypes.bool_, np.bool_)
 
 
 def _number(value: Any, like: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..graph import ops as g
 from ..graph import primitives as p
+from ..graph.dtypes import TITLES
 from ..graph.node import Node, record2
 from ..graph.spec import broadcast_shapes
 from ..graph.tape import grad_mode
@@ -107,6 +108,16 @@ class Inplace:
         node = alias.view(base)
         return g.identity(node) if node is base else node
 
+    def become(self: Tensor, other: Tensor) -> None:        # type: ignore[misc]
+        """Take the value of a tensor that is let go of, while nothing is recorded; done again, it changes nothing."""
+        before, node = self.node, other.node
+        if node.spec is before.spec and self._alias is None and not before.holders and not node.tape:
+            if node is not before:
+                self._changes += 1
+                self._hold(node if before.tape is None else placed(node, before.tape))
+        else:
+            self.assign(node, "step")
+
     def assign(self: Tensor, node: Node, name: str) -> Tensor:      # type: ignore[misc]
         """Rebind to a result, which must have this shape and a dtype that converts. Raises RuntimeError otherwise."""
         mine = self.node.spec
@@ -115,8 +126,8 @@ class Inplace:
                 raise RuntimeError(f"output with shape {list(mine.shape)} doesn't match the broadcast shape "
                                    f"{list(node.spec.shape)}")
             if node.spec.dtype.category > mine.dtype.category:
-                raise RuntimeError(f"result type {_title(node.spec.dtype.name)} can't be cast to the desired output "
-                                   f"type {_title(mine.dtype.name)} (in {name})")
+                raise RuntimeError(f"result type {TITLES[node.spec.dtype.name]} can't be cast to the desired output "
+                                   f"type {TITLES[mine.dtype.name]} (in {name})")
             node = g.cast(node, mine.dtype)
         if node is self.node:
             return self
@@ -161,7 +172,7 @@ class Inplace:
         return self.rebind(named(g.overwrite(node, self.former()), label))
 
     def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:        # type: ignore[misc]
-        """Take the values of `src`, broadcast and converted."""
+        """Take the values of `src`, broadcast and converted. Raises RuntimeError where it does not broadcast so."""
         self.check_inplace()
         if non_blocking is not False:
             flag(non_blocking, "copy_", "non_blocking")
@@ -170,17 +181,9 @@ class Inplace:
         from .transfer import moved
         mine = self.node.spec
         node = moved(src.node, mine.device)
-        extra = len(node.shape) - len(mine.shape)
-        if extra > 0 and all(n == 1 for n in node.shape[:extra]):
-            node = g.reshape(node, node.shape[extra:])
-        try:
-            fits = broadcast_shapes(node.shape, mine.shape) == mine.shape
-        except RuntimeError:
-            fits = False
-        if not fits:
-            raise RuntimeError(f"The expanded size of the tensor ({list(mine.shape)}) must match the existing size "
-                               f"({list(node.shape)})  Target sizes: {list(mine.shape)}.  Tensor sizes: "
-                               f"{list(src.node.shape)}")
+        shape = mine.shape if node.shape == mine.shape else broadcast_shapes(mine.shape, node.shape)
+        if shape != mine.shape:
+            raise RuntimeError(f"output with shape {list(mine.shape)} doesn't match the broadcast shape {list(shape)}")
         node = g.expand(g.cast(node, mine.dtype), mine.shape)
         return self.overwrite(g.identity(node) if node is src.node else node, "CopyBackwards")
 
@@ -207,8 +210,3 @@ class Inplace:
         from .random import bernoulli_of
         self.check_inplace()
         return self.overwrite(bernoulli_of(p, self.node, generator), "BernoulliBackward1")
-
-
-def _title(name: str) -> str:
-    return {"int64": "Long", "int32": "Int", "float32": "Float", "float64": "Double", "bool": "Bool", "uint8": "Byte",
-            "float16": "Half", "bfloat16": "BFloat16", "int8": "Char", "int16": "Short"}[name]

@@ -87,8 +87,7 @@ def compared(primitive: Any, name: str) -> Any:
     for_numbers = getattr(python_operator, name)
 
     def method(input: Tensor, other: Any) -> Tensor:
-        if not isinstance(other, Handle) and isinstance(input, Handle) and beyond(other, input.node):
-            x = input.node
+        if isinstance(input, Handle) and (x := input.node).spec.dtype.category == 1 and beyond(other, x):
             return wrap(g.full(for_numbers(0, other), x.spec.shape, dtypes.bool_, x.spec.device))
         pair = operands(input, other, name)
         if pair is None:

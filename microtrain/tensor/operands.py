@@ -87,7 +87,7 @@ def stranger(value: Any) -> bool | int | float | None:
 
 def wrapped(value: int, dtype: DType) -> int:
     """An integer as one of an integer dtype, modulo its size. Raises OverflowError beyond 64 bits."""
-    if dtypes.lowest(dtype) <= value <= dtypes.highest(dtype):
+    if dtype.low <= value <= dtype.high:
         return value
     if not -2**63 <= value < 2**64:
         raise OverflowError(f"int too big to convert to {dtype!r}: {value}")
@@ -96,8 +96,8 @@ def wrapped(value: int, dtype: DType) -> int:
 
 def beyond(value: Any, x: Node) -> bool:
     """Whether a value is a Python integer that no element of an integer tensor can be."""
-    return isinstance(value, int | np.integer) and x.spec.dtype.category == 1 and \
-        not dtypes.lowest(x.spec.dtype) <= value <= dtypes.highest(x.spec.dtype)
+    dtype = x.spec.dtype
+    return dtype.category == 1 and isinstance(value, (int, np.integer)) and not dtype.low <= value <= dtype.high
 
 
 def check_range(value: int, dtype: DType) -> None:
@@ -124,6 +124,8 @@ def converted(value: Any, dtype: DType, name: str = "masked_fill") -> bool | int
 
     Raises RuntimeError for one that the dtype does not hold, TypeError for what is no number, in PyTorch's words.
     """
+    if value.__class__ is float and dtype.wide and abs(value) < 3e38:
+        return value                    # type: ignore[no-any-return]
     if isinstance(value, np.generic):
         value = value.item()
     if not isinstance(value, complex | float | int):

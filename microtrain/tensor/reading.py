@@ -14,6 +14,8 @@ from ..graph.dtypes import DType
 from ..graph.spec import Shape
 from .core import Handle
 
+_PYTHON: dict[Any, Any] = {bool: lambda: dtypes.bool_, int: lambda: dtypes.int64, float: dtypes.get_default_dtype}
+
 
 def read(data: Any) -> tuple[np.ndarray, DType]:
     """Nested numbers, arrays and tensors as one array, and the dtype of them all together, as PyTorch has it.
@@ -25,6 +27,8 @@ def read(data: Any) -> tuple[np.ndarray, DType]:
         return data.detach().cpu().numpy(), data.dtype          # type: ignore[attr-defined]
     if isinstance(data, np.ndarray | np.generic):
         return np.asarray(data), _dtype_of(data)
+    if data.__class__ in _PYTHON:
+        return np.asarray(data), _PYTHON[data.__class__]()
     found: set[Any] = set()
     if isinstance(data, Sequence) and not isinstance(data, str | bytes):
         data, _ = _plain(data, found, 1)
@@ -34,9 +38,6 @@ def read(data: Any) -> tuple[np.ndarray, DType]:
         raise TypeError(f"new(): data must be a sequence or a number (got {type(data).__name__})")
     kinds = [_PYTHON[kind]() if kind in _PYTHON else kind for kind in found]
     return np.asarray(data), reduce(dtypes.promote_types, kinds) if kinds else dtypes.get_default_dtype()
-
-
-_PYTHON: dict[Any, Any] = {bool: lambda: dtypes.bool_, int: lambda: dtypes.int64, float: dtypes.get_default_dtype}
 
 
 def _dtype_of(array: np.ndarray | np.generic) -> DType:

@@ -47,7 +47,7 @@ def _needs_float(x: Node, name: str, dtype: DType | None = None) -> Node:
     if x.spec.dtype.category != 2:
         raise RuntimeError(f"{name}(): could not infer output dtype. Input dtype must be either a floating point or "
                            f"complex dtype. Got: {x.spec.dtype.name.capitalize()}" if name == "mean" else
-                           f"{name} only supports floating point dtypes, got {x.spec.dtype!r}")
+                           "std and var only support floating point and complex dtypes")
     return x
 
 
@@ -211,7 +211,7 @@ def _max_or_min(self: Any, dim: Any, keepdim: bool, name: str) -> Any:
 def _arg(self: Any, operation: Any, name: str, dim: int | None, keepdim: bool) -> Tensor:
     x = node_of(self, name)
     if x.spec.dtype.category == 0:
-        raise NotImplementedError(f'"{name}_cpu" not implemented for \'Bool\'')
+        raise RuntimeError(f"{name}(): does not support bool input")
     shape = x.spec.shape
     if dim is None:
         if x.spec.numel == 0:

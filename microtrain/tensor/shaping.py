@@ -7,7 +7,7 @@ from operator import index
 from typing import TYPE_CHECKING, Any
 
 from ..graph import ops as g
-from ..graph.dtypes import int64
+from ..graph.dtypes import TITLES, int64
 from ..graph.node import Node
 from ..graph.spec import Shape, normalise_dim, normalise_dims
 from .core import Handle
@@ -171,9 +171,9 @@ class Shaping:
         shape = self.node.shape
         lead = len(listed) - len(shape)
         if lead < 0:
-            raise RuntimeError(f"expand(torch.FloatTensor{{{list(shape)}}}, size={listed}): the number of sizes "
-                               f"provided ({len(listed)}) must be greater or equal to the number of dimensions in the "
-                               f"tensor ({len(shape)})")
+            raise RuntimeError(f"expand(torch.{TITLES[self.dtype.name]}Tensor{{{list(shape)}}}, size={listed}): the "
+                               f"number of sizes provided ({len(listed)}) must be greater or equal to the number of "
+                               f"dimensions in the tensor ({len(shape)})")
         new, strides = [], []
         mine = self.stride()
         for i, n in enumerate(listed):
@@ -190,7 +190,8 @@ class Shaping:
             strides.append(mine[i - lead] if i >= lead and have == n else 0)
         # Where nothing is repeated the view can be written through.
         repeats = 0 not in new and any(n > 1 and step == 0 for n, step in zip(new, strides, strict=True))
-        update = _expanded_update if repeats else lambda base, v: g.reshape(v, base.shape) if v.spec.numel else base
+        update = _expanded_update if repeats else \
+            lambda base, v: g.reshape(v, base.shape) if v.spec.numel == base.spec.numel else base
         return labelled(self.share(lambda x: g.expand(x, tuple(new)), update, tuple(strides)), "ExpandBackward0")
 
     def expand_as(self: Tensor, other: Tensor) -> Tensor:   # type: ignore[misc]

@@ -153,6 +153,10 @@ class Shared:
         return self is other or (self._alias is not None and other._alias is not None
                                  and self._alias.family is other._alias.family)
 
+    def _is_view(self) -> bool:
+        """Whether it sees the memory of another tensor, its base (PyTorch's name)."""
+        return self._alias is not None and self._alias.view is not same_value
+
     def returned(self, node: Node, number: int, several: bool) -> Tensor:
         """A tensor that sees what this one sees, as output `number` of a user's function, which gave it `node`."""
         alias = self.place()
@@ -293,7 +297,10 @@ class Shared:
             node = base
         elif alias.version == alias.family.cell.version:        # changed by somebody whose changes do not count
             node = fresh(with_grad_mode(False, alias.view, base))
-            node = node if tape is None else placed(node, tape)
+            if made or tape.__class__ is Leaf:
+                node = placed(node, tape)           # type: ignore[arg-type]
+            elif base.tape is not None:
+                node.tape = DeadEnd()
         elif alias.origin is not None and (made or base.tape is not None):
             self.node = Refused(with_grad_mode(False, alias.view, base), refusal(alias, tape, INDIRECTLY))
             return self.node

@@ -9,7 +9,7 @@ from .views import advanced, basic
 
 def changeable(o: Grower) -> int | None:
     """A value that can be changed in place: a result that nothing may have kept, or a copy of some value."""
-    found = [n for n in o.floats if not (o[n].is_leaf and o[n].requires_grad) and o[n].numel()]
+    found = [n for n in o.floats if not (o.is_leaf(n) and o[n].requires_grad) and o[n].numel()]
     if found and o.chance(0.55):
         return o.choose(found)
     n = o.pick()
@@ -29,13 +29,14 @@ def change(o: Grower) -> None:
     n = changeable(o)
     if n is None:
         return
-    before = "with T.no_grad(): " if o.chance(0.1) else ""
-    if o.chance(0.45):
-        o.change(before + o.choose(IN_PLACE_TWO), (n, o.beside(n)), exact=True)
-    elif o.exact(n) and o.chance(0.3):
-        o.change(before + o.choose(IN_PLACE_JUMPING), (n,), exact=True)
-    else:
-        o.change(before + o.choose(IN_PLACE), (n,), exact=True)
+    beside = o.beside(n) if o.chance(0.45) else None
+    with o.within(*["T.no_grad()"] * o.chance(0.1)):
+        if beside is not None:
+            o.change(o.choose(IN_PLACE_TWO), (n, beside), exact=True)
+        elif o.exact(n) and o.chance(0.3):
+            o.change(o.choose(IN_PLACE_JUMPING), (n,), exact=True)
+        else:
+            o.change(o.choose(IN_PLACE), (n,), exact=True)
 
 
 def assign(o: Grower) -> None:
@@ -54,6 +55,8 @@ def assign(o: Grower) -> None:
     if index is None:
         return
     part = tuple(o[n].detach()[tuple(index)].shape)
+    if 0 in part and 0 not in shape:
+        return                  # in PyTorch that changes what is on the tape, but not the version
     found = [m for m in o.floats if o.fits(tuple(o[m].shape), part) and o[m].ndim <= len(part) and m != n
              and all(a in (1, b) for a, b in zip(tuple(o[m].shape)[::-1], part[::-1], strict=False))]
     if o.chance(0.35):
@@ -74,14 +77,14 @@ def read(o: Grower) -> None:
         o.add("{0}.tolist()", (n,))
     elif o[n].numel() == 1:
         o.add("{0}.item()", (n,))
-    elif len(o.floats) > 2 and not o[n].is_leaf:
+    elif len(o.floats) > 2 and not o.is_leaf(n):
         o.add("del {0}", (n,), makes=False)
         o.forget(n)
 
 
 def ends(o: Grower) -> list[int]:
     """One value that requires grad, or two, late ones more likely."""
-    found = [n for n in o.floats if o[n].requires_grad and not o[n].is_leaf]
+    found = [n for n in o.floats if o[n].requires_grad and not o.is_leaf(n)]
     if not found:
         return []
     chosen = [o.choose(found[-3:])]
@@ -128,14 +131,14 @@ def derive(o: Grower) -> None:
 
 def descend(o: Grower) -> None:
     """A leaf changed by its gradient, as an optimizer does; or the gradient taken as a value, or dropped."""
-    found = [n for n in o.floats if o[n].is_leaf and o[n].requires_grad and o[n].grad is not None]
+    found = [n for n in o.floats if o.is_leaf(n) and o[n].requires_grad and o[n].grad is not None]
     if not found:
         return
     n = o.choose(found)
     if o.chance(0.6):
-        form = o.choose(["with T.no_grad(): {0} -= 0.25 * {0}.grad", "with T.no_grad(): {0}.mul_(0.5)",
-                                "with T.no_grad(): {0}.sub_({0}.grad)", "{0}.detach().mul_(0.5)"])
-        o.change(form, (n,))
+        form = o.choose(["{0} -= 0.25 * {0}.grad", "{0}.mul_(0.5)", "{0}.sub_({0}.grad)", "{0}.detach().mul_(0.5)"])
+        with o.within(*["T.no_grad()"] * ("detach" not in form)):
+            o.change(form, (n,))
     elif o.chance(0.4):
         o.add("{0}.grad = None", (n,), makes=False)
     elif not o.gradients_share():

@@ -11,23 +11,32 @@ from __future__ import annotations
 
 import math
 import random
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .program import LEAF, Sizes, Step
+from .prelude import namespace
+from .program import LEAF, Sizes, Step, array_of
 
 Line = tuple[str, tuple[int, ...], tuple[Any, ...]]
 """A step that is yet to be tried: form, sources, attributes."""
 
-GRID = 4096
-"""Exact values are multiples of 1/GRID ..."""
-
-BOUND = 2.0**11
-"""... below this in magnitude: 23 bits, which float32 holds and adds and halves without rounding."""
+GRIDS = {"float64": (4096, 2.0**11), "float32": (4096, 2.0**11), "float16": (16, 2.0**5), "bfloat16": (4, 2.0**4)}
+"""Exact values of a dtype are multiples of 1/GRID, below BOUND in magnitude: a bit or two less than the dtype holds, so
+that they are added and halved without rounding."""
 
 LARGE = 32.0
 """Values beyond this are squashed."""
+
+LACKING = ("not implemented for", "Autograd not support", "INTERNAL ASSERT")
+"""What PyTorch says where it lacks something: no rule of it."""
+
+HUGE = 2**20
+"""Integers beyond this are not used."""
 
 class Scale(NamedTuple):
     """How large a program is: sizes of an axis, rare ones, the most elements of a tensor, and how many steps."""
@@ -51,13 +60,16 @@ WIDE = Scale((1, 3, 16, 16, 32, 32, 64, 64, 128), (100, 256, 784, 1024, 4096), 1
 class Grower:
     """A program in the making: its steps, and the values that PyTorch gives them."""
 
-    def __init__(self, seed: int, scale: Scale) -> None:
+    def __init__(self, seed: int, scale: Scale, *, attempts: bool = False, mixed: bool = False) -> None:
         import torch
         self.random = random.Random(seed)
         self.choose = self.random.choice
         self.scale = scale
-        self.dtype = "float64" if self.random.random() < 0.2 else "float32"
-        self.names: dict[str, Any] = {"T": torch, "np": np, "dtype": getattr(torch, self.dtype)}
+        self.dtype = "float64" if self.random.random() < 0.2 and not mixed else "float32"
+        self.names = namespace(torch, self.dtype, nullcontext)
+        self.blocks: tuple[str, ...] = ()       # what the next steps stand in
+        self.attempts = attempts                # whether steps that PyTorch refuses may be kept, as attempts
+        self.squashes = not mixed               # whether large values are brought back, which is not exact
         self.steps: list[Step] = []
         self.floats: list[int] = []             # values that later steps may use, by kind
         self.masks: list[int] = []
@@ -66,6 +78,10 @@ class Grower:
         self.frozen: set[int] = set()           # memory not to be changed any more
         self.repeated: set[int] = set()         # views in which several elements are one, or once were
         self.kept: list[Any] = []               # nothing is freed while it grows, so that addresses are not used again
+        self.handles: list[int] = []            # hooks that may be removed
+        self.logs: list[int] = []               # lists that hooks append to
+        self.counts: dict[int, int] = {}        # versions read, and of which value
+        self.warned = False                     # whether what was refused last is a warning
         self.empty = self.random.random() < 0.08
         self.finished = False
 
@@ -81,15 +97,40 @@ class Grower:
         """The address of a value's memory: equal for values that share it. Nothing shares the memory of no elements."""
         return int(self[n].untyped_storage().data_ptr()) or -n
 
+    def shared(self, n: int) -> bool:
+        """Whether another value is in the same memory."""
+        return any(self.memory(m) == self.memory(n) for m in self.floats if m != n)
+
+    def is_leaf(self, n: int) -> bool:
+        """Whether a value is a leaf; so is a view that PyTorch has forbidden, of which it does not tell."""
+        try:
+            return bool(self[n].is_leaf)
+        except RuntimeError:
+            return True
+
+    def gradient(self, n: int) -> Any:
+        """The gradient of a value, or None."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")     # of one that is no leaf
+            return self[n].grad
+
     def gradients_share(self) -> bool:
         """Whether the gradients of two leaves lie in the same memory."""
-        found = [self[n].grad for n in self.floats if self[n].is_leaf and self[n].grad is not None]
+        found = [gradient for gradient in map(self.gradient, self.floats) if gradient is not None]
         places = [gradient.untyped_storage().data_ptr() for gradient in found if gradient.numel()]
         return len(set(places)) < len(places)
 
     def exact(self, n: int) -> bool:
         """Whether no rounding led to a value."""
-        return not self[n].is_floating_point() or self.memory(n) not in self.inexact
+        value = self[n]
+        if not hasattr(value, "untyped_storage"):
+            return False                        # a list: nothing is known of its members
+        return not value.is_floating_point() or self.memory(n) not in self.inexact
+
+    def all_exact(self) -> bool:
+        """Whether no value and no gradient was rounded."""
+        gradients = [gradient for gradient in map(self.gradient, self.floats) if gradient is not None]
+        return all(map(self.exact, self.floats)) and all(map(on_grid, gradients))
 
     def pick(self, exact: bool = False, least: int = 0) -> int | None:
         """A floating-point value of at least so many axes, a recent one more likely; None where there is none."""
@@ -99,6 +140,13 @@ class Grower:
         return self.choose(found[-4:] if self.chance(0.7) else found)
 
     # ------------------------------------------------------------------------------------------------ making things
+    @contextmanager
+    def within(self, *blocks: str) -> Iterator[None]:
+        """Let the steps that are made meanwhile stand in blocks."""
+        before, self.blocks = self.blocks, blocks
+        yield
+        self.blocks = before
+
     def size(self) -> int:
         """The size of an axis: one of the scale's, rarely a rare one, or empty."""
         if self.empty and self.chance(0.3):
@@ -116,7 +164,7 @@ class Grower:
 
     def leaf(self, shape: tuple[int, ...], requires_grad: bool | None = None) -> int:
         """A new leaf; on a coarse grid, where elements are often equal, as often as not."""
-        low, high, unit = self.choose([(-2, 3, 2), (-96, 97, 64)])
+        low, high, unit = self.choose([(-2, 3, 2), (-96, 97, 64)]) if self.squashes else (-2, 3, 2)
         wanted = self.chance(0.7) if requires_grad is None else requires_grad
         made = self.add(LEAF, (), (self.random.randrange(1000), low, high, Sizes(shape), unit, wanted), exact=True)
         assert made is not None
@@ -138,11 +186,16 @@ class Grower:
         except ValueError:
             return False
 
+    def reaches(self, n: int, target: int) -> bool:
+        """Whether a value broadcasts to the shape of another."""
+        shape = tuple(self[target].shape)
+        return self.fits(tuple(self[n].shape), shape) and np.broadcast_shapes(self[n].shape, shape) == shape
+
     def add(self, form: str, sources: tuple[int, ...] = (), attributes: tuple[Any, ...] = (), *, exact: bool = False,
-            makes: bool = True) -> int | None:
+            makes: bool = True, attempts: bool = True) -> int | None:
         """Try a step; None where PyTorch refuses it, else the number of its value (or of what it changed)."""
-        step = Step(form, sources, attributes, len(self.steps) if makes else None)
-        if not self.tried(step):
+        step = Step(form, sources, attributes, len(self.steps) if makes else None, self.blocks)
+        if not self.tried(step, attempts):
             return None
         if not makes:
             self.steps.append(step)
@@ -159,44 +212,62 @@ class Grower:
             return self.add(f"({form}).contiguous().clone()", sources, attributes, exact=exact)
         if value.numel() > self.scale.elements and form != LEAF:
             return None
-        if not np.isfinite(value.detach().cpu().numpy()).all():
+        if not np.isfinite(array_of(value)).all():
             return None
         self.steps.append(step)
         self.kept.append(value)
         if not value.is_floating_point():
+            if value.dtype != self.names["T"].bool and large(value.long(), HUGE):
+                return None
             (self.masks if value.dtype == self.names["T"].bool else self.integers).append(step.target)
             return step.target
-        if shared and any(n in self.repeated or value.numel() > self[n].numel() for n in sources):
+        if any(n in self.repeated for n in sources if shared) or 0 in strides(value):
             self.repeated.add(step.target)
         if not shared and not (exact and all(self.exact(n) for n in sources) and on_grid(value)):
             self.inexact.add(self.memory(step.target))
         if large(value):
-            return self.add("{0}.tanh()", (step.target,))
+            return self.add("{0}.tanh()", (step.target,)) if self.squashes else None
         self.floats.append(step.target)
         return step.target
 
-    def tried(self, step: Step) -> bool:
-        """Run a step in PyTorch; False where it raises."""
+    def tried(self, step: Step, attempts: bool) -> bool:
+        """Run a step in PyTorch; False where it raises: then it may be kept as an attempt."""
         try:
             exec(str(step), self.names)
         except (SyntaxError, NameError, AttributeError):
             raise
-        except Exception:
+        except Exception as error:
+            self.warned = isinstance(error, Warning)
+            lacking = isinstance(error, (Warning, NotImplementedError)) or any(words in str(error) for words in LACKING)
+            if "] *= " in step.form or "] += " in step.form:
+                self.finished = True            # two steps, of which the first may have been done
+            elif self.attempts and attempts and not lacking and self.chance(0.4):
+                self.steps.append(replace(step, target=None, blocks=("attempt()", *step.blocks)))
             return False
         return True
 
-    def change(self, form: str, sources: tuple[int, ...], attributes: tuple[Any, ...] = (), *,
-               exact: bool = False) -> None:
+    def change(self, form: str, sources: tuple[int, ...], attributes: tuple[Any, ...] = (), *, exact: bool = False,
+               attempts: bool = True) -> None:
         """Try a step that changes its first source in place."""
         target, *others = sources
         if self.memory(target) in self.frozen:
             return
         if target in self.repeated:
             return          # refused here, and in PyTorch too unless what is left of the view is a single element
-        if any(self.memory(n) == self.memory(target) for n in others if n != target):
+        whole = "copy_(" in form or "] = " in form
+        if any(self.memory(n) == self.memory(target) for n in others if whole or n != target):
             return          # PyTorch leaves open what is read where an operand overlaps what is written
+        misfits = [n for n in others if not self.reaches(n, target)] if self.attempts else []
+        if misfits and (any(self[n].requires_grad for n in sources)
+                        or any(self[n].ndim > self[target].ndim for n in misfits)):
+            return          # refused for two reasons, of which either package may say either
+        if self.attempts and self[target]._is_view() and self[target].requires_grad:
+            # PyTorch takes a view whose base came to require grad for a leaf, until its grad_fn is looked at.
+            form = "{0}.grad_fn; " + form
         known = exact and all(self.exact(n) for n in sources)
-        if self.add(form, sources, attributes, makes=False) is None:
+        if self.add(form, sources, attributes, makes=False, attempts=attempts) is None:
+            return
+        if not self[target].is_floating_point():
             return
         if not (known and on_grid(self[target])):
             self.inexact.add(self.memory(target))
@@ -210,12 +281,18 @@ class Grower:
                 numbers.remove(n)
 
 
+def strides(value: Any) -> list[int]:
+    """How far apart elements lie along the axes that have more than one."""
+    return [stride for stride, size in zip(value.stride(), value.shape, strict=True) if size > 1]
+
+
 def on_grid(value: Any) -> bool:
     """Whether every element is a multiple of 1/GRID below BOUND."""
-    scaled = value.detach().cpu().numpy() * GRID
-    return bool((scaled == np.rint(scaled)).all() and (np.abs(scaled) < BOUND * GRID).all())
+    grid, bound = GRIDS[str(value.dtype).removeprefix("torch.")]
+    scaled = array_of(value) * grid
+    return bool((scaled == np.rint(scaled)).all() and (np.abs(scaled) < bound * grid).all())
 
 
-def large(value: Any) -> bool:
-    """Whether some element is beyond LARGE."""
-    return bool((np.abs(value.detach().cpu().numpy()) > LARGE).any())
+def large(value: Any, most: float = LARGE) -> bool:
+    """Whether some element is beyond `most`."""
+    return bool((np.abs(array_of(value)) > most).any())

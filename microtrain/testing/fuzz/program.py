@@ -6,6 +6,9 @@ PyTorch's float64. Names stay as they are when steps are dropped, so that what i
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import CodeType
@@ -17,6 +20,7 @@ from ...compiler import realize
 from ...compiler.session import current
 from ...errors import AcceleratorError
 from ...graph.node import Node
+from .prelude import namespace, needed
 
 FILE = "<random program>"
 
@@ -53,10 +57,12 @@ class Step:
     sources: tuple[int, ...] = ()
     attributes: tuple[Any, ...] = ()
     target: int | None = None
+    blocks: tuple[str, ...] = ()            # what it stands in: `T.no_grad()`, or `attempt()` where PyTorch raises
 
     def __str__(self) -> str:
         text = self.form.format(*[f"v{n}" for n in self.sources], *map(repr, self.attributes))
-        return text if self.target is None else f"v{self.target} = {text}"
+        text = text if self.target is None else f"v{self.target} = {text}"
+        return f"with {', '.join(self.blocks)}: {text}" if self.blocks else text
 
     @property
     def touched(self) -> int | None:
@@ -70,12 +76,20 @@ LEAF = "T.tensor(np.random.default_rng({0}).integers({1}, {2}, {3}) / {4}, dtype
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run left: every value still held, gradients under names such as `v0.grad`, and where it raised."""
+    """What a run left: every value still held, gradients under names such as `v0.grad`, members of lists under names
+    such as `v0[1]`; what else is to be seen of each (see `FACTS`); what attempts raised, by line; where it ended."""
 
     values: dict[str, np.ndarray]
-    tracked: frozenset[str]
+    facts: dict[str, dict[str, Any]]
+    attempts: dict[int, str]
     line: int | None = None
     error: str | None = None
+
+
+FACTS: dict[str, Callable[[Any], Any]] = {
+    "dtype": lambda value: str(value.dtype).removeprefix("torch."), "requires_grad": lambda value: value.requires_grad,
+    "is_leaf": lambda value: value.is_leaf, "retains_grad": lambda value: value.retains_grad}
+"""What both packages can tell of a tensor beside its values."""
 
 
 class EachAtOnce:
@@ -98,11 +112,16 @@ class EachAtOnce:
 
 @dataclass(frozen=True)
 class Program:
-    """Steps in order, run in `dtype`; `seed` says where they came from."""
+    """Steps in order, run in `dtype`; `seed` says where they came from, and `kind` what they are about.
+
+    Of a program of several dtypes `rounded` says whether some value or gradient was rounded.
+    """
 
     steps: tuple[Step, ...]
     dtype: str = "float32"
     seed: int | None = None
+    kind: str = "numbers"
+    rounded: bool = False
 
     @classmethod
     def of_text(cls, text: str, dtype: str = "float32") -> Program:
@@ -112,7 +131,7 @@ class Program:
     @cached_property
     def code(self) -> CodeType:
         """The steps compiled, one a line."""
-        return compile("\n".join(map(str, self.steps)), FILE, "exec")
+        return compile(self.text, FILE, "exec")
 
     @cached_property
     def reading_code(self) -> CodeType:
@@ -121,46 +140,106 @@ class Program:
                  for step in self.steps]
         return compile("\n".join(lines), FILE, "exec")
 
+    @cached_property
+    def text(self) -> str:
+        """The steps, one a line."""
+        return "\n".join(map(str, self.steps))
+
     def __str__(self) -> str:
         origin = "" if self.seed is None else f"    # seed {self.seed}"
-        return "\n".join(["import numpy as np", f"import microtrain as T         # or: import torch as T{origin}",
-                          f"dtype = T.{self.dtype}", *map(str, self.steps)])
+        return "\n".join(["import copy", "import numpy as np",
+                          f"import microtrain as T         # or: import torch as T{origin}",
+                          f"dtype, single, half, brain = T.{self.dtype}, T.float32, T.float16, T.bfloat16",
+                          *filter(None, [needed(self.text)]), self.text])
 
     def with_steps(self, steps: tuple[Step, ...]) -> Program:
         """The same program of other steps."""
         return replace(self, steps=steps)
 
-    def run(self, T: Any, dtype: str | None = None, *, reading: bool = False) -> Outcome:
-        """Run in the package `T`, in another dtype if one is named; `reading` reads each value as it is made.
+    def run(self, T: Any, dtype: str | None = None, *, reading: bool = False,
+            within: Callable[[], AbstractContextManager[Any]] = nullcontext) -> Outcome:
+        """Run in the package `T`, in another dtype if one is named; `reading` reads each value as it is made; the steps
+        run `within` a block.
 
-        What a step raises ends the run and is part of the outcome: RuntimeError and its kin, never an error of the
-        program's text.
+        What a step raises ends the run, unless it is an attempt, and is part of the outcome: RuntimeError and its kin,
+        never an error of the program's text.
         """
-        names: dict[str, Any] = {"T": T, "np": np, "dtype": getattr(T, dtype or self.dtype), "look": array_of}
+        attempts: dict[int, str] = {}
+        names = namespace(T, dtype or self.dtype, lambda: Attempt(attempts), self.text) | {"look": seen}
+        left = Left({}, {})
         line = error = None
-        try:
-            exec(self.reading_code if reading else self.code, names)
-        except (SyntaxError, NameError, AcceleratorError):
-            raise
-        except Exception as raised:
-            line, error = _line(raised), f"{type(raised).__name__}: {raised}"
-        values, tracked = {}, set()
-        held = {name: value for name, value in names.items() if name[0] == "v" and name[1:].isdigit()}
-        try:
-            for name, value in held.items():
-                values[name] = array_of(value)
-                if getattr(value, "requires_grad", False):
-                    tracked.add(name)
-                    if (value.is_leaf or value.retains_grad) and value.grad is not None:
-                        values[f"{name}.grad"] = array_of(value.grad)
-        except Exception as raised:         # a value that cannot be computed says so only when it is read
-            line, error = len(self.steps), f"{type(raised).__name__} when {name} was read: {raised}"
-        return Outcome(values, frozenset(tracked), line, error)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                with within():
+                    exec(self.reading_code if reading else self.code, names)
+            except (SyntaxError, NameError, AcceleratorError):
+                raise
+            except Exception as raised:
+                line, error = _line(raised), f"{type(raised).__name__}: {raised}"
+            name = ""
+            try:
+                for name, value in names.items():
+                    if name[0] == "v" and name[1:].isdigit():
+                        left.add(name, value)
+            except Exception as raised:         # a value that cannot be computed says so only when it is read
+                line, error = len(self.steps), f"{type(raised).__name__} when {name} was read: {raised}"
+        return Outcome(left.values, left.facts, attempts, line, error)
+
+
+class Attempt:
+    """A block that keeps what is raised in it, by the number of the line, and goes on."""
+
+    def __init__(self, raised: dict[int, str]) -> None:
+        self.raised = raised
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> bool:
+        if isinstance(error, Exception) and not isinstance(error, (SyntaxError, NameError, AcceleratorError)):
+            self.raised[_line(error)] = f"{type(error).__name__}: {error}"
+            return True
+        return False
+
+
+@dataclass(frozen=True)
+class Left:
+    """What is left of names, as it is gathered."""
+
+    values: dict[str, np.ndarray]
+    facts: dict[str, dict[str, Any]]
+
+    def add(self, name: str, value: Any) -> None:
+        """Enter a tensor with its gradient, a number, or the members of a list of them; nothing else."""
+        if isinstance(value, (list, tuple)) and (not value or hasattr(value[0], "detach") or value[0] is None):
+            self.facts[name] = {"length": len(value)}
+            for i, member in enumerate(value):
+                self.add(f"{name}[{i}]", member)
+        elif hasattr(value, "detach"):
+            self.values[name] = array_of(value)
+            self.facts[name] = {}
+            for fact, look in FACTS.items():
+                with suppress(RuntimeError):        # PyTorch does not tell of a view that it has forbidden
+                    self.facts[name][fact] = look(value)
+            if (gradient := value.grad) is not None:
+                self.values[f"{name}.grad"] = array_of(gradient)
+        elif isinstance(value, (bool, int, float, list)):
+            self.values[name] = array_of(value)
 
 
 def array_of(value: Any) -> np.ndarray:
-    """A tensor's values, or a number's or a list's, on the host and no longer shared."""
-    return np.array(value.detach().cpu().numpy(force=True) if hasattr(value, "detach") else value)
+    """A tensor's values, or a number's or a list's, on the host and no longer shared; of bfloat16 as float32."""
+    if hasattr(value, "detach"):
+        value = value.detach()
+        value = (value.float() if str(value.dtype).endswith("bfloat16") else value).cpu().numpy(force=True)
+    return np.array(value)
+
+
+def seen(value: Any) -> None:
+    """Read a value, if it is one."""
+    if hasattr(value, "detach"):
+        array_of(value)
 
 
 def _line(error: Exception) -> int:
