@@ -126,9 +126,10 @@ def binary_cross_entropy_with_logits(
         raise no_tensor("binary_cross_entropy_with_logits", input=input, target=target) from None
     if one.shape != other.shape:
         raise ValueError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
-    for name, value in (("weight", weight), ("pos_weight", pos_weight)):
-        if value is not None:
-            node_of(value, "binary_cross_entropy_with_logits", name)
+    if weight is not None:
+        node_of(weight, "binary_cross_entropy_with_logits", "weight", 3)
+    if pos_weight is not None:
+        node_of(pos_weight, "binary_cross_entropy_with_logits", "pos_weight", 5)
     if pos_weight is None and one.dtype is other.dtype:
         loss = losses.binary_cross_entropy_with_logits(input, target)
     else:
