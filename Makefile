@@ -7,7 +7,7 @@
 # make gpu-cache  kernels of suite and benchmarks compiled for an H100 and packed into .gpu/, in 30 minutes; a machine that
 #              has one unpacks them and need not compile
 # make budgets every kernel of a sample of 200 compiled for four GPUs: spills, registers, shared memory, access widths
-# make kills   processes killed while they save and while they train with a checkpoint, KILLS=100 of each
+# make kills   processes killed while they save and while they train with a checkpoint, KILLS=100 of each; commands interrupted
 # make lint    ruff and mypy alone
 # make clean   removes .venv, .gpu, runs and caches
 #

@@ -4,10 +4,15 @@ A Tensor operation records a node; nothing runs until a value is needed; then fo
 together into a few kernels (or, on a machine without a GPU, into one NumPy function).
 """
 
+# ruff: noqa: E402 (imports below a call)
 import importlib as _importlib
 import math as _math
 import os as _os
 from typing import Any as _Any
+
+from . import command as _command
+
+_command.begin()        # before NumPy is imported, which takes a while
 
 from . import autograd as autograd
 from . import settings as settings

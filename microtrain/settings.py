@@ -12,6 +12,7 @@ import sys as _sys
 from collections.abc import Callable
 from typing import Any
 
+from . import command as _command
 from .arguments import tidy as _tidy
 from .scopes import decorated as _decorated
 
@@ -126,8 +127,7 @@ def check() -> None:
         for flag in FLAGS.values():
             flag.read(_os.environ.get(flag.variable, ""))
     except ValueError as error:
-        # While `python -m microtrain` looks for its module, argv begins with -m; the script is called like the package.
-        if _os.path.basename(_sys.argv[0] if _sys.argv else "") not in ("-m", "microtrain"):
+        if not _command.started():
             raise
         print(f"microtrain: error: {error}", file=_sys.stderr)
         _sys.exit(2)

@@ -1,13 +1,14 @@
 """Is anything lost when a process is killed, while it saves a model and while it trains with a checkpoint?
 
-    python tests/stress_files.py                            # 100 kills of each
-    python tests/stress_files.py --saving 5 --training 5
+    python tests/stress_files.py                            # 100 kills of each, 40 signals
+    python tests/stress_files.py --saving 5 --training 5 --signals 2
 
 Saving: a process saves one state after another over the same file and says each time that it has. It is killed
 (SIGKILL) at a random moment; the file must hold one whole state, the last that was told of or the next. Training: a run
-with dropout, shuffling, batch statistics, momenta and a schedule is killed at random moments and started again until it
-ends; weights, moments, losses and random state must be those of a run that nobody killed, bit for bit. Exits with 1,
-saying what was wrong.
+with dropout, shuffling, batch statistics, momenta and a schedule is killed at random moments and started again until
+it ends; weights, moments, losses and random state must be those of a run that nobody killed, bit for bit. Signals: a
+command gets SIGINT or SIGTERM at a random moment from its start to its end; it says a line and ends with 130 or 143,
+and the model that it would have replaced is whole. Exits with 1, saying what was wrong.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import os
 import random
 import signal
 import struct
+import subprocess
 import sys
 import tempfile
 import time
@@ -33,6 +35,7 @@ import microtrain as mt
 from microtrain import data, nn, optim
 from microtrain.train import checkpoint, fit
 
+ROOT = Path(__file__).resolve().parent.parent
 VERSION = struct.Struct("q")
 EPOCHS = 8
 
@@ -166,18 +169,49 @@ def kill_while_training(folder: Path, kills: int, chance: random.Random) -> int:
     return ended
 
 
+# --------------------------------------------------------------------------------------------------------- signals
+
+def interrupt_commands(folder: Path, count: int, chance: random.Random) -> int:
+    """Interrupt so many commands; the number of those that had come to their end."""
+    command = [sys.executable, "-m", "microtrain", "train", "perceptron", "--save", "model.npz", "--plot", "p.png"]
+    path = checkpoint.save(state_of(0), folder / "model.npz")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    start, ended = time.perf_counter(), 0
+    subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
+    seconds = time.perf_counter() - start
+    for _ in range(count):
+        number = chance.choice((signal.SIGINT, signal.SIGTERM))
+        process = subprocess.Popen(command, cwd=folder, env=environment, text=True, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE)
+        # Before that Python itself has not begun, and says what it likes.
+        time.sleep(chance.uniform(0.1, max(seconds, 0.2)))
+        process.send_signal(number)
+        _, said = process.communicate()
+        word = "interrupted" if number == signal.SIGINT else "terminated"
+        found = process.returncode, said
+        assert found in ((128 + number, f"microtrain: {word}\n"), (0, "")), found
+        ended += process.returncode == 0
+        assert set(checkpoint.load(path)) in ({"weight", "bias"}, {"model", "version"})
+        left = set(os.listdir(folder))
+        assert left <= {"model.npz", "p.png"}, f"left lying: {left}"
+    return ended
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Kills processes that write files.")
     parser.add_argument("--saving", type=int, default=100, metavar="KILLS")
     parser.add_argument("--training", type=int, default=100, metavar="KILLS")
+    parser.add_argument("--signals", type=int, default=40, metavar="COUNT")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     chance = random.Random(arguments.seed)
-    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
-        saved = kill_while_saving(Path(one), arguments.saving, chance)
-        ended = kill_while_training(Path(other), arguments.training, chance)
+    with tempfile.TemporaryDirectory() as a, tempfile.TemporaryDirectory() as b, tempfile.TemporaryDirectory() as c:
+        saved = kill_while_saving(Path(a), arguments.saving, chance)
+        ended = kill_while_training(Path(b), arguments.training, chance)
+        whole = interrupt_commands(Path(c), arguments.signals, chance)
     print(json.dumps({"kills while saving": arguments.saving, "states saved": saved,
-                      "kills while training": arguments.training, "runs ended, bit for bit": ended}))
+                      "kills while training": arguments.training, "runs ended, bit for bit": ended,
+                      "commands interrupted": arguments.signals - whole, "commands that had ended": whole}))
     return 0
 
 

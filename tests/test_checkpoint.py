@@ -529,9 +529,9 @@ def test_a_run_of_other_parts_changes_nothing(tmp_path):
 
 
 def test_kills_lose_nothing():
-    done = subprocess.run([sys.executable, "tests/stress_files.py", "--saving=8", "--training=8"], cwd=ROOT,
-                          env={**os.environ, "PYTHONPATH": "."}, capture_output=True, text=True, timeout=300,
-                          check=False)
+    command = [sys.executable, "tests/stress_files.py", "--saving=8", "--training=8", "--signals=2"]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": "."}, capture_output=True, text=True,
+                          timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert (report["kills while saving"], report["kills while training"]) == (8, 8)

@@ -302,6 +302,30 @@ def test_processes(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["closed.npz", "head.npz", "p.png"]
 
 
+EARLY = "import os, signal, sys; sys.argv = [{0!r}]; import microtrain; os.kill(os.getpid(), signal.{1})"
+
+
+def test_what_ends_a_command_before_its_command_line_is_there():
+    ends = {("/usr/bin/microtrain", "SIGINT"): (130, "microtrain: interrupted\n"),
+            ("/usr/bin/microtrain", "SIGTERM"): (143, "microtrain: terminated\n"),
+            ("mine.py", "SIGTERM"): (-signal.SIGTERM, "")}
+    started = {key: subprocess.Popen([sys.executable, "-c", EARLY.format(*key)], stderr=subprocess.PIPE, text=True,
+                                     env={**os.environ, "PYTHONPATH": str(ROOT)}) for key in ends}
+    assert {key: (process.communicate(timeout=60)[1], process.returncode)[::-1] for key, process in started.items()
+            } == ends
+
+
+def test_what_a_command_is(monkeypatch):
+    for argv, original, is_one in (
+            (["-m"], ["python", "-m", "microtrain", "info"], True), (["-m"], ["python", "-um", "microtrain"], True),
+            (["/bin/microtrain", "info"], ["python", "/bin/microtrain", "info"], True), ([], [], False),
+            (["-m"], ["python", "-m", "mine"], False), (["mine.py"], ["python", "mine.py", "-m", "microtrain"], False),
+            (["-c"], ["python", "-c", "import microtrain"], False)):
+        monkeypatch.setattr(sys, "argv", argv)
+        monkeypatch.setattr(sys, "orig_argv", original)
+        assert mt.command.started() is is_one
+
+
 SWITCHES = {"DEVICE": ["foo", "cuda:x", "CPU", "cpu:1", " "], "FUSE": ["abc", "2", "1 "], "DEBUG": ["x", "-1", "5"],
             "MATMUL_PRECISION": ["zzz", "High"], "POISON": ["?"], "VALIDATE": ["\x1b[2J"], "CACHE": ["none"],
             "TUNE": ["é"], "VIRTUAL_GPU": ["a100", "sm_90=fast"]}

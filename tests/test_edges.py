@@ -81,6 +81,8 @@ def test_numbers_assigned(name: str, value: str, index: str) -> None:
     ("u > -1", [True] * 3), ("u >= 300", [False] * 3), ("-1 <= u", [True] * 3), ("u.eq(-1)", [False] * 3),
     ("T.lt(u, np.int64(300))", [True] * 3), ("l < 2**63", [True] * 3), ("l == 2**64", [False] * 3),
     ("i > -(2**70)", [True] * 3), ("u[:0] == -1", []), ("u[0] < 300", True),
+    ("u == T.tensor(-1)", [False] * 3), ("T.tensor(300) > u", [True] * 3),
+    ("i.ne(T.tensor(200, dtype=T.uint8))", [True] * 3),
 ])
 def test_comparisons_with_numbers_beyond_a_dtype_answer_for_the_numbers(comparison: str, expected: Any) -> None:
     """PyTorch's wrap the number around, so that 255 == -1."""
@@ -116,3 +118,9 @@ def test_the_dtype_of_the_whole(expression: str) -> None:
 def test_what_is_no_regular_array_of_numbers(data: Any) -> None:
     with pytest.raises((TypeError, ValueError), match=r"sequence|number|data type|expected"):
         mt.tensor(data)
+
+
+@pytest.mark.parametrize("expression", ["b + 2**63", "b == 2**63", "b * -(2**70)", "T.where(b, 2**63, 1)"])
+def test_numbers_beyond_64_bits_beside_booleans_are_refused(expression: str) -> None:
+    with pytest.raises(RuntimeError, match="value cannot be converted to type int64_t without overflow"):
+        raise outcome(mt, expression)

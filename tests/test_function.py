@@ -150,6 +150,20 @@ def test_a_gradient_on_another_device() -> None:
         x.grad = mt.ones(2, 3, device=elsewhere)
     with pytest.raises(RuntimeError, match="invalid gradient at index 0 - expected device"):
         (x * 2).backward(mt.ones(2, 3, device=elsewhere))
+    if elsewhere == "cpu":              # a 0-d gradient goes along, as in PyTorch
+        point = mt.tensor(2.0, requires_grad=True)
+        doubling(mt, lambda ctx, g: mt.tensor(5.0, device="cpu")).apply(point).backward(mt.tensor(1.0, device="cpu"))
+        assert point.grad.item() == 5.0 and point.grad.device == point.device
+
+
+def test_a_gradient_keeps_the_shape_of_its_tensor() -> None:
+    x = mt.ones(2)
+    x.grad = mt.ones(2)
+    with pytest.raises(RuntimeError, match="assign data of another shape, dtype or device to a tensor that has a grad"):
+        x.data = mt.ones(3)
+    x.grad = None
+    x.data = mt.ones(3)
+    assert x.tolist() == [1.0] * 3
 
 
 # ---------------------------------------------------------------------------------------------------------------- hooks
@@ -435,6 +449,29 @@ def marked_twice(T: Any) -> Any:
         ctx.mark_non_differentiable(b)
         return a, b
     return [t.requires_grad for t in made(T, forward=forward, backward=lambda ctx, g, h: g).apply(six(T))]
+
+
+@pytest.mark.parametrize("between", ["nothing", "operations", "another way"])
+@pytest.mark.parametrize("flag", [True, False])
+def test_a_gradient_that_a_backward_does_not_give_reaches_functions_as_zeros(between: str, flag: bool) -> None:
+    def run(T: Any) -> Any:
+        seen: list[Any] = []
+
+        def forward(ctx: Any, x: Any) -> Any:
+            ctx.set_materialize_grads(flag)
+            return x * 3
+
+        def backward(ctx: Any, g: Any) -> Any:
+            seen.append(g)
+            return g
+        x = six(T)
+        h = made(T, forward=forward, backward=backward).apply(x)
+        y = made(T, forward=lambda ctx, x: x * 2, backward=lambda ctx, g: None).apply(
+            h.exp() * 2 if between == "operations" else h)
+        loss = (y + h if between == "another way" else y).sum()
+        loss.backward(retain_graph=True)
+        return x.grad, T.autograd.grad(loss, x, retain_graph=True), T.autograd.grad(loss, [h], allow_unused=True), seen
+    same(run)
 
 
 PROGRAMS |= {

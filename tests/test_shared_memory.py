@@ -147,6 +147,10 @@ REFUSED = {
         with T.no_grad(): v = x[:2]
         w = v[:1]; see(w.requires_grad, name(w), w.is_leaf); w.mul_(2)""",
     "backward from one made without grad mode": "x = leaf(4)\nwith T.no_grad(): v = x[:2]\nv.backward(T.ones(2))",
+    "what a dead end would need": """
+        x = leaf(1); y = leaf(1)
+        with T.no_grad(): v = x[:]
+        z = y * v; y.detach().add_(1); z.backward(); see(y.grad)""",
     "a view of a leaf": "x = leaf(4); v = x[:2]; v.mul_(2)",
     "a view of a leaf of another family": "x = leaf(4); v = x.detach()[:2]; v.mul_(2); see(x)",
     "expanded": "x = (leaf(4) * 1).expand(3, 4); x.add_(1)",
@@ -175,6 +179,14 @@ HOOKS = {
         x = leaf(2); h = x * 1; h.register_hook(lambda g: see('old', g)); h.mul_(2)
         h.register_hook(lambda g: see('new', g))
         (h * h).sum().backward()""",
+    "a retained base that is changed through a view": """
+        x = leaf(2); h = x * 1; h.retain_grad(); v = h.unsqueeze(0); w = h.view(2, 1); v.mul_(2)
+        w.sum().backward(); see(h.grad, x.grad)""",
+    "a retained view, changed and read": """
+        x = leaf(2, 2); v = x.t(); v.retain_grad(); y = (v * 2).sum(); z = x * 1; w = z[0]; w.retain_grad(); u = (w * 2).sum()
+        with T.no_grad(): v[[0]] = 0.25; w.add_(1)
+        see(v.detach(), w.detach()); y.backward(); u.backward(retain_graph=True); see(v.grad, w.grad)
+        ((w * 3).sum() + u).backward(); see(w.grad)""",
     "retained before a hook": """
         x = leaf(2); h = x * 1; h.retain_grad(); h.register_hook(lambda g: g * 10); h.sum().backward()
         see(h.grad, x.grad)""",

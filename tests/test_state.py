@@ -174,3 +174,20 @@ def test_a_pickled_module_trains_on(T: Any) -> None:
     assert T.equal(other(x), model(x)) and T.equal(other[1].running_mean, model[1].running_mean)
     other(x).sum().backward()
     assert other[0].bias.grad is not None and model[0].bias.grad is None
+
+
+def test_extra_state_is_kept_by_training(tmp_path: Any) -> None:
+    def counting() -> Any:
+        model = counter(mt)
+        model.forward = lambda x: (setattr(model, "seen", model.seen + len(x)), model.inner(x))[1]
+        return model, mt.optim.SGD(model.parameters(), lr=0.1)
+
+    x, y = mt.ones(4, 2), mt.zeros(4, 1)
+    model, optimizer = counting()
+    loader = mt.data.DataLoader(mt.data.TensorDataset(x, y), 2)
+    mt.train.fit(model, mt.nn.MSELoss(), optimizer, loader, epochs=2, val_loader=loader, patience=1, progress=False)
+    assert model.seen > 0
+    mt.train.checkpoint.save_training(tmp_path / "run.npz", model, optimizer)
+    other, its = counting()
+    mt.train.checkpoint.load_training(tmp_path / "run.npz", other, its)
+    assert other.seen == model.seen and mt.equal(other.inner.weight, model.inner.weight)

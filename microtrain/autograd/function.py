@@ -66,8 +66,9 @@ class FunctionEntry(Tape):
             self.made[index] = weakref.ref(found)
         return found
 
-    def apply(self, cotangents: dict[int, Node]) -> Iterator[tuple[int, Any, Node]]:
-        """Call the user's backward; yields each edge that needs a gradient, after its number, with its cotangent.
+    def apply(self, cotangents: dict[int, Node]) -> Iterator[tuple[int, Any, Node | None]]:
+        """Call the user's backward; yields each edge that needs a gradient, after its number, with its cotangent or,
+        where the backward gave none, None.
 
         Raises RuntimeError for the wrong number of gradients, or for one of the wrong shape or device; TypeError for
         one that is no tensor.
@@ -83,13 +84,12 @@ class FunctionEntry(Tape):
             raise RuntimeError(f"function {name} returned an incorrect number of gradients "
                                f"(expected {len(self.edges)}, got {len(results)})")
         for i, (edge, spec, result) in enumerate(zip(self.edges, self.inputs, results, strict=True)):
-            if result is None:
-                continue
             if spec is None:
-                raise RuntimeError(f"function {name} returned a gradient different than None at position {i + 1}, but "
-                                   "the corresponding forward input was not a Variable")
-            if edge is not None:
-                yield i, edge, gradient(name, i, result, spec)
+                if result is not None:
+                    raise RuntimeError(f"function {name} returned a gradient different than None at position {i + 1}, "
+                                       "but the corresponding forward input was not a Variable")
+            elif edge is not None:
+                yield i, edge, None if result is None else gradient(name, i, result, spec)
 
     def release(self) -> None:
         """Let go of what was saved."""
@@ -135,14 +135,15 @@ class FunctionOutput(Tape):
     def place(self) -> tuple[Any, int]:
         return self.parent, self.index
 
-    def hand_over(self, ct: Node, cts: dict[Any, Any], heap: list[tuple[int, Any]]) -> None:
+    def hand_over(self, ct: Node | None, cts: dict[Any, Any], heap: list[tuple[int, Any]]) -> None:
         """Give this output's cotangent to the function, which is visited after all its outputs."""
         parent = self.parent
         if parent not in cts:
             cts[parent] = {}
             heappush(heap, (-parent.seq, parent))
-        arrived = cts[parent]
-        arrived[self.index] = g.add(arrived[self.index], ct) if self.index in arrived else ct
+        if ct is not None:
+            arrived = cts[parent]
+            arrived[self.index] = g.add(arrived[self.index], ct) if self.index in arrived else ct
 
 
 class Refusal(Tape):

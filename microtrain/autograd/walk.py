@@ -15,7 +15,7 @@ from ..compiler.session import MAX_PENDING, current
 from ..graph import ops as g
 from ..graph.node import Node
 from ..graph.spec import Spec
-from ..graph.tape import DeadEnd, Entry, Leaf, grad_mode, tape_of
+from ..graph.tape import OUT, DeadEnd, Entry, Leaf, grad_mode, tape_of
 from ..runtime.lock import lock
 from .checks import hook_result
 from .function import FunctionEntry, FunctionOutput, Refusal
@@ -65,23 +65,25 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
     watching, depth = session.watchers, len(session.visiting)
     once = wanted is None and not retain_graph      # whatever is reached is visited, and let go of
 
-    def push(edge: Any, ct: Node) -> None:
-        """Add a cotangent to what has arrived at an edge."""
+    def push(edge: Any, ct: Node | None) -> None:
+        """Add a cotangent to what has arrived at an edge. None is none: it goes on to users' functions, which see it as
+        zeros."""
         if edge.__class__ is Node:
             tape: Tape = edge.tape
             if tape.saves_out:
                 outs[tape] = edge
         else:
             tape = edge
-        if tape.__class__ is DeadEnd:
+        if tape.__class__ is DeadEnd or (ct is None and (tape.__class__ is Leaf or tape in cts)):
             return
-        arrived = found if tape.__class__ is Leaf else cts
-        if tape in arrived:
-            arrived[tape] = g.add(arrived[tape], ct)
-        else:
+        arrived: dict[Tape, Any] = found if tape.__class__ is Leaf else cts
+        if tape not in arrived:
             arrived[tape] = ct
             if arrived is cts:
                 heappush(heap, (-tape.seq, tape))
+        else:
+            known = arrived[tape]
+            arrived[tape] = ct if known is None else g.add(known, ct)
 
     for node, cotangent in zip(outputs, cotangents, strict=True):
         if needed is None or len(outputs) == 1 or node.tape in needed:      # the hooks of a single one are called
@@ -93,13 +95,13 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
         arriving = ct
         if watching:
             session.visiting[depth:] = [tape]
-        if tape.hooks is not None:
+        if tape.hooks is not None and ct is not None:
             ct = hooked(tape, ct)
         if wanted is not None:
             onward = leads_on(tape, needed)
-            if tape in wanted:
+            if tape in wanted and ct is not None:
                 found[tape] = arriving if onward else ct        # as in PyTorch
-            if not (onward or (through and tape in wanted)):
+            if not (onward or (through and tape in wanted) or isinstance(tape, FunctionEntry)):
                 continue            # its own rule is not used: nothing need be kept for it, or is let go of
         if isinstance(tape, Entry):
             pullback, sources, edges = tape.pullback, tape.sources, tape.edges
@@ -113,6 +115,9 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
                 edge = edges[i]
                 if needed is not None and tape_of(edge) not in needed:
                     continue
+                if ct is None:
+                    push(edge, None)
+                    continue
                 source_ct = (rule.functions[0](i, ct, out, *sources, *attrs) if rule.variadic else
                              rule.functions[i](ct, out, *sources, *attrs))
                 if source_ct.spec is not want:
@@ -124,16 +129,16 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
                 tape.release(out)
             if once and tape.bare:      # `outs` has the values; the tape of a kept loss need not hold them
                 tape.edges = tuple(map(tape_of, edges))
-            if ct.seq > session.most and session.full(ct.seq):
+            if ct is not None and ct.seq > session.most and session.full(ct.seq):
                 compute_pending(cts.values())
         elif isinstance(tape, FunctionOutput):
             tape.hand_over(ct, cts, heap)
         elif isinstance(tape, FunctionEntry):
-            for i, edge, source_ct in tape.apply(ct):
-                if watching:
-                    realize.tell(source_ct, tape, i)
+            for i, edge, given in tape.apply(ct):
+                if watching and given is not None:
+                    realize.tell(given, tape, i)
                 if needed is None or tape_of(edge) in needed:
-                    push(edge, source_ct)
+                    push(edge, given)
             if not retain_graph:
                 tape.release()
         elif isinstance(tape, Refusal):
@@ -155,7 +160,7 @@ def hooked(tape: Tape, ct: Node) -> Node:
     for reference in hooks.retaining:
         tensor = reference()
         if tensor is not None:
-            tensor.retain(ct)
+            tensor.retain(ct, tape)
     return ct
 
 
@@ -183,13 +188,21 @@ def compute_pending(cotangents: Iterable[Any]) -> None:
 
 def check_versions(entry: Entry, out: Node | None) -> None:
     """Raise, in PyTorch's words, when a value that the rule needs has since been changed in place."""
-    pullback, sources = entry.pullback, entry.sources
-    kept: list[Any] = [sources[i] for i in pullback.kept]
+    pullback = entry.pullback
+    kept: list[tuple[int, Any]] = [(i, entry.sources[i]) for i in pullback.kept]
     if pullback.saves_out and out is not None:
-        kept.append(out)
-    for node in kept:
-        if node.version is not None:
-            check_version(node, node.version, entry.name)
+        kept.append((OUT, out))
+    for i, node in kept:
+        version = node.version
+        if version is not None and version[0].version != version[1] and i in read(entry):
+            check_version(node, version, entry.name)
+
+
+def read(entry: Entry) -> set[int]:
+    """Which values an entry's rule reads for the sources that lead on."""
+    rule = entry.pullback.rule
+    return {k for i, _ in entry.pullback.steps if tape_of(entry.edges[i]).__class__ is not DeadEnd
+            for k in rule.uses[0 if rule.variadic else i]}
 
 
 def leading_to(targets: set[Tape], outputs: Iterable[Node]) -> set[Tape]:

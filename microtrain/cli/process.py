@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, TextIO
 
+from microtrain import command
+
 BROKEN_PIPE = 128 + signal.SIGPIPE
 """The status of a process whose reader has had enough, as shells have it."""
 
@@ -50,22 +52,22 @@ def standard_streams() -> Iterator[None]:
 
 @contextmanager
 def signals() -> Iterator[None]:
-    """Inside, SIGTERM and SIGHUP raise Terminated, so that what is half-written is taken back."""
+    """Inside, SIGTERM and SIGHUP raise Terminated and SIGINT KeyboardInterrupt, so that what is half-written is taken
+    back."""
     def end(number: int, frame: Any) -> NoReturn:
         signal.signal(number, signal.SIG_IGN)       # once is enough: what cleans up is left in peace
         raise Terminated(number)
 
-    caught = []
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:      # nohup's wish is kept
-            with suppress(ValueError):                      # not in a thread
-                signal.signal(number, end)
-                caught.append(number)
+    before = {}
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, end), (signal.SIGHUP, end)):
+        if signal.getsignal(number) in (signal.SIG_DFL, command.at_once):       # nohup's wish is kept
+            with suppress(ValueError):                                          # not in a thread
+                before[number] = signal.signal(number, handler)
     try:
         yield
     finally:
-        for number in caught:
-            signal.signal(number, signal.SIG_DFL)
+        for number, usual in before.items():
+            signal.signal(number, usual)
 
 
 def ended(status: int, line: str | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -114,6 +115,11 @@ class Stateful:
         for name, module in extra.items():
             module.set_extra_state(state_dict[name])
         return IncompatibleKeys(missing, unexpected)
+
+
+def snapshot(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A state dict that later changes of the module do not reach."""
+    return {name: value.clone() if isinstance(value, Tensor) else copy.deepcopy(value) for name, value in state.items()}
 
 
 def _walk(module: Any, prefix: str) -> Iterator[tuple[str, Module]]:

@@ -235,27 +235,37 @@ class Handle(Shared):
             raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
         if self.is_leaf or self._retains:
             return
-        self._retains = True
-        self._hooks(self.node.tape).retaining.append(weakref.ref(self))
-
-    def _move_retained(self, before: Tape | None) -> None:
-        """Have the gradient retained at the place on the tape that this tensor has now."""
-        tape = self.node.tape
-        if tape is None or tape.is_leaf:
-            return
-        if before is not None and before.hooks is not None:
-            before.hooks.retaining = [one for one in before.hooks.retaining if one() is not self]
+        tape: Any = self.node.tape
+        self._retains = [tape]
         self._hooks(tape).retaining.append(weakref.ref(self))
 
-    def retain(self, ct: Node) -> None:
+    def _move_retained(self, at_once: bool) -> None:
+        """Have the gradient retained at the place on the tape that this tensor has now: `at_once`, or as soon as a
+        gradient comes there."""
+        tape = self.node.tape
+        if tape is not None and not tape.is_leaf and tape is not self._retains[-1]:
+            self._hooks(tape).retaining.append(weakref.ref(self))
+            self._retains = [*self._retains, tape]
+            if at_once:
+                self._retain_from(tape)
+
+    def _retain_from(self, tape: Tape) -> None:
+        """Retain the gradient no more at the places before one."""
+        here = [place is tape for place in self._retains].index(True)
+        for place in self._retains[:here]:
+            place.hooks.retaining = [one for one in place.hooks.retaining if one() is not self]     # type: ignore[union-attr]
+        self._retains = self._retains[here:]
+
+    def retain(self, ct: Node, tape: Tape) -> None:
         """Add a cotangent that was asked for by `retain_grad` to `.grad`, which is a new tensor each time."""
+        self._retain_from(tape)
         self._grad = wrap(alone(ct) if self._grad is None and ct.tape is None else
                           g.identity(ct) if self._grad is None else g.add(self._grad.node, ct))
 
     @property
     def retains_grad(self) -> bool:
         """Whether `retain_grad` was called on this non-leaf."""
-        return self._retains
+        return bool(self._retains)
 
 
 def _no_leaf(reference: weakref.ref[Handle]) -> None:

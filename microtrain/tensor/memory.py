@@ -186,9 +186,12 @@ class Family:
         on the tape."""
         base = with_grad_mode(recorded, alias.update, self.node, node)
         self.cell.version += 1
-        if recorded and alias.view is not same_value and base.tape is not None:
+        if recorded and alias.view is not same_value and base.tape is not None and base.tape.pullback is not None:
             base.tape.__class__ = entry_class("CopySlices")
         self.put(base, None if recorded else self.node.tape, self.cell)
+        for member in self.living() if recorded else ():
+            if member._retains and member._alias.view is same_value:        # type: ignore[union-attr]
+                member.refreshed(True)      # the base's gradient is that of its new value, whether it is used or not
         if self.memory is not None:
             self.memory.take(with_grad_mode(False, self.update, self.memory.node, self.node), self)
 

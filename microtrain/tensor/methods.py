@@ -10,7 +10,16 @@ from ..graph import ops as g
 from ..graph.node import apply2, record2
 from ..graph.primitives import MUL
 from .core import Handle
-from .operands import beyond, by_number, floating, must_be_operands, no_bool, node_of, operands
+from .operands import (
+    beyond,
+    by_number,
+    comparable_dtype,
+    floating,
+    must_be_operands,
+    no_bool,
+    node_of,
+    operands,
+)
 from .storage import wrap
 
 if TYPE_CHECKING:
@@ -82,14 +91,14 @@ def strict(method: Any, name: str) -> Any:
 def compared(primitive: Any, name: str) -> Any:
     """A comparison with a tensor or a number, as an operator.
 
-    With an integer beyond the tensor's dtype it is right for every element, as it would be for 0; PyTorch's wraps.
+    With an integer beyond the tensor's dtype, as a number or in a tensor without axes, it is right; PyTorch's wraps.
     """
     for_numbers = getattr(python_operator, name)
 
     def method(input: Tensor, other: Any) -> Tensor:
         if isinstance(input, Handle) and (x := input.node).spec.dtype.category == 1 and beyond(other, x):
             return wrap(g.full(for_numbers(0, other), x.spec.shape, dtypes.bool_, x.spec.device))
-        pair = operands(input, other, name)
+        pair = operands(input, other, name, comparable_dtype)
         if pair is None:
             return NotImplemented
         return wrap(record2(primitive, *pair))

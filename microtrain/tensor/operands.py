@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,6 +64,8 @@ def number_beside(x: Node, value: Any) -> tuple[Node, Node] | None:
     if _CATEGORY[value.__class__] > dtype.category:
         dtype = dtypes.of_scalar(value)
         x = g.cast(x, dtype)
+        if dtype.category == 1:
+            check_range(value, dtype)       # beside booleans it counts as int64, and does not wrap
     if dtype.category == 1:
         value = wrapped(value, dtype)
     node = constant(value, dtype, x.spec.device)
@@ -149,14 +152,21 @@ def result_dtype(x: Node, y: Node) -> DType:
     return promote_types(a, b)
 
 
-def operands(a: Any, b: Any, name: str) -> tuple[Node, Node] | None:
+def comparable_dtype(x: Node, y: Node) -> DType:
+    """The dtype in which two are compared: of integers one that holds both, also where one has no axes."""
+    a, b = x.spec.dtype, y.spec.dtype
+    return promote_types(a, b) if a.category == b.category == 1 else result_dtype(x, y)
+
+
+def operands(a: Any, b: Any, name: str, common: Callable[[Node, Node], DType] = result_dtype
+             ) -> tuple[Node, Node] | None:
     """Two arguments, at least one a tensor, as nodes of one dtype; None for a foreign type."""
     if isinstance(a, Handle):
         x = a.node
         if isinstance(b, Handle):
             y = b.node
             if x.spec.dtype is not y.spec.dtype:
-                dtype = result_dtype(x, y)
+                dtype = common(x, y)
                 x, y = g.cast(x, dtype), g.cast(y, dtype)
             if x.spec.device is not y.spec.device:
                 x, y = beside_point(x, y, name)

@@ -6,7 +6,7 @@ tensors that share memory have in common is in `memory`: changing one gives the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -66,7 +66,7 @@ class Shared:
     # Defaults of the class, not of every tensor: most never share memory and are never changed in place.
     _alias: Alias | None = None
     _changes = 0
-    _retains = False
+    _retains: Sequence[Tape] = ()                   # where on the tape its gradient is retained, the last place last
 
     @property
     def _version(self) -> int:
@@ -201,7 +201,7 @@ class Shared:
             raise self.refused(alias)
         alias.family.change(alias, node, recorded)
         if recorded:
-            self.refreshed()                        # its hooks are those of the new value from here on
+            self.refreshed(True)                    # its hooks are those of the new value from here on
         elif alias.view is not same_value and alias.tape is None and alias.family.node.tape is None:
             self._hold(fresh(node))                 # what `view` would find in the new base
         return self                 # type: ignore[return-value]
@@ -210,7 +210,7 @@ class Shared:
         """Why a view must not be changed in place."""
         return refusal(alias, alias.tape if self.node.__class__ is Refused else self.node.tape, ITSELF)
 
-    def _move_retained(self, before: Tape | None) -> None:
+    def _move_retained(self, at_once: bool) -> None:
         raise NotImplementedError                   # see `core`
 
     def _put(self, node: Node, keep: bool = True) -> None:
@@ -247,14 +247,11 @@ class Shared:
         node.tape = DeadEnd() if requires_grad else None
         self._hold(node)
 
-    def _hold(self, node: Node) -> None:
+    def _hold(self, node: Node, at_once: bool = True) -> None:
         """Hold a node instead of the one before, which may have been let go."""
         alias = self._alias
-        if alias is None:
-            before = self.node.tape
-        else:
+        if alias is not None:
             self._let_go()
-            before = alias.tape
             if alias.view is same_value:
                 alias.family.node = node
             node.version = node.version or (alias.family.cell, alias.family.cell.version)
@@ -263,8 +260,8 @@ class Shared:
         if node.buffer is None:
             node.shared = True
             session.held.append(ref(self))
-        if self._retains and node.tape is not before:
-            self._move_retained(before)
+        if self._retains:
+            self._move_retained(at_once)
         if node.seq > session.limit:
             compiler.bound(node, session)
 
@@ -286,8 +283,9 @@ class Shared:
             alias.tape = node.tape
         del self.node
 
-    def refreshed(self) -> Node:
-        """The node of a member that has none since its memory was changed, made from the base's."""
+    def refreshed(self, at_once: bool = False) -> Node:
+        """The node of a member that has none since its memory was changed, made from the base's; a retained gradient
+        is that of the new value `at_once`, or once it is used."""
         alias = self._alias
         if alias is None:
             raise AttributeError("node")            # it is half-made
@@ -315,7 +313,7 @@ class Shared:
                 node.tape = AsStridedBackward0(next_seq())        # its base does not lead anywhere any more
             elif tape.__class__ is Leaf:
                 node.tape = tape
-        self._hold(node)
+        self._hold(node, at_once)
         return node
 
 

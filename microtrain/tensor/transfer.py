@@ -236,9 +236,10 @@ class Transfer:
     def data(self: Tensor, value: Tensor) -> None:          # type: ignore[misc]
         if not isinstance(value, Handle):
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
-        if value.node.spec is not self.node.spec and self.node.tape is not None:
-            raise RuntimeError("attempting to assign data of another shape, dtype or device to a tensor that requires "
-                               f"grad: expected {self.node.spec}, got {value.node.spec}")
+        if value.node.spec is not self.node.spec and (self.node.tape is not None or self._grad is not None):
+            has = "requires grad" if self.node.tape is not None else "has a gradient"
+            raise RuntimeError(f"attempting to assign data of another shape, dtype or device to a tensor that {has}: "
+                               f"expected {self.node.spec}, got {value.node.spec}")
         self.move_to(value)
 
     def new_tensor(self: Tensor, data: Any, *, dtype: DType | None = None, device: Any = None,         # type: ignore[misc]

@@ -23,6 +23,7 @@ from typing import Any
 from microtrain.errors import shown
 from microtrain.files import check_destination, replacing
 from microtrain.nn import Module
+from microtrain.nn.state import snapshot
 from microtrain.optim import Optimizer
 from microtrain.optim.lr_scheduler import LRScheduler
 from microtrain.tensor import Tensor, default_generator
@@ -176,7 +177,7 @@ def load_training(path: str | Path, model: Module, optimizer: Optimizer, *, sche
                                              "a scheduler, and none is given"))
     if len(state["loaders"]) != len(loaders):
         raise ValueError(f"{path} holds {len(state['loaders'])} loaders, and {len(loaders)} are given")
-    before["model"] = {name: value.clone() for name, value in before["model"].items()}
+    before["model"] = snapshot(before["model"])
     try:
         _go_on(state, model, optimizer, scheduler, loaders)
     except BaseException:

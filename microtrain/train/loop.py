@@ -12,6 +12,7 @@ import numpy as np
 
 from microtrain.data import TensorDataset
 from microtrain.nn import Module
+from microtrain.nn.state import snapshot
 from microtrain.optim import Optimizer
 from microtrain.optim.lr_scheduler import LRScheduler
 from microtrain.tensor import Tensor, no_grad, stack
@@ -118,7 +119,7 @@ def fit(
             history.seconds.append(time.perf_counter() - start)
             display.update(epoch, history.last())
             if patience is not None and history.best_epoch == epoch - 1:
-                best_state = {name: value.clone() for name, value in model.state_dict().items()}
+                best_state = snapshot(model.state_dict())
             if scheduler is not None:
                 scheduler.step()
             stop = [callback(epoch, history) is True for callback in callbacks]
