@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ..arguments import refused
 from ..graph import ops as g
 from ..graph.node import Node
 from ..graph.tape import DeadEnd, Entry, Hooks, Leaf, grad_mode
@@ -77,6 +78,10 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
     `grad_tensors` are the cotangents; a scalar may go without. The graph is freed unless `retain_graph` (which
     `create_graph` implies). Raises RuntimeError as PyTorch does.
     """
+    if retain_graph is not None or create_graph is not False:
+        for name, value in (("retain_graph", retain_graph), ("create_graph", create_graph)):
+            if not isinstance(value, bool | None):
+                raise refused("backward", name, None, ("bool",), value)
     if grad_tensors is None and inputs is None and is_tensor(tensors):
         node = tensors.node
         if isinstance(node.tape, Entry) and not node.spec.shape:            # the loss of a training step

@@ -33,7 +33,11 @@ class _Mode(_io._IOBase):
 
     def __new__(cls, function: Any = None) -> Any:
         self = super().__new__(cls)
-        return self if function is None else self(function)     # @no_grad, without parentheses, decorates
+        if function is None:
+            return self
+        if not callable(function):
+            raise TypeError(f"{cls.__name__}(): argument 'function' must be callable, not {type(function).__name__}")
+        return self(function)                                   # @no_grad, without parentheses, decorates
 
     def __enter__(self) -> None:                # type: ignore[override]
         if self.close is None:
@@ -98,7 +102,10 @@ class set_grad_enabled(_Mode):
 
     def __new__(cls, mode: bool) -> Any:
         self = super().__new__(cls)
-        self.enabled = bool(mode)
+        if not isinstance(mode, bool):
+            raise TypeError("set_grad_enabled(): argument 'enabled' (position 1) must be bool, not "
+                            f"{type(mode).__name__}")
+        self.enabled = mode
         self.close = partial(setattr, grad_mode, "enabled", grad_mode.enabled)
         grad_mode.enabled = self.enabled
         return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
+from microtrain.arguments import refused
 from microtrain.autograd.api import zero_gradients
 from microtrain.nn.naming import check_name, indent, registration_error
 from microtrain.nn.parameter import Parameter
@@ -39,7 +40,13 @@ class Module(Stateful):
         raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.forward(*args, **kwargs)
+        try:
+            return self.forward(*args, **kwargs)
+        except AttributeError:
+            wrong = next((i for i, value in enumerate(args) if not isinstance(value, Tensor)), None)
+            if wrong is None or self._modules or not type(self).__module__.startswith("microtrain.nn."):
+                raise
+            raise refused(type(self).__name__, "input", wrong + 1, ("Tensor",), args[wrong]) from None
 
     # -- registration ---------------------------------------------------------------------------
 

@@ -118,6 +118,8 @@ class Optimizer:
         self.stepped = True
         loss = None
         if closure is not None:
+            if not callable(closure):
+                raise TypeError(f"step(): argument 'closure' must be callable, not {type(closure).__name__}")
             with enable_grad():
                 loss = closure()
         with no_grad():
