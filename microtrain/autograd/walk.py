@@ -32,8 +32,8 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Sequence[
     `through`. Without `retain_graph`, what the tape kept for them is released.
     """
     session = current()
-    before, grad_mode.enabled = grad_mode.enabled, create_graph
     depth = len(session.visiting)
+    before, grad_mode.enabled = grad_mode.enabled, create_graph         # no call from here to the block
     try:
         if targets is not None or len(outputs) > 1 or retain_graph or create_graph or session.watchers:
             reached = hooked_leaves(explore(outputs, cotangents, targets, retain_graph, create_graph, [], through))
