@@ -28,6 +28,10 @@ VERSIONS = {
     "a parameter made by hand": """
         p = T.nn.Parameter(T.ones(2)); y = (p * p).sum(); o = T.optim.SGD([p], lr=0.1); y.backward(retain_graph=True)
         o.step(); see(p._version); y.backward()""",
+    "parameters that overlap": """
+        for O in (T.optim.SGD, T.optim.Adam):
+            x = T.zeros(4); p, q = T.nn.Parameter(x[:2]), T.nn.Parameter(x[1:3]); o = O([p, q], lr=1.0)
+            for _ in range(2): o.zero_grad(); (p.sum() + 2 * q.sum()).backward(); o.step(); see(x, p, q)""",
     "a parameter made of a tensor that lives on": """
         x = T.ones(2); x.add_(1); p = T.nn.Parameter(x); see(p._version); y = (p * p).sum(); x.add_(1)
         see(p._version, p); y.backward()""",
@@ -81,6 +85,7 @@ VIEWS = {
     "data of a leaf is set": """
         x = leaf(2); y = T.tensor([5., 6.]); x.data = y; (x * x).sum().backward(); see(x.grad, x.is_leaf); y.add_(1)
         see(x)""",
+    "data of a view is set": "v = leaf(1, 2)[0]; v.data = T.zeros(2); see(v, v.requires_grad, v.is_leaf); v.detach_()",
     "data is changed by an operator": """
         x = leaf(2); d = x.detach(); x.data -= 0.5; x.data -= 0.5; see(x, d, x._version, x.is_leaf)""",
     "names after a change": """
@@ -142,6 +147,10 @@ REFUSED = {
         x = leaf(4)
         with T.no_grad(): v = x.detach()[:2]
         v.mul_(2); see(x, x._version, v.requires_grad)""",
+    "made without grad mode, changed, its base set free": """
+        x = leaf(1, 2)
+        with T.no_grad(): v = x[0]
+        x.detach().mul_(2); see(v.detach(), v.requires_grad); x.requires_grad_(False); see(v.requires_grad, v * 2)""",
     "a view of one made without grad mode": """
         x = leaf(4)
         with T.no_grad(): v = x[:2]
@@ -183,7 +192,8 @@ HOOKS = {
         x = leaf(2); h = x * 1; h.retain_grad(); v = h.unsqueeze(0); w = h.view(2, 1); v.mul_(2)
         w.sum().backward(); see(h.grad, x.grad)""",
     "a retained view, changed and read": """
-        x = leaf(2, 2); v = x.t(); v.retain_grad(); y = (v * 2).sum(); z = x * 1; w = z[0]; w.retain_grad(); u = (w * 2).sum()
+        x = leaf(2, 2); v = x.t(); v.retain_grad(); y = (v * 2).sum(); z = x * 1; w = z[0]; w.retain_grad()
+        u = (w * 2).sum()
         with T.no_grad(): v[[0]] = 0.25; w.add_(1)
         see(v.detach(), w.detach()); y.backward(); u.backward(retain_graph=True); see(v.grad, w.grad)
         ((w * 3).sum() + u).backward(); see(w.grad)""",
@@ -303,6 +313,27 @@ def test_a_program_as_pytorch(which: str) -> None:
     want = run(torch, PROGRAMS[which])
     assert want, "a program that says nothing shows nothing"
     assert run(mt, PROGRAMS[which]) == want
+
+
+@pytest.mark.parametrize("given, kind, words", [
+    (lambda p: 3.0, TypeError, "hook returned 'float'"), (lambda p: np.ones(3), TypeError, "numpy.ndarray"),
+    (lambda p: p.grad[:1], RuntimeError, "size of value"), (lambda p: p.grad.double(), RuntimeError, "type of value")])
+def test_what_a_hook_after_accumulation_returns(given: Any, kind: type[Exception], words: str) -> None:
+    for T in (torch, mt):
+        a = T.ones(3, requires_grad=True)
+        a.register_post_accumulate_grad_hook(given)
+        with pytest.raises(kind, match=words):
+            (a * 2).sum().backward()
+        assert a.grad.tolist() == [2, 2, 2] and T.is_grad_enabled()
+
+
+@pytest.mark.parametrize("make", [lambda x: x.detach(), lambda x: x.data, lambda x: x[:1], lambda x: x.view(2, 1)])
+def test_aliases_that_are_gone_are_forgotten(make: Any) -> None:
+    x = mt.ones(2)
+    for _ in range(500):
+        make(x)
+    family = x._alias.family
+    assert len(family.members) < 33 and (family.memory is None or len(family.memory.families) < 33)
 
 
 def test_the_words_of_errors_are_told_apart() -> None:

@@ -32,8 +32,8 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Sequence[
     `through`. Without `retain_graph`, what the tape kept for them is released.
     """
     session = current()
-    before, grad_mode.enabled = grad_mode.enabled, create_graph
     depth = len(session.visiting)
+    before, grad_mode.enabled = grad_mode.enabled, create_graph         # no call from here to the block
     try:
         if targets is not None or len(outputs) > 1 or retain_graph or create_graph or session.watchers:
             reached = hooked_leaves(explore(outputs, cotangents, targets, retain_graph, create_graph, [], through))
@@ -45,7 +45,7 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Sequence[
             visits: list[Visit] = []
             found = explore(outputs, cotangents, None, False, False, visits, False)
             replays.learn(outputs[0], visits, session.ordinal() - first, fitted=fitted, check_versions=check_versions)
-        return hooked_leaves(found)
+        return hooked_leaves(found) if Leaf.hooked else found
     finally:
         grad_mode.enabled = before
         del session.visiting[depth:]
@@ -54,7 +54,8 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Sequence[
 def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[Tape] | None, retain_graph: bool,
             create_graph: bool, visits: list[Visit], through: bool) -> dict[Tape, Node]:
     """The walk itself; adds to `visits` the entries it comes to, with their edges."""
-    wanted = None if targets is None else set(targets)
+    # What leads to a dead end alone is not visited: nothing arrives there.
+    wanted = None if targets is None else {tape for tape in targets if tape.__class__ is not DeadEnd}
     needed = None if wanted is None else leading_to(wanted, outputs)
     through = through or wanted is None
     heap: list[tuple[int, Tape]] = []           # entries still to visit, latest recorded first

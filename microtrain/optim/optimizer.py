@@ -12,6 +12,7 @@ from typing import Any
 
 from microtrain.autograd import enable_grad
 from microtrain.autograd.api import zero_gradients
+from microtrain.scopes import finish
 from microtrain.tensor import Tensor, no_grad
 
 ParamGroup = dict[str, Any]
@@ -117,36 +118,34 @@ class Optimizer:
         self.stepped = True
         loss = None
         if closure is not None:
+            if not callable(closure):
+                raise TypeError(f"step(): argument 'closure' must be callable, not {type(closure).__name__}")
             with enable_grad():
                 loss = closure()
         with no_grad():
             changes: list[tuple[Tensor, tuple[Tensor, State]]] = []
+            memories: set[Any] = set()
             for group in self.param_groups:
                 for param in group["params"]:
                     grad = param.grad
                     if grad is not None:
-                        if param._alias is not None and any(param.lies_with(known) for known, _ in changes):
-                            self._take(changes)         # its value is what those leave in the memory they share
+                        memory = param.shared_memory()
+                        if memory is not None:
+                            if memory in memories:
+                                finish(self._take, changes)     # its value is what the other leaves in their memory
+                            memories.add(memory)
                         changes.append((param, self._update(param, grad, group, self.state.get(param, {}))))
-            self._take(changes)
+            finish(self._take, changes)         # a step is taken by all parameters or by none
         return loss
 
     def _take(self, changes: list[tuple[Tensor, tuple[Tensor, State]]]) -> None:
-        """Gives parameters their new values and states, and lets go of each change that was made: of all of them, also
-        where an interrupt comes."""
-        def take() -> None:
-            while changes:
-                param, (value, state) = changes[-1]
-                if state:
-                    self.state[param].update(state)
-                param.become(value)
-                changes.pop()
-
-        try:
-            take()
-        except BaseException:
-            take()
-            raise
+        """Gives parameters their new values and states, and lets go of each change that was made."""
+        while changes:
+            param, (value, state) = changes[-1]
+            if state:
+                self.state[param].update(state)
+            param.become(value)
+            changes.pop()
 
     def _update(self, param: Tensor, grad: Tensor, group: ParamGroup, state: State) -> tuple[Tensor, State]:
         """A parameter's value after the step, and what becomes of its state; called without gradients.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from ..graph.tape import grad_mode
 from ..runtime import backend
 from .core import Handle
 from .create import put
-from .operands import converted, labelled, named, node_of
+from .operands import converted, labelled, named, node_of, stranger
 from .reading import read
 from .shaping import sliced
 from .storage import wrap
@@ -109,7 +110,9 @@ def _basic(self: Tensor, items: list[Any]) -> tuple[Tensor, dict[int, Node]]:
             for node in _array(item, out, dim):
                 arrays[dim] = node
                 dim += 1
-        elif isinstance(item, str) or not hasattr(item, "__index__"):
+        elif isinstance(item, str | bytes):
+            raise TypeError(f"an index is made of ints, slices, None, Ellipsis and Tensors, not {type(item).__name__}")
+        elif not hasattr(item, "__index__"):
             raise IndexError("only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are "
                              f"valid indices (got {type(item).__name__})")
         else:
@@ -118,7 +121,7 @@ def _basic(self: Tensor, items: list[Any]) -> tuple[Tensor, dict[int, Node]]:
 
 
 def _slice(x: Tensor, dim: int, item: slice) -> Tensor:
-    parts = [None if v is None else int(v) for v in (item.start, item.stop, item.step)]
+    parts = [None if v is None else operator.index(v) for v in (item.start, item.stop, item.step)]
     if parts[2] is not None and parts[2] <= 0:
         raise ValueError("step must be greater than zero")
     size = x.shape[dim]
@@ -342,6 +345,9 @@ class Indexing:
         return iter(self.unbind(0))
 
     def __contains__(self: Tensor, value: Any) -> bool:                     # type: ignore[misc]
+        if not isinstance(value, Handle) and stranger(value) is None:
+            raise RuntimeError("Tensor.__contains__ only supports Tensor or scalar, but you passed in a "
+                               f"{type(value)}.")
         return bool((self == value).any())
 
 

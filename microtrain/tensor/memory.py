@@ -28,6 +28,7 @@ from ..graph import ops as g
 from ..graph.node import Node, leaf
 from ..graph.spec import Shape
 from ..graph.tape import Leaf, Tape, entry_class, grad_mode
+from ..scopes import finish
 
 if TYPE_CHECKING:
     from .tensor_class import Tensor
@@ -217,11 +218,7 @@ class Family:
                 if member._retains and member._alias is not None and member._alias.view is same_value:
                     member.refreshed(True)      # the base's gradient is that of its new value, whether used or not
 
-        try:
-            take()
-        except BaseException:           # done again, it changes nothing
-            take()
-            raise
+        finish(take)
 
     def successor(self, base: Node, tape: Tape | None, changed: VersionCell) -> Node:
         """The node for a new value of the base, in a place on the tape that it had before (or in its own), when
@@ -244,13 +241,19 @@ class Alias:
     it must not be changed in place while that is recorded; it is output `number` of the operation that made it.
     """
 
-    __slots__ = ("family", "number", "offset", "origin", "strides", "tape", "update", "version", "view")
+    __slots__ = ("family", "number", "offset", "origin", "strides", "tape", "update", "version", "view",
+                 "was_view")
 
     def __init__(self, family: Family, strides: Shape, offset: int = 0, view: View = same_value,
                  update: Update = new_value, origin: str | None = None) -> None:
         self.family, self.view, self.update, self.strides, self.offset = family, view, update, strides, offset
         self.tape: Tape | None = None
         self.origin, self.number, self.version = origin, 0, -1
+        self.was_view = False
+
+    def is_view(self) -> bool:
+        """Whether the tensor is a view on the tape, be it of a memory that it left when its `.data` was set."""
+        return self.was_view or self.view is not same_value
 
 
 def composed(first: View, first_update: Update, view: View, update: Update) -> tuple[View, Update]:

@@ -141,7 +141,7 @@ class Shared:
         before, cell = self.node, mine.family.cell
         tape = before.tape
         alias = other.beside(cell)
-        node = alias.family.node
+        alias.was_view, node = mine.is_view(), alias.family.node
         if tape is not None:
             node = carried(node, before) if tape.saves_out else placed(node, tape)
         alias.tape = tape
@@ -155,11 +155,10 @@ class Shared:
         return self is other or (self._alias is not None and other._alias is not None
                                  and self._alias.family is other._alias.family)
 
-    def lies_with(self, other: Shared) -> bool:
-        """Whether two tensors share memory."""
-        mine, its = self._alias, other._alias
-        return mine is not None and its is not None and (
-            mine.family is its.family or (mine.family.memory is not None and mine.family.memory is its.family.memory))
+    def shared_memory(self) -> Any:
+        """What those that share this tensor's memory have in common; None where it never shared any."""
+        alias = self._alias
+        return None if alias is None else alias.family.memory or alias.family
 
     def _is_view(self) -> bool:
         """Whether it sees the memory of another tensor, its base (PyTorch's name)."""
@@ -244,12 +243,13 @@ class Shared:
         """Require grad, or not, as the base does from now on; but no gradient goes on from a view that was not recorded
         as one."""
         alias = self._alias
-        if alias is None or not self.holds() or self.node.__class__ is not Node:
+        if alias is None or not self.holds():
             return
-        if self.node.tape.__class__ is not (None.__class__ if requires_grad else DeadEnd):
+        refused = self.node.__class__ is Refused
+        if not refused and self.node.tape.__class__ is not (None.__class__ if requires_grad else DeadEnd):
             return
-        if requires_grad and alias.version != alias.family.cell.version:
-            self._let_go()                          # made anew it will be recorded
+        if refused or (requires_grad and alias.version != alias.family.cell.version):
+            self._let_go()                          # made anew it will be recorded, or not be refused
             return
         node = alone(self.node)
         node.tape = DeadEnd() if requires_grad else None
@@ -263,13 +263,18 @@ class Shared:
             if alias.view is same_value:
                 alias.family.node = node
             node.version = node.version or (alias.family.cell, alias.family.cell.version)
+        if self._retains:
+            self.node = node
+            self._move_retained(at_once)
+        self._hold_alone(node)
+
+    def _hold_alone(self, node: Node) -> None:
+        """As `_hold`, of a tensor that shares no memory, where no place on the tape is left."""
         self.node = node
         session = here.session if others() else main
         if node.buffer is None:
             node.shared = True
             session.held.append(ref(self))
-        if self._retains:
-            self._move_retained(at_once)
         if node.seq > session.limit:
             compiler.bound(node, session)
 
