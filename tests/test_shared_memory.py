@@ -32,6 +32,20 @@ VERSIONS = {
         for O in (T.optim.SGD, T.optim.Adam):
             x = T.zeros(4); p, q = T.nn.Parameter(x[:2]), T.nn.Parameter(x[1:3]); o = O([p, q], lr=1.0)
             for _ in range(2): o.zero_grad(); (p.sum() + 2 * q.sum()).backward(); o.step(); see(x, p, q)""",
+    "gradients that are views of one tensor": """
+        a, b, flat = leaf(2), leaf(2), T.zeros(4); a.grad, b.grad = flat[:2], flat[2:]
+        o = T.optim.SGD([a, b], lr=0.5, momentum=0.9)
+        for _ in range(2):
+            o.zero_grad(set_to_none=False); (a.sum() + 2 * b.sum()).backward(); see(flat, a.grad, b.grad); o.step()
+        see(a, b)""",
+    "gradients that are one tensor": """
+        a, b, one = leaf(2), leaf(2), T.zeros(2); a.grad = b.grad = one
+        for _ in range(2): (a.sum() + 2 * b.sum()).backward(); see(one, a.grad, b.grad)""",
+    "a gradient changed by another's hook": """
+        a, b = leaf(2), leaf(2); (a + b).sum().backward()
+        a.register_post_accumulate_grad_hook(lambda p: b.grad.zero_() and None)
+        b.register_post_accumulate_grad_hook(lambda p: a.grad.zero_() and None)
+        (a * 2 + b * 3).sum().backward(); see(a.grad.sum() + b.grad.sum())""",
     "a parameter made of a tensor that lives on": """
         x = T.ones(2); x.add_(1); p = T.nn.Parameter(x); see(p._version); y = (p * p).sum(); x.add_(1)
         see(p._version, p); y.backward()""",
