@@ -101,7 +101,8 @@ def _basic(self: Tensor, items: list[Any]) -> tuple[Tensor, dict[int, Node]]:
         elif isinstance(item, int):
             size = out.shape[dim]
             if not -size <= item < size:
-                raise IndexError(f"index {item} is out of bounds for dimension {dim} with size {size}")
+                axis = self.ndim - (out.ndim - dim)
+                raise IndexError(f"index {item} is out of bounds for dimension {axis} with size {size}")
             out = out.select(dim, item)
         elif isinstance(item, slice):
             out, dim = _slice(out, dim, item), dim + 1
@@ -118,11 +119,10 @@ def _basic(self: Tensor, items: list[Any]) -> tuple[Tensor, dict[int, Node]]:
 
 
 def _slice(x: Tensor, dim: int, item: slice) -> Tensor:
-    parts = [None if v is None else int(v) for v in (item.start, item.stop, item.step)]
-    if parts[2] is not None and parts[2] <= 0:
-        raise ValueError("step must be greater than zero")
     size = x.shape[dim]
-    start, stop, step = slice(*parts).indices(size)
+    if item.step == 0 or (parts := item.indices(size))[2] < 0:      # TypeError for bounds that are no integers
+        raise ValueError("step must be greater than zero")
+    start, stop, step = parts
     if start == 0 and step == 1 and stop >= size:
         return x
     return sliced(x, dim, start, max(0, -(-(stop - start) // step)), step)
@@ -251,9 +251,6 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         return
     self.check_inplace()
     x = out.former() if grad_mode.enabled else out.node
-    if isinstance(value, Handle) and value.dtype is not x.dtype and not (value.numel() == 1 and _one_mask(index)):
-        raise RuntimeError("Index put requires the source and destination dtypes match, got "
-                           f"{TITLES[x.dtype.name]} for the destination and {TITLES[value.dtype.name]} for the source.")
     order, flat, shape, place = _flat_index(x, arrays)
     rows = _rows(x, order, len(arrays))
     rest = rows.shape[1:]
@@ -272,6 +269,9 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     if not fits:
         raise RuntimeError(f"shape mismatch: value tensor of shape {list(source.shape)} cannot be broadcast to "
                            f"indexing result of shape {list(view)}")
+    if isinstance(value, Handle) and value.dtype is not x.dtype and not (value.numel() == 1 and _one_mask(index)):
+        raise RuntimeError("Index put requires the source and destination dtypes match, got "
+                           f"{TITLES[x.dtype.name]} for the destination and {TITLES[value.dtype.name]} for the source.")
     source = g.expand(source, view)
     front = (*range(place, place + len(shape)), *range(place), *range(place + len(shape), len(view)))
     updated = g.index_put(rows, flat, g.permute(source, front))
