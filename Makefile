@@ -7,7 +7,11 @@
 # make gpu-cache  kernels of suite and benchmarks compiled for an H100 and packed into .gpu/, in 30 minutes; a machine that
 #              has one unpacks them and need not compile
 # make budgets every kernel of a sample of 200 compiled for four GPUs: spills, registers, shared memory, access widths
+# make threads     every kind of work in 4 threads at once, bit for bit as alone, ROUNDS=20 times
+# make interrupts  training interrupted at INTERRUPTS=3000 points and as often by a timer: it trains on, bit for bit
 # make kills   processes killed while they save and while they train with a checkpoint, KILLS=100 of each; commands interrupted
+# make fuzz    random programs compared with PyTorch, FUZZ=20000 on cpu, a twentieth in Triton's interpreter and on a
+#              virtual GPU, from seed SEED=0, in two processes: 20 minutes
 # make lint    ruff and mypy alone
 # make clean   removes .venv, .gpu, runs and caches
 #
@@ -25,16 +29,16 @@ TORCH_CPU := torch==2.13.0 triton==3.7.1 'numpy>=2.4,<2.5'
 INTERPRET_TESTS ?= $(wildcard $(addprefix tests/test_,$(addsuffix .py,\
     kernels philox emit matmul_precision split_k index custom_kernel anomaly parity check_parity planted_faults \
     operators ordering fuzz higher_order seeds autograd nn optim counts fusion torch_only_memory explain \
-    donation memory)))
+    donation memory function numbers edges random shared_memory threads interrupts)))
 
 # On a GPU most of the suite's time is compiling, one kernel a core.
 SHARDS ?= $(shell nproc 2>/dev/null || echo 4)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test budgets kills gpu gpu-cache virtual lint clean suite-cpu suite-interpret
+.PHONY: help train test budgets fuzz kills threads interrupts gpu gpu-cache virtual lint clean suite-cpu suite-interpret
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -12
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -16
 
 train: $(VENV)/train.stamp
 	@mkdir -p runs
@@ -60,6 +64,18 @@ suite-cpu: $(VENV)/test.stamp
 suite-interpret: $(VENV)/test.stamp
 	MICROTRAIN_DEVICE=interpret MICROTRAIN_POISON=1 $(PY) -m pytest -q $(INTERPRET_TESTS)
 
+# Each differing program is printed, made small, and counts as a failure.
+FUZZ ?= 20000
+SEED ?= 0
+FUZZER := $(PY) -m microtrain.testing.fuzz --seed $(SEED) --programs
+
+fuzz: $(VENV)/test.stamp
+	@status=0; \
+	MICROTRAIN_DEVICE=cpu $(FUZZER) $(FUZZ) || status=1; \
+	MICROTRAIN_DEVICE=interpret $(FUZZER) $$(($(FUZZ) / 20)) || status=1; \
+	MICROTRAIN_DEVICE=cuda MICROTRAIN_VIRTUAL_GPU=sm_90=reference $(FUZZER) $$(($(FUZZ) / 20)) || status=1; \
+	exit $$status
+
 # A few minutes of compiling, on all cores; what was compiled before is found in Triton's cache.
 budgets: $(VENV)/test.stamp
 	MICROTRAIN_DEVICE=cpu $(PY) -m pytest -q -m budgets tests/test_null.py tests/test_matmul_kernels.py tests/test_emulator_corpus.py
@@ -69,6 +85,16 @@ KILLS ?= 100
 
 kills: $(VENV)/test.stamp
 	PYTHONPATH=. $(PY) tests/stress_files.py --saving $(KILLS) --training $(KILLS)
+
+ROUNDS ?= 20
+INTERRUPTS ?= 3000
+
+threads: $(VENV)/test.stamp
+	PYTHONPATH=. $(PY) tests/stress_threads.py --rounds $(ROUNDS)
+
+interrupts: $(VENV)/test.stamp
+	PYTHONPATH=. $(PY) tests/stress_interrupts.py --count $(INTERRUPTS)
+	PYTHONPATH=. $(PY) tests/stress_interrupts.py --count $(INTERRUPTS) --signals
 
 # Half of the suite in each of two processes; the emulator's part has one for each GPU.
 virtual: $(VENV)/test.stamp

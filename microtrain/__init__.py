@@ -5,10 +5,10 @@ together into a few kernels (or, on a machine without a GPU, into one NumPy func
 """
 
 # ruff: noqa: E402 (imports below a call)
-import importlib
-import math
-import os
-from typing import Any
+import importlib as _importlib
+import math as _math
+import os as _os
+from typing import Any as _Any
 
 from . import command as _command
 
@@ -27,15 +27,15 @@ __version__ = "0.1.0"
 settings.check()
 
 # Triton decides when it decorates a kernel; a user's own are decorated after this import and before the first tensor.
-if os.environ.get("MICROTRAIN_DEVICE") == "interpret":
-    os.environ.setdefault("TRITON_INTERPRET", "1")
+if _os.environ.get("MICROTRAIN_DEVICE") == "interpret":
+    _os.environ.setdefault("TRITON_INTERPRET", "1")
 
 device = _tensor_layer.Device
 dtype = _tensor_layer.DType
 bool = _tensor_layer.bool_
 half, float, double = _tensor_layer.float16, _tensor_layer.float32, _tensor_layer.float64
 short, int, long = _tensor_layer.int16, _tensor_layer.int32, _tensor_layer.int64
-pi, e, inf, nan = math.pi, math.e, math.inf, math.nan
+pi, e, inf, nan = _math.pi, _math.e, _math.inf, _math.nan
 
 _LAZY = {"nn": ".nn", "optim": ".optim", "data": ".data", "train": ".train", "viz": ".viz", "bench": ".bench",
          "testing": ".testing", "kernels": ".kernels", "cuda": ".tensor.cuda",
@@ -43,9 +43,9 @@ _LAZY = {"nn": ".nn", "optim": ".optim", "data": ".data", "train": ".train", "vi
 """Parts that are imported when first used, so that `import microtrain` costs little."""
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> _Any:
     if name in _LAZY:
-        module = importlib.import_module(_LAZY[name], __name__)
+        module = _importlib.import_module(_LAZY[name], __name__)
         globals()[name] = module
         return module
     if name == "explain":

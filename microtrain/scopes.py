@@ -15,6 +15,19 @@ from typing import Any
 Block = AbstractContextManager[Any]
 
 
+def finish(function: Callable[..., None], *arguments: Any) -> None:
+    """Call a function that makes a change of several parts, to its end: where an interrupt comes in between (or one
+    part fails), the others are made before it is raised.
+
+    function: called again, it makes what is not made yet.
+    """
+    try:
+        function(*arguments)
+    except BaseException:
+        function(*arguments)
+        raise
+
+
 def decorated(function: Callable[..., Any], block: Callable[[], Block]) -> Callable[..., Any]:
     """The function, generator function, coroutine function or asynchronous generator function in a block.
 

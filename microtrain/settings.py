@@ -6,14 +6,15 @@
 
 from __future__ import annotations
 
-import os
-import re
-import sys
+import os as _os
+import re as _re
+import sys as _sys
 from collections.abc import Callable
 from typing import Any
 
-from . import command
-from .scopes import decorated
+from . import command as _command
+from .arguments import tidy as _tidy
+from .scopes import decorated as _decorated
 
 
 class Flag:
@@ -27,7 +28,7 @@ class Flag:
     def value(self) -> Any:
         """The value in force. Raises ValueError, naming the variable, when the environment holds nonsense."""
         if self._value is None:
-            self._value = self.read(os.environ.get(self.variable, ""))
+            self._value = self.read(_os.environ.get(self.variable, ""))
         return self._value
 
     def read(self, value: Any) -> Any:
@@ -62,11 +63,11 @@ class Setting:
         self.flag.set(self.before.pop())
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        return decorated(function, lambda: Setting(self.flag, self.wanted))
+        return _decorated(function, lambda: Setting(self.flag, self.wanted))
 
 
 def _device(text: str) -> str:
-    if not re.fullmatch(r"(cpu|interpret)(:0)?|cuda(:[0-9]+)?|null(:\w+)?", text):
+    if not _re.fullmatch(r"(cpu|interpret)(:0)?|cuda(:[0-9]+)?|null(:\w+)?", text):
         raise ValueError("expected cpu, cuda, cuda:0 and so on, interpret, or null[:target]")
     return text
 
@@ -124,9 +125,10 @@ def check() -> None:
     """
     try:
         for flag in FLAGS.values():
-            flag.read(os.environ.get(flag.variable, ""))
+            flag.read(_os.environ.get(flag.variable, ""))
     except ValueError as error:
-        if not command.started():
+        if not _command.started():
             raise
-        print(f"microtrain: error: {error}", file=sys.stderr)
-        sys.exit(2)
+        print(f"microtrain: error: {error}", file=_sys.stderr)
+        _sys.exit(2)
+_tidy(globals())

@@ -471,6 +471,51 @@ def test_by_hand(tmp_path):
     assert [value.cpu().numpy().tobytes() for value in model.state_dict().values()] == wanted
 
 
+class Counting(nn.Module):
+    """Has a state beside its tensors."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.counts = nn.Linear(3, 1), {"calls": 0, "shapes": []}
+
+    def forward(self, x):
+        self.counts["calls"] += 1
+        return self.layer(x)
+
+    def get_extra_state(self):
+        return self.counts
+
+    def set_extra_state(self, state):
+        self.counts = state
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_what_a_module_keeps_beside_its_tensors(tmp_path, suffix):
+    mt.manual_seed(0)
+    x = mt.ones(4, 3)
+    for epochs in (1, 3):
+        model = Counting()
+        fit(model, nn.MSELoss(), optim.SGD(model.parameters(), lr=0.1), [(x, mt.ones(4, 1))], [(x, mt.ones(4, 1))],
+            epochs=epochs, patience=5, progress=False, checkpoint=tmp_path / f"run{suffix}")
+    assert model.counts == {"calls": 6, "shapes": []}
+    again = Counting()
+    again.load_state_dict(checkpoint.load(checkpoint.save(model.state_dict(), tmp_path / f"m{suffix}")))
+    assert again.counts == model.counts
+
+
+def test_wrong_parts_are_refused_at_the_door(tmp_path):
+    model, steps, scheduler, loader = parts()
+    path = checkpoint.save_training(tmp_path / "run", model, steps, scheduler=scheduler, loaders=[loader])
+    for wrong, options, message in (
+            ((None, steps), {}, "model should be a Module, but got NoneType"),
+            ((model, model), {}, "optimizer should be a Optimizer, but got Sequential"),
+            ((model, steps), {"scheduler": steps}, "scheduler should be a LRScheduler or NoneType, but got Adam"),
+            ((model, steps), {"loaders": loader}, "loaders should be a list or tuple, but got DataLoader")):
+        for function in (checkpoint.save_training, checkpoint.load_training):
+            with pytest.raises(TypeError, match=message):
+                function(path, *wrong, **options)
+
+
 def test_a_schedule_of_functions_goes_on(tmp_path):
     def make():
         mt.manual_seed(2)

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import DEVICE
+from random_functions import differing
 
 import microtrain as mt
 
@@ -724,3 +726,8 @@ def test_a_function_that_saves_its_output_leaves_no_cycle() -> None:
         assert [reference() for reference in gone] == [None] * 4
     finally:
         gc.enable()
+
+
+def test_random_programs_of_functions() -> None:
+    found = differing(250 if DEVICE == "cpu" else 25, 0)
+    assert not found, found[0]

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 # From the bottom up; packages in one row may use each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("settings", "errors", "files", "scopes", "command"),
+    ("settings", "errors", "arguments", "files", "scopes", "command"),
     ("emulator",),
     ("kernels",),
     ("runtime",),

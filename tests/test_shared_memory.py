@@ -81,6 +81,7 @@ VIEWS = {
     "data of a leaf is set": """
         x = leaf(2); y = T.tensor([5., 6.]); x.data = y; (x * x).sum().backward(); see(x.grad, x.is_leaf); y.add_(1)
         see(x)""",
+    "data of a view is set": "v = leaf(1, 2)[0]; v.data = T.zeros(2); see(v, v.requires_grad, v.is_leaf); v.detach_()",
     "data is changed by an operator": """
         x = leaf(2); d = x.detach(); x.data -= 0.5; x.data -= 0.5; see(x, d, x._version, x.is_leaf)""",
     "names after a change": """
@@ -142,6 +143,10 @@ REFUSED = {
         x = leaf(4)
         with T.no_grad(): v = x.detach()[:2]
         v.mul_(2); see(x, x._version, v.requires_grad)""",
+    "made without grad mode, changed, its base set free": """
+        x = leaf(1, 2)
+        with T.no_grad(): v = x[0]
+        x.detach().mul_(2); see(v.detach(), v.requires_grad); x.requires_grad_(False); see(v.requires_grad, v * 2)""",
     "a view of one made without grad mode": """
         x = leaf(4)
         with T.no_grad(): v = x[:2]
@@ -183,7 +188,8 @@ HOOKS = {
         x = leaf(2); h = x * 1; h.retain_grad(); v = h.unsqueeze(0); w = h.view(2, 1); v.mul_(2)
         w.sum().backward(); see(h.grad, x.grad)""",
     "a retained view, changed and read": """
-        x = leaf(2, 2); v = x.t(); v.retain_grad(); y = (v * 2).sum(); z = x * 1; w = z[0]; w.retain_grad(); u = (w * 2).sum()
+        x = leaf(2, 2); v = x.t(); v.retain_grad(); y = (v * 2).sum(); z = x * 1; w = z[0]; w.retain_grad()
+        u = (w * 2).sum()
         with T.no_grad(): v[[0]] = 0.25; w.add_(1)
         see(v.detach(), w.detach()); y.backward(); u.backward(retain_graph=True); see(v.grad, w.grad)
         ((w * 3).sum() + u).backward(); see(w.grad)""",

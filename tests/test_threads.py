@@ -61,6 +61,22 @@ def test_grad_mode_is_a_threads_own() -> None:
         assert not mt.is_grad_enabled()
 
 
+def test_anomaly_detection_is_a_threads_own() -> None:
+    def divide() -> Any:
+        assert not mt.autograd.is_anomaly_enabled()
+        mt.autograd.set_detect_anomaly(False)
+        return (mt.tensor([1.0]) / 0).tolist()
+
+    mt.autograd.set_detect_anomaly(True)
+    try:
+        assert together([divide]) == [[float("inf")]]
+        assert mt.autograd.is_anomaly_enabled()
+        with pytest.raises(RuntimeError, match="infinity"):
+            mt.tensor([1.0]) / 0
+    finally:
+        mt.autograd.set_detect_anomaly(False)
+
+
 def test_what_one_thread_has_half_recorded_another_leaves_alone() -> None:
     x = mt.tensor([1.0, 2.0])
     half = x * 3

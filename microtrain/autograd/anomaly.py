@@ -10,6 +10,7 @@ from __future__ import annotations
 import linecache
 import os
 import sys
+import threading
 import weakref
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -137,14 +138,21 @@ class HookAt(Tape):
         return self.at, 0
 
 
-_always: list[detect_anomaly] = []
+class _Always(threading.local):
+    """What is turned on for good, for each thread."""
+
+    def __init__(self) -> None:
+        self.modes: list[detect_anomaly] = []
+
+
+_always = _Always()
 
 
 class set_detect_anomaly:
     """Turn `detect_anomaly` on or off for good; used as a context manager, until the block's end."""
 
     def __init__(self, mode: bool, check_nan: bool = True) -> None:
-        self.before = _always[:]
+        self.before = _always.modes[:]
         _switch([detect_anomaly(check_nan)] if mode else [])
 
     def __enter__(self) -> None:
@@ -155,10 +163,10 @@ class set_detect_anomaly:
 
 
 def _switch(modes: list[detect_anomaly]) -> None:
-    while _always:
-        _always.pop().__exit__(None, None, None)
+    while _always.modes:
+        _always.modes.pop().__exit__(None, None, None)
     for mode in modes:
-        _always.append(mode.__enter__())
+        _always.modes.append(mode.__enter__())
 
 
 def is_anomaly_enabled() -> bool:

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ..arguments import refused
 from ..graph import ops as g
 from ..graph.node import Node
 from ..graph.tape import DeadEnd, Entry, Hooks, Leaf, grad_mode
+from ..scopes import finish
 from .checks import is_tensor, type_of
 from .walk import walk
 
@@ -76,6 +78,10 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
     `grad_tensors` are the cotangents; a scalar may go without. The graph is freed unless `retain_graph` (which
     `create_graph` implies). Raises RuntimeError as PyTorch does.
     """
+    if retain_graph is not None or create_graph is not False:
+        for name, value in (("retain_graph", retain_graph), ("create_graph", create_graph)):
+            if not isinstance(value, bool | None):
+                raise refused("backward", name, None, ("bool",), value)
     if grad_tensors is None and inputs is None and is_tensor(tensors):
         node = tensors.node
         if isinstance(node.tape, Entry) and not node.spec.shape:            # the loss of a training step
@@ -103,11 +109,7 @@ def _accumulate(found: dict[Any, Node], create_graph: bool) -> None:
     left = [(tape, tensor, grad := tensor._grad, None if grad is None else grad.node, ct)
             for tape, ct in reversed(found.items())
             if tape.__class__ is Leaf and (tensor := tape.tensor()) is not None]
-    try:
-        _add(left, create_graph)
-    except BaseException:
-        _add(left, create_graph)
-        raise
+    finish(_add, left, create_graph)
 
 
 def _add(left: list[tuple[Any, Any, Any, Any, Node]], create_graph: bool) -> None:
@@ -141,11 +143,7 @@ def zero_gradients(tensors: list[Any], set_to_none: bool) -> None:
             elif tensor.grad is not None:
                 tensor.grad.detach_().zero_()
 
-    try:
-        drop()
-    except BaseException:
-        drop()
-        raise
+    finish(drop)
 
 
 def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None,

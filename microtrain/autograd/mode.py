@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import _io
 import functools
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from ..graph.tape import grad_mode
@@ -14,27 +16,36 @@ F = TypeVar("F", bound=Callable[..., Any])
 _SUSPENDED = 0x20 | 0x80 | 0x200        # code flags of generators, coroutines and asynchronous generators
 
 
-class _Mode:
+class _Mode(_io._IOBase):
     """A block, or a decorated function, in which recording is `enabled` or not.
 
     A decorated generator or coroutine runs in the mode; what runs between its steps does not.
+
+    To Python it is a file, for how a block of one ends: in C, which calls `close`, and that is a function of C's too.
+    Where a function of Python's begins an interrupt may come, so an `__exit__` of ours might never run, and all that
+    follows were in the mode.
     """
 
-    __slots__ = ("before",)
-    before: Any                 # the modes to go back to, one for each time that this was entered: (mode, others)
+    __slots__ = ()
+    close: Any = None           # ends the block: gives back the mode, and what ends a block of the same around it
+    closed: Any = True          # nothing is to be done when it goes
     enabled = False
 
     def __new__(cls, function: Any = None) -> Any:
-        self = object.__new__(cls)
-        self.before = None
-        return self if function is None else self(function)     # @no_grad, without parentheses, decorates
+        self = super().__new__(cls)
+        if function is None:
+            return self
+        if not callable(function):
+            raise TypeError(f"{cls.__name__}(): argument 'function' must be callable, not {type(function).__name__}")
+        return self(function)                                   # @no_grad, without parentheses, decorates
 
-    def __enter__(self) -> None:
-        self.before = grad_mode.enabled, self.before
+    def __enter__(self) -> None:                # type: ignore[override]
+        if self.close is None:
+            self.close = partial(setattr, grad_mode, "enabled", grad_mode.enabled)
+        else:
+            self.close = partial(any, map(setattr, (grad_mode, self), ("enabled", "close"),
+                                          (grad_mode.enabled, self.close)))
         grad_mode.enabled = self.enabled
-
-    def __exit__(self, *error: object) -> None:
-        grad_mode.enabled, self.before = self.before
 
     def __call__(self, function: F) -> F:
         enabled = self.enabled
@@ -90,20 +101,20 @@ class set_grad_enabled(_Mode):
     __slots__ = ("enabled",)
 
     def __new__(cls, mode: bool) -> Any:
-        self = object.__new__(cls)
-        self.enabled = bool(mode)
-        self.before = grad_mode.enabled
+        self = super().__new__(cls)
+        if not isinstance(mode, bool):
+            raise TypeError("set_grad_enabled(): argument 'enabled' (position 1) must be bool, not "
+                            f"{type(mode).__name__}")
+        self.enabled = mode
+        self.close = partial(setattr, grad_mode, "enabled", grad_mode.enabled)
         grad_mode.enabled = self.enabled
         return self
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> None:                # type: ignore[override]
         grad_mode.enabled = self.enabled
 
-    def __exit__(self, *error: object) -> None:
-        grad_mode.enabled = self.before
-
     def __call__(self, function: F) -> F:
-        grad_mode.enabled = self.before             # as a decorator it changes nothing until the function is called
+        self.close()                                # as a decorator it changes nothing until the function is called
         return super().__call__(function)
 
 
@@ -113,9 +124,8 @@ class inference_mode(_Mode):
     __slots__ = ("enabled",)
 
     def __new__(cls, mode: Any = True) -> Any:
-        self = object.__new__(cls)
+        self = super().__new__(cls)
         self.enabled = False if callable(mode) else not mode
-        self.before = None
         return self(mode) if callable(mode) else self
 
 

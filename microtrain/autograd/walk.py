@@ -32,8 +32,8 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Sequence[
     `through`. Without `retain_graph`, what the tape kept for them is released.
     """
     session = current()
-    before, grad_mode.enabled = grad_mode.enabled, create_graph
     depth = len(session.visiting)
+    before, grad_mode.enabled = grad_mode.enabled, create_graph         # no call from here to the block
     try:
         if targets is not None or len(outputs) > 1 or retain_graph or create_graph or session.watchers:
             reached = hooked_leaves(explore(outputs, cotangents, targets, retain_graph, create_graph, [], through))
@@ -45,7 +45,7 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Sequence[
             visits: list[Visit] = []
             found = explore(outputs, cotangents, None, False, False, visits, False)
             replays.learn(outputs[0], visits, session.ordinal() - first, fitted=fitted, check_versions=check_versions)
-        return hooked_leaves(found)
+        return hooked_leaves(found) if Leaf.hooked else found
     finally:
         grad_mode.enabled = before
         del session.visiting[depth:]

@@ -17,6 +17,7 @@ from typing import Any
 from ..graph.dtypes import float32
 from ..graph.node import Kind, Node, Primitive, Signature, leaf, new_node
 from ..graph.spec import Spec
+from ..scopes import finish
 from .program import Executable
 
 
@@ -117,11 +118,7 @@ def uninterrupted(function: Callable[..., None], *arguments: Any) -> None:
             _signal.signal(number, came.__setitem__)
         function(*arguments)
     finally:
-        try:
-            restore(handlers)
-        except BaseException:           # what a handler that was restored raised at once
-            restore(handlers)
-            raise
+        finish(restore, handlers)
         for number, frame in came.items():
             handlers[number](number, frame)
 

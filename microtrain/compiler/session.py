@@ -136,14 +136,21 @@ def count_apart() -> None:
             session.recorded = next_number()
 
 
+present = object.__getattribute__
+"""What an object has, without what would be made for it."""
+
+
 def pending_of(held: list[weakref.ref[Any]]) -> dict[Node, None]:
     """The nodes without a value that some tensors hold."""
     found: dict[Node, None] = {}
     for reference in held:
         tensor = reference()
         if tensor is not None:
-            node = node_of(tensor)
-            if node is not None and node.buffer is None:
+            try:
+                node = present(tensor, "node")
+            except AttributeError:              # as in `node_of`, without the cost of a call
+                continue
+            if node.buffer is None:
                 found[node] = None
     return found
 
@@ -151,7 +158,7 @@ def pending_of(held: list[weakref.ref[Any]]) -> dict[Node, None]:
 def node_of(tensor: Any) -> Node | None:
     """The node that a tensor holds; None for one that has let go of its node for the time being."""
     try:
-        return object.__getattribute__(tensor, "node")      # type: ignore[no-any-return]
+        return present(tensor, "node")          # type: ignore[no-any-return]
     except AttributeError:
         return None
 

@@ -1,5 +1,8 @@
 """Data: datasets and loaders, CSV files, splits and scaling, and two real data sets that come along."""
 
+import sys as _sys
+
+from microtrain.arguments import guard as _guard
 from microtrain.data.dataset import ConcatDataset, Dataset, Subset, TensorDataset, random_split
 from microtrain.data.datasets import load
 from microtrain.data.loader import DataLoader, default_collate
@@ -22,3 +25,5 @@ __all__ = [
     "standardise",
     "train_test_split",
 ]
+
+_guard(_sys.modules[__name__], __all__, but=("Standardiser",), itself=("batch_size", "indices", "lengths"))

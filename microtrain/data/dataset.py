@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,7 +63,7 @@ class Subset(Dataset):
 
     def __init__(self, dataset: Dataset, indices: Sequence[int] | np.ndarray) -> None:
         self.dataset = dataset
-        found = np.asarray(indices)
+        found = np.asarray(indices.cpu() if isinstance(indices, Tensor) else indices)
         if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
             raise TypeError(f"Subset: indices should be a sequence of integers, not {found.dtype}: {indices!r}")
         self.indices = found.astype(np.int64)
@@ -82,6 +82,9 @@ class ConcatDataset(Dataset):
     def __init__(self, datasets: Sequence[Dataset]) -> None:
         if not datasets:
             raise ValueError("datasets should not be an empty iterable")
+        for dataset in datasets:
+            if not hasattr(type(dataset), "__len__"):
+                raise TypeError(f"ConcatDataset(): datasets have a length, but one is {type(dataset).__name__}")
         self.datasets = list(datasets)
         self._ends = list(itertools.accumulate(len(dataset) for dataset in self.datasets))
 
@@ -110,7 +113,13 @@ def random_split(
     Raises:
         ValueError: lengths that do not add up, or negative ones.
     """
-    sizes = _sizes(list(lengths), len(dataset))
+    if not isinstance(lengths, Iterable) or isinstance(lengths, str | bytes):
+        raise TypeError(f"random_split(): argument 'lengths' must be tuple of floats, not {type(lengths).__name__}")
+    wanted = list(lengths)
+    for length in wanted:
+        if isinstance(length, str | bytes | None):
+            raise TypeError(f"random_split(): argument 'lengths' must be numbers, not {type(length).__name__}")
+    sizes = _sizes(wanted, len(dataset))
     order = as_generator(generator).permutation(len(dataset))
     ends = list(itertools.accumulate(sizes))
     return [Subset(dataset, order[end - size : end]) for size, end in zip(sizes, ends, strict=True)]

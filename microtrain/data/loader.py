@@ -31,7 +31,7 @@ class DataLoader:
 
     def __init__(
         self,
-        dataset: Any,
+        dataset: Dataset,
         batch_size: int = 1,
         shuffle: bool = False,
         *,
@@ -88,6 +88,8 @@ def default_collate(batch: Sequence[Any]) -> Any:
         RuntimeError: tensors, arrays or sequences of different sizes.
         KeyError: a dict without a key of the first.
     """
+    if not batch:
+        raise IndexError("default_collate: a batch has samples, this one has none")
     first = batch[0]
     if isinstance(first, Tensor):
         return stack(list(batch), 0)

@@ -100,5 +100,8 @@ def standardise(train: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
     Returns:
         ``[train, *others]`` scaled, float64.
     """
+    for part in (train, *others):
+        if part.dtype.kind not in "biuf":
+            raise TypeError(f"standardise(): arrays of numbers are scaled, not of {part.dtype}")
     scaler = Standardiser.fit(train)
     return [scaler.transform(part) for part in (train, *others)]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .attributes import number, plain
 from .dtypes import DType, float32
 from .spec import Device, Shape, Spec, all_specs, spec
 from .tape import Pullback, Rule, Tape, enter, grad_mode
@@ -212,6 +213,7 @@ def constant(value: bool | int | float, dtype: DType, device: Device) -> Node:
     of = spec((), dtype, device)
     node = of.constants.get(value if value else str(value))
     if node is None:
+        value = number(value)
         if value in STRUCTURAL or value != value or dtype.category == 0:
             node = literal(value, dtype, device)
         else:
@@ -232,13 +234,23 @@ def _large(value: int | float, dtype: DType) -> Any:
 
 
 def infer(primitive: Primitive, key: Any, sources: tuple[Node, ...], attrs: tuple[Any, ...]) -> Signature:
-    """Run the shape and dtype rules once for this combination and remember the answer."""
+    """Run the shape and dtype rules once for this combination and remember the answer.
+
+    Raises TypeError for attributes that are no numbers, dtypes or tuples of them.
+    """
     device = sources[0].spec.device
     for source in sources[1:]:
         if source.spec.device is not device:
             raise RuntimeError(
                 f"Expected all tensors to be on the same device, but found at least two devices, {device} and "
                 f"{source.spec.device}! (when computing {primitive.name}; move one with .to({str(device)!r}))")
+    own = plain(attrs, primitive.name)
+    if own is not attrs:                        # known by numbers that cannot change their minds about who they are
+        key = tuple([own if part is attrs else part for part in key])
+        attrs = own
+        known = primitive.memo.get(key)
+        if known is not None:
+            return known
     specs = tuple(s.spec for s in sources)
     shape, dtype = primitive.infer(*specs, *attrs)
     return primitive.memo.setdefault(key, Signature(primitive, attrs, specs, spec(shape, dtype, device)))

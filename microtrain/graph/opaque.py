@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .attributes import OBJECTS
 from .dtypes import DType
 from .node import Kind, Node, Primitive, record
 from .spec import Shape
@@ -29,6 +30,7 @@ class KernelCall:
         self.scalars, self.constants, self.options = scalars, constants, options
 
 
+OBJECTS.add(KernelCall)
 CALL = Primitive("custom_kernel", Kind.OPAQUE, lambda *arguments: arguments[-1].outputs[0], differentiable=False)
 OUTPUT = Primitive("output", Kind.OPAQUE, lambda first, call, number: call.outputs[number], differentiable=False)
 

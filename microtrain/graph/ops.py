@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 from . import primitives as p
+from .attributes import number
 from .composite import basic as c
 from .composite import losses, normalisation, ordering, windowed
 from .composite import special as s
@@ -28,6 +29,7 @@ def like(value: Operand, node: Node) -> Node:
     known = node.spec.constants.get(value) if value else None
     if known is None:
         known = constant(value, node.spec.dtype, node.spec.device)
+        value = number(value)
         if value and value == value:
             known = node.spec.constants.setdefault(value, known)
     return known

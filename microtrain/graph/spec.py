@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from ..runtime.detect import current_cuda
 from . import dtypes
+from .attributes import number
 
 if TYPE_CHECKING:
     from .node import Node, Signature
@@ -34,6 +37,8 @@ class Device:
             return name
         if isinstance(name, int) and not isinstance(name, bool):
             return cls("cuda", name)            # as in PyTorch, a number is a GPU's
+        if not isinstance(index, int | None) or isinstance(index, bool):
+            raise TypeError(f"device(): argument 'index' must be int, not {type(index).__name__}")
         if not isinstance(name, str):
             raise TypeError(f"device must be a string or a device, not {type(name).__name__}")
         kind, _, suffix = name.partition(":")
@@ -146,8 +151,10 @@ def broadcast_shapes(*shapes: Sequence[int]) -> Shape:
 
 def normalise_dim(dim: int, ndim: int) -> int:
     """`dim` counted from the front. Raises IndexError in PyTorch's words; a 0-d tensor accepts 0 and -1."""
-    if not isinstance(dim, int) or isinstance(dim, bool):
-        raise TypeError(f"dim must be an int, not {type(dim).__name__}")
+    if dim.__class__ is not int:
+        if not isinstance(dim, int | np.integer) or isinstance(dim, bool):
+            raise TypeError(f"dim must be an int, not {type(dim).__name__}")
+        dim = number(dim)               # type: ignore[assignment]
     bound = max(ndim, 1)
     if not -bound <= dim < bound:
         raise IndexError(f"Dimension out of range (expected to be in range of [{-bound}, {bound - 1}], but got {dim})")
@@ -158,7 +165,12 @@ def normalise_dims(dims: int | Sequence[int] | None, ndim: int) -> tuple[int, ..
     """Sorted axes to reduce over; None and () mean all. Raises on a repeated or impossible axis."""
     if dims is None or (isinstance(dims, Sequence) and len(dims) == 0):
         return tuple(range(ndim))
-    listed = [dims] if isinstance(dims, int) else list(dims)
+    if isinstance(dims, int | np.integer):
+        listed = [dims]
+    elif isinstance(dims, Sequence) and not isinstance(dims, str | bytes):
+        listed = list(dims)
+    else:
+        raise TypeError(f"argument 'dim' must be tuple of ints, not {type(dims).__name__}")
     axes = sorted(normalise_dim(d, ndim) for d in listed)
     for a, b in pairwise(axes):
         if a == b:

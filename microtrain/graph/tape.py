@@ -130,6 +130,7 @@ class Leaf(Tape):
     """The tape's end at a user's tensor: where a gradient is accumulated (PyTorch's AccumulateGrad)."""
 
     __slots__ = ("__weakref__", "hooking", "seq", "tensor")
+    hooked = False              # whether any leaf ever had hooks
     is_leaf = True
     saves_out = False
     name = "AccumulateGrad"
@@ -148,6 +149,7 @@ class Leaf(Tape):
     @hooks.setter
     def hooks(self, hooks: Hooks | None) -> None:
         assert hooks is not None
+        Leaf.hooked = True
         hooks.leaf, self.hooking = weakref.ref(self), weakref.ref(hooks)
         self.tensor()._backward_hooks = hooks                     # type: ignore[union-attr]
 

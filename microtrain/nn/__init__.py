@@ -1,5 +1,8 @@
 """Layers, losses and the Module they are made of, under PyTorch's names."""
 
+import sys as _sys
+
+from microtrain.arguments import guard as _guard
 from microtrain.nn import functional, init
 from microtrain.nn.activation import Dropout, Flatten, LogSoftmax, ReLU, Sigmoid, Softmax, Softplus, Tanh
 from microtrain.nn.container import ModuleList, Sequential
@@ -122,3 +125,9 @@ __all__ = [
     "functional",
     "init",
 ]
+
+_guard(_sys.modules[__name__], __all__, but=("Module", "Parameter"), itself=("delta",))
+_guard(Module, ["add_module", "apply", "buffers", "cuda", "load_state_dict", "named_buffers", "named_modules",
+                "named_parameters", "register_buffer", "register_module", "register_parameter", "requires_grad_",
+                "state_dict"], itself=("name", "module", "param", "tensor", "state_dict"))
+_guard(init, [name for name in vars(init) if (name.endswith("_") and name[0] != "_") or name == "calculate_gain"])

@@ -5,12 +5,13 @@ Names, arguments and formulas are ``torch.nn.init``'s. Random values come from t
 
 from __future__ import annotations
 
-import math
+import math as _math
 
+from microtrain.arguments import tidy as _tidy
 from microtrain.tensor import Tensor, no_grad
 
 _FIXED_GAINS = {"linear": 1.0, "conv1d": 1.0, "conv2d": 1.0, "conv3d": 1.0, "sigmoid": 1.0,
-                "tanh": 5.0 / 3.0, "relu": math.sqrt(2.0), "selu": 0.75}  # fmt: skip
+                "tanh": 5.0 / 3.0, "relu": _math.sqrt(2.0), "selu": 0.75}  # fmt: skip
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
@@ -53,7 +54,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         if isinstance(param, bool) or not isinstance(param, int | float | None):
             raise ValueError(f"negative_slope {param} not a valid number")
         slope = 0.01 if param is None else param
-        return math.sqrt(2.0 / (1 + slope**2))
+        return _math.sqrt(2.0 / (1 + slope**2))
     raise ValueError(f"Unsupported nonlinearity {nonlinearity}")
 
 
@@ -61,7 +62,7 @@ def _fans(tensor: Tensor) -> tuple[int, int]:
     """(fan_in, fan_out) of a weight (out, in, *kernel)."""
     if tensor.dim() < 2:
         raise ValueError("Fan in and fan out can not be computed for tensor with fewer than 2 dimensions")
-    receptive_field = math.prod(tensor.shape[2:])
+    receptive_field = _math.prod(tensor.shape[2:])
     return tensor.shape[1] * receptive_field, tensor.shape[0] * receptive_field
 
 
@@ -78,7 +79,7 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     Raises:
         ValueError: fewer than two dimensions.
     """
-    bound = gain * math.sqrt(6.0 / sum(_fans(tensor)))
+    bound = gain * _math.sqrt(6.0 / sum(_fans(tensor)))
     return uniform_(tensor, -bound, bound)
 
 
@@ -88,7 +89,7 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     Raises:
         ValueError: fewer than two dimensions.
     """
-    return normal_(tensor, 0.0, gain * math.sqrt(2.0 / sum(_fans(tensor))))
+    return normal_(tensor, 0.0, gain * _math.sqrt(2.0 / sum(_fans(tensor))))
 
 
 def kaiming_uniform_(
@@ -99,7 +100,7 @@ def kaiming_uniform_(
     Raises:
         ValueError: fewer than two dimensions; an unknown mode or nonlinearity.
     """
-    bound = calculate_gain(nonlinearity, a) * math.sqrt(3.0 / _fan(tensor, mode))
+    bound = calculate_gain(nonlinearity, a) * _math.sqrt(3.0 / _fan(tensor, mode))
     return uniform_(tensor, -bound, bound)
 
 
@@ -111,4 +112,6 @@ def kaiming_normal_(
     Raises:
         ValueError: fewer than two dimensions; an unknown mode or nonlinearity.
     """
-    return normal_(tensor, 0.0, calculate_gain(nonlinearity, a) / math.sqrt(_fan(tensor, mode)))
+    return normal_(tensor, 0.0, calculate_gain(nonlinearity, a) / _math.sqrt(_fan(tensor, mode)))
+
+_tidy(globals())

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
+from microtrain.arguments import refused
 from microtrain.autograd.api import zero_gradients
 from microtrain.nn.naming import check_name, indent, registration_error
 from microtrain.nn.parameter import Parameter
 from microtrain.nn.placement import device_and_dtype
 from microtrain.nn.state import Stateful
+from microtrain.scopes import finish
 from microtrain.tensor import Tensor, no_grad
 
 
@@ -38,7 +40,13 @@ class Module(Stateful):
         raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.forward(*args, **kwargs)
+        try:
+            return self.forward(*args, **kwargs)
+        except AttributeError:
+            wrong = next((i for i, value in enumerate(args) if not isinstance(value, Tensor)), None)
+            if wrong is None or self._modules or not type(self).__module__.startswith("microtrain.nn."):
+                raise
+            raise refused(type(self).__name__, "input", wrong + 1, ("Tensor",), args[wrong]) from None
 
     # -- registration ---------------------------------------------------------------------------
 
@@ -251,22 +259,28 @@ class Module(Stateful):
 
     def _convert(self, fn: Callable[[Tensor], Tensor]) -> Self:
         """Replaces every parameter's, gradient's and buffer's storage by ``fn`` of it; the handles stay."""
-        for parameter in self.parameters():
-            with no_grad():
-                converted = fn(parameter)
-            if converted is parameter:
-                continue
-            grad, requires_grad = parameter.grad, parameter.requires_grad
-            # A tensor that requires a gradient keeps its dtype and device; one that does not may take others.
-            parameter.grad = None
-            parameter.requires_grad_(False).data = converted
-            parameter.requires_grad_(requires_grad)
-            if grad is not None:
-                parameter.grad = fn(grad.detach())
-        for module in self.modules():
-            for name, buffer in module._buffers.items():
-                if buffer is not None:
-                    module._buffers[name] = fn(buffer)
+        with no_grad():
+            parameters = [
+                (parameter, fn(parameter), parameter.requires_grad, None if grad is None else fn(grad.detach()))
+                for parameter in self.parameters()
+                for grad in (parameter.grad,)
+            ]
+        buffers = [
+            (module._buffers, {name: fn(buffer) for name, buffer in module._buffers.items() if buffer is not None})
+            for module in self.modules()
+        ]
+
+        def replace() -> None:
+            for parameter, converted, requires_grad, grad in parameters:
+                if converted is not parameter:
+                    # A tensor that requires a gradient keeps its dtype and device; one that does not may take others.
+                    parameter.grad = None
+                    parameter.requires_grad_(False).data = converted
+                    parameter.requires_grad_(requires_grad).grad = grad
+            for registry, moved in buffers:
+                registry.update(moved)
+
+        finish(replace)
         return self
 
     def to(self, *args: Any, **kwargs: Any) -> Self:

@@ -24,6 +24,8 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Self:
+        if data is not None and not isinstance(data, Tensor):
+            raise TypeError(f"Parameter(): argument 'data' (position 1) must be Tensor, not {type(data).__name__}")
         return cls.adopt((empty(0) if data is None else data).detach(), requires_grad)
 
     @classmethod

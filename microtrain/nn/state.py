@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from microtrain.nn.parameter import Parameter
+from microtrain.scopes import finish
 from microtrain.tensor import Tensor, no_grad
 
 if TYPE_CHECKING:
@@ -104,14 +105,18 @@ class Stateful:
             raise RuntimeError(
                 f"Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(problems)
             )
-        with no_grad():
-            for name, (registry, key) in tensors.items():
-                source = state_dict[name]
-                source = source if source.shape == registry[key].shape else source.reshape(())
-                if assign:
-                    registry[key] = _in_place_of(registry[key], source)
-                else:
-                    registry[key].copy_(source)
+
+        def copy() -> None:
+            with no_grad():
+                for name, (registry, key) in tensors.items():
+                    source = state_dict[name]
+                    source = source if source.shape == registry[key].shape else source.reshape(())
+                    if assign:
+                        registry[key] = _in_place_of(registry[key], source)
+                    else:
+                        registry[key].copy_(source)
+
+        finish(copy)
         for name, module in extra.items():
             module.set_extra_state(state_dict[name])
         return IncompatibleKeys(missing, unexpected)

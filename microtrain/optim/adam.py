@@ -41,7 +41,7 @@ class Adam(Optimizer):
     ) -> None:
         check_lr(lr)
         check_at_least_zero("epsilon value", eps)
-        if not isinstance(betas, tuple | list) or len(betas) != 2:
+        if not isinstance(betas, tuple | list) or len(betas) != 2 or any(isinstance(beta, str) for beta in betas):
             raise ValueError(f"Invalid betas: expected a pair of numbers, got {betas!r}")
         for position, beta in enumerate(betas):
             if not 0 <= beta < 1:

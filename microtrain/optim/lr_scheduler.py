@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import types
-import warnings
+import math as _math
+import types as _types
+import warnings as _warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from microtrain.arguments import tidy as _tidy
 from microtrain.optim.optimizer import Optimizer
 from microtrain.tensor import Tensor
 
@@ -88,12 +89,12 @@ class LRScheduler:
         optimizer = self.optimizer
         own_step = vars(optimizer).get("step")          # the user's, on this optimizer
         if self._step_count == 1 and own_step is not self._own_step:
-            warnings.warn(OVERRIDDEN, UserWarning, stacklevel=2)
+            _warnings.warn(OVERRIDDEN, UserWarning, stacklevel=2)
         elif self._step_count == 1 and own_step is None and not optimizer.stepped:
-            warnings.warn(TOO_EARLY, UserWarning, stacklevel=2)
+            _warnings.warn(TOO_EARLY, UserWarning, stacklevel=2)
         self._step_count += 1
         if epoch is not None:
-            warnings.warn(WITH_EPOCH, UserWarning, stacklevel=2)
+            _warnings.warn(WITH_EPOCH, UserWarning, stacklevel=2)
         self._get_lr_called_within_step = True
         try:
             if epoch is None:
@@ -124,7 +125,7 @@ class LRScheduler:
 
     def _called(self) -> None:
         if not self._get_lr_called_within_step:
-            warnings.warn("To get the last learning rate computed by the scheduler, please use `get_last_lr()`.",
+            _warnings.warn("To get the last learning rate computed by the scheduler, please use `get_last_lr()`.",
                           UserWarning, stacklevel=3)
 
 
@@ -163,7 +164,7 @@ class CosineAnnealingLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def _height(self, epoch: int) -> float:
-        return 1 + math.cos(math.pi * epoch / self.T_max)
+        return 1 + _math.cos(_math.pi * epoch / self.T_max)
 
     def get_lr(self) -> list[Rate]:
         """The rates now, moved one epoch along the cosine; as they are where the scheduler was just made."""
@@ -174,7 +175,7 @@ class CosineAnnealingLR(LRScheduler):
             return self._get_closed_form_lr()
         if (self.last_epoch - 1 - self.T_max) % (2 * self.T_max) == 0:
             # The cosine just touched eta_min: the ratio of heights is 0/0 there.
-            rise = (1 - math.cos(math.pi / self.T_max)) / 2
+            rise = (1 - _math.cos(_math.pi / self.T_max)) / 2
             return [
                 lr + (base - self.eta_min) * rise
                 for lr, base in zip(self._rates(), self.base_lrs, strict=True)
@@ -205,6 +206,8 @@ class LambdaLR(LRScheduler):
         lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
         last_epoch: int = -1,
     ) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")
         groups = len(optimizer.param_groups)
         self.lr_lambdas = [lr_lambda] * groups if callable(lr_lambda) else list(lr_lambda)
         if len(self.lr_lambdas) != groups:
@@ -221,7 +224,7 @@ class LambdaLR(LRScheduler):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the optimizer; of a callable object its attributes, of a function nothing (None)."""
-        kept = [None if isinstance(factor, types.FunctionType) else dict(getattr(factor, "__dict__", {}))
+        kept = [None if isinstance(factor, _types.FunctionType) else dict(getattr(factor, "__dict__", {}))
                 for factor in self.lr_lambdas]
         return {**super().state_dict(), "lr_lambdas": kept}
 
@@ -238,3 +241,4 @@ class LambdaLR(LRScheduler):
         for factor, attributes in zip(self.lr_lambdas, kept, strict=True):
             if attributes:
                 vars(factor).update(attributes)
+_tidy(globals())

@@ -12,6 +12,7 @@ from typing import Any
 
 from microtrain.autograd import enable_grad
 from microtrain.autograd.api import zero_gradients
+from microtrain.scopes import finish
 from microtrain.tensor import Tensor, no_grad
 
 ParamGroup = dict[str, Any]
@@ -117,6 +118,8 @@ class Optimizer:
         self.stepped = True
         loss = None
         if closure is not None:
+            if not callable(closure):
+                raise TypeError(f"step(): argument 'closure' must be callable, not {type(closure).__name__}")
             with enable_grad():
                 loss = closure()
         with no_grad():
@@ -126,11 +129,7 @@ class Optimizer:
                     grad = param.grad
                     if grad is not None:
                         changes.append((param, self._update(param, grad, group, self.state.get(param, {}))))
-            try:
-                self._take(changes)
-            except BaseException:           # an interrupt: a step is taken by all parameters or by none
-                self._take(changes)
-                raise
+            finish(self._take, changes)         # a step is taken by all parameters or by none
         return loss
 
     def _take(self, changes: list[tuple[Tensor, tuple[Tensor, State]]]) -> None:

@@ -3,8 +3,10 @@
 A function of a tensor is the method of that name: `sin(x)` is `Tensor.sin(x)`.
 """
 
+import sys
 from typing import Any
 
+from ..arguments import guard
 from ..autograd import Function, backward, enable_grad, grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from ..graph.dtypes import (
     DType,
@@ -59,7 +61,7 @@ from .joining import (
     stack,
     vstack,
 )
-from .operands import no_out
+from .operands import no_out, node_of
 from .precision import get_float32_matmul_precision, set_float32_matmul_precision
 from .printing import set_printoptions
 from .random import (
@@ -142,7 +144,8 @@ def is_tensor(obj: Any) -> bool:
 
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether two tensors have the same shape and elements."""
-    return input.shape == other.shape and bool((input == other).all())
+    one, two = node_of(input, "equal"), node_of(other, "equal", "other", 2)
+    return one.spec.shape == two.spec.shape and bool((input == other).all())
 
 
 __all__ = [
@@ -161,3 +164,5 @@ __all__ = [
     "column_stack", "dstack", "einsum", "hstack", "meshgrid", "row_stack", "vstack", "where", "zeros",
     "zeros_like", *FUNCTIONS,
 ]
+guard(sys.modules[__name__], (name for name in __all__ if name not in FUNCTIONS),
+      but=("Tensor", "backward", "einsum", "from_numpy", "where"))

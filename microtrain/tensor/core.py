@@ -143,6 +143,9 @@ class Handle(Shared):
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Start (or stop) recording operations on this tensor. Raises RuntimeError for integers and non-leaves."""
+        if requires_grad.__class__ is not bool:
+            raise TypeError("requires_grad_(): argument 'requires_grad' (position 1) must be bool, not "
+                            f"{type(requires_grad).__name__}")
         if self.node.__class__ is Refused or not self.is_leaf:
             if not requires_grad:
                 raise RuntimeError("you can only change requires_grad flags of leaf variables. If you want to use a "
@@ -230,7 +233,7 @@ class Handle(Shared):
         """Keep the gradient of this tensor, which is no leaf, in `.grad`: that of the value that it has by then."""
         if not self.requires_grad:
             raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
-        if self.is_leaf or self._retains:
+        if self._retains or self.node.__class__ is Refused or self.is_leaf:
             return
         tape: Any = self.node.tape
         self._retains = [tape]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import settings
+from ..arguments import Number
 from ..graph import dtypes
 from ..graph import ops as g
 from ..graph.dtypes import DType
@@ -69,11 +70,14 @@ def kind(dtype: DType | None) -> DType | None:
 
 def sizes(size: Sequence[Any]) -> Shape:
     """A shape given as ints or as one sequence of ints. Raises on anything negative or not an integer."""
-    listed = size[0] if len(size) == 1 and isinstance(size[0], Sequence) else size
+    listed = size[0] if len(size) == 1 and isinstance(size[0], Sequence) and not isinstance(size[0], str | bytes) \
+        else size
     shape = []
     for n in listed:
         if isinstance(n, bool) or not hasattr(n, "__index__"):
             raise TypeError(f"sizes must be ints, got {type(n).__name__} ({n!r}) in {tuple(listed)}")
+        if not -2**63 <= operator.index(n) < 2**63:
+            raise TypeError(f"argument 'size' failed to unpack: overflow, {n} is no 64-bit int")
         shape.append(operator.index(n))
         if shape[-1] < 0:
             raise RuntimeError(f"Trying to create tensor with negative dimension {n}: {list(listed)}")
@@ -83,7 +87,7 @@ def sizes(size: Sequence[Any]) -> Shape:
 def finish(node: Node, requires_grad: bool = False) -> Tensor:
     """A leaf tensor for a node."""
     out = wrap(node)
-    return out.requires_grad_() if requires_grad else out
+    return out if requires_grad is False else out.requires_grad_(requires_grad)
 
 
 def put(array: np.ndarray, dtype: DType, device: Device) -> Node:
@@ -178,8 +182,8 @@ def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: Dev
     return finish(g.cast(hit, kind(dtype) or dtypes.get_default_dtype()), requires_grad)
 
 
-def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = None, device: DeviceLike = None,
-           requires_grad: bool = False) -> Tensor:
+def arange(start: Number, end: Number | None = None, step: Number = 1, *, dtype: DType | None = None,
+           device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
     """start, start + step, ... below `end`: ceil((end - start) / step) elements, int64 where all three are ints."""
     if end is None:
         start, end = 0, start
@@ -257,7 +261,8 @@ def ones_like(input: Tensor, *, dtype: DType | None = None, device: DeviceLike =
 def empty_like(input: Tensor, *, dtype: DType | None = None, device: DeviceLike = None,
                requires_grad: bool = False) -> Tensor:
     """As `empty`, of another tensor's shape, dtype and device."""
-    return empty(input.shape, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
+    return empty(input.shape, dtype=kind(dtype) or input.dtype, device=input.device if device is None else device,
+                 requires_grad=requires_grad)
 
 
 def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None, device: DeviceLike = None,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..arguments import tidy as _tidy
 from ..errors import OutOfMemoryError as OutOfMemoryError
 from ..graph.spec import Device
 from ..runtime import backend
@@ -149,3 +150,6 @@ def _index(device: Any) -> int:
 def __getattr__(name: str) -> Any:
     from ..errors import missing
     raise missing("module 'microtrain.cuda'", name)
+
+
+_tidy(globals())

@@ -11,7 +11,7 @@ from ..graph import primitives as p
 from ..graph.node import Node, constant, record2
 from ..graph.tape import entry_class
 from .core import Handle
-from .methods import bitwise, compared, function, operator, unchanged_if_integral
+from .methods import bitwise, compared, function, operator, strict, unchanged_if_integral
 from .operands import (
     as_floats,
     by_number,
@@ -27,6 +27,7 @@ from .operands import (
     no_bools,
     node_of,
     operands,
+    stranger,
     truth,
     two_tensors,
 )
@@ -131,12 +132,15 @@ class Elementwise:
 
     __eq__, __ne__, __lt__ = compared(p.EQ, "eq"), compared(p.NE, "ne"), compared(p.LT, "lt")
     __le__, __gt__, __ge__ = compared(p.LE, "le"), compared(p.GT, "gt"), compared(p.GE, "ge")
-    eq, ne, lt, le, gt, ge = __eq__, __ne__, __lt__, __le__, __gt__, __ge__
+    eq, ne, lt = strict(__eq__, "eq"), strict(__ne__, "ne"), strict(__lt__, "lt")
+    le, gt, ge = strict(__le__, "le"), strict(__gt__, "gt"), strict(__ge__, "ge")
     __hash__ = object.__hash__
 
-    __and__ = __rand__ = bitwise_and = bitwise(p.BITWISE_AND, "bitwise_and")
-    __or__ = __ror__ = bitwise_or = bitwise(p.BITWISE_OR, "bitwise_or")
-    __xor__ = __rxor__ = bitwise_xor = bitwise(p.BITWISE_XOR, "bitwise_xor")
+    __and__ = __rand__ = bitwise(p.BITWISE_AND, "bitwise_and")
+    __or__ = __ror__ = bitwise(p.BITWISE_OR, "bitwise_or")
+    __xor__ = __rxor__ = bitwise(p.BITWISE_XOR, "bitwise_xor")
+    bitwise_and, bitwise_or = strict(__and__, "bitwise_and"), strict(__or__, "bitwise_or")
+    bitwise_xor = strict(__xor__, "bitwise_xor")
     bitwise_not = __invert__
 
     def __abs__(self: Tensor) -> Tensor:                    # type: ignore[misc]
@@ -218,7 +222,7 @@ class Elementwise:
             node = None if isinstance(other, Handle) else by_number(node_of(self, "div"), other, p.DIV)
             return wrap(record2(p.DIV, *must_be_floats(self, other, "div")) if node is None else node)
         pair = must_be_operands(self, other, "div")
-        if rounding_mode in ("floor", "trunc"):
+        if isinstance(rounding_mode, str) and rounding_mode in ("floor", "trunc"):
             rounded = g.div_floor if rounding_mode == "floor" else g.div_trunc
             return wrap(rounded(no_bool(pair[0], "div"), divisor(pair[1])))
         raise RuntimeError("div expected rounding_mode to be one of None, 'trunc', or 'floor' "
@@ -287,7 +291,8 @@ class Elementwise:
         if min is None and max is None:
             raise ValueError("clamp(): At least one of 'min' or 'max' must not be None")
         if x.spec.dtype.category == 2 and not isinstance(min, Handle) and not isinstance(max, Handle):
-            return wrap(g.clamp(x, -math.inf if min is None else float(min), math.inf if max is None else float(max)))
+            return wrap(g.clamp(x, min if min.__class__ is float else _bound(min, -math.inf, "min"),
+                                max if max.__class__ is float else _bound(max, math.inf, "max")))
         for bound in (min, max):
             if bound is not None:
                 x = must_be_operands(wrap(x), bound, "clamp")[0]
@@ -340,6 +345,15 @@ def _with_multiple(a: Any, b: Any, alpha: Any, name: str) -> tuple[Node, Node]:
     if isinstance(number, float) and dtype.category < 2:
         raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
     return x, g.mul(y, constant(converted(number, dtype), dtype, y.spec.device))
+
+
+def _bound(value: Any, without: float, argument: str) -> float:
+    if value is None:
+        return without
+    number = stranger(value)
+    if number is None:
+        raise TypeError(f"clamp(): argument '{argument}' must be Number or Tensor, not {type(value).__name__}")
+    return float(number)
 
 
 Elementwise.clamp.checks_input = True           # type: ignore[attr-defined]

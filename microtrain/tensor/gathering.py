@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..arguments import Number
 from ..graph import dtypes
 from ..graph import ops as g
 from ..graph.composite.ordering import beside, hits
@@ -17,7 +18,7 @@ from ..graph.spec import Shape, broadcast_shapes, normalise_dim
 from .core import Handle
 from .index import HOST, checked, picked, values
 from .inplace import inplace
-from .operands import converted, filling, labelled, node_of, truth
+from .operands import converted, filling, labelled, node_of, stranger, truth
 from .storage import wrap
 
 if TYPE_CHECKING:
@@ -62,11 +63,15 @@ class Gathering:
         the length of the axis times that of the index.
         """
         source = value if src is None else src
+        if src is not None and value is not None:
+            raise TypeError("scatter(): takes the argument 'src' or 'value', not both")
         if source is None:
             raise TypeError("scatter(): missing the argument 'src' (or 'value')")
         if reduce not in (None, "add", "multiply"):
             raise RuntimeError(f"reduce argument must be either add or multiply, got {reduce!r}.")
         write = {None: _replaced, "add": _added, "multiply": _multiplied}[reduce]
+        if not isinstance(source, Handle) and stranger(source) is None:
+            raise TypeError(f"scatter(): argument 'src' must be Tensor or Number, not {type(source).__name__}")
         number = "1" if not isinstance(source, Handle) else "0"
         return labelled(_scattered(self, dim, index, source, "scatter", write), f"ScatterBackward{number}")
 
@@ -110,7 +115,7 @@ class Gathering:
             raise IndexError("take(): tried to take from an empty tensor")
         return labelled(wrap(picked(g.reshape(self.node, (n,)), checked(i, n, 0, IndexError, -n))), "TakeBackward0")
 
-    def index_add(self: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:      # type: ignore[misc]
+    def index_add(self: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Number = 1) -> Tensor:      # type: ignore[misc]
         """A copy with alpha times slice i of `source` added to slice index[i] along `dim`."""
         x, src, i = (node_of(self, "index_add"), _tensor(source, "index_add", "source"),
                      _tensor(index, "index_add", "index"))

@@ -18,7 +18,7 @@ from ..graph.tape import grad_mode
 from ..runtime import backend
 from .core import Handle
 from .create import put
-from .operands import converted, labelled, named, node_of
+from .operands import converted, labelled, named, node_of, stranger
 from .reading import read
 from .shaping import sliced
 from .storage import wrap
@@ -110,7 +110,9 @@ def _basic(self: Tensor, items: list[Any]) -> tuple[Tensor, dict[int, Node]]:
             for node in _array(item, out, dim):
                 arrays[dim] = node
                 dim += 1
-        elif isinstance(item, str) or not hasattr(item, "__index__"):
+        elif isinstance(item, str | bytes):
+            raise TypeError(f"an index is made of ints, slices, None, Ellipsis and Tensors, not {type(item).__name__}")
+        elif not hasattr(item, "__index__"):
             raise IndexError("only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are "
                              f"valid indices (got {type(item).__name__})")
         else:
@@ -246,8 +248,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         index = bool(index)
     out, arrays = _basic(self, _items(index, self.ndim))
     if not arrays:
-        target = out if out is not self else self
-        target.copy_(_spread(value if isinstance(value, Handle) else _number(value, self), target))
+        out.copy_(_spread(value if isinstance(value, Handle) else _number(value, self), out))
         return
     self.check_inplace()
     x = out.former() if grad_mode.enabled else out.node
@@ -342,6 +343,9 @@ class Indexing:
         return iter(self.unbind(0))
 
     def __contains__(self: Tensor, value: Any) -> bool:                     # type: ignore[misc]
+        if not isinstance(value, Handle) and stranger(value) is None:
+            raise RuntimeError("Tensor.__contains__ only supports Tensor or scalar, but you passed in a "
+                               f"{type(value)}.")
         return bool((self == value).any())
 
 

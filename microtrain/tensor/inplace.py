@@ -12,10 +12,11 @@ from ..graph.spec import broadcast_shapes
 from ..graph.tape import grad_mode
 from .core import Handle
 from .memory import placed, same_value
-from .operands import converted, named
+from .operands import converted, flag, named
 from .storage import wrap
 
 if TYPE_CHECKING:
+    from .random import Generator
     from .tensor_class import Tensor
 
 
@@ -61,7 +62,7 @@ def update(primitive: Any, name: str) -> Any:
                 node = record2(primitive, x, y)
                 if self._alias is None and not x.holders:       # shared with nobody, kept by no tape entry
                     self._changes += 1
-                    self._hold(node if x.tape is None else placed(node, x.tape))
+                    self._hold_alone(node if x.tape is None else placed(node, x.tape))
                     return self
                 return self.rebind(node)
         return general(self, other, **options)
@@ -173,6 +174,8 @@ class Inplace:
     def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:        # type: ignore[misc]
         """Take the values of `src`, broadcast and converted. Raises RuntimeError where it does not broadcast so."""
         self.check_inplace()
+        if non_blocking is not False:
+            flag(non_blocking, "copy_", "non_blocking")
         if not isinstance(src, Handle):
             raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
         from .transfer import moved
@@ -184,13 +187,15 @@ class Inplace:
         node = g.expand(g.cast(node, mine.dtype), mine.shape)
         return self.overwrite(g.identity(node) if node is src.node else node, "CopyBackwards")
 
-    def uniform_(self: Tensor, low: float = 0.0, high: float = 1.0, *, generator: Any = None) -> Tensor:       # type: ignore[misc]
+    def uniform_(self: Tensor, low: float = 0.0, high: float = 1.0, *,                                         # type: ignore[misc]
+                 generator: Generator | None = None) -> Tensor:
         """Fill with uniform random numbers in [low, high). Raises RuntimeError for bounds that are none."""
         from .random import uniform
         self.check_inplace()
         return self.overwrite(uniform(low, high, self.node, generator), "UniformBackward0")
 
-    def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:        # type: ignore[misc]
+    def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *,                                          # type: ignore[misc]
+                generator: Generator | None = None) -> Tensor:
         """Fill with normal random numbers. Raises RuntimeError for a negative deviation."""
         from .random import randn
         self.check_inplace()
@@ -199,7 +204,7 @@ class Inplace:
         z = randn(self.shape, dtype=self.dtype, device=self.device, generator=generator)
         return self.overwrite((z * std + mean).node, "NormalBackward0")
 
-    def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:         # type: ignore[misc]
+    def bernoulli_(self: Tensor, p: float | Tensor = 0.5, *, generator: Generator | None = None) -> Tensor:     # type: ignore[misc]
         """Fill with 1 with probability p, a number or a tensor that broadcasts (and is looked at), else 0. Raises
         RuntimeError for a probability that is not between 0 and 1."""
         from .random import bernoulli_of

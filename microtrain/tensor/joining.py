@@ -134,7 +134,12 @@ def broadcast_shapes(*shapes: Any) -> Size:
 
     Raises RuntimeError where there is none, ValueError for a negative size.
     """
-    listed = [(shape,) if isinstance(shape, int) else tuple(shape) for shape in shapes]
+    listed = [(shape,) if isinstance(shape, int) else tuple(shape) if isinstance(shape, Sequence) else (None,)
+              for shape in shapes]
+    for given, shape in zip(shapes, listed, strict=True):
+        if not all(isinstance(n, int) for n in shape):
+            raise RuntimeError("Input shapes should be of type ints, a tuple of ints, or a list of ints, got "
+                               f"{type(given).__name__}")
     for shape in listed:
         if any(n < 0 for n in shape):
             raise ValueError(f"Attempting to broadcast a dimension with negative length! Got {shape}")
@@ -146,7 +151,7 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
 
     `indexing="xy"` exchanges the first two axes. Raises RuntimeError for more than 1 axis or several dtypes.
     """
-    listed = list(tensors[0]) if len(tensors) == 1 and not isinstance(tensors[0], Handle) else list(tensors)
+    listed = list(tensors[0] if len(tensors) == 1 and isinstance(tensors[0], Sequence) else tensors)
     if not listed:
         raise RuntimeError("meshgrid expects a non-empty TensorList")
     for t in listed:

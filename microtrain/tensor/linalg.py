@@ -6,13 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..arguments import Number
 from ..graph import ops as g
 from ..graph.dtypes import bool_
 from ..graph.node import Node, literal
 from ..graph.spec import broadcast_shapes, normalise_dim
 from .core import Handle
 from .inplace import inplace
-from .operands import labelled, no_bool, node_of, two_tensors
+from .operands import labelled, no_bool, node_of, stranger, two_tensors
 from .storage import wrap
 
 if TYPE_CHECKING:
@@ -80,7 +81,10 @@ class Linalg:
     __matmul__ = matmul
 
     def __rmatmul__(self: Tensor, other: Tensor) -> Tensor:     # type: ignore[misc]
-        return other.matmul(self) if isinstance(other, Handle) else NotImplemented
+        if isinstance(other, Handle):
+            return other.matmul(self)   # type: ignore[attr-defined, no-any-return]
+        stranger(other)
+        return NotImplemented
 
     def mm(self: Tensor, mat2: Tensor) -> Tensor:               # type: ignore[misc]
         """(M, K) @ (K, N)."""
@@ -121,12 +125,12 @@ class Linalg:
         _expect(y, 1, "outer", "vec2")
         return self.unsqueeze(1) * vec2.unsqueeze(0)
 
-    def addmm(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:        # type: ignore[misc]
+    def addmm(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:        # type: ignore[misc]
         """beta * self + alpha * (mat1 @ mat2), for matrices; self broadcasts. With beta 0 self is not read."""
         x, y = _factors(mat1, mat2, "addmm", 2, ("mat1", "mat2"))
         return labelled(_added(self, g.matmul(x, y), beta, alpha, "addmm"), "AddmmBackward0")
 
-    def addmv(self: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:          # type: ignore[misc]
+    def addmv(self: Tensor, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:          # type: ignore[misc]
         """beta * self + alpha * (mat @ vec), for a matrix and a vector; self broadcasts. With beta 0 self is not
         read."""
         x, y = _tensors(mat, vec, "addmv", ("mat", "vec"))
@@ -139,14 +143,14 @@ class Linalg:
         product = g.reshape(g.matmul(x, g.reshape(y, (n, 1))), (m,))
         return labelled(_added(self, product, beta, alpha, "addmv"), "AddmvBackward0")
 
-    def baddbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:  # type: ignore[misc]
+    def baddbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:  # type: ignore[misc]
         """beta * self + alpha * (batch1 @ batch2), for batches of matrices; self broadcasts. With beta 0 self is not
         read."""
         x, y = _factors(batch1, batch2, "baddbmm", 3, ("batch1", "batch2"))
         _same_batches(x, y)
         return labelled(_added(self, g.matmul(x, y), beta, alpha, "baddbmm"), "BaddbmmBackward0")
 
-    def addbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:   # type: ignore[misc]
+    def addbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:   # type: ignore[misc]
         """beta * self + alpha * (the sum of the products of a batch's matrices); self broadcasts. With beta 0 self is
         not read."""
         x, y = _factors(batch1, batch2, "addbmm", 3, ("batch1", "batch2"))
@@ -251,7 +255,7 @@ def _contracted(dims: Any, a: int, b: int) -> tuple[list[int], list[int]]:
         if dims > min(a, b):
             raise RuntimeError(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}")
         return list(range(a - dims, a)), list(range(dims))
-    if not isinstance(dims, Sequence) or len(dims) != 2:
+    if not isinstance(dims, Sequence) or len(dims) != 2 or any(isinstance(d, str | float) for d in dims):
         raise RuntimeError(f"tensordot expects dims to be an int or two lists of axes, but got dims={dims!r}")
     first, second = ([listed] if isinstance(listed, int) else list(listed) for listed in dims)
     if len(first) != len(second):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..graph import ops as g
+from .operands import no_tensor
 from .storage import wrap
 
 if TYPE_CHECKING:
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input (..., K) @ weight (N, K)^T + bias (N,). Raises RuntimeError for shapes or dtypes that do not fit."""
-    return wrap(g.linear(input.node, weight.node, None if bias is None else bias.node))
+    try:
+        return wrap(g.linear(input.node, weight.node, None if bias is None else bias.node))
+    except AttributeError:
+        raise no_tensor("linear", input=input, weight=weight, bias=bias) from None
 
 
 def binary_cross_entropy(input: Tensor, target: Tensor) -> Tensor:

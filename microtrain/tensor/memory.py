@@ -217,13 +217,19 @@ class Alias:
     it must not be changed in place while that is recorded; it is output `number` of the operation that made it.
     """
 
-    __slots__ = ("family", "number", "offset", "origin", "strides", "tape", "update", "version", "view")
+    __slots__ = ("family", "number", "offset", "origin", "strides", "tape", "update", "version", "view",
+                 "was_view")
 
     def __init__(self, family: Family, strides: Shape, offset: int = 0, view: View = same_value,
                  update: Update = new_value, origin: str | None = None) -> None:
         self.family, self.view, self.update, self.strides, self.offset = family, view, update, strides, offset
         self.tape: Tape | None = None
         self.origin, self.number, self.version = origin, 0, -1
+        self.was_view = False
+
+    def is_view(self) -> bool:
+        """Whether the tensor is a view on the tape, be it of a memory that it left when its `.data` was set."""
+        return self.was_view or self.view is not same_value
 
 
 def composed(first: View, first_update: Update, view: View, update: Update) -> tuple[View, Update]:

@@ -10,7 +10,16 @@ from ..graph import ops as g
 from ..graph.node import apply2, record2
 from ..graph.primitives import MUL
 from .core import Handle
-from .operands import beyond, by_number, comparable_dtype, floating, no_bool, node_of, operands
+from .operands import (
+    beyond,
+    by_number,
+    comparable_dtype,
+    floating,
+    must_be_operands,
+    no_bool,
+    node_of,
+    operands,
+)
 from .storage import wrap
 
 if TYPE_CHECKING:
@@ -70,8 +79,17 @@ def unchanged_if_integral(operation: Any, name: str, doc: str) -> Any:
     return method
 
 
+def strict(method: Any, name: str) -> Any:
+    """An operator as a method: what an operator leaves to the other operand's type, it refuses. TypeError."""
+    def refusing(input: Tensor, other: Any) -> Tensor:
+        out = method(input, other) if isinstance(input, Handle) else NotImplemented
+        return must_be_operands(input, other, name) if out is NotImplemented else out       # type: ignore[return-value]
+    refusing.__name__ = name
+    return refusing
+
+
 def compared(primitive: Any, name: str) -> Any:
-    """A comparison with a tensor or a number: a method that is an operator too.
+    """A comparison with a tensor or a number, as an operator.
 
     With an integer beyond the tensor's dtype, as a number or in a tensor without axes, it is right; PyTorch's wraps.
     """

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..arguments import Number
 from ..graph import ops as g
 from ..graph.dtypes import DType, promote_types
 from ..graph.node import Node
@@ -50,7 +51,7 @@ def _no_identity(x: Node, axes: tuple[int, ...], p: float) -> None:
                                "dimension is empty and the operation does not have an identity")
 
 
-def vector_norm(x: Tensor, ord: float = 2, dim: int | Sequence[int] | None = None, keepdim: bool = False, *,
+def vector_norm(x: Tensor, ord: Number = 2, dim: int | Sequence[int] | None = None, keepdim: bool = False, *,
                 dtype: DType | None = None) -> Tensor:
     """sum(|x|^ord)^(1/ord) over `dim` (all axes by default), computed in `dtype` where one is given.
 
@@ -84,6 +85,8 @@ def matrix_norm(A: Tensor, ord: Any = "fro", dim: Sequence[int] = (-2, -1), keep
     if ndim < 2:
         raise RuntimeError("linalg.matrix_norm: The input tensor A must have at least 2 dimensions, got shape "
                            f"{list(node.shape)}.")
+    if not isinstance(ord, int | float | str):
+        raise TypeError(f"linalg_matrix_norm(): argument 'ord' must be Number or str, not {type(ord).__name__}")
     dims = [dim] if isinstance(dim, int) else list(dim)
     if len(dims) != 2:
         raise RuntimeError(f"linalg.matrix_norm: dim must be a 2-tuple. Got {' '.join(map(str, dims))}")
@@ -141,7 +144,7 @@ class Norms:
         """
         if isinstance(p, str) and (p != "fro" or (isinstance(dim, Sequence) and len(dim) > 2)):
             return matrix_norm(self, p, range(self.ndim) if dim is None else dim, keepdim, dtype=dtype)     # type: ignore[arg-type]
-        return vector_norm(self, 2 if p in ("fro", None) else p, dim, keepdim, dtype=dtype)
+        return vector_norm(self, 2 if p is None or isinstance(p, str) else p, dim, keepdim, dtype=dtype)
 
     def dist(self: Tensor, other: Tensor, p: float = 2) -> Tensor:              # type: ignore[misc]
         """The norm of order `p` of the difference of two tensors, which broadcast. Raises TypeError for a number."""

@@ -11,6 +11,7 @@ import numpy as np
 from ..graph import dtypes
 from ..graph import ops as g
 from ..graph import primitives as p
+from ..graph.attributes import number
 from ..graph.dtypes import DType, promote_types
 from ..graph.node import Node, constant, record2
 from ..graph.tape import entry_class
@@ -22,11 +23,28 @@ if TYPE_CHECKING:
 _CATEGORY: dict[Any, int] = {bool: 0, int: 1, float: 2}
 
 
-def node_of(value: Any, name: str) -> Node:
+def node_of(value: Any, name: str, argument: str = "input", position: int = 1) -> Node:
     """The node of a tensor argument. Raises TypeError in PyTorch's words for anything else."""
     if not isinstance(value, Handle):
-        raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(value).__name__}")
+        raise TypeError(f"{name}(): argument '{argument}' (position {position}) must be Tensor, not "
+                        f"{type(value).__name__}")
     return value.node
+
+
+def flag(value: Any, name: str, argument: str) -> bool:
+    """An argument that is True or False. Raises TypeError in PyTorch's words for anything else."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name}(): argument '{argument}' must be bool, not {type(value).__name__}")
+    return bool(value)
+
+
+def no_tensor(name: str, **arguments: Any) -> TypeError:
+    """The error for the first of some arguments, in order, that is no tensor though it must be (None where it may)."""
+    for position, (argument, value) in enumerate(arguments.items(), 1):
+        if not isinstance(value, Handle):
+            return TypeError(f"{name}(): argument '{argument}' (position {position}) must be Tensor, not "
+                             f"{type(value).__name__}")
+    raise AssertionError(f"{name}(): all of its tensors are")
 
 
 def number_beside(x: Node, value: Any) -> tuple[Node, Node] | None:
@@ -39,10 +57,10 @@ def number_beside(x: Node, value: Any) -> tuple[Node, Node] | None:
         known = x.spec.constants.get(value) if value.__class__ in _CATEGORY and value else None
         if known is not None:
             return x, known
-    if isinstance(value, np.generic):
-        value = value.item()
     if value.__class__ not in _CATEGORY:
-        return None
+        value = stranger(value)
+        if value is None:
+            return None
     if _CATEGORY[value.__class__] > dtype.category:
         dtype = dtypes.of_scalar(value)
         x = g.cast(x, dtype)
@@ -54,6 +72,20 @@ def number_beside(x: Node, value: Any) -> tuple[Node, Node] | None:
     if dtype.category == 2 and value:
         node = x.spec.constants.setdefault(value, node)
     return x, node
+
+
+def stranger(value: Any) -> bool | int | float | None:
+    """The number that an operand of none of Python's own types is; None where it is no number.
+
+    Raises TypeError, saying what to write, for an array: NumPy would go on alone, and compare it as another object.
+    """
+    if isinstance(value, np.ndarray) or (type(value).__module__ == "torch" and hasattr(value, "__array__")):
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        raise TypeError(f"unsupported operand: a Tensor goes with Tensors and numbers, not {kind} (of shape "
+                        f"{list(value.shape)}): write microtrain.tensor(array), or x.numpy() to go on in NumPy")
+    if isinstance(value, int | float | np.generic) and not isinstance(value, np.complexfloating):
+        return number(value) if not isinstance(value, np.generic) or value.dtype.kind in "biuf" else None
+    return None
 
 
 def wrapped(value: int, dtype: DType) -> int:

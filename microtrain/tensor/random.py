@@ -261,18 +261,21 @@ def bernoulli_of(p: Any, like: Node, generator: Generator | None) -> Node:
 def rand_like(input: Tensor, *, dtype: DType | None = None, device: DeviceLike = None,
               requires_grad: bool = False) -> Tensor:
     """Uniform in [0, 1), of another tensor's shape, dtype and device."""
-    return rand(input.shape, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
+    return rand(input.shape, dtype=kind(dtype) or input.dtype,
+                device=input.device if device is None else device, requires_grad=requires_grad)
 
 
 def randn_like(input: Tensor, *, dtype: DType | None = None, device: DeviceLike = None,
                requires_grad: bool = False) -> Tensor:
     """Standard normal, of another tensor's shape, dtype and device."""
-    return randn(input.shape, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
+    return randn(input.shape, dtype=kind(dtype) or input.dtype,
+                device=input.device if device is None else device, requires_grad=requires_grad)
 
 
-def randint_like(input: Tensor, low: int, high: Any = None, *, dtype: DType | None = None, device: DeviceLike = None,
-                 requires_grad: bool = False) -> Tensor:
+def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: DType | None = None,
+                 device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
     """Integers in [low, high), of another tensor's shape, dtype and device."""
     low, high = (0, low) if high is None else (low, high)
-    return randint(low, high, input.shape, dtype=dtype or input.dtype, device=device or input.device,
+    return randint(low, high, input.shape, dtype=kind(dtype) or input.dtype,
+                   device=input.device if device is None else device,
                    requires_grad=requires_grad)

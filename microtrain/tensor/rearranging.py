@@ -14,6 +14,7 @@ import numpy as np
 
 from ..graph import dtypes
 from ..graph import ops as g
+from ..graph.attributes import number
 from ..graph.node import Node
 from ..graph.spec import Shape, normalise_dim
 from .core import Handle
@@ -42,12 +43,12 @@ def _inverse(order: Sequence[int]) -> tuple[int, ...]:
 def _size(value: Any, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise TypeError(f"{name}(): expected ints, got {type(value).__name__} ({value!r})")
-    return int(value)
+    return int(number(value))
 
 
 def _listed(given: Sequence[Any], name: str) -> list[int]:
     """Ints given one by one or as one sequence. Raises TypeError for anything else."""
-    many = given[0] if len(given) == 1 and isinstance(given[0], Sequence) else given
+    many = given[0] if len(given) == 1 and isinstance(given[0], Sequence) and not isinstance(given[0], bytes) else given
     return [_size(value, name) for value in many]
 
 

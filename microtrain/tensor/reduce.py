@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import namedtuple
 from typing import TYPE_CHECKING, Any
 
+from ..arguments import Number
 from ..graph import dtypes
 from ..graph import ops as g
 from ..graph.dtypes import DType
 from ..graph.node import Node
 from ..graph.spec import normalise_dim, normalise_dims
 from .create import kind
-from .operands import floating, labelled, node_of, truth
+from .operands import flag, floating, labelled, node_of, truth
 from .storage import wrap
 
 if TYPE_CHECKING:
@@ -58,24 +59,28 @@ class Reduce:
     def sum(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:     # type: ignore[misc]
         """The sum over `dim` (all axes by default); integers and booleans give int64."""
         x = _integral_total(node_of(self, "sum"), kind(dtype))
+        if keepdim is not False:
+            keepdim = flag(keepdim, "sum", "keepdim")
         out = wrap(g.sum(x, normalise_dims(dim, len(x.spec.shape)), keepdim))
         return out if dim is None else labelled(out, "SumBackward1")
 
     def mean(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:    # type: ignore[misc]
         """The mean over `dim` (all axes by default). Raises RuntimeError for integers."""
         x = _needs_float(node_of(self, "mean"), "mean", kind(dtype))
+        if keepdim is not False:
+            keepdim = flag(keepdim, "mean", "keepdim")
         out = wrap(g.mean(x, normalise_dims(dim, len(x.spec.shape)), keepdim))
         return out if dim is None else labelled(out, "MeanBackward1")
 
-    def var(self: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *,                      # type: ignore[misc]
-            correction: Any = None) -> Tensor:
+    def var(self: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,                      # type: ignore[misc]
+            correction: Number | None = None) -> Tensor:
         """The variance over `dim` with divisor n - correction (1 by default)."""
         x, axes, correction = _spread_arguments(self, dim, unbiased, correction, "var")
         out = g.var(x, axes, correction)
         return labelled(wrap(g.keep(out, x.spec.shape, axes) if keepdim else out), "VarBackward0")
 
-    def std(self: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *,                      # type: ignore[misc]
-            correction: Any = None) -> Tensor:
+    def std(self: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,                      # type: ignore[misc]
+            correction: Number | None = None) -> Tensor:
         """The standard deviation over `dim` with divisor n - correction (1 by default)."""
         x, axes, correction = _spread_arguments(self, dim, unbiased, correction, "std")
         out = g.std(x, axes, correction)
@@ -175,6 +180,8 @@ def _extreme(self: Any, operation: Any, name: str, dim: Any, keepdim: bool) -> T
 
 def _max_or_min(self: Any, dim: Any, keepdim: bool, name: str) -> Any:
     x = node_of(self, name)
+    if keepdim is not False:
+        keepdim = flag(keepdim, name, "keepdim")
     operation, arg = (g.amax, g.argmax) if name == "max" else (g.amin, g.argmin)
     if dim is None:
         axes = tuple(range(len(x.spec.shape)))
@@ -222,7 +229,7 @@ def _arg(self: Any, operation: Any, name: str, dim: int | None, keepdim: bool) -
 
 def _truth(self: Any, operation: Any, name: str, empty: bool, dim: Any, keepdim: bool) -> Tensor:
     x = node_of(self, name)
-    axes = normalise_dims(dim, len(x.spec.shape))
+    axes = () if isinstance(dim, tuple | list) and not dim else normalise_dims(dim, len(x.spec.shape))
     if any(x.spec.shape[a] == 0 for a in axes):
         out = g.full(empty, tuple(n for i, n in enumerate(x.spec.shape) if i not in axes), dtypes.bool_, x.device)
         out = g.keep(out, x.spec.shape, axes) if keepdim else out

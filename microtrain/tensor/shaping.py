@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..graph import ops as g
 from ..graph.dtypes import TITLES, int64
 from ..graph.node import Node
-from ..graph.spec import Shape, normalise_dim
+from ..graph.spec import Shape, normalise_dim, normalise_dims
 from .core import Handle
 from .operands import labelled
 from .storage import one_of_several, wrap
@@ -47,7 +47,8 @@ def full_shape(shape: Sequence[int], numel: int) -> Shape:
 
 
 def _signed(size: Sequence[Any]) -> list[int]:
-    listed = list(size[0]) if len(size) == 1 and isinstance(size[0], Sequence) else list(size)
+    listed = list(size[0]) if len(size) == 1 and isinstance(size[0], Sequence) and \
+        not isinstance(size[0], str | bytes) else list(size)
     for n in listed:
         if isinstance(n, bool) or not isinstance(n, int):
             raise TypeError(f"a shape is made of ints, got {type(n).__name__} ({n!r})")
@@ -100,7 +101,7 @@ class Shaping:
     def unflatten(self: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:      # type: ignore[misc]
         """One axis as several."""
         axis = normalise_dim(dim, self.ndim)
-        shape = self.node.shape
+        shape = self.node.shape or (1,)
         return self.reshape(*shape[:axis], *full_shape(list(sizes), shape[axis]), *shape[axis + 1:])
 
     def ravel(self: Tensor) -> Tensor:                      # type: ignore[misc]
@@ -130,7 +131,7 @@ class Shaping:
 
     swapaxes = swapdims = transpose
 
-    def movedim(self: Tensor, source: Any, destination: Any) -> Tensor:     # type: ignore[misc]
+    def movedim(self: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:     # type: ignore[misc]
         """Axes moved to other places, the rest kept in order."""
         froms = [source] if isinstance(source, int) else list(source)
         tos = [destination] if isinstance(destination, int) else list(destination)
@@ -205,7 +206,7 @@ class Shaping:
         """Without axes of size 1: all of them, or those among `dim`."""
         shape = self.node.shape
         chosen = range(len(shape)) if dim is None else \
-            {normalise_dim(d, len(shape)) for d in ([dim] if isinstance(dim, int) else dim)}
+            () if isinstance(dim, tuple | list) and not dim else {*normalise_dims(dim, len(shape))}
         kept = [i for i, n in enumerate(shape) if not (n == 1 and i in chosen)]
         strides = self.stride()
         return _reshaped(self, tuple(shape[i] for i in kept), tuple(strides[i] for i in kept),
@@ -230,7 +231,7 @@ class Shaping:
         """Itself where its elements lie in row-major order, else a copy."""
         return self if self.is_contiguous() else self.clone()
 
-    def narrow(self: Tensor, dim: int, start: Any, length: int) -> Tensor:      # type: ignore[misc]
+    def narrow(self: Tensor, dim: int, start: int | Tensor, length: int) -> Tensor:      # type: ignore[misc]
         """`length` elements from `start` along `dim`."""
         if not self.ndim:
             raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
@@ -240,7 +241,7 @@ class Shaping:
             if start.ndim or start.dtype.category != 1:
                 raise RuntimeError("narrow(): start must be an 0-dim integral Tensor, but got a "
                                    f"{start.dtype!r} tensor of shape {list(start.shape)}.")
-            start = start.item()            # type: ignore[attr-defined]
+            start = int(start.item())       # type: ignore[attr-defined]
         start, length = index(start), index(length)
         first = start + size if start < 0 else start
         if length < 0:
@@ -264,7 +265,7 @@ class Shaping:
         part = sliced(self, axis, index % size, 1, 1)
         return labelled(part.squeeze(axis), "SelectBackward0")
 
-    def split(self: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:       # type: ignore[misc]
+    def split(self: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:       # type: ignore[misc]
         """Parts of `split_size` (the last may be smaller), or of the sizes listed."""
         axis = normalise_dim(dim, self.ndim)
         if not self.ndim:
@@ -315,6 +316,8 @@ class Shaping:
         if isinstance(wanted, int) and not isinstance(wanted, bool):
             if wanted <= 0:
                 raise RuntimeError(f"number of sections must be larger than 0, got {wanted}")
+            if wanted >= 2**31:
+                raise RuntimeError(f"tensor_split(): number of sections is out of range, got {wanted}")
             least, larger = divmod(size, wanted)
             wanted = [i * least + min(i, larger) for i in range(1, wanted)]
         elif not isinstance(wanted, list | tuple):

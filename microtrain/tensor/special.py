@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..arguments import Number
 from ..graph import dtypes
 from ..graph import ops as g
 from ..graph.node import Node, constant, record2
@@ -147,7 +148,7 @@ class Special:
                                f"{self.dtype!r} and {values.dtype!r}")
         return wrap(g.where(g.eq(x, 0), y, g.cast(g.gt(x, 0), x.spec.dtype)))
 
-    def lerp(self: Tensor, end: Tensor, weight: Any) -> Tensor:     # type: ignore[misc]
+    def lerp(self: Tensor, end: Tensor, weight: Tensor | Number) -> Tensor:     # type: ignore[misc]
         """self + weight (end - self), for a number or a tensor as weight; all have one floating dtype.
 
         Raises RuntimeError where they do not, NotImplementedError for integers.
@@ -160,12 +161,12 @@ class Special:
         out = wrap(in_float32(g.lerp)(x, end.node, weight.node if isinstance(weight, Handle) else float(weight)))
         return out if isinstance(weight, Handle) else labelled(out, "LerpBackward0")
 
-    def addcmul(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:       # type: ignore[misc]
+    def addcmul(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:       # type: ignore[misc]
         """self + value * tensor1 * tensor2."""
         x, y, z = _three(self, tensor1, tensor2, "addcmul")
         return labelled(wrap(in_float32(_addcmul)(no_bool(x, "addcmul"), y, z, value)), "AddcmulBackward0")
 
-    def addcdiv(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:       # type: ignore[misc]
+    def addcdiv(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:       # type: ignore[misc]
         """self + value * tensor1 / tensor2. Raises RuntimeError where both divide as integers."""
         x, y, z = _three(self, tensor1, tensor2, "addcdiv")
         if tensor1.dtype.category != 2 and tensor2.dtype.category != 2:

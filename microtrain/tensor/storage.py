@@ -140,7 +140,7 @@ class Shared:
         tape = before.tape
         self.leave()
         alias = other.beside(cell)
-        node = alias.family.node
+        alias.was_view, node = mine.is_view(), alias.family.node
         if tape is not None:
             node = carried(node, before) if tape.saves_out else placed(node, tape)
         alias.tape = tape
@@ -238,12 +238,13 @@ class Shared:
         """Require grad, or not, as the base does from now on; but no gradient goes on from a view that was not recorded
         as one."""
         alias = self._alias
-        if alias is None or not self.holds() or self.node.__class__ is not Node:
+        if alias is None or not self.holds():
             return
-        if self.node.tape.__class__ is not (None.__class__ if requires_grad else DeadEnd):
+        refused = self.node.__class__ is Refused
+        if not refused and self.node.tape.__class__ is not (None.__class__ if requires_grad else DeadEnd):
             return
-        if requires_grad and alias.version != alias.family.cell.version:
-            self._let_go()                          # made anew it will be recorded
+        if refused or (requires_grad and alias.version != alias.family.cell.version):
+            self._let_go()                          # made anew it will be recorded, or not be refused
             return
         node = alone(self.node)
         node.tape = DeadEnd() if requires_grad else None
@@ -257,13 +258,18 @@ class Shared:
             if alias.view is same_value:
                 alias.family.node = node
             node.version = node.version or (alias.family.cell, alias.family.cell.version)
+        if self._retains:
+            self.node = node
+            self._move_retained(at_once)
+        self._hold_alone(node)
+
+    def _hold_alone(self, node: Node) -> None:
+        """As `_hold`, of a tensor that shares no memory, where no place on the tape is left."""
         self.node = node
         session = here.session if others() else main
         if node.buffer is None:
             node.shared = True
             session.held.append(ref(self))
-        if self._retains:
-            self._move_retained(at_once)
         if node.seq > session.limit:
             compiler.bound(node, session)
 

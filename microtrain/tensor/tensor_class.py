@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from ..arguments import CLASSES, guard
 from ..graph.dtypes import DType
 from .copies import Copies
 from .core import Handle
@@ -17,6 +18,7 @@ from .linalg import Linalg
 from .norms import Norms
 from .ordering import Ordering
 from .printing import format_array
+from .random import Generator
 from .rearranging import Rearranging
 from .reduce import Reduce
 from .refusal import Refused
@@ -76,5 +78,15 @@ class Tensor(Elementwise, Special, Reduce, Norms, Ordering, Shaping, Rearranging
             suffixes.append("requires_grad=True")
         return format_array(values(self.node), self.dtype.name, suffixes)
 
+
+QUICK = """
+accumulate add add_ backward clamp clip copy_ detach div expand fill_ flatten item log_softmax matmul max mean min mul
+permute reshape requires_grad_ size softmax square sub sum t to transpose unsqueeze view zero_ squeeze
+""".split()         # noqa: SIM905
+"""Methods that look at their arguments themselves: those of a training step."""
+
+CLASSES.update(Tensor=Handle, DType=DType, Generator=Generator)
+for _family in Tensor.__mro__[:-1]:
+    guard(_family, [_name for _name in vars(_family) if not _name.startswith("_")], but=QUICK)
 
 blank.append(partial(object.__new__, Tensor))

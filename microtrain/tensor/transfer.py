@@ -19,8 +19,8 @@ from ..runtime import backend
 from .core import Handle
 from .create import kind, place, put
 from .index import values
-from .memory import alone, same_value
-from .operands import labelled
+from .memory import alone
+from .operands import flag, labelled
 from .storage import wrap
 
 if TYPE_CHECKING:
@@ -146,6 +146,9 @@ class Transfer:
                 dtype, device = value.dtype, value.device
             elif value is not None and not isinstance(value, bool):
                 raise TypeError(f"to() received an invalid argument {value!r}: expected a dtype, a device or a tensor")
+        for name, value in (("copy", copy), ("non_blocking", non_blocking)):
+            if value is not False:
+                flag(value, "to", name)
         node = self.node if device is None else moved(self.node, place(device))
         node = node if dtype is None else g.cast(node, kind(dtype) or node.dtype)
         if node is self.node:
@@ -154,7 +157,7 @@ class Transfer:
 
     def type(self: Tensor, dtype: DType | None = None) -> Any:      # type: ignore[misc]
         """In another dtype; without one, the name of its own."""
-        return self.to(dtype) if dtype is not None else f"torch.{self.dtype.name}"
+        return self.to(dtype=kind(dtype)) if dtype is not None else f"torch.{self.dtype.name}"
 
     def type_as(self: Tensor, other: Tensor) -> Tensor:     # type: ignore[misc]
         """In another tensor's dtype."""
@@ -208,7 +211,7 @@ class Transfer:
         """On a CUDA device, by default the current one."""
         return self.to(Device("cuda", device) if device is None or isinstance(device, int) else Device(device))
 
-    def clone(self: Tensor, *, memory_format: Any = None) -> Tensor:    # type: ignore[misc]
+    def clone(self: Tensor, *, memory_format: None = None) -> Tensor:    # type: ignore[misc]
         """A copy; gradients flow through it."""
         return labelled(wrap(g.identity(self.node)), "CloneBackward0")
 
@@ -218,7 +221,7 @@ class Transfer:
 
     def detach_(self: Tensor) -> Tensor:                    # type: ignore[misc]
         """Take this tensor off the tape. Raises RuntimeError for a view."""
-        if self._alias is not None and self._alias.view is not same_value:
+        if self._alias is not None and self._alias.is_view():
             raise RuntimeError("Can't detach views in-place. Use detach() instead.")
         if not self.is_leaf:
             self.hold_instead(alone(self.node))
@@ -246,7 +249,8 @@ class Transfer:
                    requires_grad: Any = False) -> Tensor:
         """A new tensor from data, by default of this dtype and device."""
         from .create import tensor
-        return tensor(data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+        return tensor(data, dtype=kind(dtype) or self.dtype,
+                      device=self.device if device is None else device, requires_grad=requires_grad)
 
 
 def _only(tensor: Tensor) -> Tensor:

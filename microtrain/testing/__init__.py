@@ -4,6 +4,9 @@
 `check_kernel` watches a Triton kernel; see docs/testing.md.
 """
 
+import sys as _sys
+
+from ..arguments import guard as _guard
 from ..autograd import AnomalyError, detect_anomaly
 from . import cases
 from .bridge import as_torch
@@ -21,3 +24,6 @@ from .report import ParityReport, Tally
 __all__ = ["AnomalyError", "GradcheckError", "KernelCount", "KernelError", "Memory", "OracleError", "ParityError",
            "ParityReport", "Sample", "Tally", "Tolerance", "as_torch", "cases", "check_kernel", "check_parity",
            "count_kernels", "detect_anomaly", "gradcheck", "gradgradcheck", "needed_memory", "peak_memory", "poison"]
+
+_guard(_sys.modules[__name__], ["as_torch", "check_parity", "count_kernels", "gradcheck", "gradgradcheck",
+                               "needed_memory", "peak_memory", "poison"])

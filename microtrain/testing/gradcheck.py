@@ -21,6 +21,15 @@ FULL = 4096
 PROJECTIONS = 4
 
 
+def _results(result: Any) -> list[Any]:
+    """The tensors of a function's result. Raises TypeError for what is none."""
+    results = listed(result)
+    for one in results:
+        if not isinstance(one, microtrain.Tensor):
+            raise TypeError(f"gradcheck(): func gives Tensors, not {type(one).__name__}")
+    return results
+
+
 class GradcheckError(RuntimeError):
     """An analytical derivative is not what central differences give."""
 
@@ -53,17 +62,21 @@ def gradgradcheck(func: Callable[..., Any], inputs: Any, grad_outputs: Any = Non
     """
     tensors = tuple(listed(inputs))
     places = _differentiated(tensors)
-    results = [y for y in listed(func(*tensors)) if y.requires_grad]
+    results = [y for y in _results(func(*tensors)) if y.requires_grad]
     if grad_outputs is None:
         rng = np.random.default_rng(7)
         cotangents = [microtrain.tensor(rng.standard_normal(tuple(y.shape)), dtype=y.dtype, device=y.device,
                                         requires_grad=True) for y in results]
     else:
-        cotangents = [ct.detach().requires_grad_() for ct in listed(grad_outputs)]
+        given = listed(grad_outputs)
+        for ct in given:
+            if not isinstance(ct, microtrain.Tensor):
+                raise TypeError(f"gradgradcheck(): argument 'grad_outputs' must be Tensors, not {type(ct).__name__}")
+        cotangents = [ct.detach().requires_grad_() for ct in given]
 
     def gradients(*arguments: Any) -> list[Any]:
         given, cts = arguments[:len(tensors)], arguments[len(tensors):]
-        outputs = [y for y in listed(func(*given)) if y.requires_grad]
+        outputs = [y for y in _results(func(*given)) if y.requires_grad]
         found = microtrain.autograd.grad(outputs, [given[i] for i in places], list(cts), create_graph=True,
                                          materialize_grads=True)
         return [one for one in found if one.requires_grad]
@@ -98,10 +111,10 @@ def _gradcheck(func: Callable[..., Any], tensors: tuple[Any, ...], eps: float, a
         given = list(tensors)
         for i, array in zip(places, moved, strict=True):
             given[i] = microtrain.tensor(array, device=tensors[i].device, requires_grad=True)
-        outputs = listed(func(*given))
+        outputs = _results(func(*given))
         return [np.array(outputs[k].detach().cpu().numpy()) for k in live]
 
-    results = listed(func(*tensors))
+    results = _results(func(*tensors))
     live = [k for k, y in enumerate(results) if y.requires_grad]
     for k, y in enumerate(results[k] for k in live):
         for number, place in enumerate(places):

@@ -1,5 +1,8 @@
 """Training: the loop, its history and progress, scores, checkpoints and two ready-made tasks."""
 
+import sys as _sys
+
+from microtrain.arguments import guard as _guard
 from microtrain.train import checkpoint, metrics, tasks
 from microtrain.train.history import History
 from microtrain.train.loop import DivergedError, evaluate, fit, predict
@@ -17,3 +20,7 @@ __all__ = [
     "predict",
     "tasks",
 ]
+
+_guard(_sys.modules[__name__], __all__)
+_guard(checkpoint, ["load", "load_training", "save", "save_training"])
+_guard(metrics, ["accuracy", "binary_accuracy", "r2_score", "roc_curve", "root_mean_squared_error"])

@@ -144,6 +144,7 @@ def save_training(path: str | Path, model: Module, optimizer: Optimizer, *, sche
         The path written.
 
     Raises:
+        TypeError: a model, optimizer, scheduler or list of loaders that is none.
         As :func:`save`.
     """
     return save({**_running(model, optimizer, scheduler, loaders), "more": more}, path)
@@ -168,8 +169,8 @@ def load_training(path: str | Path, model: Module, optimizer: Optimizer, *, sche
         RuntimeError, ValueError: parts that do not fit.
         As :func:`load`.
     """
-    state = load(path)
     before = _running(model, optimizer, scheduler, loaders)
+    state = load(path)
     if set(state) != {*before, "more"}:
         raise ValueError(f"{path} holds no run that save_training wrote")
     if (state["scheduler"] is None) != (scheduler is None):
@@ -189,6 +190,12 @@ def load_training(path: str | Path, model: Module, optimizer: Optimizer, *, sche
 
 def _running(model: Module, optimizer: Optimizer, scheduler: LRScheduler | None, loaders: Sequence[Any]
              ) -> dict[str, Any]:
+    for what, value, kinds in (("model", model, (Module,)), ("optimizer", optimizer, (Optimizer,)),
+                               ("scheduler", scheduler, (LRScheduler, type(None))),
+                               ("loaders", loaders, (list, tuple))):
+        if not isinstance(value, kinds):
+            wanted = " or ".join(kind.__name__ for kind in kinds)
+            raise TypeError(f"{what} should be a {wanted}, but got {type(value).__name__}")
     generators = [getattr(loader, "generator", None) for loader in loaders]
     return {"model": model.state_dict(), "optimizer": optimizer.state_dict(),
             "scheduler": None if scheduler is None else scheduler.state_dict(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,11 @@ def fit(
     display = _display(progress, epochs)
     history = History(metrics={name: [] for name in metrics or ()})
     callbacks = list(callbacks)
-    best_state: dict[str, Tensor] = {}
+    for function in (loss_fn, *callbacks, *(metrics or {}).values()):
+        if not callable(function):
+            raise TypeError("fit(): loss_fn, metrics and callbacks are functions, but one is "
+                            f"{type(function).__name__}")
+    best_state: dict[str, Any] = {}
     ended = False
     loaders = [train_loader] if val_loader is None else [train_loader, val_loader]
     if checkpoint is not None and (checkpoint := check_checkpoint_path(checkpoint)).exists():
@@ -132,7 +136,7 @@ def fit(
     return history
 
 
-def _resumed(kept: dict[str, Any], new: History, path: str | Path) -> tuple[History, dict[str, Tensor], bool]:
+def _resumed(kept: dict[str, Any], new: History, path: str | Path) -> tuple[History, dict[str, Any], bool]:
     """What `fit` saved beside the run: the history, the best parameters, whether it had ended early."""
     if set(kept) != {"history", "best_state", "ended"}:
         raise ValueError(f"{path} holds a run that fit did not save: give another name")
@@ -159,7 +163,7 @@ def _train_epoch(
     """One pass with a step for each batch; the mean loss over its samples."""
     losses: list[Tensor] = []
     sizes: list[int] = []
-    for x, y in loader:
+    for x, y in pairs(loader):
         optimizer.zero_grad()
         loss = loss_fn(model(x), y)
         loss.backward()
@@ -190,6 +194,15 @@ def _not_finite(loader: Iterable[tuple[Tensor, Tensor]]) -> str | None:
     return None
 
 
+def pairs(loader: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    """A loader's batches. Raises TypeError for one that is no pair of input and target."""
+    for batch in loader:
+        if not isinstance(batch, tuple | list) or len(batch) != 2:
+            of = f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
+            raise TypeError(f"a loader yields pairs of input and target, not {type(batch).__name__}{of}")
+        yield batch[0], batch[1]
+
+
 def _read(losses: list[Tensor]) -> np.ndarray:
     """The values of scalar tensors, in one transfer."""
     return stack(losses).cpu().numpy().astype(np.float64)
@@ -206,12 +219,15 @@ def evaluate(
     Raises:
         ValueError: no batches.
     """
+    for function in (metrics or {}).values():
+        if not callable(function):
+            raise TypeError(f"evaluate(): metrics are functions, but one is {type(function).__name__}")
     was_training = model.training
     model.eval()
     losses, sizes, predictions, targets = [], [], [], []
     try:
         with no_grad():
-            for x, y in loader:
+            for x, y in pairs(loader):
                 output = model(x)
                 losses.append(loss_fn(output, y))
                 sizes.append(len(x))

@@ -10,6 +10,9 @@ Metric = Callable[[np.ndarray, np.ndarray], float]
 
 
 def _same_shape(prediction: np.ndarray, target: np.ndarray) -> None:
+    for array in (prediction, target):
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"scores are of arrays of numbers, not of {array.dtype}")
     if prediction.shape != target.shape:
         raise ValueError(f"prediction has shape {prediction.shape} but target has {target.shape}")
 

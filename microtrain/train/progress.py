@@ -7,11 +7,12 @@ import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol, TextIO, runtime_checkable
 
 from microtrain.errors import shown
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Told after each epoch what was measured in it, and when the run ends."""
 

@@ -1,6 +1,11 @@
 """Pictures of training runs; matplotlib is imported when one is drawn."""
 
+import sys as _sys
+
+from microtrain.arguments import guard as _guard
 from microtrain.viz.pictures import plot_classification, plot_history, plot_regression
 from microtrain.viz.style import check_plot_path
 
 __all__ = ["check_plot_path", "plot_classification", "plot_history", "plot_regression"]
+
+_guard(_sys.modules[__name__], __all__)

@@ -60,6 +60,8 @@ def plot_classification(
 
     Raises: as :func:`plot_history`.
     """
+    if len(class_names) != 2:
+        raise ValueError(f"class_names are of 0 and of 1, two names, got {len(class_names)}")
     class_names = (_name(class_names[0]), _name(class_names[1]))
     panels = [] if history is None else [_loss_panel(history, "binary cross entropy (nats)")]
     panels += [_score_panel(target, logit, class_names), _roc_panel(target, logit, class_names)]

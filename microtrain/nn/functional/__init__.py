@@ -1,5 +1,8 @@
 """Layers and losses as functions, under ``torch.nn.functional``'s names."""
 
+import sys as _sys
+
+from microtrain.arguments import guard as _guard
 from microtrain.nn.functional.activation import (
     check_dropout_probability,
     dropout,
@@ -114,3 +117,7 @@ __all__ = [
     "threshold",
     "unfold",
 ]
+
+_guard(_sys.modules[__name__], __all__, but=(
+    "binary_cross_entropy_with_logits", "cross_entropy", "linear", "log_softmax", "mse_loss", "relu", "sigmoid",
+    "softmax", "tanh"))

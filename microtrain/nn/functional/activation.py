@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 from microtrain.tensor import Tensor, float32, losses, rand, where
+from microtrain.tensor.operands import flag, node_of
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -27,18 +28,20 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(input, 0), elementwise; the derivative at 0 is 0. ``inplace`` overwrites the input."""
-    output = input.relu()
+    if inplace is not False:
+        inplace = flag(inplace, "relu", "inplace")
+    output = Tensor.relu(input)
     return input.copy_(output) if inplace else output
 
 
 def sigmoid(input: Tensor) -> Tensor:
     """1 / (1 + exp(-input)), elementwise."""
-    return input.sigmoid()
+    return Tensor.sigmoid(input)
 
 
 def tanh(input: Tensor) -> Tensor:
     """tanh(input), elementwise."""
-    return input.tanh()
+    return Tensor.tanh(input)
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
@@ -48,12 +51,13 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     return where(scaled > threshold, input, smooth if beta == 1 else smooth / beta)
 
 
-def _implicit_dim(name: str, input: Tensor) -> int:
+def _implicit_dim(name: str, input: Tensor, stacklevel: int = 3) -> int:
     """The dimension PyTorch falls back to when none is given, with its warning."""
+    node_of(input, name)
     warnings.warn(
         f"Implicit dimension choice for {name} has been deprecated. "
         "Change the call to include dim=X as an argument.",
-        stacklevel=3,
+        stacklevel=stacklevel,
     )
     return 0 if input.dim() in (0, 1, 3) else 1
 
@@ -67,7 +71,7 @@ def softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tens
         dtype: cast the input to this first.
     """
     along = _implicit_dim("softmax", input) if dim is None else dim
-    return (input if dtype is None else input.to(dtype)).softmax(along)
+    return Tensor.softmax(input, along, dtype)
 
 
 def log_softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
@@ -79,7 +83,7 @@ def log_softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> 
         dtype: cast the input to this first.
     """
     along = _implicit_dim("log_softmax", input) if dim is None else dim
-    return (input if dtype is None else input.to(dtype)).log_softmax(along)
+    return Tensor.log_softmax(input, along, dtype)
 
 
 def check_dropout_probability(p: float) -> None:

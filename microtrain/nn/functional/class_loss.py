@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 
+from microtrain.arguments import is_int, is_number, refused
 from microtrain.nn.functional.reduction import check_reduction, reduced
 from microtrain.nn.naming import scalar_type_name
 from microtrain.tensor import Tensor, arange, int64, losses, uint8, where
+from microtrain.tensor.operands import no_tensor, node_of
 
 
 def _class_dim(input: Tensor) -> int:
@@ -161,9 +163,19 @@ def cross_entropy(
         IndexError: a class index out of range (on a GPU: NaN).
     """
     check_reduction(reduction)
+    try:
+        one, other = input.node.spec.shape, target.node.spec.shape
+    except AttributeError:
+        raise no_tensor("cross_entropy", input=input, target=target) from None
+    if label_smoothing.__class__ is not float and not is_number(label_smoothing):
+        raise refused("cross_entropy", "label_smoothing", None, ("float",), label_smoothing)
+    if ignore_index.__class__ is not int and not is_int(ignore_index):
+        raise refused("cross_entropy", "ignore_index", None, ("int",), ignore_index)
     if not 0 <= label_smoothing <= 1:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
-    if input.shape == target.shape:
+    if weight is not None:
+        node_of(weight, "cross_entropy", "weight", 3)
+    if one == other:
         return _soft_cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
     _check_class_indices(input, target, weight)
     if input.dim() == 2 and weight is None and label_smoothing == 0:

@@ -101,9 +101,9 @@ def _padding(
     name: str, padding: Any, kernel: tuple[int, ...], strides: tuple[int, ...], dilations: tuple[int, ...]
 ) -> tuple[tuple[int, int], ...]:
     """Zeros before and after each dimension."""
-    if padding == "valid":
+    if isinstance(padding, str) and padding == "valid":
         return ((0, 0),) * len(kernel)
-    if padding == "same":
+    if isinstance(padding, str) and padding == "same":
         if max(strides) != 1:
             raise RuntimeError(f"{name}: padding='same' is not supported for strided convolutions, got {list(strides)}")
         totals = [apart * (size - 1) for size, apart in zip(kernel, dilations, strict=True)]

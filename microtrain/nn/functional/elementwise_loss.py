@@ -6,15 +6,21 @@ import warnings
 
 from microtrain.nn.functional.reduction import check_reduction, reduced
 from microtrain.tensor import Tensor, losses, where
+from microtrain.tensor.operands import no_tensor, node_of
 
 
-def _warn_if_broadcast(input: Tensor, target: Tensor) -> None:
-    if input.shape != target.shape:
+def _warn_if_broadcast(name: str, input: Tensor, target: Tensor, stacklevel: int = 4) -> None:
+    """Warn of shapes that differ; `stacklevel` is the caller's caller's, a guard between them counted."""
+    try:
+        same = input.node.spec.shape == target.node.spec.shape
+    except AttributeError:
+        raise no_tensor(name, input=input, target=target) from None
+    if not same:
         warnings.warn(
             f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). "
             "This will likely lead to incorrect results due to broadcasting. "
             "Please ensure they have the same size.",
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
 
 
@@ -32,7 +38,7 @@ def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", weight: 
         RuntimeError: shapes that do not broadcast.
     """
     check_reduction(reduction)
-    _warn_if_broadcast(input, target)
+    _warn_if_broadcast("mse_loss", input, target, 3)
     return _weighted(((input - target) ** 2), weight, reduction)
 
 
@@ -42,13 +48,14 @@ def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", weight: T
     Args and errors: as :func:`mse_loss`.
     """
     check_reduction(reduction)
-    _warn_if_broadcast(input, target)
+    _warn_if_broadcast("l1_loss", input, target)
     return _weighted((input - target).abs(), weight, reduction)
 
 
 def _weighted(loss: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
     if weight is None:
         return reduced(loss, reduction)
+    node_of(weight, "mse_loss", "weight")
     if weight.shape != loss.shape:
         raise ValueError("Inputs and weight must have the same size.")
     total = loss * weight
@@ -113,9 +120,16 @@ def binary_cross_entropy_with_logits(
         ValueError: shapes that differ; an unknown reduction.
     """
     check_reduction(reduction)
-    one, other = input.node.spec, target.node.spec
+    try:
+        one, other = input.node.spec, target.node.spec
+    except AttributeError:
+        raise no_tensor("binary_cross_entropy_with_logits", input=input, target=target) from None
     if one.shape != other.shape:
         raise ValueError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
+    if weight is not None:
+        node_of(weight, "binary_cross_entropy_with_logits", "weight", 3)
+    if pos_weight is not None:
+        node_of(pos_weight, "binary_cross_entropy_with_logits", "pos_weight", 5)
     if pos_weight is None and one.dtype is other.dtype:
         loss = losses.binary_cross_entropy_with_logits(input, target)
     else:
@@ -143,7 +157,7 @@ def huber_loss(
     check_reduction(reduction)
     if delta <= 0:
         raise RuntimeError(f"huber_loss does not support non-positive values for delta. Got: {delta}")
-    _warn_if_broadcast(input, target)
+    _warn_if_broadcast("huber_loss", input, target)
     return _weighted(losses.huber(input - target, float(delta)), weight, reduction)
 
 
@@ -164,7 +178,7 @@ def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", be
     check_reduction(reduction)
     if beta < 0:
         raise RuntimeError(f"smooth_l1_loss does not support negative values for beta. Got: {beta}")
-    _warn_if_broadcast(input, target)
+    _warn_if_broadcast("smooth_l1_loss", input, target)
     difference = input - target
     return reduced(losses.smooth_l1(difference, float(beta)) if beta > 0 else difference.abs(), reduction)
 
@@ -188,7 +202,7 @@ def kl_div(input: Tensor, target: Tensor, *, reduction: str = "mean", log_target
             "reduction: 'mean' divides the total loss by both the batch size and the support size."
             "'batchmean' divides only by the batch size, and aligns with the KL div math definition."
             "'mean' will be changed to behave the same as 'batchmean' in the next major release.",
-            stacklevel=2,
+            stacklevel=3,
         )
     elif reduction != "batchmean":
         check_reduction(reduction)

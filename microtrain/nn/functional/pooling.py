@@ -42,7 +42,8 @@ def _windows(
 ) -> list[_Windows]:
     """The windows along each of the last n dimensions."""
     kernel = each(kernel_size, n, function, "kernel_size")
-    steps = kernel if stride is None or stride in ((), []) else each(stride, n, function, "stride")
+    given = stride is not None and not (isinstance(stride, tuple | list) and not stride)
+    steps = each(stride, n, function, "stride") if given else kernel
     pads, apart = each(padding, n, function, "padding"), each(dilation, n, function, "dilation")
     for name, sizes in (("kernel_size", kernel), ("stride", steps), ("dilation", apart)):
         check_positive(sizes, function, name)

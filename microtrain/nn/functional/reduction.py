@@ -6,7 +6,9 @@ from microtrain.tensor import Tensor
 
 
 def check_reduction(reduction: str) -> None:
-    """Raises ValueError unless ``reduction`` is "none", "mean" or "sum"."""
+    """Raises ValueError (TypeError for no text) unless ``reduction`` is "none", "mean" or "sum"."""
+    if type(reduction) is not str:
+        raise TypeError(f"argument 'reduction' must be str, not {type(reduction).__name__}")
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{reduction} is not a valid value for reduction")
 

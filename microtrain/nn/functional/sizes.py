@@ -16,6 +16,8 @@ def each(value: Any, n: int, function: str, name: str) -> tuple[int, ...]:
     for size in listed:
         if isinstance(size, bool) or not isinstance(size, int):
             raise TypeError(f"{function}(): argument '{name}' must be an int or a sequence of ints, got {value!r}")
+    if any(abs(size) >= 2**31 for size in listed):
+        raise RuntimeError(f"{function}: {name} is out of range, got {listed}")
     if len(listed) not in (1, n):
         raise RuntimeError(
             f"{function}: expected {name} to be a single integer value or a list of {n} values, but got {listed}"

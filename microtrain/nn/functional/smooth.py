@@ -80,9 +80,9 @@ def softmin(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tens
         dim: the dimension along which the result sums to 1.
         dtype: cast the input to this first.
     """
-    along = _implicit_dim("softmin", input) if dim is None else dim
+    along = _implicit_dim("softmin", input, 4) if dim is None else dim
     negated = -input
-    return (negated if dtype is None else negated.to(dtype)).softmax(along)
+    return Tensor.softmax(negated, along, dtype)
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:

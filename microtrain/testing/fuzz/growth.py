@@ -31,9 +31,9 @@ NUMBERS: Table = [
 """What a program about numbers is made of, and how often each is tried."""
 
 MEMORY: Table = [
-    (unary, 2), (binary, 3), (fold, 0.5), (user_function, 1), (view, 3), (alias, 5), (alter, 5), (assign, 2),
+    (unary, 2), (binary, 3), (fold, 0.5), (user_function, 1.5), (view, 3), (alias, 5), (alter, 5), (assign, 2),
     (block, 3), (leave, 1.5), (duplicate, 0.7), (count, 1), (retain, 1.5), (hook, 2), (differentiate, 2),
-    (gradient, 1.5), (update, 1), (read, 0.7)]
+    (gradient, 1.5), (update, 1.5), (read, 0.7)]
 """What a program about shared memory, and about who watches gradients, is made of."""
 
 DTYPES: Table = [

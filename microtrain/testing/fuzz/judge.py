@@ -19,9 +19,9 @@ ROUNDINGS = 32.0
 LOST = ("a second time", "Trying to use a saved tensor that has been detached in-place")
 """What PyTorch says of values that it has lost, other than by a change in place."""
 
-READ_DIFFERENTLY = (".prod(", "keepdim=True)")
-"""Operations whose derivative reads the result in PyTorch and here the operand, or the result before it was shaped. (Of
-an operand of another dtype than the result's, what is kept here is converted: a copy.)"""
+READ_DIFFERENTLY = (".prod(", ") ** v", "keepdim=True)")
+"""Operations whose derivative reads the result in PyTorch and here the operand (of a power, what is asked for), or the
+result before it was shaped. (Of an operand of another dtype than the result's a converted copy is kept here.)"""
 
 MODES = ("fused", "each value read", "each operation at once", "a kernel for each operation")
 """How a program is run here: as it is written; with every value read as soon as it is made; with every operation,

@@ -52,7 +52,7 @@ def user_function(o: Grower) -> None:
     same = [m for m in o.floats if o[m].shape == o[n].shape]
     if o.chance(0.3):
         o.add("Product.apply({0}, {1})", (n, o.choose(same)), exact=True)
-    elif o.chance(0.15) and o.gradient(n) is None:                          # which it would lose in PyTorch
+    elif o.chance(0.3) and o.gradient(n) is None:                          # which it would lose in PyTorch
         o.change("Doubled.apply({0})", (n,), exact=True, attempts=False)    # what it changes before it fails is open
     elif o.chance(0.15) and o.exact(n):
         o.add("Marked.apply({0})[0]", (n,), exact=True)

@@ -30,7 +30,7 @@ def shrink(failure: Failure, most: int = 600) -> Failure:
     smaller = True
     while smaller and runs < most:
         smaller = False
-        for reductions in (without_steps, with_leaves, with_smaller_sizes, without_gradients):
+        for reductions in (without_steps, with_leaves, with_smaller_sizes, without_gradients, without_blocks):
             while (found := first(reductions(failure.program), still, most - runs)) is not None:
                 failure, smaller = found, True
                 most -= 1
@@ -101,3 +101,10 @@ def without_gradients(program: Program) -> Iterator[Program]:
         if step.form == LEAF and step.attributes[-1]:
             plain = replace(step, attributes=(*step.attributes[:-1], False))
             yield program.with_steps((*program.steps[:i], plain, *program.steps[i + 1:]))
+
+
+def without_blocks(program: Program) -> Iterator[Program]:
+    """The program with a step that stands in blocks no more, but for one that may raise."""
+    for i, step in enumerate(program.steps):
+        if (kept := tuple(block for block in step.blocks if block == "attempt()")) != step.blocks:
+            yield program.with_steps((*program.steps[:i], replace(step, blocks=kept), *program.steps[i + 1:]))

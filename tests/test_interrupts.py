@@ -1,0 +1,316 @@
+"""Interrupts and failures anywhere: what is left trains on, a step is taken whole or not at all, nothing is lost."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import DEVICE
+from stress_interrupts import (
+    ERRORS,
+    SCENARIOS,
+    STEPS,
+    Injector,
+    Reference,
+    Training,
+    check,
+    quiet,
+    spread,
+    works_of,
+)
+
+import microtrain as mt
+from microtrain import nn
+from microtrain.compiler import realize
+from microtrain.errors import OutOfMemoryError
+from microtrain.runtime import kernel_backend
+
+pytestmark = pytest.mark.usefixtures("nothing_pending")
+on_cpu = pytest.mark.skipif(DEVICE != "cpu", reason="many training steps: on the cpu device alone")
+on_triton = pytest.mark.skipif(DEVICE == "cpu", reason="the cpu device launches no kernels")
+SAMPLE = 12
+
+
+@on_cpu
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_training_goes_on_after_an_interrupt_at_any_point(scenario: str) -> None:
+    for work in works_of(scenario, SAMPLE, seed=SCENARIOS.index(scenario)):
+        work()
+
+
+@on_cpu
+@pytest.mark.parametrize("error", [MemoryError, RuntimeError])
+def test_training_goes_on_after_a_failure_at_any_point(error: type[BaseException]) -> None:
+    for work in works_of("sgd saves", SAMPLE, 1, error=ERRORS[error.__name__]):
+        work()
+
+
+@on_cpu
+def test_training_goes_on_after_a_timer_at_any_time() -> None:
+    for scenario in ("sgd saves", "adam"):
+        for work in works_of(scenario, 20, 0, signals=True):
+            work()
+
+
+def interrupted_in_step(k: int | None) -> tuple[Training, Injector]:
+    """A training interrupted at the k-th point of its second step's `optimizer.step()`."""
+    training = Training("adam")
+    training.step()
+    training.optimizer.zero_grad()
+    mt.nn.functional.mse_loss(training.model(training.x), training.y).backward()
+    injector = Injector(k)
+    try:
+        with injector:
+            training.optimizer.step()
+    except KeyboardInterrupt:
+        pass
+    return training, injector
+
+
+@on_cpu
+def test_an_optimizers_step_is_taken_whole_or_not_at_all() -> None:
+    """The points inside `step`, of which a sample of whole trainings meets few; most of its end."""
+    reference, taken = Reference("adam"), []
+    count = interrupted_in_step(None)[1].count
+    for k in sorted({*spread(12, count, 0), *range(count - 36, count + 1, 2)}):
+        with quiet() as said:
+            training, _ = interrupted_in_step(k)
+            taken.append(check(training, reference, said))
+    assert taken == sorted(taken) and set(taken) == {1, 2}
+
+
+@on_cpu
+def test_the_check_finds_a_step_that_is_half_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("microtrain.optim.optimizer.finish", lambda function, *arguments: function(*arguments))
+    reference, wrong = Reference("adam"), 0
+    count = interrupted_in_step(None)[1].count
+    for k in range(count - 30, count + 1, 3):
+        try:
+            reference.steps_of(interrupted_in_step(k)[0].state())
+        except AssertionError:
+            wrong += 1
+    assert wrong
+
+
+@on_cpu
+def test_a_grad_mode_ends_with_its_block() -> None:
+    def block() -> None:
+        with mt.no_grad(), mt.enable_grad(), mt.set_grad_enabled(False):
+            pass
+
+    Training.step, step = staticmethod(block), Training.step        # type: ignore[assignment, method-assign]
+    try:
+        with Injector(None) as injector:
+            block()
+        for k in range(1, injector.count + 1):
+            with pytest.raises(KeyboardInterrupt), Injector(k):
+                block()
+            assert mt.is_grad_enabled(), k
+    finally:
+        Training.step = step                                        # type: ignore[method-assign]
+
+
+@on_cpu
+@pytest.mark.parametrize("change", [
+    lambda model, other: model.load_state_dict(other),
+    lambda model, other: model.double(),
+    lambda model, other: model.zero_grad(),
+], ids=["load_state_dict", "double", "zero_grad"])
+def test_what_changes_a_whole_module_changes_all_of_it_or_nothing(change: Any) -> None:
+    def made(seed: int) -> nn.Module:
+        mt.manual_seed(seed)
+        model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+        model(mt.ones(4, 2)).sum().backward()
+        return model
+
+    def state(model: nn.Module) -> list[Any]:
+        return [*[(v.dtype, v.tolist()) for v in model.state_dict().values()],
+                *[p.grad is None or (p.grad.dtype, p.grad.tolist()) for p in model.parameters()]]
+
+    other = made(1).state_dict()
+    before, model = state(made(0)), made(0)
+    change(model, other)
+    after = state(model)
+    with Injector(None) as injector:
+        change(made(0), other)
+    for k in spread(40, injector.count, 0):
+        model = made(0)
+        with quiet() as said:
+            try:
+                with Injector(k):
+                    change(model, other)
+            except KeyboardInterrupt:
+                pass
+        assert state(model) in (before, after) and not said, injector.where
+
+
+@on_cpu
+def test_what_was_pending_when_an_interrupt_came_is_computed_when_it_is_read() -> None:
+    def graph() -> list[mt.Tensor]:
+        x = mt.tensor([1.0, 2.0])
+        return [x * 2, (x + 1).exp().log(), (x * 3).sum()]
+
+    with Injector(None) as injector:
+        graph()[0].tolist()
+    for k in spread(40, injector.count, 0):
+        values: list[mt.Tensor] = []
+        try:
+            with Injector(k):
+                values = graph()
+                values[0].tolist()
+        except KeyboardInterrupt:
+            pass
+        for value, wanted in zip(values, ([2, 4], [2, 3], 9), strict=bool(values)):
+            np.testing.assert_allclose(value.tolist(), wanted, rtol=1e-6)
+            assert value.node.buffer is not None
+
+
+def test_an_error_in_a_value_that_nobody_asked_for_is_raised_when_it_is_read() -> None:
+    if DEVICE != "cpu":
+        pytest.skip("on a GPU integers are divided by zero without a word")
+    bad, good = mt.tensor([1]) // mt.tensor([0]), mt.tensor([1.0]) + 1
+    assert good.tolist() == [2]
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=r"(?i)zero"):
+            bad.tolist()
+    assert (mt.tensor([2.0]) + 1).tolist() == [3]
+
+
+@on_cpu
+def test_where_all_does_not_fit_memory_values_are_computed_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    compute, sizes = realize.compute, []
+
+    def short(roots: Any, device: Any) -> None:
+        sizes.append(len(roots))
+        if len(roots) > 1:
+            raise MemoryError("no room for so much")
+        compute(roots, device)
+
+    x = mt.tensor([1.0, 2.0])
+    values = [x * n for n in range(2, 5)]
+    monkeypatch.setattr(realize, "compute", short)
+    assert values[0].tolist() == [2, 4]
+    assert sizes == [3, 1, 1, 1] and all(value.node.buffer is not None for value in values)
+
+
+@on_triton
+@pytest.mark.parametrize("error", [OutOfMemoryError, KeyboardInterrupt])
+def test_training_goes_on_where_memory_cannot_be_had(
+        monkeypatch: pytest.MonkeyPatch, error: type[BaseException]) -> None:
+    device = mt.ones(1).device
+    backend: Any = kernel_backend(device.type, device.index)
+    reference = Reference("sgd")
+    allocate = backend.allocate
+    for k in (0, 1, 4, 7, 11, 14):
+        training, left = Training("sgd"), [k]
+
+        def limited(*arguments: Any, left: list[int] = left) -> Any:
+            left[0] -= 1
+            if left[0] == -1:
+                raise error("no room")
+            return allocate(*arguments)
+
+        monkeypatch.setattr(backend, "allocate", limited)
+        try:
+            for _ in range(STEPS):
+                training.step()
+                training.optimizer.state_dict()
+                [p.tolist() for p in training.model.parameters()]
+        except error:
+            pass
+        monkeypatch.undo()
+        with quiet() as said:
+            check(training, reference, said)
+
+
+@on_triton
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGALRM, signal.SIGTERM])
+def test_a_signal_waits_for_a_run_that_writes_over_values(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Whatever its handler raises: a parameter that is half written over is lost."""
+    def handler(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    device = mt.ones(1).device
+    backend: Any = kernel_backend(device.type, device.index)
+    reference, training = Reference("sgd"), Training("sgd")
+    for _ in range(2):
+        training.step()
+    training.state()
+    launch = backend.launch
+
+    def launched(*arguments: Any) -> None:
+        signal.raise_signal(number)
+        launch(*arguments)
+        signal.raise_signal(number)
+
+    before = signal.signal(number, handler)
+    try:
+        training.step()
+        monkeypatch.setattr(backend, "launch", launched)
+        with pytest.raises(KeyboardInterrupt):
+            next(training.model.parameters()).tolist()
+        monkeypatch.undo()
+        assert signal.getsignal(number) is handler
+        with quiet() as said:
+            assert check(training, reference, said) == 3
+    finally:
+        signal.signal(number, before)
+
+
+class Unfinished(mt.Tensor):
+    """A tensor whose making fails."""
+
+    def __init__(self, *_: Any) -> None:
+        raise ValueError("not today")
+
+
+HALF_MADE = {
+    "tensor": lambda: mt.Tensor.__new__(mt.Tensor),
+    "module": lambda: nn.Linear.__new__(nn.Linear),
+    "optimizer": lambda: mt.optim.SGD.__new__(mt.optim.SGD),
+    "optimizer of nothing": lambda: mt.optim.SGD([], lr=0.1),
+    "tensor whose making fails": lambda: Unfinished([1.0]),
+    "function": lambda: mt.autograd.Function.__new__(mt.autograd.Function),
+    "generator": lambda: next(inside()),
+}
+
+
+def inside() -> Iterator[Any]:
+    with mt.no_grad():
+        yield mt.ones(2) * 2
+
+
+@pytest.mark.parametrize("make", HALF_MADE.values(), ids=HALF_MADE)
+def test_what_is_half_made_goes_quietly(make: Any) -> None:
+    with quiet() as said:
+        try:
+            made = make()
+            del made
+        except (ValueError, TypeError, RuntimeError):
+            pass
+        gc.collect()
+    assert not said
+
+
+@on_cpu
+def test_a_process_ends_quietly() -> None:
+    program = """
+import microtrain as mt, threading
+model = mt.nn.Linear(2, 1)
+kept = model(mt.ones(3, 2)), model.weight.detach(), mt.no_grad()
+kept[0].sum().backward()
+def left():
+    with mt.no_grad():
+        yield model(mt.ones(1, 2))
+generator = left(); next(generator)
+me = mt.ones(2) * 2; me.me = me
+kept[2].__enter__()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
