@@ -128,7 +128,8 @@ def after_accumulation(hooks: Hooks | None, tensor: Any) -> None:
     before, grad_mode.enabled = grad_mode.enabled, False
     try:
         for hook in list(hooks.after.values()) if hooks is not None else ():
-            if hook(tensor) is not None:
+            result = hook(tensor)
+            if result is not None and result is not tensor:         # `p.sub_(p.grad)` returns p
                 raise RuntimeError("Tensor post accumulate grad hooks should return None.")
     finally:
         grad_mode.enabled = before
