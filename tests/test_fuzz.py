@@ -254,6 +254,14 @@ def test_a_failing_program_is_made_small(monkeypatch: pytest.MonkeyPatch, no_pla
 
 # ---------------------------------------------------------------------------------------------------------- regressions
 REGRESSIONS = {
+    "what leads to a view made without recording is not visited for it": """
+        v0 = T.tensor([1.0, 2.0], dtype=dtype, requires_grad=True)
+        with T.no_grad(): v1 = v0[:1]
+        v2 = v1 * v0
+        v2.retain_grad()
+        v3 = T.tensor([1.0], dtype=dtype, requires_grad=True)
+        v4 = [T.ones(1, dtype=dtype), T.ones(2, dtype=dtype)]
+        v5 = T.autograd.grad([v3 * 2, v2 * 3], [v3, v1], v4, allow_unused=True)""",
     "what is put by indices has the dtype that it is put into, but for a number where a mask holds": """
         v0 = T.tensor([1, 2, 3])
         with attempt(): v0[[0, 1]] = T.tensor([1.5, 2.5])

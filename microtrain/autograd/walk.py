@@ -54,7 +54,8 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Sequence[
 def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[Tape] | None, retain_graph: bool,
             create_graph: bool, visits: list[Visit], through: bool) -> dict[Tape, Node]:
     """The walk itself; adds to `visits` the entries it comes to, with their edges."""
-    wanted = None if targets is None else set(targets)
+    # What leads to a dead end alone is not visited: nothing arrives there.
+    wanted = None if targets is None else {tape for tape in targets if tape.__class__ is not DeadEnd}
     needed = None if wanted is None else leading_to(wanted, outputs)
     through = through or wanted is None
     heap: list[tuple[int, Tape]] = []           # entries still to visit, latest recorded first

@@ -162,9 +162,9 @@ def saving_copies() -> AbstractContextManager[Any]:
 
 
 def first_words(error: str) -> str:
-    """The kind of an error and the first words of what it says, whatever numbers it names: of several wrong elements
-    or sizes either package may name either."""
-    return " ".join(re.sub(r"-?\d+", "#", error).split()[:5])
+    """The kind of an error and the first words of what it says, whatever numbers it names (of several wrong elements
+    or sizes either package may name either) and by whichever of PyTorch's two names it calls a type."""
+    return " ".join(re.sub(r"-?\d+", "#", re.sub(r"CPU(\w+)Type", r"torch.\1Tensor", error)).split()[:5])
 
 
 def _raised(outcome: Outcome, program: Program) -> str:
