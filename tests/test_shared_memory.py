@@ -32,6 +32,9 @@ VERSIONS = {
         for O in (T.optim.SGD, T.optim.Adam):
             x = T.zeros(4); p, q = T.nn.Parameter(x[:2]), T.nn.Parameter(x[1:3]); o = O([p, q], lr=1.0)
             for _ in range(2): o.zero_grad(); (p.sum() + 2 * q.sum()).backward(); o.step(); see(x, p, q)""",
+    "a gradient that is another parameter": """
+        a, b = leaf(2), leaf(2); b.grad = a.detach(); a.grad = T.ones(2); o = T.optim.SGD([a, b], lr=0.5)
+        for _ in range(2): o.step(); see(a, b)""",
     "gradients that are views of one tensor": """
         a, b, flat = leaf(2), leaf(2), T.zeros(4); a.grad, b.grad = flat[:2], flat[2:]
         o = T.optim.SGD([a, b], lr=0.5, momentum=0.9)

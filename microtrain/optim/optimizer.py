@@ -130,9 +130,9 @@ class Optimizer:
                     grad = param.grad
                     if grad is not None:
                         memory = param.shared_memory()
+                        if memories and (memory in memories or grad.shared_memory() in memories):
+                            finish(self._take, changes)         # what is read here is what those before leave there
                         if memory is not None:
-                            if memory in memories:
-                                finish(self._take, changes)     # its value is what the other leaves in their memory
                             memories.add(memory)
                         changes.append((param, self._update(param, grad, group, self.state.get(param, {}))))
             finish(self._take, changes)         # a step is taken by all parameters or by none
