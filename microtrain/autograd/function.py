@@ -167,9 +167,10 @@ def refused(node: Node, message: str, edges: Sequence[Any] = ()) -> Node:
 def _untaped(node: Node) -> Node:
     before, grad_mode.enabled = grad_mode.enabled, False
     try:
-        return g.identity(node)
+        same = g.identity(node)
     finally:
         grad_mode.enabled = before
+    return same
 
 
 class Function:
