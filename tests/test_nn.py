@@ -628,6 +628,8 @@ INIT_ERRORS = {
     "fan": lambda T, n: n.init.xavier_uniform_(T.zeros(3)),
     "mode": lambda T, n: n.init.kaiming_normal_(T.zeros(3, 3), mode="fan"),
     "gain": lambda T, n: n.init.calculate_gain("elu"),
+    "slope of a list": lambda T, n: n.init.calculate_gain("leaky_relu", [1]),
+    "true slope": lambda T, n: n.init.calculate_gain("leaky_relu", True),
 }
 
 

@@ -136,6 +136,7 @@ def after_accumulation(hooks: Hooks | None, tensor: Any) -> None:
             result = hook(tensor)
             hook_result(hook, result, tensor.node)
             if result is not None and result is not tensor:         # `p.sub_(p.grad)` returns p
+                hook_result(hook, result, tensor.node)              # what is no gradient is said so
                 raise RuntimeError("Tensor post accumulate grad hooks should return None.")
     finally:
         grad_mode.enabled = before

@@ -6,6 +6,7 @@ Names, arguments and formulas are ``torch.nn.init``'s. Random values come from t
 from __future__ import annotations
 
 import math as _math
+from typing import Any as _Any
 
 from microtrain.arguments import tidy as _tidy
 from microtrain.tensor import Tensor, no_grad
@@ -42,7 +43,7 @@ def ones_(tensor: Tensor) -> Tensor:
     return constant_(tensor, 1.0)
 
 
-def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+def calculate_gain(nonlinearity: str, param: _Any = None) -> float:
     """The factor by which a layer's weights are scaled to keep the variance through ``nonlinearity``.
 
     Raises:
