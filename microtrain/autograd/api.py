@@ -133,7 +133,10 @@ def after_accumulation(hooks: Hooks | None, tensor: Any) -> None:
     before, grad_mode.enabled = grad_mode.enabled, False
     try:
         for hook in list(hooks.after.values()) if hooks is not None else ():
-            hook_result(hook, hook(tensor), tensor.node)       # it replaces nothing
+            result = hook(tensor)
+            hook_result(hook, result, tensor.node)
+            if result is not None and result is not tensor:         # `p.sub_(p.grad)` returns p
+                raise RuntimeError("Tensor post accumulate grad hooks should return None.")
     finally:
         grad_mode.enabled = before
 
@@ -178,7 +181,8 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
         if ct is None:
             if not (allow_unused or materialize_grads):
                 raise RuntimeError(UNUSED.format(i))
-            results.append(type(tensor).from_node(g.zeros_like(tensor.node.spec)) if materialize_grads else None)
+            zeros = type(tensor).from_node(g.zeros_like(tensor.node.spec)) if materialize_grads else None
+            results.append(zeros.requires_grad_(create_graph) if zeros is not None else None)
         else:
             results.append(type(tensor).from_node(ct))
     return tuple(results)

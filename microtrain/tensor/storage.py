@@ -164,14 +164,16 @@ class Shared:
         """Whether it sees the memory of another tensor, its base (PyTorch's name)."""
         return self._alias is not None and self._alias.view is not same_value
 
-    def returned(self, node: Node, number: int, several: bool) -> Tensor:
-        """A tensor that sees what this one sees, as output `number` of a user's function, which gave it `node`."""
+    def returned(self, node: Node) -> Tensor:
+        """A tensor that sees what this one sees, as a user's function returns it, which gave it `node`."""
         alias = self.place()
         view = whole_value if alias.view is same_value else alias.view
-        place = Alias(alias.family, alias.strides, alias.offset, view, alias.update,
-                      ONE_OF_SEVERAL if several else FROM_FUNCTION)
-        place.number = number
-        return joined(node, place)
+        return joined(node, Alias(alias.family, alias.strides, alias.offset, view, alias.update, FROM_FUNCTION))
+
+    def came_from_function(self, number: int, several: bool) -> None:
+        """Be known as a view that a user's function returned, as output `number`, which is one of `several`."""
+        alias = self.place()
+        alias.origin, alias.number = ONE_OF_SEVERAL if several else FROM_FUNCTION, number
 
     def leave(self) -> None:
         """Share memory with nobody from here on."""
