@@ -26,7 +26,7 @@ from stress_interrupts import (
 )
 
 import microtrain as mt
-from microtrain import nn
+from microtrain import nn, optim
 from microtrain.compiler import realize
 from microtrain.errors import OutOfMemoryError
 from microtrain.runtime import kernel_backend
@@ -314,6 +314,50 @@ def test_a_change_in_place_reaches_all_that_share_the_memory_or_none(recorded: b
     seen = [change(k)[0] for k in (range(1, count + 1) if DEVICE == "cpu" else spread(5, count, 0))]
     assert all(one in (before, after) for one in seen)
     assert DEVICE != "cpu" or (before in seen and after in seen)
+
+
+def scheduled() -> tuple[Any, Any]:
+    groups = [{"params": [nn.Parameter(mt.ones(1))], "lr": lr} for lr in (1.0, mt.tensor(0.5))]
+    optimizer = optim.SGD(groups)
+    scheduler = optim.lr_scheduler.StepLR(optimizer, 1)
+    optimizer.step()
+    return scheduler.step, lambda: (scheduler.last_epoch, [float(group["lr"]) for group in optimizer.param_groups],
+                                    [*map(float, scheduler.get_last_lr())])
+
+
+def switched(switch: str) -> tuple[Any, Any]:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(), nn.Linear(2, 2))
+    return (lambda: getattr(model, switch)(False)), lambda: ([module.training for module in model.modules()],
+                                                             [p.requires_grad for p in model.parameters()])
+
+
+def shared_gradients(one: bool) -> tuple[Any, Any]:
+    a, b, flat = mt.ones(2, requires_grad=True), mt.ones(2, requires_grad=True), mt.zeros(4)
+    a.grad, b.grad = flat[:2], flat[:2] if one else flat[2:]
+    return (a * 2 + b * 3).sum().backward, lambda: [x.tolist() for x in (flat, a.grad, b.grad)]
+
+
+WHOLE = {"scheduler": scheduled,
+         "train": lambda: switched("train"), "requires_grad_": lambda: switched("requires_grad_"),
+         "gradients of one memory": lambda: shared_gradients(False), "one gradient": lambda: shared_gradients(True)}
+
+
+@on_cpu
+@pytest.mark.parametrize("make", WHOLE.values(), ids=WHOLE)
+def test_what_has_several_parts_is_done_whole_or_not_at_all(make: Any) -> None:
+    def done(k: int | None) -> tuple[Any, int]:
+        change, look = make()
+        injector = Injector(k)
+        try:
+            with injector:
+                change()
+        except KeyboardInterrupt:
+            pass
+        return look(), injector.count
+
+    before, (after, count) = make()[1](), done(None)
+    assert before != after
+    assert all(done(k)[0] in (before, after) for k in spread(60, count, 0))
 
 
 @pytest.mark.parametrize("make", HALF_MADE.values(), ids=HALF_MADE)

@@ -49,6 +49,13 @@ VERSIONS = {
         a.register_post_accumulate_grad_hook(lambda p: b.grad.zero_() and None)
         b.register_post_accumulate_grad_hook(lambda p: a.grad.zero_() and None)
         (a * 2 + b * 3).sum().backward(); see(a.grad.sum() + b.grad.sum())""",
+    "hooks of a tensor that is detached in place": """
+        a = leaf(2); y = a * 2; h = y.register_hook(lambda g: see(g) or g * 3); z = (y * 5).sum(); y.detach_()
+        see(y.requires_grad, y.is_leaf); y.requires_grad_(); (y * 2).sum().backward(); see(y.grad, a.grad)
+        z.backward(); see(a.grad, y.grad); h.remove(); (y * 2).sum().backward(); see(y.grad)""",
+    "hooks of a retained tensor that is detached in place": """
+        a = leaf(2); y = a * 2; y.retain_grad(); y.register_hook(lambda g: g * 3); y.detach_(); y.requires_grad_()
+        (y * 2).sum().backward(); see(y.grad, y.retains_grad, y.is_leaf)""",
     "a parameter made of a tensor that lives on": """
         x = T.ones(2); x.add_(1); p = T.nn.Parameter(x); see(p._version); y = (p * p).sum(); x.add_(1)
         see(p._version, p); y.backward()""",

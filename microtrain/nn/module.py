@@ -232,8 +232,11 @@ class Module(Stateful):
         """
         if not isinstance(mode, bool):
             raise ValueError("training mode is expected to be boolean")
-        for module in self.modules():
-            module.training = mode
+        def switch() -> None:
+            for module in self.modules():
+                module.training = mode
+
+        finish(switch)
         return self
 
     def eval(self) -> Self:
@@ -242,8 +245,11 @@ class Module(Stateful):
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Sets whether the parameters record gradients."""
-        for parameter in self.parameters():
-            parameter.requires_grad_(requires_grad)
+        def switch() -> None:
+            for parameter in self.parameters():
+                parameter.requires_grad_(requires_grad)
+
+        finish(switch)
         return self
 
     def zero_grad(self, set_to_none: bool = True) -> None:

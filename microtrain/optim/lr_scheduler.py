@@ -10,6 +10,7 @@ from typing import Any
 
 from microtrain.arguments import tidy as _tidy
 from microtrain.optim.optimizer import Optimizer
+from microtrain.scopes import finish as _finish
 from microtrain.tensor import Tensor
 
 Rate = Any
@@ -92,25 +93,26 @@ class LRScheduler:
             _warnings.warn(OVERRIDDEN, UserWarning, stacklevel=2)
         elif self._step_count == 1 and own_step is None and not optimizer.stepped:
             _warnings.warn(TOO_EARLY, UserWarning, stacklevel=2)
-        self._step_count += 1
         if epoch is not None:
             _warnings.warn(WITH_EPOCH, UserWarning, stacklevel=2)
-        self._get_lr_called_within_step = True
+        before = self.last_epoch, self._step_count
+        now = self.last_epoch + 1 if epoch is None else epoch, self._step_count + 1
+        (self.last_epoch, self._step_count), self._get_lr_called_within_step = now, True
         try:
-            if epoch is None:
-                self.last_epoch += 1
-                rates = self.get_lr()
-            else:
-                self.last_epoch = epoch
-                rates = getattr(self, "_get_closed_form_lr", self.get_lr)()
+            rates = self.get_lr() if epoch is None else getattr(self, "_get_closed_form_lr", self.get_lr)()
         finally:
-            self._get_lr_called_within_step = False
-        for group, lr in zip(optimizer.param_groups, rates, strict=True):
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(lr if not isinstance(lr, Tensor) else lr.reshape(()))
-            else:
-                group["lr"] = lr
-        self._last_lr = self._rates()
+            (self.last_epoch, self._step_count), self._get_lr_called_within_step = before, False
+
+        def take() -> None:
+            self.last_epoch, self._step_count = now
+            for group, lr in zip(optimizer.param_groups, rates, strict=True):
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(lr if not isinstance(lr, Tensor) else lr.reshape(()))
+                else:
+                    group["lr"] = lr
+            self._last_lr = self._rates()
+
+        _finish(take)           # all groups have their new rates, or an interrupt came before
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the optimizer."""

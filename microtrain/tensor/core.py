@@ -229,6 +229,13 @@ class Handle(Shared):
             raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
         return RemovableHandle.enter(self._hooks(self.node.tape).after, hook)
 
+    def _keep_hooks(self, hooks: Hooks) -> None:
+        """Have the hooks of the place on the tape that this tensor had called for the leaf that it may be again."""
+        hooks.retaining = [one for one in hooks.retaining if one() is not self]
+        self._leaf = Leaf(next_seq())
+        self._leaf.tensor = weakref.ref(self)
+        self._leaf.hooks = hooks
+
     def retain_grad(self) -> None:
         """Keep the gradient of this tensor, which is no leaf, in `.grad`: that of the value that it has by then."""
         if not self.requires_grad:

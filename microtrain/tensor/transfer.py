@@ -224,7 +224,10 @@ class Transfer:
         if self._alias is not None and self._alias.is_view():
             raise RuntimeError("Can't detach views in-place. Use detach() instead.")
         if not self.is_leaf:
+            hooks = self.node.tape.hooks            # type: ignore[union-attr]
             self.hold_instead(alone(self.node))
+            if hooks:
+                self._keep_hooks(hooks)
         return self.requires_grad_(False)
 
     @property
