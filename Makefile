@@ -7,11 +7,10 @@
 # make gpu-cache  kernels of suite and benchmarks compiled for an H100 and packed into .gpu/, in 30 minutes; a machine that
 #              has one unpacks them and need not compile
 # make budgets every kernel of a sample of 200 compiled for four GPUs: spills, registers, shared memory, access widths
-# make threads     every kind of work in 4 threads at once, bit for bit as alone, ROUNDS=20 times
-# make interrupts  training interrupted at INTERRUPTS=3000 points and as often by a timer: it trains on, bit for bit
-# make kills   processes killed while they save and while they train with a checkpoint, KILLS=100 of each; commands interrupted
-# make fuzz    random programs compared with PyTorch, FUZZ=20000 on cpu, a twentieth in Triton's interpreter and on a
-#              virtual GPU, from seed SEED=0, in two processes: 20 minutes
+# make stress  what random members of a kind show, each a target of its own: fuzz (FUZZ=20000 programs beside PyTorch on
+#              cpu, a twentieth in Triton's interpreter and on a virtual GPU), threads (4 at once, bit for bit, ROUNDS=20),
+#              interrupts (at INTERRUPTS=3000 points, and as often by a timer), kills (KILLS=100 while saving and while
+#              training) and calls (every EVERY=1st wrong call, and text planted in every argument); an hour in all
 # make lint    ruff and mypy alone
 # make clean   removes .venv, .gpu, runs and caches
 #
@@ -35,10 +34,10 @@ INTERPRET_TESTS ?= $(wildcard $(addprefix tests/test_,$(addsuffix .py,\
 SHARDS ?= $(shell nproc 2>/dev/null || echo 4)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test budgets fuzz kills threads interrupts gpu gpu-cache virtual lint clean suite-cpu suite-interpret
+.PHONY: help train test budgets stress fuzz threads interrupts kills calls gpu gpu-cache virtual lint clean suite-cpu suite-interpret
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -16
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -15
 
 train: $(VENV)/train.stamp
 	@mkdir -p runs
@@ -81,20 +80,29 @@ budgets: $(VENV)/test.stamp
 	MICROTRAIN_DEVICE=cpu $(PY) -m pytest -q -m budgets tests/test_null.py tests/test_matmul_kernels.py tests/test_emulator_corpus.py
 	$(PY) -m microtrain kernels --all --sample 200
 
+stress: fuzz threads interrupts kills calls
+
 KILLS ?= 100
 
 kills: $(VENV)/test.stamp
 	PYTHONPATH=. $(PY) tests/stress_files.py --saving $(KILLS) --training $(KILLS)
 
 ROUNDS ?= 20
-INTERRUPTS ?= 3000
 
 threads: $(VENV)/test.stamp
 	PYTHONPATH=. $(PY) tests/stress_threads.py --rounds $(ROUNDS)
 
+INTERRUPTS ?= 3000
+
 interrupts: $(VENV)/test.stamp
 	PYTHONPATH=. $(PY) tests/stress_interrupts.py --count $(INTERRUPTS)
 	PYTHONPATH=. $(PY) tests/stress_interrupts.py --count $(INTERRUPTS) --signals
+
+EVERY ?= 1
+
+calls: $(VENV)/test.stamp
+	PYTHONPATH=. MICROTRAIN_DEVICE=cpu $(PY) tests/wrong_calls.py --every $(EVERY)
+	PYTHONPATH=. MICROTRAIN_DEVICE=cpu $(PY) tests/planted.py --every $(EVERY)
 
 # Half of the suite in each of two processes; the emulator's part has one for each GPU.
 virtual: $(VENV)/test.stamp

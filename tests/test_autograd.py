@@ -195,7 +195,36 @@ def test_unused_inputs(T: Any) -> None:
     first, second = T.autograd.grad(y, [x, other], allow_unused=True)
     assert first.tolist() == [3.0] and second is None
     (zeros,) = T.autograd.grad((x * 3).sum(), [other], allow_unused=True, materialize_grads=True)
-    assert zeros.tolist() == [0.0]
+    assert zeros.tolist() == [0.0] and not zeros.requires_grad
+    (zeros,) = T.autograd.grad((x * 3).sum(), [other], create_graph=True, materialize_grads=True)
+    (again,) = T.autograd.grad(zeros.sum(), [x], materialize_grads=True)
+    assert zeros.requires_grad and again.tolist() == [0.0]
+
+
+@both
+def test_a_hook_after_accumulation_gives_nothing_back(T: Any) -> None:
+    x = leaf(T, 1.0)
+    x.register_post_accumulate_grad_hook(lambda t: t.grad)
+    with pytest.raises(RuntimeError, match="Tensor post accumulate grad hooks should return None"):
+        (x * 3).sum().backward()
+
+
+@both
+def test_a_value_is_read_where_nothing_is_recorded(T: Any) -> None:
+    x = leaf(T, 1.0)
+    for y in (x, x * 2):
+        with T.no_grad():
+            assert y.cpu().numpy().tolist()[0] == np.asarray(y.cpu())[0] == y.item()
+        with pytest.raises(RuntimeError, match=NO_NUMPY):
+            y.numpy()
+
+
+@both
+def test_integers_as_the_data_of_what_requires_grad(T: Any) -> None:
+    x = leaf(T, 1.0)
+    with pytest.raises(RuntimeError, match="data set to a tensor that requires gradients must be floating point"):
+        x.data = T.tensor([3])
+    assert x.tolist() == [1.0]
 
 
 @both

@@ -30,7 +30,7 @@ if os.environ.get("TRITON_INTERPRET") == "1":
     pytest.skip("compiles kernels, which are interpreted in this process", allow_module_level=True)
 
 CASES = {case.name: case for case in budgets.CASES}
-SLICE = 28
+SLICE = 36
 
 
 @pytest.fixture(scope="module")

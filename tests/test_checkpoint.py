@@ -507,10 +507,10 @@ def test_wrong_parts_are_refused_at_the_door(tmp_path):
     model, steps, scheduler, loader = parts()
     path = checkpoint.save_training(tmp_path / "run", model, steps, scheduler=scheduler, loaders=[loader])
     for wrong, options, message in (
-            ((None, steps), {}, "model should be a Module, but got NoneType"),
-            ((model, model), {}, "optimizer should be a Optimizer, but got Sequential"),
-            ((model, steps), {"scheduler": steps}, "scheduler should be a LRScheduler or NoneType, but got Adam"),
-            ((model, steps), {"loaders": loader}, "loaders should be a list or tuple, but got DataLoader")):
+            ((None, steps), {}, "argument 'model' .* must be Module, not NoneType"),
+            ((model, model), {}, "argument 'optimizer' .* must be Optimizer, not Sequential"),
+            ((model, steps), {"scheduler": steps}, "argument 'scheduler' must be LRScheduler, not Adam"),
+            ((model, steps), {"loaders": loader}, "argument 'loaders' must be .*, not DataLoader")):
         for function in (checkpoint.save_training, checkpoint.load_training):
             with pytest.raises(TypeError, match=message):
                 function(path, *wrong, **options)

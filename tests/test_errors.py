@@ -216,11 +216,19 @@ CASES = [
     Case("split by 0", lambda T: a(T, 5).split(-1), "split_size"),
     Case("chunk by 0", lambda T: a(T, 5).chunk(0), "chunk expects `chunks` to be greater than 0, got: 0"),
     Case("flatten", lambda T: a(T, 2, 3).flatten(1, 0), "start_dim cannot come after end_dim"),
+    Case("module to a number's GPU", lambda T: T.nn.Linear(1, 1).cuda(1.0), "device'? .*must be", ("float",)),
     # Indices
     Case("index", lambda T: a(T, 2, 3)[2], "index 2 is out of bounds for dimension 0 with size 2"),
-    Case("negative index", lambda T: a(T, 2, 3)[0, -4], "index -4 is out of bounds for dimension [01] with size 3"),
+    Case("negative index", lambda T: a(T, 2, 3)[0, -4], "index -4 is out of bounds for dimension 1 with size 3"),
     Case("too many indices", lambda T: a(T, 2, 3)[0, 0, 0], "too many indices for tensor of dimension 2"),
     Case("index of 0-d", lambda T: T.tensor(1.0)[0], "invalid index of a 0-dim tensor"),
+    Case("slice of strings", lambda T: a(T, 5)["0":"1"], "slice indices must be integers or None"),
+    Case("slice of fractions", lambda T: a(T, 5)[0.5:2.5], "slice indices must be integers or None"),
+    Case("slice by a tensor of fractions", lambda T: a(T, 5)[:T.tensor(1.5)], "only integer tensors of a single"),
+    Case("slice to a fraction set", lambda T: a(T, 5).__setitem__(slice(None, 2.0), 1), "slice indices must be"),
+    Case("second index", lambda T: a(T, 2, 3)[0, 5], "index 5 is out of bounds for dimension 1 with size 3"),
+    Case("index_put of nothing", lambda T: a(T, 3, dtype="int64").__setitem__(T.tensor([0, 1]), T.tensor([])),
+         "shape mismatch: value tensor of shape \\[0\\]"),
     Case("negative step", lambda T: a(T, 5)[::-1], "step must be greater than zero"),
     Case("list index", lambda T: a(T, 2, 3)[[0, 5]].tolist(), "index 5 is out of bounds for dimension 0 with size 2"),
     Case("mask shape", lambda T: a(T, 2, 3)[T.tensor([True, False, True])],
@@ -344,7 +352,8 @@ def test_a_fraction_of_whole_numbers(factor: str) -> None:
         mt.addmm(whole, whole, whole, **{factor: 0.5})
 
 
-@pytest.mark.parametrize(("probability", "target"), [(1.5, 1.0), (1.5, 0.0), (-0.5, 0.0), (-0.5, 1.0)])
+@pytest.mark.parametrize(("probability", "target"), [(1.5, 1.0), (1.5, 0.0), (-0.5, 0.0), (-0.5, 1.0), (0.5, 2.0),
+                                                     (0.5, -1.0), (1.0, 1.25)])
 def test_bce_of_what_is_no_probability(probability: float, target: float, device: str) -> None:
     """Refused on the CPU, as PyTorch does there; elsewhere a look at the values costs too much: the loss says it."""
     for T in (torch, mt):
@@ -352,7 +361,8 @@ def test_bce_of_what_is_no_probability(probability: float, target: float, device
             loss = mt.nn.functional.binary_cross_entropy(mt.tensor([probability]), mt.tensor([target]))
             assert np.isnan(loss.item())
             continue
-        with pytest.raises(RuntimeError, match="all elements of input should be between 0 and 1"):
+        wrong = "target" if 0 <= probability <= 1 else "input"
+        with pytest.raises(RuntimeError, match=f"all elements of {wrong} should be between 0 and 1"):
             T.nn.functional.binary_cross_entropy(T.tensor([probability]), T.tensor([target])).item()
 
 

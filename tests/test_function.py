@@ -595,6 +595,61 @@ def test_an_output_that_is_a_view_of_an_input(view: str, change: str) -> None:
                                              "custom Function")
 
 
+RETURNED: dict[str, Program] = {
+    "view": lambda x: x.view_as(x), "part": lambda x: x[0], "input": lambda x: x, "input twice": lambda x: (x, x),
+    "new": lambda x: x * 2, "view of its own": lambda x: (x * 2)[:], "views": lambda x: (x[:], x[0], 1),
+    "detached": lambda x: x.detach()}
+
+
+@pytest.mark.parametrize("returned", RETURNED)
+@pytest.mark.parametrize("mode", ["recorded", "under no_grad", "not differentiable"])
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_memory_that_a_function_returns(returned: str, mode: str, requires_grad: bool) -> None:
+    """Who shares it, and which changes of it would be lost to the tape and are refused."""
+    def run(T: Any, change: str) -> Any:
+        def forward(ctx: Any, x: Any) -> Any:
+            out = RETURNED[returned](x)
+            if mode == "not differentiable":
+                outputs = out if isinstance(out, tuple) else (out,)
+                ctx.mark_non_differentiable(*(t for t in outputs if hasattr(t, "dtype")))
+            return out
+        x = T.ones(2, requires_grad=requires_grad) * 1
+        with T.set_grad_enabled(mode != "under no_grad"):
+            y = made(T, forward=forward, backward=lambda ctx, *g: g[0].expand(2)).apply(x)
+        first = y[0] if isinstance(y, tuple) else y
+        told = first.requires_grad, first.is_leaf, first is x, first._is_view(), isinstance(y, tuple) and first is y[1]
+        if change == "recorded":
+            first.add_(T.ones((), requires_grad=True))
+        elif change == "of the input":
+            x.mul_(T.ones((), requires_grad=True) * 3)
+        else:
+            first.mul_(3)
+        return told, first.tolist(), x.tolist(), first.requires_grad, x.requires_grad
+    for change in ("of numbers", "recorded", "of the input"):
+        same(lambda T, change=change: run(T, change))
+
+
+@program
+def a_tensor_returned_twice(T: Any) -> Any:
+    x, seen = six(T), []
+    function = made(T, forward=lambda ctx, x: (y := x * 2, x, y, y[0]),
+                    backward=lambda ctx, *g: (seen.append(g), g[0] * 2 + g[2] * 3)[1])
+    y, _, again, row = function.apply(x)
+    row.detach().mul_(2)
+    kept = y is again, y.tolist()
+    (y + 2 * again).sum().backward()
+    return kept, x.grad, seen
+
+
+@program
+def a_change_of_a_tensor_returned_twice(T: Any) -> Any:
+    x = six(T)
+    y, again = made(T, forward=lambda ctx, x: (y := x * 2, y), backward=lambda ctx, g, h: g * 2 + h * 2).apply(x)
+    y.mul_(3)
+    (again * 5).sum().backward()
+    return again.tolist(), x.grad
+
+
 # ----------------------------------------------------------------------------------------- differentiated again, nested
 
 def once(T: Any) -> Any:

@@ -94,6 +94,7 @@ CASES: dict[str, tuple[Case, ...]] = {
     "huber": (Case((X * SIGNS, number(0.5)), (), 1),),
     "smooth_l1": (Case((X * SIGNS, number(0.5)), (), 1),),
     "logit": (Case((X,), (None,)), Case((X,), (0.3,))),
+    "binary_cross_entropy": (Case((X, 1 - X)),),
     "leaky_relu": (Case((X * SIGNS, number(0.1)), (), 1),),
     "elu": (Case((X * SIGNS, number(1.3), number(1.1), number(0.9)), (), 1),),
     "hardtanh": (Case((X * SIGNS, number(-0.4), number(0.5)), (), 1),),

@@ -286,6 +286,36 @@ def inside() -> Iterator[Any]:
         yield mt.ones(2) * 2
 
 
+def aliases(recorded: bool) -> list[Any]:
+    """A tensor, views and detached aliases of it."""
+    x = mt.ones(4, requires_grad=recorded) * 2
+    x.retain_grad() if recorded else None
+    return [x, x[:2], x.detach(), x.detach()[1:3], x[:2].view(2, 1), x.data]
+
+
+@pytest.mark.parametrize("recorded", [False, True], ids=["", "recorded"])
+def test_a_change_in_place_reaches_all_that_share_the_memory_or_none(recorded: bool) -> None:
+    def change(k: int | None) -> tuple[list[Any], int]:
+        shared = aliases(recorded)
+        injector = Injector(k)
+        try:
+            with injector:
+                shared[1].mul_(3)
+        except KeyboardInterrupt:
+            pass
+        x = shared[0]
+        assert mt.is_grad_enabled()
+        if recorded:
+            (x * x).sum().backward()
+        return [value.tolist() for value in [*shared, *([x.grad] if recorded else [])]], injector.count
+
+    after, count = change(None)
+    before = [value.tolist() for value in [*aliases(False), *([mt.full((4,), 4.0)] if recorded else [])]]
+    seen = [change(k)[0] for k in (range(1, count + 1) if DEVICE == "cpu" else spread(5, count, 0))]
+    assert all(one in (before, after) for one in seen)
+    assert DEVICE != "cpu" or (before in seen and after in seen)
+
+
 @pytest.mark.parametrize("make", HALF_MADE.values(), ids=HALF_MADE)
 def test_what_is_half_made_goes_quietly(make: Any) -> None:
     with quiet() as said:

@@ -158,6 +158,14 @@ def test_the_state_is_saved_and_restored(state: Any) -> None:
     assert mt.rand(4).tolist() == expected and mt.initial_seed() == 2**64 - 7
 
 
+def test_the_states_of_all_devices() -> None:
+    saved = mt.cuda.get_rng_state_all()
+    assert len(saved) == mt.cuda.device_count()
+    expected = mt.rand(4).tolist()
+    mt.cuda.set_rng_state_all(saved)
+    assert (mt.rand(4).tolist() == expected) == (mt.cuda.device_count() > 0)
+
+
 def test_a_fork_leaves_the_generator_as_it_was() -> None:
     saved = mt.get_rng_state()
     expected = mt.rand(4).tolist()

@@ -166,6 +166,14 @@ def test_the_scheduler_before_the_optimizer_warns(T: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         scheduler.step()                # once is enough
+    made = optimizer(T)
+    scheduler = T.optim.lr_scheduler.StepLR(made, 2)
+    step = made.step
+    made.step = lambda: step()          # somebody's own, of which the scheduler cannot know whether it is called
+    made.step()
+    with pytest.warns(UserWarning, match=r"`optimizer.step\(\)` has been overridden .*#how-to-adjust-learning-rate"):
+        scheduler.step()
+    assert not any(callable(value) for value in scheduler.state_dict().values())
     late = T.optim.lr_scheduler.StepLR(optimizer(T), 2)
     late.optimizer.step()
     with warnings.catch_warnings():

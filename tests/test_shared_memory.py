@@ -28,6 +28,27 @@ VERSIONS = {
     "a parameter made by hand": """
         p = T.nn.Parameter(T.ones(2)); y = (p * p).sum(); o = T.optim.SGD([p], lr=0.1); y.backward(retain_graph=True)
         o.step(); see(p._version); y.backward()""",
+    "parameters that overlap": """
+        for O in (T.optim.SGD, T.optim.Adam):
+            x = T.zeros(4); p, q = T.nn.Parameter(x[:2]), T.nn.Parameter(x[1:3]); o = O([p, q], lr=1.0)
+            for _ in range(2): o.zero_grad(); (p.sum() + 2 * q.sum()).backward(); o.step(); see(x, p, q)""",
+    "a gradient that is another parameter": """
+        a, b = leaf(2), leaf(2); b.grad = a.detach(); a.grad = T.ones(2); o = T.optim.SGD([a, b], lr=0.5)
+        for _ in range(2): o.step(); see(a, b)""",
+    "gradients that are views of one tensor": """
+        a, b, flat = leaf(2), leaf(2), T.zeros(4); a.grad, b.grad = flat[:2], flat[2:]
+        o = T.optim.SGD([a, b], lr=0.5, momentum=0.9)
+        for _ in range(2):
+            o.zero_grad(set_to_none=False); (a.sum() + 2 * b.sum()).backward(); see(flat, a.grad, b.grad); o.step()
+        see(a, b)""",
+    "gradients that are one tensor": """
+        a, b, one = leaf(2), leaf(2), T.zeros(2); a.grad = b.grad = one
+        for _ in range(2): (a.sum() + 2 * b.sum()).backward(); see(one, a.grad, b.grad)""",
+    "a gradient changed by another's hook": """
+        a, b = leaf(2), leaf(2); (a + b).sum().backward()
+        a.register_post_accumulate_grad_hook(lambda p: b.grad.zero_() and None)
+        b.register_post_accumulate_grad_hook(lambda p: a.grad.zero_() and None)
+        (a * 2 + b * 3).sum().backward(); see(a.grad.sum() + b.grad.sum())""",
     "a parameter made of a tensor that lives on": """
         x = T.ones(2); x.add_(1); p = T.nn.Parameter(x); see(p._version); y = (p * p).sum(); x.add_(1)
         see(p._version, p); y.backward()""",
@@ -309,6 +330,27 @@ def test_a_program_as_pytorch(which: str) -> None:
     want = run(torch, PROGRAMS[which])
     assert want, "a program that says nothing shows nothing"
     assert run(mt, PROGRAMS[which]) == want
+
+
+@pytest.mark.parametrize("given, kind, words", [
+    (lambda p: 3.0, TypeError, "hook returned 'float'"), (lambda p: np.ones(3), TypeError, "numpy.ndarray"),
+    (lambda p: p.grad[:1], RuntimeError, "size of value"), (lambda p: p.grad.double(), RuntimeError, "type of value")])
+def test_what_a_hook_after_accumulation_returns(given: Any, kind: type[Exception], words: str) -> None:
+    for T in (torch, mt):
+        a = T.ones(3, requires_grad=True)
+        a.register_post_accumulate_grad_hook(given)
+        with pytest.raises(kind, match=words):
+            (a * 2).sum().backward()
+        assert a.grad.tolist() == [2, 2, 2] and T.is_grad_enabled()
+
+
+@pytest.mark.parametrize("make", [lambda x: x.detach(), lambda x: x.data, lambda x: x[:1], lambda x: x.view(2, 1)])
+def test_aliases_that_are_gone_are_forgotten(make: Any) -> None:
+    x = mt.ones(2)
+    for _ in range(500):
+        make(x)
+    family = x._alias.family
+    assert len(family.members) < 33 and (family.memory is None or len(family.memory.families) < 33)
 
 
 def test_the_words_of_errors_are_told_apart() -> None:

@@ -151,6 +151,20 @@ def test_batches_are_counted_and_averaged_alike(T: Any) -> None:
 
 
 @BOTH
+@pytest.mark.parametrize("momentum", [0.5, None])
+def test_statistics_that_are_no_longer_tracked(T: Any, momentum: Any) -> None:
+    """The flag counts as it is when the module is called: a batch is then normalised by itself and leaves no trace."""
+    model = T.nn.BatchNorm1d(1, momentum=momentum)
+    x = T.tensor([[1.0], [3.0]])
+    model(x)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.track_running_stats = False
+    assert [round(v, 2) for v in model(x * 9).flatten().tolist()] == [-1, 1]
+    assert all(T.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert T.equal(model.eval()(x), T.nn.functional.batch_norm(x, before["running_mean"], before["running_var"]))
+
+
+@BOTH
 @pytest.mark.parametrize("requires_grad", [True, False])
 @pytest.mark.parametrize("copied", [lambda p: pickle.loads(pickle.dumps(p)), copy.deepcopy], ids=["pickle", "deepcopy"])
 def test_a_copied_parameter_is_a_parameter(T: Any, requires_grad: bool, copied: Any) -> None:

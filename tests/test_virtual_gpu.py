@@ -157,7 +157,7 @@ case "$*" in "-m venv "*) exec {sys.executable} "$@" --without-pip;; *) exec {sy
         env={**kept, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "MICROTRAIN_DEBUG": "1",
              "MICROTRAIN_VIRTUAL_GPU": "sm_90=reference" if gpu_there else ""})
     assert done.returncode == 0, done.stdout + done.stderr
-    extras = "plot,progress,io,gpu" if gpu_there else "plot,progress,io"
+    extras = "plot,progress,gpu" if gpu_there else "plot,progress"
     assert (tmp_path / "asked").read_text() == f"-e .[{extras}]"
     if not gpu_there:
         return

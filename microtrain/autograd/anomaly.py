@@ -60,8 +60,12 @@ class detect_anomaly:
 
     def __enter__(self) -> detect_anomaly:
         self.began, self.session = next_seq(), current()
-        self.session.watchers.append(self.look)
-        self.session.start_counting()
+        self.session.watchers += [self.look]
+        try:
+            self.session.start_counting()
+        except BaseException:           # an interrupt: then there is no block that could end
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,

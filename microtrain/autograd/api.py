@@ -13,7 +13,7 @@ from ..graph import ops as g
 from ..graph.node import Node
 from ..graph.tape import DeadEnd, Entry, Hooks, Leaf, grad_mode
 from ..scopes import finish
-from .checks import is_tensor, type_of
+from .checks import hook_result, is_tensor, type_of
 from .walk import walk
 
 NO_GRAD = "element {} of tensors does not require grad and does not have a grad_fn"
@@ -106,20 +106,25 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
 
 def _accumulate(found: dict[Any, Node], create_graph: bool) -> None:
     """Add each leaf's cotangent to its tensor's gradient: of all or, where an interrupt comes first, of none."""
-    left = [(tape, tensor, grad := tensor._grad, None if grad is None else grad.node, ct)
-            for tape, ct in reversed(found.items())
-            if tape.__class__ is Leaf and (tensor := tape.tensor()) is not None]
+    left = [[tape, ct, None] for tape, ct in reversed(found.items()) if tape.__class__ is Leaf]
     finish(_add, left, create_graph)
 
 
-def _add(left: list[tuple[Any, Any, Any, Any, Node]], create_graph: bool) -> None:
-    """Take each leaf, with its tensor, its gradient of before and that one's node, from the list once it is added."""
+def _add(left: list[list[Any]], create_graph: bool) -> None:
+    """Take each leaf, with its cotangent, from the list once it is added. What the gradient was before is noted only
+    then: one that came before may have changed it, where two gradients share memory."""
     while left:
-        tape, tensor, grad, node, ct = left[-1]
-        if tensor._grad is grad and (grad is None or grad.node is node):
-            tensor.accumulate(ct, create_graph)
+        tape, ct, before = left[-1]
+        tensor = tape.tensor()
+        if tensor is not None:
+            grad = tensor._grad
+            node = None if grad is None else grad.node
+            if before is None:
+                left[-1][2] = before = (grad, node)
+            if grad is before[0] and node is before[1]:
+                tensor.accumulate(ct, create_graph)
         left.pop()
-        if tape.hooking is not None:
+        if tape.hooking is not None and tensor is not None:
             after_accumulation(tape.hooks, tensor)
 
 
@@ -128,7 +133,9 @@ def after_accumulation(hooks: Hooks | None, tensor: Any) -> None:
     before, grad_mode.enabled = grad_mode.enabled, False
     try:
         for hook in list(hooks.after.values()) if hooks is not None else ():
-            hook(tensor)
+            result = hook(tensor)
+            if result is not None and result is not tensor:         # `p.sub_(p.grad)` returns p
+                raise RuntimeError("Tensor post accumulate grad hooks should return None.")
     finally:
         grad_mode.enabled = before
 
@@ -139,8 +146,8 @@ def zero_gradients(tensors: list[Any], set_to_none: bool) -> None:
         for tensor in tensors:
             if set_to_none:
                 tensor.grad = None
-            elif tensor.grad is not None:
-                tensor.grad.detach_().zero_()
+            elif (grad := tensor.grad) is not None:         # a view may be one, where it is off the tape
+                (grad.requires_grad_(False) if grad.is_leaf else grad.detach_()).zero_()
 
     finish(drop)
 
@@ -173,7 +180,8 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
         if ct is None:
             if not (allow_unused or materialize_grads):
                 raise RuntimeError(UNUSED.format(i))
-            results.append(type(tensor).from_node(g.zeros_like(tensor.node.spec)) if materialize_grads else None)
+            zeros = type(tensor).from_node(g.zeros_like(tensor.node.spec)) if materialize_grads else None
+            results.append(zeros.requires_grad_(create_graph) if zeros is not None else None)
         else:
             results.append(type(tensor).from_node(ct))
     return tuple(results)

@@ -167,9 +167,10 @@ def refused(node: Node, message: str, edges: Sequence[Any] = ()) -> Node:
 def _untaped(node: Node) -> Node:
     before, grad_mode.enabled = grad_mode.enabled, False
     try:
-        return g.identity(node)
+        same = g.identity(node)
     finally:
         grad_mode.enabled = before
+    return same
 
 
 class Function:
@@ -238,36 +239,51 @@ class Function:
         if not {id(t) for t in context._dirty} <= {id(t) for t in outputs}:
             raise RuntimeError("Some elements marked as dirty during the forward method were not returned as output. "
                                "The inputs that are modified inplace must all be outputs of the Function.")
+        entry = None
         if recording:
-            tensor = next(type(a) for a in inputs if is_tensor(a))
-            entry = named_entry(cls.__name__)(cls, context, nodes, tensor)
-            wrapped = [_recorded(value, i, outputs, inputs, context, entry) for i, value in enumerate(outputs)]
+            entry = named_entry(cls.__name__)(cls, context, nodes, next(type(a) for a in inputs if is_tensor(a)))
+            entry.outputs = [value.node.spec if is_tensor(value) else None for value in outputs]
+        wrapped = _wrapped(outputs, inputs, context, entry)
+        if entry is not None:
             context._keep(outputs, wrapped, entry)
             entry.values.clear()
-        else:
-            wrapped = [_plain(value, inputs, context) for value in outputs]
         return tuple(wrapped) if isinstance(result, tuple) else wrapped[0]
 
 
-def _plain(value: Any, inputs: tuple[Any, ...], context: FunctionCtx) -> Any:
-    """An output that takes no gradient: off the tape, and another tensor than an input that was not changed."""
-    if not is_tensor(value) or (value.node.tape is None and _is_new(value, inputs, context)):
-        return value
-    return value.detached()
+def _wrapped(outputs: Sequence[Any], inputs: tuple[Any, ...], context: FunctionCtx,
+             entry: FunctionEntry | None) -> list[Any]:
+    """The outputs as they are returned. A new tensor that is among them twice is one, whose gradient comes to its last
+    place; a view among them says that it is a function's."""
+    if len(outputs) == 1:
+        wrapped = [_output(outputs[0], 0, outputs, inputs, context, entry)]
+        several = False
+    else:
+        last = {id(value): i for i, value in enumerate(outputs) if _is_new(value, inputs, context)}
+        places = [last.get(id(value), i) for i, value in enumerate(outputs)]
+        made = [_output(value, i, outputs, inputs, context, entry) if i == places[i] else None
+                for i, value in enumerate(outputs)]
+        wrapped = [made[place] for place in places]
+        several = sum(is_tensor(out) and out.node.tape.__class__ is FunctionOutput for out in wrapped) > 1
+    for i, out in enumerate(wrapped):
+        if getattr(out, "_alias", None) is not None and not any(out is t for t in context._dirty) and out._is_view():
+            out.came_from_function(i, several)
+    return wrapped
 
 
 def _is_new(value: Any, inputs: tuple[Any, ...], context: FunctionCtx) -> bool:
     return any(value is t for t in context._dirty) or not any(value is a for a in inputs)
 
 
-def _recorded(value: Any, index: int, outputs: Sequence[Any], inputs: tuple[Any, ...], context: FunctionCtx,
-              entry: FunctionEntry) -> Any:
-    """An output on the tape, as number `index` of a function."""
-    entry.outputs.append(value.node.spec if is_tensor(value) else None)
+def _output(value: Any, index: int, outputs: Sequence[Any], inputs: tuple[Any, ...], context: FunctionCtx,
+            entry: FunctionEntry | None) -> Any:
+    """Output number `index`, on the tape where it takes a gradient. One that takes none is off it unless it is a view,
+    which requires grad as its base does, and another tensor than an input that was not changed."""
     if not is_tensor(value):
         return value
-    if not value.node.dtype.is_floating_point or any(value is t for t in context._fixed):
-        return _plain(value, inputs, context)
+    if entry is None or not value.node.dtype.is_floating_point or any(value is t for t in context._fixed):
+        if value.node.tape is None:
+            return value if _is_new(value, inputs, context) else value.returned(_untaped(value.node))
+        return value if value._is_view() and not any(value is a for a in inputs) else value.detached()
     node = _untaped(value.node)
     if any(value is t for t in context._dirty) and any(value is a for a in inputs):
         if value.requires_grad and value.is_leaf:
@@ -281,7 +297,7 @@ def _recorded(value: Any, index: int, outputs: Sequence[Any], inputs: tuple[Any,
     node.tape = entry.output(index)
     if any(is_tensor(a) and value.is_seen_with(a) for a in inputs):
         # A view that a change in place, of itself or of its base, would take from this function's backward.
-        return value.returned(node, index, len(outputs) > 1)
+        return value.returned(node)
     if value._alias is not None:                # it shares memory, if not with an input
         entry.values[index] = _untaped(value.node)
         value.hold_instead(node)

@@ -303,9 +303,13 @@ class Module(Stateful):
         """Moves parameters and buffers to the CPU."""
         return self.to("cpu")
 
-    def cuda(self, device: int | None = None) -> Self:
-        """Moves parameters and buffers to the GPU."""
-        return self.to("cuda" if device is None else f"cuda:{device}")
+    def cuda(self, device: Any = None) -> Self:
+        """Moves parameters and buffers to a GPU, given as a number, a name or a device; by default to the current one.
+
+        Raises:
+            TypeError: it is none of these.
+        """
+        return self._convert(lambda tensor: tensor.cuda(device))
 
     def float(self) -> Self:
         """Casts floating-point parameters and buffers to float32."""

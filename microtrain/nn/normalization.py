@@ -88,7 +88,8 @@ class _BatchNorm(Module):
 
     In training mean and variance are the batch's, and ``running_mean`` and ``running_var`` move towards them by
     ``momentum`` (None: they are the averages of all batches so far, of which ``num_batches_tracked`` counts the number,
-    and which is read at every step); in evaluation they are the running ones, or the batch's where none are tracked.
+    and which is read at every step) while ``track_running_stats`` is set; in evaluation they are the running ones, or
+    the batch's where there are none.
     ``weight`` and ``bias`` (num_features,) start at 1 and 0; without ``affine`` there are none.
 
     Raises:
@@ -140,12 +141,14 @@ class _BatchNorm(Module):
             wanted = " or ".join(f"{dims}D" for dims in self._dims)
             raise ValueError(f"expected {wanted} input (got {input.dim()}D input)")
         share = 0.0 if self.momentum is None else self.momentum
-        if self.training and self.num_batches_tracked is not None:
+        updated = self.training and self.track_running_stats
+        if updated and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
             if self.momentum is None:
                 share = 1.0 / float(self.num_batches_tracked)
+        read = updated or not self.training
         return functional.batch_norm(
-            input, self.running_mean, self.running_var, self.weight, self.bias,
+            input, self.running_mean if read else None, self.running_var if read else None, self.weight, self.bias,
             self.training or (self.running_mean is None and self.running_var is None), share, self.eps,
         )  # fmt: skip
 

@@ -15,16 +15,22 @@ from microtrain.tensor import Tensor
 Rate = Any
 """A number, or the 1-element tensor that a group has as its rate."""
 
+MORE = "See more details at https://pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate"
 TOO_EARLY = (
     "Detected call of `lr_scheduler.step()` before `optimizer.step()`. In PyTorch 1.1.0 and later, you should call "
     "them in the opposite order: `optimizer.step()` before `lr_scheduler.step()`.  Failure to do this will result in "
-    "PyTorch skipping the first value of the learning rate schedule."
+    "PyTorch skipping the first value of the learning rate schedule. " + MORE
+)
+OVERRIDDEN = (
+    "Seems like `optimizer.step()` has been overridden after learning rate scheduler initialization. Please, make sure "
+    "to call `optimizer.step()` before `lr_scheduler.step()`. " + MORE
 )
 WITH_EPOCH = (
     "The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where possible. Please use "
     "`scheduler.step()` to step the scheduler. During the deprecation, if epoch is different from None, the closed "
     "form is used instead of the new chainable form, where available."
 )
+NOT_SAVED = ("optimizer", "_own_step")
 
 
 class LRScheduler:
@@ -48,6 +54,7 @@ class LRScheduler:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")
         self.optimizer = optimizer
+        self._own_step = vars(optimizer).get("step")
         for number, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
                 group.setdefault("initial_lr", _copied(group["lr"]))
@@ -80,7 +87,10 @@ class LRScheduler:
             epoch: the epoch to move to instead (deprecated), by the rule's closed form where it has one.
         """
         optimizer = self.optimizer
-        if self._step_count == 1 and not optimizer.stepped and "step" not in vars(optimizer):
+        own_step = vars(optimizer).get("step")          # the user's, on this optimizer
+        if self._step_count == 1 and own_step is not self._own_step:
+            _warnings.warn(OVERRIDDEN, UserWarning, stacklevel=2)
+        elif self._step_count == 1 and own_step is None and not optimizer.stepped:
             _warnings.warn(TOO_EARLY, UserWarning, stacklevel=2)
         self._step_count += 1
         if epoch is not None:
@@ -104,11 +114,11 @@ class LRScheduler:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the optimizer."""
-        return {key: value for key, value in vars(self).items() if key != "optimizer"}
+        return {key: value for key, value in vars(self).items() if key not in NOT_SAVED}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes over what :meth:`state_dict` gave."""
-        vars(self).update({key: value for key, value in state_dict.items() if key != "optimizer"})
+        vars(self).update({key: value for key, value in state_dict.items() if key not in NOT_SAVED})
 
     def _rates(self) -> list[Rate]:
         return [_copied(group["lr"]) for group in self.optimizer.param_groups]

@@ -125,11 +125,17 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         with no_grad():
-            changes = []
+            changes: list[tuple[Tensor, tuple[Tensor, State]]] = []
+            memories: set[Any] = set()
             for group in self.param_groups:
                 for param in group["params"]:
                     grad = param.grad
                     if grad is not None:
+                        memory = param.shared_memory()
+                        if memories and (memory in memories or grad.shared_memory() in memories):
+                            finish(self._take, changes)         # what is read here is what those before leave there
+                        if memory is not None:
+                            memories.add(memory)
                         changes.append((param, self._update(param, grad, group, self.state.get(param, {}))))
             finish(self._take, changes)         # a step is taken by all parameters or by none
         return loss

@@ -140,9 +140,10 @@ def random_words(seed: Any, stream: Any, shape: tuple[int, ...], word: int) -> n
 
 
 def binary_cross_entropy(p: Any, y: Any) -> Any:
-    """-(y log p + (1 - y) log(1 - p)), logarithms floored at -100. Raises RuntimeError for p outside [0, 1]."""
-    if not np.all((p >= 0) & (p <= 1) | np.isnan(p)):
-        raise RuntimeError("all elements of input should be between 0 and 1")
+    """-(y log p + (1 - y) log(1 - p)), logarithms floored at -100. Raises RuntimeError for p or y outside [0, 1]."""
+    for name, values in (("input", p), ("target", y)):
+        if np.any((values < 0) | (values > 1)):
+            raise RuntimeError(f"all elements of {name} should be between 0 and 1")
     return (y - 1) * np.maximum(np.log1p(-p), -100) - y * np.maximum(np.log(p), -100)
 
 

@@ -165,4 +165,4 @@ __all__ = [
     "zeros_like", *FUNCTIONS,
 ]
 guard(sys.modules[__name__], (name for name in __all__ if name not in FUNCTIONS),
-      but=("Tensor", "backward", "einsum", "from_numpy", "set_rng_state", "where"))
+      but=("Tensor", "backward", "einsum", "from_numpy", "linspace", "manual_seed", "set_rng_state", "where"))

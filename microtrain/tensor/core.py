@@ -243,9 +243,12 @@ class Handle(Shared):
         """Have the gradient retained at the place on the tape that this tensor has now: `at_once`, or as soon as a
         gradient comes there."""
         tape = self.node.tape
-        if tape is not None and not tape.is_leaf and tape is not self._retains[-1]:
-            self._hooks(tape).retaining.append(weakref.ref(self))
-            self._retains = [*self._retains, tape]
+        if tape is not None and not tape.is_leaf:
+            if tape is not self._retains[-1]:
+                self._retains = [*self._retains, tape]
+            retaining = self._hooks(tape).retaining
+            if all(one() is not self for one in retaining):
+                retaining.append(weakref.ref(self))
             if at_once:
                 self._retain_from(tape)
 

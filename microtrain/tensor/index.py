@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +101,8 @@ def _basic(self: Tensor, items: list[Any]) -> tuple[Tensor, dict[int, Node]]:
         elif isinstance(item, int):
             size = out.shape[dim]
             if not -size <= item < size:
-                raise IndexError(f"index {item} is out of bounds for dimension {dim} with size {size}")
+                axis = self.ndim - (out.ndim - dim)
+                raise IndexError(f"index {item} is out of bounds for dimension {axis} with size {size}")
             out = out.select(dim, item)
         elif isinstance(item, slice):
             out, dim = _slice(out, dim, item), dim + 1
@@ -121,11 +121,10 @@ def _basic(self: Tensor, items: list[Any]) -> tuple[Tensor, dict[int, Node]]:
 
 
 def _slice(x: Tensor, dim: int, item: slice) -> Tensor:
-    parts = [None if v is None else operator.index(v) for v in (item.start, item.stop, item.step)]
-    if parts[2] is not None and parts[2] <= 0:
-        raise ValueError("step must be greater than zero")
     size = x.shape[dim]
-    start, stop, step = slice(*parts).indices(size)
+    if item.step == 0 or (parts := item.indices(size))[2] < 0:      # TypeError for bounds that are no integers
+        raise ValueError("step must be greater than zero")
+    start, stop, step = parts
     if start == 0 and step == 1 and stop >= size:
         return x
     return sliced(x, dim, start, max(0, -(-(stop - start) // step)), step)
@@ -249,14 +248,10 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         index = bool(index)
     out, arrays = _basic(self, _items(index, self.ndim))
     if not arrays:
-        target = out if out is not self else self
-        target.copy_(_spread(value if isinstance(value, Handle) else _number(value, self), target))
+        out.copy_(_spread(value if isinstance(value, Handle) else _number(value, self), out))
         return
     self.check_inplace()
     x = out.former() if grad_mode.enabled else out.node
-    if isinstance(value, Handle) and value.dtype is not x.dtype and not (value.numel() == 1 and _one_mask(index)):
-        raise RuntimeError("Index put requires the source and destination dtypes match, got "
-                           f"{TITLES[x.dtype.name]} for the destination and {TITLES[value.dtype.name]} for the source.")
     order, flat, shape, place = _flat_index(x, arrays)
     rows = _rows(x, order, len(arrays))
     rest = rows.shape[1:]
@@ -275,6 +270,9 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     if not fits:
         raise RuntimeError(f"shape mismatch: value tensor of shape {list(source.shape)} cannot be broadcast to "
                            f"indexing result of shape {list(view)}")
+    if isinstance(value, Handle) and value.dtype is not x.dtype and not (value.numel() == 1 and _one_mask(index)):
+        raise RuntimeError("Index put requires the source and destination dtypes match, got "
+                           f"{TITLES[x.dtype.name]} for the destination and {TITLES[value.dtype.name]} for the source.")
     source = g.expand(source, view)
     front = (*range(place, place + len(shape)), *range(place), *range(place + len(shape), len(view)))
     updated = g.index_put(rows, flat, g.permute(source, front))

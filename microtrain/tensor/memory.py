@@ -28,6 +28,7 @@ from ..graph import ops as g
 from ..graph.node import Node, leaf
 from ..graph.spec import Shape
 from ..graph.tape import Leaf, Tape, entry_class, grad_mode
+from ..scopes import finish
 
 if TYPE_CHECKING:
     from .tensor_class import Tensor
@@ -88,9 +89,10 @@ def with_grad_mode(enabled: bool, function: Callable[..., Node], *arguments: Nod
     """What a function gives with grad mode on, or off."""
     before, grad_mode.enabled = grad_mode.enabled, enabled
     try:
-        return function(*arguments)
+        node = function(*arguments)
     finally:
         grad_mode.enabled = before
+    return node
 
 
 def same_value(base: Node) -> Node:
@@ -117,11 +119,26 @@ class VersionCell:
         self.version = version
 
 
+def kept(node: Node) -> Node:
+    """The node itself, known to be held."""
+    if node.buffer is None:
+        node.shared = True
+    return node
+
+
 def pending(holder: Any) -> None:
     """Have a holder's node computed with what else is pending, as a tensor's."""
-    if holder.node.buffer is None:
-        holder.node.shared = True
+    if kept(holder.node).buffer is None:
         current().held.append(weakref.ref(holder))
+
+
+def entered(references: list[weakref.ref[Any]], one: Any) -> list[weakref.ref[Any]]:
+    """A list of references with one more; looked through for dead ones each time that it has doubled."""
+    count = len(references)
+    if count > 15 and not count & (count - 1):
+        references = [known for known in references if known() is not None]
+    references.append(weakref.ref(one))
+    return references
 
 
 class Memory:
@@ -138,15 +155,6 @@ class Memory:
         self.families = [one for one in self.families if one() is not None]
         yield from [family for one in self.families if (family := one()) is not None]
 
-    def take(self, node: Node, source: Family) -> None:
-        """Have a new value, which `source` knows already, and tell the other families."""
-        self.node = off_tape(node)
-        pending(self)
-        for family in self.living():
-            if family is not source:
-                value = fresh(with_grad_mode(False, family.view, self.node))
-                family.put(value, family.node.tape, source.cell)
-
 
 class Family:
     """A base and its views: the base's node, a version, the members, and the base's place in its memory."""
@@ -158,13 +166,14 @@ class Family:
         self.node, self.cell, self.memory, self.view, self.update = node, cell, memory, view, update
         self.members: list[weakref.ref[Any]] = []
         if memory is not None:
-            memory.families.append(weakref.ref(self))
+            memory.families = entered(memory.families, self)
 
     def shared(self) -> Memory:
         """The memory, for another family to be in it."""
         if self.memory is None:
-            self.memory = Memory(self.node)
-            self.memory.families.append(weakref.ref(self))
+            memory = Memory(self.node)
+            memory.families.append(weakref.ref(self))
+            self.memory = memory        # last, as everywhere here: an interrupt leaves none that is not told of changes
         return self.memory
 
     def seen_through(self, alias: Alias) -> tuple[View, Update]:
@@ -182,30 +191,45 @@ class Family:
                 and (self.memory is None or all(family is self for family in self.memory.living())))
 
     def change(self, alias: Alias, node: Node, recorded: bool) -> None:
-        """Give the base the value that follows from a member's new node; what is not recorded leaves it in its place
-        on the tape."""
+        """Give the base the value that follows from a member's new node, and tell the other families: all of them or,
+        where an interrupt comes first, none. What is not recorded leaves the base in its place on the tape."""
         base = with_grad_mode(recorded, alias.update, self.node, node)
-        self.cell.version += 1
         if recorded and alias.view is not same_value and base.tape is not None and base.tape.pullback is not None:
             base.tape.__class__ = entry_class("CopySlices")
-        self.put(base, None if recorded else self.node.tape, self.cell)
-        for member in self.living() if recorded else ():
-            if member._retains and member._alias.view is same_value:        # type: ignore[union-attr]
-                member.refreshed(True)      # the base's gradient is that of its new value, whether it is used or not
+        version = self.cell.version + 1
+        base = self.successor(base, None if recorded else self.node.tape, self.cell)
+        changes: list[tuple[Family | Memory, Node]] = [(self, base)]
         if self.memory is not None:
-            self.memory.take(with_grad_mode(False, self.update, self.memory.node, self.node), self)
+            value = kept(off_tape(with_grad_mode(False, self.update, self.memory.node, base)))
+            changes.append((self.memory, value))
+            for family in self.memory.living():
+                if family is not self:
+                    seen = fresh(with_grad_mode(False, family.view, value))
+                    changes.append((family, family.successor(seen, family.node.tape, self.cell)))
 
-    def put(self, base: Node, tape: Tape | None, changed: VersionCell) -> None:
-        """Have a new base, in a place on the tape that it had before (or in its own), and let the members' nodes go."""
+        def take() -> None:
+            self.cell.version = version
+            for holder, node in changes:
+                holder.node = node
+                pending(holder)         # whether or not a tensor holds it: the members are made from it
+                for member in holder.living() if isinstance(holder, Family) else ():
+                    member._let_go()
+            for member in self.living() if recorded else ():
+                if member._retains and member._alias is not None and member._alias.view is same_value:
+                    member.refreshed(True)      # the base's gradient is that of its new value, whether used or not
+
+        finish(take)
+
+    def successor(self, base: Node, tape: Tape | None, changed: VersionCell) -> Node:
+        """The node for a new value of the base, in a place on the tape that it had before (or in its own), when
+        `changed` has counted the change."""
         old = 0
         if tape is not None:
             base = placed(fresh(base), tape)
             old = tape.saves_out and changed is self.cell           # the rule would read another output than it saved
-        self.node = owned(base)
-        self.node.version = (self.cell, self.cell.version - old)
-        pending(self)               # whether or not a tensor holds it: the members are made from it
-        for member in self.living():
-            member._let_go()
+        base = owned(base)
+        base.version = (self.cell, self.cell.version + (changed is self.cell) - old)
+        return kept(base)
 
 
 class Alias:

@@ -25,6 +25,7 @@ from .memory import (
     alone,
     carried,
     composed,
+    entered,
     fresh,
     owned,
     pending,
@@ -96,8 +97,9 @@ class Shared:
             if node.version is None or node.version[0].version != self._changes:
                 node.version = (VersionCell(self._changes), self._changes)
             family = Family(node, node.version[0])
-            alias = self._alias = Alias(family, contiguous_strides(node.spec.shape))
+            alias = Alias(family, contiguous_strides(node.spec.shape))
             family.members.append(ref(self))
+            self._alias = alias                 # last: an interrupt leaves no tensor that is not told of changes
         return alias
 
     def share(self, view: View, update: Update, strides: Shape | None = None, offset: int = 0) -> Tensor:
@@ -138,14 +140,14 @@ class Shared:
             return
         before, cell = self.node, mine.family.cell
         tape = before.tape
-        self.leave()
         alias = other.beside(cell)
         alias.was_view, node = mine.is_view(), alias.family.node
         if tape is not None:
             node = carried(node, before) if tape.saves_out else placed(node, tape)
         alias.tape = tape
-        self._alias, self.node = alias, node
         alias.family.members.append(ref(self))
+        self._alias, self.node = alias, node
+        mine.family.members = [one for one in mine.family.members if one() is not self]
         self._hold(node)
 
     def is_seen_with(self, other: Shared) -> bool:
@@ -153,25 +155,32 @@ class Shared:
         return self is other or (self._alias is not None and other._alias is not None
                                  and self._alias.family is other._alias.family)
 
+    def shared_memory(self) -> Any:
+        """What those that share this tensor's memory have in common; None where it never shared any."""
+        alias = self._alias
+        return None if alias is None else alias.family.memory or alias.family
+
     def _is_view(self) -> bool:
         """Whether it sees the memory of another tensor, its base (PyTorch's name)."""
         return self._alias is not None and self._alias.view is not same_value
 
-    def returned(self, node: Node, number: int, several: bool) -> Tensor:
-        """A tensor that sees what this one sees, as output `number` of a user's function, which gave it `node`."""
+    def returned(self, node: Node) -> Tensor:
+        """A tensor that sees what this one sees, as a user's function returns it, which gave it `node`."""
         alias = self.place()
         view = whole_value if alias.view is same_value else alias.view
-        place = Alias(alias.family, alias.strides, alias.offset, view, alias.update,
-                      ONE_OF_SEVERAL if several else FROM_FUNCTION)
-        place.number = number
-        return joined(node, place)
+        return joined(node, Alias(alias.family, alias.strides, alias.offset, view, alias.update, FROM_FUNCTION))
+
+    def came_from_function(self, number: int, several: bool) -> None:
+        """Be known as a view that a user's function returned, as output `number`, which is one of `several`."""
+        alias = self.place()
+        alias.origin, alias.number = ONE_OF_SEVERAL if several else FROM_FUNCTION, number
 
     def leave(self) -> None:
         """Share memory with nobody from here on."""
         alias, self.node = self._alias, self.node       # made anew where it was let go
         if alias is not None:
-            alias.family.members = [one for one in alias.family.members if one() is not self]
             self._alias, self._changes = None, alias.family.cell.version
+            alias.family.members = [one for one in alias.family.members if one() is not self]
 
     def rebind(self, node: Node) -> Tensor:
         """Give this tensor, and all that share its memory, a new value of the same shape and dtype.
@@ -334,9 +343,7 @@ def joined(node: Node, alias: Alias) -> Tensor:
     other._alias, alias.version = alias, family.cell.version
     if family.memory is not None:
         pending(family)
-    if len(family.members) > 16:
-        family.members = [one for one in family.members if one() is not None]
-    family.members.append(ref(other))
+    family.members = entered(family.members, other)
     return other
 
 

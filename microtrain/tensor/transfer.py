@@ -78,7 +78,7 @@ class Transfer:
     def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:      # type: ignore[misc]
         """The value as a read-only array (copy it to write). Raises as PyTorch does when a gradient would be lost."""
         if not force:
-            if self.node.tape is not None:
+            if self.node.tape is not None and grad_mode.enabled:
                 raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() "
                                    "instead.")
             if self.node.device.type == "cuda":
@@ -236,6 +236,9 @@ class Transfer:
     def data(self: Tensor, value: Tensor) -> None:          # type: ignore[misc]
         if not isinstance(value, Handle):
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
+        if self.node.tape is not None and not value.node.dtype.is_floating_point:
+            raise RuntimeError("data set to a tensor that requires gradients must be floating point or complex dtype, "
+                               f"not {value.node.dtype}")
         if value.node.spec is not self.node.spec and (self.node.tape is not None or self._grad is not None):
             has = "requires grad" if self.node.tape is not None else "has a gradient"
             raise RuntimeError(f"attempting to assign data of another shape, dtype or device to a tensor that {has}: "

@@ -22,5 +22,5 @@ __all__ = [
 ]
 
 _guard(_sys.modules[__name__], __all__)
-_guard(checkpoint, ["load", "load_training", "save", "save_training"])
+_guard(checkpoint, ["load", "load_training", "save", "save_training"], itself=("state_dict",))
 _guard(metrics, ["accuracy", "binary_accuracy", "r2_score", "roc_curve", "root_mean_squared_error"])

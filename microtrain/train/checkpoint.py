@@ -190,12 +190,6 @@ def load_training(path: str | Path, model: Module, optimizer: Optimizer, *, sche
 
 def _running(model: Module, optimizer: Optimizer, scheduler: LRScheduler | None, loaders: Sequence[Any]
              ) -> dict[str, Any]:
-    for what, value, kinds in (("model", model, (Module,)), ("optimizer", optimizer, (Optimizer,)),
-                               ("scheduler", scheduler, (LRScheduler, type(None))),
-                               ("loaders", loaders, (list, tuple))):
-        if not isinstance(value, kinds):
-            wanted = " or ".join(kind.__name__ for kind in kinds)
-            raise TypeError(f"{what} should be a {wanted}, but got {type(value).__name__}")
     generators = [getattr(loader, "generator", None) for loader in loaders]
     return {"model": model.state_dict(), "optimizer": optimizer.state_dict(),
             "scheduler": None if scheduler is None else scheduler.state_dict(),

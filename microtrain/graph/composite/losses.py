@@ -6,6 +6,8 @@ cheaper and steadier than differentiating the decomposition.
 
 from __future__ import annotations
 
+import math
+
 from .. import dtypes
 from ..dtypes import DType
 from ..node import Kind, Node, literal
@@ -21,11 +23,11 @@ SLOPE_FLOOR = 9.999999960041972e-13
 
 
 def _bce(p: Node, y: Node) -> Node:
-    """-(y log p + (1 - y) log(1 - p)), logarithms floored."""
+    """-(y log p + (1 - y) log(1 - p)), logarithms floored; NaN where p or y is no probability."""
     o = ops()
     log_p = o.maximum(o.log(p), LOG_FLOOR)
     log_q = o.maximum(o.log1p(o.neg(p)), LOG_FLOOR)
-    return o.sub(o.mul(o.sub(y, 1), log_q), o.mul(y, log_p))
+    return o.where(o.between(y, 0, 1), o.sub(o.mul(o.sub(y, 1), log_q), o.mul(y, log_p)), math.nan)
 
 
 def _bce_with_logits(x: Node, y: Node) -> Node:
