@@ -56,6 +56,11 @@ def as_number(value: Any) -> Any:
     return value if isinstance(value, bool) else float.__float__(value) if isinstance(value, float) else as_int(value)
 
 
+def _is_whole_tensor(value: Any) -> bool:
+    """Whether a value is a 0-d tensor of integers, which counts as the integer it holds."""
+    return isinstance(value, CLASSES["Tensor"]) and not value.shape and value.dtype.category == 1   # type: ignore[attr-defined]
+
+
 def _some(holds: Callable[[Any], bool], taken: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def elements(value: Any) -> Any:
         made = [taken(v) for v in value]
@@ -64,7 +69,7 @@ def _some(holds: Callable[[Any], bool], taken: Callable[[Any], Any]) -> Callable
 
 
 NAMED = {
-    "int": Kind("int", is_int, as_int),
+    "int": Kind("int", lambda v: is_int(v) or _is_whole_tensor(v), lambda v: as_int(v) if is_int(v) else int(v.item())),
     "float": Kind("float", is_number, as_number),
     "bool": Kind("bool", lambda v: isinstance(v, bool | np.bool_), bool),
     "Number": Kind("Number", lambda v: is_number(v) or (isinstance(v, CLASSES["Tensor"]) and not v.shape),    # type: ignore[attr-defined]

@@ -107,6 +107,10 @@ F.log_softmax(f, 0, dtype=float)|l.prod(dtype=float)|nn.Linear(1, 1).to(dtype=fl
 T.full((2,), 1, dtype=float)|T.eye(2, dtype=int)|f.new_ones(2, dtype=int)|T.full((2,), None)|T.full((2,), "a")
 T.full_like(f, None)|T.full((2,), T.tensor(1.5))|T.full((2,), T.tensor([1.5]))|T.full((2,), np.int8(1))
 T.full((T.tensor(2),), True)|T.full((2,), np.float32(1.5))
+T.tensor([[1, 2], T.tensor([1.5, 2])])|T.tensor([np.array([1, 2]), T.tensor([3, 4], dtype=T.int8)])
+T.tensor([(True, False), T.tensor([1, 2])])|T.tensor([[1, 2], T.tensor([1.5])])
+T.tensor([[[1.0]], T.tensor([[2.0]], dtype=T.float64)])|T.tensor([[1], [T.tensor([2.5])]])
+T.tensor([[2**53 + 1, 1], T.tensor([2**62 + 1, 2])])
 """.replace("\n", "|").strip("|").split("|"))
 def test_the_dtype_of_the_whole(expression: str) -> None:
     check(expression)
@@ -114,9 +118,9 @@ def test_the_dtype_of_the_whole(expression: str) -> None:
 
 @pytest.mark.parametrize("data", [
     None, {1, 2}, {1: 2}, "a", ["a"], [None], [1, "a"], [1, None], 1j, [1j], b"ab", object(), [[1, 2], [3]], [[1], 2],
-    [1, [2]], [[[1, 2]], [[1]]], [object()]])
+    [1, [2]], [[[1, 2]], [[1]]], [object()], [[1, 2], mt.tensor(1)], [[1, 2], mt.ones(3)], [mt.ones(2), 1.0]])
 def test_what_is_no_regular_array_of_numbers(data: Any) -> None:
-    with pytest.raises((TypeError, ValueError), match=r"sequence|number|data type|expected"):
+    with pytest.raises((TypeError, ValueError), match=r"sequence|number|data type|expected|only one element"):
         mt.tensor(data)
 
 

@@ -90,8 +90,33 @@ def test_triton_imported_first() -> None:
     assert said.startswith("RuntimeError: the interpret device needs") and "import microtrain before triton" in said
 
 
-def test_the_kernels_command_without_triton() -> None:
-    code = "import sys; sys.modules['triton'] = None; from microtrain.cli import main; sys.exit(main(['kernels']))"
+MISSING = {"none in its place": "import sys; sys.modules[{0!r}] = None\n", "refused by a finder": """
+import sys
+class Refusing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == {0!r}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Refusing())
+"""}
+
+
+@pytest.mark.parametrize("missing", MISSING)
+def test_the_kernels_command_without_triton(missing: str) -> None:
+    code = MISSING[missing].format("triton") + "from microtrain.cli import main; sys.exit(main(['kernels']))"
     done = run(code, MICROTRAIN_DEVICE="cpu")
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.count("\n") == 1 and "Triton: pip install 'microtrain[gpu]'" in done.stderr
+
+
+@pytest.mark.parametrize("missing", MISSING)
+@pytest.mark.parametrize("package", ["torch", "triton"])
+def test_the_host_needs_neither_torch_nor_triton(package: str, missing: str) -> None:
+    code = MISSING[missing].format(package) + """
+import microtrain as mt
+model = mt.nn.Linear(2, 1)
+mt.nn.functional.mse_loss(model(mt.ones(3, 2)), mt.ones(3, 1)).backward()
+mt.optim.SGD(model.parameters(), lr=0.1).step()
+print(mt.default_device(), mt.cuda.is_available(), mt.cuda.device_count())
+"""
+    done = run(code, MICROTRAIN_DEVICE="", MICROTRAIN_VIRTUAL_GPU="")
+    assert (done.stdout, done.stderr) == ("cpu False 0\n", "")

@@ -255,6 +255,8 @@ def test_a_refused_group_is_not_added():
     optimizer = optim.SGD([mt.ones(2, requires_grad=True)], lr=0.1)
     with pytest.raises(TypeError, match="can only optimize Tensors"):
         optimizer.add_param_group({"params": [mt.ones(1, requires_grad=True), "x"]})
+    with pytest.raises(ValueError, match="must have 'params', but has only"):
+        optimizer.add_param_group({"lr": 1.0})
     assert len(optimizer.param_groups) == 1
 
 

@@ -93,6 +93,10 @@ T.randint(0, 1, (-2,))|T.randint(0, 300, (2,), dtype=T.uint8)|T.randint(0.0, 3, 
 T.randint(-1, 3, (2,), dtype=T.uint8)|T.randint(0, 129, (2,), dtype=T.int8)|T.randint(0, 100000, (2,), dtype=T.float16)
 T.randint(0, 3, (2,), dtype=T.bool)|T.randint(high=1, size=(2,))|T.randint(3, 2)|T.randperm(-1)|T.randperm(0)
 T.randperm(1)|T.randperm(1.0)|T.randperm("a")|T.randperm(300, dtype=T.uint8)|T.randperm(np.int64(1))
+T.randperm(2050, dtype=T.float16)|T.randperm(2049, dtype=T.float16).sort()[0]
+T.randperm(257, dtype=T.bfloat16).sort()[0]|T.arange(end=3)|T.arange(1, end=3)|T.eye(T.tensor(2), T.tensor(1))
+T.randperm(T.tensor(1))|T.randperm(T.tensor(1.0))|T.tril_indices(T.tensor(2), 2)
+F.one_hot(T.tensor([1]), T.tensor(3))|T.ones(3).topk(T.tensor(1))[0]|T.eye(T.tensor([2, 2]))
 T.rand(2, dtype=T.int64)|T.arange(0, 3, 0)|T.arange(0, inf)|T.arange(nan)|T.arange(0, 3, nan)|T.arange(3, 0)
 T.arange(-1)|T.arange(1e30)|T.arange(2**63)|T.arange(1, 2, 1e-20)|T.arange(T.tensor(3))|T.arange(np.int64(3))
 T.arange(np.float32(3))|T.arange(0, 3, -1)|T.arange(0, 1, 0.3)|T.linspace(0, 1, -1)|T.linspace(0, 1, 0)
@@ -152,6 +156,14 @@ def test_the_state_is_saved_and_restored(state: Any) -> None:
     assert mt.rand(4).tolist() != expected
     put(saved)
     assert mt.rand(4).tolist() == expected and mt.initial_seed() == 2**64 - 7
+
+
+def test_the_states_of_all_devices() -> None:
+    saved = mt.cuda.get_rng_state_all()
+    assert len(saved) == mt.cuda.device_count()
+    expected = mt.rand(4).tolist()
+    mt.cuda.set_rng_state_all(saved)
+    assert (mt.rand(4).tolist() == expected) == (mt.cuda.device_count() > 0)
 
 
 def test_a_fork_leaves_the_generator_as_it_was() -> None:

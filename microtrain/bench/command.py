@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from ..cli.errors import UsageError
 from ..cli.parse import positive_float
 from ..cli.process import another
 from ..files import check_destination
+from ..runtime.detect import installed
 from ..tensor import default_device
 from . import host_command
 from .budget import Budget
@@ -192,7 +192,7 @@ class _Progress:
 
 
 def _draw(results: list[Result], ceilings: Ceilings, stem: Path, title: str) -> None:
-    if importlib.util.find_spec("matplotlib") is None:
+    if not installed("matplotlib"):
         print("picture  none: matplotlib is not installed")
         return
     if any(result.comparison.first.time is not None for result in results):

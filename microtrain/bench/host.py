@@ -8,7 +8,6 @@ above it, the user's tensors and modules, the checks of arguments, the optimizer
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -29,6 +28,7 @@ from ..compiler import realize
 from ..graph import node as graph_node
 from ..graph.node import Node
 from ..graph.spec import Device
+from ..runtime.detect import installed
 from . import stub_driver
 from .comparison import WrongResult
 from .memory import HostMemory
@@ -292,7 +292,7 @@ def measure_launches(effort: Effort, steps: Iterable[Workload] = STEPS) -> list[
     does when the driver is told something else than by Triton.
     """
     for package in ("torch", "triton"):
-        if importlib.util.find_spec(package) is None:
+        if not installed(package):
             raise Unavailable(f"{package} is not installed")
     with tempfile.TemporaryDirectory() as folder:
         try:

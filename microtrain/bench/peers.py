@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..runtime import virtual
+from ..runtime.detect import installed
 from .workload import Instance, Values, Workload, by_hand
 
 BY_HAND = "numpy by hand"
@@ -64,7 +64,7 @@ def peers(device: str) -> Peers:
             found |= torch_peers.beside_a_virtual_gpu()
         else:
             found |= torch_peers.builders("cuda" if gpu else "cpu", gpu)
-    if importlib.util.find_spec("jax") is None:
+    if not installed("jax"):
         notes.append("JAX is not installed: its figures are left out")
     else:
         try:

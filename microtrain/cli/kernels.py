@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from microtrain.cli.errors import UsageError
 from microtrain.cli.parse import whole_number
+from microtrain.runtime.detect import installed
 from microtrain.runtime.null import TARGETS
 from microtrain.testing import budgets
 from microtrain.testing.budgets import Specimen, Verdict
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     """
     if not args.all and args.target not in TARGETS:
         raise UsageError(f"unknown target '{args.target}'; known: {', '.join(TARGETS)}")
-    if importlib.util.find_spec("triton") is None:
+    if not installed("triton"):
         raise UsageError("compiling kernels needs Triton: pip install 'microtrain[gpu]'")
     specimens = [one for case in budgets.CASES for one in budgets.of_case(case)]
     sampled = budgets.sample(args.sample) if args.sample else []

@@ -39,6 +39,14 @@ def whole_number(text: str) -> int:
     return value
 
 
+def seed(text: str) -> int:
+    """A whole number of 64 bits."""
+    value = _whole(text)
+    if not 0 <= value < 2**64:
+        raise argparse.ArgumentTypeError(f"should be a whole number from 0 to 2**64 - 1, got '{text}'")
+    return value
+
+
 def _whole(text: str) -> int:
     """A whole number written with the digits 0 to 9 alone (int() takes more); -1 for anything else."""
     return int(text) if re.fullmatch(r"[0-9]{1,4000}", text) else -1

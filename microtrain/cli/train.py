@@ -9,7 +9,7 @@ from pathlib import Path
 from microtrain import settings
 from microtrain.cli.device import add_device_argument, check_device
 from microtrain.cli.errors import UsageError
-from microtrain.cli.parse import fraction, open_fraction, positive_float, positive_int, whole_number
+from microtrain.cli.parse import fraction, open_fraction, positive_float, positive_int, seed
 from microtrain.data import DataError, Table, datasets, load, read_csv
 from microtrain.errors import shown
 from microtrain.tensor import default_device
@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=positive_int, help="rows a step")
     parser.add_argument("--lr", type=positive_float, help="learning rate")
     parser.add_argument("--momentum", type=fraction, help="momentum of the gradient descent, from 0 up to 1")
-    parser.add_argument("--seed", type=whole_number, default=0, help="of split, weights and batches (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, help="of split, weights and batches (default: 0)")
     parser.add_argument(
         "--test-fraction", type=open_fraction, default=0.2, help="share of the rows held out (default: 0.2)"
     )

@@ -11,10 +11,19 @@ from pathlib import Path
 from . import virtual
 
 
+def installed(package: str) -> bool:
+    """Whether a package can be imported, without importing it: not where a finder refuses it (as a test's may), and not
+    where `sys.modules` holds None in its place."""
+    try:
+        return importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):
+        return False
+
+
 @lru_cache(maxsize=1)
 def has_cuda() -> bool:
     """Whether a driver with a device (or a virtual GPU), PyTorch and Triton are here; only then is PyTorch asked."""
-    if importlib.util.find_spec("torch") is None or importlib.util.find_spec("triton") is None:
+    if not (installed("torch") and installed("triton")):
         return False
     from ctypes.util import find_library  # it brings `subprocess`: a sixth of the time that importing us takes
 

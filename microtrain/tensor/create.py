@@ -182,7 +182,7 @@ def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: Dev
     return finish(g.cast(hit, kind(dtype) or dtypes.get_default_dtype()), requires_grad)
 
 
-def arange(start: Number, end: Number | None = None, step: Number = 1, *, dtype: DType | None = None,
+def arange(start: Number = 0, end: Number | None = None, step: Number = 1, *, dtype: DType | None = None,
            device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
     """start, start + step, ... below `end`: ceil((end - start) / step) elements, int64 where all three are ints."""
     if end is None:

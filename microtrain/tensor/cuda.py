@@ -7,6 +7,7 @@ of the allocator, which are PyTorch's, is asked of PyTorch, and raises what it r
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ..arguments import tidy as _tidy
@@ -124,6 +125,17 @@ def set_rng_state(new_state: Any, device: Any = None) -> None:
     """Let the default generator, which all devices share, go on from a state that `get_rng_state` gave."""
     from .random import set_rng_state as go_on
     go_on(new_state)
+
+
+def get_rng_state_all() -> list[Any]:
+    """The state for each device: the same, since they share a generator."""
+    return [get_rng_state()] * device_count()
+
+
+def set_rng_state_all(new_states: Iterable[Any]) -> None:
+    """Go on from the states of `get_rng_state_all`."""
+    for state in new_states:
+        set_rng_state(state)
 
 
 def _torch() -> Any:

@@ -223,6 +223,9 @@ def randperm(n: int, *, generator: Generator | None = None, dtype: DType | None 
     (n,), wanted = sizes((operator.index(n),)), kind(dtype) or dtypes.int64
     if n and (not dtypes.holds(wanted, n - 1) or wanted is dtypes.bool_):
         raise RuntimeError(without_overflow(n - 1, wanted))
+    if n > (most := 2 ** {"float16": 11, "bfloat16": 8, "float32": 24}.get(wanted.name, 53) + 1):
+        name = {"float16": "Half", "float32": "Float"}.get(wanted.name, wanted.name)
+        raise RuntimeError(f"n cannot be greater than {most} for {name} type, which does not hold every integer below")
     key, stream = _draw(generator)
     order = np.argsort(philox_bits(key, stream, n, 0), kind="stable")
     return wrap(put(order, wanted, place(device)))

@@ -57,6 +57,9 @@ def _plain(data: Any, found: set[Any], dim: int) -> tuple[Any, Shape]:
     if isinstance(data, np.ndarray):
         found.add(_dtype_of(data))
         return data, data.shape
+    if isinstance(data, Handle):
+        found.add(data.dtype)
+        return data.tolist(), data.node.shape       # type: ignore[attr-defined]
     kinds = set(map(type, data))
     if kinds <= _PYTHON.keys():
         found |= kinds
@@ -65,6 +68,7 @@ def _plain(data: Any, found: set[Any], dim: int) -> tuple[Any, Shape]:
               for v in data]
     if not any(nested):
         return [_bare(v, found) for v in data], (len(data),)
+    nested = [inner or (isinstance(v, Handle) and v.ndim > 0) for inner, v in zip(nested, data, strict=True)]
     if not all(nested):
         n, alone = len(data[nested.index(True)]), data[nested.index(False)]
         raise TypeError(f"expected a sequence of length {n} at dim {dim} (got {type(alone).__name__})")
