@@ -223,6 +223,6 @@ def test_public_namespaces_hold_what_is_theirs(name: str) -> None:
     for key, value in vars(module).items():
         home = getattr(value, "__module__", None) or ""
         imported = isinstance(value, types.ModuleType) and not value.__name__.startswith("microtrain")
-        if not key.startswith("_") and (imported or key == "annotations" or home.startswith(("typing", "collections"))):
+        if key[0] not in "_@" and (imported or key == "annotations" or home.startswith(("typing", "collections"))):
             foreign.append(key)
     assert not foreign
