@@ -131,7 +131,7 @@ ERRORS = {
                           "batch size 9999 is larger than the 456 rows to train on"),
     "momentum": (["train", "perceptron", "--momentum", "1"], "argument --momentum: should be at least 0 and below 1"),
     "seed": (["train", "perceptron", "--seed", "-1"], "argument --seed: should be a whole number from 0 to"),
-    "seed of 65 bits": (["train", "perceptron", "--seed", str(2**64)], "argument --seed: should be a whole number from 0"),
+    "seed of 65 bits": (["train", "perceptron", "--seed", str(2**64)], "argument --seed: should be a whole number"),
     "test fraction": (["train", "perceptron", "--test-fraction", "1"], "should be between 0 and 1, got '1'"),
     "device": (["train", "perceptron", "--device", "tpu"], "argument --device: invalid choice: 'tpu'"),
     "save folder": (["train", "perceptron", "--save", "no/m.npz"], "cannot write no/m.npz: there is no folder no"),
