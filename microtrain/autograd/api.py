@@ -134,6 +134,7 @@ def after_accumulation(hooks: Hooks | None, tensor: Any) -> None:
     try:
         for hook in list(hooks.after.values()) if hooks is not None else ():
             result = hook(tensor)
+            hook_result(hook, result, tensor.node)
             if result is not None and result is not tensor:         # `p.sub_(p.grad)` returns p
                 raise RuntimeError("Tensor post accumulate grad hooks should return None.")
     finally:
