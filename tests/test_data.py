@@ -412,6 +412,13 @@ def test_a_subset_of_what_are_no_indices(indices):
         Subset(TensorDataset(mt.arange(10)), indices)
 
 
+@pytest.mark.parametrize("batch", [[(1, 2), None], [{"a": 1}, None], [{"a": 1}, (1,)], [{"a": 1}, np.ones(2)],
+                                   [[1], 3]])
+def test_samples_of_two_kinds(batch):
+    with pytest.raises(TypeError, match=r"the first sample is a (tuple|dict|list), but another is"):
+        default_collate(batch)
+
+
 @pytest.mark.parametrize("make", [list, tuple, np.array, mt.tensor, lambda indices: range(1, 6, 2)])
 def test_a_subset_of_indices_of_any_kind(make):
     subset = Subset(TensorDataset(mt.arange(10)), make([1, 3, 5]))

@@ -251,6 +251,23 @@ def test_names_of_parameters_go_along():
     assert optimizer.state_dict()["param_groups"][0]["param_names"] == ["a", "b"]
 
 
+@pytest.mark.parametrize(("state", "error"), [
+    ({}, ValueError), ({"state": {}}, ValueError), ({"state": {}, "param_groups": None}, TypeError),
+    ({"state": {}, "param_groups": [None]}, TypeError), ({"state": {}, "param_groups": [{"lr": 1.0}]}, ValueError),
+    ({"state": None, "param_groups": [{"params": [0]}]}, TypeError)])
+def test_what_is_no_state_of_an_optimizer(state, error):
+    optimizer = optim.SGD([mt.ones(2, requires_grad=True)], lr=0.1)
+    with pytest.raises(error, match="loaded state dict"):
+        optimizer.load_state_dict(state)
+    assert optimizer.param_groups[0]["lr"] == 0.1
+
+
+@pytest.mark.parametrize("params", [[(1,)], [("a", mt.ones(1), 2)], [{"params": None}], [{"params": 3}]])
+def test_what_is_no_parameter(params):
+    with pytest.raises(TypeError, match="must be Tensors"):
+        optim.SGD(params, lr=0.1)
+
+
 def test_a_refused_group_is_not_added():
     optimizer = optim.SGD([mt.ones(2, requires_grad=True)], lr=0.1)
     with pytest.raises(TypeError, match="can only optimize Tensors"):

@@ -101,8 +101,10 @@ def default_collate(batch: Sequence[Any]) -> Any:
     if isinstance(first, str | bytes):
         return list(batch)
     if isinstance(first, Mapping):
+        _alike(batch, Mapping, "a dict")
         return _in_form({key: default_collate([sample[key] for sample in batch]) for key in first}, first)
     if isinstance(first, Sequence):
+        _alike(batch, Sequence, f"a {type(first).__name__}")
         if any(len(sample) != len(first) for sample in batch):
             raise RuntimeError("each element in list of batch should be of equal size, but got "
                                f"{', '.join(str(len(sample)) for sample in batch)}")
@@ -111,6 +113,13 @@ def default_collate(batch: Sequence[Any]) -> Any:
         "default_collate: batch must contain tensors, numpy arrays, numbers, texts, dicts, tuples or lists; "
         f"found {type(first)}"
     )
+
+
+def _alike(batch: Sequence[Any], wanted: type, name: str) -> None:
+    """Raises TypeError where a sample is not of the kind of the first."""
+    for sample in batch:
+        if not isinstance(sample, wanted):
+            raise TypeError(f"default_collate: the first sample is {name}, but another is {type(sample).__name__}")
 
 
 def _in_form(members: Any, first: Any) -> Any:

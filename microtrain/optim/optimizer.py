@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
+from microtrain.arguments import described
 from microtrain.autograd import enable_grad
 from microtrain.autograd.api import zero_gradients
 from microtrain.scopes import finish
@@ -79,7 +80,11 @@ class Optimizer:
         given = param_group["params"]
         if isinstance(given, set):
             raise TypeError("optimizer parameters need to be organized in ordered collections, but a set was given")
+        if not isinstance(given, Iterable):
+            raise TypeError(f"param_group['params'] must be Tensors, not {described(given)}")
         listed = [given] if isinstance(given, Tensor) else list(given)
+        if wrong := next((param for param in listed if isinstance(param, tuple) and len(param) != 2), None):
+            raise TypeError(f"optimizer params must be Tensors or pairs of a name and a Tensor, not {described(wrong)}")
         names = [param[0] for param in listed if isinstance(param, tuple)]
         if names and len(names) != len(listed):
             raise ValueError("all optimizer params should be with/without names. Some param names are missing")
@@ -174,10 +179,21 @@ class Optimizer:
         An option that a group there has not is this optimizer's default.
 
         Raises:
-            ValueError: groups that differ in number or size from this optimizer's.
-            KeyError: no ``"state"`` or ``"param_groups"``, or the state of a parameter that is in no group.
+            ValueError: no ``"state"`` or ``"param_groups"``, or groups that differ in number or size from this
+                optimizer's.
+            TypeError: a state that is no dict, or groups that are no dicts.
+            KeyError: the state of a parameter that is in no group.
         """
+        for part in ("state", "param_groups"):
+            if part not in state_dict:
+                raise ValueError(f"loaded state dict must have {part!r}, but has only {sorted(map(str, state_dict))}")
         loaded = state_dict["param_groups"]
+        if not (isinstance(loaded, list | tuple) and all(isinstance(group, Mapping) for group in loaded)):
+            raise TypeError(f"loaded state dict: 'param_groups' must be a list of dicts, not {described(loaded)}")
+        if not isinstance(state_dict["state"], Mapping):
+            raise TypeError(f"loaded state dict: 'state' must be a dict, not {described(state_dict['state'])}")
+        if not all(isinstance(group.get("params"), list | tuple) for group in loaded):
+            raise ValueError("loaded state dict contains a parameter group without a list of 'params'")
         if len(loaded) != len(self.param_groups):
             raise ValueError("loaded state dict has a different number of parameter groups")
         if any(len(a["params"]) != len(b["params"]) for a, b in zip(self.param_groups, loaded, strict=True)):
