@@ -153,6 +153,8 @@ def described(value: Any) -> str:
         return f"{kind.__name__} of {', '.join(sorted({type(v).__name__ for v in value}))}"
     if "Tensor" in CLASSES and isinstance(value, CLASSES["Tensor"]):
         return f"{kind.__name__} of shape {list(value.shape)}"      # type: ignore[attr-defined]
+    if kind.__name__ in CLASSES:                # another package's, of the same name
+        return f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
     return kind.__name__
 
 

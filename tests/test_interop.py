@@ -120,3 +120,8 @@ print(mt.default_device(), mt.cuda.is_available(), mt.cuda.device_count())
 """
     done = run(code, MICROTRAIN_DEVICE="", MICROTRAIN_VIRTUAL_GPU="")
     assert (done.stdout, done.stderr) == ("cpu False 0\n", "")
+
+
+def test_a_tensor_of_another_package_is_named() -> None:
+    with pytest.raises(TypeError, match=r"'condition' .* must be Tensor, not torch\.Tensor"):
+        mt.ones(2).where(torch.tensor([True, False]), 0.0)
