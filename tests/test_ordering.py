@@ -370,3 +370,14 @@ def test_nothing_is_written_where_an_index_is_out_of_range():
     x = mt.zeros(3, 4)
     x[mt.tensor([0, 1]), mt.tensor([6, 2])] = 1.0
     assert x.tolist() == [[0] * 4, [0, 0, 1, 0], [0] * 4]
+
+
+@pytest.mark.parametrize("values", [[1e20, 1e20], [1.0, 1e20, 3.0], [1e20, 2.0, 1e20], [-1e20, 0.5, -1e20]])
+def test_the_gradient_of_logcumsumexp_of_huge_values(values: list[float]) -> None:
+    """Where the logarithms of the cotangents are lost beside the values, as in PyTorch."""
+    found = []
+    for T in (torch, mt):
+        x = T.tensor(values, requires_grad=True)
+        (T.logcumsumexp(x, 0) * T.tensor([1.0, -2.0, 0.5])[:len(values)]).sum().backward()
+        found.append(x.grad.tolist())
+    assert found[1] == pytest.approx(found[0], rel=1e-6)

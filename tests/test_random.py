@@ -94,7 +94,10 @@ T.randint(-1, 3, (2,), dtype=T.uint8)|T.randint(0, 129, (2,), dtype=T.int8)|T.ra
 T.randint(0, 3, (2,), dtype=T.bool)|T.randint(high=1, size=(2,))|T.randint(3, 2)|T.randperm(-1)|T.randperm(0)
 T.randperm(1)|T.randperm(1.0)|T.randperm("a")|T.randperm(300, dtype=T.uint8)|T.randperm(np.int64(1))
 T.randperm(2050, dtype=T.float16)|T.randperm(2049, dtype=T.float16).sort()[0]
-T.randperm(257, dtype=T.bfloat16).sort()[0]|T.arange(end=3)|T.arange(1, end=3)|T.eye(T.tensor(2), T.tensor(1))
+T.randperm(257, dtype=T.bfloat16).sort()[0]|T.arange(end=3)|T.arange(0, 5, 1.5, dtype=T.int32)
+T.arange(0, -5, -1.5, dtype=T.int64)|T.arange(0.5, 5, 1.5, dtype=T.int16)|T.arange(0.9, 5.9, 1, dtype=T.int64)
+T.arange(0, 2, 0.5, dtype=T.int64)|T.arange(0, 5, 1.5, dtype=T.float16)|T.arange(1, end=3)
+T.eye(T.tensor(2), T.tensor(1))
 T.randperm(T.tensor(1))|T.randperm(T.tensor(1.0))|T.tril_indices(T.tensor(2), 2)
 F.one_hot(T.tensor([1]), T.tensor(3))|T.ones(3).topk(T.tensor(1))[0]|T.eye(T.tensor([2, 2]))
 T.rand(2, dtype=T.int64)|T.arange(0, 3, 0)|T.arange(0, inf)|T.arange(nan)|T.arange(0, 3, nan)|T.arange(3, 0)

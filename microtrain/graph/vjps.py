@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from . import dtypes
 from . import ops as g
 from . import primitives as p
 from .composite import basic as c
@@ -273,11 +274,12 @@ vjp(s.CUMPROD_BACKWARD, _cumprod_twice_ct, "y", _cumprod_twice_x, "xy")
 
 def _logcumsumexp(ct: Node, o: Node, x: Node, axis: int) -> Node:
     """The sum over i >= j of ct_i exp(x_j - o_i), in logarithms, its positive and negative terms apart."""
-    nothing = -1e4                      # exp of it is 0 in every dtype, and no difference of two such is NaN
+    nothing = dtypes.lowest(o.dtype)        # no difference of two such is NaN
 
     def of_sign(holds: Node, size: Node) -> Node:
-        terms = g.sub(g.where(holds, g.log(g.where(holds, size, 1)), nothing), o)
-        return g.exp(g.add(s.reverse(g.logcumsumexp, terms, axis), x))
+        terms = g.where(holds, g.sub(g.log(g.where(holds, size, 1)), o), nothing)
+        some = g.gt(s.reverse(g.cumsum, g.cast(holds, o.dtype), axis), 0)
+        return g.where(some, g.exp(g.add(s.reverse(g.logcumsumexp, terms, axis), x)), 0)
     return g.sub(of_sign(g.gt(ct, 0), ct), of_sign(g.lt(ct, 0), g.neg(ct)))
 
 

@@ -198,13 +198,21 @@ def arange(start: Number = 0, end: Number | None = None, step: Number = 1, *, dt
                            f"{step}")
     whole = all(isinstance(v, int) for v in (start, end, step))
     wanted = kind(dtype) or (dtypes.int64 if whole else dtypes.get_default_dtype())
+    if not whole and not wanted.is_floating_point:              # PyTorch steps without the fractions
+        whole_step = int(step)
+        if whole_step == 0:
+            raise ValueError(f"arange(): step must be nonzero, and {step} is 0 in {wanted!r}")
+        if wanted is dtypes.int64:                              # and counts without them in int64 alone
+            start, end, step, whole = int(start), int(end), whole_step, True
     n = max(0, math.ceil((end - start) / step)) if not whole else max(0, -(-(end - start) // step))
     if whole:
         converted(end, dtypes.int64)
+    if not wanted.is_floating_point:
+        start, step = int(start), int(step)
     if n >= 2**60:
         raise RuntimeError(f"arange(): invalid size, possible overflow? {n} elements from {start} to {end} by {step}")
     node = g.iota(n, place(device))
-    if wanted.is_floating_point or not whole:
+    if wanted.is_floating_point:
         node = g.cast(node, dtypes.float64)
     node = g.mul(node, step) if step != 1 else node
     return finish(g.cast(g.add(node, start) if start != 0 else node, wanted), requires_grad)
