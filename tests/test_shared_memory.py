@@ -453,3 +453,22 @@ def test_a_memory_in_a_loop_is_computed_in_time() -> None:
         behind += [source for source in node.sources if source not in behind]
     assert len(behind) <= MAX_PENDING
     assert view.tolist() == [1500.0, 1500.0]
+
+
+OVERLAPPING = """x[1:].add_(x[:-1])|x[1:].copy_(x[:-1])|y.mul_(y.t())|y.copy_(y.t())|x.add_(x[0])
+x.add_(x)|x[::2].add_(x[1::2])
+y[0].add_(y[1])|y.add_(y[0])|x[1:].clamp_(max=x[:-1])|x.add_(x.view(6))|x[1:].add_(x.detach()[:-1])|x.add_(x.detach())
+x.div_(x[:1])|x[1:].__iadd__(x[:-1])|x[:3].add_(x[3:])|x[:3].mul_(x[2:5])|x[:0].add_(x[:0])|y.t().add_(y)
+x[1:].masked_fill_(x[:-1] > 0, 1.0)|x[2:].sub_(x.data[:4])|x[2:].sub_(x[:4].clone())"""
+
+
+@pytest.mark.parametrize("change", OVERLAPPING.replace("\n", "|").split("|"))
+def test_an_operand_that_lies_partly_over_what_is_changed(change: str) -> None:
+    found = []
+    for T in (torch, mt):
+        x, y = T.arange(6.0), T.arange(4.0).view(2, 2)
+        try:
+            found.append(eval(change, {"x": x, "y": y}).tolist())
+        except RuntimeError as error:
+            found.append([str(error), x.tolist(), y.tolist()])
+    assert found[1] == found[0]

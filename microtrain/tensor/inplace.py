@@ -13,6 +13,7 @@ from ..graph.tape import grad_mode
 from .core import Handle
 from .memory import placed, same_value
 from .operands import converted, flag, named
+from .refusal import must_not_overlap
 from .storage import wrap
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def inplace(name: str, doc: str | None = None) -> Any:
     """The in-place form of the method `name`."""
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         self.check_inplace()
+        if self._alias is not None:
+            must_not_overlap(self, (*args, *kwargs.values()))
         node = getattr(self.twin(), name)(*args, **kwargs).node
         if node.buffer is None and node is not self.node:
             node.shared = False         # the handle that it was made for is gone
@@ -39,6 +42,8 @@ def augmented(name: str) -> Any:
 
     def method(self: Tensor, other: Any) -> Tensor:
         self.check_inplace()
+        if self._alias is not None:
+            must_not_overlap(self, (other,))
         out = getattr(self.twin(), dunder)(other)
         if out is NotImplemented:
             return out
@@ -64,6 +69,7 @@ def update(primitive: Any, name: str) -> Any:
                     self._changes += 1
                     self._hold_alone(node if x.tape is None else placed(node, x.tape))
                     return self
+                must_not_overlap(self, (other,))
                 return self.rebind(node)
         return general(self, other, **options)
     method.__name__, method.__doc__ = name + "_", f"In-place `{name}`."
@@ -178,6 +184,7 @@ class Inplace:
             flag(non_blocking, "copy_", "non_blocking")
         if not isinstance(src, Handle):
             raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
+        must_not_overlap(self, (src,))
         from .transfer import moved
         mine = self.node.spec
         node = moved(src.node, mine.device)

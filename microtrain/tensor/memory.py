@@ -176,6 +176,10 @@ class Family:
             self.memory = memory        # last, as everywhere here: an interrupt leaves none that is not told of changes
         return self.memory
 
+    def is_with(self, other: Family) -> bool:
+        """Whether two families are in one memory."""
+        return self is other or (self.memory is not None and self.memory is other.memory)
+
     def seen_through(self, alias: Alias) -> tuple[View, Update]:
         """A member as a view of the memory, both ways."""
         return composed(self.view, self.update, alias.view, alias.update)

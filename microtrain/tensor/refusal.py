@@ -1,16 +1,19 @@
-"""Views that must not be changed in place while that is recorded, and why, in PyTorch's words."""
+"""What must not be changed in place, and why, in PyTorch's words."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..compiler.realize import realize
 from ..graph.node import Node, buffer_signature, next_seq
 from ..graph.tape import grad_mode
+from .strides import dense
 
 if TYPE_CHECKING:
     from .memory import Alias
+    from .storage import Shared
 
 NO_GRAD = ("Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by "
            "moving both the view and the inplace either both inside the no_grad block (if you don't want the inplace "
@@ -22,6 +25,9 @@ FROM_FUNCTION = ("This view was created inside a custom Function (or because an 
                  "autograd logic to handle view+inplace would override the custom backward associated with the "
                  "custom Function, leading to incorrect gradients. This behavior is forbidden. You can fix this by "
                  "cloning the output of the custom Function.")
+
+OVERLAP = ("unsupported operation: some elements of the input tensor and the written-to tensor refer to a single "
+           "memory location. Please clone() the tensor before performing the operation.")
 
 INDIRECTLY = "its base or another view of its base has been"
 ITSELF = "is being"
@@ -36,6 +42,25 @@ def refusal(alias: Alias, tape: Any, what: str) -> RuntimeError:
         return RuntimeError(f"{view} in no_grad mode and {what} modified inplace with grad mode enabled. "
                             f"{alias.origin}")
     return RuntimeError(f"{view} and {what} modified inplace. {alias.origin}")
+
+
+def must_not_overlap(written: Shared, others: Iterable[Any]) -> None:
+    """Raise RuntimeError, as PyTorch, where an operand has a part of the memory of the tensor that is written to.
+
+    Where both are dense, that is: others it does not look at. The same elements in the same order are no part.
+    """
+    mine = written._alias
+    if mine is None:
+        return
+    for other in others:
+        its = getattr(other, "_alias", None)
+        if its is None or its is mine or not mine.family.is_with(its.family):
+            continue
+        a, b = written.node.spec, other.node.spec
+        if dense(a.shape, mine.strides) and dense(b.shape, its.strides):
+            start, end = max(mine.offset, its.offset), min(mine.offset + a.numel, its.offset + b.numel)
+            if start < end and (mine.offset, a.numel, mine.strides) != (its.offset, b.numel, its.strides):
+                raise RuntimeError(OVERLAP)
 
 
 class Refused(Node):

@@ -22,6 +22,17 @@ def same_layout(shape: Shape, strides: Shape) -> bool:
     return all(size == 1 or a == b for size, a, b in zip(shape, strides, contiguous_strides(shape), strict=True))
 
 
+def dense(shape: Shape, strides: Shape) -> bool:
+    """Whether the elements fill the memory from first to last, in whatever order of the axes; not so where none are."""
+    step = 1
+    for stride, size in sorted(zip(strides, shape, strict=True)):
+        if size != 1:
+            if stride != step:
+                return False
+            step *= size
+    return step > 0
+
+
 def view_strides(shape: Shape, strides: Shape, new: Shape) -> Shape | None:
     """Strides under which the same memory has the shape `new`, or None where only a copy can have it.
 
