@@ -20,7 +20,7 @@ from microtrain.graph import ops as g
 from microtrain.graph.node import RULES, Node
 from microtrain.tensor import operands
 from microtrain.tensor.core import Handle
-from microtrain.tensor.memory import Memory, same_value
+from microtrain.tensor.memory import Family, same_value
 from microtrain.tensor.storage import Shared
 from microtrain.testing import fuzz
 
@@ -132,22 +132,28 @@ def aliases_are_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def detached_aliases_are_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """A change reaches a base and its views, but not what shares their memory off the tape."""
-    monkeypatch.setattr(Memory, "take", lambda self, node, source: None)
+    change = Family.change
+
+    def planted(self: Family, *arguments: Any) -> None:
+        memory, self.memory = self.memory, None
+        change(self, *arguments)
+        self.memory = memory
+    monkeypatch.setattr(Family, "change", planted)
 
 
 def views_of_detached_aliases_are_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """A change reaches a detached alias, but not its views."""
-    take = Memory.take
+    change = Family.change
 
-    def planted(self: Memory, node: Node, source: Any) -> None:
-        others = [family for family in self.living() if family is not source]
+    def planted(self: Family, *arguments: Any) -> None:
+        others = [family for family in (self.memory.living() if self.memory else ()) if family is not self]
         members = [family.members for family in others]
         for family in others:
             family.members = [one for one in family.members if (m := one()) and m._alias.view is same_value]
-        take(self, node, source)
+        change(self, *arguments)
         for family, kept in zip(others, members, strict=True):
             family.members = kept
-    monkeypatch.setattr(Memory, "take", planted)
+    monkeypatch.setattr(Family, "change", planted)
 
 
 def detached_changes_are_no_versions(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -241,12 +241,11 @@ class Alias:
     memory it lies (`strides` and `offset`, in elements).
 
     `tape` is the tensor's place on the tape when its node was let go, `version` the family's when the view was last
-    put on the tape as one. `origin` says of a view, in PyTorch's words, why
-    it must not be changed in place while that is recorded; it is output `number` of the operation that made it.
+    put on the tape as one. `origin` says of a view, in PyTorch's words, why it must not be changed in place while that
+    is recorded; it is output `number` of the operation that made it.
     """
 
-    __slots__ = ("family", "number", "offset", "origin", "strides", "tape", "update", "version", "view",
-                 "was_view")
+    __slots__ = ("family", "number", "offset", "origin", "strides", "tape", "update", "version", "view", "was_view")
 
     def __init__(self, family: Family, strides: Shape, offset: int = 0, view: View = same_value,
                  update: Update = new_value, origin: str | None = None) -> None:
