@@ -52,8 +52,9 @@ def judge(specimen: Specimen, launch: Launch, resources: Resources) -> Verdict:
             problems.append(f"spills {resources.spills}")
         else:
             used[excuse] = None
-    for kind, bits, text in narrow(launch, resources):
-        excuse = next((e for e in excuses if kind == "store" and e.store_bits and bits >= e.store_bits), None)
+    for kind, bits, possible, text in narrow(launch, resources):
+        excuse = next((e for e in excuses if (0 < e.store_bits <= bits if kind == "store" else
+                                              possible <= e.load_bits)), None)
         if excuse is None:
             problems.append(text)
         else:
@@ -61,8 +62,9 @@ def judge(specimen: Specimen, launch: Launch, resources: Resources) -> Verdict:
     return Verdict(specimen, resources, tuple(problems), tuple(used))
 
 
-def narrow(launch: Launch, resources: Resources) -> Iterator[tuple[str, int, str]]:
-    """The loads and stores whose accesses are narrower than what was emitted allows: kind, bits, and what is wrong.
+def narrow(launch: Launch, resources: Resources) -> Iterator[tuple[str, int, int, str]]:
+    """The loads and stores whose accesses are narrower than what was emitted allows: kind, bits, the bits that are
+    possible, and what is wrong.
 
     An access belongs to the statement whose line the compiler says that it is of. A statement without any was found to
     be needless; but then no access whose line was forgotten may be narrower than that statement's can be.
@@ -78,11 +80,12 @@ def narrow(launch: Launch, resources: Resources) -> Iterator[tuple[str, int, str
                 continue
             touches = launch.kernel.touches.get(statement)
             if touches is None:
-                yield kind, 0, f"a {kind} that the emitter did not note: {statement}"
+                yield kind, 0, 8 * widths.WIDEST, f"a {kind} that the emitter did not note: {statement}"
                 continue
             width, itemsize = min((widths.elements(touch, launch, TARGETS[resources.target]), touch.node.dtype.itemsize)
                                   for touch in touches)
             accesses = made.get((kind, function.name, line)) or made.get((kind, "", 0), [])
             bits = min([access.bits for access in accesses], default=8 * widths.WIDEST)
-            if width > 1 and bits < 8 * itemsize * width:
-                yield kind, bits, f"a {kind} of {bits} bits where {8 * itemsize * width} are possible: {statement}"
+            possible = 8 * itemsize * width
+            if width > 1 and bits < possible:
+                yield kind, bits, possible, f"a {kind} of {bits} bits where {possible} are possible: {statement}"

@@ -21,7 +21,8 @@ class Budget(NamedTuple):
 class Excuse(NamedTuple):
     """What kernels of some kinds may do on some targets after all.
 
-    `spills` is how much a thread may spill (NVIDIA: bytes, AMD: registers), `store_bits` how narrow its stores may be.
+    `spills` is how much a thread may spill (NVIDIA: bytes, AMD: registers), `store_bits` how narrow its stores may be,
+    `load_bits` how wide a load could be that is split all the same.
     """
 
     targets: tuple[str, ...]
@@ -29,6 +30,7 @@ class Excuse(NamedTuple):
     reason: str
     spills: int = 0
     store_bits: int = 0
+    load_bits: int = 0
 
     def covers(self, kind: str, target: str) -> bool:
         """Whether a kernel of this kind on this target is meant."""
@@ -77,6 +79,8 @@ EXCUSES: tuple[Excuse, ...] = (
     Excuse(("gfx942",), ("slab",), spills=32,
            reason="32 x 128 numbers held by 8 warps with the sums over both axes and the losses of the rows: a few of "
                   "the 256 registers go to memory"),
+    Excuse(("gfx942",), ("maps",), load_bits=32,
+           reason="two halves of which the first is read for itself as well: Triton's AMD compiler reads each once"),
     Excuse(("gfx942",), ("matmul, float64",), store_bits=64,
            reason="the result is stored as the matrix instruction leaves it, one float64 to a lane: Triton's AMD "
                   "compiler does not pass it through shared memory first"),
