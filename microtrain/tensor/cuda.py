@@ -133,7 +133,10 @@ def get_rng_state_all() -> list[Any]:
 
 
 def set_rng_state_all(new_states: Iterable[Any]) -> None:
-    """Go on from the states of `get_rng_state_all`."""
+    """Go on from the states of `get_rng_state_all`. Raises TypeError for what is no iterable of states."""
+    if not hasattr(new_states, "__iter__"):
+        raise TypeError("set_rng_state_all(): argument 'new_states' must be iterable of Tensors, not "
+                        f"{type(new_states).__name__}")
     for state in new_states:
         set_rng_state(state)
 
