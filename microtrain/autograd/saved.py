@@ -5,14 +5,13 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
+from ..graph.dtypes import TITLES
 from ..graph.node import Node
 
 AGAIN = ("Trying to backward through the graph a second time (or directly access saved tensors after they have already "
          "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "
          "Specify retain_graph=True if you need to backward through the graph a second time or if you need to access "
          "saved tensors after calling backward.")
-
-KINDS = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16"}
 
 
 def check_version(node: Node, version: tuple[Any, int] | None, reader: str) -> None:
@@ -22,7 +21,7 @@ def check_version(node: Node, version: tuple[Any, int] | None, reader: str) -> N
         made_by = "" if tape is None else f", which is output 0 of {tape.name},"
         raise RuntimeError(
             "one of the variables needed for gradient computation has been modified by an inplace operation: "
-            f"[torch.{KINDS.get(node.dtype.name, node.dtype.name)}Tensor {list(node.shape)}]{made_by} is at version "
+            f"[torch.{TITLES[node.dtype.name]}Tensor {list(node.shape)}]{made_by} is at version "
             f"{version[0].version}; expected version {version[1]} instead. Hint: the operation that needs it is "
             f"{reader}.")
 

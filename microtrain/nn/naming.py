@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from microtrain.graph.dtypes import TITLES
 from microtrain.tensor import Tensor
-
-_TYPE_NAMES = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16",
-               "int64": "Long", "int32": "Int", "uint8": "Byte", "bool": "Bool"}  # fmt: skip
 
 
 def scalar_type_name(tensor: Tensor) -> str:
     """PyTorch's word for a dtype in its error texts: ``Float`` for float32, ``Long`` for int64."""
-    return _TYPE_NAMES.get(str(tensor.dtype).rpartition(".")[2], str(tensor.dtype))
+    return TITLES[tensor.dtype.name]
 
 
 def _type_name(value: Any) -> str:
