@@ -120,7 +120,7 @@ class Inplace:
         if node.spec is before.spec and self._alias is None and not before.holders and not node.tape:
             if node is not before:
                 self._changes += 1
-                self._hold(node if before.tape is None else placed(node, before.tape))
+                self._hold_alone(node if before.tape is None else placed(node, before.tape))
         else:
             self.assign(node, "step")
 

@@ -80,8 +80,8 @@ class Tensor(Elementwise, Special, Reduce, Norms, Ordering, Shaping, Rearranging
 
 
 QUICK = """
-accumulate add add_ backward clamp clip copy_ detach div expand fill_ flatten item log_softmax matmul max mean min mul
-permute reshape requires_grad_ size softmax square sub sum t to transpose unsqueeze view zero_ squeeze
+accumulate add add_ backward become clamp clip copy_ detach div expand fill_ flatten item log_softmax matmul max mean
+min mul permute reshape requires_grad_ size softmax square sub sum t to transpose unsqueeze view zero_ squeeze
 """.split()         # noqa: SIM905
 """Methods that look at their arguments themselves: those of a training step."""
 
