@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import multiprocessing
 import os
@@ -164,20 +165,68 @@ def child(tensor: mt.Tensor) -> Any:
 
 def test_values_of_threads_are_copied_whole() -> None:
     """Each reader sees the value before an update or after it, never a part of either."""
-    x, wrong = mt.zeros(512), []
-    stop = threading.Event()
+    for _ in range(20 if DEVICE == "cpu" else 2):
+        x, wrong = mt.zeros(512), []
+        stop = threading.Event()
 
-    def read() -> None:
-        while not stop.is_set():
-            values = arrays([x])[0]
-            if len(set(values.tolist())) != 1:
-                wrong.append(values)
+        def read(x: mt.Tensor = x, wrong: list[Any] = wrong, stop: threading.Event = stop) -> None:
+            while not stop.is_set():
+                values = arrays([x])[0]
+                if len(set(values.tolist())) != 1:
+                    wrong.append(values)
 
-    def write() -> None:
-        for _ in range(60):
-            x.add_(1)
-        stop.set()
+        def write(x: mt.Tensor = x, stop: threading.Event = stop) -> None:
+            try:
+                for _ in range(60):
+                    x.add_(1)
+            finally:
+                stop.set()
+
+        with switching():
+            together([write, read, read])
+        assert not wrong and x[0].item() == 60
+
+
+def counted(x: mt.Tensor) -> None:
+    x += 1
+
+
+SHARED = [lambda x: x[:2], lambda x: x.detach(), lambda x: x.data, lambda x: x.view(2, 2), copy.copy, copy.deepcopy,
+          lambda x: x.requires_grad_(False), lambda x: x.detach_(), lambda x: setattr(x, "data", x.data)]
+"""Ways to enter a memory, or to hold another node of the same value."""
+
+
+@pytest.mark.parametrize("enter", SHARED, ids=range(len(SHARED)))
+@pytest.mark.parametrize("change", [lambda x: x.add_(1), counted, lambda x: x.add_(1, alpha=1),
+                                    lambda x: x[:].add_(1)], ids=["update", "operator", "method", "view"])
+def test_no_change_is_lost_while_other_threads_share_the_memory(change: Any, enter: Any) -> None:
+    kept: list[Any] = []
+    x = mt.zeros(4)
+
+    def changing() -> None:
+        for _ in range(30):
+            change(x)
+
+    def entering() -> None:
+        for _ in range(30):
+            kept.append(enter(x))
+            del kept[:-3]
 
     with switching():
-        together([write, read, read])
-    assert not wrong and x[0].item() == 60
+        together([changing, entering, changing])
+    assert x.tolist() == [60.0] * 4
+    x.add_(1)
+    assert x.tolist() == x.detach().tolist() == [61.0] * 4
+
+
+def test_gradients_of_two_threads_add_up() -> None:
+    for _ in range(5):
+        w = mt.ones(3, requires_grad=True)
+
+        def differentiate(w: mt.Tensor = w) -> None:
+            for _ in range(10):
+                (w * 2).sum().backward()
+
+        with switching():
+            together([differentiate] * 3)
+        assert w.grad.tolist() == [60.0] * 3

@@ -5,13 +5,14 @@ The Tensor class lies above; it is met here only through its instances (`node`, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ..arguments import refused
 from ..graph import ops as g
 from ..graph.node import Node
 from ..graph.tape import DeadEnd, Entry, Hooks, Leaf, grad_mode
+from ..runtime.lock import lock
 from ..scopes import finish
 from .checks import hook_result, is_tensor, type_of
 from .walk import walk
@@ -106,8 +107,24 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
 
 def _accumulate(found: dict[Any, Node], create_graph: bool) -> None:
     """Add each leaf's cotangent to its tensor's gradient: of all or, where an interrupt comes first, of none."""
-    left = [[tape, ct, None] for tape, ct in reversed(found.items()) if tape.__class__ is Leaf]
-    finish(_add, left, create_graph)
+    first = []
+    with lock:
+        for tape, ct in reversed(found.items()):
+            tensor = tape.tensor() if tape.__class__ is Leaf else None
+            if tensor is not None:
+                if tensor._grad is not None or tensor._leaf is not tape or tape.hooking is not None:
+                    break
+                first.append((tensor, tensor.gradient(ct, create_graph)))
+        else:                                   # as in a training step: none has a gradient yet
+            finish(_give, first)
+            return
+    finish(_add, [[tape, ct, None] for tape, ct in reversed(found.items()) if tape.__class__ is Leaf], create_graph)
+
+
+def _give(gradients: Sequence[tuple[Any, Any]]) -> None:
+    """Give each tensor its gradient."""
+    for tensor, gradient in gradients:
+        tensor._grad = gradient
 
 
 def _add(left: list[list[Any]], create_graph: bool) -> None:
@@ -117,12 +134,13 @@ def _add(left: list[list[Any]], create_graph: bool) -> None:
         tape, ct, before = left[-1]
         tensor = tape.tensor()
         if tensor is not None:
-            grad = tensor._grad
-            node = None if grad is None else grad.node
-            if before is None:
-                left[-1][2] = before = (grad, node)
-            if grad is before[0] and node is before[1]:
-                tensor.accumulate(ct, create_graph)
+            with lock:
+                grad = tensor._grad
+                node = None if grad is None else grad.node
+                if before is None:
+                    left[-1][2] = before = (grad, node)
+                if grad is before[0] and node is before[1]:
+                    tensor.accumulate(ct, create_graph)
         left.pop()
         if tape.hooking is not None and tensor is not None:
             after_accumulation(tape.hooks, tensor)
@@ -144,14 +162,19 @@ def after_accumulation(hooks: Hooks | None, tensor: Any) -> None:
 
 def zero_gradients(tensors: list[Any], set_to_none: bool) -> None:
     """Drop the gradients of some tensors, or fill them with zeros: of all of them, also where an interrupt comes."""
-    def drop() -> None:
-        for tensor in tensors:
-            if set_to_none:
-                tensor.grad = None
-            elif (grad := tensor.grad) is not None:         # a view may be one, where it is off the tape
-                (grad.requires_grad_(False) if grad.is_leaf else grad.detach_()).zero_()
+    finish(_drop if set_to_none else _fill, tensors)
 
-    finish(drop)
+
+def _drop(tensors: Iterable[Any]) -> None:
+    for tensor in tensors:
+        tensor._grad = None
+
+
+def _fill(tensors: Iterable[Any]) -> None:
+    for tensor in tensors:
+        grad = tensor._grad
+        if grad is not None:                    # a view may be one, where it is off the tape
+            (grad.requires_grad_(False) if grad.is_leaf else grad.detach_()).zero_()
 
 
 def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None,

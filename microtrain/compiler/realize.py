@@ -17,7 +17,7 @@ from typing import Any
 
 from .. import settings
 from ..errors import AcceleratorError
-from ..graph.node import Node
+from ..graph.node import Node, Unmade
 from ..graph.spec import Device
 from ..graph.tape import strip
 from ..runtime.lock import lock
@@ -207,23 +207,32 @@ def realize(node: Node) -> Any:
     return node.buffer
 
 
-def flush(device: Device, wanted: Node | None = None, patient: bool = False) -> None:
+def flush(device: Device, wanted: Node | None = None, patient: bool = False, session: Session | None = None) -> None:
     """Compute everything pending on `device`, and `wanted`; when `patient`, without the losses that may yet be dropped.
+    `session` is this thread's, where it is at hand.
 
     One value that cannot be computed (a division of integers by zero, say) does not spoil the others. On a device that
     can no longer be used (AcceleratorError) none can. Whatever is raised, what was not computed is pending as before.
     """
-    session = current()
+    session = session or current()
     with lock:
         if wanted is not None and wanted.buffer is not None:        # another thread was quicker
             return
         if len(sessions) > 1:
             session.forget_ended()
-        found = session.pending()
+        roots, held, left = [], session.held, []
+        count, started = len(held), session.started
+        for reference in held:                  # one pass over many that are dead, in each step of training
+            tensor = reference()
+            if tensor is not None:
+                node = tensor.node
+                if type(node) is not Unmade and node.buffer is None:
+                    if node.spec.device is device and not (patient and node.seq > started and may_be_dropped(node)):
+                        roots.append(node)
+                    else:
+                        left.append(reference)
         if wanted is not None:
-            found.setdefault(wanted)
-        roots = [node for node in found if node.spec.device is device
-                 and not (patient and node.seq > session.started and may_be_dropped(node))]
+            roots.append(wanted)
         together = True
         try:
             if len(sessions) > 1:
@@ -234,11 +243,9 @@ def flush(device: Device, wanted: Node | None = None, patient: bool = False) -> 
         except Exception:
             together = False
         if not together:        # out here the exception is gone, and with it the memory that its frames hold
-            isolate(roots, wanted, device, session)
-        elif len(roots) == len(found):
-            session.held.clear()
+            isolate(dict.fromkeys(roots), wanted, device, session)
         else:
-            session.keep()
+            held[:count] = left
         session.updated.discard(device)
         session.start_counting()
 
@@ -258,7 +265,7 @@ def may_be_dropped(node: Node) -> bool:
     return getattr(node.tape, "released", False)
 
 
-def isolate(roots: list[Node], wanted: Node | None, device: Device, session: Session) -> None:
+def isolate(roots: Iterable[Node], wanted: Node | None, device: Device, session: Session) -> None:
     """Compute each root alone, after they failed together.
 
     Raises only for the one that is wanted: another that fails is no longer pending and raises when it is read.
@@ -297,7 +304,7 @@ def settle(node: Node, session: Session) -> None:
     if session.watchers:
         tell(node)
     elif node.tape is not None and node.spec.device in session.updated:
-        flush(node.spec.device, patient=node.spec.device.type == "cpu")
+        flush(node.spec.device, None, node.spec.device.type == "cpu", session)
     else:
         bound(node, session)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from ..graph import node as graph_node
-from ..graph.node import Node
+from ..graph.node import Node, Unmade
 from ..graph.spec import Device
 from ..runtime.lock import lock
 
@@ -104,7 +104,7 @@ class Session:
     def keep(self, apart_from: Collection[Node] = ()) -> None:
         """Hold what is not computed yet and no more, apart from some nodes."""
         self.held[:] = [reference for reference in self.held if (tensor := reference()) is not None
-                        and (node := node_of(tensor)) is not None and node.buffer is None and node not in apart_from]
+                        and type(node := tensor.node) is not Unmade and node.buffer is None and node not in apart_from]
 
     def forget_ended(self) -> None:
         """Forget threads that have ended, once all is computed that they left."""
@@ -136,31 +136,10 @@ def count_apart() -> None:
             session.recorded = next_number()
 
 
-present = object.__getattribute__
-"""What an object has, without what would be made for it."""
-
-
 def pending_of(held: list[weakref.ref[Any]]) -> dict[Node, None]:
     """The nodes without a value that some tensors hold."""
-    found: dict[Node, None] = {}
-    for reference in held:
-        tensor = reference()
-        if tensor is not None:
-            try:
-                node = present(tensor, "node")
-            except AttributeError:              # as in `node_of`, without the cost of a call
-                continue
-            if node.buffer is None:
-                found[node] = None
-    return found
-
-
-def node_of(tensor: Any) -> Node | None:
-    """The node that a tensor holds; None for one that has let go of its node for the time being."""
-    try:
-        return present(tensor, "node")          # type: ignore[no-any-return]
-    except AttributeError:
-        return None
+    nodes = [tensor.node for reference in held if (tensor := reference()) is not None]
+    return dict.fromkeys([node for node in nodes if type(node) is not Unmade and node.buffer is None])
 
 
 main = Session()

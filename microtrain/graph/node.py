@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..runtime.lock import lock
 from .attributes import number, plain
 from .dtypes import DType, float32
 from .spec import Device, Shape, Spec, all_specs, spec
@@ -145,6 +146,31 @@ class Node:
 
     def __repr__(self) -> str:
         return f"<node {self.signature}>"
+
+
+class Unmade(Node):
+    """A node that is made once anything of it is asked for; then it is a node as any other.
+
+    Until then its `sources` are a function that, given it, has it `become` one.
+    """
+
+    __slots__ = ()
+
+    def __getattribute__(self, name: str) -> Any:
+        with lock:
+            if type(self) is Unmade:            # no other thread has made it in the meantime
+                _SLOTS["sources"].__get__(self)(self)
+        return object.__getattribute__(self, name)
+
+
+_SLOTS = {name: slot for name, slot in vars(Node).items() if name in Node.__slots__ and name != "__weakref__"}
+
+
+def become(unmade: Node, node: Node) -> None:
+    """Have a node be what another one is, of which nobody knows; done again, it changes nothing."""
+    for slot in _SLOTS.values():
+        slot.__set__(unmade, slot.__get__(node))
+    unmade.__class__ = node.__class__           # type: ignore[assignment]
 
 
 def new_node(signature: Signature, sources: tuple[Node, ...]) -> Node:

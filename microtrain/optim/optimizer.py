@@ -13,6 +13,7 @@ from typing import Any
 from microtrain.arguments import described
 from microtrain.autograd import enable_grad
 from microtrain.autograd.api import zero_gradients
+from microtrain.runtime.lock import lock
 from microtrain.scopes import finish
 from microtrain.tensor import Tensor, no_grad
 
@@ -129,30 +130,34 @@ class Optimizer:
                 raise TypeError(f"step(): argument 'closure' must be callable, not {type(closure).__name__}")
             with enable_grad():
                 loss = closure()
-        with no_grad():
-            changes: list[tuple[Tensor, tuple[Tensor, State]]] = []
-            memories: set[Any] = set()
-            for group in self.param_groups:
-                for param in group["params"]:
-                    grad = param.grad
-                    if grad is not None:
-                        memory = param.shared_memory()
-                        if memories and (memory in memories or grad.shared_memory() in memories):
-                            finish(self._take, changes)         # what is read here is what those before leave there
-                        if memory is not None:
-                            memories.add(memory)
-                        changes.append((param, self._update(param, grad, group, self.state.get(param, {}))))
-            finish(self._take, changes)         # a step is taken by all parameters or by none
+        self._update_all()
         return loss
+
+    @no_grad()
+    def _update_all(self) -> None:
+        changes: list[tuple[Tensor, tuple[Tensor, State]]] = []
+        memories: set[Any] = set()
+        for group in self.param_groups:
+            for param in group["params"]:
+                grad = param._grad
+                if grad is not None:
+                    memory = param.shared_memory()
+                    if memories and (memory in memories or grad.shared_memory() in memories):
+                        finish(self._take, changes)             # what is read here is what those before leave there
+                    if memory is not None:
+                        memories.add(memory)
+                    changes.append((param, self._update(param, grad, group, self.state.get(param, {}))))
+        finish(self._take, changes)             # a step is taken by all parameters or by none
 
     def _take(self, changes: list[tuple[Tensor, tuple[Tensor, State]]]) -> None:
         """Gives parameters their new values and states, and lets go of each change that was made."""
-        while changes:
-            param, (value, state) = changes[-1]
-            if state:
-                self.state[param].update(state)
-            param.become(value)
-            changes.pop()
+        with lock:
+            while changes:
+                param, (value, state) = changes[-1]
+                if state:
+                    self.state[param].update(state)
+                param.become(value)
+                changes.pop()
 
     def _update(self, param: Tensor, grad: Tensor, group: ParamGroup, state: State) -> tuple[Tensor, State]:
         """A parameter's value after the step, and what becomes of its state; called without gradients.

@@ -11,6 +11,7 @@ import numpy as np
 from ..graph.dtypes import DType
 from ..graph.node import Node
 from ..graph.spec import Shape
+from ..runtime.lock import locked
 from .create import place, put
 from .index import values
 from .memory import Alias, Family, Memory, VersionCell, alone, fresh, with_grad_mode
@@ -35,11 +36,13 @@ class Copies:
         arguments = raw, tuple(self.shape), self.dtype, str(self.device), self.requires_grad, self.stride()
         return _rebuilt, arguments, _added(self) or None
 
+    @locked
     def __copy__(self: Tensor) -> Tensor:                   # type: ignore[misc]
         """A leaf of the same memory."""
         alias = self.beside(VersionCell(1))
         return _like(self, joined(alias.family.node, alias), _added(self))
 
+    @locked
     def __deepcopy__(self: Tensor, memo: dict[int, Any]) -> Tensor:      # type: ignore[misc]
         """A copy; those of tensors that share memory share a copy of it. Raises RuntimeError for a non-leaf."""
         if id(self) in memo:

@@ -15,6 +15,7 @@ from ..graph.dtypes import DType
 from ..graph.node import Node, next_seq
 from ..graph.spec import Device, normalise_dim
 from ..graph.tape import Hooks, Leaf, Tape, grad_mode
+from ..runtime.lock import locked
 from .hooks import RemovableHandle
 from .memory import alone, owned
 from .refusal import Refused
@@ -141,6 +142,7 @@ class Handle(Shared):
         tape: Any = self.node.tape
         return tape is None or tape.is_leaf
 
+    @locked
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Start (or stop) recording operations on this tensor. Raises RuntimeError for integers and non-leaves."""
         if requires_grad.__class__ is not bool:
@@ -190,10 +192,14 @@ class Handle(Shared):
         """Add this tensor's gradient to the `.grad` of the leaves it depends on; see `autograd.backward`."""
         api.backward(self, gradient, retain_graph, create_graph, inputs)
 
+    def gradient(self, ct: Node, create_graph: bool = False) -> Tensor:
+        """A cotangent as a gradient, the first one that arrives."""
+        return wrap(owned(ct) if ct.tape is None else ct if create_graph else alone(ct))
+
     def accumulate(self, ct: Node, create_graph: bool = False) -> None:
         """Add a cotangent to `.grad`: in place, unless a graph of the gradient itself is being made."""
         if self._grad is None:
-            self._grad = wrap(owned(ct) if ct.tape is None else ct if create_graph else alone(ct))
+            self._grad = self.gradient(ct, create_graph)
         elif create_graph:
             self._grad = wrap(g.add(self._grad.node, ct))
         elif ct.tape is None and self._grad.node.tape is None:

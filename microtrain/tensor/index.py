@@ -16,6 +16,7 @@ from ..graph.node import Node
 from ..graph.spec import broadcast_shapes, normalise_dim
 from ..graph.tape import grad_mode
 from ..runtime import backend
+from ..runtime.lock import locked
 from .core import Handle
 from .create import put
 from .operands import converted, labelled, named, node_of, stranger
@@ -242,6 +243,7 @@ def getitem(self: Tensor, index: Any) -> Tensor:
     return labelled(wrap(g.permute(found, back)), "IndexBackward0")
 
 
+@locked
 def setitem(self: Tensor, index: Any, value: Any) -> None:
     """x[index] = value, broadcast; where an element is named twice the last value wins."""
     if isinstance(index, Handle) and index.dtype is dtypes.bool_ and not index.ndim:

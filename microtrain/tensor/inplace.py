@@ -10,6 +10,7 @@ from ..graph.dtypes import TITLES
 from ..graph.node import Node, record2
 from ..graph.spec import broadcast_shapes
 from ..graph.tape import grad_mode
+from ..runtime.lock import lock, locked
 from .core import Handle
 from .memory import placed, same_value
 from .operands import converted, flag, named
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 def inplace(name: str, doc: str | None = None) -> Any:
     """The in-place form of the method `name`."""
+    @locked
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         self.check_inplace()
         if self._alias is not None:
@@ -40,6 +42,7 @@ def augmented(name: str) -> Any:
     """The in-place form of a binary operator; the fast path of a parameter's update."""
     dunder = f"__{name}__"
 
+    @locked
     def method(self: Tensor, other: Any) -> Tensor:
         self.check_inplace()
         if self._alias is not None:
@@ -62,15 +65,16 @@ def update(primitive: Any, name: str) -> Any:
 
     def method(self: Tensor, other: Any, **options: Any) -> Tensor:
         if not grad_mode.enabled and not options and isinstance(other, Handle):
-            x, y = self.node, other.node
-            if x.spec is y.spec:
-                node = record2(primitive, x, y)
-                if self._alias is None and not x.holders:       # shared with nobody, kept by no tape entry
-                    self._changes += 1
-                    self._hold_alone(node if x.tape is None else placed(node, x.tape))
-                    return self
-                must_not_overlap(self, (other,))
-                return self.rebind(node)
+            with lock:
+                x, y = self.node, other.node
+                if x.spec is y.spec:
+                    node = record2(primitive, x, y)
+                    if self._alias is None and not x.holders:       # shared with nobody, kept by no tape entry
+                        self._changes += 1
+                        self._hold_alone(node if x.tape is None else placed(node, x.tape))
+                        return self
+                    must_not_overlap(self, (other,))
+                    return self.rebind(node)
         return general(self, other, **options)
     method.__name__, method.__doc__ = name + "_", f"In-place `{name}`."
     return method
@@ -115,7 +119,8 @@ class Inplace:
         return g.identity(node) if node is base else node
 
     def become(self: Tensor, other: Tensor) -> None:        # type: ignore[misc]
-        """Take the value of a tensor that is let go of, while nothing is recorded; done again, it changes nothing."""
+        """Take the value of a tensor that is let go of, while nothing is recorded and by who has the lock; done again,
+        it changes nothing."""
         before, node = self.node, other.node
         if node.spec is before.spec and self._alias is None and not before.holders and not node.tape:
             if node is not before:

@@ -12,7 +12,7 @@ A tensor that has no alias shares nothing. Of the others this holds:
 
 1. A change of a member gives its base a new node, which every other family of the memory then sees off its own tape.
 2. The members' own nodes are let go. Each is made anew, from the base's, when it is next asked for: that is where
-   PyTorch makes a view's grad_fn anew, and where it finds that it must not (`Shared.refreshed`).
+   PyTorch makes a view's grad_fn anew, and where it finds that it must not (`storage._made`).
 3. No node is held by two families, and each knows the version that it is of.
 """
 
@@ -220,7 +220,7 @@ class Family:
                     member._let_go()
             for member in self.living() if recorded else ():
                 if member._retains and member._alias is not None and member._alias.view is same_value:
-                    member.refreshed(True)      # the base's gradient is that of its new value, whether used or not
+                    member.refreshed()          # the base's gradient is that of its new value, whether used or not
 
         finish(take)
 

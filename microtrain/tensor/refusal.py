@@ -63,18 +63,22 @@ def must_not_overlap(written: Shared, others: Iterable[Any]) -> None:
                 raise RuntimeError(OVERLAP)
 
 
+ERROR = vars(Node)["tape"]
+
+
 class Refused(Node):
     """What such a view holds after its base was changed: the new value, which can be read and computed with off the
     tape. An operation that would be recorded raises, as do `grad_fn` and `is_leaf`."""
 
-    __slots__ = ("error",)
+    __slots__ = ()
 
     def __init__(self, value: Node, error: RuntimeError) -> None:
-        self.error, self.buffer, self.spec = error, realize(value), value.spec
+        ERROR.__set__(self, error)              # where another node's place on the tape is
+        self.buffer, self.spec = realize(value), value.spec
         self.signature, self.sources, self.seq, self.version = buffer_signature(value.spec), (), next_seq(), None
         self.holders, value.shared, self.shared = 0, True, True
 
     @property
     def tape(self) -> None:                                 # type: ignore[override]
         if grad_mode.enabled:
-            raise RuntimeError(*self.error.args)
+            raise RuntimeError(*ERROR.__get__(self).args)

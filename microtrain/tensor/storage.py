@@ -7,15 +7,18 @@ tensors that share memory have in common is in `memory`: changing one gives the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from ..compiler import realize as compiler
 from ..compiler.session import here, main, others
 from ..graph import ops as g
-from ..graph.node import Node, next_seq
+from ..graph.node import Node, Unmade, become, next_seq
 from ..graph.spec import Shape, normalise_dim
 from ..graph.tape import AsStridedBackward0, DeadEnd, Leaf, Tape, entry_class, grad_mode
+from ..runtime.lock import locked
+from ..scopes import finish
 from .memory import (
     Alias,
     Family,
@@ -27,6 +30,7 @@ from .memory import (
     composed,
     entered,
     fresh,
+    kept,
     owned,
     pending,
     placed,
@@ -89,6 +93,7 @@ class Shared:
         alias = self._alias
         return alias is None or same_layout(self.node.spec.shape, alias.strides)
 
+    @locked
     def place(self) -> Alias:
         """A tensor's place in a family, which begins with it unless it has one."""
         alias = self._alias
@@ -102,6 +107,7 @@ class Shared:
             self._alias = alias                 # last: an interrupt leaves no tensor that is not told of changes
         return alias
 
+    @locked
     def share(self, view: View, update: Update, strides: Shape | None = None, offset: int = 0) -> Tensor:
         """A tensor that sees this one's memory through `view`; `update(base, value)` is a base with the view replaced.
 
@@ -118,6 +124,7 @@ class Shared:
             node.tape = DeadEnd()           # requires grad, as its base does, but no gradient goes on from here
         return other
 
+    @locked
     def beside(self, cell: VersionCell | None = None) -> Alias:
         """A place in this tensor's memory and in a family of its own, which counts changes in `cell`, by default in
         this one's."""
@@ -126,11 +133,13 @@ class Shared:
         return Alias(Family(alone(self.node), cell or family.cell, memory, *family.seen_through(alias)), alias.strides,
                      alias.offset)
 
+    @locked
     def detached(self, counts: bool = True) -> Tensor:
         """A tensor of the same memory, off the tape; changes of it are versions unless `counts` is false."""
         alias = self.beside(None if counts else VersionCell(0))
         return joined(alias.family.node, alias)
 
+    @locked
     def move_to(self, other: Shared) -> None:
         """Be in another tensor's memory from here on, with a count of changes of one's own; those that shared the
         memory before keep it."""
@@ -164,6 +173,7 @@ class Shared:
         """Whether it sees the memory of another tensor, its base (PyTorch's name)."""
         return self._alias is not None and self._alias.view is not same_value
 
+    @locked
     def returned(self, node: Node) -> Tensor:
         """A tensor that sees what this one sees, as a user's function returns it, which gave it `node`."""
         alias = self.place()
@@ -175,13 +185,15 @@ class Shared:
         alias = self.place()
         alias.origin, alias.number = ONE_OF_SEVERAL if several else FROM_FUNCTION, number
 
+    @locked
     def leave(self) -> None:
         """Share memory with nobody from here on."""
-        alias, self.node = self._alias, self.node       # made anew where it was let go
-        if alias is not None:
+        alias = self._alias
+        if alias is not None and self.node.spec:        # made anew where it was let go
             self._alias, self._changes = None, alias.family.cell.version
             alias.family.members = [one for one in alias.family.members if one() is not self]
 
+    @locked
     def rebind(self, node: Node) -> Tensor:
         """Give this tensor, and all that share its memory, a new value of the same shape and dtype.
 
@@ -210,7 +222,7 @@ class Shared:
             raise self.refused(alias)
         alias.family.change(alias, node, recorded)
         if recorded:
-            self.refreshed(True)                    # its hooks are those of the new value from here on
+            self.refreshed()                        # its hooks are those of the new value from here on
         elif alias.view is not same_value and alias.tape is None and alias.family.node.tape is None:
             self._hold(fresh(node))                 # what `view` would find in the new base
         return self                 # type: ignore[return-value]
@@ -232,6 +244,7 @@ class Shared:
             node = placed(fresh(node), tape)
         self._hold(node)
 
+    @locked
     def hold_instead(self, node: Node) -> None:
         """Hold another node of the same value."""
         if self.node.holders:
@@ -245,7 +258,7 @@ class Shared:
         """Require grad, or not, as the base does from now on; but no gradient goes on from a view that was not recorded
         as one."""
         alias = self._alias
-        if alias is None or not self.holds():
+        if alias is None or type(self.node) is Unmade:
             return
         refused = self.node.__class__ is Refused
         if not refused and self.node.tape.__class__ is not (None.__class__ if requires_grad else DeadEnd):
@@ -261,7 +274,7 @@ class Shared:
         """Hold a node instead of the one before, which may have been let go."""
         alias = self._alias
         if alias is not None:
-            self._let_go()
+            self._note_place(alias)
             if alias.view is same_value:
                 alias.family.node = node
             node.version = node.version or (alias.family.cell, alias.family.cell.version)
@@ -280,59 +293,78 @@ class Shared:
         if node.seq > session.limit:
             compiler.bound(node, session)
 
-    def holds(self) -> bool:
-        """Whether it has a node, and has not let it go."""
-        try:
-            _node_of(self)
-        except AttributeError:
-            return False
-        return True
-
     def _let_go(self) -> None:
-        """Hold no node until it is asked for: the base has another."""
+        """Hold no node of one's own until anything of it is asked for: the base has another."""
         alias = self._alias
-        if alias is None or not self.holds():
-            return
+        if alias is not None:
+            self._note_place(alias)
+            if alias.view is same_value:
+                self.node = alias.family.node
+                if self._retains:
+                    self._move_retained(False)
+            elif type(self.node) is not Unmade:
+                node = Unmade()
+                node.sources = partial(_make, alias, ref(self))         # type: ignore[assignment]
+                self.node = node
+
+    def _note_place(self, alias: Alias) -> None:
+        """Note the place on the tape of a node that will be held no more."""
         node = self.node
-        if node.__class__ is Node:
+        if type(node) is Node:                      # no other knows
             alias.tape = node.tape
-        del self.node
 
-    def refreshed(self, at_once: bool = False) -> Node:
-        """The node of a member that has none since its memory was changed, made from the base's; a retained gradient
-        is that of the new value `at_once`, or once it is used."""
-        alias = self._alias
-        if alias is None:
-            raise AttributeError("node")            # it is half-made
-        base, tape = alias.family.node, alias.tape
-        made = tape is not None and not tape.is_leaf
-        if alias.view is same_value:
-            node = base
-        elif alias.version == alias.family.cell.version:        # changed by somebody whose changes do not count
-            node = fresh(with_grad_mode(False, alias.view, base))
-            if made or tape.__class__ is Leaf:
-                node = placed(node, tape)           # type: ignore[arg-type]
-            elif base.tape is not None:
-                node.tape = DeadEnd()
-        elif alias.origin is not None and (made or base.tape is not None):
-            self.node = Refused(with_grad_mode(False, alias.view, base), refusal(alias, tape, INDIRECTLY))
-            return self.node
-        else:
-            node = with_grad_mode(base.tape is not None, alias.view, base)
-            node = with_grad_mode(base.tape is not None, g.identity, node) if node is base else owned(node)
-            if base.tape is not None or made:
-                alias.version = alias.family.cell.version
-            if base.tape is not None:
-                node.tape.__class__ = entry_class("AsStridedBackward0")     # type: ignore[union-attr]
-            elif made:
-                node.tape = AsStridedBackward0(next_seq())        # its base does not lead anywhere any more
-            elif tape.__class__ is Leaf:
-                node.tape = tape
-        self._hold(node, at_once)
+    def refreshed(self) -> None:
+        """After a change that is recorded: hold a node again, from which a gradient is retained at once."""
+        if type(self.node) is Unmade:
+            _make(self._alias, ref(self), self.node, True)          # type: ignore[arg-type]
+        elif self._retains:
+            self._move_retained(True)
+
+
+@locked
+def _make(alias: Alias, reference: ref[Shared], unmade: Node, at_once: bool = False) -> None:
+    """Have a member's node be what follows from the base's; a retained gradient is that of the new value `at_once`, or
+    once it is used."""
+    if type(unmade) is not Unmade:
+        return
+    node, tensor = kept(_made(alias)), reference()
+    if node.__class__ is Node:
+        node.version = node.version or (alias.family.cell, alias.family.cell.version)
+
+    def take() -> None:
+        become(unmade, node)
+        if tensor is not None and tensor.node is unmade and node.__class__ is Node:
+            if tensor._retains:
+                tensor._move_retained(at_once)
+            tensor._hold_alone(unmade)
+
+    finish(take)
+
+
+def _made(alias: Alias) -> Node:
+    """The node of a view whose memory was changed: made from the base's, it is nobody's yet."""
+    base, tape = alias.family.node, alias.tape
+    made = tape is not None and not tape.is_leaf
+    if alias.version == alias.family.cell.version:          # changed by somebody whose changes do not count
+        node = fresh(with_grad_mode(False, alias.view, base))
+        if made or tape.__class__ is Leaf:
+            return placed(node, tape)               # type: ignore[arg-type]
+        if base.tape is not None:
+            node.tape = DeadEnd()
         return node
-
-
-_node_of = Shared.__dict__["node"].__get__
+    if alias.origin is not None and (made or base.tape is not None):
+        return Refused(with_grad_mode(False, alias.view, base), refusal(alias, tape, INDIRECTLY))
+    node = with_grad_mode(base.tape is not None, alias.view, base)
+    node = with_grad_mode(base.tape is not None, g.identity, node) if node is base else owned(node)
+    if base.tape is not None or made:
+        alias.version = alias.family.cell.version
+    if base.tape is not None:
+        node.tape.__class__ = entry_class("AsStridedBackward0")         # type: ignore[union-attr]
+    elif made:
+        node.tape = AsStridedBackward0(next_seq())  # its base does not lead anywhere any more
+    elif tape.__class__ is Leaf:
+        node.tape = tape
+    return node
 
 
 def joined(node: Node, alias: Alias) -> Tensor:

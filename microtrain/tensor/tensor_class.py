@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from ..arguments import CLASSES, guard
+from ..errors import INSTEAD, Missing
 from ..graph.dtypes import DType
 from .copies import Copies
 from .core import Handle
@@ -60,11 +62,8 @@ class Tensor(Elementwise, Special, Reduce, Norms, Ordering, Shaping, Rearranging
 
     new_empty = new_zeros
 
-    def __getattr__(self, name: str) -> Any:
-        if name == "node":
-            return self.refreshed()
-        from ..errors import missing
-        raise missing("'Tensor' object", name)
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if hasattr(type(self), name)]
 
     def __repr__(self) -> str:
         suffixes = []
@@ -80,7 +79,7 @@ class Tensor(Elementwise, Special, Reduce, Norms, Ordering, Shaping, Rearranging
 
 
 QUICK = """
-accumulate add add_ backward become clamp clip copy_ detach div expand fill_ flatten item log_softmax matmul max mean
+accumulate add add_ backward become clamp clip copy_ detach div expand fill_ flatten gradient item log_softmax matmul max mean
 min mul permute reshape requires_grad_ size softmax square sub sum t to transpose unsqueeze view zero_ squeeze
 """.split()         # noqa: SIM905
 """Methods that look at their arguments themselves: those of a training step."""
@@ -88,5 +87,9 @@ min mul permute reshape requires_grad_ size softmax square sub sum t to transpos
 CLASSES.update(Tensor=Handle, DType=DType, Generator=Generator)
 for _family in Tensor.__mro__[:-1]:
     guard(_family, [_name for _name in vars(_family) if not _name.startswith("_")], but=QUICK)
+
+for _name in chain.from_iterable(map(str.split, INSTEAD.values())):
+    if _name not in dir(Tensor):
+        setattr(Tensor, _name, Missing(_name))          # not a `__getattr__`: each access of an attribute would be slower
 
 blank.append(partial(object.__new__, Tensor))

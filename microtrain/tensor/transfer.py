@@ -16,6 +16,7 @@ from ..graph.node import Node
 from ..graph.spec import Device
 from ..graph.tape import grad_mode
 from ..runtime import backend
+from ..runtime.lock import locked
 from .core import Handle
 from .create import kind, place, put
 from .index import values
@@ -219,6 +220,7 @@ class Transfer:
         """The same memory, off the tape."""
         return self.detached()
 
+    @locked
     def detach_(self: Tensor) -> Tensor:                    # type: ignore[misc]
         """Take this tensor off the tape. Raises RuntimeError for a view."""
         if self._alias is not None and self._alias.is_view():
@@ -236,6 +238,7 @@ class Transfer:
         return self.detached(counts=False)
 
     @data.setter
+    @locked
     def data(self: Tensor, value: Tensor) -> None:          # type: ignore[misc]
         if not isinstance(value, Handle):
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
