@@ -10,6 +10,7 @@ import os as _os
 import re as _re
 import sys as _sys
 from collections.abc import Callable
+from functools import cached_property as _cached_property
 from typing import Any
 
 from . import command as _command
@@ -22,14 +23,11 @@ class Flag:
 
     def __init__(self, variable: str, default: Any, parse: Callable[[str], Any], doc: str) -> None:
         self.variable, self.default, self.parse, self.__doc__ = variable, default, parse, doc
-        self._value: Any = None
 
-    @property
+    @_cached_property
     def value(self) -> Any:
         """The value in force. Raises ValueError, naming the variable, when the environment holds nonsense."""
-        if self._value is None:
-            self._value = self.read(_os.environ.get(self.variable, ""))
-        return self._value
+        return self.read(_os.environ.get(self.variable, ""))
 
     def read(self, value: Any) -> Any:
         """A value, or the text of one, checked; the default for no text. Raises ValueError naming the variable."""
@@ -41,7 +39,7 @@ class Flag:
 
     def set(self, value: Any) -> None:
         """Change the value until it is changed again. Raises ValueError for one that it cannot have."""
-        self._value = self.read(value)
+        self.value = self.read(value)
 
     def __call__(self, value: Any) -> Setting:
         """The value for a block, or for a decorated function. Raises ValueError for one that it cannot have."""

@@ -107,24 +107,23 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
 
 def _accumulate(found: dict[Any, Node], create_graph: bool) -> None:
     """Add each leaf's cotangent to its tensor's gradient: of all or, where an interrupt comes first, of none."""
-    first = []
+    given: list[Any] = []
     with lock:
-        for tape, ct in reversed(found.items()):
-            tensor = tape.tensor() if tape.__class__ is Leaf else None
-            if tensor is not None:
-                if tensor._grad is not None or tensor._leaf is not tape or tape.hooking is not None:
-                    break
-                first.append((tensor, tensor.gradient(ct, create_graph)))
-        else:                                   # as in a training step: none has a gradient yet
-            finish(_give, first)
-            return
+        try:
+            for tape, ct in reversed(found.items()):
+                tensor = tape.tensor() if tape.__class__ is Leaf else None
+                if tensor is not None:
+                    if tensor._grad is not None or tape.hooking is not None:
+                        break
+                    given.append(tensor)
+                    tensor._grad = tensor.gradient(ct, create_graph)
+            else:                               # as in a training step: none had a gradient
+                return
+        except BaseException:
+            finish(_drop, given)
+            raise
+        finish(_drop, given)
     finish(_add, [[tape, ct, None] for tape, ct in reversed(found.items()) if tape.__class__ is Leaf], create_graph)
-
-
-def _give(gradients: Sequence[tuple[Any, Any]]) -> None:
-    """Give each tensor its gradient."""
-    for tensor, gradient in gradients:
-        tensor._grad = gradient
 
 
 def _add(left: list[list[Any]], create_graph: bool) -> None:

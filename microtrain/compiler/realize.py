@@ -301,11 +301,9 @@ def settle(node: Node, session: Session) -> None:
 
     `node` was just recorded and no tensor holds it yet.
     """
-    if session.watchers:
-        tell(node)
-    elif node.tape is not None and node.spec.device in session.updated:
+    if node.tape is not None and node.spec.device in session.updated and not session.watchers:
         flush(node.spec.device, None, node.spec.device.type == "cpu", session)
-    else:
+    elif node.seq > session.most or session.watchers:
         bound(node, session)
 
 

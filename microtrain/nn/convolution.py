@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from microtrain.nn import functional, init
 from microtrain.nn.functional.sizes import each
 from microtrain.nn.module import Module
-from microtrain.nn.parameter import Parameter
+from microtrain.nn.parameter import Parameter, Registered
 from microtrain.tensor import Tensor, empty
 
 _MODES = ("zeros", "reflect", "replicate", "circular")
@@ -27,8 +27,8 @@ class _Convolution(Module):
 
     _function: ClassVar[Callable[..., Tensor]]
     _dims: ClassVar[int]
-    weight: Parameter
-    bias: Parameter | None
+    weight: Parameter = Registered()  # type: ignore[assignment]
+    bias: Parameter | None = Registered()  # type: ignore[assignment]
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0,

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from microtrain.nn import functional, init
 from microtrain.nn.module import Module
-from microtrain.nn.parameter import Parameter
+from microtrain.nn.parameter import Parameter, Registered
 from microtrain.tensor import Tensor, empty, no_grad
 
 
@@ -20,7 +20,7 @@ class Embedding(Module):
         NotImplementedError: ``scale_grad_by_freq`` or ``sparse``.
     """
 
-    weight: Parameter
+    weight: Parameter = Registered()  # type: ignore[assignment]
 
     def __init__(
         self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, max_norm: float | None = None,

@@ -7,7 +7,7 @@ from typing import Any
 
 from microtrain.nn import functional, init
 from microtrain.nn.module import Module
-from microtrain.nn.parameter import Parameter
+from microtrain.nn.parameter import Parameter, Registered
 from microtrain.tensor import Tensor, empty
 
 
@@ -21,8 +21,8 @@ class Linear(Module):
         RuntimeError: x's last dimension is not in_features.
     """
 
-    weight: Parameter
-    bias: Parameter | None
+    weight: Parameter = Registered()  # type: ignore[assignment]
+    bias: Parameter | None = Registered()  # type: ignore[assignment]
 
     def __init__(
         self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None

@@ -7,7 +7,7 @@ from typing import Any
 
 from microtrain.nn import functional, init
 from microtrain.nn.module import Module
-from microtrain.nn.parameter import Parameter
+from microtrain.nn.parameter import Parameter, Registered
 from microtrain.tensor import Tensor, empty, int64, ones, tensor, zeros
 
 
@@ -18,8 +18,8 @@ class LayerNorm(Module):
     ``elementwise_affine`` there is neither, without ``bias`` no bias.
     """
 
-    weight: Parameter | None
-    bias: Parameter | None
+    weight: Parameter | None = Registered()  # type: ignore[assignment]
+    bias: Parameter | None = Registered()  # type: ignore[assignment]
 
     def __init__(
         self, normalized_shape: int | Sequence[int], eps: float = 1e-5, elementwise_affine: bool = True,
@@ -54,7 +54,7 @@ class RMSNorm(Module):
     ``elementwise_affine``.
     """
 
-    weight: Parameter | None
+    weight: Parameter | None = Registered()  # type: ignore[assignment]
 
     def __init__(
         self, normalized_shape: int | Sequence[int], eps: float | None = None, elementwise_affine: bool = True,
@@ -97,8 +97,8 @@ class _BatchNorm(Module):
     """
 
     _dims: tuple[int, ...]
-    weight: Parameter | None
-    bias: Parameter | None
+    weight: Parameter | None = Registered()  # type: ignore[assignment]
+    bias: Parameter | None = Registered()  # type: ignore[assignment]
     running_mean: Tensor | None
     running_var: Tensor | None
     num_batches_tracked: Tensor | None

@@ -58,6 +58,24 @@ class Parameter(Tensor):
         return "Parameter containing:\n" + super().__repr__()
 
 
+class Registered:
+    """Where a layer's parameter is looked for before ``__getattr__``, which Python calls only once it has failed.
+
+    Says nothing of a parameter that is registered no more: what else goes by the name is found as ever.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, module: Any, owner: type) -> Any:
+        if module is None:
+            return self
+        try:
+            return module._parameters[self.name]
+        except KeyError:
+            raise AttributeError(self.name) from None
+
+
 def _restored(kind: type[Parameter], make: Callable[..., Tensor], arguments: tuple[Any, ...]) -> Parameter:
     leaf = make(*arguments)
     return kind.adopt(leaf, leaf.requires_grad)

@@ -7,7 +7,7 @@ from typing import Any
 from microtrain.nn import functional
 from microtrain.nn.init import constant_
 from microtrain.nn.module import Module
-from microtrain.nn.parameter import Parameter
+from microtrain.nn.parameter import Parameter, Registered
 from microtrain.tensor import Tensor, empty
 
 
@@ -40,7 +40,7 @@ class PReLU(Module):
         init: where the weight starts.
     """
 
-    weight: Parameter
+    weight: Parameter = Registered()  # type: ignore[assignment]
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None) -> None:
         super().__init__()

@@ -112,7 +112,7 @@ class Optimizer:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drops the gradients, or fills them with zeros."""
-        zero_gradients([*self._parameters()], set_to_none)
+        zero_gradients([param for group in self.param_groups for param in group["params"]], set_to_none)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Updates every parameter that has a gradient.

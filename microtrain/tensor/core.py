@@ -194,7 +194,9 @@ class Handle(Shared):
 
     def gradient(self, ct: Node, create_graph: bool = False) -> Tensor:
         """A cotangent as a gradient, the first one that arrives."""
-        return wrap(owned(ct) if ct.tape is None else ct if create_graph else alone(ct))
+        if ct.tape is None:
+            return wrap(ct if ct.sources else owned(ct))
+        return wrap(ct if create_graph else alone(ct))
 
     def accumulate(self, ct: Node, create_graph: bool = False) -> None:
         """Add a cotangent to `.grad`: in place, unless a graph of the gradient itself is being made."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..compiler.session import others
 from ..graph import ops as g
 from ..graph import primitives as p
 from ..graph.dtypes import TITLES
 from ..graph.node import Node, record2
 from ..graph.spec import broadcast_shapes
 from ..graph.tape import grad_mode
-from ..runtime.lock import lock, locked
+from ..runtime.lock import locked
 from .core import Handle
-from .memory import placed, same_value
+from .memory import same_value
 from .operands import converted, flag, named
 from .refusal import must_not_overlap
 from .storage import wrap
@@ -60,21 +61,20 @@ def augmented(name: str) -> Any:
 
 
 def update(primitive: Any, name: str) -> Any:
-    """The in-place form of a binary method, quick for what optimizers do: tensors of one spec, nothing recorded."""
+    """The in-place form of a binary method, quick for what optimizers do: tensors of one spec, nothing recorded, no
+    other thread."""
     general = inplace(name)
 
     def method(self: Tensor, other: Any, **options: Any) -> Tensor:
-        if not grad_mode.enabled and not options and isinstance(other, Handle):
-            with lock:
-                x, y = self.node, other.node
-                if x.spec is y.spec:
-                    node = record2(primitive, x, y)
-                    if self._alias is None and not x.holders:       # shared with nobody, kept by no tape entry
-                        self._changes += 1
-                        self._hold_alone(node if x.tape is None else placed(node, x.tape))
-                        return self
-                    must_not_overlap(self, (other,))
-                    return self.rebind(node)
+        if not grad_mode.enabled and not options and isinstance(other, Handle) and not others():
+            x, y = self.node, other.node
+            if x.spec is y.spec:
+                node = record2(primitive, x, y)
+                if self._alias is None and not x.holders:           # shared with nobody, kept by no tape entry
+                    self._change_alone(node, x.tape)
+                    return self
+                must_not_overlap(self, (other,))
+                return self.rebind(node)
         return general(self, other, **options)
     method.__name__, method.__doc__ = name + "_", f"In-place `{name}`."
     return method
@@ -124,8 +124,7 @@ class Inplace:
         before, node = self.node, other.node
         if node.spec is before.spec and self._alias is None and not before.holders and not node.tape:
             if node is not before:
-                self._changes += 1
-                self._hold_alone(node if before.tape is None else placed(node, before.tape))
+                self._change_alone(node, before.tape)
         else:
             self.assign(node, "step")
 

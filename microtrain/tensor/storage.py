@@ -293,6 +293,24 @@ class Shared:
         if node.seq > session.limit:
             compiler.bound(node, session)
 
+    def _change_alone(self, node: Node, tape: Tape | None) -> None:
+        """Be changed in place, off the tape, where memory is shared with nobody: an optimizer's update. `node` takes
+        the place on the tape."""
+        session = here.session if others() else main
+        if tape.__class__ is Leaf:
+            node.tape = tape
+            session.updated.add(node.spec.device)       # as in `parameter_changed`
+            session.limit = 0
+        elif tape is not None:
+            placed(node, tape)
+        self._changes += 1
+        self.node = node
+        if node.buffer is None:
+            node.shared = True
+            session.held.append(ref(self))
+        if node.seq > session.most or session.watchers:
+            compiler.bound(node, session)
+
     def _let_go(self) -> None:
         """Hold no node of one's own until anything of it is asked for: the base has another."""
         alias = self._alias

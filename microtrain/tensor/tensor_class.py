@@ -79,8 +79,8 @@ class Tensor(Elementwise, Special, Reduce, Norms, Ordering, Shaping, Rearranging
 
 
 QUICK = """
-accumulate add add_ backward become clamp clip copy_ detach div expand fill_ flatten gradient item log_softmax matmul max mean
-min mul permute reshape requires_grad_ size softmax square sub sum t to transpose unsqueeze view zero_ squeeze
+accumulate add add_ backward become clamp clip copy_ detach div expand fill_ flatten gradient item log_softmax matmul
+max mean min mul permute reshape requires_grad_ size softmax square sub sum t to transpose unsqueeze view zero_ squeeze
 """.split()         # noqa: SIM905
 """Methods that look at their arguments themselves: those of a training step."""
 
@@ -90,6 +90,6 @@ for _family in Tensor.__mro__[:-1]:
 
 for _name in chain.from_iterable(map(str.split, INSTEAD.values())):
     if _name not in dir(Tensor):
-        setattr(Tensor, _name, Missing(_name))          # not a `__getattr__`: each access of an attribute would be slower
+        setattr(Tensor, _name, Missing(_name))          # with a `__getattr__` every access would be slower
 
 blank.append(partial(object.__new__, Tensor))
