@@ -37,16 +37,6 @@ def missing(owner: str, name: str) -> AttributeError:
     return AttributeError(f"{owner} has no attribute {name!r}{hint}")
 
 
-class Missing:
-    """A class's attribute that its instances do not have: who asks for it is told what to use instead."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __get__(self, instance: object, owner: type) -> None:
-        raise missing(f"{owner.__name__!r} object", self.name)
-
-
 def shown(text: str) -> str:
     """Text as one line that a terminal takes for text alone: control characters, line ends, marks that turn the order
     of writing round and the like as Python escapes them."""

@@ -37,10 +37,10 @@ def test_the_words_and_the_default_are_those_of_pytorch() -> None:
 
 def test_the_environment_sets_it_and_nonsense_there_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     flag = settings.matmul_precision
-    monkeypatch.setattr(flag, "_value", None)
+    monkeypatch.delitem(vars(flag), "value", raising=False)
     monkeypatch.setenv("MICROTRAIN_MATMUL_PRECISION", "high")
     assert mt.get_float32_matmul_precision() == "high"
-    monkeypatch.setattr(flag, "_value", None)
+    monkeypatch.delitem(vars(flag), "value")
     monkeypatch.setenv("MICROTRAIN_MATMUL_PRECISION", "tf32")
     with pytest.raises(ValueError, match=r"MICROTRAIN_MATMUL_PRECISION='tf32': expected highest, high or medium"):
         mt.get_float32_matmul_precision()

@@ -220,7 +220,8 @@ def flush(device: Device, wanted: Node | None = None, patient: bool = False, ses
             return
         if len(sessions) > 1:
             session.forget_ended()
-        roots, held, left = [], session.held, []
+        roots: dict[Node, None] = {}
+        held, left = session.held, []
         count, started = len(held), session.started
         for reference in held:                  # one pass over many that are dead, in each step of training
             tensor = reference()
@@ -228,11 +229,11 @@ def flush(device: Device, wanted: Node | None = None, patient: bool = False, ses
                 node = tensor.node
                 if type(node) is not Unmade and node.buffer is None:
                     if node.spec.device is device and not (patient and node.seq > started and may_be_dropped(node)):
-                        roots.append(node)
+                        roots[node] = None
                     else:
                         left.append(reference)
         if wanted is not None:
-            roots.append(wanted)
+            roots[wanted] = None
         together = True
         try:
             if len(sessions) > 1:
@@ -243,14 +244,14 @@ def flush(device: Device, wanted: Node | None = None, patient: bool = False, ses
         except Exception:
             together = False
         if not together:        # out here the exception is gone, and with it the memory that its frames hold
-            isolate(dict.fromkeys(roots), wanted, device, session)
+            isolate(roots, wanted, device, session)
         else:
             held[:count] = left
         session.updated.discard(device)
         session.start_counting()
 
 
-def wanted_elsewhere(roots: list[Node]) -> list[Node]:
+def wanted_elsewhere(roots: Iterable[Node]) -> list[Node]:
     """What other threads hold of the graph behind `roots`: computed once, for all of them, without what is recorded
     there beside it."""
     elsewhere = current().elsewhere().difference(roots)

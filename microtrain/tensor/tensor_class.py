@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
-from itertools import chain
 from typing import Any
 
 from ..arguments import CLASSES, guard
-from ..errors import INSTEAD, Missing
+from ..errors import missing
 from ..graph.dtypes import DType
 from .copies import Copies
 from .core import Handle
@@ -62,8 +62,9 @@ class Tensor(Elementwise, Special, Reduce, Norms, Ordering, Shaping, Rearranging
 
     new_empty = new_zeros
 
-    def __dir__(self) -> list[str]:
-        return [name for name in super().__dir__() if hasattr(type(self), name)]
+    if sys.version_info >= (3, 12):             # before, a class that has one takes thrice as long for every attribute
+        def __getattr__(self, name: str) -> Any:
+            raise missing("'Tensor' object", name)
 
     def __repr__(self) -> str:
         suffixes = []
@@ -87,9 +88,5 @@ max mean min mul permute reshape requires_grad_ size softmax square sub sum t to
 CLASSES.update(Tensor=Handle, DType=DType, Generator=Generator)
 for _family in Tensor.__mro__[:-1]:
     guard(_family, [_name for _name in vars(_family) if not _name.startswith("_")], but=QUICK)
-
-for _name in chain.from_iterable(map(str.split, INSTEAD.values())):
-    if _name not in dir(Tensor):
-        setattr(Tensor, _name, Missing(_name))          # with a `__getattr__` every access would be slower
 
 blank.append(partial(object.__new__, Tensor))
