@@ -305,7 +305,49 @@ COPIES = {
         a = leaf(2); a.tag = [1]; b, c = copy.copy(a), copy.deepcopy(a); a.tag.append(2); see(b.tag, c.tag)""",
 }
 
-PROGRAMS = {**VERSIONS, **VIEWS, **REFUSED, **HOOKS, **COPIES}
+PARTS_OF_WHAT_REPEATS = {
+    "a row of what was expanded": """
+        x = T.zeros(2); y = x.expand(3, 2); y[0].add_(1); see(x, y); y[2] = T.tensor([5.0, 6.0]); see(x, y)
+        y[:1] = 2; y.expand(4, 3, 2).transpose(0, 2)[:, 1, 3].mul_(3); see(x, y)""",
+    "an element of what was expanded": """
+        x = T.zeros(3, 1); y = x[1:].expand(2, 4); y[0, 2] = 7.0; y[1, 3].add_(8); see(x, y)""",
+    "a row of what was expanded, recorded": """
+        a = leaf(2); x = a * 1; y = x.expand(3, 2); y[1].mul_(2); (y * y).sum().backward(); see(a.grad, x, y)""",
+    "a row of an expanded parameter": """
+        p = T.nn.Parameter(T.zeros(2))
+        with T.no_grad(): p.expand(3, 2)[0].add_(1)
+        see(p, p.is_leaf, p._version); (p * 3).sum().backward(); see(p.grad)""",
+    "filling what was expanded": """
+        a = leaf(2); x = a * 1; y = x.expand(3, 2); y.fill_(3); see(x, y, y.requires_grad)
+        z = T.ones(1, 2).expand(2, 2).t(); z.zero_(); see(z)""",
+    "changing what was expanded": """
+        y = T.zeros(2).expand(3, 2); y[:, 0].add_(1)""",
+}
+DATA = {
+    "data of another dtype": """
+        p = T.nn.Parameter(T.ones(2)); p.register_hook(lambda g: see(g)); y = (p * 3).sum(); p.data = p.data.double()
+        see(p.requires_grad, p.is_leaf, p.grad); y.backward(); see(p.grad); (p * 2).sum().backward(); see(p.grad)""",
+    "data of another dtype, both places at once": """
+        x = leaf(2); y = (x * 3).sum(); x.data = T.ones(2, dtype=T.float64); (y + (x * 2).sum()).backward()
+        see(x.grad.tolist())""",
+    "data of another dtype, while it requires no grad": """
+        x = leaf(2); y = (x * 3).sum(); x.requires_grad_(False); x.data = T.ones(2, dtype=T.float64)
+        y.backward(retain_graph=True); see(x.grad); x.requires_grad_(); y.backward(); see(x.grad)""",
+    "data of another shape": """
+        p = T.nn.Parameter(T.ones(2, 2)); (p * 2).sum().backward(); p.data = T.ones(3); see(p, p.grad)
+        p.grad = None; (p * p).sum().backward(); see(p.grad); p.data = T.ones(3, 1); (p * p).sum().backward()""",
+    "data of another dtype and a step": """
+        p = T.nn.Parameter(T.ones(2)); o = T.optim.SGD([p], lr=0.5, momentum=0.5)
+        (p * 3).sum().backward(); o.step(); p.data = p.data.double(); o.step(); see(p, p.grad)""",
+    "data of another dtype for a result": """
+        x = leaf(2); h = x * 2; e = x.exp(); h.retain_grad(); h.data = T.ones(2, dtype=T.float64); e.data = h.data
+        (h * h + e).sum().backward(); see(h, h.grad.tolist(), x.grad.dtype == T.float32)""",
+    "data of another dtype for a view": """
+        x = T.zeros(4); v = x[:2]; v.data = T.ones(3, dtype=T.float64); v.add_(5); see(x, v)""",
+    "integers as data": """
+        leaf(2).data = T.ones(2, dtype=T.int64)""",
+}
+PROGRAMS = {**VERSIONS, **VIEWS, **REFUSED, **HOOKS, **COPIES, **PARTS_OF_WHAT_REPEATS, **DATA}
 
 
 def plain(value: Any) -> Any:

@@ -267,7 +267,7 @@ class Module(Stateful):
         """Replaces every parameter's, gradient's and buffer's storage by ``fn`` of it; the handles stay."""
         with no_grad():
             parameters = [
-                (parameter, fn(parameter), parameter.requires_grad, None if grad is None else fn(grad.detach()))
+                (parameter, fn(parameter), None if grad is None else fn(grad.detach()))
                 for parameter in self.parameters()
                 for grad in (parameter.grad,)
             ]
@@ -277,12 +277,10 @@ class Module(Stateful):
         ]
 
         def replace() -> None:
-            for parameter, converted, requires_grad, grad in parameters:
+            for parameter, converted, grad in parameters:
                 if converted is not parameter:
-                    # A tensor that requires a gradient keeps its dtype and device; one that does not may take others.
-                    parameter.grad = None
-                    parameter.requires_grad_(False).data = converted
-                    parameter.requires_grad_(requires_grad).grad = grad
+                    parameter.data = converted
+                    parameter.grad = grad
             for registry, moved in buffers:
                 registry.update(moved)
 

@@ -46,7 +46,6 @@ class Handle(Shared):
     __slots__ = ()
 
     _grad: Tensor | None = None
-    _leaf: Leaf | None = None
     _backward_hooks: Hooks | None = None        # those of a leaf
 
     @staticmethod
@@ -162,7 +161,7 @@ class Handle(Shared):
                 self._leaf = node.tape = self._leaf or Leaf(next_seq())
                 self._leaf.tensor = weakref.ref(self)
             elif self._leaf is not None:
-                self._leaf.tensor = partial(_no_leaf, weakref.ref(self))
+                self._leaf.tensor = partial(_while_leaf, weakref.ref(self))
             self.hold_instead(node)
         return self                 # type: ignore[return-value]
 
@@ -202,6 +201,8 @@ class Handle(Shared):
         """Add a cotangent to `.grad`: in place, unless a graph of the gradient itself is being made."""
         if self._grad is None:
             self._grad = self.gradient(ct, create_graph)
+        elif self._grad.node.spec is not ct.spec:       # of the leaf before its `.data` was set
+            self._grad.add_(wrap(ct))
         elif create_graph:
             self._grad = wrap(g.add(self._grad.node, ct))
         elif ct.tape is None and self._grad.node.tape is None:
@@ -236,6 +237,16 @@ class Handle(Shared):
         if self.node.tape.__class__ is not Leaf:
             raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
         return RemovableHandle.enter(self._hooks(self.node.tape).after, hook)
+
+    def _other_leaf(self) -> None:
+        """Be another leaf from here on, of another shape, dtype or device. What leads to the one before still does."""
+        before = self._leaf
+        if before is not None:
+            before.tensor = partial(_while_leaf, weakref.ref(self))
+            self._leaf = Leaf(next_seq())
+            self._leaf.tensor = weakref.ref(self)
+            if before.hooks is not None:
+                self._leaf.hooks = before.hooks
 
     def _keep_hooks(self, hooks: Hooks) -> None:
         """Have the hooks of the place on the tape that this tensor had called for the leaf that it may be again."""
@@ -286,9 +297,10 @@ class Handle(Shared):
         return bool(self._retains)
 
 
-def _no_leaf(reference: weakref.ref[Handle]) -> None:
-    """What a leaf's place on the tape leads to while its tensor does not require grad. Raises RuntimeError where that
-    is a result by now."""
+def _while_leaf(reference: weakref.ref[Handle]) -> Handle | None:
+    """What a place on the tape leads to whose leaf may not require grad any more, or is at another place. Raises
+    RuntimeError where that is a result by now."""
     tensor = reference()
     if tensor is not None and not tensor.is_leaf:
         raise RuntimeError("leaf variable has been moved into the graph interior")
+    return None if tensor is None or tensor.node.tape.__class__ is not Leaf else tensor

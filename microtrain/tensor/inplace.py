@@ -17,6 +17,7 @@ from .memory import same_value
 from .operands import converted, flag, named
 from .refusal import must_not_overlap
 from .storage import wrap
+from .strides import repeats
 
 if TYPE_CHECKING:
     from .random import Generator
@@ -164,6 +165,12 @@ class Inplace:
         """Fill with a number or a 0-d tensor."""
         self.check_inplace()
         spec = self.node.spec
+        if self._alias is not None and repeats(spec.shape, self._alias.strides):
+            once = self             # each place in memory, once
+            for axis, stride in enumerate(self._alias.strides):
+                once = once if stride else once.narrow(axis, 0, 1)
+            once.fill_(value, label)
+            return self
         if isinstance(value, Handle):
             if value.ndim:
                 raise RuntimeError("fill_ only supports 0-dimension value tensor but got tensor with "

@@ -267,3 +267,11 @@ def composed(first: View, first_update: Update, view: View, update: Update) -> t
         return first, first_update
     return (lambda base: view(first(base)),
             lambda base, value: first_update(base, update(first(base), value)))
+
+
+def scattered(view: View, base: Node, value: Node) -> Node:
+    """The base after a view was replaced, no two elements of which are the same one of the base."""
+    flat = (base.spec.numel,)
+    places = with_grad_mode(False, view, g.reshape(g.iota(*flat, base.device), base.shape))
+    return g.reshape(g.scatter(g.reshape(base, flat), g.reshape(places, (value.spec.numel,)),
+                               g.reshape(value, (value.spec.numel,)), 0), base.shape)

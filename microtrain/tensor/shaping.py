@@ -13,7 +13,7 @@ from ..graph.spec import Shape, normalise_dim, normalise_dims
 from .core import Handle
 from .operands import labelled
 from .storage import one_of_several, wrap
-from .strides import view_strides
+from .strides import repeats, view_strides
 
 if TYPE_CHECKING:
     from .tensor_class import Tensor
@@ -189,8 +189,7 @@ class Shaping:
             new.append(n)
             strides.append(mine[i - lead] if i >= lead and have == n else 0)
         # Where nothing is repeated the view can be written through.
-        repeats = 0 not in new and any(n > 1 and step == 0 for n, step in zip(new, strides, strict=True))
-        update = _expanded_update if repeats else \
+        update = _expanded_update if repeats(tuple(new), tuple(strides)) else \
             lambda base, v: g.reshape(v, base.shape) if v.spec.numel == base.spec.numel else base
         return labelled(self.share(lambda x: g.expand(x, tuple(new)), update, tuple(strides)), "ExpandBackward0")
 

@@ -35,11 +35,12 @@ from .memory import (
     pending,
     placed,
     same_value,
+    scattered,
     whole_value,
     with_grad_mode,
 )
 from .refusal import FROM_FUNCTION, INDIRECTLY, ITSELF, NO_GRAD, ONE_OF_SEVERAL, Refused, refusal
-from .strides import contiguous_strides, same_layout
+from .strides import contiguous_strides, repeats, same_layout
 
 if TYPE_CHECKING:
     from .tensor_class import Tensor
@@ -68,6 +69,7 @@ class Shared:
 
     node: Node
     requires_grad: Any                              # see `core`
+    _leaf: Leaf | None = None                       # its place on the tape, where it is a leaf that requires grad
     # Defaults of the class, not of every tensor: most never share memory and are never changed in place.
     _alias: Alias | None = None
     _changes = 0
@@ -117,8 +119,12 @@ class Shared:
         node = view(self.node)
         if node is self.node:
             node = g.identity(node)
-        place = Alias(alias.family, alias.strides if strides is None else strides, alias.offset + offset,
-                      *composed(alias.view, alias.update, view, update), alias.origin if grad_mode.enabled else NO_GRAD)
+        strides = alias.strides if strides is None else strides
+        both = composed(alias.view, alias.update, view, update)
+        if 0 in alias.strides and repeats(self.node.shape, alias.strides) and not repeats(node.shape, strides):
+            both = both[0], partial(scattered, both[0])         # a part of what was expanded, in which nothing repeats
+        origin = alias.origin if grad_mode.enabled else NO_GRAD
+        place = Alias(alias.family, strides, alias.offset + offset, *both, origin)
         other = joined(node, place)
         if not grad_mode.enabled and alias.family.node.tape is not None:
             node.tape = DeadEnd()           # requires grad, as its base does, but no gradient goes on from here
@@ -149,9 +155,16 @@ class Shared:
             return
         before, cell = self.node, mine.family.cell
         tape = before.tape
+        differs = before.spec is not other.node.spec
+        if differs:
+            self._other_leaf()
         alias = other.beside(cell)
         alias.was_view, node = mine.is_view(), alias.family.node
-        if tape is not None:
+        if tape.__class__ is Leaf:
+            node = placed(node, self._leaf)                 # type: ignore[arg-type]
+        elif differs and tape is not None and not tape.is_leaf:
+            node = carried(node, with_grad_mode(True, lambda x: g.cast(x, node.dtype), before))
+        elif tape is not None:
             node = carried(node, before) if tape.saves_out else placed(node, tape)
         alias.tape = tape
         alias.family.members.append(ref(self))
@@ -232,6 +245,9 @@ class Shared:
         return refusal(alias, alias.tape if self.node.__class__ is Refused else self.node.tape, ITSELF)
 
     def _move_retained(self, at_once: bool) -> None:
+        raise NotImplementedError                   # see `core`
+
+    def _other_leaf(self) -> None:
         raise NotImplementedError                   # see `core`
 
     def _put(self, node: Node, keep: bool = True) -> None:

@@ -33,6 +33,11 @@ def dense(shape: Shape, strides: Shape) -> bool:
     return step > 0
 
 
+def repeats(shape: Shape, strides: Shape) -> bool:
+    """Whether several elements are one place in memory, as they are after `expand`."""
+    return 0 not in shape and any(size > 1 and stride == 0 for size, stride in zip(shape, strides, strict=True))
+
+
 def view_strides(shape: Shape, strides: Shape, new: Shape) -> Shape | None:
     """Strides under which the same memory has the shape `new`, or None where only a copy can have it.
 

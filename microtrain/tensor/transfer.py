@@ -245,10 +245,10 @@ class Transfer:
         if self.node.tape is not None and not value.node.dtype.is_floating_point:
             raise RuntimeError("data set to a tensor that requires gradients must be floating point or complex dtype, "
                                f"not {value.node.dtype}")
-        if value.node.spec is not self.node.spec and (self.node.tape is not None or self._grad is not None):
-            has = "requires grad" if self.node.tape is not None else "has a gradient"
-            raise RuntimeError(f"attempting to assign data of another shape, dtype or device to a tensor that {has}: "
-                               f"expected {self.node.spec}, got {value.node.spec}")
+        mine, its = self.node.spec, value.node.spec
+        if its is not mine and not self.is_leaf and (its.shape, its.device) != (mine.shape, mine.device):
+            raise RuntimeError("attempting to assign data of another shape or device to a tensor that is a result: "
+                               f"expected {mine}, got {its}; without a gradient it may: write x = x.detach() first")
         self.move_to(value)
 
     def new_tensor(self: Tensor, data: Any, *, dtype: DType | None = None, device: Any = None,         # type: ignore[misc]
