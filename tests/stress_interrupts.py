@@ -124,6 +124,10 @@ class Training:
                 found.append(np.array(value.detach().cpu().numpy()) if isinstance(value, mt.Tensor) else (key, value))
         return found
 
+    def statistics(self) -> list[Any]:
+        """The buffers, which a forward moves."""
+        return [np.array(buffer.numpy()) for buffer in self.model.buffers()]
+
 
 ERRORS = {error.__name__: error for error in (KeyboardInterrupt, MemoryError, SystemExit, RuntimeError)}
 SCENARIOS = ("sgd", "sgd saves", "adam", "adam saves", "adam reads", "sgd norm")
@@ -141,10 +145,11 @@ class Reference:
 
     def __init__(self, scenario: str) -> None:
         training = Training(scenario)
-        self.states = [training.state()]
+        self.states, self.statistics = [training.state()], [training.statistics()]
         for _ in range(STEPS + 2):
             training.step()
             self.states.append(training.state())
+            self.statistics.append(training.statistics())
 
     def steps_of(self, state: list[Any]) -> int:
         """After how many steps that is the state. Raises AssertionError where it is after none."""
@@ -178,6 +183,8 @@ def check(training: Training, reference: Reference, said: list[str]) -> int:
     grads = [parameter.grad is None for parameter in training.model.parameters()]
     assert len(set(grads)) == 1, "some have gradients, some have none"
     steps = reference.steps_of(training.state())
+    moved = training.statistics()
+    assert any(equal(moved, known) for known in reference.statistics[steps:steps + 2]), "statistics are half moved"
     for _ in range(steps, min(steps + 2, STEPS + 2)):
         training.step()
     assert equal(training.state(), reference.states[min(steps + 2, STEPS + 2)]), "it does not train on as it would have"

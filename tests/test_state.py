@@ -6,6 +6,7 @@ import copy
 import pickle
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -205,3 +206,43 @@ def test_extra_state_is_kept_by_training(tmp_path: Any) -> None:
     other, its = counting()
     mt.train.checkpoint.load_training(tmp_path / "run.npz", other, its)
     assert other.seen == model.seen and mt.equal(other.inner.weight, model.inner.weight)
+
+
+@BOTH
+def test_a_state_dict_from_before_batches_were_counted(T: Any) -> None:
+    model = T.nn.Sequential(T.nn.Linear(2, 2), T.nn.BatchNorm1d(2))
+    model(T.tensor([[1.0, 2.0], [3.0, 5.0]]))
+    given = model.state_dict()
+    old = {name: T.full_like(value, 3.0) for name, value in given.items() if name != "1.num_batches_tracked"}
+    assert str(model.load_state_dict(old)) == "<All keys matched successfully>"
+    assert model[1].running_var.tolist() == [3, 3] and model[1].num_batches_tracked.item() == 1
+    del given["1.num_batches_tracked"]          # it says itself that it is not from before
+    for state in (given, pickle.loads(pickle.dumps(given))):
+        with pytest.raises(RuntimeError, match=r'Missing key\(s\) in state_dict: "1.num_batches_tracked"'):
+            model.load_state_dict(state)
+    del old["1.running_var"]
+    with pytest.raises(RuntimeError, match=r'Missing key\(s\) in state_dict: "1.running_var"\.'):
+        model.load_state_dict(old)
+
+
+@BOTH
+def test_a_parameter_that_is_another_things_name(T: Any) -> None:
+    layer = T.nn.Linear(2, 1, bias=False)
+    for value in (T.nn.ReLU(), T.ones(1, 2), np.ones((1, 2))):
+        with pytest.raises(TypeError, match=r"cannot assign .* as parameter 'weight'"):
+            layer.weight = value
+    assert "weight" in dir(layer) and not hasattr(T.nn.Linear, "weight")
+    del layer.weight
+    assert not hasattr(layer, "weight") and "weight" not in dir(layer)
+    layer.weight = T.ones(1, 2)
+    assert "weight" in dir(layer) and layer(T.ones(1, 2)).item() == 2 and not list(layer.parameters())
+    assert copy.deepcopy(layer)(T.ones(1, 2)).item() == 2
+
+    class Doubled(T.nn.Linear):                 # type: ignore[name-defined,misc]
+        weight = property(lambda self: self.half * 2)
+
+        def __init__(self) -> None:
+            T.nn.Module.__init__(self)
+            self.half, self.bias = T.nn.Parameter(T.ones(1, 2)), None
+
+    assert Doubled()(T.ones(1, 2)).item() == 4

@@ -55,11 +55,11 @@ class Module(Stateful):
             self._forget(name, but=self._registry("_parameters", "parameters"))
             self.register_parameter(name, value)
             return
-        if isinstance(value, Module):
+        own = self.__dict__
+        if isinstance(value, Module) and name not in own.get("_parameters", ()):
             self._forget(name, but=self._registry("_modules", "module"))
             self.add_module(name, value)
             return
-        own = self.__dict__
         if name in own.get("_parameters", ()):
             if value is not None:
                 raise registration_error(value, "as parameter", name, "torch.nn.Parameter or None expected")
@@ -87,7 +87,8 @@ class Module(Stateful):
             object.__delattr__(self, name)
 
     def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *self._parameters, *self._buffers, *self._modules})
+        known = [name for name in super().__dir__() if name in self.__dict__ or hasattr(type(self), name)]
+        return sorted({*known, *self._parameters, *self._buffers, *self._modules})
 
     def _registry(self, registry: str, what: str) -> dict[str, Any]:
         if registry not in self.__dict__:

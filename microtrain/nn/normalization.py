@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from microtrain.nn import functional, init
+from microtrain.nn.functional.normalization import batch_normalised, move
 from microtrain.nn.module import Module
 from microtrain.nn.parameter import Parameter, Registered
 from microtrain.tensor import Tensor, empty, int64, ones, tensor, zeros
@@ -97,6 +98,7 @@ class _BatchNorm(Module):
     """
 
     _dims: tuple[int, ...]
+    _version, _added = 2, {"num_batches_tracked": 2}
     weight: Parameter | None = Registered()  # type: ignore[assignment]
     bias: Parameter | None = Registered()  # type: ignore[assignment]
     running_mean: Tensor | None
@@ -142,15 +144,18 @@ class _BatchNorm(Module):
             raise ValueError(f"expected {wanted} input (got {input.dim()}D input)")
         share = 0.0 if self.momentum is None else self.momentum
         updated = self.training and self.track_running_stats
-        if updated and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            if self.momentum is None:
-                share = 1.0 / float(self.num_batches_tracked)
+        count = self.num_batches_tracked if updated else None
+        if count is not None and self.momentum is None:
+            share = 1.0 / (float(count) + 1)
         read = updated or not self.training
-        return functional.batch_norm(
+        result, changes = batch_normalised(
             input, self.running_mean if read else None, self.running_var if read else None, self.weight, self.bias,
             self.training or (self.running_mean is None and self.running_var is None), share, self.eps,
         )  # fmt: skip
+        if count is not None:
+            changes.append((count, count + 1))
+        move(changes)
+        return result
 
     def extra_repr(self) -> str:
         return (

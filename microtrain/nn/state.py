@@ -31,7 +31,14 @@ class IncompatibleKeys(NamedTuple):
 
 
 class Stateful:
-    """What of a module goes into a state dict and comes back."""
+    """What of a module goes into a state dict and comes back.
+
+    A state dict notes of each module, in `_metadata`, of which `_version` it is. What was `_added` to the tensors with
+    some version may be missing in a dict from before it, and in one that notes nothing: it is left as it is.
+    """
+
+    _version = 1
+    _added: Mapping[str, int] = {}
 
     def get_extra_state(self) -> Any:
         """State that is no tensor, for the state dict; a module that has some writes this and `set_extra_state`."""
@@ -52,7 +59,11 @@ class Stateful:
             keep_vars: whether the tensors are the module's own, on the tape.
         """
         found = OrderedDict() if destination is None else destination
+        if destination is None:
+            found._metadata = OrderedDict()         # type: ignore[union-attr]
+        versions = getattr(found, "_metadata", {})
         for path, module in _walk(self, prefix):
+            versions[path[:-1]] = {"version": module._version}
             for registry, name in _own_tensors(module):
                 found[path + name] = registry[name] if keep_vars else registry[name].detach()
             if _writes(module, "get_extra_state"):
@@ -81,11 +92,14 @@ class Stateful:
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
         own: dict[str, tuple[dict[str, Any], str] | Module] = {}
+        older = set[str]()
         for path, module in _walk(self, ""):
+            version = getattr(state_dict, "_metadata", {}).get(path[:-1], {}).get("version", 1)
+            older.update(path + name for name, since in module._added.items() if version < since)
             own.update({path + place[1]: place for place in _own_tensors(module)})
             if _writes(module, "set_extra_state"):
                 own[path + EXTRA] = module
-        missing = [name for name in own if name not in state_dict]
+        missing = [name for name in own if name not in state_dict and name not in older]
         unexpected = [name for name in state_dict if name not in own]
         problems: list[str] = []
         for what, names in (("Missing", missing), ("Unexpected", unexpected)):
@@ -93,7 +107,7 @@ class Stateful:
                 problems.append(f"{what} key(s) in state_dict: " + ", ".join(f'"{name}"' for name in names) + ". ")
         tensors, extra = {}, {}
         for name, place in own.items():
-            if name in missing:
+            if name not in state_dict:
                 continue
             if not isinstance(place, tuple):
                 extra[name] = place

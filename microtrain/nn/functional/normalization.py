@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from microtrain.nn.functional.distance import vector_norm
 from microtrain.nn.naming import scalar_type_name
+from microtrain.runtime.lock import lock
+from microtrain.scopes import finish
 from microtrain.tensor import Tensor, float64, layers, no_grad
 
 
@@ -132,6 +134,17 @@ def batch_norm(
         RuntimeError: vectors of another size; no running statistics when not training.
         NotImplementedError: an integer input.
     """
+    result, changes = batch_normalised(input, running_mean, running_var, weight, bias, training, momentum, eps)
+    move(changes)
+    return result
+
+
+def batch_normalised(
+    input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None, bias: Tensor | None,
+    training: bool, momentum: float, eps: float,
+) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:  # fmt: skip
+    """As :func:`batch_norm`, and the running statistics with the values that they are to :func:`move` to."""
+    changes: list[tuple[Tensor, Tensor]] = []
     if eps <= 0:
         raise ValueError(f"batch_norm eps must be positive, but got {eps}")
     count = math.prod(input.shape[:1] + input.shape[2:])
@@ -155,10 +168,22 @@ def batch_norm(
         normalised = layers.normalised(input, axes, float(eps))
         with no_grad():
             if running_mean is not None and count:
-                running_mean.mul_(1 - momentum).add_(input.mean(axes) * momentum)
+                changes.append((running_mean, running_mean * (1 - momentum) + input.mean(axes) * momentum))
             if running_var is not None and count:
-                running_var.mul_(1 - momentum).add_(input.var(axes, correction=1) * momentum)
-    return _affine(normalised, _along_channels(weight, input), _along_channels(bias, input)).to(input.dtype)
+                changes.append((running_var, running_var * (1 - momentum) + input.var(axes, correction=1) * momentum))
+    result = _affine(normalised, _along_channels(weight, input), _along_channels(bias, input)).to(input.dtype)
+    return result, changes
+
+
+def move(changes: list[tuple[Tensor, Tensor]]) -> None:
+    """Give tensors their new values: all of them or, where an interrupt comes first, none."""
+    def take() -> None:
+        with no_grad(), lock:
+            while changes:
+                changes[-1][0].become(changes[-1][1])
+                changes.pop()
+
+    finish(take)
 
 
 def normalize(input: Tensor, p: float = 2.0, dim: int | Sequence[int] = 1, eps: float = 1e-12) -> Tensor:
