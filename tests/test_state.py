@@ -239,10 +239,10 @@ def test_a_parameter_that_is_another_things_name(T: Any) -> None:
     assert copy.deepcopy(layer)(T.ones(1, 2)).item() == 2
 
     class Doubled(T.nn.Linear):                 # type: ignore[name-defined,misc]
-        weight = property(lambda self: self.half * 2)
+        weight = property(lambda self: self.inner * 2)
 
         def __init__(self) -> None:
             T.nn.Module.__init__(self)
-            self.half, self.bias = T.nn.Parameter(T.ones(1, 2)), None
+            self.inner, self.bias = T.nn.Parameter(T.ones(1, 2)), None
 
     assert Doubled()(T.ones(1, 2)).item() == 4
