@@ -202,3 +202,19 @@ def test_dtypes_describe_themselves() -> None:
         assert mine.itemsize == theirs.itemsize
         assert repr(mine) == repr(theirs)
     assert mt.get_default_dtype() == mt.float32
+
+
+@pytest.mark.parametrize("T", [mt, torch])
+def test_the_dtype_of_two(T: Any) -> None:
+    assert T.promote_types(T.float32, float) is T.float64 and T.promote_types(int, T.float16) is T.float16
+    assert T.promote_types(T.int32, bool) is T.int32 and T.promote_types(float, int) is T.float64
+    assert T.promote_types(type1=T.float16, type2=T.bfloat16) is T.float32
+    for wrong in (None, "float32", str, 1.0, T.ones(1), np.ones(1)):
+        for given in ((T.float32, wrong), (wrong, T.float32)):
+            with pytest.raises(TypeError):
+                T.promote_types(*given)
+    assert T.result_type(1, 2.0) is T.result_type(1.5, True) is T.float32 and T.result_type(True, 2) is T.int64
+    assert T.result_type(True, False) is T.bool and T.result_type(T.ones(2, dtype=T.int32), 2.5) is T.float32
+    for wrong in (None, "1", [1], str):
+        with pytest.raises((TypeError, ValueError)):
+            T.result_type(1, wrong)

@@ -366,6 +366,19 @@ def test_bce_of_what_is_no_probability(probability: float, target: float, device
             T.nn.functional.binary_cross_entropy(T.tensor([probability]), T.tensor([target])).item()
 
 
+def test_bce_of_what_is_no_probability_leaves_no_gradient(device: str) -> None:
+    """Where nobody looks at the loss the gradient says it."""
+    x = mt.tensor([1.5, 0.5, -0.5, 1.0], requires_grad=True)
+    mt.nn.functional.binary_cross_entropy(x, mt.ones(4), reduction="sum").backward()
+    np.testing.assert_array_equal(x.grad.tolist(), [np.nan, -2, np.nan, 0])
+
+
+def test_bce_of_nan(device: str) -> None:
+    for T in (torch, mt) if device == "cpu" else ():
+        with pytest.raises(RuntimeError, match="all elements of input should be between 0 and 1"):
+            T.nn.functional.binary_cross_entropy(T.tensor([np.nan]), T.tensor([1.0])).item()
+
+
 @pytest.mark.parametrize("target", [7, -1])
 def test_a_class_that_does_not_exist(target: int, device: str) -> None:
     """Refused on the CPU; elsewhere the loss is no number: it must not pass for one of the other classes'."""

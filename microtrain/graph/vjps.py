@@ -294,8 +294,7 @@ vjp(normalisation.NORMALISED, normalisation.normalised_gradient, "ox")
 vjp(normalisation.RMS_NORMALISED, normalisation.rms_normalised_gradient, "ox")
 
 # --------------------------------------------------------------------------------------------------------------- losses
-vjp(losses.BCE,
-    lambda ct, o, p, y: g.mul(ct, g.div(g.sub(p, y), g.maximum(g.mul(g.sub(1, p), p), losses.SLOPE_FLOOR))), "xy",
+vjp(losses.BCE, lambda ct, o, p, y: g.mul(ct, g.div(g.sub(p, y), losses.slope(p))), "xy",
     lambda ct, o, p, y: g.mul(ct, g.sub(g.log1p(g.neg(p)), g.log(p))), "x")
 vjp(losses.BCE_WITH_LOGITS, lambda ct, o, x, y: g.mul(ct, g.sub(g.sigmoid(x), y)), "xy",
     lambda ct, o, x, y: g.neg(g.mul(ct, x)), "x")

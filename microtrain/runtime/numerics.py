@@ -142,8 +142,10 @@ def random_words(seed: Any, stream: Any, shape: tuple[int, ...], word: int) -> n
 def binary_cross_entropy(p: Any, y: Any) -> Any:
     """-(y log p + (1 - y) log(1 - p)), logarithms floored at -100. Raises RuntimeError for p or y outside [0, 1]."""
     for name, values in (("input", p), ("target", y)):
-        if np.any((values < 0) | (values > 1)):
-            raise RuntimeError(f"all elements of {name} should be between 0 and 1")
+        wrong = ~((values >= 0) & (values <= 1))
+        if np.any(wrong):
+            raise RuntimeError(f"all elements of {name} should be between 0 and 1, but binary_cross_entropy, "
+                               f"whose loss is computed here, was given {np.extract(wrong, values)[0]}")
     return (y - 1) * np.maximum(np.log1p(-p), -100) - y * np.maximum(np.log(p), -100)
 
 

@@ -20,7 +20,6 @@ from ..graph.dtypes import (
     int16,
     int32,
     int64,
-    promote_types,
     set_default_dtype,
     uint8,
 )
@@ -39,6 +38,7 @@ from .create import (
     linspace,
     ones,
     ones_like,
+    promote_types,
     set_default_device,
     tensor,
     zeros,
@@ -133,7 +133,10 @@ def result_type(a: Any, b: Any) -> DType:
     from .operands import must_be_operands
     if not isinstance(a, Tensor) and not isinstance(b, Tensor):
         from ..graph.dtypes import of_scalar
-        return max(of_scalar(a), of_scalar(b), key=lambda d: d.category)
+        for value in (a, b):
+            if not isinstance(value, bool | int | float):
+                raise TypeError(f"result_type(): expected a Tensor or a number, not {type(value).__name__}")
+        return promote_types(of_scalar(a), of_scalar(b))
     return must_be_operands(a, b, "result_type")[0].dtype
 
 

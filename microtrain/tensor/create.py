@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import settings
-from ..arguments import Number
+from ..arguments import Number, refused
 from ..graph import dtypes
 from ..graph import ops as g
 from ..graph.dtypes import DType
@@ -66,6 +66,18 @@ def kind(dtype: DType | None) -> DType | None:
             return {float: dtypes.float64, int: dtypes.int64, bool: dtypes.bool_}[dtype]
         raise TypeError(f"dtype must be a microtrain dtype such as microtrain.float32, not {dtype!r}")
     return dtype
+
+
+def promote_types(type1: Any, type2: Any) -> DType:
+    """The smallest dtype to which both convert, by PyTorch's table; Python's float, int and bool are dtypes too.
+
+    Raises TypeError for what is none.
+    """
+    one, two = kind(type1), kind(type2)
+    if one is None or two is None:
+        which = ("type1", 1) if one is None else ("type2", 2)
+        raise refused("promote_types", *which, ("DType",), None)
+    return dtypes.promote_types(one, two)
 
 
 def sizes(size: Sequence[Any]) -> Shape:

@@ -30,6 +30,13 @@ def _bce(p: Node, y: Node) -> Node:
     return o.where(o.between(y, 0, 1), o.sub(o.mul(o.sub(y, 1), log_q), o.mul(y, log_p)), math.nan)
 
 
+def slope(p: Node) -> Node:
+    """p (1 - p), floored; NaN where p is no probability: the loss says so only where it is looked at."""
+    o = ops()
+    product = o.mul(o.sub(1, p), p)
+    return o.where(o.lt(product, 0), math.nan, o.maximum(product, SLOPE_FLOOR))
+
+
 def _bce_with_logits(x: Node, y: Node) -> Node:
     """(1 - y) x + log(1 + exp(-x)): neither term cancels the other."""
     o = ops()
