@@ -9,10 +9,11 @@ from typing import Any, NoReturn
 
 
 def started() -> bool:
-    """Whether this process is the script ``microtrain``, or ``python -m microtrain`` on its way to its module."""
+    """Whether this process is the script ``microtrain``, or ``python -m microtrain``, or a part of it, on its way to
+    its module."""
     called = os.path.basename(sys.argv[0]) if sys.argv else ""
     return called == "microtrain" or (called == "-m" and any(
-        option.startswith("-") and option.endswith("m") and module == "microtrain"
+        option.startswith("-") and option.endswith("m") and module.partition(".")[0] == "microtrain"
         for option, module in pairwise(sys.orig_argv)))
 
 
