@@ -321,7 +321,8 @@ def test_what_ends_a_command_before_its_command_line_is_there():
 def test_what_a_command_is(monkeypatch):
     for argv, original, is_one in (
             (["-m"], ["python", "-m", "microtrain", "info"], True), (["-m"], ["python", "-um", "microtrain"], True),
-            (["-m"], ["python", "-m", "microtrain.testing.fuzz"], True), (["-m"], ["python", "-m", "microtrainer"], False),
+            (["-m"], ["python", "-m", "microtrain.testing.fuzz"], True),
+            (["-m"], ["python", "-m", "microtrainer"], False),
             (["/bin/microtrain", "info"], ["python", "/bin/microtrain", "info"], True), ([], [], False),
             (["-m"], ["python", "-m", "mine"], False), (["mine.py"], ["python", "mine.py", "-m", "microtrain"], False),
             (["-c"], ["python", "-c", "import microtrain"], False)):

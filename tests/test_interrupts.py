@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -148,6 +149,63 @@ def test_what_changes_a_whole_module_changes_all_of_it_or_nothing(change: Any) -
             except KeyboardInterrupt:
                 pass
         assert state(model) in (before, after) and not said, injector.where
+
+
+MADE = {
+    "backward with retained gradients": """
+        x, y = leaf(), leaf(); h = x * 2; h.retain_grad(); k = h * y; k.retain_grad(); loss = (k * 3).sum()
+        loss.backward(retain_graph=True); h.grad = None
+        change = loss.backward; seen = lambda: [x.grad, y.grad, h.grad, k.grad]""",
+    "backward to inputs": """
+        x, y = leaf(), leaf(); h = x * 2; h.retain_grad(); loss = (h * y).sum()
+        change = lambda: loss.backward(inputs=[h, y]); seen = lambda: [x.grad, y.grad, h.grad]""",
+    "backward to a leaf at two places": """
+        x = leaf(); y = (x * 2).sum(); x.data = mt.ones(2, dtype=mt.float64); y = y + (x * 3).sum()
+        change = y.backward; seen = lambda: [x.grad]""",
+    "a step of parameters that overlap": """
+        x = mt.zeros(4); p, q = nn.Parameter(x[:2]), nn.Parameter(x[1:3]); p.grad = q.grad = mt.ones(2)
+        o = optim.SGD([p, q], lr=1.0); change = o.step; seen = lambda: [x, p, q]""",
+    "running statistics": """
+        model = nn.BatchNorm1d(2); change = lambda: model(mt.tensor([[1.0, 2.0], [4.0, 7.0]]))
+        seen = lambda: list(model.buffers())""",
+    "data of another dtype": """
+        p = nn.Parameter(mt.ones(2)); change = lambda: setattr(p, "data", mt.zeros(2, dtype=mt.float64))
+        seen = lambda: [p, str(p.dtype), p.requires_grad, p.is_leaf]""",
+    "a change of shared memory": """
+        x = mt.arange(6.0); v = x[2:4]; d = x.detach(); w = d[1:]; e = x[:2].expand(3, 2)
+        change = lambda: w.add_(3); seen = lambda: [x, v, d, w, e]""",
+    "filling what was expanded": """
+        x = mt.zeros(2); y = x.expand(3, 2); change = lambda: y.fill_(3); seen = lambda: [x, y]""",
+    "reading views of what was changed": """
+        p = mt.arange(6.0, requires_grad=True); x = p * 1; v = x[2:4]; d = x.detach()[1:]; v.retain_grad(); v.mul_(3)
+        change = lambda: [d.tolist(), (v * 2).tolist(), x.tolist()]; seen = lambda: [x, v, d]""",
+}
+
+
+@on_cpu
+@pytest.mark.parametrize("what", MADE)
+def test_what_has_several_parts_is_changed_whole_or_not_at_all(what: str) -> None:
+    def made() -> dict[str, Any]:
+        space = {"mt": mt, "nn": nn, "optim": optim, "leaf": lambda: mt.ones(2, requires_grad=True)}
+        exec("\n".join(line.strip() for line in MADE[what].strip().splitlines()), space)
+        return space
+
+    def seen(space: dict[str, Any]) -> list[Any]:
+        return [part.tolist() if isinstance(part, mt.Tensor) else part for part in space["seen"]()]
+
+    space = made()
+    before = seen(space)
+    space = made()
+    with Injector(None) as injector:
+        space["change"]()
+    after = seen(space)
+    for k in spread(60, injector.count, 0):
+        space = made()
+        with quiet() as said:
+            injector = Injector(k)
+            with suppress(KeyboardInterrupt), injector:
+                space["change"]()
+        assert seen(space) in (before, after) and not said and mt.is_grad_enabled(), injector.where
 
 
 @on_cpu

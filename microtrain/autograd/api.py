@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ..arguments import refused
+from ..compiler.session import Session, current
 from ..graph import ops as g
 from ..graph.node import Node
 from ..graph.tape import DeadEnd, Entry, Hooks, Leaf, grad_mode
@@ -87,9 +88,7 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
         node = tensors.node
         if isinstance(node.tape, Entry) and not node.spec.shape:            # the loss of a training step
             ct = node.spec.constants.get(1) or g.constant(1, node.spec.dtype, node.spec.device)
-            found = walk((node,), (ct,), None, retain_graph=create_graph if retain_graph is None else retain_graph,
-                         create_graph=create_graph)
-            _accumulate(found, create_graph)
+            _differentiate((node,), (ct,), None, retain_graph, create_graph)
             return
     outputs, chosen = _tensors(tensors, "tensors", "backward"), _tensors(inputs, "inputs", "backward")
     if inputs is not None and not chosen:
@@ -99,14 +98,36 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
     cts = _cotangents(outputs, grad_tensors)
     for tensor in chosen:
         tensor.retain_grad()
-    found = walk([t.node for t in outputs], cts, [t.node.tape for t in chosen] if chosen else None,
-                 retain_graph=create_graph if retain_graph is None else retain_graph, create_graph=create_graph,
-                 through=True)
-    _accumulate(found, create_graph)
+    _differentiate([t.node for t in outputs], cts, [t.node.tape for t in chosen] if chosen else None, retain_graph,
+                   create_graph)
 
 
-def _accumulate(found: dict[Any, Node], create_graph: bool) -> None:
-    """Add each leaf's cotangent to its tensor's gradient: of all or, where an interrupt comes first, of none."""
+def _differentiate(outputs: Sequence[Node], cts: Sequence[Node], targets: list[Any] | None, retain_graph: bool | None,
+                   create_graph: bool) -> None:
+    """Walk the tape and add to the gradients of leaves and of what retains its own: to all or, where an interrupt comes
+    first or something fails, to none."""
+    session = current()
+    outer, session.retained = session.retained, []
+    try:
+        _accumulate(walk(outputs, cts, targets, retain_graph=create_graph if retain_graph is None else retain_graph,
+                         create_graph=create_graph, through=True), create_graph, session)
+    except BaseException:
+        finish(_take_back, session)
+        raise
+    finally:
+        session.retained = outer
+
+
+def _take_back(session: Session) -> None:
+    while session.retained:
+        tensor, before = session.retained[-1]
+        tensor._grad = before
+        session.retained.pop()
+
+
+def _accumulate(found: dict[Any, Node], create_graph: bool, session: Session) -> None:
+    """Add each leaf's cotangent to its tensor's gradient: of all or, where an interrupt comes first, of none. From then
+    on what was retained is not taken back."""
     given: list[Any] = []
     with lock:
         try:
@@ -118,17 +139,20 @@ def _accumulate(found: dict[Any, Node], create_graph: bool) -> None:
                     given.append(tensor)
                     tensor._grad = tensor.gradient(ct, create_graph)
             else:                               # as in a training step: none had a gradient
+                session.retained = []
                 return
         except BaseException:
             finish(_drop, given)
             raise
         finish(_drop, given)
-    finish(_add, [[tape, ct, None] for tape, ct in reversed(found.items()) if tape.__class__ is Leaf], create_graph)
+    finish(_add, [[tape, ct, None] for tape, ct in reversed(found.items()) if tape.__class__ is Leaf], create_graph,
+           session)
 
 
-def _add(left: list[list[Any]], create_graph: bool) -> None:
+def _add(left: list[list[Any]], create_graph: bool, session: Session) -> None:
     """Take each leaf, with its cotangent, from the list once it is added. What the gradient was before is noted only
     then: one that came before may have changed it, where two gradients share memory."""
+    session.retained = []
     while left:
         tape, ct, before = left[-1]
         tensor = tape.tensor()

@@ -170,6 +170,7 @@ def hooked(tape: Tape, ct: Node) -> Node:
     for reference in hooks.retaining:
         tensor = reference()
         if tensor is not None:
+            current().retained.append((tensor, tensor._grad))
             tensor.retain(ct, tape)
     return ct
 

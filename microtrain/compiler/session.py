@@ -37,6 +37,7 @@ class Session:
         started: the recording number of the last computation; what is pending has later ones.
         recorded: how many operations this thread has recorded, where each thread counts its own; None where there is
             but one, whose recording numbers say it.
+        retained: while gradients are accumulated: the tensors that had theirs retained, with what it was before.
         since: the same as it was at `started`.
         updated: devices on which a parameter was changed in place since the last computation.
         visiting: while there are watchers, the entries of the tape that backwards, one inside another, are at.
@@ -44,8 +45,8 @@ class Session:
             it at once.
     """
 
-    __slots__ = ("__weakref__", "held", "limit", "most", "recorded", "since", "started", "updated", "visiting",
-                 "watchers")
+    __slots__ = ("__weakref__", "held", "limit", "most", "recorded", "retained", "since", "started", "updated",
+                 "visiting", "watchers")
 
     limit: int
     most: int
@@ -57,6 +58,7 @@ class Session:
         self.updated: set[Device] = set()
         self.watchers: list[Callable[[Node, Any, int], None]] = []
         self.visiting: list[Any] = []
+        self.retained: list[tuple[Any, Any]] = []
         self.recorded: int | None = None
         with lock:
             sessions.append((weakref.ref(self), self.held))

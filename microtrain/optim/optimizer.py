@@ -135,29 +135,36 @@ class Optimizer:
 
     @no_grad()
     def _update_all(self) -> None:
-        changes: list[tuple[Tensor, tuple[Tensor, State]]] = []
+        left: list[list[Any]] = []              # parameter, gradient, group, value and state then
         memories: set[Any] = set()
         for group in self.param_groups:
             for param in group["params"]:
                 grad = param._grad
                 if grad is not None:
-                    memory = param.shared_memory()
-                    if memories and (memory in memories or grad.shared_memory() in memories):
-                        finish(self._take, changes)             # what is read here is what those before leave there
-                    if memory is not None:
-                        memories.add(memory)
-                    changes.append((param, self._update(param, grad, group, self.state.get(param, {}))))
-        finish(self._take, changes)             # a step is taken by all parameters or by none
+                    left.append([param, grad, group, None])
+        for entry in left:
+            param, grad, group, _ = entry
+            memory = param.shared_memory()
+            if memories and (memory in memories or grad.shared_memory() in memories):
+                break                           # what is read from here on is what those before leave there
+            if memory is not None:
+                memories.add(memory)
+            entry[3] = self._update(param, grad, group, self.state.get(param, {}))
+        left.reverse()
+        finish(self._take, left)                # a step is taken by all parameters or by none
 
-    def _take(self, changes: list[tuple[Tensor, tuple[Tensor, State]]]) -> None:
-        """Gives parameters their new values and states, and lets go of each change that was made."""
+    def _take(self, left: list[list[Any]]) -> None:
+        """Gives parameters their new values and states, the last one first, and lets go of each that has them."""
         with lock:
-            while changes:
-                param, (value, state) = changes[-1]
+            while left:
+                param, grad, group, change = left[-1]
+                if change is None:
+                    left[-1][3] = change = self._update(param, grad, group, self.state.get(param, {}))
+                value, state = change
                 if state:
                     self.state[param].update(state)
                 param.become(value)
-                changes.pop()
+                left.pop()
 
     def _update(self, param: Tensor, grad: Tensor, group: ParamGroup, state: State) -> tuple[Tensor, State]:
         """A parameter's value after the step, and what becomes of its state; called without gradients.
