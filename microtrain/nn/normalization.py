@@ -8,6 +8,7 @@ from typing import Any
 from microtrain.nn import functional, init
 from microtrain.nn.module import Module
 from microtrain.nn.parameter import Parameter, Registered
+from microtrain.runtime.lock import locked
 from microtrain.tensor import Tensor, empty, int64, ones, tensor, zeros
 
 
@@ -135,6 +136,7 @@ class _BatchNorm(Module):
         self.reset_running_stats()
         _reset(self)
 
+    @locked
     def forward(self, input: Tensor) -> Tensor:
         """input (N, C, ...) to the same shape."""
         if input.dim() not in self._dims:

@@ -13,7 +13,7 @@ from typing import Any
 from microtrain.arguments import described
 from microtrain.autograd import enable_grad
 from microtrain.autograd.api import zero_gradients
-from microtrain.runtime.lock import lock
+from microtrain.runtime.lock import locked
 from microtrain.scopes import finish
 from microtrain.tensor import Tensor, no_grad
 
@@ -143,21 +143,25 @@ class Optimizer:
                 if grad is not None:
                     memory = param.shared_memory()
                     if memories and (memory in memories or grad.shared_memory() in memories):
-                        finish(self._take, changes)             # what is read here is what those before leave there
+                        self._take(changes)                     # what is read here is what those before leave there
                     if memory is not None:
                         memories.add(memory)
                     changes.append((param, self._update(param, grad, group, self.state.get(param, {}))))
-        finish(self._take, changes)             # a step is taken by all parameters or by none
+        self._take(changes)
 
+    @locked
     def _take(self, changes: list[tuple[Tensor, tuple[Tensor, State]]]) -> None:
-        """Gives parameters their new values and states, and lets go of each change that was made."""
-        with lock:
-            while changes:
-                param, (value, state) = changes[-1]
-                if state:
-                    self.state[param].update(state)
-                param.become(value)
-                changes.pop()
+        """Gives parameters their new values and states: a step is taken by all of them or by none."""
+        finish(self._take_each, changes)
+
+    def _take_each(self, changes: list[tuple[Tensor, tuple[Tensor, State]]]) -> None:
+        """Lets go of each change that was made."""
+        while changes:
+            param, (value, state) = changes[-1]
+            if state:
+                self.state[param].update(state)
+            param.become(value)
+            changes.pop()
 
     def _update(self, param: Tensor, grad: Tensor, group: ParamGroup, state: State) -> tuple[Tensor, State]:
         """A parameter's value after the step, and what becomes of its state; called without gradients.
@@ -167,6 +171,7 @@ class Optimizer:
         """
         raise NotImplementedError(f"{type(self).__name__} has no update rule")
 
+    @locked
     def state_dict(self) -> dict[str, Any]:
         """Returns ``{"state": {index: ...}, "param_groups": [...]}`` with parameters replaced by their index."""
         index = {id(param): i for i, param in enumerate(self._parameters())}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from microtrain.nn.functional.distance import vector_norm
 from microtrain.nn.naming import scalar_type_name
+from microtrain.runtime.lock import lock
 from microtrain.tensor import Tensor, float64, layers, no_grad
 
 
@@ -153,7 +154,7 @@ def batch_norm(
         normalised = ((input - mean) * (var + eps).rsqrt()).to(input.dtype)
     else:
         normalised = layers.normalised(input, axes, float(eps))
-        with no_grad():
+        with lock, no_grad():
             if running_mean is not None and count:
                 running_mean.mul_(1 - momentum).add_(input.mean(axes) * momentum)
             if running_var is not None and count:
