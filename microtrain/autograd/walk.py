@@ -189,7 +189,7 @@ def fitted(ct: Node, want: Spec) -> Node:
 
 def compute_pending(cotangents: Iterable[Any]) -> None:
     """Compute what has been recorded so far, when the walk itself has grown the graph past the limit."""
-    nodes = [ct for ct in cotangents if isinstance(ct, Node) and ct.buffer is None and ct.sources]
+    nodes = dict.fromkeys(ct for ct in cotangents if isinstance(ct, Node) and ct.buffer is None and ct.sources)
     for device in {node.device for node in nodes}:
         with lock:
             realize.compute([node for node in nodes if node.device is device], device)

@@ -84,7 +84,7 @@ def _still(node: Node) -> Node:
 
 def _values(gradients: dict[Tape, Node]) -> dict[Tape, Any]:
     """The gradients computed, apart from anything else that is pending: on the cpu device, arrays."""
-    pending: Sequence[Node] = [node for node in gradients.values() if node.buffer is None]
+    pending = list(dict.fromkeys(node for node in gradients.values() if node.buffer is None))
     if pending:
         with lock:
             realize.compute(pending, pending[0].device)

@@ -121,8 +121,11 @@ def forget() -> None:
 
 
 def find(roots: Iterable[Node], device: Device) -> tuple[Plan | None, list[Node]]:
-    """The plan of the graph behind `roots` (None where nothing is to be computed) and its nodes in recording order."""
-    roots = list(dict.fromkeys(roots))
+    """The plan of the graph behind `roots` (None where nothing is to be computed) and its nodes in recording order.
+
+    roots: no node twice.
+    """
+    roots = list(roots)
     circumstances = (device, settings.fuse.value, settings.matmul_precision.value, settings.tune.value)
     kind = (*circumstances, *[node.signature for node in roots])
     known = recent.get(kind, ()) if settings.cache.value else ()

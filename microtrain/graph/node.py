@@ -340,9 +340,8 @@ def apply2(signature: Signature, x: Node, y: Node) -> Node:
 
 def record_with(primitive: Primitive, x: Node, *numbers: Node) -> Node:
     """Record an operation of a node and numbers: constants of its dtype, which never require grad."""
-    sources = (x, *numbers)
-    signature = primitive.memo.get(x.spec) or infer(primitive, x.spec, sources, ())
-    node = new_node(signature, sources)
+    signature = primitive.memo.get(x.spec) or infer(primitive, x.spec, (x, *numbers), ())
+    node = new_node(signature, (x, *numbers))
     if signature.first is not None and x.tape is not None and grad_mode.enabled:
         enter(node, signature.first)
     return node

@@ -79,7 +79,8 @@ eq, ne, lt, le, gt, ge = map(_binary, (p.EQ, p.NE, p.LT, p.LE, p.GT, p.GE))
 def neg(x: Node) -> Node:
     """-x; of a literal (the cotangent of a loss) at once."""
     if x.signature.primitive is p.LITERAL:
-        return x.spec.constants.get(-x.attrs[0]) or literal(-x.attrs[0], x.dtype, x.device)
+        value = -x.signature.attrs[0]
+        return x.spec.literals.get(value) or literal(value, x.spec.dtype, x.spec.device)
     return record1(p.NEG, x)
 
 
@@ -94,7 +95,8 @@ def clamp(x: Node, low: Operand, high: Operand) -> Node:
     """x limited to [low, high]; NaN passes through; where low > high the result is high."""
     if isinstance(low, Node) or isinstance(high, Node):
         return record(p.CLAMP, (x, like(low, x), like(high, x)))
-    return record_with(p.CLAMP, x, like(low, x), like(high, x))
+    known = x.spec.constants.get
+    return record_with(p.CLAMP, x, known(low) or like(low, x), known(high) or like(high, x))
 
 
 def logit(x: Node, eps: float | None) -> Node:
