@@ -8,7 +8,9 @@ import io
 import multiprocessing
 import os
 import threading
+import time
 import weakref
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -245,14 +247,14 @@ def repeated(count: int, work: Any) -> Any:
     return several
 
 
-@pytest.mark.parametrize("change", [lambda x: F.relu(x, inplace=True), lambda x: F.hardtanh(x, -9.0, 999.0, inplace=True),
-                                    lambda x: F.dropout(x, 1e-12, inplace=True)], ids=["relu", "hardtanh", "dropout"])
+@on_cpu
+@pytest.mark.parametrize("change", [F.relu, partial(F.hardtanh, min_val=-9.0, max_val=99.0),
+                                    partial(F.dropout, p=1e-12)], ids=["relu", "hardtanh", "dropout"])
 def test_an_activation_in_place_loses_no_change(change: Any) -> None:
     for _ in range(3):
         x = mt.zeros(4)
         with switching():
-            together([repeated(20, lambda x=x: x.add_(1)), repeated(20, lambda x=x: change(x)),
-                      repeated(20, lambda x=x: change(x))])
+            together([repeated(20, lambda x=x: x.add_(1)), *[repeated(20, partial(change, x, inplace=True))] * 2])
         assert x.tolist() == [20.0] * 4
 
 
@@ -260,14 +262,18 @@ def test_hooks_that_several_threads_register_are_all_called() -> None:
     for _ in range(5):
         w, called = mt.ones(3, requires_grad=True), list[int]()
         y = w * 2
+
+        def hook(grad: mt.Tensor, called: list[int] = called) -> None:
+            called.append(1)
+
         with switching():
-            together([lambda w=w, y=y, called=called: [t.register_hook(lambda g: called.append(1)) for t in (w, y)]] * 4)
+            together([lambda w=w, y=y, hook=hook: (w.register_hook(hook), y.register_hook(hook))] * 4)
         y.sum().backward()
         assert len(called) == 8
 
 
 def test_gradients_that_are_retained_by_two_threads_add_up() -> None:
-    for _ in range(5):
+    for _ in range(15):
         w = mt.ones(3, requires_grad=True)
         h = w * 2
         h.retain_grad()
@@ -298,6 +304,7 @@ def test_a_backward_that_is_interrupted_beside_another_adds_to_all_leaves(monkey
     leaves = [mt.zeros(1, requires_grad=True) for _ in range(2)]
     for leaf in leaves:
         leaf.grad = mt.zeros(1)
+        leaf.node.tape.tensor = lambda leaf=leaf: (time.sleep(1e-4), leaf)[1]        # another thread's turn
     accumulate, stop = mt.Tensor.accumulate, threading.Event()
     due: list[threading.Thread] = []
 
@@ -311,7 +318,7 @@ def test_a_backward_that_is_interrupted_beside_another_adds_to_all_leaves(monkey
 
     def victim() -> None:
         try:
-            for _ in range(40):
+            for _ in range(20):
                 loss = sum((1000 * leaf).sum() for leaf in leaves)
                 due.append(threading.current_thread())
                 with pytest.raises(Interrupted):
@@ -328,7 +335,7 @@ def test_a_backward_that_is_interrupted_beside_another_adds_to_all_leaves(monkey
 
     with switching():
         counts = together([victim, other, other])[1:]
-    assert [leaf.grad.item() for leaf in leaves] == [40000 + sum(counts)] * 2
+    assert [leaf.grad.item() for leaf in leaves] == [20000 + sum(counts)] * 2
 
 
 @pytest.mark.parametrize("momentum", [0.1, None])
@@ -337,7 +344,7 @@ def test_running_statistics_of_batches_in_several_threads_are_those_of_as_many_i
     alone = nn.BatchNorm1d(6, momentum=momentum)
     repeated(24, lambda: alone(x))()
     expected = arrays(alone.buffers())
-    for _ in range(3):
+    for _ in range(8 if DEVICE == "cpu" else 1):
         layer = nn.BatchNorm1d(6, momentum=momentum)
         with switching():
             together([repeated(8, lambda layer=layer: layer(x))] * 3)
@@ -414,7 +421,7 @@ def test_what_is_recorded_while_a_thread_gets_its_session_is_right(monkeypatch: 
     assert together([lambda: (mt.ones(2) * 3).tolist()]) == [[3.0, 3.0]] and found == [[2.0, 2.0]]
 
 
-def test_a_number_stays_one_node_in_a_graph_while_another_thread_forgets_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_number_stays_one_node_of_a_graph_while_others_forget_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     x = mt.tensor([1.0, 2.0])
     half = x * 0.7
     dropped = mt.Tensor.from_node(x.node) * 0.6
