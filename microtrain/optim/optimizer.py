@@ -135,36 +135,35 @@ class Optimizer:
 
     @no_grad()
     def _update_all(self) -> None:
-        left: list[list[Any]] = []              # parameter, gradient, group, value and state then
+        left: list[list[Any]] = []              # parameters, each with what becomes of it
         memories: set[Any] = set()
+        apart = True
         for group in self.param_groups:
             for param in group["params"]:
                 grad = param._grad
                 if grad is not None:
-                    left.append([param, grad, group, None])
-        for entry in left:
-            param, grad, group, _ = entry
-            memory = param.shared_memory()
-            if memories and (memory in memories or grad.shared_memory() in memories):
-                break                           # what is read from here on is what those before leave there
-            if memory is not None:
-                memories.add(memory)
-            entry[3] = self._update(param, grad, group, self.state.get(param, {}))
+                    memory = param.shared_memory()
+                    if memories and (memory in memories or grad.shared_memory() in memories):
+                        apart = False           # what is read from here on is what those before leave there
+                    if memory is not None:
+                        memories.add(memory)
+                    change = self._update(param, grad, group, self.state.get(param, {})) if apart else None
+                    left.append([param, grad, group, change])
         left.reverse()
-        finish(self._take, left)                # a step is taken by all parameters or by none
+        with lock:
+            finish(self._take, left)            # a step is taken by all parameters or by none
 
     def _take(self, left: list[list[Any]]) -> None:
-        """Gives parameters their new values and states, the last one first, and lets go of each that has them."""
-        with lock:
-            while left:
-                param, grad, group, change = left[-1]
-                if change is None:
-                    left[-1][3] = change = self._update(param, grad, group, self.state.get(param, {}))
-                value, state = change
-                if state:
-                    self.state[param].update(state)
-                param.become(value)
-                left.pop()
+        """Gives parameters their new values and states, from the end of the list, and lets go of each that has them."""
+        while left:
+            param, grad, group, change = left[-1]
+            if change is None:
+                left[-1][3] = change = self._update(param, grad, group, self.state.get(param, {}))
+            value, state = change
+            if state:
+                self.state[param].update(state)
+            param.become(value)
+            left.pop()
 
     def _update(self, param: Tensor, grad: Tensor, group: ParamGroup, state: State) -> tuple[Tensor, State]:
         """A parameter's value after the step, and what becomes of its state; called without gradients.
@@ -174,6 +173,7 @@ class Optimizer:
         """
         raise NotImplementedError(f"{type(self).__name__} has no update rule")
 
+    @locked
     def state_dict(self) -> dict[str, Any]:
         """Returns ``{"state": {index: ...}, "param_groups": [...]}`` with parameters replaced by their index."""
         index = {id(param): i for i, param in enumerate(self._parameters())}
