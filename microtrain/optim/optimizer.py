@@ -13,7 +13,7 @@ from typing import Any
 from microtrain.arguments import described
 from microtrain.autograd import enable_grad
 from microtrain.autograd.api import zero_gradients
-from microtrain.runtime.lock import lock
+from microtrain.runtime.lock import lock, locked
 from microtrain.scopes import finish
 from microtrain.tensor import Tensor, no_grad
 
