@@ -9,6 +9,7 @@ from __future__ import annotations
 import os as _os
 import re as _re
 import sys as _sys
+import threading as _threading
 from collections.abc import Callable
 from functools import cached_property as _cached_property
 from typing import Any
@@ -23,6 +24,7 @@ class Flag:
 
     def __init__(self, variable: str, default: Any, parse: Callable[[str], Any], doc: str) -> None:
         self.variable, self.default, self.parse, self.__doc__ = variable, default, parse, doc
+        self.blocks: list[list[Any]] = []       # those that are open, in whatever thread: what each has to give back
 
     @_cached_property
     def value(self) -> Any:
@@ -46,19 +48,33 @@ class Flag:
         return Setting(self, value)
 
 
+_lock = _threading.RLock()
+
+
 class Setting:
     """A switch's value for a block, or for a function, generator or coroutine that is decorated with it."""
 
     def __init__(self, flag: Flag, value: Any) -> None:
         self.flag, self.wanted = flag, flag.read(value)
-        self.before: list[Any] = []
+        self.entered: list[list[Any]] = []
 
     def __enter__(self) -> None:
-        self.before.append(self.flag.value)
-        self.flag.set(self.wanted)
+        with _lock:
+            self.entered.append([self.flag.value])
+            self.flag.blocks.append(self.entered[-1])
+            self.flag.set(self.wanted)
 
     def __exit__(self, *error: object) -> None:
-        self.flag.set(self.before.pop())
+        """Give back what was before; to a block that another thread began since, and that is still open, where there is
+        one."""
+        with _lock:
+            blocks, own = self.flag.blocks, self.entered.pop()
+            k = [block is own for block in blocks].index(True)
+            if own is blocks[-1]:
+                self.flag.set(own[0])
+            else:
+                blocks[k + 1][0] = own[0]
+            del blocks[k]
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return _decorated(function, lambda: Setting(self.flag, self.wanted))

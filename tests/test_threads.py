@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import copy
 import gc
+import io
 import multiprocessing
 import os
 import threading
+import time
 import weakref
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,8 +19,12 @@ from conftest import DEVICE
 from stress_threads import JOBS, arrays, check, data, loader_beside, mlp, one_model, sgd, switching, together
 
 import microtrain as mt
+from microtrain import nn, optim, settings
 from microtrain.compiler import realize
+from microtrain.compiler import session as session_module
 from microtrain.compiler.session import sessions
+from microtrain.graph import node as graph_node
+from microtrain.nn import functional as F
 
 pytestmark = pytest.mark.usefixtures("nothing_pending")
 on_cpu = pytest.mark.skipif(DEVICE != "cpu", reason="many small programs: on the cpu device alone")
@@ -230,3 +237,220 @@ def test_gradients_of_two_threads_add_up() -> None:
         with switching():
             together([differentiate] * 3)
         assert w.grad.tolist() == [60.0] * 3
+
+
+def repeated(count: int, work: Any) -> Any:
+    """Some work done so many times."""
+    def several() -> None:
+        for _ in range(count):
+            work()
+    return several
+
+
+@on_cpu
+@pytest.mark.parametrize("change", [F.relu, partial(F.hardtanh, min_val=-9.0, max_val=99.0),
+                                    partial(F.dropout, p=1e-12)], ids=["relu", "hardtanh", "dropout"])
+def test_an_activation_in_place_loses_no_change(change: Any) -> None:
+    for _ in range(3):
+        x = mt.zeros(4)
+        with switching():
+            together([repeated(20, lambda x=x: x.add_(1)), *[repeated(20, partial(change, x, inplace=True))] * 2])
+        assert x.tolist() == [20.0] * 4
+
+
+def test_hooks_that_several_threads_register_are_all_called() -> None:
+    for _ in range(5):
+        w, called = mt.ones(3, requires_grad=True), list[int]()
+        y = w * 2
+
+        def hook(grad: mt.Tensor, called: list[int] = called) -> None:
+            called.append(1)
+
+        with switching():
+            together([lambda w=w, y=y, hook=hook: (w.register_hook(hook), y.register_hook(hook))] * 4)
+        y.sum().backward()
+        assert len(called) == 8
+
+
+def test_gradients_that_are_retained_by_two_threads_add_up() -> None:
+    for _ in range(15):
+        w = mt.ones(3, requires_grad=True)
+        h = w * 2
+        h.retain_grad()
+        losses = [(h * k).sum() for k in (1, 2, 3)]
+        with switching():
+            together([repeated(5, lambda loss=loss: loss.backward(retain_graph=True)) for loss in losses])
+        assert h.grad.tolist() == [30.0] * 3 and w.grad.tolist() == [60.0] * 3
+
+
+def test_a_gradient_that_comes_where_it_is_retained_no_more_is_not() -> None:
+    """Another thread has changed the tensor in place since the walk found out who retains."""
+    h = mt.ones(3, requires_grad=True) * 2
+    h.retain_grad()
+    place = h.grad_fn
+    h.add_(1)
+    h.retain(mt.ones(3).node, place)
+    assert h.grad is None
+    (h * 3).sum().backward()
+    assert h.grad.tolist() == [3.0] * 3
+
+
+class Interrupted(BaseException):
+    """As KeyboardInterrupt."""
+
+
+def test_a_backward_that_is_interrupted_beside_another_adds_to_all_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes on where it stopped, whatever the other has added meanwhile."""
+    leaves = [mt.zeros(1, requires_grad=True) for _ in range(2)]
+    for leaf in leaves:
+        leaf.grad = mt.zeros(1)
+        leaf.node.tape.tensor = lambda leaf=leaf: (time.sleep(1e-4), leaf)[1]        # another thread's turn
+    accumulate, stop = mt.Tensor.accumulate, threading.Event()
+    due: list[threading.Thread] = []
+
+    def interrupted(self: mt.Tensor, *arguments: Any) -> None:
+        if threading.current_thread() in due:
+            due.clear()
+            raise Interrupted
+        accumulate(self, *arguments)
+
+    monkeypatch.setattr(mt.Tensor, "accumulate", interrupted)
+
+    def victim() -> None:
+        try:
+            for _ in range(20):
+                loss = sum((1000 * leaf).sum() for leaf in leaves)
+                due.append(threading.current_thread())
+                with pytest.raises(Interrupted):
+                    loss.backward()
+        finally:
+            stop.set()
+
+    def other() -> int:
+        count = 0
+        while not stop.is_set():
+            sum(leaf.sum() for leaf in leaves).backward()
+            count += 1
+        return count
+
+    with switching():
+        counts = together([victim, other, other])[1:]
+    assert [leaf.grad.item() for leaf in leaves] == [20000 + sum(counts)] * 2
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_running_statistics_of_batches_in_several_threads_are_those_of_as_many_in_one(momentum: float | None) -> None:
+    x = data(1)[0]
+    alone = nn.BatchNorm1d(6, momentum=momentum)
+    repeated(24, lambda: alone(x))()
+    expected = arrays(alone.buffers())
+    for _ in range(8 if DEVICE == "cpu" else 1):
+        layer = nn.BatchNorm1d(6, momentum=momentum)
+        with switching():
+            together([repeated(8, lambda layer=layer: layer(x))] * 3)
+        for found, wanted in zip(arrays(layer.buffers()), expected, strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_a_module_is_walked_while_another_thread_adds_to_it() -> None:
+    module = nn.Module()
+
+    def add() -> None:
+        for n in range(60):
+            setattr(module, f"child{n}", nn.Module())
+            module.register_parameter(f"weight{n}", nn.Parameter(mt.ones(1)))
+            module.register_buffer(f"buffer{n}", mt.ones(1))
+
+    def walk() -> None:
+        for _ in range(40):
+            assert all(isinstance(tensor, mt.Tensor) for tensor in (*module.parameters(), *module.buffers()))
+            module.state_dict()
+            module.zero_grad()
+            list(module.children())
+            repr(module)
+
+    with switching():
+        together([add, walk, walk])
+    assert len(module.state_dict()) == 120 and len(list(module.modules())) == 61
+
+
+def test_an_optimizers_state_is_that_before_a_step_or_after_it() -> None:
+    parameters = [mt.zeros(2, requires_grad=True) for _ in range(12)]
+    for parameter in parameters:
+        parameter.grad = mt.ones(2)
+    optimizer, steps = optim.Adam(parameters), 8
+    seen: list[set[int]] = []
+
+    def read() -> None:
+        while not seen or seen[-1] != {steps}:
+            seen.append({state["step"] for state in optimizer.state_dict()["state"].values()})
+
+    with switching():
+        together([repeated(steps, optimizer.step), read, read])
+    assert all(len(one) <= 1 for one in seen)
+
+
+def test_a_graph_is_explained_while_another_thread_computes_it() -> None:
+    for _ in range(3):
+        y = mt.ones(3)
+        for _ in range(40):
+            y = (y * 2 + 1).tanh()
+        with switching():
+            explained, _, _ = together([lambda y=y: mt.explain(y, file=io.StringIO()), lambda y=y: y.tolist(),
+                                        lambda y=y: mt.explain(y, file=io.StringIO())])
+        assert "graph of" in str(explained) or "at hand" in str(explained)
+
+
+def test_threads_that_compute_nothing_leave_nothing() -> None:
+    for _ in range(50):
+        together([lambda: mt.ones(3) * 2])
+    assert len(sessions) <= 3
+
+
+def test_what_is_recorded_while_a_thread_gets_its_session_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To make an object may run the `__del__` of another."""
+    found: list[Any] = []
+
+    made = session_module.Session
+
+    def make() -> session_module.Session:
+        found.append((mt.ones(2) * 2).tolist())
+        return made()
+
+    monkeypatch.setattr(session_module, "Session", make)
+    assert together([lambda: (mt.ones(2) * 3).tolist()]) == [[3.0, 3.0]] and found == [[2.0, 2.0]]
+
+
+def test_a_number_stays_one_node_of_a_graph_while_others_forget_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = mt.tensor([1.0, 2.0])
+    half = x * 0.7
+    dropped = mt.Tensor.from_node(x.node) * 0.6
+    del dropped
+    monkeypatch.setattr(graph_node, "MAX_CONSTANTS", 0)
+    together([lambda: (mt.ones(3) + 1).tolist()])
+    assert 0.6 not in x.node.spec.constants
+    assert (half + 0.7).node.sources[1] is half.node.sources[1]
+
+
+class Waits:
+    """What a user added to a tensor: to copy it takes another thread."""
+
+    def __deepcopy__(self, memo: Any) -> Waits:
+        together([lambda: (mt.ones(2) * 3).tolist()], patience=20)
+        return self
+
+
+def test_a_users_own_code_may_wait_for_another_thread() -> None:
+    x = mt.ones(3)
+    x.note = Waits()
+    assert copy.deepcopy(x).note is x.note
+
+
+def test_a_switch_is_as_before_once_the_blocks_of_all_threads_have_ended() -> None:
+    first, second = settings.fuse(False), settings.fuse(False)
+    first.__enter__()
+    together([second.__enter__])
+    first.__exit__()
+    assert settings.fuse.value is False, "the other thread's block goes on"
+    together([second.__exit__])
+    assert settings.fuse.value is True

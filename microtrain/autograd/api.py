@@ -150,23 +150,29 @@ def _accumulate(found: dict[Any, Node], create_graph: bool, session: Session) ->
 
 
 def _add(left: list[list[Any]], create_graph: bool, session: Session) -> None:
-    """Take each leaf, with its cotangent, from the list once it is added. What the gradient was before is noted only
-    then: one that came before may have changed it, where two gradients share memory."""
+    """Take each leaf, with its cotangent, from the list once it is added."""
     session.retained = []
     while left:
-        tape, ct, before = left[-1]
+        tape = left[-1][0]
         tensor = tape.tensor()
         if tensor is not None:
-            with lock:
-                grad = tensor._grad
-                node = None if grad is None else grad.node
-                if before is None:
-                    left[-1][2] = before = (grad, node)
-                if grad is before[0] and node is before[1]:
-                    tensor.accumulate(ct, create_graph)
+            with lock:                          # also where an interrupt comes: another thread may add to it as well
+                finish(_add_to, tensor, left[-1], create_graph)
         left.pop()
         if tape.hooking is not None and tensor is not None:
             after_accumulation(tape.hooks, tensor)
+
+
+def _add_to(tensor: Any, one: list[Any], create_graph: bool) -> None:
+    """Add to a leaf's gradient, once. What the gradient was before is noted only now: a leaf that came before may have
+    changed it, where two gradients share memory."""
+    _, ct, before = one
+    grad = tensor._grad
+    node = None if grad is None else grad.node
+    if before is None:
+        one[2] = before = (grad, node)
+    if grad is before[0] and node is before[1]:
+        tensor.accumulate(ct, create_graph)
 
 
 def after_accumulation(hooks: Hooks | None, tensor: Any) -> None:

@@ -19,6 +19,7 @@ from ..files import replacing
 from ..graph import primitives as p
 from ..graph.node import Kind, Node
 from ..graph.spec import Device
+from ..runtime.lock import locked
 from . import realize
 from .bundle import MapsDomain
 from .domain import Domain, MapDomain, MatmulDomain, OpaqueDomain, RowDomain, SlabDomain
@@ -104,6 +105,7 @@ class Explanation:
     included. `str()` gives the text, `dot()` the picture as DOT, `draw(path)` a file.
     """
 
+    @locked
     def __init__(self, roots: Iterable[Node]) -> None:
         wanted = list(dict.fromkeys(roots))
         self.summaries: list[KernelSummary] = []

@@ -65,12 +65,13 @@ class Session:
             if len(sessions) > 1:
                 self.recorded = 0
                 count_apart()
+                self.forget_ended()             # a program may record in many and compute nothing
         self.start_counting()
 
     def start_counting(self) -> None:
         """Count recorded operations from here."""
         graph_node.forget_constants()
-        self.started = graph_node.next_seq()
+        self.started = next_number()
         self.since = self.started if self.recorded is None else self.recorded
         self.most = self.started + MAX_PENDING
         self.limit = 0 if self.updated or self.watchers else self.most
@@ -126,8 +127,8 @@ next_number = graph_node.next_seq
 def count_apart() -> None:
     """Have each thread count what it records, from here on."""
     def next_seq() -> int:
-        session: Session | None = getattr(here, "session", None)       # None while it is made
-        if session is not None and session.recorded is not None:
+        session = here.session
+        if session.recorded is not None:
             session.recorded += 1
         return next_number()
 
@@ -149,7 +150,9 @@ main = Session()
 
 
 class Here(threading.local):
-    """The session of the thread that asks."""
+    """The session of the thread that asks; the main thread's while its own is made, which may run a `__del__`."""
+
+    session = main
 
     def __init__(self) -> None:
         self.session = main if threading.current_thread() is threading.main_thread() else Session()

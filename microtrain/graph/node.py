@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable
 from enum import Enum
+from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -220,18 +222,24 @@ def literal(value: bool | int | float, dtype: DType, device: Device) -> Node:
 
 
 MAX_CONSTANTS = 4096
-"""Run-time scalars that are remembered. Past that all are forgotten at once, between two graphs: a number is one node
-throughout a graph, or the graph has another structure."""
+"""Run-time scalars that are made before those that no graph holds any more are forgotten: a number is one node
+throughout a graph, also in one that another thread is recording, or the graph has another structure."""
 
 _made = [0]
 
 
 def forget_constants() -> None:
-    """Forget all run-time scalars, if there are too many; called when nothing is pending."""
+    """Forget the run-time scalars that nobody holds, if many were made."""
     if _made[0] >= MAX_CONSTANTS:
         _made[0] = 0
-        for of in all_specs():
-            of.constants.clear()
+        tables = [of.constants for of in all_specs()]
+        times = Counter(node for table in tables for node in list(table.values()))
+        # Beside the tables' it is the counter's reference, the pair's, the variable's and the call's.
+        idle = {node for node, count in times.items() if getrefcount(node) <= count + 4}
+        for table in tables:
+            for value, node in table.copy().items():
+                if node in idle:
+                    table.pop(value, None)
 
 
 def constant(value: bool | int | float, dtype: DType, device: Device) -> Node:

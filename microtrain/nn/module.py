@@ -162,7 +162,7 @@ class Module(Stateful):
         if remove_duplicate:
             seen.add(self)
         yield prefix, self
-        for name, child in self._modules.items():
+        for name, child in self._modules.copy().items():         # another thread may add one meanwhile, here and below
             if child is not None:
                 path = f"{prefix}.{name}" if prefix else name
                 yield from child.named_modules(seen, path, remove_duplicate)
@@ -175,7 +175,7 @@ class Module(Stateful):
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Yields ``(name, module)`` for the direct children, each once."""
         seen: set[Module] = set()
-        for name, child in self._modules.items():
+        for name, child in self._modules.copy().items():
             if child is not None and child not in seen:
                 seen.add(child)
                 yield name, child
@@ -194,7 +194,7 @@ class Module(Stateful):
         else:
             owners = iter([(prefix, self)])
         for path, module in owners:
-            for name, member in getattr(module, registry).items():
+            for name, member in getattr(module, registry).copy().items():
                 if member is None or id(member) in seen:
                     continue
                 if remove_duplicate:
@@ -339,7 +339,7 @@ class Module(Stateful):
         return ""
 
     def __repr__(self) -> str:
-        lines = [f"({name}): {indent(repr(child))}" for name, child in self._modules.items()]
+        lines = [f"({name}): {indent(repr(child))}" for name, child in self._modules.copy().items()]
         return self._assemble_repr(lines)
 
     def _assemble_repr(self, child_lines: list[str]) -> str:

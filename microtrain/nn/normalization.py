@@ -9,6 +9,7 @@ from microtrain.nn import functional, init
 from microtrain.nn.functional.normalization import batch_normalised, move
 from microtrain.nn.module import Module
 from microtrain.nn.parameter import Parameter, Registered
+from microtrain.runtime.lock import locked
 from microtrain.tensor import Tensor, empty, int64, ones, tensor, zeros
 
 
@@ -137,6 +138,7 @@ class _BatchNorm(Module):
         self.reset_running_stats()
         _reset(self)
 
+    @locked
     def forward(self, input: Tensor) -> Tensor:
         """input (N, C, ...) to the same shape."""
         if input.dim() not in self._dims:

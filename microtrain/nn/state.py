@@ -144,7 +144,7 @@ def snapshot(state: Mapping[str, Any]) -> dict[str, Any]:
 def _walk(module: Any, prefix: str) -> Iterator[tuple[str, Module]]:
     """A module and those below it, each with what its names start with; as often as it is registered."""
     yield prefix, module
-    for name, child in module._modules.items():
+    for name, child in module._modules.copy().items():
         if child is not None:
             yield from _walk(child, f"{prefix}{name}.")
 
@@ -152,7 +152,7 @@ def _walk(module: Any, prefix: str) -> Iterator[tuple[str, Module]]:
 def _own_tensors(module: Module) -> Iterator[tuple[dict[str, Any], str]]:
     """Where a module's own parameters and persistent buffers are: registry and name."""
     for registry in (module._parameters, module._buffers):
-        for name, tensor in registry.items():
+        for name, tensor in registry.copy().items():
             if tensor is not None and not (registry is module._buffers and name in module._non_persistent):
                 yield registry, name  # type: ignore[misc]
 

@@ -13,7 +13,7 @@ from typing import Any
 from microtrain.arguments import described
 from microtrain.autograd import enable_grad
 from microtrain.autograd.api import zero_gradients
-from microtrain.runtime.lock import lock
+from microtrain.runtime.lock import locked
 from microtrain.scopes import finish
 from microtrain.tensor import Tensor, no_grad
 
@@ -151,20 +151,24 @@ class Optimizer:
                 memories.add(memory)
             entry[3] = self._update(param, grad, group, self.state.get(param, {}))
         left.reverse()
-        finish(self._take, left)                # a step is taken by all parameters or by none
+        self._take(left)
 
+    @locked
     def _take(self, left: list[list[Any]]) -> None:
-        """Gives parameters their new values and states, the last one first, and lets go of each that has them."""
-        with lock:
-            while left:
-                param, grad, group, change = left[-1]
-                if change is None:
-                    left[-1][3] = change = self._update(param, grad, group, self.state.get(param, {}))
-                value, state = change
-                if state:
-                    self.state[param].update(state)
-                param.become(value)
-                left.pop()
+        """Gives parameters their new values and states: a step is taken by all of them or by none."""
+        finish(self._take_each, left)
+
+    def _take_each(self, left: list[list[Any]]) -> None:
+        """Lets go of each parameter, the last one first, once it has them."""
+        while left:
+            param, grad, group, change = left[-1]
+            if change is None:
+                left[-1][3] = change = self._update(param, grad, group, self.state.get(param, {}))
+            value, state = change
+            if state:
+                self.state[param].update(state)
+            param.become(value)
+            left.pop()
 
     def _update(self, param: Tensor, grad: Tensor, group: ParamGroup, state: State) -> tuple[Tensor, State]:
         """A parameter's value after the step, and what becomes of its state; called without gradients.
@@ -174,6 +178,7 @@ class Optimizer:
         """
         raise NotImplementedError(f"{type(self).__name__} has no update rule")
 
+    @locked
     def state_dict(self) -> dict[str, Any]:
         """Returns ``{"state": {index: ...}, "param_groups": [...]}`` with parameters replaced by their index."""
         index = {id(param): i for i, param in enumerate(self._parameters())}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..graph.composite import activations as a
 from ..graph.node import Node, record2, record_with
 from ..graph.ops import like
+from ..runtime.lock import lock
 from .operands import floats_only, in_float32, no_bool, node_of
 from .storage import wrap
 
@@ -25,8 +26,9 @@ def activation(primitive: Any, name: str, accept: Any = floats_only) -> Any:
         x = accept(node_of(input, name), name)
         if not inplace:
             return wrap(operation(x, *numbers))
-        input.check_inplace()
-        return input.assign(operation(input.twin().node, *numbers), name + "_")
+        with lock:
+            input.check_inplace()
+            return input.assign(operation(input.twin().node, *numbers), name + "_")
     function.__name__ = name
     return function
 

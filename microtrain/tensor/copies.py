@@ -11,7 +11,7 @@ import numpy as np
 from ..graph.dtypes import DType
 from ..graph.node import Node
 from ..graph.spec import Shape
-from ..runtime.lock import locked
+from ..runtime.lock import lock, locked
 from .create import place, put
 from .index import values
 from .memory import Alias, Family, Memory, VersionCell, alone, fresh, with_grad_mode
@@ -32,8 +32,9 @@ class Copies:
     def __reduce__(self: Tensor) -> Any:                    # type: ignore[misc]
         for hook in (self._backward_hooks or {}).values():
             warnings.warn(f"backward hook {hook} on tensor will not be serialized.", stacklevel=3)
-        raw = np.array(values(self.node)).tobytes()
-        arguments = raw, tuple(self.shape), self.dtype, str(self.device), self.requires_grad, self.stride()
+        node = self.node
+        raw = np.array(values(node)).tobytes()
+        arguments = raw, node.shape, node.dtype, str(node.device), self.requires_grad, self.stride()
         return _rebuilt, arguments, _added(self) or None
 
     @locked
@@ -42,7 +43,6 @@ class Copies:
         alias = self.beside(VersionCell(1))
         return _like(self, joined(alias.family.node, alias), _added(self))
 
-    @locked
     def __deepcopy__(self: Tensor, memo: dict[int, Any]) -> Tensor:      # type: ignore[misc]
         """A copy; those of tensors that share memory share a copy of it. Raises RuntimeError for a non-leaf."""
         if id(self) in memo:
@@ -52,11 +52,12 @@ class Copies:
                                "protocol at the moment.  If you were attempting to deepcopy a module, this may be "
                                "because of a torch.nn.utils.weight_norm usage, see "
                                "https://github.com/pytorch/pytorch/pull/103001")
-        alias = self._alias
-        if alias is None or alias.family.is_only(self):
-            other = _strided(alone(self.node), self.stride())
-        else:
-            other = _in_copied_memory(alias, memo)
+        with lock:                              # not while what a user added is copied: that is code of a user's
+            alias = self._alias
+            if alias is None or alias.family.is_only(self):
+                other = _strided(alone(self.node), self.stride())
+            else:
+                other = _in_copied_memory(alias, memo)
         copied = memo[id(self)] = _like(self, other, copy.deepcopy(_added(self), memo))
         if self._grad is not None:
             copied._grad = copy.deepcopy(self._grad, memo)

@@ -214,6 +214,7 @@ class Handle(Shared):
             finally:
                 grad_mode.enabled = before
 
+    @locked
     def _hooks(self, tape: Any) -> Hooks:
         """The hooks at a place on the tape."""
         if tape.hooks is None:
@@ -255,6 +256,7 @@ class Handle(Shared):
         self._leaf.tensor = weakref.ref(self)
         self._leaf.hooks = hooks
 
+    @locked
     def retain_grad(self) -> None:
         """Keep the gradient of this tensor, which is no leaf, in `.grad`: that of the value that it has by then."""
         if not self.requires_grad:
@@ -285,8 +287,11 @@ class Handle(Shared):
             place.hooks.retaining = [one for one in place.hooks.retaining if one() is not self]     # type: ignore[union-attr]
         self._retains = self._retains[here:]
 
+    @locked
     def retain(self, ct: Node, tape: Tape) -> None:
         """Add a cotangent that was asked for by `retain_grad` to `.grad`, which is a new tensor each time."""
+        if all(place is not tape for place in self._retains):
+            return                              # another thread has changed it in place since the walk came here
         self._retain_from(tape)
         self._grad = wrap(alone(ct) if self._grad is None and ct.tape is None else
                           g.identity(ct) if self._grad is None else g.add(self._grad.node, ct))

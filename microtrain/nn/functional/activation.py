@@ -30,8 +30,7 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(input, 0), elementwise; the derivative at 0 is 0. ``inplace`` overwrites the input."""
     if inplace is not False:
         inplace = flag(inplace, "relu", "inplace")
-    output = Tensor.relu(input)
-    return input.copy_(output) if inplace else output
+    return (Tensor.relu_ if inplace else Tensor.relu)(input)
 
 
 def sigmoid(input: Tensor) -> Tensor:
@@ -103,9 +102,8 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     check_dropout_probability(p)
     if not training or p == 0:
         return input
-    if p == 1:
-        output = input * 0.0
-    else:
+    factor: Any = 0.0
+    if p < 1:
         keep = rand(input.shape, dtype=float32, device=input.device) >= p
-        output = input * (keep.to(input.dtype) * (1 / (1 - p)))
-    return input.copy_(output) if inplace else output
+        factor = keep.to(input.dtype) * (1 / (1 - p))
+    return input.mul_(factor) if inplace else input * factor

@@ -134,8 +134,9 @@ def batch_norm(
         RuntimeError: vectors of another size; no running statistics when not training.
         NotImplementedError: an integer input.
     """
-    result, changes = batch_normalised(input, running_mean, running_var, weight, bias, training, momentum, eps)
-    move(changes)
+    with lock:
+        result, changes = batch_normalised(input, running_mean, running_var, weight, bias, training, momentum, eps)
+        move(changes)
     return result
 
 
@@ -176,9 +177,10 @@ def batch_normalised(
 
 
 def move(changes: list[tuple[Tensor, Tensor]]) -> None:
-    """Give tensors their new values: all of them or, where an interrupt comes first, none."""
+    """Give tensors their new values: all of them or, where an interrupt comes first, none. Called by who has the lock,
+    since what they are to be was made of what they were."""
     def take() -> None:
-        with no_grad(), lock:
+        with no_grad():
             while changes:
                 changes[-1][0].become(changes[-1][1])
                 changes.pop()
