@@ -132,6 +132,8 @@ def _explore(session: Session, depth: int, outputs: Sequence[Node], cotangents: 
                              rule.functions[i](ct, out, *sources, *attrs))
                 if source_ct.spec is not want:
                     source_ct = fitted(source_ct, want)
+                if rule.flat and grad_mode.enabled:
+                    source_ct = tied(source_ct, edge)
                 if watching:
                     realize.tell(source_ct, tape, i)
                 push(edge, source_ct)
@@ -186,6 +188,16 @@ def hooked_leaves(found: dict[Tape, Node]) -> dict[Tape, Node]:
 def fitted(ct: Node, want: Spec) -> Node:
     """A cotangent in its source's shape and dtype: broadcasting is undone here, and only here."""
     return g.cast(g.sum_to(ct, want.shape), want.dtype)
+
+
+def tied(ct: Node, edge: Any) -> Node:
+    """A cotangent that depends on what lies behind an edge as well, with derivative 0."""
+    behind = g.full(0, ct.shape, ct.dtype, ct.device)
+    behind.tape = tape_of(edge)
+    node = g.overwrite(ct, behind)
+    assert isinstance(node.tape, Entry)
+    node.tape.edges = (ct, edge)        # the very edge: a rule behind it may ask for its output
+    return node
 
 
 def compute_pending(cotangents: Iterable[Any]) -> None:

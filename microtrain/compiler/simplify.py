@@ -173,6 +173,8 @@ def _pow(node: Node, x: Node, y: Node) -> Node | None:
     n = number(y)
     if x.shape != node.shape or n is None or isinstance(n, bool):
         return None
+    if n == 0:
+        return g.expand(literal(1, node.dtype, node.device), node.shape)
     if n == 1:
         return x
     if n == 2:

@@ -134,6 +134,11 @@ def clamp_backward(ct: Node, x: Node, low: Node, high: Node) -> Node:
     return where(between(x, low, high), ct, 0) if grad_mode.enabled else record(c.CLAMP_BACKWARD, (ct, x, low, high))
 
 
+def flat(x: Node) -> Node:
+    """x, for an operation of several nodes that is piecewise linear in it; x itself where nothing is on the tape."""
+    return x if x.tape is None or not grad_mode.enabled else record1(c.FLAT, x)
+
+
 def overwrite(value: Node, old: Node) -> Node:
     """`value`, on the tape as what replaces `old`, whose gradient is 0."""
     return record2(c.OVERWRITE, value, old)
@@ -237,6 +242,11 @@ def logistic_loss(x: Node) -> Node:
 def logistic(x: Node) -> Node:
     """1 / (1 + exp(-x)), with an accurate derivative."""
     return record1(losses.LOGISTIC, x)
+
+
+def squared_error(d: Node) -> Node:
+    """d^2; unlike the power it has no third derivative (PyTorch's is an error, not zeros)."""
+    return record1(losses.SQUARED_ERROR, d)
 
 
 def huber(d: Node, delta: float) -> Node:

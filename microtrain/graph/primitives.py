@@ -141,7 +141,7 @@ POW = binary("pow", "power({0}, {1})", "pow({0}, {1})", grad_name="PowBackward1"
 ATAN2 = binary("atan2", precise("arctan2", "{0}, {1}"), "atan2({0}, {1})")
 MAXIMUM = binary("maximum", "maximum({0}, {1})", "maximum({0}, {1})")
 MINIMUM = binary("minimum", "minimum({0}, {1})", "minimum({0}, {1})")
-FLOOR_DIVIDE = binary("floor_divide", "floor_divide({0}, {1})", "floor_divide({0}, {1})", differentiable=False)
+FLOOR_DIVIDE = binary("floor_divide", "floor_divide({0}, {1})", "floor_divide({0}, {1})", grad_name="NotImplemented")
 REMAINDER = binary("remainder", "remainder({0}, {1})", "remainder({0}, {1})")
 BITWISE_AND = binary("bitwise_and", "({0} & {1})", "({0} & {1})", differentiable=False)
 BITWISE_OR = binary("bitwise_or", "({0} | {1})", "({0} | {1})", differentiable=False)

@@ -9,7 +9,8 @@ from . import ops as g
 from . import primitives as p
 from .composite import activations as a
 from .composite import special as s
-from .node import Node
+from .node import Node, record
+from .tape import grad_mode
 from .vjps import masked, none, vjp
 
 
@@ -88,7 +89,7 @@ def _logit(ct: Node, o: Any, x: Node, eps: float | None) -> Node:
 vjp(s.LOGIT, _logit, "x")
 
 # ----------------------------------------------------------------------------------- signs, quotients and what is left
-vjp(s.COPYSIGN, lambda ct, o, x, y: masked(g.mul(ct, g.div(o, x)), g.ne(x, 0)), "ox", flat, "")
+vjp(s.COPYSIGN, lambda ct, o, x, y: g.mul(ct, masked(g.div(o, x), g.ne(x, 0))), "ox", flat, "")
 vjp(s.FMOD, lambda ct, o, x, y: ct, "", lambda ct, o, x, y: g.neg(g.mul(ct, g.div_trunc(x, y))), "xy")
 vjp(s.DIV_FLOOR, flat, "", flat, "")
 vjp(s.DIV_TRUNC, flat, "", flat, "")
@@ -97,9 +98,38 @@ vjp(s.LERP, lambda ct, o, start, end, weight: g.mul(ct, g.sub(1, weight)), "z",
     lambda ct, o, start, end, weight: g.mul(ct, g.sub(end, start)), "xy")
 
 # -------------------------------------------------------------------------------------------------------- activations
-vjp(a.LEAKY_RELU, lambda ct, o, x, slope: g.where(g.gt(x, 0), ct, g.mul(ct, slope)), "xy", none, "")
-vjp(a.PRELU, lambda ct, o, x, weight: g.where(g.gt(x, 0), ct, g.mul(ct, weight)), "xy",
-    lambda ct, o, x, weight: g.where(g.gt(x, 0), 0, g.mul(ct, x)), "x")
+
+def piecewise(primitive: Any, derivative: Any, numbers: int) -> None:
+    """Enter the rules of a piecewise linear function of x and so many numbers, and of its derivative (ct, x, *numbers):
+    a node of its own, for whoever differentiates it by x again gets zeros, as from PyTorch, where comparisons have no
+    derivative."""
+    vjp(primitive, lambda ct, o, x, *rest: record(derivative, (ct, x, *rest)), "xyz"[:1 + numbers],
+        *[none, ""] * numbers)
+    vjp(derivative, lambda ct, o, d, x, *rest: record(derivative, (ct, x, *rest)), "yzw"[:1 + numbers],
+        *[none, ""] * (1 + numbers))
+
+
+piecewise(a.LEAKY_RELU, a.LEAKY_RELU_BACKWARD, 1)
+piecewise(a.HARDTANH, a.HARDTANH_BACKWARD, 2)
+piecewise(a.THRESHOLD, a.THRESHOLD_BACKWARD, 2)
+piecewise(a.HARDSHRINK, a.HARDSHRINK_BACKWARD, 1)
+piecewise(a.SOFTSHRINK, a.SOFTSHRINK_BACKWARD, 1)
+
+
+def _prelu_weight(ct: Node, o: Any, x: Node, weight: Any) -> Node:
+    """ct x below 0; what is differentiated again must not multiply an infinite x by 0."""
+    return g.mul(ct, g.where(g.ge(x, 0), 0, x)) if grad_mode.enabled else g.where(g.gt(x, 0), 0, g.mul(ct, x))
+
+
+def _prelu_twice(ct: Node, o: Any, d: Any, x: Node, weight: Node) -> Node:
+    """At 0 the slope that PyTorch differentiates again is 1, and that which it takes at first the weight."""
+    return g.where(g.ge(x, 0), ct, g.mul(ct, weight))
+
+
+vjp(a.PRELU, lambda ct, o, x, weight: record(a.PRELU_BACKWARD, (ct, x, weight)), "xy", _prelu_weight, "x",
+    flat=True)
+vjp(a.PRELU_BACKWARD, _prelu_twice, "yz", none, "",
+    lambda ct, o, d, x, weight: g.where(g.ge(x, 0), 0, g.mul(ct, d)), "xy")
 
 
 def _elu(ct: Node, o: Any, x: Node, alpha: Node, scale: Node, input_scale: Node) -> Node:
@@ -133,16 +163,8 @@ def _mish(ct: Node, o: Any, x: Node) -> Node:
 
 
 def _hardswish(ct: Node, o: Any, x: Node) -> Node:
-    middle = g.mul(ct, g.add(g.div(x, 3), 0.5))
-    return g.where(g.le(x, -3), 0, g.where(g.lt(x, 3), middle, ct))
-
-
-def _hardtanh(ct: Node, o: Any, x: Node, low: Node, high: Node) -> Node:
-    return g.where(g.bitwise_or(g.le(x, low), g.ge(x, high)), 0, ct)
-
-
-def _shrunk(ct: Node, o: Any, x: Node, lambd: Node) -> Node:
-    return g.where(a.inside(x, lambd), 0, ct)
+    middle = g.where(g.lt(g.abs(x), 3), g.add(g.div(x, 3), 0.5), 1)     # finite: 0 times it is 0
+    return g.where(g.le(x, -3), 0, g.mul(ct, middle))
 
 
 vjp(a.ELU, _elu, "xyzw", none, "", none, "", none, "")
@@ -151,9 +173,5 @@ vjp(a.GELU_TANH, _gelu_tanh, "x")
 vjp(a.SILU, _silu, "x")
 vjp(a.MISH, _mish, "x")
 vjp(a.LOG_SIGMOID, lambda ct, o, x: g.mul(ct, g.logistic(g.neg(x))), "x")
-vjp(a.HARDTANH, _hardtanh, "xyz", none, "", none, "")
 vjp(a.HARDSIGMOID, lambda ct, o, x: masked(g.div(ct, 6), g.bitwise_and(g.gt(x, -3), g.lt(x, 3))), "x")
 vjp(a.HARDSWISH, _hardswish, "x")
-vjp(a.THRESHOLD, lambda ct, o, x, threshold, value: g.where(g.le(x, threshold), 0, ct), "xy", none, "", none, "")
-vjp(a.HARDSHRINK, _shrunk, "xy", none, "")
-vjp(a.SOFTSHRINK, _shrunk, "xy", none, "")

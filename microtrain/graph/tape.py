@@ -36,12 +36,16 @@ class Rule:
 
     `uses` lists, for each of those functions, the sources (by index) and the output (`OUT`) whose values it reads;
     whatever is not listed arrives as a bare `Spec`. A variadic rule has one function, told the source's index first.
+    Where it is `flat` the slopes are constant between the source's kinks: a cotangent depends on its own source with
+    derivative 0, as PyTorch has it, where no derivative at all would be an error.
     """
 
-    __slots__ = ("functions", "uses", "variadic")
+    __slots__ = ("flat", "functions", "uses", "variadic")
 
-    def __init__(self, functions: Sequence[Callable[..., Node]], uses: Sequence[Sequence[int]], variadic: bool) -> None:
-        self.functions, self.uses, self.variadic = tuple(functions), tuple(map(tuple, uses)), variadic
+    def __init__(self, functions: Sequence[Callable[..., Node]], uses: Sequence[Sequence[int]], variadic: bool = False,
+                 flat: bool = False) -> None:
+        self.functions, self.uses = tuple(functions), tuple(map(tuple, uses))
+        self.variadic, self.flat = variadic, flat
 
 
 class Pullback:

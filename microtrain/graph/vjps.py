@@ -17,16 +17,16 @@ from .composite import basic as c
 from .composite import losses, normalisation, windowed
 from .composite import ordering as s
 from .node import RULES, Node
-from .tape import OUT, Rule
+from .tape import OUT, Rule, grad_mode
 
 VJPS = RULES
 _LETTERS = {"o": OUT, "x": 0, "y": 1, "z": 2, "w": 3}
 
 
-def vjp(primitive: Any, *pairs: Any, variadic: bool = False) -> None:
-    """Enter a rule: function and letters alternate, one pair for each source."""
+def vjp(primitive: Any, *pairs: Any, **kind: bool) -> None:
+    """Enter a rule: function and letters alternate, one pair for each source; of which `kind`, see `Rule`."""
     functions, letters = pairs[::2], pairs[1::2]
-    RULES[primitive.name] = Rule(functions, [[_LETTERS[k] for k in used] for used in letters], variadic)
+    RULES[primitive.name] = Rule(functions, [[_LETTERS[k] for k in used] for used in letters], **kind)
 
 
 def masked(ct: Node, condition: Node) -> Node:
@@ -41,6 +41,7 @@ def none(ct: Node, out: Any, x: Any, *rest: Any) -> Node:
 
 # ---------------------------------------------------------------------------------------------------------- elementwise
 vjp(p.IDENTITY, lambda ct, o, x: ct, "")
+vjp(c.FLAT, lambda ct, o, x: ct, "", flat=True)
 vjp(p.NEG, lambda ct, o, x: g.neg(ct), "")
 vjp(p.ABS, lambda ct, o, x: g.mul(ct, g.sign(x)), "x")
 vjp(p.EXP, lambda ct, o, x: g.mul(ct, o), "o")
@@ -72,14 +73,16 @@ vjp(p.DIV, lambda ct, o, x, y: g.div(ct, y), "y", lambda ct, o, x, y: g.neg(g.mu
 
 
 def _pow_base(ct: Node, o: Node, x: Node, y: Node) -> Node:
-    """y x^(y-1), and 0 where the exponent is 0 (PyTorch's pow_backward_self)."""
-    if y.primitive is p.LITERAL:
-        n = y.attrs[0]
-        if n in (0, 1, 2):
-            return g.zeros_like(x) if n == 0 else ct if n == 1 else g.mul(ct, g.mul(x, 2))
-        return g.mul(ct, g.mul(g.pow(x, n - 1), n))
-    if y.primitive.name == "scalar":
-        n = float(y.buffer)
+    """y x^(y-1), and 0 where the exponent is 0 (PyTorch's pow_backward_self).
+
+    What is differentiated again is a power of x, even x^0: PyTorch's further derivatives are zeros, and no error.
+    """
+    if y.primitive is p.LITERAL or y.primitive.name == "scalar":
+        n = y.attrs[0] if y.primitive is p.LITERAL else float(y.buffer)
+        if n == 0:
+            return g.zeros_like(x)
+        if n in (1, 2) and not grad_mode.enabled:
+            return ct if n == 1 else g.mul(ct, g.mul(x, 2))
         return g.mul(ct, g.mul(g.pow(x, n - 1), n))
     return masked(g.mul(ct, g.mul(y, g.pow(x, g.sub(y, 1)))), g.ne(y, 0))
 
@@ -87,7 +90,7 @@ def _pow_base(ct: Node, o: Node, x: Node, y: Node) -> Node:
 def _pow_exponent(ct: Node, o: Node, x: Node, y: Node) -> Node:
     """x^y log x, and 0 where the base is 0 and the exponent is not negative (PyTorch's pow_backward_exponent)."""
     flat = g.bitwise_and(g.eq(x, 0), g.ge(y, 0))
-    return g.where(flat, 0, g.mul(ct, g.mul(o, g.log(x))))
+    return g.mul(ct, g.where(flat, 0, g.mul(o, g.log(x))))
 
 
 vjp(p.POW, _pow_base, "xy", _pow_exponent, "xyo")
@@ -102,7 +105,15 @@ def _extreme(loses: Any) -> Any:
 
 vjp(p.MAXIMUM, _extreme(g.lt), "xy", lambda ct, o, x, y: _extreme(g.lt)(ct, o, y, x), "xy")
 vjp(p.MINIMUM, _extreme(g.gt), "xy", lambda ct, o, x, y: _extreme(g.gt)(ct, o, y, x), "xy")
-vjp(p.REMAINDER, lambda ct, o, x, y: ct, "", lambda ct, o, x, y: g.neg(g.mul(ct, g.floor_divide(x, y))), "xy")
+vjp(p.REMAINDER, lambda ct, o, x, y: ct, "", lambda ct, o, x, y: g.neg(g.mul(ct, g.div_floor(x, y))), "xy")
+
+
+def _not_implemented(*rest: Any) -> Node:
+    raise RuntimeError("derivative for aten::floor_divide is not implemented; div(x, y, rounding_mode='floor') "
+                       "has one, which is 0")
+
+
+vjp(p.FLOOR_DIVIDE, _not_implemented, "", _not_implemented, "")
 vjp(p.WHERE, none, "", lambda ct, o, condition, x, y: g.where(condition, ct, 0), "x",
     lambda ct, o, condition, x, y: g.where(condition, 0, ct), "x")
 vjp(p.CLAMP, lambda ct, o, x, low, high: g.clamp_backward(ct, x, low, high), "xyz",
@@ -302,6 +313,9 @@ vjp(losses.BCE_WITH_LOGITS, lambda ct, o, x, y: g.mul(ct, g.sub(g.sigmoid(x), y)
 
 vjp(losses.LOGISTIC_LOSS, lambda ct, o, x: g.mul(ct, g.logistic(x)), "x")
 vjp(losses.LOGISTIC, lambda ct, o, x: g.mul(ct, g.mul(g.logistic(x), g.logistic(g.neg(x)))), "x")
+
+
+vjp(losses.SQUARED_ERROR, lambda ct, o, d: g.mul(ct, g.mul(d, 2)), "x")
 
 
 def _huber(ct: Node, o: Any, d: Node, delta: Node) -> Node:

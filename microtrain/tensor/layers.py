@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from .tensor_class import Tensor
 
 
+def flat(input: Tensor) -> Tensor:
+    """The operand of an operation that is piecewise linear: its second derivative is 0, where PyTorch says so."""
+    return wrap(g.flat(input.node))
+
+
 def windows(input: Tensor, axis: int, size: int, step: int, dilation: int) -> Tensor:
     """Overlapping windows along an axis: (..., L, ...) to (..., n, ..., size), element j of window i being the one at
     i*step + j*dilation. A copy in PyTorch's sense: it shares no memory with the input."""

@@ -35,6 +35,11 @@ def logistic(input: Tensor) -> Tensor:
     return wrap(g.logistic_loss(input.node))
 
 
+def squared_error(difference: Tensor) -> Tensor:
+    """Of each element: d^2."""
+    return wrap(g.squared_error(difference.node))
+
+
 def huber(difference: Tensor, delta: float) -> Tensor:
     """Of each element: d^2 / 2, from |d| = delta on its tangent."""
     return wrap(g.huber(difference.node, delta))

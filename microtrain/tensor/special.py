@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..arguments import Number
+from ..autograd.function import refused
 from ..graph import dtypes
 from ..graph import ops as g
 from ..graph.node import Node, constant, record2
 from ..graph.primitives import MUL
+from ..graph.tape import grad_mode
 from .core import Handle
 from .inplace import inplace
 from .methods import function
@@ -146,7 +148,10 @@ class Special:
         if self.dtype is not values.dtype:
             raise RuntimeError("heaviside is not yet implemented for tensors with different dtypes: "
                                f"{self.dtype!r} and {values.dtype!r}")
-        return wrap(g.where(g.eq(x, 0), y, g.cast(g.gt(x, 0), x.spec.dtype)))
+        out = g.where(g.eq(x, 0), y, g.cast(g.gt(x, 0), x.spec.dtype))
+        if grad_mode.enabled and not x.tape is y.tape is None:
+            out = refused(out, "derivative for aten::heaviside is not implemented", (x.tape, y.tape))
+        return wrap(out)
 
     def lerp(self: Tensor, end: Tensor, weight: Tensor | Number) -> Tensor:     # type: ignore[misc]
         """self + weight (end - self), for a number or a tensor as weight; all have one floating dtype.

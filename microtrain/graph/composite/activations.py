@@ -120,3 +120,31 @@ THRESHOLD = activation("threshold", _threshold)
 HARDSHRINK = activation("hardshrink", _hardshrink)
 SOFTSHRINK = activation("softshrink", _softshrink)
 PRELU = row("prelu", Kind.COMPOSITE, same, decompose=_prelu, grad_name="PreluKernelBackward0")
+
+
+def _sloped(ct: Node, x: Node, slope: Node) -> Node:
+    o = ops()
+    return o.where(o.gt(x, 0), ct, o.mul(ct, slope))
+
+
+def _between(ct: Node, x: Node, low: Node, high: Node) -> Node:
+    o = ops()
+    return o.where(o.bitwise_or(o.le(x, low), o.ge(x, high)), 0, ct)
+
+
+def _above(ct: Node, x: Node, threshold: Node, value: Node) -> Node:
+    o = ops()
+    return o.where(o.le(x, threshold), 0, ct)
+
+
+def _outside(ct: Node, x: Node, lambd: Node) -> Node:
+    return ops().where(inside(x, lambd), 0, ct)
+
+
+LEAKY_RELU_BACKWARD = activation("leaky_relu_backward", _sloped)
+HARDTANH_BACKWARD = activation("hardtanh_backward", _between)
+THRESHOLD_BACKWARD = activation("threshold_backward", _above)
+HARDSHRINK_BACKWARD = activation("hardshrink_backward", _outside)
+SOFTSHRINK_BACKWARD = activation("softshrink_backward", _outside)
+PRELU_BACKWARD = activation("prelu_backward", _sloped)
+"""The derivatives of the piecewise linear ones, times ct."""

@@ -176,6 +176,9 @@ CLAMP_BACKWARD = row("clamp_backward", Kind.COMPOSITE, same,
                      differentiable=False)
 """What a backward pass records most often, in one node instead of three: steps on small models cost their nodes."""
 
+FLAT = row("flat", Kind.COMPOSITE, same, decompose=lambda x: x)
+"""x, as the operand of an operation of several nodes whose derivative is flat (see `Rule`) as a whole."""
+
 OVERWRITE = row("overwrite", Kind.COMPOSITE, same, decompose=lambda value, old: value)
 """A value in place of an old one, on which it does not depend: what was on the tape stays there, with gradient 0."""
 

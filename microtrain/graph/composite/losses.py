@@ -43,6 +43,10 @@ def _bce_with_logits(x: Node, y: Node) -> Node:
     return o.add(o.mul(o.sub(1, y), x), o.softplus(o.neg(x)))
 
 
+def _squared_error(d: Node) -> Node:
+    return ops().mul(d, d)
+
+
 def _huber(d: Node, delta: Node) -> Node:
     """d^2 / 2 up to |d| = delta, and from there its tangent (Huber, 1964)."""
     o = ops()
@@ -140,6 +144,7 @@ LOGISTIC = row("logistic", Kind.COMPOSITE, same, decompose=_logistic, grad_name=
 """log(1 + exp(x)), and its slope 1 / (1 + exp(-x)) with the slope logistic(x) logistic(-x), which loses no digits where
 one of the two is near 1, as o (1 - o) does."""
 
+SQUARED_ERROR = row("squared_error", Kind.COMPOSITE, same, decompose=_squared_error, grad_name="MseLossBackward0")
 HUBER = row("huber", Kind.COMPOSITE, same, decompose=_huber, grad_name="HuberLossBackward0")
 SMOOTH_L1 = row("smooth_l1", Kind.COMPOSITE, same, decompose=_smooth_l1, grad_name="SmoothL1LossBackward0")
 """Of a difference: their slopes are closed forms, finite where the difference is infinite."""

@@ -11,7 +11,7 @@ import math
 from microtrain.arguments import is_int, is_number, refused
 from microtrain.nn.functional.reduction import check_reduction, reduced
 from microtrain.nn.naming import scalar_type_name
-from microtrain.tensor import Tensor, arange, int64, losses, uint8, where
+from microtrain.tensor import Tensor, arange, int64, layers, losses, uint8, where
 from microtrain.tensor.operands import no_tensor, node_of
 
 
@@ -134,7 +134,7 @@ def nll_loss(
     """
     check_reduction(reduction)
     _check_class_indices(input, target, weight)
-    picked, counted = _pick(input, target, weight, ignore_index)
+    picked, counted = _pick(layers.flat(input), target, weight, ignore_index)
     return _averaged(picked, counted, reduction)
 
 

@@ -39,7 +39,7 @@ def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", weight: 
     """
     check_reduction(reduction)
     _warn_if_broadcast("mse_loss", input, target, 3)
-    return _weighted(((input - target) ** 2), weight, reduction)
+    return _weighted(losses.squared_error(input - target), weight, reduction)
 
 
 def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", weight: Tensor | None = None) -> Tensor:

@@ -46,7 +46,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     if mode != "circular" and 0 in input.shape[-len(pairs) - 1 :]:
         raise RuntimeError(f"Expected {len(pairs) + 1}D or {len(pairs) + 2}D (batch mode) tensor with possibly 0 batch "
                            f"size and other non-zero dimensions for input, but got: {list(input.shape)}")
-    out = input
+    out = input if mode == "circular" else layers.flat(input)
     for axis, before, after in pairs:
         out = _sided(out, axis, before, after, mode)
     return out

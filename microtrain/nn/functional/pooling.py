@@ -65,7 +65,7 @@ def _windows(
 def _unrolled(input: Tensor, windows: Sequence[_Windows], filler: float) -> Tensor:
     """(..., *sizes) as (..., *counts, elements of a window in row-major order), `filler` outside."""
     lead = input.dim() - len(windows)
-    x = input
+    x = layers.flat(input)
     if any(w.before or w.after for w in windows):
         shape = (*input.shape[:lead], *[w.size + w.before + w.after for w in windows])
         x = layers.padded(x, (*[0] * lead, *[w.before for w in windows]), shape, filler)
