@@ -13,7 +13,7 @@ from typing import Any
 from microtrain.arguments import described
 from microtrain.autograd import enable_grad
 from microtrain.autograd.api import zero_gradients
-from microtrain.runtime.lock import locked
+from microtrain.runtime.lock import lock, locked
 from microtrain.scopes import finish
 from microtrain.tensor import Tensor, no_grad
 
@@ -135,31 +135,26 @@ class Optimizer:
 
     @no_grad()
     def _update_all(self) -> None:
-        left: list[list[Any]] = []              # parameter, gradient, group, value and state then
+        left: list[list[Any]] = []              # parameters, each with what becomes of it
         memories: set[Any] = set()
+        apart = True
         for group in self.param_groups:
             for param in group["params"]:
                 grad = param._grad
                 if grad is not None:
-                    left.append([param, grad, group, None])
-        for entry in left:
-            param, grad, group, _ = entry
-            memory = param.shared_memory()
-            if memories and (memory in memories or grad.shared_memory() in memories):
-                break                           # what is read from here on is what those before leave there
-            if memory is not None:
-                memories.add(memory)
-            entry[3] = self._update(param, grad, group, self.state.get(param, {}))
+                    memory = param.shared_memory()
+                    if memories and (memory in memories or grad.shared_memory() in memories):
+                        apart = False           # what is read from here on is what those before leave there
+                    if memory is not None:
+                        memories.add(memory)
+                    change = self._update(param, grad, group, self.state.get(param, {})) if apart else None
+                    left.append([param, grad, group, change])
         left.reverse()
-        self._take(left)
+        with lock:
+            finish(self._take, left)            # a step is taken by all parameters or by none
 
-    @locked
     def _take(self, left: list[list[Any]]) -> None:
-        """Gives parameters their new values and states: a step is taken by all of them or by none."""
-        finish(self._take_each, left)
-
-    def _take_each(self, left: list[list[Any]]) -> None:
-        """Lets go of each parameter, the last one first, once it has them."""
+        """Gives parameters their new values and states, from the end of the list, and lets go of each that has them."""
         while left:
             param, grad, group, change = left[-1]
             if change is None:

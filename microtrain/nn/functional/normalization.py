@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from microtrain.nn.functional.distance import vector_norm
 from microtrain.nn.naming import scalar_type_name
-from microtrain.runtime.lock import lock
+from microtrain.runtime.lock import locked
 from microtrain.scopes import finish
 from microtrain.tensor import Tensor, float64, layers, no_grad
 
@@ -108,6 +108,7 @@ def _along_channels(vector: Tensor | None, input: Tensor) -> Tensor | None:
     return vector if vector is None or input.dim() <= 2 else vector.reshape(-1, *[1] * (input.dim() - 2))
 
 
+@locked
 def batch_norm(
     input: Tensor,
     running_mean: Tensor | None,
@@ -134,9 +135,8 @@ def batch_norm(
         RuntimeError: vectors of another size; no running statistics when not training.
         NotImplementedError: an integer input.
     """
-    with lock:
-        result, changes = batch_normalised(input, running_mean, running_var, weight, bias, training, momentum, eps)
-        move(changes)
+    result, changes = batch_normalised(input, running_mean, running_var, weight, bias, training, momentum, eps)
+    move(changes)
     return result
 
 
@@ -144,7 +144,10 @@ def batch_normalised(
     input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None, bias: Tensor | None,
     training: bool, momentum: float, eps: float,
 ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:  # fmt: skip
-    """As :func:`batch_norm`, and the running statistics with the values that they are to :func:`move` to."""
+    """As :func:`batch_norm`, and the running statistics with the values that they are to :func:`move` to.
+
+    By who has the lock.
+    """
     changes: list[tuple[Tensor, Tensor]] = []
     if eps <= 0:
         raise ValueError(f"batch_norm eps must be positive, but got {eps}")
@@ -177,8 +180,7 @@ def batch_normalised(
 
 
 def move(changes: list[tuple[Tensor, Tensor]]) -> None:
-    """Give tensors their new values: all of them or, where an interrupt comes first, none. Called by who has the lock,
-    since what they are to be was made of what they were."""
+    """Give tensors their new values, by who has the lock: all of them or, where an interrupt comes first, none."""
     def take() -> None:
         with no_grad():
             while changes:
