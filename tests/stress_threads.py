@@ -7,6 +7,9 @@
 from __future__ import annotations
 
 import argparse
+import copy
+import pickle
+import random
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -247,6 +250,53 @@ def loader_beside(rounds: int) -> int:
     return rounds
 
 
+ALIASES: list[Callable[[mt.Tensor], mt.Tensor]] = [
+    lambda t: t.detach(), lambda t: t.data, lambda t: t[:], lambda t: t.T, lambda t: t.view(*t.shape), copy.copy,
+    lambda t: t.unsqueeze(0).squeeze(0), lambda t: nn.Parameter(t, requires_grad=False)]
+"""Ways to another tensor of the same memory."""
+
+CHANGES: list[Callable[[mt.Tensor], Any]] = [
+    lambda t: t.add_(1), lambda t: t.add_(mt.ones(*t.shape)), lambda t: t.sub_(-1), lambda t: t.__iadd__(1),
+    lambda t: t[:].T.add_(1)]
+"""Ways to add 1 to each element."""
+
+COPIES: list[Callable[[mt.Tensor], mt.Tensor]] = [
+    lambda t: t.clone(), copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t)), lambda t: t + 0]
+
+
+def aliases(seed: int, threads: int, steps: int = 40) -> int:
+    """Tensors of one memory, made, changed, copied and dropped by several threads: how many changes were made.
+
+    Raises AssertionError where one was lost, or a copy was not of one time.
+    """
+    whole = mt.zeros(5, 4, 4)
+    shared = [whole[2]]
+
+    def work(number: int) -> int:
+        choose, changes = random.Random(1000 * seed + number), 0
+        for _ in range(steps):
+            one, what = choose.choice(shared), choose.randrange(8)
+            if what < 3:
+                with mt.set_grad_enabled(choose.random() < 0.5):
+                    choose.choice(CHANGES)(one)
+                changes += 1
+            elif what < 6:
+                shared.append(choose.choice(ALIASES)(one))
+                if len(shared) > 12:
+                    del shared[choose.randrange(1, 8)]
+            else:
+                values = arrays([choose.choice(COPIES)(one)])[0]
+                assert (values == values[0, 0]).all(), values
+        return changes
+
+    changes = sum(together([lambda number=number: work(number) for number in range(threads)]))
+    whole[1:4].add_(1)
+    for tensor in shared:
+        np.testing.assert_array_equal(arrays([tensor])[0], np.full((4, 4), changes + 1.0))
+    assert whole.sum(2).sum(1).tolist() == [0, 16, 16 * (changes + 1), 16, 0]
+    return changes
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("jobs", nargs="*", metavar="JOB", help=f"of {', '.join(JOBS)}; all of them unless given")
@@ -257,6 +307,9 @@ def main() -> None:
     print(f"{check(jobs, given.threads, given.rounds)} results of {len(jobs)} jobs in {given.threads} threads, "
           f"{one_model(given.threads, 5 * given.rounds)} of one model, {loader_beside(given.rounds)} with a loader's "
           "thread: each bit for bit that of the work alone, by the same plans")
+    with switching():
+        changes = sum(aliases(seed, given.threads) for seed in range(10 * given.rounds))
+    print(f"{changes} changes of shared memories, none lost")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import DEVICE
-from stress_threads import JOBS, arrays, check, data, loader_beside, mlp, one_model, sgd, switching, together
+from stress_threads import JOBS, aliases, arrays, check, data, loader_beside, mlp, one_model, sgd, switching, together
 
 import microtrain as mt
 from microtrain import nn, optim, settings
@@ -224,6 +224,12 @@ def test_no_change_is_lost_while_other_threads_share_the_memory(change: Any, ent
     assert x.tolist() == [60.0] * 4
     x.add_(1)
     assert x.tolist() == x.detach().tolist() == [61.0] * 4
+
+
+@pytest.mark.parametrize("seed", range(5 if DEVICE == "cpu" else 1))
+def test_tensors_of_one_memory_are_made_changed_and_copied_by_four_threads(seed: int) -> None:
+    with switching():
+        assert aliases(seed, threads=4) > 30
 
 
 def test_gradients_of_two_threads_add_up() -> None:
