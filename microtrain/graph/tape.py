@@ -101,7 +101,7 @@ class Hooks(HookTable):
 
 
 class LeafHooks(Hooks):
-    """A leaf's. An interrupt that comes while one goes away is lost, as Python has it: so no other's death runs code."""
+    """A leaf's. An interrupt that comes while one goes away is lost, as ever in Python: so no others run code then."""
 
     __slots__ = ()
 
