@@ -151,6 +151,20 @@ def test_batches_are_counted_and_averaged_alike(T: Any) -> None:
     assert model.num_batches_tracked.item() == 0
 
 
+@pytest.mark.parametrize("statistics", ["float32", "half"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_running_statistics_of_half_precision_are_those_of_float32_rounded_once(dtype: str, statistics: str) -> None:
+    found = []
+    for T in (mt, torch):
+        half, model = getattr(T, dtype), T.nn.BatchNorm1d(1)
+        if statistics == "half":
+            model.to(half)
+        T.nn.functional.batch_norm(T.tensor([[1.0], [2.0], [6.0]], dtype=half), model.running_mean, model.running_var,
+                                   model.weight, model.bias, True)
+        found.append([model.running_mean.tolist(), model.running_var.tolist()])
+    assert found[0] == found[1]
+
+
 @BOTH
 @pytest.mark.parametrize("momentum", [0.5, None])
 def test_statistics_that_are_no_longer_tracked(T: Any, momentum: Any) -> None:

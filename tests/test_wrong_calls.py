@@ -101,6 +101,7 @@ def test_the_hunt_finds_what_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
     (lambda: mt.ones(3).topk(2, largest="planted()"), r"topk\(\): argument 'largest' must be bool, not str"),
     (lambda: mt.nn.Linear(2, 1)(np.ones((3, 2), np.float32)), "'input'.* must be Tensor, not ndarray"),
     (lambda: mt.nn.Linear(2, 1)([[1.0, 2.0]]), "'input'.* must be Tensor, not list"),
+    (lambda: mt.ones(2, 2) @ np.ones((2, 2), np.float32), r"must be Tensor, not ndarray: write microtrain.tensor\("),
     (lambda: mt.nn.BatchNorm1d(2)(np.ones((3, 2), np.float32)), "'input'.* must be Tensor, not ndarray"),
     (lambda: mt.nn.Dropout(0.0)(np.ones(3)), "'input'.* must be Tensor, not ndarray"),
     (lambda: mt.nn.MSELoss()(mt.ones(2), np.ones(2, np.float32)), "'target'.* must be Tensor, not ndarray"),

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..arguments import Number
 from ..graph import ops as g
 from ..graph.dtypes import bool_
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 def _pair(a: Any, b: Any, name: str) -> tuple[Node, Node]:
     x = node_of(a, name)
     if not isinstance(b, Handle):
-        raise TypeError(f"{name}(): argument 'other' (position 1) must be Tensor, not {type(b).__name__}")
+        hint = ": write microtrain.tensor(array)" if isinstance(b, np.ndarray) else ""
+        raise TypeError(f"{name}(): argument 'other' (position 1) must be Tensor, not {type(b).__name__}{hint}")
     y = b.node
     if x.dtype is not y.dtype:
         raise RuntimeError(f"expected m1 and m2 to have the same dtype, but got: {x.dtype.name} != {y.dtype.name}")

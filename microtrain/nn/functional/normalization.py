@@ -108,6 +108,11 @@ def _along_channels(vector: Tensor | None, input: Tensor) -> Tensor | None:
     return vector if vector is None or input.dim() <= 2 else vector.reshape(-1, *[1] * (input.dim() - 2))
 
 
+def _wide(input: Tensor) -> Tensor:
+    """In float32 where it is in half precision."""
+    return input.float() if input.element_size() < 4 else input
+
+
 @locked
 def batch_norm(
     input: Tensor,
@@ -171,10 +176,11 @@ def batch_normalised(
     else:
         normalised = layers.normalised(input, axes, float(eps))
         with no_grad():
-            if running_mean is not None and count:
-                changes.append((running_mean, running_mean * (1 - momentum) + input.mean(axes) * momentum))
-            if running_var is not None and count:
-                changes.append((running_var, running_var * (1 - momentum) + input.var(axes, correction=1) * momentum))
+            wide = _wide(input)
+            for running, of_batch in ((running_mean, wide.mean), (running_var, wide.var)):
+                if running is not None and count:
+                    value = _wide(running) * (1 - momentum) + of_batch(axes) * momentum
+                    changes.append((running, value.to(running.dtype)))
     result = _affine(normalised, _along_channels(weight, input), _along_channels(bias, input)).to(input.dtype)
     return result, changes
 
