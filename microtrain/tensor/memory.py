@@ -12,7 +12,7 @@ A tensor that has no alias shares nothing. Of the others this holds:
 
 1. A change of a member gives its base a new node, which every other family of the memory then sees off its own tape.
 2. The members' own nodes are let go. Each is made anew, from the base's, when it is next asked for: that is where
-   PyTorch makes a view's grad_fn anew, and where it finds that it must not (`storage._made`).
+   PyTorch makes a view's grad_fn anew, and where it finds that it must not (`Alias.made`).
 3. No node is held by two families, and each knows the version that it is of.
 """
 
@@ -25,10 +25,11 @@ from typing import TYPE_CHECKING, Any
 from ..compiler import realize as compiler
 from ..compiler.session import current
 from ..graph import ops as g
-from ..graph.node import Node, leaf
+from ..graph.node import Node, leaf, next_seq
 from ..graph.spec import Shape
-from ..graph.tape import Leaf, Tape, entry_class, grad_mode
+from ..graph.tape import AsStridedBackward0, DeadEnd, Leaf, Tape, entry_class, grad_mode
 from ..scopes import finish
+from .refusal import INDIRECTLY, Refused, refusal
 
 if TYPE_CHECKING:
     from .tensor_class import Tensor
@@ -257,6 +258,31 @@ class Alias:
     def is_view(self) -> bool:
         """Whether the tensor is a view on the tape, be it of a memory that it left when its `.data` was set."""
         return self.was_view or self.view is not same_value
+
+    def made(self) -> Node:
+        """The node of a view whose memory was changed: made from the base's, it is nobody's yet."""
+        base, tape = self.family.node, self.tape
+        made = tape is not None and not tape.is_leaf
+        if self.version == self.family.cell.version:            # changed by somebody whose changes do not count
+            node = fresh(with_grad_mode(False, self.view, base))
+            if made or tape.__class__ is Leaf:
+                return placed(node, tape)           # type: ignore[arg-type]
+            if base.tape is not None:
+                node.tape = DeadEnd()
+            return node
+        if self.origin is not None and (made or base.tape is not None):
+            return Refused(with_grad_mode(False, self.view, base), refusal(self, tape, INDIRECTLY))
+        node = with_grad_mode(base.tape is not None, self.view, base)
+        node = with_grad_mode(base.tape is not None, g.identity, node) if node is base else owned(node)
+        if base.tape is not None or made:
+            self.version = self.family.cell.version
+        if base.tape is not None:
+            node.tape.__class__ = entry_class("AsStridedBackward0")     # type: ignore[union-attr]
+        elif made:
+            node.tape = AsStridedBackward0(next_seq())          # its base does not lead anywhere any more
+        elif tape.__class__ is Leaf:
+            node.tape = tape
+        return node
 
 
 def composed(first: View, first_update: Update, view: View, update: Update) -> tuple[View, Update]:

@@ -14,9 +14,9 @@ from weakref import ref
 from ..compiler import realize as compiler
 from ..compiler.session import here, main, others
 from ..graph import ops as g
-from ..graph.node import Node, Unmade, become, next_seq
+from ..graph.node import Node, Unmade, become
 from ..graph.spec import Shape, normalise_dim
-from ..graph.tape import AsStridedBackward0, DeadEnd, Leaf, Tape, entry_class, grad_mode
+from ..graph.tape import DeadEnd, Leaf, Tape, grad_mode
 from ..runtime.lock import locked
 from ..scopes import finish
 from .memory import (
@@ -39,7 +39,7 @@ from .memory import (
     whole_value,
     with_grad_mode,
 )
-from .refusal import FROM_FUNCTION, INDIRECTLY, ITSELF, NO_GRAD, ONE_OF_SEVERAL, Refused, refusal
+from .refusal import FROM_FUNCTION, ITSELF, NO_GRAD, ONE_OF_SEVERAL, Refused, refusal
 from .strides import contiguous_strides, repeats, same_layout
 
 if TYPE_CHECKING:
@@ -367,7 +367,7 @@ def _make(alias: Alias, reference: ref[Shared], unmade: Node, at_once: bool = Fa
     once it is used."""
     if type(unmade) is not Unmade:
         return
-    node, tensor = kept(_made(alias)), reference()
+    node, tensor = kept(alias.made()), reference()
     if node.__class__ is Node:
         node.version = node.version or (alias.family.cell, alias.family.cell.version)
 
@@ -379,32 +379,6 @@ def _make(alias: Alias, reference: ref[Shared], unmade: Node, at_once: bool = Fa
             tensor._hold_alone(unmade)
 
     finish(take)
-
-
-def _made(alias: Alias) -> Node:
-    """The node of a view whose memory was changed: made from the base's, it is nobody's yet."""
-    base, tape = alias.family.node, alias.tape
-    made = tape is not None and not tape.is_leaf
-    if alias.version == alias.family.cell.version:          # changed by somebody whose changes do not count
-        node = fresh(with_grad_mode(False, alias.view, base))
-        if made or tape.__class__ is Leaf:
-            return placed(node, tape)               # type: ignore[arg-type]
-        if base.tape is not None:
-            node.tape = DeadEnd()
-        return node
-    if alias.origin is not None and (made or base.tape is not None):
-        return Refused(with_grad_mode(False, alias.view, base), refusal(alias, tape, INDIRECTLY))
-    node = with_grad_mode(base.tape is not None, alias.view, base)
-    node = with_grad_mode(base.tape is not None, g.identity, node) if node is base else owned(node)
-    if base.tape is not None or made:
-        alias.version = alias.family.cell.version
-    if base.tape is not None:
-        node.tape.__class__ = entry_class("AsStridedBackward0")         # type: ignore[union-attr]
-    elif made:
-        node.tape = AsStridedBackward0(next_seq())  # its base does not lead anywhere any more
-    elif tape.__class__ is Leaf:
-        node.tape = tape
-    return node
 
 
 def joined(node: Node, alias: Alias) -> Tensor:
