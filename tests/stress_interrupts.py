@@ -66,12 +66,14 @@ class Injector:
         if not name.startswith((PACKAGE, "<microtrain")) and frame.f_code is not Training.step.__code__:
             return None
         frame.f_trace_opcodes = True
-        code, before = frame.f_code.co_code, [-1]
+        code, before, caller = frame.f_code.co_code, [-1], frame.f_back
+        # Where a property begins, an error of a trace function is lost in CPython 3.11: a TypeError comes in its place.
+        of_property = caller is not None and caller.f_code.co_code[caller.f_lasti] == dis.opmap["LOAD_ATTR"]
 
         def traced(frame: FrameType, event: str, argument: Any) -> Any:
             if event == "opcode":
                 last, before[0] = before[0], frame.f_lasti
-                awaited = last >= 0 and code[last] == dis.opmap["RESUME"] and code[last + 1] > 1
+                awaited = last >= 0 and code[last] == dis.opmap["RESUME"] and (code[last + 1] > 1 or of_property)
                 # What is raised after a call is raised in it, which is in a block that ends with it.
                 within = handlers(frame.f_code).get(last) == handlers(frame.f_code).get(frame.f_lasti)
                 if last >= 0 and code[last] in LOOKS and not awaited and within:

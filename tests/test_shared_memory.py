@@ -56,6 +56,17 @@ VERSIONS = {
     "hooks of a retained tensor that is detached in place": """
         a = leaf(2); y = a * 2; y.retain_grad(); y.register_hook(lambda g: g * 3); y.detach_(); y.requires_grad_()
         (y * 2).sum().backward(); see(y.grad, y.retains_grad, y.is_leaf)""",
+    "a view whose base left the memory": """
+        x = leaf(2, 2)
+        with T.no_grad(): v = x[0]
+        see(v.requires_grad); x.data = T.ones(3); see(v.requires_grad); x.detach_(); see(v.requires_grad)""",
+    "inputs one of which may not be used": """
+        x, y = leaf(2), leaf(2); h = y + 0
+        with T.no_grad(): v = x[:1]
+        x.view(2).grad_fn; x.detach().add_(1)
+        try: T.autograd.backward([x.view(2), h], [T.ones(2)] * 2, inputs=[v, h])
+        except RuntimeError as error: see(str(error)[:40])
+        see(h.retains_grad)""",
     "a parameter made of a tensor that lives on": """
         x = T.ones(2); x.add_(1); p = T.nn.Parameter(x); see(p._version); y = (p * p).sum(); x.add_(1)
         see(p._version, p); y.backward()""",

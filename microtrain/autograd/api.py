@@ -96,10 +96,11 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
     if not outputs:
         return
     cts = _cotangents(outputs, grad_tensors)
+    targets = []
     for tensor in chosen:
+        targets.append(tensor.node.tape)        # raises for a view that may not be used any more
         tensor.retain_grad()
-    _differentiate([t.node for t in outputs], cts, [t.node.tape for t in chosen] if chosen else None, retain_graph,
-                   create_graph)
+    _differentiate([t.node for t in outputs], cts, targets or None, retain_graph, create_graph)
 
 
 def _differentiate(outputs: Sequence[Node], cts: Sequence[Node], targets: list[Any] | None, retain_graph: bool | None,

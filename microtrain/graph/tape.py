@@ -99,6 +99,12 @@ class Hooks(HookTable):
         self.leaf: weakref.ref[Leaf] | None = None
         self.me: weakref.ref[Hooks] = weakref.ref(self)
 
+
+class LeafHooks(Hooks):
+    """A leaf's. An interrupt that comes while one goes away is lost, as ever in Python: so no others run code then."""
+
+    __slots__ = ()
+
     def __del__(self) -> None:
         reference = getattr(self, "leaf", None)
         leaf = None if reference is None else reference()
@@ -154,6 +160,7 @@ class Leaf(Tape):
     def hooks(self, hooks: Hooks | None) -> None:
         assert hooks is not None
         Leaf.hooked = True
+        hooks.__class__ = LeafHooks
         hooks.leaf, self.hooking = weakref.ref(self), weakref.ref(hooks)
         self.tensor()._backward_hooks = hooks                     # type: ignore[union-attr]
 

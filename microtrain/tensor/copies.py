@@ -20,7 +20,7 @@ from .storage import Shared, joined, wrap
 if TYPE_CHECKING:
     from .tensor_class import Tensor
 
-OWN = ("_alias", "_changes", "_grad", "_leaf", "_retains", "_backward_hooks")
+OWN = ("_alias", "_based", "_changes", "_grad", "_leaf", "_retains", "_backward_hooks")
 """Attributes that a copy has of its own; what a user added is copied."""
 
 

@@ -73,6 +73,7 @@ class Shared:
     # Defaults of the class, not of every tensor: most never share memory and are never changed in place.
     _alias: Alias | None = None
     _changes = 0
+    _based: Sequence[Family] = ()                   # whose views it is the base of still, though it left their memory
     _retains: Sequence[Tape] = ()                   # where on the tape its gradient is retained, the last place last
 
     @property
@@ -170,6 +171,8 @@ class Shared:
         alias.family.members.append(ref(self))
         self._alias, self.node = alias, node
         mine.family.members = [one for one in mine.family.members if one() is not self]
+        if mine.view is same_value:
+            self._based = [family for family in (*self._based, mine.family) if any(True for _ in family.living())]
         self._hold(node)
 
     def is_seen_with(self, other: Shared) -> bool:
@@ -266,8 +269,11 @@ class Shared:
         if self.node.holders:
             self.place()                            # so that both are known to be of one version
         self._hold(node)
+        based = self._based
         if self._alias is not None and self._alias.view is same_value:
-            for view in self._alias.family.living():
+            based = (*based, self._alias.family)
+        for family in based:
+            for view in family.living():
                 view._follow_base(node.tape is not None)
 
     def _follow_base(self, requires_grad: bool) -> None:

@@ -54,7 +54,7 @@ def read(file: IO[bytes]) -> tuple[dict[str, Entry], Notes]:
     if size < 8 or length > size - 8:
         raise ValueError("it has no header of the length that its first eight bytes give")
     header = json.loads(file.read(length), object_pairs_hook=_once)
-    notes = header.pop(METADATA, {})
+    notes = header.pop(METADATA, {}) if isinstance(header, dict) else {}
     _check(header, notes)
     entries = {}
     end = 0
@@ -85,7 +85,8 @@ def _check(header: Any, notes: Any) -> None:
     def number(value: Any) -> bool:
         return type(value) is int and value >= 0
 
-    right = isinstance(notes, dict) and all(isinstance(value, str) for value in notes.values()) and all(
+    right = isinstance(header, dict) and isinstance(notes, dict) and all(
+        isinstance(value, str) for value in notes.values()) and all(
         isinstance(entry, dict) and isinstance(entry.get("dtype"), str)
         and all(isinstance(entry.get(key), list) and all(map(number, entry[key])) for key in ("shape", "data_offsets"))
         and len(entry["data_offsets"]) == 2 for entry in header.values())
