@@ -250,6 +250,51 @@ def loader_beside(rounds: int) -> int:
     return rounds
 
 
+def at_each_point(setup: Callable[[], Any], work: Callable[[Any], Any], other: Callable[[Any], Any]) -> Iterator[Any]:
+    """What `setup` gives after some work on it, with another thread's done in the middle: at the first point where
+    Python may switch threads, at the second, and so on; last, after it. Where the other has to wait it ends later.
+    """
+    def run(point: int) -> tuple[Any, bool]:
+        state, left, errors, due = setup(), point, list[BaseException](), threading.Event()
+
+        def begin() -> None:
+            due.wait()
+            try:
+                other(state)
+            except BaseException as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=begin, daemon=True)
+        thread.start()
+
+        def called(frame: Any, event: str, argument: Any) -> None:
+            nonlocal left
+            if left and event in ("call", "c_return") and "microtrain" in frame.f_code.co_filename:
+                left -= 1
+                if not left:
+                    sys.setprofile(None)
+                    due.set()
+                    thread.join(0.001)
+
+        sys.setprofile(called)
+        try:
+            work(state)
+        finally:
+            sys.setprofile(None)
+        due.set()
+        thread.join(60)
+        assert not thread.is_alive(), "a thread waits for ever"
+        if errors:
+            raise errors[0]
+        return state, left > 0
+
+    point, ended = 0, False
+    while not ended:
+        point += 1
+        state, ended = run(point)
+        yield state
+
+
 ALIASES: list[Callable[[mt.Tensor], mt.Tensor]] = [
     lambda t: t.detach(), lambda t: t.data, lambda t: t[:], lambda t: t.T, lambda t: t.view(*t.shape), copy.copy,
     lambda t: t.unsqueeze(0).squeeze(0), lambda t: nn.Parameter(t, requires_grad=False)]

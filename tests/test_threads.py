@@ -7,6 +7,7 @@ import gc
 import io
 import multiprocessing
 import os
+import pickle
 import threading
 import time
 import weakref
@@ -16,7 +17,20 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import DEVICE
-from stress_threads import JOBS, aliases, arrays, check, data, loader_beside, mlp, one_model, sgd, switching, together
+from stress_threads import (
+    JOBS,
+    aliases,
+    arrays,
+    at_each_point,
+    check,
+    data,
+    loader_beside,
+    mlp,
+    one_model,
+    sgd,
+    switching,
+    together,
+)
 
 import microtrain as mt
 from microtrain import nn, optim, settings
@@ -224,6 +238,47 @@ def test_no_change_is_lost_while_other_threads_share_the_memory(change: Any, ent
     assert x.tolist() == [60.0] * 4
     x.add_(1)
     assert x.tolist() == x.detach().tolist() == [61.0] * 4
+
+
+def changed(x: mt.Tensor) -> None:
+    with mt.no_grad():
+        x.add_(mt.ones(4))
+
+
+@on_cpu
+@pytest.mark.parametrize("work", [changed, lambda x: x.detach().add_(1)], ids=["change", "alias"])
+@pytest.mark.parametrize("other", [changed, pickle.dumps, lambda x: setattr(x, "data", x.data)],
+                         ids=["change", "pickle", "data"])
+def test_wherever_threads_are_switched_no_change_of_a_memory_is_lost(work: Any, other: Any) -> None:
+    for first, second in ((work, other), (other, work)):
+        for x in at_each_point(lambda: nn.Parameter(mt.zeros(4)), first, second):
+            assert x.tolist() == x.detach().tolist() == [2.0 if other is changed else 1.0] * 4
+
+
+@on_cpu
+def test_wherever_threads_are_switched_two_backwards_add_up() -> None:
+    def graph() -> tuple[mt.Tensor, mt.Tensor]:
+        w = mt.ones(2, requires_grad=True)
+        h = w * 2
+        h.retain_grad()
+        return w, h
+
+    for w, h in at_each_point(graph, lambda made: (made[1] * 3).sum().backward(retain_graph=True),
+                              lambda made: (made[1] * 4).sum().backward(retain_graph=True)):
+        assert h.grad.tolist() == [7.0] * 2 and w.grad.tolist() == [14.0] * 2
+
+
+@on_cpu
+@pytest.mark.parametrize("work", [lambda m: list(m.parameters()), repr, lambda m: m.float(), lambda m: m.zero_grad()],
+                         ids=["parameters", "repr", "float", "zero"])
+def test_wherever_threads_are_switched_a_module_is_walked_while_it_grows(work: Any) -> None:
+    def grow(module: nn.Module) -> None:
+        module.child = nn.Module()
+        module[0].weight = nn.Parameter(mt.ones(1))
+        module.register_buffer("buffer", mt.ones(1))
+
+    for module in at_each_point(lambda: nn.Sequential(nn.Linear(2, 1), nn.BatchNorm1d(1)), work, grow):
+        assert len(list(module.parameters())) == 4 and len(list(module.modules())) == 4
 
 
 @pytest.mark.parametrize("seed", range(5 if DEVICE == "cpu" else 1))

@@ -273,7 +273,8 @@ class Module(Stateful):
                 for grad in (parameter.grad,)
             ]
         buffers = [
-            (module._buffers, {name: fn(buffer) for name, buffer in module._buffers.items() if buffer is not None})
+            (module._buffers, {name: fn(buffer) for name, buffer in module._buffers.copy().items()
+                               if buffer is not None})
             for module in self.modules()
         ]
 

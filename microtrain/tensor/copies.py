@@ -86,7 +86,7 @@ def _strided(node: Node, strides: Shape) -> Tensor:
 
 
 def _added(tensor: Shared) -> dict[str, Any]:
-    return {name: value for name, value in tensor.__dict__.items() if name not in OWN}
+    return {name: value for name, value in tensor.__dict__.copy().items() if name not in OWN}
 
 
 def _like(tensor: Tensor, other: Tensor, attributes: dict[str, Any]) -> Tensor:
