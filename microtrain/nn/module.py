@@ -8,7 +8,7 @@ from typing import Any, Self
 from microtrain.arguments import refused
 from microtrain.autograd.api import zero_gradients
 from microtrain.nn.naming import check_name, indent, registration_error
-from microtrain.nn.parameter import Parameter
+from microtrain.nn.parameter import Parameter, Registered
 from microtrain.nn.placement import device_and_dtype
 from microtrain.nn.state import Stateful
 from microtrain.scopes import finish
@@ -87,7 +87,8 @@ class Module(Stateful):
             object.__delattr__(self, name)
 
     def __dir__(self) -> list[str]:
-        known = [name for name in super().__dir__() if name in self.__dict__ or hasattr(type(self), name)]
+        known = [name for name in super().__dir__()
+                 if name in self.__dict__ or getattr(type(self), name, None).__class__ is not Registered]
         return sorted({*known, *self._parameters, *self._buffers, *self._modules})
 
     def _registry(self, registry: str, what: str) -> dict[str, Any]:

@@ -69,7 +69,7 @@ class Registered:
 
     def __get__(self, module: Any, owner: type) -> Any:
         if module is None:
-            raise AttributeError(f"type object '{owner.__name__}' has no attribute '{self.name}'")
+            return self
         try:
             return module._parameters[self.name]
         except KeyError:
