@@ -49,6 +49,7 @@ class Flag:
 
 
 _lock = _threading.RLock()
+_os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
 class Setting:

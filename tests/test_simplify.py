@@ -99,4 +99,4 @@ def test_a_step_is_one_structure_however_many_numbers_there_were(monkeypatch: py
         parameters[0].tolist()
         counts.append(len(realize.plans))
         kept.append(len(spec((), mt.float32, parameters[0].device).constants))
-    assert counts[4] == counts[-1] and max(kept) < 20, (counts, kept)
+    assert counts[4] == counts[-1] and max(kept) - kept[0] < 20, (counts, kept)       # others may hold some
