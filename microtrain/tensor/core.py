@@ -132,14 +132,21 @@ class Handle(Shared):
     @property
     def grad_fn(self) -> Any:
         """The tape entry of the operation that made it; None for a leaf."""
-        tape: Any = self.node.tape
+        tape = self._place_on_tape()
         return None if tape is None or tape.is_leaf else tape.place[0]
 
     @property
     def is_leaf(self) -> bool:
         """Whether a user made it (or nothing that made it required grad)."""
-        tape: Any = self.node.tape
+        tape = self._place_on_tape()
         return tape is None or tape.is_leaf
+
+    def _place_on_tape(self) -> Any:
+        """Its place on the tape. Raises RuntimeError for a view that has none any more."""
+        node: Any = self.node
+        if node.__class__ is Refused:           # not isinstance: one that is yet to be made tells its class when asked
+            raise node.refusal()
+        return node.tape
 
     @locked
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:

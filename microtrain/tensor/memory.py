@@ -227,13 +227,16 @@ class Family:
 
     def successor(self, base: Node, tape: Tape | None, changed: VersionCell) -> Node:
         """The node for a new value of the base, in a place on the tape that it had before (or in its own), when
-        `changed` has counted the change."""
-        old = 0
-        if tape is not None:
+        `changed` has counted the change. A rule that reads the output is never given another than it saved: what counts
+        here is told it, and else what arrives goes on to the node before."""
+        old, counts = 0, changed is self.cell
+        if tape is not None and tape.saves_out and not counts:
+            base = carried(fresh(base), self.node)
+        elif tape is not None:
             base = placed(fresh(base), tape)
-            old = tape.saves_out and changed is self.cell           # the rule would read another output than it saved
+            old = tape.saves_out
         base = owned(base)
-        base.version = (self.cell, self.cell.version + (changed is self.cell) - old)
+        base.version = (self.cell, self.cell.version + counts - old)
         return kept(base)
 
 

@@ -68,7 +68,7 @@ ERROR = vars(Node)["tape"]
 
 class Refused(Node):
     """What such a view holds after its base was changed: the new value, which can be read and computed with off the
-    tape. An operation that would be recorded raises, as do `grad_fn` and `is_leaf`."""
+    tape. An operation that would be recorded raises, as do `grad_fn` and `is_leaf`, these without grad mode as well."""
 
     __slots__ = ()
 
@@ -81,4 +81,8 @@ class Refused(Node):
     @property
     def tape(self) -> None:                                 # type: ignore[override]
         if grad_mode.enabled:
-            raise RuntimeError(*ERROR.__get__(self).args)
+            raise self.refusal()
+
+    def refusal(self) -> RuntimeError:
+        """Why it has no place on the tape."""
+        return RuntimeError(*ERROR.__get__(self).args)
