@@ -149,3 +149,14 @@ def test_a_new_number_is_no_new_plan(name: str) -> None:
         for a, b in zip(outcome(mt, function, n, (6,)), outcome(torch, function, n, (6,)), strict=True):
             np.testing.assert_allclose(a, b, rtol=3e-5, atol=1e-6)
     assert len(realize.plans) == before
+
+
+@pytest.mark.parametrize("combine", [lambda x, y: x.clamp(y, y + 0.5), lambda x, y: mt.lerp(x, y, y + 0.5),
+                                     lambda x, y: mt.where(x > y, x, y + 0.5), lambda x, y: mt.addcmul(x, y, y + 0.5),
+                                     lambda x, y: (y + 0.5).clamp(x, y)],
+                         ids=["clamp", "lerp", "where", "addcmul", "clamp of a sum"])
+def test_what_is_made_of_numbers_alone_has_its_dtype(combine: Any) -> None:
+    """Bare numbers that met each other first would be of NumPy's widest dtype."""
+    for shape in ((), (1, 1), (2,)):
+        found = combine(mt.full(shape, 1.0), mt.full(shape, 2.0))
+        assert found.cpu().numpy().dtype == np.float32

@@ -170,10 +170,11 @@ class Emitter:
     def expression(self, node: Node, i: int) -> str:
         primitive, sources = node.primitive, node.sources
         scalar = None if node.shape else primitive.numpy_scalar
-        # A bare Python number takes the other operand's dtype, but only beside one that has a dtype, and in arithmetic:
-        # where one of the operands is chosen, the number itself would be the result.
-        weak = (primitive.kind is Kind.MAP and primitive is not p.WHERE and scalar is None
-                and any(s.primitive is not p.LITERAL for s in sources))
+        # A bare Python number takes the other operand's dtype, but only beside one that has a dtype (two of three might
+        # meet each other first), and in arithmetic: where one of the operands is chosen, the number itself would be the
+        # result.
+        weak = (primitive.kind is Kind.MAP and primitive is not p.WHERE and scalar is None and len(sources) > 1
+                and sum(s.primitive is p.LITERAL for s in sources) == 1)
         operands = [self.operand(s, weak) for s in sources]
         template = primitive.numpy
         if not isinstance(template, str):
