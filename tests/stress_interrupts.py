@@ -17,6 +17,7 @@ import signal
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, partial
@@ -46,6 +47,15 @@ def handlers(code: CodeType) -> dict[int, int]:
             for offset in range(entry.start, entry.end)}
 
 
+def finalizes(frame: FrameType | None) -> bool:
+    """Whether a function is called as something goes away: Python itself drops what is raised there."""
+    while frame is not None:
+        if frame.f_code is weakref.finalize.__call__.__code__ or frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
+
+
 class Injector:
     """Raises `error` at the k-th point; counts the points where k is None."""
 
@@ -64,6 +74,8 @@ class Injector:
         """A function begins."""
         name = frame.f_code.co_filename
         if not name.startswith((PACKAGE, "<microtrain")) and frame.f_code is not Training.step.__code__:
+            return None
+        if finalizes(frame):
             return None
         frame.f_trace_opcodes = True
         code, before, caller = frame.f_code.co_code, [-1], frame.f_back
