@@ -8,6 +8,8 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -397,3 +399,18 @@ def test_a_defect_is_not_hidden(monkeypatch):
     monkeypatch.setattr("microtrain.cli.train.run_task", broken)
     with pytest.raises(ZeroDivisionError):
         main(["train", "perceptron", "--quiet"])
+
+
+def test_a_signal_that_a_library_makes_another_error_of_ends_the_command(monkeypatch: pytest.MonkeyPatch,
+                                                                         capsys: pytest.CaptureFixture[str]) -> None:
+    """matplotlib, drawing in C, says "Invalid bounding box" where a signal's handler raised."""
+    def run(_: Any) -> int:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except BaseException:
+            raise ValueError("Invalid bounding box") from None
+        return 0
+
+    parser = SimpleNamespace(parse_args=lambda _: SimpleNamespace(run=run))
+    monkeypatch.setitem(main.__globals__, "build_parser", lambda _: parser)
+    assert main(["train"]) == 143 and capsys.readouterr().err == "microtrain: terminated\n"

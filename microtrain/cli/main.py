@@ -50,10 +50,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         143 when terminated, each with a line; 141 when the reader of what it prints has gone, without one.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    with standard_streams(), signals():
+    with standard_streams(), signals() as came:
         try:
-            args = build_parser(arguments[0] if arguments else None).parse_args(arguments)
-            return ended(args.run(args), None)
+            try:
+                args = build_parser(arguments[0] if arguments else None).parse_args(arguments)
+                return ended(args.run(args), None)
+            except Exception as error:
+                if came:
+                    raise came[-1] from error
+                raise
         except BrokenPipeError:
             return ended(BROKEN_PIPE, None)
         except USER_ERRORS as error:

@@ -51,20 +51,24 @@ def standard_streams() -> Iterator[None]:
 
 
 @contextmanager
-def signals() -> Iterator[None]:
+def signals() -> Iterator[list[BaseException]]:
     """Inside, SIGTERM and SIGHUP raise Terminated and SIGINT KeyboardInterrupt, so that what is half-written is taken
-    back."""
+    back. Gives what was raised so: a library in C may make another error of it."""
+    came: list[BaseException] = []
+
     def end(number: int, frame: Any) -> NoReturn:
-        signal.signal(number, signal.SIG_IGN)       # once is enough: what cleans up is left in peace
-        raise Terminated(number)
+        if number != signal.SIGINT:
+            signal.signal(number, signal.SIG_IGN)   # once is enough: what cleans up is left in peace
+        came.append(KeyboardInterrupt() if number == signal.SIGINT else Terminated(number))
+        raise came[-1]
 
     before = {}
-    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, end), (signal.SIGHUP, end)):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) in (signal.SIG_DFL, command.at_once):       # nohup's wish is kept
             with suppress(ValueError):                                          # not in a thread
-                before[number] = signal.signal(number, handler)
+                before[number] = signal.signal(number, end)
     try:
-        yield
+        yield came
     finally:
         for number, usual in before.items():
             signal.signal(number, usual)
