@@ -74,6 +74,17 @@ VERSIONS = {
                 except RuntimeError as error: see(str(error)[:40])
         with T.no_grad(): v.neg_()
         see(x)""",
+    "a view whose base came to require grad": """
+        for look in (False, True):
+            x, w = T.ones(2), leaf(2); v = x[:]; x.mul_(w)
+            if look: v.grad_fn
+            try: v.add_(1); see(v.requires_grad)
+            except RuntimeError as error: see(str(error))""",
+    "requires_grad given to a view that has it, and taken back": """
+        x = leaf(2)
+        with T.no_grad(): v = x[:1]
+        v.requires_grad_(); v.requires_grad_(False); see(v.requires_grad, v.is_leaf)
+        (v * 2 + x).sum().backward(); see(x.grad)""",
     "a view whose base left the memory": """
         x = leaf(2, 2)
         with T.no_grad(): v = x[0]

@@ -11,7 +11,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from ..compiler import realize
-from ..compiler.session import MAX_PENDING, Session, current
+from ..compiler.session import MAX_PENDING, current
 from ..graph import ops as g
 from ..graph.node import Node
 from ..graph.spec import Spec
@@ -32,6 +32,7 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Sequence[
     `through`. Without `retain_graph`, what the tape kept for them is released.
     """
     session = current()
+    depth = len(session.visiting)
     before, grad_mode.enabled = grad_mode.enabled, create_graph         # no call from here to the block
     try:
         if targets is not None or len(outputs) > 1 or retain_graph or create_graph or session.watchers:
@@ -47,23 +48,12 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Sequence[
         return hooked_leaves(found) if Leaf.hooked else found
     finally:
         grad_mode.enabled = before
-
-
-def explore(*arguments: Any) -> dict[Tape, Node]:
-    """The walk itself, see `_explore`; while there are watchers they can ask where it is."""
-    session = current()
-    depth = len(session.visiting)
-    try:
-        return _explore(session, depth, *arguments)
-    finally:
         del session.visiting[depth:]
 
 
-def _explore(session: Session, depth: int, outputs: Sequence[Node], cotangents: Sequence[Node],
-             targets: Iterable[Tape] | None, retain_graph: bool, create_graph: bool, visits: list[Visit],
-             through: bool) -> dict[Tape, Node]:
-    """The walk itself, of which the session notes at `depth` where it is; adds to `visits` the entries it comes to,
-    with their edges."""
+def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[Tape] | None, retain_graph: bool,
+            create_graph: bool, visits: list[Visit], through: bool) -> dict[Tape, Node]:
+    """The walk itself; adds to `visits` the entries it comes to, with their edges."""
     # What leads to a dead end alone is not visited: nothing arrives there.
     wanted = None if targets is None else {tape for tape in targets if tape.__class__ is not DeadEnd}
     needed = None if wanted is None else leading_to(wanted, outputs)
@@ -72,7 +62,8 @@ def _explore(session: Session, depth: int, outputs: Sequence[Node], cotangents: 
     cts: dict[Tape, Any] = {}                   # what has arrived at each
     outs: dict[Tape, Node] = {}                 # the outputs that rules ask for
     found: dict[Tape, Node] = {}
-    watching = session.watchers
+    session = current()
+    watching, depth = session.watchers, len(session.visiting)
     once = wanted is None and not retain_graph      # whatever is reached is visited, and let go of
 
     def push(edge: Any, ct: Node | None) -> None:

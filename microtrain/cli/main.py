@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from microtrain.cli.errors import USER_ERRORS, UsageError, one_line
 from microtrain.cli.parse import Parser
@@ -71,4 +73,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise SystemExit(ended(int(error.code or 0), None)) from None
 
 
-__all__ = ["COMMANDS", "Command", "UsageError", "build_parser", "main"]
+def program() -> NoReturn:
+    """Runs the command of this process and ends it. Where a signal ended the command nothing is taken down: a library
+    in C that the signal came into may abort in that."""
+    status = main()
+    if status > 128:
+        os._exit(status)
+    sys.exit(status)
+
+
+__all__ = ["COMMANDS", "Command", "UsageError", "build_parser", "main", "program"]

@@ -112,8 +112,8 @@ def piecewise(primitive: Any, derivative: Any, numbers: int) -> None:
 piecewise(a.LEAKY_RELU, a.LEAKY_RELU_BACKWARD, 1)
 piecewise(a.HARDTANH, a.HARDTANH_BACKWARD, 2)
 piecewise(a.THRESHOLD, a.THRESHOLD_BACKWARD, 2)
-piecewise(a.HARDSHRINK, a.HARDSHRINK_BACKWARD, 1)
-piecewise(a.SOFTSHRINK, a.SOFTSHRINK_BACKWARD, 1)
+piecewise(a.HARDSHRINK, a.SHRINK_BACKWARD, 1)
+piecewise(a.SOFTSHRINK, a.SHRINK_BACKWARD, 1)
 
 
 def _prelu_weight(ct: Node, o: Any, x: Node, weight: Any) -> Node:

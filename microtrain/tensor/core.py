@@ -14,7 +14,7 @@ from ..graph import ops as g
 from ..graph.dtypes import DType
 from ..graph.node import Node, next_seq
 from ..graph.spec import Device, normalise_dim
-from ..graph.tape import Hooks, Leaf, Tape, grad_mode
+from ..graph.tape import DeadEnd, Hooks, Leaf, Tape, grad_mode
 from ..runtime.lock import locked
 from .hooks import RemovableHandle
 from .memory import alone, owned
@@ -167,8 +167,11 @@ class Handle(Shared):
             if requires_grad:                   # again the leaf that it was, with its hooks
                 self._leaf = node.tape = self._leaf or Leaf(next_seq())
                 self._leaf.tensor = weakref.ref(self)
-            elif self._leaf is not None:
-                self._leaf.tensor = partial(_while_leaf, weakref.ref(self))
+            else:
+                if self._leaf is not None:
+                    self._leaf.tensor = partial(_while_leaf, weakref.ref(self))
+                if self._is_view() and self._alias.family.node.tape is not None:        # type: ignore[union-attr]
+                    node.tape = DeadEnd()       # it requires grad still, as its base does
             self.hold_instead(node)
         return self                 # type: ignore[return-value]
 

@@ -8,7 +8,7 @@ from ..compiler.session import others
 from ..graph import ops as g
 from ..graph import primitives as p
 from ..graph.dtypes import TITLES
-from ..graph.node import Node, record2
+from ..graph.node import Node, Unmade, record2
 from ..graph.spec import broadcast_shapes
 from ..graph.tape import grad_mode
 from ..runtime.lock import locked
@@ -22,6 +22,9 @@ from .strides import repeats
 if TYPE_CHECKING:
     from .random import Generator
     from .tensor_class import Tensor
+
+
+LEAF = "a leaf Variable that requires grad is being used in an in-place operation."
 
 
 def inplace(name: str, doc: str | None = None) -> Any:
@@ -93,6 +96,8 @@ class Inplace:
         alias = self._alias
         if alias is not None and alias.origin is not None and self.requires_grad:
             raise self.refused(alias)
+        if alias is not None and type(self.node) is Unmade and not alias.tape and alias.family.node.tape is not None:
+            raise RuntimeError(LEAF)            # its base came to require grad since: PyTorch has it for a leaf
         tape: Any = self.node.tape
         if tape is None:
             return
@@ -102,7 +107,7 @@ class Inplace:
                 raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place "
                                    "operation.")
         if tape.is_leaf:
-            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+            raise RuntimeError(LEAF)
 
     def twin(self: Tensor) -> Tensor:                       # type: ignore[misc]
         """What an in-place operation computes from: while recording, a copy, so that a value the operation itself keeps

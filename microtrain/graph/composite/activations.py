@@ -144,7 +144,6 @@ def _outside(ct: Node, x: Node, lambd: Node) -> Node:
 LEAKY_RELU_BACKWARD = activation("leaky_relu_backward", _sloped)
 HARDTANH_BACKWARD = activation("hardtanh_backward", _between)
 THRESHOLD_BACKWARD = activation("threshold_backward", _above)
-HARDSHRINK_BACKWARD = activation("hardshrink_backward", _outside)
-SOFTSHRINK_BACKWARD = activation("softshrink_backward", _outside)
+SHRINK_BACKWARD = activation("shrink_backward", _outside)
 PRELU_BACKWARD = activation("prelu_backward", _sloped)
 """The derivatives of the piecewise linear ones, times ct."""
