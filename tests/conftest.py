@@ -6,6 +6,7 @@ that decides is set here, before anything can import Triton.
 
 import hashlib
 import os
+import signal
 from pathlib import Path
 
 DEVICES = ("cpu", "interpret", "cuda")
@@ -40,6 +41,8 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"MICROTRAIN_DEVICE={DEVICE!r}: the suite runs on one of {', '.join(DEVICES)}")
     if DEVICE == "cuda" and not CUDA.is_available():
         raise pytest.UsageError("MICROTRAIN_DEVICE=cuda, but PyTorch sees no GPU here")
+    # A shell has what it runs in the background ignore SIGINT, and so do the processes that tests start and interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "gpu: needs a GPU and kernels that are compiled, not interpreted")
     if DEVICE == "cuda" or DONE:
         synchronize = CUDA.synchronize if DEVICE == "cuda" else lambda: None

@@ -208,6 +208,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     chance = random.Random(arguments.seed)
+    signal.signal(signal.SIGINT, signal.default_int_handler)    # the background of a shell ignores it, and its children
     with tempfile.TemporaryDirectory() as a, tempfile.TemporaryDirectory() as b, tempfile.TemporaryDirectory() as c:
         saved = kill_while_saving(Path(a), arguments.saving, chance)
         ended = kill_while_training(Path(b), arguments.training, chance)

@@ -482,17 +482,8 @@ def test_without_memory_for_a_run_nothing_is_lost(given: Given, monkeypatch: pyt
     equal(copied(step.state), expected)
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Ctrl-C raises, also where the suite runs in the background of a shell, which has it ignored there."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @on_triton
-def test_an_interrupt_takes_effect_when_the_step_is_done(given: Given, interruptible: None,
-                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_takes_effect_when_the_step_is_done(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
     expected, step = copied(trained(6).state), trained(4)
     step()
     given.specs.clear()
