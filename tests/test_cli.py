@@ -270,7 +270,7 @@ def test_an_error_that_cannot_be_told_keeps_its_status(monkeypatch, kind):
             assert main(["train", "perceptron", "--data", "größe"]) == 2
 
 
-def test_processes(tmp_path):
+def test_processes(tmp_path, request):
     """What only a process shows: closed streams, a reader that leaves, no home, signals; all at once."""
     python = f"{sys.executable} -m microtrain"
     lines = {
@@ -290,6 +290,8 @@ def test_processes(tmp_path):
     started = {name: subprocess.Popen(["bash", "-c", line], cwd=tmp_path, env=env,
                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
                for name, (line, _, _) in lines.items()}
+    for process in started.values():
+        request.addfinalizer(process.kill)
     for name in ("TERM", "INT"):
         assert "epoch" in started[name].stdout.readline()
         started[name].send_signal(getattr(signal, f"SIG{name}"))
