@@ -26,6 +26,8 @@ class Adam(Optimizer):
         ValueError: an option outside its range.
     """
 
+    _like_params = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+    _needed = ("step", "exp_avg", "exp_avg_sq")
     _decoupled_weight_decay = False
 
     def __init__(
