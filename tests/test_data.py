@@ -441,3 +441,21 @@ def test_lengths_of_any_kind(lengths, sizes):
 def test_lengths_that_add_up_to_nothing(lengths):
     with pytest.raises(ValueError, match=r"lengths should not|add up|Sum of input lengths"):
         random_split(TensorDataset(mt.arange(10)), lengths)
+
+
+def test_an_order_drawn_from_a_generator_of_ours():
+    def orders(generator):
+        loader = DataLoader(TensorDataset(mt.arange(8)), batch_size=8, shuffle=True, generator=generator)
+        return [batch[0].tolist() for _ in range(3) for batch in loader]
+
+    first, state = mt.Generator().manual_seed(3), mt.get_rng_state()
+    whole = orders(first)
+    assert whole == orders(mt.Generator().manual_seed(3)) and len({*map(tuple, whole)}) == 3
+    assert all(sorted(order) == [*range(8)] for order in whole)
+    going = mt.Generator().manual_seed(3)
+    kept = (orders(going), going.get_state())[1]
+    going.manual_seed(9).set_state(kept)
+    assert orders(going) == orders(first)                   # goes on where it was
+    assert mt.get_rng_state().tolist() == state.tolist()    # and leaves the global one alone
+    halves = [random_split(range(8), [4, 4], generator=mt.Generator().manual_seed(1)) for _ in range(2)]
+    assert [[*a] for a in halves[0]] == [[*a] for a in halves[1]]

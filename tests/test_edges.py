@@ -148,3 +148,14 @@ def test_losses_of_integers(loss: str) -> None:
             np.testing.assert_allclose(*(eval(one[2], {"nan": math.nan, "inf": math.inf}) for one in (got, expected)),
                                        rtol=1e-3 if "h" in pair else 1e-6,
                                        err_msg=f"{pair} {outcomes}")
+
+
+@pytest.mark.parametrize("expression", """
+f.view(np.int64(3), -1)|f.reshape((np.int32(1), 3))|f.view(T.tensor(3), 1)|f.expand(np.int64(2), 3)
+f.reshape(1, 3, 1).permute(np.int64(2), 0, 1)
+f.view(1.0, 3)|f.view(np.float64(3))|f.view(True, 3)|f.view(T.tensor(3.0), 1)|f.expand(T.tensor([2, 3]), 3)
+f.view("3", 1)|f.view(None, 3)
+""".strip().replace("\n", "|").split("|"))
+def test_sizes_that_are_numbers_of_other_types(expression: str) -> None:
+    got, expected = outcome(mt, expression), outcome(torch, expression)
+    assert type(got) is type(expected) if isinstance(expected, Exception) else got == expected, (got, expected)
