@@ -57,31 +57,37 @@ def exported(node: Node) -> Any:
     return buffer
 
 
+TO, AS, LIKE = ("device", "dtype", "non_blocking", "copy"), ("dtype", "non_blocking", "copy"), (
+    "other", "non_blocking", "copy")
+"""The orders in which arguments of `to` come, by what the first of them is."""
+
+
 def conversion(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, DType | None, bool]:
     """What arguments of `to` ask for: device and dtype, each None where none is given, and whether always to copy.
 
     They are `(device, dtype, non_blocking, copy)`, `(dtype, non_blocking, copy)` or `(tensor, non_blocking, copy)`, and
     may go by these names. Raises TypeError for any others.
     """
-    first = args[0] if args else kwargs.get("other")
-    order = ("other",) if isinstance(first, Handle) else ("dtype",) if isinstance(first, DType | builtins.type) else (
-        "device", "dtype")
-    order = (*order, "non_blocking", "copy")
-    given = dict(zip(order, args, strict=False))
-    known = {*order, *(() if "other" in order else ("device",))}
-    if len(args) > len(order) or {*given} & {*kwargs} or {*kwargs} - known:
-        named = (f"{name}={builtins.type(value).__name__}" for name, value in kwargs.items())
-        got = ", ".join((*(builtins.type(value).__name__ for value in args), *named))
-        raise TypeError(f"to() received an invalid combination of arguments - got ({got}), but expected "
-                        "(device, dtype), (dtype) or (Tensor other), each with non_blocking and copy")
-    given.update(kwargs)
-    if isinstance(first, Handle):
-        given.update(device=first.device, dtype=first.dtype)
-    device = given.get("device")
-    if isinstance(device, builtins.bool) or not (device is None or isinstance(device, str | Device | builtins.int)):
-        raise TypeError(f"to() received an invalid argument {device!r}: expected a dtype, a device or a tensor")
+    first: Any = args[0] if args else kwargs.get("other")
+    if first.__class__ is DType and len(args) == 1 and not kwargs:      # most calls
+        return None, first, False
+    order = LIKE if isinstance(first, Handle) else AS if isinstance(first, (DType, builtins.type)) else TO
+    if not kwargs and len(args) <= len(order):
+        given = dict(zip(order, args, strict=False))
+    else:
+        given = {**dict(zip(order, args, strict=False)), **kwargs}
+        if len(given) != len(args) + len(kwargs) or not given.keys() <= set(LIKE if order is LIKE else TO):
+            named = (f"{name}={builtins.type(value).__name__}" for name, value in kwargs.items())
+            got = ", ".join((*(builtins.type(value).__name__ for value in args), *named))
+            raise TypeError(f"to() received an invalid combination of arguments - got ({got}), but expected "
+                            "(device, dtype), (dtype) or (Tensor other), each with non_blocking and copy")
     for name in ("non_blocking", "copy"):
         flag(given.get(name, False), "to", name)
+    if order is LIKE:
+        return first.device, first.dtype, given.get("copy", False)
+    device = given.get("device")
+    if isinstance(device, builtins.bool) or not (device is None or isinstance(device, (str, Device, builtins.int))):
+        raise TypeError(f"to() received an invalid argument {device!r}: expected a dtype, a device or a tensor")
     return device, kind(given.get("dtype")), given.get("copy", False)
 
 
