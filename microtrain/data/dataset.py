@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import operator
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -140,6 +141,9 @@ def _sizes(lengths: list[Any], total: int) -> list[int]:
     sizes = [int(length * total) for length in lengths]
     for i in range(total - sum(sizes)):
         sizes[i % len(sizes)] += 1
+    if 0 in sizes:
+        warnings.warn(f"Length of split at index {sizes.index(0)} is 0. This might result in an empty dataset.",
+                      stacklevel=4)
     return sizes
 
 

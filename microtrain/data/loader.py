@@ -59,12 +59,22 @@ class DataLoader:
         return full + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[Any]:
+        """The batches of an epoch. One that could not be made raises, and the next one is there all the same."""
+        return map(self._fetch, self._batches())
+
+    def _batches(self) -> Iterator[np.ndarray]:
         samples = len(self.dataset)
         order = as_generator(self.generator).permutation(samples) if self.shuffle else np.arange(samples)
         for batch in range(len(self)):
-            yield self._fetch(order[batch * self.batch_size : (batch + 1) * self.batch_size])
+            yield order[batch * self.batch_size : (batch + 1) * self.batch_size]
 
     def _fetch(self, indices: np.ndarray) -> Any:
+        try:
+            return self._made(indices)
+        except StopIteration as error:          # which would end the epoch without a word
+            raise RuntimeError(f"DataLoader: a batch of samples {indices.tolist()} raised StopIteration") from error
+
+    def _made(self, indices: np.ndarray) -> Any:
         if self.collate_fn is not None:
             return self.collate_fn([self.dataset[int(i)] for i in indices])
         source: Dataset = self.dataset
