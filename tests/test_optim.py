@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -388,3 +389,19 @@ def test_gradients_are_filled_with_zeros_off_the_tape(T):
     assert a.grad.tolist() == [0, 0] and not a.grad.requires_grad
     optimizer.zero_grad()
     assert a.grad is None and optimizer.state[a] == {}
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
+@pytest.mark.parametrize("choice", [{"foreach": True}, {"fused": True}, {"foreach": False, "fused": None},
+                                    {"foreach": True, "fused": True}, {"differentiable": False}, {"nonsense": 1}])
+def test_choices_of_an_implementation(name, choice):
+    found = []
+    for T in (mt, torch):
+        p = T.nn.Parameter(T.ones(2))
+        try:
+            optimizer = getattr(T.optim, name)([p], lr=0.1, **choice)
+            found.append((advance(optimizer), {key: optimizer.param_groups[0][key] for key in choice}))
+        except (TypeError, RuntimeError) as error:
+            found.append((type(error), re.findall("cannot be `True` together|unexpected keyword", str(error))))
+    assert found[0][1] == found[1][1]
+    assert found[0][0] == found[1][0] if isinstance(found[0][0], type) else np.allclose(found[0][0], found[1][0], 1e-6)
