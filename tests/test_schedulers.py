@@ -214,3 +214,28 @@ def test_a_scheduler_is_pickled_with_its_optimizer() -> None:
     scheduler = after_a_step(lr_scheduler.LambdaLR)(optimizer(mt), Decay(0.5))
     scheduler.step()
     assert rates(pickle.loads(pickle.dumps(scheduler)), 9) == rates(scheduler, 9)
+
+
+SCHEDULERS = mt.optim.lr_scheduler
+
+
+@pytest.mark.parametrize(("make", "words"), [
+    (lambda o: SCHEDULERS.StepLR(o, 0), "Invalid step_size: 0"),
+    (lambda o: SCHEDULERS.CosineAnnealingLR(o, 0), "Invalid T_max: 0"),
+    (lambda o: SCHEDULERS.LambdaLR(o, lambda epoch: 1).load_state_dict({"last_epoch": 1}),
+     r"must have 'lr_lambdas', but has only \['last_epoch'\]")])
+def test_what_no_rate_can_be_made_of(make: Any, words: str) -> None:
+    optimizer = mt.optim.SGD([mt.nn.Parameter(mt.zeros(1))], lr=0.5)
+    with pytest.raises(ValueError, match=words):
+        make(optimizer)
+    assert optimizer.param_groups[0]["lr"] == 0.5
+
+
+def test_a_group_that_came_after_the_scheduler() -> None:
+    optimizer = mt.optim.SGD([mt.nn.Parameter(mt.zeros(1))], lr=0.5)
+    scheduler = SCHEDULERS.LambdaLR(optimizer, lambda epoch: 0.1 ** epoch)
+    optimizer.add_param_group({"params": [mt.nn.Parameter(mt.zeros(1))]})
+    optimizer.step()
+    with pytest.raises(ValueError, match="LambdaLR was made for 1 parameter groups, the optimizer has 2: make it"):
+        scheduler.step()
+    assert scheduler.last_epoch == 0 and [group["lr"] for group in optimizer.param_groups] == [0.5, 0.5]

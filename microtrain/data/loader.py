@@ -112,7 +112,10 @@ def default_collate(batch: Sequence[Any]) -> Any:
         return list(batch)
     if isinstance(first, Mapping):
         _alike(batch, Mapping, "a dict")
-        return _in_form({key: default_collate([sample[key] for sample in batch]) for key in first}, first)
+        try:
+            return _in_form({key: default_collate([sample[key] for sample in batch]) for key in first}, first)
+        except KeyError as error:
+            raise KeyError(f"default_collate: the first sample has a key {error}, another has not") from None
     if isinstance(first, Sequence):
         _alike(batch, Sequence, f"a {type(first).__name__}")
         if any(len(sample) != len(first) for sample in batch):

@@ -122,6 +122,13 @@ class LRScheduler:
         """Takes over what :meth:`state_dict` gave."""
         vars(self).update({key: value for key, value in state_dict.items() if key not in NOT_SAVED})
 
+    def _bases(self) -> list[Rate]:
+        """The groups' first rates. Raises ValueError where groups were added or taken away since."""
+        if len(self.base_lrs) != len(self.optimizer.param_groups):
+            raise ValueError(f"{type(self).__name__} was made for {len(self.base_lrs)} parameter groups, the optimizer "
+                             f"has {len(self.optimizer.param_groups)}: make it after the last add_param_group")
+        return self.base_lrs
+
     def _rates(self) -> list[Rate]:
         return [_copied(group["lr"]) for group in self.optimizer.param_groups]
 
@@ -136,9 +143,11 @@ def _copied(lr: Rate) -> Rate:
 
 
 class StepLR(LRScheduler):
-    """Multiplies the rate by ``gamma`` every ``step_size`` epochs."""
+    """Multiplies the rate by ``gamma`` every ``step_size`` epochs. Raises ValueError for a size of 0."""
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
+        if step_size == 0:
+            raise ValueError("Invalid step_size: 0, the rate would change at no epoch or at all of them")
         self.step_size = step_size
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
@@ -150,17 +159,20 @@ class StepLR(LRScheduler):
         return [lr * self.gamma if due else lr for lr in self._rates()]
 
     def _get_closed_form_lr(self) -> list[Rate]:
-        return [base * self.gamma ** (self.last_epoch // self.step_size) for base in self.base_lrs]
+        return [base * self.gamma ** (self.last_epoch // self.step_size) for base in self._bases()]
 
 
 class CosineAnnealingLR(LRScheduler):
     """From the first rate down to ``eta_min`` along half a cosine of ``T_max`` epochs, and up again after it.
 
     eta_min + (base - eta_min) (1 + cos(pi epoch / T_max)) / 2 (Loshchilov & Hutter, 2017, without restarts),
-    computed from the previous rate as PyTorch does, so that it can be chained with other schedulers.
+    computed from the previous rate as PyTorch does, so that it can be chained with other schedulers. Raises ValueError
+    for a ``T_max`` of 0.
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
+        if T_max == 0:
+            raise ValueError("Invalid T_max: 0, half a cosine takes at least one epoch")
         self.T_max = T_max
         self.eta_min = eta_min
         super().__init__(optimizer, last_epoch)
@@ -180,14 +192,14 @@ class CosineAnnealingLR(LRScheduler):
             rise = (1 - _math.cos(_math.pi / self.T_max)) / 2
             return [
                 lr + (base - self.eta_min) * rise
-                for lr, base in zip(self._rates(), self.base_lrs, strict=True)
+                for lr, base in zip(self._rates(), self._bases(), strict=True)
             ]
         ratio = self._height(self.last_epoch) / self._height(self.last_epoch - 1)
         return [ratio * (lr - self.eta_min) + self.eta_min for lr in self._rates()]
 
     def _get_closed_form_lr(self) -> list[Rate]:
         height = self._height(self.last_epoch)
-        return [self.eta_min + (base - self.eta_min) * height / 2 for base in self.base_lrs]
+        return [self.eta_min + (base - self.eta_min) * height / 2 for base in self._bases()]
 
 
 class LambdaLR(LRScheduler):
@@ -221,7 +233,7 @@ class LambdaLR(LRScheduler):
         self._called()
         return [
             base * factor(self.last_epoch)
-            for factor, base in zip(self.lr_lambdas, self.base_lrs, strict=True)
+            for factor, base in zip(self.lr_lambdas, self._bases(), strict=True)
         ]
 
     def state_dict(self) -> dict[str, Any]:
@@ -234,9 +246,11 @@ class LambdaLR(LRScheduler):
         """Takes over what :meth:`state_dict` gave; functions stay as they are, callable objects take the attributes.
 
         Raises:
-            ValueError: the number of functions differs; nothing is changed then.
+            ValueError: no functions, or another number of them; nothing is changed then.
         """
-        kept = state_dict["lr_lambdas"]
+        kept = state_dict.get("lr_lambdas")
+        if kept is None:
+            raise ValueError(f"loaded state dict must have 'lr_lambdas', but has only {sorted(map(str, state_dict))}")
         if len(kept) != len(self.lr_lambdas):
             raise ValueError(f"Expected {len(self.lr_lambdas)} lr_lambdas, but got {len(kept)}")
         super().load_state_dict({key: value for key, value in state_dict.items() if key != "lr_lambdas"})

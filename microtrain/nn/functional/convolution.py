@@ -217,7 +217,13 @@ def fold(
         raise RuntimeError("Expected size of input's dimension 1 to be divisible by the product of kernel_size, but "
                            f"got input.size(1)={rows} and kernel_size={kernel}.")
     places = _places(size, kernel, apart, pads, steps)
-    if min(places) < 1 or math.prod(places) != count:
+    if min(places) < 1:
+        raise RuntimeError(
+            f"Given output_size={size}, kernel_size={kernel}, dilation={apart}, padding={pads}, stride={steps}, "
+            f"calculated shape of the array of sliding blocks as ({places[0]}, {places[1]}), but its components "
+            "must be at least one."
+        )
+    if math.prod(places) != count:
         raise RuntimeError(
             f"Given output_size={size}, kernel_size={kernel}, dilation={apart}, padding={pads}, stride={steps}, "
             f"expected size of input's dimension 2 to match the calculated number of sliding blocks "
