@@ -490,3 +490,23 @@ def test_a_part_of_no_samples():
     for module in (data, torch.utils.data):
         with pytest.warns(UserWarning, match="Length of split at index 1 is 0. This might result in an empty dataset"):
             assert [len(part) for part in module.random_split(range(1), [0.5, 0.5])] == [1, 0]
+
+
+def test_samples_are_given_by_a_class_of_ones_own():
+    for module, T in ((data, mt), (torch.utils.data, torch)):
+        class Doubled(module.TensorDataset):
+            def __getitem__(self, index):
+                return tuple(member * 2 for member in super().__getitem__(index))
+
+        class Negated(module.Subset):
+            def __getitem__(self, index):
+                return tuple(-member for member in super().__getitem__(index))
+
+            def __getitems__(self, indices):            # which PyTorch wants beside it
+                return [self[index] for index in indices]
+
+        rows = T.arange(4.0)
+        for dataset, expected in ((Doubled(rows), [0, 2, 4, 6]), (module.Subset(Doubled(rows), [3, 1]), [6, 2]),
+                                  (Negated(module.TensorDataset(rows), [1, 2]), [-1, -2]),
+                                  (module.Subset(Negated(Doubled(rows), [1, 2]), [1]), [-4])):
+            assert [batch[0].tolist() for batch in module.DataLoader(dataset, batch_size=4)] == [expected]

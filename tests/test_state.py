@@ -298,3 +298,32 @@ def test_places_are_no_attributes(T: Any) -> None:
     model = T.nn.Sequential(T.nn.Linear(1, 1))
     model.add_module("other", T.nn.ReLU())
     assert "0" not in dir(model) and {"other", "training"} <= {*dir(model)}
+
+
+@BOTH
+def test_methods_of_a_childs_own_are_called(T: Any) -> None:
+    class Frozen(T.nn.BatchNorm1d):     # type: ignore[misc, name-defined]
+        def train(self, mode: bool = True) -> Any:
+            return super().train(False)
+
+        def state_dict(self, *args: Any, **options: Any) -> Any:
+            found = super().state_dict(*args, **options)
+            del found[options.get("prefix", "") + "num_batches_tracked"]
+            return found
+
+    model = T.nn.Sequential(T.nn.Sequential(Frozen(2)), T.nn.BatchNorm1d(2))
+    model.eval().train()
+    assert [module.training for module in model.modules()] == [True, True, False, True]
+    before = model.state_dict()
+    assert [*before] == [*(f"0.0.{name}" for name in ("weight", "bias", "running_mean", "running_var")),
+                         *(f"1.{name}" for name in T.nn.BatchNorm1d(2).state_dict())]
+    assert [*before._metadata] == ["", "0", "0.0", "1"]
+    model(T.arange(6.0).reshape(3, 2))
+    assert model[0][0].running_mean.tolist() == [0, 0] != model[1].running_mean.tolist()
+
+
+def test_methods_that_are_never_called_are_told_of() -> None:
+    for name in ("_save_to_state_dict", "_load_from_state_dict"):
+        with pytest.warns(UserWarning, match=f"Own.{name} is never called here: .* by get_extra_state") as told:
+            type("Own", (mt.nn.Linear,), {name: lambda self, *args: None})
+        assert told[0].filename == __file__

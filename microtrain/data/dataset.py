@@ -24,6 +24,11 @@ class Dataset:
         raise NotImplementedError(f"{type(self).__name__} has no __len__")
 
 
+def is_plainly(dataset: Any, kind: Any) -> bool:
+    """Whether a dataset gives its samples as ``kind`` does: it is one, and no class in between has its own way."""
+    return isinstance(dataset, kind) and type(dataset).__getitem__ is kind.__getitem__
+
+
 class TensorDataset(Dataset):
     """Samples along dimension 0 of one or more tensors.
 

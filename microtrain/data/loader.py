@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from microtrain.data.dataset import Dataset, Subset, TensorDataset, as_generator
+from microtrain.data.dataset import Dataset, Subset, TensorDataset, as_generator, is_plainly
 from microtrain.tensor import Generator, Tensor, as_tensor, stack, tensor
 
 
@@ -77,11 +77,11 @@ class DataLoader:
     def _made(self, indices: np.ndarray) -> Any:
         if self.collate_fn is not None:
             return self.collate_fn([self.dataset[int(i)] for i in indices])
-        source: Dataset = self.dataset
+        source: Any = self.dataset
         rows = indices
-        while isinstance(source, Subset):
+        while is_plainly(source, Subset):
             rows, source = source.indices[rows], source.dataset
-        if isinstance(source, TensorDataset):
+        if is_plainly(source, TensorDataset):
             return source.take(rows)
         return default_collate([source[int(i)] for i in rows])
 

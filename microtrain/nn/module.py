@@ -228,16 +228,18 @@ class Module(Stateful):
     # -- changing all of it ---------------------------------------------------------------------
 
     def train(self, mode: bool = True) -> Self:
-        """Sets training mode (dropout drops) here and below, or evaluation mode.
+        """Sets training mode (dropout drops), or evaluation mode, here and below, by each child's own ``train``.
 
         Raises:
             ValueError: ``mode`` is not a bool.
         """
         if not isinstance(mode, bool):
             raise ValueError("training mode is expected to be boolean")
+
         def switch() -> None:
-            for module in self.modules():
-                module.training = mode
+            self.training = mode
+            for child in self.children():
+                child.train(mode)
 
         finish(switch)
         return self

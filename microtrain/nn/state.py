@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -40,6 +41,13 @@ class Stateful:
     _version = 1
     _added: Mapping[str, int] = {}
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in ("_save_to_state_dict", "_load_from_state_dict"):
+            if name in vars(cls):
+                warnings.warn(f"{cls.__name__}.{name} is never called here: state beside parameters and buffers goes "
+                              "along by get_extra_state and set_extra_state", stacklevel=2)
+
     def get_extra_state(self) -> Any:
         """State that is no tensor, for the state dict; a module that has some writes this and `set_extra_state`."""
         raise RuntimeError(f"{type(self).__name__} has no extra state: get_extra_state is written where there is some")
@@ -53,6 +61,8 @@ class Stateful:
     ) -> OrderedDict[str, Any]:
         """Returns dotted names to tensors, detached (unless ``keep_vars``) and sharing storage with the module.
 
+        Each child puts in its own by its ``state_dict``.
+
         Args:
             destination: a dict to put them into, and to return.
             prefix: what the names start with.
@@ -62,12 +72,14 @@ class Stateful:
         if destination is None:
             found._metadata = OrderedDict()         # type: ignore[union-attr]
         versions = getattr(found, "_metadata", {})
-        for path, module in _walk(self, prefix):
-            versions[path[:-1]] = {"version": module._version}
-            for registry, name in _own_tensors(module):
-                found[path + name] = registry[name] if keep_vars else registry[name].detach()
-            if _writes(module, "get_extra_state"):
-                found[path + EXTRA] = module.get_extra_state()
+        versions[prefix[:-1]] = {"version": self._version}
+        for registry, name in _own_tensors(self):                       # type: ignore[arg-type]
+            found[prefix + name] = registry[name] if keep_vars else registry[name].detach()
+        if _writes(self, "get_extra_state"):
+            found[prefix + EXTRA] = self.get_extra_state()
+        for name, child in self._modules.copy().items():                # type: ignore[attr-defined]
+            if child is not None:
+                child.state_dict(destination=found, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
         return found
 
     def load_state_dict(

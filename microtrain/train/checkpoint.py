@@ -20,13 +20,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from microtrain.errors import shown
 from microtrain.files import check_destination, replacing
 from microtrain.nn import Module
 from microtrain.nn.state import snapshot
 from microtrain.optim import Optimizer
 from microtrain.optim.lr_scheduler import LRScheduler
-from microtrain.tensor import Tensor, default_generator
+from microtrain.tensor import Generator, Tensor, default_generator
 from microtrain.train import npz, safetensors
 from microtrain.train.entries import CHECKSUM, FORM, VERSION, Entry, Notes, checksum
 from microtrain.train.plain import put_together, taken_apart
@@ -190,11 +192,17 @@ def load_training(path: str | Path, model: Module, optimizer: Optimizer, *, sche
 
 def _running(model: Module, optimizer: Optimizer, scheduler: LRScheduler | None, loaders: Sequence[Any]
              ) -> dict[str, Any]:
-    generators = [getattr(loader, "generator", None) for loader in loaders]
+    orders = [_order(getattr(loader, "generator", None)) for loader in loaders]
     return {"model": model.state_dict(), "optimizer": optimizer.state_dict(),
             "scheduler": None if scheduler is None else scheduler.state_dict(),
-            "loaders": [None if generator is None else generator.bit_generator.state for generator in generators],
-            "random": default_generator().get_state()}
+            "loaders": orders, "random": default_generator().get_state()}
+
+
+def _order(generator: Generator | np.random.Generator | None) -> Any:
+    """The state of a loader's generator: a tensor of ours, a dict of NumPy's."""
+    if isinstance(generator, Generator):
+        return generator.get_state()
+    return None if generator is None else generator.bit_generator.state
 
 
 def _go_on(state: dict[str, Any], model: Module, optimizer: Optimizer, scheduler: LRScheduler | None,
@@ -205,10 +213,12 @@ def _go_on(state: dict[str, Any], model: Module, optimizer: Optimizer, scheduler
         scheduler.load_state_dict(state["scheduler"])
     for loader, order in zip(loaders, state["loaders"], strict=True):
         generator = getattr(loader, "generator", None)
-        if (generator is None) != (order is None):
-            raise ValueError("a loader has a generator of its own, and the one that was saved had none, or the other "
-                             "way round")
-        if generator is not None:
+        if type(order) is not type(_order(generator)):
+            raise ValueError("a loader has a generator of its own, and the one that was saved had none, or one of "
+                             "another kind, or the other way round")
+        if isinstance(generator, Generator):
+            generator.set_state(order)
+        elif generator is not None:
             generator.bit_generator.state = order
     default_generator().set_state(state["random"])
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from microtrain.data import TensorDataset
+from microtrain.data.dataset import TensorDataset, is_plainly
 from microtrain.nn import Module
 from microtrain.nn.state import snapshot
 from microtrain.optim import Optimizer
@@ -183,7 +183,7 @@ def _train_epoch(
 def _not_finite(loader: Iterable[tuple[Tensor, Tensor]]) -> str | None:
     """Where the data is not finite, if it is not; an iterator that is used up is not asked."""
     dataset = getattr(loader, "dataset", None)
-    known = isinstance(dataset, TensorDataset)
+    known = is_plainly(dataset, TensorDataset)
     for batch, members in enumerate([dataset.tensors] if known else loader, start=1):   # type: ignore[union-attr]
         for what, member in zip(("input", "target"), members, strict=False):
             values = member.detach().cpu().numpy()
