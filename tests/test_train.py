@@ -195,6 +195,21 @@ def test_modes_are_set_and_restored():
     assert not model.training
 
 
+def test_each_module_keeps_its_mode():
+    model = nn.Sequential(nn.BatchNorm1d(3), nn.Dropout(0.5), nn.Linear(3, 1))
+    model[0].eval()
+    modes = [module.training for module in model.modules()]
+    assert modes == [True, False, True, True]
+    x = mt.arange(6.0).reshape(2, 3)
+    predict(model, x)
+    evaluate(model, nn.MSELoss(), [(x, mt.ones(2, 1))])
+    for broken in (lambda: predict(model, mt.ones(2)), lambda: evaluate(model, nn.MSELoss(), [])):
+        with pytest.raises((ValueError, RuntimeError)):
+            broken()
+        assert [module.training for module in model.modules()] == modes and mt.is_grad_enabled()
+    assert model[0].running_mean.tolist() == [0, 0, 0]
+
+
 def test_evaluate_weighs_uneven_batches():
     model, loss, _, _ = setup()
     dataset = regression(10)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from microtrain.nn import Module
 from microtrain.nn.state import snapshot
 from microtrain.optim import Optimizer
 from microtrain.optim.lr_scheduler import LRScheduler
+from microtrain.scopes import finish
 from microtrain.tensor import Tensor, no_grad, stack
 from microtrain.train.checkpoint import check_checkpoint_path, load_training, save_training
 from microtrain.train.history import History
@@ -222,23 +224,18 @@ def evaluate(
     for function in (metrics or {}).values():
         if not callable(function):
             raise TypeError(f"evaluate(): metrics are functions, but one is {type(function).__name__}")
-    was_training = model.training
-    model.eval()
     losses, sizes, predictions, targets = [], [], [], []
-    try:
-        with no_grad():
-            for x, y in pairs(loader):
-                output = model(x)
-                losses.append(loss_fn(output, y))
-                sizes.append(len(x))
-                if metrics:
-                    predictions.append(output.cpu().numpy())
-                    targets.append(y.cpu().numpy())
-            if not losses:
-                raise ValueError("the validation loader yields no batches")
-            loss = float(np.average(_read(losses), weights=sizes))
-    finally:
-        model.train(was_training)
+    with _evaluating(model):
+        for x, y in pairs(loader):
+            output = model(x)
+            losses.append(loss_fn(output, y))
+            sizes.append(len(x))
+            if metrics:
+                predictions.append(output.cpu().numpy())
+                targets.append(y.cpu().numpy())
+        if not losses:
+            raise ValueError("the validation loader yields no batches")
+        loss = float(np.average(_read(losses), weights=sizes))
     if not metrics:
         return loss, {}
     prediction, target = np.concatenate(predictions), np.concatenate(targets)
@@ -247,11 +244,23 @@ def evaluate(
 
 def predict(model: Module, x: Tensor) -> np.ndarray:
     """The model's output for ``x``, in evaluation mode and without a graph, as an array."""
-    was_training = model.training
-    model.eval()
+    with _evaluating(model):
+        output: np.ndarray = model(x).cpu().numpy()
+    return output
+
+
+@contextmanager
+def _evaluating(model: Module) -> Iterator[None]:
+    """Evaluation mode without gradients; then each module in the mode that it was in, frozen ones in theirs."""
+    modes = [(module, module.training) for module in model.modules()]
+
+    def restore() -> None:
+        for module, mode in modes:
+            module.training = mode
+
     try:
         with no_grad():
-            output: np.ndarray = model(x).cpu().numpy()
+            model.eval()
+            yield
     finally:
-        model.train(was_training)
-    return output
+        finish(restore)
