@@ -677,3 +677,35 @@ def test_nothing_to_initialise(T):
         with pytest.warns(UserWarning, match="Initializing zero-element tensors is a no-op"):
             assert fill(empty) is empty
     assert T.nn.init.calculate_gain("conv_transpose2d") == 1
+
+
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+@pytest.mark.parametrize("loss", ["mse_loss", "l1_loss", "huber_loss"])
+def test_weights_of_elements(loss, reduction):
+    rng = np.random.default_rng(2)
+    x, y, w = (rng.normal(size=(4, 3)).astype(np.float32) for _ in range(3))
+    weight = np.abs(w) + 0.1
+    found = []
+    for T in (mt, torch):
+        input = T.tensor(x, requires_grad=True)
+        value = getattr(T.nn.functional, loss)(input, T.tensor(y), weight=T.tensor(weight), reduction=reduction)
+        value.sum().backward()
+        found.append((array(value), array(input.grad)))
+        with pytest.raises(ValueError, match="must have the same size"):
+            getattr(T.nn.functional, loss)(input, T.tensor(y), weight=T.ones(3))
+    for got, expected in zip(*found, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=2e-5, atol=1e-6)
+
+
+def test_scores_of_other_shapes_than_their_targets():
+    shapes = ((), (1,), (3,), (3, 1), (2, 3), (0, 3))
+    for a in shapes:
+        for b in shapes:
+            found = []
+            for T in (mt, torch):
+                try:
+                    value = T.nn.functional.soft_margin_loss(T.ones(a), T.ones(b), reduction="none")
+                    found.append((tuple(value.shape), np.round(array(value), 4).tolist()))
+                except RuntimeError:
+                    found.append("refused")
+            assert found[0] == found[1], (a, b, found)

@@ -44,7 +44,7 @@ def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", weight: 
         RuntimeError: shapes that do not broadcast.
     """
     check_reduction(reduction)
-    return _weighted(losses.squared_error(_difference("mse_loss", input, target, 3)), weight, reduction)
+    return _weighted("mse_loss", losses.squared_error(_difference("mse_loss", input, target, 3)), weight, reduction)
 
 
 def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
@@ -53,13 +53,13 @@ def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", weight: T
     Args and errors: as :func:`mse_loss`.
     """
     check_reduction(reduction)
-    return _weighted(_difference("l1_loss", input, target).abs(), weight, reduction)
+    return _weighted("l1_loss", _difference("l1_loss", input, target).abs(), weight, reduction)
 
 
-def _weighted(loss: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+def _weighted(name: str, loss: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
     if weight is None:
         return reduced(loss, reduction)
-    node_of(weight, "mse_loss", "weight")
+    node_of(weight, name, "weight")
     if weight.shape != loss.shape:
         raise ValueError("Inputs and weight must have the same size.")
     total = loss * weight
@@ -154,7 +154,7 @@ def huber_loss(
 
     Args:
         input, target, weight: as :func:`mse_loss`.
-        reduction: "mean", "sum" or "none".
+        reduction: "mean" is over all elements, with weights too, as in PyTorch; "sum" or "none".
         delta: > 0, where the parabola goes over into its tangent.
 
     Raises:
@@ -164,7 +164,8 @@ def huber_loss(
     check_reduction(reduction)
     if delta <= 0:
         raise RuntimeError(f"huber_loss does not support non-positive values for delta. Got: {delta}")
-    return _weighted(losses.huber(_difference("huber_loss", input, target), float(delta)), weight, reduction)
+    loss = losses.huber(_difference("huber_loss", input, target), float(delta))
+    return reduced(loss if weight is None else _weighted("huber_loss", loss, weight, "none"), reduction)
 
 
 def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:

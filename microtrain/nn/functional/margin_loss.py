@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from microtrain.nn.functional.reduction import check_reduction, reduced
-from microtrain.tensor import Tensor, losses, where
+from microtrain.tensor import Tensor, broadcast_shapes, losses, where
 
 
 def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, *, reduction: str = "mean") -> Tensor:
@@ -29,12 +29,15 @@ def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") 
 
     Args:
         input: scores, any shape.
-        target: 1 or -1, broadcast with input.
+        target: 1 or -1, of a shape that broadcasts to the input's.
         reduction: "mean", "sum" or "none".
 
     Raises:
         ValueError: an unknown reduction.
-        RuntimeError: shapes that do not broadcast.
+        RuntimeError: a target that does not broadcast to the input's shape.
     """
     check_reduction(reduction)
+    if input.shape != target.shape and (shape := broadcast_shapes(input.shape, target.shape)) != input.shape:
+        raise RuntimeError(f"output with shape {list(input.shape)} doesn't match the broadcast shape {list(shape)}: "
+                           f"the target of shape {list(target.shape)} has to broadcast to the input's")
     return reduced(losses.logistic(-(target * input)), reduction)
