@@ -709,3 +709,12 @@ def test_scores_of_other_shapes_than_their_targets():
                 except RuntimeError:
                     found.append("refused")
             assert found[0] == found[1], (a, b, found)
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_vectors_of_a_batch_norm_have_one_dimension(place):
+    for T in (mt, torch):
+        vectors = [T.zeros(3), T.ones(3), T.ones(3), T.zeros(3)]
+        vectors[place] = T.ones(3, 1).requires_grad_(place > 1)         # as wide as the batch, which it would scale
+        with pytest.raises(RuntimeError, match=r"3 elements in one dimension|expected 1 dims|compatible with \[3, 1\]"):
+            T.nn.functional.batch_norm(T.arange(9.0).reshape(3, 3), *vectors, training=place > 1).sum().backward()

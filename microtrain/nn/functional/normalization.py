@@ -167,8 +167,10 @@ def batch_normalised(
     channels = input.shape[1] if input.dim() > 1 else 0
     named = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
     for name, vector in named.items():
-        if vector is not None and vector.numel() != channels:
-            raise RuntimeError(f"{name} should contain {channels} elements not {vector.numel()}")
+        if vector is not None and vector.shape != (channels,):
+            raise RuntimeError(f"{name} should contain {channels} elements" + (
+                f" not {vector.numel()}" if vector.numel() != channels else
+                f" in one dimension, but its shape is {list(vector.shape)}"))
         if vector is not None and vector.dtype is not input.dtype and not (
                 vector.dtype is float32 and input.element_size() < 4):
             raise RuntimeError(f"batch_norm: mixed dtype: all inputs must share same datatype, but the input has "
