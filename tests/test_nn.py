@@ -718,3 +718,15 @@ def test_vectors_of_a_batch_norm_have_one_dimension(place):
         vectors[place] = T.ones(3, 1).requires_grad_(place > 1)         # as wide as the batch, which it would scale
         with pytest.raises(RuntimeError, match=r"3 elements in one dimension|expected 1 dims|compatible with \[3, 1\]"):
             T.nn.functional.batch_norm(T.arange(9.0).reshape(3, 3), *vectors, training=place > 1).sum().backward()
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("T", [mt, torch])
+def test_running_statistics_have_no_gradient(T, training):
+    x, statistics = T.arange(6.0).reshape(3, 2), [T.zeros(2), T.ones(2)]
+    for place, name in enumerate(("running_mean", "running_var")):
+        given = [vector.clone().requires_grad_(i == place) for i, vector in enumerate(statistics)]
+        with pytest.raises(RuntimeError, match=f"is not differentiable with respect to argument '{name}'"):
+            T.nn.functional.batch_norm(x, *given, training=training)
+        with T.no_grad():
+            T.nn.functional.batch_norm(x, *given, training=training)

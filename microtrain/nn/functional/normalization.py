@@ -9,7 +9,7 @@ from microtrain.nn.functional.distance import vector_norm
 from microtrain.nn.naming import scalar_type_name
 from microtrain.runtime.lock import locked
 from microtrain.scopes import finish
-from microtrain.tensor import Tensor, float32, float64, layers, no_grad
+from microtrain.tensor import Tensor, float32, float64, is_grad_enabled, layers, no_grad
 
 
 def _normalized_axes(input: Tensor, normalized_shape: Sequence[int], star: str) -> tuple[int, ...]:
@@ -141,8 +141,8 @@ def batch_norm(
 
     Raises:
         ValueError: in training, one value a channel; eps not positive.
-        RuntimeError: vectors of another size, or of another dtype than the input's (float32 goes with half
-            precisions); no running statistics when not training.
+        RuntimeError: vectors of another shape, or of another dtype than the input's (float32 goes with half
+            precisions); no running statistics when not training, or such as require a gradient.
         NotImplementedError: an integer input.
     """
     result, changes = batch_normalised(input, running_mean, running_var, weight, bias, training, momentum, eps)
@@ -177,6 +177,9 @@ def batch_normalised(
                                f"{input.dtype} and {name} {vector.dtype} (float32 goes with half precisions)")
         if vector is None and name in ("running_mean", "running_var") and not training:
             raise RuntimeError(f"{name} must be defined in evaluation mode")
+        if vector is not None and name.startswith("running") and vector.requires_grad and is_grad_enabled():
+            raise RuntimeError(f"The function 'batch_norm' is not differentiable with respect to argument '{name}'. "
+                               "This input cannot have requires_grad True.")
     _check_floating(input, "batch_norm")
     axes = tuple(axis for axis in range(input.dim()) if axis != 1)
     if not training:
