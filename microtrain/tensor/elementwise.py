@@ -351,8 +351,8 @@ def _with_multiple(primitive: Any, a: Any, b: Any, alpha: Any, name: str) -> Nod
         raise RuntimeError("Boolean alpha only supported for Boolean results.")
     if isinstance(number, float) and dtype.category < 2:
         raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
-    number = converted(number, dtype)
-    return in_float32(lambda u, v: record2(primitive, u, g.mul(v, constant(number, v.spec.dtype, v.spec.device))))(x, y)    # type: ignore[no-any-return]
+    factor = constant(converted(number, dtype), dtype, y.spec.device)
+    return in_float32(lambda u, v, k: record2(primitive, u, g.mul(v, k)))(x, y, factor)        # type: ignore[no-any-return]
 
 
 def _bound(value: Any, without: float, argument: str) -> float:

@@ -13,7 +13,7 @@ from ..graph import ops as g
 from ..graph import primitives as p
 from ..graph.attributes import number
 from ..graph.dtypes import DType, promote_types
-from ..graph.node import Node, constant, record2
+from ..graph.node import Node, constant
 from ..graph.tape import entry_class
 from .core import Handle
 
