@@ -201,9 +201,9 @@ class Shaping:
         """Expanded to another tensor's shape."""
         return self.expand(other.shape)
 
-    def broadcast_to(self: Tensor, size: Any) -> Tensor:    # type: ignore[misc]
+    def broadcast_to(self: Tensor, *size: Any) -> Tensor:   # type: ignore[misc]
         """As `expand`."""
-        return self.expand(size)
+        return self.expand(*size)
 
     def squeeze(self: Tensor, dim: Any = None) -> Tensor:   # type: ignore[misc]
         """Without axes of size 1: all of them, or those among `dim`."""
