@@ -177,8 +177,8 @@ T.arange()|T.arange(end=3)|T.arange(2, dtype=T.bool)|T.arange(T.tensor(3))|T.ara
 T.linspace(0, 1e40, 3)|T.linspace(0, 70000, 3, dtype=T.float16)|T.linspace(0, 1, 3, dtype=T.bool)|T.zeros(2**62, 2**62)
 T.randint(10, size=(0,))|T.randint(10, size=(0,), dtype=T.int32)|T.add(f, f, alpha=T.tensor([2.0]))
 T.add(f, f, alpha=T.tensor(2.0))|T.addcmul(f, f, f, value=T.tensor(2.0))|T.addcdiv(f, f, f, value=T.tensor(2.0))
-T.addcmul(l, l, l, value=T.tensor(2))|f.broadcast_to(2, 3)|f.movedim((0, 0), (0, 0))|T.ones(2, 2).movedim((0, 1), (1, 1))
-f[:0].index_select(0, T.tensor([], dtype=T.int64))
+T.addcmul(l, l, l, value=T.tensor(2))|f.broadcast_to(2, 3)|f.movedim((0, 0), (0, 0))
+T.ones(2, 2).movedim((0, 1), (1, 1))|f[:0].index_select(0, T.tensor([], dtype=T.int64))
 f.__setitem__(True, T.ones(3, dtype=T.float64))|f.__setitem__(False, T.ones(3))|f.__setitem__(T.tensor(True), l)
 """.replace("\n", "|").strip("|").split("|"))
 def test_calls_at_the_edge(expression: str) -> None:
