@@ -194,6 +194,8 @@ def bitwise_not(x):
     """~x for integers, `not x` for bool."""
     if x.dtype == tl.int1:
         return x == 0
+    elif x.dtype == tl.uint8:
+        return (255 - x).to(tl.uint8)           # the interpreter has no -1 of bytes
     else:
         return ~x
 

@@ -192,7 +192,8 @@ class Guard:
         for kind in alternatives:
             if kind.holds(value):
                 new = value if kind.taken is None else kind.taken(value)
-                return new, new is value and not kind.elements
+                a_tensor = kind is NAMED["Number"] and hasattr(value, "shape")      # another may have axes
+                return new, new is value and not kind.elements and not a_tensor
         raise refused(name or self.name, "input" if argument == "self" else argument, position,
                       [kind.text for kind in alternatives], value)
 

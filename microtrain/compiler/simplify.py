@@ -146,7 +146,9 @@ def _add(node: Node, x: Node, y: Node) -> Node | None:
 
 
 def _sub(node: Node, x: Node, y: Node) -> Node | None:
-    return x if number(y) == 0 and x.shape == node.shape else _fold(node, (x, y))
+    if number(y) == 0 and math.copysign(1, number(y)) > 0 and x.shape == node.shape:       # -0.0 less -0.0 is 0.0
+        return x
+    return _fold(node, (x, y))
 
 
 def _mul(node: Node, x: Node, y: Node) -> Node | None:

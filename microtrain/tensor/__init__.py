@@ -121,7 +121,8 @@ def _as_function(name: str) -> Any:
         if "out" in kwargs:
             no_out(kwargs.pop("out"), name)
         return method(input, *args, **kwargs)
-    function.__name__, function.__doc__, function.__wrapped__ = name, method.__doc__, method     # type: ignore[attr-defined]
+    function.__name__ = function.__qualname__ = name
+    function.__doc__, function.__wrapped__ = method.__doc__, method     # type: ignore[attr-defined]
     return function
 
 

@@ -1,6 +1,6 @@
 """The activations that are single nodes; `nn.functional` checks arguments. Each is given a tensor and numbers.
 
-Half precisions are computed in float32 and rounded once.
+Half precisions are computed in float32 and rounded once; a hard shrink compares in them, as PyTorch's does.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from .tensor_class import Tensor
 
 
-def activation(primitive: Any, name: str, accept: Any = floats_only) -> Any:
+def activation(primitive: Any, name: str, accept: Any = floats_only, widen: Any = in_float32) -> Any:
     """A function of a tensor and numbers; `inplace` overwrites the tensor, through its twin."""
-    operation = in_float32(lambda x, *numbers: record_with(primitive, x, *[like(n, x) for n in numbers]))
+    operation = widen(lambda x, *numbers: record_with(primitive, x, *[like(n, x) for n in numbers]))
 
     def function(input: Tensor, *numbers: float, inplace: bool = False) -> Tensor:
         x = accept(node_of(input, name), name)
@@ -44,7 +44,7 @@ hardtanh = activation(a.HARDTANH, "hardtanh", no_bool)
 hardsigmoid = activation(a.HARDSIGMOID, "hardsigmoid")
 hardswish = activation(a.HARDSWISH, "hardswish")
 threshold = activation(a.THRESHOLD, "threshold", no_bool)
-hardshrink = activation(a.HARDSHRINK, "hardshrink")
+hardshrink = activation(a.HARDSHRINK, "hardshrink", widen=lambda operation: operation)
 softshrink = activation(a.SOFTSHRINK, "softshrink")
 
 

@@ -93,6 +93,8 @@ def sizes(size: Sequence[Any]) -> Shape:
         shape.append(operator.index(n))
         if shape[-1] < 0:
             raise RuntimeError(f"Trying to create tensor with negative dimension {n}: {list(listed)}")
+    if math.prod(shape) >= 2**60:
+        raise RuntimeError(f"Storage size calculation overflowed with sizes={shape}")
     return tuple(shape)
 
 
@@ -194,11 +196,15 @@ def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: Dev
     return finish(g.cast(hit, kind(dtype) or dtypes.get_default_dtype()), requires_grad)
 
 
-def arange(start: Number = 0, end: Number | None = None, step: Number = 1, *, dtype: DType | None = None,
+def arange(start: Number | None = None, end: Number | None = None, step: Number = 1, *, dtype: DType | None = None,
            device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
     """start, start + step, ... below `end`: ceil((end - start) / step) elements, int64 where all three are ints."""
     if end is None:
+        if start is None:
+            raise TypeError('arange() missing 1 required positional arguments: "end"')
         start, end = 0, start
+    elif start is None:
+        start = 0
     start, end, step = (v.item() if isinstance(v, np.generic) or (isinstance(v, Handle) and not v.ndim) else v  # type: ignore[union-attr]
                         for v in (start, end, step))
     if step == 0 or step != step:
@@ -209,7 +215,7 @@ def arange(start: Number = 0, end: Number | None = None, step: Number = 1, *, dt
         raise RuntimeError(f"upper bound and lower bound inconsistent with step sign: start {start}, end {end}, step "
                            f"{step}")
     whole = all(isinstance(v, int) for v in (start, end, step))
-    wanted = kind(dtype) or (dtypes.int64 if whole else dtypes.get_default_dtype())
+    wanted = _countable(kind(dtype) or (dtypes.int64 if whole else dtypes.get_default_dtype()), "arange_cpu")
     if not whole and not wanted.is_floating_point:              # PyTorch steps without the fractions
         whole_step = int(step)
         if whole_step == 0:
@@ -228,6 +234,12 @@ def arange(start: Number = 0, end: Number | None = None, step: Number = 1, *, dt
         node = g.cast(node, dtypes.float64)
     node = g.mul(node, step) if step != 1 else node
     return finish(g.cast(g.add(node, start) if start != 0 else node, wanted), requires_grad)
+
+
+def _countable(dtype: DType, name: str) -> DType:
+    if dtype.category == 0:
+        raise NotImplementedError(f'"{name}" not implemented for \'Bool\': there are but two of them')
+    return dtype
 
 
 def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None, device: DeviceLike = None,
@@ -249,8 +261,8 @@ def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None, de
             raise RuntimeError("linspace only supports 0-dimensional start and end tensors, but got one of shape "
                                f"{list(bound.shape)}")
     start, end = float(start), float(end)
-    wanted = kind(dtype) or dtypes.get_default_dtype()
-    for bound in (start, end) if wanted.category == 1 else ():
+    wanted = _countable(kind(dtype) or dtypes.get_default_dtype(), "linspace_cpu")
+    for bound in (start, end):
         converted(bound, wanted)
     i = np.arange(steps)
     width: Any = np.float64 if not wanted.is_floating_point or wanted is dtypes.float64 else np.float32

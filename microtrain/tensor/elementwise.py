@@ -20,6 +20,7 @@ from .operands import (
     divisor,
     filling,
     floating,
+    in_float32,
     labelled,
     must_be_floats,
     must_be_operands,
@@ -72,7 +73,7 @@ class Elementwise:
         return wrap(node)
 
     def __truediv__(self: Tensor, other: Any) -> Tensor:    # type: ignore[misc]
-        node = None if isinstance(other, Handle) or self.node.spec.dtype.wide else by_number(self.node, other, p.DIV)
+        node = None if isinstance(other, Handle) or self.node.spec.dtype.wide else by_number(self.node, other, g.div)
         if node is not None:
             return wrap(node)
         pair = as_floats(self, other, "div")
@@ -83,7 +84,8 @@ class Elementwise:
         if pair is None:
             return NotImplemented
         number, x = pair
-        return wrap(g.mul(g.reciprocal(x), number))         # as PyTorch computes it
+        inverse = g.reciprocal(x)                           # as PyTorch computes it
+        return wrap(by_number(inverse, other, g.mul) or g.mul(inverse, number))
 
     def __rdiv__(self: Tensor, other: Any) -> Tensor:       # type: ignore[misc]
         node_of(self, "__rdiv__")
@@ -92,7 +94,9 @@ class Elementwise:
 
     def __floordiv__(self: Tensor, other: Any) -> Tensor:   # type: ignore[misc]
         pair = operands(self, other, "floor_divide")
-        return NotImplemented if pair is None else wrap(_floor_divide(*pair))
+        if pair is None:
+            return NotImplemented
+        return wrap(by_number(pair[0], other, g.floor_divide) or _floor_divide(*pair))
 
     def __rfloordiv__(self: Tensor, other: Any) -> Tensor:  # type: ignore[misc]
         pair = operands(other, self, "floor_divide")
@@ -192,19 +196,19 @@ class Elementwise:
 
     def add(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:     # type: ignore[misc]
         """self + alpha * other."""
-        return wrap(record2(p.ADD, *_with_multiple(self, other, alpha, "add")))
+        return wrap(_with_multiple(p.ADD, self, other, alpha, "add"))
 
     def sub(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:     # type: ignore[misc]
         """self - alpha * other."""
         no_bools(self, other)
-        return wrap(record2(p.SUB, *_with_multiple(self, other, alpha, "sub")))
+        return wrap(_with_multiple(p.SUB, self, other, alpha, "sub"))
 
     subtract = sub
 
     def mul(self: Tensor, other: Any) -> Tensor:            # type: ignore[misc]
         """self * other."""
         if not isinstance(other, Handle) and not node_of(self, "mul").spec.dtype.wide:
-            node = by_number(self.node, other, p.MUL)
+            node = by_number(self.node, other, g.mul)
             if node is not None:
                 return wrap(node)
         return wrap(record2(p.MUL, *must_be_operands(self, other, "mul")))
@@ -214,17 +218,17 @@ class Elementwise:
     def rsub(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:    # type: ignore[misc]
         """other - alpha * self."""
         no_bools(other, self)
-        return labelled(wrap(record2(p.SUB, *_with_multiple(other, self, alpha, "rsub"))), "RsubBackward1")
+        return labelled(wrap(_with_multiple(p.SUB, other, self, alpha, "rsub")), "RsubBackward1")
 
     def div(self: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:   # type: ignore[misc]
         """self / other; with `rounding_mode` "floor" or "trunc", rounded so."""
         if rounding_mode is None:
-            node = None if isinstance(other, Handle) else by_number(node_of(self, "div"), other, p.DIV)
+            node = None if isinstance(other, Handle) else by_number(node_of(self, "div"), other, g.div)
             return wrap(record2(p.DIV, *must_be_floats(self, other, "div")) if node is None else node)
         pair = must_be_operands(self, other, "div")
         if isinstance(rounding_mode, str) and rounding_mode in ("floor", "trunc"):
             rounded = g.div_floor if rounding_mode == "floor" else g.div_trunc
-            return wrap(rounded(no_bool(pair[0], "div"), divisor(pair[1])))
+            return wrap(by_number(pair[0], other, rounded) or rounded(no_bool(pair[0], "div"), divisor(pair[1])))
         raise RuntimeError("div expected rounding_mode to be one of None, 'trunc', or 'floor' "
                            f"but found '{rounding_mode}'")
 
@@ -232,7 +236,8 @@ class Elementwise:
 
     def floor_divide(self: Tensor, other: Any) -> Tensor:   # type: ignore[misc]
         """The quotient rounded down."""
-        return wrap(_floor_divide(*must_be_operands(self, other, "floor_divide")))
+        pair = must_be_operands(self, other, "floor_divide")
+        return wrap(by_number(pair[0], other, g.floor_divide) or _floor_divide(*pair))
 
     def remainder(self: Tensor, other: Any) -> Tensor:      # type: ignore[misc]
         """What a floor division leaves; it has the divisor's sign."""
@@ -289,7 +294,7 @@ class Elementwise:
         """Elements limited to [min, max]; either bound may be missing, a number or a tensor."""
         x = node_of(self, "clamp")
         if min is None and max is None:
-            raise ValueError("clamp(): At least one of 'min' or 'max' must not be None")
+            raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
         if x.spec.dtype.category == 2 and not isinstance(min, Handle) and not isinstance(max, Handle):
             return wrap(g.clamp(x, min if min.__class__ is float else _bound(min, -math.inf, "min"),
                                 max if max.__class__ is float else _bound(max, math.inf, "max")))
@@ -332,19 +337,22 @@ class Elementwise:
         return wrap(g.where(chosen, filling(value, x, "masked_fill"), x))
 
 
-def _with_multiple(a: Any, b: Any, alpha: Any, name: str) -> tuple[Node, Node]:
-    """`a` and `alpha * b` as operands of the dtype that a and b have together, which alpha does not change."""
-    pair = must_be_operands(a, b, name)
+def _with_multiple(primitive: Any, a: Any, b: Any, alpha: Any, name: str) -> Node:
+    """The sum or difference of `a` and `alpha * b`, in the dtype that a and b have together, which alpha does not
+    change; of half precisions rounded once."""
+    x, y = must_be_operands(a, b, name)
     if alpha.__class__ is int and alpha == 1:
-        return pair
-    x, y = pair
+        return record2(primitive, x, y)
+    if isinstance(alpha, Handle) and alpha.ndim:
+        raise TypeError(f"{name}(): argument 'alpha' must be Number, not Tensor of shape {list(alpha.shape)}")
     number = alpha.item() if hasattr(alpha, "item") else alpha
     dtype = x.spec.dtype
     if isinstance(number, bool) and dtype.category:
         raise RuntimeError("Boolean alpha only supported for Boolean results.")
     if isinstance(number, float) and dtype.category < 2:
         raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
-    return x, g.mul(y, constant(converted(number, dtype), dtype, y.spec.device))
+    factor = constant(converted(number, dtype), dtype, y.spec.device)
+    return in_float32(lambda u, v, k: record2(primitive, u, g.mul(v, k)))(x, y, factor)        # type: ignore[no-any-return]
 
 
 def _bound(value: Any, without: float, argument: str) -> float:

@@ -58,6 +58,8 @@ def _items(index: Any, ndim: int) -> list[Any]:
             item = read(item)[0] if within else np.asarray(item, dtype=None if len(item) else np.int64)
         if isinstance(item, np.integer):
             item = int(item)
+        elif isinstance(item, Handle | np.ndarray) and not item.ndim and not _dims(item):      # a mask of no axes
+            item = bool(item)
         listed.append(item)
     used = sum(0 if item is None or item is Ellipsis or isinstance(item, bool) else
                _dims(item) if isinstance(item, Handle | np.ndarray) else 1 for item in listed)
@@ -85,7 +87,7 @@ def _dims(item: Any) -> int:
     """How many axes an array index stands for: a mask for as many as it has."""
     if isinstance(item, Handle):
         return item.ndim if item.dtype in (dtypes.bool_, dtypes.uint8) else 1
-    return item.ndim if item.dtype == np.bool_ else 1
+    return item.ndim if item.dtype in (np.bool_, np.uint8) else 1
 
 
 def _basic(self: Tensor, items: list[Any]) -> tuple[Tensor, dict[int, Node]]:
@@ -139,7 +141,7 @@ def _array(item: Any, x: Tensor, dim: int) -> list[Node]:
         if node.device is not device:
             node = put(values(node), node.dtype, device)
     else:
-        if item.dtype.kind not in "biu":
+        if item.dtype.kind not in "biu" or item.dtype == np.uint64:
             raise IndexError("tensors used as indices must be long, int, byte or bool tensors, got an array of "
                              f"{item.dtype}")
         node = put(item, dtypes.from_numpy(item.dtype), device)
@@ -148,8 +150,6 @@ def _array(item: Any, x: Tensor, dim: int) -> list[Node]:
             if n != x.shape[dim + i]:
                 raise IndexError(f"The shape of the mask {list(node.shape)} at index {i} does not match the shape of "
                                  f"the indexed tensor {list(x.shape)} at index {dim + i}")
-        if not node.shape:
-            raise IndexError("a 0-d mask is not supported as one of several indices: use a Python bool")
         return [put(p, dtypes.int64, device) for p in np.nonzero(values(node))]
     if node.dtype.is_floating_point or (isinstance(item, Handle) and node.dtype in (dtypes.int8, dtypes.int16)):
         raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
@@ -230,8 +230,6 @@ def _rows(x: Node, order: tuple[int, ...], n: int) -> Node:
 
 def getitem(self: Tensor, index: Any) -> Tensor:
     """x[index]: a view for integers and slices, a copy for arrays and masks."""
-    if isinstance(index, Handle) and index.dtype is dtypes.bool_ and not index.ndim:
-        index = bool(index)
     out, arrays = _basic(self, _items(index, self.ndim))
     if not arrays:
         return out if out is not self else self.share(g.identity, lambda base, v: v)
@@ -246,8 +244,8 @@ def getitem(self: Tensor, index: Any) -> Tensor:
 @locked
 def setitem(self: Tensor, index: Any, value: Any) -> None:
     """x[index] = value, broadcast; where an element is named twice the last value wins."""
-    if isinstance(index, Handle) and index.dtype is dtypes.bool_ and not index.ndim:
-        index = bool(index)
+    if index is True:           # a view, to be copied to
+        index = None
     out, arrays = _basic(self, _items(index, self.ndim))
     if not arrays:
         out.copy_(_spread(value if isinstance(value, Handle) else _number(value, self), out))
@@ -297,7 +295,7 @@ def _spread(value: Any, target: Tensor) -> Tensor:
 def _one_mask(index: Any) -> bool:
     """Whether an index picks by one mask, so that a number is filled in, of whatever dtype."""
     arrays = [item for item in (index if isinstance(index, tuple) else (index,)) if hasattr(item, "dtype")]
-    return len(arrays) == 1 and arrays[0].dtype in (dtypes.bool_, np.bool_)
+    return len(arrays) == 1 and arrays[0].ndim > 0 and arrays[0].dtype in (dtypes.bool_, np.bool_)
 
 
 def _number(value: Any, like: Tensor) -> Tensor:

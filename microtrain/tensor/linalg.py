@@ -81,7 +81,11 @@ class Linalg:
             return wrap(g.reshape(out, (*out.shape[:-2], out.shape[-1])))
         return labelled(wrap(_batched(x, y)), "UnsafeViewBackward0")
 
-    __matmul__ = matmul
+    def __matmul__(self: Tensor, other: Any) -> Tensor:         # type: ignore[misc]
+        if isinstance(other, Handle | np.ndarray) or not hasattr(type(other), "__rmatmul__"):
+            return self.matmul(other)
+        stranger(other)
+        return NotImplemented
 
     def __rmatmul__(self: Tensor, other: Tensor) -> Tensor:     # type: ignore[misc]
         if isinstance(other, Handle):

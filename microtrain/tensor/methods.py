@@ -42,7 +42,7 @@ def operator(primitive: Any, name: str, check: Any = None) -> Any:
             number = x.spec.constants.get(other)
             if number is not None:
                 return wrap(record2(primitive, x, number))
-        elif primitive is MUL and (node := by_number(x, other, MUL)) is not None:
+        elif primitive is MUL and (node := by_number(x, other, g.mul)) is not None:
             return wrap(node)
         if check is not None:
             check(self, other)

@@ -13,7 +13,7 @@ from ..graph import ops as g
 from ..graph import primitives as p
 from ..graph.attributes import number
 from ..graph.dtypes import DType, promote_types
-from ..graph.node import Node, constant, record2
+from ..graph.node import Node, constant
 from ..graph.tape import entry_class
 from .core import Handle
 
@@ -232,17 +232,20 @@ def floats_only(x: Node, name: str) -> Node:
     return x
 
 
-def by_number(x: Node, value: Any, primitive: Any) -> Node | None:
-    """A half precision times or over a number that it does not hold in full: in float32, and rounded once, as PyTorch
-    does; None for anything else."""
-    if x.spec.dtype.category != 2 or x.spec.dtype.wide or not isinstance(value, int | float | np.number):
+def by_number(x: Node, value: Any, operation: Callable[[Node, Node], Node]) -> Node | None:
+    """A half precision times or over a number that it does not hold exactly: in float32, and rounded once, as PyTorch
+    does (0.999 is not 1 then, as it is in bfloat16); None for anything else."""
+    dtype = x.spec.dtype
+    if dtype.category != 2 or dtype.wide or not isinstance(value, int | float | np.number):
         return None
     value = float(value)                # type: ignore[arg-type]
-    least = 2.0**-14 if x.spec.dtype is dtypes.float16 else 2.0**-126
-    if value == 0 or not math.isfinite(value) or least <= abs(value) <= dtypes.largest_finite(x.spec.dtype):
+    bits, least = (11, 2.0**-14) if dtype is dtypes.float16 else (8, 2.0**-126)
+    if value == 0 or not math.isfinite(value):
+        return None
+    if (math.frexp(value)[0] * 2**bits).is_integer() and least <= abs(value) <= dtypes.largest_finite(dtype):
         return None
     number = constant(value, dtypes.float32, x.spec.device)
-    return in_float32(lambda wide: record2(primitive, wide, number))(x)        # type: ignore[no-any-return]
+    return in_float32(lambda wide: operation(wide, number))(x)      # type: ignore[no-any-return]
 
 
 def in_float32(operation: Any) -> Any:

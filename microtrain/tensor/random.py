@@ -191,8 +191,8 @@ def randint(low: Any = 0, high: Any = None, size: Any = None, *, generator: Gene
     Raises RuntimeError where there are none, too many, or more than the dtype holds; TypeError for bounds that are no
     integers.
     """
-    if size is None:
-        low, high, size = 0, low, high
+    if size is None or high is None:
+        low, high, size = 0, low, high if size is None else size
     if not isinstance(size, Sequence):
         raise TypeError(f"randint(): argument 'size' must be tuple of ints, not {type(size).__name__}")
     for name, bound in (("low", low), ("high", high)):

@@ -142,8 +142,9 @@ class Shaping:
             raise RuntimeError("movedim: Invalid source or destination dims: source "
                                f"({froms} dims) should contain the same number of dims as destination ({tos} dims)")
         froms, tos = ([normalise_dim(d, self.ndim) for d in dims] for dims in (froms, tos))
-        if len(set(froms)) != len(froms) or len(set(tos)) != len(tos):
-            raise RuntimeError(f"movedim: repeated dim in `source` ({froms}) or `destination` ({tos})")
+        for name, dims in (("source", froms), ("destination", tos)):
+            if len(set(dims)) != len(dims):
+                raise RuntimeError(f"movedim: repeated dim in `{name}` ({dims})")
         rest = iter([d for d in range(self.ndim) if d not in froms])
         places = dict(zip(tos, froms, strict=True))
         order = tuple(places[i] if i in places else next(rest) for i in range(self.ndim))
@@ -200,9 +201,9 @@ class Shaping:
         """Expanded to another tensor's shape."""
         return self.expand(other.shape)
 
-    def broadcast_to(self: Tensor, size: Any) -> Tensor:    # type: ignore[misc]
+    def broadcast_to(self: Tensor, *size: Any) -> Tensor:   # type: ignore[misc]
         """As `expand`."""
-        return self.expand(size)
+        return self.expand(*size)
 
     def squeeze(self: Tensor, dim: Any = None) -> Tensor:   # type: ignore[misc]
         """Without axes of size 1: all of them, or those among `dim`."""
@@ -224,6 +225,8 @@ class Shaping:
 
     def flip(self: Tensor, *axis: Any, dims: Any = None) -> Tensor:     # type: ignore[misc]
         """Reversed along `dims`, given as ints or as one sequence (a copy, as in PyTorch)."""
+        if dims is None and not axis:
+            raise TypeError('flip() missing 1 required positional arguments: "dims"')
         axes = tuple(normalise_dim(d, self.ndim) for d in _signed(axis if dims is None else (dims,)))
         if len(set(axes)) != len(axes):
             raise RuntimeError(f"dim {max(axes, key=axes.count)} appears multiple times in the list of dims")

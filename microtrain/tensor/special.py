@@ -14,6 +14,7 @@ from ..arguments import Number
 from ..autograd.function import refused
 from ..graph import dtypes
 from ..graph import ops as g
+from ..graph.dtypes import TITLES
 from ..graph.node import Node, constant, record2
 from ..graph.primitives import MUL
 from ..graph.tape import grad_mode
@@ -127,6 +128,13 @@ class Special:
             return base.pow(power)                          # type: ignore[attr-defined, no-any-return]
         return wrap(g.pow(*must_be_operands(base, power, "float_power")))
 
+    def float_power_(self: Tensor, exponent: Any) -> Tensor:    # type: ignore[misc]
+        """In-place `float_power`. Raises RuntimeError unless self is float64, as the result is."""
+        if self.dtype is not dtypes.float64:
+            raise RuntimeError(f"the base given to float_power_ has dtype {TITLES[self.dtype.name]} but the "
+                               "operation's result requires dtype Double")
+        return _float_power_(self, exponent)                # type: ignore[no-any-return]
+
     def positive(self: Tensor) -> Tensor:                   # type: ignore[misc]
         """The tensor itself. Raises RuntimeError for a bool tensor, in PyTorch's words."""
         if node_of(self, "positive").spec.dtype.category == 0:
@@ -169,7 +177,7 @@ class Special:
     def addcmul(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:       # type: ignore[misc]
         """self + value * tensor1 * tensor2."""
         x, y, z = _three(self, tensor1, tensor2, "addcmul")
-        return labelled(wrap(in_float32(_addcmul)(no_bool(x, "addcmul"), y, z, value)), "AddcmulBackward0")
+        return labelled(wrap(in_float32(_addcmul)(no_bool(x, "addcmul"), y, z, _plain(value))), "AddcmulBackward0")
 
     def addcdiv(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:       # type: ignore[misc]
         """self + value * tensor1 / tensor2. Raises RuntimeError where both divide as integers."""
@@ -178,7 +186,7 @@ class Special:
             raise RuntimeError("Integer division with addcdiv is no longer supported: tensor1 is "
                                f"{tensor1.dtype!r} and tensor2 {tensor2.dtype!r}; write "
                                "input + value * tensor1 / tensor2 for a true division")
-        return labelled(wrap(in_float32(_addcdiv)(x, y, z, value)), "AddcdivBackward0")
+        return labelled(wrap(in_float32(_addcdiv)(x, y, z, _plain(value))), "AddcdivBackward0")
 
     def nan_to_num(self: Tensor, nan: float | None = None, posinf: float | None = None,       # type: ignore[misc]
                    neginf: float | None = None) -> Tensor:
@@ -224,11 +232,12 @@ class Special:
     arccosh_, arctanh_, log2_, log10_ = map(inplace, ("arccosh", "arctanh", "log2", "log10"))
     erf_, erfc_, deg2rad_, rad2deg_ = map(inplace, ("erf", "erfc", "deg2rad", "rad2deg"))
     atan2_, arctan2_, hypot_, copysign_ = map(inplace, ("atan2", "arctan2", "hypot", "copysign"))
-    xlogy_, logit_, fmod_, frac_, float_power_ = map(inplace, ("xlogy", "logit", "fmod", "frac", "float_power"))
+    xlogy_, logit_, fmod_, frac_ = map(inplace, ("xlogy", "logit", "fmod", "frac"))
     sgn_, heaviside_, nan_to_num_, lerp_ = map(inplace, ("sgn", "heaviside", "nan_to_num", "lerp"))
     addcmul_, addcdiv_ = map(inplace, ("addcmul", "addcdiv"))
 
 
+_float_power_ = inplace("float_power")
 Special.float_power.checks_input = True         # type: ignore[attr-defined]
 Special.xlogy.checks_input = True
 
@@ -242,6 +251,11 @@ def _three(self: Any, tensor1: Any, tensor2: Any, name: str) -> tuple[Node, Node
     y, z = must_be_operands(tensor1, tensor2, name)
     x, y = must_be_operands(self, wrap(y), name)
     return x, y, g.cast(z, y.spec.dtype)
+
+
+def _plain(value: Any) -> bool | int | float:
+    """A number as it is, that of a 0-d tensor read."""
+    return value.item() if isinstance(value, Handle) else value         # type: ignore[attr-defined, no-any-return]
 
 
 def _addcmul(x: Node, y: Node, z: Node, value: Any) -> Node:

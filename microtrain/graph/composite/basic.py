@@ -42,19 +42,22 @@ def widened(x: Node) -> Node:
 
 def _mean(x: Node, axes: tuple[int, ...]) -> Node:
     o = ops()
-    n = count(x.shape, axes)
-    return o.div(o.sum(x, axes), float(n))
+    return o.cast(o.div(o.sum(widened(x), axes), float(count(x.shape, axes))), x.dtype)
 
 
-def _var(x: Node, axes: tuple[int, ...], correction: float) -> Node:
+def _wide_var(x: Node, axes: tuple[int, ...], correction: float) -> Node:
     o = ops()
-    n = count(x.shape, axes)
+    x, n = widened(x), count(x.shape, axes)
     deviation = o.sub(x, o.keep(o.div(o.sum(x, axes), float(n)), x.shape, axes))
     return o.div(o.sum(o.mul(deviation, deviation), axes), float(max(0, n - correction)))
 
 
+def _var(x: Node, axes: tuple[int, ...], correction: float) -> Node:
+    return ops().cast(_wide_var(x, axes, correction), x.dtype)
+
+
 def _std(x: Node, axes: tuple[int, ...], correction: float) -> Node:
-    return ops().sqrt(_var(x, axes, correction))
+    return ops().cast(ops().sqrt(_wide_var(x, axes, correction)), x.dtype)
 
 
 def shifted(x: Node, axes: tuple[int, ...]) -> tuple[Node, Node]:
@@ -69,9 +72,9 @@ def _logsumexp(x: Node, axes: tuple[int, ...]) -> Node:
     o = ops()
     if count(x.shape, axes) == 0:
         return o.log(o.sum(o.exp(x), axes))
-    shift, top = shifted(x, axes)
+    shift, top = shifted(widened(x), axes)
     total = o.log(o.sum(o.exp(shift), axes))
-    return o.add(total, o.reshape(top, total.shape))
+    return o.cast(o.add(total, o.reshape(top, total.shape)), x.dtype)
 
 
 def _norm(x: Node, axes: tuple[int, ...], p: float) -> Node:
@@ -89,14 +92,16 @@ def _norm(x: Node, axes: tuple[int, ...], p: float) -> Node:
 
 def _softmax(x: Node, axis: int) -> Node:
     o = ops()
-    e = o.exp(o.sub(x, o.amax(x, (axis,), keepdim=True)))
-    return o.div(e, o.sum(e, (axis,), keepdim=True))
+    wide = widened(x)
+    e = o.exp(o.sub(wide, o.amax(wide, (axis,), keepdim=True)))
+    return o.cast(o.div(e, o.sum(e, (axis,), keepdim=True)), x.dtype)
 
 
 def _log_softmax(x: Node, axis: int) -> Node:
     o = ops()
-    shift = o.sub(x, o.amax(x, (axis,), keepdim=True))
-    return o.sub(shift, o.log(o.sum(o.exp(shift), (axis,), keepdim=True)))
+    wide = widened(x)
+    shift = o.sub(wide, o.amax(wide, (axis,), keepdim=True))
+    return o.cast(o.sub(shift, o.log(o.sum(o.exp(shift), (axis,), keepdim=True))), x.dtype)
 
 
 def _arg(fold: str) -> Any:

@@ -80,7 +80,7 @@ def _asinh(x: Node) -> Node:
 
 def _acosh(x: Node) -> Node:
     o = ops()
-    above = o.sub(x, 1)
+    above = o.where(o.lt(x, 1), float("nan"), o.sub(x, 1))      # the product of two far below 0 is infinite
     return _log_of_sum(x, o.add(above, o.sqrt(o.mul(above, o.add(x, 1)))))
 
 
