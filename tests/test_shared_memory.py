@@ -85,6 +85,19 @@ VERSIONS = {
         with T.no_grad(): v = x[:1]
         v.requires_grad_(); v.requires_grad_(False); see(v.requires_grad, v.is_leaf)
         (v * 2 + x).sum().backward(); see(x.grad)""",
+    "a view of very many views": """
+        x = leaf(4); y = x * 1; v = w = y
+        for i in range(1500): v = v.view(2, 2) if i % 2 == 0 else v.detach().view(4) if i == 701 else v[::-1 + 2]
+        for i in range(1500): w = w.view(2, 2) if i % 2 == 0 else w.view(4)
+        w[1:].mul_(2); v[:1].mul_(3); (y * y).sum().backward(); see(x.grad, y, v, w)""",
+    "axes that are one already": """
+        x = leaf(2, 3); y = x * 1
+        see(x.flatten(1) is x, y[0].flatten().is_contiguous(), T.ones(()).flatten().shape == (1,))
+        y.flatten(0, 0).retain_grad(); (y * 2).sum().backward(); see(y.grad, x.flatten(1, 1).grad)""",
+    "strides of what was expanded": """
+        x = T.ones(2, 1, 3); see(x.expand(1, 2, 1, 3).stride(), x.expand(4, 1, 2, 5, 3).stride())
+        see(T.ones(3).expand(2, 1, 3).stride(), T.ones(()).expand(1, 1).stride(), x.expand(1, 2, 1, 3).is_contiguous())
+        y = T.zeros(3); y.expand(1, 1, 3).add_(1); see(y)""",
     "a view whose base left the memory": """
         x = leaf(2, 2)
         with T.no_grad(): v = x[0]

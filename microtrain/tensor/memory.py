@@ -288,14 +288,46 @@ class Alias:
         return node
 
 
+class Chain:
+    """A view seen through others, both ways. Step by step: calls within calls would be too deep for Python."""
+
+    __slots__ = ("before", "step", "view")
+
+    def __init__(self, before: Chain | None, view: View, update: Update) -> None:
+        self.before, self.view, self.step = before, view, update
+
+    def links(self) -> list[Chain]:
+        """The last one first."""
+        links, link = [self], self.before
+        while link is not None:
+            links.append(link)
+            link = link.before
+        return links
+
+    def __call__(self, base: Node) -> Node:
+        for link in reversed(self.links()):
+            base = link.view(base)
+        return base
+
+    def update(self, base: Node, value: Node) -> Node:
+        """The base after what is seen of it was replaced."""
+        links, bases = self.links(), [base]
+        for link in links[:0:-1]:
+            bases.append(link.view(bases[-1]))
+        for link in links:
+            value = link.step(bases.pop(), value)
+        return value
+
+
 def composed(first: View, first_update: Update, view: View, update: Update) -> tuple[View, Update]:
     """The view of a view, both ways."""
     if first is same_value:
         return view, update
     if view is same_value:
         return first, first_update
-    return (lambda base: view(first(base)),
-            lambda base, value: first_update(base, update(first(base), value)))
+    same = isinstance(first, Chain) and first_update == first.update
+    chain = Chain(first if same else Chain(None, first, first_update), view, update)        # type: ignore[arg-type]
+    return chain, chain.update
 
 
 def scattered(view: View, base: Node, value: Node) -> Node:
