@@ -98,6 +98,31 @@ VERSIONS = {
         x = T.ones(2, 1, 3); see(x.expand(1, 2, 1, 3).stride(), x.expand(4, 1, 2, 5, 3).stride())
         see(T.ones(3).expand(2, 1, 3).stride(), T.ones(()).expand(1, 1).stride(), x.expand(1, 2, 1, 3).is_contiguous())
         y = T.zeros(3); y.expand(1, 1, 3).add_(1); see(y)""",
+    "again after a backward that failed": """
+        for look in (False, True):
+            x = leaf(2); y = x.sigmoid(); h = y.register_hook(lambda g: 1 / 0); z = (y + 1).sum(); look and z.tolist()
+            try: z.backward()
+            except ZeroDivisionError: see(x.grad)
+            h.remove(); z.backward(); see(x.grad)
+        y = x.sigmoid(); z = (y + 1).sum(); z.tolist(); y.add_(1)
+        for _ in range(2):
+            try: z.backward()
+            except RuntimeError as error: see(str(error)[:60])""",
+    "a second backward to what leads nowhere": """
+        x, w = leaf(4), leaf(2)
+        with T.no_grad(): v = x[:2]
+        v.register_post_accumulate_grad_hook(see)
+        for y in (v * v, T.addcmul(w, v, v), v * w):
+            y.sum().backward(); see(w.grad, v.grad); y.sum().backward(); see(w.grad, x.grad)""",
+    "a Function that changes what may not be used": """
+        F = type("F", (T.autograd.Function,), {
+            "forward": staticmethod(lambda ctx, x: ctx.mark_dirty(x) or x.mul_(2)), "backward": staticmethod(see)})
+        x = leaf(4) * 1; v = x.chunk(2)[0]; x.mul_(3)
+        with T.no_grad(): y = F.apply(v)
+        see(y is v, y.requires_grad, y.is_leaf, x)""",
+    "a power that needs more than the tensor's dtype": """
+        x = T.ones(2, dtype=T.float64) * 3; y = leaf(2).double() * 3; x.float_power_(2); y.float_power_(2); see(x)
+        y.sum().backward(); T.ones(2).float_power_(2)""",
     "a view whose base left the memory": """
         x = leaf(2, 2)
         with T.no_grad(): v = x[0]

@@ -276,7 +276,7 @@ def _output(value: Any, index: int, outputs: Sequence[Any], inputs: tuple[Any, .
     if not is_tensor(value):
         return value
     if entry is None or not value.node.dtype.is_floating_point or any(value is t for t in context._fixed):
-        if value.node.tape is None:
+        if not value.requires_grad:
             return value if _is_new(value, inputs, context) else value.returned(_untaped(value.node))
         return value if value._is_view() and not any(value is a for a in inputs) else value.detached()
     node = _untaped(value.node)

@@ -245,7 +245,7 @@ class Handle(Shared):
         """Call `hook(self)` when `backward` has added to this leaf's `.grad`. Raises RuntimeError for a non-leaf."""
         if not self.requires_grad:
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
-        if self.node.tape.__class__ is not Leaf:
+        if not self.is_leaf:
             raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
         return RemovableHandle.enter(self._hooks(self.node.tape).after, hook)
 
