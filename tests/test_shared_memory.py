@@ -123,6 +123,23 @@ VERSIONS = {
     "a power that needs more than the tensor's dtype": """
         x = T.ones(2, dtype=T.float64) * 3; y = leaf(2).double() * 3; x.float_power_(2); y.float_power_(2); see(x)
         y.sum().backward(); T.ones(2).float_power_(2)""",
+    "hooks of a view that is made a leaf": """
+        for before in (False, True):
+            x = leaf(4)
+            with T.no_grad(): v = x[:2]
+            if before: v.requires_grad_(); v.requires_grad_(False)
+            h = v.register_hook(lambda g: see(g) or g * 2); v.register_post_accumulate_grad_hook(lambda p: see(p.grad))
+            (v * 2).sum().backward(); v.requires_grad_(); (v * 3).sum().backward(); see(v.grad, x.grad)
+            v.requires_grad_(False); (v * 3).sum().backward(); h.remove(); v.requires_grad_(); (v * 5).sum().backward()""",
+    "flags of views that may not be used": """
+        y = leaf(2, 2) * 1
+        with T.no_grad(): a = y[0]
+        y.mul_(2); a.requires_grad_(False); a.requires_grad = True; a.retain_grad(); see(a.requires_grad)
+        c, d = y.unbind()
+        with T.no_grad(): y.mul_(2)
+        for change in (lambda: c.requires_grad_(False), lambda: setattr(c, "requires_grad", True), c.retain_grad):
+            try: change(); see("accepted")
+            except RuntimeError as error: see(str(error)[:60])""",
     "a view whose base left the memory": """
         x = leaf(2, 2)
         with T.no_grad(): v = x[0]
