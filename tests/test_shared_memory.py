@@ -130,7 +130,8 @@ VERSIONS = {
             if before: v.requires_grad_(); v.requires_grad_(False)
             h = v.register_hook(lambda g: see(g) or g * 2); v.register_post_accumulate_grad_hook(lambda p: see(p.grad))
             (v * 2).sum().backward(); v.requires_grad_(); (v * 3).sum().backward(); see(v.grad, x.grad)
-            v.requires_grad_(False); (v * 3).sum().backward(); h.remove(); v.requires_grad_(); (v * 5).sum().backward()""",
+            v.requires_grad_(False); (v * 3).sum().backward(); h.remove(); v.requires_grad_()
+            (v * 5).sum().backward()""",
     "flags of views that may not be used": """
         y = leaf(2, 2) * 1
         with T.no_grad(): a = y[0]
@@ -412,6 +413,13 @@ PARTS_OF_WHAT_REPEATS = {
         p = T.nn.Parameter(T.zeros(2))
         with T.no_grad(): p.expand(3, 2)[0].add_(1)
         see(p, p.is_leaf, p._version); (p * 3).sum().backward(); see(p.grad)""",
+    "what was expanded, detached": """
+        for way in (lambda y: y.detach(), lambda y: y.data, copy.copy, lambda y: copy.deepcopy([x, y])[1]):
+            x = T.zeros(2); y = way(x.expand(3, 2)); y[0].add_(1); y[:, 0] = 5; y.detach()[2].mul_(3)
+            see(x, y, y.stride())
+            y.fill_(3); z = y[1:]; x.add_(1); see(x, y, z, y._is_view(), z._is_view()); y.detach_()
+        p = T.nn.Parameter(T.ones(3, 2)); p.data = x.expand(3, 2); p.data[0] = 5.0; x.add_(1); (p * p).sum().backward()
+        see(p, p.is_leaf, p.stride(), p.grad, x); y.add_(1)""",
     "filling what was expanded": """
         a = leaf(2); x = a * 1; y = x.expand(3, 2); y.fill_(3); see(x, y, y.requires_grad)
         z = T.ones(1, 2).expand(2, 2).t(); z.zero_(); see(z)""",

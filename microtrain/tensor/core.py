@@ -233,7 +233,7 @@ class Handle(Shared):
 
     @locked
     def _hooks(self, tape: Any) -> Hooks:
-        """The hooks at a place on the tape. Nothing arrives at a dead end: they are those of the leaf that it may be."""
+        """The hooks at a place on the tape. Those at a dead end are of the leaf that it may be."""
         if tape.__class__ is DeadEnd:
             if self._leaf is None or self._leaf.hooks is None:
                 self._leaf = Leaf(next_seq())

@@ -30,6 +30,7 @@ from ..graph.spec import Shape
 from ..graph.tape import AsStridedBackward0, DeadEnd, Leaf, Tape, entry_class, grad_mode
 from ..scopes import finish
 from .refusal import INDIRECTLY, Refused, refusal
+from .strides import repeats
 
 if TYPE_CHECKING:
     from .tensor_class import Tensor
@@ -256,11 +257,11 @@ class Alias:
         self.family, self.view, self.update, self.strides, self.offset = family, view, update, strides, offset
         self.tape: Tape | None = None
         self.origin, self.number, self.version = origin, 0, -1
-        self.was_view = False
+        self.was_view: bool | None = None
 
     def is_view(self) -> bool:
         """Whether the tensor is a view on the tape, be it of a memory that it left when its `.data` was set."""
-        return self.was_view or self.view is not same_value
+        return self.view is not same_value if self.was_view is None else self.was_view
 
     def made(self) -> Node:
         """The node of a view whose memory was changed: made from the base's, it is nobody's yet."""
@@ -286,6 +287,16 @@ class Alias:
         elif tape.__class__ is Leaf:
             node.tape = tape
         return node
+
+
+def apart(node: Node, cell: VersionCell, memory: Memory, like: Alias) -> Alias:
+    """A place like another one's in a memory, of the value `node`, in a family of its own."""
+    way = like.family.seen_through(like)
+    if not repeats(node.spec.shape, like.strides):
+        return Alias(Family(node, cell, memory, *way), like.strides, like.offset)
+    alias = Alias(Family(alone(memory.node), cell, memory), like.strides, like.offset, *way)
+    alias.was_view = False              # but not the base itself, which has each element once
+    return alias
 
 
 class Chain:
