@@ -161,7 +161,7 @@ def described(value: Any) -> str:
 def refused(function: str, argument: str, position: int | None, wanted: Iterable[str], value: Any) -> TypeError:
     """The error for an argument of a wrong type, in PyTorch's words."""
     where = "" if position is None else f" (position {position})"
-    names = " or ".join(name for name in wanted if name != "None")
+    names = " or ".join(name for name in wanted if name != "None") or "None"
     return TypeError(f"{function}(): argument '{argument}'{where} must be {names}, not {described(value)}")
 
 

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -362,6 +363,7 @@ def test_wrong_values_of_switches(monkeypatch, capsys):
 
 SECOND = """
 import sys
+import time
 from microtrain import bench
 from microtrain.cli import main
 from microtrain.cli.process import another
@@ -401,16 +403,30 @@ def test_a_defect_is_not_hidden(monkeypatch):
         main(["train", "perceptron", "--quiet"])
 
 
-def test_a_signal_that_a_library_makes_another_error_of_ends_the_command(monkeypatch: pytest.MonkeyPatch,
-                                                                         capsys: pytest.CaptureFixture[str]) -> None:
-    """matplotlib, drawing in C, says "Invalid bounding box" where a signal's handler raised."""
-    def run(_: Any) -> int:
-        try:
-            signal.raise_signal(signal.SIGTERM)
-        except BaseException:
-            raise ValueError("Invalid bounding box") from None
-        return 0
+class Leaving:
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
 
+
+def as_it_draws(_: Any) -> int:
+    """matplotlib, drawing in C, says "Invalid bounding box" where a signal's handler raised."""
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    except BaseException:
+        raise ValueError("Invalid bounding box") from None
+    return 0
+
+
+def as_something_goes_away(_: Any) -> int:
+    """Python drops what is raised there, and says so."""
+    Leaving()
+    time.sleep(10)
+    return 0
+
+
+@pytest.mark.parametrize("run", [as_it_draws, as_something_goes_away])
+def test_a_signal_whose_error_is_lost_ends_the_command(run: Any, monkeypatch: pytest.MonkeyPatch,
+                                                       capsys: pytest.CaptureFixture[str]) -> None:
     parser = SimpleNamespace(parse_args=lambda _: SimpleNamespace(run=run))
     monkeypatch.setitem(main.__globals__, "build_parser", lambda _: parser)
     assert main(["train"]) == 143 and capsys.readouterr().err == "microtrain: terminated\n"

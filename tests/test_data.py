@@ -441,3 +441,52 @@ def test_lengths_of_any_kind(lengths, sizes):
 def test_lengths_that_add_up_to_nothing(lengths):
     with pytest.raises(ValueError, match=r"lengths should not|add up|Sum of input lengths"):
         random_split(TensorDataset(mt.arange(10)), lengths)
+
+
+def test_an_order_drawn_from_a_generator_of_ours():
+    def orders(generator):
+        loader = DataLoader(TensorDataset(mt.arange(8)), batch_size=8, shuffle=True, generator=generator)
+        return [batch[0].tolist() for _ in range(3) for batch in loader]
+
+    first, state = mt.Generator().manual_seed(3), mt.get_rng_state()
+    whole = orders(first)
+    assert whole == orders(mt.Generator().manual_seed(3)) and len({*map(tuple, whole)}) == 3
+    assert all(sorted(order) == [*range(8)] for order in whole)
+    going = mt.Generator().manual_seed(3)
+    kept = (orders(going), going.get_state())[1]
+    going.manual_seed(9).set_state(kept)
+    assert orders(going) == orders(first)                   # goes on where it was
+    assert mt.get_rng_state().tolist() == state.tolist()    # and leaves the global one alone
+    halves = [random_split(range(8), [4, 4], generator=mt.Generator().manual_seed(1)) for _ in range(2)]
+    assert [[*a] for a in halves[0]] == [[*a] for a in halves[1]]
+
+
+@pytest.mark.parametrize("error", [ValueError("bad"), StopIteration()], ids=["ValueError", "StopIteration"])
+@pytest.mark.parametrize("where", ["dataset", "collate_fn"])
+def test_a_batch_that_cannot_be_made_is_one_batch(error, where):
+    def spoilt(value, bad):
+        if bad:
+            raise error
+        return value
+
+    class Rows:
+        def __len__(self):
+            return 6
+
+        def __getitem__(self, index):
+            return spoilt(index, where == "dataset" and index == 3)
+
+    for module in (data, torch.utils.data):
+        if module is data or not isinstance(error, StopIteration):          # which ends PyTorch's epoch
+            loader = module.DataLoader(Rows(), 2, collate_fn=lambda b: spoilt(b, where == "collate_fn" and 3 in b))
+            batches = iter(loader)
+            assert next(batches) == [0, 1]
+            with pytest.raises((ValueError, RuntimeError), match=str(error) or "raised StopIteration"):
+                next(batches)
+            assert [*batches] == [[4, 5]] and next(iter(loader)) == [0, 1]
+
+
+def test_a_part_of_no_samples():
+    for module in (data, torch.utils.data):
+        with pytest.warns(UserWarning, match="Length of split at index 1 is 0. This might result in an empty dataset"):
+            assert [len(part) for part in module.random_split(range(1), [0.5, 0.5])] == [1, 0]

@@ -128,3 +128,34 @@ def test_what_is_no_regular_array_of_numbers(data: Any) -> None:
 def test_numbers_beyond_64_bits_beside_booleans_are_refused(expression: str) -> None:
     with pytest.raises(RuntimeError, match="value cannot be converted to type int64_t without overflow"):
         raise outcome(mt, expression)
+
+
+@pytest.mark.filterwarnings("ignore:reduction. 'mean' divides", "ignore:Using a target size")
+@pytest.mark.parametrize("loss", ["mse_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy", "kl_div",
+                                  "nll_loss", "binary_cross_entropy_with_logits", "soft_margin_loss"])
+def test_losses_of_integers(loss: str) -> None:
+    for pair in ("l l", "u u", "i i", "u l", "f l", "f u", "f b", "h b", "f f"):
+        x, y = pair.split()
+        y = {"nll_loss": "T.tensor(1)", "binary_cross_entropy": f"({y} != 1).to({y}.dtype)"}.get(loss, y)
+        x = f"({x} > 0).to({x}.dtype)" if loss == "binary_cross_entropy" else x
+        got, expected = outcomes = [outcome(T, f'F.{loss}({x}, {y}, reduction="none")') for T in (mt, torch)]
+        if loss == "binary_cross_entropy_with_logits" and pair[0] in "fh":      # which PyTorch refuses
+            expected = outcome(torch, f'F.{loss}({x}, {y}.to({x}.dtype), reduction="none")')
+        if isinstance(expected, Exception):
+            assert isinstance(got, NotImplementedError | RuntimeError | ValueError), (pair, outcomes)
+        else:
+            assert got[:2] == expected[:2], (pair, outcomes)
+            np.testing.assert_allclose(*(eval(one[2], {"nan": math.nan, "inf": math.inf}) for one in (got, expected)),
+                                       rtol=1e-3 if "h" in pair else 1e-6,
+                                       err_msg=f"{pair} {outcomes}")
+
+
+@pytest.mark.parametrize("expression", """
+f.view(np.int64(3), -1)|f.reshape((np.int32(1), 3))|f.view(T.tensor(3), 1)|f.expand(np.int64(2), 3)
+f.reshape(1, 3, 1).permute(np.int64(2), 0, 1)
+f.view(1.0, 3)|f.view(np.float64(3))|f.view(True, 3)|f.view(T.tensor(3.0), 1)|f.expand(T.tensor([2, 3]), 3)
+f.view("3", 1)|f.view(None, 3)
+""".strip().replace("\n", "|").split("|"))
+def test_sizes_that_are_numbers_of_other_types(expression: str) -> None:
+    got, expected = outcome(mt, expression), outcome(torch, expression)
+    assert type(got) is type(expected) if isinstance(expected, Exception) else got == expected, (got, expected)

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 import warnings
 
 import numpy as np
@@ -644,3 +645,35 @@ def test_a_planted_wrong_loss_is_caught(monkeypatch):
     with warnings.catch_warnings(), pytest.raises(AssertionError, match="is off by more than"):
         warnings.simplefilter("error")
         compare(lambda T, F, x, y: F.mse_loss(x, y), [LOGITS], [TARGETS])
+
+
+DTYPES = ("float16", "bfloat16", "float32", "float64")
+
+
+@pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("call", [
+    lambda T, x, v: T.nn.functional.batch_norm(x, v, v + 1, training=True),
+    lambda T, x, v: T.nn.functional.batch_norm(x, v, v + 1),
+    lambda T, x, v: T.nn.functional.batch_norm(x, None, None, v, None, training=True),
+    lambda T, x, v: T.nn.functional.batch_norm(x, None, None, None, v, training=True),
+    lambda T, x, v: T.nn.functional.rms_norm(x, (3,), v)])
+def test_norms_of_mixed_dtypes(call, dtype):
+    for other in DTYPES:
+        found = []
+        for T in (mt, torch):
+            try:
+                x, v = T.arange(6.0).reshape(2, 3).to(getattr(T, dtype)), T.ones(3, dtype=getattr(T, other))
+                found.append(str(call(T, x, v).dtype))
+            except RuntimeError as error:
+                found.append(re.search("mixed dtype", str(error))[0])
+        assert found[0] == found[1], other
+
+
+@pytest.mark.parametrize("T", [mt, torch])
+def test_nothing_to_initialise(T):
+    for fill in (T.nn.init.kaiming_uniform_, T.nn.init.kaiming_normal_):
+        empty = T.empty(2, 0)
+        with pytest.warns(UserWarning, match="Initializing zero-element tensors is a no-op"):
+            assert fill(empty) is empty
+    assert T.nn.init.calculate_gain("conv_transpose2d") == 1

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -244,6 +245,25 @@ def test_a_tensor_for_lr_is_read_at_every_step(name, shape):
         getattr(optim, name)(params, lr=mt.ones(2))
 
 
+def test_the_state_of_another_optimizer():
+    p = mt.nn.Parameter(mt.ones(2))
+    sgd, adam = optim.SGD([p], lr=0.1, momentum=0.9), optim.Adam([p], lr=0.2)
+    advance(sgd), advance(adam)
+    with pytest.raises(ValueError, match=r"the state of parameter 0 has no 'step', only \['momentum_buffer'\]"):
+        adam.load_state_dict(sgd.state_dict())
+    assert adam.param_groups[0]["lr"] == 0.2
+    advance(adam)
+
+
+@pytest.mark.parametrize("T", [mt, torch])
+def test_a_state_without_names_leaves_those_that_are(T):
+    layer = T.nn.Linear(2, 1)
+    named = T.optim.SGD(layer.named_parameters(), lr=0.1)
+    named.load_state_dict(T.optim.SGD(layer.parameters(), lr=0.2).state_dict())
+    assert named.param_groups[0]["param_names"] == ["weight", "bias"] and named.param_groups[0]["lr"] == 0.2
+    named.add_param_group({"params": [("other", T.nn.Parameter(T.ones(1)))]})
+
+
 def test_names_of_parameters_go_along():
     a, b = (mt.ones(2, requires_grad=True) for _ in range(2))
     optimizer = optim.SGD([("a", a), ("b", b)], lr=0.1)
@@ -315,7 +335,9 @@ def test_a_copied_state_goes_on_alike(make, copied, dtype):
 @pytest.mark.parametrize("spoil", [
     lambda d: d.pop("state"), lambda d: d.pop("param_groups"), lambda d: d["param_groups"].append(d["param_groups"][0]),
     lambda d: d["param_groups"][0]["params"].pop(), lambda d: d["state"].update({7: {"x": 1}}),
-    lambda d: d["param_groups"][0].pop("params")])
+    lambda d: d["param_groups"][0].pop("params"), lambda d: d["state"].update({0: None}),
+    lambda d: d["param_groups"][0]["params"].reverse(),             # states of shapes (2,) and (3,), exchanged
+    lambda d: d["state"][1].update({k: v[:1] for k, v in d["state"][1].items() if isinstance(v, mt.Tensor)})])
 def test_a_state_that_does_not_fit_changes_nothing(make, spoil):
     optimizer = make(mt, [mt.nn.Parameter(mt.ones(3)), mt.nn.Parameter(mt.zeros(2))])
     advance(optimizer)
@@ -323,7 +345,7 @@ def test_a_state_that_does_not_fit_changes_nothing(make, spoil):
     wrong = copy.deepcopy(optimizer.state_dict())
     wrong["param_groups"][0]["lr"] = 99.0
     spoil(wrong)
-    with pytest.raises((ValueError, KeyError)):
+    with pytest.raises(TypeError if None in wrong.get("state", {}).values() else ValueError, match="loaded state dict"):
         optimizer.load_state_dict(wrong)
     assert optimizer.param_groups[0]["lr"] == 0.1 and advance(optimizer) == advance(before)
 
@@ -367,3 +389,19 @@ def test_gradients_are_filled_with_zeros_off_the_tape(T):
     assert a.grad.tolist() == [0, 0] and not a.grad.requires_grad
     optimizer.zero_grad()
     assert a.grad is None and optimizer.state[a] == {}
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
+@pytest.mark.parametrize("choice", [{"foreach": True}, {"fused": True}, {"foreach": False, "fused": None},
+                                    {"foreach": True, "fused": True}, {"differentiable": False}, {"nonsense": 1}])
+def test_choices_of_an_implementation(name, choice):
+    found = []
+    for T in (mt, torch):
+        p = T.nn.Parameter(T.ones(2))
+        try:
+            optimizer = getattr(T.optim, name)([p], lr=0.1, **choice)
+            found.append((advance(optimizer), {key: optimizer.param_groups[0][key] for key in choice}))
+        except (TypeError, RuntimeError) as error:
+            found.append((type(error), re.findall("cannot be `True` together|unexpected keyword", str(error))))
+    assert found[0][1] == found[1][1]
+    assert found[0][0] == found[1][0] if isinstance(found[0][0], type) else np.allclose(found[0][0], found[1][0], 1e-6)

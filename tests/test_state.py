@@ -260,3 +260,41 @@ def test_a_parameter_that_is_another_things_name(T: Any) -> None:
             self.inner, self.bias = T.nn.Parameter(T.ones(1, 2)), None
 
     assert Doubled()(T.ones(1, 2)).item() == 4
+
+
+@BOTH
+def test_integers_are_not_assigned_to_what_is_trained(T: Any) -> None:
+    model = T.nn.Linear(2, 1)
+    state = {"weight": T.ones(1, 2) * 5, "bias": T.tensor([3])}
+    before = model.weight.tolist()
+    with pytest.raises(RuntimeError, match=r'(?s)state_dict for Linear.*named "bias".*[Oo]nly Tensors of floating'):
+        model.load_state_dict(state, assign=True)
+    if T is mt:             # nothing of it, where PyTorch has the weight
+        assert model.weight.tolist() == before
+    model.bias.requires_grad_(False)
+    model.load_state_dict(state, assign=True)
+    assert model.bias.dtype is T.int64 and model.weight.tolist() == [[5, 5]] and model.weight.requires_grad
+
+
+@pytest.mark.parametrize("arguments", """('cpu')|(T.float64)|('cpu', T.float64)|(T.float64, 'cpu')
+('cpu', dtype=T.float64)
+(T.ones(1, dtype=T.float64))|(T.ones(1), dtype=T.float64)|(T.ones(1), True)|(T.float64, True)|('cpu', True)|(None)|()
+(None, T.float64)|('cpu', T.float64, True)|('cpu', T.float64, True, True, 1)|([])|(None, True)|(dtype=3)|(device=3.5)
+('cpu', 'cpu')|(copy=True)|(copy=1)|(non_blocking='a')|(non_blocking=True)|(nonsense=1)|(T.float64, dtype=T.float64)
+(T.float64, T.float32)""".replace("\n", "|").split("|"))
+def test_what_is_moved_and_how(arguments: str) -> None:
+    for form in ("T.arange(3.).to{}.dtype", "T.nn.Linear(1, 1).to{}.weight.dtype"):
+        found = []
+        for T in (mt, torch):
+            try:
+                found.append(str(eval(form.format(arguments), {"T": T})))
+            except (TypeError, RuntimeError) as error:
+                found.append(type(error).__name__)
+        assert found[0] == found[1], form
+
+
+@BOTH
+def test_places_are_no_attributes(T: Any) -> None:
+    model = T.nn.Sequential(T.nn.Linear(1, 1))
+    model.add_module("other", T.nn.ReLU())
+    assert "0" not in dir(model) and {"other", "training"} <= {*dir(model)}

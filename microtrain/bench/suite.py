@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -90,9 +89,9 @@ def run_all(subjects: Sequence[Subject], place: Place, against: Peers, budget: B
         if refusal is not None:
             found[number] = Result(subject, Comparison((Entry(MICROTRAIN, Failure("dropped", refusal)),)))
             continue
-        start = time.monotonic()
+        start = budget.clock()
         found[number] = run(subject, place, against)
-        budget.spent(subject.family, time.monotonic() - start)
+        budget.spent(subject.family, budget.clock() - start)
         if found[number].broke:
             broken = f"the GPU can no longer be used in this process since {subject.name}"
     return [found[number] for number in range(len(subjects))]

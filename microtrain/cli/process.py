@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, TextIO
@@ -53,8 +54,10 @@ def standard_streams() -> Iterator[None]:
 @contextmanager
 def signals() -> Iterator[list[BaseException]]:
     """Inside, SIGTERM and SIGHUP raise Terminated and SIGINT KeyboardInterrupt, so that what is half-written is taken
-    back. Gives what was raised so: a library in C may make another error of it."""
+    back. Gives what was raised so: a library in C may make another error of it. What Python drops, since it came as
+    something went away, is raised once more a moment later."""
     came: list[BaseException] = []
+    told = sys.unraisablehook
 
     def end(number: int, frame: Any) -> NoReturn:
         if number != signal.SIGINT:
@@ -62,14 +65,23 @@ def signals() -> Iterator[list[BaseException]]:
         came.append(KeyboardInterrupt() if number == signal.SIGINT else Terminated(number))
         raise came[-1]
 
+    def dropped(found: sys.UnraisableHookArgs) -> None:
+        if not came or found.exc_value is not came[-1]:
+            return told(found)
+        number = came[-1].status - 128 if isinstance(came[-1], Terminated) else signal.SIGINT
+        signal.signal(number, end)
+        threading.Timer(0.01, signal.pthread_kill, [threading.get_ident(), number]).start()
+
     before = {}
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) in (signal.SIG_DFL, command.at_once):       # nohup's wish is kept
             with suppress(ValueError):                                          # not in a thread
                 before[number] = signal.signal(number, end)
+    sys.unraisablehook = dropped
     try:
         yield came
     finally:
+        sys.unraisablehook = told
         for number, usual in before.items():
             signal.signal(number, usual)
 

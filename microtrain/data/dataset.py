@@ -5,12 +5,13 @@ from __future__ import annotations
 import bisect
 import itertools
 import operator
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from microtrain.tensor import Tensor, tensor
+from microtrain.tensor import Generator, Tensor, randint, tensor
 
 
 class Dataset:
@@ -100,7 +101,7 @@ class ConcatDataset(Dataset):
 
 
 def random_split(
-    dataset: Dataset, lengths: Sequence[float], generator: np.random.Generator | int | None = None
+    dataset: Dataset, lengths: Sequence[float], generator: np.random.Generator | Generator | int | None = None
 ) -> list[Subset]:
     """Splits a dataset at random.
 
@@ -108,7 +109,7 @@ def random_split(
         dataset: the dataset.
         lengths: whole numbers that add up to ``len(dataset)``, or fractions that add up to 1 (what is left
             by rounding down goes to the first parts, one sample each).
-        generator: a NumPy generator, or a seed; drawn from the global generator if None.
+        generator: a generator, ours or NumPy's, or a seed; drawn from the global generator if None.
 
     Raises:
         ValueError: lengths that do not add up, or negative ones.
@@ -140,15 +141,16 @@ def _sizes(lengths: list[Any], total: int) -> list[int]:
     sizes = [int(length * total) for length in lengths]
     for i in range(total - sum(sizes)):
         sizes[i % len(sizes)] += 1
+    if 0 in sizes:
+        warnings.warn(f"Length of split at index {sizes.index(0)} is 0. This might result in an empty dataset.",
+                      stacklevel=4)
     return sizes
 
 
-def as_generator(generator: np.random.Generator | int | None) -> np.random.Generator:
-    """A NumPy generator: itself, of a seed, or seeded by the global generator, so that ``manual_seed`` rules it."""
+def as_generator(generator: np.random.Generator | Generator | int | None) -> np.random.Generator:
+    """A NumPy generator: itself, of a seed, or of one drawn from a generator of ours, the global one if None."""
     if isinstance(generator, np.random.Generator):
         return generator
-    if generator is None:
-        from microtrain.tensor import randint
-
-        generator = int(randint(0, 2**31 - 1, (1,), device="cpu").item())
+    if generator is None or isinstance(generator, Generator):
+        generator = int(randint(0, 2**31 - 1, (1,), generator=generator, device="cpu").item())
     return np.random.default_rng(generator)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from microtrain.data.dataset import Dataset, Subset, TensorDataset, as_generator
-from microtrain.tensor import Tensor, as_tensor, stack, tensor
+from microtrain.tensor import Generator, Tensor, as_tensor, stack, tensor
 
 
 class DataLoader:
@@ -22,8 +22,8 @@ class DataLoader:
         drop_last: leave out a last batch that is not full.
         collate_fn: makes a batch of a list of samples; by default tensors are stacked, numbers become tensors,
             and tuples, lists and dicts keep their form.
-        generator: the NumPy generator, or the seed, of the order; if None, drawn from the global generator at each
-            epoch, so that ``manual_seed`` fixes it.
+        generator: the generator, ours or NumPy's, or the seed, of the order; if None, drawn from the global generator
+            at each epoch, so that ``manual_seed`` fixes it.
 
     Raises:
         ValueError: a batch size that is not a positive whole number; shuffling an empty dataset.
@@ -37,7 +37,7 @@ class DataLoader:
         *,
         drop_last: bool = False,
         collate_fn: Callable[[list[Any]], Any] | None = None,
-        generator: np.random.Generator | int | None = None,
+        generator: np.random.Generator | Generator | int | None = None,
     ) -> None:
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size <= 0:
             raise ValueError(
@@ -51,7 +51,7 @@ class DataLoader:
         self.drop_last = drop_last
         self.collate_fn = collate_fn
         # A seed becomes a generator here, once: the epochs after the first then differ from it.
-        self.generator = None if generator is None else as_generator(generator)
+        self.generator = as_generator(generator) if isinstance(generator, int) else generator
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
@@ -59,12 +59,22 @@ class DataLoader:
         return full + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[Any]:
+        """The batches of an epoch. One that could not be made raises, and the next one is there all the same."""
+        return map(self._fetch, self._batches())
+
+    def _batches(self) -> Iterator[np.ndarray]:
         samples = len(self.dataset)
         order = as_generator(self.generator).permutation(samples) if self.shuffle else np.arange(samples)
         for batch in range(len(self)):
-            yield self._fetch(order[batch * self.batch_size : (batch + 1) * self.batch_size])
+            yield order[batch * self.batch_size : (batch + 1) * self.batch_size]
 
     def _fetch(self, indices: np.ndarray) -> Any:
+        try:
+            return self._made(indices)
+        except StopIteration as error:          # which would end the epoch without a word
+            raise RuntimeError(f"DataLoader: a batch of samples {indices.tolist()} raised StopIteration") from error
+
+    def _made(self, indices: np.ndarray) -> Any:
         if self.collate_fn is not None:
             return self.collate_fn([self.dataset[int(i)] for i in indices])
         source: Dataset = self.dataset

@@ -6,13 +6,14 @@ Names, arguments and formulas are ``torch.nn.init``'s. Random values come from t
 from __future__ import annotations
 
 import math as _math
+import warnings as _warnings
 from typing import Any as _Any
 
 from microtrain.arguments import tidy as _tidy
 from microtrain.tensor import Tensor, no_grad
 
-_FIXED_GAINS = {"linear": 1.0, "conv1d": 1.0, "conv2d": 1.0, "conv3d": 1.0, "sigmoid": 1.0,
-                "tanh": 5.0 / 3.0, "relu": _math.sqrt(2.0), "selu": 0.75}  # fmt: skip
+_FIXED_GAINS = {**dict.fromkeys((f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3)), 1.0),
+                "linear": 1.0, "sigmoid": 1.0, "tanh": 5.0 / 3.0, "relu": _math.sqrt(2.0), "selu": 0.75}  # fmt: skip
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
@@ -101,6 +102,9 @@ def kaiming_uniform_(
     Raises:
         ValueError: fewer than two dimensions; an unknown mode or nonlinearity.
     """
+    if 0 in tensor.shape:
+        _warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=3)
+        return tensor
     bound = calculate_gain(nonlinearity, a) * _math.sqrt(3.0 / _fan(tensor, mode))
     return uniform_(tensor, -bound, bound)
 
@@ -113,6 +117,9 @@ def kaiming_normal_(
     Raises:
         ValueError: fewer than two dimensions; an unknown mode or nonlinearity.
     """
+    if 0 in tensor.shape:
+        _warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=3)
+        return tensor
     return normal_(tensor, 0.0, calculate_gain(nonlinearity, a) / _math.sqrt(_fan(tensor, mode)))
 
 _tidy(globals())

@@ -89,7 +89,8 @@ class Module(Stateful):
     def __dir__(self) -> list[str]:
         known = [name for name in super().__dir__()
                  if name in self.__dict__ or getattr(type(self), name, None).__class__ is not Registered]
-        return sorted({*known, *self._parameters, *self._buffers, *self._modules})
+        return sorted({*known, *(name for name in (*self._parameters, *self._buffers, *self._modules)
+                                 if not name[:1].isdigit())})
 
     def _registry(self, registry: str, what: str) -> dict[str, Any]:
         if registry not in self.__dict__:

@@ -113,7 +113,7 @@ class Stateful:
                 extra[name] = place
                 continue
             source, target = state_dict[name], place[0][place[1]]
-            problems += _misfit(name, source, target)
+            problems += _misfit(name, source, target, assign)
             tensors[name] = place
         if problems:
             raise RuntimeError(
@@ -161,11 +161,15 @@ def _writes(module: Any, name: str) -> bool:
     return getattr(type(module), name) is not getattr(Stateful, name)
 
 
-def _misfit(name: str, source: Any, target: Tensor) -> list[str]:
+def _misfit(name: str, source: Any, target: Tensor, assign: bool) -> list[str]:
     """What is wrong with a value for a parameter or buffer; one element is one element, with an axis or without."""
     if not isinstance(source, Tensor):
         return [f'While copying the parameter named "{name}", expected torch.Tensor or Tensor-like object from '
                 f"checkpoint but received {type(source)}"]
+    if assign and target.requires_grad and not source.is_floating_point():
+        return [f'While copying the parameter named "{name}", whose dimensions in the model are {target.shape} and '
+                f"whose dimensions in the checkpoint are {source.shape}, an exception occurred : ('only Tensors "
+                f"of floating point dtype can require gradients, the checkpoint has {source.dtype}',)."]
     if source.shape == target.shape or (target.dim() == 0 and tuple(source.shape) == (1,)):
         return []
     return [f"size mismatch for {name}: copying a param with shape {source.shape} from checkpoint, the shape in "

@@ -6,7 +6,15 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from microtrain.optim.optimizer import Optimizer, ParamGroup, State, check_at_least_zero, check_lr, rate
+from microtrain.optim.optimizer import (
+    Optimizer,
+    ParamGroup,
+    State,
+    check_at_least_zero,
+    check_implementation,
+    check_lr,
+    rate,
+)
 from microtrain.tensor import Tensor, zeros_like
 
 
@@ -21,11 +29,16 @@ class Adam(Optimizer):
         weight_decay: >= 0; times the parameter, added to the gradient (to the step in AdamW).
         amsgrad: divide by the largest v so far (Reddi et al., 2018).
         maximize: ascend instead.
+        foreach, capturable, fused: accepted; all updates are fused.
+        differentiable: False.
 
     Raises:
         ValueError: an option outside its range.
+        NotImplementedError: ``differentiable``.
     """
 
+    _like_params = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+    _needed = ("step", "exp_avg", "exp_avg_sq")
     _decoupled_weight_decay = False
 
     def __init__(
@@ -37,7 +50,11 @@ class Adam(Optimizer):
         weight_decay: float = 0,
         amsgrad: bool = False,
         *,
+        foreach: bool | None = None,
         maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
     ) -> None:
         check_lr(lr)
         check_at_least_zero("epsilon value", eps)
@@ -47,6 +64,7 @@ class Adam(Optimizer):
             if not 0 <= beta < 1:
                 raise ValueError(f"Invalid beta parameter at index {position}: {beta}")
         check_at_least_zero("weight_decay value", weight_decay)
+        check_implementation(foreach, differentiable, fused)
         defaults = {
             "lr": lr,
             "betas": betas,
@@ -54,6 +72,10 @@ class Adam(Optimizer):
             "weight_decay": weight_decay,
             "amsgrad": amsgrad,
             "maximize": maximize,
+            "foreach": foreach,
+            "capturable": capturable,
+            "differentiable": differentiable,
+            "fused": fused,
         }
         super().__init__(params, defaults)
 
@@ -98,7 +120,6 @@ class AdamW(Adam):
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
         amsgrad: bool = False,
-        *,
-        maximize: bool = False,
+        **options: Any,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, **options)

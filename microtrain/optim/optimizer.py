@@ -35,6 +35,10 @@ class Optimizer:
 
     param_groups: list[ParamGroup]
     state: dict[Tensor, dict[str, Any]]
+    _like_params: tuple[str, ...] = ()
+    """What the state of a parameter holds in the parameter's own shape."""
+    _needed: tuple[str, ...] = ()
+    """What no state goes without, unless it is empty."""
     stepped = False
     """Whether a step was ever taken, by which a scheduler knows that it is not the first."""
 
@@ -188,13 +192,13 @@ class Optimizer:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Takes over options and state from :meth:`state_dict`; tensors are copied. All or nothing.
 
-        An option that a group there has not is this optimizer's default.
+        An option that a group there has not is this optimizer's default; names of parameters, those that it has.
 
         Raises:
             ValueError: no ``"state"`` or ``"param_groups"``, or groups that differ in number or size from this
-                optimizer's.
+                optimizer's; the state of a parameter that is in no group, that is of another shape or of another kind
+                of optimizer.
             TypeError: a state that is no dict, or groups that are no dicts.
-            KeyError: the state of a parameter that is in no group.
         """
         for part in ("state", "param_groups"):
             if part not in state_dict:
@@ -214,13 +218,32 @@ class Optimizer:
             )
         indices = chain.from_iterable(group["params"] for group in loaded)
         by_index = dict(zip(indices, self._parameters(), strict=True))
+        for i, values in state_dict["state"].items():
+            if i not in by_index:
+                raise ValueError(f"loaded state dict has a state of parameter {i!r}, which is in no group")
+            self._check_state(i, values, by_index[i])
         kept = {by_index[i]: _adopt(values, by_index[i]) for i, values in state_dict["state"].items()}
         state: dict[Tensor, dict[str, Any]] = defaultdict(dict, kept)
         groups = [
-            {**self.defaults, **copy.deepcopy({k: v for k, v in new.items() if k != "params"}), "params": own["params"]}
+            {**self.defaults, **{k: v for k, v in own.items() if k == "param_names"},
+             **copy.deepcopy({k: v for k, v in new.items() if k != "params"}), "params": own["params"]}
             for own, new in zip(self.param_groups, loaded, strict=True)
         ]
         self.state, self.param_groups = state, groups
+
+    def _check_state(self, index: Any, values: Any, param: Tensor) -> None:
+        """Raises TypeError or ValueError where a loaded state is none of this parameter, or not of this optimizer."""
+        if not isinstance(values, Mapping):
+            raise TypeError(f"loaded state dict: the state of parameter {index} must be a dict, "
+                            f"not {described(values)}")
+        if lacking := [name for name in self._needed if values and name not in values]:
+            raise ValueError(f"loaded state dict: the state of parameter {index} has no {lacking[0]!r}, only "
+                             f"{sorted(map(str, values))}: it is another optimizer's")
+        for name in self._like_params:
+            value = values.get(name)
+            if isinstance(value, Tensor) and value.shape != param.shape:
+                raise ValueError(f"loaded state dict: {name!r} of parameter {index} has shape {list(value.shape)}, but "
+                                 f"the parameter has {list(param.shape)}")
 
     def __repr__(self) -> str:
         lines = []

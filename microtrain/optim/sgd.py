@@ -37,6 +37,8 @@ class SGD(Optimizer):
         NotImplementedError: ``differentiable``.
     """
 
+    _like_params = ("momentum_buffer",)
+
     def __init__(
         self,
         params: Iterable[Any],

@@ -49,9 +49,12 @@ def full_shape(shape: Sequence[int], numel: int) -> Shape:
 def _signed(size: Sequence[Any]) -> list[int]:
     listed = list(size[0]) if len(size) == 1 and isinstance(size[0], Sequence) and \
         not isinstance(size[0], str | bytes) else list(size)
-    for n in listed:
-        if isinstance(n, bool) or not isinstance(n, int):
-            raise TypeError(f"a shape is made of ints, got {type(n).__name__} ({n!r})")
+    for i, n in enumerate(listed):
+        if n.__class__ is not int:              # NumPy's, or a tensor of one
+            try:
+                listed[i] = index(None if isinstance(n, bool) else n)       # type: ignore[arg-type]
+            except TypeError:
+                raise TypeError(f"a shape is made of ints, got {type(n).__name__} ({n!r})") from None
     return listed
 
 

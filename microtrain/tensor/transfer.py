@@ -57,6 +57,40 @@ def exported(node: Node) -> Any:
     return buffer
 
 
+TO, AS, LIKE = ("device", "dtype", "non_blocking", "copy"), ("dtype", "non_blocking", "copy"), (
+    "other", "non_blocking", "copy")
+"""The orders in which arguments of `to` come, by what the first of them is."""
+
+
+def conversion(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, DType | None, bool]:
+    """What arguments of `to` ask for: device and dtype, each None where none is given, and whether always to copy.
+
+    They are `(device, dtype, non_blocking, copy)`, `(dtype, non_blocking, copy)` or `(tensor, non_blocking, copy)`, and
+    may go by these names. Raises TypeError for any others.
+    """
+    first: Any = args[0] if args else kwargs.get("other")
+    if first.__class__ is DType and len(args) == 1 and not kwargs:      # most calls
+        return None, first, False
+    order = LIKE if isinstance(first, Handle) else AS if isinstance(first, (DType, builtins.type)) else TO
+    if not kwargs and len(args) <= len(order):
+        given = dict(zip(order, args, strict=False))
+    else:
+        given = {**dict(zip(order, args, strict=False)), **kwargs}
+        if len(given) != len(args) + len(kwargs) or not given.keys() <= set(LIKE if order is LIKE else TO):
+            named = (f"{name}={builtins.type(value).__name__}" for name, value in kwargs.items())
+            got = ", ".join((*(builtins.type(value).__name__ for value in args), *named))
+            raise TypeError(f"to() received an invalid combination of arguments - got ({got}), but expected "
+                            "(device, dtype), (dtype) or (Tensor other), each with non_blocking and copy")
+    for name in ("non_blocking", "copy"):
+        flag(given.get(name, False), "to", name)
+    if order is LIKE:
+        return first.device, first.dtype, given.get("copy", False)
+    device = given.get("device")
+    if isinstance(device, builtins.bool) or not (device is None or isinstance(device, (str, Device, builtins.int))):
+        raise TypeError(f"to() received an invalid argument {device!r}: expected a dtype, a device or a tensor")
+    return device, kind(given.get("dtype")), given.get("copy", False)
+
+
 class Transfer:
     """Conversions."""
 
@@ -133,25 +167,11 @@ class Transfer:
     def __format__(self: Tensor, spec: str) -> str:         # type: ignore[misc]
         return format(self.item(), spec) if not self.node.shape else object.__format__(self, spec)
 
-    def to(self: Tensor, *args: Any, dtype: DType | None = None, device: Any = None, copy: bool = False,       # type: ignore[misc]
-           non_blocking: bool = False) -> Tensor:
-        """With another dtype or device (or another tensor's); itself when nothing changes."""
-        for value in args:
-            if isinstance(value, DType):
-                dtype = value
-            elif isinstance(value, str | Device | builtins.int) and not isinstance(value, builtins.bool):
-                device = value
-            elif isinstance(value, builtins.type):
-                dtype = kind(value)             # type: ignore[arg-type]
-            elif isinstance(value, Handle):
-                dtype, device = value.dtype, value.device
-            elif value is not None and not isinstance(value, bool):
-                raise TypeError(f"to() received an invalid argument {value!r}: expected a dtype, a device or a tensor")
-        for name, value in (("copy", copy), ("non_blocking", non_blocking)):
-            if value is not False:
-                flag(value, "to", name)
+    def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:      # type: ignore[misc]
+        """With another dtype or device (or another tensor's); itself when nothing changes. See `conversion`."""
+        device, dtype, copy = conversion(args, kwargs)
         node = self.node if device is None else moved(self.node, place(device))
-        node = node if dtype is None else g.cast(node, kind(dtype) or node.dtype)
+        node = node if dtype is None else g.cast(node, dtype)
         if node is self.node:
             return self.clone() if copy else self
         return wrap(node)

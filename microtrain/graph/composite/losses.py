@@ -7,6 +7,7 @@ cheaper and steadier than differentiating the decomposition.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from .. import dtypes
 from ..dtypes import DType
@@ -20,6 +21,16 @@ LOG_FLOOR = -100.0
 
 SLOPE_FLOOR = 9.999999960041972e-13
 """PyTorch's floor of p (1 - p) in its gradient: 1e-12, which it holds as a float32."""
+
+
+def floats_alone(loss: str) -> Callable[..., tuple[Shape, DType]]:
+    """As `same`, but of floats alone: of integers it would be rounded to one."""
+    def infer(*specs: Spec) -> tuple[Shape, DType]:
+        shape, dtype = same(*specs)
+        if dtype.category != 2:
+            raise NotImplementedError(f'"{loss}" not implemented for {dtype!r}: convert to a floating-point dtype')
+        return shape, dtype
+    return infer
 
 
 def _bce(p: Node, y: Node) -> Node:
@@ -134,19 +145,22 @@ def _cross_entropy_backward(ct: Node, x: Node, target: Node, ignore_index: int, 
     return where_valid(ops().mul(excess(x, target), scale), target, ignore_index)
 
 
-BCE = row("binary_cross_entropy", Kind.COMPOSITE, same, "binary_cross_entropy({0}, {1})", decompose=_bce,
-          grad_name="BinaryCrossEntropyBackward0")
+BCE = row("binary_cross_entropy", Kind.COMPOSITE, floats_alone("binary_cross_entropy"),
+          "binary_cross_entropy({0}, {1})", decompose=_bce, grad_name="BinaryCrossEntropyBackward0")
 BCE_WITH_LOGITS = row("binary_cross_entropy_with_logits", Kind.COMPOSITE, same, decompose=_bce_with_logits,
                       grad_name="BinaryCrossEntropyWithLogitsBackward0")
-LOGISTIC_LOSS = row("logistic_loss", Kind.COMPOSITE, same, decompose=_logistic_loss,
+LOGISTIC_LOSS = row("logistic_loss", Kind.COMPOSITE, floats_alone("soft_margin_loss"), decompose=_logistic_loss,
                     grad_name="SoftMarginLossBackward0")
 LOGISTIC = row("logistic", Kind.COMPOSITE, same, decompose=_logistic, grad_name="SigmoidBackward0")
 """log(1 + exp(x)), and its slope 1 / (1 + exp(-x)) with the slope logistic(x) logistic(-x), which loses no digits where
 one of the two is near 1, as o (1 - o) does."""
 
-SQUARED_ERROR = row("squared_error", Kind.COMPOSITE, same, decompose=_squared_error, grad_name="MseLossBackward0")
-HUBER = row("huber", Kind.COMPOSITE, same, decompose=_huber, grad_name="HuberLossBackward0")
-SMOOTH_L1 = row("smooth_l1", Kind.COMPOSITE, same, decompose=_smooth_l1, grad_name="SmoothL1LossBackward0")
+SQUARED_ERROR = row("squared_error", Kind.COMPOSITE, floats_alone("mse_loss"), decompose=_squared_error,
+                    grad_name="MseLossBackward0")
+HUBER = row("huber", Kind.COMPOSITE, floats_alone("huber_loss"), decompose=_huber,
+            grad_name="HuberLossBackward0")
+SMOOTH_L1 = row("smooth_l1", Kind.COMPOSITE, floats_alone("smooth_l1_loss"), decompose=_smooth_l1,
+                grad_name="SmoothL1LossBackward0")
 """Of a difference: their slopes are closed forms, finite where the difference is infinite."""
 
 CROSS_ENTROPY = row("cross_entropy", Kind.COMPOSITE, _cross_entropy_infer,

@@ -12,7 +12,7 @@ from microtrain.arguments import is_int, is_number, refused
 from microtrain.nn.functional.reduction import check_reduction, reduced
 from microtrain.nn.naming import scalar_type_name
 from microtrain.tensor import Tensor, arange, int64, layers, losses, uint8, where
-from microtrain.tensor.operands import no_tensor, node_of
+from microtrain.tensor.operands import floats_only, no_tensor, node_of
 
 
 def _class_dim(input: Tensor) -> int:
@@ -134,6 +134,7 @@ def nll_loss(
     """
     check_reduction(reduction)
     _check_class_indices(input, target, weight)
+    floats_only(input.node, "nll_loss")
     picked, counted = _pick(layers.flat(input), target, weight, ignore_index)
     return _averaged(picked, counted, reduction)
 

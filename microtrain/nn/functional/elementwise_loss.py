@@ -6,22 +6,28 @@ import warnings
 
 from microtrain.nn.functional.reduction import check_reduction, reduced
 from microtrain.tensor import Tensor, losses, where
-from microtrain.tensor.operands import no_tensor, node_of
+from microtrain.tensor.operands import floats_only, no_tensor, node_of
 
 
-def _warn_if_broadcast(name: str, input: Tensor, target: Tensor, stacklevel: int = 4) -> None:
-    """Warn of shapes that differ; `stacklevel` is the caller's caller's, a guard between them counted."""
+def _difference(name: str, input: Tensor, target: Tensor, stacklevel: int = 4) -> Tensor:
+    """input - target, a bool beside another dtype counted as 0 or 1.
+
+    Warns of shapes that differ; `stacklevel` is the caller's caller's, a guard between them counted.
+    """
     try:
-        same = input.node.spec.shape == target.node.spec.shape
+        one, other = input.node.spec, target.node.spec
     except AttributeError:
         raise no_tensor(name, input=input, target=target) from None
-    if not same:
+    if one.shape != other.shape:
         warnings.warn(
             f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). "
             "This will likely lead to incorrect results due to broadcasting. "
             "Please ensure they have the same size.",
             stacklevel=stacklevel,
         )
+    if one.dtype is not other.dtype and 0 in (one.dtype.category, other.dtype.category):
+        input, target = (input.to(other.dtype), target) if one.dtype.category == 0 else (input, target.to(one.dtype))
+    return input - target
 
 
 def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
@@ -38,8 +44,7 @@ def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", weight: 
         RuntimeError: shapes that do not broadcast.
     """
     check_reduction(reduction)
-    _warn_if_broadcast("mse_loss", input, target, 3)
-    return _weighted(losses.squared_error(input - target), weight, reduction)
+    return _weighted(losses.squared_error(_difference("mse_loss", input, target, 3)), weight, reduction)
 
 
 def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
@@ -48,8 +53,7 @@ def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", weight: T
     Args and errors: as :func:`mse_loss`.
     """
     check_reduction(reduction)
-    _warn_if_broadcast("l1_loss", input, target)
-    return _weighted((input - target).abs(), weight, reduction)
+    return _weighted(_difference("l1_loss", input, target).abs(), weight, reduction)
 
 
 def _weighted(loss: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
@@ -130,7 +134,10 @@ def binary_cross_entropy_with_logits(
         node_of(weight, "binary_cross_entropy_with_logits", "weight", 3)
     if pos_weight is not None:
         node_of(pos_weight, "binary_cross_entropy_with_logits", "pos_weight", 5)
-    if pos_weight is None and one.dtype is other.dtype:
+    if one.dtype is not other.dtype or one.dtype.category != 2:
+        floats_only(input.node, "binary_cross_entropy_with_logits")
+        target = target if other.dtype.category == 2 else target.to(one.dtype)      # in which 1 - target is negative
+    if pos_weight is None and one.dtype is target.dtype:
         loss = losses.binary_cross_entropy_with_logits(input, target)
     else:
         factor = 1 if pos_weight is None else (pos_weight - 1) * target + 1
@@ -157,8 +164,7 @@ def huber_loss(
     check_reduction(reduction)
     if delta <= 0:
         raise RuntimeError(f"huber_loss does not support non-positive values for delta. Got: {delta}")
-    _warn_if_broadcast("huber_loss", input, target)
-    return _weighted(losses.huber(input - target, float(delta)), weight, reduction)
+    return _weighted(losses.huber(_difference("huber_loss", input, target), float(delta)), weight, reduction)
 
 
 def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
@@ -178,8 +184,7 @@ def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", be
     check_reduction(reduction)
     if beta < 0:
         raise RuntimeError(f"smooth_l1_loss does not support negative values for beta. Got: {beta}")
-    _warn_if_broadcast("smooth_l1_loss", input, target)
-    difference = input - target
+    difference = _difference("smooth_l1_loss", input, target)
     return reduced(losses.smooth_l1(difference, float(beta)) if beta > 0 else difference.abs(), reduction)
 
 
@@ -196,6 +201,7 @@ def kl_div(input: Tensor, target: Tensor, *, reduction: str = "mean", log_target
 
     Raises:
         ValueError: an unknown reduction.
+        RuntimeError: an integer or bool dtype; shapes that do not broadcast.
     """
     if reduction == "mean":
         warnings.warn(
@@ -206,6 +212,8 @@ def kl_div(input: Tensor, target: Tensor, *, reduction: str = "mean", log_target
         )
     elif reduction != "batchmean":
         check_reduction(reduction)
+    if not (input.is_floating_point() and target.is_floating_point()):
+        raise RuntimeError("kl_div: Integral inputs not supported.")
     if log_target:
         loss = target.exp() * (target - input)
     else:

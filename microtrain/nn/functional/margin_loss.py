@@ -37,4 +37,4 @@ def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") 
         RuntimeError: shapes that do not broadcast.
     """
     check_reduction(reduction)
-    return reduced(losses.logistic(-target * input), reduction)
+    return reduced(losses.logistic(-(target * input)), reduction)

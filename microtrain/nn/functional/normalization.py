@@ -9,7 +9,7 @@ from microtrain.nn.functional.distance import vector_norm
 from microtrain.nn.naming import scalar_type_name
 from microtrain.runtime.lock import locked
 from microtrain.scopes import finish
-from microtrain.tensor import Tensor, float64, layers, no_grad
+from microtrain.tensor import Tensor, float32, float64, layers, no_grad
 
 
 def _normalized_axes(input: Tensor, normalized_shape: Sequence[int], star: str) -> tuple[int, ...]:
@@ -91,6 +91,9 @@ def rms_norm(
         weight: normalized_shape, or None.
         eps: None for the spacing of the numbers at 1 (of float32 for half precisions).
 
+    Returns:
+        The input's shape and dtype, whatever the weight's.
+
     Raises:
         RuntimeError: shapes that do not fit.
         NotImplementedError: an integer input.
@@ -100,7 +103,8 @@ def rms_norm(
     _check_floating(input, "rms_norm")
     if eps is None:
         eps = 2.0**-52 if input.dtype is float64 else 2.0**-23
-    return _affine(layers.rms_normalised(input, axes, float(eps)), weight, None)
+    result = _affine(layers.rms_normalised(input, axes, float(eps)), weight, None)
+    return result if result.dtype is input.dtype else result.to(input.dtype)
 
 
 def _along_channels(vector: Tensor | None, input: Tensor) -> Tensor | None:
@@ -137,7 +141,8 @@ def batch_norm(
 
     Raises:
         ValueError: in training, one value a channel; eps not positive.
-        RuntimeError: vectors of another size; no running statistics when not training.
+        RuntimeError: vectors of another size, or of another dtype than the input's (float32 goes with half
+            precisions); no running statistics when not training.
         NotImplementedError: an integer input.
     """
     result, changes = batch_normalised(input, running_mean, running_var, weight, bias, training, momentum, eps)
@@ -164,6 +169,10 @@ def batch_normalised(
     for name, vector in named.items():
         if vector is not None and vector.numel() != channels:
             raise RuntimeError(f"{name} should contain {channels} elements not {vector.numel()}")
+        if vector is not None and vector.dtype is not input.dtype and not (
+                vector.dtype is float32 and input.element_size() < 4):
+            raise RuntimeError(f"batch_norm: mixed dtype: all inputs must share same datatype, but the input has "
+                               f"{input.dtype} and {name} {vector.dtype} (float32 goes with half precisions)")
         if vector is None and name in ("running_mean", "running_var") and not training:
             raise RuntimeError(f"{name} must be defined in evaluation mode")
     _check_floating(input, "batch_norm")
