@@ -413,6 +413,12 @@ PARTS_OF_WHAT_REPEATS = {
         p = T.nn.Parameter(T.zeros(2))
         with T.no_grad(): p.expand(3, 2)[0].add_(1)
         see(p, p.is_leaf, p._version); (p * 3).sum().backward(); see(p.grad)""",
+    "what was expanded, copied alone": """
+        for x in (leaf(2), T.ones(2, 1).t(), T.arange(6.0).view(2, 3)[:, 1:2]):
+            for way in (copy.deepcopy, lambda y: pickle.loads(pickle.dumps(y))):
+                y = way(x.detach().expand(3, *x.shape)); y[0].add_(1); see(x, y, y.stride(), y._version, y._is_view())
+                z = y.view_as(y)[1]; z.mul_(2); y.fill_(7); see(x, y, z, y.is_leaf)
+        y.add_(1)""",
     "what was expanded, detached": """
         for way in (lambda y: y.detach(), lambda y: y.data, copy.copy, lambda y: copy.deepcopy([x, y])[1]):
             x = T.zeros(2); y = way(x.expand(3, 2)); y[0].add_(1); y[:, 0] = 5; y.detach()[2].mul_(3)

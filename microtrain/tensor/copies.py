@@ -16,6 +16,7 @@ from .create import place, put
 from .index import values
 from .memory import Alias, Memory, VersionCell, alone, apart, fresh, with_grad_mode
 from .storage import Shared, joined, wrap
+from .strides import repeats
 
 if TYPE_CHECKING:
     from .tensor_class import Tensor
@@ -77,8 +78,12 @@ def _in_copied_memory(alias: Alias, memo: dict[int, Any]) -> Tensor:
 
 
 def _strided(node: Node, strides: Shape) -> Tensor:
-    """A tensor alone in its memory, that says of itself it has these strides."""
+    """A tensor alone in its memory, with these strides."""
     other = wrap(node)
+    if repeats(node.spec.shape, strides):           # what lies at one place is one
+        for axis, stride in enumerate(strides):
+            other = other if stride else other.narrow(axis, 0, 1)
+        return _strided(alone(other.node), strides).expand(node.spec.shape).detached()
     other._changes = 1
     if strides != other.stride():
         other.place().strides = strides
