@@ -31,7 +31,7 @@ def _results(result: Any) -> list[Any]:
 
 
 class GradcheckError(RuntimeError):
-    """An analytical derivative is not what central differences give."""
+    """An analytical derivative is not what central differences give, or not the same each time."""
 
 
 def gradcheck(func: Callable[..., Any], inputs: Any, *, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3,
@@ -112,6 +112,10 @@ def _gradcheck(func: Callable[..., Any], tensors: tuple[Any, ...], eps: float, a
         for i, array in zip(places, moved, strict=True):
             given[i] = microtrain.tensor(array, device=tensors[i].device, requires_grad=True)
         outputs = _results(func(*given))
+        shapes = [tuple(one.shape) for one in results], [tuple(one.shape) for one in outputs]
+        if shapes[0] != shapes[1]:
+            raise GradcheckError("func has to return outputs with the same shape when inputs are perturbed, but gave "
+                                 f"the shapes {shapes[0]} and then {shapes[1]}")
         return [np.array(outputs[k].detach().cpu().numpy()) for k in live]
 
     results = _results(func(*tensors))
@@ -119,6 +123,10 @@ def _gradcheck(func: Callable[..., Any], tensors: tuple[Any, ...], eps: float, a
     for k, y in enumerate(results[k] for k in live):
         for number, place in enumerate(places):
             name = f"{order}for output {live[k]} with respect to input {place}"
+            if not np.array_equal(*[_gradient(y, requested[number], np.ones(tuple(y.shape))) for _ in range(2)],
+                                  equal_nan=True):
+                raise GradcheckError(f"Backward is not reentrant, {name}: with the same input and the same cotangent "
+                                     "it gives another gradient the second time")
             if y.numel() * values[number].size <= FULL:
                 _full(evaluate, y, requested[number], values, k, number, eps, atol, rtol, name)
             else:
