@@ -35,17 +35,18 @@ class GradcheckError(RuntimeError):
 
 
 def gradcheck(func: Callable[..., Any], inputs: Any, *, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3,
-              raise_exception: bool = True) -> bool:
+              raise_exception: bool = True, nondet_tol: float = 0.0) -> bool:
     """Whether the gradients of `func` are what central differences give, to atol + rtol |numerical|.
 
     As `torch.autograd.gradcheck`: `func` takes the `inputs` (a Tensor or several) and gives a Tensor or several; those
-    that require grad are differentiated, and must be float64.
+    that require grad are differentiated, and must be float64. Twice, with one cotangent, they must be the same to
+    `nondet_tol`.
 
     Raises GradcheckError, saying which entry is wrong, unless `raise_exception` is False; ValueError where no input
     requires grad, or one that does is not float64.
     """
     try:
-        _gradcheck(func, tuple(listed(inputs)), eps, atol, rtol, "")
+        _gradcheck(func, tuple(listed(inputs)), eps, atol, rtol, "", nondet_tol)
     except GradcheckError:
         if raise_exception:
             raise
@@ -54,7 +55,8 @@ def gradcheck(func: Callable[..., Any], inputs: Any, *, eps: float = 1e-6, atol:
 
 
 def gradgradcheck(func: Callable[..., Any], inputs: Any, grad_outputs: Any = None, *, eps: float = 1e-6,
-                  atol: float = 1e-5, rtol: float = 1e-3, raise_exception: bool = True) -> bool:
+                  atol: float = 1e-5, rtol: float = 1e-3, raise_exception: bool = True,
+                  nondet_tol: float = 0.0) -> bool:
     """Whether the second derivatives of `func` agree with central differences of the first.
 
     The gradients are taken as a function of the inputs and of the cotangents `grad_outputs` (random ones by default),
@@ -82,7 +84,7 @@ def gradgradcheck(func: Callable[..., Any], inputs: Any, grad_outputs: Any = Non
         return [one for one in found if one.requires_grad]
 
     try:
-        _gradcheck(gradients, (*tensors, *cotangents), eps, atol, rtol, "second ")
+        _gradcheck(gradients, (*tensors, *cotangents), eps, atol, rtol, "second ", nondet_tol)
     except GradcheckError:
         if raise_exception:
             raise
@@ -102,7 +104,7 @@ def _differentiated(tensors: Sequence[Any]) -> list[int]:
 
 
 def _gradcheck(func: Callable[..., Any], tensors: tuple[Any, ...], eps: float, atol: float, rtol: float,
-               order: str) -> None:
+               order: str, nondet_tol: float) -> None:
     places = _differentiated(tensors)
     values = [np.array(tensors[i].detach().cpu().numpy()) for i in places]
     requested = [tensors[i] for i in places]
@@ -123,8 +125,8 @@ def _gradcheck(func: Callable[..., Any], tensors: tuple[Any, ...], eps: float, a
     for k, y in enumerate(results[k] for k in live):
         for number, place in enumerate(places):
             name = f"{order}for output {live[k]} with respect to input {place}"
-            if not np.array_equal(*[_gradient(y, requested[number], np.ones(tuple(y.shape))) for _ in range(2)],
-                                  equal_nan=True):
+            first, again = (_gradient(y, requested[number], np.ones(tuple(y.shape))) for _ in range(2))
+            if not np.allclose(first, again, rtol=0, atol=nondet_tol, equal_nan=True):
                 raise GradcheckError(f"Backward is not reentrant, {name}: with the same input and the same cotangent "
                                      "it gives another gradient the second time")
             if y.numel() * values[number].size <= FULL:
