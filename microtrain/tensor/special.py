@@ -224,19 +224,11 @@ class Special:
     arccosh_, arctanh_, log2_, log10_ = map(inplace, ("arccosh", "arctanh", "log2", "log10"))
     erf_, erfc_, deg2rad_, rad2deg_ = map(inplace, ("erf", "erfc", "deg2rad", "rad2deg"))
     atan2_, arctan2_, hypot_, copysign_ = map(inplace, ("atan2", "arctan2", "hypot", "copysign"))
-    xlogy_, logit_, fmod_, frac_ = map(inplace, ("xlogy", "logit", "fmod", "frac"))
+    xlogy_, logit_, fmod_, frac_, float_power_ = map(inplace, ("xlogy", "logit", "fmod", "frac", "float_power"))
     sgn_, heaviside_, nan_to_num_, lerp_ = map(inplace, ("sgn", "heaviside", "nan_to_num", "lerp"))
     addcmul_, addcdiv_ = map(inplace, ("addcmul", "addcdiv"))
 
-    def float_power_(self: Tensor, exponent: Any) -> Tensor:                # type: ignore[misc]
-        """In-place `float_power`, of float64. Raises RuntimeError for any other dtype."""
-        if self.dtype is not dtypes.float64:
-            raise RuntimeError(f"the base given to float_power_ has dtype {dtypes.TITLES[self.dtype.name]} but the "
-                               "operation's result requires dtype Double")
-        return in_place_power(self, exponent)       # type: ignore[no-any-return]
 
-
-in_place_power = inplace("float_power")
 Special.float_power.checks_input = True         # type: ignore[attr-defined]
 Special.xlogy.checks_input = True
 
