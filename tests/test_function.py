@@ -670,6 +670,23 @@ PROGRAMS |= {"once": lambda T: differentiated_twice(T, lambda y: y),
 
 
 @program
+def what_cannot_be_differentiated_again(T: Any) -> Any:
+    """It has a place on the tape like any other: hooks, its gradient, what is behind it."""
+    seen: list[Any] = []
+    x = six(T)
+    h = x * 2
+    h.register_hook(seen.append)
+    again, = T.autograd.grad((once(T).apply(h) ** 2).sum(), x, create_graph=True)
+    fixed = seen.pop()
+    fixed.retain_grad()
+    fixed.register_hook(lambda g: seen.append(g.tolist()))
+    behind = [one for one, _ in fixed.grad_fn.next_functions if one is not None]
+    with pytest.raises(RuntimeError, match="differentiate twice"):
+        again.sum().backward()
+    return seen, fixed.retains_grad, len(behind)
+
+
+@program
 def functions_in_functions(T: Any) -> Any:
     seen = []
     inner = made(T, forward=lambda ctx, x: (seen.append(T.is_grad_enabled()), x * 2)[1], backward=lambda ctx, g: g * 3)

@@ -215,6 +215,26 @@ def test_of_many_elements_projections_are_compared(monkeypatch: pytest.MonkeyPat
         gradcheck(lambda x: x.tanh(), x)
 
 
+def test_what_changes_from_call_to_call_is_caught() -> None:
+    class Drawn(mt.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):                                    # type: ignore[no-untyped-def]
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, g):                                   # type: ignore[no-untyped-def]
+            return g * (1 + mt.rand_like(g) * 1e-9)
+
+    x = mt.tensor([0.3, 0.7], dtype=mt.float64, requires_grad=True)
+    with pytest.raises(GradcheckError, match="Backward is not reentrant, for output 0 with respect to input 0"):
+        gradcheck(lambda x: Drawn.apply(x * x), x)
+    assert gradcheck(lambda x: Drawn.apply(x * x), x, nondet_tol=1e-6)
+    assert not gradgradcheck(lambda x: Drawn.apply(x * x), x, raise_exception=False)
+    one = mt.ones(1, dtype=mt.float64, requires_grad=True)
+    with pytest.raises(GradcheckError, match=r"same shape when inputs are perturbed.*\[\(2,\)\].*\[\(1,\)\]"):
+        gradcheck(lambda x: mt.cat([x, x]) if bool((x >= 1).all()) else x, one)
+
+
 def test_what_cannot_be_checked_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one input tensor to require gradient"):
         gradcheck(mt.sin, mt.ones(2, dtype=mt.float64, device="cpu"))

@@ -85,6 +85,59 @@ VERSIONS = {
         with T.no_grad(): v = x[:1]
         v.requires_grad_(); v.requires_grad_(False); see(v.requires_grad, v.is_leaf)
         (v * 2 + x).sum().backward(); see(x.grad)""",
+    "a view of very many views": """
+        x = leaf(4); y = x * 1; v = w = y
+        for i in range(1500): v = v.view(2, 2) if i % 2 == 0 else v.detach().view(4) if i == 701 else v[::-1 + 2]
+        for i in range(1500): w = w.view(2, 2) if i % 2 == 0 else w.view(4)
+        w[1:].mul_(2); v[:1].mul_(3); (y * y).sum().backward(); see(x.grad, y, v, w)""",
+    "axes that are one already": """
+        x = leaf(2, 3); y = x * 1
+        see(x.flatten(1) is x, y[0].flatten().is_contiguous(), T.ones(()).flatten().shape == (1,))
+        y.flatten(0, 0).retain_grad(); (y * 2).sum().backward(); see(y.grad, x.flatten(1, 1).grad)""",
+    "strides of what was expanded": """
+        x = T.ones(2, 1, 3); see(x.expand(1, 2, 1, 3).stride(), x.expand(4, 1, 2, 5, 3).stride())
+        see(T.ones(3).expand(2, 1, 3).stride(), T.ones(()).expand(1, 1).stride(), x.expand(1, 2, 1, 3).is_contiguous())
+        y = T.zeros(3); y.expand(1, 1, 3).add_(1); see(y)""",
+    "again after a backward that failed": """
+        for look in (False, True):
+            x = leaf(2); y = x.sigmoid(); h = y.register_hook(lambda g: 1 / 0); z = (y + 1).sum(); look and z.tolist()
+            try: z.backward()
+            except ZeroDivisionError: see(x.grad)
+            h.remove(); z.backward(); see(x.grad)
+        y = x.sigmoid(); z = (y + 1).sum(); z.tolist(); y.add_(1)
+        for _ in range(2):
+            try: z.backward()
+            except RuntimeError as error: see(str(error)[:60])""",
+    "a second backward to what leads nowhere": """
+        x, w = leaf(4), leaf(2)
+        with T.no_grad(): v = x[:2]
+        v.register_post_accumulate_grad_hook(see)
+        for y in (v * v, T.addcmul(w, v, v), v * w):
+            y.sum().backward(); see(w.grad, v.grad); y.sum().backward(); see(w.grad, x.grad)""",
+    "a Function that changes what may not be used": """
+        F = type("F", (T.autograd.Function,), {
+            "forward": staticmethod(lambda ctx, x: ctx.mark_dirty(x) or x.mul_(2)), "backward": staticmethod(see)})
+        x = leaf(4) * 1; v = x.chunk(2)[0]; x.mul_(3)
+        with T.no_grad(): y = F.apply(v)
+        see(y is v, y.requires_grad, y.is_leaf, x)""",
+    "hooks of a view that is made a leaf": """
+        for before in (False, True):
+            x = leaf(4)
+            with T.no_grad(): v = x[:2]
+            if before: v.requires_grad_(); v.requires_grad_(False)
+            h = v.register_hook(lambda g: see(g) or g * 2); v.register_post_accumulate_grad_hook(lambda p: see(p.grad))
+            (v * 2).sum().backward(); v.requires_grad_(); (v * 3).sum().backward(); see(v.grad, x.grad)
+            v.requires_grad_(False); (v * 3).sum().backward(); h.remove(); v.requires_grad_()
+            (v * 5).sum().backward()""",
+    "flags of views that may not be used": """
+        y = leaf(2, 2) * 1
+        with T.no_grad(): a = y[0]
+        y.mul_(2); a.requires_grad_(False); a.requires_grad = True; a.retain_grad(); see(a.requires_grad)
+        c, d = y.unbind()
+        with T.no_grad(): y.mul_(2)
+        for change in (lambda: c.requires_grad_(False), lambda: setattr(c, "requires_grad", True), c.retain_grad):
+            try: change(); see("accepted")
+            except RuntimeError as error: see(str(error)[:60])""",
     "a view whose base left the memory": """
         x = leaf(2, 2)
         with T.no_grad(): v = x[0]
@@ -357,6 +410,19 @@ PARTS_OF_WHAT_REPEATS = {
         p = T.nn.Parameter(T.zeros(2))
         with T.no_grad(): p.expand(3, 2)[0].add_(1)
         see(p, p.is_leaf, p._version); (p * 3).sum().backward(); see(p.grad)""",
+    "what was expanded, copied alone": """
+        for x in (leaf(2), T.ones(2, 1).t(), T.arange(6.0).view(2, 3)[:, 1:2]):
+            for way in (copy.deepcopy, lambda y: pickle.loads(pickle.dumps(y))):
+                y = way(x.detach().expand(3, *x.shape)); y[0].add_(1); see(x, y, y.stride(), y._version, y._is_view())
+                z = y.view_as(y)[1]; z.mul_(2); y.fill_(7); see(x, y, z, y.is_leaf)
+        y.add_(1)""",
+    "what was expanded, detached": """
+        for way in (lambda y: y.detach(), lambda y: y.data, copy.copy, lambda y: copy.deepcopy([x, y])[1]):
+            x = T.zeros(2); y = way(x.expand(3, 2)); y[0].add_(1); y[:, 0] = 5; y.detach()[2].mul_(3)
+            see(x, y, y.stride())
+            y.fill_(3); z = y[1:]; x.add_(1); see(x, y, z, y._is_view(), z._is_view()); y.detach_()
+        p = T.nn.Parameter(T.ones(3, 2)); p.data = x.expand(3, 2); p.data[0] = 5.0; x.add_(1); (p * p).sum().backward()
+        see(p, p.is_leaf, p.stride(), p.grad, x); y.add_(1)""",
     "filling what was expanded": """
         a = leaf(2); x = a * 1; y = x.expand(3, 2); y.fill_(3); see(x, y, y.requires_grad)
         z = T.ones(1, 2).expand(2, 2).t(); z.zero_(); see(z)""",

@@ -99,12 +99,6 @@ class FunctionEntry(Tape):
                 saved.release()
         context._released, context._saved = True, ()
 
-    @property
-    def next_functions(self) -> tuple[tuple[Any, int], ...]:
-        """The tape entries of the arguments: pairs of entry (or None) and output number."""
-        tapes = [edge.tape if isinstance(edge, Node) else edge for edge in self.edges]
-        return tuple((None, 0) if tape is None else tape.place for tape in tapes)
-
     def __repr__(self) -> str:
         return f"<torch.autograd.function.{self.name} object at {id(self):#x}>"
 
@@ -149,12 +143,13 @@ class FunctionOutput(Tape):
 class Refusal(Tape):
     """An entry that no backward may come to, and why."""
 
-    __slots__ = ("__weakref__", "bare", "edges", "message", "seq")
+    __slots__ = ("__weakref__", "bare", "edges", "hooks", "message", "seq")
     saves_out = False
     name = "Error"
 
     def __init__(self, message: str, edges: Sequence[Any] = ()) -> None:
         self.message, self.edges, self.bare, self.seq = message, edges, False, next_seq()
+        self.hooks: Hooks | None = None
 
 
 def refused(node: Node, message: str, edges: Sequence[Any] = ()) -> Node:
@@ -281,7 +276,7 @@ def _output(value: Any, index: int, outputs: Sequence[Any], inputs: tuple[Any, .
     if not is_tensor(value):
         return value
     if entry is None or not value.node.dtype.is_floating_point or any(value is t for t in context._fixed):
-        if value.node.tape is None:
+        if not value.requires_grad:
             return value if _is_new(value, inputs, context) else value.returned(_untaped(value.node))
         return value if value._is_view() and not any(value is a for a in inputs) else value.detached()
     node = _untaped(value.node)

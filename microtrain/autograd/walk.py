@@ -107,12 +107,16 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
         if isinstance(tape, Entry):
             pullback, sources, edges = tape.pullback, tape.sources, tape.edges
             out = outs.pop(tape, None) if pullback.saves_out else None
+            steps: Iterable[tuple[int, Spec]] = pullback.steps
             if pullback.keeps:
-                if tape.released:
+                if not tape.released:
+                    check_versions(tape, out)
+                elif read(tape):
                     raise RuntimeError(AGAIN)
-                check_versions(tape, out)
+                else:                           # its rule reads something for dead ends alone
+                    steps = living(tape)
             rule, attrs = pullback.rule, pullback.attrs
-            for i, want in pullback.steps:
+            for i, want in steps:
                 edge = edges[i]
                 if needed is not None and tape_of(edge) not in needed:
                     continue
@@ -130,8 +134,6 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
                 push(edge, source_ct)
             if pullback.keeps and not retain_graph:
                 tape.release(out)
-            if once and tape.bare:      # `outs` has the values; the tape of a kept loss need not hold them
-                tape.edges = tuple(map(tape_of, edges))
             if ct is not None and ct.seq > session.most and session.full(ct.seq):
                 compute_pending(cts.values())
         elif isinstance(tape, FunctionOutput):
@@ -146,6 +148,10 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
                 tape.release()
         elif isinstance(tape, Refusal):
             raise RuntimeError(tape.message)
+    if once:                    # the tape of a kept loss need not hold what rules asked for; one that failed goes on
+        for tape, _ in visits:
+            if isinstance(tape, Entry) and tape.bare:
+                tape.edges = tuple(map(tape_of, tape.edges))
     if not retain_graph:
         for node in outputs:
             if isinstance(node.tape, Entry) and not node.tape.pullback.keeps:
@@ -212,11 +218,15 @@ def check_versions(entry: Entry, out: Node | None) -> None:
             check_version(node, version, entry.name)
 
 
+def living(entry: Entry) -> list[tuple[int, Spec]]:
+    """The sources of an entry, with their specs, that lead on."""
+    return [(i, want) for i, want in entry.pullback.steps if tape_of(entry.edges[i]).__class__ is not DeadEnd]
+
+
 def read(entry: Entry) -> set[int]:
     """Which values an entry's rule reads for the sources that lead on."""
     rule = entry.pullback.rule
-    return {k for i, _ in entry.pullback.steps if tape_of(entry.edges[i]).__class__ is not DeadEnd
-            for k in rule.uses[0 if rule.variadic else i]}
+    return {k for i, _ in living(entry) for k in rule.uses[0 if rule.variadic else i]}
 
 
 def leading_to(targets: set[Tape], outputs: Iterable[Node]) -> set[Tape]:

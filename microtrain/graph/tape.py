@@ -131,6 +131,11 @@ class Tape:
         """The entry that users are shown for this one, and which of its outputs this is."""
         return self, 0
 
+    @property
+    def next_functions(self) -> tuple[tuple[Any, int], ...]:
+        """The tape entries of the sources, as PyTorch gives them: pairs of entry (or None) and output number."""
+        return tuple((None, 0) if tape is None else tape.place for tape in map(tape_of, self.edges))
+
 
 def nobody() -> None:
     """A weak reference to nothing."""
@@ -168,8 +173,6 @@ class Leaf(Tape):
     def variable(self) -> Any:
         """The tensor whose `.grad` this accumulates, or None when it is gone or does not require grad any more."""
         return self.tensor()
-
-    next_functions: tuple[Any, ...] = ()
 
     def __repr__(self) -> str:
         return f"<AccumulateGrad object at {id(self):#x}>"
@@ -243,11 +246,6 @@ class Entry(Tape):
     def name(self) -> str:
         """PyTorch's name of the backward function, e.g. `AddBackward0`."""
         return type(self).__name__
-
-    @property
-    def next_functions(self) -> tuple[tuple[Any, int], ...]:
-        """The tape entries of the sources, as PyTorch gives them: pairs of entry (or None) and output number."""
-        return tuple((None, 0) if tape is None else tape.place for tape in map(tape_of, self.edges))
 
     def strip(self) -> None:
         """Let go of the sources whose values no rule reads, or that a rule has read for the last time."""

@@ -14,8 +14,9 @@ from ..graph.spec import Shape
 from ..runtime.lock import lock, locked
 from .create import place, put
 from .index import values
-from .memory import Alias, Family, Memory, VersionCell, alone, fresh, with_grad_mode
+from .memory import Alias, Memory, VersionCell, alone, apart, fresh, with_grad_mode
 from .storage import Shared, joined, wrap
+from .strides import repeats
 
 if TYPE_CHECKING:
     from .tensor_class import Tensor
@@ -41,7 +42,7 @@ class Copies:
     def __copy__(self: Tensor) -> Tensor:                   # type: ignore[misc]
         """A leaf of the same memory."""
         alias = self.beside(VersionCell(1))
-        return _like(self, joined(alias.family.node, alias), _added(self))
+        return _like(self, joined(alias.view(alias.family.node), alias), _added(self))
 
     def __deepcopy__(self: Tensor, memo: dict[int, Any]) -> Tensor:      # type: ignore[misc]
         """A copy; those of tensors that share memory share a copy of it. Raises RuntimeError for a non-leaf."""
@@ -71,14 +72,18 @@ def _in_copied_memory(alias: Alias, memo: dict[int, Any]) -> Tensor:
     if other is None:
         other = memo[id(memory)] = Memory(alone(memory.node))
         memo.setdefault(id(memo), []).append(memory)        # its id must not become another's meanwhile
-    way = alias.family.seen_through(alias)
-    family = Family(fresh(with_grad_mode(False, way[0], other.node)), VersionCell(1), other, *way)
-    return joined(family.node, Alias(family, alias.strides, alias.offset))
+    view, _ = alias.family.seen_through(alias)
+    copied = apart(fresh(with_grad_mode(False, view, other.node)), VersionCell(1), other, alias)
+    return joined(copied.view(copied.family.node), copied)
 
 
 def _strided(node: Node, strides: Shape) -> Tensor:
-    """A tensor alone in its memory, that says of itself it has these strides."""
+    """A tensor alone in its memory, with these strides."""
     other = wrap(node)
+    if repeats(node.spec.shape, strides):           # what lies at one place is one
+        for axis, stride in enumerate(strides):
+            other = other if stride else other.narrow(axis, 0, 1)
+        return _strided(alone(other.node), strides).expand(node.spec.shape).detached()
     other._changes = 1
     if strides != other.stride():
         other.place().strides = strides

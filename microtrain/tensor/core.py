@@ -125,7 +125,7 @@ class Handle(Shared):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
-        if value and not self.is_leaf:
+        if value and self._is_result():
             raise RuntimeError("you can only change requires_grad flags of leaf variables.")
         self.requires_grad_(value)
 
@@ -148,14 +148,21 @@ class Handle(Shared):
             raise node.refusal()
         return node.tape
 
+    def _is_result(self) -> bool:
+        """Whether it is no leaf, or was none before its place on the tape became one that may not be used."""
+        refused = self.node.__class__ is Refused
+        tape = self._alias.tape if refused else self.node.tape          # type: ignore[union-attr]
+        return tape is not None and not tape.is_leaf
+
     @locked
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Start (or stop) recording operations on this tensor. Raises RuntimeError for integers and non-leaves."""
         if requires_grad.__class__ is not bool:
             raise TypeError("requires_grad_(): argument 'requires_grad' (position 1) must be bool, not "
                             f"{type(requires_grad).__name__}")
-        if self.node.__class__ is Refused or not self.is_leaf:
-            if not requires_grad:
+        result = self._is_result()
+        if result or self.node.__class__ is Refused:
+            if result and not requires_grad:
                 raise RuntimeError("you can only change requires_grad flags of leaf variables. If you want to use a "
                                    "computed variable in a subgraph that doesn't require differentiation use "
                                    "var_no_grad = var.detach().")
@@ -226,7 +233,12 @@ class Handle(Shared):
 
     @locked
     def _hooks(self, tape: Any) -> Hooks:
-        """The hooks at a place on the tape."""
+        """The hooks at a place on the tape. Those at a dead end are of the leaf that it may be."""
+        if tape.__class__ is DeadEnd:
+            if self._leaf is None or self._leaf.hooks is None:
+                self._leaf = Leaf(next_seq())
+                self._leaf.tensor = weakref.ref(self)
+            tape = self._leaf
         if tape.hooks is None:
             tape.hooks = Hooks(self.from_node)
         return tape.hooks
@@ -245,7 +257,7 @@ class Handle(Shared):
         """Call `hook(self)` when `backward` has added to this leaf's `.grad`. Raises RuntimeError for a non-leaf."""
         if not self.requires_grad:
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
-        if self.node.tape.__class__ is not Leaf:
+        if not self.is_leaf:
             raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
         return RemovableHandle.enter(self._hooks(self.node.tape).after, hook)
 
@@ -271,9 +283,9 @@ class Handle(Shared):
         """Keep the gradient of this tensor, which is no leaf, in `.grad`: that of the value that it has by then."""
         if not self.requires_grad:
             raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
-        if self._retains or self.node.__class__ is Refused or self.is_leaf:
+        if self._retains or not self._is_result():
             return
-        tape: Any = self.node.tape
+        tape = self._place_on_tape()
         self._retains = [tape]
         self._hooks(tape).retaining.append(weakref.ref(self))
 

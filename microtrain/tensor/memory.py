@@ -30,6 +30,7 @@ from ..graph.spec import Shape
 from ..graph.tape import AsStridedBackward0, DeadEnd, Leaf, Tape, entry_class, grad_mode
 from ..scopes import finish
 from .refusal import INDIRECTLY, Refused, refusal
+from .strides import repeats
 
 if TYPE_CHECKING:
     from .tensor_class import Tensor
@@ -256,11 +257,11 @@ class Alias:
         self.family, self.view, self.update, self.strides, self.offset = family, view, update, strides, offset
         self.tape: Tape | None = None
         self.origin, self.number, self.version = origin, 0, -1
-        self.was_view = False
+        self.was_view: bool | None = None
 
     def is_view(self) -> bool:
         """Whether the tensor is a view on the tape, be it of a memory that it left when its `.data` was set."""
-        return self.was_view or self.view is not same_value
+        return self.view is not same_value if self.was_view is None else self.was_view
 
     def made(self) -> Node:
         """The node of a view whose memory was changed: made from the base's, it is nobody's yet."""
@@ -288,14 +289,56 @@ class Alias:
         return node
 
 
+def apart(node: Node, cell: VersionCell, memory: Memory, like: Alias) -> Alias:
+    """A place like another one's in a memory, of the value `node`, in a family of its own."""
+    way = like.family.seen_through(like)
+    if not repeats(node.spec.shape, like.strides):
+        return Alias(Family(node, cell, memory, *way), like.strides, like.offset)
+    alias = Alias(Family(alone(memory.node), cell, memory), like.strides, like.offset, *way)
+    alias.was_view = False              # but not the base itself, which has each element once
+    return alias
+
+
+class Chain:
+    """A view seen through others, both ways. Step by step: calls within calls would be too deep for Python."""
+
+    __slots__ = ("before", "step", "view")
+
+    def __init__(self, before: Chain | None, view: View, update: Update) -> None:
+        self.before, self.view, self.step = before, view, update
+
+    def links(self) -> list[Chain]:
+        """The last one first."""
+        links, link = [self], self.before
+        while link is not None:
+            links.append(link)
+            link = link.before
+        return links
+
+    def __call__(self, base: Node) -> Node:
+        for link in reversed(self.links()):
+            base = link.view(base)
+        return base
+
+    def update(self, base: Node, value: Node) -> Node:
+        """The base after what is seen of it was replaced."""
+        links, bases = self.links(), [base]
+        for link in links[:0:-1]:
+            bases.append(link.view(bases[-1]))
+        for link in links:
+            value = link.step(bases.pop(), value)
+        return value
+
+
 def composed(first: View, first_update: Update, view: View, update: Update) -> tuple[View, Update]:
     """The view of a view, both ways."""
     if first is same_value:
         return view, update
     if view is same_value:
         return first, first_update
-    return (lambda base: view(first(base)),
-            lambda base, value: first_update(base, update(first(base), value)))
+    same = isinstance(first, Chain) and first_update == first.update
+    chain = Chain(first if same else Chain(None, first, first_update), view, update)        # type: ignore[arg-type]
+    return chain, chain.update
 
 
 def scattered(view: View, base: Node, value: Node) -> Node:

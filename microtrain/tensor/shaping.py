@@ -89,13 +89,15 @@ class Shaping:
         return self.reshape(other.shape)
 
     def flatten(self: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:     # type: ignore[misc]
-        """Axes start_dim to end_dim as one."""
+        """Axes start_dim to end_dim as one: the tensor itself where they are one."""
         shape = self.node.shape
         first, last = normalise_dim(start_dim, len(shape)), normalise_dim(end_dim, len(shape))
         if first > last:
             raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
         if not shape:
             return self.reshape(1)
+        if first == last:
+            return self
         merged = 1
         for n in shape[first:last + 1]:
             merged *= n
@@ -192,6 +194,8 @@ class Shaping:
                                    f"{list(shape)}")
             new.append(n)
             strides.append(mine[i - lead] if i >= lead and have == n else 0)
+        for i in reversed(range(lead if shape else 0)):
+            strides[i] = new[i + 1] * strides[i + 1] if new[i] == 1 else 0
         # Where nothing is repeated the view can be written through.
         update = _expanded_update if repeats(tuple(new), tuple(strides)) else \
             lambda base, v: g.reshape(v, base.shape) if v.spec.numel == base.spec.numel else base

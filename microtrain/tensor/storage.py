@@ -26,6 +26,7 @@ from .memory import (
     VersionCell,
     View,
     alone,
+    apart,
     carried,
     composed,
     entered,
@@ -136,15 +137,14 @@ class Shared:
         """A place in this tensor's memory and in a family of its own, which counts changes in `cell`, by default in
         this one's."""
         alias = self.place()
-        family, memory = alias.family, alias.family.shared()
-        return Alias(Family(alone(self.node), cell or family.cell, memory, *family.seen_through(alias)), alias.strides,
-                     alias.offset)
+        memory = alias.family.shared()
+        return apart(alone(self.node), cell or alias.family.cell, memory, alias)
 
     @locked
     def detached(self, counts: bool = True) -> Tensor:
         """A tensor of the same memory, off the tape; changes of it are versions unless `counts` is false."""
         alias = self.beside(None if counts else VersionCell(0))
-        return joined(alias.family.node, alias)
+        return joined(alias.view(alias.family.node), alias)
 
     @locked
     def move_to(self, other: Shared) -> None:
@@ -160,7 +160,7 @@ class Shared:
         if differs:
             self._other_leaf()
         alias = other.beside(cell)
-        alias.was_view, node = mine.is_view(), alias.family.node
+        alias.was_view, node = mine.is_view(), alias.view(alias.family.node)
         if tape.__class__ is Leaf:
             node = placed(node, self._leaf)                 # type: ignore[arg-type]
         elif differs and tape is not None and not tape.is_leaf:
@@ -187,7 +187,8 @@ class Shared:
 
     def _is_view(self) -> bool:
         """Whether it sees the memory of another tensor, its base (PyTorch's name)."""
-        return self._alias is not None and self._alias.view is not same_value
+        alias = self._alias
+        return alias is not None and alias.view is not same_value and alias.was_view is not False
 
     @locked
     def returned(self, node: Node) -> Tensor:

@@ -31,21 +31,22 @@ def _results(result: Any) -> list[Any]:
 
 
 class GradcheckError(RuntimeError):
-    """An analytical derivative is not what central differences give."""
+    """An analytical derivative is not what central differences give, or not the same each time."""
 
 
 def gradcheck(func: Callable[..., Any], inputs: Any, *, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3,
-              raise_exception: bool = True) -> bool:
+              raise_exception: bool = True, nondet_tol: float = 0.0) -> bool:
     """Whether the gradients of `func` are what central differences give, to atol + rtol |numerical|.
 
     As `torch.autograd.gradcheck`: `func` takes the `inputs` (a Tensor or several) and gives a Tensor or several; those
-    that require grad are differentiated, and must be float64.
+    that require grad are differentiated, and must be float64. Twice, with one cotangent, they must be the same to
+    `nondet_tol`.
 
     Raises GradcheckError, saying which entry is wrong, unless `raise_exception` is False; ValueError where no input
     requires grad, or one that does is not float64.
     """
     try:
-        _gradcheck(func, tuple(listed(inputs)), eps, atol, rtol, "")
+        _gradcheck(func, tuple(listed(inputs)), eps, atol, rtol, "", nondet_tol)
     except GradcheckError:
         if raise_exception:
             raise
@@ -54,7 +55,8 @@ def gradcheck(func: Callable[..., Any], inputs: Any, *, eps: float = 1e-6, atol:
 
 
 def gradgradcheck(func: Callable[..., Any], inputs: Any, grad_outputs: Any = None, *, eps: float = 1e-6,
-                  atol: float = 1e-5, rtol: float = 1e-3, raise_exception: bool = True) -> bool:
+                  atol: float = 1e-5, rtol: float = 1e-3, raise_exception: bool = True,
+                  nondet_tol: float = 0.0) -> bool:
     """Whether the second derivatives of `func` agree with central differences of the first.
 
     The gradients are taken as a function of the inputs and of the cotangents `grad_outputs` (random ones by default),
@@ -82,7 +84,7 @@ def gradgradcheck(func: Callable[..., Any], inputs: Any, grad_outputs: Any = Non
         return [one for one in found if one.requires_grad]
 
     try:
-        _gradcheck(gradients, (*tensors, *cotangents), eps, atol, rtol, "second ")
+        _gradcheck(gradients, (*tensors, *cotangents), eps, atol, rtol, "second ", nondet_tol)
     except GradcheckError:
         if raise_exception:
             raise
@@ -102,7 +104,7 @@ def _differentiated(tensors: Sequence[Any]) -> list[int]:
 
 
 def _gradcheck(func: Callable[..., Any], tensors: tuple[Any, ...], eps: float, atol: float, rtol: float,
-               order: str) -> None:
+               order: str, nondet_tol: float) -> None:
     places = _differentiated(tensors)
     values = [np.array(tensors[i].detach().cpu().numpy()) for i in places]
     requested = [tensors[i] for i in places]
@@ -112,6 +114,10 @@ def _gradcheck(func: Callable[..., Any], tensors: tuple[Any, ...], eps: float, a
         for i, array in zip(places, moved, strict=True):
             given[i] = microtrain.tensor(array, device=tensors[i].device, requires_grad=True)
         outputs = _results(func(*given))
+        shapes = [tuple(one.shape) for one in results], [tuple(one.shape) for one in outputs]
+        if shapes[0] != shapes[1]:
+            raise GradcheckError("func has to return outputs with the same shape when inputs are perturbed, but gave "
+                                 f"the shapes {shapes[0]} and then {shapes[1]}")
         return [np.array(outputs[k].detach().cpu().numpy()) for k in live]
 
     results = _results(func(*tensors))
@@ -119,6 +125,10 @@ def _gradcheck(func: Callable[..., Any], tensors: tuple[Any, ...], eps: float, a
     for k, y in enumerate(results[k] for k in live):
         for number, place in enumerate(places):
             name = f"{order}for output {live[k]} with respect to input {place}"
+            first, again = (_gradient(y, requested[number], np.ones(tuple(y.shape))) for _ in range(2))
+            if not np.allclose(first, again, rtol=0, atol=nondet_tol, equal_nan=True):
+                raise GradcheckError(f"Backward is not reentrant, {name}: with the same input and the same cotangent "
+                                     "it gives another gradient the second time")
             if y.numel() * values[number].size <= FULL:
                 _full(evaluate, y, requested[number], values, k, number, eps, atol, rtol, name)
             else:
