@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from typing import Any
 
 import numpy as np
@@ -145,6 +146,20 @@ def test_half_precisions_beside_numbers(expression: str, dtype: str) -> None:
     assert mine == its
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_slopes_of_softmax_in_half_precisions(name: str, dtype: str) -> None:
+    """Computed in float32 and rounded once: no further from float64's than PyTorch's."""
+    x, c = (torch.randn(16, 64, generator=torch.Generator().manual_seed(i)).to(getattr(torch, dtype)) for i in (0, 1))
+    slopes = []
+    for T, wanted in ((mt, dtype), (torch, dtype), (torch, "float64")):
+        values = T.tensor(x.tolist(), dtype=getattr(T, wanted), requires_grad=True)
+        getattr(values, name)(1).backward(T.tensor(c.tolist(), dtype=getattr(T, wanted)))
+        slopes.append(np.array(values.grad.tolist()))       # type: ignore[union-attr]
+    mine, its = (np.abs(one - slopes[2]).max() for one in slopes[:2])
+    assert mine <= 1.05 * its
+
+
 @pytest.mark.parametrize("expression", ["T.add(x, y, alpha=1.01)", "T.sub(x, y, alpha=0.3)", "T.rsub(x, y, alpha=0.3)"])
 def test_a_multiple_added_to_half_precisions_is_rounded_once(expression: str) -> None:
     values = [i / 16 for i in range(-16, 16)]           # its vectors; what is left over it rounds twice
@@ -183,6 +198,24 @@ f.__setitem__(True, T.ones(3, dtype=T.float64))|f.__setitem__(False, T.ones(3))|
 """.replace("\n", "|").strip("|").split("|"))
 def test_calls_at_the_edge(expression: str) -> None:
     check(expression)
+
+
+@pytest.mark.parametrize("index", [
+    "[[0, 1], [2, 2]]", "[[0, 1]]", "[0, 1]", "[[0, 1], None]", "[slice(None), [1, 2]]", "[..., 0]",
+    "[[[0, 1], [1, 2]]]", "[T.tensor([0, 1]), T.tensor([1, 2])]", "[T.tensor(1), T.tensor(2)]", "[[True, False, True]]",
+    "[[]]", "[]", "[range(2), range(2)]", "[np.array([0, 1]), np.array([1, 2])]", "[[0]] * 33", "([0, 1], [2, 2])",
+    "[slice(0, 2)]"])
+def test_a_list_as_an_index(index: str) -> None:
+    """A list of lists and the like counts as a tuple, as yet, with a warning that leads to the caller."""
+    for text in (f"x[{index}]", f"(x.__setitem__({index}, 9.0), x)[1]"):
+        found = []
+        for T in (mt, torch):
+            with warnings.catch_warnings(record=True) as warned:
+                warnings.simplefilter("always")
+                found.append((told(eval(text, {"np": np, "T": T, "x": T.arange(9.0).reshape(3, 3)})),
+                              [str(one.message)[:65] for one in warned]))
+            assert all(one.filename == "<string>" for one in warned)
+        assert found[0] == found[1], text
 
 
 def test_a_mask_of_bytes_is_one_in_numpy_too() -> None:

@@ -219,8 +219,18 @@ def _norm(ct: Node, o: Node, x: Node, axes: tuple[int, ...], p: float) -> Node:
 
 
 vjp(c.NORM, _norm, "ox")
-vjp(c.SOFTMAX, lambda ct, o, x, axis: g.mul(o, g.sub(ct, g.sum(g.mul(ct, o), (axis,), keepdim=True))), "o")
-vjp(c.LOG_SOFTMAX, lambda ct, o, x, axis: g.sub(ct, g.mul(g.exp(o), g.sum(ct, (axis,), keepdim=True))), "o")
+def _softmax(ct: Node, o: Node, x: Any, axis: int) -> Node:
+    wide, out = c.widened(ct), c.widened(o)
+    return g.cast(g.mul(out, g.sub(wide, g.sum(g.mul(wide, out), (axis,), keepdim=True))), o.dtype)
+
+
+def _log_softmax(ct: Node, o: Node, x: Any, axis: int) -> Node:
+    wide = c.widened(ct)
+    return g.cast(g.sub(wide, g.mul(g.exp(c.widened(o)), g.sum(wide, (axis,), keepdim=True))), o.dtype)
+
+
+vjp(c.SOFTMAX, _softmax, "o")
+vjp(c.LOG_SOFTMAX, _log_softmax, "o")
 
 
 def _rows(x: Any, node: Node) -> Node:

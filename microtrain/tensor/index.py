@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,10 +50,23 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     return wrap(put(rows, dtypes.int64, node.device))
 
 
-def _items(index: Any, ndim: int) -> list[Any]:
+def _axes(index: Any, stacklevel: int) -> tuple[Any, ...]:
+    """The index as a tuple. A short list of more than numbers counts as one, as in PyTorch, which warns of it too."""
+    if isinstance(index, tuple):
+        return index
+    if isinstance(index, list) and len(index) < 32 and any(
+            item is None or item is Ellipsis or isinstance(item, slice | Sequence | Handle | np.ndarray)
+            for item in index):
+        warnings.warn("Using a non-tuple sequence for multidimensional indexing is deprecated; use x[tuple(index)] for "
+                      "an index of each axis, x[torch.tensor(index)] for rows.", stacklevel=stacklevel)
+        return tuple(index)
+    return (index,)
+
+
+def _items(index: tuple[Any, ...], ndim: int) -> list[Any]:
     """The index as a list with Ellipsis spelled out; lists and arrays as arrays."""
     listed: list[Any] = []
-    for item in index if isinstance(index, tuple) else (index,):
+    for item in index:
         if isinstance(item, list | tuple | range):
             within = any(isinstance(member, Handle) for member in item)
             item = read(item)[0] if within else np.asarray(item, dtype=None if len(item) else np.int64)
@@ -230,7 +244,7 @@ def _rows(x: Node, order: tuple[int, ...], n: int) -> Node:
 
 def getitem(self: Tensor, index: Any) -> Tensor:
     """x[index]: a view for integers and slices, a copy for arrays and masks."""
-    out, arrays = _basic(self, _items(index, self.ndim))
+    out, arrays = _basic(self, _items(_axes(index, 3), self.ndim))
     if not arrays:
         return out if out is not self else self.share(g.identity, lambda base, v: v)
     x = out.node
@@ -244,8 +258,7 @@ def getitem(self: Tensor, index: Any) -> Tensor:
 @locked
 def setitem(self: Tensor, index: Any, value: Any) -> None:
     """x[index] = value, broadcast; where an element is named twice the last value wins."""
-    if index is True:           # a view, to be copied to
-        index = None
+    index = (None,) if index is True else _axes(index, 4)          # a view, to be copied to
     out, arrays = _basic(self, _items(index, self.ndim))
     if not arrays:
         out.copy_(_spread(value if isinstance(value, Handle) else _number(value, self), out))
@@ -292,9 +305,9 @@ def _spread(value: Any, target: Tensor) -> Tensor:
     return (value if len(shape) == value.ndim else value.reshape(shape)).expand(wanted)
 
 
-def _one_mask(index: Any) -> bool:
+def _one_mask(index: tuple[Any, ...]) -> bool:
     """Whether an index picks by one mask, so that a number is filled in, of whatever dtype."""
-    arrays = [item for item in (index if isinstance(index, tuple) else (index,)) if hasattr(item, "dtype")]
+    arrays = [item for item in index if hasattr(item, "dtype")]
     return len(arrays) == 1 and arrays[0].ndim > 0 and arrays[0].dtype in (dtypes.bool_, np.bool_)
 
 
