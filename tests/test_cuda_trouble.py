@@ -112,7 +112,7 @@ def test_fit_and_gradcheck_run_where_numpy_sees_no_memory(host: Host) -> None:
     x, y = mt.tensor(rng.standard_normal((64, 3))), mt.tensor(rng.standard_normal((64, 1)))
     with pytest.raises(TypeError, match="can't convert cuda:1 device type tensor to numpy"):
         x.numpy()
-    assert x[[mt.tensor(3), mt.tensor(-1)]].shape == (2, 3)
+    assert x[[mt.tensor(3), mt.tensor(-1)],].shape == (2, 3)
     with pytest.raises(IndexError, match="index 64 is out of bounds for dimension 0 with size 64"):
         x[[0, 64]]
     model = mt.nn.Linear(3, 1, dtype=mt.float64)
