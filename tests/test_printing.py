@@ -51,13 +51,13 @@ def tensors(draw: Any, dtypes: tuple[str, ...] = DTYPES) -> torch.Tensor:
     return tensor.to(dtype)
 
 
-@settings(max_examples=3000)
+@settings(max_examples=1000)
 @given(tensor=tensors())
 def test_default_options(tensor: torch.Tensor) -> None:
     assert printing.format_array(as_numpy(tensor), str(tensor.dtype), []) == repr(tensor)
 
 
-@settings(max_examples=1500)
+@settings(max_examples=600)
 @given(
     tensor=tensors(dtypes=("float32", "float64", "bfloat16", "int64")),
     options=st.fixed_dictionaries(
