@@ -15,10 +15,11 @@ import pytest
 import torch
 from op_table import OPS, Op
 from test_parity import check, samples
-from test_virtual_gpu import trained
+from test_virtual_gpu import scores
 
 import microtrain as mt
 from microtrain import settings
+from microtrain.cli import main
 from microtrain.compiler.launch import encoded
 from microtrain.compiler.validate import compare, largest, reference
 from microtrain.graph.node import SCALAR, Node
@@ -113,6 +114,9 @@ def test_generated_kernel(number: int) -> None:
 
 
 @pytest.mark.parametrize("task", ["perceptron", "linear-regression"])
-def test_a_model_trains(task: str, tmp_path: Any) -> None:
-    score, _ = trained(task, tmp_path)
+def test_a_model_trains(task: str, tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = tmp_path / "picture.png"
+    assert main(["train", task, "--plot", str(picture)]) == 0
+    score, = scores(capsys.readouterr().out)
+    assert picture.read_bytes().startswith(b"\x89PNG")
     assert score == pytest.approx({"perceptron": 0.9735, "linear-regression": 0.5245}[task], abs=0.01)
