@@ -152,6 +152,7 @@ particular("bitwise_and bitwise_or bitwise_xor __and__ __or__ __xor__ __rand__ _
            "__ixor__",
            self=whole, input=whole, other=whole)
 particular("bitwise_not __invert__", self=whole, input=whole)
+particular("float_power_", self=lambda T: T.ones(2, 3, dtype=T.float64))
 particular("item __bool__ __float__ __int__ __index__ __complex__", self=lambda T: T.tensor(2))
 particular("addmv", self=lambda T: T.ones(2), mat=matrix)
 particular("bmm", self=cube, mat2=cube)

@@ -126,7 +126,7 @@ def _gradcheck(func: Callable[..., Any], tensors: tuple[Any, ...], eps: float, a
         for number, place in enumerate(places):
             name = f"{order}for output {live[k]} with respect to input {place}"
             first, again = (_gradient(y, requested[number], np.ones(tuple(y.shape))) for _ in range(2))
-            if not np.allclose(first, again, rtol=0, atol=nondet_tol, equal_nan=True):
+            if not np.allclose(first, again, rtol=0, atol=float(nondet_tol), equal_nan=True):
                 raise GradcheckError(f"Backward is not reentrant, {name}: with the same input and the same cotangent "
                                      "it gives another gradient the second time")
             if y.numel() * values[number].size <= FULL:
