@@ -513,7 +513,7 @@ def changed(T: Any, make: Any, view: Any, save: bool = False) -> Any:
     seen = h.view(-1)
     v = view(h)
     y = doubled_in_place(T, save).apply(v)
-    told = y is v, y.requires_grad, y.requires_grad and h._version
+    told = y is v, y.requires_grad, h._version
     if h.requires_grad:
         (h.sum() + 3 * seen.sum() + 5 * y.sum()).backward()
     return told, h.detach(), seen.detach(), x.grad, x.detach()
@@ -544,7 +544,7 @@ def changed_without_grad(T: Any) -> Any:
     with T.no_grad():
         y = doubled_in_place(T).apply(x)
     z = doubled_in_place(T).apply(w)
-    return x.detach(), y is x, y.requires_grad, x.is_leaf, z is w, w
+    return x.detach(), y is x, y.requires_grad, x.is_leaf, z is w, w, w._version
 
 
 @program

@@ -277,6 +277,8 @@ def _output(value: Any, index: int, outputs: Sequence[Any], inputs: tuple[Any, .
         return value
     if entry is None or not value.node.dtype.is_floating_point or any(value is t for t in context._fixed):
         if not value.requires_grad:
+            if any(value is t for t in context._dirty) and any(value is a for a in inputs):
+                return value.rebind(_untaped(value.node))            # to mark it is a change that counts
             return value if _is_new(value, inputs, context) else value.returned(_untaped(value.node))
         return value if value._is_view() and not any(value is a for a in inputs) else value.detached()
     node = _untaped(value.node)

@@ -29,6 +29,7 @@ def retain(o: Grower) -> None:
 def hook(o: Grower) -> None:
     """A hook registered that changes the gradient, or keeps what it sees; or one removed."""
     found = recorded(o) if o.chance(0.95) else o.floats
+    found = [n for n in found if not o.steps[n].form.startswith("copy.copy(")]      # PyTorch may never call it there
     if o.handles and o.chance(0.25):
         o.add("{0}.remove()", (o.choose(o.handles),), makes=False)
     elif found:
