@@ -110,14 +110,18 @@ def exp2_int(n, like):
 
 @triton.jit
 def fmod_exact(x, y):
-    """x - trunc(x / y) * y for float64, exact while |x / y| < 2**159 (1e30 by 7 is there in float32): multiples of y
+    """x - trunc(x / y) * y for float64, exact while |x / y| < 2**260, as it is for all normal float32: multiples of y
     that are as far above are taken off first."""
-    return fmod_near(fmod_near(fmod_near(x, y * 8.112963841460668e31), y * 9007199254740992.0), y)      # 2**106, 2**53
+    x = fmod_near(x, y * 4.113761393303015e62)          # 2**208
+    x = fmod_near(x, y * 9.134385233318143e46)          # 2**156
+    x = fmod_near(x, y * 2.028240960365167e31)          # 2**104
+    x = fmod_near(x, y * 4503599627370496.0)            # 2**52
+    return fmod_near(x, y)
 
 
 @triton.jit
 def fmod_near(x, y):
-    """x - trunc(x / y) * y for float64, exact while |x / y| < 2**53: the product's rounding error is recovered.
+    """x - trunc(x / y) * y for float64, exact while |x / y| < 2**52: the product's rounding error is recovered.
 
     Dekker's product (1971), as a fused multiply-add is not fused in the interpreter.
     """

@@ -222,6 +222,14 @@ def test_a_mask_of_bytes_is_one_in_numpy_too() -> None:
     assert mt.arange(6.0).reshape(2, 3)[np.array([[1, 0, 1], [0, 0, 1]], np.uint8)].tolist() == [0.0, 2.0, 5.0]
 
 
+@pytest.mark.parametrize("quotient", [1e3, 1e15, 1e16, 1e30, 1e45, 1e77])
+def test_remainders_of_doubles_are_exact(quotient: float) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.uniform(1, 2, 500) * quotient, rng.uniform(1, 2, 500) * rng.choice([-1, 1], 500)
+    mine, its = (T.fmod(T.tensor(x, dtype=T.float64), T.tensor(y, dtype=T.float64)).tolist() for T in (mt, torch))
+    assert mine == its
+
+
 class Foreign:
     def __rmatmul__(self, other: Any) -> str:
         return "theirs"
@@ -267,6 +275,7 @@ def test_sizes_that_are_numbers_of_other_types(expression: str) -> None:
 @pytest.mark.parametrize("expression", """
 (f * 1e30) % 7|7 % (f * 1e-30)|T.fmod(f * 1e30, -7)|(f * 1e30 + 1) % T.tensor([7.0, 0.3, inf])
 (h.bfloat16() * 1e30) % 3|(f.double() * 1e40) % 3|~u|~i|~b|~l|(~u & 15) + u|T.acosh(f * -1e30)|T.acosh(-f)
+(f * 1e38) % 1.2e-38|T.fmod(f * -1e38, T.tensor(1.2e-38))|(f * 1e38) // 1e-37
 T.acosh(T.tensor([-inf, inf, 0.0, 1.0]))
 """.replace("\n", "|").strip("|").split("|"))
 def test_numbers_far_apart(expression: str) -> None:

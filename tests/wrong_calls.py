@@ -245,7 +245,7 @@ def kept(T: Any) -> Iterator[None]:
         if T is mt:
             for flag, value in flags:
                 flag.set(value)
-            mt.autograd.set_detect_anomaly(False)
+        T.autograd.set_detect_anomaly(False)
         T.set_printoptions(profile="default")
 
 

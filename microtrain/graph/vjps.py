@@ -219,6 +219,8 @@ def _norm(ct: Node, o: Node, x: Node, axes: tuple[int, ...], p: float) -> Node:
 
 
 vjp(c.NORM, _norm, "ox")
+
+
 def _softmax(ct: Node, o: Node, x: Any, axis: int) -> Node:
     wide, out = c.widened(ct), c.widened(o)
     return g.cast(g.mul(out, g.sub(wide, g.sum(g.mul(wide, out), (axis,), keepdim=True))), o.dtype)

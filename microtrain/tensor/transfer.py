@@ -57,8 +57,8 @@ def exported(node: Node) -> Any:
     return buffer
 
 
-TO, AS, LIKE = ("device", "dtype", "non_blocking", "copy"), ("dtype", "non_blocking", "copy"), (
-    "other", "non_blocking", "copy")
+TO, AS, LIKE = (tuple(names.split()) for names in ("device dtype non_blocking copy", "dtype non_blocking copy",
+                                                   "other non_blocking copy"))
 """The orders in which arguments of `to` come, by what the first of them is."""
 
 
@@ -72,15 +72,12 @@ def conversion(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, DTyp
     if first.__class__ is DType and len(args) == 1 and not kwargs:      # most calls
         return None, first, False
     order = LIKE if isinstance(first, Handle) else AS if isinstance(first, (DType, builtins.type)) else TO
-    if not kwargs and len(args) <= len(order):
-        given = dict(zip(order, args, strict=False))
-    else:
-        given = {**dict(zip(order, args, strict=False)), **kwargs}
-        if len(given) != len(args) + len(kwargs) or not given.keys() <= set(LIKE if order is LIKE else TO):
-            named = (f"{name}={builtins.type(value).__name__}" for name, value in kwargs.items())
-            got = ", ".join((*(builtins.type(value).__name__ for value in args), *named))
-            raise TypeError(f"to() received an invalid combination of arguments - got ({got}), but expected "
-                            "(device, dtype), (dtype) or (Tensor other), each with non_blocking and copy")
+    given = {**dict(zip(order, args, strict=False)), **kwargs}
+    if len(given) != len(args) + len(kwargs) or not given.keys() <= set(LIKE if order is LIKE else TO):
+        named = (f"{name}={builtins.type(value).__name__}" for name, value in kwargs.items())
+        got = ", ".join((*(builtins.type(value).__name__ for value in args), *named))
+        raise TypeError(f"to() received an invalid combination of arguments - got ({got}), but expected "
+                        "(device, dtype), (dtype) or (Tensor other), each with non_blocking and copy")
     for name in ("non_blocking", "copy"):
         flag(given.get(name, False), "to", name)
     if order is LIKE:
