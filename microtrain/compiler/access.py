@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..graph import primitives as p
-from ..graph.node import Kind, Node
+from ..graph.node import Kind
 from ..graph.spec import Shape
 from .index import (
     ZERO,
@@ -25,6 +25,7 @@ from .index import (
     regroup,
     split,
 )
+from .program import Value
 
 
 class Guard(NamedTuple):
@@ -51,7 +52,7 @@ class Guard(NamedTuple):
 class Access(NamedTuple):
     """An element of a source, needed where all guards hold."""
 
-    source: Node
+    source: Value
     coords: Coords
     guards: tuple[Guard, ...] = ()
 
@@ -62,7 +63,7 @@ def broadcast(coords: Coords, shape: Shape) -> Coords:
     return tuple(ZERO if size == 1 else coords[lead + axis] for axis, size in enumerate(shape))
 
 
-def accesses(node: Node, coords: Coords) -> list[Access]:
+def accesses(node: Value, coords: Coords) -> list[Access]:
     """What the element of `node` at `coords` is computed from."""
     special = SPECIAL.get(node.primitive)
     if special is not None:
@@ -72,29 +73,29 @@ def accesses(node: Node, coords: Coords) -> list[Access]:
     return [Access(source, broadcast(coords, source.shape)) for source in node.sources]
 
 
-def _reshape(node: Node, coords: Coords) -> list[Access]:
+def _reshape(node: Value, coords: Coords) -> list[Access]:
     source, = node.sources
     return [Access(source, regroup(coords, node.shape, source.shape))]
 
 
-def _permute(node: Node, coords: Coords) -> list[Access]:
+def _permute(node: Value, coords: Coords) -> list[Access]:
     dims, = node.attrs
     return [Access(node.sources[0], tuple(coords[dims.index(axis)] for axis in range(len(dims))))]
 
 
-def _slice(node: Node, coords: Coords) -> list[Access]:
+def _slice(node: Value, coords: Coords) -> list[Access]:
     starts, _, steps = node.attrs
     return [Access(node.sources[0], tuple(combine([(c, step)], start)
                                           for c, start, step in zip(coords, starts, steps, strict=True)))]
 
 
-def _flip(node: Node, coords: Coords) -> list[Access]:
+def _flip(node: Value, coords: Coords) -> list[Access]:
     dims, = node.attrs
     return [Access(node.sources[0], tuple(combine([(c, -1)], size - 1) if axis in dims else c
                                           for axis, (c, size) in enumerate(zip(coords, node.shape, strict=True))))]
 
 
-def _pad(node: Node, coords: Coords) -> list[Access]:
+def _pad(node: Value, coords: Coords) -> list[Access]:
     source, = node.sources
     starts, _, steps = node.attrs
     guards: list[Guard] = []
@@ -108,13 +109,13 @@ def _pad(node: Node, coords: Coords) -> list[Access]:
     return [Access(source, tuple(inner), tuple(g for g in guards if not g.always))]
 
 
-def _windows(node: Node, coords: Coords) -> list[Access]:
+def _windows(node: Value, coords: Coords) -> list[Access]:
     axis, _, step, dilation = node.attrs
     place = combine([(coords[axis], step), (coords[-1], dilation)])
     return [Access(node.sources[0], (*coords[:axis], place, *coords[axis + 1:-1]))]
 
 
-def _cat(node: Node, coords: Coords) -> list[Access]:
+def _cat(node: Value, coords: Coords) -> list[Access]:
     *_, dim = node.attrs
     found, start, at = [], 0, coords[dim]
     for source in node.sources:
@@ -127,7 +128,7 @@ def _cat(node: Node, coords: Coords) -> list[Access]:
     return found
 
 
-def _take(node: Node, coords: Coords) -> list[Access]:
+def _take(node: Value, coords: Coords) -> list[Access]:
     source, index = node.sources
     lead, rest = coords[:len(index.shape)], coords[len(index.shape):]
     where = broadcast(lead, index.shape)
@@ -135,37 +136,37 @@ def _take(node: Node, coords: Coords) -> list[Access]:
     return [Access(index, where), Access(source, (row, *broadcast(rest, source.shape[1:])))]
 
 
-SPECIAL: dict[p.Primitive, Callable[[Node, Coords], list[Access]]] = {
+SPECIAL: dict[p.Primitive, Callable[[Value, Coords], list[Access]]] = {
     p.RESHAPE: _reshape, p.PERMUTE: _permute, p.SLICE: _slice, p.FLIP: _flip, p.PAD: _pad, p.CAT: _cat, p.TAKE: _take,
     p.WINDOWS: _windows}
 
 
-def reduced_shape(node: Node) -> tuple[Shape, Shape]:
+def reduced_shape(node: Value) -> tuple[Shape, Shape]:
     """Of a reduction: the sizes of the axes it keeps, and of those it folds."""
     axes, shape = node.attrs[0], node.sources[0].shape
     return (tuple(size for axis, size in enumerate(shape) if axis not in axes),
             tuple(size for axis, size in enumerate(shape) if axis in axes))
 
 
-def reduced_sizes(node: Node) -> tuple[int, int]:
+def reduced_sizes(node: Value) -> tuple[int, int]:
     """Of a reduction: how many values it makes, and of how many elements each."""
     kept, folded = reduced_shape(node)
     return math.prod(kept), math.prod(folded)
 
 
-def reduction_coords(node: Node, r: Index, c: Index) -> Coords:
+def reduction_coords(node: Value, r: Index, c: Index) -> Coords:
     """The source's coordinates where the kept axes are enumerated by r and the folded ones by c, row-major each."""
     kept, folded = map(iter, map(split, (r, c), reduced_shape(node)))
     return tuple(next(folded) if axis in node.attrs[0] else next(kept) for axis in range(len(node.sources[0].shape)))
 
 
-def product_shape(node: Node) -> tuple[int, int, int, int]:
+def product_shape(node: Value) -> tuple[int, int, int, int]:
     """Of a matrix product: batch, M, N, K."""
     *batch, m, n = node.shape
     return math.prod(batch), m, n, node.sources[0].shape[-1]
 
 
-def operand_coords(node: Node, b: Index, m: Index, n: Index, k: Index) -> tuple[Coords, Coords]:
+def operand_coords(node: Value, b: Index, m: Index, n: Index, k: Index) -> tuple[Coords, Coords]:
     """Where a matrix product reads its two operands."""
     x, y = node.sources
     batch = split(b, node.shape[:-2])

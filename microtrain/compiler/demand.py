@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..graph import primitives as p
-from ..graph.node import Kind, Node
+from ..graph.node import Kind
 from ..graph.opaque import CALL
-from .program import Program
+from .program import Program, Value
 
 
 @dataclass(frozen=True)
 class Cost:
     """An inline expression: its operations, what it loads, its depth, and the number of paths to its loads."""
 
-    ops: frozenset[Node]
-    loads: frozenset[Node]
+    ops: frozenset[Value]
+    loads: frozenset[Value]
     depth: int
     paths: int
 
@@ -28,10 +28,10 @@ class Demand:
     """
 
     def __init__(self, program: Program) -> None:
-        self.readers: dict[Node, int] = dict.fromkeys(program.nodes, 0)
-        self.spread: set[Node] = set()
-        self.operands: set[Node] = set()
-        self.whole: set[Node] = set()
+        self.readers: dict[Value, int] = dict.fromkeys(program.nodes, 0)
+        self.spread: set[Value] = set()
+        self.operands: set[Value] = set()
+        self.whole: set[Value] = set()
         outputs = set(program.outputs)
         for node in reversed(program.nodes):
             view = node.primitive.kind is Kind.VIEW

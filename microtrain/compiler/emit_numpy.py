@@ -15,10 +15,10 @@ import numpy as np
 
 from ..graph import primitives as p
 from ..graph.dtypes import bfloat16, float16
-from ..graph.node import Kind, Node
+from ..graph.node import Kind
 from ..graph.spec import Spec
 from ..runtime import numerics
-from .program import Program
+from .program import Program, Value
 
 LARGE = 4096
 """Elements from which a temporary is worth reusing: below, an allocation costs less than the extra call."""
@@ -83,21 +83,21 @@ class Emitter:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.namespace: dict[str, Any] = dict(numerics.NAMESPACE)
-        self.names: dict[Node, str] = {}
+        self.names: dict[Value, str] = {}
         self.taken = ""
-        self.last: dict[Node, int] = {}
+        self.last: dict[Value, int] = {}
         for i, node in enumerate(program.nodes):
             for source in node.sources:
                 self.last[source] = i
         for node in program.outputs:
             self.last[node] = len(program.nodes)
-        self.owned: set[Node] = set()               # values whose memory this function made and may overwrite
+        self.owned: set[Value] = set()               # values whose memory this function made and may overwrite
         self.free: dict[Spec, list[str]] = {}       # dead ones, by spec, that a later operation will write into
         self.takers: dict[Spec, int] = {}           # how many operations are still to come that could
         for node in program.nodes:
             if writes_in_place(node):
                 self.takers[node.spec] = self.takers.get(node.spec, 0) + 1
-        self.viewed: set[Node] = {s for n in program.nodes if n.primitive.kind is Kind.VIEW for s in n.sources}
+        self.viewed: set[Value] = {s for n in program.nodes if n.primitive.kind is Kind.VIEW for s in n.sources}
         if any(n.dtype is bfloat16 for n in program.nodes):
             self.namespace["bfloat16"] = bfloat16.numpy
 
@@ -122,20 +122,20 @@ class Emitter:
         lines.append(f"    return [{', '.join(outputs)}]")
         return "\n".join(lines) + "\n", self.namespace
 
-    def is_constant(self, node: Node) -> bool:
+    def is_constant(self, node: Value) -> bool:
         """Whether a small value depends on no input: it is computed when the plan is made, once."""
         if node.spec.numel > LARGE or node.primitive is p.RANDOM_BITS:
             return False
         return bool(node.sources) and all(s.primitive is p.LITERAL or self.names.get(s, "")[:1] == "c"
                                           for s in node.sources)
 
-    def once(self, node: Node, i: int) -> str:
+    def once(self, node: Value, i: int) -> str:
         """Compute a constant now and give it a name."""
         with np.errstate(all="ignore"):
             self.namespace[f"c{i}"] = eval(self.expression(node, i), self.namespace)
         return f"c{i}"
 
-    def retire(self, node: Node, i: int) -> list[str]:
+    def retire(self, node: Value, i: int) -> list[str]:
         """Names to delete after statement i: large values used for the last time, but for those that a later operation
         of the same spec will write into."""
         gone = []
@@ -155,19 +155,19 @@ class Emitter:
         self.taken = ""
         return gone
 
-    def typed(self, node: Node) -> str:
+    def typed(self, node: Value) -> str:
         """A literal as a NumPy scalar of its dtype, made once."""
         name = f"k{len(self.namespace)}"
         self.namespace[name] = node.dtype.numpy.type(node.attrs[0])
         return name
 
-    def operand(self, node: Node, weak: bool) -> str:
+    def operand(self, node: Value, weak: bool) -> str:
         if node.primitive is not p.LITERAL:
             return self.names[node]
         value = node.attrs[0]
         return f"({value!r})" if weak and np.isfinite(value) else self.typed(node)
 
-    def expression(self, node: Node, i: int) -> str:
+    def expression(self, node: Value, i: int) -> str:
         primitive, sources = node.primitive, node.sources
         scalar = None if node.shape else primitive.numpy_scalar
         # A bare Python number takes the other operand's dtype, but only beside one that has a dtype (two of three might
@@ -195,7 +195,7 @@ class Emitter:
                 return f"{IN_PLACE[primitive.name].format(*operands)}out={self.taken})"
         return str(template.format(*operands))
 
-    def room(self, node: Node, i: int) -> str:
+    def room(self, node: Value, i: int) -> str:
         """The name of memory to write a result into: an operand that dies here, else a value that died before.
 
         Empty where there is none.
@@ -208,6 +208,6 @@ class Emitter:
         return waiting.pop() if waiting else ""
 
 
-def writes_in_place(node: Node) -> bool:
+def writes_in_place(node: Value) -> bool:
     """Whether an operation can write its (large) result into memory that is already there."""
     return node.primitive.name in IN_PLACE and node.spec.numel >= LARGE and node.dtype not in HALF

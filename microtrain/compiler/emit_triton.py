@@ -14,7 +14,7 @@ from typing import Any
 from ..graph import dtypes
 from ..graph import primitives as p
 from ..graph.dtypes import DType
-from ..graph.node import Kind, Node
+from ..graph.node import Kind
 from ..graph.opaque import KernelCall, output
 from ..kernels.tiles import index_bits
 from .access import operand_coords, reduction_coords
@@ -24,6 +24,7 @@ from .emit_value import COMPUTE, HALF, STORAGE, Arguments, Body, Touch, rounded
 from .group import Group, Schedule, fold_of
 from .index import stride
 from .lower import IDENTITIES
+from .program import Value
 
 CLASS_ROLES = 12
 """Pointers of a part that may be of a class with others: each is one more call within a call for Triton's compiler."""
@@ -54,8 +55,8 @@ class Kernel:
     group: Group
     functions: dict[str, Function | tuple[Function, ...]]
     constants: dict[str, Any]
-    pointers: list[Node]
-    scalars: list[Node]
+    pointers: list[Value]
+    scalars: list[Value]
     wide: bool
     along_rows: bool = False
     operand_bytes: tuple[int, int] = (0, 0)
@@ -129,7 +130,7 @@ def function(role: str, parameters: str, lines: list[str]) -> Function:
     return Function(name, f"@triton.jit\ndef {name}{text}")
 
 
-def finished(body: Body, members: list[Node]) -> list[str]:
+def finished(body: Body, members: list[Value]) -> list[str]:
     """The statements that compute and store the members of the body's group."""
     for node in members:
         if node.primitive.kind is Kind.REDUCE:
@@ -143,7 +144,7 @@ def finished(body: Body, members: list[Node]) -> list[str]:
     return body.lines
 
 
-def reduced(body: Body, node: Node) -> str:
+def reduced(body: Body, node: Value) -> str:
     """A reduction over what is held on chip. One that leaves a single value leaves a scalar."""
     group, kind = body.group, node.primitive.triton
     fold = fold_of(node, group.domain, group.members[node])
@@ -181,7 +182,7 @@ def settled(expression: str, dtype: DType) -> str:
     return rounded(expression, dtype)
 
 
-def in_memory(group: Group) -> list[Node]:
+def in_memory(group: Group) -> list[Value]:
     """The buffers that a kernel reads, then those that it writes."""
     return [*[node for node in group.reads if node.primitive is not p.SCALAR], *group.stores]
 
@@ -211,7 +212,7 @@ def _maps(kernel: Kernel, body: Any) -> None:
         alone = part.index if len(roles) > CLASS_ROLES else -1
         kind = (expression.name, *[node.dtype for node in roles], math.gcd(part.domain.numel, MULTIPLE), alone)
         classes.setdefault(kind, []).append((part, expression, made))
-    pointers: list[Node] = []
+    pointers: list[Value] = []
     parts: list[Group] = []
     found: dict[str, list[Any]] = {name: [] for name in ("EXPRS", "ROLES", "FIRSTS", "DIVISORS", "PARTS")}
     for kind, members in classes.items():
@@ -265,7 +266,7 @@ def zero_outside(load: Body, value: str, columns: str) -> bool:
     return len(load.lines) == len(load.loads) and load.symbols[value].issuperset(columns.split(", "))
 
 
-def operand_type(product: Node) -> str:
+def operand_type(product: Value) -> str:
     """What the operands' tiles are rounded to: a half precision also where they were only widened from it, for products
     of such numbers are exact in float32, and tensor cores add them up in float32."""
     if product.dtype in HALF:

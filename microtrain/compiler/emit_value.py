@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 from ..graph import dtypes
 from ..graph import primitives as p
 from ..graph.dtypes import DType
-from ..graph.node import Kind, Node
+from ..graph.node import Kind
 from .access import Guard, accesses
 from .group import Group
 from .index import Coords, Index, Loaded, Var, bases, combine, linear, split, text
+from .program import Value
 
 HALF = (dtypes.float16, dtypes.bfloat16)
 STORAGE = {d: f"tl.{d.name}" for d in dtypes.DTYPES.values()} | {dtypes.bool_: "tl.uint8"}
@@ -37,7 +38,7 @@ class Touch(NamedTuple):
     `sizes` has the symbols whose blocks it is a tile of, and how many values each has in all.
     """
 
-    node: Node
+    node: Value
     at: Index
     guards: tuple[Guard, ...]
     sizes: dict[str, int]
@@ -50,8 +51,8 @@ class Arguments:
     `touches` collects what the kernel's functions load and store, by statement.
     """
 
-    pointers: dict[Node, int]
-    scalars: dict[Node, int]
+    pointers: dict[Value, int]
+    scalars: dict[Value, int]
     index_type: str
     touches: dict[str, list[Touch]] = field(default_factory=dict)
 
@@ -65,15 +66,15 @@ class Body:
     """
 
     def __init__(self, group: Group, arguments: Arguments, masks: dict[frozenset[str], str],
-                 place: dict[Node, Group]) -> None:
+                 place: dict[Value, Group]) -> None:
         self.group, self.arguments, self.masks, self.place = group, arguments, masks, place
         self.owners: dict[frozenset[str], str] = {}
         self.lines: list[str] = []
-        self.known: dict[tuple[Node, Coords, tuple[Guard, ...]], str] = {}
-        self.registers: dict[Node, str] = {}
+        self.known: dict[tuple[Value, Coords, tuple[Guard, ...]], str] = {}
+        self.registers: dict[Value, str] = {}
         self.symbols: dict[str, frozenset[str]] = {}
-        self.loads: list[tuple[Node, Index]] = []
-        self.stored: dict[Node, Index] = {}
+        self.loads: list[tuple[Value, Index]] = []
+        self.stored: dict[Value, Index] = {}
         self.fenced = False
 
     # ------------------------------------------------------------------------------------------------------- statements
@@ -85,7 +86,7 @@ class Body:
         self.symbols[name] = frozenset(symbols)
         return name
 
-    def value(self, node: Node, coords: Coords, guards: tuple[Guard, ...] = ()) -> str:
+    def value(self, node: Value, coords: Coords, guards: tuple[Guard, ...] = ()) -> str:
         """The name of the element of `node` at `coords`, computed where `guards` hold (elsewhere: anything)."""
         key = (node, coords, guards)
         name = self.known.get(key)
@@ -101,12 +102,12 @@ class Body:
             self.known[key] = name
         return name
 
-    def member(self, node: Node) -> None:
+    def member(self, node: Value) -> None:
         """Compute a member of the group (an expression) at its position, to be found there from now on."""
         coords = split(self.group.members[node], node.shape)
         self.registers[node] = self.known[node, coords, ()] = self.expression(node, coords, ())
 
-    def load(self, node: Node, index: Index, guards: tuple[Guard, ...]) -> str:
+    def load(self, node: Value, index: Index, guards: tuple[Guard, ...]) -> str:
         """A load; masked by the boundary of its symbols and the guards."""
         self.loads.append((node, index))
         address, symbols = self.address(index, guards)
@@ -127,7 +128,7 @@ class Body:
         self.touched(node, index, guards, symbols)
         return name
 
-    def store(self, node: Node) -> None:
+    def store(self, node: Value) -> None:
         """Write a computed member to memory."""
         name = self.registers[node]
         self.stored[node] = self.group.members[node]
@@ -143,7 +144,7 @@ class Body:
         self.lines.append(f"tl.store({place}, {name}{f', mask={mask}' if mask else ''})")
         self.touched(node, self.group.members[node], (), symbols | missing)
 
-    def touched(self, node: Node, index: Index, guards: tuple[Guard, ...], symbols: frozenset[str]) -> None:
+    def touched(self, node: Value, index: Index, guards: tuple[Guard, ...], symbols: frozenset[str]) -> None:
         """Note what the last statement loads or stores."""
         sizes = {symbol: self.size(symbol) for symbol in symbols if symbol != "b"}
         self.arguments.touches.setdefault(self.lines[-1], []).append(Touch(node, index, guards, sizes))
@@ -199,7 +200,7 @@ class Body:
 
     # ------------------------------------------------------------------------------------------------------ expressions
 
-    def expression(self, node: Node, coords: Coords, guards: tuple[Guard, ...]) -> str:
+    def expression(self, node: Value, coords: Coords, guards: tuple[Guard, ...]) -> str:
         """The element of `node` at `coords`, computed from its sources."""
         special = SPECIAL.get(node.primitive)
         if special is not None:
@@ -231,7 +232,7 @@ def rounded(expression: str, dtype: DType) -> str:
     return f"({expression}).to(tl.float16).to(tl.float32)" if dtype is dtypes.float16 else expression
 
 
-def operation(node: Node, names: list[str]) -> str:
+def operation(node: Value, names: list[str]) -> str:
     """A map on named operands as text."""
     primitive, source = node.primitive, node.sources[0].dtype
     if primitive is p.CAST:
@@ -257,11 +258,11 @@ def converted(name: str, source: DType, target: DType) -> str:
 
 # ---------------------------------------------------------------------- operations that are more than a map of operands
 
-def _literal(body: Body, node: Node, coords: Coords, guards: tuple[Guard, ...]) -> str:
+def _literal(body: Body, node: Value, coords: Coords, guards: tuple[Guard, ...]) -> str:
     return body.number(node.attrs[0], node.dtype)
 
 
-def _scalar(body: Body, node: Node, coords: Coords, guards: tuple[Guard, ...]) -> str:
+def _scalar(body: Body, node: Value, coords: Coords, guards: tuple[Guard, ...]) -> str:
     bits = f"scalars[{body.arguments.scalars[node]}]"
     if node.dtype is dtypes.float64:
         return body.let(f"scalar_f64({bits})", ())
@@ -270,21 +271,21 @@ def _scalar(body: Body, node: Node, coords: Coords, guards: tuple[Guard, ...]) -
     return body.let(f"scalar_i64({bits}).to({COMPUTE[node.dtype]})", ())
 
 
-def _iota(body: Body, node: Node, coords: Coords, guards: tuple[Guard, ...]) -> str:
+def _iota(body: Body, node: Value, coords: Coords, guards: tuple[Guard, ...]) -> str:
     if not bases(coords[0]):
         return body.number(coords[0].const, node.dtype)
     index, symbols = body.address(coords[0], guards)
     return body.let(f"({index}).to(tl.int64)", symbols)
 
 
-def _random_bits(body: Body, node: Node, coords: Coords, guards: tuple[Guard, ...]) -> str:
+def _random_bits(body: Body, node: Value, coords: Coords, guards: tuple[Guard, ...]) -> str:
     seed, stream = (body.value(source, (), ()) for source in node.sources)
     index, symbols = body.address(linear(coords, node.shape), guards)
     place = f"({index}) + tl.zeros([], {body.arguments.index_type})"
     return body.let(f"philox_bits({seed}, {stream}, {place}, {node.attrs[1]}).to(tl.int64)", symbols)
 
 
-def _pad(body: Body, node: Node, coords: Coords, guards: tuple[Guard, ...]) -> str:
+def _pad(body: Body, node: Value, coords: Coords, guards: tuple[Guard, ...]) -> str:
     found = accesses(node, coords)
     if not found:
         return body.number(0, node.dtype)
@@ -295,7 +296,7 @@ def _pad(body: Body, node: Node, coords: Coords, guards: tuple[Guard, ...]) -> s
     return body.select(access.guards, guards, inside, body.number(0, node.dtype))
 
 
-def _cat(body: Body, node: Node, coords: Coords, guards: tuple[Guard, ...]) -> str:
+def _cat(body: Body, node: Value, coords: Coords, guards: tuple[Guard, ...]) -> str:
     parts = [(a, body.value(a.source, a.coords, (*guards, *a.guards))) for a in accesses(node, coords)]
     _, result = parts.pop()
     for access, name in reversed(parts):
@@ -303,11 +304,11 @@ def _cat(body: Body, node: Node, coords: Coords, guards: tuple[Guard, ...]) -> s
     return result
 
 
-def _take(body: Body, node: Node, coords: Coords, guards: tuple[Guard, ...]) -> str:
+def _take(body: Body, node: Value, coords: Coords, guards: tuple[Guard, ...]) -> str:
     _, row = accesses(node, coords)
     return body.value(row.source, row.coords, guards)
 
 
-SPECIAL: dict[p.Primitive, Callable[[Body, Node, Coords, tuple[Guard, ...]], str]] = {
+SPECIAL: dict[p.Primitive, Callable[[Body, Value, Coords, tuple[Guard, ...]], str]] = {
     p.LITERAL: _literal, p.SCALAR: _scalar, p.IOTA: _iota, p.RANDOM_BITS: _random_bits, p.PAD: _pad, p.CAT: _cat,
     p.TAKE: _take}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ..graph.node import Kind, Node
+from ..graph.node import Kind
 from ..graph.opaque import CALL
 from .access import accesses, operand_coords, reduced_sizes, reduction_coords
 from .domain import Domain, Fold, MatmulDomain
 from .index import Coords, Index, linear, split
-from .program import Program
+from .program import Program, Value
 
 
 @dataclass
@@ -22,17 +22,17 @@ class Group:
 
     index: int
     domain: Domain
-    members: dict[Node, Index] = field(default_factory=dict)
-    reads: dict[Node, None] = field(default_factory=dict)
-    stores: list[Node] = field(default_factory=list)
+    members: dict[Value, Index] = field(default_factory=dict)
+    reads: dict[Value, None] = field(default_factory=dict)
+    stores: list[Value] = field(default_factory=list)
     ops: int = 0
 
-    def computes(self, node: Node, coords: Coords) -> bool:
+    def computes(self, node: Value, coords: Coords) -> bool:
         """Whether the element of `node` at `coords` is at hand where the group runs over its symbols."""
         return node in self.members and linear(coords, node.shape) == self.members[node]
 
     @property
-    def root(self) -> Node:
+    def root(self) -> Value:
         """The first member: the reduction or product that the reduce and matmul templates compute."""
         return next(iter(self.members))
 
@@ -43,15 +43,15 @@ class Schedule(list[Group]):
     def __init__(self, program: Program) -> None:
         super().__init__()
         self.program = program
-        self.place: dict[Node, Group] = {}
+        self.place: dict[Value, Group] = {}
 
 
-def fold_of(node: Node, domain: Domain, position: Index) -> Fold:
+def fold_of(node: Value, domain: Domain, position: Index) -> Fold:
     """How a group over `domain` does a reduction whose result stands at `position`."""
     return next(fold for fold in domain.folds(*reduced_sizes(node)) if fold.kept == position)
 
 
-def entry(node: Node, domain: Domain, position: Index) -> list[tuple[Node, Coords]]:
+def entry(node: Value, domain: Domain, position: Index) -> list[tuple[Value, Coords]]:
     """The elements that a member of a group over `domain` is computed from, at the domain's symbols."""
     kind = node.primitive.kind
     if kind is Kind.REDUCE:
@@ -64,7 +64,7 @@ def entry(node: Node, domain: Domain, position: Index) -> list[tuple[Node, Coord
     return [(access.source, access.coords) for access in accesses(node, split(position, node.shape))]
 
 
-def evaluated(group: Group, nodes: Iterable[Node]) -> list[Node]:
+def evaluated(group: Group, nodes: Iterable[Value]) -> list[Value]:
     """`nodes` of a group and everything inline behind them, up to what its kernel reads; sources first."""
     found = set(nodes)
     stack = list(found)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..graph import primitives as p
-from ..graph.node import Kind, Node
+from ..graph.node import Kind
 from ..graph.opaque import CALL, OUTPUT
 from ..kernels.tiles import ROW_MAX
 from .access import accesses, operand_coords, product_shape, reduced_sizes, reduction_coords
@@ -18,15 +18,16 @@ from .domain import Domain, Fold, MapDomain, MatmulDomain, OpaqueDomain, ReduceD
 from .group import Group, fold_of
 from .index import ZERO, Coords, Index, linear, substituted
 from .lower import SLABS_MIN
+from .program import Value
 
 SMALL = 1 << 16
 """Elements up to which a launch costs more than the work, so that unrelated operations share one."""
 
-Members = dict[Node, Index]
+Members = dict[Value, Index]
 Offers = Iterator[tuple[Domain, Members]]
 
 
-def domain_of(node: Node) -> Domain:
+def domain_of(node: Value) -> Domain:
     """The domain of a kernel opened for `node`."""
     if node.primitive.kind is Kind.MATMUL:
         return MatmulDomain(*product_shape(node))
@@ -39,14 +40,14 @@ def domain_of(node: Node) -> Domain:
     return MapDomain(node.spec.numel)
 
 
-def position_in(domain: Domain, node: Node) -> Index:
+def position_in(domain: Domain, node: Value) -> Index:
     """The place of `node` in a kernel opened for it."""
     if node.primitive.kind is Kind.REDUCE:
         return domain.folds(*reduced_sizes(node))[-1].kept
     return domain.layouts(node.spec.numel)[0]
 
 
-def partial_sums(node: Node) -> SlabDomain | None:
+def partial_sums(node: Value) -> SlabDomain | None:
     """The slabs that a sum over the rows of each is made of: what `lower` makes of one over the rows of a matrix."""
     source = node.sources[0]
     if len(source.shape) < 3 or node.attrs[0] != (1,) or source.shape[0] == 1 or source.spec.numel < SLABS_MIN:
@@ -55,7 +56,7 @@ def partial_sums(node: Node) -> SlabDomain | None:
     return next(iter(SlabDomain.of(node.spec.numel // cols, height, cols, node.dtype.itemsize)), None)
 
 
-def welcomes(group: Group, node: Node, loads: frozenset[Node]) -> bool:
+def welcomes(group: Group, node: Value, loads: frozenset[Value]) -> bool:
     """Whether a group takes along what does not depend on it: maps what reads the same memory, rows also what is small
     or reduces as they do, products the sums of an operand."""
     template, kind = group.domain.template, node.primitive.kind
@@ -69,13 +70,13 @@ def welcomes(group: Group, node: Node, loads: frozenset[Node]) -> bool:
     return shares or group.domain.numel <= SMALL or (kind is Kind.REDUCE and alike(group.domain, node))
 
 
-def alike(domain: Domain, node: Node) -> bool:
+def alike(domain: Domain, node: Value) -> bool:
     """Whether rows can be reduced as `node` does it without being read another time."""
     rows, cols = reduced_sizes(node)
     return isinstance(domain, RowDomain) and any(wider.folds(rows, cols) for wider, *_ in _widened(domain, node))
 
 
-def offers(group: Group, node: Node, place: Mapping[Node, Group]) -> Offers:
+def offers(group: Group, node: Value, place: Mapping[Value, Group]) -> Offers:
     """The domains that `group` could run over with `node` in it, and where its members would then be computed.
 
     `place` says which nodes are computed by a kernel already.
@@ -98,12 +99,12 @@ def offers(group: Group, node: Node, place: Mapping[Node, Group]) -> Offers:
             yield domain, {**members, node: position}
 
 
-def elements(reduction: Node, fold: Fold) -> Index:
+def elements(reduction: Value, fold: Fold) -> Index:
     """The row-major position, in a reduction's source, of the element at the symbols of a domain that does it so."""
     return linear(reduction_coords(reduction, fold.kept, fold.folded), reduction.sources[0].shape)
 
 
-def _with_reduction(domain: Domain, members: Members, node: Node, place: Mapping[Node, Group]) -> Offers:
+def _with_reduction(domain: Domain, members: Members, node: Value, place: Mapping[Value, Group]) -> Offers:
     """A row or its like takes a reduction of the same size; maps become rows; rows that fit on chip are held whole."""
     rows, cols = reduced_sizes(node)
     if isinstance(domain, MatmulDomain):
@@ -125,7 +126,7 @@ def _with_reduction(domain: Domain, members: Members, node: Node, place: Mapping
                 yield target, {**moved, node: fold.kept}
 
 
-def _widened(domain: RowDomain, node: Node) -> Iterator[tuple[RowDomain, Index, Index]]:
+def _widened(domain: RowDomain, node: Value) -> Iterator[tuple[RowDomain, Index, Index]]:
     """The domains that one of rows can become for a reduction, each with the variable that is another there, and what
     it is.
 
@@ -150,7 +151,7 @@ def _widened(domain: RowDomain, node: Node) -> Iterator[tuple[RowDomain, Index, 
             yield slab, domain.r, slab.r
 
 
-def _with_product(domain: Domain, members: Members, node: Node, place: Mapping[Node, Group]) -> Offers:
+def _with_product(domain: Domain, members: Members, node: Value, place: Mapping[Value, Group]) -> Offers:
     """A kernel of sums over rows becomes that of a product which has what they sum as an operand."""
     wanted = MatmulDomain(*product_shape(node))
     if domain.template != "row" or wanted.batch > 1:
@@ -163,7 +164,7 @@ def _with_product(domain: Domain, members: Members, node: Node, place: Mapping[N
             yield wanted, {node: wanted.layouts(node.spec.numel)[0], **dict.fromkeys(members, fold.kept)}
 
 
-def sums_operand(node: Node, fold: Fold, product: Node, domain: MatmulDomain, place: Mapping[Node, Group]) -> bool:
+def sums_operand(node: Value, fold: Fold, product: Value, domain: MatmulDomain, place: Mapping[Value, Group]) -> bool:
     """Whether a reduction adds up exactly what a product reads as operand "a" or "b", `fold.over`."""
     if node.primitive is not p.SUM or node.dtype is not product.dtype or not node.dtype.is_floating_point:
         return False
@@ -173,7 +174,7 @@ def sums_operand(node: Node, fold: Fold, product: Node, domain: MatmulDomain, pl
             == behind(node.sources[0], reduction_coords(node, fold.kept, fold.folded), place))
 
 
-def behind(node: Node, coords: Coords, place: Mapping[Node, Group]) -> tuple[Node, Coords]:
+def behind(node: Value, coords: Coords, place: Mapping[Value, Group]) -> tuple[Value, Coords]:
     """The element that inline views look at."""
     while node.primitive.kind is Kind.VIEW and node not in place:
         found: Any = accesses(node, coords)

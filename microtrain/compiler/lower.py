@@ -19,12 +19,12 @@ from ..graph import dtypes
 from ..graph import ops as g
 from ..graph import primitives as p
 from ..graph.dtypes import DType
-from ..graph.node import Kind, Node, Primitive, literal, new_node, record, record1
+from ..graph.node import Kind, Primitive, literal, new_node, record, record1
 from ..graph.opaque import CALL
 from ..graph.tape import grad_mode
 from ..kernels.tiles import ROW_MAX, cdiv, full_reduction, next_power_of_2
 from .access import product_shape, reduced_sizes
-from .program import Program, topological
+from .program import Program, Value, topological
 
 MAX_BATCH = 65535
 """Matrices in one launch of the matmul template: the limit of a CUDA grid's second axis."""
@@ -95,11 +95,11 @@ class Lowering:
     """
 
     def __init__(self, program: Program) -> None:
-        self.new: dict[Node, Node] = {}
+        self.new: dict[Value, Value] = {}
         self.heights = agreed_heights(program)
         self.carried = carried_sums(program)
 
-    def add(self, node: Node) -> None:
+    def add(self, node: Value) -> None:
         """Note what replaces `node`, whose sources are replaced already."""
         sources = tuple([self.new[s] for s in node.sources])
         if node.primitive.kind is Kind.COMPOSITE:
@@ -118,9 +118,9 @@ class Lowering:
         self.new.setdefault(replacement, replacement)
 
 
-def carried_sums(program: Program) -> set[Node]:
+def carried_sums(program: Program) -> set[Value]:
     """The sums over K of what a product that is not split has as an operand: bias gradients."""
-    operands: set[tuple[Node, int, int]] = set()
+    operands: set[tuple[Value, int, int]] = set()
     for node in program.nodes:
         if node.primitive is p.MATMUL:
             batch, m, n, k = product_shape(node)
@@ -130,14 +130,14 @@ def carried_sums(program: Program) -> set[Node]:
             and (unviewed(node.sources[0]), *reduced_sizes(node)) in operands}
 
 
-def unviewed(node: Node) -> Node:
+def unviewed(node: Value) -> Value:
     """What views of one source look at."""
     while node.primitive.kind is Kind.VIEW and len(node.sources) == 1:
         node, = node.sources
     return node
 
 
-def product_chunks(node: Node) -> int:
+def product_chunks(node: Value) -> int:
     """Into how many chunks of K a product with few tiles of result is cut; 0 where it is not."""
     batch, m, n, k = product_shape(node)
     tiles = max(batch, 1) * cdiv(m, SPLIT_TILE) * cdiv(n, SPLIT_TILE)
@@ -173,12 +173,12 @@ def agreed_heights(program: Program) -> dict[tuple[int, int], int]:
     return found
 
 
-def _constant(value: float, node: Node) -> Node:
+def _constant(value: float, node: Value) -> Value:
     """A node of `node`'s spec that is `value` everywhere."""
     return record1(p.EXPAND, literal(value, node.dtype, node.device), (node.shape,))
 
 
-def _reduce(lowering: Lowering, node: Node, x: Node) -> Node | None:
+def _reduce(lowering: Lowering, node: Value, x: Value) -> Value | None:
     rows, cols = reduced_sizes(node)
     if cols == 0:
         return _constant(IDENTITIES[node.primitive](node.dtype), node)
@@ -197,14 +197,14 @@ def _reduce(lowering: Lowering, node: Node, x: Node) -> Node | None:
     return None
 
 
-def keeps_last(node: Node) -> bool:
+def keeps_last(node: Value) -> bool:
     """Whether a reduction keeps its source's last axis (of those longer than 1): neighbours in memory are not added."""
     axes, = node.attrs
     return max(axis for axis, size in enumerate(node.sources[0].shape) if size > 1) not in axes
 
 
-def _in_two_stages(lowering: Lowering, node: Node, x: Node, cut: tuple[int, int], last: bool,
-                   width: int | None = None) -> Node:
+def _in_two_stages(lowering: Lowering, node: Value, x: Value, cut: tuple[int, int], last: bool,
+                   width: int | None = None) -> Value:
     """(rows, cols) folded to (rows, chunks) and then to (rows,), partial sums of half precisions in float32.
 
     `cut` gives chunks and their length. Where the last axis is kept, (cols, rows) is folded instead: neighbours in
@@ -252,7 +252,7 @@ def chunked(cols: int, longest: int) -> tuple[int, int]:
     return cdiv(cols, length), length
 
 
-def _matmul(lowering: Lowering, node: Node, x: Node, y: Node) -> Node | None:
+def _matmul(lowering: Lowering, node: Value, x: Value, y: Value) -> Value | None:
     batch, m, n, k = product_shape(node)
     if k == 0:
         return _constant(0, node)
@@ -273,7 +273,7 @@ def _matmul(lowering: Lowering, node: Node, x: Node, y: Node) -> Node | None:
     return g.cast(_reduce(lowering, total, products) or total, node.dtype)
 
 
-def _in_chunks(x: Node, axis: int, chunks: int) -> Node:
+def _in_chunks(x: Value, axis: int, chunks: int) -> Value:
     """A matrix with `axis` in about as many chunks, numbered by a new axis before the matrix.
 
     Without a remainder where the axis has a divisor of the right size, else filled up with zeros.
@@ -290,18 +290,18 @@ def _in_chunks(x: Node, axis: int, chunks: int) -> Node:
     return g.permute(x, (*order[:rank - 2], axis, *order[rank - 2:]))
 
 
-def _call(lowering: Lowering, node: Node, *sources: Node) -> Node:
+def _call(lowering: Lowering, node: Value, *sources: Value) -> Value:
     """A user's kernel is handed memory, never a number."""
     return new_node(node.signature, tuple([record1(p.IDENTITY, s) if s.primitive in (p.SCALAR, p.LITERAL) else s
                                            for s in sources]))
 
 
-def _scalar(lowering: Lowering, node: Node) -> Node | None:
+def _scalar(lowering: Lowering, node: Value) -> Value | None:
     """A number that a composite brought along follows from shapes, so it is part of the structure."""
     return None if node.buffer is None else literal(node.buffer.item(), node.dtype, node.device)
 
 
-LOWERINGS: dict[Primitive, Callable[..., Node | None]] = {
+LOWERINGS: dict[Primitive, Callable[..., Value | None]] = {
     CALL: _call, p.SCALAR: _scalar, p.MATMUL: _matmul,
     p.SUM: _reduce, p.PROD: _reduce, p.AMAX: _reduce, p.AMIN: _reduce}
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..graph.node import BUFFER, Node
+from ..graph.node import BUFFER
 from ..graph.spec import Spec
 from .domain import Domain
 from .emit_triton import Kernel
 from .index import Index, Var, bases
-from .program import Program
+from .program import Program, Value
 
 ALIGNMENT = 256
 """Bytes at whose multiples temporaries begin, as CUDA's own allocations do: every access may be 16 bytes wide."""
 
-Lives = Mapping[Node, tuple[int, int]]
+Lives = Mapping[Value, tuple[int, int]]
 """The first and the last launch, inclusive, during which a value needs its memory."""
 
 
@@ -28,9 +28,9 @@ def nbytes(spec: Spec) -> int:
     return spec.numel * spec.dtype.itemsize
 
 
-def lifetimes(kernels: Sequence[Kernel], outside: set[Node]) -> dict[Node, tuple[int, int]]:
+def lifetimes(kernels: Sequence[Kernel], outside: set[Value]) -> dict[Value, tuple[int, int]]:
     """When each temporary lives; those `outside` (inputs and outputs) are none."""
-    lives: dict[Node, tuple[int, int]] = {}
+    lives: dict[Value, tuple[int, int]] = {}
     for number, kernel in enumerate(kernels):
         for node in kernel.pointers:
             if node not in outside:
@@ -38,13 +38,13 @@ def lifetimes(kernels: Sequence[Kernel], outside: set[Node]) -> dict[Node, tuple
     return lives
 
 
-def arrange(lives: Lives) -> tuple[dict[Node, int], int]:
+def arrange(lives: Lives) -> tuple[dict[Value, int], int]:
     """An offset in one workspace for each temporary, and the workspace's size, in bytes.
 
     The largest are placed first, each in the smallest gap left by those that live at the same time (the greedy by size
     of Pisarchyk and Lee, 2020).
     """
-    offsets: dict[Node, int] = {}
+    offsets: dict[Value, int] = {}
     for node in sorted(lives, key=lambda node: -nbytes(node.spec)):
         first, last = lives[node]
         taken = sorted((offset, offset + nbytes(other.spec)) for other, offset in offsets.items()
@@ -58,7 +58,7 @@ def arrange(lives: Lives) -> tuple[dict[Node, int], int]:
     return offsets, max((offset + nbytes(node.spec) for node, offset in offsets.items()), default=0)
 
 
-def heirs(kernels: Sequence[Kernel], program: Program) -> dict[Node, list[Node]]:
+def heirs(kernels: Sequence[Kernel], program: Program) -> dict[Value, list[Value]]:
     """For each output that a kernel stores, the inputs in whose memory it may lie, if nobody else sees them.
 
     Of the same shape and dtype, and read for the last time by an earlier launch, or by the same one at the very
@@ -67,7 +67,7 @@ def heirs(kernels: Sequence[Kernel], program: Program) -> dict[Node, list[Node]]
     inputs = [node for node in program.inputs if node.primitive is BUFFER and node not in program.outputs]
     last = dict.fromkeys(inputs, -1)
     last.update({node: number for number, kernel in enumerate(kernels) for node in kernel.pointers})
-    found: dict[Node, list[Node]] = {}
+    found: dict[Value, list[Value]] = {}
     for number, kernel in enumerate(kernels):
         for node in kernel.group.stores:
             if node in program.outputs:
@@ -76,7 +76,7 @@ def heirs(kernels: Sequence[Kernel], program: Program) -> dict[Node, list[Node]]
     return {node: donors for node, donors in found.items() if donors}
 
 
-def elementwise(kernel: Kernel, given: Node, stored: Node) -> bool:
+def elementwise(kernel: Kernel, given: Value, stored: Value) -> bool:
     """Whether a kernel reads an input only where it stores a value, each element in one program.
 
     What the compiler makes of one program is not in our hands: its threads may hold copies of an element in several

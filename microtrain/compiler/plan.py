@@ -12,13 +12,13 @@ from typing import Any
 
 from .. import settings
 from ..errors import OutOfMemoryError
-from ..graph.node import SCALAR, Node
+from ..graph.node import SCALAR
 from ..runtime import kernel_backend
 from .emit_triton import Kernel, emit
 from .group import Schedule
 from .launch import Launch, encoded, launch_of
 from .memory import arrange, heirs, lifetimes, nbytes
-from .program import Program
+from .program import Program, Value
 from .schedule import schedule
 
 
@@ -176,7 +176,7 @@ class Step:
         self.pointers, self.scalars = launch.kernel.pointers, launch.kernel.scalars
         self.stores = launch.kernel.group.stores
 
-    def find(self, place: dict[Node, int]) -> None:
+    def find(self, place: dict[Value, int]) -> None:
         """Learn where in a run's memory everything is."""
         self.take_pointers = picked([place[node] for node in self.pointers])
         self.take_scalars = picked([place[node] for node in self.scalars])

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 from ..graph.node import Node
 from ..graph.spec import Device
 
+Value = Node
+
 
 @dataclass
 class Program:

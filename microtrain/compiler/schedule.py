@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from .. import settings
 from ..graph import primitives as p
-from ..graph.node import Kind, Node
+from ..graph.node import Kind
 from .access import accesses
 from .bundle import bundled
 from .demand import Cost, Demand
@@ -20,7 +20,7 @@ from .group import Group, Schedule, entry
 from .index import Coords, Index
 from .joining import domain_of, offers, position_in, welcomes
 from .lower import lower
-from .program import Program
+from .program import Program, Value
 
 CHEAP_OPS, CHEAP_READS = 16, 4
 """At most this much is computed again for a second reader: 16 operations take less time than reading 4 floats more."""
@@ -59,7 +59,7 @@ class Scheduler:
         self.outputs = {node for node in program.outputs if node.spec.numel and node.primitive is not p.BUFFER}
         self.fuse = settings.fuse.value
         self.demand = Demand(program)
-        self.cost: dict[Node, Cost] = {}
+        self.cost: dict[Value, Cost] = {}
 
     def run(self) -> Schedule:
         """Place every node that needs it. What only values of no elements are computed from is not computed."""
@@ -77,11 +77,11 @@ class Scheduler:
             bundled(self.groups)
         return self.groups
 
-    def measured(self, node: Node) -> Cost:
+    def measured(self, node: Value) -> Cost:
         """What it takes to compute `node` inline from leaves and placed nodes."""
         kind = node.primitive.kind
-        ops: frozenset[Node] = frozenset((node,)) if kind in (Kind.MAP, Kind.INDEX) else frozenset()
-        loads: frozenset[Node] = frozenset((node,)) if node.primitive is p.BUFFER else frozenset()
+        ops: frozenset[Value] = frozenset((node,)) if kind in (Kind.MAP, Kind.INDEX) else frozenset()
+        loads: frozenset[Value] = frozenset((node,)) if node.primitive is p.BUFFER else frozenset()
         depth = paths = 0
         for source in set(node.sources):
             if source in self.place:
@@ -92,7 +92,7 @@ class Scheduler:
                 depth, paths = max(depth, below.depth), paths + below.paths
         return Cost(ops, loads, depth + 1, max(paths, 1))
 
-    def visit(self, node: Node) -> None:
+    def visit(self, node: Value) -> None:
         """Place `node`, or leave it inline."""
         needed = self.needed(node)
         if needed or self.attracted(node):
@@ -104,7 +104,7 @@ class Scheduler:
             if group is not None:
                 self.place[node] = group
 
-    def needed(self, node: Node) -> bool:
+    def needed(self, node: Value) -> bool:
         """Whether a node must be placed."""
         kind, cost = node.primitive.kind, self.cost[node]
         if node in self.outputs or kind in (Kind.REDUCE, Kind.MATMUL, Kind.OPAQUE):
@@ -123,7 +123,7 @@ class Scheduler:
         again = self.demand.readers[node] > 1 or node in self.demand.spread
         return again and (ops > CHEAP_OPS or loads > CHEAP_READS)
 
-    def attracted(self, node: Node) -> bool:
+    def attracted(self, node: Value) -> bool:
         """Whether a cheap map had better be computed beside an operand than by its readers.
 
         A product's or a reduction's result that nothing else reads is then not stored at all; a value for each row
@@ -139,7 +139,7 @@ class Scheduler:
                     return True
         return False
 
-    def unviewed(self, node: Node) -> Node:
+    def unviewed(self, node: Value) -> Value:
         """The node that an inline view looks at."""
         while node.primitive.kind is Kind.VIEW and len(node.sources) == 1 and node not in self.place:
             node = node.sources[0]
@@ -147,7 +147,7 @@ class Scheduler:
 
     # ------------------------------------------------------------------------------------------------ joining a group
 
-    def joined(self, node: Node, anywhere: bool) -> Group | None:
+    def joined(self, node: Value, anywhere: bool) -> Group | None:
         """The first group that can take `node` along, having taken it; not `anywhere`: only one it depends on."""
         loads = self.cost[node].loads
         placed = {self.place[load].index for load in loads if load in self.place}
@@ -164,16 +164,16 @@ class Scheduler:
                 return group
         return None
 
-    def enter(self, group: Group, domain: Domain, members: dict[Node, Index], node: Node) -> None:
+    def enter(self, group: Group, domain: Domain, members: dict[Value, Index], node: Value) -> None:
         """Make `node`, the last of `members`, a member of `group`, run over `domain`.
 
         Raises Conflict, and changes nothing, where the group cannot take it.
         """
         trial = Group(group.index, domain, members)
-        seen: set[tuple[Node, Coords]] = set()
+        seen: set[tuple[Value, Coords]] = set()
         again = 0
 
-        def visit(node: Node, coords: Coords, repeated: bool) -> None:
+        def visit(node: Value, coords: Coords, repeated: bool) -> None:
             nonlocal again
             if not node.spec.numel or (node, coords) in seen or trial.computes(node, coords):
                 return

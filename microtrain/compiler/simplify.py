@@ -15,13 +15,13 @@ import numpy as np
 from ..graph import ops as g
 from ..graph import primitives as p
 from ..graph.dtypes import bfloat16, bool_, float16
-from ..graph.node import Kind, Node, literal, new_node, record
+from ..graph.node import Kind, literal, new_node, record
 from ..graph.spec import Device, broadcast_shapes
 from ..graph.tape import grad_mode
-from .program import Program, topological
+from .program import Program, Value, topological
 
 
-def simplify(order: list[Node], outputs: list[Node], device: Device,
+def simplify(order: list[Value], outputs: list[Value], device: Device,
              native: bool | None = None) -> tuple[Program, list[int]]:
     """A program that computes `outputs`, and for each of them its place among the program's (distinct) outputs.
 
@@ -41,7 +41,7 @@ def simplify(order: list[Node], outputs: list[Node], device: Device,
                 builder.add(node)
     finally:
         grad_mode.enabled = before
-    distinct: dict[Node, int] = {}
+    distinct: dict[Value, int] = {}
     places = [distinct.setdefault(builder.new[node], len(distinct)) for node in outputs]
     return Program(inputs, list(distinct), topological([*distinct, *inputs]), device), places
 
@@ -51,10 +51,10 @@ class Builder:
 
     def __init__(self, native: bool) -> None:
         self.native = native
-        self.new: dict[Node, Node] = {}
-        self.known: dict[Any, Node] = {}
+        self.new: dict[Value, Value] = {}
+        self.known: dict[Any, Value] = {}
 
-    def add(self, node: Node) -> Node:
+    def add(self, node: Value) -> Value:
         """The replacement of a node whose sources have theirs."""
         found = self.new.get(node)
         if found is None:
@@ -63,7 +63,7 @@ class Builder:
             self.new.setdefault(found, found)
         return found
 
-    def make(self, node: Node, sources: tuple[Node, ...]) -> Node:
+    def make(self, node: Value, sources: tuple[Value, ...]) -> Value:
         primitive = node.primitive
         if primitive.kind is Kind.COMPOSITE and not (self.native and primitive.numpy):
             assert primitive.decompose is not None
@@ -85,7 +85,7 @@ class Builder:
             self.known[key] = found
         return found
 
-    def splice(self, root: Node) -> Node:
+    def splice(self, root: Value) -> Value:
         """Add a freshly recorded subgraph, whose leaves are replacements already."""
         stack = [root]
         while stack:
@@ -97,7 +97,7 @@ class Builder:
         return self.new[root]
 
 
-def unexpanded(sources: tuple[Node, ...], shape: tuple[int, ...]) -> tuple[Node, ...]:
+def unexpanded(sources: tuple[Value, ...], shape: tuple[int, ...]) -> tuple[Value, ...]:
     """Sources without explicit expansions, as far as broadcasting still gives `shape`."""
     for i, source in enumerate(sources):
         if source.primitive is p.EXPAND:
@@ -111,7 +111,7 @@ WIDE = {float16: np.float32, bfloat16: np.float32}
 """The types in which half precisions are computed before they are rounded."""
 
 
-def number(node: Node) -> Any:
+def number(node: Value) -> Any:
     """The value of a literal (also of one that is expanded), else None."""
     if node.primitive is p.EXPAND:
         node = node.sources[0]
@@ -126,7 +126,7 @@ POWERS_OF_TWO = frozenset(2.0 ** n for n in range(-10, 11))
 """Divisors whose reciprocals are exact in every dtype."""
 
 
-def _fold(node: Node, sources: tuple[Node, ...]) -> Node | None:
+def _fold(node: Value, sources: tuple[Value, ...]) -> Value | None:
     values = [number(s) for s in sources]
     if None in values or not node.dtype.is_floating_point:
         return None                 # integers wrap around
@@ -137,21 +137,21 @@ def _fold(node: Node, sources: tuple[Node, ...]) -> Node | None:
     return g.expand(literal(value, node.dtype, node.device), node.shape) if math.isfinite(value) else None
 
 
-def _neg(node: Node, x: Node) -> Node | None:
+def _neg(node: Value, x: Value) -> Value | None:
     return _fold(node, (x,)) or (x.sources[0] if x.primitive is p.NEG else None)
 
 
-def _add(node: Node, x: Node, y: Node) -> Node | None:
+def _add(node: Value, x: Value, y: Value) -> Value | None:
     return _fold(node, (x, y))
 
 
-def _sub(node: Node, x: Node, y: Node) -> Node | None:
+def _sub(node: Value, x: Value, y: Value) -> Value | None:
     if number(y) == 0 and math.copysign(1, number(y)) > 0 and x.shape == node.shape:       # -0.0 less -0.0 is 0.0
         return x
     return _fold(node, (x, y))
 
 
-def _mul(node: Node, x: Node, y: Node) -> Node | None:
+def _mul(node: Value, x: Value, y: Value) -> Value | None:
     for a, b in ((x, y), (y, x)):
         if a.shape == node.shape and number(b) == 1:
             return a
@@ -160,7 +160,7 @@ def _mul(node: Node, x: Node, y: Node) -> Node | None:
     return _fold(node, (x, y))
 
 
-def _div(node: Node, x: Node, y: Node) -> Node | None:
+def _div(node: Value, x: Value, y: Value) -> Value | None:
     divisor = number(y)
     if divisor == 1 and x.shape == node.shape:
         return x
@@ -170,7 +170,7 @@ def _div(node: Node, x: Node, y: Node) -> Node | None:
     return folded
 
 
-def _pow(node: Node, x: Node, y: Node) -> Node | None:
+def _pow(node: Value, x: Value, y: Value) -> Value | None:
     """The exponents that PyTorch computes without a power."""
     n = number(y)
     if x.shape != node.shape or n is None or isinstance(n, bool):
@@ -191,15 +191,15 @@ def _pow(node: Node, x: Node, y: Node) -> Node | None:
     return None if root is None else root(x)
 
 
-def _identity(node: Node, x: Node) -> Node:
+def _identity(node: Value, x: Value) -> Value:
     return x
 
 
-def _cast(node: Node, x: Node) -> Node | None:
+def _cast(node: Value, x: Value) -> Value | None:
     return x if x.dtype is node.dtype else None
 
 
-def _reshape(node: Node, x: Node) -> Node | None:
+def _reshape(node: Value, x: Value) -> Value | None:
     if x.shape == node.shape:
         return x
     if number(x) is not None and node.spec.numel:
@@ -207,25 +207,25 @@ def _reshape(node: Node, x: Node) -> Node | None:
     return g.reshape(x.sources[0], node.shape) if x.primitive is p.RESHAPE else None
 
 
-def _permute(node: Node, x: Node) -> Node | None:
+def _permute(node: Value, x: Value) -> Value | None:
     dims = node.attrs[0]
     if dims == tuple(range(len(dims))):
         return x
     return g.permute(x.sources[0], tuple(x.attrs[0][d] for d in dims)) if x.primitive is p.PERMUTE else None
 
 
-def _expand(node: Node, x: Node) -> Node | None:
+def _expand(node: Value, x: Value) -> Value | None:
     if x.shape == node.shape:
         return x
     return g.expand(x.sources[0], node.shape) if x.primitive is p.EXPAND else None
 
 
-def _reduce(node: Node, x: Node) -> Node | None:
+def _reduce(node: Value, x: Value) -> Value | None:
     """A reduction over axes of size 1 only is a reshape."""
     return g.reshape(x, node.shape) if all(x.shape[a] == 1 for a in node.attrs[0]) else None
 
 
-REWRITES: dict[Any, Callable[..., Node | None]] = {
+REWRITES: dict[Any, Callable[..., Value | None]] = {
     p.IDENTITY: _identity, p.NEG: _neg, p.ADD: _add, p.SUB: _sub, p.MUL: _mul, p.DIV: _div, p.POW: _pow, p.CAST: _cast,
     p.RESHAPE: _reshape, p.PERMUTE: _permute, p.EXPAND: _expand,
     p.SUM: _reduce, p.AMAX: _reduce, p.AMIN: _reduce, p.PROD: _reduce}

@@ -11,12 +11,12 @@ from .. import settings
 from ..graph import dtypes
 from ..graph import primitives as p
 from ..graph.dtypes import DType
-from ..graph.node import Kind, Node, buffer_signature, new_node
+from ..graph.node import Kind, buffer_signature, new_node
 from ..graph.ops import zeros_like
 from .domain import MatmulDomain, RowDomain, SlabDomain
 from .emit_numpy import NumpyExecutable
 from .group import Group, evaluated
-from .program import Program, topological
+from .program import Program, Value, topological
 
 EPSILONS = {"float64": 2.0 ** -52, "float32": 2.0 ** -23, "float16": 2.0 ** -10, "bfloat16": 2.0 ** -7}
 
@@ -29,7 +29,7 @@ CANCELLATION = 16
 
 def reference(group: Group) -> NumpyExecutable:
     """The NumPy function of a group's reads, in their order, that gives what the group stores."""
-    new: dict[Node, Node] = {}
+    new: dict[Value, Value] = {}
     for node in group.reads:
         signature = node.signature if node.primitive is p.SCALAR else buffer_signature(node.spec)
         new[node] = new_node(signature, ())
@@ -65,7 +65,7 @@ def largest(values: list[Any]) -> float:
     return max((float(v[np.isfinite(v)].max(initial=0.0)) for v in floats), default=0.0)
 
 
-def compare(group: Group, node: Node, value: np.ndarray, expected: Any, scale: float) -> None:
+def compare(group: Group, node: Value, value: np.ndarray, expected: Any, scale: float) -> None:
     """Raise RuntimeError, naming the element, where a kernel's value is not what NumPy says.
 
     `scale` is the largest magnitude that the kernel read.
