@@ -1,6 +1,6 @@
-"""``python -m microtrain``."""
+"""`python -m microtrain`."""
 
-from microtrain.cli import program
+from .cli import program
 
 if __name__ == "__main__":
     program()

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 
 def started() -> bool:
-    """Whether this process is the script ``microtrain``, or ``python -m microtrain``, or a part of it, on its way to
+    """Whether this process is the script `microtrain`, or `python -m microtrain`, or a part of it, on its way to
     its module."""
     called = os.path.basename(sys.argv[0]) if sys.argv else ""
     return called == "microtrain" or (called == "-m" and any(

@@ -26,10 +26,10 @@ TEMPORARY = re.compile(r"\.microtrain-([0-9a-f]{8})-(\d+)-[0-9a-f]{16}\.tmp")
 
 
 def check_destination(path: str | Path) -> Path:
-    """Checks, before any work is done, that a file can be written at ``path``; by making one beside it, too.
+    """Checks, before any work is done, that a file can be written at `path`; by making one beside it, too.
 
     Raises:
-        OSError: its folder does not exist or cannot be written to; ``path`` is a folder, a device or a pipe, is not
+        OSError: its folder does not exist or cannot be written to; `path` is a folder, a device or a pipe, is not
             writable, or is a symbolic link that leads nowhere but to itself.
     """
     path = Path(path)
@@ -69,14 +69,14 @@ def _real(path: Path) -> Path:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yields an empty temporary file beside ``path``, which takes its place when the block ends without an error.
+    """Yields an empty temporary file beside `path`, which takes its place when the block ends without an error.
 
-    A file that is replaced hands on its permissions; a new one has what a plain ``open`` would give. A symbolic link
+    A file that is replaced hands on its permissions; a new one has what a plain `open` would give. A symbolic link
     stays one: the file that it leads to is replaced. Of a file with several (hard) links this one name gets the new
     content; the others keep the old.
 
     Raises:
-        OSError: as :func:`check_destination`; or what went wrong in writing, naming ``path``. Nothing is left behind
+        OSError: as `check_destination`; or what went wrong in writing, naming `path`. Nothing is left behind
             then, and the old file is as it was.
     """
     path = Path(path)
@@ -150,7 +150,7 @@ def _alive(process: int) -> bool:
 
 
 def cache_folder() -> Path:
-    """``microtrain`` in the user's cache folder: XDG_CACHE_HOME, else ~/.cache. It need not exist.
+    """`microtrain` in the user's cache folder: XDG_CACHE_HOME, else ~/.cache. It need not exist.
 
     Raises:
         OSError: the user has no home.

@@ -1,4 +1,4 @@
-"""Linear algebra under ``torch.linalg``'s names: products and norms. What needs a factorisation is not there."""
+"""Linear algebra under `torch.linalg`'s names: products and norms. What needs a factorisation is not there."""
 
 import importlib as _importlib
 import sys as _sys

@@ -1,4 +1,4 @@
-"""Special functions under ``torch.special``'s names; all but `xlog1py` are functions of the package too."""
+"""Special functions under `torch.special`'s names; all but `xlog1py` are functions of the package too."""
 
 import importlib as _importlib
 

@@ -1,5 +1,5 @@
 """The command line: one module a sub-command."""
 
-from microtrain.cli.main import main, program
+from .main import main, program
 
 __all__ = ["main", "program"]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from microtrain.cli.errors import UsageError
-from microtrain.tensor import tensor
+from ..tensor import tensor
+from .errors import UsageError
 
 DEVICES = ("cpu", "cuda", "interpret")
 
 
 def add_device_argument(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--device``."""
+    """Adds `--device`."""
     parser.add_argument(
         "--device",
         choices=DEVICES,
@@ -20,7 +20,7 @@ def add_device_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def usable(device: str) -> str | None:
-    """Why ``device`` cannot be used on this machine, or None if it can."""
+    """Why `device` cannot be used on this machine, or None if it can."""
     try:
         tensor([1.0], device=device).sum().item()
     except (RuntimeError, ImportError, ValueError, OSError, AssertionError) as error:
@@ -29,7 +29,7 @@ def usable(device: str) -> str | None:
 
 
 def check_device(device: str) -> None:
-    """Raises UsageError, with the reason, unless a value can be computed on ``device``."""
+    """Raises UsageError, with the reason, unless a value can be computed on `device`."""
     reason = usable(device)
     if reason is not None:
         raise UsageError(f"device '{device}' cannot be used here: {reason}")

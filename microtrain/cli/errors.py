@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 
-from microtrain.data import DataError
-from microtrain.errors import shown
-from microtrain.train import DivergedError
+from ..data import DataError
+from ..errors import shown
+from ..train import DivergedError
 
 
 class UsageError(Exception):

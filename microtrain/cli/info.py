@@ -1,4 +1,4 @@
-"""``microtrain info``: versions, devices at hand, and the environment flags."""
+"""`microtrain info`: versions, devices at hand, and the environment flags."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import subprocess
 import sys
 from importlib import metadata
 
-from microtrain import settings
-from microtrain.cli.device import DEVICES
-from microtrain.errors import shown
-from microtrain.tensor import default_device
+from .. import settings
+from ..errors import shown
+from ..tensor import default_device
+from .device import DEVICES
 
 _PACKAGES = ("microtrain", "numpy", "ml_dtypes", "torch", "triton", "matplotlib", "tqdm", "safetensors")
 
@@ -51,7 +51,7 @@ sys.exit(usable(sys.argv[1]))
 
 
 def _unusable(device: str) -> str | None:
-    """Why ``device`` cannot be used, or None.
+    """Why `device` cannot be used, or None.
 
     Asked in a process of its own, as one process either interprets kernels or compiles them.
     """

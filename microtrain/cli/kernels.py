@@ -1,4 +1,4 @@
-"""``python -m microtrain kernels --target sm_90``: what the kernels would use on a GPU, found out without one."""
+"""`python -m microtrain kernels --target sm_90`: what the kernels would use on a GPU, found out without one."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from microtrain.cli.errors import UsageError
-from microtrain.cli.parse import whole_number
-from microtrain.runtime.detect import installed
-from microtrain.runtime.null import TARGETS
-from microtrain.testing import budgets
-from microtrain.testing.budgets import Specimen, Verdict
+from ..runtime.detect import installed
+from ..runtime.null import TARGETS
+from ..testing import budgets
+from ..testing.budgets import Specimen, Verdict
+from .errors import UsageError
+from .parse import whole_number
 
 HEADS = ("kernel", "template", "registers", "spills", "shared B", "load bits", "store bits")
 SUMMARY = ("kind", "kernels", "registers", "budget", "shared B", "budget", "16 bytes", "narrower", "excused", "wrong")

@@ -1,4 +1,4 @@
-"""The command line: ``python -m microtrain COMMAND``, or ``microtrain COMMAND``."""
+"""The command line: `python -m microtrain COMMAND`, or `microtrain COMMAND`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from microtrain.cli.errors import USER_ERRORS, UsageError, one_line
-from microtrain.cli.parse import Parser
-from microtrain.cli.process import BROKEN_PIPE, Terminated, ended, signals, standard_streams
+from .errors import USER_ERRORS, UsageError, one_line
+from .parse import Parser
+from .process import BROKEN_PIPE, Terminated, ended, signals, standard_streams
 
 
 @dataclass(frozen=True)
 class Command:
-    """A sub-command: one line of help, and the module with ``configure(parser)`` and ``run(args) -> int``."""
+    """A sub-command: one line of help, and the module with `configure(parser)` and `run(args) -> int`."""
 
     help: str
     module: str

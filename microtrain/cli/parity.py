@@ -1,4 +1,4 @@
-"""``python -m microtrain parity [NAME ...]``: operators compared with PyTorch, over the samples of its own database."""
+"""`python -m microtrain parity [NAME ...]`: operators compared with PyTorch, over the samples of its own database."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from microtrain import settings
-from microtrain.cli.device import DEVICES, check_device
-from microtrain.cli.errors import UsageError
-from microtrain.cli.parse import positive_int
-from microtrain.files import check_destination, replacing
-from microtrain.tensor import default_device
-from microtrain.testing.database.operators import DTYPES, FURTHER, NAMES, database
-from microtrain.testing.database.parity import about, at_most, everything, parity
-from microtrain.testing.report import ORDERS, SECOND, ParityReport
+from .. import settings
+from ..files import check_destination, replacing
+from ..tensor import default_device
+from ..testing.database.operators import DTYPES, FURTHER, NAMES, database
+from ..testing.database.parity import about, at_most, everything, parity
+from ..testing.report import ORDERS, SECOND, ParityReport
+from .device import DEVICES, check_device
+from .errors import UsageError
+from .parse import positive_int
 
 KNOWN = (*NAMES, *FURTHER)
 

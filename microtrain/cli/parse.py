@@ -7,8 +7,8 @@ import math
 import re
 from typing import Any, NoReturn
 
-from microtrain.cli.errors import UsageError
-from microtrain.data.table import number
+from ..data.table import number
+from .errors import UsageError
 
 
 class Parser(argparse.ArgumentParser):

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, TextIO
 
-from microtrain import command
+from .. import command
 
 BROKEN_PIPE = 128 + signal.SIGPIPE
 """The status of a process whose reader has had enough, as shells have it."""
@@ -114,7 +114,7 @@ def _discard(stream: TextIO) -> None:
 
 
 def another(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Runs ``microtrain`` with these arguments in another process, which hears of what ends this one. Its status."""
+    """Runs `microtrain` with these arguments in another process, which hears of what ends this one. Its status."""
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     sys.stdout.flush()
     # A group of its own: of what is typed at a terminal it hears from here alone, once.

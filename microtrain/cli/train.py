@@ -1,4 +1,4 @@
-"""``microtrain train``: trains a perceptron or a linear regression and scores it on held-out rows."""
+"""`microtrain train`: trains a perceptron or a linear regression and scores it on held-out rows."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import argparse
 from contextlib import nullcontext
 from pathlib import Path
 
-from microtrain import settings
-from microtrain.cli.device import add_device_argument, check_device
-from microtrain.cli.errors import UsageError
-from microtrain.cli.parse import fraction, open_fraction, positive_float, positive_int, seed
-from microtrain.data import DataError, Table, datasets, load, read_csv
-from microtrain.errors import shown
-from microtrain.tensor import default_device
-from microtrain.train import checkpoint
-from microtrain.train.tasks import TASKS, Options, Outcome, Task, run_task
-from microtrain.viz import check_plot_path, plot_classification, plot_regression
+from .. import settings
+from ..data import DataError, Table, datasets, load, read_csv
+from ..errors import shown
+from ..tensor import default_device
+from ..train import checkpoint
+from ..train.tasks import TASKS, Options, Outcome, Task, run_task
+from ..viz import check_plot_path, plot_classification, plot_regression
+from .device import add_device_argument, check_device
+from .errors import UsageError
+from .parse import fraction, open_fraction, positive_float, positive_int, seed
 
 _CLASS_NAMES = {"malignant": ("benign", "malignant")}
 

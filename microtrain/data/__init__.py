@@ -2,12 +2,12 @@
 
 import sys as _sys
 
-from microtrain.arguments import guard as _guard
-from microtrain.data.dataset import ConcatDataset, Dataset, Subset, TensorDataset, random_split
-from microtrain.data.datasets import load
-from microtrain.data.loader import DataLoader, default_collate
-from microtrain.data.split import Standardiser, standardise, train_test_split
-from microtrain.data.table import DataError, Table, read_csv
+from ..arguments import guard as _guard
+from .dataset import ConcatDataset, Dataset, Subset, TensorDataset, random_split
+from .datasets import load
+from .loader import DataLoader, default_collate
+from .split import Standardiser, standardise, train_test_split
+from .table import DataError, Table, read_csv
 
 __all__ = [
     "ConcatDataset",

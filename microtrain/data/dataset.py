@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from microtrain.tensor import Generator, Tensor, randint, tensor
+from ..tensor import Generator, Tensor, randint, tensor
 
 
 class Dataset:
-    """Base of the datasets: ``len(dataset)`` and ``dataset[i]``."""
+    """Base of the datasets: `len(dataset)` and `dataset[i]`."""
 
     def __getitem__(self, index: int) -> Any:
         raise NotImplementedError(f"{type(self).__name__} has no __getitem__")
@@ -25,7 +25,7 @@ class Dataset:
 
 
 def is_plainly(dataset: Any, kind: Any) -> bool:
-    """Whether a dataset gives its samples as ``kind`` does: it is one, and no class in between has its own way."""
+    """Whether a dataset gives its samples as `kind` does: it is one, and no class in between has its own way."""
     return isinstance(dataset, kind) and type(dataset).__getitem__ is kind.__getitem__
 
 
@@ -55,13 +55,13 @@ class TensorDataset(Dataset):
         return self.tensors[0].shape[0]
 
     def take(self, indices: np.ndarray) -> tuple[Tensor, ...]:
-        """The samples ``indices``, (batch,) int64, as one batch: a gather for each tensor, none for each sample."""
+        """The samples `indices`, (batch,) int64, as one batch: a gather for each tensor, none for each sample."""
         rows = tensor(indices, device=self.tensors[0].device)
         return tuple(t[rows] for t in self.tensors)
 
 
 class Subset(Dataset):
-    """The samples ``indices`` of another dataset.
+    """The samples `indices` of another dataset.
 
     Raises:
         TypeError: indices that are no integers.
@@ -112,7 +112,7 @@ def random_split(
 
     Args:
         dataset: the dataset.
-        lengths: whole numbers that add up to ``len(dataset)``, or fractions that add up to 1 (what is left
+        lengths: whole numbers that add up to `len(dataset)`, or fractions that add up to 1 (what is left
             by rounding down goes to the first parts, one sample each).
         generator: a generator, ours or NumPy's, or a seed; drawn from the global generator if None.
 

@@ -8,22 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from microtrain.data.dataset import Dataset, Subset, TensorDataset, as_generator, is_plainly
-from microtrain.tensor import Generator, Tensor, as_tensor, stack, tensor
+from ..tensor import Generator, Tensor, as_tensor, stack, tensor
+from .dataset import Dataset, Subset, TensorDataset, as_generator, is_plainly
 
 
 class DataLoader:
     """Iterates over a dataset in batches; each pass over it is one epoch.
 
     Args:
-        dataset: anything with ``len`` and ``[]``; a TensorDataset (or a Subset of one) is gathered a batch at once.
+        dataset: anything with `len` and `[]`; a TensorDataset (or a Subset of one) is gathered a batch at once.
         batch_size: samples a batch.
         shuffle: a new random order each epoch.
         drop_last: leave out a last batch that is not full.
         collate_fn: makes a batch of a list of samples; by default tensors are stacked, numbers become tensors,
             and tuples, lists and dicts keep their form.
         generator: the generator, ours or NumPy's, or the seed, of the order; if None, drawn from the global generator
-            at each epoch, so that ``manual_seed`` fixes it.
+            at each epoch, so that `manual_seed` fixes it.
 
     Raises:
         ValueError: a batch size that is not a positive whole number; shuffling an empty dataset.

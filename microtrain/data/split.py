@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from microtrain.data.table import DataError
+from .table import DataError
 
 
 def train_test_split(
@@ -21,7 +21,7 @@ def train_test_split(
         stratify: (rows,) class labels; each class is split in the same proportion.
 
     Returns:
-        ``[a_train, a_test, b_train, b_test, ...]``, rows in random order.
+        `[a_train, a_test, b_train, b_test, ...]`, rows in random order.
 
     Raises:
         ValueError: no arrays, lengths that differ, a fraction outside (0, 1).
@@ -76,7 +76,7 @@ class Standardiser:
 
     @classmethod
     def fit(cls, values: np.ndarray) -> Standardiser:
-        """Measures mean and standard deviation (of the population, ddof 0) of ``values``, (rows, ...).
+        """Measures mean and standard deviation (of the population, ddof 0) of `values`, (rows, ...).
 
         A column that differs from its mean by rounding alone is constant.
         """
@@ -93,12 +93,12 @@ class Standardiser:
 
 
 def standardise(train: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
-    """Scales ``train`` to mean 0 and standard deviation 1 by column, and ``others`` by the same numbers.
+    """Scales `train` to mean 0 and standard deviation 1 by column, and `others` by the same numbers.
 
-    Measured on ``train`` alone, so that nothing of a held-out part leaks into training.
+    Measured on `train` alone, so that nothing of a held-out part leaks into training.
 
     Returns:
-        ``[train, *others]`` scaled, float64.
+        `[train, *others]` scaled, float64.
     """
     for part in (train, *others):
         if part.dtype.kind not in "biuf":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from microtrain.errors import shown
+from ..errors import shown
 
 MOST_NAMED = 30
 """Columns that an error lists."""
@@ -28,7 +28,7 @@ class Table:
         name: what the data is called: a file's name without its suffix, or a data set's.
         features: (rows, columns) float64.
         target: (rows,) float64.
-        feature_names: one for each column of ``features``.
+        feature_names: one for each column of `features`.
         target_name: the target's column.
     """
 
@@ -56,7 +56,7 @@ def read_csv(path: str | Path, target: str | None = None) -> Table:
         FileNotFoundError: there is no such file.
         OSError: it cannot be read.
         DataError: it is empty, has no header or no rows, rows of different length, a cell that is not a
-            finite number (with line and column), a column name twice, or no column called ``target``.
+            finite number (with line and column), a column name twice, or no column called `target`.
     """
     path = Path(path)
     names, rows = _read_rows(path)
@@ -126,7 +126,7 @@ NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 def number(text: str) -> float:
     """A finite number as one is written: digits, a point, an exponent; blanks around it do not count.
 
-    ``float`` takes more: ``1_000``, digits of other scripts, "nan" and "infinity".
+    `float` takes more: `1_000`, digits of other scripts, "nan" and "infinity".
 
     Raises:
         ValueError: anything else, or a number beyond float64.

@@ -2,15 +2,15 @@
 
 import sys as _sys
 
-from microtrain.arguments import guard as _guard
-from microtrain.nn import functional, init
-from microtrain.nn.activation import Dropout, Flatten, LogSoftmax, ReLU, Sigmoid, Softmax, Softplus, Tanh
-from microtrain.nn.container import ModuleList, Sequential
-from microtrain.nn.convolution import Conv1d, Conv2d, Fold, Unfold
-from microtrain.nn.distance import CosineSimilarity
-from microtrain.nn.embedding import Embedding
-from microtrain.nn.linear import Identity, Linear
-from microtrain.nn.loss import (
+from ..arguments import guard as _guard
+from . import functional, init
+from .activation import Dropout, Flatten, LogSoftmax, ReLU, Sigmoid, Softmax, Softplus, Tanh
+from .container import ModuleList, Sequential
+from .convolution import Conv1d, Conv2d, Fold, Unfold
+from .distance import CosineSimilarity
+from .embedding import Embedding
+from .linear import Identity, Linear
+from .loss import (
     BCELoss,
     BCEWithLogitsLoss,
     CrossEntropyLoss,
@@ -23,9 +23,9 @@ from microtrain.nn.loss import (
     SmoothL1Loss,
     SoftMarginLoss,
 )
-from microtrain.nn.module import Module
-from microtrain.nn.normalization import BatchNorm1d, BatchNorm2d, LayerNorm, RMSNorm
-from microtrain.nn.padding import (
+from .module import Module
+from .normalization import BatchNorm1d, BatchNorm2d, LayerNorm, RMSNorm
+from .padding import (
     CircularPad1d,
     CircularPad2d,
     ConstantPad1d,
@@ -37,8 +37,8 @@ from microtrain.nn.padding import (
     ZeroPad1d,
     ZeroPad2d,
 )
-from microtrain.nn.parameter import Parameter
-from microtrain.nn.piecewise import (
+from .parameter import Parameter
+from .piecewise import (
     Hardshrink,
     Hardsigmoid,
     Hardswish,
@@ -49,8 +49,8 @@ from microtrain.nn.piecewise import (
     Softshrink,
     Threshold,
 )
-from microtrain.nn.pooling import AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d
-from microtrain.nn.smooth import CELU, ELU, GELU, GLU, SELU, LogSigmoid, Mish, SiLU, Softmin, Softsign, Tanhshrink
+from .pooling import AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d
+from .smooth import CELU, ELU, GELU, GLU, SELU, LogSigmoid, Mish, SiLU, Softmin, Softsign, Tanhshrink
 
 __all__ = [
     "CELU",

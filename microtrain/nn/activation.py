@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from microtrain.nn import functional
-from microtrain.nn.module import Module
-from microtrain.tensor import Tensor
+from ..tensor import Tensor
+from . import functional
+from .module import Module
 
 
 class ReLU(Module):
@@ -55,7 +55,7 @@ class Softplus(Module):
 
 
 class Softmax(Module):
-    """exp(x) / sum exp(x) along ``dim``."""
+    """exp(x) / sum exp(x) along `dim`."""
 
     def __init__(self, dim: int | None = None) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class Softmax(Module):
 
 
 class LogSoftmax(Module):
-    """x - logsumexp(x) along ``dim``."""
+    """x - logsumexp(x) along `dim`."""
 
     def __init__(self, dim: int | None = None) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class Dropout(Module):
 
 
 class Flatten(Module):
-    """Merges dimensions ``start_dim`` to ``end_dim`` into one; by default all but the batch dimension."""
+    """Merges dimensions `start_dim` to `end_dim` into one; by default all but the batch dimension."""
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()

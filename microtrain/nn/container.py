@@ -6,8 +6,8 @@ import operator
 from collections.abc import Iterable, Iterator
 from typing import Any, Self, overload
 
-from microtrain.nn.module import Module
-from microtrain.nn.naming import indent
+from .module import Module
+from .naming import indent
 
 
 def _key(modules: dict[str, Module | None], index: int) -> str:
@@ -39,19 +39,19 @@ class _Indexed(Module):
         self._modules.update((str(i), module) for i, module in enumerate(kept))
 
     def append(self, module: Module) -> Self:
-        """Adds ``module`` at the end."""
+        """Adds `module` at the end."""
         self.add_module(str(len(self)), module)
         return self
 
     def extend(self, modules: Iterable[Module]) -> Self:
-        """Adds each of ``modules`` at the end."""
+        """Adds each of `modules` at the end."""
         for module in modules:
             self.append(module)
         return self
 
 
 class Sequential(_Indexed):
-    """Applies its modules one after the other: ``Sequential(a, b)(x)`` is ``b(a(x))``.
+    """Applies its modules one after the other: `Sequential(a, b)(x)` is `b(a(x))`.
 
     Takes modules, or one dict of names to modules.
 
@@ -102,7 +102,7 @@ class ModuleList(_Indexed):
         return self._modules[_key(self._modules, index)]  # type: ignore[return-value]
 
     def insert(self, index: int, module: Module) -> None:
-        """Inserts ``module`` before position ``index``."""
+        """Inserts `module` before position `index`."""
         modules = list(self._modules.values())
         modules.insert(index, module)
         if not isinstance(module, Module):

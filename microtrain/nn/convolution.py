@@ -6,20 +6,20 @@ import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from microtrain.nn import functional, init
-from microtrain.nn.functional.sizes import each
-from microtrain.nn.module import Module
-from microtrain.nn.parameter import Parameter, Registered
-from microtrain.tensor import Tensor, empty
+from ..tensor import Tensor, empty
+from . import functional, init
+from .functional.sizes import each
+from .module import Module
+from .parameter import Parameter, Registered
 
 _MODES = ("zeros", "reflect", "replicate", "circular")
 
 
 class _Convolution(Module):
-    """Cross-correlation with ``weight`` (out_channels, in_channels/groups, *kernel_size) plus ``bias``.
+    """Cross-correlation with `weight` (out_channels, in_channels/groups, *kernel_size) plus `bias`.
 
     Both start uniform in ±1/sqrt(in_channels/groups prod(kernel_size)), as PyTorch's do. The other arguments are those
-    of :func:`functional.conv2d`; ``padding_mode`` says what is put where "zeros" are not.
+    of `functional.conv2d`; `padding_mode` says what is put where "zeros" are not.
 
     Raises:
         ValueError: channels that the groups do not divide; an unknown padding.
@@ -83,7 +83,7 @@ class _Convolution(Module):
         return function(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
     def _around(self) -> list[int]:
-        """What :func:`functional.pad` is to put around: the last dimension comes first."""
+        """What `functional.pad` is to put around: the last dimension comes first."""
         if self.padding == "valid":
             return [0, 0] * self._dims
         if self.padding == "same":
@@ -120,7 +120,7 @@ class Conv2d(_Convolution):
 
 
 class Unfold(Module):
-    """Sliding blocks of images as columns; see :func:`functional.unfold`."""
+    """Sliding blocks of images as columns; see `functional.unfold`."""
 
     def __init__(self, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> None:
         super().__init__()
@@ -137,7 +137,7 @@ class Unfold(Module):
 
 
 class Fold(Module):
-    """Blocks added up into images where they overlap; see :func:`functional.fold`."""
+    """Blocks added up into images where they overlap; see `functional.fold`."""
 
     def __init__(
         self, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from microtrain.nn import functional
-from microtrain.nn.module import Module
-from microtrain.tensor import Tensor
+from ..tensor import Tensor
+from . import functional
+from .module import Module
 
 
 class CosineSimilarity(Module):
-    """The cosine of the angle between vectors along ``dim``; see :func:`functional.cosine_similarity`."""
+    """The cosine of the angle between vectors along `dim`; see `functional.cosine_similarity`."""
 
     def __init__(self, dim: int = 1, eps: float = 1e-8) -> None:
         super().__init__()
@@ -16,5 +16,5 @@ class CosineSimilarity(Module):
         self.eps = eps
 
     def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
-        """Two shapes that broadcast to theirs without ``dim``."""
+        """Two shapes that broadcast to theirs without `dim`."""
         return functional.cosine_similarity(x1, x2, self.dim, self.eps)

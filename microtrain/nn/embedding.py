@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from microtrain.nn import functional, init
-from microtrain.nn.module import Module
-from microtrain.nn.parameter import Parameter, Registered
-from microtrain.tensor import Tensor, empty, no_grad
+from ..tensor import Tensor, empty, no_grad
+from . import functional, init
+from .module import Module
+from .parameter import Parameter, Registered
 
 
 class Embedding(Module):
-    """Rows of ``weight`` (num_embeddings, embedding_dim), which start normal; see :func:`functional.embedding`.
+    """Rows of `weight` (num_embeddings, embedding_dim), which start normal; see `functional.embedding`.
 
-    Row ``padding_idx`` starts at 0 and takes no gradient; rows looked up are shortened to ``max_norm``.
+    Row `padding_idx` starts at 0 and takes no gradient; rows looked up are shortened to `max_norm`.
 
     Raises:
-        AssertionError: ``padding_idx`` out of range.
-        NotImplementedError: ``scale_grad_by_freq`` or ``sparse``.
+        AssertionError: `padding_idx` out of range.
+        NotImplementedError: `scale_grad_by_freq` or `sparse`.
     """
 
     weight: Parameter = Registered()  # type: ignore[assignment]
@@ -57,7 +57,7 @@ class Embedding(Module):
         cls, embeddings: Tensor, freeze: bool = True, padding_idx: int | None = None, max_norm: float | None = None,
         norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False,
     ) -> Self:  # fmt: skip
-        """A module whose rows are ``embeddings`` (K, D), not to be trained unless ``freeze`` is False.
+        """A module whose rows are `embeddings` (K, D), not to be trained unless `freeze` is False.
 
         Raises:
             AssertionError: not a matrix.

@@ -1,6 +1,6 @@
 """Initial values for parameters: each function fills a tensor in place, without recording, and returns it.
 
-Names, arguments and formulas are ``torch.nn.init``'s. Random values come from the global generator.
+Names, arguments and formulas are `torch.nn.init`'s. Random values come from the global generator.
 """
 
 from __future__ import annotations
@@ -9,46 +9,46 @@ import math as _math
 import warnings as _warnings
 from typing import Any as _Any
 
-from microtrain.arguments import tidy as _tidy
-from microtrain.tensor import Tensor, no_grad
+from ..arguments import tidy as _tidy
+from ..tensor import Tensor, no_grad
 
 _FIXED_GAINS = {**dict.fromkeys((f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3)), 1.0),
                 "linear": 1.0, "sigmoid": 1.0, "tanh": 5.0 / 3.0, "relu": _math.sqrt(2.0), "selu": 0.75}  # fmt: skip
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
-    """Fills ``tensor`` with draws from U(a, b)."""
+    """Fills `tensor` with draws from U(a, b)."""
     with no_grad():
         return tensor.uniform_(a, b)
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
-    """Fills ``tensor`` with draws from N(mean, std²)."""
+    """Fills `tensor` with draws from N(mean, std²)."""
     with no_grad():
         return tensor.normal_(mean, std)
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
-    """Fills ``tensor`` with ``val``."""
+    """Fills `tensor` with `val`."""
     with no_grad():
         return tensor.fill_(val)
 
 
 def zeros_(tensor: Tensor) -> Tensor:
-    """Fills ``tensor`` with zeros."""
+    """Fills `tensor` with zeros."""
     return constant_(tensor, 0.0)
 
 
 def ones_(tensor: Tensor) -> Tensor:
-    """Fills ``tensor`` with ones."""
+    """Fills `tensor` with ones."""
     return constant_(tensor, 1.0)
 
 
 def calculate_gain(nonlinearity: str, param: _Any = None) -> float:
-    """The factor by which a layer's weights are scaled to keep the variance through ``nonlinearity``.
+    """The factor by which a layer's weights are scaled to keep the variance through `nonlinearity`.
 
     Raises:
-        ValueError: the nonlinearity is not known; ``param`` (leaky_relu's slope) is not a number.
+        ValueError: the nonlinearity is not known; `param` (leaky_relu's slope) is not a number.
     """
     if nonlinearity in _FIXED_GAINS:
         return _FIXED_GAINS[nonlinearity]

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from microtrain.nn import functional, init
-from microtrain.nn.module import Module
-from microtrain.nn.parameter import Parameter, Registered
-from microtrain.tensor import Tensor, empty
+from ..tensor import Tensor, empty
+from . import functional, init
+from .module import Module
+from .parameter import Parameter, Registered
 
 
 class Linear(Module):
-    """``y = x @ weight.T + bias`` for x of shape (..., in_features); y is (..., out_features).
+    """`y = x @ weight.T + bias` for x of shape (..., in_features); y is (..., out_features).
 
-    ``weight`` is (out_features, in_features), ``bias`` (out_features,); both start uniform in
+    `weight` is (out_features, in_features), `bias` (out_features,); both start uniform in
     ±1/sqrt(in_features), as PyTorch's do (LeCun et al., "Efficient BackProp", 1998).
 
     Raises:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from microtrain.nn import functional
-from microtrain.nn.module import Module
-from microtrain.tensor import Tensor
+from ..tensor import Tensor
+from . import functional
+from .module import Module
 
 
 class _Loss(Module):
-    """Holds ``reduction``: "mean" (default), "sum" or "none"."""
+    """Holds `reduction`: "mean" (default), "sum" or "none"."""
 
     def __init__(self, *, reduction: str = "mean") -> None:
         super().__init__()
@@ -16,7 +16,7 @@ class _Loss(Module):
 
 
 class _WeightedLoss(_Loss):
-    """Holds ``weight`` too, as a buffer, so that it moves with the module."""
+    """Holds `weight` too, as a buffer, so that it moves with the module."""
 
     weight: Tensor | None
 
@@ -26,7 +26,7 @@ class _WeightedLoss(_Loss):
 
 
 class MSELoss(_Loss):
-    """Mean squared error; see :func:`functional.mse_loss`."""
+    """Mean squared error; see `functional.mse_loss`."""
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Two tensors of one shape to a scalar, or to that shape if not reduced."""
@@ -34,7 +34,7 @@ class MSELoss(_Loss):
 
 
 class L1Loss(_Loss):
-    """Mean absolute error; see :func:`functional.l1_loss`."""
+    """Mean absolute error; see `functional.l1_loss`."""
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Two tensors of one shape to a scalar, or to that shape if not reduced."""
@@ -42,7 +42,7 @@ class L1Loss(_Loss):
 
 
 class BCELoss(_WeightedLoss):
-    """Binary cross entropy of probabilities; see :func:`functional.binary_cross_entropy`."""
+    """Binary cross entropy of probabilities; see `functional.binary_cross_entropy`."""
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Probabilities and targets of one shape to a scalar, or to that shape if not reduced."""
@@ -50,7 +50,7 @@ class BCELoss(_WeightedLoss):
 
 
 class BCEWithLogitsLoss(_WeightedLoss):
-    """Binary cross entropy of logits; see :func:`functional.binary_cross_entropy_with_logits`."""
+    """Binary cross entropy of logits; see `functional.binary_cross_entropy_with_logits`."""
 
     pos_weight: Tensor | None
 
@@ -68,7 +68,7 @@ class BCEWithLogitsLoss(_WeightedLoss):
 
 
 class NLLLoss(_WeightedLoss):
-    """Negative log likelihood of class indices; see :func:`functional.nll_loss`."""
+    """Negative log likelihood of class indices; see `functional.nll_loss`."""
 
     def __init__(
         self, weight: Tensor | None = None, *, ignore_index: int = -100, reduction: str = "mean"
@@ -84,7 +84,7 @@ class NLLLoss(_WeightedLoss):
 
 
 class CrossEntropyLoss(_WeightedLoss):
-    """Cross entropy of logits; see :func:`functional.cross_entropy`."""
+    """Cross entropy of logits; see `functional.cross_entropy`."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class CrossEntropyLoss(_WeightedLoss):
 
 
 class SmoothL1Loss(_Loss):
-    """Huber's loss over beta; see :func:`functional.smooth_l1_loss`."""
+    """Huber's loss over beta; see `functional.smooth_l1_loss`."""
 
     def __init__(self, *, reduction: str = "mean", beta: float = 1.0) -> None:
         super().__init__(reduction=reduction)
@@ -123,7 +123,7 @@ class SmoothL1Loss(_Loss):
 
 
 class HuberLoss(_Loss):
-    """Half the squared error up to delta, then its tangent; see :func:`functional.huber_loss`.
+    """Half the squared error up to delta, then its tangent; see `functional.huber_loss`.
 
     Raises:
         TypeError: delta is not a number.
@@ -141,7 +141,7 @@ class HuberLoss(_Loss):
 
 
 class KLDivLoss(_Loss):
-    """Kullback-Leibler divergence from log probabilities; see :func:`functional.kl_div`."""
+    """Kullback-Leibler divergence from log probabilities; see `functional.kl_div`."""
 
     def __init__(self, *, reduction: str = "mean", log_target: bool = False) -> None:
         super().__init__(reduction=reduction)
@@ -153,7 +153,7 @@ class KLDivLoss(_Loss):
 
 
 class HingeEmbeddingLoss(_Loss):
-    """Distances of pairs that are alike (1) or not (-1); see :func:`functional.hinge_embedding_loss`."""
+    """Distances of pairs that are alike (1) or not (-1); see `functional.hinge_embedding_loss`."""
 
     def __init__(self, margin: float = 1.0, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
@@ -165,7 +165,7 @@ class HingeEmbeddingLoss(_Loss):
 
 
 class SoftMarginLoss(_Loss):
-    """Logistic loss of scores with targets 1 and -1; see :func:`functional.soft_margin_loss`."""
+    """Logistic loss of scores with targets 1 and -1; see `functional.soft_margin_loss`."""
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Scores and targets of one shape to a scalar, or to that shape if not reduced."""

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
-from microtrain.arguments import refused
-from microtrain.autograd.api import zero_gradients
-from microtrain.nn.naming import check_name, indent, registration_error
-from microtrain.nn.parameter import Parameter, Registered
-from microtrain.nn.placement import device_and_dtype
-from microtrain.nn.state import Stateful
-from microtrain.scopes import finish
-from microtrain.tensor import Tensor, no_grad
+from ..arguments import refused
+from ..autograd.api import zero_gradients
+from ..scopes import finish
+from ..tensor import Tensor, no_grad
+from .naming import check_name, indent, registration_error
+from .parameter import Parameter, Registered
+from .placement import device_and_dtype
+from .state import Stateful
 
 
 class Module(Stateful):
-    """Base of every layer and model: assign Parameters and Modules as attributes and write ``forward``.
+    """Base of every layer and model: assign Parameters and Modules as attributes and write `forward`.
 
-    Follows ``torch.nn.Module``: the same registration rules, names, state dicts and errors.
+    Follows `torch.nn.Module`: the same registration rules, names, state dicts and errors.
     """
 
     training: bool
@@ -98,7 +98,7 @@ class Module(Stateful):
         return self.__dict__[registry]
 
     def _forget(self, name: str, but: Mapping[str, Any] | None = None) -> bool:
-        """Removes ``name`` wherever it is registered or set, ``but`` in one registry: an attribute has one home."""
+        """Removes `name` wherever it is registered or set, `but` in one registry: an attribute has one home."""
         found = False
         for registry in (self._parameters, self._buffers, self._modules):
             if registry is not but:
@@ -114,7 +114,7 @@ class Module(Stateful):
         return isinstance(name, str) and hasattr(self, name) and name not in registry
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
-        """Registers ``param`` under ``name``; None keeps the name for a parameter that is absent.
+        """Registers `param` under `name`; None keeps the name for a parameter that is absent.
 
         Raises:
             KeyError: the name is empty, has a dot or is taken.  TypeError: not a Parameter.
@@ -139,7 +139,7 @@ class Module(Stateful):
         (self._non_persistent.discard if persistent else self._non_persistent.add)(name)
 
     def add_module(self, name: str, module: Module | None) -> None:
-        """Registers a child module under ``name``.
+        """Registers a child module under `name`.
 
         Raises:
             KeyError: the name is empty, has a dot or is taken.  TypeError: not a Module.
@@ -157,7 +157,7 @@ class Module(Stateful):
     def named_modules(
         self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Module]]:
-        """Yields ``(dotted name, module)`` for this module and all below it, depth first."""
+        """Yields `(dotted name, module)` for this module and all below it, depth first."""
         seen = set() if memo is None else memo
         if self in seen:
             return
@@ -175,7 +175,7 @@ class Module(Stateful):
             yield module
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """Yields ``(name, module)`` for the direct children, each once."""
+        """Yields `(name, module)` for the direct children, each once."""
         seen: set[Module] = set()
         for name, child in self._modules.copy().items():
             if child is not None and child not in seen:
@@ -206,7 +206,7 @@ class Module(Stateful):
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Parameter]]:
-        """Yields ``(dotted name, parameter)``; a shared parameter once, under its first name."""
+        """Yields `(dotted name, parameter)`; a shared parameter once, under its first name."""
         return self._named_members("_parameters", prefix, recurse, remove_duplicate)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
@@ -217,7 +217,7 @@ class Module(Stateful):
     def named_buffers(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Tensor]]:
-        """Yields ``(dotted name, buffer)``."""
+        """Yields `(dotted name, buffer)`."""
         return self._named_members("_buffers", prefix, recurse, remove_duplicate)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
@@ -228,10 +228,10 @@ class Module(Stateful):
     # -- changing all of it ---------------------------------------------------------------------
 
     def train(self, mode: bool = True) -> Self:
-        """Sets training mode (dropout drops), or evaluation mode, here and below, by each child's own ``train``.
+        """Sets training mode (dropout drops), or evaluation mode, here and below, by each child's own `train`.
 
         Raises:
-            ValueError: ``mode`` is not a bool.
+            ValueError: `mode` is not a bool.
         """
         if not isinstance(mode, bool):
             raise ValueError("training mode is expected to be boolean")
@@ -245,7 +245,7 @@ class Module(Stateful):
         return self
 
     def eval(self) -> Self:
-        """Sets evaluation mode; the same as ``train(False)``."""
+        """Sets evaluation mode; the same as `train(False)`."""
         return self.train(False)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
@@ -262,14 +262,14 @@ class Module(Stateful):
         zero_gradients([*self.parameters()], set_to_none)
 
     def apply(self, fn: Callable[[Module], Any]) -> Self:
-        """Calls ``fn`` on every module below and then on this one."""
+        """Calls `fn` on every module below and then on this one."""
         for child in self.children():
             child.apply(fn)
         fn(self)
         return self
 
     def _convert(self, fn: Callable[[Tensor], Tensor]) -> Self:
-        """Replaces every parameter's, gradient's and buffer's storage by ``fn`` of it; the handles stay."""
+        """Replaces every parameter's, gradient's and buffer's storage by `fn` of it; the handles stay."""
         with no_grad():
             parameters = [
                 (parameter, fn(parameter), None if grad is None else fn(grad.detach()))
@@ -294,7 +294,7 @@ class Module(Stateful):
         return self
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
-        """Moves parameters and buffers: ``to(device)``, ``to(dtype)``, ``to(device, dtype)`` or ``to(tensor)``.
+        """Moves parameters and buffers: `to(device)`, `to(dtype)`, `to(device, dtype)` or `to(tensor)`.
 
         A dtype applies to the floating-point ones alone.
 

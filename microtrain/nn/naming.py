@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from microtrain.graph.dtypes import TITLES
-from microtrain.tensor import Tensor
+from ..graph.dtypes import TITLES
+from ..tensor import Tensor
 
 
 def scalar_type_name(tensor: Tensor) -> str:
-    """PyTorch's word for a dtype in its error texts: ``Float`` for float32, ``Long`` for int64."""
+    """PyTorch's word for a dtype in its error texts: `Float` for float32, `Long` for int64."""
     return TITLES[tensor.dtype.name]
 
 
@@ -41,5 +41,5 @@ def check_name(name: str, kind: str, taken: bool) -> None:
 
 
 def indent(text: str) -> str:
-    """Indents every line of ``text`` but the first by two blanks, as nested reprs are printed."""
+    """Indents every line of `text` but the first by two blanks, as nested reprs are printed."""
     return text.replace("\n", "\n  ")

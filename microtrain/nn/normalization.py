@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from microtrain.nn import functional, init
-from microtrain.nn.functional.normalization import batch_normalised, move
-from microtrain.nn.module import Module
-from microtrain.nn.parameter import Parameter, Registered
-from microtrain.runtime.lock import locked
-from microtrain.tensor import Tensor, empty, int64, ones, tensor, zeros
+from ..runtime.lock import locked
+from ..tensor import Tensor, empty, int64, ones, tensor, zeros
+from . import functional, init
+from .functional.normalization import batch_normalised, move
+from .module import Module
+from .parameter import Parameter, Registered
 
 
 class LayerNorm(Module):
-    """(x - mean) / sqrt(variance + eps) weight + bias over the last dimensions; see :func:`functional.layer_norm`.
+    """(x - mean) / sqrt(variance + eps) weight + bias over the last dimensions; see `functional.layer_norm`.
 
-    ``weight`` and ``bias`` have ``normalized_shape`` (an int for one dimension) and start at 1 and 0; without
-    ``elementwise_affine`` there is neither, without ``bias`` no bias.
+    `weight` and `bias` have `normalized_shape` (an int for one dimension) and start at 1 and 0; without
+    `elementwise_affine` there is neither, without `bias` no bias.
     """
 
     weight: Parameter | None = Registered()  # type: ignore[assignment]
@@ -50,10 +50,10 @@ class LayerNorm(Module):
 
 
 class RMSNorm(Module):
-    """x / sqrt(mean(x²) + eps) weight over the last dimensions; see :func:`functional.rms_norm`.
+    """x / sqrt(mean(x²) + eps) weight over the last dimensions; see `functional.rms_norm`.
 
-    ``weight`` has ``normalized_shape`` (an int for one dimension) and starts at 1; there is none without
-    ``elementwise_affine``.
+    `weight` has `normalized_shape` (an int for one dimension) and starts at 1; there is none without
+    `elementwise_affine`.
     """
 
     weight: Parameter | None = Registered()  # type: ignore[assignment]
@@ -86,13 +86,13 @@ class RMSNorm(Module):
 
 
 class _BatchNorm(Module):
-    """(x - mean) / sqrt(variance + eps) weight + bias for each channel; see :func:`functional.batch_norm`.
+    """(x - mean) / sqrt(variance + eps) weight + bias for each channel; see `functional.batch_norm`.
 
-    In training mean and variance are the batch's, and ``running_mean`` and ``running_var`` move towards them by
-    ``momentum`` (None: they are the averages of all batches so far, of which ``num_batches_tracked`` counts the number,
-    and which is read at every step) while ``track_running_stats`` is set; in evaluation they are the running ones, or
+    In training mean and variance are the batch's, and `running_mean` and `running_var` move towards them by
+    `momentum` (None: they are the averages of all batches so far, of which `num_batches_tracked` counts the number,
+    and which is read at every step) while `track_running_stats` is set; in evaluation they are the running ones, or
     the batch's where there are none.
-    ``weight`` and ``bias`` (num_features,) start at 1 and 0; without ``affine`` there are none.
+    `weight` and `bias` (num_features,) start at 1 and 0; without `affine` there are none.
 
     Raises:
         ValueError: an input of another number of dimensions; in training, one value a channel.
@@ -183,7 +183,7 @@ def _shape(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def _register(module: Module, shape: tuple[int, ...], weight: bool, bias: bool, device: Any, dtype: Any) -> None:
-    """A weight and a bias of ``shape``, or None in their places."""
+    """A weight and a bias of `shape`, or None in their places."""
     for name, wanted in (("weight", weight), ("bias", bias)):
         parameter = Parameter.adopt(empty(*shape, device=device, dtype=dtype)) if wanted else None
         module.register_parameter(name, parameter)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from microtrain.nn import functional
-from microtrain.nn.module import Module
-from microtrain.tensor import Tensor
+from ..tensor import Tensor
+from . import functional
+from .module import Module
 
 
 class _Padding(Module):
-    """Holds ``padding``: (before, after) of the last dimension, then of the last but one; an int for all of them."""
+    """Holds `padding`: (before, after) of the last dimension, then of the last but one; an int for all of them."""
 
     _dims: ClassVar[int]
     _mode: ClassVar[str] = "constant"
@@ -51,13 +51,13 @@ class _ConstantPad(_Padding):
 
 
 class ConstantPad1d(_ConstantPad):
-    """``value`` before and after the last dimension."""
+    """`value` before and after the last dimension."""
 
     _dims = 1
 
 
 class ConstantPad2d(_ConstantPad):
-    """``value`` around the last two dimensions."""
+    """`value` around the last two dimensions."""
 
     _dims = 2
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from microtrain.tensor import Tensor, empty
+from ..tensor import Tensor, empty
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
 class Parameter(Tensor):
-    """A tensor to be trained. Shares the memory of ``data``; is a leaf whatever made ``data``.
+    """A tensor to be trained. Shares the memory of `data`; is a leaf whatever made `data`.
 
     Args:
-        data: tensor of any shape; a floating dtype unless ``requires_grad`` is False.
-        requires_grad: whether backward accumulates into ``.grad``.
+        data: tensor of any shape; a floating dtype unless `requires_grad` is False.
+        requires_grad: whether backward accumulates into `.grad`.
 
     Raises:
-        RuntimeError: an integer or bool ``data`` with ``requires_grad=True``.
+        RuntimeError: an integer or bool `data` with `requires_grad=True`.
     """
 
     __slots__ = ()
@@ -32,7 +32,7 @@ class Parameter(Tensor):
     def adopt(cls, leaf: Tensor, requires_grad: bool = True) -> Self:
         """Turns a tensor that nobody else holds into a parameter itself.
 
-        Unlike ``Parameter(leaf)`` no second tensor sees the memory then, so an update need not look for one.
+        Unlike `Parameter(leaf)` no second tensor sees the memory then, so an update need not look for one.
         """
         leaf.requires_grad_(requires_grad)
         leaf.__class__ = cls
@@ -59,7 +59,7 @@ class Parameter(Tensor):
 
 
 class Registered:
-    """Where a layer's parameter is looked for before ``__getattr__``, which Python calls only once it has failed.
+    """Where a layer's parameter is looked for before `__getattr__`, which Python calls only once it has failed.
 
     Says nothing of a parameter that is registered no more: what else goes by the name is found as ever.
     """

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from microtrain.nn import functional
-from microtrain.nn.init import constant_
-from microtrain.nn.module import Module
-from microtrain.nn.parameter import Parameter, Registered
-from microtrain.tensor import Tensor, empty
+from ..tensor import Tensor, empty
+from . import functional
+from .init import constant_
+from .module import Module
+from .parameter import Parameter, Registered
 
 
 def described(inplace: bool, **settings: Any) -> str:

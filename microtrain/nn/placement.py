@@ -1,14 +1,14 @@
-"""The arguments of ``Module.to``."""
+"""The arguments of `Module.to`."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from microtrain.tensor.transfer import conversion
+from ..tensor.transfer import conversion
 
 
 def device_and_dtype(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
-    """The device and the dtype that arguments of ``Module.to`` ask for, either of them None when not given."""
+    """The device and the dtype that arguments of `Module.to` ask for, either of them None when not given."""
     device, wanted, copy = conversion(args, kwargs)
     if copy:
         raise RuntimeError(".to() does not accept copy argument")

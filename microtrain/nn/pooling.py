@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from microtrain.nn import functional
-from microtrain.nn.module import Module
-from microtrain.tensor import Tensor
+from ..tensor import Tensor
+from . import functional
+from .module import Module
 
 
 class _MaxPool(Module):
-    """Holds the arguments of :func:`functional.max_pool2d`; ``stride`` is the kernel's size unless given."""
+    """Holds the arguments of `functional.max_pool2d`; `stride` is the kernel's size unless given."""
 
     def __init__(
         self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, return_indices: bool = False,
@@ -32,23 +32,23 @@ class _MaxPool(Module):
 
 
 class MaxPool1d(_MaxPool):
-    """The largest element of each window along the last dimension; see :func:`functional.max_pool1d`."""
+    """The largest element of each window along the last dimension; see `functional.max_pool1d`."""
 
     def forward(self, input: Tensor) -> Any:
-        """(N, C, L) or (C, L) to fewer windows; with ``return_indices`` their places as well."""
+        """(N, C, L) or (C, L) to fewer windows; with `return_indices` their places as well."""
         return functional.max_pool1d(input, *self._arguments())
 
 
 class MaxPool2d(_MaxPool):
-    """The largest element of each window over the last two dimensions; see :func:`functional.max_pool2d`."""
+    """The largest element of each window over the last two dimensions; see `functional.max_pool2d`."""
 
     def forward(self, input: Tensor) -> Any:
-        """(N, C, H, W) or (C, H, W) to fewer windows; with ``return_indices`` their places as well."""
+        """(N, C, H, W) or (C, H, W) to fewer windows; with `return_indices` their places as well."""
         return functional.max_pool2d(input, *self._arguments())
 
 
 class AvgPool1d(Module):
-    """The mean of each window along the last dimension; see :func:`functional.avg_pool1d`."""
+    """The mean of each window along the last dimension; see `functional.avg_pool1d`."""
 
     def __init__(
         self, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
@@ -70,7 +70,7 @@ class AvgPool1d(Module):
 
 
 class AvgPool2d(Module):
-    """The mean of each window over the last two dimensions; see :func:`functional.avg_pool2d`."""
+    """The mean of each window over the last two dimensions; see `functional.avg_pool2d`."""
 
     def __init__(
         self, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,

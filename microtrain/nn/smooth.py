@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from microtrain.nn import functional
-from microtrain.nn.module import Module
-from microtrain.nn.piecewise import described
-from microtrain.tensor import Tensor
+from ..tensor import Tensor
+from . import functional
+from .module import Module
+from .piecewise import described
 
 
 class ELU(Module):
@@ -125,7 +125,7 @@ class Tanhshrink(Module):
 
 
 class Softmin(Module):
-    """softmax(-x) along ``dim``."""
+    """softmax(-x) along `dim`."""
 
     def __init__(self, dim: int | None = None) -> None:
         super().__init__()
@@ -140,14 +140,14 @@ class Softmin(Module):
 
 
 class GLU(Module):
-    """The first half along ``dim`` times the sigmoid of the second (Dauphin et al., 2017)."""
+    """The first half along `dim` times the sigmoid of the second (Dauphin et al., 2017)."""
 
     def __init__(self, dim: int = -1) -> None:
         super().__init__()
         self.dim = dim
 
     def forward(self, input: Tensor) -> Tensor:
-        """Half the size along ``dim``."""
+        """Half the size along `dim`."""
         return functional.glu(input, self.dim)
 
     def extra_repr(self) -> str:

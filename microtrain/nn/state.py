@@ -8,19 +8,19 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from microtrain.nn.parameter import Parameter
-from microtrain.scopes import finish
-from microtrain.tensor import Tensor, no_grad
+from ..scopes import finish
+from ..tensor import Tensor, no_grad
+from .parameter import Parameter
 
 if TYPE_CHECKING:
-    from microtrain.nn.module import Module
+    from .module import Module
 
 EXTRA = "_extra_state"
 """What a module's own state that is no tensor is called, after the module's name and a dot."""
 
 
 class IncompatibleKeys(NamedTuple):
-    """What ``load_state_dict(strict=False)`` found missing in the dict, and unexpected in it."""
+    """What `load_state_dict(strict=False)` found missing in the dict, and unexpected in it."""
 
     missing_keys: list[str]
     unexpected_keys: list[str]
@@ -59,9 +59,9 @@ class Stateful:
     def state_dict(
         self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False
     ) -> OrderedDict[str, Any]:
-        """Returns dotted names to tensors, detached (unless ``keep_vars``) and sharing storage with the module.
+        """Returns dotted names to tensors, detached (unless `keep_vars`) and sharing storage with the module.
 
-        Each child puts in its own by its ``state_dict``.
+        Each child puts in its own by its `state_dict`.
 
         Args:
             destination: a dict to put them into, and to return.
@@ -85,21 +85,21 @@ class Stateful:
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> IncompatibleKeys:
-        """Copies the tensors of ``state_dict`` into this module. Nothing is copied unless everything fits.
+        """Copies the tensors of `state_dict` into this module. Nothing is copied unless everything fits.
 
         Args:
             state_dict: names to tensors, and to extra state.
             strict: whether missing and unexpected names are errors.
             assign: take the dict's own tensors, with their dtype and device, in place of the module's; a parameter
-                stays one, and keeps ``requires_grad``.
+                stays one, and keeps `requires_grad`.
 
         Returns:
-            ``(missing_keys, unexpected_keys)``, both empty when strict.
+            `(missing_keys, unexpected_keys)`, both empty when strict.
 
         Raises:
-            RuntimeError: what does not fit, all of it in one message: a shape that differs; with ``strict``, missing or
+            RuntimeError: what does not fit, all of it in one message: a shape that differs; with `strict`, missing or
                 unexpected names as well.
-            TypeError: ``state_dict`` is not a mapping.
+            TypeError: `state_dict` is not a mapping.
         """
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")

@@ -2,11 +2,11 @@
 
 import sys as _sys
 
-from microtrain.arguments import guard as _guard
-from microtrain.optim import lr_scheduler
-from microtrain.optim.adam import Adam, AdamW
-from microtrain.optim.optimizer import Optimizer
-from microtrain.optim.sgd import SGD
+from ..arguments import guard as _guard
+from . import lr_scheduler
+from .adam import Adam, AdamW
+from .optimizer import Optimizer
+from .sgd import SGD
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "lr_scheduler"]
 

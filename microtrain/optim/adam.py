@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from microtrain.optim.optimizer import (
+from ..tensor import Tensor, zeros_like
+from .optimizer import (
     Optimizer,
     ParamGroup,
     State,
@@ -15,7 +16,6 @@ from microtrain.optim.optimizer import (
     check_lr,
     rate,
 )
-from microtrain.tensor import Tensor, zeros_like
 
 
 class Adam(Optimizer):
@@ -34,7 +34,7 @@ class Adam(Optimizer):
 
     Raises:
         ValueError: an option outside its range.
-        NotImplementedError: ``differentiable``.
+        NotImplementedError: `differentiable`.
     """
 
     _like_params = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
@@ -107,7 +107,7 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam whose weight decay shrinks the parameter itself: p *= 1 - lr weight_decay (Loshchilov & Hutter, 2019).
 
-    Args and errors: as :class:`Adam`; ``weight_decay`` is 0.01 unless given.
+    Args and errors: as `Adam`; `weight_decay` is 0.01 unless given.
     """
 
     _decoupled_weight_decay = True

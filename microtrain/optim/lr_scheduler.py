@@ -1,4 +1,4 @@
-"""Learning rates that change from epoch to epoch: call ``step()`` once an epoch, after the optimizer's."""
+"""Learning rates that change from epoch to epoch: call `step()` once an epoch, after the optimizer's."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import warnings as _warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from microtrain.arguments import tidy as _tidy
-from microtrain.optim.optimizer import Optimizer
-from microtrain.scopes import finish as _finish
-from microtrain.tensor import Tensor
+from ..arguments import tidy as _tidy
+from ..scopes import finish as _finish
+from ..tensor import Tensor
+from .optimizer import Optimizer
 
 Rate = Any
 """A number, or the 1-element tensor that a group has as its rate."""
@@ -35,17 +35,17 @@ NOT_SAVED = ("optimizer", "_own_step")
 
 
 class LRScheduler:
-    """Base: keeps each group's first learning rate and sets ``group["lr"]`` from the epoch number.
+    """Base: keeps each group's first learning rate and sets `group["lr"]` from the epoch number.
 
     A rate that is a tensor is changed in place; what is told or saved is a copy.
 
     Args:
         optimizer: the optimizer whose groups are changed.
-        last_epoch: -1 to begin; else the epoch after which to resume (the groups hold ``"initial_lr"`` then).
+        last_epoch: -1 to begin; else the epoch after which to resume (the groups hold `"initial_lr"` then).
 
     Raises:
         TypeError: not an Optimizer.
-        KeyError: resuming without ``"initial_lr"`` in the groups.
+        KeyError: resuming without `"initial_lr"` in the groups.
     """
 
     _is_initial = False
@@ -74,7 +74,7 @@ class LRScheduler:
             self._is_initial = False
 
     def get_lr(self) -> list[Rate]:
-        """The groups' rates for ``self.last_epoch``, from the rates they have now; called by :meth:`step`."""
+        """The groups' rates for `self.last_epoch`, from the rates they have now; called by `step`."""
         raise NotImplementedError(f"{type(self).__name__} has no rule for the learning rate")
 
     def get_last_lr(self) -> list[Rate]:
@@ -119,7 +119,7 @@ class LRScheduler:
         return {key: value for key, value in vars(self).items() if key not in NOT_SAVED}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes over what :meth:`state_dict` gave."""
+        """Takes over what `state_dict` gave."""
         vars(self).update({key: value for key, value in state_dict.items() if key not in NOT_SAVED})
 
     def _bases(self) -> list[Rate]:
@@ -143,7 +143,7 @@ def _copied(lr: Rate) -> Rate:
 
 
 class StepLR(LRScheduler):
-    """Multiplies the rate by ``gamma`` every ``step_size`` epochs. Raises ValueError for a size of 0."""
+    """Multiplies the rate by `gamma` every `step_size` epochs. Raises ValueError for a size of 0."""
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
         if step_size == 0:
@@ -163,11 +163,11 @@ class StepLR(LRScheduler):
 
 
 class CosineAnnealingLR(LRScheduler):
-    """From the first rate down to ``eta_min`` along half a cosine of ``T_max`` epochs, and up again after it.
+    """From the first rate down to `eta_min` along half a cosine of `T_max` epochs, and up again after it.
 
     eta_min + (base - eta_min) (1 + cos(pi epoch / T_max)) / 2 (Loshchilov & Hutter, 2017, without restarts),
     computed from the previous rate as PyTorch does, so that it can be chained with other schedulers. Raises ValueError
-    for a ``T_max`` of 0.
+    for a `T_max` of 0.
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
@@ -203,12 +203,12 @@ class CosineAnnealingLR(LRScheduler):
 
 
 class LambdaLR(LRScheduler):
-    """The first rate times ``lr_lambda(epoch)``.
+    """The first rate times `lr_lambda(epoch)`.
 
     Args:
         optimizer: the optimizer.
         lr_lambda: one function of the epoch, or one for each group (a list or tuple).
-        last_epoch: as in :class:`LRScheduler`.
+        last_epoch: as in `LRScheduler`.
 
     Raises:
         ValueError: the number of functions is not the number of groups.
@@ -243,7 +243,7 @@ class LambdaLR(LRScheduler):
         return {**super().state_dict(), "lr_lambdas": kept}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes over what :meth:`state_dict` gave; functions stay as they are, callable objects take the attributes.
+        """Takes over what `state_dict` gave; functions stay as they are, callable objects take the attributes.
 
         Raises:
             ValueError: no functions, or another number of them; nothing is changed then.

@@ -10,26 +10,26 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-from microtrain.arguments import described
-from microtrain.autograd import enable_grad
-from microtrain.autograd.api import zero_gradients
-from microtrain.runtime.lock import lock, locked
-from microtrain.scopes import finish
-from microtrain.tensor import Tensor, no_grad
+from ..arguments import described
+from ..autograd import enable_grad
+from ..autograd.api import zero_gradients
+from ..runtime.lock import lock, locked
+from ..scopes import finish
+from ..tensor import Tensor, no_grad
 
 ParamGroup = dict[str, Any]
 State = dict[str, Any]
 
 
 class Optimizer:
-    """Base of the optimizers. ``step`` records its updates as tensor operations: they run with the next value read.
+    """Base of the optimizers. `step` records its updates as tensor operations: they run with the next value read.
 
     Args:
-        params: tensors, or pairs of a name and a tensor, or dicts of options with either under ``"params"``.
+        params: tensors, or pairs of a name and a tensor, or dicts of options with either under `"params"`.
         defaults: options for the groups that do not give their own.
 
     Raises:
-        TypeError: ``params`` is a tensor, or holds something else than tensors.
+        TypeError: `params` is a tensor, or holds something else than tensors.
         ValueError: no parameters, one that is not a leaf, one that is in two groups; names for some of them only.
     """
 
@@ -179,7 +179,7 @@ class Optimizer:
 
     @locked
     def state_dict(self) -> dict[str, Any]:
-        """Returns ``{"state": {index: ...}, "param_groups": [...]}`` with parameters replaced by their index."""
+        """Returns `{"state": {index: ...}, "param_groups": [...]}` with parameters replaced by their index."""
         index = {id(param): i for i, param in enumerate(self._parameters())}
         groups = [
             {**group, "params": [index[id(param)] for param in group["params"]]} for group in self.param_groups
@@ -190,12 +190,12 @@ class Optimizer:
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Takes over options and state from :meth:`state_dict`; tensors are copied. All or nothing.
+        """Takes over options and state from `state_dict`; tensors are copied. All or nothing.
 
         An option that a group there has not is this optimizer's default; names of parameters, those that it has.
 
         Raises:
-            ValueError: no ``"state"`` or ``"param_groups"``, or groups that differ in number or size from this
+            ValueError: no `"state"` or `"param_groups"`, or groups that differ in number or size from this
                 optimizer's; the state of a parameter that is in no group, that is of another shape or of another kind
                 of optimizer.
             TypeError: a state that is no dict, or groups that are no dicts.
@@ -264,7 +264,7 @@ def _adopt(values: Mapping[str, Any], param: Tensor) -> dict[str, Any]:
 
 
 def check_at_least_zero(name: str, value: Any) -> None:
-    """Raises ValueError, in PyTorch's words, unless ``value`` >= 0 (a NaN is not)."""
+    """Raises ValueError, in PyTorch's words, unless `value` >= 0 (a NaN is not)."""
     if not value >= 0:
         raise ValueError(f"Invalid {name}: {value}")
 
@@ -285,7 +285,7 @@ def check_implementation(foreach: bool | None, differentiable: bool, fused: bool
     """Checks PyTorch's choices of an implementation. All updates are fused here, so there is nothing to choose.
 
     Raises:
-        NotImplementedError: ``differentiable``.  RuntimeError: both of the others.
+        NotImplementedError: `differentiable`.  RuntimeError: both of the others.
     """
     if differentiable:
         raise NotImplementedError("differentiable=True is not supported: a step is taken without gradients; "

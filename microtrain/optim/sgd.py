@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from microtrain.optim.optimizer import (
+from ..tensor import Tensor
+from .optimizer import (
     Optimizer,
     ParamGroup,
     State,
@@ -14,7 +15,6 @@ from microtrain.optim.optimizer import (
     check_lr,
     rate,
 )
-from microtrain.tensor import Tensor
 
 
 class SGD(Optimizer):
@@ -34,7 +34,7 @@ class SGD(Optimizer):
 
     Raises:
         ValueError: an option outside its range.
-        NotImplementedError: ``differentiable``.
+        NotImplementedError: `differentiable`.
     """
 
     _like_params = ("momentum_buffer",)

@@ -2,11 +2,11 @@
 
 import sys as _sys
 
-from microtrain.arguments import guard as _guard
-from microtrain.train import checkpoint, metrics, tasks
-from microtrain.train.history import History
-from microtrain.train.loop import DivergedError, evaluate, fit, predict
-from microtrain.train.progress import Progress, make_progress
+from ..arguments import guard as _guard
+from . import checkpoint, metrics, tasks
+from .history import History
+from .loop import DivergedError, evaluate, fit, predict
+from .progress import Progress, make_progress
 
 __all__ = [
     "DivergedError",

@@ -8,7 +8,7 @@ A run that is to go on after it was interrupted as if it had not been:
     checkpoint.save_training("run.npz", model, optimizer, scheduler=scheduler, loaders=[loader], epoch=epoch)
     epoch = checkpoint.load_training("run.npz", model, optimizer, scheduler=scheduler, loaders=[loader])["epoch"]
 
-(``fit(..., checkpoint="run.npz")`` does both.) A file is written whole or not at all (`microtrain.files`). It carries a
+(`fit(..., checkpoint="run.npz")` does both.) A file is written whole or not at all (`microtrain.files`). It carries a
 checksum, so that one that has been damaged is refused and not trained on. Nothing that a file holds is ever run: there
 are no pickles.
 """
@@ -22,16 +22,16 @@ from typing import Any
 
 import numpy as np
 
-from microtrain.errors import shown
-from microtrain.files import check_destination, replacing
-from microtrain.nn import Module
-from microtrain.nn.state import snapshot
-from microtrain.optim import Optimizer
-from microtrain.optim.lr_scheduler import LRScheduler
-from microtrain.tensor import Generator, Tensor, default_generator
-from microtrain.train import npz, safetensors
-from microtrain.train.entries import CHECKSUM, FORM, VERSION, Entry, Notes, checksum
-from microtrain.train.plain import put_together, taken_apart
+from ..errors import shown
+from ..files import check_destination, replacing
+from ..nn import Module
+from ..nn.state import snapshot
+from ..optim import Optimizer
+from ..optim.lr_scheduler import LRScheduler
+from ..tensor import Generator, Tensor, default_generator
+from . import npz, safetensors
+from .entries import CHECKSUM, FORM, VERSION, Entry, Notes, checksum
+from .plain import put_together, taken_apart
 
 FORMATS = {".safetensors": safetensors, ".npz": npz}
 SUFFIXES = tuple(FORMATS)
@@ -42,7 +42,7 @@ NO_PICKLES = ("a pickle may run any code and is never loaded; in PyTorch, write 
 
 
 def check_checkpoint_path(path: str | Path) -> Path:
-    """Checks that :func:`save` can write to ``path``; without a suffix it gets .safetensors.
+    """Checks that `save` can write to `path`; without a suffix it gets .safetensors.
 
     Raises:
         ValueError: another suffix than .safetensors and .npz.
@@ -65,8 +65,8 @@ def save(state_dict: Mapping[Any, Any], path: str | Path) -> Path:
     """Writes a state dict, whole or not at all.
 
     Args:
-        state_dict: names to tensors, as ``Module.state_dict`` gives; or nested, with numbers, strings, None, arrays,
-            lists and tuples: ``{"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3}``.
+        state_dict: names to tensors, as `Module.state_dict` gives; or nested, with numbers, strings, None, arrays,
+            lists and tuples: `{"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3}`.
         path: ends in .safetensors or .npz; without a suffix it gets .safetensors. Both hold every dtype and any name.
 
     Returns:
@@ -97,7 +97,7 @@ def save(state_dict: Mapping[Any, Any], path: str | Path) -> Path:
 
 
 def load(path: str | Path) -> dict[Any, Any]:
-    """Reads what :func:`save` wrote, or another program's file of either format; tensors are on the CPU.
+    """Reads what `save` wrote, or another program's file of either format; tensors are on the CPU.
 
     Raises:
         OSError: there is no such file, or it cannot be read.
@@ -135,26 +135,26 @@ def save_training(path: str | Path, model: Module, optimizer: Optimizer, *, sche
     to keep.
 
     Args:
-        path: as of :func:`save`.
+        path: as of `save`.
         model: the model.
         optimizer: its optimizer.
         scheduler: if the run has one.
         loaders: those that shuffle.
-        more: plain values by name, as :func:`save` takes them: ``epoch=3``.
+        more: plain values by name, as `save` takes them: `epoch=3`.
 
     Returns:
         The path written.
 
     Raises:
         TypeError: a model, optimizer, scheduler or list of loaders that is none.
-        As :func:`save`.
+        As `save`.
     """
     return save({**_running(model, optimizer, scheduler, loaders), "more": more}, path)
 
 
 def load_training(path: str | Path, model: Module, optimizer: Optimizer, *, scheduler: LRScheduler | None = None,
                   loaders: Sequence[Any] = ()) -> dict[str, Any]:
-    """Puts a run back to where :func:`save_training` wrote it, all of it or nothing.
+    """Puts a run back to where `save_training` wrote it, all of it or nothing.
 
     Args:
         path: what it returned.
@@ -169,7 +169,7 @@ def load_training(path: str | Path, model: Module, optimizer: Optimizer, *, sche
     Raises:
         ValueError: the file holds no run, or one with other parts.
         RuntimeError, ValueError: parts that do not fit.
-        As :func:`load`.
+        As `load`.
     """
     before = _running(model, optimizer, scheduler, loaders)
     state = load(path)

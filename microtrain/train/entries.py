@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from microtrain.graph.dtypes import DType, bfloat16, bool_
-from microtrain.tensor import Tensor, tensor
+from ..graph.dtypes import DType, bfloat16, bool_
+from ..tensor import Tensor, tensor
 
 Notes = dict[str, str]
 

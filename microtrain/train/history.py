@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from microtrain.files import replacing
+from ..files import replacing
 
 
 @dataclass
@@ -53,7 +53,7 @@ class History:
         return asdict(self)
 
     def save(self, path: str | Path) -> None:
-        """Writes :meth:`to_dict` as JSON, whole or not at all.
+        """Writes `to_dict` as JSON, whole or not at all.
 
         Raises:
             OSError: the file cannot be written.

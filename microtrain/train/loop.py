@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from microtrain.data.dataset import TensorDataset, is_plainly
-from microtrain.nn import Module
-from microtrain.nn.state import snapshot
-from microtrain.optim import Optimizer
-from microtrain.optim.lr_scheduler import LRScheduler
-from microtrain.scopes import finish
-from microtrain.tensor import Tensor, no_grad, stack
-from microtrain.train.checkpoint import check_checkpoint_path, load_training, save_training
-from microtrain.train.history import History
-from microtrain.train.metrics import Metric
-from microtrain.train.progress import Progress, Silent, make_progress
+from ..data.dataset import TensorDataset, is_plainly
+from ..nn import Module
+from ..nn.state import snapshot
+from ..optim import Optimizer
+from ..optim.lr_scheduler import LRScheduler
+from ..scopes import finish
+from ..tensor import Tensor, no_grad, stack
+from .checkpoint import check_checkpoint_path, load_training, save_training
+from .history import History
+from .metrics import Metric
+from .progress import Progress, Silent, make_progress
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 Callback = Callable[[int, History], Any]
@@ -62,23 +62,23 @@ def fit(
     checkpoint: str | Path | None = None,
     progress: bool | Progress = True,
 ) -> History:
-    """Trains ``model`` for ``epochs`` passes over ``train_loader``.
+    """Trains `model` for `epochs` passes over `train_loader`.
 
     Args:
         model: called with each batch's input.
-        loss_fn: ``loss_fn(model(x), y)``, a scalar that is a mean over the batch.
+        loss_fn: `loss_fn(model(x), y)`, a scalar that is a mean over the batch.
         optimizer: over the model's parameters.
-        train_loader: yields ``(x, y)``; iterated once an epoch.
+        train_loader: yields `(x, y)`; iterated once an epoch.
         val_loader: measured after each epoch, in evaluation mode.
         epochs: at least 1.
-        metrics: name to a function of NumPy arrays (prediction, target), measured on ``val_loader``.
+        metrics: name to a function of NumPy arrays (prediction, target), measured on `val_loader`.
         callbacks: called with (epoch from 1, history) after each epoch; one that returns True ends the run.
         scheduler: stepped after each epoch, before the callbacks.
         patience: stop when the validation loss has not fallen for so many epochs, and put the parameters of
             the best epoch back.
         checkpoint: a file, .safetensors or .npz, that is written after each epoch. Where it exists, the run goes on
-            from it, with the same bits as if it had not been interrupted (``checkpoint.save_training`` says what is
-            kept), and ``epochs`` counts those of before.
+            from it, with the same bits as if it had not been interrupted (`checkpoint.save_training` says what is
+            kept), and `epochs` counts those of before.
         progress: whether to show it on stderr; or a display of your own.
 
     Returns:
@@ -216,7 +216,7 @@ def evaluate(
     loader: Iterable[tuple[Tensor, Tensor]],
     metrics: Mapping[str, Metric] | None = None,
 ) -> tuple[float, dict[str, float]]:
-    """The mean loss over the samples of ``loader`` and the metrics over all of them, in evaluation mode.
+    """The mean loss over the samples of `loader` and the metrics over all of them, in evaluation mode.
 
     Raises:
         ValueError: no batches.
@@ -243,7 +243,7 @@ def evaluate(
 
 
 def predict(model: Module, x: Tensor) -> np.ndarray:
-    """The model's output for ``x``, in evaluation mode and without a graph, as an array."""
+    """The model's output for `x`, in evaluation mode and without a graph, as an array."""
     with _evaluating(model):
         output: np.ndarray = model(x).cpu().numpy()
     return output

@@ -1,4 +1,4 @@
-"""Files in NumPy's .npz format: a zip file of arrays. ``numpy.load`` reads what is written, and the other way round."""
+"""Files in NumPy's .npz format: a zip file of arrays. `numpy.load` reads what is written, and the other way round."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from microtrain.graph.dtypes import bfloat16, from_numpy
-from microtrain.train.entries import Entry, Notes
+from ..graph.dtypes import bfloat16, from_numpy
+from .entries import Entry, Notes
 
 CONTENTS = "microtrain.json"
 """The member that says how the arrays are called, and of which type those are that NumPy does not know. Its name does

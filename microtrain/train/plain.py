@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from microtrain.tensor import Tensor
+from ..tensor import Tensor
 
 ATOMS = (bool, int, float, str, type(None))
 
 
 def taken_apart(value: Any, tensors: dict[str, Tensor], name: str = "") -> Any:
-    """What stands for ``value`` in JSON; its tensors go to ``tensors``, named by the way to them.
+    """What stands for `value` in JSON; its tensors go to `tensors`, named by the way to them.
 
     Args:
         value: a tensor, a number, a string, None, an array of numbers, or a dict, list or tuple of such. The type is
@@ -46,7 +46,7 @@ def taken_apart(value: Any, tensors: dict[str, Tensor], name: str = "") -> Any:
 
 
 def put_together(form: Any, tensor: Callable[[str], Tensor]) -> Any:
-    """The value that :func:`taken_apart` made ``form`` of; ``tensor`` gives those by name.
+    """The value that `taken_apart` made `form` of; `tensor` gives those by name.
 
     Raises:
         ValueError, TypeError, KeyError: it is no such form.

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Protocol, TextIO, runtime_checkable
 
-from microtrain.errors import shown
+from ..errors import shown
 
 
 @runtime_checkable
@@ -17,14 +17,14 @@ class Progress(Protocol):
     """Told after each epoch what was measured in it, and when the run ends."""
 
     def update(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Epoch number ``epoch``, counted from 1, is done."""
+        """Epoch number `epoch`, counted from 1, is done."""
 
     def close(self) -> None:
         """No further epoch follows, be it because of an error."""
 
 
 def describe(values: Mapping[str, float]) -> str:
-    """``train loss 0.1234  val loss 0.1300``."""
+    """`train loss 0.1234  val loss 0.1300`."""
     return "  ".join(f"{shown(name)} {value:.4g}" for name, value in values.items())
 
 
@@ -95,7 +95,7 @@ class TqdmBar:
         self.bar = bar
 
     def update(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Moves the bar to ``epoch``."""
+        """Moves the bar to `epoch`."""
         with suppress(OSError, ValueError):
             self.bar.set_postfix_str(describe(values), refresh=False)
             self.bar.update(epoch - self.bar.n)

@@ -12,8 +12,8 @@ import os
 from collections.abc import Mapping
 from typing import IO, Any
 
-from microtrain.graph import dtypes
-from microtrain.train.entries import Entry, Notes
+from ..graph import dtypes
+from .entries import Entry, Notes
 
 NAMES = {"BOOL": dtypes.bool_, "U8": dtypes.uint8, "I8": dtypes.int8, "I16": dtypes.int16, "I32": dtypes.int32,
          "I64": dtypes.int64, "F16": dtypes.float16, "BF16": dtypes.bfloat16, "F32": dtypes.float32,
@@ -26,7 +26,7 @@ ALIGNMENT = 8
 
 
 def write(file: IO[bytes], entries: Mapping[str, Entry], notes: Notes) -> None:
-    """Writes arrays and notes. Raises ValueError for an array called ``__metadata__``."""
+    """Writes arrays and notes. Raises ValueError for an array called `__metadata__`."""
     if METADATA in entries:
         raise ValueError(f"a tensor cannot be called '{METADATA}' in a .safetensors file, which keeps its notes under "
                          "that name: rename it, or save as .npz")

@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from microtrain.data import DataError, DataLoader, Standardiser, Table, TensorDataset, train_test_split
-from microtrain.data.split import ROUNDING
-from microtrain.errors import shown
-from microtrain.nn import BCEWithLogitsLoss, Linear, Module, MSELoss
-from microtrain.optim import SGD
-from microtrain.tensor import Tensor, manual_seed, no_grad, tensor
-from microtrain.train.history import History
-from microtrain.train.loop import fit, predict
-from microtrain.train.metrics import Metric, binary_accuracy, r2_score
-from microtrain.train.progress import Progress
+from ..data import DataError, DataLoader, Standardiser, Table, TensorDataset, train_test_split
+from ..data.split import ROUNDING
+from ..errors import shown
+from ..nn import BCEWithLogitsLoss, Linear, Module, MSELoss
+from ..optim import SGD
+from ..tensor import Tensor, manual_seed, no_grad, tensor
+from .history import History
+from .loop import fit, predict
+from .metrics import Metric, binary_accuracy, r2_score
+from .progress import Progress
 
 SMALLEST = 1e-30
 """Between this and its inverse the products of a column and its weight are float32 numbers of full precision."""
@@ -80,7 +80,7 @@ TASKS = {task.name: task for task in (PERCEPTRON, LINEAR_REGRESSION)}
 
 @dataclass(frozen=True)
 class Options:
-    """How a task is run; ``None`` stands for the task's own value.
+    """How a task is run; `None` stands for the task's own value.
 
     Attributes:
         device: where to train; the default device if None.

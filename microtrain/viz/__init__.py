@@ -2,9 +2,9 @@
 
 import sys as _sys
 
-from microtrain.arguments import guard as _guard
-from microtrain.viz.pictures import plot_classification, plot_history, plot_regression
-from microtrain.viz.style import check_plot_path
+from ..arguments import guard as _guard
+from .pictures import plot_classification, plot_history, plot_regression
+from .style import check_plot_path
 
 __all__ = ["check_plot_path", "plot_classification", "plot_history", "plot_regression"]
 

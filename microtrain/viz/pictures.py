@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from microtrain.errors import shown
-from microtrain.train.history import History
-from microtrain.train.metrics import binary_accuracy, r2_score, roc_curve, root_mean_squared_error
-from microtrain.viz.style import BLUE, GREEN, GREY, ORANGE, Panel, whole_numbers, write_panels
+from ..errors import shown
+from ..train.history import History
+from ..train.metrics import binary_accuracy, r2_score, roc_curve, root_mean_squared_error
+from .style import BLUE, GREEN, GREY, ORANGE, Panel, whole_numbers, write_panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +58,7 @@ def plot_classification(
         class_names: of 0 and of 1.
         history: its losses become a first panel.
 
-    Raises: as :func:`plot_history`.
+    Raises: as `plot_history`.
     """
     if len(class_names) != 2:
         raise ValueError(f"class_names are of 0 and of 1, two names, got {len(class_names)}")
@@ -89,7 +89,7 @@ def plot_regression(
         quantity: what the target is, with its unit.
         history: its losses become a first panel.
 
-    Raises: as :func:`plot_history`.
+    Raises: as `plot_history`.
     """
     quantity = _name(quantity)
     panels = [] if history is None else [_loss_panel(history, "mean squared error (target's variance = 1)")]

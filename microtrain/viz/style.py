@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from microtrain.errors import shown
-from microtrain.files import check_destination, replacing
+from ..errors import shown
+from ..files import check_destination, replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +43,7 @@ Panel = Callable[["Axes"], None]
 
 
 def check_plot_path(path: str | Path) -> Path:
-    """Checks, before any work is done, that a picture can be written at ``path``.
+    """Checks, before any work is done, that a picture can be written at `path`.
 
     Raises:
         ValueError: its suffix is not one of SUFFIXES.
@@ -83,12 +83,12 @@ def _quiet() -> Iterator[None]:
 
 def write_panels(path: str | Path, title: str, panels: Sequence[Panel], *, columns: int | None = None,
                  size: tuple[float, float] = (5.0, 4.6)) -> Path:
-    """Draws panels under a title, side by side or in rows of ``columns``, and writes them, whole or not at all.
+    """Draws panels under a title, side by side or in rows of `columns`, and writes them, whole or not at all.
 
     size: inches of a panel, across and down.
 
     Raises:
-        ValueError, ImportError, OSError: as :func:`check_plot_path`.
+        ValueError, ImportError, OSError: as `check_plot_path`.
     """
     path = check_plot_path(path)
     across = columns or len(panels)

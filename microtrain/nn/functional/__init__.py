@@ -1,9 +1,9 @@
-"""Layers and losses as functions, under ``torch.nn.functional``'s names."""
+"""Layers and losses as functions, under `torch.nn.functional`'s names."""
 
 import sys as _sys
 
-from microtrain.arguments import guard as _guard
-from microtrain.nn.functional.activation import (
+from ...arguments import guard as _guard
+from .activation import (
     check_dropout_probability,
     dropout,
     linear,
@@ -14,11 +14,11 @@ from microtrain.nn.functional.activation import (
     softplus,
     tanh,
 )
-from microtrain.nn.functional.attention import scaled_dot_product_attention
-from microtrain.nn.functional.class_loss import cross_entropy, nll_loss, one_hot
-from microtrain.nn.functional.convolution import conv1d, conv2d, fold, unfold
-from microtrain.nn.functional.distance import cosine_similarity
-from microtrain.nn.functional.elementwise_loss import (
+from .attention import scaled_dot_product_attention
+from .class_loss import cross_entropy, nll_loss, one_hot
+from .convolution import conv1d, conv2d, fold, unfold
+from .distance import cosine_similarity
+from .elementwise_loss import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
     huber_loss,
@@ -27,11 +27,11 @@ from microtrain.nn.functional.elementwise_loss import (
     mse_loss,
     smooth_l1_loss,
 )
-from microtrain.nn.functional.embedding import check_dense, embedding
-from microtrain.nn.functional.margin_loss import hinge_embedding_loss, soft_margin_loss
-from microtrain.nn.functional.normalization import batch_norm, layer_norm, normalize, rms_norm
-from microtrain.nn.functional.padding import pad
-from microtrain.nn.functional.piecewise import (
+from .embedding import check_dense, embedding
+from .margin_loss import hinge_embedding_loss, soft_margin_loss
+from .normalization import batch_norm, layer_norm, normalize, rms_norm
+from .padding import pad
+from .piecewise import (
     hardshrink,
     hardsigmoid,
     hardswish,
@@ -42,8 +42,8 @@ from microtrain.nn.functional.piecewise import (
     softshrink,
     threshold,
 )
-from microtrain.nn.functional.pooling import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
-from microtrain.nn.functional.smooth import (
+from .pooling import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
+from .smooth import (
     celu,
     elu,
     gelu,

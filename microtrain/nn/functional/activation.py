@@ -5,12 +5,12 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from microtrain.tensor import Tensor, float32, losses, rand, where
-from microtrain.tensor.operands import flag, node_of
+from ...tensor import Tensor, float32, losses, rand, where
+from ...tensor.operands import flag, node_of
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``input @ weight.T + bias``.
+    """`input @ weight.T + bias`.
 
     Args:
         input: (..., in_features).
@@ -27,7 +27,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
-    """max(input, 0), elementwise; the derivative at 0 is 0. ``inplace`` overwrites the input."""
+    """max(input, 0), elementwise; the derivative at 0 is 0. `inplace` overwrites the input."""
     if inplace is not False:
         inplace = flag(inplace, "relu", "inplace")
     return (Tensor.relu_ if inplace else Tensor.relu)(input)
@@ -62,7 +62,7 @@ def _implicit_dim(name: str, input: Tensor, stacklevel: int = 3) -> int:
 
 
 def softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
-    """exp(input) / sum(exp(input)) along ``dim``, computed after the largest value is taken off.
+    """exp(input) / sum(exp(input)) along `dim`, computed after the largest value is taken off.
 
     Args:
         input: any shape.
@@ -74,7 +74,7 @@ def softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tens
 
 
 def log_softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
-    """input - logsumexp(input) along ``dim``.
+    """input - logsumexp(input) along `dim`.
 
     Args:
         input: any shape.
@@ -92,7 +92,7 @@ def check_dropout_probability(p: float) -> None:
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Zeroes each element with probability ``p`` and scales the others by 1/(1-p), if ``training``.
+    """Zeroes each element with probability `p` and scales the others by 1/(1-p), if `training`.
 
     Random values come from the global generator (Srivastava et al., 2014).
 

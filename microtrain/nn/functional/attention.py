@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from microtrain.nn.functional.activation import dropout
-from microtrain.tensor import Tensor, bool_, float32, layers, where
+from ...tensor import Tensor, bool_, float32, layers, where
+from .activation import dropout
 
 
 def scaled_dot_product_attention(
@@ -80,7 +80,7 @@ def _check(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None, 
 
 
 def _for_heads(query: Tensor, shared: Tensor) -> Tensor:
-    """Each head of ``shared`` (..., H, S, E) as often as there are query heads to it."""
+    """Each head of `shared` (..., H, S, E) as often as there are query heads to it."""
     if query.dim() < 3 or shared.dim() < 3 or not shared.shape[-3] or query.shape[-3] % shared.shape[-3]:
         raise RuntimeError("Number of heads in key and value must divide the number of heads in query, but got query "
                            f"of shape {list(query.shape)} and {list(shared.shape)}")

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 
-from microtrain.arguments import is_int, is_number, refused
-from microtrain.nn.functional.reduction import check_reduction, reduced
-from microtrain.nn.naming import scalar_type_name
-from microtrain.tensor import Tensor, arange, int64, layers, losses, uint8, where
-from microtrain.tensor.operands import floats_only, no_tensor, node_of
+from ...arguments import is_int, is_number, refused
+from ...tensor import Tensor, arange, int64, layers, losses, uint8, where
+from ...tensor.operands import floats_only, no_tensor, node_of
+from ..naming import scalar_type_name
+from .reduction import check_reduction, reduced
 
 
 def _class_dim(input: Tensor) -> int:
@@ -58,7 +58,7 @@ def _check_weight(input: Tensor, weight: Tensor | None) -> None:
 
 
 def _along(vector: Tensor, input: Tensor) -> Tensor:
-    """A (C,) vector shaped to broadcast along the class dimension of ``input``."""
+    """A (C,) vector shaped to broadcast along the class dimension of `input`."""
     trailing = input.dim() - 1 - _class_dim(input)
     return vector.reshape(-1, *[1] * trailing) if trailing else vector
 
@@ -148,11 +148,11 @@ def cross_entropy(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """Cross entropy of ``softmax(input)`` against class indices or class probabilities.
+    """Cross entropy of `softmax(input)` against class indices or class probabilities.
 
     Args:
         input: logits, (C,) or (N, C) or (N, C, d1, ...).
-        target: class indices as in :func:`nll_loss`, or probabilities of the input's shape.
+        target: class indices as in `nll_loss`, or probabilities of the input's shape.
         weight: (C,), a factor for each class.
         ignore_index: class indices of this value count for nothing.
         reduction: "mean", "sum" or "none".

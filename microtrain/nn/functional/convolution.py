@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from microtrain.nn.functional.sizes import check_positive, each
-from microtrain.tensor import Tensor, layers
+from ...tensor import Tensor, layers
+from .sizes import check_positive, each
 
 
 def conv1d(
@@ -18,7 +18,7 @@ def conv1d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Cross-correlation of ``input`` with ``weight`` along one dimension; see :func:`conv2d`.
+    """Cross-correlation of `input` with `weight` along one dimension; see `conv2d`.
 
     Args:
         input: (N, C, L) or (C, L).
@@ -37,7 +37,7 @@ def conv2d(
     dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Cross-correlation of ``input`` with ``weight`` over two dimensions (LeCun et al., 1989).
+    """Cross-correlation of `input` with `weight` over two dimensions (LeCun et al., 1989).
 
     Args:
         input: (N, C, H, W) or (C, H, W).
@@ -161,7 +161,7 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
 
     Args:
         input: (N, C, H, W) or (C, H, W).
-        kernel_size, dilation, padding, stride: as those of :func:`conv2d`; padding is an int or a tuple.
+        kernel_size, dilation, padding, stride: as those of `conv2d`; padding is an int or a tuple.
 
     Returns:
         (N, C KH KW, L) or (C KH KW, L): column l is block l, blocks in row-major order.
@@ -193,12 +193,12 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
 def fold(
     input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
 ) -> Tensor:
-    """Blocks added up into images where they overlap: the adjoint of :func:`unfold`.
+    """Blocks added up into images where they overlap: the adjoint of `unfold`.
 
     Args:
         input: (N, C KH KW, L) or (C KH KW, L).
         output_size: (H, W), or an int for both.
-        kernel_size, dilation, padding, stride: as those of :func:`unfold`.
+        kernel_size, dilation, padding, stride: as those of `unfold`.
 
     Returns:
         (N, C, H, W) or (C, H, W).

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from microtrain.tensor import Tensor, broadcast_tensors, norms, promote_types
+from ...tensor import Tensor, broadcast_tensors, norms, promote_types
 
 
 def vector_norm(input: Tensor, p: float, dim: int | Sequence[int]) -> Tensor:
-    """(sum |x|^p)^(1/p) along ``dim``, which is kept with size 1.
+    """(sum |x|^p)^(1/p) along `dim`, which is kept with size 1.
 
     Raises:
         RuntimeError: the input is not floating-point.
@@ -17,7 +17,7 @@ def vector_norm(input: Tensor, p: float, dim: int | Sequence[int]) -> Tensor:
 
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
-    """The cosine of the angle between vectors along ``dim``: sum(x1/max(|x1|, eps) x2/max(|x2|, eps)).
+    """The cosine of the angle between vectors along `dim`: sum(x1/max(|x1|, eps) x2/max(|x2|, eps)).
 
     As in PyTorch, the derivative of a length goes past its limit eps.
 
@@ -27,7 +27,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
         eps: the least length that is divided by.
 
     Returns:
-        The broadcast shape without ``dim``.
+        The broadcast shape without `dim`.
 
     Raises:
         RuntimeError: two integer tensors; shapes that do not broadcast.  IndexError: no such dimension.

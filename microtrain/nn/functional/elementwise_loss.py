@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import warnings
 
-from microtrain.nn.functional.reduction import check_reduction, reduced
-from microtrain.tensor import Tensor, losses, where
-from microtrain.tensor.operands import floats_only, no_tensor, node_of
+from ...tensor import Tensor, losses, where
+from ...tensor.operands import floats_only, no_tensor, node_of
+from .reduction import check_reduction, reduced
 
 
 def _difference(name: str, input: Tensor, target: Tensor, stacklevel: int = 4) -> Tensor:
@@ -36,7 +36,7 @@ def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", weight: 
     Args:
         input: any floating shape.
         target: the same shape (PyTorch's warning, and broadcasting, if not).
-        reduction: "mean" is over all elements (over the sum of ``weight`` if given), "sum", or "none".
+        reduction: "mean" is over all elements (over the sum of `weight` if given), "sum", or "none".
         weight: a factor for each element, of the input's shape.
 
     Raises:
@@ -50,7 +50,7 @@ def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", weight: 
 def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
     """|input - target|, reduced; the derivative where they are equal is 0.
 
-    Args and errors: as :func:`mse_loss`.
+    Args and errors: as `mse_loss`.
     """
     check_reduction(reduction)
     return _weighted("l1_loss", _difference("l1_loss", input, target).abs(), weight, reduction)
@@ -109,7 +109,7 @@ def binary_cross_entropy_with_logits(
     reduction: str = "mean",
     pos_weight: Tensor | None = None,
 ) -> Tensor:
-    """Binary cross entropy of ``sigmoid(input)``, computed from the logits so that nothing overflows.
+    """Binary cross entropy of `sigmoid(input)`, computed from the logits so that nothing overflows.
 
     (1-t) x + softplus(-x), with softplus(-x) times 1 + (pos_weight-1) t: neither term cancels the other.
 
@@ -153,7 +153,7 @@ def huber_loss(
     Huber, "Robust Estimation of a Location Parameter", 1964.
 
     Args:
-        input, target, weight: as :func:`mse_loss`.
+        input, target, weight: as `mse_loss`.
         reduction: "mean" is over all elements, with weights too, as in PyTorch; "sum" or "none".
         delta: > 0, where the parabola goes over into its tangent.
 
@@ -171,10 +171,10 @@ def huber_loss(
 def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
     """(input - target)² / (2 beta) where |input - target| < beta, else |input - target| - beta / 2; reduced.
 
-    Girshick, "Fast R-CNN", 2015. With beta 0 it is :func:`l1_loss`.
+    Girshick, "Fast R-CNN", 2015. With beta 0 it is `l1_loss`.
 
     Args:
-        input, target: as :func:`mse_loss`.
+        input, target: as `mse_loss`.
         reduction: "mean", "sum" or "none".
         beta: >= 0, where the parabola goes over into its tangent.
 

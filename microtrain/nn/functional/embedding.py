@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from microtrain.nn.functional.distance import vector_norm
-from microtrain.nn.naming import scalar_type_name
-from microtrain.tensor import Tensor, layers, no_grad, where
+from ...tensor import Tensor, layers, no_grad, where
+from ..naming import scalar_type_name
+from .distance import vector_norm
 
 
 def embedding(
@@ -16,7 +16,7 @@ def embedding(
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> Tensor:
-    """Rows of ``weight`` at the indices ``input``; its derivative adds up the cotangents of each row, in order.
+    """Rows of `weight` at the indices `input`; its derivative adds up the cotangents of each row, in order.
 
     Args:
         input: indices 0..K-1, int64 or int32, any shape.
@@ -30,10 +30,10 @@ def embedding(
         input.shape + (D,).
 
     Raises:
-        RuntimeError: ``weight`` is not a matrix, or ``input`` not of indices.
+        RuntimeError: `weight` is not a matrix, or `input` not of indices.
         IndexError: an index out of range (on a GPU indices are not looked at: its row is NaN).
-        AssertionError: ``padding_idx`` out of range.
-        NotImplementedError: ``scale_grad_by_freq`` or ``sparse``.
+        AssertionError: `padding_idx` out of range.
+        NotImplementedError: `scale_grad_by_freq` or `sparse`.
     """
     if weight.dim() != 2:
         raise RuntimeError(f"embedding: 'weight' must be 2-D, got shape {list(weight.shape)}")
@@ -62,7 +62,7 @@ def check_dense(scale_grad_by_freq: bool, sparse: bool) -> None:
 
 
 def _shorten(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -> None:
-    """Scales the rows of ``weight`` that ``index`` names down to ``max_norm`` where they are longer."""
+    """Scales the rows of `weight` that `index` names down to `max_norm` where they are longer."""
     with no_grad():
         length = vector_norm(weight, norm_type, 1)
         used = layers.occurs(index, weight.shape[0]).unsqueeze(1)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from microtrain.nn.functional.reduction import check_reduction, reduced
-from microtrain.tensor import Tensor, broadcast_shapes, losses, where
+from ...tensor import Tensor, broadcast_shapes, losses, where
+from .reduction import check_reduction, reduced
 
 
 def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, *, reduction: str = "mean") -> Tensor:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from microtrain.nn.functional.distance import vector_norm
-from microtrain.nn.naming import scalar_type_name
-from microtrain.runtime.lock import locked
-from microtrain.scopes import finish
-from microtrain.tensor import Tensor, float32, float64, is_grad_enabled, layers, no_grad
+from ...runtime.lock import locked
+from ...scopes import finish
+from ...tensor import Tensor, float32, float64, is_grad_enabled, layers, no_grad
+from ..naming import scalar_type_name
+from .distance import vector_norm
 
 
 def _normalized_axes(input: Tensor, normalized_shape: Sequence[int], star: str) -> tuple[int, ...]:
@@ -108,7 +108,7 @@ def rms_norm(
 
 
 def _along_channels(vector: Tensor | None, input: Tensor) -> Tensor | None:
-    """A (C,) vector shaped to broadcast along dimension 1 of ``input``."""
+    """A (C,) vector shaped to broadcast along dimension 1 of `input`."""
     return vector if vector is None or input.dim() <= 2 else vector.reshape(-1, *[1] * (input.dim() - 2))
 
 
@@ -154,7 +154,7 @@ def batch_normalised(
     input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None, bias: Tensor | None,
     training: bool, momentum: float, eps: float,
 ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:  # fmt: skip
-    """As :func:`batch_norm`, and the running statistics with the values that they are to :func:`move` to.
+    """As `batch_norm`, and the running statistics with the values that they are to `move` to.
 
     By who has the lock.
     """
@@ -211,7 +211,7 @@ def move(changes: list[tuple[Tensor, Tensor]]) -> None:
 
 
 def normalize(input: Tensor, p: float = 2.0, dim: int | Sequence[int] = 1, eps: float = 1e-12) -> Tensor:
-    """input / max(norm(input), eps), norms taken along ``dim``.
+    """input / max(norm(input), eps), norms taken along `dim`.
 
     Args:
         input: floating, any shape.

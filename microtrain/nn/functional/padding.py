@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from microtrain.tensor import Tensor, cat, layers
+from ...tensor import Tensor, cat, layers
 
 
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
-    """``input`` with elements put before and after its last dimensions; negative numbers take elements away.
+    """`input` with elements put before and after its last dimensions; negative numbers take elements away.
 
     Args:
         input: any shape; for the modes other than "constant" the last one (of 2 or 3), two (of 3 or 4) or three (of 4
@@ -18,7 +18,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         value: what is put in mode "constant", 0 unless given.
 
     Raises:
-        RuntimeError: an odd or too long ``pad``; more elements than there are to reflect; nothing left; a value for
+        RuntimeError: an odd or too long `pad`; more elements than there are to reflect; nothing left; a value for
             another mode.
         NotImplementedError: an unknown mode; a mode that cannot pad so many dimensions.
     """
@@ -95,7 +95,7 @@ _SIDES: dict[str, Callable[[Tensor, int, int, int], tuple[Tensor, Tensor]]] = {
 
 
 def _sided(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:
-    """``x`` with so many elements more (or fewer) at both ends of an axis."""
+    """`x` with so many elements more (or fewer) at both ends of an axis."""
     size, total = x.shape[axis], x.shape[axis] + before + after
     if total < (0 if mode == "circular" else 1):
         what = "Negative padding value is resulting in an empty dimension: " if mode == "circular" else ""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from microtrain.tensor import Tensor, activations
+from ...tensor import Tensor, activations
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
-    """The input above 0, ``negative_slope`` times it below. ``inplace`` overwrites the input."""
+    """The input above 0, `negative_slope` times it below. `inplace` overwrites the input."""
     return activations.leaky_relu(input, float(negative_slope), inplace=inplace)    # type: ignore[no-any-return]
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
-    """The input above 0, ``weight`` times it below (He et al., 2015).
+    """The input above 0, `weight` times it below (He et al., 2015).
 
     Args:
         input: (N, C, ...) or of any shape for a single weight.
@@ -38,13 +38,13 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
-    """The input where it is above ``threshold``, else ``value``. ``inplace`` overwrites the input."""
+    """The input where it is above `threshold`, else `value`. `inplace` overwrites the input."""
     limits = [float(limit) if input.is_floating_point() else int(limit) for limit in (threshold, value)]
     return activations.threshold(input, *limits, inplace=inplace)       # type: ignore[no-any-return]
 
 
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
-    """The input limited to [``min_val``, ``max_val``]; unlike ``clamp``'s, the derivative at the limits is 0.
+    """The input limited to [`min_val`, `max_val`]; unlike `clamp`'s, the derivative at the limits is 0.
 
     Raises:
         ValueError: min_val > max_val.
@@ -62,27 +62,27 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
-    """The input limited to [0, 6]; the derivative at the limits is 0. ``inplace`` overwrites the input."""
+    """The input limited to [0, 6]; the derivative at the limits is 0. `inplace` overwrites the input."""
     return hardtanh(input, 0.0, 6.0, inplace)
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
-    """relu6(input + 3) / 6; the derivative at -3 and 3 is 0. ``inplace`` overwrites the input."""
+    """relu6(input + 3) / 6; the derivative at -3 and 3 is 0. `inplace` overwrites the input."""
     return activations.hardsigmoid(input, inplace=inplace)      # type: ignore[no-any-return]
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
-    """input relu6(input + 3) / 6 (Howard et al., 2019). ``inplace`` overwrites the input."""
+    """input relu6(input + 3) / 6 (Howard et al., 2019). `inplace` overwrites the input."""
     return activations.hardswish(input, inplace=inplace)        # type: ignore[no-any-return]
 
 
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """The input, but 0 from -``lambd`` to ``lambd``."""
+    """The input, but 0 from -`lambd` to `lambd`."""
     return activations.hardshrink(input, float(lambd))          # type: ignore[no-any-return]
 
 
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """The input brought nearer to 0 by ``lambd``, and 0 between.
+    """The input brought nearer to 0 by `lambd`, and 0 between.
 
     Raises:
         RuntimeError: lambd is negative.

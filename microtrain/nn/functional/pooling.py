@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from microtrain.graph.dtypes import lowest
-from microtrain.nn.functional.sizes import check_positive, each
-from microtrain.tensor import Tensor, arange, layers, no_grad, tensor, where
+from ...graph.dtypes import lowest
+from ...tensor import Tensor, arange, layers, no_grad, tensor, where
+from .sizes import check_positive, each
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def max_pool1d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """The largest element of each window along the last dimension; see :func:`max_pool2d`.
+    """The largest element of each window along the last dimension; see `max_pool2d`.
 
     Args:
         input: (N, C, L) or (C, L).
@@ -183,7 +183,7 @@ def avg_pool1d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Tensor:
-    """The mean of each window along the last dimension; see :func:`avg_pool2d`.
+    """The mean of each window along the last dimension; see `avg_pool2d`.
 
     Args:
         input: (N, C, L) or (C, L).
@@ -204,7 +204,7 @@ def avg_pool2d(
 
     Args:
         input: (N, C, H, W) or (C, H, W), floating.
-        kernel_size, stride, padding, ceil_mode: as those of :func:`max_pool2d`.
+        kernel_size, stride, padding, ceil_mode: as those of `max_pool2d`.
         count_include_pad: whether padded zeros count as elements.
         divisor_override: what to divide each sum by instead of the number of elements.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def each(value: Any, n: int, function: str, name: str) -> tuple[int, ...]:
-    """``value`` as n ints: itself n times, or its n (or one) elements.
+    """`value` as n ints: itself n times, or its n (or one) elements.
 
     Raises:
         TypeError: not ints.  RuntimeError: another number of them.
@@ -26,7 +26,7 @@ def each(value: Any, n: int, function: str, name: str) -> tuple[int, ...]:
 
 
 def check_positive(sizes: Sequence[int], function: str, name: str) -> None:
-    """Raises RuntimeError unless every one of ``sizes`` is above zero."""
+    """Raises RuntimeError unless every one of `sizes` is above zero."""
     if min(sizes) <= 0:
         what = "kernel size" if name == "kernel_size" else name
         raise RuntimeError(f"{function}: {what} should be greater than zero, {name} must be greater than zero, "

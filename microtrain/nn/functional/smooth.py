@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from microtrain.nn.functional.activation import _implicit_dim
-from microtrain.tensor import Tensor, activations
+from ...tensor import Tensor, activations
+from .activation import _implicit_dim
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """The input above 0, alpha (exp(input) - 1) below (Clevert et al., 2015). ``inplace`` overwrites the input."""
+    """The input above 0, alpha (exp(input) - 1) below (Clevert et al., 2015). `inplace` overwrites the input."""
     return activations.elu(input, float(alpha), 1.0, 1.0, inplace=inplace)      # type: ignore[no-any-return]
 
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
-    """``elu`` with the scale and alpha that keep mean and variance (Klambauer et al., 2017)."""
+    """`elu` with the scale and alpha that keep mean and variance (Klambauer et al., 2017)."""
     return activations.elu(input, SELU_ALPHA, SELU_SCALE, 1.0, inplace=inplace)     # type: ignore[no-any-return]
 
 
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """The input above 0, alpha (exp(input / alpha) - 1) below (Barron, 2017). ``inplace`` overwrites the input.
+    """The input above 0, alpha (exp(input / alpha) - 1) below (Barron, 2017). `inplace` overwrites the input.
 
     Raises:
         RuntimeError: alpha is 0.
@@ -48,12 +48,12 @@ def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
 
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
-    """input sigmoid(input), also called swish. ``inplace`` overwrites the input."""
+    """input sigmoid(input), also called swish. `inplace` overwrites the input."""
     return activations.silu(input, inplace=inplace)     # type: ignore[no-any-return]
 
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
-    """input tanh(softplus(input)) (Misra, 2019). ``inplace`` overwrites the input."""
+    """input tanh(softplus(input)) (Misra, 2019). `inplace` overwrites the input."""
     return activations.mish(input, inplace=inplace)     # type: ignore[no-any-return]
 
 
@@ -73,7 +73,7 @@ def tanhshrink(input: Tensor) -> Tensor:
 
 
 def softmin(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
-    """softmax(-input) along ``dim``.
+    """softmax(-input) along `dim`.
 
     Args:
         input: any shape.
@@ -86,7 +86,7 @@ def softmin(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tens
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:
-    """The first half along ``dim`` times the sigmoid of the second (Dauphin et al., 2017): half the size there.
+    """The first half along `dim` times the sigmoid of the second (Dauphin et al., 2017): half the size there.
 
     Raises:
         RuntimeError: the input is 0-d, or its size along dim is odd.
