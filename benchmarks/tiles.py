@@ -18,8 +18,8 @@ from microtrain.bench.place import ONCE, place
 from microtrain.bench.suite import _caller, matmuls
 from microtrain.bench.workload import Workload
 from microtrain.bench.workloads import losses, maps, products, rows, steps
+from microtrain.compiler.executable import Step
 from microtrain.compiler.launch import launches_of
-from microtrain.compiler.plan import Step
 from microtrain.compiler.tune import measured, tile_of
 from microtrain.files import replacing
 from microtrain.runtime import backend

@@ -9,7 +9,7 @@ import triton.language as tl
 
 
 @triton.jit
-def map_tile(pid, ptrs, scalars, numel, EXPR: tl.constexpr, BLOCK: tl.constexpr, INDEX: tl.constexpr):
+def map_program(pid, ptrs, scalars, numel, EXPR: tl.constexpr, BLOCK: tl.constexpr, INDEX: tl.constexpr):
     """Evaluate `EXPR` on tile number `pid` of BLOCK elements."""
     i = pid.to(INDEX) * BLOCK + tl.arange(0, BLOCK).to(INDEX)
     EXPR(ptrs, scalars, i, i < numel)
@@ -18,7 +18,7 @@ def map_tile(pid, ptrs, scalars, numel, EXPR: tl.constexpr, BLOCK: tl.constexpr,
 @triton.jit
 def map_kernel(ptrs, scalars, numel, EXPR: tl.constexpr, BLOCK: tl.constexpr, INDEX: tl.constexpr):
     """Launch on a grid of (cdiv(numel, BLOCK),) programs."""
-    map_tile(tl.program_id(0), ptrs, scalars, numel, EXPR, BLOCK, INDEX)
+    map_program(tl.program_id(0), ptrs, scalars, numel, EXPR, BLOCK, INDEX)
 
 
 @triton.jit
@@ -53,7 +53,7 @@ def roles(
 
 
 @triton.jit
-def maps_tile(
+def maps_program(
     pid,
     ptrs,
     scalars,
@@ -73,11 +73,12 @@ def maps_tile(
     That of a part which is like no other knows its pointers' places among all `ptrs`.
     """
     if COUNT == 1:
-        map_tile(pid - STARTS[PART], ptrs, scalars, NUMELS[PART], EXPR, BLOCK, INDEX)
+        map_program(pid - STARTS[PART], ptrs, scalars, NUMELS[PART], EXPR, BLOCK, INDEX)
     else:
         start = chosen(pid, STARTS, PART, STARTS, PART, COUNT)
         numel = tl.multiple_of(chosen(pid, NUMELS, PART, STARTS, PART, COUNT), DIVISOR)
-        map_tile(pid - start, roles(pid, ptrs, FIRST, STARTS, PART, COUNT, ROLES), scalars, numel, EXPR, BLOCK, INDEX)
+        own = roles(pid, ptrs, FIRST, STARTS, PART, COUNT, ROLES)
+        map_program(pid - start, own, scalars, numel, EXPR, BLOCK, INDEX)
 
 
 @triton.jit
@@ -103,7 +104,7 @@ def maps_kernel(
     pid = tl.program_id(0)
     for q in tl.static_range(len(EXPRS)):
         if (pid >= STARTS[PARTS[q]]) & (pid < STARTS[PARTS[q + 1]]):
-            maps_tile(
+            maps_program(
                 pid, ptrs, scalars, EXPRS[q], FIRSTS[q], NUMELS, STARTS, PARTS[q], PARTS[q + 1] - PARTS[q], ROLES[q],
                 DIVISORS[q], BLOCK, INDEX,
             )  # fmt: skip

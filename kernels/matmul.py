@@ -69,7 +69,7 @@ def whole(total, lost):
 
 
 @triton.jit
-def matmul_tile(
+def matmul_program(
     pid,
     b,
     ptrs,
@@ -156,7 +156,7 @@ def matmul_kernel(
     DIVISOR_K: tl.constexpr,
 ):
     """Launch on a grid of (cdiv(M, BLOCK_M) * cdiv(N, BLOCK_N), batch) programs; batch is at most 65535."""
-    matmul_tile(
+    matmul_program(
         tl.program_id(0), tl.program_id(1).to(INDEX), ptrs, scalars, M, N, K,
         LOAD_A, LOAD_B, EPILOGUE, SUM_A, SUM_B, ACC, DOT, PRECISION, BLOCK_M, BLOCK_N, BLOCK_K, INDEX, OPERAND,
         DIVISOR_M, DIVISOR_N, DIVISOR_K,

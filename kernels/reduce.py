@@ -14,7 +14,7 @@ import triton.language as tl
 
 
 @triton.jit
-def reduce_tile(
+def reduce_program(
     pid,
     ptrs,
     scalars,
@@ -61,7 +61,7 @@ def reduce_kernel(
     INDEX: tl.constexpr,
 ):
     """Launch on a grid of (cdiv(rows, BLOCK_R),) programs. With `cols` 0 the result is FINISH of the identity."""
-    reduce_tile(
+    reduce_program(
         tl.program_id(0), ptrs, scalars, rows, cols,
         LOAD, COMBINE, FINISH, EPILOGUE, IDENTITY, ACC, BLOCK_R, BLOCK_C, INDEX,
     )  # fmt: skip

@@ -14,7 +14,7 @@ import triton.language as tl
 
 
 @triton.jit
-def row_tile(
+def row_program(
     pid,
     ptrs,
     scalars,
@@ -44,11 +44,11 @@ def row_kernel(
     INDEX: tl.constexpr,
 ):
     """Launch on a grid of (cdiv(rows, BLOCK_R),) programs."""
-    row_tile(tl.program_id(0), ptrs, scalars, rows, BODY, COLS, BLOCK_R, BLOCK_C, INDEX)
+    row_program(tl.program_id(0), ptrs, scalars, rows, BODY, COLS, BLOCK_R, BLOCK_C, INDEX)
 
 
 @triton.jit
-def slab_tile(
+def slab_program(
     pid,
     ptrs,
     scalars,
@@ -78,4 +78,4 @@ def slab_kernel(
     INDEX: tl.constexpr,
 ):
     """Launch on a grid of (slabs,) programs."""
-    slab_tile(tl.program_id(0), ptrs, scalars, BODY, ROWS, COLS, BLOCK_R, BLOCK_C, INDEX)
+    slab_program(tl.program_id(0), ptrs, scalars, BODY, ROWS, COLS, BLOCK_R, BLOCK_C, INDEX)

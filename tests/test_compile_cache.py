@@ -21,8 +21,8 @@ from typing import Any
 import pytest
 from programs import program
 
+from microtrain.compiler.executable import Executable
 from microtrain.compiler.launch import Launch
-from microtrain.compiler.plan import Executable
 from microtrain.graph import dtypes
 from microtrain.graph import ops as g
 from microtrain.graph.node import leaf

@@ -17,8 +17,8 @@ from programs import program
 from stub_gpu import CompiledKernel, CudaLauncher, FakeGpu, OneKernel, addresses, stubbed
 
 from microtrain import settings
+from microtrain.compiler.executable import Executable
 from microtrain.compiler.launch import Launch, options
-from microtrain.compiler.plan import Executable
 from microtrain.graph import dtypes
 from microtrain.graph import ops as g
 from microtrain.graph.node import leaf

@@ -21,7 +21,7 @@ from stub_gpu import CompiledKernel, FakeGpu, OneKernel, addresses, stubbed
 import microtrain as mt
 from microtrain import runtime
 from microtrain.compiler import realize
-from microtrain.compiler.plan import Executable
+from microtrain.compiler.executable import Executable
 from microtrain.compiler.session import current
 from microtrain.errors import AcceleratorError, OutOfMemoryError
 from microtrain.graph import dtypes

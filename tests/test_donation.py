@@ -19,8 +19,8 @@ import microtrain as mt
 from microtrain.compiler import memory
 from microtrain.compiler.domain import Domain, MatmulDomain, SlabDomain
 from microtrain.compiler.emit_triton import emit
+from microtrain.compiler.executable import Executable
 from microtrain.compiler.index import ZERO, combine
-from microtrain.compiler.plan import Executable
 from microtrain.compiler.realize import Plan, forget
 from microtrain.compiler.schedule import schedule
 from microtrain.graph import ops as g

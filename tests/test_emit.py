@@ -15,13 +15,13 @@ from programs import program, tensor
 from random_graphs import grown
 
 from microtrain import settings
-from microtrain.compiler import joining
+from microtrain.compiler import fusion
 from microtrain.compiler import launch as launching
 from microtrain.compiler import lower as lowering
 from microtrain.compiler import schedule as scheduling
 from microtrain.compiler.emit_numpy import NumpyExecutable
+from microtrain.compiler.executable import Executable, build
 from microtrain.compiler.lower import lower
-from microtrain.compiler.plan import Executable, build
 from microtrain.graph import dtypes
 from microtrain.graph import ops as g
 from microtrain.graph.node import Node
@@ -77,7 +77,7 @@ def check(*outputs: Node, kernels: int | None = None) -> Executable:
 @pytest.fixture
 def short_rows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Rows of more than 16 elements count as too long for the chip, so that small tensors meet the reduce template."""
-    for module in (lowering, joining, tiles):
+    for module in (lowering, fusion, tiles):
         monkeypatch.setattr(module, "ROW_MAX", 16)
     monkeypatch.setattr(lowering, "COLUMNS_MAX", 16)
     monkeypatch.setattr(lowering, "CHUNK_MAX", 16)
@@ -206,7 +206,7 @@ def test_sums_of_a_computed_operand_see_what_the_product_sees(rng: np.random.Gen
 def test_slabs_leave_partial_sums_of_rows_that_are_read_once(rows: int, name: str, rng: np.random.Generator,
                                                              monkeypatch: pytest.MonkeyPatch) -> None:
     """A logistic regression and a normalisation whose data is many slabs: of 16 or 4 rows here."""
-    for module in (lowering, joining):
+    for module in (lowering, fusion):
         monkeypatch.setattr(module, "SLABS_MIN", 256)
     monkeypatch.setattr(lowering, "HEIGHT_MIN", 2)
     monkeypatch.setattr(lowering, "SLAB_ELEMENTS", 16 * 16)
@@ -231,7 +231,7 @@ def test_slabs_leave_partial_sums_of_rows_that_are_read_once(rows: int, name: st
 def test_columns_of_a_large_matrix_are_added_up_in_slabs(shape: tuple[int, ...], axes: tuple[int, ...],
                                                          rng: np.random.Generator,
                                                          monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (lowering, joining):
+    for module in (lowering, fusion):
         monkeypatch.setattr(module, "SLABS_MIN", 256)
     monkeypatch.setattr(lowering, "HEIGHT_MIN", 2)
     monkeypatch.setattr(lowering, "SLAB_ELEMENTS", 16 * 8)

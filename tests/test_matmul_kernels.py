@@ -17,8 +17,8 @@ from programs import program
 from microtrain import settings
 from microtrain.compiler import emit_triton
 from microtrain.compiler import launch as launching
+from microtrain.compiler.executable import Executable
 from microtrain.compiler.launch import Launch
-from microtrain.compiler.plan import Executable
 from microtrain.graph import dtypes
 from microtrain.graph import ops as g
 from microtrain.graph.dtypes import DType

@@ -18,7 +18,7 @@ from conftest import DEVICE
 
 import microtrain as mt
 from microtrain import settings
-from microtrain.compiler import joining, lower, realize
+from microtrain.compiler import fusion, lower, realize
 from microtrain.compiler import schedule as scheduling
 from microtrain.compiler.group import evaluated
 from microtrain.graph.primitives import PRIMITIVES
@@ -127,7 +127,7 @@ REDUCTIONS = ("all", "amax", "any", "argmax", "logsumexp", "mean", "prod", "soft
 @pytest.mark.parametrize("name", REDUCTIONS)
 def test_long_rows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # The database has no row of more than ROW_MAX elements: let three be many, and split no row.
-    monkeypatch.setattr(joining, "ROW_MAX", 2)
+    monkeypatch.setattr(fusion, "ROW_MAX", 2)
     monkeypatch.setattr(lower, "SPLIT_ROWS", 0)
     seen: Counter[str] = Counter()
     monkeypatch.setattr(realize.launches, "listeners", [lambda kernels, program: seen.update(

@@ -5,8 +5,8 @@ import pytest
 from programs import blank, groups, program, templates
 
 from microtrain import settings
-from microtrain.compiler.bundle import BUNDLE_POINTERS
 from microtrain.compiler.emit_triton import emit
+from microtrain.compiler.horizontal import BUNDLE_POINTERS
 from microtrain.compiler.lower import COLUMNS_MAX, MAX_BATCH, chunked, lower
 from microtrain.compiler.schedule import CHEAP_OPS, GROUP_OPS, MAX_OPS, schedule
 from microtrain.graph import dtypes

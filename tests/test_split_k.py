@@ -13,7 +13,7 @@ import microtrain as mt
 from microtrain.compiler import lower as lowering
 from microtrain.compiler.domain import MatmulDomain
 from microtrain.compiler.emit_triton import operand_type
-from microtrain.compiler.plan import Executable
+from microtrain.compiler.executable import Executable
 from microtrain.graph import dtypes
 from microtrain.graph import ops as g
 from microtrain.runtime import backend

@@ -14,7 +14,7 @@ import pytest
 from programs import program
 
 from microtrain import settings
-from microtrain.compiler import plan, realize
+from microtrain.compiler import executable, realize
 from microtrain.compiler.emit_triton import Kernel, emit
 from microtrain.compiler.launch import Launch, launch_of
 from microtrain.compiler.schedule import schedule
@@ -183,7 +183,7 @@ def test_scratch_memory_is_nobodys_and_indices_in_it_are_in_range() -> None:
 
 def computed(gpu: Gpu, monkeypatch: pytest.MonkeyPatch, times: int = 1) -> None:
     """Compute one structure on "cuda", `times` times."""
-    monkeypatch.setattr(plan, "kernel_backend", lambda kind, index: gpu)
+    monkeypatch.setattr(executable, "kernel_backend", lambda kind, index: gpu)
     for _ in range(times):
         realize.compute([g.exp(g.matmul(x(512, 256), x(256, 512)))], Device("cuda:0"))
 

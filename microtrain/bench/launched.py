@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..compiler import realize
+from ..compiler.executable import Step
 from ..compiler.explain import extent
 from ..compiler.group import evaluated
-from ..compiler.plan import Step
 from ..graph.node import Kind, Node
 from ..runtime.null import TARGETS, Nowhere, NullBackend
 

@@ -9,7 +9,7 @@ from typing import Any
 import triton
 import triton.language as tl
 
-from ..compiler.plan import Executable
+from ..compiler.executable import Executable
 from ..compiler.simplify import simplify
 from ..graph import ops as g
 from ..graph.dtypes import float32

@@ -18,10 +18,10 @@ from ..graph.node import Kind
 from ..graph.opaque import KernelCall, output
 from ..kernels.tiles import index_bits
 from .access import operand_coords, reduction_coords
-from .bundle import parts_of
 from .domain import MatmulDomain, OpaqueDomain, ReduceDomain, SlabDomain
 from .emit_value import COMPUTE, HALF, STORAGE, Arguments, Body, Touch, rounded
 from .group import Group, Schedule, fold_of
+from .horizontal import parts_of
 from .index import stride
 from .lower import IDENTITIES
 from .program import Value

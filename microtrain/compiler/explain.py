@@ -21,9 +21,9 @@ from ..graph.node import Kind, Node
 from ..graph.spec import Device
 from ..runtime.lock import locked
 from . import realize
-from .bundle import MapsDomain
 from .domain import Domain, MapDomain, MatmulDomain, OpaqueDomain, RowDomain, SlabDomain
 from .group import Group, Schedule, evaluated
+from .horizontal import MapsDomain
 from .program import Program
 from .schedule import schedule
 from .session import current, pending

@@ -16,10 +16,10 @@ from ..kernels import tiles
 from ..kernels.matmul_tiles import MatmulTile, matmul_tiles
 from ..runtime.compile_cache import sealed
 from ..runtime.compiling import POINTERS, compile_kernel, divisible_by_16, settle
-from .bundle import parts_of
 from .domain import MatmulDomain, OpaqueDomain, ReduceDomain, RowDomain, SlabDomain
 from .emit_numpy import NumpyExecutable
 from .emit_triton import Kernel
+from .horizontal import parts_of
 from .jit import jitted
 
 

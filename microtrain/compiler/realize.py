@@ -64,7 +64,7 @@ def build(program: Program) -> Executable:
     if program.device.type == "cpu":
         from .emit_numpy import NumpyExecutable
         return NumpyExecutable(program)
-    from .plan import build as build_kernels
+    from .executable import build as build_kernels
     return build_kernels(program)
 
 

@@ -9,16 +9,18 @@ late enough, and in which every value that the group itself computes is read whe
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from .. import settings
 from ..graph import primitives as p
 from ..graph.node import Kind
+from ..graph.opaque import CALL
 from .access import accesses
-from .bundle import bundled
-from .demand import Cost, Demand
 from .domain import Domain, RowDomain
+from .fusion import domain_of, offers, position_in, welcomes
 from .group import Group, Schedule, entry
+from .horizontal import bundled
 from .index import Coords, Index
-from .joining import domain_of, offers, position_in, welcomes
 from .lower import lower
 from .program import Program, Value
 
@@ -40,6 +42,7 @@ PROLOGUE_OPS = 4
 GROUP_OPS, GROUP_READS = 512, 64
 """A group's limits: ptxas takes seconds for longer kernels, and a kernel's arguments have 4 KB in all."""
 
+
 class Conflict(Exception):
     """A group computes a value elsewhere than a node would read it, or too late."""
 
@@ -47,6 +50,44 @@ class Conflict(Exception):
 def schedule(program: Program) -> Schedule:
     """The kernels that compute a program's outputs. What has no elements needs none."""
     return Scheduler(lower(program)).run()
+
+
+@dataclass(frozen=True)
+class Cost:
+    """An inline expression: its operations, what it loads, its depth, and the number of paths to its loads."""
+
+    ops: frozenset[Value]
+    loads: frozenset[Value]
+    depth: int
+    paths: int
+
+
+class Demand:
+    """How the nodes of a program are read, looking through views.
+
+    `readers` counts the operations that read a node; `spread` has those read at one place by many elements (broadcast
+    or taken at computed places), `operands` those that a matrix product reads, `whole` those that a user's kernel does.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.readers: dict[Value, int] = dict.fromkeys(program.nodes, 0)
+        self.spread: set[Value] = set()
+        self.operands: set[Value] = set()
+        self.whole: set[Value] = set()
+        outputs = set(program.outputs)
+        for node in reversed(program.nodes):
+            view = node.primitive.kind is Kind.VIEW
+            for source in set(node.sources):
+                self.readers[source] += self.readers[node] if view else 1
+                if (view and node in self.spread) or source.spec.numel < node.spec.numel or node.primitive is p.TAKE:
+                    self.spread.add(source)
+                if (view and node in self.operands) or node.primitive is p.MATMUL:
+                    self.operands.add(source)
+                if node.primitive is CALL:
+                    self.whole.add(source)
+            if view and node in outputs:
+                for source in node.sources:
+                    self.readers[source] += 1
 
 
 class Scheduler:

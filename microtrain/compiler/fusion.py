@@ -62,7 +62,7 @@ def welcomes(group: Group, node: Value, loads: frozenset[Value]) -> bool:
     template, kind = group.domain.template, node.primitive.kind
     shares = bool(group.reads.keys() & loads)
     if template == "map" and kind is not Kind.REDUCE:
-        return shares                   # other maps share the launch, not the elements: see `bundle`
+        return shares                   # other maps share the launch, not the elements: see `horizontal`
     if template == "matmul":
         return shares and kind is Kind.REDUCE
     if template not in ("map", "row", "slab"):
