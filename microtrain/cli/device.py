@@ -12,11 +12,8 @@ DEVICES = ("cpu", "cuda", "interpret")
 
 def add_device_argument(parser: argparse.ArgumentParser) -> None:
     """Adds `--device`."""
-    parser.add_argument(
-        "--device",
-        choices=DEVICES,
-        help="where to run (default: MICROTRAIN_DEVICE, else cuda where there is one, else cpu)",
-    )
+    parser.add_argument("--device", choices=DEVICES,
+                        help="where to run (default: MICROTRAIN_DEVICE, else cuda where there is one, else cpu)")
 
 
 def usable(device: str) -> str | None:

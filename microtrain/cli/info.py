@@ -58,9 +58,8 @@ def _unusable(device: str) -> str | None:
     # The package is found from there as it is from here, installed or not.
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     environment = {**os.environ, "MICROTRAIN_DEVICE": device, "PYTHONPATH": path}
-    probe = subprocess.run(
-        [sys.executable, "-c", _PROBE, device], env=environment, capture_output=True, text=True, check=False
-    )
+    probe = subprocess.run([sys.executable, "-c", _PROBE, device], env=environment, capture_output=True, text=True,
+                           check=False)
     said = probe.stderr.strip().splitlines() or ["it ended without a word"]
     return None if probe.returncode == 0 else shown(said[-1])
 

@@ -24,9 +24,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments."""
     parser.add_argument("model", choices=list(TASKS), help="what to train")
     parser.add_argument(
-        "--data",
-        metavar="NAME|FILE.csv",
-        help=f"{', '.join(datasets.NAMES)} or a CSV file of numbers with a header (default: one that suits the model)",
+        "--data", metavar="NAME|FILE.csv",
+        help=f"{', '.join(datasets.NAMES)} or a CSV file of numbers with a header (default: one that suits the model)"
     )
     parser.add_argument("--target", metavar="COLUMN", help="the column to predict (default: the file's last)")
     add_device_argument(parser)
@@ -35,9 +34,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lr", type=positive_float, help="learning rate")
     parser.add_argument("--momentum", type=fraction, help="momentum of the gradient descent, from 0 up to 1")
     parser.add_argument("--seed", type=seed, default=0, help="of split, weights and batches (default: 0)")
-    parser.add_argument(
-        "--test-fraction", type=open_fraction, default=0.2, help="share of the rows held out (default: 0.2)"
-    )
+    parser.add_argument("--test-fraction", type=open_fraction, default=0.2,
+                        help="share of the rows held out (default: 0.2)")
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the model: .safetensors or .npz")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write a picture: .png, .pdf or .svg")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
@@ -50,15 +48,8 @@ def run(args: argparse.Namespace) -> int:
         check_device(args.device or str(default_device()))
         task = TASKS[args.model]
         table = _table(task, args)
-        options = Options(
-            device=args.device,
-            epochs=args.epochs,
-            batch_size=args.batch_size,
-            lr=args.lr,
-            momentum=args.momentum,
-            seed=args.seed,
-            test_fraction=args.test_fraction,
-        )
+        options = Options(device=args.device, epochs=args.epochs, batch_size=args.batch_size, lr=args.lr,
+                          momentum=args.momentum, seed=args.seed, test_fraction=args.test_fraction)
         outcome = run_task(task, table, options, progress=not args.quiet)
         # Whatever becomes of what is printed, the model is there.
         if save_path is not None:
@@ -74,10 +65,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_outputs(args: argparse.Namespace) -> tuple[Path | None, Path | None]:
     try:
-        return (
-            None if args.save is None else checkpoint.check_checkpoint_path(args.save),
-            None if args.plot is None else check_plot_path(args.plot),
-        )
+        return (None if args.save is None else checkpoint.check_checkpoint_path(args.save),
+                None if args.plot is None else check_plot_path(args.plot))
     except (ValueError, ImportError) as error:
         raise UsageError(str(error)) from error
 
@@ -107,14 +96,7 @@ def _plot(task: Task, table: Table, outcome: Outcome, path: Path) -> Path:
     title = f"{task.name.replace('-', ' ').capitalize()} on {table.name.replace('_', ' ')}, held out"
     if task.classification:
         names = _CLASS_NAMES.get(table.target_name, (f"{table.target_name} 0", f"{table.target_name} 1"))
-        return plot_classification(
-            outcome.target, outcome.prediction, path, title=title, class_names=names, history=outcome.history
-        )
-    return plot_regression(
-        outcome.target,
-        outcome.prediction,
-        path,
-        title=title,
-        quantity=table.target_name,
-        history=outcome.history,
-    )
+        return plot_classification(outcome.target, outcome.prediction, path, title=title, class_names=names,
+                                   history=outcome.history)
+    return plot_regression(outcome.target, outcome.prediction, path, title=title, quantity=table.target_name,
+                           history=outcome.history)

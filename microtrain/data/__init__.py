@@ -9,21 +9,7 @@ from .loader import DataLoader, default_collate
 from .split import Standardiser, standardise, train_test_split
 from .table import DataError, Table, read_csv
 
-__all__ = [
-    "ConcatDataset",
-    "DataError",
-    "DataLoader",
-    "Dataset",
-    "Standardiser",
-    "Subset",
-    "Table",
-    "TensorDataset",
-    "default_collate",
-    "load",
-    "random_split",
-    "read_csv",
-    "standardise",
-    "train_test_split",
-]
+__all__ = ["ConcatDataset", "DataError", "DataLoader", "Dataset", "Standardiser", "Subset", "Table", "TensorDataset",
+           "default_collate", "load", "random_split", "read_csv", "standardise", "train_test_split"]
 
 _guard(_sys.modules[__name__], __all__, but=("Standardiser",), itself=("batch_size", "indices", "lengths"))

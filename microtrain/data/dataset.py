@@ -105,9 +105,8 @@ class ConcatDataset(Dataset):
         return self._ends[-1]
 
 
-def random_split(
-    dataset: Dataset, lengths: Sequence[float], generator: np.random.Generator | Generator | int | None = None
-) -> list[Subset]:
+def random_split(dataset: Dataset, lengths: Sequence[float],
+                 generator: np.random.Generator | Generator | int | None = None) -> list[Subset]:
     """Splits a dataset at random.
 
     Args:

@@ -29,20 +29,11 @@ class DataLoader:
         ValueError: a batch size that is not a positive whole number; shuffling an empty dataset.
     """
 
-    def __init__(
-        self,
-        dataset: Dataset,
-        batch_size: int = 1,
-        shuffle: bool = False,
-        *,
-        drop_last: bool = False,
-        collate_fn: Callable[[list[Any]], Any] | None = None,
-        generator: np.random.Generator | Generator | int | None = None,
-    ) -> None:
+    def __init__(self, dataset: Dataset, batch_size: int = 1, shuffle: bool = False, *, drop_last: bool = False,
+                 collate_fn: Callable[[list[Any]], Any] | None = None,
+                 generator: np.random.Generator | Generator | int | None = None) -> None:
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size <= 0:
-            raise ValueError(
-                f"batch_size should be a positive integer value, but got batch_size={batch_size}"
-            )
+            raise ValueError(f"batch_size should be a positive integer value, but got batch_size={batch_size}")
         if shuffle and len(dataset) == 0:
             raise ValueError("num_samples should be a positive integer value, but got num_samples=0")
         self.dataset = dataset

@@ -9,9 +9,8 @@ import numpy as np
 from .table import DataError
 
 
-def train_test_split(
-    *arrays: np.ndarray, test_fraction: float = 0.2, seed: int = 0, stratify: np.ndarray | None = None
-) -> list[np.ndarray]:
+def train_test_split(*arrays: np.ndarray, test_fraction: float = 0.2, seed: int = 0,
+                     stratify: np.ndarray | None = None) -> list[np.ndarray]:
     """Splits arrays of the same length along dimension 0, at random.
 
     Args:
@@ -42,10 +41,8 @@ def train_test_split(
         held_out = round(len(group) * test_fraction)
         if held_out in (0, len(group)):
             of_class = "" if stratify is None else " of one class"
-            raise DataError(
-                f"{len(group)} rows{of_class} cannot be split with test fraction {test_fraction}: "
-                "a part would be empty"
-            )
+            raise DataError(f"{len(group)} rows{of_class} cannot be split with test fraction {test_fraction}: "
+                            "a part would be empty")
         shuffled = rng.permutation(group)
         test_parts.append(shuffled[:held_out])
         train_parts.append(shuffled[held_out:])

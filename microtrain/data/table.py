@@ -69,13 +69,8 @@ def read_csv(path: str | Path, target: str | None = None) -> Table:
         raise DataError(f"{path}: '{shown(target)}' is the only column; there is nothing to predict it from")
     values = np.array(rows, dtype=np.float64)
     position = names.index(target)
-    return Table(
-        name=path.stem,
-        features=np.delete(values, position, axis=1),
-        target=values[:, position],
-        feature_names=tuple(name for name in names if name != target),
-        target_name=target,
-    )
+    return Table(name=path.stem, features=np.delete(values, position, axis=1), target=values[:, position],
+                 feature_names=tuple(name for name in names if name != target), target_name=target)
 
 
 def _read_rows(path: Path) -> tuple[list[str], list[list[float]]]:

@@ -154,9 +154,8 @@ class Module(Stateful):
 
     # -- walking --------------------------------------------------------------------------------
 
-    def named_modules(
-        self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, Module]]:
+    def named_modules(self, memo: set[Module] | None = None, prefix: str = "",
+                      remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
         """Yields `(dotted name, module)` for this module and all below it, depth first."""
         seen = set() if memo is None else memo
         if self in seen:
@@ -187,9 +186,8 @@ class Module(Stateful):
         for _, child in self.named_children():
             yield child
 
-    def _named_members(
-        self, registry: str, prefix: str, recurse: bool, remove_duplicate: bool
-    ) -> Iterator[tuple[str, Any]]:
+    def _named_members(self, registry: str, prefix: str, recurse: bool,
+                       remove_duplicate: bool) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
         if recurse:
             owners = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate)
@@ -203,9 +201,8 @@ class Module(Stateful):
                     seen.add(id(member))
                 yield (f"{path}.{name}" if path else name), member
 
-    def named_parameters(
-        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, Parameter]]:
+    def named_parameters(self, prefix: str = "", recurse: bool = True,
+                         remove_duplicate: bool = True) -> Iterator[tuple[str, Parameter]]:
         """Yields `(dotted name, parameter)`; a shared parameter once, under its first name."""
         return self._named_members("_parameters", prefix, recurse, remove_duplicate)
 
@@ -214,9 +211,8 @@ class Module(Stateful):
         for _, parameter in self.named_parameters(recurse=recurse):
             yield parameter
 
-    def named_buffers(
-        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, Tensor]]:
+    def named_buffers(self, prefix: str = "", recurse: bool = True,
+                      remove_duplicate: bool = True) -> Iterator[tuple[str, Tensor]]:
         """Yields `(dotted name, buffer)`."""
         return self._named_members("_buffers", prefix, recurse, remove_duplicate)
 
@@ -271,11 +267,8 @@ class Module(Stateful):
     def _convert(self, fn: Callable[[Tensor], Tensor]) -> Self:
         """Replaces every parameter's, gradient's and buffer's storage by `fn` of it; the handles stay."""
         with no_grad():
-            parameters = [
-                (parameter, fn(parameter), None if grad is None else fn(grad.detach()))
-                for parameter in self.parameters()
-                for grad in (parameter.grad,)
-            ]
+            parameters = [(parameter, fn(parameter), None if grad is None else fn(grad.detach()))
+                          for parameter in self.parameters() for grad in (parameter.grad,)]
         buffers = [
             (module._buffers, {name: fn(buffer) for name, buffer in module._buffers.copy().items()
                                if buffer is not None})

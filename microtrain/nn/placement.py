@@ -13,7 +13,5 @@ def device_and_dtype(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
     if copy:
         raise RuntimeError(".to() does not accept copy argument")
     if wanted is not None and not wanted.is_floating_point:
-        raise TypeError(
-            f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={wanted}"
-        )
+        raise TypeError(f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={wanted}")
     return device, wanted

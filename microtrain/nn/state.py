@@ -56,9 +56,8 @@ class Stateful:
         """Takes over what `get_extra_state` gave."""
         raise RuntimeError(f"{type(self).__name__} has no extra state: set_extra_state is written where there is some")
 
-    def state_dict(
-        self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False
-    ) -> OrderedDict[str, Any]:
+    def state_dict(self, *, destination: Any = None, prefix: str = "",
+                   keep_vars: bool = False) -> OrderedDict[str, Any]:
         """Returns dotted names to tensors, detached (unless `keep_vars`) and sharing storage with the module.
 
         Each child puts in its own by its `state_dict`.
@@ -82,9 +81,8 @@ class Stateful:
                 child.state_dict(destination=found, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
         return found
 
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> IncompatibleKeys:
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True,
+                        assign: bool = False) -> IncompatibleKeys:
         """Copies the tensors of `state_dict` into this module. Nothing is copied unless everything fits.
 
         Args:
@@ -128,9 +126,7 @@ class Stateful:
             problems += _misfit(name, source, target, assign)
             tensors[name] = place
         if problems:
-            raise RuntimeError(
-                f"Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(problems)
-            )
+            raise RuntimeError(f"Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(problems))
 
         def copy() -> None:
             with no_grad():

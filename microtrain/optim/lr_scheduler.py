@@ -190,10 +190,7 @@ class CosineAnnealingLR(LRScheduler):
         if (self.last_epoch - 1 - self.T_max) % (2 * self.T_max) == 0:
             # The cosine just touched eta_min: the ratio of heights is 0/0 there.
             rise = (1 - _math.cos(_math.pi / self.T_max)) / 2
-            return [
-                lr + (base - self.eta_min) * rise
-                for lr, base in zip(self._rates(), self._bases(), strict=True)
-            ]
+            return [lr + (base - self.eta_min) * rise for lr, base in zip(self._rates(), self._bases(), strict=True)]
         ratio = self._height(self.last_epoch) / self._height(self.last_epoch - 1)
         return [ratio * (lr - self.eta_min) + self.eta_min for lr in self._rates()]
 
@@ -214,12 +211,8 @@ class LambdaLR(LRScheduler):
         ValueError: the number of functions is not the number of groups.
     """
 
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
-        last_epoch: int = -1,
-    ) -> None:
+    def __init__(self, optimizer: Optimizer, lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+                 last_epoch: int = -1) -> None:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")
         groups = len(optimizer.param_groups)
@@ -231,10 +224,7 @@ class LambdaLR(LRScheduler):
     def get_lr(self) -> list[Rate]:
         """The first rates times the functions' values."""
         self._called()
-        return [
-            base * factor(self.last_epoch)
-            for factor, base in zip(self.lr_lambdas, self._bases(), strict=True)
-        ]
+        return [base * factor(self.last_epoch) for factor, base in zip(self.lr_lambdas, self._bases(), strict=True)]
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the optimizer; of a callable object its attributes, of a function nothing (None)."""

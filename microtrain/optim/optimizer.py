@@ -57,10 +57,8 @@ class Optimizer:
 
     def __init__(self, params: Iterable[Any], defaults: Mapping[str, Any]) -> None:
         if isinstance(params, Tensor):
-            raise TypeError(
-                "params argument given to the optimizer should be an iterable of Tensors or dicts, "
-                f"but got {type(params).__name__}"
-            )
+            raise TypeError("params argument given to the optimizer should be an iterable of Tensors or dicts, "
+                            f"but got {type(params).__name__}")
         self.defaults = dict(defaults)
         self.param_groups = []
         self.state = defaultdict(dict)
@@ -181,13 +179,8 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """Returns `{"state": {index: ...}, "param_groups": [...]}` with parameters replaced by their index."""
         index = {id(param): i for i, param in enumerate(self._parameters())}
-        groups = [
-            {**group, "params": [index[id(param)] for param in group["params"]]} for group in self.param_groups
-        ]
-        return {
-            "state": {index[id(param)]: dict(state) for param, state in self.state.items()},
-            "param_groups": groups,
-        }
+        groups = [{**group, "params": [index[id(param)] for param in group["params"]]} for group in self.param_groups]
+        return {"state": {index[id(param)]: dict(state) for param, state in self.state.items()}, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Takes over options and state from `state_dict`; tensors are copied. All or nothing.

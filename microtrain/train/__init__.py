@@ -8,18 +8,8 @@ from .history import History
 from .loop import DivergedError, evaluate, fit, predict
 from .progress import Progress, make_progress
 
-__all__ = [
-    "DivergedError",
-    "History",
-    "Progress",
-    "checkpoint",
-    "evaluate",
-    "fit",
-    "make_progress",
-    "metrics",
-    "predict",
-    "tasks",
-]
+__all__ = ["DivergedError", "History", "Progress", "checkpoint", "evaluate", "fit", "make_progress", "metrics",
+           "predict", "tasks"]
 
 _guard(_sys.modules[__name__], __all__)
 _guard(checkpoint, ["load", "load_training", "save", "save_training"], itself=("state_dict",))

@@ -47,21 +47,11 @@ class DivergedError(RuntimeError):
         )
 
 
-def fit(
-    model: Module,
-    loss_fn: LossFunction,
-    optimizer: Optimizer,
-    train_loader: Iterable[tuple[Tensor, Tensor]],
-    val_loader: Iterable[tuple[Tensor, Tensor]] | None = None,
-    *,
-    epochs: int,
-    metrics: Mapping[str, Metric] | None = None,
-    callbacks: Iterable[Callback] = (),
-    scheduler: LRScheduler | None = None,
-    patience: int | None = None,
-    checkpoint: str | Path | None = None,
-    progress: bool | Progress = True,
-) -> History:
+def fit(model: Module, loss_fn: LossFunction, optimizer: Optimizer, train_loader: Iterable[tuple[Tensor, Tensor]],
+        val_loader: Iterable[tuple[Tensor, Tensor]] | None = None, *, epochs: int,
+        metrics: Mapping[str, Metric] | None = None, callbacks: Iterable[Callback] = (),
+        scheduler: LRScheduler | None = None, patience: int | None = None, checkpoint: str | Path | None = None,
+        progress: bool | Progress = True) -> History:
     """Trains `model` for `epochs` passes over `train_loader`.
 
     Args:
@@ -155,13 +145,8 @@ def _display(progress: bool | Progress, epochs: int) -> Progress:
     return progress
 
 
-def _train_epoch(
-    model: Module,
-    loss_fn: LossFunction,
-    optimizer: Optimizer,
-    loader: Iterable[tuple[Tensor, Tensor]],
-    epoch: int,
-) -> float:
+def _train_epoch(model: Module, loss_fn: LossFunction, optimizer: Optimizer, loader: Iterable[tuple[Tensor, Tensor]],
+                 epoch: int) -> float:
     """One pass with a step for each batch; the mean loss over its samples."""
     losses: list[Tensor] = []
     sizes: list[int] = []
@@ -210,12 +195,8 @@ def _read(losses: list[Tensor]) -> np.ndarray:
     return stack(losses).cpu().numpy().astype(np.float64)
 
 
-def evaluate(
-    model: Module,
-    loss_fn: LossFunction,
-    loader: Iterable[tuple[Tensor, Tensor]],
-    metrics: Mapping[str, Metric] | None = None,
-) -> tuple[float, dict[str, float]]:
+def evaluate(model: Module, loss_fn: LossFunction, loader: Iterable[tuple[Tensor, Tensor]],
+             metrics: Mapping[str, Metric] | None = None) -> tuple[float, dict[str, float]]:
     """The mean loss over the samples of `loader` and the metrics over all of them, in evaluation mode.
 
     Raises:

@@ -50,31 +50,11 @@ class Task:
     momentum: float
 
 
-PERCEPTRON = Task(
-    name="perceptron",
-    data="breast_cancer",
-    classification=True,
-    loss=BCEWithLogitsLoss,
-    score_name="accuracy",
-    score=binary_accuracy,
-    epochs=30,
-    batch_size=32,
-    lr=0.005,
-    momentum=0.9,
-)
+PERCEPTRON = Task(name="perceptron", data="breast_cancer", classification=True, loss=BCEWithLogitsLoss,
+                  score_name="accuracy", score=binary_accuracy, epochs=30, batch_size=32, lr=0.005, momentum=0.9)
 # 128 rows a batch: with fewer, gradient noise times this step moves R² by more than the 0.01 it ends from the optimum.
-LINEAR_REGRESSION = Task(
-    name="linear-regression",
-    data="diabetes",
-    classification=False,
-    loss=MSELoss,
-    score_name="R²",
-    score=r2_score,
-    epochs=100,
-    batch_size=128,
-    lr=0.01,
-    momentum=0.9,
-)
+LINEAR_REGRESSION = Task(name="linear-regression", data="diabetes", classification=False, loss=MSELoss, score_name="R²",
+                         score=r2_score, epochs=100, batch_size=128, lr=0.01, momentum=0.9)
 TASKS = {task.name: task for task in (PERCEPTRON, LINEAR_REGRESSION)}
 
 
@@ -120,9 +100,7 @@ class Outcome:
     least_squares_score: float | None
 
 
-def run_task(
-    task: Task, table: Table, options: Options | None = None, progress: bool | Progress = True
-) -> Outcome:
+def run_task(task: Task, table: Table, options: Options | None = None, progress: bool | Progress = True) -> Outcome:
     """Splits, standardises, trains and scores.
 
     Raises:
@@ -133,13 +111,9 @@ def run_task(
     options = options or Options()
     _check_numbers(task, table)
     _check_target(task, table)
-    x_train, x_test, y_train, y_test = train_test_split(
-        table.features,
-        table.target,
-        test_fraction=options.test_fraction,
-        seed=options.seed,
-        stratify=table.target if task.classification else None,
-    )
+    x_train, x_test, y_train, y_test = train_test_split(table.features, table.target,
+                                                        test_fraction=options.test_fraction, seed=options.seed,
+                                                        stratify=table.target if task.classification else None)
     if not task.classification and np.ptp(y_test) == 0:
         raise DataError(f"the {len(y_test)} held-out targets are all equal: R² is not defined; hold out more rows")
     batch_size = task.batch_size if options.batch_size is None else options.batch_size
@@ -158,34 +132,18 @@ def run_task(
     train, test = dataset(x_train, y_train), dataset(x_test, y_test)
     manual_seed(options.seed)
     model = Linear(x_train.shape[1], 1, device=options.device)
-    optimizer = SGD(
-        model.parameters(),
-        lr=task.lr if options.lr is None else options.lr,
-        momentum=task.momentum if options.momentum is None else options.momentum,
-    )
-    history = fit(
-        model,
-        task.loss(),
-        optimizer,
-        DataLoader(train, batch_size, shuffle=True, generator=options.seed),
-        DataLoader(test, len(test)),
-        epochs=task.epochs if options.epochs is None else options.epochs,
-        metrics={task.score_name: task.score},
-        progress=progress,
-    )
+    optimizer = SGD(model.parameters(), lr=task.lr if options.lr is None else options.lr,
+                    momentum=task.momentum if options.momentum is None else options.momentum)
+    history = fit(model, task.loss(), optimizer, DataLoader(train, batch_size, shuffle=True, generator=options.seed),
+                  DataLoader(test, len(test)), epochs=task.epochs if options.epochs is None else options.epochs,
+                  metrics={task.score_name: task.score}, progress=progress)
     prediction = predict(model, test.tensors[0])[:, 0].astype(np.float64)
     if y_scale is not None:
         prediction = y_scale.inverse(prediction)
     reference = None if task.classification else least_squares(x_train, y_train, x_test)
-    return Outcome(
-        model=in_units(model, x_scale, y_scale),
-        history=history,
-        train_rows=len(x_train),
-        target=y_test,
-        prediction=prediction,
-        score=task.score(prediction, y_test),
-        least_squares_score=None if reference is None else task.score(reference, y_test),
-    )
+    return Outcome(model=in_units(model, x_scale, y_scale), history=history, train_rows=len(x_train), target=y_test,
+                   prediction=prediction, score=task.score(prediction, y_test),
+                   least_squares_score=None if reference is None else task.score(reference, y_test))
 
 
 def _check_numbers(task: Task, table: Table) -> None:

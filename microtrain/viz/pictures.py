@@ -39,15 +39,8 @@ def plot_history(history: History, path: str | Path, title: str = "Training", lo
     return write_panels(path, title, panels)
 
 
-def plot_classification(
-    target: np.ndarray,
-    logit: np.ndarray,
-    path: str | Path,
-    *,
-    title: str = "Held-out predictions",
-    class_names: tuple[str, str] = ("class 0", "class 1"),
-    history: History | None = None,
-) -> Path:
+def plot_classification(target: np.ndarray, logit: np.ndarray, path: str | Path, *, title: str = "Held-out predictions",
+                        class_names: tuple[str, str] = ("class 0", "class 1"), history: History | None = None) -> Path:
     """Writes a picture of a binary classifier's scores: their histogram by class, and the ROC curve.
 
     Args:
@@ -70,15 +63,9 @@ def plot_classification(
     return write_panels(path, f"{title}: accuracy {accuracy:.3f} ({wrong} of {len(target)} wrong)", panels)
 
 
-def plot_regression(
-    target: np.ndarray,
-    prediction: np.ndarray,
-    path: str | Path,
-    *,
-    title: str = "Held-out predictions",
-    quantity: str = "target",
-    history: History | None = None,
-) -> Path:
+def plot_regression(target: np.ndarray, prediction: np.ndarray, path: str | Path, *,
+                    title: str = "Held-out predictions", quantity: str = "target",
+                    history: History | None = None) -> Path:
     """Writes a picture of predicted against true values, and of the residuals.
 
     Args:
@@ -158,23 +145,13 @@ def _roc_panel(target: np.ndarray, logit: np.ndarray, class_names: tuple[str, st
         false_rate, true_rate, area = roc_curve(logit, target)
         axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.5, label="chance")
         axes.plot(false_rate, true_rate, color=GREEN, label=f"ROC, area {area:.3f}")
-        axes.set(
-            title=f"Finding '{class_names[1]}'",
-            xlabel="false positive rate",
-            ylabel="true positive rate",
-            xlim=(-0.02, 1.02),
-            ylim=(-0.02, 1.02),
-        )
+        axes.set(title=f"Finding '{class_names[1]}'", xlabel="false positive rate", ylabel="true positive rate",
+                 xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.34))
         counts = [[int(((logit > 0) == p)[target == t].sum()) for p in (False, True)] for t in (0, 1)]
-        table = axes.table(
-            cellText=counts,
-            rowLabels=[f"true {name}" for name in class_names],
-            colLabels=[f"said {name}" for name in class_names],
-            cellLoc="center",
-            bbox=Bbox.from_bounds(0.46, 0.06, 0.52, 0.24),
-            zorder=3,
-        )
+        table = axes.table(cellText=counts, rowLabels=[f"true {name}" for name in class_names],
+                           colLabels=[f"said {name}" for name in class_names], cellLoc="center",
+                           bbox=Bbox.from_bounds(0.46, 0.06, 0.52, 0.24), zorder=3)
         table.auto_set_font_size(False)
         table.set_fontsize(8)
         for cell in table.get_celld().values():

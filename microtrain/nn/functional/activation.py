@@ -53,11 +53,8 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 def _implicit_dim(name: str, input: Tensor, stacklevel: int = 3) -> int:
     """The dimension PyTorch falls back to when none is given, with its warning."""
     node_of(input, name)
-    warnings.warn(
-        f"Implicit dimension choice for {name} has been deprecated. "
-        "Change the call to include dim=X as an argument.",
-        stacklevel=stacklevel,
-    )
+    warnings.warn(f"Implicit dimension choice for {name} has been deprecated. "
+                  "Change the call to include dim=X as an argument.", stacklevel=stacklevel)
     return 0 if input.dim() in (0, 1, 3) else 1
 
 

@@ -25,15 +25,11 @@ def _check_class_indices(input: Tensor, target: Tensor, weight: Tensor | None) -
     if not shape:
         raise RuntimeError("input tensor should be 1D or 2D")
     if len(shape) == 1 and indices:
-        raise ValueError(
-            f"For a 1D input (classes {shape[0]}) the target should be a 0D class index, "
-            f"but got target of shape {indices}"
-        )
+        raise ValueError(f"For a 1D input (classes {shape[0]}) the target should be a 0D class index, "
+                         f"but got target of shape {indices}")
     if len(shape) > 1 and (not indices or shape[0] != indices[0]):
         batch = indices[0] if indices else 1
-        raise ValueError(
-            f"Expected input batch_size ({shape[0]}) to match target batch_size ({batch})."
-        )
+        raise ValueError(f"Expected input batch_size ({shape[0]}) to match target batch_size ({batch}).")
     if len(shape) <= 2 and len(indices) > 1:
         raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
     if len(shape) > 2 and indices != (shape[0], *shape[2:]):
@@ -51,10 +47,8 @@ def _check_weight(input: Tensor, weight: Tensor | None) -> None:
         return
     classes = input.shape[_class_dim(input)]
     if list(weight.shape) != [classes]:
-        raise RuntimeError(
-            f"weight tensor should be defined either for all {classes} classes or no classes "
-            f"but got weight tensor of shape: {list(weight.shape)}"
-        )
+        raise RuntimeError(f"weight tensor should be defined either for all {classes} classes or no classes "
+                           f"but got weight tensor of shape: {list(weight.shape)}")
 
 
 def _along(vector: Tensor, input: Tensor) -> Tensor:
@@ -110,14 +104,8 @@ def _averaged(total: Tensor, counted: Tensor, reduction: str) -> Tensor:
     return 0 - (total.sum() if reduction == "sum" else total)
 
 
-def nll_loss(
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None = None,
-    *,
-    ignore_index: int = -100,
-    reduction: str = "mean",
-) -> Tensor:
+def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, *, ignore_index: int = -100,
+             reduction: str = "mean") -> Tensor:
     """Minus the log probability of the target class, weighted by class and reduced.
 
     Args:
@@ -139,15 +127,8 @@ def nll_loss(
     return _averaged(picked, counted, reduction)
 
 
-def cross_entropy(
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None = None,
-    *,
-    ignore_index: int = -100,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
-) -> Tensor:
+def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, *, ignore_index: int = -100,
+                  reduction: str = "mean", label_smoothing: float = 0.0) -> Tensor:
     """Cross entropy of `softmax(input)` against class indices or class probabilities.
 
     Args:
@@ -193,14 +174,8 @@ def cross_entropy(
     return _averaged(picked, counted, reduction)
 
 
-def _soft_cross_entropy(
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    ignore_index: int,
-    reduction: str,
-    label_smoothing: float,
-) -> Tensor:
+def _soft_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str,
+                        label_smoothing: float) -> Tensor:
     """-sum over classes of target log softmax(input); "mean" is over everything but the classes."""
     if not target.is_floating_point():
         raise RuntimeError(

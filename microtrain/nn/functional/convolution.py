@@ -9,15 +9,8 @@ from ...tensor import Tensor, layers
 from .sizes import check_positive, each
 
 
-def conv1d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Tensor:
+def conv1d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
+           dilation: Any = 1, groups: int = 1) -> Tensor:
     """Cross-correlation of `input` with `weight` along one dimension; see `conv2d`.
 
     Args:
@@ -28,15 +21,8 @@ def conv1d(
     return _convolution("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
 
 
-def conv2d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Tensor:
+def conv2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
+           dilation: Any = 1, groups: int = 1) -> Tensor:
     """Cross-correlation of `input` with `weight` over two dimensions (LeCun et al., 1989).
 
     Args:
@@ -58,10 +44,8 @@ def conv2d(
     return _convolution("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
 
-def _convolution(
-    name: str, n: int, input: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any,
-    groups: int,
-) -> Tensor:  # fmt: skip
+def _convolution(name: str, n: int, input: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any,
+                 dilation: Any, groups: int) -> Tensor:
     for what, other in (("weight", weight), ("bias", bias)):
         if other is not None and other.dtype is not input.dtype:
             raise RuntimeError(f"{name}: Input type ({input.dtype}) and {what} type ({other.dtype}) should be the same")
@@ -97,9 +81,8 @@ def _convolution(
     return out if input.dim() == n + 2 else out.squeeze(0)
 
 
-def _padding(
-    name: str, padding: Any, kernel: tuple[int, ...], strides: tuple[int, ...], dilations: tuple[int, ...]
-) -> tuple[tuple[int, int], ...]:
+def _padding(name: str, padding: Any, kernel: tuple[int, ...], strides: tuple[int, ...],
+             dilations: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
     """Zeros before and after each dimension."""
     if isinstance(padding, str) and padding == "valid":
         return ((0, 0),) * len(kernel)
@@ -125,22 +108,17 @@ def _check_channels(name: str, x: Tensor, weight: Tensor, bias: Tensor | None, g
         raise RuntimeError(f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, "
                            f"but got weight of size [{shape}] instead")
     if x.shape[1] != weight.shape[1] * groups:
-        raise RuntimeError(
-            f"Given groups={groups}, weight of size {shape}, expected input{list(x.shape)} to have "
-            f"{weight.shape[1] * groups} channels, but got {x.shape[1]} channels instead"
-        )
+        raise RuntimeError(f"Given groups={groups}, weight of size {shape}, expected input{list(x.shape)} to have "
+                           f"{weight.shape[1] * groups} channels, but got {x.shape[1]} channels instead")
     if x.shape[1] == 0:
         raise RuntimeError(f"{name}: an input without channels is not supported, got input of size {list(x.shape)}")
     if bias is not None and list(bias.shape) != [out]:
-        raise RuntimeError(
-            f"Given weight of size {shape}, expected bias to be 1-dimensional with {out} elements, "
-            f"but got bias of size {list(bias.shape)} instead"
-        )
+        raise RuntimeError(f"Given weight of size {shape}, expected bias to be 1-dimensional with {out} elements, "
+                           f"but got bias of size {list(bias.shape)} instead")
 
 
-def _blocks(
-    function: str, kernel_size: Any, dilation: Any, padding: Any, stride: Any
-) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+def _blocks(function: str, kernel_size: Any, dilation: Any, padding: Any,
+            stride: Any) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
     given = {"kernel_size": kernel_size, "dilation": dilation, "padding": padding, "stride": stride}
     kernel, apart, pads, steps = (each(value, 2, function, name) for name, value in given.items())
     for name, sizes in (("kernel_size", kernel), ("dilation", apart), ("stride", steps)):
@@ -190,9 +168,8 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
     return columns if input.dim() == 4 else columns.squeeze(0)
 
 
-def fold(
-    input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
-) -> Tensor:
+def fold(input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
+         stride: Any = 1) -> Tensor:
     """Blocks added up into images where they overlap: the adjoint of `unfold`.
 
     Args:

@@ -19,12 +19,9 @@ def _difference(name: str, input: Tensor, target: Tensor, stacklevel: int = 4) -
     except AttributeError:
         raise no_tensor(name, input=input, target=target) from None
     if one.shape != other.shape:
-        warnings.warn(
-            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). "
-            "This will likely lead to incorrect results due to broadcasting. "
-            "Please ensure they have the same size.",
-            stacklevel=stacklevel,
-        )
+        warnings.warn(f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). "
+                      "This will likely lead to incorrect results due to broadcasting. "
+                      "Please ensure they have the same size.", stacklevel=stacklevel)
     if one.dtype is not other.dtype and 0 in (one.dtype.category, other.dtype.category):
         input, target = (input.to(other.dtype), target) if one.dtype.category == 0 else (input, target.to(one.dtype))
     return input - target
@@ -66,9 +63,8 @@ def _weighted(name: str, loss: Tensor, weight: Tensor | None, reduction: str) ->
     return total.sum() / weight.sum() if reduction == "mean" else reduced(total, reduction)
 
 
-def binary_cross_entropy(
-    input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
-) -> Tensor:
+def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, *,
+                         reduction: str = "mean") -> Tensor:
     """-(target log(input) + (1-target) log(1-input)), logarithms floored at -100, weighted and reduced.
 
     Args:
@@ -84,10 +80,8 @@ def binary_cross_entropy(
     """
     check_reduction(reduction)
     if input.shape != target.shape:
-        raise ValueError(
-            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) "
-            "is deprecated. Please ensure they have the same size."
-        )
+        raise ValueError(f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) "
+                         "is deprecated. Please ensure they have the same size.")
     _check_same_dtype(input, target)
     loss = losses.binary_cross_entropy(input, target)
     return reduced(loss if weight is None else loss * weight, reduction)
@@ -95,20 +89,12 @@ def binary_cross_entropy(
 
 def _check_same_dtype(input: Tensor, target: Tensor) -> None:
     if input.dtype != target.dtype:
-        raise RuntimeError(
-            f"binary_cross_entropy: input has dtype {input.dtype} but target has {target.dtype}; "
-            "cast the target with target.to(input.dtype)"
-        )
+        raise RuntimeError(f"binary_cross_entropy: input has dtype {input.dtype} but target has {target.dtype}; "
+                           "cast the target with target.to(input.dtype)")
 
 
-def binary_cross_entropy_with_logits(
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None = None,
-    *,
-    reduction: str = "mean",
-    pos_weight: Tensor | None = None,
-) -> Tensor:
+def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tensor | None = None, *,
+                                     reduction: str = "mean", pos_weight: Tensor | None = None) -> Tensor:
     """Binary cross entropy of `sigmoid(input)`, computed from the logits so that nothing overflows.
 
     (1-t) x + softplus(-x), with softplus(-x) times 1 + (pos_weight-1) t: neither term cancels the other.
@@ -145,9 +131,8 @@ def binary_cross_entropy_with_logits(
     return reduced(loss if weight is None else loss * weight, reduction)
 
 
-def huber_loss(
-    input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
-) -> Tensor:
+def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0,
+               weight: Tensor | None = None) -> Tensor:
     """(input - target)² / 2 where |input - target| < delta, else delta (|input - target| - delta / 2); reduced.
 
     Huber, "Robust Estimation of a Location Parameter", 1964.
@@ -205,12 +190,10 @@ def kl_div(input: Tensor, target: Tensor, *, reduction: str = "mean", log_target
         RuntimeError: an integer or bool dtype; shapes that do not broadcast.
     """
     if reduction == "mean":
-        warnings.warn(
-            "reduction: 'mean' divides the total loss by both the batch size and the support size."
-            "'batchmean' divides only by the batch size, and aligns with the KL div math definition."
-            "'mean' will be changed to behave the same as 'batchmean' in the next major release.",
-            stacklevel=3,
-        )
+        warnings.warn("reduction: 'mean' divides the total loss by both the batch size and the support size."
+                      "'batchmean' divides only by the batch size, and aligns with the KL div math definition."
+                      "'mean' will be changed to behave the same as 'batchmean' in the next major release.",
+                      stacklevel=3)
     elif reduction != "batchmean":
         check_reduction(reduction)
     if not (input.is_floating_point() and target.is_floating_point()):

@@ -30,10 +30,8 @@ def _normalized_axes(input: Tensor, normalized_shape: Sequence[int], star: str) 
 
 def _check_affine(name: str, parameter: Tensor | None, normalized_shape: Sequence[int]) -> None:
     if parameter is not None and list(parameter.shape) != list(normalized_shape):
-        raise RuntimeError(
-            f"Expected {name} to be of same shape as normalized_shape, but got {name} of shape "
-            f"{list(parameter.shape)} and normalized_shape = {list(normalized_shape)}"
-        )
+        raise RuntimeError(f"Expected {name} to be of same shape as normalized_shape, but got {name} of shape "
+                           f"{list(parameter.shape)} and normalized_shape = {list(normalized_shape)}")
 
 
 def _check_floating(input: Tensor, name: str) -> None:
@@ -43,13 +41,8 @@ def _check_floating(input: Tensor, name: str) -> None:
         )
 
 
-def layer_norm(
-    input: Tensor,
-    normalized_shape: Sequence[int],
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
-) -> Tensor:
+def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, bias: Tensor | None = None,
+               eps: float = 1e-5) -> Tensor:
     """(input - mean) / sqrt(variance + eps) weight + bias over the last dimensions (Ba et al., 2016).
 
     Args:
@@ -68,10 +61,8 @@ def layer_norm(
     _check_floating(input, "LayerNormKernelImpl")
     for parameter in (weight, bias):
         if parameter is not None and parameter.dtype is not input.dtype:
-            raise RuntimeError(
-                f"layer_norm: expected the parameters' dtype to be the input's, {input.dtype}, "
-                f"but got {parameter.dtype}; cast one of them"
-            )
+            raise RuntimeError(f"layer_norm: expected the parameters' dtype to be the input's, {input.dtype}, "
+                               f"but got {parameter.dtype}; cast one of them")
     return _affine(layers.normalised(input, axes, float(eps)), weight, bias)
 
 
@@ -80,9 +71,8 @@ def _affine(normalised: Tensor, weight: Tensor | None, bias: Tensor | None) -> T
     return scaled if bias is None else scaled + bias
 
 
-def rms_norm(
-    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
-) -> Tensor:
+def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None,
+             eps: float | None = None) -> Tensor:
     """input / sqrt(mean(input²) + eps) weight over the last dimensions (Zhang & Sennrich, 2019).
 
     Args:
@@ -118,16 +108,8 @@ def _wide(input: Tensor) -> Tensor:
 
 
 @locked
-def batch_norm(
-    input: Tensor,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:
+def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None,
+               bias: Tensor | None = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5) -> Tensor:
     """(input - mean) / sqrt(variance + eps) weight + bias for each channel (Ioffe & Szegedy, 2015).
 
     Args:
@@ -150,10 +132,9 @@ def batch_norm(
     return result
 
 
-def batch_normalised(
-    input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None, bias: Tensor | None,
-    training: bool, momentum: float, eps: float,
-) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:  # fmt: skip
+def batch_normalised(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None,
+                     bias: Tensor | None, training: bool, momentum: float,
+                     eps: float) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
     """As `batch_norm`, and the running statistics with the values that they are to `move` to.
 
     By who has the lock.

@@ -36,13 +36,11 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     if mode not in _SIDES:
         raise NotImplementedError(f"Unrecognised padding mode {mode}; it is constant, {', '.join(_SIDES)}")
     if len(pairs) not in (1, 2, 3) or dims not in (len(pairs) + 1, len(pairs) + 2):
-        raise NotImplementedError(
-            f"Padding size {len(listed)} is not supported for {dims}D input tensor.\n"
-            "Supported combinations for non-constant padding:\n"
-            "  - 2D or 3D input: padding size = 2 (pads last dimension)\n"
-            "  - 3D or 4D input: padding size = 4 (pads last 2 dimensions)\n"
-            "  - 4D or 5D input: padding size = 6 (pads last 3 dimensions)"
-        )
+        raise NotImplementedError(f"Padding size {len(listed)} is not supported for {dims}D input tensor.\n"
+                                  "Supported combinations for non-constant padding:\n"
+                                  "  - 2D or 3D input: padding size = 2 (pads last dimension)\n"
+                                  "  - 3D or 4D input: padding size = 4 (pads last 2 dimensions)\n"
+                                  "  - 4D or 5D input: padding size = 6 (pads last 3 dimensions)")
     if mode != "circular" and 0 in input.shape[-len(pairs) - 1 :]:
         raise RuntimeError(f"Expected {len(pairs) + 1}D or {len(pairs) + 2}D (batch mode) tensor with possibly 0 batch "
                            f"size and other non-zero dimensions for input, but got: {list(input.shape)}")

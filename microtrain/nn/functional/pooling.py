@@ -37,9 +37,8 @@ def _along(function: str, size: int, k: int, step: int, pad: int, apart: int, ce
     return _Windows(size, k, step, apart, pad, max(pad, (count - 1) * step + span - size - pad), count)
 
 
-def _windows(
-    function: str, n: int, input: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
-) -> list[_Windows]:
+def _windows(function: str, n: int, input: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any,
+             ceil_mode: bool) -> list[_Windows]:
     """The windows along each of the last n dimensions."""
     kernel = each(kernel_size, n, function, "kernel_size")
     given = stride is not None and not (isinstance(stride, tuple | list) and not stride)
@@ -74,10 +73,8 @@ def _unrolled(input: Tensor, windows: Sequence[_Windows], filler: float) -> Tens
     return x.reshape(*x.shape[: lead + len(windows)], math.prod(w.kernel for w in windows))
 
 
-def _max_pool(
-    function: str, n: int, input: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool,
-    return_indices: bool,
-) -> Any:  # fmt: skip
+def _max_pool(function: str, n: int, input: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any,
+              ceil_mode: bool, return_indices: bool) -> Any:
     windows = _windows(function, n, input, kernel_size, stride, padding, dilation, ceil_mode)
     if str(input.dtype).endswith("bool"):
         raise NotImplementedError(f"\"{function}\" not implemented for 'Bool': convert to another dtype")
@@ -99,15 +96,8 @@ def _max_pool(
     return (values, indices) if return_indices else values
 
 
-def max_pool1d(
-    input: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Any:
+def max_pool1d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+               ceil_mode: bool = False, return_indices: bool = False) -> Any:
     """The largest element of each window along the last dimension; see `max_pool2d`.
 
     Args:
@@ -116,15 +106,8 @@ def max_pool1d(
     return _max_pool("max_pool1d", 1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
-def max_pool2d(
-    input: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Any:
+def max_pool2d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+               ceil_mode: bool = False, return_indices: bool = False) -> Any:
     """The largest element of each window over the last two dimensions; the first of equals takes the gradient.
 
     Args:
@@ -154,10 +137,8 @@ def _counts(w: _Windows, count_include_pad: bool) -> list[int]:
     return [min(start + w.kernel, w.size) - max(start, 0) for start in starts]
 
 
-def _avg_pool(
-    function: str, n: int, input: Tensor, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool,
-    count_include_pad: bool, divisor_override: int | None,
-) -> Tensor:  # fmt: skip
+def _avg_pool(function: str, n: int, input: Tensor, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool,
+              count_include_pad: bool, divisor_override: int | None) -> Tensor:
     if divisor_override == 0:
         raise RuntimeError(f"{function}: divisor must be not zero, got divisor_override={divisor_override}")
     windows = _windows(function, n, input, kernel_size, stride, padding, 1, ceil_mode)
@@ -175,14 +156,8 @@ def _avg_pool(
     return total
 
 
-def avg_pool1d(
-    input: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-) -> Tensor:
+def avg_pool1d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
+               count_include_pad: bool = True) -> Tensor:
     """The mean of each window along the last dimension; see `avg_pool2d`.
 
     Args:
@@ -191,15 +166,8 @@ def avg_pool1d(
     return _avg_pool("avg_pool1d", 1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
 
-def avg_pool2d(
-    input: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-) -> Tensor:
+def avg_pool2d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
+               count_include_pad: bool = True, divisor_override: int | None = None) -> Tensor:
     """The mean of each window over the last two dimensions.
 
     Args:
