@@ -63,6 +63,10 @@ suite-cpu: $(VENV)/test.stamp
 suite-interpret: $(VENV)/test.stamp
 	MICROTRAIN_DEVICE=interpret MICROTRAIN_POISON=1 $(PY) -m pytest -q $(INTERPRET_TESTS)
 
+.PHONY: interpret-tests
+interpret-tests:
+	@echo $(INTERPRET_TESTS)
+
 # Each differing program is printed, made small, and counts as a failure.
 FUZZ ?= 20000
 SEED ?= 0
