@@ -230,7 +230,7 @@ def compile_benchmarks() -> None:
     from microtrain.bench.catalogue import on_gpu
     from microtrain.bench.suite import matmuls
     from microtrain.bench.workload import Workload, unchanged
-    from microtrain.compiler.realize import flush
+    from microtrain.engine.run import flush
     from microtrain.graph.dtypes import from_name
     from microtrain.graph.node import leaf
     from microtrain.graph.spec import Device, spec

@@ -49,7 +49,7 @@ def __getattr__(name: str) -> _Any:
         globals()[name] = module
         return module
     if name == "explain":
-        from .compiler.explain import explain
+        from .engine.explain import explain
         globals()[name] = explain
         return explain
     from .errors import missing

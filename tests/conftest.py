@@ -20,7 +20,8 @@ import torch  # noqa: E402
 from progress import Progress  # noqa: E402
 
 import microtrain as mt  # noqa: E402
-from microtrain.compiler import realize  # noqa: E402
+from microtrain.engine import run  # noqa: E402
+from microtrain.engine.session import pending  # noqa: E402
 from microtrain.runtime import virtual  # noqa: E402
 
 CUDA = virtual.gpu().torch.cuda if DEVICE == "cuda" and virtual.wanted() else torch.cuda
@@ -112,8 +113,8 @@ def seeds() -> None:
 @pytest.fixture
 def nothing_pending() -> None:
     """Compute what earlier tests left (tensors in the frames of an exception, say), for tests that count kernels."""
-    for device in {node.device for node in realize.pending()}:
-        realize.flush(device)
+    for device in {node.device for node in pending()}:
+        run.flush(device)
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import numpy as np
 
 from microtrain.compiler.group import Schedule
 from microtrain.compiler.program import Program
-from microtrain.compiler.realize import linearize
 from microtrain.compiler.schedule import schedule
 from microtrain.compiler.simplify import simplify
+from microtrain.engine.plans import linearize
 from microtrain.graph import dtypes
 from microtrain.graph.dtypes import DType
 from microtrain.graph.node import Node, leaf

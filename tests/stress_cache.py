@@ -32,7 +32,8 @@ from triton import knobs
 from triton.runtime.cache import triton_key
 
 from microtrain.bench import host
-from microtrain.compiler.realize import flush, forget
+from microtrain.engine.plans import plans
+from microtrain.engine.run import flush
 from microtrain.graph.spec import Device
 from microtrain.runtime import null
 
@@ -66,7 +67,7 @@ def training_step(name: str) -> Outcome:
     knobs.compilation.listener = lambda **about: told.append(about["cache_hit"])
     start = time.perf_counter()
     workload = STEPS[name]
-    forget()
+    plans.forget()
     instance = host.instance_of(workload, str(NULL))
     held = instance.run()
     flush(NULL)

@@ -29,7 +29,7 @@ import numpy as np
 
 import microtrain as mt
 from microtrain import nn, optim
-from microtrain.compiler import realize
+from microtrain.engine.plans import plans
 from microtrain.nn import functional as F
 from microtrain.runtime.lock import lock
 
@@ -290,7 +290,7 @@ def main() -> int:
             except AssertionError as error:
                 key = str(error)
                 wrong[key] = wrong.get(key, 0) + 1
-                realize.forget()
+                plans.forget()
                 mt.set_grad_enabled(True)       # each is looked at by itself
             done += 1
     for text, times in sorted(wrong.items(), key=lambda item: -item[1])[:40]:

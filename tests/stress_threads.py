@@ -20,8 +20,8 @@ import numpy as np
 
 import microtrain as mt
 from microtrain import nn, optim
-from microtrain.compiler import realize
 from microtrain.data import DataLoader, TensorDataset
+from microtrain.engine.plans import plans
 from microtrain.nn import functional as F
 
 Values = list[np.ndarray]
@@ -184,14 +184,14 @@ def check(jobs: list[Job], threads: int, rounds: int) -> int:
 
     for _ in range(2):          # a plan is made for what was left by the work before, too
         expected = [together([lambda seed=seed: work(seed)])[0] for seed in range(threads)]
-    plans, compared = len(realize.plans), 0
+    before, compared = len(plans.known), 0
     with switching():
         for _ in range(rounds):
             for seed, found in enumerate(together([lambda seed=seed: work(seed) for seed in range(threads)])):
                 for one, wanted in zip(found, expected[seed], strict=True):
                     same(one, wanted)
                     compared += 1
-    assert len(realize.plans) == plans, f"{len(realize.plans) - plans} plans more than in a thread alone"
+    assert len(plans.known) == before, f"{len(plans.known) - before} plans more than in a thread alone"
     return compared
 
 

@@ -18,7 +18,7 @@ import torch
 from conftest import DEVICE
 
 import microtrain as mt
-from microtrain.compiler import realize
+from microtrain.engine.plans import plans
 
 ROOT = Path(__file__).resolve().parent.parent
 both = pytest.mark.parametrize("T", [pytest.param(mt, id="microtrain"), pytest.param(torch, id="torch")])
@@ -761,7 +761,7 @@ def test_a_running_sum_does_not_grow(way: str) -> None:
         if step % QUARTER == 0:
             # Every partial sum is a multiple of 2**-10 below 2**7: exact in float32.
             assert total.item() == step * 2.0**-10
-            realize.forget()  # a cache with a limit of its own
+            plans.forget()  # a cache with a limit of its own
             gc.collect()
             alive.append(own_objects())
     assert max(pending) < PENDING_OBJECTS

@@ -48,9 +48,9 @@ from microtrain.bench.roofline import roofs
 from microtrain.bench.suite import Result, _caller, kernels_a_call, run
 from microtrain.bench.timing import Contender
 from microtrain.cli import main
-from microtrain.compiler import realize
-from microtrain.compiler.session import current
 from microtrain.compiler.validate import reference
+from microtrain.engine.plans import plans
+from microtrain.engine.session import current, pending
 from microtrain.graph.node import SCALAR
 from microtrain.runtime.torch_memory import TorchMemory
 
@@ -377,10 +377,10 @@ def decoded(bits: int, dtype: Any) -> np.ndarray:
 @pytest.fixture
 def gpu(driver: PaperDriver, paper: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> Iterator[Timed]:
     # What other tests have left on a GPU is not for paper: computed if read.
-    current().keep({node for node in realize.pending() if node.spec.device.type == "cuda"})
+    current().keep({node for node in pending() if node.spec.device.type == "cuda"})
     monkeypatch.setitem(runtime._loaded, ("cuda", 0), PaperBackend())
-    for name in ("plans", "recent"):            # a plan knows its backend, and this one is gone after the test
-        monkeypatch.setattr(realize, name, {})
+    for name in ("known", "recent"):            # a plan knows its backend, and this one is gone after the test
+        monkeypatch.setattr(plans, name, {})
     monkeypatch.setattr(torch, "compile", lambda function, mode=None: function)
     monkeypatch.setattr(torch.compiler, "reset", lambda: None)
     with settings.virtual_gpu(""):

@@ -20,7 +20,7 @@ from microtrain.bench.comparison import WrongResult
 from microtrain.bench.host import Cost, Effort, host_table, measure_step
 from microtrain.bench.timing import Quantiles
 from microtrain.cli import main
-from microtrain.compiler import realize
+from microtrain.engine.plans import plans
 from microtrain.graph.node import record2
 from microtrain.runtime.virtual import libcuda
 
@@ -79,7 +79,7 @@ def test_the_time_of_a_layer_is_its_own(layer: str, monkeypatch: pytest.MonkeyPa
     if layer == "record":
         monkeypatch.setattr(recording, "walk", slow(recording.walk))
     elif layer == "look-up":
-        monkeypatch.setattr(realize, "find", slow(realize.find))
+        monkeypatch.setattr(plans, "find", slow(plans.find))
     costs = measure_step(replace(PERCEPTRON, build=build) if layer == "step" else PERCEPTRON, BRIEF)
     taken = {cost.layer: cost.time.median * cost.count / (1e6 * PLANTED_SECONDS) for cost in costs}
     assert taken.pop(layer) >= 0.9
@@ -91,12 +91,12 @@ def test_the_device_is_left_out_and_put_back() -> None:
     (mt.tensor([0.0, 0.0], device="cpu") * 3).numpy()       # the number 3 is older than any tensor below
     x = mt.tensor([1.0, 2.0], device="cpu")
     (x * 3).numpy()
-    before = [plan.executable for plan in realize.plans.values()]
+    before = [plan.executable for plan in plans.known.values()]
     with host.Watch().watching():
         assert ((x * 3).numpy() == [3.0, 6.0]).all()
         x = mt.tensor([5.0, 5.0], device="cpu")
         assert ((x * 3).numpy() == [3.0, 6.0]).all()          # remembered, not computed
-    assert [plan.executable for plan in realize.plans.values()] == before
+    assert [plan.executable for plan in plans.known.values()] == before
     assert ((x * 3).numpy() == [15.0, 15.0]).all()
 
 

@@ -388,7 +388,7 @@ def test_everything_that_is_written_is_written_whole():
         "files.py": "the one place",
         "train/checkpoint.py": "to a temporary of `replacing`", "train/history.py": "to a temporary of `replacing`",
         "bench/report.py": "to a temporary of `replacing`", "cli/parity.py": "to a temporary of `replacing`",
-        "viz/style.py": "to a temporary of `replacing`", "compiler/explain.py": "to a temporary of `replacing`",
+        "viz/style.py": "to a temporary of `replacing`", "engine/explain.py": "to a temporary of `replacing`",
         "compiler/tune.py": "to a temporary of `replacing`", "runtime/null.py": "in a temporary folder, for a tool",
         "cli/process.py": "to nowhere, for a stream that is closed", "train/npz.py": "into a file that it is given",
         "runtime/virtual/libcuda.py": "to a temporary of `replacing`",

@@ -20,9 +20,9 @@ from stub_gpu import CompiledKernel, FakeGpu, OneKernel, addresses, stubbed
 
 import microtrain as mt
 from microtrain import runtime
-from microtrain.compiler import realize
 from microtrain.compiler.executable import Executable
-from microtrain.compiler.session import current
+from microtrain.engine.plans import plans
+from microtrain.engine.session import current, pending
 from microtrain.errors import AcceleratorError, OutOfMemoryError
 from microtrain.graph import dtypes
 from microtrain.graph import ops as g
@@ -100,11 +100,11 @@ def host(gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
         pytest.skip("kernels are interpreted in this process (TRITON_INTERPRET=1)")
     made = Host()
     monkeypatch.setitem(runtime._loaded, ("cuda", 1), made)
-    for name in ("plans", "recent"):
-        monkeypatch.setattr(realize, name, {})
+    for name in ("known", "recent"):
+        monkeypatch.setattr(plans, name, {})
     with mt.settings.device("cuda:1"):
         yield made
-    current().keep({node for node in realize.pending() if node.spec.device is OF.device})
+    current().keep({node for node in pending() if node.spec.device is OF.device})
 
 
 def test_fit_and_gradcheck_run_where_numpy_sees_no_memory(host: Host) -> None:

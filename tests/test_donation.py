@@ -21,8 +21,8 @@ from microtrain.compiler.domain import Domain, MatmulDomain, SlabDomain
 from microtrain.compiler.emit_triton import emit
 from microtrain.compiler.executable import Executable
 from microtrain.compiler.index import ZERO, combine
-from microtrain.compiler.realize import Plan, forget
 from microtrain.compiler.schedule import schedule
+from microtrain.engine.plans import Plan, plans
 from microtrain.graph import ops as g
 from microtrain.graph.node import BUFFER
 from microtrain.kernels import tiles
@@ -37,9 +37,9 @@ on_triton = pytest.mark.skipif(DEVICE == "cpu", reason="on the cpu device no mem
 def small_programs() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tiles, "INTERPRET_ELEMENTS", 16)
-        forget()
+        plans.forget()
         yield
-        forget()
+        plans.forget()
 
 
 class Given:

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 import microtrain as mt
-from microtrain.compiler import realize
+from microtrain.engine import plans as planning
+from microtrain.engine.plans import plans
 
 
 class Case(NamedTuple):
@@ -442,9 +443,9 @@ def test_an_evaluation_that_fails_can_be_tried_again(monkeypatch: pytest.MonkeyP
     y = (x * x).sum()
     y.backward()
     with monkeypatch.context() as planted:
-        planted.setattr(realize, "build", fail)
-        planted.setattr(realize, "plans", {})
-        planted.setattr(realize, "recent", {})
+        planted.setattr(planning, "build", fail)
+        planted.setattr(plans, "known", {})
+        planted.setattr(plans, "recent", {})
         with pytest.raises(MemoryError, match="planted"):
             y.item()
     assert y.item() == 5.0

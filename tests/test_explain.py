@@ -15,10 +15,11 @@ import pytest
 
 import microtrain as mt
 from microtrain import nn, optim, settings
-from microtrain.compiler import explain as explaining
-from microtrain.compiler import realize
-from microtrain.compiler.explain import Explanation
-from microtrain.compiler.session import MAX_PENDING, current
+from microtrain.engine import explain as explaining
+from microtrain.engine import run
+from microtrain.engine.explain import Explanation
+from microtrain.engine.plans import plans
+from microtrain.engine.session import MAX_PENDING, current, pending
 from microtrain.graph import ops as ops
 from microtrain.graph.node import Kind
 from microtrain.graph.primitives import PRIMITIVES
@@ -40,8 +41,8 @@ def at_hand(*shape: int) -> mt.Tensor:
 
 def settled() -> None:
     """Compute whatever earlier tests left pending."""
-    for device in {node.device for node in realize.pending()}:
-        realize.flush(device)
+    for device in {node.device for node in pending()}:
+        run.flush(device)
 
 
 def training_step() -> tuple[mt.Tensor, list[mt.Tensor]]:
@@ -103,11 +104,11 @@ def test_a_value_at_hand_is_said_to_be_so() -> None:
 def test_nothing_is_computed_and_the_value_is_what_it_would_have_been(device: str) -> None:
     x = at_hand(5, 7)
     y = (x * 3 + 1).mean(0)
-    node, pending, plans = y.node, realize.pending(), len(realize.plans)
+    node, before, count = y.node, pending(), len(plans.known)
     explanation = quietly(y)
     explanation.dot()
     assert y.node is node and node.buffer is None and node.sources
-    assert realize.pending() == pending and len(realize.plans) == plans
+    assert pending() == before and len(plans.known) == count
     text = str(explanation)
     terms = x.cpu().numpy().astype(np.float64) * 3 + 1         # each rounded twice; their sum cancels
     assert np.all(np.abs(y.cpu().numpy() - terms.mean(0)) <= 8 * 2.0 ** -24 * np.abs(terms).mean(0))
@@ -156,7 +157,7 @@ def test_a_tensor_of_a_step_is_explained_alone() -> None:
     alone, everything = quietly(loss), quietly()
     assert alone.kernels < everything.kernels and alone.nodes < everything.nodes
     others = re.search(r"\((\d+) other pending values", str(alone))
-    assert others is not None and int(others[1]) == len(realize.pending()) - 1
+    assert others is not None and int(others[1]) == len(pending()) - 1
     assert "other pending" not in str(everything)
     settled()
     assert str(quietly()) == "nothing is pending"

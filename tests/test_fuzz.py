@@ -12,10 +12,11 @@ import pytest
 from conftest import DEVICE
 
 from microtrain.autograd import walk
-from microtrain.compiler import realize
 from microtrain.compiler.group import Group, Schedule
 from microtrain.compiler.schedule import Scheduler
 from microtrain.compiler.simplify import Builder
+from microtrain.engine import run
+from microtrain.engine.plans import linearize, plans
 from microtrain.graph import ops as g
 from microtrain.graph.node import RULES, Node
 from microtrain.tensor import operands
@@ -169,15 +170,15 @@ def the_first_dtype_wins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def kept_values_are_not_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the tape keeps is overwritten by zeros once the program that computed it has run."""
-    compute = realize.compute
+    compute = run.compute
 
     def planted(roots: Any, device: Any) -> None:
-        order = realize.linearize(roots)[0]
+        order = linearize(roots)[0]
         kept = [node for node in order if node.holders and node.sources]
         compute(roots, device)
         for node in kept:
             node.buffer = node.buffer * 0
-    monkeypatch.setattr(realize, "compute", planted)
+    monkeypatch.setattr(run, "compute", planted)
 
 
 def cotangents_are_not_added(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,9 +212,9 @@ KINDS = {"detached": "memory", "views of detached": "memory", "versions": "memor
 @pytest.fixture
 def no_plans() -> Iterator[None]:
     """Nothing compiled before or during the test is used after it."""
-    realize.forget()
+    plans.forget()
     yield
-    realize.forget()
+    plans.forget()
 
 
 @pytest.mark.skipif(not ON_CPU, reason="planted in what all devices have in common: cpu is the quickest")

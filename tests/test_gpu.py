@@ -14,7 +14,7 @@ from conftest import CUDA
 
 import microtrain as mt
 from microtrain.bench.launched import steps_of
-from microtrain.compiler.realize import flush
+from microtrain.engine.run import flush
 from microtrain.nn import functional as F
 from microtrain.runtime import virtual
 

@@ -44,7 +44,7 @@ with gpu_cache.counted() as counts:
     value = [loss.item(), x.grad.sum().item()]
     if sys.argv[1:]:
         held = mt.ones(48, device=sys.argv[1]) * 3
-        mt.compiler.realize.flush(mt.device(sys.argv[1]))
+        mt.engine.run.flush(mt.device(sys.argv[1]))
 tools = [line for line in commands if ("ptxas" in line or "launcher" in line) and "--version" not in line]
 print(json.dumps({**counts, "value": value, "tools": tools, "where": mt.__file__}))
 """

@@ -28,7 +28,7 @@ from stress_interrupts import (
 
 import microtrain as mt
 from microtrain import nn, optim
-from microtrain.compiler import realize
+from microtrain.engine import run
 from microtrain.errors import OutOfMemoryError
 from microtrain.runtime import kernel_backend
 
@@ -242,7 +242,7 @@ def test_an_error_in_a_value_that_nobody_asked_for_is_raised_when_it_is_read() -
 
 @on_cpu
 def test_where_all_does_not_fit_memory_values_are_computed_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    compute, sizes = realize.compute, []
+    compute, sizes = run.compute, []
 
     def short(roots: Any, device: Any) -> None:
         sizes.append(len(roots))
@@ -252,7 +252,7 @@ def test_where_all_does_not_fit_memory_values_are_computed_one_by_one(monkeypatc
 
     x = mt.tensor([1.0, 2.0])
     values = [x * n for n in range(2, 5)]
-    monkeypatch.setattr(realize, "compute", short)
+    monkeypatch.setattr(run, "compute", short)
     assert values[0].tolist() == [2, 4]
     assert sizes == [3, 1, 1, 1] and all(value.node.buffer is not None for value in values)
 

@@ -11,7 +11,8 @@ import torch
 
 import microtrain as mt
 from microtrain import settings
-from microtrain.compiler import realize
+from microtrain.engine import run
+from microtrain.engine.plans import plans
 from microtrain.graph import dtypes
 from microtrain.graph import ops as g
 from microtrain.graph.node import leaf
@@ -60,10 +61,10 @@ def test_a_plan_made_under_one_precision_is_not_used_under_another() -> None:
     def product(dtype: dtypes.DType) -> str:
         of = spec((64, 64), dtype, device)
         x = leaf(backend("null", "sm_90").empty(of), of)
-        before = set(realize.plans)
-        realize.compute([g.matmul(x, x)], device)
-        made, = set(realize.plans) - before
-        return str(realize.plans[made].executable.steps[0].launch.constexprs["PRECISION"])
+        before = set(plans.known)
+        run.compute([g.matmul(x, x)], device)
+        made, = set(plans.known) - before
+        return str(plans.known[made].executable.steps[0].launch.constexprs["PRECISION"])
 
     assert product(dtypes.float32) == "ieee"
     with settings.matmul_precision("high"):

@@ -16,7 +16,7 @@ import torch
 from conftest import DEVICE
 
 import microtrain as mt
-from microtrain.compiler import realize
+from microtrain.engine.plans import plans
 from microtrain.graph.primitives import PRIMITIVES
 
 pytestmark = pytest.mark.usefixtures("nothing_pending")
@@ -130,7 +130,7 @@ def test_numbers_before_do_not_show() -> None:
     assert [case for case, a, b in zip(sample, first, second, strict=True) if a != b] == []
     alone = []
     for case in sample[:60]:
-        realize.forget()
+        plans.forget()
         for primitive in PRIMITIVES.values():
             primitive.memo.clear()
         alone.append(bits(*case))
@@ -143,12 +143,12 @@ def test_a_new_number_is_no_new_plan(name: str) -> None:
     function = {**BOUNDS, **FACTORS, **WIDTHS}[name]
     for n in (0.3125, 0.296875):        # the second time the constants of the structure are known
         outcome(mt, function, n, (6,))
-    before = len(realize.plans)
+    before = len(plans.known)
     for k in range(5 if DEVICE == "cpu" else 2):
         n = 0.3125 + (k + 1) / 64
         for a, b in zip(outcome(mt, function, n, (6,)), outcome(torch, function, n, (6,)), strict=True):
             np.testing.assert_allclose(a, b, rtol=3e-5, atol=1e-6)
-    assert len(realize.plans) == before
+    assert len(plans.known) == before
 
 
 @pytest.mark.parametrize("combine", [lambda x, y: x.clamp(y, y + 0.5), lambda x, y: mt.lerp(x, y, y + 0.5),

@@ -18,9 +18,10 @@ from conftest import DEVICE
 
 import microtrain as mt
 from microtrain import settings
-from microtrain.compiler import fusion, lower, realize
+from microtrain.compiler import fusion, lower
 from microtrain.compiler import schedule as scheduling
 from microtrain.compiler.group import evaluated
+from microtrain.engine import run
 from microtrain.graph.primitives import PRIMITIVES
 from microtrain.testing.database import judge as judging
 from microtrain.testing.database.operators import DTYPES, FURTHER, NAMES, cases, database, find
@@ -60,8 +61,8 @@ def listen(plan: Any, order: list[Any]) -> None:
 def judged(name: str, monkeypatch: pytest.MonkeyPatch) -> ParityReport:
     """The report on one operator."""
     if name not in DONE:
-        monkeypatch.setattr(realize.launches, "report", listen)
-        monkeypatch.setattr(realize.launches, "listeners", [listen])
+        monkeypatch.setattr(run.launches, "report", listen)
+        monkeypatch.setattr(run.launches, "listeners", [listen])
         if DEVICE == "cpu":
             DONE[name] = parity([name], DEVICE, choose=everything)
         else:
@@ -130,7 +131,7 @@ def test_long_rows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fusion, "ROW_MAX", 2)
     monkeypatch.setattr(lower, "SPLIT_ROWS", 0)
     seen: Counter[str] = Counter()
-    monkeypatch.setattr(realize.launches, "listeners", [lambda kernels, program: seen.update(
+    monkeypatch.setattr(run.launches, "listeners", [lambda kernels, program: seen.update(
         group.domain.template for group in scheduling.schedule(program))])
     with settings.cache(False):
         report = parity([name], DEVICE, DTYPES[:1], choose=lambda found: sorted(found, key=lambda case: case.size)[-4:])

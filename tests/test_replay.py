@@ -13,8 +13,10 @@ import pytest
 import microtrain as mt
 from microtrain.autograd import walk as walking
 from microtrain.autograd.replay import MAX_REPLAYS, Line, replays
-from microtrain.compiler import realize
-from microtrain.compiler.recognise import recogniser
+from microtrain.engine import plans as planning
+from microtrain.engine import run
+from microtrain.engine.match import recogniser
+from microtrain.engine.plans import MAX_RECENT, linearize, plans
 from microtrain.graph.node import RULES
 
 Tensors = Callable[[Any, Any, Any], Any]
@@ -73,8 +75,8 @@ def nothing_met(monkeypatch: pytest.MonkeyPatch) -> None:
     """No plan, no graph and no walk was met before."""
     monkeypatch.setattr(replays, "known", {})
     monkeypatch.setattr(replays, "made", {})
-    monkeypatch.setattr(realize, "plans", {})
-    monkeypatch.setattr(realize, "recent", {})
+    monkeypatch.setattr(plans, "known", {})
+    monkeypatch.setattr(plans, "recent", {})
 
 
 def refuse(*arguments: Any) -> Any:
@@ -88,7 +90,7 @@ def test_the_third_time_a_step_is_recognised_and_replayed(name: str, monkeypatch
         gradients(ALIKE[name], shift)
     expected = gradients(ALIKE[name], 0.3)
     monkeypatch.setattr(walking, "explore", refuse)
-    monkeypatch.setattr(realize, "linearize", refuse)
+    monkeypatch.setattr(planning, "linearize", refuse)
     for found, wanted in zip(gradients(ALIKE[name], 0.3), expected, strict=True):
         np.testing.assert_array_equal(found, wanted)
 
@@ -99,14 +101,14 @@ def test_steps_that_begin_alike_are_told_apart(monkeypatch: pytest.MonkeyPatch) 
     for name, function in ALIKE.items():
         replays.known.clear()
         replays.made.clear()
-        realize.recent.clear()
+        plans.recent.clear()
         fresh[name] = gradients(function, 0.3)
     for _ in range(3):                          # each is met again with the others' functions at hand
         for name, function in ALIKE.items():
             for found, wanted in zip(gradients(function, 0.3), fresh[name], strict=True):
                 np.testing.assert_array_equal(found, wanted, err_msg=name)
     assert 0 < max(map(len, replays.known.values())) <= MAX_REPLAYS
-    assert 0 < max(map(len, realize.recent.values())) <= realize.MAX_RECENT
+    assert 0 < max(map(len, plans.recent.values())) <= MAX_RECENT
 
 
 # What a function of the first must refuse in the second, and (True) what it may take for it: more sharing inside.
@@ -129,19 +131,19 @@ PAIRS = [
 def test_a_recogniser_looks_at_every_edge(known: str, other: str, same: bool) -> None:
     a, b, c = leaves(0.1)
     root = ALIKE[known](a, b, c)
-    function = recogniser(realize.linearize([root.node])[0], [root.node])
+    function = recogniser(linearize([root.node])[0], [root.node])
     again = ALIKE[other](b, c, a)
     found = function([again.node])
     assert (found is not None) is same
     if found is not None:
-        assert set(found) == set(realize.linearize([again.node])[0])
+        assert set(found) == set(linearize([again.node])[0])
 
 
 def test_a_recogniser_looks_at_what_the_tape_keeps() -> None:
     a, b, _ = leaves(0.1)
     kept, dropped = (a.exp() * 2 + b), (a.exp() * 2 + b)
     dropped.sum().backward()
-    functions = [recogniser(realize.linearize([y.node])[0], [y.node]) for y in (kept, dropped)]
+    functions = [recogniser(linearize([y.node])[0], [y.node]) for y in (kept, dropped)]
     assert [[f([y.node]) is not None for f in functions] for y in (kept, dropped)] == [[True, False], [False, True]]
 
 
@@ -190,7 +192,7 @@ def test_more_walks_than_are_tried_do_not_emit_their_functions_again(monkeypatch
         for function in many:
             gradients(function, 0.1)
     monkeypatch.setattr(Line, "function", refuse)
-    monkeypatch.setattr(realize, "recogniser", refuse)
+    monkeypatch.setattr(planning, "recogniser", refuse)
     for function in many:
         gradients(function, 0.1)
 
@@ -198,9 +200,9 @@ def test_more_walks_than_are_tried_do_not_emit_their_functions_again(monkeypatch
 @pytest.mark.usefixtures("nothing_met")
 def test_a_plan_is_recognised_from_whichever_of_its_outputs_are_roots(monkeypatch: pytest.MonkeyPatch) -> None:
     """exp's value is kept by the tape, so it is an output whether a tensor holds it or not: one plan, other roots."""
-    monkeypatch.setattr(realize, "plans", {})
-    monkeypatch.setattr(realize, "recent", {})
-    monkeypatch.setattr(realize, "isolate", refuse)
+    monkeypatch.setattr(plans, "known", {})
+    monkeypatch.setattr(plans, "recent", {})
+    monkeypatch.setattr(run, "isolate", refuse)
 
     def graph() -> tuple[mt.Tensor, mt.Tensor]:
         x = mt.tensor([0.5, 1.0]).requires_grad_()
@@ -212,7 +214,7 @@ def test_a_plan_is_recognised_from_whichever_of_its_outputs_are_roots(monkeypatc
         if not held:
             del middle
         np.testing.assert_allclose(out.detach().cpu().numpy(), 3 * np.exp([0.5, 1.0]), rtol=1e-6)
-    assert len(realize.plans) == 1 and len(realize.recent) == 2
+    assert len(plans.known) == 1 and len(plans.recent) == 2
 
 
 def test_what_the_tape_keeps_is_part_of_what_is_recognised() -> None:

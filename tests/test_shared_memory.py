@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import microtrain as mt
-from microtrain.compiler.session import MAX_PENDING
+from microtrain.engine.session import MAX_PENDING
 
 VERSIONS = {
     "a view has its base's version": """

@@ -34,9 +34,8 @@ from stress_threads import (
 
 import microtrain as mt
 from microtrain import nn, optim, settings
-from microtrain.compiler import realize
-from microtrain.compiler import session as session_module
-from microtrain.compiler.session import sessions
+from microtrain.engine import session as session_module
+from microtrain.engine.session import pending, sessions
 from microtrain.graph import node as graph_node
 from microtrain.nn import functional as F
 
@@ -128,7 +127,7 @@ def test_a_tensor_dropped_in_another_thread_is_pending_no_more() -> None:
     box = [mt.tensor([1.0]) * 2]
     node = weakref.ref(box[0].node)
     together([box.clear])
-    assert node() is None and not realize.pending()
+    assert node() is None and not pending()
 
 
 def test_a_draw_of_the_default_generator_is_one_threads_alone() -> None:

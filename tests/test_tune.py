@@ -14,11 +14,13 @@ import pytest
 from programs import program
 
 from microtrain import settings
-from microtrain.compiler import executable, realize
+from microtrain.compiler import executable
 from microtrain.compiler.emit_triton import Kernel, emit
 from microtrain.compiler.launch import Launch, launch_of
 from microtrain.compiler.schedule import schedule
 from microtrain.compiler.tune import CANDIDATES, GAIN, folder, tile_of, tuned
+from microtrain.engine import run
+from microtrain.engine.plans import plans
 from microtrain.graph import dtypes
 from microtrain.graph import ops as g
 from microtrain.graph.dtypes import DType
@@ -185,12 +187,12 @@ def computed(gpu: Gpu, monkeypatch: pytest.MonkeyPatch, times: int = 1) -> None:
     """Compute one structure on "cuda", `times` times."""
     monkeypatch.setattr(executable, "kernel_backend", lambda kind, index: gpu)
     for _ in range(times):
-        realize.compute([g.exp(g.matmul(x(512, 256), x(256, 512)))], Device("cuda:0"))
+        run.compute([g.exp(g.matmul(x(512, 256), x(256, 512)))], Device("cuda:0"))
 
 
 def test_only_a_new_plan_is_tuned_and_only_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(realize, "plans", {})
-    monkeypatch.setattr(realize, "recent", {})
+    monkeypatch.setattr(plans, "known", {})
+    monkeypatch.setattr(plans, "recent", {})
     gpu = Gpu(lambda launch: 1.0)
     computed(gpu, monkeypatch, times=2)
     assert gpu.launched == 2 and not gpu.measured, "nobody asked"

@@ -23,9 +23,10 @@ import triton.language as tl
 import microtrain as mt
 from microtrain import runtime, settings
 from microtrain.cli import main
-from microtrain.compiler import realize
 from microtrain.compiler.launch import Launch
 from microtrain.emulator import EmulatorError
+from microtrain.engine import run
+from microtrain.engine.plans import plans
 from microtrain.errors import OutOfMemoryError
 from microtrain.runtime import backend, launcher, virtual
 from microtrain.runtime.detect import has_cuda
@@ -53,9 +54,9 @@ def gpu() -> Iterator[VirtualGpu]:
         runtime._loaded.pop(("cuda", 0), None)
         made = virtual.gpu()
         triton.runtime.driver.set_active(made.driver)
-        realize.forget()
+        plans.forget()
         yield made
-    realize.forget()
+    plans.forget()
     runtime._loaded.clear()
     runtime._loaded.update(loaded)
     has_cuda.cache_clear()
@@ -71,7 +72,7 @@ def x(*values: float, requires_grad: bool = False) -> Any:
 @pytest.mark.parametrize("compiled", [False, True])
 def test_values_and_gradients_are_the_cpus(compiled: bool, gpu: VirtualGpu, rng: np.random.Generator,
                                            monkeypatch: pytest.MonkeyPatch) -> None:
-    realize.forget()
+    plans.forget()
     monkeypatch.setattr(gpu, "reference", not compiled)
     given = {name: rng.standard_normal(shape).astype(np.float32)
              for name, shape in (("x", (8, 5)), ("w", (3, 5)), ("b", (3,)))}
@@ -215,7 +216,7 @@ def test_a_size_that_arrives_wrong_is_refused(gpu: VirtualGpu, monkeypatch: pyte
     ("stream", 99, "queued on stream 0x63, while the current one is 0x0")])
 def test_a_wrong_grid_or_stream_is_refused(part: str, wrong: Any, said: str, gpu: VirtualGpu,
                                            monkeypatch: pytest.MonkeyPatch) -> None:
-    realize.forget()        # so that it is queued for the first time
+    plans.forget()        # so that it is queued for the first time
     right = launcher.start
     monkeypatch.setattr("microtrain.runtime.cuda.start", lambda kernel, grid, stream, arguments: right(
         kernel, *((wrong, stream) if part == "grid" else (grid, wrong)), arguments))
@@ -224,7 +225,7 @@ def test_a_wrong_grid_or_stream_is_refused(part: str, wrong: Any, said: str, gpu
     else:
         with pytest.raises(VirtualGpuError, match=said):
             launched(gpu)
-    realize.forget()
+    plans.forget()
 
 
 def test_memory_that_was_let_go_of_is_refused(gpu: VirtualGpu, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,10 +244,10 @@ def test_memory_that_was_let_go_of_is_refused(gpu: VirtualGpu, monkeypatch: pyte
 @pytest.fixture
 def emulated(gpu: VirtualGpu, monkeypatch: pytest.MonkeyPatch) -> Iterator[VirtualGpu]:
     """The GPU with kernels that are compiled, whichever way this lane takes."""
-    realize.forget()
+    plans.forget()
     monkeypatch.setattr(gpu, "reference", False)
     yield gpu
-    realize.forget()
+    plans.forget()
 
 
 def test_a_grid_that_is_too_small_leaves_a_tail_unwritten(emulated: VirtualGpu,
@@ -254,7 +255,7 @@ def test_a_grid_that_is_too_small_leaves_a_tail_unwritten(emulated: VirtualGpu,
     right = launcher.start
     a = mt.tensor(np.ones(5000, np.float32), device="cuda")
     assert (a + 1).sum().item() == 10000 and (a * 3).tolist() == [3.0] * 5000
-    realize.forget()
+    plans.forget()
     monkeypatch.setattr("microtrain.runtime.cuda.start", lambda kernel, grid, stream, arguments: right(
         kernel, (grid[0] - 1,), stream, arguments))
     with pytest.raises(VirtualGpuError, match="of which nobody wrote"):
@@ -374,7 +375,7 @@ def test_memory_used_on_another_stream_is_kept_until_that_is_over(gpu: VirtualGp
             b = a + 1
             b.tolist()
             b = a + 2
-            realize.flush(b.node.device)
+            run.flush(b.node.device)
             del a
             gc.collect()
 
@@ -399,7 +400,7 @@ def test_a_step_is_captured_and_replayed(gpu: VirtualGpu) -> None:
     graph = cuda.CUDAGraph()
     with cuda.graph(graph):
         out = step()
-        realize.flush(out.node.device)
+        run.flush(out.node.device)
     with pytest.raises(VirtualGpuError, match="12 bytes is read, of which nobody wrote 12"):
         out.tolist()            # captured is not run
     graph.replay()

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from ..compiler import realize
 from ..compiler.program import topological
-from ..compiler.session import current
+from ..engine import run
+from ..engine.session import current
 from ..graph import primitives as p
 from ..graph.node import Kind, Node, next_seq
 from ..graph.tape import Tape
@@ -88,7 +88,7 @@ class detect_anomaly:
             sources, called = step.sources, written(step)
             operands = [(source, known[source]) for source in sources]
             if step.buffer is None and sources:
-                realize.compute([step], step.device)
+                run.compute([step], step.device)
             known[step] = what = state(step)
             if not self.check_nan or not sources or what == "finite":
                 continue

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ..arguments import refused
-from ..compiler.session import Session, current
+from ..engine.session import Session, current
 from ..graph import ops as g
 from ..graph.node import Node
 from ..graph.tape import DeadEnd, Entry, Hooks, Leaf, grad_mode

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..compiler import realize
-from ..compiler.session import current
+from ..engine import run
+from ..engine.session import current
 from ..graph import ops as g
 from ..graph.dtypes import TITLES
 from ..graph.node import Node
@@ -83,7 +83,7 @@ def hook_result(hook: Callable[..., Any], result: Any, ct: Node) -> Node:
             raise RuntimeError(f"{changed} type of value (was {tensor_type(want)} got {tensor_type(have)})")
         raise RuntimeError(f"{changed} size of value (was {list(want.shape)} got {list(have.shape)})")
     if current().watchers:
-        realize.tell(result.node, HookAt(hook))
+        run.tell(result.node, HookAt(hook))
     return result.node                      # type: ignore[no-any-return]
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
-from ..compiler import realize
-from ..compiler.session import MAX_PENDING, current
+from ..engine import run
+from ..engine.session import MAX_PENDING, current
 from ..graph import ops as g
 from ..graph.node import Node
 from ..graph.spec import Spec
@@ -130,7 +130,7 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
                 if rule.flat and grad_mode.enabled:
                     source_ct = tied(source_ct, edge)
                 if watching:
-                    realize.tell(source_ct, tape, i)
+                    run.tell(source_ct, tape, i)
                 push(edge, source_ct)
             if pullback.keeps and not retain_graph:
                 tape.release(out)
@@ -141,7 +141,7 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
         elif isinstance(tape, FunctionEntry):
             for i, edge, given in tape.apply(ct):
                 if watching and given is not None:
-                    realize.tell(given, tape, i)
+                    run.tell(given, tape, i)
                 if needed is None or tape_of(edge) in needed:
                     push(edge, given)
             if not retain_graph:
@@ -202,7 +202,7 @@ def compute_pending(cotangents: Iterable[Any]) -> None:
     nodes = dict.fromkeys(ct for ct in cotangents if isinstance(ct, Node) and ct.buffer is None and ct.sources)
     for device in {node.device for node in nodes}:
         with lock:
-            realize.compute([node for node in nodes if node.device is device], device)
+            run.compute([node for node in nodes if node.device is device], device)
     current().start_counting()
 
 

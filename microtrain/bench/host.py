@@ -24,7 +24,8 @@ import numpy as np
 
 import microtrain
 
-from ..compiler import realize
+from ..engine import run
+from ..engine.plans import linearize, plans
 from ..graph import node as graph_node
 from ..graph.node import Node
 from ..graph.spec import Device
@@ -138,7 +139,7 @@ class Watch:
         """Stand in for `compute`: look at the clock before and after."""
         roots = list(roots)
         if self.counting:
-            self.nodes += len(realize.linearize(roots)[0])
+            self.nodes += len(linearize(roots)[0])
         self.started = perf_counter()
         compute(roots, device)
         self.compute += perf_counter() - self.started
@@ -147,23 +148,23 @@ class Watch:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Watch every graph that is computed inside the block. Plans met before compute nothing there."""
-        compute, plans = realize.compute, list[Any](realize.plans.values())
-        realize.compute = lambda roots, device: self.computed(compute, roots, device)
-        self.plans = len(plans)
-        for plan in plans:
+        compute, known = run.compute, list[Any](plans.known.values())
+        run.compute = lambda roots, device: self.computed(compute, roots, device)
+        self.plans = len(known)
+        for plan in known:
             plan.executable = Remembered(plan.executable, self)
         try:
             yield
         finally:
-            realize.compute = compute
-            for plan in plans:
+            run.compute = compute
+            for plan in known:
                 plan.executable = plan.executable.executable
 
 
     def check(self) -> None:
         """Raise WrongResult where a plan was made inside the block."""
-        if len(realize.plans) != self.plans:
-            raise WrongResult(f"{len(realize.plans) - self.plans} graphs were not met before: they have another "
+        if len(plans.known) != self.plans:
+            raise WrongResult(f"{len(plans.known) - self.plans} graphs were not met before: they have another "
                               "structure than those of the steps before, and what was timed is planning them")
 
 
@@ -202,7 +203,7 @@ def measure_step(workload: Workload, effort: Effort) -> list[Cost]:
     judge.judge(results(instance, workload.steps))
 
     def finish() -> None:
-        realize.flush(Device("cpu"))
+        run.flush(Device("cpu"))
 
     with recordings() as differentiated:
         instance.run()

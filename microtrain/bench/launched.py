@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..compiler import realize
 from ..compiler.executable import Step
-from ..compiler.explain import extent
 from ..compiler.group import evaluated
+from ..engine import run
+from ..engine.explain import extent
+from ..engine.plans import plans
 from ..graph.node import Kind, Node
 from ..runtime.null import TARGETS, Nowhere, NullBackend
 
@@ -78,13 +79,13 @@ def steps_of(call: Callable[[], Any]) -> list[Step]:
     def listen(kernels: int, program: Any) -> None:
         programs.append(program)
 
-    realize.launches.listeners.append(listen)
+    run.launches.listeners.append(listen)
     try:
         call()
     finally:
-        realize.launches.listeners.remove(listen)
-    plans = {id(plan.program): plan for plan in realize.plans.values()}
-    found = [plans[id(program)].executable for program in programs if id(program) in plans]
+        run.launches.listeners.remove(listen)
+    made = {id(plan.program): plan for plan in plans.known.values()}
+    found = [made[id(program)].executable for program in programs if id(program) in made]
     return [step for executable in found for step in getattr(executable, "steps", ())]
 
 

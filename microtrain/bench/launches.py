@@ -16,7 +16,7 @@ from typing import Any
 
 from .. import runtime
 from ..compiler.launch import Launch
-from ..compiler.realize import flush
+from ..engine.run import flush
 from ..graph.spec import Device
 from ..runtime.cuda import CudaBackend
 from ..runtime.torch_memory import TorchMemory

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..compiler.realize import realize
+from ..engine.run import realize
 from ..tensor import Tensor
 from .ceilings import gpu_started
 from .comparison import Comparison, Entry, Failure, WrongResult

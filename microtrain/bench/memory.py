@@ -12,7 +12,7 @@ import numpy as np
 
 import microtrain
 
-from ..compiler.realize import realize
+from ..engine.run import realize
 from ..graph.dtypes import from_name
 from ..graph.node import leaf
 from ..graph.spec import Device, spec

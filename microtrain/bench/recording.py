@@ -13,8 +13,9 @@ import numpy as np
 
 from ..autograd import api
 from ..autograd.walk import walk
-from ..compiler import realize
-from ..compiler.session import current
+from ..engine import run
+from ..engine.plans import linearize
+from ..engine.session import current
 from ..graph import node as graph_node
 from ..graph.node import Node, leaf, record, record1, record2
 from ..graph.tape import Tape
@@ -29,7 +30,7 @@ class Recording:
     """
 
     def __init__(self, loss: Node, cotangent: Node, gradients: dict[Tape, Node]) -> None:
-        order = realize.linearize([loss])[0]
+        order = linearize([loss])[0]
         self.cotangent, self.gradients = cotangent, gradients
         leaves, operations = [node for node in order if not node.sources], [node for node in order if node.sources]
         place = {node: k for k, node in enumerate(leaves + operations)}
@@ -87,7 +88,7 @@ def _values(gradients: dict[Tape, Node]) -> dict[Tape, Any]:
     pending = list(dict.fromkeys(node for node in gradients.values() if node.buffer is None))
     if pending:
         with lock:
-            realize.compute(pending, pending[0].device)
+            run.compute(pending, pending[0].device)
     return {place: node.buffer for place, node in gradients.items()}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 import microtrain
 
-from ..compiler.realize import flush
+from ..engine.run import flush
 from ..errors import AcceleratorError
 from ..runtime import kernel_backend
 from ..testing import count_kernels

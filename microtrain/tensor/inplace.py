@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..compiler.session import others
+from ..engine.session import others
 from ..graph import ops as g
 from ..graph import primitives as p
 from ..graph.dtypes import TITLES

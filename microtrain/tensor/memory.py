@@ -22,8 +22,8 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from ..compiler import realize as compiler
-from ..compiler.session import current
+from ..engine import run
+from ..engine.session import current
 from ..graph import ops as g
 from ..graph.node import Node, leaf, next_seq
 from ..graph.spec import Shape
@@ -72,7 +72,7 @@ def placed(node: Node, tape: Tape) -> Node:
     """A node that is nobody else's, put in a place on the tape."""
     node.tape = tape
     if tape.__class__ is Leaf:
-        compiler.parameter_changed(node.spec.device)
+        run.parameter_changed(node.spec.device)
     elif tape.saves_out and not tape.released:
         node.holders += 1
     return node

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .. import settings
-from ..compiler.realize import flush, pending
+from ..engine.run import flush
+from ..engine.session import pending
 
 
 def get_float32_matmul_precision() -> str:

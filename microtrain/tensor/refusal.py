@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..compiler.realize import realize
+from ..engine.run import realize
 from ..graph.node import Node, buffer_signature, next_seq
 from ..graph.tape import grad_mode
 from .strides import dense

@@ -11,8 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-from ..compiler import realize as compiler
-from ..compiler.session import here, main, others
+from ..engine import run
+from ..engine.session import here, main, others
 from ..graph import ops as g
 from ..graph.node import Node, Unmade, become
 from ..graph.spec import Shape, normalise_dim
@@ -54,7 +54,7 @@ def wrap(node: Node) -> Tensor:
     """A tensor for a recorded node, which stays pending until some value is read."""
     session = here.session if others() else main
     if node.seq > session.limit:
-        compiler.settle(node, session)
+        run.settle(node, session)
     self = blank[0]()
     self.node = node
     if node.buffer is None:
@@ -314,7 +314,7 @@ class Shared:
             node.shared = True
             session.held.append(ref(self))
         if node.seq > session.limit:
-            compiler.bound(node, session)
+            run.bound(node, session)
 
     def _change_alone(self, node: Node, tape: Tape | None) -> None:
         """Be changed in place, off the tape, where memory is shared with nobody: an optimizer's update. `node` takes
@@ -332,7 +332,7 @@ class Shared:
             node.shared = True
             session.held.append(ref(self))
         if node.seq > session.most or session.watchers:
-            compiler.bound(node, session)
+            run.bound(node, session)
 
     def _let_go(self) -> None:
         """Hold no node of one's own until anything of it is asked for: the base has another."""

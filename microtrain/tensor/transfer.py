@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..autograd.function import Function
-from ..compiler.realize import realize
+from ..engine.run import realize
 from ..graph import dtypes
 from ..graph import ops as g
 from ..graph.dtypes import DType

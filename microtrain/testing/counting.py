@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..compiler.explain import describe_kernels
-from ..compiler.realize import launches
+from ..engine.explain import describe_kernels
+from ..engine.run import launches
 
 
 class KernelCount:

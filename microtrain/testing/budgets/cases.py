@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ...compiler.realize import linearize
 from ...compiler.simplify import simplify
+from ...engine.plans import linearize
 from ...graph import dtypes
 from ...graph import ops as g
 from ...graph.dtypes import DType

@@ -15,8 +15,8 @@ from itertools import count, cycle
 import microtrain as mt
 
 from ... import settings
-from ...compiler import realize
 from ...compiler.program import Program
+from ...engine.run import flush
 from ...tensor import device
 from .. import fuzz
 from .specimen import Specimen, specimens, watched
@@ -56,7 +56,7 @@ def sample(size: int) -> list[Specimen]:
 def kernels(origin: str, run: Callable[[], object]) -> list[Specimen]:
     """What one program would launch: by itself, and with random numbers of its own."""
     programs: list[Program] = []
-    realize.flush(device("cpu"))
+    flush(device("cpu"))
     mt.manual_seed(0)
     with watched(programs.append):
         run()

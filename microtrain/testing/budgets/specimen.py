@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from ...compiler.emit_triton import Kernel, emit
 from ...compiler.launch import OPERANDS, Launch, launch_of
 from ...compiler.program import Program
-from ...compiler.realize import launches
 from ...compiler.schedule import schedule
+from ...engine.run import launches
 from ...graph import dtypes
 from ...runtime.compiling import POINTERS
 from ...runtime.null import Resources, compile_launch

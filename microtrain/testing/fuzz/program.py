@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ...compiler import realize
-from ...compiler.session import current
+from ...engine import run
+from ...engine.session import current
 from ...errors import AcceleratorError
 from ...graph.node import Node
 from .prelude import namespace, needed
@@ -107,7 +107,7 @@ class EachAtOnce:
     def look(node: Node, entry: Any, index: int) -> None:
         """Compute a node that was just recorded."""
         if node.buffer is None and node.sources:
-            realize.compute([node], node.device)
+            run.compute([node], node.device)
 
 
 @dataclass(frozen=True)

@@ -15,19 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from ..compiler.domain import Domain, MapDomain, MatmulDomain, OpaqueDomain, RowDomain, SlabDomain
+from ..compiler.group import Group, Schedule, evaluated
+from ..compiler.horizontal import MapsDomain
+from ..compiler.program import Program
+from ..compiler.schedule import schedule
+from ..compiler.simplify import simplify
 from ..files import replacing
 from ..graph import primitives as p
 from ..graph.node import Kind, Node
 from ..graph.spec import Device
 from ..runtime.lock import locked
-from . import realize
-from .domain import Domain, MapDomain, MatmulDomain, OpaqueDomain, RowDomain, SlabDomain
-from .group import Group, Schedule, evaluated
-from .horizontal import MapsDomain
-from .program import Program
-from .schedule import schedule
+from .plans import linearize
 from .session import current, pending
-from .simplify import simplify
 
 TEXT_SUFFIXES = (".dot", ".gv")
 """Files that `Explanation.draw` writes as DOT text, without Graphviz."""
@@ -125,7 +125,7 @@ class Explanation:
 
     def _explain(self, roots: list[Node], device: Device) -> None:
         """Add the program of some pending nodes on one device."""
-        order, _, outputs, _ = realize.linearize(roots)
+        order, _, outputs, _ = linearize(roots)
         program, places = simplify(order, [order[i] for i in outputs], GPU)
         groups = schedule(program)
         leaves = [f"%{i}" for i, node in enumerate(order) if node.buffer is not None]

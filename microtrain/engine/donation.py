@@ -14,11 +14,11 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ..compiler.program import Executable
 from ..graph.dtypes import float32
 from ..graph.node import Kind, Node, Primitive, Signature, leaf, new_node
 from ..graph.spec import Spec
 from ..scopes import finish
-from .program import Executable
 
 
 def _lost(*_: Any) -> Node:

@@ -1,8 +1,7 @@
 """Computing what is pending: the graph behind every value that is still held, as one program.
 
 Reading any value brings every pending value that a tensor still holds up to date along with it: what is not read now is
-held to be read later, and one program fuses better than many. A graph whose structure was met before finds its plan in
-a dictionary.
+held to be read later, and one program fuses better than many.
 """
 
 from __future__ import annotations
@@ -11,61 +10,19 @@ import sys
 import time
 from collections.abc import Iterable
 from functools import partial
-from itertools import chain, count
-from operator import attrgetter
 from typing import Any
 
 from .. import settings
+from ..compiler.program import topological
+from ..compiler.simplify import simplify
 from ..errors import AcceleratorError
 from ..graph.node import Node, Unmade
 from ..graph.spec import Device
 from ..graph.tape import strip
 from ..runtime.lock import lock
 from .donation import Apart, uninterrupted
-from .program import Executable, Program, topological
-from .recognise import Recogniser, recogniser
+from .plans import Plan, plans
 from .session import Session, current, pending, sessions
-from .simplify import simplify
-
-MAX_PLANS = 4096
-"""Plans kept; a structure met again after that is planned anew."""
-
-_seq, _signature, _sources = attrgetter("seq"), attrgetter("signature"), attrgetter("sources")
-
-
-class Plan:
-    """A compiled program with the places of its outputs in the recorded graph."""
-
-    __slots__ = ("executable", "inputs", "key", "outputs", "places", "program", "shared", "trusted")
-
-    def __init__(self, order: list[Node], key: tuple[Any, ...], outputs: tuple[int, ...], device: Device) -> None:
-        self.program, self.places = simplify(order, [order[i] for i in outputs], device)
-        self.key = key
-        self.inputs = [i for i, node in enumerate(order) if node.buffer is not None]
-        self.outputs = outputs
-        self.executable = build(self.program)
-        self.trusted = False            # until it has run once: what does not compile must not spoil anything
-        shared = self.executable.shared
-        self.shared = [place in shared or self.places.count(place) > 1 for place in self.places]
-
-
-plans: dict[Any, Plan] = {}
-"""By device, switches and structure."""
-
-recent: dict[Any, list[tuple[Recogniser, Plan]]] = {}
-"""Plans met more than once, by device, switches and the roots' signatures: `MAX_RECENT` each, the latest first."""
-
-MAX_RECENT = 8
-"""Graphs with equal roots that are told apart by comparing; of more of them each is found by its key."""
-
-
-def build(program: Program) -> Executable:
-    """The program compiled for its device."""
-    if program.device.type == "cpu":
-        from .emit_numpy import NumpyExecutable
-        return NumpyExecutable(program)
-    from .executable import build as build_kernels
-    return build_kernels(program)
 
 
 class Launches:
@@ -78,7 +35,7 @@ class Launches:
         """Tell the listeners of a plan about to run; `order` is the recorded graph it computes."""
         kernels, program = plan.executable.kernels, plan.program
         if program.device.type == "cpu":
-            from .schedule import schedule
+            from ..compiler.schedule import schedule
             program, _ = simplify(order, [order[i] for i in plan.outputs], program.device, native=False)
             kernels = len(schedule(program))
         for listener in self.listeners:
@@ -88,69 +45,9 @@ class Launches:
 launches = Launches()
 
 
-def linearize(roots: Iterable[Node]) -> tuple[list[Node], tuple[Any, ...], tuple[int, ...], list[Any]]:
-    """The graph behind `roots`: nodes in recording order, its structure as a key, outputs and leaf values.
-
-    Outputs are the roots and every pending node that the tape keeps for a derivative.
-    """
-    wanted = set(roots)
-    seen = wanted.copy()
-    order = list(wanted)
-    push, visit = order.append, seen.add
-    for node in order:                          # grows as it is walked
-        for source in node.sources:
-            if source not in seen:
-                visit(source)
-                push(source)
-    order.sort(key=_seq)
-    index = dict(zip(order, count()))
-    # A constant may be kept by the tape too, but it is shared and never computed: it has no sources.
-    chosen = {index[node] for node in wanted if node.buffer is None}
-    chosen.update([index[node] for node in order if node.holders and node.sources])
-    outputs = tuple(sorted(chosen))
-    leaves = [node.buffer for node in order if node.buffer is not None]
-    # A signature says how many sources it has, so the two flat sequences say who feeds whom.
-    key = (outputs, *map(_signature, order), *map(index.__getitem__, chain.from_iterable(map(_sources, order))))
-    return order, key, outputs, leaves
-
-
-def forget() -> None:
-    """Drop all plans: every graph is planned and compiled anew."""
-    plans.clear()
-    recent.clear()
-
-
-def find(roots: Iterable[Node], device: Device) -> tuple[Plan | None, list[Node]]:
-    """The plan of the graph behind `roots` (None where nothing is to be computed) and its nodes in recording order.
-
-    roots: no node twice.
-    """
-    roots = list(roots)
-    circumstances = (device, settings.fuse.value, settings.matmul_precision.value, settings.tune.value)
-    kind = (*circumstances, *[node.signature for node in roots])
-    known = recent.get(kind, ()) if settings.cache.value else ()
-    for recognise, plan in known:
-        order = recognise(roots)
-        if order is not None:
-            return plan, order
-    order, key, outputs, _ = linearize(roots)
-    if not outputs:
-        return None, order
-    setting = (*circumstances, key)
-    found = plans.get(setting) if settings.cache.value else None
-    if found is None:
-        if len(plans) >= MAX_PLANS:
-            forget()
-        found = plans[setting] = Plan(order, key, outputs, device)
-    elif all(found is not plan for _, plan in known):
-        # Of these roots: what is a root here may be a value that the tape keeps in another graph of the same plan.
-        recent[kind] = [(recogniser(order, roots), found), *known[:MAX_RECENT - 1]]
-    return found, order
-
-
 def compute(roots: Iterable[Node], device: Device) -> None:
     """Compute `roots` and whatever the tape keeps on the way, as one program; called by who has the lock."""
-    plan, order = find(roots, device)
+    plan, order = plans.find(roots, device)
     if plan is None:
         return
     if launches.listeners:

@@ -1,0 +1,1 @@
+"""What is pending, finding its plan, and running it."""
