@@ -144,7 +144,7 @@ gpu:
 	      touch $$logs/failed; } & done; wait; \
 	for i in $$shards; do grep -v '^[.s]* *\[.*\]$$' $$logs/$$i || true; done; test ! -e $$logs/failed || status=1; \
 	left=$$(($(IN_ALL) - $$(date +%s) + start)); \
-	$$python -m microtrain bench --device $(DEVICE) --seconds $$((left > 60 ? left : 60)) $(if $(TINY),--tiny) \
+	$$python -m benchmarks --device $(DEVICE) --seconds $$((left > 60 ? left : 60)) $(if $(TINY),--tiny) \
 	    --output $(RESULTS) || status=1; exit $$status
 
 # With the Python, the Triton and the PyTorch of the machine that will unpack it.
@@ -154,7 +154,7 @@ GPU_PINS    ?= torch==2.11.0 triton==3.6.0 numpy==2.5.2
 GPU_SECONDS ?= 1500
 
 gpu-cache: $(if $(filter $(GPU_VENV)/%,$(GPU_PYTHON)),$(GPU_VENV)/stamp)
-	PYTHONPATH=. $(GPU_PYTHON) benchmarks/gpu_cache.py --seconds $(GPU_SECONDS) $(GPU_TESTS)
+	PYTHONPATH=. $(GPU_PYTHON) -m benchmarks.gpu_cache --seconds $(GPU_SECONDS) $(GPU_TESTS)
 
 $(GPU_VENV)/stamp: pyproject.toml
 	python3.12 -m venv $(GPU_VENV)

@@ -1,6 +1,6 @@
 """How fast the emulator runs compiled kernels: millions of instructions of single threads a second, on one core.
 
-    PYTHONPATH=. python benchmarks/emulator.py [sm_80|sm_90]
+    python -m benchmarks.emulator [sm_80|sm_90]
 
 Kernels of the budgets run once each for a batch of programs, with checks and without; parsing and translating is apart.
 Best of five; other processes on the machine show.

@@ -195,7 +195,7 @@ def both(src: str, name: str) -> None:
 
 
 def pytest_load_initial_conftests() -> None:
-    """With `pytest -p gpu_cache` the suite fills the cache."""
+    """With `pytest -p benchmarks.gpu_cache` the suite fills the cache."""
     compile_too()
 
 
@@ -209,7 +209,7 @@ def pytest_runtestloop(session: pytest.Session) -> Iterator[None]:
 
 
 class Shapes:
-    """Draws inputs that have a shape and nothing else (bench.draws.Draw)."""
+    """Draws inputs that have a shape and nothing else (`draws.Draw`)."""
 
     def normal(self, *shape: int) -> Any:
         import torch
@@ -227,9 +227,9 @@ class Shapes:
 
 def compile_benchmarks() -> None:
     """Compile the kernels of the benchmarks at full size, on the null device: no memory is needed."""
-    from microtrain.bench.catalogue import on_gpu
-    from microtrain.bench.suite import matmuls
-    from microtrain.bench.workload import Workload, unchanged
+    from benchmarks.catalogue import on_gpu
+    from benchmarks.suite import matmuls
+    from benchmarks.workload import Workload, unchanged
     from microtrain.engine.run import flush
     from microtrain.graph.dtypes import from_name
     from microtrain.graph.node import leaf
@@ -273,9 +273,8 @@ def compile_programs() -> None:
 
 def start(name: str, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
     """A Python process on the virtual GPU, whose output goes to a file."""
-    path = f"{ROOT}{os.pathsep}{ROOT / 'benchmarks'}"
     environment = {**os.environ, "MICROTRAIN_VIRTUAL_GPU": f"sm_{ARCH}=reference", "MICROTRAIN_DEVICE": "cuda",
-                   "TRITON_CACHE_DIR": str(CACHE), "PYTHONPATH": path, **variables}
+                   "TRITON_CACHE_DIR": str(CACHE), "PYTHONPATH": str(ROOT), **variables}
     with open(PACK.with_name(f"{name}.log"), "w") as log:
         return subprocess.Popen([sys.executable, *arguments], cwd=ROOT, env=environment, stdout=log, stderr=log)
 
@@ -286,11 +285,11 @@ def fill(seconds: float, jobs: int, tests: list[str]) -> None:
     PACK.parent.mkdir(exist_ok=True)
     for path in PACK.parent.glob("tests-*.jsonl*"):
         path.unlink()
-    suite = ("-m", "pytest", "-q", "-p", "gpu_cache", "-p", "no:cacheprovider", "--tb=short", "-m",
+    suite = ("-m", "pytest", "-q", "-p", "benchmarks.gpu_cache", "-p", "no:cacheprovider", "--tb=short", "-m",
              "not budgets and not emulated", *tests)
     running = [start(f"tests-{k}", *suite, MICROTRAIN_SHARD=f"{k}/{jobs}",
                      MICROTRAIN_DONE=str(PACK.with_name(f"tests-{k}.jsonl"))) for k in range(jobs)]
-    running.append(start("programs", __file__, "--programs"))
+    running.append(start("programs", "-m", "benchmarks.gpu_cache", "--programs"))
     for process in running:
         try:
             process.wait(max(until - time.monotonic(), 1))

@@ -89,7 +89,7 @@ PY
 sanitized() {       # sanitized TOOL: one small launch of each template under compute-sanitizer
     command -v compute-sanitizer >/dev/null || { echo "no compute-sanitizer here" >"$work/sanitizer-$1.txt"; return; }
     PYTORCH_NO_CUDA_MEMORY_CACHING=1 within 170 compute-sanitizer --tool "$1" --error-exitcode 9 --print-limit 20 \
-        $PYTHON benchmarks/one_of_each.py >"$work/sanitizer-$1.txt" 2>&1
+        $PYTHON -m benchmarks.one_of_each >"$work/sanitizer-$1.txt" 2>&1
     echo "exit status $?" >>"$work/sanitizer-$1.txt"
 }
 
@@ -113,7 +113,7 @@ say "unpacking"; unpack
 mkdir -p "$OUT/suite" "$OUT/bench"
 if [ "$mode" = smoke ]; then
     say "one launch of each template"
-    within 90 $PYTHON benchmarks/one_of_each.py --device "$DEVICE" 2>&1 | tee "$work/one.txt" | tail -50
+    within 90 $PYTHON -m benchmarks.one_of_each --device "$DEVICE" 2>&1 | tee "$work/one.txt" | tail -50
     grep -q "right$" "$work/one.txt" || { say "nothing is right: the rest would tell no more"; finish; exit 1; }
 
     say "training"
@@ -126,14 +126,14 @@ if [ "$mode" = smoke ]; then
     RESERVE=42 rest=$(left 42)
     { sanitized memcheck; sanitized racecheck; } &
     [ "$DEVICE" = cuda ] && [ -z "$TINY" ] && for families in step,launch map,update row,loss matmul; do
-        TORCHINDUCTOR_COMPILE_THREADS=2 within $rest $PYTHON -m microtrain bench --device cuda --once --seconds $((rest - 15)) \
+        TORCHINDUCTOR_COMPILE_THREADS=2 within $rest $PYTHON -m benchmarks --device cuda --once --seconds $((rest - 15)) \
             --workloads $families --peers "torch,torch CUDA graph,torch.compile" \
             --output "$OUT/bench/$families" >"$work/once-$families.txt" 2>&1 &
     done
-    [ -n "$TINY" ] && { within 100 $PYTHON -m microtrain bench --device "$DEVICE" --tiny --seconds 80 --peers torch \
+    [ -n "$TINY" ] && { within 100 $PYTHON -m benchmarks --device "$DEVICE" --tiny --seconds 80 --peers torch \
         --output "$OUT/bench" >"$work/tiny.txt" 2>&1 & }
-    [ "$DEVICE" = cuda ] && [ -z "$TINY" ] && { within $rest $PYTHON benchmarks/profiled.py --warm;
-        within $rest $PYTHON benchmarks/tiles.py --compile; } >"$work/tiles-compile.txt" 2>&1 &
+    [ "$DEVICE" = cuda ] && [ -z "$TINY" ] && { within $rest $PYTHON -m benchmarks.profiled --warm;
+        within $rest $PYTHON -m benchmarks.tiles --compile; } >"$work/tiles-compile.txt" 2>&1 &
     suite $((cores > 6 ? cores - 5 : cores)) $rest
     wait
     RESERVE=2
@@ -144,7 +144,7 @@ if [ "$mode" = smoke ]; then
     say "packing what was compiled"; packed
 elif [ "$mode" = suite ]; then
     RESERVE=25 rest=$(left 25)
-    [ "$DEVICE" = cuda ] && [ -z "$TINY" ] && { within $rest $PYTHON benchmarks/tiles.py --compile \
+    [ "$DEVICE" = cuda ] && [ -z "$TINY" ] && { within $rest $PYTHON -m benchmarks.tiles --compile \
         >"$work/tiles-compile.txt" 2>&1; } &
     say "the suite, $rest s"
     suite "$cores" $rest
@@ -155,7 +155,7 @@ else
     # Nothing else runs beside the benchmarks: the host's time counts as well.
     seconds=${BENCH_SECONDS:-250}
     say "benchmarks, $seconds s"
-    within $((seconds + 30)) $PYTHON -m microtrain bench --device "$DEVICE" --seconds $seconds ${TINY:+--tiny} \
+    within $((seconds + 30)) $PYTHON -m benchmarks --device "$DEVICE" --seconds $seconds ${TINY:+--tiny} \
         ${PEERS:+--peers "$PEERS"} --output "$OUT/bench" >"$work/bench.txt" 2>&1
     say "benchmarks end with $?"
     if command -v ncu >/dev/null && [ -z "$TINY" ]; then
@@ -164,14 +164,14 @@ else
 dram__bytes.sum,smsp__inst_executed.sum,smsp__inst_issued.sum,sm__warps_active.avg.pct_of_peak_sustained_active,\
 launch__registers_per_thread,launch__occupancy_limit_registers,\
 sm__inst_executed_pipe_xu.sum,smsp__cycles_active.avg,l1tex__data_bank_conflicts_pipe_lsu.sum \
-            $PYTHON benchmarks/profiled.py >"$work/ncu.csv" 2>&1
+            $PYTHON -m benchmarks.profiled >"$work/ncu.csv" 2>&1
         echo "ends with $?, $(wc -l <"$work/ncu.csv") lines"
     fi
     if [ "$DEVICE" = cuda ] && [ -z "$TINY" ]; then
         say "experiments"
-        within 30 $PYTHON benchmarks/hardware.py 2>&1 | tee "$work/hardware.txt" | cut -c1-200
-        within 60 $PYTHON benchmarks/loops_by_hand.py 2>&1 | tee "$work/loops.txt"
-        within 60 $PYTHON benchmarks/tiles.py --output "$work/tiles.json" >"$work/tiles.txt" 2>&1; echo "tiles: $?"
+        within 30 $PYTHON -m benchmarks.hardware 2>&1 | tee "$work/hardware.txt" | cut -c1-200
+        within 60 $PYTHON -m benchmarks.loops_by_hand 2>&1 | tee "$work/loops.txt"
+        within 60 $PYTHON -m benchmarks.tiles --output "$work/tiles.json" >"$work/tiles.txt" 2>&1; echo "tiles: $?"
     fi
     rest=$(left 15)
     say "the rest of the suite, $rest s"

@@ -1,6 +1,6 @@
 """What a GPU's approximate instructions and tensor cores compute, held against float64: the emulator's model of them.
 
-    python benchmarks/hardware.py
+    python -m benchmarks.hardware
 
 For each function: the largest error in ulps of float32, the share of results that are correctly rounded, and what the
 instruction makes of subnormal numbers, zeros, infinities and NaN. For `tl.dot`: how TF32 rounds its operands, and how

@@ -1,6 +1,6 @@
 """What whole training loops cost in one launch, written by hand: the figures that a generated loop is held against.
 
-    python benchmarks/loops_by_hand.py
+    python -m benchmarks.loops_by_hand
 
 Each loop is checked against the same steps in float64 before it is timed. A perceptron step of 32 features on one warp;
 a full-batch logistic step of 256 rows of 64 features on one processor, its rows in registers, read anew each step, or

@@ -1,7 +1,7 @@
 """One small launch of each kernel template and tile kind, every result held against the cpu device: for tools that
 watch kernels run (compute-sanitizer, a profiler), and as the first look at a new machine.
 
-    PYTORCH_NO_CUDA_MEMORY_CACHING=1 compute-sanitizer --tool memcheck python benchmarks/one_of_each.py
+    PYTORCH_NO_CUDA_MEMORY_CACHING=1 compute-sanitizer --tool memcheck python -m benchmarks.one_of_each
 
 Without the caching allocator every buffer is an allocation of its own, so that a byte past its end is outside.
 """
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import microtrain as mt
-from microtrain.bench.launched import steps_of
+from benchmarks.launch_facts import steps_of
 from microtrain.nn import functional as F
 
 TEMPLATES = {"map", "maps", "row", "slab", "reduce", "matmul"}

@@ -1,6 +1,6 @@
 """A few kernels at sizes where speed counts, each launched once more after it is warm, for a profiler to watch.
 
-    ncu --profile-from-start off --clock-control none --csv python benchmarks/profiled.py
+    ncu --profile-from-start off --clock-control none --csv python -m benchmarks.profiled
 
 Only what lies between the profiler's start and stop is watched: one call of each, of microtrain's alone.
 """
@@ -13,10 +13,10 @@ from contextlib import ExitStack
 
 import torch
 
-from microtrain.bench.place import ONCE, place
-from microtrain.bench.suite import _instance, matmuls
-from microtrain.bench.workload import Workload
-from microtrain.bench.workloads import losses, products, rows, updates
+from benchmarks.bench_device import ONCE, place
+from benchmarks.suite import _instance, matmuls
+from benchmarks.workload import Workload
+from benchmarks.workloads import losses, products, rows, updates
 
 WORKLOADS: tuple[Callable[[], Workload], ...] = (
     lambda: losses.bce_with_logits(1 << 25),

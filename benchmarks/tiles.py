@@ -1,6 +1,6 @@
 """Every tile that a kernel may have, timed on this GPU: what the tables in `kernels/` are held against.
 
-    python benchmarks/tiles.py --output tiles.json            # or --only matmul, --at-most 4, --compile
+    python -m benchmarks.tiles --output tiles.json            # or --only matmul, --at-most 4, --compile
 
 A line a tile: microseconds, and the fastest tile's share of them. The first of each kernel is the one that is taken.
 """
@@ -13,11 +13,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from microtrain.bench.launched import resources, steps_of
-from microtrain.bench.place import ONCE, place
-from microtrain.bench.suite import _caller, matmuls
-from microtrain.bench.workload import Workload
-from microtrain.bench.workloads import losses, maps, products, rows, steps
+from benchmarks.bench_device import ONCE, place
+from benchmarks.launch_facts import resources, steps_of
+from benchmarks.suite import _caller, matmuls
+from benchmarks.workload import Workload
+from benchmarks.workloads import losses, maps, products, rows, steps
 from microtrain.compiler.executable import Step
 from microtrain.compiler.launch import launches_of
 from microtrain.compiler.tune import measured, tile_of
@@ -50,7 +50,7 @@ def workloads() -> Iterable[Workload]:
 
 def table(workload: Workload, at: Any, at_most: int, compile_only: bool) -> Iterable[dict[str, Any]]:
     """For each kernel of a call its tiles, in the order in which they would be taken, with their seconds."""
-    where = backend(at.where.type, at.where.index)
+    where: Any = backend(at.where.type, at.where.index)
     seen: list[Any] = []
     with matmuls(workload):
         for step in steps_of(_caller(workload, at.memory.inputs(workload), at)):

@@ -31,7 +31,7 @@ from typing import Any
 from triton import knobs
 from triton.runtime.cache import triton_key
 
-from microtrain.bench import host
+from benchmarks.host import layers as host
 from microtrain.engine.plans import plans
 from microtrain.engine.run import flush
 from microtrain.graph.spec import Device

@@ -15,6 +15,24 @@ import pytest
 import torch
 
 import microtrain as mt
+from benchmarks import command, environment, suite
+from benchmarks.__main__ import main
+from benchmarks.bench_device import ONCE, Effort, place
+from benchmarks.budget import Budget
+from benchmarks.catalogue import EAGER, FAMILIES, catalogue, medium, on_gpu, small, tiny
+from benchmarks.ceilings import SuiteHostCeilings
+from benchmarks.environment import THREAD_VARIABLES
+from benchmarks.launch_facts import Launched
+from benchmarks.limits import Excess, Limit, Share, Speed, Verdict, least
+from benchmarks.memory import HostMemory, TorchArrays
+from benchmarks.oracle import Oracle, oracle
+from benchmarks.peers import BY_HAND, Peer, Peers, peers, torch_peers
+from benchmarks.picture import draw
+from benchmarks.report import document, dropped, limits, misses, table, write_json
+from benchmarks.roofline import points, roofline
+from benchmarks.suite import MICROTRAIN, Result, run, run_all
+from benchmarks.workload import by_hand, results
+from benchmarks.workloads import steps
 from microtrain.bench import (
     Bound,
     Comparison,
@@ -22,35 +40,13 @@ from microtrain.bench import (
     Quantiles,
     WrongResult,
     ceilings,
-    command,
     compare,
-    environment,
     measure,
-    own,
-    suite,
     timing,
-    torch_peers,
 )
-from microtrain.bench.budget import Budget
-from microtrain.bench.catalogue import EAGER, FAMILIES, catalogue, medium, on_gpu, small, tiny
-from microtrain.bench.ceilings import HostCeilings
 from microtrain.bench.comparison import Entry
-from microtrain.bench.environment import THREAD_VARIABLES
-from microtrain.bench.launched import Launched
-from microtrain.bench.limits import Excess, Limit, Share, Speed, Verdict, bound
-from microtrain.bench.memory import HostMemory, TorchArrays
-from microtrain.bench.oracle import Oracle, oracle
-from microtrain.bench.peers import BY_HAND, Peer, Peers, peers
-from microtrain.bench.picture import draw
-from microtrain.bench.place import ONCE, Effort, place
-from microtrain.bench.report import document, dropped, limits, misses, table, write_json
-from microtrain.bench.roofline import points, roofline
-from microtrain.bench.suite import MICROTRAIN, Result, run, run_all
 from microtrain.bench.text import columns, microseconds
 from microtrain.bench.timing import Contender, LoopClock
-from microtrain.bench.workload import by_hand, results
-from microtrain.bench.workloads import steps
-from microtrain.cli import main
 
 pytestmark = pytest.mark.usefixtures("nothing_pending")
 
@@ -330,7 +326,7 @@ def test_every_peer_of_the_cpu_runs_every_family():
 @pytest.mark.parametrize("memory", [HostMemory(), TorchArrays(torch, "cpu")], ids=["numpy", "torch"])
 def test_jax_computes_the_same_a_call_at_a_time_and_in_a_loop(memory):
     pytest.importorskip("jax")
-    from microtrain.bench.jax_peers import AT_ONCE, JITTED, LOOPED, builders
+    from benchmarks.peers.jax_peers import AT_ONCE, JITTED, LOOPED, builders
 
     found = builders("cpu")
     for workload in {(one.family, one.format, one.loop): one for one in TINY}.values():
@@ -496,7 +492,7 @@ class Fixed:
         return {}
 
 
-@pytest.mark.parametrize("limit, format, least", [
+@pytest.mark.parametrize("limit, format, expected", [
     (Limit(bytes=5000), "float32", Bound("bytes", 5)),
     (Limit(bytes=5000, products=((1, 1, 1),)), "float32", Bound("operations", 7)),
     (Limit(products=((1, 1, 1), (2, 2, 2)), operations=4000), "float32", Bound("operations", 16)),
@@ -504,8 +500,8 @@ class Fixed:
     (Limit(bytes=5000, products=((1, 1, 1),)), "tf32", Bound("bytes", 5)),
     (Limit(arithmetic=10**9), "float32", None),
 ])  # fmt: skip
-def test_a_limit_is_the_largest_of_its_times(limit, format, least):
-    assert bound(limit, format, Fixed()) == least
+def test_a_limit_is_the_largest_of_its_times(limit, format, expected):
+    assert least(limit, format, Fixed()) == expected
 
 
 def compared(ours, peer):
@@ -551,7 +547,7 @@ def test_an_update_reads_and_writes_20_or_28_bytes_a_parameter():
 
 
 def test_the_hosts_ceilings_are_measured_once():
-    ceilings = HostCeilings(1 << 16, (32, 32, 32))
+    ceilings = SuiteHostCeilings(1 << 16, (32, 32, 32))
     first = ceilings.bandwidth()
     assert first > 0 and ceilings.bandwidth() == first
     time = ceilings.product("float32", (32, 32, 32))
@@ -563,7 +559,7 @@ def test_the_hosts_ceilings_are_measured_once():
 @pytest.mark.usefixtures("by_the_host")
 def test_users_are_told_the_share_of_their_limit(monkeypatch):
     clock = Clock(monkeypatch)
-    monkeypatch.setattr(own, "ceilings_here", Fixed)
+    monkeypatch.setattr(sys.modules["microtrain.bench.compare"], "ceilings_here", Fixed)
     functions = {"fast": clock.takes(10_000), "slow": clock.takes(20_000)}
     found = compare(functions, accept, rounds=3, seconds=1e-4, bytes=5000)
     assert found.least == Bound("bytes", 5.0)
@@ -743,7 +739,7 @@ def here(monkeypatch):
 
 
 def bench(capsys, *arguments):
-    status = main(["bench", "--device", "cpu", *map(str, arguments)])
+    status = main(["--device", "cpu", *map(str, arguments)])
     return status, *capsys.readouterr()
 
 
@@ -778,8 +774,8 @@ def test_a_run_that_is_killed_has_written_what_it_had(here, capsys, tmp_path, mo
 
 def test_without_pytorch_its_figures_are_left_out(here, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "microtrain.bench.torch_peers")
-    monkeypatch.delattr("microtrain.bench.torch_peers")
+    monkeypatch.delitem(sys.modules, "benchmarks.peers.torch_peers")
+    monkeypatch.delattr("benchmarks.peers.torch_peers")
     status, out, _ = bench(capsys, "--quick", "--workloads", "map,row")
     assert status == 0
     assert re.search(r"^PyTorch cannot be imported \(.*\): its figures are left out$", out, re.M)
@@ -813,7 +809,7 @@ def test_quick_from_end_to_end(tmp_path):
     env = {name: value for name, value in os.environ.items() if name not in THREAD_VARIABLES}
     env["PYTHONPATH"] = str(ROOT)
     out = tmp_path / "new" / "folder"
-    command_line = [sys.executable, "-m", "microtrain", "bench", "--device", "cpu", "--quick",
+    command_line = [sys.executable, "-m", "benchmarks", "--device", "cpu", "--quick",
                     "--workloads", "map,update", "--output", str(out)]
     done = subprocess.run(command_line, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -851,7 +847,7 @@ def test_an_output_that_cannot_be_written_is_said_before_anything_is_timed(here,
 
 def test_a_default_device_that_is_not_timed(capsys):
     with mt.settings.device("null:sm_90"):
-        status = main(["bench"])
+        status = main([])
     out, err = capsys.readouterr()
     assert (status, out) == (2, "") and "the default device is 'null'" in err
 
@@ -860,3 +856,22 @@ def test_the_package_is_light_to_import():
     code = "import microtrain.bench, sys; print(*{'torch', 'triton', 'matplotlib'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
     assert done.stdout == "\n"
+
+
+SECOND = """
+import sys
+from benchmarks.environment import again_on_one_thread
+from microtrain.cli.main import answered
+
+sys.exit(answered(lambda: again_on_one_thread(["--device", "cpu", "--peers", "torch"])))
+"""
+
+
+def test_a_second_process_hears_of_what_ends_the_first():
+    """The one whose libraries have one thread. It is told of once."""
+    process = subprocess.Popen([sys.executable, "-c", SECOND], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}, text=True)
+    assert "(cpu)" in process.stdout.readline()
+    process.terminate()
+    _, err = process.communicate(timeout=60)      # the pipes are closed: nobody is left who has them
+    assert (process.returncode, err) == (143, "microtrain: terminated\n")

@@ -17,20 +17,21 @@ import pytest
 import torch
 
 import microtrain as mt
+from benchmarks import bench_device, command, environment, launch_facts, launch_ways, peers
+from benchmarks.__main__ import main
+from benchmarks.bench_device import ONCE, on_gpu
+from benchmarks.catalogue import COMPILED, GRAPH, LOGISTIC, catalogue, tiny
+from benchmarks.ceilings import SuiteGpuCeilings
+from benchmarks.limits import Share
+from benchmarks.peers import torch_peers
+from benchmarks.roofline import roofs
+from benchmarks.suite import Result, _caller, kernels_a_call, run
 from microtrain import runtime, settings
 from microtrain.bench import (
     Quantiles,
     ceilings,
-    command,
     compare,
-    environment,
-    launched,
-    peers,
-    place,
-    raw_launch,
-    torch_peers,
 )
-from microtrain.bench.catalogue import COMPILED, GRAPH, LOGISTIC, catalogue, tiny
 from microtrain.bench.comparison import WrongResult
 from microtrain.bench.gpu import (
     ColdGraphClock,
@@ -41,13 +42,8 @@ from microtrain.bench.gpu import (
     kernel_clocks,
     repeated,
 )
-from microtrain.bench.limits import Share
 from microtrain.bench.measure import measure
-from microtrain.bench.place import ONCE, on_gpu
-from microtrain.bench.roofline import roofs
-from microtrain.bench.suite import Result, _caller, kernels_a_call, run
 from microtrain.bench.timing import Contender
-from microtrain.cli import main
 from microtrain.compiler.validate import reference
 from microtrain.engine.plans import plans
 from microtrain.engine.session import current, pending
@@ -249,7 +245,7 @@ def test_ceilings_are_bytes_and_operations_over_the_time_of_copies_sums_and_prod
     monkeypatch.setattr(torch.Tensor, "copy_", timed_copy)
     monkeypatch.setattr(torch, "add", timed_add)
     monkeypatch.setattr(torch, "matmul", timed_product)
-    found = GpuCeilings(Timed(torch, "cpu"), 4000, (4, 8, 2))
+    found = SuiteGpuCeilings(Timed(torch, "cpu"), 4000, (4, 8, 2))
     assert found.bandwidth() == pytest.approx(12000 / (59.0 + NODE))
     for format, expected in (("bfloat16", (torch.bfloat16, "highest")), ("tf32", (torch.float32, "high")),
                              ("float32", (torch.float32, "highest"))):
@@ -270,9 +266,9 @@ def test_a_launch_that_cannot_be_measured_is_no_ceiling_and_the_report_says_why(
     def missing(name: str) -> Any:
         raise OSError(f"{name}: cannot open shared object file")
 
-    monkeypatch.setattr(raw_launch, "add_kernel", PaperKernel())
+    monkeypatch.setattr(launch_ways, "add_kernel", PaperKernel())
     monkeypatch.setattr(ctypes, "CDLL", missing)
-    found = GpuCeilings(Timed(torch, "cpu"), 4000, (4, 8, 2))
+    found = SuiteGpuCeilings(Timed(torch, "cpu"), 4000, (4, 8, 2))
     assert found.launch() is None
     assert found.document()["launch_reason"] == "OSError: libcuda.so.1: cannot open shared object file"
 
@@ -318,23 +314,23 @@ class PaperDriver:
 @pytest.fixture
 def driver(paper: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> PaperDriver:
     fake = PaperDriver()
-    monkeypatch.setattr(raw_launch, "add_kernel", PaperKernel())
+    monkeypatch.setattr(launch_ways, "add_kernel", PaperKernel())
     monkeypatch.setattr(ctypes, "CDLL", lambda name: fake)
     return fake
 
 
 def test_the_driver_gets_the_kernels_arguments_and_geometry(driver: PaperDriver) -> None:
-    raw = raw_launch.RawLaunch(torch, "cpu")
+    raw = launch_ways.RawLaunch(torch, "cpu")
     raw.check()
     assert driver.launches == [(12345, (1, 1, 1, 128, 1, 1), 0, None)]
-    raw_launch.TritonLaunch(torch, "cpu").check()
+    launch_ways.TritonLaunch(torch, "cpu").check()
     driver.error = 700
     with pytest.raises(RuntimeError, match="failed with error 700"):
         raw()
 
 
 def test_a_launch_that_does_not_add_is_wrong(driver: PaperDriver) -> None:
-    raw = raw_launch.RawLaunch(torch, "cpu")
+    raw = launch_ways.RawLaunch(torch, "cpu")
     raw.call = lambda: None
     with pytest.raises(WrongResult, match="did not add"):
         raw.check()
@@ -344,8 +340,8 @@ def test_a_launch_that_does_not_add_is_wrong(driver: PaperDriver) -> None:
 def test_tritons_compiled_kernels_have_what_a_raw_launch_reads() -> None:
     from triton.compiler import CompiledKernel
     from triton.runtime import JITFunction
-    assert isinstance(raw_launch.add_kernel, JITFunction)
-    assert raw_launch.add_kernel.arg_names == ["x_ptr", "y_ptr", "out_ptr", "numel", "BLOCK"]
+    assert isinstance(launch_ways.add_kernel, JITFunction)
+    assert launch_ways.add_kernel.arg_names == ["x_ptr", "y_ptr", "out_ptr", "numel", "BLOCK"]
     assert {"function", "metadata"} <= set(CompiledKernel.__init__.__code__.co_names)
 
 
@@ -393,10 +389,10 @@ def paper_peers() -> peers.Peers:
     return peers.Peers({name: peer for name, peer in found.items() if name != GRAPH})
 
 
-def paper_place(gpu: Gpu) -> place.Place:
+def paper_place(gpu: Gpu) -> bench_device.Place:
     at = on_gpu("cuda", gpu, ONCE)
-    roof = GpuCeilings(gpu, 4000, (16, 16, 16), 1e-4)
-    return place.Place(at.device, "cpu", at.memory, at.kernel_clocks, at.loop_clocks, roof, 1, gpu)
+    roof = SuiteGpuCeilings(gpu, 4000, (16, 16, 16), 1e-4)
+    return bench_device.Place(at.device, "cpu", at.memory, at.kernel_clocks, at.loop_clocks, roof, 1, gpu)
 
 
 def missed(gpu: Gpu, name: str) -> Result:
@@ -406,7 +402,7 @@ def missed(gpu: Gpu, name: str) -> Result:
 
 def test_a_missed_target_is_explained_by_the_kernels_as_they_are_compiled_and_timed(
         gpu: Timed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launched, "resources", lambda step, target: {
+    monkeypatch.setattr(launch_facts, "resources", lambda step, target: {
         "registers": 128, "spills": 8, "shared_bytes": 65536, "load_bits": 128, "store_bits": 32})
     result = missed(gpu, "map of 2, 2^6")
     assert result.comparison.first.failure is None, result.comparison.first.failure
@@ -415,7 +411,7 @@ def test_a_missed_target_is_explained_by_the_kernels_as_they_are_compiled_and_ti
     assert one.domain == "map over 64 elements" and one.computes == "sigmoid, mul"
     assert (one.bytes_read, one.bytes_written) == (512, 256) and one.time == pytest.approx(5.0 + NODE)
     assert one.bandwidth == pytest.approx(768 / 6.0 / 1e3)
-    assert one.resident == launched.occupancy(128, 65536, one.num_warps, H100)
+    assert one.resident == launch_facts.occupancy(128, 65536, one.num_warps, H100)
     assert "8 bytes spilled" in str(one) and one.tile["BLOCK"] > 0
 
 
@@ -425,7 +421,7 @@ def test_a_missed_target_is_explained_by_the_kernels_as_they_are_compiled_and_ti
 ])  # fmt: skip
 def test_occupancy_is_what_registers_shared_memory_and_warps_leave(
         registers: int, shared_bytes: int, warps: int, share: float) -> None:
-    assert launched.occupancy(registers, shared_bytes, warps, H100) == pytest.approx(share)
+    assert launch_facts.occupancy(registers, shared_bytes, warps, H100) == pytest.approx(share)
 
 
 @pytest.mark.skipif(mt.tensor([1.0]).device.type == "interpret", reason="Triton's kernels are interpreted here")
@@ -438,8 +434,8 @@ def test_resources_are_those_of_the_null_device(gpu: Timed) -> None:
 def test_the_kernels_of_a_step_are_found(gpu: Timed) -> None:
     subject: Any = next(one for one in tiny("cuda") if one.name == "logistic 8x4")
     at = paper_place(gpu)
-    steps = launched.steps_of(_caller(subject, at.memory.inputs(subject), at))
-    found = launched.described(steps, "a GPU that nobody knows", H100, lambda step: 2.0)
+    steps = launch_facts.steps_of(_caller(subject, at.memory.inputs(subject), at))
+    found = launch_facts.described(steps, "a GPU that nobody knows", H100, lambda step: 2.0)
     assert len(steps) == len(found) == kernels_a_call(_caller(subject, at.memory.inputs(subject), at)) <= 3
     assert all(one.bytes_read > 0 and one.bytes_written > 0 and one.registers is None for one in found)
     assert found[0].bandwidth == pytest.approx((found[0].bytes_read + found[0].bytes_written) / 2e3)
@@ -457,11 +453,11 @@ def test_the_whole_command_on_paper(gpu: Timed, paper: FakeCuda, monkeypatch: py
     monkeypatch.setattr(command, "place", lambda device, effort: paper_place(gpu))
     monkeypatch.setattr(command, "peers", lambda device: paper_peers())
     monkeypatch.setattr(environment, "_said", lambda *words: "570.1" if words[0] == "nvidia-smi" else None)
-    monkeypatch.setattr(launched, "resources", lambda step, target: {"registers": 32, "shared_bytes": 0})
+    monkeypatch.setattr(launch_facts, "resources", lambda step, target: {"registers": 32, "shared_bytes": 0})
     monkeypatch.setattr(torch.Tensor, "zero_", lambda tensor: paper.queue(0) or torch.Tensor.fill_(tensor, 0))
     drawn: list[Any] = []
     monkeypatch.setattr(command, "_draw", lambda results, found, *rest: drawn.append(roofs(found)))
-    status = main(["bench", "--device", "cuda", "--tiny", "--output", str(tmp_path)])
+    status = main(["--device", "cuda", "--tiny", "--output", str(tmp_path)])
     out, err = capsys.readouterr()
     assert (status, err) == (0, ""), out
     assert "a GPU of paper (cuda)" in out and "the times mean nothing" in out

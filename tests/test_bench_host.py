@@ -1,4 +1,4 @@
-"""``bench --host``: what is checked before a layer's cost is printed, and that the clock sees the layer it names."""
+"""``benchmarks --host``: what is checked before a cost is printed, and that the clock sees the layer it names."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 
 import microtrain as mt
-from microtrain.bench import host, host_command, recording, stub_driver
+from benchmarks.__main__ import main
+from benchmarks.host import command as host_command
+from benchmarks.host import layers as host
+from benchmarks.host import recording, stub_driver
+from benchmarks.host.layers import Cost, Effort, host_table, measure_step
 from microtrain.bench.comparison import WrongResult
-from microtrain.bench.host import Cost, Effort, host_table, measure_step
 from microtrain.bench.timing import Quantiles
-from microtrain.cli import main
 from microtrain.engine.plans import plans
 from microtrain.graph.node import record2
 from microtrain.runtime.virtual import libcuda
@@ -138,7 +140,7 @@ def test_the_command_prints_every_layer_and_writes_what_it_printed(
         tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_command, "on_one_thread", lambda: True)
     monkeypatch.setattr(host_command, "STEPS", (PERCEPTRON,))
-    assert main(["bench", "--host", "--quick", "--output", str(tmp_path)]) == 0
+    assert main(["--host", "--quick", "--output", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     file, = tmp_path.glob("host-*-quick.json")
     written = json.loads(file.read_text())
@@ -156,7 +158,7 @@ def test_without_a_c_compiler_the_other_layers_are_timed(capsys: pytest.CaptureF
     monkeypatch.setattr(host_command, "on_one_thread", lambda: True)
     monkeypatch.setattr(host_command, "STEPS", (PERCEPTRON,))
     monkeypatch.setattr(libcuda, "compiler", lambda: None)
-    assert main(["bench", "--host", "--quick"]) == 0
+    assert main(["--host", "--quick"]) == 0
     printed = capsys.readouterr().out
     assert "launches are not timed" in printed and "install gcc" in printed and "record" in printed
 
@@ -168,7 +170,7 @@ def test_a_failed_check_is_the_commands_failure(capsys: pytest.CaptureFixture[st
     monkeypatch.setattr(host_command, "on_one_thread", lambda: True)
     monkeypatch.setattr(host_command, "STEPS", (PERCEPTRON,))
     monkeypatch.setattr(host_command, "measure_launches", wrong)
-    assert main(["bench", "--host", "--quick"]) == 1
+    assert main(["--host", "--quick"]) == 1
     assert "failed: the driver is told 1" in capsys.readouterr().out
 
 
@@ -176,20 +178,20 @@ PLANTED = """
 import sys
 from pathlib import Path
 from microtrain import runtime
-from microtrain.bench import launches
-from microtrain.bench.host import Effort
+from benchmarks.host import launch_costs
+from benchmarks.host.layers import Effort
 from microtrain.runtime.cuda import CudaBackend
 
-stub = launches.StubDriver(Path(sys.argv[1]))
-backend = runtime._loaded["cuda", 0] = launches.StubbedCuda(stub)
+stub = launch_costs.StubDriver(Path(sys.argv[1]))
+backend = runtime._loaded["cuda", 0] = launch_costs.StubbedCuda(stub)
 right = CudaBackend.queue
 for wrong in (lambda self, launch, pointers, scalars: right(self, launch, pointers[::-1], scalars),
               lambda self, launch, pointers, scalars: right(self, launch, pointers, tuple([n + 1 for n in scalars])),
               right):
     CudaBackend.queue = wrong
     try:
-        costs = launches.measure_launches(launches.STEPS[1], Effort(1, 1e-3), stub, backend)
-    except launches.WrongResult as error:
+        costs = launch_costs.measure_launches(launch_costs.STEPS[1], Effort(1, 1e-3), stub, backend)
+    except launch_costs.WrongResult as error:
         print("caught:", error)
 print(*[cost.layer for cost in costs])
 """
@@ -206,5 +208,5 @@ def test_a_launch_that_tells_the_driver_something_else_is_caught(tmp_path: Path)
 
 
 def test_host_takes_no_device_and_no_workloads(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "--host", "--workloads", "mlp"]) == 2
+    assert main(["--host", "--workloads", "mlp"]) == 2
     assert "leave out --device and --workloads" in capsys.readouterr().err

@@ -121,7 +121,6 @@ ERRORS = {
     "epochs of another width": (["train", "perceptron", "--epochs", "１"], "should be a whole number of at least 1"),
     "lr underscore": (["train", "perceptron", "--lr", "1_0"], "argument --lr: should be a number above 0"),
     "control characters": (["train", "perceptron", "--data", "\x1b[2J\u202e.csv"], r"no such file: \x1b[2J\u202e.csv"),
-    "bench seconds": (["bench", "--seconds", "nan"], "argument --seconds: should be a number above 0, got 'nan'"),
     "kernels sample": (["kernels", "--sample", "-1"], "argument --sample: should be a whole number of at least 0"),
     "kernels target": (["kernels", "--target", "sm_1"], "unknown target 'sm_1'; known: sm_80"),
     "parity name": (["parity", "nosuch"], "no operator is called 'nosuch'"),
@@ -198,7 +197,7 @@ def test_help_lists_the_commands(capsys):
         main(["--help"])
     out = capsys.readouterr().out
     assert info.value.code == 0
-    assert list(COMMANDS) == ["train", "kernels", "bench", "parity", "info"]
+    assert list(COMMANDS) == ["train", "kernels", "parity", "info"]
     for name, command in COMMANDS.items():
         assert re.search(rf"^ +{name} +{re.escape(command.help.split()[0])}", out, re.M)
 
@@ -359,28 +358,6 @@ def test_wrong_values_of_switches(monkeypatch, capsys):
             with pytest.raises(ValueError, match="expected"):
                 flag.set(value)
             assert flag.value == before
-
-
-SECOND = """
-import sys
-import time
-from microtrain import bench
-from microtrain.cli import main
-from microtrain.cli.process import another
-
-bench.run = lambda args: another(["train", "perceptron", "--epochs", "1000000"], {})
-sys.exit(main(["bench"]))
-"""
-
-
-def test_a_second_process_hears_of_what_ends_the_first():
-    """As the one in which `bench` runs, whose libraries have one thread. It is told of once."""
-    process = subprocess.Popen([sys.executable, "-c", SECOND], env={**os.environ, "PYTHONPATH": str(ROOT)},
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert "epoch" in process.stdout.readline()
-    process.terminate()
-    _, err = process.communicate(timeout=60)      # the pipes are closed: nobody is left who has them
-    assert (process.returncode, err) == (143, "microtrain: terminated\n")
 
 
 def test_interruption_is_not_a_traceback(capsys, monkeypatch):

@@ -13,7 +13,7 @@ import pytest
 from conftest import CUDA
 
 import microtrain as mt
-from microtrain.bench.launched import steps_of
+from benchmarks.launch_facts import steps_of
 from microtrain.engine.run import flush
 from microtrain.nn import functional as F
 from microtrain.runtime import virtual

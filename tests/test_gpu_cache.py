@@ -13,11 +13,10 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks import gpu_cache
 from microtrain.runtime import virtual
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "benchmarks"))
-import gpu_cache  # noqa: E402
 
 pytestmark = [
     pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="kernels are interpreted here"),
@@ -34,7 +33,7 @@ def noted(self, command, *rest, **named):
     popen(self, command, *rest, **named)
 subprocess.Popen.__init__ = noted
 
-import gpu_cache
+from benchmarks import gpu_cache
 import microtrain as mt
 gpu_cache.compile_too()
 with gpu_cache.counted() as counts:
@@ -52,7 +51,7 @@ print(json.dumps({**counts, "value": value, "tools": tools, "where": mt.__file__
 
 def step(root: Path, cache: Path, *arguments: str, **variables: str) -> dict[str, Any]:
     """A training step on the virtual GPU in a process whose package lies in `root`."""
-    environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'benchmarks'}", "MICROTRAIN_DEVICE": "cuda",
+    environment = {**os.environ, "PYTHONPATH": str(root), "MICROTRAIN_DEVICE": "cuda",
                    "MICROTRAIN_VIRTUAL_GPU": "sm_90=reference", "TRITON_CACHE_DIR": str(cache), **variables}
     done = subprocess.run([sys.executable, "-c", STEP, *arguments], env=environment, cwd=root, capture_output=True,
                           text=True, check=False)

@@ -30,10 +30,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
 TORCH_ALLOWED = (
     "microtrain.runtime.cuda", "microtrain.runtime.interpret", "microtrain.runtime.virtual", "microtrain.testing",
-    "microtrain.bench",
 )  # fmt: skip
 TRITON_ALLOWED = (
-    "microtrain.kernels", "microtrain.runtime", "microtrain.compiler", "microtrain.testing", "microtrain.bench",
+    "microtrain.kernels", "microtrain.runtime", "microtrain.compiler", "microtrain.testing",
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PYTHON = """#!/bin/sh
 case "$*" in
     *"-m pytest"*) echo suite >>"$NOTES"; exit $SUITE ;;
-    *"microtrain bench"*) echo bench >>"$NOTES"; exit $BENCH ;;
+    *"-m benchmarks"*) echo bench >>"$NOTES"; exit $BENCH ;;
 esac
 """
 

@@ -1,14 +1,11 @@
-"""Benchmarks that check before they time, and hold what they find against the machine.
+"""Timing of your own functions and kernels that checks before it times, and holds what it finds against the machine.
 
-`compare` times functions of your own against each other, and against bytes or operations. ``python -m microtrain
-bench`` times maps, rows, losses, products, updates and training steps against PyTorch and JAX and against measured
-ceilings; each workload is written once, against PyTorch's API, and runs on both.
+`compare` times functions against each other, and against the bytes or operations that they cannot do without.
 """
 
-from .command import configure, run
+from .compare import compare
 from .comparison import Comparison, Entry, Failure, WrongResult
 from .limits import Bound
-from .own import compare
 from .timing import Quantiles
 
-__all__ = ["Bound", "Comparison", "Entry", "Failure", "Quantiles", "WrongResult", "compare", "configure", "run"]
+__all__ = ["Bound", "Comparison", "Entry", "Failure", "Quantiles", "WrongResult", "compare"]

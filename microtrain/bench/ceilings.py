@@ -6,15 +6,12 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .gpu import Gpu, GpuCeilings, kernel_clocks
 from .limits import Ceilings, Format, Product
 from .timing import Clock, LoopClock
-
-if TYPE_CHECKING:
-    from .gpu import GpuCeilings
 
 COPIED = 1 << 28
 """Bytes of the array that is copied: past any cache."""
@@ -57,16 +54,6 @@ class HostCeilings:
         m, k, n = self.large
         return 2 * m * k * n / time if time else None
 
-    def launch(self) -> float | None:
-        """None: nothing is launched."""
-        return None
-
-    def document(self) -> dict[str, object]:
-        """What was measured, for a report."""
-        return {"copy_GB_s": _per_nanosecond(self.copy),
-                "products": [{"format": "float32", "shape": list(product), "us": round(time, 4)}
-                             for product, time in self.products.items()]}
-
 
 def _fastest(call: Callable[[], object]) -> float:
     """Microseconds of the fastest call."""
@@ -79,10 +66,6 @@ def _fastest(call: Callable[[], object]) -> float:
     return min(times) * 1e6
 
 
-def _per_nanosecond(rate: float | None) -> float | None:
-    return None if rate is None else round(rate / 1e3, 3)
-
-
 @cache
 def host_ceilings() -> HostCeilings:
     """The host's, measured once in a process."""
@@ -92,10 +75,7 @@ def host_ceilings() -> HostCeilings:
 @cache
 def gpu_ceilings() -> GpuCeilings:
     """The GPU's, measured once in a process."""
-    import torch
-
-    from .gpu import Gpu, GpuCeilings
-    return GpuCeilings(Gpu(torch))
+    return GpuCeilings(Gpu(sys.modules["torch"]))
 
 
 def gpu_started() -> bool:
@@ -112,6 +92,5 @@ def ceilings_here() -> Ceilings:
 def clocks_here(seconds: float) -> Sequence[Clock]:
     """Those that time functions on the GPU where PyTorch has started it, else a loop."""
     if gpu_started():
-        from .gpu import kernel_clocks
         return kernel_clocks(gpu_ceilings().gpu, seconds)
     return (LoopClock(seconds),)

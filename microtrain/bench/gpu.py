@@ -36,7 +36,6 @@ RESOLUTION = 0.05
 TRIES = 5
 """Measurements of a ceiling; their median counts, as the median of a workload's samples does."""
 
-NODES = 256
 COPIED = 1 << 30
 LARGE: Product = (4096, 4096, 4096)
 
@@ -172,14 +171,12 @@ def kernel_clocks(gpu: Gpu, seconds: float) -> Sequence[Clock]:
 
 
 class GpuCeilings:
-    """PyTorch's copy and its matrix products, a graph's node and the driver's launch, measured when first asked for."""
+    """PyTorch's copy and its matrix products, each measured when it is first asked for."""
 
     def __init__(self, gpu: Gpu, copied: int = COPIED, large: Product = LARGE, seconds: float = 0.01) -> None:
         self.gpu, self.copied, self.large, self.seconds = gpu, copied, large, seconds
         self.products: dict[tuple[Format, Product], float] = {}
         self.rates: dict[str, float] = {}
-        self.raw: float | None = None
-        self.reason = ""
 
     def bandwidth(self) -> float | None:
         """As `Ceilings`: of a copy or of a sum of two, whichever is faster. Memory that is written as often as it is
@@ -212,35 +209,6 @@ class GpuCeilings:
         m, k, n = self.large
         return 2 * m * k * n / time if time else None
 
-    def launch(self) -> float | None:
-        """As `Ceilings`; None, and the reason in the document, where Triton's or the driver's ways have changed."""
-        if self.raw is None and not self.reason:
-            try:
-                from .raw_launch import RawLaunch
-                raw = RawLaunch(self.gpu.torch, self.gpu.device)
-                sampler = LoopClock(self.seconds).sampler(Contender(raw, raw.check, self.gpu.torch.cuda.synchronize))
-                self.raw = sorted(sampler.take() for _ in range(TRIES))[TRIES // 2]
-            except Exception as error:
-                self.reason = f"{type(error).__name__}: {error}"
-        return self.raw
-
-    def node(self) -> float:
-        """Microseconds of an empty node in a CUDA graph, its edge included."""
-        replay = self.gpu.captured(repeated(NODES, self.gpu.sink.zero_))
-        return sorted(self.gpu.timed(replay) / NODES for _ in range(TRIES))[TRIES // 2]
-
     def _median(self, call: Callable[[], Any]) -> float:
         take = ColdGraphClock(self.gpu, self.seconds).sampler(Contender(call, lambda: None, lambda: None)).take
         return sorted(take() for _ in range(TRIES))[TRIES // 2]
-
-    def document(self) -> dict[str, object]:
-        """What was measured, for a report."""
-        rates = {format: self.rate(format) for format in ("bfloat16", "tf32", "float32")}
-        self.bandwidth()
-        return {**{f"{name}_GB_s": round(rate / 1e3, 1) for name, rate in self.rates.items()},
-                "matmul_TFLOP_s": {format: round(rate / 1e6, 2) for format, rate in rates.items() if rate},
-                "launch_us": self.launch(), "launch_reason": self.reason or None,
-                "graph_node_us": round(self.node(), 4),
-                "l2_bytes": self.gpu.properties.L2_cache_size,
-                "products": [{"format": format, "shape": list(product), "us": round(time, 4)}
-                             for (format, product), time in self.products.items()]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -25,7 +25,6 @@ class Command:
 COMMANDS = {
     "train": Command("train a perceptron or a linear regression on real data", "microtrain.cli.train"),
     "kernels": Command("compile the kernels for a GPU, without one, and report resources", "microtrain.cli.kernels"),
-    "bench": Command("time training steps and kernels, and write the results", "microtrain.bench"),
     "parity": Command("compare operators with PyTorch: values, gradients, second gradients", "microtrain.cli.parity"),
     "info": Command("print versions, devices at hand and flags", "microtrain.cli.info"),
 }
@@ -44,19 +43,17 @@ def build_parser(chosen: str | None) -> Parser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command.
+def answered(command: Callable[[], int]) -> int:
+    """Runs a command, within standard streams and signals that end it tidily.
 
     Returns:
-        0 when it did what was asked; 2 after an error of the user's, told in one line on stderr; 130 when interrupted,
-        143 when terminated, each with a line; 141 when the reader of what it prints has gone, without one.
+        Its status when it did what was asked; 2 after an error of the user's, told in one line on stderr; 130 when
+        interrupted, 143 when terminated, each with a line; 141 when the reader of what it prints has gone, without one.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
     with standard_streams(), signals() as came:
         try:
             try:
-                args = build_parser(arguments[0] if arguments else None).parse_args(arguments)
-                return ended(args.run(args), None)
+                return ended(command(), None)
             except Exception as error:
                 if came:
                     raise came[-1] from error
@@ -71,6 +68,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             return ended(error.status, "terminated")
         except SystemExit as error:     # --help
             raise SystemExit(ended(int(error.code or 0), None)) from None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; see `answered` for what it returns."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+
+    def command() -> int:
+        args = build_parser(arguments[0] if arguments else None).parse_args(arguments)
+        return int(args.run(args))
+
+    return answered(command)
 
 
 def program() -> NoReturn:

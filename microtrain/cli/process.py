@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, TextIO
 
@@ -111,17 +110,3 @@ def _discard(stream: TextIO) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
-
-
-def another(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Runs `microtrain` with these arguments in another process, which hears of what ends this one. Its status."""
-    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-    sys.stdout.flush()
-    # A group of its own: of what is typed at a terminal it hears from here alone, once.
-    process = subprocess.Popen([sys.executable, "-m", "microtrain", *arguments], process_group=0,
-                               env={**os.environ, "PYTHONPATH": path, **environment})
-    try:
-        return process.wait()
-    except BaseException as error:
-        process.send_signal(signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM)
-        return process.wait()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import subprocess
+import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,21 @@ PACKAGES = ("numpy", "torch", "triton", "jax")
 def on_one_thread() -> bool:
     """Whether this process was started with every BLAS held to one thread."""
     return all(os.environ.get(variable) == "1" for variable in THREAD_VARIABLES)
+
+
+def again_on_one_thread(arguments: Sequence[str]) -> int:
+    """Run ``benchmarks`` with these arguments in a process whose libraries start with one thread: they read how many
+    when they are loaded. It hears of what ends this one. Its status."""
+    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    sys.stdout.flush()
+    # A group of its own: of what is typed at a terminal it hears from here alone, once.
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks", *arguments], process_group=0,
+                               env={**os.environ, "PYTHONPATH": path, **dict.fromkeys(THREAD_VARIABLES, "1")})
+    try:
+        return process.wait()
+    except BaseException as error:
+        process.send_signal(signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM)
+        return process.wait()
 
 
 def environment(device: str) -> dict[str, Any]:
@@ -42,7 +60,7 @@ def revision() -> str | None:
 
 
 def _gpu() -> dict[str, Any]:
-    from . import torch_peers
+    from .peers import torch_peers
 
     driver = _said("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
     return {**torch_peers.gpu(), "driver": driver.splitlines()[0] if driver else None}

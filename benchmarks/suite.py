@@ -11,22 +11,22 @@ from typing import Any
 import numpy as np
 
 import microtrain
+from microtrain.bench.comparison import Comparison, Entry, Failure
+from microtrain.bench.measure import computed, failure, measure, synchronize
+from microtrain.bench.timing import Contender
+from microtrain.engine.run import flush
+from microtrain.errors import AcceleratorError
+from microtrain.runtime import kernel_backend
+from microtrain.testing import count_kernels
 
-from ..engine.run import flush
-from ..errors import AcceleratorError
-from ..runtime import kernel_backend
-from ..testing import count_kernels
-from . import launched
+from . import launch_facts
+from .bench_device import Place
 from .budget import Budget
-from .comparison import Comparison, Entry, Failure
-from .launched import Launched
-from .limits import Verdict, bound
-from .measure import computed, failure, measure, synchronize
+from .launch_facts import Launched
+from .limits import Verdict, least
 from .memory import TorchArrays
 from .oracle import Oracle, oracle
 from .peers import Build, Peers
-from .place import Place
-from .timing import Contender
 from .workload import Instance, Subject, Values, Workload, by_hand, results, unchanged
 from .workloads.launch import Launch
 from .workloads.launch import contenders as launch_contenders
@@ -124,7 +124,7 @@ def _run_workload(workload: Workload, place: Place, against: Peers) -> Result:
             return _finished(workload, comparison, place, None, ())
         call = _caller(workload, inputs, place)
         kernels = kernels_a_call(call)
-        steps = launched.steps_of(call) if place.gpu is not None else []
+        steps = launch_facts.steps_of(call) if place.gpu is not None else []
         return _finished(workload, comparison, place, kernels, steps)
 
 
@@ -150,7 +150,7 @@ def _finished(subject: Subject, comparison: Comparison, place: Place, kernels: f
     """The figures held against the limit and the targets, and a look at the kernels where they fall short."""
     if comparison.first.failure is not None:
         return Result(subject, comparison)
-    comparison = replace(comparison, least=bound(subject.limit, subject.format, place.ceilings))
+    comparison = replace(comparison, least=least(subject.limit, subject.format, place.ceilings))
     verdicts = tuple([target.judge(comparison, comparison.least) for target in subject.targets])
     missed = any(verdict.met is False for verdict in verdicts)
     return Result(subject, comparison, kernels, verdicts, _explained(steps, place) if missed and steps else ())
@@ -163,11 +163,11 @@ def _explained(steps: Sequence[Any], place: Place) -> tuple[Launched, ...]:
     where = kernel_backend(place.where.type, place.where.index)
 
     def timed(step: Any) -> float:
-        call = launched.alone(step, where)
+        call = launch_facts.alone(step, where)
         sampler = place.kernel_clocks[0].sampler(Contender(call, lambda: None, synchronize))
         return sorted(sampler.take() for _ in range(3))[1]
 
-    return tuple(launched.described(steps, where.arch, gpu.properties, timed))
+    return tuple(launch_facts.described(steps, where.arch, gpu.properties, timed))
 
 
 def _judge(workload: Workload, inputs: Values, place: Place, builds: Iterable[Build]) -> Oracle:

@@ -8,7 +8,7 @@ from typing import Any
 
 from .ceilings import ceilings_here, clocks_here
 from .comparison import Comparison, WrongResult
-from .limits import Format, Limit, bound
+from .limits import Format, bound, over
 from .measure import computed, measure, synchronize
 from .timing import Contender
 
@@ -70,8 +70,11 @@ def compare(
         raise ValueError(f"compare(): bytes and operations should not be negative, got {bytes} and {operations}")
     found = measure({name: _contender(function, check) for name, function in functions.items()}, clocks_here(seconds),
                     rounds)
-    limit = Limit(bytes=bytes, operations=operations)
-    return replace(found, least=bound(limit, format, ceilings_here())) if bytes or operations else found
+    if not bytes and not operations:
+        return found
+    machine = ceilings_here()
+    return replace(found, least=bound({"bytes": over(bytes, machine.bandwidth()) if bytes else None,
+                                       "operations": over(operations, machine.rate(format)) if operations else None}))
 
 
 def _contender(function: Callable[[], Any], check: Callable[[Any], object]) -> Callable[[], Contender]:

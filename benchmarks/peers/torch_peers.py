@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
-from ..runtime import virtual
-from .peers import Peer
-from .workload import Compile, Instance, Values, Workload, unchanged
+from microtrain.runtime import virtual
+
+from ..workload import Compile, Instance, Values, Workload, unchanged
+from .peer import Peer
 
 EAGER = "torch"
 GRAPH = "torch CUDA graph"

@@ -9,14 +9,14 @@ from typing import Any
 import triton
 import triton.language as tl
 
-from ..compiler.executable import Executable
-from ..compiler.simplify import simplify
-from ..graph import ops as g
-from ..graph.dtypes import float32
-from ..graph.node import leaf
-from ..graph.spec import Device, spec
-from ..runtime import kernel_backend
-from .comparison import WrongResult
+from microtrain.bench.comparison import WrongResult
+from microtrain.compiler.executable import Executable
+from microtrain.compiler.simplify import simplify
+from microtrain.graph import ops as g
+from microtrain.graph.dtypes import float32
+from microtrain.graph.node import leaf
+from microtrain.graph.spec import Device, spec
+from microtrain.runtime import kernel_backend
 
 SIZE = 1024
 WARP = 32

@@ -1,4 +1,4 @@
-"""``microtrain bench``: checks and times the workloads, prints tables, writes the results."""
+"""``python -m benchmarks``: checks and times the workloads, prints tables, writes the results."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from .. import settings
-from ..cli.device import check_device
-from ..cli.errors import UsageError
-from ..cli.parse import positive_float
-from ..cli.process import another
-from ..files import check_destination
-from ..runtime.detect import installed
-from ..tensor import default_device
-from . import host_command
+from microtrain import settings
+from microtrain.cli.device import check_device
+from microtrain.cli.errors import UsageError
+from microtrain.cli.parse import positive_float
+from microtrain.files import check_destination
+from microtrain.runtime.detect import installed
+from microtrain.tensor import default_device
+
+from .bench_device import FULL, ON_GPU, ONCE, QUICK, Effort, place
 from .budget import Budget
 from .catalogue import FAMILIES, catalogue
-from .environment import THREAD_VARIABLES, environment, on_one_thread
-from .limits import Ceilings
+from .ceilings import SuiteCeilings
+from .environment import again_on_one_thread, environment, on_one_thread
+from .host import command as host_command
 from .peers import peers
 from .picture import draw
-from .place import FULL, ON_GPU, ONCE, QUICK, Effort, place
 from .report import document, dropped, limits, misses, table, write_json
 from .roofline import roofline
 from .suite import Result, run_all
@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
         stem.parent.mkdir(parents=True, exist_ok=True)
         check_destination(stem.with_suffix(".json"))
     if chosen.device == "cpu" and not on_one_thread():
-        return _again_on_one_thread(args, chosen)
+        return again_on_one_thread(_arguments(args, chosen))
     with settings.device(chosen.device):
         check_device(chosen.device)
         return _measure(chosen, now, stem)
@@ -124,7 +124,7 @@ def _chosen(args: argparse.Namespace) -> Chosen:
     except RuntimeError as error:
         raise UsageError(f"{settings.device.variable}: {error}") from error
     if device not in DEVICES:
-        raise UsageError(f"bench times {', '.join(DEVICES)}, and the default device is '{device}'; give --device")
+        raise UsageError(f"benchmarks time {', '.join(DEVICES)}, and the default device is '{device}'; give --device")
     families = FAMILIES if args.workloads is None else tuple(name for name in args.workloads.split(",") if name)
     extent = next((one for one in EXTENTS[1:] if getattr(args, one)), EXTENTS[0])
     peers = None if args.peers is None else tuple(name for name in args.peers.split(",") if name)
@@ -191,7 +191,7 @@ class _Progress:
             self.written = time.monotonic()
 
 
-def _draw(results: list[Result], ceilings: Ceilings, stem: Path, title: str) -> None:
+def _draw(results: list[Result], ceilings: SuiteCeilings, stem: Path, title: str) -> None:
     if not installed("matplotlib"):
         print("picture  none: matplotlib is not installed")
         return
@@ -201,11 +201,11 @@ def _draw(results: list[Result], ceilings: Ceilings, stem: Path, title: str) -> 
         print(f"picture  {drawn}")
 
 
-def _again_on_one_thread(args: argparse.Namespace, chosen: Chosen) -> int:
-    """The same command in a process whose libraries start with one thread: they read how many when they are loaded."""
-    command = ["bench", "--device", chosen.device, "--seconds", str(args.seconds)]
-    command += [] if chosen.extent == "full" else [f"--{chosen.extent}"]
-    command += ["--workloads", args.workloads] if args.workloads is not None else []
-    command += ["--output", str(args.output)] if args.output is not None else []
-    command += ["--peers", args.peers] if args.peers is not None else []
-    return another(command, dict.fromkeys(THREAD_VARIABLES, "1"))
+def _arguments(args: argparse.Namespace, chosen: Chosen) -> list[str]:
+    """The same command's, with the device found."""
+    found = ["--device", chosen.device, "--seconds", str(args.seconds)]
+    found += [] if chosen.extent == "full" else [f"--{chosen.extent}"]
+    found += ["--workloads", args.workloads] if args.workloads is not None else []
+    found += ["--output", str(args.output)] if args.output is not None else []
+    found += ["--peers", args.peers] if args.peers is not None else []
+    return found

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from ..graph.spec import Device
-from ..runtime import virtual
-from .ceilings import HostCeilings
-from .limits import Ceilings
+from microtrain.bench.gpu import Gpu, kernel_clocks
+from microtrain.bench.timing import Clock, LoopClock
+from microtrain.graph.spec import Device
+from microtrain.runtime import virtual
+
+from .ceilings import SuiteCeilings, SuiteGpuCeilings, SuiteHostCeilings
 from .memory import HostMemory, Memory, TorchArrays
-from .timing import Clock, LoopClock
 from .workload import Subject
 
 
@@ -50,9 +50,9 @@ class Place:
     memory: Memory
     kernel_clocks: Sequence[Clock]
     loop_clocks: Sequence[Clock]
-    ceilings: Ceilings
+    ceilings: SuiteCeilings
     rounds: int
-    gpu: Any = None
+    gpu: Gpu | None = None
 
     @property
     def where(self) -> Device:
@@ -68,29 +68,26 @@ def place(device: str, effort: Effort) -> Place:
     """The place of a device: cpu, interpret or cuda. Raises ImportError where it needs PyTorch and there is none."""
     loop = (LoopClock(effort.seconds),)
     if device == "cpu":
-        return Place(device, "cpu", HostMemory(), loop, loop, HostCeilings(), effort.rounds)
+        return Place(device, "cpu", HostMemory(), loop, loop, SuiteHostCeilings(), effort.rounds)
     import torch
     if device == "interpret":
-        return Place(device, "cpu", TorchArrays(torch, "cpu"), loop, loop, HostCeilings(INTERPRETED, (16, 16, 16)),
+        return Place(device, "cpu", TorchArrays(torch, "cpu"), loop, loop, SuiteHostCeilings(INTERPRETED, (16, 16, 16)),
                      effort.rounds)
-    from .gpu import Gpu
     if virtual.wanted():
         return on_virtual_gpu(device, Gpu(virtual.gpu().torch), effort)
     return on_gpu(device, Gpu(torch), effort)
 
 
-def on_virtual_gpu(device: str, gpu: Any, effort: Effort) -> Place:
+def on_virtual_gpu(device: str, gpu: Gpu, effort: Effort) -> Place:
     """The place of a virtual GPU: PyTorch runs on the host beside it, and no time means anything."""
     import torch
 
-    from .gpu import GpuCeilings
     at = on_gpu(device, gpu, effort)
     return replace(at, torch_device="cpu", memory=TorchArrays(torch, "cpu"),
-                   ceilings=GpuCeilings(gpu, INTERPRETED, (16, 16, 16), effort.seconds))
+                   ceilings=SuiteGpuCeilings(gpu, INTERPRETED, (16, 16, 16), effort.seconds))
 
 
-def on_gpu(device: str, gpu: Any, effort: Effort) -> Place:
+def on_gpu(device: str, gpu: Gpu, effort: Effort) -> Place:
     """The place of a GPU."""
-    from .gpu import GpuCeilings, kernel_clocks
     return Place(device, gpu.device, TorchArrays(gpu.torch, gpu.device), kernel_clocks(gpu, effort.seconds),
-                 (LoopClock(effort.seconds),), GpuCeilings(gpu), effort.rounds, gpu)
+                 (LoopClock(effort.seconds),), SuiteGpuCeilings(gpu), effort.rounds, gpu)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .comparison import WrongResult
+from microtrain.bench.comparison import WrongResult
+
 from .memory import Memory
 from .workload import Values, Workload
 

@@ -14,8 +14,8 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 import jax
 import jax.numpy as jnp
 
-from .peers import Peer
-from .workload import Instance, Values, Workload, stepping
+from ..workload import Instance, Values, Workload, stepping
+from .peer import Peer
 
 JITTED = "JAX jit"
 LOOPED = "JAX loop"

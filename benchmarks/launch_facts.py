@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..compiler.executable import Step
-from ..compiler.group import evaluated
-from ..engine import run
-from ..engine.explain import extent
-from ..engine.plans import plans
-from ..graph.node import Kind, Node
-from ..runtime.null import TARGETS, Nowhere, NullBackend
+from microtrain.compiler.executable import Step
+from microtrain.compiler.group import evaluated
+from microtrain.engine import run
+from microtrain.engine.explain import extent
+from microtrain.engine.plans import plans
+from microtrain.graph.node import Kind, Node
+from microtrain.runtime.null import TARGETS, Nowhere, NullBackend
 
 WARP = 32
 REGISTERS = 65536

@@ -11,15 +11,15 @@ from typing import Any, Protocol
 import numpy as np
 
 import microtrain
+from microtrain.bench.ceilings import gpu_started
+from microtrain.engine.run import realize
+from microtrain.graph.dtypes import from_name
+from microtrain.graph.node import leaf
+from microtrain.graph.spec import Device, spec
+from microtrain.runtime import kernel_backend
+from microtrain.tensor import Tensor
+from microtrain.tensor.storage import wrap
 
-from ..engine.run import realize
-from ..graph.dtypes import from_name
-from ..graph.node import leaf
-from ..graph.spec import Device, spec
-from ..runtime import kernel_backend
-from ..tensor import Tensor
-from ..tensor.storage import wrap
-from .ceilings import gpu_started
 from .draws import Draw, NumpyDraw, TorchDraw
 from .workload import Values, Workload, by_hand, results
 
@@ -138,7 +138,7 @@ class TorchArrays:
 
     def right(self, workload: Workload, values: Values) -> Values:
         """As `Memory`."""
-        from .torch_peers import eager
+        from .peers.torch_peers import eager
 
         wide = {name: value.double() if value.is_floating_point() else value for name, value in values.items()}
         return {name: value.detach() for name, value in

@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..viz.style import write_panels
-from .limits import Ceilings, Format
+from microtrain.bench.limits import Ceilings, Format
+from microtrain.viz.style import write_panels
+
 from .picture import COLOURS
 from .suite import Result
 

@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import api
-from ..autograd.walk import walk
-from ..engine import run
-from ..engine.plans import linearize
-from ..engine.session import current
-from ..graph import node as graph_node
-from ..graph.node import Node, leaf, record, record1, record2
-from ..graph.tape import Tape
-from ..runtime.lock import lock
-from .comparison import WrongResult
+from microtrain.autograd import api
+from microtrain.autograd.walk import walk
+from microtrain.bench.comparison import WrongResult
+from microtrain.engine import run
+from microtrain.engine.plans import linearize
+from microtrain.engine.session import current
+from microtrain.graph import node as graph_node
+from microtrain.graph.node import Node, leaf, record, record1, record2
+from microtrain.graph.tape import Tape
+from microtrain.runtime.lock import lock
 
 
 class Recording:

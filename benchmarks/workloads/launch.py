@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from microtrain.bench.timing import Contender
+
 from ..limits import Limit
-from ..timing import Contender
 from ..workload import Subject
 
 DRIVER = "driver"
@@ -26,7 +27,7 @@ def launch() -> Launch:
 def contenders(first: str, torch: Any, torch_device: str, device: str, wait: Callable[[], Any]
                ) -> dict[str, Callable[[], Contender]]:
     """microtrain's launch, under the name `first`, and the others. `device` is microtrain's."""
-    from ..raw_launch import Addition, OwnLaunch, RawLaunch, TritonLaunch
+    from ..launch_ways import Addition, OwnLaunch, RawLaunch, TritonLaunch
 
     def contender(addition: Addition) -> Contender:
         return Contender(addition, addition.check, wait)

@@ -1,4 +1,4 @@
-"""``microtrain bench --host``: what a training step costs this process, whatever a device does meanwhile.
+"""``python -m benchmarks --host``: what a training step costs this process, whatever a device does meanwhile.
 
 A step passes three layers: its operations are *recorded*, the graph behind its values is made a key and its plan
 *looked up*, and each of the plan's kernels is *launched*. All three are Python and can be timed without a GPU: what a
@@ -23,22 +23,22 @@ from typing import Any
 import numpy as np
 
 import microtrain
+from microtrain.bench.comparison import WrongResult
+from microtrain.bench.text import columns
+from microtrain.bench.timing import Quantiles, calibrate, sample
+from microtrain.engine import run
+from microtrain.engine.plans import linearize, plans
+from microtrain.graph import node as graph_node
+from microtrain.graph.node import Node
+from microtrain.graph.spec import Device
+from microtrain.runtime.detect import installed
 
-from ..engine import run
-from ..engine.plans import linearize, plans
-from ..graph import node as graph_node
-from ..graph.node import Node
-from ..graph.spec import Device
-from ..runtime.detect import installed
+from ..memory import HostMemory
+from ..oracle import oracle
+from ..workload import Instance, Workload, by_hand, results, unchanged
+from ..workloads import steps as training
 from . import stub_driver
-from .comparison import WrongResult
-from .memory import HostMemory
-from .oracle import oracle
 from .recording import Recording, recordings
-from .text import columns
-from .timing import Quantiles, calibrate, sample
-from .workload import Instance, Workload, by_hand, results, unchanged
-from .workloads import steps as training
 
 HOST = HostMemory()
 
@@ -300,7 +300,7 @@ def measure_launches(effort: Effort, steps: Iterable[Workload] = STEPS) -> list[
             stub_driver.build(Path(folder))
         except RuntimeError as error:
             raise Unavailable(str(error)) from error
-        done = subprocess.run([sys.executable, "-m", "microtrain.bench.launches", folder, str(effort.rounds),
+        done = subprocess.run([sys.executable, "-m", "benchmarks.host.launch_costs", folder, str(effort.rounds),
                                str(effort.seconds), *[workload.name for workload in steps]], check=False,
                               capture_output=True, text=True, env=stub_driver.environment(Path(folder)))
     if done.returncode:

@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..viz.style import BLUE, GREEN, GREY, ORANGE, Panel, write_panels
+from microtrain.bench.text import microseconds
+from microtrain.viz.style import BLUE, GREEN, GREY, ORANGE, Panel, write_panels
+
 from .suite import Result
-from .text import microseconds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

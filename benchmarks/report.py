@@ -8,11 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..files import replacing
-from .comparison import Entry
-from .launched import Launched
+from microtrain.bench.comparison import Entry
+from microtrain.bench.text import columns, microseconds
+from microtrain.files import replacing
+
+from .launch_facts import Launched
 from .suite import Result
-from .text import columns, microseconds
 
 HEADS = ("workload", "device", "peer", "microtrain us", "peer us", "ratio", "kernels", "check")
 LIMIT_HEADS = ("workload", "clock", "microtrain us", "warm us", "loop us", "limit us", "set by", "of the limit",

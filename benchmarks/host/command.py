@@ -1,16 +1,17 @@
-"""``microtrain bench --host``: times the layers of a step, prints a table, writes host-DATE.json."""
+"""``python -m benchmarks --host``: times the layers of a step, prints a table, writes host-DATE.json."""
 
 from __future__ import annotations
 
 import argparse
 from datetime import UTC, datetime
 
-from ..cli.errors import UsageError
-from ..cli.process import another
-from ..files import check_destination
-from .comparison import WrongResult
-from .environment import THREAD_VARIABLES, environment, on_one_thread
-from .host import (
+from microtrain.bench.comparison import WrongResult
+from microtrain.cli.errors import UsageError
+from microtrain.files import check_destination
+
+from ..environment import again_on_one_thread, environment, on_one_thread
+from ..report import write_json
+from .layers import (
     LOOK,
     MANY_SHORT,
     STEPS,
@@ -22,7 +23,6 @@ from .host import (
     measure_launches,
     measure_step,
 )
-from .report import write_json
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
         path = args.output / f"host-{now:%Y-%m-%d}{'-quick' if args.quick else ''}.json"
         check_destination(path)
     if not on_one_thread():
-        return _again_on_one_thread(args)
+        output = ["--output", str(args.output)] if args.output is not None else []
+        return again_on_one_thread(["--host", *(["--quick"] if args.quick else []), *output])
     where = environment("cpu")
     print(f"{where['device']['name']}, microtrain {where['versions']['microtrain']}, python "
           f"{where['versions']['python']}")
@@ -73,10 +74,3 @@ def _measured(quick: bool) -> tuple[list[Cost], str | None]:
     except WrongResult as error:
         return costs, str(error)
     return costs, None
-
-
-def _again_on_one_thread(args: argparse.Namespace) -> int:
-    """The same command in a process whose libraries start with one thread: they read how many when they are loaded."""
-    command = ["bench", "--host", *(["--quick"] if args.quick else [])]
-    command += ["--output", str(args.output)] if args.output is not None else []
-    return another(command, dict.fromkeys(THREAD_VARIABLES, "1"))

@@ -1,7 +1,7 @@
 """The virtual GPU's driver launching nothing, for timing and checking what comes before a launch.
 
 Triton's own launcher, in C, is compiled and linked against it: all that is missing is the GPU. A process in which it is
-loaded must not use a real one, so `python -m microtrain.bench.launches` is a process of its own.
+loaded must not use a real one, so `python -m benchmarks.host.launch_costs` is a process of its own.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..runtime.virtual.device import ATTRIBUTES
-from ..runtime.virtual.libcuda import MAX_PARAMETERS, Config, LibCuda, build, compiler, triton_driver_class
+from microtrain.runtime.virtual.device import ATTRIBUTES
+from microtrain.runtime.virtual.libcuda import MAX_PARAMETERS, Config, LibCuda, build, compiler, triton_driver_class
 
 __all__ = ["STREAM", "Launched", "StubDriver", "build", "compiler", "environment"]
 

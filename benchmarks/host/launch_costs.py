@@ -1,4 +1,4 @@
-"""``python -m microtrain.bench.launches``: what queueing a step's kernels costs, on a driver that launches nothing.
+"""``python -m benchmarks.host.launch_costs``: what queueing a step's kernels costs, on a driver that launches nothing.
 
 A process of its own, since it must not use a GPU's driver; `host` starts it. It runs each step on the cuda device,
 checks that every launch tells the driver what Triton's `kernel[grid](...)` tells it, and times both. It prints JSON.
@@ -14,17 +14,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .. import runtime
-from ..compiler.launch import Launch
-from ..engine.run import flush
-from ..graph.spec import Device
-from ..runtime.cuda import CudaBackend
-from ..runtime.torch_memory import TorchMemory
-from .comparison import WrongResult
-from .host import STEPS, WARM, Cost, Effort, instance_of
+from microtrain import runtime
+from microtrain.bench.comparison import WrongResult
+from microtrain.bench.timing import Quantiles, calibrate, sample
+from microtrain.compiler.launch import Launch
+from microtrain.engine.run import flush
+from microtrain.graph.spec import Device
+from microtrain.runtime.cuda import CudaBackend
+from microtrain.runtime.torch_memory import TorchMemory
+
+from ..workload import Workload
+from .layers import STEPS, WARM, Cost, Effort, instance_of
 from .stub_driver import StubDriver
-from .timing import Quantiles, calibrate, sample
-from .workload import Workload
 
 TARGET = 3.0
 """Microseconds a launch."""

@@ -1,0 +1,1 @@
+"""What a training step costs in Python, layer by layer: ``python -m benchmarks --host``."""
