@@ -4,12 +4,14 @@ import sys as _sys
 
 from ..arguments import guard as _guard
 from . import functional, init
-from .activation import Dropout, Flatten, LogSoftmax, ReLU, Sigmoid, Softmax, Softplus, Tanh
+from . import piecewise as _piecewise
+from . import smooth as _smooth
+from .activation import kept as _kept
 from .container import ModuleList, Sequential
 from .convolution import Conv1d, Conv2d, Fold, Unfold
 from .distance import CosineSimilarity
 from .embedding import Embedding
-from .linear import Identity, Linear
+from .linear import Dropout, Flatten, Identity, Linear
 from .loss import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -38,29 +40,19 @@ from .padding import (
     ZeroPad2d,
 )
 from .parameter import Parameter
-from .piecewise import (
-    Hardshrink,
-    Hardsigmoid,
-    Hardswish,
-    Hardtanh,
-    LeakyReLU,
-    PReLU,
-    ReLU6,
-    Softshrink,
-    Threshold,
-)
+from .piecewise import *  # noqa: F403
 from .pooling import AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d
-from .smooth import CELU, ELU, GELU, GLU, SELU, LogSigmoid, Mish, SiLU, Softmin, Softsign, Tanhshrink
+from .smooth import *  # noqa: F403
 
-__all__ = ["CELU", "ELU", "GELU", "GLU", "SELU", "AvgPool1d", "AvgPool2d", "BCELoss", "BCEWithLogitsLoss",
-           "BatchNorm1d", "BatchNorm2d", "CircularPad1d", "CircularPad2d", "ConstantPad1d", "ConstantPad2d", "Conv1d",
-           "Conv2d", "CosineSimilarity", "CrossEntropyLoss", "Dropout", "Embedding", "Flatten", "Fold", "Hardshrink",
-           "Hardsigmoid", "Hardswish", "Hardtanh", "HingeEmbeddingLoss", "HuberLoss", "Identity", "KLDivLoss", "L1Loss",
-           "LayerNorm", "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax", "MSELoss", "MaxPool1d", "MaxPool2d", "Mish",
-           "Module", "ModuleList", "NLLLoss", "PReLU", "Parameter", "RMSNorm", "ReLU", "ReLU6", "ReflectionPad1d",
-           "ReflectionPad2d", "ReplicationPad1d", "ReplicationPad2d", "Sequential", "SiLU", "Sigmoid", "SmoothL1Loss",
-           "SoftMarginLoss", "Softmax", "Softmin", "Softplus", "Softshrink", "Softsign", "Tanh", "Tanhshrink",
-           "Threshold", "Unfold", "ZeroPad1d", "ZeroPad2d", "functional", "init"]
+__all__ = ["AvgPool1d", "AvgPool2d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d",
+           "CircularPad1d", "CircularPad2d", "ConstantPad1d", "ConstantPad2d", "Conv1d", "Conv2d", "CosineSimilarity",
+           "CrossEntropyLoss", "Dropout", "Embedding", "Flatten", "Fold", "HingeEmbeddingLoss", "HuberLoss",
+           "Identity", "KLDivLoss", "L1Loss", "LayerNorm", "Linear", "MSELoss", "MaxPool1d", "MaxPool2d", "Module",
+           "ModuleList", "NLLLoss", "Parameter", "RMSNorm", "ReflectionPad1d", "ReflectionPad2d", "ReplicationPad1d",
+           "ReplicationPad2d", "Sequential", "SmoothL1Loss", "SoftMarginLoss", "Unfold", "ZeroPad1d", "ZeroPad2d",
+           "functional", "init"]
+for _module in (_piecewise, _smooth):
+    __all__ += _kept(globals(), _module.__all__, functions=False)
 
 _guard(_sys.modules[__name__], __all__, but=("Module", "Parameter"), itself=("delta",))
 _guard(Module, ["add_module", "apply", "buffers", "cuda", "load_state_dict", "named_buffers", "named_modules",

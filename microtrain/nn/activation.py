@@ -1,121 +1,59 @@
-"""Layers without weights: activations, dropout, flatten."""
+"""What an activation is: a function of `nn.functional` that is one node, and the module that holds its options."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+from ..arguments import guarded
+from ..graph.node import record_with
+from ..graph.ops import like
+from ..runtime.lock import lock
 from ..tensor import Tensor
-from . import functional
-from .module import Module
+from ..tensor.operands import floats_only, in_float32, node_of
+from ..tensor.storage import wrap
+from .function_module import FunctionModule
 
 
-class ReLU(Module):
-    """max(x, 0), elementwise; the derivative at 0 is 0."""
+def single(primitive: Any, name: str, accept: Any = floats_only, widen: Any = in_float32) -> Callable[..., Tensor]:
+    """A function of a tensor and numbers that is one node; `inplace` overwrites the tensor, through its twin."""
+    operation = widen(lambda x, *numbers: record_with(primitive, x, *[like(n, x) for n in numbers]))
 
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = inplace
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Any shape to the same shape."""
-        return functional.relu(input, inplace=self.inplace)
-
-    def extra_repr(self) -> str:
-        return "inplace=True" if self.inplace else ""
-
-
-class Sigmoid(Module):
-    """1 / (1 + exp(-x)), elementwise."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Any shape to the same shape."""
-        return functional.sigmoid(input)
+    def function(input: Tensor, *numbers: float, inplace: bool = False) -> Tensor:
+        x = accept(node_of(input, name), name)
+        if not inplace:
+            return wrap(operation(x, *numbers))
+        with lock:
+            input.check_inplace()
+            return input.assign(operation(input.twin().node, *numbers), name + "_")
+    return function
 
 
-class Tanh(Module):
-    """tanh(x), elementwise."""
+class Activation(FunctionModule):
+    """A module of one function of a tensor, and what it says of its options: `inplace` only where it holds.
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Any shape to the same shape."""
-        return functional.tanh(input)
-
-
-class Softplus(Module):
-    """log(1 + exp(beta x)) / beta, elementwise; x itself where beta x > threshold."""
-
-    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
-        super().__init__()
-        self.beta = beta
-        self.threshold = threshold
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Any shape to the same shape."""
-        return functional.softplus(input, self.beta, self.threshold)
-
-    def extra_repr(self) -> str:
-        return f"beta={self.beta}, threshold={self.threshold}"
-
-
-class Softmax(Module):
-    """exp(x) / sum exp(x) along `dim`."""
-
-    def __init__(self, dim: int | None = None) -> None:
-        super().__init__()
-        self.dim = dim
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Any shape to the same shape."""
-        return functional.softmax(input, self.dim)
-
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
-
-
-class LogSoftmax(Module):
-    """x - logsumexp(x) along `dim`."""
-
-    def __init__(self, dim: int | None = None) -> None:
-        super().__init__()
-        self.dim = dim
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Any shape to the same shape."""
-        return functional.log_softmax(input, self.dim)
-
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
-
-
-class Dropout(Module):
-    """In training zeroes each element with probability p and scales the others by 1/(1-p); else the identity.
-
-    Raises:
-        ValueError: p outside [0, 1].
+    The function is guarded. Those that look at their arguments themselves, as most steps of a training call them, are
+    called by a `forward` of the class's own.
     """
 
-    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
-        super().__init__()
-        functional.check_dropout_probability(p)
-        self.p = p
-        self.inplace = inplace
+    def __init_subclass__(cls, function: Callable[..., Any] | None = None, **more: Any) -> None:
+        super().__init_subclass__(function if function is None else guarded(function, itself=()), **more)
 
     def forward(self, input: Tensor) -> Tensor:
         """Any shape to the same shape."""
-        return functional.dropout(input, self.p, self.training, self.inplace)
+        return self._applied(input)     # type: ignore[no-any-return]
 
     def extra_repr(self) -> str:
-        return f"p={self.p}, inplace={self.inplace}"
+        settings = [f"{name}={getattr(self, name)!r}" for name in self._options if name != "inplace"]
+        return ", ".join([*settings, *["inplace=True"] * getattr(self, "inplace", False)])
 
 
-class Flatten(Module):
-    """Merges dimensions `start_dim` to `end_dim` into one; by default all but the batch dimension."""
+def kept(space: dict[str, Any], names: list[str], functions: bool) -> list[str]:
+    """Of an activations' module's names, which have come into a namespace, its functions or its classes; out go others.
 
-    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
-        super().__init__()
-        self.start_dim = start_dim
-        self.end_dim = end_dim
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(N, a, b, ...) to (N, a*b*...) by default."""
-        return input.flatten(self.start_dim, self.end_dim)
-
-    def extra_repr(self) -> str:
-        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+    What they are called tells them apart: no class has a name of small letters.
+    """
+    for name in names:
+        if name.islower() is not functions:
+            del space[name]
+    return [name for name in names if name.islower() is functions]

@@ -1,4 +1,4 @@
-"""Layers with weights, and the identity."""
+"""The linear layer, and what stands between layers: the identity, dropout, flatten."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from ..tensor import Tensor, empty
 from . import functional, init
+from .function_module import FunctionModule
 from .module import Module
 from .parameter import Parameter, Registered
 
@@ -60,3 +61,38 @@ class Identity(Module):
     def forward(self, input: Tensor) -> Tensor:
         """The input itself."""
         return input
+
+
+class Dropout(FunctionModule, function=functional.dropout):
+    """In training zeroes each element with probability p and scales the others by 1/(1-p); else the identity.
+
+    Raises:
+        ValueError: p outside [0, 1].
+    """
+
+    p: float = 0.5
+    inplace: bool = False
+
+    def __post_init__(self) -> None:
+        functional.check_dropout_probability(self.p)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Any shape to the same shape."""
+        return functional.dropout(input, self.p, self.training, self.inplace)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}, inplace={self.inplace}"
+
+
+class Flatten(FunctionModule, function=Tensor.flatten):
+    """Merges dimensions `start_dim` to `end_dim` into one; by default all but the batch dimension."""
+
+    start_dim: int = 1
+    end_dim: int = -1
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, a, b, ...) to (N, a*b*...) by default."""
+        return input.flatten(self.start_dim, self.end_dim)
+
+    def extra_repr(self) -> str:
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"

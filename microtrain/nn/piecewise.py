@@ -1,35 +1,212 @@
-"""Activations made of straight pieces, as modules."""
+"""Activations made of straight pieces. Where two meet, the derivative is PyTorch's.
+
+Half precisions are computed in float32 and rounded once; a hard shrink compares in them, as PyTorch's does.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from ..arguments import guarded
+from ..graph.composite import activations as a
+from ..graph.node import record2
 from ..tensor import Tensor, empty
-from . import functional
+from ..tensor.operands import flag, floats_only, in_float32, no_bool
+from ..tensor.storage import wrap
+from .activation import Activation, single
 from .init import constant_
 from .module import Module
 from .parameter import Parameter, Registered
 
+__all__ = ["Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "LeakyReLU", "PReLU", "ReLU", "ReLU6", "Softshrink",
+           "Threshold", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "prelu", "relu", "relu6",
+           "softshrink", "threshold"]
 
-def described(inplace: bool, **settings: Any) -> str:
-    """A module's settings as PyTorch prints them: `inplace` only where it holds."""
-    return ", ".join([*[f"{name}={value}" for name, value in settings.items()], *["inplace=True"] * inplace])
+_leaky_relu = single(a.LEAKY_RELU, "leaky_relu")
+_threshold = single(a.THRESHOLD, "threshold", no_bool)
+_hardtanh = single(a.HARDTANH, "hardtanh", no_bool)
+_hardsigmoid = single(a.HARDSIGMOID, "hardsigmoid")
+_hardswish = single(a.HARDSWISH, "hardswish")
+_hardshrink = single(a.HARDSHRINK, "hardshrink", widen=lambda operation: operation)
+_softshrink = single(a.SOFTSHRINK, "softshrink")
+_prelu = in_float32(lambda x, weight: record2(a.PRELU, x, weight))
 
 
-class LeakyReLU(Module):
-    """x above 0, negative_slope x below."""
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """max(input, 0), elementwise; the derivative at 0 is 0. `inplace` overwrites the input."""
+    if inplace is not False:
+        inplace = flag(inplace, "relu", "inplace")
+    return (Tensor.relu_ if inplace else Tensor.relu)(input)
 
-    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
-        super().__init__()
-        self.negative_slope = negative_slope
-        self.inplace = inplace
+
+class ReLU(Activation, function=relu):
+    """max(x, 0), elementwise; the derivative at 0 is 0."""
+
+    inplace: bool = False
 
     def forward(self, input: Tensor) -> Tensor:
-        """Any shape to the same shape."""
-        return functional.leaky_relu(input, self.negative_slope, self.inplace)
+        return relu(input, inplace=self.inplace)
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """The input above 0, `negative_slope` times it below. `inplace` overwrites the input."""
+    return _leaky_relu(input, float(negative_slope), inplace=inplace)
+
+
+class LeakyReLU(Activation, function=leaky_relu):
+    """x above 0, negative_slope x below."""
+
+    negative_slope: float = 0.01
+    inplace: bool = False
+
+
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
+    """The input where it is above `threshold`, else `value`. `inplace` overwrites the input."""
+    limits = [float(limit) if input.is_floating_point() else int(limit) for limit in (threshold, value)]
+    return _threshold(input, *limits, inplace=inplace)
+
+
+class Threshold(Activation, function=threshold):
+    """x above the threshold, else the value."""
+
+    threshold: float
+    value: float
+    inplace: bool = False
+
+
+def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
+    """The input limited to [`min_val`, `max_val`]; unlike `clamp`'s, the derivative at the limits is 0.
+
+    Raises:
+        ValueError: min_val > max_val.
+        RuntimeError: the input is bool, or unsigned with negative limits.
+    """
+    if min_val > max_val:
+        raise ValueError(f"min_val cannot be greater than max_val: {min_val} > {max_val}")
+    kind = input.dtype.name
+    if kind == "bool":
+        raise RuntimeError("Bool inputs not supported for hardtanh")
+    limits = [float(limit) if input.is_floating_point() else int(limit) for limit in (min_val, max_val)]
+    if kind == "uint8" and min(limits) < 0:
+        raise RuntimeError(f"cannot do hardtanh on an unsigned type with negative limits: {limits}")
+    return _hardtanh(input, *limits, inplace=inplace)
+
+
+class Hardtanh(Activation, function=hardtanh):
+    """x limited to [min_val, max_val].
+
+    Raises:
+        AssertionError: max_val is not greater than min_val.
+    """
+
+    min_val: float = -1.0
+    max_val: float = 1.0
+    inplace: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_val <= self.min_val:
+            raise AssertionError(f"max_val ({self.max_val}) must be greater than min_val ({self.min_val})")
+
+
+def relu6(input: Tensor, inplace: bool = False) -> Tensor:
+    """The input limited to [0, 6]; the derivative at the limits is 0. `inplace` overwrites the input."""
+    return hardtanh(input, 0.0, 6.0, inplace)
+
+
+class ReLU6(Hardtanh):
+    """x limited to [0, 6]."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__(0.0, 6.0, inplace)
 
     def extra_repr(self) -> str:
-        return described(self.inplace, negative_slope=self.negative_slope)
+        return "inplace=True" if self.inplace else ""
+
+
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    """relu6(input + 3) / 6; the derivative at -3 and 3 is 0. `inplace` overwrites the input."""
+    return _hardsigmoid(input, inplace=inplace)
+
+
+class Hardsigmoid(Activation, function=hardsigmoid):
+    """relu6(x + 3) / 6."""
+
+    inplace: bool = False
+    extra_repr = Module.extra_repr
+
+
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
+    """input relu6(input + 3) / 6 (Howard et al., 2019). `inplace` overwrites the input."""
+    return _hardswish(input, inplace=inplace)
+
+
+class Hardswish(Activation, function=hardswish):
+    """x relu6(x + 3) / 6."""
+
+    inplace: bool = False
+    extra_repr = Module.extra_repr
+
+
+class _Shrink(Activation):
+    lambd: float
+
+    def extra_repr(self) -> str:
+        return str(self.lambd)
+
+
+def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """The input, but 0 from -`lambd` to `lambd`."""
+    return _hardshrink(input, float(lambd))
+
+
+class Hardshrink(_Shrink, function=hardshrink):
+    """x, but 0 from -lambd to lambd."""
+
+    lambd: float = 0.5
+
+
+def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """The input brought nearer to 0 by `lambd`, and 0 between.
+
+    Raises:
+        RuntimeError: lambd is negative.
+    """
+    if not lambd >= 0:
+        raise RuntimeError(f"softshrink: lambda must not be below 0 for input dtype {input.dtype!r}, found {lambd}")
+    return _softshrink(input, float(lambd))
+
+
+class Softshrink(_Shrink, function=softshrink):
+    """x brought nearer to 0 by lambd, and 0 between."""
+
+    lambd: float = 0.5
+
+
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
+    """The input above 0, `weight` times it below (He et al., 2015).
+
+    Args:
+        input: (N, C, ...) or of any shape for a single weight.
+        weight: one number, 0-d or (1,), or one for each channel, (C,).
+
+    Raises:
+        RuntimeError: the weight has another shape, or another dtype than the input.
+    """
+    if not isinstance(weight, Tensor):
+        raise TypeError(f"prelu(): argument 'weight' (position 2) must be Tensor, not {type(weight).__name__}")
+    if weight.dtype is not input.dtype:
+        raise RuntimeError(f"prelu: Type promoting not supported. Got {input.dtype!r} and {weight.dtype!r}")
+    if weight.dim() > 1:
+        raise RuntimeError(f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.dim()}")
+    if weight.numel() != 1:
+        if input.dim() == 0:
+            raise RuntimeError(f"prelu: Not allow zero-dim input tensor. Found parameter numbers = {weight.numel()}.")
+        channels = input.shape[1] if input.dim() > 1 else 1
+        if weight.numel() != channels:
+            raise RuntimeError("Mismatch of parameter numbers and input channel size. Found parameter numbers = "
+                               f"{weight.numel()} and channel size = {channels}.")
+    spread = [weight.numel() if axis == 1 else 1 for axis in range(input.dim())]
+    return wrap(_prelu(floats_only(input.node, "prelu"), weight.reshape(spread).node))
 
 
 class PReLU(Module):
@@ -40,6 +217,7 @@ class PReLU(Module):
         init: where the weight starts.
     """
 
+    _function = staticmethod(guarded(prelu, itself=()))
     weight: Parameter = Registered()  # type: ignore[assignment]
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None) -> None:
@@ -55,111 +233,7 @@ class PReLU(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, ...) to the same shape."""
-        return functional.prelu(input, self.weight)
+        return self._function(input, self.weight)     # type: ignore[no-any-return]
 
     def extra_repr(self) -> str:
         return f"num_parameters={self.num_parameters}"
-
-
-class Threshold(Module):
-    """x above the threshold, else the value."""
-
-    def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
-        super().__init__()
-        self.threshold = threshold
-        self.value = value
-        self.inplace = inplace
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Any shape to the same shape."""
-        return functional.threshold(input, self.threshold, self.value, self.inplace)
-
-    def extra_repr(self) -> str:
-        return described(self.inplace, threshold=self.threshold, value=self.value)
-
-
-class Hardtanh(Module):
-    """x limited to [min_val, max_val].
-
-    Raises:
-        AssertionError: max_val is not greater than min_val.
-    """
-
-    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
-        super().__init__()
-        if max_val <= min_val:
-            raise AssertionError(f"max_val ({max_val}) must be greater than min_val ({min_val})")
-        self.min_val = min_val
-        self.max_val = max_val
-        self.inplace = inplace
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Any shape to the same shape."""
-        return functional.hardtanh(input, self.min_val, self.max_val, self.inplace)
-
-    def extra_repr(self) -> str:
-        return described(self.inplace, min_val=self.min_val, max_val=self.max_val)
-
-
-class ReLU6(Hardtanh):
-    """x limited to [0, 6]."""
-
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__(0.0, 6.0, inplace)
-
-    def extra_repr(self) -> str:
-        return described(self.inplace)
-
-
-class Hardsigmoid(Module):
-    """relu6(x + 3) / 6."""
-
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = inplace
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Any shape to the same shape."""
-        return functional.hardsigmoid(input, self.inplace)
-
-
-class Hardswish(Module):
-    """x relu6(x + 3) / 6."""
-
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = inplace
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Any shape to the same shape."""
-        return functional.hardswish(input, self.inplace)
-
-
-class Hardshrink(Module):
-    """x, but 0 from -lambd to lambd."""
-
-    def __init__(self, lambd: float = 0.5) -> None:
-        super().__init__()
-        self.lambd = lambd
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Any shape to the same shape."""
-        return functional.hardshrink(input, self.lambd)
-
-    def extra_repr(self) -> str:
-        return str(self.lambd)
-
-
-class Softshrink(Module):
-    """x brought nearer to 0 by lambd, and 0 between."""
-
-    def __init__(self, lambd: float = 0.5) -> None:
-        super().__init__()
-        self.lambd = lambd
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Any shape to the same shape."""
-        return functional.softshrink(input, self.lambd)
-
-    def extra_repr(self) -> str:
-        return str(self.lambd)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ...tensor import Tensor, bool_, float32, layers, where
-from .activation import dropout
+from .linear import dropout
 
 
 def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None,
