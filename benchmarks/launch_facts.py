@@ -13,7 +13,8 @@ from microtrain.engine import run
 from microtrain.engine.explain import extent
 from microtrain.engine.plans import plans
 from microtrain.graph.node import Kind, Node
-from microtrain.runtime.null import TARGETS, Nowhere, NullBackend
+from microtrain.runtime.null import Nowhere, NullBackend
+from microtrain.runtime.resources import TARGETS
 
 WARP = 32
 REGISTERS = 65536

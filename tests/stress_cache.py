@@ -35,7 +35,7 @@ from benchmarks.host import layers as host
 from microtrain.engine.plans import plans
 from microtrain.engine.run import flush
 from microtrain.graph.spec import Device
-from microtrain.runtime import null
+from microtrain.runtime import resources
 
 NULL = Device("null:sm_90")
 STEPS = {workload.name.split()[0]: workload for workload in host.STEPS}
@@ -55,7 +55,7 @@ def training_step(name: str) -> Outcome:
     """Compile the kernels of one step of the workload of this name."""
     told: list[bool] = []
     binaries: list[str] = []
-    compile_kernel = null.compile_kernel
+    compile_kernel = resources.compile_kernel
 
     def noting(*arguments: Any) -> Any:
         kernel = compile_kernel(*arguments)
@@ -63,7 +63,7 @@ def training_step(name: str) -> Outcome:
         binaries.append(whole.hexdigest())
         return kernel
 
-    null.compile_kernel = noting
+    resources.compile_kernel = noting
     knobs.compilation.listener = lambda **about: told.append(about["cache_hit"])
     start = time.perf_counter()
     workload = STEPS[name]

@@ -26,7 +26,7 @@ from benchmarks.limits import Share
 from benchmarks.peers import torch_peers
 from benchmarks.roofline import roofs
 from benchmarks.suite import Result, _caller, kernels_a_call, run
-from microtrain import runtime, settings
+from microtrain import settings
 from microtrain.bench import (
     Quantiles,
     ceilings,
@@ -48,6 +48,7 @@ from microtrain.compiler.validate import reference
 from microtrain.engine.plans import plans
 from microtrain.engine.session import current, pending
 from microtrain.graph.node import SCALAR
+from microtrain.runtime.kinds import KINDS
 from microtrain.runtime.torch_memory import TorchMemory
 
 CLEAR, NODE, HOST = 40.0, 1.0, 10.0
@@ -374,7 +375,7 @@ def decoded(bits: int, dtype: Any) -> np.ndarray:
 def gpu(driver: PaperDriver, paper: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> Iterator[Timed]:
     # What other tests have left on a GPU is not for paper: computed if read.
     current().keep({node for node in pending() if node.spec.device.type == "cuda"})
-    monkeypatch.setitem(runtime._loaded, ("cuda", 0), PaperBackend())
+    monkeypatch.setitem(KINDS["cuda"].loaded, 0, PaperBackend())
     for name in ("known", "recent"):            # a plan knows its backend, and this one is gone after the test
         monkeypatch.setattr(plans, name, {})
     monkeypatch.setattr(torch, "compile", lambda function, mode=None: function)

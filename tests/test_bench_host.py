@@ -177,13 +177,13 @@ def test_a_failed_check_is_the_commands_failure(capsys: pytest.CaptureFixture[st
 PLANTED = """
 import sys
 from pathlib import Path
-from microtrain import runtime
+from microtrain.runtime.kinds import KINDS
 from benchmarks.host import launch_costs
 from benchmarks.host.layers import Effort
 from microtrain.runtime.cuda import CudaBackend
 
 stub = launch_costs.StubDriver(Path(sys.argv[1]))
-backend = runtime._loaded["cuda", 0] = launch_costs.StubbedCuda(stub)
+backend = KINDS["cuda"].loaded[0] = launch_costs.StubbedCuda(stub)
 right = CudaBackend.queue
 for wrong in (lambda self, launch, pointers, scalars: right(self, launch, pointers[::-1], scalars),
               lambda self, launch, pointers, scalars: right(self, launch, pointers, tuple([n + 1 for n in scalars])),

@@ -22,7 +22,7 @@ from microtrain.compiler.launch import TEMPLATES, Launch
 from microtrain.graph import dtypes
 from microtrain.kernels.matmul_tiles import MatmulTile
 from microtrain.kernels.tiles import ARCHITECTURES, MapTile, RowTile
-from microtrain.runtime import null
+from microtrain.runtime import resources
 from microtrain.testing import budgets
 from microtrain.testing.budgets import widths
 
@@ -52,12 +52,12 @@ def problems(specimen: budgets.Specimen, tile: Any = None, target: str = "sm_90"
 # --------------------------------------------------------------------------------------------------------- the sample
 
 
-@pytest.mark.parametrize("target", null.TARGETS)
+@pytest.mark.parametrize("target", resources.TARGETS)
 def test_a_slice_of_the_sample_is_within_its_budgets(target: str, sampled: list[budgets.Specimen]) -> None:
     """Every kernel of the slice for one target, in turn."""
-    mine = sampled[list(null.TARGETS).index(target)::len(null.TARGETS)]
+    mine = sampled[list(resources.TARGETS).index(target)::len(resources.TARGETS)]
     verdicts = [budgets.judged(specimen, target) for specimen in mine]
-    assert len(verdicts) == SLICE // len(null.TARGETS)
+    assert len(verdicts) == SLICE // len(resources.TARGETS)
     assert not [verdict.report() for verdict in verdicts if verdict.problems]
 
 
@@ -72,12 +72,12 @@ def test_the_sample_is_of_the_same_programs_every_time_of_distinct_kernels_and_a
 
 def test_the_table_has_a_budget_for_each_target_that_the_target_has() -> None:
     for kind, of in budgets.BUDGETS.items():
-        assert set(of) == set(null.TARGETS), kind
+        assert set(of) == set(resources.TARGETS), kind
         for target, budget in of.items():
             assert budget.registers <= (512 if target == "gfx942" else 255)
             assert budget.shared_bytes <= ARCHITECTURES[target].shared_bytes
     for excuse in budgets.EXCUSES:
-        assert set(excuse.kinds) <= set(budgets.BUDGETS) and set(excuse.targets) <= set(null.TARGETS)
+        assert set(excuse.kinds) <= set(budgets.BUDGETS) and set(excuse.targets) <= set(resources.TARGETS)
         assert len(excuse.reason) > 40
 
 
@@ -99,7 +99,7 @@ def test_a_kernel_over_its_shared_memory_is_caught() -> None:
     assert [p for p in found if "bytes of shared memory, budget" in p]
 
 
-@pytest.mark.parametrize("target", null.TARGETS)
+@pytest.mark.parametrize("target", resources.TARGETS)
 @pytest.mark.parametrize("case", ["elementwise, bfloat16", "softmax backward"])
 def test_an_index_that_the_compiler_cannot_see_through_is_caught(
         case: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +111,7 @@ def test_an_index_that_the_compiler_cannot_see_through_is_caught(
 
 @pytest.mark.parametrize("target", ["sm_90", "gfx942"])
 def test_addresses_not_known_to_be_aligned_are_caught(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(null, "divisible_by_16", lambda signature, names=(): {})
+    monkeypatch.setattr(resources, "divisible_by_16", lambda signature, names=(): {})
     found = problems(kernel("linear + relu"), target=target)
     assert any(p.startswith("a load of 32 bits where 128 are possible: v0 = tl.load(") for p in found)
 
@@ -222,7 +222,7 @@ def wide(index: Index, launch: Launch, guards: tuple[Guard, ...] = (), dtype: An
     """Elements of an access of a map's load at an index."""
     node: Any = type("Node", (), {"dtype": dtype})
     sizes = {"i": next(digit.base.size for digit in index.terms if isinstance(digit.base, Var))}
-    return widths.elements(Touch(node, index, guards, sizes), launch, null.TARGETS["sm_90"])
+    return widths.elements(Touch(node, index, guards, sizes), launch, resources.TARGETS["sm_90"])
 
 
 def test_what_divides_what_and_what_cuts() -> None:

@@ -389,7 +389,8 @@ def test_everything_that_is_written_is_written_whole():
         "train/checkpoint.py": "to a temporary of `replacing`", "train/history.py": "to a temporary of `replacing`",
         "bench/report.py": "to a temporary of `replacing`", "cli/parity.py": "to a temporary of `replacing`",
         "viz/style.py": "to a temporary of `replacing`", "engine/explain.py": "to a temporary of `replacing`",
-        "compiler/tune.py": "to a temporary of `replacing`", "runtime/null.py": "in a temporary folder, for a tool",
+        "compiler/tune.py": "to a temporary of `replacing`",
+        "runtime/resources.py": "in a temporary folder, for a tool",
         "cli/process.py": "to nowhere, for a stream that is closed", "train/npz.py": "into a file that it is given",
         "runtime/virtual/libcuda.py": "to a temporary of `replacing`",
     }
@@ -398,7 +399,7 @@ def test_everything_that_is_written_is_written_whole():
     found = {str(path.relative_to(ROOT / "microtrain")) for path in (ROOT / "microtrain").rglob("*.py")
              if writes.search(path.read_text())}
     assert found == set(allowed)
-    for name in found - {"files.py", "runtime/null.py", "train/npz.py", "cli/process.py"}:
+    for name in found - {"files.py", "runtime/resources.py", "train/npz.py", "cli/process.py"}:
         assert "with replacing(" in (ROOT / "microtrain" / name).read_text() or "replacing(folder" in (
             ROOT / "microtrain" / name).read_text()
 

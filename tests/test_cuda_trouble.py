@@ -19,7 +19,6 @@ from programs import program
 from stub_gpu import CompiledKernel, FakeGpu, OneKernel, addresses, stubbed
 
 import microtrain as mt
-from microtrain import runtime
 from microtrain.compiler.executable import Executable
 from microtrain.engine.plans import plans
 from microtrain.engine.session import current, pending
@@ -29,6 +28,7 @@ from microtrain.graph import ops as g
 from microtrain.graph.node import leaf
 from microtrain.graph.spec import Device, spec
 from microtrain.runtime import backend, cuda, detect, kernel_backend, launcher
+from microtrain.runtime.kinds import KINDS
 from microtrain.testing import gradcheck
 
 OF = spec((4, 5), dtypes.float32, Device("cuda:1"))
@@ -99,7 +99,7 @@ def host(gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     if INTERPRETED:
         pytest.skip("kernels are interpreted in this process (TRITON_INTERPRET=1)")
     made = Host()
-    monkeypatch.setitem(runtime._loaded, ("cuda", 1), made)
+    monkeypatch.setitem(KINDS["cuda"].loaded, 1, made)
     for name in ("known", "recent"):
         monkeypatch.setattr(plans, name, {})
     with mt.settings.device("cuda:1"):
@@ -310,12 +310,12 @@ def test_the_largest_grids_are_launched(grid: tuple[int, ...], gpu: FakeGpu) -> 
 # ------------------------------------------------------------------------------------------------- devices and backends
 
 def test_a_gpu_has_one_backend(gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "_loaded", {})
+    monkeypatch.setattr(KINDS["cuda"], "loaded", {})
     assert backend("cuda") is backend("cuda", 0) is kernel_backend("cuda")
     assert backend("null") is backend("null", "sm_90") and backend("cpu") is backend("cpu", None)
-    monkeypatch.setattr(runtime, "current_cuda", lambda: 1)
+    monkeypatch.setattr(KINDS["cuda"], "current", lambda: 1)
     assert backend("cuda") is backend("cuda", 1) is not backend("cuda", 0)
-    with pytest.raises(RuntimeError, match="the cpu device runs no kernels; interpret, cuda, null do"):
+    with pytest.raises(RuntimeError, match="the cpu device runs no kernels; cuda, interpret, null do"):
         kernel_backend("cpu")
 
 
@@ -370,7 +370,7 @@ def driver(gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch) -> TorchCuda:
     fake.cuda = made
     monkeypatch.setattr(cuda, "import_torch", lambda: fake)
     monkeypatch.setattr(mt.cuda, "has_cuda", lambda: True)
-    monkeypatch.setattr(runtime, "_loaded", {})
+    monkeypatch.setattr(KINDS["cuda"], "loaded", {})
     return made
 
 

@@ -11,7 +11,7 @@ from microtrain.cli import kernels
 from microtrain.cli.errors import UsageError
 from microtrain.kernels import tiles
 from microtrain.runtime import backend
-from microtrain.runtime.null import TARGETS
+from microtrain.runtime.resources import TARGETS
 from microtrain.testing import budgets
 
 if os.environ.get("TRITON_INTERPRET") == "1":

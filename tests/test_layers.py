@@ -209,6 +209,49 @@ def test_a_planted_masked_load_is_caught() -> None:
     assert bare_load_texts('a = f"v{n} = tl.load(p{n} + i, mask=mask)"\nb = "tl.load(p, mask=m, other=0)"') == [1]
 
 
+KIND_NAMES = {"cpu", "cuda", "interpret", "null"}
+MAY_COMPARE_KINDS = {
+    "microtrain": "what MICROTRAIN_DEVICE says, before anything is imported",
+    "microtrain.cli": "what was typed behind --device",
+    "microtrain.bench": "what was typed behind --device, and JAX's own names",
+    "microtrain.testing": "what was typed behind --device",
+}
+
+
+def compared_kinds(source: str) -> list[int]:
+    """Lines that compare something with the name of a kind of device, or look it up among such names."""
+    def names_kind(node: ast.expr) -> bool:
+        if isinstance(node, ast.Tuple | ast.List | ast.Set):
+            return bool(node.elts) and all(map(names_kind, node.elts))
+        return isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in KIND_NAMES
+
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        operands: list[ast.expr | None] = []
+        if isinstance(node, ast.Compare):
+            operands = [node.left, *node.comparators]
+        elif isinstance(node, ast.Dict):
+            operands = [*node.keys]
+        elif isinstance(node, ast.MatchValue):
+            operands = [node.value]
+        elif isinstance(node, ast.Tuple | ast.List | ast.Set) and len(node.elts) > 1:
+            operands = [node]
+        found |= {operand.lineno for operand in operands if operand is not None and names_kind(operand)}
+    return sorted(found)
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if layer(name) not in ("runtime", "emulator")])
+def test_devices_are_asked_and_not_told_apart_by_name(module: str) -> None:
+    named = module if module in MAY_COMPARE_KINDS else ".".join(module.split(".")[:2])
+    assert named in MAY_COMPARE_KINDS or compared_kinds(MODULES[module].read_text()) == []
+
+
+def test_a_planted_comparison_of_kinds_is_caught() -> None:
+    assert compared_kinds('a = d.type == "cpu"\nb = d.type in ("cuda", "null")\nH = ("cpu", "null")') == [1, 2, 3]
+    assert compared_kinds('a = {"cuda": f}[d.type]\nmatch d.type:\n    case "null":\n        pass') == [1, 3]
+    assert compared_kinds('a = d.kind.native\nb = Device("cpu")\nc = "cuda"') == []
+
+
 def run_python(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
 

@@ -27,7 +27,7 @@ from microtrain.graph.spec import Device, spec
 from microtrain.kernels import matmul_tiles, tiles
 from microtrain.kernels.matmul_tiles import MatmulTile
 from microtrain.runtime import backend
-from microtrain.runtime.null import TARGETS, Resources
+from microtrain.runtime.resources import TARGETS, Resources
 
 pytestmark = [
     pytest.mark.budgets,

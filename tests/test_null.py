@@ -16,7 +16,7 @@ from microtrain.kernels import philox, reductions, tiles
 from microtrain.kernels.map import map_kernel
 from microtrain.kernels.reduce import reduce_kernel
 from microtrain.kernels.row import row_kernel
-from microtrain.runtime import null
+from microtrain.runtime import resources as compiled_for
 
 pytestmark = [
     pytest.mark.budgets,
@@ -29,8 +29,8 @@ def compile_template(target, kernel, ptrs, scalars, sizes, constexprs, num_warps
     """Compile with the hints that the real launch gives: aligned pointers and sizes divisible by 16."""
     signature = {"ptrs": ptrs, "scalars": scalars, **sizes, **dict.fromkeys(constexprs, "constexpr")}
     signature = {name: signature[name] for name in kernel.arg_names}
-    attrs = null.divisible_by_16(signature, sizes if divisible else ())
-    return null.compile_for(target, kernel, signature, constexprs, attrs, num_warps, num_stages)
+    attrs = compiled_for.divisible_by_16(signature, sizes if divisible else ())
+    return compiled_for.compile_for(target, kernel, signature, constexprs, attrs, num_warps, num_stages)
 
 
 def within_budget(resources, registers=255):
@@ -86,7 +86,7 @@ def compile_map(target, expr, ptrs, scalars, index=tl.int32, divisible=True):
     return compile_template(target, map_kernel, ptrs, scalars, numel, constexprs, tile.num_warps, divisible=divisible)
 
 
-@pytest.mark.parametrize("target", null.TARGETS)
+@pytest.mark.parametrize("target", compiled_for.TARGETS)
 @pytest.mark.parametrize(("name", "index"), [*((name, tl.int32) for name in MAPS), ("sigmoid product", tl.int64)])
 def test_map_is_within_budget(name, index, target):
     resources = compile_map(target, *MAPS[name], index)
@@ -94,7 +94,7 @@ def test_map_is_within_budget(name, index, target):
     assert set(resources.loads) == {128} and set(resources.stores) == {128}
 
 
-@pytest.mark.parametrize("target", null.TARGETS)
+@pytest.mark.parametrize("target", compiled_for.TARGETS)
 def test_a_strided_load_is_caught(target):
     resources = compile_map(target, every_other, ("*fp32",) * 2, ())
     assert resources.store_bits == 128
@@ -102,7 +102,7 @@ def test_a_strided_load_is_caught(target):
     assert min(resources.loads) < 128
 
 
-@pytest.mark.parametrize("target", null.TARGETS)
+@pytest.mark.parametrize("target", compiled_for.TARGETS)
 def test_without_the_hint_on_the_size_accesses_are_narrow(target):
     resources = compile_map(target, *MAPS["sigmoid product"], divisible=False)
     assert resources.load_bits == 32 and not within_budget(resources)
@@ -144,7 +144,7 @@ REDUCTIONS = {
 }
 
 
-@pytest.mark.parametrize("target", null.TARGETS)
+@pytest.mark.parametrize("target", compiled_for.TARGETS)
 def test_the_longest_row_is_within_budget(target):
     tile = tiles.row_tile(4096, tiles.ROW_MAX)
     constexprs = {
@@ -166,7 +166,7 @@ def test_a_planted_spill_is_caught():
     assert resources.spills > 0 and not within_budget(resources)
 
 
-@pytest.mark.parametrize("target", null.TARGETS)
+@pytest.mark.parametrize("target", compiled_for.TARGETS)
 @pytest.mark.parametrize("along_rows", [False, True])
 @pytest.mark.parametrize("name", list(REDUCTIONS))
 def test_reduce_is_within_budget(name, along_rows, target):
@@ -222,7 +222,7 @@ def functions(pointer):
 def test_every_device_function_compiles_without_spills(pointer, target):
     for name, kernel in functions(pointer):
         signature = {"ptrs": (pointer,) * 3, "FN": "constexpr"}
-        resources = null.compile_for(target, kernel, signature, {"FN": getattr(km, name)})
+        resources = compiled_for.compile_for(target, kernel, signature, {"FN": getattr(km, name)})
         assert resources.spills == 0, name
         assert resources.load_bits == (32 if pointer == "*u8" else 128), name
 
@@ -232,23 +232,23 @@ def test_every_device_function_compiles_without_spills(pointer, target):
 
 def test_an_unknown_target_lists_the_known_ones():
     with pytest.raises(ValueError, match="unknown target 'sm_42'; known: sm_80, sm_90, sm_100, gfx942"):
-        null.compile_for("sm_42", map_kernel, {}, {})
+        compiled_for.compile_for("sm_42", map_kernel, {}, {})
 
 
 def test_a_plain_function_is_refused():
     with pytest.raises(RuntimeError, match="not a @triton"):
-        null.compile_for("sm_90", within_budget, {}, {})
+        compiled_for.compile_for("sm_90", within_budget, {}, {})
 
 
 def test_a_hint_for_no_parameter_is_refused():
     with pytest.raises(ValueError, match="no parameter named rows; the signature has ptrs, numel"):
-        null.divisible_by_16({"ptrs": ("*fp32",), "numel": "i32"}, ["rows"])
+        compiled_for.divisible_by_16({"ptrs": ("*fp32",), "numel": "i32"}, ["rows"])
 
 
 def test_interpreted_kernels_are_refused():
     code = (
         "from microtrain.kernels.map import map_kernel\n"
-        "from microtrain.runtime.null import compile_for\n"
+        "from microtrain.runtime.resources import compile_for\n"
         "compile_for('sm_90', map_kernel, {}, {})"
     )
     environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join([".", *sys.path])}

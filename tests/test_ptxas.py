@@ -12,8 +12,8 @@ import triton
 import microtrain as mt
 from microtrain.compiler.launch import launch_of
 from microtrain.emulator import Memory, launch, parse
-from microtrain.runtime.null import compile_launch
 from microtrain.runtime.ptxas import PACKED, careful, spared
+from microtrain.runtime.resources import compile_launch
 from microtrain.testing.budgets.specimen import specimens, watched
 
 KERNEL = """

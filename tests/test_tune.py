@@ -37,7 +37,7 @@ class Gpu:
     arch = "sm_90"
 
     def __init__(self, time: Time, name: str = "stub") -> None:
-        self.time, self.identity = time, {"device": name}
+        self.time, self.identity, self.timer = time, {"device": name}, self
         self.measured: list[Launch] = []
         self.given: list[tuple[np.ndarray, ...]] = []
         self.launched = 0

@@ -21,7 +21,7 @@ import triton
 import triton.language as tl
 
 import microtrain as mt
-from microtrain import runtime, settings
+from microtrain import settings
 from microtrain.cli import main
 from microtrain.compiler.launch import Launch
 from microtrain.emulator import EmulatorError
@@ -30,6 +30,7 @@ from microtrain.engine.plans import plans
 from microtrain.errors import OutOfMemoryError
 from microtrain.runtime import backend, launcher, virtual
 from microtrain.runtime.detect import has_cuda
+from microtrain.runtime.kinds import KINDS
 from microtrain.runtime.virtual import VirtualGpuError, libcuda
 from microtrain.runtime.virtual.device import VirtualGpu
 
@@ -47,18 +48,18 @@ pytestmark = [
 def gpu() -> Iterator[VirtualGpu]:
     """The virtual GPU of this process, put in the place of `cuda` while this module runs."""
     import triton
-    before, loaded = triton.runtime.driver._active, dict(runtime._loaded)
+    before, loaded = triton.runtime.driver._active, dict(KINDS["cuda"].loaded)
     where = settings.virtual_gpu.value or "sm_90=reference"
     with settings.virtual_gpu(where):
         has_cuda.cache_clear()
-        runtime._loaded.pop(("cuda", 0), None)
+        KINDS["cuda"].loaded.pop(0, None)
         made = virtual.gpu()
         triton.runtime.driver.set_active(made.driver)
         plans.forget()
         yield made
     plans.forget()
-    runtime._loaded.clear()
-    runtime._loaded.update(loaded)
+    KINDS["cuda"].loaded.clear()
+    KINDS["cuda"].loaded.update(loaded)
     has_cuda.cache_clear()
     triton.runtime.driver._active = before
 

@@ -14,13 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from microtrain import runtime
 from microtrain.bench.comparison import WrongResult
 from microtrain.bench.timing import Quantiles, calibrate, sample
-from microtrain.compiler.launch import Launch
 from microtrain.engine.run import flush
 from microtrain.graph.spec import Device
+from microtrain.runtime.backend import Launch
 from microtrain.runtime.cuda import CudaBackend
+from microtrain.runtime.kinds import KINDS
 from microtrain.runtime.torch_memory import TorchMemory
 
 from ..workload import Workload
@@ -151,7 +151,7 @@ def main(folder: str, rounds: str, seconds: str, *names: str) -> None:
     """Print the costs of the steps of these names as JSON."""
     stub = StubDriver(Path(folder))
     backend = StubbedCuda(stub)
-    runtime._loaded["cuda", 0] = backend
+    KINDS["cuda"].loaded[0] = backend
     effort = Effort(int(rounds), float(seconds))
     print(json.dumps([asdict(cost) for workload in STEPS if workload.name in names
                       for cost in measure_launches(workload, effort, stub, backend)]))

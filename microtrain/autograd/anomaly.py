@@ -78,7 +78,7 @@ class detect_anomaly:
 
         `entry` is the tape entry whose derivative, by its source number `index`, the node is.
         """
-        if node.device.type == "null":
+        if not node.device.kind.computes:
             return
         line = user_line()
         known: dict[Node, str] = {}

@@ -34,7 +34,7 @@ def type_of(value: Any) -> str:
 
 def tensor_type(spec: Spec) -> str:
     """PyTorch's name of a tensor's type, e.g. `torch.FloatTensor`."""
-    place = "" if spec.device.type == "cpu" else f"{spec.device.type}."
+    place = "" if spec.device.kind.native else f"{spec.device.type}."
     return f"torch.{place}{TITLES[spec.dtype.name]}Tensor"
 
 

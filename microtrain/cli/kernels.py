@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from ..runtime.detect import installed
-from ..runtime.null import TARGETS
+from ..runtime.resources import TARGETS
 from ..testing import budgets
 from ..testing.budgets import Specimen, Verdict
 from .errors import UsageError

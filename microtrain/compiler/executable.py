@@ -43,9 +43,10 @@ class Executable:
 
     def launch_of(self, kernel: Kernel) -> Launch:
         """A kernel's launch with the tile that is the best guess here, or that was measured to be the best."""
-        if settings.tune.value and self.program.device.type == "cuda":
+        timer = self.backend.timer if settings.tune.value else None
+        if timer is not None:
             from .tune import tuned
-            return tuned(kernel, self.backend)
+            return tuned(kernel, timer)
         return launch_of(kernel, self.backend.arch)
 
     def lay_out(self) -> None:

@@ -28,7 +28,7 @@ def simplify(order: list[Value], outputs: list[Value], device: Device,
     `order` is topological. With `native`, as on the cpu device, composites that NumPy has a
     function for are kept. Nodes with a buffer become inputs, in that order.
     """
-    builder = Builder(native=device.type == "cpu" if native is None else native)
+    builder = Builder(native=device.kind.native if native is None else native)
     inputs = []
     before, grad_mode.enabled = grad_mode.enabled, False
     try:

@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import AcceleratorError
 from ..files import cache_folder, replacing
 from ..graph.spec import Spec
+from ..runtime.backend import Timer
 from .emit_triton import Kernel
 from .launch import Launch, encoded, launches_of
 
@@ -31,11 +32,10 @@ BLOCK = 1 << 20
 """Random numbers that scratch memory repeats: the host takes 5 ms for them."""
 
 
-def tuned(kernel: Kernel, device: Any) -> Launch:
+def tuned(kernel: Kernel, device: Timer) -> Launch:
     """The launch of a kernel with the fastest of its tiles on a device.
 
-    device: a backend that also has `identity` (what of the machine decides the speed, by name) and
-    `seconds(launch, pointers, scalars)`. Raises what the guess raises where no tile can be launched.
+    Raises what the guess raises where no tile can be launched.
     """
     launches = launches_of(kernel, device.arch, CANDIDATES)
     if len(launches) == 1:
@@ -60,7 +60,7 @@ def tile_of(launch: Launch) -> dict[str, int]:
 
 # -------------------------------------------------------------------------------------------------------- measuring
 
-def measured(kernel: Kernel, launches: list[Launch], device: Any) -> list[float]:
+def measured(kernel: Kernel, launches: list[Launch], device: Timer) -> list[float]:
     """The seconds that each takes, infinite for one that cannot be launched on this device."""
     stores = set(kernel.group.stores)
     memory = [device.empty(node.spec) if node in stores else scratch(node.spec, device) for node in kernel.pointers]
@@ -80,7 +80,7 @@ def measured(kernel: Kernel, launches: list[Launch], device: Any) -> list[float]
     return times
 
 
-def scratch(spec: Spec, device: Any) -> Any:
+def scratch(spec: Spec, device: Timer) -> Any:
     """Memory that nobody owns: integers 0, for they may be indices, floats between 0 and 1, so that nothing is NaN."""
     if not spec.dtype.is_floating_point:
         return device.from_numpy(np.zeros(spec.shape, spec.dtype.numpy))
@@ -95,7 +95,7 @@ def folder() -> Path:
     return cache_folder() / "tiles"
 
 
-def file_of(kernel: Kernel, launch: Launch, tiles: list[dict[str, int]], device: Any) -> str:
+def file_of(kernel: Kernel, launch: Launch, tiles: list[dict[str, int]], device: Timer) -> str:
     """The file of a kernel's choice, named by a hash of all that it may depend on."""
     key = {
         "functions": [function.source for function in kernel.emitted],

@@ -45,7 +45,7 @@ class Plan:
 
 def build(program: Program) -> Executable:
     """The program compiled for its device."""
-    if program.device.type == "cpu":
+    if program.device.kind.native:
         from ..compiler.emit_numpy import NumpyExecutable
         return NumpyExecutable(program)
     from ..compiler.executable import build as build_kernels

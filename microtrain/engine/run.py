@@ -34,7 +34,7 @@ class Launches:
     def report(self, plan: Plan, order: list[Node]) -> None:
         """Tell the listeners of a plan about to run; `order` is the recorded graph it computes."""
         kernels, program = plan.executable.kernels, plan.program
-        if program.device.type == "cpu":
+        if program.device.kind.native:
             from ..compiler.schedule import schedule
             program, _ = simplify(order, [order[i] for i in plan.outputs], program.device, native=False)
             kernels = len(schedule(program))
@@ -203,7 +203,7 @@ def settle(node: Node, session: Session) -> None:
     `node` was just recorded and no tensor holds it yet.
     """
     if node.tape is not None and node.spec.device in session.updated and not session.watchers:
-        flush(node.spec.device, None, node.spec.device.type == "cpu", session)
+        flush(node.spec.device, None, node.spec.device.kind.native, session)
     elif node.seq > session.most or session.watchers:
         bound(node, session)
 

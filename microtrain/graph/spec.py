@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..runtime.detect import current_cuda
+from ..runtime.kinds import KINDS, Kind
 from . import dtypes
 from .attributes import number
 
@@ -25,12 +25,12 @@ class Device:
     "cuda" without an index is the current GPU at the time when something is made on it: see `resolved`.
     """
 
-    __slots__ = ("index", "type")
-    KINDS = ("cpu", "cuda", "interpret", "null")
+    __slots__ = ("index", "kind", "type")
     _known: ClassVar[dict[tuple[str, Any], Device]] = {}
 
     type: str
     index: Any
+    kind: Kind[Any]
 
     def __new__(cls, name: str | Device | int, index: int | None = None) -> Device:
         if isinstance(name, Device):
@@ -42,34 +42,23 @@ class Device:
         if not isinstance(name, str):
             raise TypeError(f"device must be a string or a device, not {type(name).__name__}")
         kind, _, suffix = name.partition(":")
-        if kind not in cls.KINDS:
-            raise RuntimeError(f"Expected one of {', '.join(cls.KINDS)} device type at start of device string: {name}")
-        place: Any = suffix or index
-        if kind == "cuda":
-            if place is not None and not (str(place).isascii() and str(place).isdigit()):
-                raise RuntimeError(f"Invalid device string: '{name}'; a CUDA device is 'cuda' or 'cuda:0', 'cuda:1', "
-                                   "...")
-            place = None if place is None else int(place)
-        elif kind == "null":
-            place = place or "sm_90"
-        elif place not in (None, "0", 0):
-            raise RuntimeError(f"Invalid device string: '{name}'; there is one {kind} device, '{kind}'")
-        else:
-            place = None
+        if kind not in KINDS:
+            raise RuntimeError(f"Expected one of {', '.join(KINDS)} device type at start of device string: {name}")
+        place = KINDS[kind].place(name, suffix or index)
         self = cls._known.get((kind, place))
         if self is None:
             self = object.__new__(cls)
-            self.type, self.index = kind, place
+            self.type, self.index, self.kind = kind, place, KINDS[kind]
             self = cls._known.setdefault((kind, place), self)
         return self
 
     @property
     def resolved(self) -> Device:
         """The device itself, "cuda" with the index of the current GPU."""
-        if self.index is not None or self.type != "cuda":
+        if self.index is not None or not self.kind.gpu:
             return self
-        index = current_cuda()
-        return self._known.get(("cuda", index)) or Device("cuda", index)
+        index = self.kind.current()
+        return self._known.get((self.type, index)) or Device(self.type, index)
 
     def __str__(self) -> str:
         return self.type if self.index is None else f"{self.type}:{self.index}"

@@ -1,24 +1,126 @@
-"""What every device offers, as protocols: mypy holds each of the four to them."""
+"""What every device offers, and what it is given, as protocols: mypy holds each of them to these.
+
+What comes from above is described by as much of it as is used here: the compiler's `Launch`, the graph's `Spec`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..compiler.launch import Launch
-    from ..graph.spec import Spec
+Buffer = Any
+"""Memory of a value: an array, a tensor of PyTorch's, a placeholder, whatever its device makes it."""
+
+Pointer = Any
+"""What `launch` takes for a buffer: its address, or the buffer itself."""
+
+CompiledKernel = Any
+"""Triton's."""
+
+
+class DType(Protocol):
+    """A dtype; `numpy` is NumPy's, `category` 0 for bool."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def itemsize(self) -> int: ...
+    @property
+    def category(self) -> int: ...
+    @property
+    def is_floating_point(self) -> bool: ...
+    @property
+    def numpy(self) -> Any: ...
+
+
+class Spec(Protocol):
+    """Shape and dtype of a value."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def numel(self) -> int: ...
+    @property
+    def dtype(self) -> DType: ...
+
+
+class Value(Protocol):
+    """What a kernel reads or stores."""
+
+    @property
+    def spec(self) -> Spec: ...
+    @property
+    def dtype(self) -> DType: ...
+
+
+class Group(Protocol):
+    """What a kernel computes: from `reads` to `stores`."""
+
+    @property
+    def reads(self) -> Collection[Value]: ...
+    @property
+    def stores(self) -> Sequence[Value]: ...
+    @property
+    def domain(self) -> Any: ...
+
+
+class Kernel(Protocol):
+    """A group with the order in which its kernel takes pointers and run-time numbers."""
+
+    @property
+    def group(self) -> Group: ...
+    @property
+    def pointers(self) -> Sequence[Value]: ...
+    @property
+    def scalars(self) -> Sequence[Value]: ...
+
+
+class Function(Protocol):
+    """What a kernel computes, in NumPy."""
+
+    def run(self, values: list[Any]) -> list[Any]:
+        """From what its group reads, in that order, to what it stores."""
+
+
+class Launch(Protocol):
+    """One kernel launch but for its buffers and scalars.
+
+    `template` is the `@triton.jit` function, `sizes` the run-time integers that follow pointers and numbers, `queue`
+    what a device keeps there, None at first.
+    """
+
+    @property
+    def kernel(self) -> Kernel: ...
+    @property
+    def meaning(self) -> Function: ...
+
+    template: Any
+    sizes: dict[str, int]
+    grid: tuple[int, ...]
+    constexprs: dict[str, Any]
+    options: dict[str, Any]
+    queue: Any
+
+    def arguments(self, pointers: tuple[Pointer, ...], scalars: tuple[int, ...]) -> tuple[Any, ...]:
+        """All arguments of the kernel, in the order of its parameters."""
+
+    def signature(self) -> tuple[dict[str, Any], list[str]]:
+        """The types of the kernel's parameters, and the integers divisible by 16."""
+
+    def compiled(self, kernels: dict[Any, CompiledKernel]) -> CompiledKernel:
+        """For the GPU at hand; `kernels` are those that were compiled for it before."""
 
 
 class Backend(Protocol):
-    """A device's memory. A buffer is whatever the device makes it: an array, a tensor of PyTorch's, a placeholder."""
+    """A device's memory."""
 
-    def from_numpy(self, array: np.ndarray) -> Any:
+    def from_numpy(self, array: np.ndarray) -> Buffer:
         """A buffer with a private copy of `array`, of its shape and dtype."""
 
-    def to_numpy(self, buffer: Any) -> np.ndarray:
+    def to_numpy(self, buffer: Buffer) -> np.ndarray:
         """A buffer's value on the host, read-only. RuntimeError on the null device, which has no values."""
 
     def synchronize(self) -> None:
@@ -32,20 +134,35 @@ class KernelBackend(Backend, Protocol):
     def arch(self) -> str:
         """The architecture as `kernels.tiles` names it."""
 
-    def empty(self, spec: Spec) -> Any:
+    @property
+    def timer(self) -> Timer | None:
+        """What measures launches here; None where that would mean nothing."""
+
+    def empty(self, spec: Spec) -> Buffer:
         """A buffer for a value, uninitialised. OutOfMemoryError where there is no room for it."""
 
-    def workspace(self, size: int) -> Any:
+    def workspace(self, size: int) -> Buffer:
         """Memory of `size` bytes, of which values are parts. OutOfMemoryError where there is no room for it."""
 
-    def part(self, workspace: Any, offset: int, spec: Spec) -> Any:
+    def part(self, workspace: Buffer, offset: int, spec: Spec) -> Buffer:
         """A value's buffer at an offset in bytes, a multiple of its itemsize, in a workspace."""
 
-    def pointers(self, memory: list[Any], workspace: Any, parts: Sequence[tuple[int, Spec]]) -> list[Any]:
+    def pointers(self, memory: list[Buffer], workspace: Buffer, parts: Sequence[tuple[int, Spec]]) -> list[Pointer]:
         """What `launch` takes for each buffer (numbers among them stay as they are), then for each part."""
 
-    def poison(self, buffer: Any, spec: Spec) -> None:
+    def poison(self, buffer: Buffer, spec: Spec) -> None:
         """Fill fresh memory, so that an element that no kernel writes is noticed."""
 
-    def launch(self, launch: Launch, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> None:
+    def launch(self, launch: Launch, pointers: tuple[Pointer, ...], scalars: tuple[int, ...]) -> None:
         """Queue one kernel. AcceleratorError where nothing can be run here any more."""
+
+
+class Timer(KernelBackend, Protocol):
+    """A device whose launches can be timed, so that tiles are worth measuring."""
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What decides how fast a kernel runs here, by name."""
+
+    def seconds(self, launch: Launch, pointers: tuple[Pointer, ...], scalars: tuple[int, ...]) -> float:
+        """The time of a launch among others."""

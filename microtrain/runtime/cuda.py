@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import AcceleratorError, OutOfMemoryError
 from . import virtual
+from .backend import Buffer, CompiledKernel, Launch, Pointer, Spec, Timer
 from .compiling import ALIGNMENT
-from .genuine import genuine_torch
 from .launcher import start
-from .torch_memory import TorchMemory
+from .real_torch import real_torch
+from .torch_memory import Torch, TorchMemory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
-
-    from ..compiler.launch import Launch
-    from ..graph.spec import Spec
 
 
 def is_available() -> bool:
@@ -28,19 +26,19 @@ def is_available() -> bool:
     if virtual.wanted():
         return True
     try:
-        with genuine_torch():
+        with real_torch():
             import torch
     except ImportError:
         return False
     return bool(torch.cuda.is_available())
 
 
-def import_torch() -> Any:
+def import_torch() -> Torch:
     """PyTorch with a GPU and Triton beside it. Raises RuntimeError that says what is missing."""
     if virtual.wanted():
         return virtual.gpu().torch
     try:
-        with genuine_torch():
+        with real_torch():
             import torch
             import triton
             if torch.cuda.is_available():
@@ -60,7 +58,7 @@ def triton_driver() -> Any:
     return triton.runtime.driver.active
 
 
-def addressed(buffer: Any) -> Any:
+def addressed(buffer: Buffer) -> Buffer:
     """A tensor with its address beside it, so that PyTorch is asked once and not at each launch.
 
     Raises RuntimeError for an address that kernels are not compiled for; PyTorch's allocator gives multiples of 512.
@@ -95,10 +93,10 @@ class CudaBackend(TorchMemory):
         self.index = index
         self.driver = triton_driver()
         # Without a bound: Triton unloads no kernel, so one that were dropped and met again would be loaded twice.
-        self.kernels: dict[Any, Any] = {}
+        self.kernels: dict[Any, CompiledKernel] = {}
         self.stream: int | None = self.driver.get_current_stream(index)     # None once there are several
 
-    def allocate(self, shape: Sequence[int], dtype: Any) -> Any:
+    def allocate(self, shape: Sequence[int], dtype: Any) -> Buffer:
         """Memory, uninitialised. Its `address` is at hand as an integer.
 
         Raises OutOfMemoryError, with what the GPU has, and AcceleratorError.
@@ -141,7 +139,7 @@ class CudaBackend(TorchMemory):
                 "kernel of your own without a mask). Start the process anew with CUDA_LAUNCH_BLOCKING=1, which makes "
                 "the failing launch raise, or run it on device='interpret', which looks at indices")
 
-    def from_numpy(self, array: np.ndarray) -> Any:
+    def from_numpy(self, array: np.ndarray) -> Buffer:
         try:
             self.uncaptured("an array cannot be copied to the GPU", "its memory may be gone when the graph is replayed")
             self.sees(self.driver.get_current_stream(self.index))
@@ -150,7 +148,7 @@ class CudaBackend(TorchMemory):
             self.judge(error)
             raise
 
-    def to_numpy(self, buffer: Any) -> np.ndarray:
+    def to_numpy(self, buffer: Buffer) -> np.ndarray:
         try:
             self.uncaptured("a value cannot be read", "it is computed when the graph is replayed")
             return super().to_numpy(buffer)
@@ -172,10 +170,10 @@ class CudaBackend(TorchMemory):
         if stream != self.stream:
             self.stream = None
 
-    def part(self, workspace: Any, offset: int, spec: Spec) -> Any:
+    def part(self, workspace: Buffer, offset: int, spec: Spec) -> Buffer:
         return addressed(super().part(workspace, offset, spec))
 
-    def pointers(self, memory: list[Any], workspace: Any, parts: Sequence[tuple[int, Spec]]) -> list[Any]:
+    def pointers(self, memory: list[Buffer], workspace: Buffer, parts: Sequence[tuple[int, Spec]]) -> list[Pointer]:
         """Addresses; numbers stay as they are. What runs next is queued on the current stream."""
         stream = self.driver.get_current_stream(self.index)
         if stream != self.stream:
@@ -183,7 +181,7 @@ class CudaBackend(TorchMemory):
         base = workspace.address if parts else 0
         return [*[getattr(value, "address", value) for value in memory], *[base + offset for offset, _ in parts]]
 
-    def share(self, memory: list[Any], stream: int) -> None:
+    def share(self, memory: list[Buffer], stream: int) -> None:
         """Tell the allocator that the current stream uses these buffers: none is given to another stream's tensors
         before this one has got as far as their last reader.
 
@@ -209,7 +207,7 @@ class CudaBackend(TorchMemory):
             return str(cuda.get_device_properties(self.index).gcnArchName).split(":")[0]
         return "sm_{}{}".format(*cuda.get_device_capability(self.index))
 
-    def launch(self, launch: Launch, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> None:
+    def launch(self, launch: Launch, pointers: tuple[Pointer, ...], scalars: tuple[int, ...]) -> None:
         """Queue one kernel on the current stream of this GPU.
 
         pointers: addresses, divisible by ALIGNMENT, in the order of the kernel's pointers.
@@ -225,7 +223,7 @@ class CudaBackend(TorchMemory):
             self.judge(error)
             raise
 
-    def queue(self, launch: Launch, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> None:
+    def queue(self, launch: Launch, pointers: tuple[Pointer, ...], scalars: tuple[int, ...]) -> None:
         """Queue one kernel while this GPU is the current one. The first time, compile it."""
         stream = self.driver.get_current_stream(self.index)
         arguments = launch.arguments(pointers, scalars)
@@ -235,9 +233,13 @@ class CudaBackend(TorchMemory):
         else:
             launch.queue(stream, arguments)
 
-    def compiled(self, launch: Launch) -> Any:
+    def compiled(self, launch: Launch) -> CompiledKernel:
         """Triton's CompiledKernel of a launch, which equal launches share."""
         return launch.compiled(self.kernels)
+
+    @property
+    def timer(self) -> Timer:
+        return self
 
     @cached_property
     def identity(self) -> dict[str, str]:
@@ -246,7 +248,7 @@ class CudaBackend(TorchMemory):
         return {"device": self.torch.cuda.get_device_name(self.index), "cuda": str(self.torch.version.cuda),
                 "triton": triton.__version__}
 
-    def seconds(self, launch: Launch, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> float:
+    def seconds(self, launch: Launch, pointers: tuple[Pointer, ...], scalars: tuple[int, ...]) -> float:
         """The time of a launch among others: the least of 5 runs of 10, after one that compiles it."""
         cuda = self.torch.cuda
         with cuda.device(self.index):

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..kernels.tiles import INTERPRET
-from .genuine import genuine_torch
-from .torch_memory import TorchMemory
-
-if TYPE_CHECKING:
-    from ..compiler.launch import Launch
+from .backend import Launch, Pointer
+from .real_torch import real_torch
+from .torch_memory import Torch, TorchMemory
 
 
 def choose_interpreter() -> None:
@@ -31,10 +28,10 @@ def choose_interpreter() -> None:
     os.environ["TRITON_INTERPRET"] = "1"
 
 
-def import_torch() -> Any:
+def import_torch() -> Torch:
     """PyTorch. Raises RuntimeError, saying what to install, without it or Triton."""
     try:
-        with genuine_torch():
+        with real_torch():
             import torch
             import triton  # noqa: F401
     except ImportError as error:
@@ -47,12 +44,13 @@ class InterpretBackend(TorchMemory):
     """CPU tensors as memory and Triton's interpreter as the processor. A launch has finished when it returns."""
 
     arch = INTERPRET
+    timer = None
 
     def __init__(self) -> None:
         choose_interpreter()
         super().__init__(import_torch(), "cpu")
 
-    def launch(self, launch: Launch, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> None:
+    def launch(self, launch: Launch, pointers: tuple[Pointer, ...], scalars: tuple[int, ...]) -> None:
         """Run one kernel. Floating-point oddities (1/0, log 0) give inf and NaN without a warning, as on a GPU."""
         with np.errstate(all="ignore"):
             launch.template[launch.grid](*launch.arguments(pointers, scalars))

@@ -7,12 +7,14 @@ PyTorch itself is handed in by the device, which knows how to import it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from ..graph.spec import Spec
+from .backend import Buffer, Pointer, Spec
+
+Torch = Any
+"""PyTorch, or what stands in for it."""
 
 
 def poison(spec: Spec) -> np.ndarray:
@@ -25,37 +27,37 @@ def poison(spec: Spec) -> np.ndarray:
 class TorchMemory:
     """Buffers as contiguous PyTorch tensors of a node's shape and dtype on one device."""
 
-    def __init__(self, torch: Any, device: str) -> None:
+    def __init__(self, torch: Torch, device: str) -> None:
         self.torch = torch
         self.device = torch.device(device)
 
-    def allocate(self, shape: Sequence[int], dtype: Any) -> Any:
+    def allocate(self, shape: Sequence[int], dtype: Any) -> Buffer:
         """Memory, uninitialised: where all of this device's comes from."""
         return self.torch.empty(shape, dtype=dtype, device=self.device)
 
-    def empty(self, spec: Spec) -> Any:
+    def empty(self, spec: Spec) -> Buffer:
         """Memory for a value."""
         return self.allocate(spec.shape, getattr(self.torch, spec.dtype.name))
 
-    def workspace(self, size: int) -> Any:
+    def workspace(self, size: int) -> Buffer:
         """Memory of `size` bytes, of which values are parts."""
         return self.allocate((size,), self.torch.uint8)
 
-    def part(self, workspace: Any, offset: int, spec: Spec) -> Any:
+    def part(self, workspace: Buffer, offset: int, spec: Spec) -> Buffer:
         """A value's memory at an offset in bytes, a multiple of its itemsize, in a workspace."""
         part = self.torch.empty(0, dtype=getattr(self.torch, spec.dtype.name), device=self.device)
         return part.set_(workspace.untyped_storage(), offset // spec.dtype.itemsize, spec.shape)
 
-    def pointers(self, memory: list[Any], workspace: Any, parts: Sequence[tuple[int, Spec]]) -> list[Any]:
+    def pointers(self, memory: list[Buffer], workspace: Buffer, parts: Sequence[tuple[int, Spec]]) -> list[Pointer]:
         """What `launch` takes for each memory object (numbers among them stay as they are), then for each part."""
         return [*memory, *[self.part(workspace, offset, spec) for offset, spec in parts]]
 
-    def from_numpy(self, array: np.ndarray) -> Any:
+    def from_numpy(self, array: np.ndarray) -> Buffer:
         """A private copy of `array` on the device."""
         host = self.host_tensor(array)
         return self.allocate(host.shape, host.dtype).copy_(host)
 
-    def to_numpy(self, buffer: Any) -> np.ndarray:
+    def to_numpy(self, buffer: Buffer) -> np.ndarray:
         """A value as a read-only array on the host; on a CPU device over the same memory."""
         if buffer.device.type != "cpu":
             buffer = self.torch.empty(buffer.shape, dtype=buffer.dtype).copy_(buffer)
@@ -67,14 +69,14 @@ class TorchMemory:
         array.flags.writeable = False
         return array
 
-    def host_tensor(self, array: np.ndarray) -> Any:
+    def host_tensor(self, array: np.ndarray) -> Buffer:
         """An array as a CPU tensor, over the same memory where that is contiguous and may be written to."""
         array = np.require(array, requirements=("C", "W"))
         if array.dtype.name == "bfloat16":
             return self.torch.from_numpy(array.view(np.int16)).view(self.torch.bfloat16)
         return self.torch.from_numpy(array)
 
-    def poison(self, buffer: Any, spec: Spec) -> None:
+    def poison(self, buffer: Buffer, spec: Spec) -> None:
         """Fill fresh memory, so that an element that no kernel writes is noticed."""
         buffer.copy_(self.host_tensor(poison(spec)))
 

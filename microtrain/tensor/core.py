@@ -109,7 +109,7 @@ class Handle(Shared):
     @property
     def is_cuda(self) -> bool:
         """Whether the value lives on a CUDA device."""
-        return self.node.spec.device.type == "cuda"
+        return self.node.spec.device.kind.gpu
 
     def __len__(self) -> int:
         if not self.node.spec.shape:

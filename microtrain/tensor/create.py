@@ -46,7 +46,7 @@ def set_default_device(device: DeviceLike) -> None:
     "interpret" also chooses Triton's interpreter for every kernel decorated from now on, so a program with kernels of
     its own calls this before it imports Triton. Raises RuntimeError where that is too late.
     """
-    if device is not None and Device(device).type == "interpret":
+    if device is not None and Device(device).kind.interpreted:
         from ..runtime.interpret import choose_interpreter
         choose_interpreter()
     settings.device.set("" if device is None else str(Device(device)))

@@ -157,7 +157,7 @@ def _index(device: Any) -> int:
         raise TypeError("a CUDA device is an index, 'cuda', 'cuda:1' or a device, not "
                         f"{device!r} of type {type(device).__name__}")
     given = Device(device)
-    if given.type != "cuda":
+    if not given.kind.gpu:
         raise ValueError(f"Expected a cuda device, but got: {given}")
     return current_device() if given.index is None else int(given.index)
 

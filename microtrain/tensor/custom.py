@@ -16,7 +16,6 @@ from .storage import wrap
 if TYPE_CHECKING:
     from .tensor_class import Tensor
 
-DEVICES = ("cuda", "interpret", "null")
 TRITON_NAMES = ("JITFunction", "InterpretedFunction")
 
 
@@ -65,11 +64,11 @@ class CustomKernel:
             raise RuntimeError("Expected all tensors to be on the same device, but found at least two devices, "
                                f"{devices[0]} and {devices[1]}! (when computing {self.name})")
         device = devices[0]
-        if device.type not in DEVICES:
+        if device.kind.native:
             raise RuntimeError(f"{self.name} is a Triton kernel, which the {device} device cannot run: move its inputs "
                                "to 'cuda', or to 'interpret', which runs kernels without a GPU")
         interpreted = type(self.kernel).__name__ == "InterpretedFunction"
-        if interpreted is not (device.type == "interpret"):
+        if interpreted is not device.kind.interpreted:
             has, needs = ("interpreted", "compiled") if interpreted else ("compiled", "interpreted")
             raise RuntimeError(f"{self.name} was decorated to be {has}, and the {device} device needs it {needs}: "
                                "@triton.jit decides when it decorates; set MICROTRAIN_DEVICE=interpret to interpret "

@@ -16,7 +16,7 @@ from ..graph.composite.ordering import beside, hits
 from ..graph.node import Node
 from ..graph.spec import Shape, broadcast_shapes, normalise_dim
 from .core import Handle
-from .index import HOST, checked, picked, values
+from .index import checked, picked, values
 from .inplace import inplace
 from .operands import converted, filling, labelled, node_of, stranger, truth
 from .storage import wrap
@@ -199,7 +199,7 @@ class Gathering:
         shape = broadcast_shapes(x.shape, m.shape)
         x, m = g.expand(x, shape), g.expand(m, shape)
         n, count = x.spec.numel, src.spec.numel
-        if m.device.type in HOST and int(values(m).sum()) > count:
+        if m.device.kind.readable and int(values(m).sum()) > count:
             raise RuntimeError(f"Number of elements of source < number of ones in mask ({count} < "
                                f"{int(values(m).sum())})")
         if not count:

@@ -28,9 +28,6 @@ from .storage import wrap
 if TYPE_CHECKING:
     from .tensor_class import Tensor
 
-HOST = ("cpu", "interpret")
-"""Devices whose values can be looked at without waiting: indices are checked there when they are used."""
-
 
 def values(node: Node) -> np.ndarray:
     """A node's value on the host."""
@@ -169,7 +166,7 @@ def _array(item: Any, x: Tensor, dim: int) -> list[Node]:
         raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
     size = x.shape[dim]
     node = g.cast(node, dtypes.int64)
-    if device.type in HOST or not isinstance(item, Handle):     # a list or an array has not left the host
+    if device.kind.readable or not isinstance(item, Handle):     # a list or an array has not left the host
         found = values(node) if isinstance(item, Handle) else item
         low, high = (int(found.min()), int(found.max())) if found.size else (0, -1)
         if found.size and not (-size <= low and high < size):
@@ -184,13 +181,13 @@ def placed(index: Node, size: int, low: int, nowhere: int) -> Node:
     not looked at, one out of range becomes `nowhere`, a negative number."""
     if low < 0:
         index = g.where(g.lt(index, 0), g.add(index, size), index)
-    return index if index.device.type in HOST else g.where(g.between(index, 0, size - 1), index, nowhere)
+    return index if index.device.kind.readable else g.where(g.between(index, 0, size - 1), index, nowhere)
 
 
 def picked(x: Node, index: Node, pick: Callable[[Node, Node], Node] = g.take) -> Node:
     """Elements or rows of x at an index, as `placed` gave it: on a GPU NaN, or an integer dtype's lowest number, where
     there is none."""
-    if index.device.type in HOST:
+    if index.device.kind.readable:
         return pick(x, index)
     there = g.ge(index, 0)
     found = pick(x, g.where(there, index, 0))
@@ -204,7 +201,7 @@ def checked(index: Node, size: int, dim: int, error: type[Exception] = RuntimeEr
     Raises `error`, naming one out of range, on devices whose values can be looked at without waiting.
     """
     index = g.cast(index, dtypes.int64)
-    if index.device.type in HOST and index.spec.numel:
+    if index.device.kind.readable and index.spec.numel:
         found = np.asarray(values(index))
         outside = found[(found < low) | (found >= size)]
         if outside.size:

@@ -8,7 +8,7 @@ from ..graph import ops as g
 from ..graph.dtypes import int64
 from ..graph.spec import Device, Shape
 from .core import Handle
-from .index import HOST, picked, placed, values
+from .index import picked, placed, values
 from .operands import converted, labelled
 from .storage import wrap
 
@@ -71,7 +71,7 @@ def rows_of(input: Tensor, index: Tensor) -> Tensor:
     row is NaN.
     """
     node, rows = index.node, input.node.shape[0]
-    if node.device.type in HOST and node.spec.numel:
+    if node.device.kind.readable and node.spec.numel:
         found = values(node)
         low, high = int(found.min()), int(found.max())
         if low < 0 or high >= rows:

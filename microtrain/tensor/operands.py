@@ -179,9 +179,9 @@ def operands(a: Any, b: Any, name: str, common: Callable[[Node, Node], DType] = 
 def beside_point(x: Node, y: Node, name: str) -> tuple[Node, Node]:
     """Operands on two devices: a 0-d cpu tensor goes along, anything else raises."""
     from .transfer import moved
-    if not y.spec.shape and y.spec.device.type == "cpu":
+    if not y.spec.shape and y.spec.device.kind.native:
         return x, moved(y, x.spec.device)
-    if not x.spec.shape and x.spec.device.type == "cpu":
+    if not x.spec.shape and x.spec.device.kind.native:
         return moved(x, y.spec.device), y
     raise RuntimeError("Expected all tensors to be on the same device, but found at least two devices, "
                        f"{x.spec.device} and {y.spec.device}! (in {name}; move one with .to({str(x.spec.device)!r}))")

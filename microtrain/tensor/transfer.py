@@ -113,7 +113,7 @@ class Transfer:
             if self.node.tape is not None and grad_mode.enabled:
                 raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() "
                                    "instead.")
-            if self.node.device.type == "cuda":
+            if self.node.device.kind.gpu:
                 raise TypeError(f"can't convert {self.node.device} device type tensor to numpy. Use Tensor.cpu() to "
                                 "copy the tensor to host memory first.")
         return values(self.node)
@@ -128,17 +128,17 @@ class Transfer:
         """The value through DLPack (a copy). Refused, as in PyTorch, when a gradient is required."""
         if self.node.tape is not None:
             raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
-        if self.node.device.type == "cuda":
+        if self.node.device.kind.gpu:
             return exported(self.node).__dlpack__(**options)
         return values(self.node).copy().__dlpack__(**options)
 
     def __dlpack_device__(self: Tensor) -> tuple[int, int]:     # type: ignore[misc]
         device = self.node.device
-        return (2, device.index) if device.type == "cuda" else (1, 0)
+        return (2, device.index) if device.kind.gpu else (1, 0)
 
     @property
     def __cuda_array_interface__(self: Tensor) -> dict[str, Any]:       # type: ignore[misc]
-        if self.node.device.type != "cuda":
+        if not self.node.device.kind.gpu:
             raise AttributeError(f"Can't get __cuda_array_interface__ on non-CUDA tensor type: {self.node.device}")
         if self.node.tape is not None:
             raise RuntimeError("Can't get __cuda_array_interface__ on Tensor that requires grad; use tensor.detach()")

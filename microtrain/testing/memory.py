@@ -49,9 +49,9 @@ def peak_memory(device: str | Device | None = None) -> Iterator[Memory]:
     Raises RuntimeError for the cpu device, whose memory is NumPy's: `tracemalloc` knows it.
     """
     where = default_device() if device is None else Device(device).resolved
-    if where.type in ("cpu", "null"):
-        raise RuntimeError(f"the {where.type} device has no memory of its own to count; tracemalloc counts NumPy's")
     target: Any = backend(where.type, where.index)
+    if not hasattr(target, "allocate"):
+        raise RuntimeError(f"the {where.type} device has no memory of its own to count; tracemalloc counts NumPy's")
     memory = Memory()
     allocate = target.allocate
 

@@ -63,7 +63,7 @@ def _check_class_range(target: Tensor, classes: int, ignore_index: int) -> bool:
     Only values that lie in the host's memory are looked at: computing them, or waiting for a GPU, would break up
     the step that is being recorded.
     """
-    if target.device.type != "cpu" or target.node.buffer is None:
+    if not target.device.kind.native or target.node.buffer is None:
         return False
     known = target.__dict__.get("_extent")          # a data set's targets are looked at once, not at every step
     if known is None or known[0] is not target.node:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ..backend import Buffer, CompiledKernel, Launch, Pointer
 from ..cuda import CudaBackend
 from ..lock import lock
 from . import VirtualGpuError, gpu
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from ...compiler.launch import Launch
 
 
 class VirtualBackend(CudaBackend):
@@ -21,7 +20,7 @@ class VirtualBackend(CudaBackend):
         super().__init__(index)
         self.gpu = gpu()
 
-    def queue(self, launch: Launch, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> None:
+    def queue(self, launch: Launch, pointers: tuple[Pointer, ...], scalars: tuple[int, ...]) -> None:
         before = self.gpu.library.launches
         try:
             super().queue(launch, pointers, scalars)
@@ -30,11 +29,11 @@ class VirtualBackend(CudaBackend):
         if self.gpu.library.launches == before and 0 not in launch.grid:
             raise VirtualGpuError(f"a launch on grid {list(launch.grid)} never reached the driver")
 
-    def from_numpy(self, array: np.ndarray) -> Any:
+    def from_numpy(self, array: np.ndarray) -> Buffer:
         with lock:
             return super().from_numpy(array)
 
-    def to_numpy(self, buffer: Any) -> np.ndarray:
+    def to_numpy(self, buffer: Buffer) -> np.ndarray:
         """The value. Raises VirtualGpuError where nobody has written all of it."""
         with lock:
             nbytes = buffer.numel() * buffer.element_size()
@@ -45,7 +44,7 @@ class VirtualBackend(CudaBackend):
                                           "kernel did not store all of its result, or has not run")
             return super().to_numpy(buffer)
 
-    def compiled(self, launch: Launch) -> Any:
+    def compiled(self, launch: Launch) -> CompiledKernel:
         """With `=reference` nothing is compiled: the kernel's meaning is known."""
         if self.gpu.reference and launch.kernel.group.domain.template != "opaque":
             from .reference import uncompiled

@@ -7,8 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from ..genuine import genuine_torch
 from ..lock import lock
+from ..real_torch import real_torch
 from . import VirtualGpuError
 from .launches import Function, arrived, check
 from .libcuda import LibCuda, built, triton_driver_class
@@ -54,7 +54,7 @@ class VirtualGpu:
         self.graphs: dict[int, Any] = {}
         self.source: tuple[Any, Any] | None = None
         try:
-            with genuine_torch():
+            with real_torch():
                 self.torch, self.driver = self.start()
         except ImportError as error:
             raise RuntimeError("the cuda device needs PyTorch (a CPU build will do for a virtual GPU) and Triton: "

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..backend import CompiledKernel, DType, Launch, Value
 from ..compiling import divisible_by_16
 from . import VirtualGpuError
 from .launches import Arrived, aligned, flat
 
 if TYPE_CHECKING:
-    from ...compiler.launch import Launch
-    from ...graph.node import Node
     from .device import VirtualGpu
 
 HANDLES = count(1 << 32, 16)
@@ -56,7 +55,7 @@ class Meaning:
             if node in kernel.group.stores:
                 gpu.memory.written(arrived.address(k), node.spec.numel * node.dtype.itemsize)
 
-    def array(self, gpu: VirtualGpu, node: Node, address: int) -> np.ndarray:
+    def array(self, gpu: VirtualGpu, node: Value, address: int) -> np.ndarray:
         """A value in the GPU's memory, which must lie whole in a live allocation."""
         of = node.spec
         nbytes = of.numel * of.dtype.itemsize
@@ -69,13 +68,13 @@ class Meaning:
         return gpu.memory.view(address, nbytes).view(of.dtype.numpy).reshape(of.shape)
 
 
-def decoded(bits: bytes, dtype: Any) -> Any:
+def decoded(bits: bytes, dtype: DType) -> Any:
     """A run-time number as the dtype that the group reads."""
     value = struct.unpack("<d" if dtype.is_floating_point else "<q", bits)[0]
     return np.dtype(dtype.numpy).type(value)
 
 
-def uncompiled(launch: Launch, gpu: VirtualGpu) -> Any:
+def uncompiled(launch: Launch, gpu: VirtualGpu) -> CompiledKernel:
     """What stands in for Triton's CompiledKernel: its launcher, and a handle that means the group of this launch."""
     signature, _ = launch.signature()
     names = launch.template.arg_names

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...compiler.launch import Launch
-from ...runtime.null import TARGETS, Access, Resources
+from ...runtime.resources import TARGETS, Access, Resources
 from . import widths
 from .specimen import Specimen
 from .table import EXCUSES, Excuse, budget

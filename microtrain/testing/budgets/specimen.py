@@ -13,7 +13,7 @@ from ...compiler.schedule import schedule
 from ...engine.run import launches
 from ...graph import dtypes
 from ...runtime.compiling import POINTERS
-from ...runtime.null import Resources, compile_launch
+from ...runtime.resources import Resources, compile_launch
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Specimen:
         return "\n".join([self.template, *sources, str(kernel.constants), str(self.pointers), kernel.index_type])
 
     def launch(self, target: str) -> Launch:
-        """Its launch with the tile for a target of `null.TARGETS`."""
+        """Its launch with the tile for a target of `resources.TARGETS`."""
         return launch_of(self.kernel, target)
 
     def compiled(self, launch: Launch, target: str) -> Resources:

@@ -14,7 +14,7 @@ from ...compiler.access import Guard
 from ...compiler.emit_value import Touch
 from ...compiler.index import Index, Loaded, Var, bases, size_of
 from ...compiler.launch import Launch
-from ...runtime.null import Target
+from ...runtime.resources import Target
 
 WIDEST = 16
 """Bytes of the widest access a thread has."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def genuine_torch() -> Iterator[None]:
+def real_torch() -> Iterator[None]:
     """Inside the block `import torch` means PyTorch, whatever goes by that name outside.
 
     Triton's driver asks for PyTorch by name too, when it is started: start it inside.
