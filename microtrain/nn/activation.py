@@ -41,7 +41,7 @@ class Activation(FunctionModule):
 
     def forward(self, input: Tensor) -> Tensor:
         """Any shape to the same shape."""
-        return self._applied(input)     # type: ignore[no-any-return]
+        return self._applied(input)
 
     def extra_repr(self) -> str:
         settings = [f"{name}={getattr(self, name)!r}" for name in self._options if name != "inplace"]

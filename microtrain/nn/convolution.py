@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from ..tensor import Tensor, empty
 from . import functional, init
+from .function_module import FunctionModule
 from .functional.sizes import each
 from .module import Module
 from .parameter import Parameter, Registered
@@ -117,36 +118,33 @@ class Conv2d(_Convolution):
     _function, _dims = functional.conv2d, 2
 
 
-class Unfold(Module):
+class _Blocks(FunctionModule):
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={getattr(self, name)}" for name in self._options)
+
+
+class Unfold(_Blocks, function=functional.unfold):
     """Sliding blocks of images as columns; see `functional.unfold`."""
 
-    def __init__(self, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> None:
-        super().__init__()
-        self.kernel_size, self.dilation, self.padding, self.stride = kernel_size, dilation, padding, stride
+    kernel_size: Any
+    dilation: Any = 1
+    padding: Any = 0
+    stride: Any = 1
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C KH KW, L)."""
-        return functional.unfold(input, self.kernel_size, self.dilation, self.padding, self.stride)
-
-    def extra_repr(self) -> str:
-        return (
-            f"kernel_size={self.kernel_size}, dilation={self.dilation}, padding={self.padding}, stride={self.stride}"
-        )
+        return self._applied(input)
 
 
-class Fold(Module):
+class Fold(_Blocks, function=functional.fold):
     """Blocks added up into images where they overlap; see `functional.fold`."""
 
-    def __init__(self, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
-                 stride: Any = 1) -> None:
-        super().__init__()
-        self.output_size, self.kernel_size, self.dilation = output_size, kernel_size, dilation
-        self.padding, self.stride = padding, stride
+    output_size: Any
+    kernel_size: Any
+    dilation: Any = 1
+    padding: Any = 0
+    stride: Any = 1
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C KH KW, L) to (N, C, H, W)."""
-        return functional.fold(input, self.output_size, self.kernel_size, self.dilation, self.padding, self.stride)
-
-    def extra_repr(self) -> str:
-        return (f"output_size={self.output_size}, kernel_size={self.kernel_size}, dilation={self.dilation}, "
-                f"padding={self.padding}, stride={self.stride}")
+        return self._applied(input)

@@ -8,6 +8,7 @@ from functools import update_wrapper
 from types import FunctionType
 from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
+from ..tensor import Tensor
 from .module import Module
 
 C = TypeVar("C", bound=type)
@@ -26,7 +27,7 @@ def options(cls: C) -> C:
 class FunctionModule(Module):
     """Applies the `function` that its class is given to what it is called with, and to its options by their names."""
 
-    _function: ClassVar[Callable[..., Any]]
+    _function: ClassVar[Callable[..., Tensor]]
     _options: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, function: Callable[..., Any] | None = None, **more: Any) -> None:
@@ -45,5 +46,5 @@ class FunctionModule(Module):
         Module.__init__(module)         # before the first option is set
         return module
 
-    def _applied(self, *tensors: Any) -> Any:
+    def _applied(self, *tensors: Tensor) -> Tensor:
         return type(self)._function(*tensors, **{name: getattr(self, name) for name in self._options})

@@ -2,43 +2,82 @@
 
 from __future__ import annotations
 
+from dataclasses import field
+
 from ..tensor import Tensor
 from . import functional
+from .function_module import FunctionModule, options
 from .module import Module
 
 
-class _Loss(Module):
-    """Holds `reduction`: "mean" (default), "sum" or "none"."""
-
-    def __init__(self, *, reduction: str = "mean") -> None:
-        super().__init__()
-        self.reduction = reduction
+class _Pairwise(FunctionModule):
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Two tensors of one shape to a scalar, or to that shape if not reduced."""
+        return self._applied(input, target)
 
 
-class _WeightedLoss(_Loss):
-    """Holds `weight` too, as a buffer, so that it moves with the module."""
+@options
+class _Loss(_Pairwise):
+    reduction: str = field(default="mean", kw_only=True)
+
+
+class MSELoss(_Loss, function=functional.mse_loss):
+    """Mean squared error; see `functional.mse_loss`."""
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return functional.mse_loss(input, target, reduction=self.reduction)
+
+
+class L1Loss(_Loss, function=functional.l1_loss):
+    """Mean absolute error; see `functional.l1_loss`."""
+
+
+class SmoothL1Loss(_Loss, function=functional.smooth_l1_loss):
+    """Huber's loss over beta; see `functional.smooth_l1_loss`."""
+
+    beta: float = field(default=1.0, kw_only=True)
+
+
+class HuberLoss(_Pairwise, function=functional.huber_loss):
+    """Half the squared error up to delta, then its tangent; see `functional.huber_loss`.
+
+    Raises:
+        TypeError: delta is not a number.
+    """
+
+    reduction: str = "mean"
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.delta, int | float):
+            raise TypeError(f"delta must be a float or int, got: {type(self.delta)}")
+
+
+class KLDivLoss(_Loss, function=functional.kl_div):
+    """Kullback-Leibler divergence from log probabilities; see `functional.kl_div`."""
+
+    log_target: bool = field(default=False, kw_only=True)
+
+
+class HingeEmbeddingLoss(_Loss, function=functional.hinge_embedding_loss):
+    """Distances of pairs that are alike (1) or not (-1); see `functional.hinge_embedding_loss`."""
+
+    margin: float = 1.0
+
+
+class SoftMarginLoss(_Loss, function=functional.soft_margin_loss):
+    """Logistic loss of scores with targets 1 and -1; see `functional.soft_margin_loss`."""
+
+
+class _WeightedLoss(Module):
+    """Holds `weight` as a buffer, so that it moves with the module."""
 
     weight: Tensor | None
 
     def __init__(self, weight: Tensor | None = None, *, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
+        super().__init__()
+        self.reduction = reduction
         self.register_buffer("weight", weight)
-
-
-class MSELoss(_Loss):
-    """Mean squared error; see `functional.mse_loss`."""
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Two tensors of one shape to a scalar, or to that shape if not reduced."""
-        return functional.mse_loss(input, target, reduction=self.reduction)
-
-
-class L1Loss(_Loss):
-    """Mean absolute error; see `functional.l1_loss`."""
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Two tensors of one shape to a scalar, or to that shape if not reduced."""
-        return functional.l1_loss(input, target, reduction=self.reduction)
 
 
 class BCELoss(_WeightedLoss):
@@ -90,65 +129,3 @@ class CrossEntropyLoss(_WeightedLoss):
         """Logits (N, C, ...) and class indices (N, ...) or probabilities (N, C, ...) to a scalar."""
         return functional.cross_entropy(input, target, self.weight, ignore_index=self.ignore_index,
                                         reduction=self.reduction, label_smoothing=self.label_smoothing)
-
-
-class SmoothL1Loss(_Loss):
-    """Huber's loss over beta; see `functional.smooth_l1_loss`."""
-
-    def __init__(self, *, reduction: str = "mean", beta: float = 1.0) -> None:
-        super().__init__(reduction=reduction)
-        self.beta = beta
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Two tensors of one shape to a scalar, or to that shape if not reduced."""
-        return functional.smooth_l1_loss(input, target, reduction=self.reduction, beta=self.beta)
-
-
-class HuberLoss(_Loss):
-    """Half the squared error up to delta, then its tangent; see `functional.huber_loss`.
-
-    Raises:
-        TypeError: delta is not a number.
-    """
-
-    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
-        if not isinstance(delta, int | float):
-            raise TypeError(f"delta must be a float or int, got: {type(delta)}")
-        super().__init__(reduction=reduction)
-        self.delta = delta
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Two tensors of one shape to a scalar, or to that shape if not reduced."""
-        return functional.huber_loss(input, target, reduction=self.reduction, delta=self.delta)
-
-
-class KLDivLoss(_Loss):
-    """Kullback-Leibler divergence from log probabilities; see `functional.kl_div`."""
-
-    def __init__(self, *, reduction: str = "mean", log_target: bool = False) -> None:
-        super().__init__(reduction=reduction)
-        self.log_target = log_target
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Log probabilities and targets of one shape to a scalar, or to that shape if not reduced."""
-        return functional.kl_div(input, target, reduction=self.reduction, log_target=self.log_target)
-
-
-class HingeEmbeddingLoss(_Loss):
-    """Distances of pairs that are alike (1) or not (-1); see `functional.hinge_embedding_loss`."""
-
-    def __init__(self, margin: float = 1.0, *, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
-        self.margin = margin
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Distances and targets of one shape to a scalar, or to that shape if not reduced."""
-        return functional.hinge_embedding_loss(input, target, margin=self.margin, reduction=self.reduction)
-
-
-class SoftMarginLoss(_Loss):
-    """Logistic loss of scores with targets 1 and -1; see `functional.soft_margin_loss`."""
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Scores and targets of one shape to a scalar, or to that shape if not reduced."""
-        return functional.soft_margin_loss(input, target, reduction=self.reduction)

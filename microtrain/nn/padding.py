@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ..tensor import Tensor
 from . import functional
@@ -13,9 +13,13 @@ from .module import Module
 class _Padding(Module):
     """Holds `padding`: (before, after) of the last dimension, then of the last but one; an int for all of them."""
 
-    _dims: ClassVar[int]
+    _dims: ClassVar[int] = 0
     _mode: ClassVar[str] = "constant"
     value: float | None = None
+
+    def __init_subclass__(cls, dims: int = 0, mode: str = "", **more: Any) -> None:
+        super().__init_subclass__(**more)
+        cls._dims, cls._mode = dims or cls._dims, mode or cls._mode
 
     def __init__(self, padding: int | Sequence[int]) -> None:
         super().__init__()
@@ -29,16 +33,12 @@ class _Padding(Module):
         return f"{self.padding}"
 
 
-class ZeroPad1d(_Padding):
+class ZeroPad1d(_Padding, dims=1):
     """Zeros before and after the last dimension."""
 
-    _dims = 1
 
-
-class ZeroPad2d(_Padding):
+class ZeroPad2d(_Padding, dims=2):
     """Zeros around the last two dimensions."""
-
-    _dims = 2
 
 
 class _ConstantPad(_Padding):
@@ -50,45 +50,31 @@ class _ConstantPad(_Padding):
         return f"padding={self.padding}, value={self.value}"
 
 
-class ConstantPad1d(_ConstantPad):
+class ConstantPad1d(_ConstantPad, dims=1):
     """`value` before and after the last dimension."""
 
-    _dims = 1
 
-
-class ConstantPad2d(_ConstantPad):
+class ConstantPad2d(_ConstantPad, dims=2):
     """`value` around the last two dimensions."""
 
-    _dims = 2
 
-
-class ReflectionPad1d(_Padding):
+class ReflectionPad1d(_Padding, dims=1, mode="reflect"):
     """The last dimension reflected about its border elements."""
 
-    _dims, _mode = 1, "reflect"
 
-
-class ReflectionPad2d(_Padding):
+class ReflectionPad2d(_Padding, dims=2, mode="reflect"):
     """The last two dimensions reflected about their border elements."""
 
-    _dims, _mode = 2, "reflect"
 
-
-class ReplicationPad1d(_Padding):
+class ReplicationPad1d(_Padding, dims=1, mode="replicate"):
     """The last dimension's border elements repeated."""
 
-    _dims, _mode = 1, "replicate"
 
-
-class ReplicationPad2d(_Padding):
+class ReplicationPad2d(_Padding, dims=2, mode="replicate"):
     """The last two dimensions' border elements repeated."""
 
-    _dims, _mode = 2, "replicate"
 
-
-class _CircularPad(_Padding):
-    _mode = "circular"
-
+class _CircularPad(_Padding, mode="circular"):
     def forward(self, input: Tensor) -> Tensor:
         """One batch dimension may be missing; raises ValueError for more or fewer."""
         if input.dim() not in (self._dims + 1, self._dims + 2):
@@ -96,13 +82,9 @@ class _CircularPad(_Padding):
         return super().forward(input)
 
 
-class CircularPad1d(_CircularPad):
+class CircularPad1d(_CircularPad, dims=1):
     """The last dimension continued around."""
 
-    _dims = 1
 
-
-class CircularPad2d(_CircularPad):
+class CircularPad2d(_CircularPad, dims=2):
     """The last two dimensions continued around."""
-
-    _dims = 2

@@ -233,7 +233,7 @@ class PReLU(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, ...) to the same shape."""
-        return self._function(input, self.weight)     # type: ignore[no-any-return]
+        return self._function(input, self.weight)
 
     def extra_repr(self) -> str:
         return f"num_parameters={self.num_parameters}"

@@ -266,4 +266,4 @@ class GLU(Activation, function=glu):
 
     def forward(self, input: Tensor) -> Tensor:
         """Half the size along `dim`."""
-        return self._applied(input)     # type: ignore[no-any-return]
+        return self._applied(input)
