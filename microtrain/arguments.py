@@ -168,7 +168,8 @@ def refused(function: str, argument: str, position: int | None, wanted: Iterable
 class Guard:
     """The checks of one function."""
 
-    def __init__(self, function: Callable[..., Any], name: str, itself: Iterable[str] = ()) -> None:
+    def __init__(self, function: Callable[..., Any], name: str, itself: Iterable[str] = (),
+                 method: bool = False) -> None:
         self.function, self.name = function, name
         self.kinds: dict[str, tuple[Kind, ...]] = {}
         self.order: list[str] = []
@@ -182,7 +183,7 @@ class Guard:
                 continue
             if parameter.annotation is not parameter.empty:
                 self.kinds[parameter.name] = kinds(parameter.annotation, inspect.unwrap(function).__globals__)
-        self.bound = self.order[:1] == ["self"] and "." in function.__qualname__
+        self.bound = self.order[:1] == ["self"] and (method or "." in function.__qualname__)
 
     def value(self, argument: str, position: int | None, value: Any, name: str) -> tuple[Any, bool]:
         """An argument as it is handed on, and whether its type alone says that it may be. Raises TypeError."""
@@ -223,7 +224,7 @@ def says_something(function: Any, method: bool) -> bool:
 
 
 @cache
-def guarded(function: Any, name: str = "", itself: tuple[str, ...] = ()) -> Any:
+def guarded(function: Any, name: str = "", itself: tuple[str, ...] = (), method: bool = False) -> Any:
     """A function whose arguments are held to its annotations, but for those at which it looks `itself`."""
     met: set[tuple[Any, ...]] = set()
     of_class = function.__name__ == "__init__"
@@ -234,7 +235,7 @@ def guarded(function: Any, name: str = "", itself: tuple[str, ...] = ()) -> Any:
         types = (*map(type, args), *kwargs, *map(type, kwargs.values()))
         if types not in met:
             if not guards:
-                guards.append(Guard(function, name or function.__name__, itself))
+                guards.append(Guard(function, name or function.__name__, itself, method))
             args, kwargs, certain = guards[0].check(args, kwargs, type(args[0]).__name__ if of_class else "")
             if certain:
                 met.add(types)
@@ -258,7 +259,7 @@ def guard(space: Any, names: Iterable[str], but: Iterable[str] = (), itself: tup
             owner: Any = next(cls for cls in value.__mro__ if "__init__" in vars(cls))
             owner.__init__ = guarded(owner.__init__, itself=itself)
         elif inspect.isfunction(value) or hasattr(value, "cache_info"):
-            made = guarded(value, itself=itself)
+            made = guarded(value, itself=itself, method=inspect.isclass(space))
             if inspect.ismodule(space):
                 made.__module__ = space.__name__                    # where pickle finds it
             setattr(home, name, made)

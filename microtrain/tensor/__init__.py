@@ -20,6 +20,7 @@ from ..graph.dtypes import (
     int16,
     int32,
     int64,
+    of_scalar,
     set_default_dtype,
     uint8,
 )
@@ -61,7 +62,7 @@ from .joining import (
     stack,
     vstack,
 )
-from .operands import no_out, node_of
+from .operands import must_be_operands, no_out, node_of
 from .precision import get_float32_matmul_precision, set_float32_matmul_precision
 from .printing import set_printoptions
 from .random import (
@@ -84,35 +85,20 @@ from .random import (
 from .rearranging import tril_indices, triu_indices
 from .selection import where
 from .special import fill
-from .tensor_class import Tensor
+from .tensor_class import FUNCTIONS, Tensor
 from .transfer import synchronize
 
 concat = concatenate = cat
 row_stack = vstack
 dtype, device = DType, Device
 
-FUNCTIONS = """
-abs absolute add all amax amin any argmax argmin bitwise_and bitwise_not bitwise_or bitwise_xor bmm
-broadcast_to ceil chunk clamp clamp_max clamp_min clip clone cos detach div divide dot eq exp expm1 fix
-flatten flip floor floor_divide ge gt index_select isfinite isinf isnan le log log1p log_softmax logical_and
-logical_not logical_or logical_xor logsumexp lt masked_fill masked_select matmul max maximum mean min minimum
-mm movedim mul multiply mv narrow ne neg negative nonzero numel outer permute pow prod ravel reciprocal relu
-remainder reshape round rsqrt rsub select sigmoid sign sin softmax softplus split sqrt square squeeze std sub
-subtract sum swapaxes swapdims t tan tanh transpose true_divide trunc unbind unflatten unsqueeze var
-argsort cumprod cumsum gather index_add index_copy index_fill kthvalue logcumsumexp masked_scatter median msort
-nanmedian scatter scatter_add sort take take_along_dim topk
-acos acosh addcdiv addcmul allclose arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh atan atan2 atanh
-copysign cosh deg2rad erf erfc exp2 float_power fmod frac heaviside hypot isclose lerp log10 log2 logaddexp
-logaddexp2 logit nan_to_num positive rad2deg sgn signbit sinh xlogy
-addbmm addmm addmv aminmax baddbmm count_nonzero diag diag_embed diagonal dist dsplit hsplit kron nansum norm
-repeat_interleave roll rot90 tensor_split tensordot tile trace tril triu vsplit
-""".split()        # noqa: SIM905 (a hundred names read better without quotes)
-"""Methods that are functions of the package too."""
+NUMBER_FIRST = ("float_power", "xlogy")
+"""Functions whose first argument may be a number."""
 
 
 def _as_function(name: str) -> Any:
     method = getattr(Tensor, name)
-    if hasattr(method, "checks_input"):
+    if name in NUMBER_FIRST:
         return method
 
     def function(input: Any, *args: Any, **kwargs: Any) -> Any:
@@ -131,9 +117,7 @@ globals().update({name: _as_function(name) for name in FUNCTIONS})
 
 def result_type(a: Any, b: Any) -> DType:
     """The dtype of an operation on two tensors or numbers."""
-    from .operands import must_be_operands
     if not isinstance(a, Tensor) and not isinstance(b, Tensor):
-        from ..graph.dtypes import of_scalar
         for value in (a, b):
             if not isinstance(value, bool | int | float):
                 raise TypeError(f"result_type(): expected a Tensor or a number, not {type(value).__name__}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,57 +12,53 @@ from ..graph.dtypes import DType
 from ..graph.node import Node
 from ..graph.spec import Shape
 from ..runtime.lock import lock, locked
-from .create import place, put
-from .index import values
+from .create import place
+from .host import put, values
 from .memory import Alias, Memory, VersionCell, alone, apart, fresh, with_grad_mode
 from .storage import Shared, joined, wrap
 from .strides import repeats
-
-if TYPE_CHECKING:
-    from .tensor_class import Tensor
+from .types import Tensor
 
 OWN = ("_alias", "_based", "_changes", "_grad", "_leaf", "_retains", "_backward_hooks")
 """Attributes that a copy has of its own; what a user added is copied."""
 
 
-class Copies:
-    """Copying."""
+def reduced(self: Tensor) -> Any:
+    """What `pickle` needs to make it again; hooks are not kept, with a warning."""
+    for hook in (self._backward_hooks or {}).values():
+        warnings.warn(f"backward hook {hook} on tensor will not be serialized.", stacklevel=3)
+    node = self.node
+    raw = np.array(values(node)).tobytes()
+    arguments = raw, node.shape, node.dtype, str(node.device), self.requires_grad, self.stride()
+    return _rebuilt, arguments, _added(self) or None
 
-    __slots__ = ()
 
-    def __reduce__(self: Tensor) -> Any:                    # type: ignore[misc]
-        for hook in (self._backward_hooks or {}).values():
-            warnings.warn(f"backward hook {hook} on tensor will not be serialized.", stacklevel=3)
-        node = self.node
-        raw = np.array(values(node)).tobytes()
-        arguments = raw, node.shape, node.dtype, str(node.device), self.requires_grad, self.stride()
-        return _rebuilt, arguments, _added(self) or None
+@locked
+def copied(self: Tensor) -> Tensor:
+    """A leaf of the same memory."""
+    alias = self.beside(VersionCell(1))
+    return _like(self, joined(alias.view(alias.family.node), alias), _added(self))
 
-    @locked
-    def __copy__(self: Tensor) -> Tensor:                   # type: ignore[misc]
-        """A leaf of the same memory."""
-        alias = self.beside(VersionCell(1))
-        return _like(self, joined(alias.view(alias.family.node), alias), _added(self))
 
-    def __deepcopy__(self: Tensor, memo: dict[int, Any]) -> Tensor:      # type: ignore[misc]
-        """A copy; those of tensors that share memory share a copy of it. Raises RuntimeError for a non-leaf."""
-        if id(self) in memo:
-            return memo[id(self)]
-        if not self.is_leaf:
-            raise RuntimeError("Only Tensors created explicitly by the user (graph leaves) support the deepcopy "
-                               "protocol at the moment.  If you were attempting to deepcopy a module, this may be "
-                               "because of a torch.nn.utils.weight_norm usage, see "
-                               "https://github.com/pytorch/pytorch/pull/103001")
-        with lock:                              # not while what a user added is copied: that is code of a user's
-            alias = self._alias
-            if alias is None or alias.family.is_only(self):
-                other = _strided(alone(self.node), self.stride())
-            else:
-                other = _in_copied_memory(alias, memo)
-        copied = memo[id(self)] = _like(self, other, copy.deepcopy(_added(self), memo))
-        if self._grad is not None:
-            copied._grad = copy.deepcopy(self._grad, memo)
-        return copied
+def deep_copied(self: Tensor, memo: dict[int, Any]) -> Tensor:
+    """A copy; those of tensors that share memory share a copy of it. Raises RuntimeError for a non-leaf."""
+    if id(self) in memo:
+        return memo[id(self)]
+    if not self.is_leaf:
+        raise RuntimeError("Only Tensors created explicitly by the user (graph leaves) support the deepcopy "
+                           "protocol at the moment.  If you were attempting to deepcopy a module, this may be "
+                           "because of a torch.nn.utils.weight_norm usage, see "
+                           "https://github.com/pytorch/pytorch/pull/103001")
+    with lock:                              # not while what a user added is copied: that is code of a user's
+        alias = self._alias
+        if alias is None or alias.family.is_only(self):
+            other = _strided(alone(self.node), self.stride())
+        else:
+            other = _in_copied_memory(alias, memo)
+    copied = memo[id(self)] = _like(self, other, copy.deepcopy(_added(self), memo))
+    if self._grad is not None:
+        copied._grad = copy.deepcopy(self._grad, memo)
+    return copied
 
 
 def _in_copied_memory(alias: Alias, memo: dict[int, Any]) -> Tensor:

@@ -6,7 +6,7 @@ import warnings
 import weakref
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from ..autograd import api
 from ..autograd.checks import assigned
@@ -20,9 +20,8 @@ from .hooks import RemovableHandle
 from .memory import alone, owned
 from .refusal import Refused
 from .storage import Shared, wrap
+from .types import Tensor
 
-if TYPE_CHECKING:
-    from .tensor_class import Tensor
 
 class Size(tuple[int, ...]):
     """A shape; prints as PyTorch's."""
@@ -155,7 +154,7 @@ class Handle(Shared):
         return tape is not None and not tape.is_leaf
 
     @locked
-    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Start (or stop) recording operations on this tensor. Raises RuntimeError for integers and non-leaves."""
         if requires_grad.__class__ is not bool:
             raise TypeError("requires_grad_(): argument 'requires_grad' (position 1) must be bool, not "
@@ -166,7 +165,7 @@ class Handle(Shared):
                 raise RuntimeError("you can only change requires_grad flags of leaf variables. If you want to use a "
                                    "computed variable in a subgraph that doesn't require differentiation use "
                                    "var_no_grad = var.detach().")
-            return self             # type: ignore[return-value]
+            return self
         if requires_grad and not self.node.dtype.is_floating_point:
             raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
         if requires_grad != (self.node.tape.__class__ is Leaf):
@@ -180,7 +179,7 @@ class Handle(Shared):
                 if self._is_view() and self._alias.family.node.tape is not None:        # type: ignore[union-attr]
                     node.tape = DeadEnd()       # it requires grad still, as its base does
             self.hold_instead(node)
-        return self                 # type: ignore[return-value]
+        return self
 
     @property
     def grad(self) -> Tensor | None:

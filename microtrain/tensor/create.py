@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,16 +14,14 @@ from ..arguments import Number, refused
 from ..graph import dtypes
 from ..graph import ops as g
 from ..graph.dtypes import DType
-from ..graph.node import Node, leaf
-from ..graph.spec import Device, Shape, spec
-from ..runtime import backend
-from .core import Handle
+from ..graph.node import Node
+from ..graph.spec import Device, Shape
+from ..runtime.detect import has_cuda
+from .host import put
 from .operands import converted
 from .reading import checked, read
 from .storage import wrap
-
-if TYPE_CHECKING:
-    from .tensor_class import Tensor
+from .types import Tensor
 
 DeviceLike = Device | str | int | None
 _default_device: list[Device] = []
@@ -34,7 +32,6 @@ def default_device() -> Device:
     name = settings.device.value
     if not name:
         if not _default_device:
-            from ..runtime.detect import has_cuda
             _default_device.append(Device("cuda" if has_cuda() else "cpu"))
         return _default_device[0].resolved
     return Device(name).resolved
@@ -104,15 +101,6 @@ def finish(node: Node, requires_grad: bool = False) -> Tensor:
     return out if requires_grad is False else out.requires_grad_(requires_grad)
 
 
-def put(array: np.ndarray, dtype: DType, device: Device) -> Node:
-    """A node holding a copy of an array on a device."""
-    array = np.asarray(array)
-    if array.dtype != dtype.numpy:
-        with np.errstate(over="ignore"):        # a number beyond the largest is infinite, as in PyTorch
-            array = array.astype(dtype.numpy)
-    return leaf(backend(device.type, device.index).from_numpy(array), spec(array.shape, dtype, device))
-
-
 def tensor(data: Any, *, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
     """A leaf with a copy of `data` (numbers, nested sequences, arrays), of the dtype given or of `read`'s.
 
@@ -121,7 +109,7 @@ def tensor(data: Any, *, dtype: DType | None = None, device: DeviceLike = None, 
     """
     array, own = read(data)
     wanted = kind(dtype) or own
-    if not isinstance(data, np.ndarray | np.generic | Handle):
+    if not isinstance(data, np.ndarray | np.generic | Tensor):
         array = checked(array, wanted)
     elif wanted.category == 1 and array.dtype.kind == "f" and not np.all(np.isfinite(array)):
         raise RuntimeError(f"cannot convert non-finite values to {wanted!r}")
@@ -130,8 +118,8 @@ def tensor(data: Any, *, dtype: DType | None = None, device: DeviceLike = None, 
 
 def as_tensor(data: Any, dtype: DType | None = None, device: DeviceLike = None) -> Tensor:
     """`data` itself when it is a tensor of that dtype and device, else a new one."""
-    if isinstance(data, Handle):
-        return data.to(device=device, dtype=dtype)      # type: ignore[attr-defined]
+    if isinstance(data, Tensor):
+        return data.to(device=device, dtype=dtype)
     return tensor(data, dtype=dtype, device=device)
 
 
@@ -160,8 +148,8 @@ def _fill_value(value: Any, name: str) -> Any:
     number: Any = value
     if value.__class__ is float or value.__class__ is int:
         return value
-    if isinstance(value, np.generic) or (isinstance(value, Handle) and not value.ndim):
-        number = value.item()                       # type: ignore[union-attr]
+    if isinstance(value, np.generic) or (isinstance(value, Tensor) and not value.ndim):
+        number = value.item()
     if not isinstance(number, bool | int | float):
         raise TypeError(f"{name}(): argument 'fill_value' (position 2) must be Number, not {type(value).__name__}")
     return number
@@ -205,7 +193,7 @@ def arange(start: Number | None = None, end: Number | None = None, step: Number 
         start, end = 0, start
     elif start is None:
         start = 0
-    start, end, step = (v.item() if isinstance(v, np.generic) or (isinstance(v, Handle) and not v.ndim) else v  # type: ignore[union-attr]
+    start, end, step = (v.item() if isinstance(v, np.generic) or (isinstance(v, Tensor) and not v.ndim) else v
                         for v in (start, end, step))
     if step == 0 or step != step:
         raise RuntimeError(f"arange(): step must be nonzero, got {step}")
@@ -245,7 +233,7 @@ def _countable(dtype: DType, name: str) -> DType:
 def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None, device: DeviceLike = None,
              requires_grad: bool = False) -> Tensor:
     """`steps` evenly spaced values from start to end, both included; computed from both ends, as PyTorch does."""
-    if isinstance(steps, np.integer) or (isinstance(steps, Handle) and steps.dtype.category == 1):
+    if isinstance(steps, np.integer) or (isinstance(steps, Tensor) and steps.dtype.category == 1):
         steps = operator.index(steps)
     if isinstance(steps, bool) or not isinstance(steps, int):
         raise TypeError("linspace() received an invalid combination of arguments - got "
@@ -254,10 +242,10 @@ def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None, de
     if steps < 0:
         raise RuntimeError(f"linspace(): number of steps must be non-negative, got {steps}")
     for bound in (start, end):
-        if not isinstance(bound, Handle | int | float | np.generic):
+        if not isinstance(bound, Tensor | int | float | np.generic):
             raise TypeError("linspace(): start and end must be numbers or 0-d tensors, not "
                             f"{type(bound).__name__} ({bound!r})")
-        if isinstance(bound, Handle) and bound.ndim:
+        if isinstance(bound, Tensor) and bound.ndim:
             raise RuntimeError("linspace only supports 0-dimensional start and end tensors, but got one of shape "
                                f"{list(bound.shape)}")
     start, end = float(start), float(end)
@@ -301,3 +289,27 @@ def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None, dev
               requires_grad: bool = False) -> Tensor:
     """`fill_value` in every element, of another tensor's shape, dtype and device. Raises as `full`."""
     return _like(_fill_value(fill_value, "full_like"), input, dtype, device, requires_grad)
+
+
+def new_full(self: Tensor, size: Any, fill_value: Any, *, dtype: DType | None = None, device: DeviceLike = None,
+             requires_grad: bool = False) -> Tensor:
+    """`fill_value` in every element, by default of this dtype and device."""
+    return full(sizes((size,)), fill_value, dtype=kind(dtype) or self.dtype,
+                device=self.device if device is None else place(device), requires_grad=requires_grad)
+
+
+def new_zeros(self: Tensor, *size: Any, **options: Any) -> Tensor:
+    """Zeros, by default of this dtype and device."""
+    return self.new_full(sizes(size), 0, **options)
+
+
+def new_ones(self: Tensor, *size: Any, **options: Any) -> Tensor:
+    """Ones, by default of this dtype and device."""
+    return self.new_full(sizes(size), 1, **options)
+
+
+def new_tensor(self: Tensor, data: Any, *, dtype: DType | None = None, device: Any = None,
+               requires_grad: Any = False) -> Tensor:
+    """A new tensor from data, by default of this dtype and device."""
+    return tensor(data, dtype=kind(dtype) or self.dtype,
+                  device=self.device if device is None else device, requires_grad=requires_grad)

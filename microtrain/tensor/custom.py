@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..autograd import Function
 from ..graph.dtypes import DType
 from ..graph.node import Node
 from ..graph.opaque import KernelCall, record_call
 from ..graph.spec import Shape
-from .core import Handle
 from .storage import wrap
-
-if TYPE_CHECKING:
-    from .tensor_class import Tensor
+from .types import Tensor
 
 TRITON_NAMES = ("JITFunction", "InterpretedFunction")
 
@@ -38,7 +35,7 @@ class CustomKernel:
         Raises TypeError for an argument that is no Tensor or a call that does not fit the kernel's parameters,
         RuntimeError for tensors on different devices or on one that runs no Triton kernels.
         """
-        if not inputs or not all(isinstance(x, Handle) for x in inputs):
+        if not inputs or not all(isinstance(x, Tensor) for x in inputs):
             given = ", ".join(type(x).__name__ for x in inputs) or "nothing"
             raise TypeError(f"{self.name}(): takes Tensors, one for each pointer that the kernel reads, not {given}; "
                             "numbers go into scalars= or constants=")
@@ -178,12 +175,12 @@ def custom_kernel(kernel: Any, *, outputs: Callable[..., Any], grid: Any,
 
 def _listed(outputs: Any) -> list[Any]:
     pair = isinstance(outputs, tuple) and len(outputs) == 2 and isinstance(outputs[1], DType)
-    return [outputs] if pair or isinstance(outputs, Handle) else list(outputs)
+    return [outputs] if pair or isinstance(outputs, Tensor) else list(outputs)
 
 
 def _described(out: Any, name: str) -> tuple[Shape, DType]:
     """The shape and dtype of an output."""
-    if isinstance(out, Handle):
+    if isinstance(out, Tensor):
         return out.node.shape, out.node.dtype
     shape, dtype = out if isinstance(out, tuple) and len(out) == 2 else (None, None)
     if not isinstance(dtype, DType) or not all(isinstance(n, int) and n >= 0 for n in shape or ()):

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..autograd.checks import type_of
-from .core import Handle
 from .create import tensor
-
-if TYPE_CHECKING:
-    from .tensor_class import Tensor
+from .types import Tensor
 
 HOST = (1, 3, 11, 13)
 """DLPack's numbers of memory that the host can read: its own, and what CUDA and ROCm pinned or manage."""
@@ -42,10 +39,10 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
         TypeError: it is neither.
         BufferError: it cannot be read: memory of a GPU, a dtype that NumPy lacks, a tensor that requires grad.
     """
-    if isinstance(ext_tensor, Handle):
+    if isinstance(ext_tensor, Tensor):
         mine: Any = ext_tensor
         mine.__dlpack__()                       # refuses as it does for others
-        return mine.detach().clone()            # type: ignore[no-any-return]
+        return mine.detach().clone()
     if isinstance(ext_tensor, np.ndarray):
         return tensor(ext_tensor)
     if type(ext_tensor).__name__ == "PyCapsule":

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .core import Handle
 from .operands import no_bool
-
-if TYPE_CHECKING:
-    from .tensor_class import Tensor
+from .types import Tensor
 
 Labels = list[str]
 """A name for each axis: a letter, or for an axis of the ellipsis its number, counted from the right."""
@@ -156,7 +153,7 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     twice in one operand is its diagonal. Operands may come as one list. Raises RuntimeError for an equation that does
     not fit the shapes; NotImplementedError for operands with lists of numbers in place of an equation.
     """
-    if isinstance(equation, Handle):
+    if isinstance(equation, Tensor):
         raise NotImplementedError("einsum(): operands followed by lists of axes are not supported; write an equation, "
                                   "as in einsum('ij,jk->ik', x, y)")
     if not isinstance(equation, str):
@@ -165,7 +162,7 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     if not listed:
         raise ValueError("einsum(): must specify the equation string and at least one operand")
     for i, operand in enumerate(listed):
-        if not isinstance(operand, Handle):
+        if not isinstance(operand, Tensor):
             raise TypeError(f"expected Tensor as element {i} in argument 1, but got {type(operand).__name__}")
     shapes = [operand.shape for operand in listed]
     terms, output = _parsed(equation, shapes)

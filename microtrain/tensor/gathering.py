@@ -7,7 +7,7 @@ on `cuda`. Of several elements written to one place the last one wins; sums are 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..arguments import Number
 from ..graph import dtypes
@@ -15,210 +15,206 @@ from ..graph import ops as g
 from ..graph.composite.ordering import beside, hits
 from ..graph.node import Node
 from ..graph.spec import Shape, broadcast_shapes, normalise_dim
-from .core import Handle
-from .index import checked, picked, values
-from .inplace import inplace
+from .host import values
+from .index import checked, picked
 from .operands import converted, filling, labelled, node_of, stranger, truth
 from .storage import wrap
-
-if TYPE_CHECKING:
-    from .tensor_class import Tensor
+from .types import Tensor
 
 
-class Gathering:
-    """Picking, replacing and adding elements at indices along one axis."""
+def gather(self: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
+    """out[..., i, ...] = self[..., index[..., i, ...], ...] along `dim`; of the index's shape.
 
-    __slots__ = ()
+    Raises RuntimeError for an index that is larger than self on another axis, or out of range.
+    """
+    x, i = node_of(self, "gather"), _tensor(index, "gather", "index")
+    axis = normalise_dim(dim, len(x.shape))
+    if sparse_grad:
+        raise NotImplementedError("gather(): sparse_grad=True is not supported: gradients are dense")
+    if not i.spec.numel:
+        nothing = g.slice(g.reshape(x, (x.spec.numel,)), (0,), (0,), (1,))
+        return labelled(wrap(g.reshape(nothing, i.shape)), "GatherBackward0")
+    _integers(i, "gather")
+    x, flat = _with_axes(x), _with_axes(i)
+    if len(flat.shape) != len(x.shape):
+        raise RuntimeError("gather(): Index tensor must have the same number of dimensions as input tensor: index "
+                           f"has {index.ndim}, input {self.ndim}")
+    for d, (n, m) in enumerate(zip(x.shape, flat.shape, strict=True)):
+        if d != axis and m > n:
+            raise RuntimeError(f"Size does not match at dimension {d} expected index {list(i.shape)} to be no "
+                               f"larger than self {list(self.shape)} apart from dimension {axis}")
+    out = picked(_corner(x, flat.shape, axis), checked(flat, x.shape[axis], axis), partial(g.gather, axis=axis))
+    return labelled(wrap(g.reshape(out, i.shape)), "GatherBackward0")
 
-    def gather(self: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:      # type: ignore[misc]
-        """out[..., i, ...] = self[..., index[..., i, ...], ...] along `dim`; of the index's shape.
 
-        Raises RuntimeError for an index that is larger than self on another axis, or out of range.
-        """
-        x, i = node_of(self, "gather"), _tensor(index, "gather", "index")
-        axis = normalise_dim(dim, len(x.shape))
-        if sparse_grad:
-            raise NotImplementedError("gather(): sparse_grad=True is not supported: gradients are dense")
-        if not i.spec.numel:
-            nothing = g.slice(g.reshape(x, (x.spec.numel,)), (0,), (0,), (1,))
-            return labelled(wrap(g.reshape(nothing, i.shape)), "GatherBackward0")
-        _integers(i, "gather")
-        x, flat = _with_axes(x), _with_axes(i)
-        if len(flat.shape) != len(x.shape):
-            raise RuntimeError("gather(): Index tensor must have the same number of dimensions as input tensor: index "
-                               f"has {index.ndim}, input {self.ndim}")
-        for d, (n, m) in enumerate(zip(x.shape, flat.shape, strict=True)):
-            if d != axis and m > n:
-                raise RuntimeError(f"Size does not match at dimension {d} expected index {list(i.shape)} to be no "
-                                   f"larger than self {list(self.shape)} apart from dimension {axis}")
-        out = picked(_corner(x, flat.shape, axis), checked(flat, x.shape[axis], axis), partial(g.gather, axis=axis))
-        return labelled(wrap(g.reshape(out, i.shape)), "GatherBackward0")
+def scatter(self: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None,
+            reduce: str | None = None) -> Tensor:
+    """A copy with self[..., index[..., i, ...], ...] replaced by src[..., i, ...] along `dim`; the last one wins.
 
-    def scatter(self: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None,       # type: ignore[misc]
-                reduce: str | None = None) -> Tensor:
-        """A copy with self[..., index[..., i, ...], ...] replaced by src[..., i, ...] along `dim`; the last one wins.
+    `src` is a tensor of this dtype, at least as large as the index, or a number (also as `value`). With `reduce`
+    "add" or "multiply" it is combined with what is there instead; a product is formed by comparison, so it costs
+    the length of the axis times that of the index.
+    """
+    source = value if src is None else src
+    if src is not None and value is not None:
+        raise TypeError("scatter(): takes the argument 'src' or 'value', not both")
+    if source is None:
+        raise TypeError("scatter(): missing the argument 'src' (or 'value')")
+    if reduce not in (None, "add", "multiply"):
+        raise RuntimeError(f"reduce argument must be either add or multiply, got {reduce!r}.")
+    write = {None: _replaced, "add": _added, "multiply": _multiplied}[reduce]
+    if not isinstance(source, Tensor) and stranger(source) is None:
+        raise TypeError(f"scatter(): argument 'src' must be Tensor or Number, not {type(source).__name__}")
+    number = "1" if not isinstance(source, Tensor) else "0"
+    return labelled(_scattered(self, dim, index, source, "scatter", write), f"ScatterBackward{number}")
 
-        `src` is a tensor of this dtype, at least as large as the index, or a number (also as `value`). With `reduce`
-        "add" or "multiply" it is combined with what is there instead; a product is formed by comparison, so it costs
-        the length of the axis times that of the index.
-        """
-        source = value if src is None else src
-        if src is not None and value is not None:
-            raise TypeError("scatter(): takes the argument 'src' or 'value', not both")
-        if source is None:
-            raise TypeError("scatter(): missing the argument 'src' (or 'value')")
-        if reduce not in (None, "add", "multiply"):
-            raise RuntimeError(f"reduce argument must be either add or multiply, got {reduce!r}.")
-        write = {None: _replaced, "add": _added, "multiply": _multiplied}[reduce]
-        if not isinstance(source, Handle) and stranger(source) is None:
-            raise TypeError(f"scatter(): argument 'src' must be Tensor or Number, not {type(source).__name__}")
-        number = "1" if not isinstance(source, Handle) else "0"
-        return labelled(_scattered(self, dim, index, source, "scatter", write), f"ScatterBackward{number}")
 
-    def scatter_add(self: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:                  # type: ignore[misc]
-        """A copy with src[..., i, ...] added at self[..., index[..., i, ...], ...] along `dim`."""
-        _tensor(src, "scatter_add", "src")
-        return labelled(_scattered(self, dim, index, src, "scatter", _added), "ScatterAddBackward0")
+def scatter_add(self: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    """A copy with src[..., i, ...] added at self[..., index[..., i, ...], ...] along `dim`."""
+    _tensor(src, "scatter_add", "src")
+    return labelled(_scattered(self, dim, index, src, "scatter", _added), "ScatterAddBackward0")
 
-    def take_along_dim(self: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:            # type: ignore[misc]
-        """As `gather`, the other axes broadcast; an index may count from the end. Without `dim`, of all elements.
 
-        Raises RuntimeError for an index out of range (PyTorch takes it modulo the size).
-        """
-        x, i = node_of(self, "take_along_dim"), _tensor(indices, "take_along_dim", "indices")
-        if i.dtype is not dtypes.int64:
-            raise RuntimeError(f"torch.take_along_dim(): dtype of indices should be Long but got {i.dtype!r}")
-        if dim is None:
-            x, i, dim = g.reshape(x, (x.spec.numel,)), g.reshape(i, (i.spec.numel,)), 0
-        if len(x.shape) != len(i.shape):
-            raise RuntimeError("torch.take_along_dim(): input and indices should have the same number of dimensions, "
-                               f"but got {len(x.shape)} dimensions for input, and {len(i.shape)} dimensions for "
-                               "indices")
-        axis, point = normalise_dim(dim, len(x.shape)), not x.shape
-        x, i = _with_axes(x), _with_axes(i)
-        n, m = x.shape[axis], i.shape[axis]
-        common = broadcast_shapes(_resized(x.shape, axis, 1), _resized(i.shape, axis, 1))
-        x, i = g.expand(x, _resized(common, axis, n)), g.expand(i, _resized(common, axis, m))
-        out = picked(x, checked(i, n, axis, low=-n), partial(g.gather, axis=axis))
-        return labelled(wrap(g.reshape(out, ()) if point else out), "GatherBackward0")
+def take_along_dim(self: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
+    """As `gather`, the other axes broadcast; an index may count from the end. Without `dim`, of all elements.
 
-    def take(self: Tensor, index: Tensor) -> Tensor:                                                # type: ignore[misc]
-        """The elements of the flattened tensor at `index` (int64, any shape), which may count from the end.
+    Raises RuntimeError for an index out of range (PyTorch takes it modulo the size).
+    """
+    x, i = node_of(self, "take_along_dim"), _tensor(indices, "take_along_dim", "indices")
+    if i.dtype is not dtypes.int64:
+        raise RuntimeError(f"torch.take_along_dim(): dtype of indices should be Long but got {i.dtype!r}")
+    if dim is None:
+        x, i, dim = g.reshape(x, (x.spec.numel,)), g.reshape(i, (i.spec.numel,)), 0
+    if len(x.shape) != len(i.shape):
+        raise RuntimeError("torch.take_along_dim(): input and indices should have the same number of dimensions, "
+                           f"but got {len(x.shape)} dimensions for input, and {len(i.shape)} dimensions for "
+                           "indices")
+    axis, point = normalise_dim(dim, len(x.shape)), not x.shape
+    x, i = _with_axes(x), _with_axes(i)
+    n, m = x.shape[axis], i.shape[axis]
+    common = broadcast_shapes(_resized(x.shape, axis, 1), _resized(i.shape, axis, 1))
+    x, i = g.expand(x, _resized(common, axis, n)), g.expand(i, _resized(common, axis, m))
+    out = picked(x, checked(i, n, axis, low=-n), partial(g.gather, axis=axis))
+    return labelled(wrap(g.reshape(out, ()) if point else out), "GatherBackward0")
 
-        Raises IndexError for an index out of range.
-        """
-        i = _tensor(index, "take", "index")
-        if i.dtype is not dtypes.int64:
-            raise RuntimeError(f"take(): Expected a long tensor for index, but got {i.dtype!r}")
-        n = self.numel()
-        if i.spec.numel and not n:
-            raise IndexError("take(): tried to take from an empty tensor")
-        return labelled(wrap(picked(g.reshape(self.node, (n,)), checked(i, n, 0, IndexError, -n))), "TakeBackward0")
 
-    def index_add(self: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Number = 1) -> Tensor:      # type: ignore[misc]
-        """A copy with alpha times slice i of `source` added to slice index[i] along `dim`."""
-        x, src, i = (node_of(self, "index_add"), _tensor(source, "index_add", "source"),
-                     _tensor(index, "index_add", "index"))
-        axis = normalise_dim(dim, len(x.shape))
-        if i.dtype not in INTEGERS:
-            raise RuntimeError(f"index_add_(): Expected dtype int32/int64 for index but got: {i.dtype!r}")
-        if src.dtype is not x.dtype:
-            raise RuntimeError(f"index_add_(): self ({x.dtype!r}) and source ({src.dtype!r}) must have the same scalar "
-                               "type")
-        if len(i.shape) > 1:
-            raise IndexError(f"index_add_(): Index is supposed to be a vector, but got dim: {len(i.shape)}")
-        if isinstance(alpha, float) and not x.dtype.is_floating_point:
-            raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
-        rows, added = _slices(x, axis), _slices(src, axis)
-        if i.spec.numel != added.shape[0]:
-            raise RuntimeError(f"index_add_(): Number of indices ({i.spec.numel}) should be equal to source.size(dim): "
-                               f"({added.shape[0]}), for dim: {axis}")
-        if len(src.shape) != len(x.shape) or rows.shape[1:] != added.shape[1:]:
-            raise RuntimeError("source tensor shape must match self tensor shape, excluding the specified dimension. "
-                               f"Got self.shape = {list(x.shape)} source.shape = {list(src.shape)}")
-        i = g.reshape(checked(i, rows.shape[0], axis), (i.spec.numel,))
-        total = g.mul(g.index_add(_numbers(added), i, rows.shape[0]), alpha)
-        out = _like(g.add(_numbers(rows), total), x.dtype)
-        return labelled(wrap(_unsliced(out, x.shape, axis)), "IndexAddBackward0")
+def take(self: Tensor, index: Tensor) -> Tensor:
+    """The elements of the flattened tensor at `index` (int64, any shape), which may count from the end.
 
-    def index_copy(self: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:                # type: ignore[misc]
-        """A copy with slice index[i] along `dim` replaced by slice i of `source`; the last one wins."""
-        x, src, i = (node_of(self, "index_copy"), _tensor(source, "index_copy", "source"),
-                     _tensor(index, "index_copy", "index"))
-        axis = normalise_dim(dim, len(x.shape))
-        if len(i.shape) > 1:
-            raise IndexError(f"index_copy_(): Index should have dimension 1 or 0 (got {len(i.shape)})")
-        if i.dtype is not dtypes.int64:
-            raise RuntimeError(f"index_copy_(): Expected a long tensor for index, but got {i.dtype!r}")
-        if src.dtype is not x.dtype:
-            raise RuntimeError("index_copy_(): self and source expected to have the same dtype, but got (self) "
-                               f"{x.dtype!r} and (source) {src.dtype!r}")
-        rows, written = _slices(x, axis), _slices(src, axis)
-        if i.spec.numel != written.shape[0]:
-            raise IndexError(f"index_copy_(): Number of indices ({i.spec.numel}) should be equal to source.size(dim) "
-                             f"({written.shape[0]})")
-        if rows.shape[1:] != written.shape[1:]:
-            raise RuntimeError("index_copy_(): Source/destination tensor must have same slice shapes. Destination "
-                               f"shape: {list(x.shape)}, source shape: {list(src.shape)}, dimension {axis}")
-        i = g.reshape(checked(i, rows.shape[0], axis, IndexError), (i.spec.numel,))
-        return labelled(wrap(_unsliced(g.index_put(rows, i, written), x.shape, axis)), "IndexCopyBackward0")
+    Raises IndexError for an index out of range.
+    """
+    i = _tensor(index, "take", "index")
+    if i.dtype is not dtypes.int64:
+        raise RuntimeError(f"take(): Expected a long tensor for index, but got {i.dtype!r}")
+    n = self.numel()
+    if i.spec.numel and not n:
+        raise IndexError("take(): tried to take from an empty tensor")
+    return labelled(wrap(picked(g.reshape(self.node, (n,)), checked(i, n, 0, IndexError, -n))), "TakeBackward0")
 
-    def index_fill(self: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:                    # type: ignore[misc]
-        """A copy with the slices at `index` along `dim` filled with a number or a 0-d tensor, in this dtype."""
-        x, i = node_of(self, "index_fill"), _tensor(index, "index_fill", "index")
-        axis = normalise_dim(dim, len(x.shape))
-        if i.dtype is not dtypes.int64:
-            raise IndexError(f"index_fill_(): Expected dtype int64 for index, got {i.dtype!r}.")
-        if len(i.shape) > 1:
-            raise RuntimeError(f"Index has to be a vector/scalar, got {len(i.shape)} dimensions")
-        number = not isinstance(value, Handle)
-        if not number and value.ndim:
-            raise RuntimeError("index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
-                               f"{value.ndim} dimension(s).")
-        rows = _slices(x, axis)
-        i = g.reshape(checked(i, rows.shape[0], axis, IndexError, -rows.shape[0]), (i.spec.numel,))
-        chosen = filling(value, x, "index_fill")
-        reached = g.index_put(g.full(False, rows.shape[:1], dtypes.bool_, x.device), i,
-                              g.full(True, i.shape, dtypes.bool_, x.device))
-        out = g.where(g.reshape(reached, (rows.shape[0], *[1] * (len(rows.shape) - 1))), chosen, rows)
-        return labelled(wrap(_unsliced(out, x.shape, axis)), f"IndexFillBackward{0 if number else 1}")
 
-    def masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:                       # type: ignore[misc]
-        """A copy with the elements where `mask` holds replaced by those of `source`, in order; both are broadcast.
+def index_add(self: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Number = 1) -> Tensor:
+    """A copy with alpha times slice i of `source` added to slice index[i] along `dim`."""
+    x, src, i = (node_of(self, "index_add"), _tensor(source, "index_add", "source"),
+                 _tensor(index, "index_add", "index"))
+    axis = normalise_dim(dim, len(x.shape))
+    if i.dtype not in INTEGERS:
+        raise RuntimeError(f"index_add_(): Expected dtype int32/int64 for index but got: {i.dtype!r}")
+    if src.dtype is not x.dtype:
+        raise RuntimeError(f"index_add_(): self ({x.dtype!r}) and source ({src.dtype!r}) must have the same scalar "
+                           "type")
+    if len(i.shape) > 1:
+        raise IndexError(f"index_add_(): Index is supposed to be a vector, but got dim: {len(i.shape)}")
+    if isinstance(alpha, float) and not x.dtype.is_floating_point:
+        raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
+    rows, added = _slices(x, axis), _slices(src, axis)
+    if i.spec.numel != added.shape[0]:
+        raise RuntimeError(f"index_add_(): Number of indices ({i.spec.numel}) should be equal to source.size(dim): "
+                           f"({added.shape[0]}), for dim: {axis}")
+    if len(src.shape) != len(x.shape) or rows.shape[1:] != added.shape[1:]:
+        raise RuntimeError("source tensor shape must match self tensor shape, excluding the specified dimension. "
+                           f"Got self.shape = {list(x.shape)} source.shape = {list(src.shape)}")
+    i = g.reshape(checked(i, rows.shape[0], axis), (i.spec.numel,))
+    total = g.mul(g.index_add(_numbers(added), i, rows.shape[0]), alpha)
+    out = _like(g.add(_numbers(rows), total), x.dtype)
+    return labelled(wrap(_unsliced(out, x.shape, axis)), "IndexAddBackward0")
 
-        Raises RuntimeError when `source` has too few elements, on devices whose values can be looked at without
-        waiting; elsewhere its last element is repeated.
-        """
-        x, m, src = (node_of(self, "masked_scatter"), _tensor(mask, "masked_scatter", "mask"),
-                     _tensor(source, "masked_scatter", "source"))
-        if m.dtype is not dtypes.bool_:
-            raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got mask with dtype {m.dtype!r}")
-        if src.dtype is not x.dtype:
-            raise RuntimeError("masked_scatter: expected self and source to have same dtypes but got "
-                               f"{x.dtype!r} and {src.dtype!r}")
-        shape = broadcast_shapes(x.shape, m.shape)
-        x, m = g.expand(x, shape), g.expand(m, shape)
-        n, count = x.spec.numel, src.spec.numel
-        if m.device.kind.readable and int(values(m).sum()) > count:
-            raise RuntimeError(f"Number of elements of source < number of ones in mask ({count} < "
-                               f"{int(values(m).sum())})")
-        if not count:
-            return wrap(g.identity(x))
-        place = g.sub(g.cumsum(g.cast(g.reshape(m, (n,)), dtypes.int64), 0), 1)
-        place = g.clamp(place, 0, count - 1)
-        fresh = g.reshape(g.take(g.reshape(src, (count,)), place), shape)
-        return labelled(wrap(g.where(m, fresh, x)), "MaskedScatterBackward0")
 
-    scatter_, scatter_add_ = inplace("scatter"), inplace("scatter_add")
-    index_add_, index_copy_, index_fill_ = map(inplace, ("index_add", "index_copy", "index_fill"))
-    masked_scatter_ = inplace("masked_scatter")
+def index_copy(self: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+    """A copy with slice index[i] along `dim` replaced by slice i of `source`; the last one wins."""
+    x, src, i = (node_of(self, "index_copy"), _tensor(source, "index_copy", "source"),
+                 _tensor(index, "index_copy", "index"))
+    axis = normalise_dim(dim, len(x.shape))
+    if len(i.shape) > 1:
+        raise IndexError(f"index_copy_(): Index should have dimension 1 or 0 (got {len(i.shape)})")
+    if i.dtype is not dtypes.int64:
+        raise RuntimeError(f"index_copy_(): Expected a long tensor for index, but got {i.dtype!r}")
+    if src.dtype is not x.dtype:
+        raise RuntimeError("index_copy_(): self and source expected to have the same dtype, but got (self) "
+                           f"{x.dtype!r} and (source) {src.dtype!r}")
+    rows, written = _slices(x, axis), _slices(src, axis)
+    if i.spec.numel != written.shape[0]:
+        raise IndexError(f"index_copy_(): Number of indices ({i.spec.numel}) should be equal to source.size(dim) "
+                         f"({written.shape[0]})")
+    if rows.shape[1:] != written.shape[1:]:
+        raise RuntimeError("index_copy_(): Source/destination tensor must have same slice shapes. Destination "
+                           f"shape: {list(x.shape)}, source shape: {list(src.shape)}, dimension {axis}")
+    i = g.reshape(checked(i, rows.shape[0], axis, IndexError), (i.spec.numel,))
+    return labelled(wrap(_unsliced(g.index_put(rows, i, written), x.shape, axis)), "IndexCopyBackward0")
+
+
+def index_fill(self: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
+    """A copy with the slices at `index` along `dim` filled with a number or a 0-d tensor, in this dtype."""
+    x, i = node_of(self, "index_fill"), _tensor(index, "index_fill", "index")
+    axis = normalise_dim(dim, len(x.shape))
+    if i.dtype is not dtypes.int64:
+        raise IndexError(f"index_fill_(): Expected dtype int64 for index, got {i.dtype!r}.")
+    if len(i.shape) > 1:
+        raise RuntimeError(f"Index has to be a vector/scalar, got {len(i.shape)} dimensions")
+    number = not isinstance(value, Tensor)
+    if not number and value.ndim:
+        raise RuntimeError("index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
+                           f"{value.ndim} dimension(s).")
+    rows = _slices(x, axis)
+    i = g.reshape(checked(i, rows.shape[0], axis, IndexError, -rows.shape[0]), (i.spec.numel,))
+    chosen = filling(value, x, "index_fill")
+    reached = g.index_put(g.full(False, rows.shape[:1], dtypes.bool_, x.device), i,
+                          g.full(True, i.shape, dtypes.bool_, x.device))
+    out = g.where(g.reshape(reached, (rows.shape[0], *[1] * (len(rows.shape) - 1))), chosen, rows)
+    return labelled(wrap(_unsliced(out, x.shape, axis)), f"IndexFillBackward{0 if number else 1}")
+
+
+def masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """A copy with the elements where `mask` holds replaced by those of `source`, in order; both are broadcast.
+
+    Raises RuntimeError when `source` has too few elements, on devices whose values can be looked at without
+    waiting; elsewhere its last element is repeated.
+    """
+    x, m, src = (node_of(self, "masked_scatter"), _tensor(mask, "masked_scatter", "mask"),
+                 _tensor(source, "masked_scatter", "source"))
+    if m.dtype is not dtypes.bool_:
+        raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got mask with dtype {m.dtype!r}")
+    if src.dtype is not x.dtype:
+        raise RuntimeError("masked_scatter: expected self and source to have same dtypes but got "
+                           f"{x.dtype!r} and {src.dtype!r}")
+    shape = broadcast_shapes(x.shape, m.shape)
+    x, m = g.expand(x, shape), g.expand(m, shape)
+    n, count = x.spec.numel, src.spec.numel
+    if m.device.kind.readable and int(values(m).sum()) > count:
+        raise RuntimeError(f"Number of elements of source < number of ones in mask ({count} < "
+                           f"{int(values(m).sum())})")
+    if not count:
+        return wrap(g.identity(x))
+    place = g.sub(g.cumsum(g.cast(g.reshape(m, (n,)), dtypes.int64), 0), 1)
+    place = g.clamp(place, 0, count - 1)
+    fresh = g.reshape(g.take(g.reshape(src, (count,)), place), shape)
+    return labelled(wrap(g.where(m, fresh, x)), "MaskedScatterBackward0")
 
 
 INTEGERS = (dtypes.int32, dtypes.int64)
 
 
 def _tensor(value: Any, name: str, argument: str) -> Node:
-    if not isinstance(value, Handle):
+    if not isinstance(value, Tensor):
         raise TypeError(f"{name}(): argument '{argument}' must be Tensor, not {type(value).__name__}")
     return value.node
 
@@ -271,12 +267,12 @@ def _multiplied(x: Node, index: Node, source: Node, axis: int) -> Node:
     return _like(g.mul(_numbers(x), factor), x.dtype)
 
 
-def _scattered(self: Any, dim: int, index: Any, source: Any, name: str, write: Any) -> Tensor:
+def _scattered(self: Tensor, dim: int, index: Any, source: Any, name: str, write: Any) -> Tensor:
     """`write` applied to the part of the tensor that the index reaches, with the part of the source it covers."""
     whole, i = node_of(self, name), _tensor(index, name, "index")
     axis = normalise_dim(dim, len(whole.shape))
     _integers(i, name)
-    src = source.node if isinstance(source, Handle) else _filled(source, i.shape, whole, name)
+    src = source.node if isinstance(source, Tensor) else _filled(source, i.shape, whole, name)
     if src.dtype is not whole.dtype:
         raise RuntimeError(f"{name}(): Expected self.dtype to be equal to src.dtype, got {whole.dtype!r} and "
                            f"{src.dtype!r}")

@@ -5,36 +5,24 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from ..engine.run import realize
 from ..graph import dtypes
 from ..graph import ops as g
 from ..graph.dtypes import TITLES
 from ..graph.node import Node
 from ..graph.spec import broadcast_shapes, normalise_dim
 from ..graph.tape import grad_mode
-from ..runtime import backend
 from ..runtime.lock import locked
-from .core import Handle
-from .create import put
+from .create import tensor
+from .host import put, values
 from .operands import converted, labelled, named, node_of, stranger
 from .reading import read
 from .shaping import sliced
 from .storage import wrap
-
-if TYPE_CHECKING:
-    from .tensor_class import Tensor
-
-
-def values(node: Node) -> np.ndarray:
-    """A node's value on the host."""
-    device = node.spec.device
-    buffer = realize(node)
-    node.shared = True          # the array may be over the same memory
-    return backend(device.type, device.index).to_numpy(buffer)
+from .types import Tensor
 
 
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
@@ -52,7 +40,7 @@ def _axes(index: Any, stacklevel: int) -> tuple[Any, ...]:
     if isinstance(index, tuple):
         return index
     if isinstance(index, list) and len(index) < 32 and any(
-            item is None or item is Ellipsis or isinstance(item, slice | Sequence | Handle | np.ndarray)
+            item is None or item is Ellipsis or isinstance(item, slice | Sequence | Tensor | np.ndarray)
             for item in index):
         warnings.warn("Using a non-tuple sequence for multidimensional indexing is deprecated; use x[tuple(index)] for "
                       "an index of each axis, x[torch.tensor(index)] for rows.", stacklevel=stacklevel)
@@ -65,15 +53,15 @@ def _items(index: tuple[Any, ...], ndim: int) -> list[Any]:
     listed: list[Any] = []
     for item in index:
         if isinstance(item, list | tuple | range):
-            within = any(isinstance(member, Handle) for member in item)
+            within = any(isinstance(member, Tensor) for member in item)
             item = read(item)[0] if within else np.asarray(item, dtype=None if len(item) else np.int64)
         if isinstance(item, np.integer):
             item = int(item)
-        elif isinstance(item, Handle | np.ndarray) and not item.ndim and not _dims(item):      # a mask of no axes
+        elif isinstance(item, Tensor | np.ndarray) and not item.ndim and not _dims(item):      # a mask of no axes
             item = bool(item)
         listed.append(item)
     used = sum(0 if item is None or item is Ellipsis or isinstance(item, bool) else
-               _dims(item) if isinstance(item, Handle | np.ndarray) else 1 for item in listed)
+               _dims(item) if isinstance(item, Tensor | np.ndarray) else 1 for item in listed)
     if used and not ndim and len(listed) == 1 and isinstance(listed[0], slice):
         raise IndexError("slice() cannot be applied to a 0-dim tensor.")
     if used and not ndim and len(listed) == 1 and isinstance(listed[0], int):
@@ -91,12 +79,12 @@ def _items(index: tuple[Any, ...], ndim: int) -> list[Any]:
 
 def _is_integer(item: Any) -> bool:
     """Whether a tensor stands for one integer, so that it gives a view."""
-    return isinstance(item, Handle) and not item.ndim and item.dtype.category == 1 and item.dtype is not dtypes.uint8
+    return isinstance(item, Tensor) and not item.ndim and item.dtype.category == 1 and item.dtype is not dtypes.uint8
 
 
 def _dims(item: Any) -> int:
     """How many axes an array index stands for: a mask for as many as it has."""
-    if isinstance(item, Handle):
+    if isinstance(item, Tensor):
         return item.ndim if item.dtype in (dtypes.bool_, dtypes.uint8) else 1
     return item.ndim if item.dtype in (np.bool_, np.uint8) else 1
 
@@ -120,7 +108,7 @@ def _basic(self: Tensor, items: list[Any]) -> tuple[Tensor, dict[int, Node]]:
             out = out.select(dim, item)
         elif isinstance(item, slice):
             out, dim = _slice(out, dim, item), dim + 1
-        elif isinstance(item, Handle | np.ndarray):
+        elif isinstance(item, Tensor | np.ndarray):
             for node in _array(item, out, dim):
                 arrays[dim] = node
                 dim += 1
@@ -147,7 +135,7 @@ def _slice(x: Tensor, dim: int, item: slice) -> Tensor:
 def _array(item: Any, x: Tensor, dim: int) -> list[Node]:
     """An array index as int64 nodes in range, one for each axis it stands for. Raises IndexError."""
     device = x.device
-    if isinstance(item, Handle):
+    if isinstance(item, Tensor):
         node = item.node
         if node.device is not device:
             node = put(values(node), node.dtype, device)
@@ -162,12 +150,12 @@ def _array(item: Any, x: Tensor, dim: int) -> list[Node]:
                 raise IndexError(f"The shape of the mask {list(node.shape)} at index {i} does not match the shape of "
                                  f"the indexed tensor {list(x.shape)} at index {dim + i}")
         return [put(p, dtypes.int64, device) for p in np.nonzero(values(node))]
-    if node.dtype.is_floating_point or (isinstance(item, Handle) and node.dtype in (dtypes.int8, dtypes.int16)):
+    if node.dtype.is_floating_point or (isinstance(item, Tensor) and node.dtype in (dtypes.int8, dtypes.int16)):
         raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
     size = x.shape[dim]
     node = g.cast(node, dtypes.int64)
-    if device.kind.readable or not isinstance(item, Handle):     # a list or an array has not left the host
-        found = values(node) if isinstance(item, Handle) else item
+    if device.kind.readable or not isinstance(item, Tensor):     # a list or an array has not left the host
+        found = values(node) if isinstance(item, Tensor) else item
         low, high = (int(found.min()), int(found.max())) if found.size else (0, -1)
         if found.size and not (-size <= low and high < size):
             raise IndexError(f"index {high if high >= size else low} is out of bounds for dimension {dim} with size "
@@ -258,7 +246,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     index = (None,) if index is True else _axes(index, 4)          # a view, to be copied to
     out, arrays = _basic(self, _items(index, self.ndim))
     if not arrays:
-        out.copy_(_spread(value if isinstance(value, Handle) else _number(value, self), out))
+        out.copy_(_spread(value if isinstance(value, Tensor) else _number(value, self), out))
         return
     self.check_inplace()
     x = out.former() if grad_mode.enabled else out.node
@@ -266,7 +254,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     rows = _rows(x, order, len(arrays))
     rest = rows.shape[1:]
     view = (*rest[:place], *shape, *rest[place:])
-    source = g.cast(value.node if isinstance(value, Handle) else _number(value, self).node, x.dtype)
+    source = g.cast(value.node if isinstance(value, Tensor) else _number(value, self).node, x.dtype)
     if len(source.shape) > len(view):
         extra = source.shape[:len(source.shape) - len(view)]
         if any(n != 1 for n in extra):
@@ -280,7 +268,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     if not fits:
         raise RuntimeError(f"shape mismatch: value tensor of shape {list(source.shape)} cannot be broadcast to "
                            f"indexing result of shape {list(view)}")
-    if isinstance(value, Handle) and value.dtype is not x.dtype and not (value.numel() == 1 and _one_mask(index)):
+    if isinstance(value, Tensor) and value.dtype is not x.dtype and not (value.numel() == 1 and _one_mask(index)):
         raise RuntimeError("Index put requires the source and destination dtypes match, got "
                            f"{TITLES[x.dtype.name]} for the destination and {TITLES[value.dtype.name]} for the source.")
     source = g.expand(source, view)
@@ -309,53 +297,48 @@ def _one_mask(index: tuple[Any, ...]) -> bool:
 
 
 def _number(value: Any, like: Tensor) -> Tensor:
-    from .create import tensor
     if isinstance(value, np.generic | int | float) and (like.dtype.category == 1 or like.dtype.wide):
         value = converted(value, like.dtype, "__setitem__")
     return tensor(value, dtype=like.dtype if not hasattr(value, "dtype") else None, device=like.device)
 
 
-class Indexing:
-    """Picking elements."""
+def index_select(self: Tensor, dim: int, index: Tensor) -> Tensor:
+    """The indices listed in the 1-d `index` along `dim`, each from 0 to its size - 1."""
+    axis = normalise_dim(dim, self.ndim)
+    if not isinstance(index, Tensor):
+        raise TypeError(f"index_select(): argument 'index' must be Tensor, not {type(index).__name__}")
+    if index.dtype not in (dtypes.int32, dtypes.int64):
+        raise RuntimeError(f"index_select(): Expected dtype int32 or int64 for index, got {index.dtype!r}")
+    if index.ndim > 1:
+        raise IndexError(f"index_select(): Index is supposed to be a vector, got {index.ndim} dimensions")
+    if not self.ndim and index.numel() != 1:
+        raise RuntimeError(f"index_select(): Index to scalar can have only 1 value, got {index.numel()} value(s)")
+    rows = self.node if self.ndim else g.reshape(self.node, (1,))
+    wanted = g.reshape(checked(index.node, rows.shape[axis], axis), (index.numel(),))
+    out = g.transpose(picked(g.transpose(rows, 0, axis), wanted), 0, axis)
+    return labelled(wrap(out if self.ndim else g.reshape(out, ())), "IndexSelectBackward0")
 
-    __slots__ = ()
 
-    __getitem__ = getitem
-    __setitem__ = setitem
-    nonzero = nonzero
+def masked_select(self: Tensor, mask: Tensor) -> Tensor:
+    """The elements where `mask` (bool) holds, as one axis."""
+    if node_of(mask, "masked_select").dtype is not dtypes.bool_:
+        raise RuntimeError(f"masked_select: expected BoolTensor for mask, got {mask.dtype!r}")
+    shape = broadcast_shapes(self.node.shape, node_of(mask, "masked_select").shape)
+    return self.expand(shape).reshape(-1)[mask.expand(shape).reshape(-1)]
 
-    def index_select(self: Tensor, dim: int, index: Tensor) -> Tensor:      # type: ignore[misc]
-        """The indices listed in the 1-d `index` along `dim`, each from 0 to its size - 1."""
-        axis = normalise_dim(dim, self.ndim)
-        if not isinstance(index, Handle):
-            raise TypeError(f"index_select(): argument 'index' must be Tensor, not {type(index).__name__}")
-        if index.dtype not in (dtypes.int32, dtypes.int64):
-            raise RuntimeError(f"index_select(): Expected dtype int32 or int64 for index, got {index.dtype!r}")
-        if index.ndim > 1:
-            raise IndexError(f"index_select(): Index is supposed to be a vector, got {index.ndim} dimensions")
-        if not self.ndim and index.numel() != 1:
-            raise RuntimeError(f"index_select(): Index to scalar can have only 1 value, got {index.numel()} value(s)")
-        rows = self.node if self.ndim else g.reshape(self.node, (1,))
-        wanted = g.reshape(checked(index.node, rows.shape[axis], axis), (index.numel(),))
-        out = g.transpose(picked(g.transpose(rows, 0, axis), wanted), 0, axis)
-        return labelled(wrap(out if self.ndim else g.reshape(out, ())), "IndexSelectBackward0")
 
-    def masked_select(self: Tensor, mask: Tensor) -> Tensor:                # type: ignore[misc]
-        """The elements where `mask` (bool) holds, as one axis."""
-        if node_of(mask, "masked_select").dtype is not dtypes.bool_:
-            raise RuntimeError(f"masked_select: expected BoolTensor for mask, got {mask.dtype!r}")
-        shape = broadcast_shapes(self.node.shape, node_of(mask, "masked_select").shape)
-        return self.expand(shape).reshape(-1)[mask.expand(shape).reshape(-1)]
+def iterated(self: Tensor) -> Any:
+    """The parts along the first axis."""
+    if not self.ndim:
+        raise TypeError("iteration over a 0-d tensor")
+    return iter(self.unbind(0))
 
-    def __iter__(self: Tensor) -> Any:                                      # type: ignore[misc]
-        if not self.ndim:
-            raise TypeError("iteration over a 0-d tensor")
-        return iter(self.unbind(0))
 
-    def __contains__(self: Tensor, value: Any) -> bool:                     # type: ignore[misc]
-        if not isinstance(value, Handle) and stranger(value) is None:
-            raise RuntimeError("Tensor.__contains__ only supports Tensor or scalar, but you passed in a "
-                               f"{type(value)}.")
-        return bool((self == value).any())
+def contains(self: Tensor, value: Any) -> bool:
+    """Whether some element equals a number or a tensor's."""
+    if not isinstance(value, Tensor) and stranger(value) is None:
+        raise RuntimeError("Tensor.__contains__ only supports Tensor or scalar, but you passed in a "
+                           f"{type(value)}.")
+    return bool((self == value).any())
 
 

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..engine.session import others
 from ..graph import ops as g
-from ..graph import primitives as p
 from ..graph.dtypes import TITLES
 from ..graph.node import Node, Unmade, record2
 from ..graph.spec import broadcast_shapes
 from ..graph.tape import grad_mode
 from ..runtime.lock import locked
-from .core import Handle
+from .host import moved
 from .memory import same_value
 from .operands import converted, flag, named
+from .random import Generator, bernoulli_of, randn, uniform
 from .refusal import must_not_overlap
 from .storage import wrap
 from .strides import repeats
-
-if TYPE_CHECKING:
-    from .random import Generator
-    from .tensor_class import Tensor
-
+from .types import Tensor
 
 LEAF = "a leaf Variable that requires grad is being used in an in-place operation."
 
@@ -70,7 +66,7 @@ def update(primitive: Any, name: str) -> Any:
     general = inplace(name)
 
     def method(self: Tensor, other: Any, **options: Any) -> Tensor:
-        if not grad_mode.enabled and not options and isinstance(other, Handle) and not others():
+        if not grad_mode.enabled and not options and isinstance(other, Tensor) and not others():
             x, y = self.node, other.node
             if x.spec is y.spec:
                 node = record2(primitive, x, y)
@@ -84,152 +80,139 @@ def update(primitive: Any, name: str) -> Any:
     return method
 
 
-class Inplace:
-    """In-place operations."""
+def check_inplace(self: Tensor) -> None:
+    """Raise RuntimeError, in PyTorch's words, where an in-place change would lose a gradient."""
+    if not grad_mode.enabled:
+        return
+    alias = self._alias
+    if alias is not None and alias.origin is not None and self.requires_grad:
+        raise self.refused(alias)
+    if alias is not None and type(self.node) is Unmade and not alias.tape and alias.family.node.tape is not None:
+        raise RuntimeError(LEAF)            # its base came to require grad since: PyTorch has it for a leaf
+    tape: Any = self.node.tape
+    if tape is None:
+        return
+    if alias is not None and alias.view is not same_value:
+        base: Any = alias.family.node.tape
+        if base is None or base.is_leaf:
+            raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place "
+                               "operation.")
+    if tape.is_leaf:
+        raise RuntimeError(LEAF)
 
-    __slots__ = ()
 
-    def check_inplace(self: Tensor) -> None:                # type: ignore[misc]
-        """Raise RuntimeError, in PyTorch's words, where an in-place change would lose a gradient."""
-        if not grad_mode.enabled:
-            return
-        alias = self._alias
-        if alias is not None and alias.origin is not None and self.requires_grad:
-            raise self.refused(alias)
-        if alias is not None and type(self.node) is Unmade and not alias.tape and alias.family.node.tape is not None:
-            raise RuntimeError(LEAF)            # its base came to require grad since: PyTorch has it for a leaf
-        tape: Any = self.node.tape
-        if tape is None:
-            return
-        if alias is not None and alias.view is not same_value:
-            base: Any = alias.family.node.tape
-            if base is None or base.is_leaf:
-                raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place "
-                                   "operation.")
-        if tape.is_leaf:
-            raise RuntimeError(LEAF)
+def twin(self: Tensor) -> Tensor:
+    """What an in-place operation computes from: while recording, a copy, so that a value the operation itself keeps
+    for its derivative does not count as overwritten."""
+    return wrap(self.former()) if grad_mode.enabled else self
 
-    def twin(self: Tensor) -> Tensor:                       # type: ignore[misc]
-        """What an in-place operation computes from: while recording, a copy, so that a value the operation itself keeps
-        for its derivative does not count as overwritten."""
-        return wrap(self.former()) if grad_mode.enabled else self
 
-    def former(self: Tensor) -> Node:                       # type: ignore[misc]
-        """A node of the value before a change that is recorded: of a view it is seen through the base, since the hooks
-        on the view are of no use any more."""
-        alias = self._alias
-        if alias is None or alias.view is same_value:
-            return g.identity(self.node)
-        base = alias.family.node
-        node = alias.view(base)
-        return g.identity(node) if node is base else node
+def former(self: Tensor) -> Node:
+    """A node of the value before a change that is recorded: of a view it is seen through the base, since the hooks
+    on the view are of no use any more."""
+    alias = self._alias
+    if alias is None or alias.view is same_value:
+        return g.identity(self.node)
+    base = alias.family.node
+    node = alias.view(base)
+    return g.identity(node) if node is base else node
 
-    def become(self: Tensor, other: Tensor) -> None:        # type: ignore[misc]
-        """Take the value of a tensor that is let go of, while nothing is recorded and by who has the lock; done again,
-        it changes nothing."""
-        before, node = self.node, other.node
-        if node.spec is before.spec and self._alias is None and not before.holders and not node.tape:
-            if node is not before:
-                self._change_alone(node, before.tape)
-        else:
-            self.assign(node, "step")
 
-    def assign(self: Tensor, node: Node, name: str) -> Tensor:      # type: ignore[misc]
-        """Rebind to a result, which must have this shape and a dtype that converts. Raises RuntimeError otherwise."""
-        mine = self.node.spec
-        if node.spec is not mine:
-            if node.spec.shape != mine.shape:
-                raise RuntimeError(f"output with shape {list(mine.shape)} doesn't match the broadcast shape "
-                                   f"{list(node.spec.shape)}")
-            if node.spec.dtype.category > mine.dtype.category:
-                raise RuntimeError(f"result type {TITLES[node.spec.dtype.name]} can't be cast to the desired output "
-                                   f"type {TITLES[mine.dtype.name]} (in {name})")
-            node = g.cast(node, mine.dtype)
-        if node is self.node:
-            return self
-        return self.rebind(node)
+def become(self: Tensor, other: Tensor) -> None:
+    """Take the value of a tensor that is let go of, while nothing is recorded and by who has the lock; done again,
+    it changes nothing."""
+    before, node = self.node, other.node
+    if node.spec is before.spec and self._alias is None and not before.holders and not node.tape:
+        if node is not before:
+            self._change_alone(node, before.tape)
+    else:
+        self.assign(node, "step")
 
-    __iadd__, __isub__, __imul__ = augmented("add"), augmented("sub"), augmented("mul")
-    __itruediv__, __ifloordiv__ = augmented("truediv"), augmented("floordiv")
-    __imod__, __ipow__ = augmented("mod"), augmented("pow")
-    __iand__, __ior__, __ixor__ = augmented("and"), augmented("or"), augmented("xor")
 
-    add_, sub_, mul_ = update(p.ADD, "add"), update(p.SUB, "sub"), update(p.MUL, "mul")
-    div_, pow_ = inplace("div"), inplace("pow")
-    neg_, abs_, exp_, log_, sqrt_, rsqrt_ = map(inplace, ("neg", "abs", "exp", "log", "sqrt", "rsqrt"))
-    sin_, cos_, tanh_, sigmoid_, relu_ = map(inplace, ("sin", "cos", "tanh", "sigmoid", "relu"))
-    clamp_, floor_, ceil_, round_, reciprocal_ = map(inplace, ("clamp", "floor", "ceil", "round", "reciprocal"))
-    clamp_min_, clamp_max_, square_, masked_fill_ = map(inplace, ("clamp_min", "clamp_max", "square", "masked_fill"))
-    remainder_, floor_divide_, trunc_ = map(inplace, ("remainder", "floor_divide", "trunc"))
+def assign(self: Tensor, node: Node, name: str) -> Tensor:
+    """Rebind to a result, which must have this shape and a dtype that converts. Raises RuntimeError otherwise."""
+    mine = self.node.spec
+    if node.spec is not mine:
+        if node.spec.shape != mine.shape:
+            raise RuntimeError(f"output with shape {list(mine.shape)} doesn't match the broadcast shape "
+                               f"{list(node.spec.shape)}")
+        if node.spec.dtype.category > mine.dtype.category:
+            raise RuntimeError(f"result type {TITLES[node.spec.dtype.name]} can't be cast to the desired output "
+                               f"type {TITLES[mine.dtype.name]} (in {name})")
+        node = g.cast(node, mine.dtype)
+    if node is self.node:
+        return self
+    return self.rebind(node)
+def zero_(self: Tensor) -> Tensor:
+    """Fill with zeros."""
+    return self.fill_(0, "ZeroBackward0")
 
-    def zero_(self: Tensor) -> Tensor:                      # type: ignore[misc]
-        """Fill with zeros."""
-        return self.fill_(0, "ZeroBackward0")
 
-    def fill_(self: Tensor, value: Any, label: str = "FillBackward0") -> Tensor:       # type: ignore[misc]
-        """Fill with a number or a 0-d tensor."""
-        self.check_inplace()
-        spec = self.node.spec
-        if self._alias is not None and repeats(spec.shape, self._alias.strides):
-            once = self             # each place in memory, once
-            for axis, stride in enumerate(self._alias.strides):
-                once = once if stride else once.narrow(axis, 0, 1)
-            once.fill_(value, label)
-            return self
-        if isinstance(value, Handle):
-            if value.ndim:
-                raise RuntimeError("fill_ only supports 0-dimension value tensor but got tensor with "
-                                   f"{value.ndim} dimensions.")
-            node = g.expand(g.cast(value.node, spec.dtype), spec.shape)
-            node = g.identity(node) if node is value.node else node
-        else:
-            node = g.full(converted(value, spec.dtype, "fill_"), spec.shape, spec.dtype, spec.device)
-        return self.overwrite(node, label)
+def fill_(self: Tensor, value: Any, label: str = "FillBackward0") -> Tensor:
+    """Fill with a number or a 0-d tensor."""
+    self.check_inplace()
+    spec = self.node.spec
+    if self._alias is not None and repeats(spec.shape, self._alias.strides):
+        once = self             # each place in memory, once
+        for axis, stride in enumerate(self._alias.strides):
+            once = once if stride else once.narrow(axis, 0, 1)
+        once.fill_(value, label)
+        return self
+    if isinstance(value, Tensor):
+        if value.ndim:
+            raise RuntimeError("fill_ only supports 0-dimension value tensor but got tensor with "
+                               f"{value.ndim} dimensions.")
+        node = g.expand(g.cast(value.node, spec.dtype), spec.shape)
+        node = g.identity(node) if node is value.node else node
+    else:
+        node = g.full(converted(value, spec.dtype, "fill_"), spec.shape, spec.dtype, spec.device)
+    return self.overwrite(node, label)
 
-    def overwrite(self: Tensor, node: Node, label: str) -> Tensor:      # type: ignore[misc]
-        """Rebind to a value that does not depend on the old one, which yet keeps its place on the tape: a tensor that
-        required grad still does, and what it was made from has a gradient of zero."""
-        if self.node.tape is None or not grad_mode.enabled:
-            return self.rebind(named(node, label) if grad_mode.enabled else node)
-        return self.rebind(named(g.overwrite(node, self.former()), label))
 
-    def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:        # type: ignore[misc]
-        """Take the values of `src`, broadcast and converted. Raises RuntimeError where it does not broadcast so."""
-        self.check_inplace()
-        if non_blocking is not False:
-            flag(non_blocking, "copy_", "non_blocking")
-        if not isinstance(src, Handle):
-            raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
-        must_not_overlap(self, (src,))
-        from .transfer import moved
-        mine = self.node.spec
-        node = moved(src.node, mine.device)
-        shape = mine.shape if node.shape == mine.shape else broadcast_shapes(mine.shape, node.shape)
-        if shape != mine.shape:
-            raise RuntimeError(f"output with shape {list(mine.shape)} doesn't match the broadcast shape {list(shape)}")
-        node = g.expand(g.cast(node, mine.dtype), mine.shape)
-        return self.overwrite(g.identity(node) if node is src.node else node, "CopyBackwards")
+def overwrite(self: Tensor, node: Node, label: str) -> Tensor:
+    """Rebind to a value that does not depend on the old one, which yet keeps its place on the tape: a tensor that
+    required grad still does, and what it was made from has a gradient of zero."""
+    if self.node.tape is None or not grad_mode.enabled:
+        return self.rebind(named(node, label) if grad_mode.enabled else node)
+    return self.rebind(named(g.overwrite(node, self.former()), label))
 
-    def uniform_(self: Tensor, low: float = 0.0, high: float = 1.0, *,                                         # type: ignore[misc]
-                 generator: Generator | None = None) -> Tensor:
-        """Fill with uniform random numbers in [low, high). Raises RuntimeError for bounds that are none."""
-        from .random import uniform
-        self.check_inplace()
-        return self.overwrite(uniform(low, high, self.node, generator), "UniformBackward0")
 
-    def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *,                                          # type: ignore[misc]
-                generator: Generator | None = None) -> Tensor:
-        """Fill with normal random numbers. Raises RuntimeError for a negative deviation."""
-        from .random import randn
-        self.check_inplace()
-        if not std >= 0:
-            raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
-        z = randn(self.shape, dtype=self.dtype, device=self.device, generator=generator)
-        return self.overwrite((z * std + mean).node, "NormalBackward0")
+def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
+    """Take the values of `src`, broadcast and converted. Raises RuntimeError where it does not broadcast so."""
+    self.check_inplace()
+    if non_blocking is not False:
+        flag(non_blocking, "copy_", "non_blocking")
+    if not isinstance(src, Tensor):
+        raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
+    must_not_overlap(self, (src,))
+    mine = self.node.spec
+    node = moved(src.node, mine.device)
+    shape = mine.shape if node.shape == mine.shape else broadcast_shapes(mine.shape, node.shape)
+    if shape != mine.shape:
+        raise RuntimeError(f"output with shape {list(mine.shape)} doesn't match the broadcast shape {list(shape)}")
+    node = g.expand(g.cast(node, mine.dtype), mine.shape)
+    return self.overwrite(g.identity(node) if node is src.node else node, "CopyBackwards")
 
-    def bernoulli_(self: Tensor, p: float | Tensor = 0.5, *, generator: Generator | None = None) -> Tensor:     # type: ignore[misc]
-        """Fill with 1 with probability p, a number or a tensor that broadcasts (and is looked at), else 0. Raises
-        RuntimeError for a probability that is not between 0 and 1."""
-        from .random import bernoulli_of
-        self.check_inplace()
-        return self.overwrite(bernoulli_of(p, self.node, generator), "BernoulliBackward1")
+
+def uniform_(self: Tensor, low: float = 0.0, high: float = 1.0, *,
+             generator: Generator | None = None) -> Tensor:
+    """Fill with uniform random numbers in [low, high). Raises RuntimeError for bounds that are none."""
+    self.check_inplace()
+    return self.overwrite(uniform(low, high, self.node, generator), "UniformBackward0")
+
+
+def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *,
+            generator: Generator | None = None) -> Tensor:
+    """Fill with normal random numbers. Raises RuntimeError for a negative deviation."""
+    self.check_inplace()
+    if not std >= 0:
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
+    z = randn(self.shape, dtype=self.dtype, device=self.device, generator=generator)
+    return self.overwrite((z * std + mean).node, "NormalBackward0")
+
+
+def bernoulli_(self: Tensor, p: float | Tensor = 0.5, *, generator: Generator | None = None) -> Tensor:
+    """Fill with 1 with probability p, a number or a tensor that broadcasts (and is looked at), else 0. Raises
+    RuntimeError for a probability that is not between 0 and 1."""
+    self.check_inplace()
+    return self.overwrite(bernoulli_of(p, self.node, generator), "BernoulliBackward1")

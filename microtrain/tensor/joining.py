@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..graph import ops as g
 from ..graph.node import Node
 from ..graph.spec import broadcast_shapes as common_shape
 from ..graph.spec import normalise_dim
-from .core import Handle, Size
+from .core import Size
 from .operands import labelled, no_out, node_of, result_dtype
 from .storage import wrap
-
-if TYPE_CHECKING:
-    from .tensor_class import Tensor
+from .types import Tensor
 
 
 def _nodes(tensors: Any, name: str) -> list[Node]:
-    if isinstance(tensors, Handle) or not isinstance(tensors, Sequence):
-        given = f"Tensor of shape {list(tensors.shape)}" if isinstance(tensors, Handle) else type(tensors).__name__
+    if isinstance(tensors, Tensor) or not isinstance(tensors, Sequence):
+        given = f"Tensor of shape {list(tensors.shape)}" if isinstance(tensors, Tensor) else type(tensors).__name__
         raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {given}")
     if not tensors:
         if name == "cat":
@@ -27,7 +25,7 @@ def _nodes(tensors: Any, name: str) -> list[Node]:
         raise RuntimeError(f"{name} expects a non-empty TensorList, got 0 tensors")
     nodes = []
     for i, t in enumerate(tensors):
-        if not isinstance(t, Handle):
+        if not isinstance(t, Tensor):
             raise TypeError(f"expected Tensor as element {i} in argument 0, but got {type(t).__name__}")
         nodes.append(t.node)
     dtype = nodes[0].spec.dtype
@@ -80,9 +78,9 @@ def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 def _at_least(tensors: Any, widen: Any, name: str) -> Any:
     """`widen` of one tensor, or of each of several (also given as one list), as a tuple."""
-    listed = tensors[0] if len(tensors) == 1 and not isinstance(tensors[0], Handle) else tensors
-    if not isinstance(listed, Sequence) or not all(isinstance(t, Handle) for t in listed):
-        wrong = next((t for t in listed if not isinstance(t, Handle)), None) if isinstance(listed, Sequence) else listed
+    listed = tensors[0] if len(tensors) == 1 and not isinstance(tensors[0], Tensor) else tensors
+    if not isinstance(listed, Sequence) or not all(isinstance(t, Tensor) for t in listed):
+        wrong = next((t for t in listed if not isinstance(t, Tensor)), None) if isinstance(listed, Sequence) else listed
         raise TypeError(f"{name}(): expected Tensors, got {type(wrong).__name__}")
     parts = tuple(widen(t) for t in listed)
     return parts[0] if listed is tensors and len(parts) == 1 else parts

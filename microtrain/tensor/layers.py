@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ..graph import ops as g
 from ..graph.dtypes import int64
 from ..graph.spec import Device, Shape
-from .core import Handle
-from .index import picked, placed, values
+from .host import values
+from .index import picked, placed
 from .operands import converted, labelled
 from .storage import wrap
-
-if TYPE_CHECKING:
-    from .tensor_class import Tensor
+from .types import Tensor
 
 
 def flat(input: Tensor) -> Tensor:
@@ -43,7 +39,7 @@ def padded(input: Tensor, starts: Shape, shape: Shape, value: float) -> Tensor:
     """A tensor of `shape` that is `value` everywhere but from `starts` on, where the input is."""
     x = input.node
     steps = (1,) * len(shape)
-    value = value.item() if isinstance(value, Handle) else value        # type: ignore[attr-defined]
+    value = value.item() if isinstance(value, Tensor) else value
     node = g.pad(x, starts, shape, steps) if value == 0 else \
         g.slice_update(g.full(converted(value, x.dtype, "pad"), shape, x.dtype, x.device), x, starts, steps)
     return labelled(wrap(node), "ConstantPadNdBackward0")

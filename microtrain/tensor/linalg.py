@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,18 +13,14 @@ from ..graph import ops as g
 from ..graph.dtypes import bool_
 from ..graph.node import Node, literal
 from ..graph.spec import broadcast_shapes, normalise_dim
-from .core import Handle
-from .inplace import inplace
 from .operands import labelled, no_bool, node_of, stranger, two_tensors
 from .storage import wrap
-
-if TYPE_CHECKING:
-    from .tensor_class import Tensor
+from .types import Tensor
 
 
 def _pair(a: Any, b: Any, name: str) -> tuple[Node, Node]:
     x = node_of(a, name)
-    if not isinstance(b, Handle):
+    if not isinstance(b, Tensor):
         hint = ": write microtrain.tensor(array)" if isinstance(b, np.ndarray) else ""
         raise TypeError(f"{name}(): argument 'other' (position 1) must be Tensor, not {type(b).__name__}{hint}")
     y = b.node
@@ -57,157 +53,165 @@ def _mv(x: Node, y: Node) -> Tensor:
     return labelled(wrap(g.reshape(g.matmul(x, g.reshape(y, (n, 1))), (m,))), "MvBackward0")
 
 
-class Linalg:
-    """Products of vectors and matrices."""
-
-    __slots__ = ()
-
-    def matmul(self: Tensor, other: Tensor) -> Tensor:          # type: ignore[misc]
-        """The matrix product, with PyTorch's rules for vectors and batches."""
-        x, y = _pair(self, other, "matmul")
-        a, b = len(x.shape), len(y.shape)
-        if a == 2 and b == 2:
-            return wrap(g.matmul(x, y))
-        if a == 0 or b == 0:
-            raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {a}D and {b}D")
-        if a == 1 and b == 1:
-            return _dot(x, y)
-        if a == 2 and b == 1:
-            return _mv(x, y)
-        if b == 1:
-            return wrap(g.reshape(_batched(x, g.reshape(y, (y.shape[0], 1))), x.shape[:-1]))
-        if a == 1:
-            out = _batched(g.reshape(x, (1, x.shape[0])), y)
-            return wrap(g.reshape(out, (*out.shape[:-2], out.shape[-1])))
-        return labelled(wrap(_batched(x, y)), "UnsafeViewBackward0")
-
-    def __matmul__(self: Tensor, other: Any) -> Tensor:         # type: ignore[misc]
-        if isinstance(other, Handle | np.ndarray) or not hasattr(type(other), "__rmatmul__"):
-            return self.matmul(other)
-        stranger(other)
-        return NotImplemented
-
-    def __rmatmul__(self: Tensor, other: Tensor) -> Tensor:     # type: ignore[misc]
-        if isinstance(other, Handle):
-            return other.matmul(self)   # type: ignore[attr-defined, no-any-return]
-        stranger(other)
-        return NotImplemented
-
-    def mm(self: Tensor, mat2: Tensor) -> Tensor:               # type: ignore[misc]
-        """(M, K) @ (K, N)."""
-        x, y = _pair(self, mat2, "mm")
-        _expect(x, 2, "mm", "self")
-        _expect(y, 2, "mm", "mat2")
+def matmul(self: Tensor, other: Tensor) -> Tensor:
+    """The matrix product, with PyTorch's rules for vectors and batches."""
+    x, y = _pair(self, other, "matmul")
+    a, b = len(x.shape), len(y.shape)
+    if a == 2 and b == 2:
         return wrap(g.matmul(x, y))
-
-    def bmm(self: Tensor, mat2: Tensor) -> Tensor:              # type: ignore[misc]
-        """(B, M, K) @ (B, K, N)."""
-        x, y = _pair(self, mat2, "bmm")
-        _expect(x, 3, "bmm", "batch1")
-        _expect(y, 3, "bmm", "batch2")
-        _same_batches(x, y)
-        return labelled(wrap(g.matmul(x, y)), "BmmBackward0")
-
-    def mv(self: Tensor, vec: Tensor) -> Tensor:                # type: ignore[misc]
-        """(M, K) @ (K,)."""
-        x, y = _pair(self, vec, "mv")
-        _expect(x, 2, "mv", "self")
-        _expect(y, 1, "mv", "vec")
-        return _mv(x, y)
-
-    def dot(self: Tensor, other: Tensor) -> Tensor:             # type: ignore[misc]
-        """The inner product of two vectors."""
-        if isinstance(other, Handle) and other.dtype is not self.dtype:
-            raise RuntimeError(f"dot : expected both vectors to have same dtype, but found {self.dtype.name} and "
-                               f"{other.dtype.name}")
-        x, y = _pair(self, other, "dot")
-        if len(x.shape) != 1 or len(y.shape) != 1:
-            raise RuntimeError(f"1D tensors expected, but got {len(x.shape)}D and {len(y.shape)}D tensors")
+    if a == 0 or b == 0:
+        raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {a}D and {b}D")
+    if a == 1 and b == 1:
         return _dot(x, y)
+    if a == 2 and b == 1:
+        return _mv(x, y)
+    if b == 1:
+        return wrap(g.reshape(_batched(x, g.reshape(y, (y.shape[0], 1))), x.shape[:-1]))
+    if a == 1:
+        out = _batched(g.reshape(x, (1, x.shape[0])), y)
+        return wrap(g.reshape(out, (*out.shape[:-2], out.shape[-1])))
+    return labelled(wrap(_batched(x, y)), "UnsafeViewBackward0")
 
-    def outer(self: Tensor, vec2: Tensor) -> Tensor:            # type: ignore[misc]
-        """The product of every element of one vector with every one of another."""
-        x, y = node_of(self, "outer"), node_of(vec2, "outer")
-        _expect(x, 1, "outer", "self")
-        _expect(y, 1, "outer", "vec2")
-        return self.unsqueeze(1) * vec2.unsqueeze(0)
 
-    def addmm(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:        # type: ignore[misc]
-        """beta * self + alpha * (mat1 @ mat2), for matrices; self broadcasts. With beta 0 self is not read."""
-        x, y = _factors(mat1, mat2, "addmm", 2, ("mat1", "mat2"))
-        return labelled(_added(self, g.matmul(x, y), beta, alpha, "addmm"), "AddmmBackward0")
+def matmul_operator(self: Tensor, other: Any) -> Tensor:
+    """self @ other."""
+    if isinstance(other, Tensor | np.ndarray) or not hasattr(type(other), "__rmatmul__"):
+        return self.matmul(other)
+    stranger(other)
+    return NotImplemented
 
-    def addmv(self: Tensor, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:          # type: ignore[misc]
-        """beta * self + alpha * (mat @ vec), for a matrix and a vector; self broadcasts. With beta 0 self is not
-        read."""
-        x, y = _tensors(mat, vec, "addmv", ("mat", "vec"))
-        if len(x.shape) != 2 or len(y.shape) != 1 or self.ndim > 1:
-            raise RuntimeError("addmv: vector + matrix @ vector expected, got "
-                               f"{self.ndim}, {len(x.shape)}, {len(y.shape)}")
-        (m, k), n = x.shape, y.shape[0]
-        if k != n or self.shape not in ((), (1,), (m,)):
-            raise RuntimeError(f"addmv: size mismatch, got input ({self.numel()}), mat ({m}x{k}), vec ({n})")
-        product = g.reshape(g.matmul(x, g.reshape(y, (n, 1))), (m,))
-        return labelled(_added(self, product, beta, alpha, "addmv"), "AddmvBackward0")
 
-    def baddbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:  # type: ignore[misc]
-        """beta * self + alpha * (batch1 @ batch2), for batches of matrices; self broadcasts. With beta 0 self is not
-        read."""
-        x, y = _factors(batch1, batch2, "baddbmm", 3, ("batch1", "batch2"))
-        _same_batches(x, y)
-        return labelled(_added(self, g.matmul(x, y), beta, alpha, "baddbmm"), "BaddbmmBackward0")
+def rmatmul_operator(self: Tensor, other: Tensor) -> Tensor:
+    """other @ self."""
+    if isinstance(other, Tensor):
+        return other.matmul(self)
+    stranger(other)
+    return NotImplemented
 
-    def addbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:   # type: ignore[misc]
-        """beta * self + alpha * (the sum of the products of a batch's matrices); self broadcasts. With beta 0 self is
-        not read."""
-        x, y = _factors(batch1, batch2, "addbmm", 3, ("batch1", "batch2"))
-        if x.shape[0] != y.shape[0]:
-            raise RuntimeError("addbmm: batch1 and batch2 must have same number of batches, got "
-                               f"{x.shape[0]} and {y.shape[0]}")
-        _same_batches(x, y)
-        (b, m, k), n = x.shape, y.shape[2]
-        product = g.matmul(g.reshape(g.permute(x, (1, 0, 2)), (m, b * k)), g.reshape(y, (b * k, n)))    # one long sum
-        return labelled(_added(self, product, beta, alpha, "addbmm"), "AddbmmBackward0")
 
-    addmm_, addmv_, addbmm_, baddbmm_ = map(inplace, ("addmm", "addmv", "addbmm", "baddbmm"))
+def mm(self: Tensor, mat2: Tensor) -> Tensor:
+    """(M, K) @ (K, N)."""
+    x, y = _pair(self, mat2, "mm")
+    _expect(x, 2, "mm", "self")
+    _expect(y, 2, "mm", "mat2")
+    return wrap(g.matmul(x, y))
 
-    def tensordot(self: Tensor, other: Tensor, dims: Any = 2) -> Tensor:        # type: ignore[misc]
-        """The sum of products over the last `dims` axes of self and the first of other, or over two lists of axes.
 
-        Raises RuntimeError where the axes' sizes, or the dtypes, differ.
-        """
-        x, y = _tensors(self, other, "tensordot", ("input", "other"), "both inputs should have same dtype")
-        mine, theirs = _contracted(dims, len(x.shape), len(y.shape))
-        for a, b in zip(mine, theirs, strict=True):
-            if x.shape[a] != y.shape[b] and 1 not in (x.shape[a], y.shape[b]):
-                raise RuntimeError("contracted dimensions need to match, but first has size "
-                                   f"{x.shape[a]} in dim {a} and second has size {y.shape[b]} in dim {b}")
-            common = max(x.shape[a], y.shape[b]) if 0 not in (x.shape[a], y.shape[b]) else 0
-            # An axis of size 1 stands for as many as the other has: its sum with them all is the same.
-            x, y = (g.expand(n, tuple(common if d == axis else size for d, size in enumerate(n.shape)))
-                    for n, axis in ((x, a), (y, b)))
-        left = [d for d in range(len(x.shape)) if d not in mine]
-        right = [d for d in range(len(y.shape)) if d not in theirs]
-        rows, columns = ([n.shape[d] for d in dims] for n, dims in ((x, left), (y, right)))
-        k, m, n = (math.prod(sizes) for sizes in ([x.shape[d] for d in mine], rows, columns))
-        product = g.matmul(g.reshape(g.permute(x, (*left, *mine)), (m, k)),
-                           g.reshape(g.permute(y, (*theirs, *right)), (k, n)))
-        return wrap(g.reshape(product, (*rows, *columns)))
+def bmm(self: Tensor, mat2: Tensor) -> Tensor:
+    """(B, M, K) @ (B, K, N)."""
+    x, y = _pair(self, mat2, "bmm")
+    _expect(x, 3, "bmm", "batch1")
+    _expect(y, 3, "bmm", "batch2")
+    _same_batches(x, y)
+    return labelled(wrap(g.matmul(x, y)), "BmmBackward0")
 
-    def kron(self: Tensor, other: Tensor) -> Tensor:            # type: ignore[misc]
-        """The Kronecker product: every element of self times all of other, in blocks. Missing leading axes are 1."""
-        x, y = two_tensors(self, other, "kron")
-        ndim = max(len(x.shape), len(y.shape))
-        outer, inner = ((*[1] * (ndim - len(n.shape)), *n.shape) for n in (x, y))
-        product = g.mul(g.reshape(x, tuple(size for n in outer for size in (n, 1))),
-                        g.reshape(y, tuple(size for n in inner for size in (1, n))))
-        return wrap(g.reshape(product, tuple(a * b for a, b in zip(outer, inner, strict=True))))
+
+def mv(self: Tensor, vec: Tensor) -> Tensor:
+    """(M, K) @ (K,)."""
+    x, y = _pair(self, vec, "mv")
+    _expect(x, 2, "mv", "self")
+    _expect(y, 1, "mv", "vec")
+    return _mv(x, y)
+
+
+def dot(self: Tensor, other: Tensor) -> Tensor:
+    """The inner product of two vectors."""
+    if isinstance(other, Tensor) and other.dtype is not self.dtype:
+        raise RuntimeError(f"dot : expected both vectors to have same dtype, but found {self.dtype.name} and "
+                           f"{other.dtype.name}")
+    x, y = _pair(self, other, "dot")
+    if len(x.shape) != 1 or len(y.shape) != 1:
+        raise RuntimeError(f"1D tensors expected, but got {len(x.shape)}D and {len(y.shape)}D tensors")
+    return _dot(x, y)
+
+
+def outer(self: Tensor, vec2: Tensor) -> Tensor:
+    """The product of every element of one vector with every one of another."""
+    x, y = node_of(self, "outer"), node_of(vec2, "outer")
+    _expect(x, 1, "outer", "self")
+    _expect(y, 1, "outer", "vec2")
+    return self.unsqueeze(1) * vec2.unsqueeze(0)
+
+
+def addmm(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
+    """beta * self + alpha * (mat1 @ mat2), for matrices; self broadcasts. With beta 0 self is not read."""
+    x, y = _factors(mat1, mat2, "addmm", 2, ("mat1", "mat2"))
+    return labelled(_added(self, g.matmul(x, y), beta, alpha, "addmm"), "AddmmBackward0")
+
+
+def addmv(self: Tensor, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
+    """beta * self + alpha * (mat @ vec), for a matrix and a vector; self broadcasts. With beta 0 self is not
+    read."""
+    x, y = _tensors(mat, vec, "addmv", ("mat", "vec"))
+    if len(x.shape) != 2 or len(y.shape) != 1 or self.ndim > 1:
+        raise RuntimeError("addmv: vector + matrix @ vector expected, got "
+                           f"{self.ndim}, {len(x.shape)}, {len(y.shape)}")
+    (m, k), n = x.shape, y.shape[0]
+    if k != n or self.shape not in ((), (1,), (m,)):
+        raise RuntimeError(f"addmv: size mismatch, got input ({self.numel()}), mat ({m}x{k}), vec ({n})")
+    product = g.reshape(g.matmul(x, g.reshape(y, (n, 1))), (m,))
+    return labelled(_added(self, product, beta, alpha, "addmv"), "AddmvBackward0")
+
+
+def baddbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
+    """beta * self + alpha * (batch1 @ batch2), for batches of matrices; self broadcasts. With beta 0 self is not
+    read."""
+    x, y = _factors(batch1, batch2, "baddbmm", 3, ("batch1", "batch2"))
+    _same_batches(x, y)
+    return labelled(_added(self, g.matmul(x, y), beta, alpha, "baddbmm"), "BaddbmmBackward0")
+
+
+def addbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
+    """beta * self + alpha * (the sum of the products of a batch's matrices); self broadcasts. With beta 0 self is
+    not read."""
+    x, y = _factors(batch1, batch2, "addbmm", 3, ("batch1", "batch2"))
+    if x.shape[0] != y.shape[0]:
+        raise RuntimeError("addbmm: batch1 and batch2 must have same number of batches, got "
+                           f"{x.shape[0]} and {y.shape[0]}")
+    _same_batches(x, y)
+    (b, m, k), n = x.shape, y.shape[2]
+    product = g.matmul(g.reshape(g.permute(x, (1, 0, 2)), (m, b * k)), g.reshape(y, (b * k, n)))    # one long sum
+    return labelled(_added(self, product, beta, alpha, "addbmm"), "AddbmmBackward0")
+
+
+def tensordot(self: Tensor, other: Tensor, dims: Any = 2) -> Tensor:
+    """The sum of products over the last `dims` axes of self and the first of other, or over two lists of axes.
+
+    Raises RuntimeError where the axes' sizes, or the dtypes, differ.
+    """
+    x, y = _tensors(self, other, "tensordot", ("input", "other"), "both inputs should have same dtype")
+    mine, theirs = _contracted(dims, len(x.shape), len(y.shape))
+    for a, b in zip(mine, theirs, strict=True):
+        if x.shape[a] != y.shape[b] and 1 not in (x.shape[a], y.shape[b]):
+            raise RuntimeError("contracted dimensions need to match, but first has size "
+                               f"{x.shape[a]} in dim {a} and second has size {y.shape[b]} in dim {b}")
+        common = max(x.shape[a], y.shape[b]) if 0 not in (x.shape[a], y.shape[b]) else 0
+        # An axis of size 1 stands for as many as the other has: its sum with them all is the same.
+        x, y = (g.expand(n, tuple(common if d == axis else size for d, size in enumerate(n.shape)))
+                for n, axis in ((x, a), (y, b)))
+    left = [d for d in range(len(x.shape)) if d not in mine]
+    right = [d for d in range(len(y.shape)) if d not in theirs]
+    rows, columns = ([n.shape[d] for d in dims] for n, dims in ((x, left), (y, right)))
+    k, m, n = (math.prod(sizes) for sizes in ([x.shape[d] for d in mine], rows, columns))
+    product = g.matmul(g.reshape(g.permute(x, (*left, *mine)), (m, k)),
+                       g.reshape(g.permute(y, (*theirs, *right)), (k, n)))
+    return wrap(g.reshape(product, (*rows, *columns)))
+
+
+def kron(self: Tensor, other: Tensor) -> Tensor:
+    """The Kronecker product: every element of self times all of other, in blocks. Missing leading axes are 1."""
+    x, y = two_tensors(self, other, "kron")
+    ndim = max(len(x.shape), len(y.shape))
+    outer, inner = ((*[1] * (ndim - len(n.shape)), *n.shape) for n in (x, y))
+    product = g.mul(g.reshape(x, tuple(size for n in outer for size in (n, 1))),
+                    g.reshape(y, tuple(size for n in inner for size in (1, n))))
+    return wrap(g.reshape(product, tuple(a * b for a, b in zip(outer, inner, strict=True))))
 
 
 def _tensors(a: Any, b: Any, name: str, which: tuple[str, str], complaint: str = "") -> tuple[Node, Node]:
     """Two factors of one dtype. Raises TypeError for what is no tensor, RuntimeError for two dtypes."""
     for i, (factor, called) in enumerate(zip((a, b), which, strict=True)):
-        if not isinstance(factor, Handle):
+        if not isinstance(factor, Tensor):
             raise TypeError(f"{name}(): argument '{called}' (position {i + 2}) must be Tensor, not "
                             f"{type(factor).__name__}")
     x, y = a.node, b.node
@@ -254,8 +258,8 @@ def _added(self: Tensor, product: Node, beta: Any, alpha: Any, name: str) -> Ten
 
 def _contracted(dims: Any, a: int, b: int) -> tuple[list[int], list[int]]:
     """The axes that `tensordot` sums over, of tensors with a and b axes. Raises RuntimeError in PyTorch's words."""
-    if isinstance(dims, Handle):
-        dims = dims.tolist() if dims.ndim else dims.item()      # type: ignore[attr-defined]
+    if isinstance(dims, Tensor):
+        dims = dims.tolist() if dims.ndim else dims.item()
     if isinstance(dims, int):
         if dims < 0:
             raise RuntimeError(f"tensordot expects dims >= 0, but got dims={dims}")

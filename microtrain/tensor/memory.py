@@ -18,9 +18,10 @@ A tensor that has no alias shares nothing. Of the others this holds:
 
 from __future__ import annotations
 
+import re
 import weakref
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..engine import run
 from ..engine.session import current
@@ -29,11 +30,9 @@ from ..graph.node import Node, leaf, next_seq
 from ..graph.spec import Shape
 from ..graph.tape import AsStridedBackward0, DeadEnd, Leaf, Tape, entry_class, grad_mode
 from ..scopes import finish
-from .refusal import INDIRECTLY, Refused, refusal
+from .refusal import INDIRECTLY, NO_GRAD, Refused
 from .strides import repeats
-
-if TYPE_CHECKING:
-    from .tensor_class import Tensor
+from .types import Tensor
 
 View = Callable[[Node], Node]
 Update = Callable[[Node, Node], Node]
@@ -263,6 +262,16 @@ class Alias:
         """Whether the tensor is a view on the tape, be it of a memory that it left when its `.data` was set."""
         return self.view is not same_value if self.was_view is None else self.was_view
 
+    def refusal(self, tape: Any, what: str) -> RuntimeError:
+        """The error for a view that is at a place on the tape (or None), when it or its base was changed."""
+        made = tape is not None and not tape.is_leaf
+        view = f"Output {self.number} of {re.sub('Backward[0-9]*$', '', tape.name)} is a view" if made else ""
+        if self.origin is NO_GRAD or not made:
+            view = f"{view} of a view which was created" if made else "A view was created"
+            return RuntimeError(f"{view} in no_grad mode and {what} modified inplace with grad mode enabled. "
+                                f"{self.origin}")
+        return RuntimeError(f"{view} and {what} modified inplace. {self.origin}")
+
     def made(self) -> Node:
         """The node of a view whose memory was changed: made from the base's, it is nobody's yet."""
         base, tape = self.family.node, self.tape
@@ -275,7 +284,7 @@ class Alias:
                 node.tape = DeadEnd()
             return node
         if self.origin is not None and (made or base.tape is not None):
-            return Refused(with_grad_mode(False, self.view, base), refusal(self, tape, INDIRECTLY))
+            return Refused(with_grad_mode(False, self.view, base), self.refusal(tape, INDIRECTLY))
         node = with_grad_mode(base.tape is not None, self.view, base)
         node = with_grad_mode(base.tape is not None, g.identity, node) if node is base else owned(node)
         if base.tape is not None or made:

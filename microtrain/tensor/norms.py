@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..arguments import Number
 from ..graph import ops as g
@@ -18,9 +18,7 @@ from ..graph.spec import normalise_dim, normalise_dims
 from .create import kind
 from .operands import labelled, node_of, two_tensors
 from .storage import wrap
-
-if TYPE_CHECKING:
-    from .tensor_class import Tensor
+from .types import Tensor
 
 
 def _floats(x: Node, dtype: DType | None, name: str) -> Node:
@@ -131,22 +129,21 @@ def norm(A: Tensor, ord: Any = None, dim: int | Sequence[int] | None = None, kee
     return vector_norm(A, ord, dims, keepdim, dtype=dtype)
 
 
-class Norms:
-    """Norms of all elements, or along axes."""
+def tensor_norm(self: Tensor, p: Any = "fro", dim: int | Sequence[int] | None = None, keepdim: bool = False,
+         dtype: DType | None = None) -> Tensor:
+    """The vector norm of order `p` over `dim` (all axes by default); "fro" is 2.
 
-    __slots__ = ()
+    Raises NotImplementedError for the nuclear norm "nuc", RuntimeError for integers.
+    """
+    if isinstance(p, str) and (p != "fro" or (isinstance(dim, Sequence) and len(dim) > 2)):
+        return matrix_norm(self, p, range(self.ndim) if dim is None else dim, keepdim, dtype=dtype)     # type: ignore[arg-type]
+    return vector_norm(self, 2 if p is None or isinstance(p, str) else p, dim, keepdim, dtype=dtype)
 
-    def norm(self: Tensor, p: Any = "fro", dim: int | Sequence[int] | None = None, keepdim: bool = False,      # type: ignore[misc]
-             dtype: DType | None = None) -> Tensor:
-        """The vector norm of order `p` over `dim` (all axes by default); "fro" is 2.
 
-        Raises NotImplementedError for the nuclear norm "nuc", RuntimeError for integers.
-        """
-        if isinstance(p, str) and (p != "fro" or (isinstance(dim, Sequence) and len(dim) > 2)):
-            return matrix_norm(self, p, range(self.ndim) if dim is None else dim, keepdim, dtype=dtype)     # type: ignore[arg-type]
-        return vector_norm(self, 2 if p is None or isinstance(p, str) else p, dim, keepdim, dtype=dtype)
+tensor_norm.__name__ = "norm"
 
-    def dist(self: Tensor, other: Tensor, p: float = 2) -> Tensor:              # type: ignore[misc]
-        """The norm of order `p` of the difference of two tensors, which broadcast. Raises TypeError for a number."""
-        x, y = two_tensors(self, other, "dist")
-        return labelled(vector_norm(wrap(g.sub(x, y)), p), "DistBackward0")
+
+def dist(self: Tensor, other: Tensor, p: float = 2) -> Tensor:
+    """The norm of order `p` of the difference of two tensors, which broadcast. Raises TypeError for a number."""
+    x, y = two_tensors(self, other, "dist")
+    return labelled(vector_norm(wrap(g.sub(x, y)), p), "DistBackward0")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,17 +15,15 @@ from ..graph.attributes import number
 from ..graph.dtypes import DType, promote_types
 from ..graph.node import Node, constant
 from ..graph.tape import entry_class
-from .core import Handle
-
-if TYPE_CHECKING:
-    from .tensor_class import Tensor
+from .host import moved
+from .types import Tensor
 
 _CATEGORY: dict[Any, int] = {bool: 0, int: 1, float: 2}
 
 
 def node_of(value: Any, name: str, argument: str = "input", position: int = 1) -> Node:
     """The node of a tensor argument. Raises TypeError in PyTorch's words for anything else."""
-    if not isinstance(value, Handle):
+    if not isinstance(value, Tensor):
         raise TypeError(f"{name}(): argument '{argument}' (position {position}) must be Tensor, not "
                         f"{type(value).__name__}")
     return value.node
@@ -41,7 +39,7 @@ def flag(value: Any, name: str, argument: str) -> bool:
 def no_tensor(name: str, **arguments: Any) -> TypeError:
     """The error for the first of some arguments, in order, that is no tensor though it must be (None where it may)."""
     for position, (argument, value) in enumerate(arguments.items(), 1):
-        if not isinstance(value, Handle):
+        if not isinstance(value, Tensor):
             return TypeError(f"{name}(): argument '{argument}' (position {position}) must be Tensor, not "
                              f"{type(value).__name__}")
     raise AssertionError(f"{name}(): all of its tensors are")
@@ -128,7 +126,7 @@ def converted(value: Any, dtype: DType, name: str = "masked_fill") -> bool | int
     Raises RuntimeError for one that the dtype does not hold, TypeError for what is no number, in PyTorch's words.
     """
     if value.__class__ is float and dtype.wide and abs(value) < 3e38:
-        return value                    # type: ignore[no-any-return]
+        return value
     if isinstance(value, np.generic):
         value = value.item()
     if not isinstance(value, complex | float | int):
@@ -161,9 +159,9 @@ def comparable_dtype(x: Node, y: Node) -> DType:
 def operands(a: Any, b: Any, name: str, common: Callable[[Node, Node], DType] = result_dtype
              ) -> tuple[Node, Node] | None:
     """Two arguments, at least one a tensor, as nodes of one dtype; None for a foreign type."""
-    if isinstance(a, Handle):
+    if isinstance(a, Tensor):
         x = a.node
-        if isinstance(b, Handle):
+        if isinstance(b, Tensor):
             y = b.node
             if x.spec.dtype is not y.spec.dtype:
                 dtype = common(x, y)
@@ -172,13 +170,12 @@ def operands(a: Any, b: Any, name: str, common: Callable[[Node, Node], DType] = 
                 x, y = beside_point(x, y, name)
             return x, y
         return number_beside(x, b)
-    pair = number_beside(b.node, a) if isinstance(b, Handle) else None
+    pair = number_beside(b.node, a) if isinstance(b, Tensor) else None
     return None if pair is None else (pair[1], pair[0])
 
 
 def beside_point(x: Node, y: Node, name: str) -> tuple[Node, Node]:
     """Operands on two devices: a 0-d cpu tensor goes along, anything else raises."""
-    from .transfer import moved
     if not y.spec.shape and y.spec.device.kind.native:
         return x, moved(y, x.spec.device)
     if not x.spec.shape and x.spec.device.kind.native:
@@ -191,26 +188,26 @@ def must_be_operands(a: Any, b: Any, name: str) -> tuple[Node, Node]:
     """As `operands`, raising TypeError for a foreign type."""
     pair = operands(a, b, name)
     if pair is None:
-        bad = b if isinstance(a, Handle) else a
+        bad = b if isinstance(a, Tensor) else a
         raise TypeError(f"{name}(): expected a Tensor or a number, not {type(bad).__name__}")
     return pair
 
 
 def filling(value: Any, x: Node, name: str) -> Node | bool | int | float:
     """What to fill a tensor with: a number, or a 0-d tensor, whose value is read where x's integers may not hold it."""
-    if not isinstance(value, Handle):
+    if not isinstance(value, Tensor):
         return converted(value, x.spec.dtype, name)
     if x.spec.dtype.category == 1 and value.node.spec.dtype is not x.spec.dtype:
-        return converted(value.item(), x.spec.dtype, name)      # type: ignore[attr-defined]
+        return converted(value.item(), x.spec.dtype, name)
     return g.cast(value.node, x.spec.dtype)
 
 
 def as_floats(a: Any, b: Any, name: str) -> tuple[Node, Node] | None:
     """As `operands`, in a floating dtype: a number beside integers is not made one of theirs first."""
-    if isinstance(a, Handle):
-        pair = operands(a, b, name) if isinstance(b, Handle) else number_beside(floating(a.node), b)
+    if isinstance(a, Tensor):
+        pair = operands(a, b, name) if isinstance(b, Tensor) else number_beside(floating(a.node), b)
     else:
-        pair = number_beside(floating(b.node), a) if isinstance(b, Handle) else None
+        pair = number_beside(floating(b.node), a) if isinstance(b, Tensor) else None
         pair = None if pair is None else (pair[1], pair[0])
     return None if pair is None else (floating(pair[0]), floating(pair[1]))
 
@@ -245,7 +242,7 @@ def by_number(x: Node, value: Any, operation: Callable[[Node, Node], Node]) -> N
     if (math.frexp(value)[0] * 2**bits).is_integer() and least <= abs(value) <= dtypes.largest_finite(dtype):
         return None
     number = constant(value, dtypes.float32, x.spec.device)
-    return in_float32(lambda wide: operation(wide, number))(x)      # type: ignore[no-any-return]
+    return in_float32(lambda wide: operation(wide, number))(x)
 
 
 def in_float32(operation: Any) -> Any:
@@ -253,7 +250,7 @@ def in_float32(operation: Any) -> Any:
     def widened(x: Node, *rest: Any) -> Node:
         dtype = x.spec.dtype
         if dtype.category != 2 or dtype.itemsize > 2:
-            return operation(x, *rest)      # type: ignore[no-any-return]
+            return operation(x, *rest)
         wide = [g.cast(y, dtypes.float32) if isinstance(y, Node) else y for y in (x, *rest)]
         inner = operation(*wide)
         out = g.cast(inner, dtype)
@@ -285,11 +282,11 @@ def named(node: Node, name: str) -> Node:
 def no_bools(x: Any, y: Any) -> None:
     """Raise RuntimeError, in PyTorch's words, when an operand of a subtraction is bool."""
     for v in (x, y):
-        if (v.node.spec.dtype if isinstance(v, Handle) else v.__class__) in (dtypes.bool_, bool):
+        if (v.node.spec.dtype if isinstance(v, Tensor) else v.__class__) in (dtypes.bool_, bool):
             break
     else:
         return
-    bools = [isinstance(v, bool) or (isinstance(v, Handle) and v.dtype is dtypes.bool_) for v in (x, y)]
+    bools = [isinstance(v, bool) or (isinstance(v, Tensor) and v.dtype is dtypes.bool_) for v in (x, y)]
     if all(bools):
         raise RuntimeError(p.TWO_BOOLS)
     if any(bools):
@@ -315,7 +312,7 @@ def divisor(y: Node) -> Node:
 def two_tensors(a: Any, b: Any, name: str) -> tuple[Node, Node]:
     """As `must_be_operands`, where a number will not do. Raises TypeError in PyTorch's words."""
     node_of(a, name)
-    if not isinstance(b, Handle):
+    if not isinstance(b, Tensor):
         raise TypeError(f"{name}(): argument 'other' (position 1) must be Tensor, not {type(b).__name__}")
     return must_be_operands(a, b, name)
 
@@ -323,6 +320,6 @@ def two_tensors(a: Any, b: Any, name: str) -> tuple[Node, Node]:
 def no_out(out: Any, name: str) -> None:
     """Raise NotImplementedError where a result should be written into a tensor that is there already."""
     if out is not None:
-        what = f"a {out.dtype!r} tensor of shape {list(out.shape)}" if isinstance(out, Handle) else type(out).__name__
+        what = f"a {out.dtype!r} tensor of shape {list(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
         raise NotImplementedError(f"{name}(): out= is not supported, got {what}: write out.copy_({name}(...)), or use "
                                   "the result")

@@ -6,7 +6,7 @@ On the Triton devices a sort compares every element with every other of its row,
 from __future__ import annotations
 
 from collections import namedtuple
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..graph import dtypes
 from ..graph import ops as g
@@ -15,12 +15,9 @@ from ..graph.dtypes import DType
 from ..graph.node import Node
 from ..graph.spec import normalise_dim
 from .create import kind
-from .inplace import inplace
 from .operands import labelled, no_bool, node_of
 from .storage import wrap
-
-if TYPE_CHECKING:
-    from .tensor_class import Tensor
+from .types import Tensor
 
 SortResult = namedtuple("SortResult", "values indices")
 TopkResult = namedtuple("TopkResult", "values indices")
@@ -31,87 +28,89 @@ for _result in (SortResult, TopkResult, KthvalueResult, MedianResult, NanmedianR
     _result.__module__ = "torch.return_types"
 
 
-class Ordering:
-    """Scans, sorting and order statistics."""
-
-    __slots__ = ()
-
-    def cumsum(self: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:        # type: ignore[misc]
-        """The sums of elements 0 to i along `dim`; integers and booleans give int64."""
-        return _scanned(self, g.cumsum, "cumsum", dim, dtype)
-
-    def cumprod(self: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:       # type: ignore[misc]
-        """The products of elements 0 to i along `dim`; integers and booleans give int64."""
-        return _scanned(self, g.cumprod, "cumprod", dim, dtype)
-
-    cumsum_, cumprod_ = inplace("cumsum"), inplace("cumprod")
-
-    def logcumsumexp(self: Tensor, dim: int) -> Tensor:                                 # type: ignore[misc]
-        """log(cumsum(exp(x))) along `dim`, without overflow. Raises NotImplementedError for integers."""
-        x = node_of(self, "logcumsumexp")
-        if not x.dtype.is_floating_point:
-            raise NotImplementedError(f'"logcumsumexp" not implemented for {x.dtype!r}: use a floating-point dtype')
-        return _scanned(self, g.logcumsumexp, "logcumsumexp", dim, None)
-
-    def sort(self: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False) -> SortResult:     # type: ignore[misc]
-        """(values, indices) of the elements in order along `dim`.
-
-        Always stable: equals keep their order, descending too. A NaN is larger than any number.
-        """
-        x, axis = _rows(self, dim, "sort")
-        return SortResult(*_picked(self, x, g.argsort(x, axis, descending), axis, "SortBackward0"))
-
-    def argsort(self: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False) -> Tensor:      # type: ignore[misc]
-        """The indices (int64) that `sort` gives."""
-        x, axis = _rows(self, dim, "argsort")
-        return wrap(g.reshape(g.argsort(x, axis, descending), self.node.shape))
-
-    def msort(self: Tensor) -> Tensor:                                                  # type: ignore[misc]
-        """The elements in order along the first axis."""
-        return self.sort(0).values          # type: ignore[no-any-return]
-
-    def topk(self: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> TopkResult:     # type: ignore[misc]
-        """(values, indices) of the k largest (or smallest) elements along `dim`, best first; of equals the first.
-
-        Raises RuntimeError when `dim` has fewer than k elements.
-        """
-        x, axis = _rows(self, dim, "topk")
-        if x.dtype is dtypes.bool_:
-            raise RuntimeError("topk does not support bool dtypes")
-        if not 0 <= _count(k, "topk") <= x.shape[axis]:
-            raise RuntimeError(f"selected index k out of range: k is {k}, dimension {axis} of size {x.shape[axis]}")
-        if not self.ndim:
-            k = 1                           # as in PyTorch, which gives the one element for k = 0 too
-        order = _narrowed(g.argsort(x, axis, largest), axis, 0, k)
-        return TopkResult(*_picked(self, x, order, axis, "TopkBackward0"))
-
-    def kthvalue(self: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> KthvalueResult:     # type: ignore[misc]
-        """(value, index) of the k-th smallest element along `dim`, k from 1; a NaN is larger than any number.
-
-        Raises RuntimeError when `dim` has fewer than k elements.
-        """
-        x, axis = _rows(self, dim, "kthvalue")
-        no_bool(x, "kthvalue")
-        _nonempty(x, axis, "kthvalue")
-        if not 1 <= _count(k, "kthvalue") <= x.shape[axis]:
-            raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {axis}: k is {k}, its size "
-                               f"{x.shape[axis]}")
-        order = _narrowed(g.argsort(x, axis, False), axis, k - 1, 1)
-        return KthvalueResult(*_picked(self, x, order, axis, "KthvalueBackward0", keepdim))
-
-    def median(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:     # type: ignore[misc]
-        """The lower median of all elements; over `dim`, (value, index) of it. NaN where there is one.
-
-        Of all elements, those equal to the median share the gradient; over `dim`, the one at the index takes it.
-        """
-        return _median(self, dim, keepdim, False)
-
-    def nanmedian(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:  # type: ignore[misc]
-        """As `median`, of what is not NaN; NaN where there is nothing else."""
-        return _median(self, dim, keepdim, True)
+def cumsum(self: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
+    """The sums of elements 0 to i along `dim`; integers and booleans give int64."""
+    return _scanned(self, g.cumsum, "cumsum", dim, dtype)
 
 
-def _scanned(self: Any, scan: Any, name: str, dim: int, dtype: DType | None) -> Tensor:
+def cumprod(self: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
+    """The products of elements 0 to i along `dim`; integers and booleans give int64."""
+    return _scanned(self, g.cumprod, "cumprod", dim, dtype)
+
+
+def logcumsumexp(self: Tensor, dim: int) -> Tensor:
+    """log(cumsum(exp(x))) along `dim`, without overflow. Raises NotImplementedError for integers."""
+    x = node_of(self, "logcumsumexp")
+    if not x.dtype.is_floating_point:
+        raise NotImplementedError(f'"logcumsumexp" not implemented for {x.dtype!r}: use a floating-point dtype')
+    return _scanned(self, g.logcumsumexp, "logcumsumexp", dim, None)
+
+
+def sort(self: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False) -> SortResult:
+    """(values, indices) of the elements in order along `dim`.
+
+    Always stable: equals keep their order, descending too. A NaN is larger than any number.
+    """
+    x, axis = _rows(self, dim, "sort")
+    return SortResult(*_picked(self, x, g.argsort(x, axis, descending), axis, "SortBackward0"))
+
+
+def argsort(self: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False) -> Tensor:
+    """The indices (int64) that `sort` gives."""
+    x, axis = _rows(self, dim, "argsort")
+    return wrap(g.reshape(g.argsort(x, axis, descending), self.node.shape))
+
+
+def msort(self: Tensor) -> Tensor:
+    """The elements in order along the first axis."""
+    return self.sort(0).values
+
+
+def topk(self: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> TopkResult:
+    """(values, indices) of the k largest (or smallest) elements along `dim`, best first; of equals the first.
+
+    Raises RuntimeError when `dim` has fewer than k elements.
+    """
+    x, axis = _rows(self, dim, "topk")
+    if x.dtype is dtypes.bool_:
+        raise RuntimeError("topk does not support bool dtypes")
+    if not 0 <= _count(k, "topk") <= x.shape[axis]:
+        raise RuntimeError(f"selected index k out of range: k is {k}, dimension {axis} of size {x.shape[axis]}")
+    if not self.ndim:
+        k = 1                           # as in PyTorch, which gives the one element for k = 0 too
+    order = _narrowed(g.argsort(x, axis, largest), axis, 0, k)
+    return TopkResult(*_picked(self, x, order, axis, "TopkBackward0"))
+
+
+def kthvalue(self: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> KthvalueResult:
+    """(value, index) of the k-th smallest element along `dim`, k from 1; a NaN is larger than any number.
+
+    Raises RuntimeError when `dim` has fewer than k elements.
+    """
+    x, axis = _rows(self, dim, "kthvalue")
+    no_bool(x, "kthvalue")
+    _nonempty(x, axis, "kthvalue")
+    if not 1 <= _count(k, "kthvalue") <= x.shape[axis]:
+        raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {axis}: k is {k}, its size "
+                           f"{x.shape[axis]}")
+    order = _narrowed(g.argsort(x, axis, False), axis, k - 1, 1)
+    return KthvalueResult(*_picked(self, x, order, axis, "KthvalueBackward0", keepdim))
+
+
+def median(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The lower median of all elements; over `dim`, (value, index) of it. NaN where there is one.
+
+    Of all elements, those equal to the median share the gradient; over `dim`, the one at the index takes it.
+    """
+    return _median(self, dim, keepdim, False)
+
+
+def nanmedian(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+    """As `median`, of what is not NaN; NaN where there is nothing else."""
+    return _median(self, dim, keepdim, True)
+
+
+def _scanned(self: Tensor, scan: Any, name: str, dim: int, dtype: DType | None) -> Tensor:
     x = node_of(self, name)
     axis = normalise_dim(dim, len(x.shape))
     wanted = kind(dtype)
@@ -123,7 +122,7 @@ def _scanned(self: Any, scan: Any, name: str, dim: int, dtype: DType | None) -> 
     return wrap(scan(x, axis) if x.shape else g.identity(x))
 
 
-def _rows(self: Any, dim: int, name: str) -> tuple[Node, int]:
+def _rows(self: Tensor, dim: int, name: str) -> tuple[Node, int]:
     """The operand with an axis to sort (a 0-d one as one element), and that axis."""
     x = node_of(self, name)
     axis = normalise_dim(dim, len(x.shape))
@@ -147,7 +146,7 @@ def _narrowed(order: Node, axis: int, start: int, size: int) -> Node:
     return g.slice(order, starts, sizes, (1,) * len(sizes))
 
 
-def _picked(self: Any, x: Node, order: Node, axis: int, name: str, keepdim: bool = True) -> tuple[Tensor, Tensor]:
+def _picked(self: Tensor, x: Node, order: Node, axis: int, name: str, keepdim: bool = True) -> tuple[Tensor, Tensor]:
     """The elements of x in that order along the axis, and the order; without the axis unless it is kept."""
     values = g.gather(x, order, axis)
     shape = order.shape if keepdim else tuple(n for i, n in enumerate(order.shape) if i != axis)
@@ -155,7 +154,7 @@ def _picked(self: Any, x: Node, order: Node, axis: int, name: str, keepdim: bool
     return labelled(wrap(g.reshape(values, shape)), name), wrap(g.reshape(order, shape))
 
 
-def _median(self: Any, dim: int | None, keepdim: bool, skip_nan: bool) -> Any:
+def _median(self: Tensor, dim: int | None, keepdim: bool, skip_nan: bool) -> Any:
     name = "nanmedian" if skip_nan else "median"
     x = no_bool(node_of(self, name), name)
     if dim is None:

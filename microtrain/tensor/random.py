@@ -11,7 +11,7 @@ import os
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -21,14 +21,11 @@ from ..graph.dtypes import DType
 from ..graph.node import Node
 from ..graph.spec import Device
 from ..runtime.philox import philox_bits
-from .core import Handle
-from .create import DeviceLike, finish, kind, place, put, sizes
-from .index import values
+from .create import DeviceLike, finish, kind, place, sizes
+from .host import put, values
 from .operands import in_c, node_of, without_overflow
 from .storage import wrap
-
-if TYPE_CHECKING:
-    from .tensor_class import Tensor
+from .types import Tensor
 
 
 class Generator:
@@ -67,7 +64,7 @@ class Generator:
 
     def set_state(self, new_state: Tensor) -> Generator:
         """Go on from a state that `get_state` gave. Raises TypeError for none, RuntimeError for one of another size."""
-        if not isinstance(new_state, Handle):
+        if not isinstance(new_state, Tensor):
             raise TypeError(f"expected a torch.ByteTensor, but got {type(new_state).__name__}")
         if new_state.dtype is not dtypes.uint8:
             raise TypeError(f"RNG state must be a torch.ByteTensor, not a tensor of dtype {new_state.dtype!r}")
@@ -246,7 +243,7 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | N
 
 def bernoulli_of(p: Any, like: Node, generator: Generator | None) -> Node:
     """1 with probability p, a number or a tensor that broadcasts, else 0; of a node's shape, dtype and device."""
-    if isinstance(p, Handle):
+    if isinstance(p, Tensor):
         found = values(p.node)
         if not np.all((found >= 0) & (found <= 1)):
             wrong = found[~((found >= 0) & (found <= 1))].flat[0]

@@ -12,7 +12,7 @@ import numpy as np
 from ..graph import dtypes
 from ..graph.dtypes import DType
 from ..graph.spec import Shape
-from .core import Handle
+from .types import Tensor
 
 _PYTHON: dict[Any, Any] = {bool: lambda: dtypes.bool_, int: lambda: dtypes.int64, float: dtypes.get_default_dtype}
 
@@ -23,8 +23,8 @@ def read(data: Any) -> tuple[np.ndarray, DType]:
     A Python float counts as the default dtype, an int as int64, a NumPy number, an array and a tensor as what they are.
     Raises ValueError or TypeError, in PyTorch's words, for what is not regular or no number.
     """
-    if isinstance(data, Handle):
-        return data.detach().cpu().numpy(), data.dtype          # type: ignore[attr-defined]
+    if isinstance(data, Tensor):
+        return data.detach().cpu().numpy(), data.dtype
     if isinstance(data, np.ndarray | np.generic):
         return np.asarray(data), _dtype_of(data)
     if data.__class__ in _PYTHON:
@@ -57,9 +57,9 @@ def _plain(data: Any, found: set[Any], dim: int) -> tuple[Any, Shape]:
     if isinstance(data, np.ndarray):
         found.add(_dtype_of(data))
         return data, data.shape
-    if isinstance(data, Handle):
+    if isinstance(data, Tensor):
         found.add(data.dtype)
-        return data.tolist(), data.node.shape       # type: ignore[attr-defined]
+        return data.tolist(), data.node.shape
     kinds = set(map(type, data))
     if kinds <= _PYTHON.keys():
         found |= kinds
@@ -68,7 +68,7 @@ def _plain(data: Any, found: set[Any], dim: int) -> tuple[Any, Shape]:
               for v in data]
     if not any(nested):
         return [_bare(v, found) for v in data], (len(data),)
-    nested = [inner or (isinstance(v, Handle) and v.ndim > 0) for inner, v in zip(nested, data, strict=True)]
+    nested = [inner or (isinstance(v, Tensor) and v.ndim > 0) for inner, v in zip(nested, data, strict=True)]
     if not all(nested):
         n, alone = len(data[nested.index(True)]), data[nested.index(False)]
         raise TypeError(f"expected a sequence of length {n} at dim {dim} (got {type(alone).__name__})")
@@ -83,15 +83,15 @@ def _plain(data: Any, found: set[Any], dim: int) -> tuple[Any, Shape]:
 
 def _bare(value: Any, found: set[Any]) -> bool | int | float:
     """A number, or what holds a single one, as a Python number."""
-    if isinstance(value, Handle):
+    if isinstance(value, Tensor):
         if value.node.spec.numel != 1:
             raise ValueError("only one element tensors can be converted to Python scalars, not one of shape "
                              f"{list(value.node.shape)}: stack() makes a tensor of tensors")
         found.add(value.dtype)
-        return value.item()                         # type: ignore[attr-defined, no-any-return]
+        return value.item()
     if isinstance(value, np.ndarray | np.generic):
         found.add(_dtype_of(value))
-        return value.item()                         # type: ignore[no-any-return]
+        return value.item()
     if not isinstance(value, bool | int | float):
         raise TypeError(f"must be real number, not {type(value).__name__}")
     found.add(_kind_of(value))

@@ -8,7 +8,7 @@ row's number with the column's.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,15 +17,11 @@ from ..graph import ops as g
 from ..graph.attributes import number
 from ..graph.node import Node
 from ..graph.spec import Shape, normalise_dim
-from .core import Handle
-from .create import kind, place, put
-from .index import values
-from .inplace import inplace
+from .create import kind, place
+from .host import put, values
 from .operands import labelled, no_bool, node_of
 from .storage import wrap
-
-if TYPE_CHECKING:
-    from .tensor_class import Tensor
+from .types import Tensor
 
 
 def _two_axes(dim1: int, dim2: int, ndim: int) -> tuple[int, int]:
@@ -82,7 +78,7 @@ class _Diagonal:
         return g.permute(g.reshape(flat, self.square), _inverse(self.order))
 
 
-def _triangle(self: Any, name: str, compare: Any, diagonal: int) -> Tensor:
+def _triangle(self: Tensor, name: str, compare: Any, diagonal: int) -> Tensor:
     x = node_of(self, name)
     if len(x.shape) < 2:
         raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions, got {len(x.shape)} "
@@ -93,183 +89,186 @@ def _triangle(self: Any, name: str, compare: Any, diagonal: int) -> Tensor:
     return labelled(wrap(g.where(inside, x, 0)), f"{name.capitalize()}Backward0")
 
 
-class Rearranging:
-    """Diagonals, triangles, repetitions and rotations."""
+def diagonal(self: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """The diagonal of axes dim1 and dim2, as the last axis, `offset` to the right of the main one. A view.
 
-    __slots__ = ()
+    Raises RuntimeError for equal axes, IndexError for one out of range.
+    """
+    x = node_of(self, "diagonal")
+    a, b = _two_axes(dim1, dim2, len(x.shape))
+    where = _Diagonal(x.shape, _size(offset, "diagonal"), a, b)
+    strides = self.stride()
+    steps = (*(strides[d] for d in where.order[:-2]), strides[a] + strides[b])
+    start = max(where.offset, 0) * strides[b] + max(-where.offset, 0) * strides[a]
+    return labelled(self.share(where.of, where.replaced, steps, start), "DiagonalBackward0")
 
-    def diagonal(self: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:        # type: ignore[misc]
-        """The diagonal of axes dim1 and dim2, as the last axis, `offset` to the right of the main one. A view.
 
-        Raises RuntimeError for equal axes, IndexError for one out of range.
-        """
-        x = node_of(self, "diagonal")
-        a, b = _two_axes(dim1, dim2, len(x.shape))
-        where = _Diagonal(x.shape, _size(offset, "diagonal"), a, b)
-        strides = self.stride()
-        steps = (*(strides[d] for d in where.order[:-2]), strides[a] + strides[b])
-        start = max(where.offset, 0) * strides[b] + max(-where.offset, 0) * strides[a]
-        return labelled(self.share(where.of, where.replaced, steps, start), "DiagonalBackward0")
+def diag(self: Tensor, diagonal: int = 0) -> Tensor:
+    """The matrix with a vector on its diagonal; of a matrix, a copy of its diagonal.
 
-    def diag(self: Tensor, diagonal: int = 0) -> Tensor:        # type: ignore[misc]
-        """The matrix with a vector on its diagonal; of a matrix, a copy of its diagonal.
+    Raises RuntimeError for other than 1 or 2 axes.
+    """
+    x = node_of(self, "diag")
+    if len(x.shape) == 1:
+        return self.diag_embed(diagonal)
+    if len(x.shape) != 2:
+        raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {len(x.shape)}D")
+    return labelled(wrap(_Diagonal(x.shape, _size(diagonal, "diag"), 0, 1).of(x)), "DiagonalBackward0_copy")
 
-        Raises RuntimeError for other than 1 or 2 axes.
-        """
-        x = node_of(self, "diag")
-        if len(x.shape) == 1:
-            return self.diag_embed(diagonal)
-        if len(x.shape) != 2:
-            raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {len(x.shape)}D")
-        return labelled(wrap(_Diagonal(x.shape, _size(diagonal, "diag"), 0, 1).of(x)), "DiagonalBackward0_copy")
 
-    def diag_embed(self: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:    # type: ignore[misc]
-        """Square matrices of axes dim1 and dim2 whose diagonal is the last axis, zero elsewhere.
+def diag_embed(self: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """Square matrices of axes dim1 and dim2 whose diagonal is the last axis, zero elsewhere.
 
-        Raises RuntimeError for equal axes, IndexError for one out of range.
-        """
-        x = node_of(self, "diag_embed")
-        ndim = len(x.shape)
-        a, b = _two_axes(dim1, dim2, ndim + 1)
-        if not ndim:
-            raise RuntimeError("diag_embed(): expected a tensor of at least 1 dimension, got a 0-d tensor")
-        n = x.shape[-1] + abs(_size(offset, "diag_embed"))
-        sizes = iter(x.shape[:-1])
-        shape = tuple(n if d in (a, b) else next(sizes) for d in range(ndim + 1))
-        return labelled(wrap(_Diagonal(shape, offset, a, b).alone(x)), "DiagEmbedBackward0")
+    Raises RuntimeError for equal axes, IndexError for one out of range.
+    """
+    x = node_of(self, "diag_embed")
+    ndim = len(x.shape)
+    a, b = _two_axes(dim1, dim2, ndim + 1)
+    if not ndim:
+        raise RuntimeError("diag_embed(): expected a tensor of at least 1 dimension, got a 0-d tensor")
+    n = x.shape[-1] + abs(_size(offset, "diag_embed"))
+    sizes = iter(x.shape[:-1])
+    shape = tuple(n if d in (a, b) else next(sizes) for d in range(ndim + 1))
+    return labelled(wrap(_Diagonal(shape, offset, a, b).alone(x)), "DiagEmbedBackward0")
 
-    def trace(self: Tensor) -> Tensor:                          # type: ignore[misc]
-        """The sum of a matrix's diagonal; integers give int64.
 
-        Raises RuntimeError for other than 2 axes, NotImplementedError for booleans.
-        """
-        x = node_of(self, "trace")
-        if len(x.shape) != 2:
-            raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {len(x.shape)}")
-        x = no_bool(x if x.dtype.is_floating_point or not x.dtype.category else g.cast(x, dtypes.int64), "trace")
-        return labelled(wrap(g.sum(_Diagonal(x.shape, 0, 0, 1).of(x), (0,))), "TraceBackward0")
+def trace(self: Tensor) -> Tensor:
+    """The sum of a matrix's diagonal; integers give int64.
 
-    def tril(self: Tensor, diagonal: int = 0) -> Tensor:        # type: ignore[misc]
-        """The lower triangle of the last two axes, up to the given diagonal; zero above it.
+    Raises RuntimeError for other than 2 axes, NotImplementedError for booleans.
+    """
+    x = node_of(self, "trace")
+    if len(x.shape) != 2:
+        raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {len(x.shape)}")
+    x = no_bool(x if x.dtype.is_floating_point or not x.dtype.category else g.cast(x, dtypes.int64), "trace")
+    return labelled(wrap(g.sum(_Diagonal(x.shape, 0, 0, 1).of(x), (0,))), "TraceBackward0")
 
-        Raises RuntimeError for fewer than 2 axes.
-        """
-        return _triangle(self, "tril", g.le, diagonal)
 
-    def triu(self: Tensor, diagonal: int = 0) -> Tensor:        # type: ignore[misc]
-        """The upper triangle of the last two axes, from the given diagonal on; zero below it.
+def tril(self: Tensor, diagonal: int = 0) -> Tensor:
+    """The lower triangle of the last two axes, up to the given diagonal; zero above it.
 
-        Raises RuntimeError for fewer than 2 axes.
-        """
-        return _triangle(self, "triu", g.ge, diagonal)
+    Raises RuntimeError for fewer than 2 axes.
+    """
+    return _triangle(self, "tril", g.le, diagonal)
 
-    tril_, triu_ = inplace("tril"), inplace("triu")
 
-    def repeat(self: Tensor, *repeats: Any) -> Tensor:          # type: ignore[misc]
-        """The tensor so many times along each axis, in a copy; more numbers than axes make new leading axes.
+def triu(self: Tensor, diagonal: int = 0) -> Tensor:
+    """The upper triangle of the last two axes, from the given diagonal on; zero below it.
 
-        Raises RuntimeError for fewer numbers than axes, or a negative one.
-        """
-        x = node_of(self, "repeat")
-        if not repeats:
-            raise TypeError("repeat(): missing 1 required positional argument: 'repeats'")
-        times = _listed(repeats, "repeat")
-        lead = len(times) - len(x.shape)
-        if lead < 0:
-            raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of "
-                               f"tensor: {times} for shape {list(x.shape)}")
-        if any(n < 0 for n in times):
-            raise RuntimeError(f"Trying to create tensor with negative dimension: repeat by {times}")
-        shape = (*[1] * lead, *x.shape)
-        apart = tuple(n for size in shape for n in (1, size))
-        wide = tuple(n for count, size in zip(times, shape, strict=True) for n in (count, size))
-        out = g.reshape(g.expand(g.reshape(x, apart), wide),
-                        tuple(count * size for count, size in zip(times, shape, strict=True)))
-        return labelled(wrap(g.identity(x) if out is x else out), "RepeatBackward0")
+    Raises RuntimeError for fewer than 2 axes.
+    """
+    return _triangle(self, "triu", g.ge, diagonal)
 
-    def tile(self: Tensor, *dims: Any) -> Tensor:               # type: ignore[misc]
-        """As `repeat`, where fewer numbers than axes stand for the last axes."""
-        times = _listed(dims, "tile")
-        return self.repeat([*[1] * (self.ndim - len(times)), *times])
 
-    def repeat_interleave(self: Tensor, repeats: Any, dim: int | None = None, *,        # type: ignore[misc]
-                          output_size: int | None = None) -> Tensor:
-        """Each element `repeats` times, one copy after the other, along `dim` (of all elements in a row by default).
+def repeat(self: Tensor, *repeats: Any) -> Tensor:
+    """The tensor so many times along each axis, in a copy; more numbers than axes make new leading axes.
 
-        `repeats` is an int, or an int tensor with one number for each place along `dim` (its values are read at once).
-        Raises RuntimeError for a negative number, or numbers that do not match the axis.
-        """
-        x = node_of(self, "repeat_interleave")
-        if dim is None:
-            return self.flatten().repeat_interleave(repeats, 0, output_size=output_size)
+    Raises RuntimeError for fewer numbers than axes, or a negative one.
+    """
+    x = node_of(self, "repeat")
+    if not repeats:
+        raise TypeError("repeat(): missing 1 required positional argument: 'repeats'")
+    times = _listed(repeats, "repeat")
+    lead = len(times) - len(x.shape)
+    if lead < 0:
+        raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of "
+                           f"tensor: {times} for shape {list(x.shape)}")
+    if any(n < 0 for n in times):
+        raise RuntimeError(f"Trying to create tensor with negative dimension: repeat by {times}")
+    shape = (*[1] * lead, *x.shape)
+    apart = tuple(n for size in shape for n in (1, size))
+    wide = tuple(n for count, size in zip(times, shape, strict=True) for n in (count, size))
+    out = g.reshape(g.expand(g.reshape(x, apart), wide),
+                    tuple(count * size for count, size in zip(times, shape, strict=True)))
+    return labelled(wrap(g.identity(x) if out is x else out), "RepeatBackward0")
+
+
+def tile(self: Tensor, *dims: Any) -> Tensor:
+    """As `repeat`, where fewer numbers than axes stand for the last axes."""
+    times = _listed(dims, "tile")
+    return self.repeat([*[1] * (self.ndim - len(times)), *times])
+
+
+def repeat_interleave(self: Tensor, repeats: Any, dim: int | None = None, *,
+                      output_size: int | None = None) -> Tensor:
+    """Each element `repeats` times, one copy after the other, along `dim` (of all elements in a row by default).
+
+    `repeats` is an int, or an int tensor with one number for each place along `dim` (its values are read at once).
+    Raises RuntimeError for a negative number, or numbers that do not match the axis.
+    """
+    x = node_of(self, "repeat_interleave")
+    if dim is None:
+        return self.flatten().repeat_interleave(repeats, 0, output_size=output_size)
+    axis = normalise_dim(dim, len(x.shape))
+    x = x if x.shape else g.reshape(x, (1,))
+    n = x.shape[axis]
+    counts = values(repeats.node) if isinstance(repeats, Tensor) else \
+        np.asarray(_size(repeats, "repeat_interleave"))
+    if counts.dtype.kind not in "iu":
+        raise NotImplementedError(f'"repeat_interleave" not implemented for repeats of dtype {counts.dtype.name}: '
+                                  "use int32 or int64")
+    if counts.ndim > 1:
+        raise RuntimeError(f"repeat_interleave only accept 1D vector as repeat, got shape {list(counts.shape)}")
+    if counts.size not in (1, n):
+        raise RuntimeError(f"repeats must have the same size as input along dim, but got repeats.size(0) = "
+                           f"{counts.size} and input.size({axis}) = {n}")
+    if (counts < 0).any():
+        raise RuntimeError(f"repeats can not be negative, got {counts.min()}")
+    if output_size is not None and int(np.broadcast_to(counts, n).sum()) != output_size:
+        raise RuntimeError(f"allocated size does not match required size: output_size is {output_size}, "
+                           f"the repeats add up to {int(np.broadcast_to(counts, n).sum())}")
+    if counts.size == 1:
+        count = int(counts.reshape(()))
+        before, after = x.shape[:axis + 1], x.shape[axis + 1:]
+        spread = g.expand(g.reshape(x, (*before, 1, *after)), (*before, count, *after))
+        out = g.reshape(spread, (*x.shape[:axis], n * count, *after))
+        return wrap(g.identity(x) if out is x else out)
+    places = put(np.repeat(np.arange(n), counts), dtypes.int64, x.device)
+    return wrap(x).index_select(axis, wrap(places))
+
+
+def roll(self: Tensor, shifts: Any, dims: Any = ()) -> Tensor:
+    """The elements moved `shifts` places along `dims`, those pushed out coming in at the other end; without dims,
+    the tensor is taken as one row. Raises RuntimeError where shifts and dims differ in number."""
+    x = node_of(self, "roll")
+    moves = _listed((shifts,), "roll") if isinstance(shifts, Sequence) else [_size(shifts, "roll")]
+    axes = _listed((dims,), "roll") if isinstance(dims, Sequence) else [_size(dims, "roll")]
+    if not moves:
+        raise RuntimeError("`shifts` required")
+    if not axes and len(moves) == 1:
+        return self.flatten().roll(moves, 0).reshape(self.shape)
+    if len(moves) != len(axes):
+        raise RuntimeError(f"shifts and dimensions must align. shifts: {len(moves)}, dims:{len(axes)}")
+    if not x.shape:
+        raise IndexError(f"Dimension specified as {axes[0]} but tensor has no dimensions")
+    out = x
+    for move, dim in zip(moves, axes, strict=True):
         axis = normalise_dim(dim, len(x.shape))
-        x = x if x.shape else g.reshape(x, (1,))
         n = x.shape[axis]
-        counts = values(repeats.node) if isinstance(repeats, Handle) else \
-            np.asarray(_size(repeats, "repeat_interleave"))
-        if counts.dtype.kind not in "iu":
-            raise NotImplementedError(f'"repeat_interleave" not implemented for repeats of dtype {counts.dtype.name}: '
-                                      "use int32 or int64")
-        if counts.ndim > 1:
-            raise RuntimeError(f"repeat_interleave only accept 1D vector as repeat, got shape {list(counts.shape)}")
-        if counts.size not in (1, n):
-            raise RuntimeError(f"repeats must have the same size as input along dim, but got repeats.size(0) = "
-                               f"{counts.size} and input.size({axis}) = {n}")
-        if (counts < 0).any():
-            raise RuntimeError(f"repeats can not be negative, got {counts.min()}")
-        if output_size is not None and int(np.broadcast_to(counts, n).sum()) != output_size:
-            raise RuntimeError(f"allocated size does not match required size: output_size is {output_size}, "
-                               f"the repeats add up to {int(np.broadcast_to(counts, n).sum())}")
-        if counts.size == 1:
-            count = int(counts.reshape(()))
-            before, after = x.shape[:axis + 1], x.shape[axis + 1:]
-            spread = g.expand(g.reshape(x, (*before, 1, *after)), (*before, count, *after))
-            out = g.reshape(spread, (*x.shape[:axis], n * count, *after))
-            return wrap(g.identity(x) if out is x else out)
-        places = put(np.repeat(np.arange(n), counts), dtypes.int64, x.device)
-        return wrap(x).index_select(axis, wrap(places))
+        cut = -move % n if n else 0
+        if cut:
+            out = g.cat((_part(out, axis, cut, n - cut), _part(out, axis, 0, cut)), axis)
+    return labelled(wrap(g.identity(x) if out is x else out), "RollBackward0")
 
-    def roll(self: Tensor, shifts: Any, dims: Any = ()) -> Tensor:      # type: ignore[misc]
-        """The elements moved `shifts` places along `dims`, those pushed out coming in at the other end; without dims,
-        the tensor is taken as one row. Raises RuntimeError where shifts and dims differ in number."""
-        x = node_of(self, "roll")
-        moves = _listed((shifts,), "roll") if isinstance(shifts, Sequence) else [_size(shifts, "roll")]
-        axes = _listed((dims,), "roll") if isinstance(dims, Sequence) else [_size(dims, "roll")]
-        if not moves:
-            raise RuntimeError("`shifts` required")
-        if not axes and len(moves) == 1:
-            return self.flatten().roll(moves, 0).reshape(self.shape)
-        if len(moves) != len(axes):
-            raise RuntimeError(f"shifts and dimensions must align. shifts: {len(moves)}, dims:{len(axes)}")
-        if not x.shape:
-            raise IndexError(f"Dimension specified as {axes[0]} but tensor has no dimensions")
-        out = x
-        for move, dim in zip(moves, axes, strict=True):
-            axis = normalise_dim(dim, len(x.shape))
-            n = x.shape[axis]
-            cut = -move % n if n else 0
-            if cut:
-                out = g.cat((_part(out, axis, cut, n - cut), _part(out, axis, 0, cut)), axis)
-        return labelled(wrap(g.identity(x) if out is x else out), "RollBackward0")
 
-    def rot90(self: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:        # type: ignore[misc]
-        """Turned by k * 90 degrees from the first of two axes towards the second.
+def rot90(self: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
+    """Turned by k * 90 degrees from the first of two axes towards the second.
 
-        Raises RuntimeError for other than two different axes.
-        """
-        ndim, turns = node_of(self, "rot90").spec.ndim, _size(k, "rot90") % 4
-        if len(dims) != 2:
-            raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
-        if ndim < 2:
-            raise RuntimeError(f"expected total dims >= 2, but got total dims = {ndim}")
-        a, b = (normalise_dim(d, ndim) for d in dims)
-        if a == b:
-            raise RuntimeError(f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}")
-        if turns == 0:
-            return self.clone()
-        if turns == 2:
-            return self.flip(a, b)
-        return self.flip(b).transpose(a, b) if turns == 1 else self.flip(a).transpose(a, b)
+    Raises RuntimeError for other than two different axes.
+    """
+    ndim, turns = node_of(self, "rot90").spec.ndim, _size(k, "rot90") % 4
+    if len(dims) != 2:
+        raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
+    if ndim < 2:
+        raise RuntimeError(f"expected total dims >= 2, but got total dims = {ndim}")
+    a, b = (normalise_dim(d, ndim) for d in dims)
+    if a == b:
+        raise RuntimeError(f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}")
+    if turns == 0:
+        return self.clone()
+    if turns == 2:
+        return self.flip(a, b)
+    return self.flip(b).transpose(a, b) if turns == 1 else self.flip(a).transpose(a, b)
 
 
 def _part(x: Node, axis: int, start: int, length: int) -> Node:

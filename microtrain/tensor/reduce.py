@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 from collections import namedtuple
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..arguments import Number
 from ..graph import dtypes
@@ -14,9 +15,7 @@ from ..graph.spec import normalise_dim, normalise_dims
 from .create import kind
 from .operands import flag, floating, labelled, node_of, truth
 from .storage import wrap
-
-if TYPE_CHECKING:
-    from .tensor_class import Tensor
+from .types import Tensor
 
 MaxResult = namedtuple("MaxResult", "values indices")
 MinResult = namedtuple("MinResult", "values indices")
@@ -51,117 +50,130 @@ def _needs_float(x: Node, name: str, dtype: DType | None = None) -> Node:
     return x
 
 
-class Reduce:
-    """Reductions."""
-
-    __slots__ = ()
-
-    def sum(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:     # type: ignore[misc]
-        """The sum over `dim` (all axes by default); integers and booleans give int64."""
-        x = _integral_total(node_of(self, "sum"), kind(dtype))
-        if keepdim is not False:
-            keepdim = flag(keepdim, "sum", "keepdim")
-        out = wrap(g.sum(x, normalise_dims(dim, len(x.spec.shape)), keepdim))
-        return out if dim is None else labelled(out, "SumBackward1")
-
-    def mean(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:    # type: ignore[misc]
-        """The mean over `dim` (all axes by default). Raises RuntimeError for integers."""
-        x = _needs_float(node_of(self, "mean"), "mean", kind(dtype))
-        if keepdim is not False:
-            keepdim = flag(keepdim, "mean", "keepdim")
-        out = wrap(g.mean(x, normalise_dims(dim, len(x.spec.shape)), keepdim))
-        return out if dim is None else labelled(out, "MeanBackward1")
-
-    def var(self: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,                      # type: ignore[misc]
-            correction: Number | None = None) -> Tensor:
-        """The variance over `dim` with divisor n - correction (1 by default)."""
-        x, axes, correction = _spread_arguments(self, dim, unbiased, correction, "var")
-        out = g.var(x, axes, correction)
-        return labelled(wrap(g.keep(out, x.spec.shape, axes) if keepdim else out), "VarBackward0")
-
-    def std(self: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,                      # type: ignore[misc]
-            correction: Number | None = None) -> Tensor:
-        """The standard deviation over `dim` with divisor n - correction (1 by default)."""
-        x, axes, correction = _spread_arguments(self, dim, unbiased, correction, "std")
-        out = g.std(x, axes, correction)
-        return labelled(wrap(g.keep(out, x.spec.shape, axes) if keepdim else out), "StdBackward0")
-
-    def prod(self: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:     # type: ignore[misc]
-        """The product over one axis or all; integers and booleans give int64."""
-        x = _integral_total(node_of(self, "prod"), kind(dtype))
-        axes = normalise_dims(dim, len(x.spec.shape))
-        return labelled(wrap(g.prod(x, axes, keepdim)), "ProdBackward0" if dim is None else "ProdBackward1")
-
-    def amax(self: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:     # type: ignore[misc]
-        """The maximum over `dim`; ties share the gradient."""
-        return _extreme(self, g.amax, "amax", dim, keepdim)
-
-    def amin(self: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:     # type: ignore[misc]
-        """The minimum over `dim`; ties share the gradient."""
-        return _extreme(self, g.amin, "amin", dim, keepdim)
-
-    def aminmax(self: Tensor, *, dim: int | None = None, keepdim: bool = False) -> AminmaxResult:      # type: ignore[misc]
-        """(min, max) of all elements, or along `dim`; ties share the gradient. Raises where there are no elements."""
-        x = node_of(self, "aminmax")
-        if dim is not None and not isinstance(dim, int):
-            raise TypeError(f"aminmax(): argument 'dim' must be int, not {type(dim).__name__} ({dim!r})")
-        axes = normalise_dims(dim, len(x.spec.shape))
-        if dim is None and x.spec.numel == 0:
-            raise RuntimeError("aminmax(): cannot compute aminmax over an empty dimension as the operation has no "
-                               f"identity (shape {list(x.shape)})")
-        _some(x, axes, "aminmax", dim)
-        return AminmaxResult(*(labelled(wrap(fold(x, axes, keepdim)), "AminmaxBackward0") for fold in (g.amin, g.amax)))
-
-    def max(self: Tensor, dim: Any = None, keepdim: bool = False) -> Any:       # type: ignore[misc]
-        """The maximum of all elements; over `dim`, (values, indices); with a tensor, `maximum`."""
-        return _max_or_min(self, dim, keepdim, "max")
-
-    def min(self: Tensor, dim: Any = None, keepdim: bool = False) -> Any:       # type: ignore[misc]
-        """The minimum of all elements; over `dim`, (values, indices); with a tensor, `minimum`."""
-        return _max_or_min(self, dim, keepdim, "min")
-
-    def argmax(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:      # type: ignore[misc]
-        """Index of the largest element of the flattened tensor, or along `dim`; the first of equals."""
-        return _arg(self, g.argmax, "argmax", dim, keepdim)
-
-    def argmin(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:      # type: ignore[misc]
-        """Index of the smallest element of the flattened tensor, or along `dim`; the first of equals."""
-        return _arg(self, g.argmin, "argmin", dim, keepdim)
-
-    def any(self: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:    # type: ignore[misc]
-        """Whether some element over `dim` is non-zero."""
-        return _truth(self, g.amax, "any", False, dim, keepdim)
-
-    def all(self: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:    # type: ignore[misc]
-        """Whether every element over `dim` is non-zero."""
-        return _truth(self, g.amin, "all", True, dim, keepdim)
-
-    def count_nonzero(self: Tensor, dim: Any = None) -> Tensor:                 # type: ignore[misc]
-        """How many elements over `dim` (all axes by default) are not zero, as int64."""
-        x = node_of(self, "count_nonzero")
-        return wrap(g.sum(g.cast(truth(x), dtypes.int64), normalise_dims(dim, len(x.spec.shape))))
-
-    def nansum(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:  # type: ignore[misc]
-        """As `sum`, with every NaN taken as 0."""
-        x = node_of(self, "nansum")
-        total = wrap(g.where(g.ne(x, x), 0, x)).sum(dim, keepdim, dtype=dtype)
-        return labelled(total, "NansumBackward0")
-
-    def logsumexp(self: Tensor, dim: Any, keepdim: bool = False) -> Tensor:     # type: ignore[misc]
-        """log(sum(exp(x))) over `dim`, without overflow."""
-        x = floating(node_of(self, "logsumexp"))
-        return labelled(wrap(g.logsumexp(x, normalise_dims(dim, len(x.spec.shape)), keepdim)), "LogsumexpBackward0")
-
-    def softmax(self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:  # type: ignore[misc]
-        """exp(x) / sum(exp(x)) along `dim`."""
-        return _row(self, g.softmax, "softmax", dim, dtype)
-
-    def log_softmax(self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:      # type: ignore[misc]
-        """x - logsumexp(x) along `dim`."""
-        return _row(self, g.log_softmax, "log_softmax", dim, dtype)
+def sum(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
+    """The sum over `dim` (all axes by default); integers and booleans give int64."""
+    x = _integral_total(node_of(self, "sum"), kind(dtype))
+    if keepdim is not False:
+        keepdim = flag(keepdim, "sum", "keepdim")
+    out = wrap(g.sum(x, normalise_dims(dim, len(x.spec.shape)), keepdim))
+    return out if dim is None else labelled(out, "SumBackward1")
 
 
-def _spread_arguments(self: Any, dim: Any, unbiased: Any, correction: Any,
+def mean(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
+    """The mean over `dim` (all axes by default). Raises RuntimeError for integers."""
+    x = _needs_float(node_of(self, "mean"), "mean", kind(dtype))
+    if keepdim is not False:
+        keepdim = flag(keepdim, "mean", "keepdim")
+    out = wrap(g.mean(x, normalise_dims(dim, len(x.spec.shape)), keepdim))
+    return out if dim is None else labelled(out, "MeanBackward1")
+
+
+def var(self: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
+        correction: Number | None = None) -> Tensor:
+    """The variance over `dim` with divisor n - correction (1 by default)."""
+    x, axes, correction = _spread_arguments(self, dim, unbiased, correction, "var")
+    out = g.var(x, axes, correction)
+    return labelled(wrap(g.keep(out, x.spec.shape, axes) if keepdim else out), "VarBackward0")
+
+
+def std(self: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
+        correction: Number | None = None) -> Tensor:
+    """The standard deviation over `dim` with divisor n - correction (1 by default)."""
+    x, axes, correction = _spread_arguments(self, dim, unbiased, correction, "std")
+    out = g.std(x, axes, correction)
+    return labelled(wrap(g.keep(out, x.spec.shape, axes) if keepdim else out), "StdBackward0")
+
+
+def prod(self: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
+    """The product over one axis or all; integers and booleans give int64."""
+    x = _integral_total(node_of(self, "prod"), kind(dtype))
+    axes = normalise_dims(dim, len(x.spec.shape))
+    return labelled(wrap(g.prod(x, axes, keepdim)), "ProdBackward0" if dim is None else "ProdBackward1")
+
+
+def amax(self: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
+    """The maximum over `dim`; ties share the gradient."""
+    return _extreme(self, g.amax, "amax", dim, keepdim)
+
+
+def amin(self: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
+    """The minimum over `dim`; ties share the gradient."""
+    return _extreme(self, g.amin, "amin", dim, keepdim)
+
+
+def aminmax(self: Tensor, *, dim: int | None = None, keepdim: bool = False) -> AminmaxResult:
+    """(min, max) of all elements, or along `dim`; ties share the gradient. Raises where there are no elements."""
+    x = node_of(self, "aminmax")
+    if dim is not None and not isinstance(dim, int):
+        raise TypeError(f"aminmax(): argument 'dim' must be int, not {type(dim).__name__} ({dim!r})")
+    axes = normalise_dims(dim, len(x.spec.shape))
+    if dim is None and x.spec.numel == 0:
+        raise RuntimeError("aminmax(): cannot compute aminmax over an empty dimension as the operation has no "
+                           f"identity (shape {list(x.shape)})")
+    _some(x, axes, "aminmax", dim)
+    return AminmaxResult(*(labelled(wrap(fold(x, axes, keepdim)), "AminmaxBackward0") for fold in (g.amin, g.amax)))
+
+
+def max(self: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+    """The maximum of all elements; over `dim`, (values, indices); with a tensor, `maximum`."""
+    return _max_or_min(self, dim, keepdim, "max")
+
+
+def min(self: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+    """The minimum of all elements; over `dim`, (values, indices); with a tensor, `minimum`."""
+    return _max_or_min(self, dim, keepdim, "min")
+
+
+def argmax(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """Index of the largest element of the flattened tensor, or along `dim`; the first of equals."""
+    return _arg(self, g.argmax, "argmax", dim, keepdim)
+
+
+def argmin(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """Index of the smallest element of the flattened tensor, or along `dim`; the first of equals."""
+    return _arg(self, g.argmin, "argmin", dim, keepdim)
+
+
+def any(self: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """Whether some element over `dim` is non-zero."""
+    return _truth(self, g.amax, "any", False, dim, keepdim)
+
+
+def all(self: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """Whether every element over `dim` is non-zero."""
+    return _truth(self, g.amin, "all", True, dim, keepdim)
+
+
+def count_nonzero(self: Tensor, dim: Any = None) -> Tensor:
+    """How many elements over `dim` (all axes by default) are not zero, as int64."""
+    x = node_of(self, "count_nonzero")
+    return wrap(g.sum(g.cast(truth(x), dtypes.int64), normalise_dims(dim, len(x.spec.shape))))
+
+
+def nansum(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
+    """As `sum`, with every NaN taken as 0."""
+    x = node_of(self, "nansum")
+    total = wrap(g.where(g.ne(x, x), 0, x)).sum(dim, keepdim, dtype=dtype)
+    return labelled(total, "NansumBackward0")
+
+
+def logsumexp(self: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
+    """log(sum(exp(x))) over `dim`, without overflow."""
+    x = floating(node_of(self, "logsumexp"))
+    return labelled(wrap(g.logsumexp(x, normalise_dims(dim, len(x.spec.shape)), keepdim)), "LogsumexpBackward0")
+
+
+def softmax(self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
+    """exp(x) / sum(exp(x)) along `dim`."""
+    return _row(self, g.softmax, "softmax", dim, dtype)
+
+
+def log_softmax(self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
+    """x - logsumexp(x) along `dim`."""
+    return _row(self, g.log_softmax, "log_softmax", dim, dtype)
+
+
+def _spread_arguments(self: Tensor, dim: Any, unbiased: Any, correction: Any,
                       name: str) -> tuple[Node, tuple[int, ...], Any]:
     if isinstance(dim, bool):
         dim, unbiased = None, dim
@@ -171,14 +183,14 @@ def _spread_arguments(self: Any, dim: Any, unbiased: Any, correction: Any,
     return x, normalise_dims(dim, len(x.spec.shape)), correction
 
 
-def _extreme(self: Any, operation: Any, name: str, dim: Any, keepdim: bool) -> Tensor:
+def _extreme(self: Tensor, operation: Any, name: str, dim: Any, keepdim: bool) -> Tensor:
     x = node_of(self, name)
     axes = normalise_dims(dim, len(x.spec.shape))
     _some(x, axes, name, dim)
     return wrap(operation(x, axes, keepdim))
 
 
-def _max_or_min(self: Any, dim: Any, keepdim: bool, name: str) -> Any:
+def _max_or_min(self: Tensor, dim: Any, keepdim: bool, name: str) -> Any:
     x = node_of(self, name)
     if keepdim is not False:
         keepdim = flag(keepdim, name, "keepdim")
@@ -208,7 +220,7 @@ def _max_or_min(self: Any, dim: Any, keepdim: bool, name: str) -> Any:
     return (MaxResult if name == "max" else MinResult)(*result)
 
 
-def _arg(self: Any, operation: Any, name: str, dim: int | None, keepdim: bool) -> Tensor:
+def _arg(self: Tensor, operation: Any, name: str, dim: int | None, keepdim: bool) -> Tensor:
     x = node_of(self, name)
     if x.spec.dtype.category == 0:
         raise RuntimeError(f"{name}(): does not support bool input")
@@ -227,10 +239,10 @@ def _arg(self: Any, operation: Any, name: str, dim: int | None, keepdim: bool) -
     return wrap(g.keep(out, shape, (axis,)) if keepdim else out)
 
 
-def _truth(self: Any, operation: Any, name: str, empty: bool, dim: Any, keepdim: bool) -> Tensor:
+def _truth(self: Tensor, operation: Any, name: str, empty: bool, dim: Any, keepdim: bool) -> Tensor:
     x = node_of(self, name)
     axes = () if isinstance(dim, tuple | list) and not dim else normalise_dims(dim, len(x.spec.shape))
-    if any(x.spec.shape[a] == 0 for a in axes):
+    if builtins.any(x.spec.shape[a] == 0 for a in axes):
         out = g.full(empty, tuple(n for i, n in enumerate(x.spec.shape) if i not in axes), dtypes.bool_, x.device)
         out = g.keep(out, x.spec.shape, axes) if keepdim else out
     else:
@@ -238,7 +250,7 @@ def _truth(self: Any, operation: Any, name: str, empty: bool, dim: Any, keepdim:
     return wrap(g.cast(out, dtypes.uint8) if x.spec.dtype is dtypes.uint8 else out)
 
 
-def _row(self: Any, operation: Any, name: str, dim: int, dtype: DType | None) -> Tensor:
+def _row(self: Tensor, operation: Any, name: str, dim: int, dtype: DType | None) -> Tensor:
     x = node_of(self, name)
     wanted = kind(dtype)
     x = x if wanted is None else g.cast(x, wanted)

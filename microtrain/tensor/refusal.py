@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..engine.run import realize
 from ..graph.node import Node, buffer_signature, next_seq
 from ..graph.tape import grad_mode
 from .strides import dense
-
-if TYPE_CHECKING:
-    from .memory import Alias
-    from .storage import Shared
+from .types import Tensor
 
 NO_GRAD = ("Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by "
            "moving both the view and the inplace either both inside the no_grad block (if you don't want the inplace "
@@ -33,18 +29,7 @@ INDIRECTLY = "its base or another view of its base has been"
 ITSELF = "is being"
 
 
-def refusal(alias: Alias, tape: Any, what: str) -> RuntimeError:
-    """The error for a view that is at a place on the tape (or None), when it or its base was changed."""
-    made = tape is not None and not tape.is_leaf
-    view = f"Output {alias.number} of {re.sub('Backward[0-9]*$', '', tape.name)} is a view" if made else ""
-    if alias.origin is NO_GRAD or not made:
-        view = f"{view} of a view which was created" if made else "A view was created"
-        return RuntimeError(f"{view} in no_grad mode and {what} modified inplace with grad mode enabled. "
-                            f"{alias.origin}")
-    return RuntimeError(f"{view} and {what} modified inplace. {alias.origin}")
-
-
-def must_not_overlap(written: Shared, others: Iterable[Any]) -> None:
+def must_not_overlap(written: Tensor, others: Iterable[Any]) -> None:
     """Raise RuntimeError, as PyTorch, where an operand has a part of the memory of the tensor that is written to.
 
     Where both are dense, that is: others it does not look at. The same elements in the same order are no part.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -10,12 +10,10 @@ from ..autograd.checks import type_of
 from ..graph import dtypes
 from ..graph import ops as g
 from ..graph.node import constant
-from .core import Handle
+from .index import nonzero
 from .operands import beyond, converted, must_be_operands, truth
 from .storage import wrap
-
-if TYPE_CHECKING:
-    from .tensor_class import Tensor
+from .types import Tensor
 
 
 def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
@@ -27,7 +25,6 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     alone = input is None and other is None
     must_be("condition", 1, condition, "Tensor")
     if alone:
-        from .index import nonzero
         return nonzero(condition, as_tuple=True)
     must_be("input", 2, input, "Tensor or Number")
     must_be("other", 3, other, "Tensor or Number")
@@ -37,19 +34,27 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     if mask.spec.dtype is not dtypes.bool_:
         raise RuntimeError("where expected condition to be a boolean tensor, but got a tensor with dtype "
                            f"{mask.spec.dtype!r}")
-    if not isinstance(input, Handle) and not isinstance(other, Handle):
+    if not isinstance(input, Tensor) and not isinstance(other, Tensor):
         dtype = max(dtypes.of_scalar(input), dtypes.of_scalar(other), key=lambda d: d.category)
         return wrap(g.where(mask, *(constant(converted(v, dtype, "where"), dtype, mask.spec.device)
                                     for v in (input, other))))
-    if isinstance(input, Handle) and beyond(other, input.node):
+    if isinstance(input, Tensor) and beyond(other, input.node):
         other = converted(other, input.dtype, "where")
-    elif isinstance(other, Handle) and beyond(input, other.node):
+    elif isinstance(other, Tensor) and beyond(input, other.node):
         input = converted(input, other.dtype, "where")
     return wrap(g.where(mask, *must_be_operands(input, other, "where")))
 
 
 def must_be(name: str, position: int, value: Any, kinds: str) -> None:
     """Raise TypeError, in PyTorch's words, for an argument that is no Tensor, nor a number where one will do."""
-    if not isinstance(value, Handle) and not (position > 1 and isinstance(value, complex | float | int | np.generic)):
+    if not isinstance(value, Tensor) and not (position > 1 and isinstance(value, complex | float | int | np.generic)):
         hint = f": microtrain.tensor({name}) makes one" if hasattr(value, "__array__") else ""
         raise TypeError(f"where(): argument '{name}' (position {position}) must be {kinds}, not {type_of(value)}{hint}")
+
+
+def chosen(self: Tensor, condition: Tensor, other: Any) -> Tensor:
+    """self where `condition` holds, else `other`."""
+    return where(condition, self, other)
+
+
+chosen.__name__ = "where"

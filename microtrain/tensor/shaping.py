@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import index
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..graph import ops as g
 from ..graph.dtypes import TITLES, int64
 from ..graph.node import Node
 from ..graph.spec import Shape, normalise_dim, normalise_dims
-from .core import Handle
 from .operands import labelled
 from .storage import one_of_several, wrap
 from .strides import repeats, view_strides
-
-if TYPE_CHECKING:
-    from .tensor_class import Tensor
+from .types import Tensor
 
 
 def _reshaped(self: Tensor, shape: Shape, strides: Shape, label: str) -> Tensor:
@@ -58,302 +55,308 @@ def _signed(size: Sequence[Any]) -> list[int]:
     return listed
 
 
-class Shaping:
-    """Views and splits."""
+def reshape(self: Tensor, *shape: Any) -> Tensor:
+    """The same elements in another shape; one size may be -1. A view where PyTorch has one, else a copy."""
+    new = full_shape(_signed(shape), self.numel())
+    strides = view_strides(self.node.shape, self.stride(), new)
+    if strides is None:
+        return labelled(wrap(g.reshape(self.node, new)), "UnsafeViewBackward0")
+    return _reshaped(self, new, strides, "ViewBackward0")
 
-    __slots__ = ()
 
-    def reshape(self: Tensor, *shape: Any) -> Tensor:       # type: ignore[misc]
-        """The same elements in another shape; one size may be -1. A view where PyTorch has one, else a copy."""
-        new = full_shape(_signed(shape), self.numel())
-        strides = view_strides(self.node.shape, self.stride(), new)
-        if strides is None:
-            return labelled(wrap(g.reshape(self.node, new)), "UnsafeViewBackward0")
-        return _reshaped(self, new, strides, "ViewBackward0")
+def view(self: Tensor, *shape: Any) -> Tensor:
+    """As `reshape`, but never a copy: raises RuntimeError where the strides do not allow a view."""
+    new = full_shape(_signed(shape), self.numel())
+    strides = view_strides(self.node.shape, self.stride(), new)
+    if strides is None:
+        raise RuntimeError("view size is not compatible with input tensor's size and stride (at least one "
+                           "dimension spans across two contiguous subspaces). Use .reshape(...) instead.")
+    return _reshaped(self, new, strides, "ViewBackward0")
 
-    def view(self: Tensor, *shape: Any) -> Tensor:          # type: ignore[misc]
-        """As `reshape`, but never a copy: raises RuntimeError where the strides do not allow a view."""
-        new = full_shape(_signed(shape), self.numel())
-        strides = view_strides(self.node.shape, self.stride(), new)
-        if strides is None:
-            raise RuntimeError("view size is not compatible with input tensor's size and stride (at least one "
-                               "dimension spans across two contiguous subspaces). Use .reshape(...) instead.")
-        return _reshaped(self, new, strides, "ViewBackward0")
 
-    def view_as(self: Tensor, other: Tensor) -> Tensor:     # type: ignore[misc]
-        """A view in another tensor's shape."""
-        return self.view(other.shape)
+def view_as(self: Tensor, other: Tensor) -> Tensor:
+    """A view in another tensor's shape."""
+    return self.view(other.shape)
 
-    def reshape_as(self: Tensor, other: Tensor) -> Tensor:  # type: ignore[misc]
-        """Reshaped to another tensor's shape."""
-        return self.reshape(other.shape)
 
-    def flatten(self: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:     # type: ignore[misc]
-        """Axes start_dim to end_dim as one: the tensor itself where they are one."""
-        shape = self.node.shape
-        first, last = normalise_dim(start_dim, len(shape)), normalise_dim(end_dim, len(shape))
-        if first > last:
-            raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
-        if not shape:
-            return self.reshape(1)
-        if first == last:
-            return self
-        merged = 1
-        for n in shape[first:last + 1]:
-            merged *= n
-        return self.reshape(*shape[:first], merged, *shape[last + 1:])
+def reshape_as(self: Tensor, other: Tensor) -> Tensor:
+    """Reshaped to another tensor's shape."""
+    return self.reshape(other.shape)
 
-    def unflatten(self: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:      # type: ignore[misc]
-        """One axis as several."""
-        axis = normalise_dim(dim, self.ndim)
-        shape = self.node.shape or (1,)
-        return self.reshape(*shape[:axis], *full_shape(list(sizes), shape[axis]), *shape[axis + 1:])
 
-    def ravel(self: Tensor) -> Tensor:                      # type: ignore[misc]
-        """All axes as one."""
-        return self.reshape(-1)
+def flatten(self: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Axes start_dim to end_dim as one: the tensor itself where they are one."""
+    shape = self.node.shape
+    first, last = normalise_dim(start_dim, len(shape)), normalise_dim(end_dim, len(shape))
+    if first > last:
+        raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
+    if not shape:
+        return self.reshape(1)
+    if first == last:
+        return self
+    merged = 1
+    for n in shape[first:last + 1]:
+        merged *= n
+    return self.reshape(*shape[:first], merged, *shape[last + 1:])
 
-    def permute(self: Tensor, *dims: Any) -> Tensor:        # type: ignore[misc]
-        """Axes in another order: output axis i is input axis dims[i]."""
-        listed = _signed(dims)
-        ndim = self.ndim
-        if len(listed) != ndim:
-            raise RuntimeError("permute(sparse_coo): number of dimensions in the tensor input does not match the "
-                               f"length of the desired ordering of dimensions i.e. input.dim() = {ndim} is not equal "
-                               f"to len(dims) = {len(listed)}")
-        order = tuple(normalise_dim(d, ndim) for d in listed)
-        if len(set(order)) != ndim:
-            raise RuntimeError(f"permute(): duplicate dims are not allowed: {listed}")
-        return _permuted(self, order, "PermuteBackward0")
 
-    def transpose(self: Tensor, dim0: int, dim1: int) -> Tensor:        # type: ignore[misc]
-        """Two axes exchanged."""
-        a, b = normalise_dim(dim0, self.ndim), normalise_dim(dim1, self.ndim)
-        order = list(range(self.ndim))
-        if order:
-            order[a], order[b] = order[b], order[a]
-        return _permuted(self, tuple(order), "TransposeBackward0")
+def unflatten(self: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
+    """One axis as several."""
+    axis = normalise_dim(dim, self.ndim)
+    shape = self.node.shape or (1,)
+    return self.reshape(*shape[:axis], *full_shape(list(sizes), shape[axis]), *shape[axis + 1:])
 
-    swapaxes = swapdims = transpose
 
-    def movedim(self: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:     # type: ignore[misc]
-        """Axes moved to other places, the rest kept in order."""
-        froms = [source] if isinstance(source, int) else list(source)
-        tos = [destination] if isinstance(destination, int) else list(destination)
-        if len(froms) != len(tos):
-            raise RuntimeError("movedim: Invalid source or destination dims: source "
-                               f"({froms} dims) should contain the same number of dims as destination ({tos} dims)")
-        froms, tos = ([normalise_dim(d, self.ndim) for d in dims] for dims in (froms, tos))
-        for name, dims in (("source", froms), ("destination", tos)):
-            if len(set(dims)) != len(dims):
-                raise RuntimeError(f"movedim: repeated dim in `{name}` ({dims})")
-        rest = iter([d for d in range(self.ndim) if d not in froms])
-        places = dict(zip(tos, froms, strict=True))
-        order = tuple(places[i] if i in places else next(rest) for i in range(self.ndim))
-        return _permuted(self, order, "PermuteBackward0")
+def ravel(self: Tensor) -> Tensor:
+    """All axes as one."""
+    return self.reshape(-1)
 
-    def t(self: Tensor) -> Tensor:                          # type: ignore[misc]
-        """The transpose of a tensor of at most two axes."""
-        if self.ndim > 2:
-            raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {self.ndim}D")
-        return _permuted(self, tuple(reversed(range(self.ndim))), "TBackward0")
 
-    @property
-    def T(self: Tensor) -> Tensor:                          # type: ignore[misc]
-        """All axes reversed."""
-        return _permuted(self, tuple(reversed(range(self.ndim))), "PermuteBackward0")
+def permute(self: Tensor, *dims: Any) -> Tensor:
+    """Axes in another order: output axis i is input axis dims[i]."""
+    listed = _signed(dims)
+    ndim = self.ndim
+    if len(listed) != ndim:
+        raise RuntimeError("permute(sparse_coo): number of dimensions in the tensor input does not match the "
+                           f"length of the desired ordering of dimensions i.e. input.dim() = {ndim} is not equal "
+                           f"to len(dims) = {len(listed)}")
+    order = tuple(normalise_dim(d, ndim) for d in listed)
+    if len(set(order)) != ndim:
+        raise RuntimeError(f"permute(): duplicate dims are not allowed: {listed}")
+    return permuted(self, order, "PermuteBackward0")
 
-    @property
-    def mT(self: Tensor) -> Tensor:                         # type: ignore[misc]
-        """The last two axes exchanged."""
-        if self.ndim < 2:
-            raise RuntimeError(f"tensor.mT is only supported on matrices or batches of matrices. Got {self.ndim}-D "
-                               "tensor.")
-        return self.transpose(-2, -1)
 
-    def expand(self: Tensor, *size: Any) -> Tensor:         # type: ignore[misc]
-        """Axes of size 1 repeated to `size`, without copying; -1 keeps a size."""
-        listed = _signed(size)
-        shape = self.node.shape
-        lead = len(listed) - len(shape)
-        if lead < 0:
-            raise RuntimeError(f"expand(torch.{TITLES[self.dtype.name]}Tensor{{{list(shape)}}}, size={listed}): the "
-                               f"number of sizes provided ({len(listed)}) must be greater or equal to the number of "
-                               f"dimensions in the tensor ({len(shape)})")
-        new, strides = [], []
-        mine = self.stride()
-        for i, n in enumerate(listed):
-            have = shape[i - lead] if i >= lead else 1
-            if n == -1:
-                if i < lead:
-                    raise RuntimeError(f"expand: -1 is not allowed in a leading, non-existing dimension {i}")
-                n = have
-            if have not in (1, n):
-                raise RuntimeError(f"The expanded size of the tensor ({n}) must match the existing size ({have}) at "
-                                   f"non-singleton dimension {i}.  Target sizes: {listed}.  Tensor sizes: "
-                                   f"{list(shape)}")
-            new.append(n)
-            strides.append(mine[i - lead] if i >= lead and have == n else 0)
-        for i in reversed(range(lead if shape else 0)):
-            strides[i] = new[i + 1] * strides[i + 1] if new[i] == 1 else 0
-        # Where nothing is repeated the view can be written through.
-        update = _expanded_update if repeats(tuple(new), tuple(strides)) else \
-            lambda base, v: g.reshape(v, base.shape) if v.spec.numel == base.spec.numel else base
-        return labelled(self.share(lambda x: g.expand(x, tuple(new)), update, tuple(strides)), "ExpandBackward0")
+def transpose(self: Tensor, dim0: int, dim1: int) -> Tensor:
+    """Two axes exchanged."""
+    a, b = normalise_dim(dim0, self.ndim), normalise_dim(dim1, self.ndim)
+    order = list(range(self.ndim))
+    if order:
+        order[a], order[b] = order[b], order[a]
+    return permuted(self, tuple(order), "TransposeBackward0")
 
-    def expand_as(self: Tensor, other: Tensor) -> Tensor:   # type: ignore[misc]
-        """Expanded to another tensor's shape."""
-        return self.expand(other.shape)
 
-    def broadcast_to(self: Tensor, *size: Any) -> Tensor:   # type: ignore[misc]
-        """As `expand`."""
-        return self.expand(*size)
+def movedim(self: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
+    """Axes moved to other places, the rest kept in order."""
+    froms = [source] if isinstance(source, int) else list(source)
+    tos = [destination] if isinstance(destination, int) else list(destination)
+    if len(froms) != len(tos):
+        raise RuntimeError("movedim: Invalid source or destination dims: source "
+                           f"({froms} dims) should contain the same number of dims as destination ({tos} dims)")
+    froms, tos = ([normalise_dim(d, self.ndim) for d in dims] for dims in (froms, tos))
+    for name, dims in (("source", froms), ("destination", tos)):
+        if len(set(dims)) != len(dims):
+            raise RuntimeError(f"movedim: repeated dim in `{name}` ({dims})")
+    rest = iter([d for d in range(self.ndim) if d not in froms])
+    places = dict(zip(tos, froms, strict=True))
+    order = tuple(places[i] if i in places else next(rest) for i in range(self.ndim))
+    return permuted(self, order, "PermuteBackward0")
 
-    def squeeze(self: Tensor, dim: Any = None) -> Tensor:   # type: ignore[misc]
-        """Without axes of size 1: all of them, or those among `dim`."""
-        shape = self.node.shape
-        chosen = range(len(shape)) if dim is None else \
-            () if isinstance(dim, tuple | list) and not dim else {*normalise_dims(dim, len(shape))}
-        kept = [i for i, n in enumerate(shape) if not (n == 1 and i in chosen)]
-        strides = self.stride()
-        return _reshaped(self, tuple(shape[i] for i in kept), tuple(strides[i] for i in kept),
-                         "SqueezeBackward0" if dim is None else "SqueezeBackward1")
 
-    def unsqueeze(self: Tensor, dim: int) -> Tensor:        # type: ignore[misc]
-        """With a new axis of size 1 at `dim`."""
-        axis = normalise_dim(dim, self.ndim + 1)
-        shape, strides = self.node.shape, self.stride()
-        step = strides[axis] * shape[axis] if axis < len(shape) else 1
-        return _reshaped(self, (*shape[:axis], 1, *shape[axis:]), (*strides[:axis], step, *strides[axis:]),
-                         "UnsqueezeBackward0")
+def t(self: Tensor) -> Tensor:
+    """The transpose of a tensor of at most two axes."""
+    if self.ndim > 2:
+        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {self.ndim}D")
+    return permuted(self, tuple(reversed(range(self.ndim))), "TBackward0")
 
-    def flip(self: Tensor, *axis: Any, dims: Any = None) -> Tensor:     # type: ignore[misc]
-        """Reversed along `dims`, given as ints or as one sequence (a copy, as in PyTorch)."""
-        if dims is None and not axis:
-            raise TypeError('flip() missing 1 required positional arguments: "dims"')
-        axes = tuple(normalise_dim(d, self.ndim) for d in _signed(axis if dims is None else (dims,)))
-        if len(set(axes)) != len(axes):
-            raise RuntimeError(f"dim {max(axes, key=axes.count)} appears multiple times in the list of dims")
-        return wrap(g.flip(self.node, tuple(sorted(axes))) if self.ndim else g.identity(self.node))
 
-    def contiguous(self: Tensor) -> Tensor:                 # type: ignore[misc]
-        """Itself where its elements lie in row-major order, else a copy."""
-        return self if self.is_contiguous() else self.clone()
+def expand(self: Tensor, *size: Any) -> Tensor:
+    """Axes of size 1 repeated to `size`, without copying; -1 keeps a size."""
+    listed = _signed(size)
+    shape = self.node.shape
+    lead = len(listed) - len(shape)
+    if lead < 0:
+        raise RuntimeError(f"expand(torch.{TITLES[self.dtype.name]}Tensor{{{list(shape)}}}, size={listed}): the "
+                           f"number of sizes provided ({len(listed)}) must be greater or equal to the number of "
+                           f"dimensions in the tensor ({len(shape)})")
+    new, strides = [], []
+    mine = self.stride()
+    for i, n in enumerate(listed):
+        have = shape[i - lead] if i >= lead else 1
+        if n == -1:
+            if i < lead:
+                raise RuntimeError(f"expand: -1 is not allowed in a leading, non-existing dimension {i}")
+            n = have
+        if have not in (1, n):
+            raise RuntimeError(f"The expanded size of the tensor ({n}) must match the existing size ({have}) at "
+                               f"non-singleton dimension {i}.  Target sizes: {listed}.  Tensor sizes: "
+                               f"{list(shape)}")
+        new.append(n)
+        strides.append(mine[i - lead] if i >= lead and have == n else 0)
+    for i in reversed(range(lead if shape else 0)):
+        strides[i] = new[i + 1] * strides[i + 1] if new[i] == 1 else 0
+    # Where nothing is repeated the view can be written through.
+    update = _expanded_update if repeats(tuple(new), tuple(strides)) else \
+        lambda base, v: g.reshape(v, base.shape) if v.spec.numel == base.spec.numel else base
+    return labelled(self.share(lambda x: g.expand(x, tuple(new)), update, tuple(strides)), "ExpandBackward0")
 
-    def narrow(self: Tensor, dim: int, start: int | Tensor, length: int) -> Tensor:      # type: ignore[misc]
-        """`length` elements from `start` along `dim`."""
-        if not self.ndim:
-            raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
-        axis = normalise_dim(dim, self.ndim)
-        size = self.node.shape[axis]
-        if isinstance(start, Handle):
-            if start.ndim or start.dtype.category != 1:
-                raise RuntimeError("narrow(): start must be an 0-dim integral Tensor, but got a "
-                                   f"{start.dtype!r} tensor of shape {list(start.shape)}.")
-            start = int(start.item())       # type: ignore[attr-defined]
-        start, length = index(start), index(length)
-        first = start + size if start < 0 else start
-        if length < 0:
-            raise RuntimeError(f"narrow(): length must be non-negative. Got {length}.")
-        if not -size <= start <= size:
-            raise IndexError(f"narrow(): start out of range (expected to be in range of [{-size}, {size}], but got "
-                             f"{start})")
-        if first + length > size:
-            raise RuntimeError(f"narrow(): start ({start}) + length ({length}) exceeds dimension size ({size}).")
-        return sliced(self, axis, first, length, 1)
 
-    def select(self: Tensor, dim: int, index: int) -> Tensor:       # type: ignore[misc]
-        """One index along `dim`, which goes."""
-        if not self.ndim:
-            raise IndexError("select() cannot be applied to a 0-dim tensor.")
-        axis = normalise_dim(dim, self.ndim)
-        size = self.node.shape[axis]
-        if not -size <= index < size:
-            raise IndexError(f"select(): index {index} out of range for tensor of size {list(self.node.shape)} at "
-                             f"dimension {axis}")
-        part = sliced(self, axis, index % size, 1, 1)
-        return labelled(part.squeeze(axis), "SelectBackward0")
+def expand_as(self: Tensor, other: Tensor) -> Tensor:
+    """Expanded to another tensor's shape."""
+    return self.expand(other.shape)
 
-    def split(self: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:       # type: ignore[misc]
-        """Parts of `split_size` (the last may be smaller), or of the sizes listed."""
-        axis = normalise_dim(dim, self.ndim)
-        if not self.ndim:
-            raise RuntimeError("split expects at least a 1-dimensional tensor")
-        size = self.node.shape[axis]
-        if isinstance(split_size, int):
-            if split_size < 0 or (split_size == 0 and size):
-                raise RuntimeError(f"split expects split_size be non-negative, but got split_size={split_size}")
-            parts = [min(split_size, size - i) for i in range(0, size, split_size or 1)] or [0]
-        else:
-            parts = list(split_size)
-            if sum(parts) != size or min(parts, default=0) < 0:
-                raise RuntimeError(f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's "
-                                   f"size at dimension {axis}), but got split_sizes={parts}")
-        starts = [sum(parts[:i]) for i in range(len(parts))]
-        label = "SplitBackward0" if isinstance(split_size, int) else "SplitWithSizesBackward0"
-        return one_of_several(labelled(sliced(self, axis, start, length, 1), label)
-                              for start, length in zip(starts, parts, strict=True))
 
-    def chunk(self: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:       # type: ignore[misc]
-        """At most `chunks` equal parts (the last may be smaller)."""
-        if chunks <= 0:
-            raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
-        if not self.ndim:
-            raise RuntimeError("chunk expects at least a 1-dimensional tensor")
-        size = self.node.shape[normalise_dim(dim, self.ndim)]
-        if not size:
-            return tuple(self.narrow(dim, 0, 0) for _ in range(chunks))
-        return self.split(-(-size // chunks), dim)
+def broadcast_to(self: Tensor, *size: Any) -> Tensor:
+    """As `expand`."""
+    return self.expand(*size)
 
-    def tensor_split(self: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:       # type: ignore[misc]
-        """As many parts as the number given, sizes differing by at most 1; or cut before each of the indices given
-        (a tensor's values are read at once).
 
-        Raises RuntimeError for no parts or a 0-d tensor, TypeError for what is neither int nor ints.
-        """
-        if not self.ndim:
-            raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
-        axis = normalise_dim(dim, self.ndim)
-        size = self.node.shape[axis]
-        wanted = indices_or_sections
-        if isinstance(wanted, Handle):
-            if wanted.dtype is not int64 or wanted.ndim > 1:
-                raise RuntimeError("tensor_split expected tensor_indices_or_sections to be a zero-dimensional or "
-                                   "one-dimensional tensor with dtype of long, but got a tensor with "
-                                   f"{wanted.ndim} dims and dtype {wanted.dtype!r}")
-            wanted = wanted.tolist()            # type: ignore[attr-defined]
-        if isinstance(wanted, int) and not isinstance(wanted, bool):
-            if wanted <= 0:
-                raise RuntimeError(f"number of sections must be larger than 0, got {wanted}")
-            if wanted >= 2**31:
-                raise RuntimeError(f"tensor_split(): number of sections is out of range, got {wanted}")
-            least, larger = divmod(size, wanted)
-            wanted = [i * least + min(i, larger) for i in range(1, wanted)]
-        elif not isinstance(wanted, list | tuple):
-            raise TypeError(f"tensor_split(): expected an int or a sequence of ints, got {type(wanted).__name__} "
-                            f"({wanted!r})")
-        cuts = [max(0, min(i + size if i < 0 else i, size)) for i in _signed([wanted])]
-        return tuple(sliced(self, axis, start, max(0, end - start), 1)
-                     for start, end in zip([0, *cuts], [*cuts, size], strict=True))
+def squeeze(self: Tensor, dim: Any = None) -> Tensor:
+    """Without axes of size 1: all of them, or those among `dim`."""
+    shape = self.node.shape
+    chosen = range(len(shape)) if dim is None else \
+        () if isinstance(dim, tuple | list) and not dim else {*normalise_dims(dim, len(shape))}
+    kept = [i for i, n in enumerate(shape) if not (n == 1 and i in chosen)]
+    strides = self.stride()
+    return _reshaped(self, tuple(shape[i] for i in kept), tuple(strides[i] for i in kept),
+                     "SqueezeBackward0" if dim is None else "SqueezeBackward1")
 
-    def hsplit(self: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:       # type: ignore[misc]
-        """Parts side by side: equal ones, or cut before each index, along the second axis (a vector's only one)."""
-        return _split_evenly(self, indices_or_sections, "hsplit", 1, 0 if self.ndim == 1 else 1)
 
-    def vsplit(self: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:       # type: ignore[misc]
-        """Parts one under the other: equal ones, or cut before each index, along the first axis."""
-        return _split_evenly(self, indices_or_sections, "vsplit", 2, 0)
+def unsqueeze(self: Tensor, dim: int) -> Tensor:
+    """With a new axis of size 1 at `dim`."""
+    axis = normalise_dim(dim, self.ndim + 1)
+    shape, strides = self.node.shape, self.stride()
+    step = strides[axis] * shape[axis] if axis < len(shape) else 1
+    return _reshaped(self, (*shape[:axis], 1, *shape[axis:]), (*strides[:axis], step, *strides[axis:]),
+                     "UnsqueezeBackward0")
 
-    def dsplit(self: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:       # type: ignore[misc]
-        """Parts one behind the other: equal ones, or cut before each index, along the third axis."""
-        return _split_evenly(self, indices_or_sections, "dsplit", 3, 2)
 
-    def unbind(self: Tensor, dim: int = 0) -> tuple[Tensor, ...]:       # type: ignore[misc]
-        """The parts along `dim`, each without it."""
-        if not self.ndim:
-            raise IndexError(f"unbind(): Dimension specified as {dim} but tensor has no dimensions")
-        size = self.shape[normalise_dim(dim, self.ndim)]
-        return one_of_several(labelled(self.select(dim, i), "UnbindBackward0") for i in range(size))
+def flip(self: Tensor, *axis: Any, dims: Any = None) -> Tensor:
+    """Reversed along `dims`, given as ints or as one sequence (a copy, as in PyTorch)."""
+    if dims is None and not axis:
+        raise TypeError('flip() missing 1 required positional arguments: "dims"')
+    axes = tuple(normalise_dim(d, self.ndim) for d in _signed(axis if dims is None else (dims,)))
+    if len(set(axes)) != len(axes):
+        raise RuntimeError(f"dim {max(axes, key=axes.count)} appears multiple times in the list of dims")
+    return wrap(g.flip(self.node, tuple(sorted(axes))) if self.ndim else g.identity(self.node))
+
+
+def contiguous(self: Tensor) -> Tensor:
+    """Itself where its elements lie in row-major order, else a copy."""
+    return self if self.is_contiguous() else self.clone()
+
+
+def narrow(self: Tensor, dim: int, start: int | Tensor, length: int) -> Tensor:
+    """`length` elements from `start` along `dim`."""
+    if not self.ndim:
+        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
+    axis = normalise_dim(dim, self.ndim)
+    size = self.node.shape[axis]
+    if isinstance(start, Tensor):
+        if start.ndim or start.dtype.category != 1:
+            raise RuntimeError("narrow(): start must be an 0-dim integral Tensor, but got a "
+                               f"{start.dtype!r} tensor of shape {list(start.shape)}.")
+        start = int(start.item())
+    start, length = index(start), index(length)
+    first = start + size if start < 0 else start
+    if length < 0:
+        raise RuntimeError(f"narrow(): length must be non-negative. Got {length}.")
+    if not -size <= start <= size:
+        raise IndexError(f"narrow(): start out of range (expected to be in range of [{-size}, {size}], but got "
+                         f"{start})")
+    if first + length > size:
+        raise RuntimeError(f"narrow(): start ({start}) + length ({length}) exceeds dimension size ({size}).")
+    return sliced(self, axis, first, length, 1)
+
+
+def select(self: Tensor, dim: int, index: int) -> Tensor:
+    """One index along `dim`, which goes."""
+    if not self.ndim:
+        raise IndexError("select() cannot be applied to a 0-dim tensor.")
+    axis = normalise_dim(dim, self.ndim)
+    size = self.node.shape[axis]
+    if not -size <= index < size:
+        raise IndexError(f"select(): index {index} out of range for tensor of size {list(self.node.shape)} at "
+                         f"dimension {axis}")
+    part = sliced(self, axis, index % size, 1, 1)
+    return labelled(part.squeeze(axis), "SelectBackward0")
+
+
+def split(self: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """Parts of `split_size` (the last may be smaller), or of the sizes listed."""
+    axis = normalise_dim(dim, self.ndim)
+    if not self.ndim:
+        raise RuntimeError("split expects at least a 1-dimensional tensor")
+    size = self.node.shape[axis]
+    if isinstance(split_size, int):
+        if split_size < 0 or (split_size == 0 and size):
+            raise RuntimeError(f"split expects split_size be non-negative, but got split_size={split_size}")
+        parts = [min(split_size, size - i) for i in range(0, size, split_size or 1)] or [0]
+    else:
+        parts = list(split_size)
+        if sum(parts) != size or min(parts, default=0) < 0:
+            raise RuntimeError(f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's "
+                               f"size at dimension {axis}), but got split_sizes={parts}")
+    starts = [sum(parts[:i]) for i in range(len(parts))]
+    label = "SplitBackward0" if isinstance(split_size, int) else "SplitWithSizesBackward0"
+    return one_of_several(labelled(sliced(self, axis, start, length, 1), label)
+                          for start, length in zip(starts, parts, strict=True))
+
+
+def chunk(self: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """At most `chunks` equal parts (the last may be smaller)."""
+    if chunks <= 0:
+        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+    if not self.ndim:
+        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
+    size = self.node.shape[normalise_dim(dim, self.ndim)]
+    if not size:
+        return tuple(self.narrow(dim, 0, 0) for _ in range(chunks))
+    return self.split(-(-size // chunks), dim)
+
+
+def tensor_split(self: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """As many parts as the number given, sizes differing by at most 1; or cut before each of the indices given
+    (a tensor's values are read at once).
+
+    Raises RuntimeError for no parts or a 0-d tensor, TypeError for what is neither int nor ints.
+    """
+    if not self.ndim:
+        raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
+    axis = normalise_dim(dim, self.ndim)
+    size = self.node.shape[axis]
+    wanted = indices_or_sections
+    if isinstance(wanted, Tensor):
+        if wanted.dtype is not int64 or wanted.ndim > 1:
+            raise RuntimeError("tensor_split expected tensor_indices_or_sections to be a zero-dimensional or "
+                               "one-dimensional tensor with dtype of long, but got a tensor with "
+                               f"{wanted.ndim} dims and dtype {wanted.dtype!r}")
+        wanted = wanted.tolist()
+    if isinstance(wanted, int) and not isinstance(wanted, bool):
+        if wanted <= 0:
+            raise RuntimeError(f"number of sections must be larger than 0, got {wanted}")
+        if wanted >= 2**31:
+            raise RuntimeError(f"tensor_split(): number of sections is out of range, got {wanted}")
+        least, larger = divmod(size, wanted)
+        wanted = [i * least + min(i, larger) for i in range(1, wanted)]
+    elif not isinstance(wanted, list | tuple):
+        raise TypeError(f"tensor_split(): expected an int or a sequence of ints, got {type(wanted).__name__} "
+                        f"({wanted!r})")
+    cuts = [max(0, min(i + size if i < 0 else i, size)) for i in _signed([wanted])]
+    return tuple(sliced(self, axis, start, max(0, end - start), 1)
+                 for start, end in zip([0, *cuts], [*cuts, size], strict=True))
+
+
+def hsplit(self: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """Parts side by side: equal ones, or cut before each index, along the second axis (a vector's only one)."""
+    return _split_evenly(self, indices_or_sections, "hsplit", 1, 0 if self.ndim == 1 else 1)
+
+
+def vsplit(self: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """Parts one under the other: equal ones, or cut before each index, along the first axis."""
+    return _split_evenly(self, indices_or_sections, "vsplit", 2, 0)
+
+
+def dsplit(self: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """Parts one behind the other: equal ones, or cut before each index, along the third axis."""
+    return _split_evenly(self, indices_or_sections, "dsplit", 3, 2)
+
+
+def unbind(self: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    """The parts along `dim`, each without it."""
+    if not self.ndim:
+        raise IndexError(f"unbind(): Dimension specified as {dim} but tensor has no dimensions")
+    size = self.shape[normalise_dim(dim, self.ndim)]
+    return one_of_several(labelled(self.select(dim, i), "UnbindBackward0") for i in range(size))
 
 
 def _split_evenly(self: Tensor, wanted: Any, name: str, least: int, dim: int) -> tuple[Tensor, ...]:
@@ -367,7 +370,8 @@ def _split_evenly(self: Tensor, wanted: Any, name: str, least: int, dim: int) ->
     return self.tensor_split(wanted, dim)
 
 
-def _permuted(self: Tensor, order: Shape, label: str) -> Tensor:
+def permuted(self: Tensor, order: Shape, label: str) -> Tensor:
+    """A view with its axes in another order."""
     back = tuple(order.index(i) for i in range(len(order)))
     strides = self.stride()
     return labelled(self.share(lambda x: g.permute(x, order), lambda base, v: g.permute(v, back),

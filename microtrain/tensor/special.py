@@ -6,7 +6,8 @@ Half precisions are computed in float32 and rounded once, gradients too.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +19,8 @@ from ..graph.dtypes import TITLES
 from ..graph.node import Node, constant, record2
 from ..graph.primitives import MUL
 from ..graph.tape import grad_mode
-from .core import Handle
+from .elementwise import Unary, function
 from .inplace import inplace
-from .methods import function
 from .operands import (
     check_range,
     divisor,
@@ -35,17 +35,15 @@ from .operands import (
     two_tensors,
 )
 from .storage import wrap
-
-if TYPE_CHECKING:
-    from .tensor_class import Tensor
+from .types import Tensor
 
 
-def unary(name: str, doc: str) -> Any:
+def unary(name: str, doc: str) -> Unary:
     """The method of one tensor that the graph's operation of that name gives; integers are taken as floats."""
     return function(in_float32(getattr(g, name)), name, doc)
 
 
-def of_two_tensors(name: str, doc: str, accept: Any = floating) -> Any:
+def of_two_tensors(name: str, doc: str, accept: Any = floating) -> Callable[[Tensor, Tensor], Tensor]:
     """A method of two tensors, as floats."""
     operation = in_float32(getattr(g, name))
 
@@ -56,17 +54,17 @@ def of_two_tensors(name: str, doc: str, accept: Any = floating) -> Any:
     return method
 
 
-def of_two(name: str, doc: str) -> Any:
+def of_two(name: str, doc: str) -> Callable[[Any, Any], Tensor]:
     """A method of a tensor and a tensor or number, as floats; as a function it takes them in either order."""
     operation = in_float32(getattr(g, name))
 
-    def method(self: Any, other: Any) -> Tensor:
+    def method(self: Tensor, other: Any) -> Tensor:
         return wrap(operation(*must_be_floats(self, other, name)))
     method.__name__, method.__doc__ = name, doc
     return method
 
 
-def scaled(name: str, factor: float, label: str, doc: str) -> Any:
+def scaled(name: str, factor: float, label: str, doc: str) -> Unary:
     """A method of one tensor that multiplies it, as a float, by a constant."""
     def method(self: Tensor) -> Tensor:
         x = floating(node_of(self, name))
@@ -75,177 +73,173 @@ def scaled(name: str, factor: float, label: str, doc: str) -> Any:
     return method
 
 
-class Special:
-    """Further elementwise functions."""
+def copysign(self: Tensor, other: Any) -> Tensor:
+    """The magnitude of self with the sign of `other`, a tensor or a number."""
+    return wrap(in_float32(g.copysign)(*must_be_floats(self, other, "copysign")))
+acos = unary("acos", "The angle in [0, pi] whose cosine is x; NaN outside [-1, 1].")
+asin = unary("asin", "The angle in [-pi/2, pi/2] whose sine is x; NaN outside [-1, 1].")
+atan = unary("atan", "The angle in (-pi/2, pi/2) whose tangent is x.")
+sinh = unary("sinh", "Hyperbolic sine.")
+cosh = unary("cosh", "Hyperbolic cosine.")
+asinh = unary("asinh", "Inverse hyperbolic sine.")
+acosh = unary("acosh", "Inverse hyperbolic cosine; NaN below 1.")
+atanh = unary("atanh", "Inverse hyperbolic tangent; NaN outside [-1, 1].")
+exp2 = unary("exp2", "2 to the power of each element.")
+log2 = unary("log2", "Logarithm to base 2.")
+log10 = unary("log10", "Logarithm to base 10.")
+erf = unary("erf", "The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x.")
+erfc = unary("erfc", "1 - erf(x), accurate in its tail.")
+deg2rad = scaled("deg2rad", math.pi / 180, "Deg2RadBackward0", "Degrees in radians.")
+rad2deg = scaled("rad2deg", 180 / math.pi, "Rad2DegBackward0", "Radians in degrees.")
+atan2 = of_two_tensors("atan2", "The angle of the point (other, self), in [-pi, pi].")
+hypot = of_two_tensors("hypot", "sqrt(self^2 + other^2), without overflow on the way.", floats_only)
+logaddexp = of_two_tensors("logaddexp", "log(exp(self) + exp(other)).", floats_only)
+logaddexp2 = of_two_tensors("logaddexp2", "log2(2^self + 2^other).", floats_only)
+xlogy = of_two("xlogy", "self log(other); 0 where self is 0, unless `other` is NaN.")
 
-    def copysign(self: Tensor, other: Any) -> Tensor:       # type: ignore[misc]
-        """The magnitude of self with the sign of `other`, a tensor or a number."""
-        return wrap(in_float32(g.copysign)(*must_be_floats(self, other, "copysign")))
 
-    __slots__ = ()
+def logit(self: Tensor, eps: float | None = None) -> Tensor:
+    """log(x / (1 - x)), x first limited to [eps, 1 - eps] where eps is given; NaN outside [0, 1]."""
+    return wrap(in_float32(g.logit)(floating(node_of(self, "logit")), None if eps is None else float(eps)))
 
-    acos = arccos = unary("acos", "The angle in [0, pi] whose cosine is x; NaN outside [-1, 1].")
-    asin = arcsin = unary("asin", "The angle in [-pi/2, pi/2] whose sine is x; NaN outside [-1, 1].")
-    atan = arctan = unary("atan", "The angle in (-pi/2, pi/2) whose tangent is x.")
-    sinh = unary("sinh", "Hyperbolic sine.")
-    cosh = unary("cosh", "Hyperbolic cosine.")
-    asinh = arcsinh = unary("asinh", "Inverse hyperbolic sine.")
-    acosh = arccosh = unary("acosh", "Inverse hyperbolic cosine; NaN below 1.")
-    atanh = arctanh = unary("atanh", "Inverse hyperbolic tangent; NaN outside [-1, 1].")
-    exp2 = unary("exp2", "2 to the power of each element.")
-    log2 = unary("log2", "Logarithm to base 2.")
-    log10 = unary("log10", "Logarithm to base 10.")
-    erf = unary("erf", "The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x.")
-    erfc = unary("erfc", "1 - erf(x), accurate in its tail.")
-    deg2rad = scaled("deg2rad", math.pi / 180, "Deg2RadBackward0", "Degrees in radians.")
-    rad2deg = scaled("rad2deg", 180 / math.pi, "Rad2DegBackward0", "Radians in degrees.")
 
-    atan2 = arctan2 = of_two_tensors("atan2", "The angle of the point (other, self), in [-pi, pi].")
-    hypot = of_two_tensors("hypot", "sqrt(self^2 + other^2), without overflow on the way.", floats_only)
-    logaddexp = of_two_tensors("logaddexp", "log(exp(self) + exp(other)).", floats_only)
-    logaddexp2 = of_two_tensors("logaddexp2", "log2(2^self + 2^other).", floats_only)
-    xlogy = of_two("xlogy", "self log(other); 0 where self is 0, unless `other` is NaN.")
+def fmod(self: Tensor, other: Any) -> Tensor:
+    """What a division rounded toward 0 leaves; it has the dividend's sign."""
+    x, y = must_be_operands(self, other, "fmod")
+    out = wrap(in_float32(g.fmod)(no_bool(x, "fmod"), divisor(y)))
+    return out if isinstance(other, Tensor) else labelled(out, "FmodBackward0")
 
-    def logit(self: Tensor, eps: float | None = None) -> Tensor:        # type: ignore[misc]
-        """log(x / (1 - x)), x first limited to [eps, 1 - eps] where eps is given; NaN outside [0, 1]."""
-        return wrap(in_float32(g.logit)(floating(node_of(self, "logit")), None if eps is None else float(eps)))
 
-    def fmod(self: Tensor, other: Any) -> Tensor:           # type: ignore[misc]
-        """What a division rounded toward 0 leaves; it has the dividend's sign."""
-        x, y = must_be_operands(self, other, "fmod")
-        out = wrap(in_float32(g.fmod)(no_bool(x, "fmod"), divisor(y)))
-        return out if isinstance(other, Handle) else labelled(out, "FmodBackward0")
+def frac(self: Tensor) -> Tensor:
+    """x less its integer part, with the sign of x."""
+    x = floats_only(node_of(self, "frac"), "frac")
+    return labelled(wrap(g.sub(x, g.trunc(x))), "FracBackward0")
 
-    def frac(self: Tensor) -> Tensor:                       # type: ignore[misc]
-        """x less its integer part, with the sign of x."""
-        x = floats_only(node_of(self, "frac"), "frac")
-        return labelled(wrap(g.sub(x, g.trunc(x))), "FracBackward0")
 
-    def float_power(self: Any, exponent: Any) -> Tensor:
-        """self to the power of a number or a tensor, in float64; either may be a number."""
-        base, power = (x.double() if isinstance(x, Handle) else x for x in (self, exponent))    # type: ignore[attr-defined]
-        if isinstance(base, Handle):
-            return base.pow(power)                          # type: ignore[attr-defined, no-any-return]
-        return wrap(g.pow(*must_be_operands(base, power, "float_power")))
-
-    def float_power_(self: Tensor, exponent: Any) -> Tensor:    # type: ignore[misc]
-        """In-place `float_power`. Raises RuntimeError unless self is float64, as the result is."""
-        if self.dtype is not dtypes.float64:
-            raise RuntimeError(f"the base given to float_power_ has dtype {TITLES[self.dtype.name]} but the "
-                               "operation's result requires dtype Double")
-        return _float_power_(self, exponent)                # type: ignore[no-any-return]
-
-    def positive(self: Tensor) -> Tensor:                   # type: ignore[misc]
-        """The tensor itself. Raises RuntimeError for a bool tensor, in PyTorch's words."""
-        if node_of(self, "positive").spec.dtype.category == 0:
-            raise RuntimeError("The `+` operator, on a bool tensor is not supported.")
-        return self
-
-    def sgn(self: Tensor) -> Tensor:                        # type: ignore[misc]
-        """-1, 0 or 1: the sign, there being no complex numbers."""
-        return labelled(self.sign(), "SgnBackward0")
-
-    def signbit(self: Tensor) -> Tensor:                    # type: ignore[misc]
-        """Whether the sign bit is set: for negative numbers, and for -0 and a NaN with a minus."""
-        x = node_of(self, "signbit")
-        return wrap(g.signbit(x) if x.spec.dtype.category == 2 else g.lt(x, 0))
-
-    def heaviside(self: Tensor, values: Tensor) -> Tensor:      # type: ignore[misc]
-        """0 below 0, 1 above, `values` (of the same dtype) at 0. Raises RuntimeError where the dtypes differ."""
-        x, y = two_tensors(self, values, "heaviside")
-        if self.dtype is not values.dtype:
-            raise RuntimeError("heaviside is not yet implemented for tensors with different dtypes: "
-                               f"{self.dtype!r} and {values.dtype!r}")
-        out = g.where(g.eq(x, 0), y, g.cast(g.gt(x, 0), x.spec.dtype))
-        if grad_mode.enabled and not x.tape is y.tape is None:
-            out = refused(out, "derivative for aten::heaviside is not implemented", (x.tape, y.tape))
-        return wrap(out)
-
-    def lerp(self: Tensor, end: Tensor, weight: Tensor | Number) -> Tensor:     # type: ignore[misc]
-        """self + weight (end - self), for a number or a tensor as weight; all have one floating dtype.
-
-        Raises RuntimeError where they do not, NotImplementedError for integers.
-        """
-        x = floats_only(node_of(self, "lerp"), "lerp")
-        parts = {"end": end} | ({"weight": weight} if isinstance(weight, Handle) else {})
-        for name, part in parts.items():
-            if node_of(part, "lerp").spec.dtype is not x.spec.dtype:
-                raise RuntimeError(f"expected dtype {x.spec.dtype!r} for `{name}` but got dtype {part.dtype!r}")
-        out = wrap(in_float32(g.lerp)(x, end.node, weight.node if isinstance(weight, Handle) else float(weight)))
-        return out if isinstance(weight, Handle) else labelled(out, "LerpBackward0")
-
-    def addcmul(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:       # type: ignore[misc]
-        """self + value * tensor1 * tensor2."""
-        x, y, z = _three(self, tensor1, tensor2, "addcmul")
-        return labelled(wrap(in_float32(_addcmul)(no_bool(x, "addcmul"), y, z, _plain(value))), "AddcmulBackward0")
-
-    def addcdiv(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:       # type: ignore[misc]
-        """self + value * tensor1 / tensor2. Raises RuntimeError where both divide as integers."""
-        x, y, z = _three(self, tensor1, tensor2, "addcdiv")
-        if tensor1.dtype.category != 2 and tensor2.dtype.category != 2:
-            raise RuntimeError("Integer division with addcdiv is no longer supported: tensor1 is "
-                               f"{tensor1.dtype!r} and tensor2 {tensor2.dtype!r}; write "
-                               "input + value * tensor1 / tensor2 for a true division")
-        return labelled(wrap(in_float32(_addcdiv)(x, y, z, _plain(value))), "AddcdivBackward0")
-
-    def nan_to_num(self: Tensor, nan: float | None = None, posinf: float | None = None,       # type: ignore[misc]
-                   neginf: float | None = None) -> Tensor:
-        """NaN replaced by `nan` (0), infinities by `posinf` and `neginf` (the dtype's largest and smallest number)."""
-        x = node_of(self, "nan_to_num")
-        if x.spec.dtype.category != 2:
-            return wrap(g.identity(x))
-        largest = dtypes.largest_finite(x.spec.dtype)
-        out = g.where(g.ne(x, x), _number(0.0 if nan is None else nan, x), x)
-        out = g.where(g.eq(x, math.inf), _number(largest if posinf is None else posinf, x), out)
-        out = g.where(g.eq(x, -math.inf), _number(-largest if neginf is None else neginf, x), out)
-        return labelled(wrap(out), "NanToNumBackward0")
-
-    def isclose(self: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8,        # type: ignore[misc]
-                equal_nan: bool = False) -> Tensor:
-        """Whether |self - other| <= atol + rtol * |other|; equal infinities are close, NaNs where `equal_nan` says so.
-
-        Raises RuntimeError where the dtypes differ or a tolerance is negative.
-        """
-        x, y = two_tensors(self, other, "isclose")
-        if self.dtype is not other.dtype:
-            raise RuntimeError(f"{self.dtype!r} did not match {other.dtype!r}: isclose compares tensors of one dtype")
-        for name, value in (("rtol", rtol), ("atol", atol)):
-            if not value >= 0:
-                raise RuntimeError(f"{name} must be greater than or equal to zero, but got {value}")
-        close = g.eq(x, y)
-        if equal_nan:
-            close = g.bitwise_or(close, g.bitwise_and(g.ne(x, x), g.ne(y, y)))
-        x, y = floating(x), floating(y)
-        allowed = g.add(g.abs(g.mul(y, float(rtol))), float(atol))
-        apart = g.abs(g.sub(x, y))
-        finite = g.lt(apart, math.inf)
-        return wrap(g.bitwise_or(close, g.bitwise_and(finite, g.le(apart, allowed))))
-
-    def allclose(self: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8,       # type: ignore[misc]
-                 equal_nan: bool = False) -> bool:
-        """Whether all elements are close, as `isclose` says."""
-        return bool(self.isclose(other, rtol, atol, equal_nan).all())
-
-    acos_, asin_, atan_, sinh_, cosh_ = map(inplace, ("acos", "asin", "atan", "sinh", "cosh"))
-    asinh_, acosh_, atanh_, exp2_ = map(inplace, ("asinh", "acosh", "atanh", "exp2"))
-    arccos_, arcsin_, arctan_, arcsinh_ = map(inplace, ("arccos", "arcsin", "arctan", "arcsinh"))
-    arccosh_, arctanh_, log2_, log10_ = map(inplace, ("arccosh", "arctanh", "log2", "log10"))
-    erf_, erfc_, deg2rad_, rad2deg_ = map(inplace, ("erf", "erfc", "deg2rad", "rad2deg"))
-    atan2_, arctan2_, hypot_, copysign_ = map(inplace, ("atan2", "arctan2", "hypot", "copysign"))
-    xlogy_, logit_, fmod_, frac_ = map(inplace, ("xlogy", "logit", "fmod", "frac"))
-    sgn_, heaviside_, nan_to_num_, lerp_ = map(inplace, ("sgn", "heaviside", "nan_to_num", "lerp"))
-    addcmul_, addcdiv_ = map(inplace, ("addcmul", "addcdiv"))
+def float_power(self: Tensor, exponent: Any) -> Tensor:
+    """self to the power of a number or a tensor, in float64; either may be a number."""
+    base, power = (x.double() if isinstance(x, Tensor) else x for x in (self, exponent))
+    if isinstance(base, Tensor):
+        return base.pow(power)
+    return wrap(g.pow(*must_be_operands(base, power, "float_power")))
 
 
 _float_power_ = inplace("float_power")
-Special.float_power.checks_input = True         # type: ignore[attr-defined]
-Special.xlogy.checks_input = True
 
 
-def _three(self: Any, tensor1: Any, tensor2: Any, name: str) -> tuple[Node, Node, Node]:
+def float_power_(self: Tensor, exponent: Any) -> Tensor:
+    """In-place `float_power`. Raises RuntimeError unless self is float64, as the result is."""
+    if self.dtype is not dtypes.float64:
+        raise RuntimeError(f"the base given to float_power_ has dtype {TITLES[self.dtype.name]} but the "
+                           "operation's result requires dtype Double")
+    return _float_power_(self, exponent)
+
+
+def positive(self: Tensor) -> Tensor:
+    """The tensor itself. Raises RuntimeError for a bool tensor, in PyTorch's words."""
+    if node_of(self, "positive").spec.dtype.category == 0:
+        raise RuntimeError("The `+` operator, on a bool tensor is not supported.")
+    return self
+
+
+def sgn(self: Tensor) -> Tensor:
+    """-1, 0 or 1: the sign, there being no complex numbers."""
+    return labelled(self.sign(), "SgnBackward0")
+
+
+def signbit(self: Tensor) -> Tensor:
+    """Whether the sign bit is set: for negative numbers, and for -0 and a NaN with a minus."""
+    x = node_of(self, "signbit")
+    return wrap(g.signbit(x) if x.spec.dtype.category == 2 else g.lt(x, 0))
+
+
+def heaviside(self: Tensor, values: Tensor) -> Tensor:
+    """0 below 0, 1 above, `values` (of the same dtype) at 0. Raises RuntimeError where the dtypes differ."""
+    x, y = two_tensors(self, values, "heaviside")
+    if self.dtype is not values.dtype:
+        raise RuntimeError("heaviside is not yet implemented for tensors with different dtypes: "
+                           f"{self.dtype!r} and {values.dtype!r}")
+    out = g.where(g.eq(x, 0), y, g.cast(g.gt(x, 0), x.spec.dtype))
+    if grad_mode.enabled and not x.tape is y.tape is None:
+        out = refused(out, "derivative for aten::heaviside is not implemented", (x.tape, y.tape))
+    return wrap(out)
+
+
+def lerp(self: Tensor, end: Tensor, weight: Tensor | Number) -> Tensor:
+    """self + weight (end - self), for a number or a tensor as weight; all have one floating dtype.
+
+    Raises RuntimeError where they do not, NotImplementedError for integers.
+    """
+    x = floats_only(node_of(self, "lerp"), "lerp")
+    parts = {"end": end} | ({"weight": weight} if isinstance(weight, Tensor) else {})
+    for name, part in parts.items():
+        if node_of(part, "lerp").spec.dtype is not x.spec.dtype:
+            raise RuntimeError(f"expected dtype {x.spec.dtype!r} for `{name}` but got dtype {part.dtype!r}")
+    out = wrap(in_float32(g.lerp)(x, end.node, weight.node if isinstance(weight, Tensor) else float(weight)))
+    return out if isinstance(weight, Tensor) else labelled(out, "LerpBackward0")
+
+
+def addcmul(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
+    """self + value * tensor1 * tensor2."""
+    x, y, z = _three(self, tensor1, tensor2, "addcmul")
+    return labelled(wrap(in_float32(_addcmul)(no_bool(x, "addcmul"), y, z, _plain(value))), "AddcmulBackward0")
+
+
+def addcdiv(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
+    """self + value * tensor1 / tensor2. Raises RuntimeError where both divide as integers."""
+    x, y, z = _three(self, tensor1, tensor2, "addcdiv")
+    if tensor1.dtype.category != 2 and tensor2.dtype.category != 2:
+        raise RuntimeError("Integer division with addcdiv is no longer supported: tensor1 is "
+                           f"{tensor1.dtype!r} and tensor2 {tensor2.dtype!r}; write "
+                           "input + value * tensor1 / tensor2 for a true division")
+    return labelled(wrap(in_float32(_addcdiv)(x, y, z, _plain(value))), "AddcdivBackward0")
+
+
+def nan_to_num(self: Tensor, nan: float | None = None, posinf: float | None = None,
+               neginf: float | None = None) -> Tensor:
+    """NaN replaced by `nan` (0), infinities by `posinf` and `neginf` (the dtype's largest and smallest number)."""
+    x = node_of(self, "nan_to_num")
+    if x.spec.dtype.category != 2:
+        return wrap(g.identity(x))
+    largest = dtypes.largest_finite(x.spec.dtype)
+    out = g.where(g.ne(x, x), _number(0.0 if nan is None else nan, x), x)
+    out = g.where(g.eq(x, math.inf), _number(largest if posinf is None else posinf, x), out)
+    out = g.where(g.eq(x, -math.inf), _number(-largest if neginf is None else neginf, x), out)
+    return labelled(wrap(out), "NanToNumBackward0")
+
+
+def isclose(self: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8,
+            equal_nan: bool = False) -> Tensor:
+    """Whether |self - other| <= atol + rtol * |other|; equal infinities are close, NaNs where `equal_nan` says so.
+
+    Raises RuntimeError where the dtypes differ or a tolerance is negative.
+    """
+    x, y = two_tensors(self, other, "isclose")
+    if self.dtype is not other.dtype:
+        raise RuntimeError(f"{self.dtype!r} did not match {other.dtype!r}: isclose compares tensors of one dtype")
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        if not value >= 0:
+            raise RuntimeError(f"{name} must be greater than or equal to zero, but got {value}")
+    close = g.eq(x, y)
+    if equal_nan:
+        close = g.bitwise_or(close, g.bitwise_and(g.ne(x, x), g.ne(y, y)))
+    x, y = floating(x), floating(y)
+    allowed = g.add(g.abs(g.mul(y, float(rtol))), float(atol))
+    apart = g.abs(g.sub(x, y))
+    finite = g.lt(apart, math.inf)
+    return wrap(g.bitwise_or(close, g.bitwise_and(finite, g.le(apart, allowed))))
+
+
+def allclose(self: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8,
+             equal_nan: bool = False) -> bool:
+    """Whether all elements are close, as `isclose` says."""
+    return bool(self.isclose(other, rtol, atol, equal_nan).all())
+
+
+def _three(self: Tensor, tensor1: Any, tensor2: Any, name: str) -> tuple[Node, Node, Node]:
     """Three tensors as nodes of one dtype. Raises TypeError, naming its place, for anything else."""
     for place, (label, tensor) in enumerate((("input", self), ("tensor1", tensor1), ("tensor2", tensor2)), 1):
-        if not isinstance(tensor, Handle):
+        if not isinstance(tensor, Tensor):
             raise TypeError(f"{name}(): argument '{label}' (position {place}) must be Tensor, "
                             f"not {type(tensor).__name__}")
     y, z = must_be_operands(tensor1, tensor2, name)
@@ -255,7 +249,7 @@ def _three(self: Any, tensor1: Any, tensor2: Any, name: str) -> tuple[Node, Node
 
 def _plain(value: Any) -> bool | int | float:
     """A number as it is, that of a 0-d tensor read."""
-    return value.item() if isinstance(value, Handle) else value         # type: ignore[attr-defined, no-any-return]
+    return value.item() if isinstance(value, Tensor) else value
 
 
 def _addcmul(x: Node, y: Node, z: Node, value: Any) -> Node:

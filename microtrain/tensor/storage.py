@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 from weakref import ref
 
 from ..engine import run
@@ -40,11 +40,9 @@ from .memory import (
     whole_value,
     with_grad_mode,
 )
-from .refusal import FROM_FUNCTION, ITSELF, NO_GRAD, ONE_OF_SEVERAL, Refused, refusal
+from .refusal import FROM_FUNCTION, ITSELF, NO_GRAD, ONE_OF_SEVERAL, Refused
 from .strides import contiguous_strides, repeats, same_layout
-
-if TYPE_CHECKING:
-    from .tensor_class import Tensor
+from .types import Root, Tensor
 
 blank: list[Callable[[], Any]] = []
 """How to make a Tensor without anything in it; entered by the module that puts the class together."""
@@ -63,12 +61,11 @@ def wrap(node: Node) -> Tensor:
     return self
 
 
-class Shared:
+class Shared(Root):
     """What a tensor knows of memory: the node it holds and, where it shares memory, its place in a family."""
 
-    __slots__ = ("__dict__", "__weakref__", "node")
+    __slots__ = ()
 
-    node: Node
     requires_grad: Any                              # see `core`
     _leaf: Leaf | None = None                       # its place on the tape, where it is a leaf that requires grad
     # Defaults of the class, not of every tensor: most never share memory and are never changed in place.
@@ -211,7 +208,7 @@ class Shared:
             alias.family.members = [one for one in alias.family.members if one() is not self]
 
     @locked
-    def rebind(self, node: Node) -> Tensor:
+    def rebind(self, node: Node) -> Self:
         """Give this tensor, and all that share its memory, a new value of the same shape and dtype.
 
         A change that is not recorded leaves them where they are on the tape.
@@ -231,9 +228,9 @@ class Shared:
         self._put(node, not grad_mode.enabled)
         if tape is not None and tape.saves_out and self.node.tape is tape:
             self.node.version = stale               # the rule would read the old value
-        return self                 # type: ignore[return-value]
+        return self
 
-    def _rebind_all(self, alias: Alias, node: Node) -> Tensor:
+    def _rebind_all(self, alias: Alias, node: Node) -> Self:
         recorded = grad_mode.enabled and (self.requires_grad or node.tape is not None)
         if recorded and alias.origin is not None:
             raise self.refused(alias)
@@ -242,11 +239,11 @@ class Shared:
             self.refreshed()                        # its hooks are those of the new value from here on
         elif alias.view is not same_value and alias.tape is None and alias.family.node.tape is None:
             self._hold(fresh(node))                 # what `view` would find in the new base
-        return self                 # type: ignore[return-value]
+        return self
 
     def refused(self, alias: Alias) -> RuntimeError:
         """Why a view must not be changed in place."""
-        return refusal(alias, alias.tape if self.node.__class__ is Refused else self.node.tape, ITSELF)
+        return alias.refusal(alias.tape if self.node.__class__ is Refused else self.node.tape, ITSELF)
 
     def _move_retained(self, at_once: bool) -> None:
         raise NotImplementedError                   # see `core`

@@ -1,4 +1,8 @@
-"""The Tensor: the handle with every operation on it."""
+"""The Tensor: the handle, and the methods that are bound to it, one name for each.
+
+A method is a function of `elementwise`, `shaping`, ... whose first argument is the tensor. `FUNCTIONS` names those that
+the package has as functions too.
+"""
 
 from __future__ import annotations
 
@@ -8,59 +12,51 @@ from typing import Any
 
 from ..arguments import CLASSES, guard
 from ..errors import missing
-from ..graph.dtypes import DType
-from .copies import Copies
+from ..graph import primitives as p
+from ..graph.dtypes import DType, get_default_dtype
+from . import (
+    copies,
+    create,
+    elementwise,
+    gathering,
+    index,
+    inplace,
+    linalg,
+    norms,
+    operators,
+    ordering,
+    rearranging,
+    selection,
+    shaping,
+    special,
+    transfer,
+)
+from . import reduce as r
 from .core import Handle
-from .create import DeviceLike, default_device, full, kind, place, sizes
-from .elementwise import Elementwise
-from .gathering import Gathering
-from .index import Indexing, values
-from .inplace import Inplace
-from .linalg import Linalg
-from .norms import Norms
-from .ordering import Ordering
+from .create import DeviceLike, default_device
+from .host import values
+from .inplace import augmented, update
+from .inplace import inplace as in_place
 from .printing import format_array
 from .random import Generator
-from .rearranging import Rearranging
-from .reduce import Reduce
 from .refusal import Refused
-from .shaping import Shaping
-from .special import Special
 from .storage import blank
-from .transfer import Transfer
 
 
-class Tensor(Elementwise, Special, Reduce, Norms, Ordering, Shaping, Rearranging, Indexing, Gathering, Linalg, Inplace,
-             Transfer, Copies, Handle):
+class Tensor(Handle):
     """An array of numbers on a device, recorded on the tape when it requires grad.
 
     `Tensor(data)` makes a leaf of the default floating dtype; `tensor(data)` keeps the data's own kind.
     """
 
     __slots__ = ()
+    __array_ufunc__ = None          # an ndarray on the left defers to the tensor: ndarray * Tensor is a Tensor
+    __array_priority__ = 1000
 
     def __new__(cls, *data: Any, device: DeviceLike = None) -> Tensor:
-        from ..graph.dtypes import get_default_dtype
-        from .create import empty, tensor
         if len(data) == 1 and not isinstance(data[0], int):
-            return tensor(data[0], dtype=get_default_dtype(), device=device)
-        return empty(*data, device=device) if data else empty(0, device=device)
-
-    def new_full(self, size: Any, fill_value: Any, *, dtype: DType | None = None, device: DeviceLike = None,
-                 requires_grad: bool = False) -> Tensor:
-        """`fill_value` in every element, by default of this dtype and device."""
-        return full(sizes((size,)), fill_value, dtype=kind(dtype) or self.dtype,
-                    device=self.device if device is None else place(device), requires_grad=requires_grad)
-
-    def new_zeros(self, *size: Any, **options: Any) -> Tensor:
-        """Zeros, by default of this dtype and device."""
-        return self.new_full(sizes(size), 0, **options)
-
-    def new_ones(self, *size: Any, **options: Any) -> Tensor:
-        """Ones, by default of this dtype and device."""
-        return self.new_full(sizes(size), 1, **options)
-
-    new_empty = new_zeros
+            return create.tensor(data[0], dtype=get_default_dtype(), device=device)
+        return create.empty(*data, device=device) if data else create.empty(0, device=device)
 
     if sys.version_info >= (3, 12):             # before, a class that has one takes thrice as long for every attribute
         def __getattr__(self, name: str) -> Any:
@@ -78,6 +74,180 @@ class Tensor(Elementwise, Special, Reduce, Norms, Ordering, Shaping, Rearranging
             suffixes.append("requires_grad=True")
         return format_array(values(self.node), self.dtype.name, suffixes)
 
+    @property
+    def T(self) -> Tensor:
+        """All axes reversed."""
+        return shaping.permuted(self, tuple(reversed(range(self.ndim))), "PermuteBackward0")
+
+    @property
+    def mT(self) -> Tensor:
+        """The last two axes exchanged."""
+        if self.ndim < 2:
+            raise RuntimeError(f"tensor.mT is only supported on matrices or batches of matrices. Got {self.ndim}-D "
+                               "tensor.")
+        return self.transpose(-2, -1)
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory, off the tape, changes of which do not count as versions."""
+        return self.detached(counts=False)
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        transfer.set_data(self, value)
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return transfer.cuda_array_interface(self)
+
+    # ------------------------------------------------------------------------------------------------------ operators
+    __add__ = __radd__ = operators.add
+    __sub__, __rsub__ = operators.sub, operators.rsub
+    __mul__ = __rmul__ = operators.mul
+    __truediv__, __rtruediv__, __rdiv__ = operators.truediv, operators.rtruediv, operators.rdiv
+    __floordiv__, __rfloordiv__ = operators.floordiv, operators.rfloordiv
+    __mod__, __rmod__ = operators.mod, operators.rmod
+    __pow__, __rpow__ = operators.pow, operators.rpow
+    __matmul__, __rmatmul__ = linalg.matmul_operator, linalg.rmatmul_operator
+    __neg__, __pos__, __invert__, __abs__ = operators.neg, operators.pos, operators.invert, elementwise.abs
+    __eq__, __ne__, __lt__ = operators.eq, operators.ne, operators.lt       # type: ignore[assignment]
+    __le__, __gt__, __ge__ = operators.le, operators.gt, operators.ge
+    __hash__ = object.__hash__
+    __and__ = __rand__ = operators.bitwise_and
+    __or__ = __ror__ = operators.bitwise_or
+    __xor__ = __rxor__ = operators.bitwise_xor
+    __iadd__, __isub__, __imul__ = augmented("add"), augmented("sub"), augmented("mul")
+    __itruediv__, __ifloordiv__ = augmented("truediv"), augmented("floordiv")
+    __imod__, __ipow__ = augmented("mod"), augmented("pow")
+    __iand__, __ior__, __ixor__ = augmented("and"), augmented("or"), augmented("xor")
+    __getitem__, __setitem__ = index.getitem, index.setitem
+    __iter__, __contains__ = index.iterated, index.contains
+    __bool__, __float__, __int__, __index__ = transfer.as_bool, transfer.as_float, transfer.as_int, transfer.as_index
+    __format__, __array__ = transfer.formatted, transfer.as_array
+    __dlpack__, __dlpack_device__ = transfer.as_dlpack, transfer.dlpack_device
+    __reduce__, __copy__, __deepcopy__ = copies.reduced, copies.copied, copies.deep_copied
+
+    # ----------------------------------------------------------------------------------------------------- elementwise
+    abs = absolute = elementwise.abs
+    eq, ne, lt, le, gt = elementwise.eq, elementwise.ne, elementwise.lt, elementwise.le, elementwise.gt
+    ge, bitwise_and, bitwise_or = elementwise.ge, elementwise.bitwise_and, elementwise.bitwise_or
+    bitwise_xor, exp, log, log1p = elementwise.bitwise_xor, elementwise.exp, elementwise.log, elementwise.log1p
+    expm1, sqrt, rsqrt, reciprocal = elementwise.expm1, elementwise.sqrt, elementwise.rsqrt, elementwise.reciprocal
+    sin, cos, tan, tanh = elementwise.sin, elementwise.cos, elementwise.tan, elementwise.tanh
+    sigmoid, relu, floor, ceil = elementwise.sigmoid, elementwise.relu, elementwise.floor, elementwise.ceil
+    trunc = fix = elementwise.trunc
+    softplus, sign, round, square = elementwise.softplus, elementwise.sign, elementwise.round, elementwise.square
+    add = elementwise.add
+    sub = subtract = elementwise.sub
+    mul = multiply = elementwise.mul
+    rsub = elementwise.rsub
+    div = divide = true_divide = elementwise.div
+    floor_divide, remainder, pow = elementwise.floor_divide, elementwise.remainder, elementwise.pow
+    maximum, minimum, logical_not = elementwise.maximum, elementwise.minimum, elementwise.logical_not
+    logical_and, logical_or, logical_xor = elementwise.logical_and, elementwise.logical_or, elementwise.logical_xor
+    isnan, isinf, isfinite = elementwise.isnan, elementwise.isinf, elementwise.isfinite
+    clamp = clip = elementwise.clamp
+    clamp_min, clamp_max, masked_fill = elementwise.clamp_min, elementwise.clamp_max, elementwise.masked_fill
+    neg = negative = operators.neg
+    bitwise_not, where = operators.invert, selection.chosen
+    # --------------------------------------------------------------------------------------------------------- special
+    acos = arccos = special.acos
+    asin = arcsin = special.asin
+    atan = arctan = special.atan
+    sinh, cosh = special.sinh, special.cosh
+    asinh = arcsinh = special.asinh
+    acosh = arccosh = special.acosh
+    atanh = arctanh = special.atanh
+    exp2, log2, log10, erf, erfc = special.exp2, special.log2, special.log10, special.erf, special.erfc
+    deg2rad, rad2deg = special.deg2rad, special.rad2deg
+    atan2 = arctan2 = special.atan2
+    hypot, copysign, logaddexp, logaddexp2 = special.hypot, special.copysign, special.logaddexp, special.logaddexp2
+    xlogy, logit, fmod, frac = special.xlogy, special.logit, special.fmod, special.frac
+    float_power, float_power_, positive, sgn = special.float_power, special.float_power_, special.positive, special.sgn
+    signbit, heaviside, lerp, addcmul = special.signbit, special.heaviside, special.lerp, special.addcmul
+    addcdiv, nan_to_num, isclose, allclose = special.addcdiv, special.nan_to_num, special.isclose, special.allclose
+    # ------------------------------------------------------------------------------------------------------ reductions
+    sum, mean, var, std, prod = r.sum, r.mean, r.var, r.std, r.prod
+    amax, amin, aminmax, max, min = r.amax, r.amin, r.aminmax, r.max, r.min
+    argmax, argmin, any, all, count_nonzero = r.argmax, r.argmin, r.any, r.all, r.count_nonzero
+    nansum, logsumexp, softmax, log_softmax = r.nansum, r.logsumexp, r.softmax, r.log_softmax
+    norm, dist = norms.tensor_norm, norms.dist
+    # ----------------------------------------------------------------------------------------------------------- order
+    cumsum, cumprod, logcumsumexp, sort = ordering.cumsum, ordering.cumprod, ordering.logcumsumexp, ordering.sort
+    argsort, msort, topk, kthvalue = ordering.argsort, ordering.msort, ordering.topk, ordering.kthvalue
+    median, nanmedian = ordering.median, ordering.nanmedian
+    # -------------------------------------------------------------------------------------------------------- products
+    matmul, mm, bmm, mv, dot = linalg.matmul, linalg.mm, linalg.bmm, linalg.mv, linalg.dot
+    outer, addmm, addmv, baddbmm, addbmm = linalg.outer, linalg.addmm, linalg.addmv, linalg.baddbmm, linalg.addbmm
+    tensordot, kron = linalg.tensordot, linalg.kron
+    # ---------------------------------------------------------------------------------------------------------- shapes
+    reshape, view, view_as, reshape_as = shaping.reshape, shaping.view, shaping.view_as, shaping.reshape_as
+    flatten, unflatten, ravel, permute = shaping.flatten, shaping.unflatten, shaping.ravel, shaping.permute
+    transpose = swapaxes = swapdims = shaping.transpose
+    movedim, t, expand, expand_as = shaping.movedim, shaping.t, shaping.expand, shaping.expand_as
+    broadcast_to, squeeze, unsqueeze, flip = shaping.broadcast_to, shaping.squeeze, shaping.unsqueeze, shaping.flip
+    contiguous, narrow, select, split = shaping.contiguous, shaping.narrow, shaping.select, shaping.split
+    chunk, tensor_split, hsplit, vsplit = shaping.chunk, shaping.tensor_split, shaping.hsplit, shaping.vsplit
+    dsplit, unbind = shaping.dsplit, shaping.unbind
+    # ---------------------------------------------------------------------------------------- elements in other places
+    diagonal, diag, diag_embed = rearranging.diagonal, rearranging.diag, rearranging.diag_embed
+    trace, tril, triu, repeat = rearranging.trace, rearranging.tril, rearranging.triu, rearranging.repeat
+    tile, repeat_interleave, roll = rearranging.tile, rearranging.repeat_interleave, rearranging.roll
+    rot90 = rearranging.rot90
+    # ------------------------------------------------------------------------------------------------- elements picked
+    gather, scatter, scatter_add = gathering.gather, gathering.scatter, gathering.scatter_add
+    take_along_dim, take, index_add = gathering.take_along_dim, gathering.take, gathering.index_add
+    index_copy, index_fill, masked_scatter = gathering.index_copy, gathering.index_fill, gathering.masked_scatter
+    nonzero, index_select, masked_select = index.nonzero, index.index_select, index.masked_select
+    # ----------------------------------------------------------------------------------------------------- conversions
+    item, tolist, numpy, to, type = transfer.item, transfer.tolist, transfer.numpy, transfer.to, transfer.type
+    type_as, float, double, half = transfer.type_as, transfer.to_float, transfer.double, transfer.half
+    bfloat16, long, int, short, char = transfer.bfloat16, transfer.long, transfer.to_int, transfer.short, transfer.char
+    byte, bool, cpu, cuda, clone = transfer.byte, transfer.to_bool, transfer.cpu, transfer.cuda, transfer.clone
+    detach, detach_ = transfer.detach, transfer.detach_
+    new_full, new_ones, new_tensor = create.new_full, create.new_ones, create.new_tensor
+    new_zeros = new_empty = create.new_zeros
+    # ------------------------------------------------------------------------------------------------ changes in place
+    check_inplace, twin, former, become = inplace.check_inplace, inplace.twin, inplace.former, inplace.become
+    assign, overwrite, zero_, fill_ = inplace.assign, inplace.overwrite, inplace.zero_, inplace.fill_
+    copy_, uniform_, normal_, bernoulli_ = inplace.copy_, inplace.uniform_, inplace.normal_, inplace.bernoulli_
+    add_, sub_, mul_ = update(p.ADD, "add"), update(p.SUB, "sub"), update(p.MUL, "mul")
+    div_, pow_, neg_, abs_, exp_, log_, sqrt_ = map(in_place, ("div", "pow", "neg", "abs", "exp", "log", "sqrt"))
+    rsqrt_, sin_, cos_, tanh_, sigmoid_, relu_ = map(in_place, ("rsqrt", "sin", "cos", "tanh", "sigmoid", "relu"))
+    clamp_, floor_, ceil_, round_, reciprocal_ = map(in_place, ("clamp", "floor", "ceil", "round", "reciprocal"))
+    clamp_min_, clamp_max_, square_, masked_fill_ = map(in_place, ("clamp_min", "clamp_max", "square", "masked_fill"))
+    remainder_, floor_divide_, trunc_, acos_ = map(in_place, ("remainder", "floor_divide", "trunc", "acos"))
+    asin_, atan_, sinh_, cosh_, asinh_, acosh_ = map(in_place, ("asin", "atan", "sinh", "cosh", "asinh", "acosh"))
+    atanh_, exp2_, arccos_, arcsin_, arctan_ = map(in_place, ("atanh", "exp2", "arccos", "arcsin", "arctan"))
+    arcsinh_, arccosh_, arctanh_, log2_, log10_ = map(in_place, ("arcsinh", "arccosh", "arctanh", "log2", "log10"))
+    erf_, erfc_, deg2rad_, rad2deg_, atan2_ = map(in_place, ("erf", "erfc", "deg2rad", "rad2deg", "atan2"))
+    arctan2_, hypot_, copysign_, xlogy_, logit_ = map(in_place, ("arctan2", "hypot", "copysign", "xlogy", "logit"))
+    fmod_, frac_, sgn_, heaviside_, nan_to_num_ = map(in_place, ("fmod", "frac", "sgn", "heaviside", "nan_to_num"))
+    lerp_, addcmul_, addcdiv_, scatter_ = map(in_place, ("lerp", "addcmul", "addcdiv", "scatter"))
+    scatter_add_, index_add_, index_copy_ = map(in_place, ("scatter_add", "index_add", "index_copy"))
+    index_fill_, masked_scatter_, addmm_, addmv_ = map(in_place, ("index_fill", "masked_scatter", "addmm", "addmv"))
+    addbmm_, baddbmm_, cumsum_, cumprod_, tril_ = map(in_place, ("addbmm", "baddbmm", "cumsum", "cumprod", "tril"))
+    triu_ = in_place("triu")
+
+
+FUNCTIONS = """
+abs absolute add all amax amin any argmax argmin bitwise_and bitwise_not bitwise_or bitwise_xor bmm
+broadcast_to ceil chunk clamp clamp_max clamp_min clip clone cos detach div divide dot eq exp expm1 fix
+flatten flip floor floor_divide ge gt index_select isfinite isinf isnan le log log1p log_softmax logical_and
+logical_not logical_or logical_xor logsumexp lt masked_fill masked_select matmul max maximum mean min minimum
+mm movedim mul multiply mv narrow ne neg negative nonzero numel outer permute pow prod ravel reciprocal relu
+remainder reshape round rsqrt rsub select sigmoid sign sin softmax softplus split sqrt square squeeze std sub
+subtract sum swapaxes swapdims t tan tanh transpose true_divide trunc unbind unflatten unsqueeze var
+argsort cumprod cumsum gather index_add index_copy index_fill kthvalue logcumsumexp masked_scatter median msort
+nanmedian scatter scatter_add sort take take_along_dim topk
+acos acosh addcdiv addcmul allclose arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh atan atan2 atanh
+copysign cosh deg2rad erf erfc exp2 float_power fmod frac heaviside hypot isclose lerp log10 log2 logaddexp
+logaddexp2 logit nan_to_num positive rad2deg sgn signbit sinh xlogy
+addbmm addmm addmv aminmax baddbmm count_nonzero diag diag_embed diagonal dist dsplit hsplit kron nansum norm
+repeat_interleave roll rot90 tensor_split tensordot tile trace tril triu vsplit
+""".split()        # noqa: SIM905 (a hundred names read better without quotes)
+"""Methods that are functions of the package too."""
+
 
 QUICK = """
 accumulate add add_ backward become clamp clip copy_ detach div expand fill_ flatten gradient item log_softmax matmul
@@ -86,7 +256,7 @@ max mean min mul permute reshape requires_grad_ size softmax square sub sum t to
 """Methods that look at their arguments themselves: those of a training step."""
 
 CLASSES.update(Tensor=Handle, DType=DType, Generator=Generator)
-for _family in Tensor.__mro__[:-1]:
-    guard(_family, [_name for _name in vars(_family) if not _name.startswith("_")], but=QUICK)
+for _class in Tensor.__mro__[:-1]:
+    guard(_class, [_name for _name in vars(_class) if not _name.startswith("_")], but=QUICK)
 
 blank.append(partial(object.__new__, Tensor))

@@ -1,0 +1,63 @@
+"""Values between the host and the devices: a node's value as an array, an array as a node, a node on another device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..autograd.function import Function
+from ..engine.run import realize
+from ..graph.dtypes import DType
+from ..graph.node import Node, leaf
+from ..graph.spec import Device, spec
+from ..graph.tape import grad_mode
+from ..runtime import backend
+from .storage import wrap
+from .types import Tensor
+
+
+def values(node: Node) -> np.ndarray:
+    """A node's value on the host."""
+    device = node.spec.device
+    buffer = realize(node)
+    node.shared = True          # the array may be over the same memory
+    return backend(device.type, device.index).to_numpy(buffer)
+
+
+def exported(node: Node) -> Any:
+    """A node's buffer, which others may see from now on."""
+    buffer = realize(node)
+    node.shared = True
+    return buffer
+
+
+def put(array: np.ndarray, dtype: DType, device: Device) -> Node:
+    """A node holding a copy of an array on a device."""
+    array = np.asarray(array)
+    if array.dtype != dtype.numpy:
+        with np.errstate(over="ignore"):        # a number beyond the largest is infinite, as in PyTorch
+            array = array.astype(dtype.numpy)
+    return leaf(backend(device.type, device.index).from_numpy(array), spec(array.shape, dtype, device))
+
+
+class _Move(Function):
+    """A copy on another device; its gradient comes back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, device: Device) -> Tensor:
+        ctx.home = x.device
+        return wrap(put(values(x.node), x.dtype, device))
+
+    @staticmethod
+    def backward(ctx: Any, ct: Tensor) -> tuple[Tensor, None]:
+        return ct.to(ctx.home), None
+
+
+def moved(node: Node, device: Device) -> Node:
+    """The node's value on a device; the node itself when it is there."""
+    if node.spec.device is device:
+        return node
+    if node.tape is not None and grad_mode.enabled:
+        return _Move.apply(wrap(node), device).node
+    return put(values(node), node.dtype, device)

@@ -1,0 +1,229 @@
+"""Python's operators of a tensor and a tensor or number; NotImplemented for what the other operand's type may know."""
+
+from __future__ import annotations
+
+import operator as python_operator
+from collections.abc import Callable
+from typing import Any
+
+from ..graph import dtypes
+from ..graph import ops as g
+from ..graph import primitives as p
+from ..graph.node import Node, Primitive, apply2, record2
+from ..graph.primitives import MUL
+from ..graph.tape import entry_class
+from .operands import (
+    as_floats,
+    beyond,
+    by_number,
+    check_range,
+    comparable_dtype,
+    divisor,
+    labelled,
+    must_be_operands,
+    no_bool,
+    no_bools,
+    node_of,
+    operands,
+)
+from .storage import wrap
+from .types import Tensor
+
+Operator = Callable[[Tensor, Any], Tensor]
+RSUB = entry_class("RsubBackward1")
+
+
+def operator(primitive: Primitive, name: str, check: Callable[[Any, Any], None] | None = None) -> Operator:
+    """A dunder method for a binary primitive: first the two common cases (specs met before; a float tensor with a
+    number met before), then everything else, after `check(self, other)`."""
+    memo = primitive.memo
+
+    def method(self: Tensor, other: Any) -> Tensor:
+        x = self.node
+        if isinstance(other, Tensor):
+            y = other.node
+            known = memo.get((x.spec, y.spec))
+            if known is not None:               # all that is checked below was checked for these specs
+                return wrap(apply2(known, x, y))
+        elif (other.__class__ is float or other.__class__ is int) and other and x.spec.dtype.wide:
+            number = x.spec.constants.get(other)
+            if number is not None:
+                return wrap(record2(primitive, x, number))
+        elif primitive is MUL and (node := by_number(x, other, g.mul)) is not None:
+            return wrap(node)
+        if check is not None:
+            check(self, other)
+        pair = operands(self, other, name)
+        if pair is None:
+            return NotImplemented
+        return wrap(record2(primitive, *pair))
+    method.__name__ = name
+    return method
+
+
+def compared(primitive: Primitive, name: str) -> Operator:
+    """A comparison with a tensor or a number, as an operator.
+
+    With an integer beyond the tensor's dtype, as a number or in a tensor without axes, it is right; PyTorch's wraps.
+    """
+    for_numbers = getattr(python_operator, name)
+
+    def method(input: Tensor, other: Any) -> Tensor:
+        if isinstance(input, Tensor) and (x := input.node).spec.dtype.category == 1 and beyond(other, x):
+            return wrap(g.full(for_numbers(0, other), x.spec.shape, dtypes.bool_, x.spec.device))
+        pair = operands(input, other, name, comparable_dtype)
+        if pair is None:
+            return NotImplemented
+        return wrap(record2(primitive, *pair))
+    method.__name__ = name
+    return method
+
+
+def bitwise(primitive: Primitive, name: str) -> Operator:
+    """A bitwise operator, for integers and booleans; raises RuntimeError for floating dtypes."""
+    def method(input: Tensor, other: Any) -> Tensor:
+        pair = operands(input, other, name)
+        if pair is None:
+            return NotImplemented
+        if pair[0].spec.dtype.category == 2:
+            raise RuntimeError(f'"{name}" not implemented for {pair[0].spec.dtype!r}: use integer or bool tensors')
+        return wrap(record2(primitive, *pair))
+    method.__name__ = name
+    return method
+
+
+mul = operator(p.MUL, "mul")
+add = operator(p.ADD, "add")
+sub = operator(p.SUB, "sub", no_bools)
+
+
+def rsub(self: Tensor, other: Any) -> Tensor:
+    """other - self."""
+    x = self.node
+    known = x.spec.constants.get(other) if other.__class__ in (float, int) and other else None
+    if known is None or x.spec.dtype.category != 2:
+        no_bools(other, self)
+        pair = operands(other, self, "rsub")
+        if pair is None:
+            return NotImplemented
+        known, x = pair
+    node = record2(p.SUB, known, x)
+    if node.tape is not None:
+        node.tape.__class__ = RSUB
+    return wrap(node)
+
+
+def truediv(self: Tensor, other: Any) -> Tensor:
+    """self / other, of integers as floats."""
+    node = None if isinstance(other, Tensor) or self.node.spec.dtype.wide else by_number(self.node, other, g.div)
+    if node is not None:
+        return wrap(node)
+    pair = as_floats(self, other, "div")
+    return NotImplemented if pair is None else wrap(record2(p.DIV, *pair))
+
+
+def rtruediv(self: Tensor, other: Any) -> Tensor:
+    """other / self."""
+    pair = as_floats(other, self, "div")
+    if pair is None:
+        return NotImplemented
+    number, x = pair
+    inverse = g.reciprocal(x)                           # as PyTorch computes it
+    return wrap(by_number(inverse, other, g.mul) or g.mul(inverse, number))
+
+
+def rdiv(self: Tensor, other: Any) -> Tensor:
+    """As `rtruediv`; TypeError for a foreign type."""
+    node_of(self, "__rdiv__")
+    must_be_operands(other, self, "__rdiv__")
+    return rtruediv(self, other)
+
+
+def floordiv(self: Tensor, other: Any) -> Tensor:
+    """The quotient rounded down."""
+    pair = operands(self, other, "floor_divide")
+    if pair is None:
+        return NotImplemented
+    return wrap(by_number(pair[0], other, g.floor_divide) or floor_quotient(*pair))
+
+
+def rfloordiv(self: Tensor, other: Any) -> Tensor:
+    """other // self."""
+    pair = operands(other, self, "floor_divide")
+    return NotImplemented if pair is None else wrap(floor_quotient(*pair))
+
+
+def mod(self: Tensor, other: Any) -> Tensor:
+    """What a floor division leaves."""
+    pair = operands(self, other, "remainder")
+    return NotImplemented if pair is None else wrap(floor_rest(*pair))
+
+
+def rmod(self: Tensor, other: Any) -> Tensor:
+    """other % self."""
+    pair = operands(other, self, "remainder")
+    return NotImplemented if pair is None else wrap(floor_rest(*pair))
+
+
+def pow(self: Tensor, other: Any) -> Tensor:
+    """self to the power of `other`."""
+    pair = operands(self, other, "pow")
+    return NotImplemented if pair is None else power(pair, other)
+
+
+def rpow(self: Tensor, other: Any) -> Tensor:
+    """`other` to the power of self."""
+    pair = operands(other, self, "pow")
+    return NotImplemented if pair is None else wrap(g.pow(*pair))
+
+
+def neg(self: Tensor) -> Tensor:
+    """-self. Raises RuntimeError for booleans."""
+    x = self.node
+    if x.spec.dtype.category == 0:
+        raise RuntimeError("Negation, the `-` operator, on a bool tensor is not supported. If you are trying to "
+                           "invert a mask, use the `~` or `logical_not()` operator instead.")
+    return wrap(g.neg(x))
+
+
+def pos(self: Tensor) -> Tensor:
+    """The tensor itself."""
+    return self
+
+
+def invert(self: Tensor) -> Tensor:
+    """Each bit flipped, of booleans `not`. Raises TypeError for floats."""
+    x = node_of(self, "bitwise_not")
+    if x.spec.dtype.category == 2:
+        raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
+    return wrap(g.bitwise_not(x) if x.spec.dtype.category else g.logical_not(x))
+
+
+eq, ne, lt = compared(p.EQ, "eq"), compared(p.NE, "ne"), compared(p.LT, "lt")
+le, gt, ge = compared(p.LE, "le"), compared(p.GT, "gt"), compared(p.GE, "ge")
+bitwise_and, bitwise_or = bitwise(p.BITWISE_AND, "bitwise_and"), bitwise(p.BITWISE_OR, "bitwise_or")
+bitwise_xor = bitwise(p.BITWISE_XOR, "bitwise_xor")
+
+
+def floor_quotient(x: Node, y: Node) -> Node:
+    """The quotient rounded down, refused for booleans and a divisor that is the integer 0."""
+    return g.floor_divide(no_bool(x, "floor_divide"), divisor(y))
+
+
+def floor_rest(x: Node, y: Node) -> Node:
+    """What it leaves."""
+    return g.remainder(no_bool(x, "remainder"), divisor(y))
+
+
+def power(pair: tuple[Node, Node], exponent: Any) -> Tensor:
+    """The power of a pair, whose second came from `exponent`."""
+    x, y = pair
+    if x.spec.dtype.category == 0 and not isinstance(exponent, bool):
+        no_bool(x, "pow")
+    if isinstance(exponent, Tensor):
+        return wrap(g.pow(x, y))
+    if x.spec.dtype.category == 1:
+        if exponent < 0:
+            raise RuntimeError("Integers to negative integer powers are not allowed.")
+        check_range(exponent, x.spec.dtype)
+    return labelled(wrap(g.pow(x, y)), "PowBackward0")
