@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import DEVICE
+from planted_rules import plant
 
 from microtrain.autograd import walk
 from microtrain.compiler.group import Group, Schedule
@@ -18,7 +19,7 @@ from microtrain.compiler.simplify import Builder
 from microtrain.engine import run
 from microtrain.engine.plans import linearize, plans
 from microtrain.graph import ops as g
-from microtrain.graph.node import RULES, Node
+from microtrain.graph.node import Node
 from microtrain.tensor import operands
 from microtrain.tensor.core import Handle
 from microtrain.tensor.memory import Family, same_value
@@ -109,10 +110,7 @@ def test_many_programs_in_two_processes() -> None:
 # ------------------------------------------------------------------------------------------------------- planted faults
 def wrong_rule(name: str, function: Callable[..., Node]) -> Callable[[pytest.MonkeyPatch], None]:
     """A derivative of a primitive that is wrong for its first source."""
-    def plant(monkeypatch: pytest.MonkeyPatch) -> None:
-        rule = RULES[name]
-        monkeypatch.setattr(rule, "functions", (function, *rule.functions[1:]))
-    return plant
+    return lambda monkeypatch: plant(monkeypatch, name, lambda right, *arguments: function(*arguments))
 
 
 def merged_whatever_the_attributes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from planted_rules import plant
 from torch.autograd.gradcheck import GradcheckError as PyTorchError
 
 import microtrain as mt
@@ -164,14 +165,6 @@ def test_every_case_is_of_a_rule() -> None:
 
 
 # The checkers, checked -----------------------------------------------------------------------------------------------
-
-
-def plant(monkeypatch: pytest.MonkeyPatch, name: str, wrong: Callable[..., Any], source: int = 0) -> None:
-    """Put `wrong(right, ct, out, *sources)` in the place of one of a rule's functions."""
-    rule = RULES[name]
-    right, functions = rule.functions[source], list(rule.functions)
-    functions[source] = lambda *arguments: wrong(right, *arguments)
-    monkeypatch.setattr(rule, "functions", tuple(functions))
 
 
 PLANTED: dict[str, tuple[str, int, Callable[..., Any]]] = {

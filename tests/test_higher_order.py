@@ -11,11 +11,11 @@ import pytest
 import torch
 from conftest import DEVICE
 from op_table import OPS, Op, Sample
+from planted_rules import plant
 from test_parity import OURS, THEIRS, check, samples
 
 import microtrain as mt
 from microtrain.graph import ops as g
-from microtrain.graph.vjps import VJPS
 from microtrain.testing.derivatives import Library, listed
 
 EPSILON = 2.0**-23
@@ -321,15 +321,6 @@ def problems(name: str) -> list[str]:
     """What the parity check says about an operation now."""
     (row,) = (row for row in OPS if row.name == name)
     return [problem for sample in samples(row) for problem in check(row, sample, "float32", row.order, "transposed")]
-
-
-def plant(monkeypatch: pytest.MonkeyPatch, primitive: str, wrong: Callable[..., Any], source: int = 0) -> None:
-    """Put `wrong(right, ct, out, *sources)` in the place of the rule's function `right` for one source."""
-    rule = VJPS[primitive]
-    right = rule.functions[source]
-    functions = list(rule.functions)
-    functions[source] = lambda *arguments: wrong(right, *arguments)
-    monkeypatch.setattr(rule, "functions", tuple(functions))
 
 
 FAULTS: dict[str, tuple[str, str, Callable[..., Any], int]] = {

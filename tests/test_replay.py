@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 import microtrain as mt
+from microtrain.autograd import replay as replaying
 from microtrain.autograd import walk as walking
-from microtrain.autograd.replay import MAX_REPLAYS, Line, replays
+from microtrain.autograd.replay import MAX_REPLAYS, replays
 from microtrain.engine import plans as planning
 from microtrain.engine import run
 from microtrain.engine.match import recogniser
 from microtrain.engine.plans import MAX_RECENT, linearize, plans
-from microtrain.graph.node import RULES
+from microtrain.graph import ops as g
 
 Tensors = Callable[[Any, Any, Any], Any]
 
@@ -160,7 +161,7 @@ def test_a_replay_looks_at_every_edge_and_at_the_order(known: str, other: str) -
         ALIKE[known](a, b, c).sum().backward()
     [[replay]] = replays.known.values()
     a, b, c = leaves(0.2)
-    ct = mt.tensor(1.0).node
+    ct = one(a)
     assert replay.function(ALIKE[other](a, b, c).sum().node, ct) is None
     assert replay.function(ALIKE[known](a, b, c).sum().node, ct) is not None
 
@@ -191,7 +192,7 @@ def test_more_walks_than_are_tried_do_not_emit_their_functions_again(monkeypatch
     for _ in range(2):
         for function in many:
             gradients(function, 0.1)
-    monkeypatch.setattr(Line, "function", refuse)
+    monkeypatch.setattr(replaying, "emitted", refuse)
     monkeypatch.setattr(planning, "recogniser", refuse)
     for function in many:
         gradients(function, 0.1)
@@ -278,12 +279,102 @@ def test_hooks_are_called(walked: Any) -> None:
     np.testing.assert_array_equal(seen[0].cpu().numpy(), walked.grad.cpu().numpy())
 
 
-def test_a_replay_calls_the_rules_of_the_table(walked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = RULES["exp"].functions[0]
-    monkeypatch.setattr(RULES["exp"], "functions", (lambda ct, o, x: right(right(ct, o, x), o, x),))
-    step(walked)
+def test_a_graph_that_is_differentiated_again_is_walked(walked: Any) -> None:
+    step(walked, create_graph=True)
+    first, = mt.autograd.grad(walked.grad.sum(), walked)
     x = np.array([0.5, 1.0])
-    np.testing.assert_allclose(walked.grad.cpu().numpy(), np.exp(x) + x * np.exp(2 * x), rtol=1e-6)
+    np.testing.assert_allclose(first.cpu().numpy(), (2 + x) * np.exp(x), rtol=1e-6)
+
+
+def one(x: Any) -> Any:
+    """The cotangent of a loss."""
+    return g.constant(1, x.node.dtype, x.node.device)
+
+
+@pytest.mark.usefixtures("nothing_met")
+@pytest.mark.parametrize("name", [*ALIKE, "a rule of many operations"])
+def test_a_replay_records_what_the_walk_records_in_its_order(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def many(a: Any, b: Any, c: Any) -> Any:
+        return mt.stack([a, b, c]).softmax(0).std(1) * mt.nn.functional.gelu(c) + a.cumprod(0) ** b
+
+    keys: list[Any] = []
+    for shift in (0.1, 0.1, 0.1):
+        inputs = leaves(shift)
+        if len(keys) == 2:
+            monkeypatch.setattr(walking, "explore", refuse)
+        ALIKE.get(name, many)(*inputs).sum().backward()
+        keys.append(linearize([x.grad.node for x in inputs if x.grad is not None])[1])
+    assert keys[1] == keys[2]           # the first makes the numbers that are kept for good
+
+
+@pytest.mark.usefixtures("nothing_met")
+def test_a_replay_looks_at_the_cotangent_and_at_what_its_rules_read() -> None:
+    other, number = mt.tensor([1.0, 2.0, 3.0]), mt.tensor(0.5)
+    for _ in range(2):
+        a, *_ = leaves(0.1)
+        (a * other).sum().backward()
+    [[replay]] = replays.known.values()
+
+    def run(factor: Any, ct: Any = None) -> Any:
+        a, *_ = leaves(0.2)
+        return replay.function((a * factor).sum().node, ct or one(a))
+
+    assert run(other) is not None and run(mt.tensor([3.0, 2.0, 1.0])) is not None
+    assert run(other * 2) is None, "a value that is not at hand"
+    assert run(mt.tensor(2.0).expand(3)) is None, "one element, repeated"
+    assert run(2) is None and run(0.3) is None and run(number) is None
+    assert run(other, number.node) is None, "a buffer"
+    assert run(other, g.constant(2, number.node.dtype, number.node.device)) is None, "another number"
+    assert run(other, g.constant(1, mt.float64, number.node.device)) is None
+
+
+@pytest.mark.usefixtures("nothing_met")
+def test_numbers_that_rules_look_at_may_change_from_step_to_step() -> None:
+    x = np.array([0.5, 1.5], np.float32)
+    for exponent in (2.5, 3.5, 4.5, 0.3, 5, 2, 1, 0, 2.5):
+        a = mt.tensor(x, requires_grad=True)
+        (a ** exponent * 3).sum().backward()
+        np.testing.assert_allclose(a.grad.cpu().numpy(), 3 * exponent * x ** (exponent - 1), rtol=1e-5)
+
+
+@pytest.mark.usefixtures("nothing_met")
+@pytest.mark.parametrize("number", [0.6931471805599453, 2])
+def test_a_number_of_a_rule_is_not_taken_for_an_equal_one_of_the_step(number: float) -> None:
+    """Equal numbers are one node, and those of the step are others in the next."""
+    x = np.array([0.5, 1.5], np.float32)
+    for factor in (number, number, 0.3, 4, number):
+        a = mt.tensor(x, requires_grad=True)
+        ((a.exp2() + a ** 2 + factor) * factor).sum().backward()
+        expected = factor * (np.log(2) * 2 ** x + 2 * x)
+        np.testing.assert_allclose(a.grad.cpu().numpy(), expected, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("nothing_met")
+def test_a_step_that_is_computed_or_dropped_before_its_backward() -> None:
+    for computed in (False, False, False, True, False, True, True, False):
+        x = mt.tensor([0.5, 1.0], requires_grad=True)
+        middle = x.exp()
+        loss = (x * middle).sum()
+        if computed:
+            middle.tolist()
+        loss.backward()
+        np.testing.assert_allclose(x.grad.cpu().numpy(), [1.5 * np.exp(0.5), 2 * np.exp(1)], rtol=1e-6)
+        with pytest.raises(RuntimeError, match="second time"):
+            loss.backward()
+        with pytest.raises(RuntimeError, match="second time"):
+            middle.sum().backward()
+
+
+@pytest.mark.usefixtures("nothing_met")
+def test_what_keeps_nothing_is_walked_again_after_a_replay() -> None:
+    for _ in range(4):
+        x = mt.tensor([1.0, 2.0], requires_grad=True)
+        middle = x + 1
+        loss = middle.sum()
+        loss.backward()
+        loss.backward()
+        (middle * 2).sum().backward()
+        np.testing.assert_array_equal(x.grad.cpu().numpy(), [4.0, 4.0])
 
 
 @pytest.mark.usefixtures("nothing_met")

@@ -1,12 +1,16 @@
-"""What is kept for a derivative, and the errors where it was changed or let go of in the meantime."""
+"""What is kept for a derivative, and the errors where it was changed or let go of in the meantime; and how a cotangent
+is made to fit its source."""
 
 from __future__ import annotations
 
 import weakref
 from typing import Any
 
+from ..graph import ops as g
 from ..graph.dtypes import TITLES
 from ..graph.node import Node
+from ..graph.spec import Spec
+from ..graph.tape import OUT, DeadEnd, Entry, tape_of
 
 AGAIN = ("Trying to backward through the graph a second time (or directly access saved tensors after they have already "
          "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "
@@ -24,6 +28,34 @@ def check_version(node: Node, version: tuple[Any, int] | None, reader: str) -> N
             f"[torch.{TITLES[node.dtype.name]}Tensor {list(node.shape)}]{made_by} is at version "
             f"{version[0].version}; expected version {version[1]} instead. Hint: the operation that needs it is "
             f"{reader}.")
+
+
+def fitted(ct: Node, want: Spec) -> Node:
+    """A cotangent in its source's shape and dtype: broadcasting is undone here, and only here."""
+    return g.cast(g.sum_to(ct, want.shape), want.dtype)
+
+
+def check_versions(entry: Entry, out: Node | None) -> None:
+    """Raise, in PyTorch's words, when a value that the rule needs has since been changed in place."""
+    pullback = entry.pullback
+    kept: list[tuple[int, Any]] = [(i, entry.sources[i]) for i in pullback.kept]
+    if pullback.saves_out and out is not None:
+        kept.append((OUT, out))
+    for i, node in kept:
+        version = node.version
+        if version is not None and version[0].version != version[1] and i in read(entry):
+            check_version(node, version, entry.name)
+
+
+def living(entry: Entry) -> list[tuple[int, Spec]]:
+    """The sources of an entry, with their specs, that lead on."""
+    return [(i, want) for i, want in entry.pullback.steps if tape_of(entry.edges[i]).__class__ is not DeadEnd]
+
+
+def read(entry: Entry) -> set[int]:
+    """Which values an entry's rule reads for the sources that lead on."""
+    rule = entry.pullback.rule
+    return {k for i, _ in living(entry) for k in rule.uses[0 if rule.variadic else i]}
 
 
 class Saved:

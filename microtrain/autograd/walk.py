@@ -15,12 +15,12 @@ from ..engine.session import MAX_PENDING, current
 from ..graph import ops as g
 from ..graph.node import Node
 from ..graph.spec import Spec
-from ..graph.tape import OUT, DeadEnd, Entry, Leaf, grad_mode, tape_of
+from ..graph.tape import DeadEnd, Entry, Leaf, grad_mode, tape_of
 from ..runtime.lock import lock
 from .checks import hook_result
 from .function import FunctionEntry, FunctionOutput, Refusal
 from .replay import Visit, replays
-from .saved import AGAIN, check_version
+from .saved import AGAIN, check_versions, fitted, living, read
 
 Tape = Any
 
@@ -44,7 +44,9 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Sequence[
         if found is None:
             visits: list[Visit] = []
             found = explore(outputs, cotangents, None, False, False, visits, False)
-            replays.learn(outputs[0], visits, session.ordinal() - first, fitted=fitted, check_versions=check_versions)
+            size = session.ordinal() - first
+            if size <= room:
+                replays.learn(outputs[0], cotangents[0], visits, size)
         return hooked_leaves(found) if Leaf.hooked else found
     finally:
         grad_mode.enabled = before
@@ -66,9 +68,9 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
     watching, depth = session.watchers, len(session.visiting)
     once = wanted is None and not retain_graph      # whatever is reached is visited, and let go of
 
-    def push(edge: Any, ct: Node | None) -> None:
-        """Add a cotangent to what has arrived at an edge. None is none: it goes on to users' functions, which see it as
-        zeros."""
+    def push(edge: Any, ct: Node | None) -> Any:
+        """Add a cotangent to what has arrived at an edge; returns the sum. None is none: it goes on to users'
+        functions, which see it as zeros."""
         if edge.__class__ is Node:
             tape: Tape = edge.tape
             if tape.saves_out:
@@ -76,7 +78,7 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
         else:
             tape = edge
         if tape.__class__ is DeadEnd or (ct is None and (tape.__class__ is Leaf or tape in cts)):
-            return
+            return None
         arrived: dict[Tape, Any] = found if tape.__class__ is Leaf else cts
         if tape not in arrived:
             arrived[tape] = ct
@@ -85,6 +87,7 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
         else:
             known = arrived[tape]
             arrived[tape] = ct if known is None else g.add(known, ct)
+        return arrived[tape]
 
     for node, cotangent in zip(outputs, cotangents, strict=True):
         if needed is None or len(outputs) == 1 or node.tape in needed:      # the hooks of a single one are called
@@ -92,7 +95,8 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
     while heap:
         tape = heappop(heap)[1]
         ct = cts.pop(tape)
-        visits.append((tape, tape.edges))
+        made: list[tuple[int, Node, Node]] = []
+        visits.append(Visit(tape, tape.edges, made))
         arriving = ct
         if watching:
             session.visiting[depth:] = [tape]
@@ -131,7 +135,7 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
                     source_ct = tied(source_ct, edge)
                 if watching:
                     run.tell(source_ct, tape, i)
-                push(edge, source_ct)
+                made.append((i, source_ct, push(edge, source_ct)))
             if pullback.keeps and not retain_graph:
                 tape.release(out)
             if ct is not None and ct.seq > session.most and session.full(ct.seq):
@@ -149,7 +153,7 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
         elif isinstance(tape, Refusal):
             raise RuntimeError(tape.message)
     if once:                    # the tape of a kept loss need not hold what rules asked for; one that failed goes on
-        for tape, _ in visits:
+        for tape, *_ in visits:
             if isinstance(tape, Entry) and tape.bare:
                 tape.edges = tuple(map(tape_of, tape.edges))
     if not retain_graph:
@@ -182,11 +186,6 @@ def hooked_leaves(found: dict[Tape, Node]) -> dict[Tape, Node]:
     return found
 
 
-def fitted(ct: Node, want: Spec) -> Node:
-    """A cotangent in its source's shape and dtype: broadcasting is undone here, and only here."""
-    return g.cast(g.sum_to(ct, want.shape), want.dtype)
-
-
 def tied(ct: Node, edge: Any) -> Node:
     """A cotangent that depends on what lies behind an edge as well, with derivative 0."""
     behind = g.full(0, ct.shape, ct.dtype, ct.device)
@@ -204,29 +203,6 @@ def compute_pending(cotangents: Iterable[Any]) -> None:
         with lock:
             run.compute([node for node in nodes if node.device is device], device)
     current().start_counting()
-
-
-def check_versions(entry: Entry, out: Node | None) -> None:
-    """Raise, in PyTorch's words, when a value that the rule needs has since been changed in place."""
-    pullback = entry.pullback
-    kept: list[tuple[int, Any]] = [(i, entry.sources[i]) for i in pullback.kept]
-    if pullback.saves_out and out is not None:
-        kept.append((OUT, out))
-    for i, node in kept:
-        version = node.version
-        if version is not None and version[0].version != version[1] and i in read(entry):
-            check_version(node, version, entry.name)
-
-
-def living(entry: Entry) -> list[tuple[int, Spec]]:
-    """The sources of an entry, with their specs, that lead on."""
-    return [(i, want) for i, want in entry.pullback.steps if tape_of(entry.edges[i]).__class__ is not DeadEnd]
-
-
-def read(entry: Entry) -> set[int]:
-    """Which values an entry's rule reads for the sources that lead on."""
-    rule = entry.pullback.rule
-    return {k for i, _ in living(entry) for k in rule.uses[0 if rule.variadic else i]}
 
 
 def leading_to(targets: set[Tape], outputs: Iterable[Node]) -> set[Tape]:

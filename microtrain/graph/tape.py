@@ -35,7 +35,9 @@ class Rule:
     """The derivative of one primitive: for each source, a function `(ct, out, *sources, *attrs) -> cotangent`.
 
     `uses` lists, for each of those functions, the sources (by index) and the output (`OUT`) whose values it reads;
-    whatever is not listed arrives as a bare `Spec`. A variadic rule has one function, told the source's index first.
+    whatever is not listed arrives as a bare `Spec`. What a rule records is determined by the signatures of the
+    cotangent and of what it reads, by the values of numbers among those, and by the grad mode: a walk that is met again
+    does not ask it anew (see `autograd.replay`). A variadic rule has one function, told the source's index first.
     Where it is `flat` the slopes are constant between the source's kinks: a cotangent depends on its own source with
     derivative 0, as PyTorch has it, where no derivative at all would be an error.
     """
