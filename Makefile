@@ -70,7 +70,7 @@ interpret-tests:
 # Each differing program is printed, made small, and counts as a failure.
 FUZZ ?= 20000
 SEED ?= 0
-FUZZER := $(PY) -m microtrain.testing.fuzz --seed $(SEED) --programs
+FUZZER := $(PY) -m tests.fuzz --seed $(SEED) --programs
 
 fuzz: $(VENV)/test.stamp
 	@status=0; \
@@ -82,7 +82,7 @@ fuzz: $(VENV)/test.stamp
 # A few minutes of compiling, on all cores; what was compiled before is found in Triton's cache.
 budgets: $(VENV)/test.stamp
 	MICROTRAIN_DEVICE=cpu $(PY) -m pytest -q -m budgets tests/test_null.py tests/test_matmul_kernels.py tests/test_emulator_corpus.py
-	$(PY) -m microtrain kernels --all --sample 200
+	$(PY) -m tests.budgets --all --sample 200
 
 stress: fuzz threads interrupts kills calls
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from microtrain.emulator import Memory, launch, parse
 from microtrain.emulator.launch import translated
-from microtrain.testing import budgets
+from microtrain.testing.specimen_cases import CASES, of_case
+from microtrain.testing.specimens import Specimen
 
 THREADS = 1 << 14
 """Of the programs that run: one batch."""
@@ -24,7 +25,7 @@ NAMED = ("elementwise", "elementwise, bfloat16", "softmax", "layer norm", "linea
          "linear + relu, float64", "large linear + relu, bfloat16")
 
 
-def measured(specimen: budgets.Specimen, target: str, checks: bool) -> tuple[int, float, float]:
+def measured(specimen: Specimen, target: str, checks: bool) -> tuple[int, float, float]:
     """Instructions executed, the seconds that took, and those of parsing and translating."""
     launching = specimen.launch(target)
     resources = specimen.compiled(launching, target)
@@ -59,7 +60,7 @@ def main() -> None:
     target = sys.argv[1] if len(sys.argv) > 1 else "sm_80"
     print(f"{target:34}{'M instructions':>15}{'M/s, checks':>13}{'M/s, bare':>12}{'ms to translate':>17}")
     for name in NAMED:
-        specimen, = budgets.of_case(next(case for case in budgets.CASES if case.name == name))
+        specimen, = of_case(next(case for case in CASES if case.name == name))
         count, checked, made = measured(specimen, target, True)
         _, bare, _ = measured(specimen, target, False)
         print(f"{name:34}{count / 1e6:15.2f}{count / checked / 1e6:13.0f}{count / bare / 1e6:12.0f}{made * 1e3:17.1f}")

@@ -23,8 +23,8 @@ from microtrain.graph import dtypes
 from microtrain.kernels.matmul_tiles import MatmulTile
 from microtrain.kernels.tiles import ARCHITECTURES, MapTile, RowTile
 from microtrain.runtime import resources
-from microtrain.testing import budgets
-from microtrain.testing.budgets import widths
+from tests import budgets
+from tests.budgets import widths
 
 if os.environ.get("TRITON_INTERPRET") == "1":
     pytest.skip("compiles kernels, which are interpreted in this process", allow_module_level=True)

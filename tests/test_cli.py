@@ -121,7 +121,6 @@ ERRORS = {
     "epochs of another width": (["train", "perceptron", "--epochs", "１"], "should be a whole number of at least 1"),
     "lr underscore": (["train", "perceptron", "--lr", "1_0"], "argument --lr: should be a number above 0"),
     "control characters": (["train", "perceptron", "--data", "\x1b[2J\u202e.csv"], r"no such file: \x1b[2J\u202e.csv"),
-    "kernels sample": (["kernels", "--sample", "-1"], "argument --sample: should be a whole number of at least 0"),
     "kernels target": (["kernels", "--target", "sm_1"], "unknown target 'sm_1'; known: sm_80"),
     "parity name": (["parity", "nosuch"], "no operator is called 'nosuch'"),
     "parity page": (["parity", "relu", "--html", "no/x.html"], "cannot write no/x.html: there is no folder no"),
@@ -323,7 +322,7 @@ def test_what_ends_a_command_before_its_command_line_is_there():
 def test_what_a_command_is(monkeypatch):
     for argv, original, is_one in (
             (["-m"], ["python", "-m", "microtrain", "info"], True), (["-m"], ["python", "-um", "microtrain"], True),
-            (["-m"], ["python", "-m", "microtrain.testing.fuzz"], True),
+            (["-m"], ["python", "-m", "microtrain.cli"], True),
             (["-m"], ["python", "-m", "microtrainer"], False),
             (["/bin/microtrain", "info"], ["python", "/bin/microtrain", "info"], True), ([], [], False),
             (["-m"], ["python", "-m", "mine"], False), (["mine.py"], ["python", "mine.py", "-m", "microtrain"], False),

@@ -24,8 +24,8 @@ from microtrain.compiler.launch import encoded
 from microtrain.compiler.validate import compare, largest, reference
 from microtrain.graph.node import SCALAR, Node
 from microtrain.runtime import kernel_backend
-from microtrain.testing.budgets import Specimen, sample
 from microtrain.testing.layouts import LAYOUTS
+from tests.budgets import Specimen, sample
 
 ARCH = settings.virtual_gpu.value
 

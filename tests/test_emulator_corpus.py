@@ -22,8 +22,8 @@ from microtrain.compiler.launch import encoded
 from microtrain.emulator import Memory, launch, parse
 from microtrain.graph import primitives as p
 from microtrain.graph.node import Node
-from microtrain.testing import budgets
-from microtrain.testing.budgets import cases
+from microtrain.testing import specimen_cases as cases
+from tests import budgets
 
 TARGETS = ("sm_80", "sm_90")
 PROGRAMS = 6

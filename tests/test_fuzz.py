@@ -24,7 +24,7 @@ from microtrain.tensor import operands
 from microtrain.tensor.core import Handle
 from microtrain.tensor.memory import Family, same_value
 from microtrain.tensor.storage import Shared
-from microtrain.testing import fuzz
+from tests import fuzz
 
 ON_CPU = DEVICE == "cpu"
 FUSED, READ, AT_ONCE, UNFUSED = fuzz.MODES

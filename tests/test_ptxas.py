@@ -14,7 +14,7 @@ from microtrain.compiler.launch import launch_of
 from microtrain.emulator import Memory, launch, parse
 from microtrain.runtime.ptxas import PACKED, careful, spared
 from microtrain.runtime.resources import compile_launch
-from microtrain.testing.budgets.specimen import specimens, watched
+from microtrain.testing.specimens import specimens, watched
 
 KERNEL = """
 .version 8.0

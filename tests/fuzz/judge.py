@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ... import settings
-from ..closeness import EPSILON, ERROR_FACTOR, difference, exact_difference
+from microtrain import settings
+from microtrain.testing.closeness import EPSILON, ERROR_FACTOR, difference, exact_difference
+
 from .program import EachAtOnce, Outcome, Program
 
 ROUNDINGS = 32.0

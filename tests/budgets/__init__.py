@@ -3,10 +3,11 @@
 `sample(200)` are the kernels, `judged(specimen, "sm_90")` says what is wrong with one.
 """
 
-from .cases import CASES, Case, of_case
+from microtrain.testing.specimen_cases import CASES, Case, of_case
+from microtrain.testing.specimens import Specimen
+
 from .judge import Verdict, judge, judged
 from .sample import sample
-from .specimen import Specimen
 from .table import BUDGETS, EXCUSES, Budget, Excuse
 
 __all__ = ["BUDGETS", "CASES", "EXCUSES", "Budget", "Case", "Excuse", "Specimen", "Verdict", "judge", "judged",

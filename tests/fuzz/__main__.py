@@ -1,4 +1,4 @@
-"""`python -m microtrain.testing.fuzz`: random programs on the default device, compared with PyTorch."""
+"""`python -m tests.fuzz`: random programs on the default device, compared with PyTorch."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import argparse
 import sys
 import time
 
-from ...tensor import default_device
+from microtrain.tensor import default_device
+
 from .campaign import Tally, Verdict, run
 from .growth import TABLES
 
 
 def main() -> int:
     """Run as many programs as asked for; 1 where one failed."""
-    parser = argparse.ArgumentParser(prog="python -m microtrain.testing.fuzz", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--programs", type=int, default=1000, help="how many (default 1000)")
     parser.add_argument("--seed", type=int, default=0, help="of the first (default 0)")
     parser.add_argument("--kind", choices=TABLES, help="what they are about (default: all, by turns)")

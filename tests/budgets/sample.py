@@ -13,13 +13,13 @@ from functools import partial
 from itertools import count, cycle
 
 import microtrain as mt
+from microtrain import settings
+from microtrain.compiler.program import Program
+from microtrain.engine.run import flush
+from microtrain.tensor import device
+from microtrain.testing.specimens import Specimen, specimens, watched
+from tests import fuzz
 
-from ... import settings
-from ...compiler.program import Program
-from ...engine.run import flush
-from ...tensor import device
-from .. import fuzz
-from .specimen import Specimen, specimens, watched
 from .training import folds, steps
 
 Run = tuple[str, Callable[[], object]]

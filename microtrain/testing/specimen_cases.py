@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ...compiler.simplify import simplify
-from ...engine.plans import linearize
-from ...graph import dtypes
-from ...graph import ops as g
-from ...graph.dtypes import DType
-from ...graph.node import Node, leaf
-from ...graph.spec import Device, spec
-from ...runtime.null import Nowhere
-from .specimen import Specimen, specimens
+from ..compiler.simplify import simplify
+from ..engine.plans import linearize
+from ..graph import dtypes
+from ..graph import ops as g
+from ..graph.dtypes import DType
+from ..graph.node import Node, leaf
+from ..graph.spec import Device, spec
+from ..runtime.null import Nowhere
+from .specimens import Specimen, specimens
 
 Operand = Callable[..., Node]
 """`x(4096, 1024)` is a tensor in memory of that shape; `dtype=` its dtype, float32 unless told."""

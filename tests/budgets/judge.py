@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ...compiler.launch import Launch
-from ...runtime.resources import TARGETS, Access, Resources
+from microtrain.compiler.launch import Launch
+from microtrain.runtime.resources import TARGETS, Access, Resources
+from microtrain.testing.specimens import Specimen
+
 from . import widths
-from .specimen import Specimen
 from .table import EXCUSES, Excuse, budget
 
 

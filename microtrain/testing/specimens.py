@@ -1,19 +1,24 @@
-"""Kernels to be judged: what a program that was run would launch on a GPU, and a kernel compiled for one target."""
+"""What a program that was run would launch on a GPU, and a kernel compiled for one target, without a GPU."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
-from ...compiler.emit_triton import Kernel, emit
-from ...compiler.launch import OPERANDS, Launch, launch_of
-from ...compiler.program import Program
-from ...compiler.schedule import schedule
-from ...engine.run import launches
-from ...graph import dtypes
-from ...runtime.compiling import POINTERS
-from ...runtime.resources import Resources, compile_launch
+from ..compiler.emit_triton import Kernel, emit
+from ..compiler.launch import OPERANDS, Launch, launch_of
+from ..compiler.program import Program
+from ..compiler.schedule import schedule
+from ..engine.run import launches
+from ..graph import dtypes
+from ..runtime.compiling import POINTERS
+from ..runtime.resources import Resources, compile_launch
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,3 +80,12 @@ def watched(see: Callable[[Program], None]) -> Iterator[None]:
         yield
     finally:
         launches.listeners.remove(listener)
+
+
+def compiled_at_once(specimens: Sequence[Specimen], work: Callable[[Specimen], T]) -> list[T]:
+    """What `work` makes of each, as many at once as there are cores: Triton's compilers let each other run."""
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        return list(pool.map(work, specimens))
+    finally:
+        pool.shutdown(cancel_futures=True)      # an interrupt does not wait for what has not begun

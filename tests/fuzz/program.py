@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from ...engine import run
-from ...engine.session import current
-from ...errors import AcceleratorError
-from ...graph.node import Node
+from microtrain.engine import run
+from microtrain.engine.session import current
+from microtrain.errors import AcceleratorError
+from microtrain.graph.node import Node
+
 from .prelude import namespace, needed
 
 FILE = "<random program>"

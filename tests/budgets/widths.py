@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 
-from ...compiler.access import Guard
-from ...compiler.emit_value import Touch
-from ...compiler.index import Index, Loaded, Var, bases, size_of
-from ...compiler.launch import Launch
-from ...runtime.resources import Target
+from microtrain.compiler.access import Guard
+from microtrain.compiler.emit_value import Touch
+from microtrain.compiler.index import Index, Loaded, Var, bases, size_of
+from microtrain.compiler.launch import Launch
+from microtrain.runtime.resources import Target
 
 WIDEST = 16
 """Bytes of the widest access a thread has."""
