@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
+from .emitter import Emitter
 from .table import CACHING, INTEGERS, ORDER, SPACES, Op, numpy_type, row
-
-if TYPE_CHECKING:
-    from .emitter import Emitter
 
 DATA = f"b8 s8 u8 b16 b32 b64 {INTEGERS} f32 f64"
 STRONG = "relaxed acquire release acq_rel volatile"

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from .emitter import Emitter
 from .table import Op, numpy_type, row
-
-if TYPE_CHECKING:
-    from .emitter import Emitter
 
 SHAPES = ("m8n8k4 m16n8k4 m16n8k8 m16n8k16 m16n8k32 m16n8k64")
 KINDS = "f16 bf16 tf32 f32 f64 s8 u8 s32 e4m3 e5m2"

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
+from .emitter import Emitter
 from .floats import FP8
 from .table import BITS, INTEGERS, MODES, Op, numpy_type, row
-
-if TYPE_CHECKING:
-    from .emitter import Emitter
 
 
 @row("mov", f"{BITS} {INTEGERS} f32 f64 pred")

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .emitter import registers, split
+from .blocks import Block
 from .parse import Function
-from .table import Op
-
-if TYPE_CHECKING:
-    from .translate import Block
+from .table import Op, registers, split
 
 KEEPS = ("mov", "add", "sub", "selp", "cvta", "and", "or", "min", "max", "cvt")
 """Instructions whose result is an address if an operand is one."""

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from .parse import Function, Instruction
-from .table import Op
 
 POISON = {"p": np.bool_(True), "u2": np.uint16(0x7FFE), "u4": np.uint32(0x7FFFDEAD),
           "u8": np.uint64(0x7FFFDEAD7FFFDEAD)}
@@ -243,20 +242,3 @@ class Emitter:
         """A register's present value in the type of its class."""
         known = self.register_class(register) or ""
         return variable(register) if known == "p" else self.get(register, known)
-
-
-def registers(function: Function, operand: str) -> list[str]:
-    """The registers in an operand."""
-    return [name for name in NAME.findall(operand) if function.register_class(name) is not None]
-
-
-def split(function: Function, op: Op) -> tuple[list[str], list[str]]:
-    """The registers that an instruction writes, and those that it reads: under a predicate the old ones too."""
-    n = op.row.writes if op.operands and not op.operands[0].startswith("[") else 0
-    written = [name for operand in op.operands[:n] for name in registers(function, operand)]
-    read = [name for operand in op.operands[n:] for name in registers(function, operand)]
-    if op.instruction.predicate:
-        read += [op.instruction.predicate, *written]
-    if op.row.accumulates:
-        read += written
-    return written, read

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from .blocks import Block
 from .matrices import Matrices
 from .report import EmulatorError
 from .threads import Launch
-from .translate import Block, Code, Program
+from .translate import Code, Program
 
 Array = Any
 GONE = 1 << 30

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from .emitter import Emitter
 from .table import BITS, FLOATS, INTEGERS, MODES, PAIRS, Op, numpy_type, plain, row
-
-if TYPE_CHECKING:
-    from .emitter import Emitter
 
 # Integers. Wrapping is NumPy's too.
 

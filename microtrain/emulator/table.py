@@ -11,12 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from .parse import Instruction
-
-if TYPE_CHECKING:
-    from .emitter import Emitter
+from .emitter import NAME, Emitter
+from .parse import Function, Instruction
 
 INTEGERS = "s16 u16 s32 u32 s64 u64"
 PAIRS = "s16x2 u16x2"
@@ -91,7 +88,7 @@ class Op:
 
 
 TABLE: dict[str, Row] = {}
-Emit = Callable[["Emitter", Op], None]
+Emit = Callable[[Emitter, Op], None]
 
 
 def row(names: str, types: str = "", modifiers: str = "", writes: int = 1,
@@ -132,3 +129,19 @@ def plain(names: str, types: str, expression: str, result: str = "") -> None:
         given = dict(zip("abcd", [e.get(operand, t) for operand in op.operands[1:]], strict=False))
         e.put(op.operands[0], expression.format(t=t, **given), result or t)
 
+
+def registers(function: Function, operand: str) -> list[str]:
+    """The registers in an operand."""
+    return [name for name in NAME.findall(operand) if function.register_class(name) is not None]
+
+
+def split(function: Function, op: Op) -> tuple[list[str], list[str]]:
+    """The registers that an instruction writes, and those that it reads: under a predicate the old ones too."""
+    n = op.row.writes if op.operands and not op.operands[0].startswith("[") else 0
+    written = [name for operand in op.operands[:n] for name in registers(function, operand)]
+    read = [name for operand in op.operands[n:] for name in registers(function, operand)]
+    if op.instruction.predicate:
+        read += [op.instruction.predicate, *written]
+    if op.row.accumulates:
+        read += written
+    return written, read

@@ -1,59 +1,24 @@
-"""From a function of PTX to Python: basic blocks, what lives between them, and one Python function for each."""
+"""From a function of PTX to Python: one Python function for each basic block."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from . import access_rows, collective_rows, convert_rows, floats, integers, scalar_rows
 from .access import LOCAL_WINDOW, SHARED_WINDOW
+from .blocks import Block, basic_blocks, liveness
 from .dataflow import in_flight, origins
-from .emitter import POISON, Emitter, Unknown, split, variable
-from .parse import Function, Instruction, Module
+from .emitter import POISON, Emitter, Unknown, variable
+from .parse import Function, Module
 from .report import UnknownInstruction
-from .table import Op, look_up
+from .table import Op
 from .threads import SHARED_BASE
 from .undefined import UNDEFINED, flag, follow, suspects
 
 assert access_rows and collective_rows and convert_rows and scalar_rows      # they fill the table
-BARRIERS = ("bar.sync", "barrier.sync", "bar.cta.sync", "barrier.cta.sync", "barrier.cluster.wait")
-
-
-@dataclass
-class End:
-    """How a block ends.
-
-    `kind` is "fall", "jump", "branch", "table", "return", "barrier" or "call".
-    """
-
-    kind: str
-    predicate: str | None = None
-    negated: bool = False
-    targets: list[int] = field(default_factory=list)
-    selector: str = ""
-    instruction: Instruction | None = None
-    site: int = -1
-    """The instruction's number in the module."""
-
-
-@dataclass
-class Block:
-    """Instructions that are executed one after another."""
-
-    index: int = 0
-    ops: list[tuple[int, Op]] = field(default_factory=list)
-    """With their numbers in the module."""
-    end: End = field(default_factory=lambda: End("fall"))
-    uses: set[str] = field(default_factory=set)
-    defines: set[str] = field(default_factory=set)
-    live_in: set[str] = field(default_factory=set)
-    live_out: set[str] = field(default_factory=set)
-    successors: list[int] = field(default_factory=list)
-    run: Callable[..., Any] = lambda *_: None
 
 
 @dataclass
@@ -101,93 +66,6 @@ def translate(module: Module) -> Program:
     if unknown:
         raise UnknownInstruction("the emulator does not know:\n" + "\n".join(dict.fromkeys(unknown)))
     return Program(codes, ops)
-
-
-def basic_blocks(function: Function, ops: list[Op], unknown: list[str]) -> list[Block]:
-    """The blocks of a function; its instructions are added to `ops`, what is not known of them to `unknown`."""
-    blocks: list[Block] = []
-    labels: dict[str, int] = {}
-    block = Block()
-
-    def close(end: End) -> None:
-        nonlocal block
-        block.index, block.end = len(blocks), end
-        if end.instruction is not None:
-            end.site = len(ops) - 1
-        blocks.append(block)
-        block = Block()
-
-    for statement in function.body:
-        if isinstance(statement, str):
-            if statement.startswith(("$L__tmp", "$L__func")):       # of debug information: nobody jumps there
-                continue
-            if block.ops:
-                close(End("fall"))
-            labels[statement] = len(blocks)
-            continue
-        op = look_up(statement)
-        if isinstance(op, str):
-            unknown.append(f"line {statement.line}: {statement} ({op})")
-            continue
-        ops.append(op)
-        name, operands = op.row.name, statement.operands
-        guard = (statement.predicate, statement.negated)
-        if guard[0] and (name.startswith(("bar", "call", "brx")) and not name.startswith("bar.warp")):
-            unknown.append(f"line {statement.line}: {statement} (under a predicate)")
-        if name in ("bra", "bra.uni"):
-            close(End("branch" if guard[0] else "jump", *guard, instruction=statement))
-        elif name == "brx.idx":
-            close(End("table", selector=operands[0], instruction=statement))
-        elif name in ("ret", "ret.uni", "exit"):
-            close(End("return", *guard))
-        elif name in BARRIERS:
-            close(End("barrier", instruction=statement))
-        elif ".red." in name and name.startswith("bar"):
-            close(End("barrier", instruction=statement))
-            block.ops.append((len(ops) - 1, op))
-        elif name in ("call", "call.uni"):
-            close(End("call", instruction=statement))
-        else:
-            block.ops.append((len(ops) - 1, op))
-    close(End("return"))
-    for block in blocks:
-        resolve(block, labels, function, unknown)
-    return blocks
-
-
-def resolve(block: Block, labels: dict[str, int], function: Function, unknown: list[str]) -> None:
-    """Labels as numbers of blocks."""
-    end, following = block.end, block.index + 1
-    if end.instruction is not None and end.kind in ("branch", "jump", "table"):
-        names = end.instruction.operands
-        if end.kind == "table":
-            names = function.tables.get(names[-1], [])
-        if not names or any(name not in labels for name in names):
-            unknown.append(f"line {end.instruction.line}: {end.instruction} (no such label)")
-            return
-        end.targets = [labels[name] for name in names]
-    block.successors = list(end.targets)
-    if end.kind in ("fall", "branch", "barrier", "call") or (end.kind == "return" and end.predicate):
-        block.successors.append(following)
-
-
-def liveness(function: Function, blocks: list[Block]) -> None:
-    """The registers whose values blocks take over from others, and leave for others."""
-    for block in blocks:
-        for _, op in block.ops:
-            written, read = split(function, op)
-            block.uses |= set(read) - block.defines
-            block.defines |= set(written)
-        ends = {block.end.predicate, block.end.selector} - {None, ""}
-        block.uses |= {str(name) for name in ends} - block.defines
-    changed = True
-    while changed:
-        changed = False
-        for block in reversed(blocks):
-            block.live_out = set().union(*(blocks[i].live_in for i in block.successors))
-            live_in = block.uses | (block.live_out - block.defines)
-            changed |= live_in != block.live_in
-            block.live_in = live_in
 
 
 def compiled(function: Function, blocks: list[Block], symbols: dict[str, int], ops: list[Op],

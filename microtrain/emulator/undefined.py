@@ -10,15 +10,11 @@ Undefined is each bit by itself, as in valgrind: compilers pair small values wit
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from .emitter import Emitter, registers, split, variable
+from .blocks import Block
+from .emitter import Emitter, variable
 from .parse import Function
-from .table import NUMPY, Op
-
-if TYPE_CHECKING:
-    from .translate import Block
-
+from .table import NUMPY, Op, registers, split
 
 TYPE = {"u1": "uint8", "u2": "uint16", "u4": "uint32", "u8": "uint64"}
 UNDEFINED = {"p": "np.True_", "u2": "np.uint16(0xFFFF)", "u4": "np.uint32(0xFFFFFFFF)", "u8": "np.uint64(2**64 - 1)"}

@@ -18,13 +18,10 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from ... import settings
+from .errors import VirtualGpuError as VirtualGpuError
 
 if TYPE_CHECKING:
     from .device import VirtualGpu
-
-
-class VirtualGpuError(RuntimeError):
-    """A launch that a GPU would have gone wrong with, and what was wrong with it."""
 
 
 def wanted() -> bool:

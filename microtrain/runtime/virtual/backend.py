@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from ..backend import Buffer, CompiledKernel, Launch, Pointer
 from ..cuda import CudaBackend
 from ..lock import lock
-from . import VirtualGpuError, gpu
+from . import gpu
+from .errors import VirtualGpuError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,7 +14,7 @@ from .streams import Event, Graph, Stream
 from .tensors import CUDA, VirtualTensor, empty
 
 if TYPE_CHECKING:
-    from .device import VirtualGpu
+    from .hardware import Hardware
 
 FACTORIES = {"zeros", "ones", "full", "rand", "randn", "randint", "arange", "linspace", "eye", "tensor", "as_tensor",
              "empty_like", "zeros_like", "ones_like", "full_like", "rand_like", "randn_like"}
@@ -23,7 +23,7 @@ FACTORIES = {"zeros", "ones", "full", "rand", "randn", "randint", "arange", "lin
 class CudaModule:
     """`torch.cuda` of one virtual GPU."""
 
-    def __init__(self, gpu: VirtualGpu) -> None:
+    def __init__(self, gpu: Hardware) -> None:
         self.gpu = gpu
         streams = gpu.streams
         self.OutOfMemoryError = torch.OutOfMemoryError
@@ -137,7 +137,7 @@ class CudaModule:
 class VirtualTorch:
     """PyTorch, but what is made on `cuda` is made on the virtual GPU."""
 
-    def __init__(self, gpu: VirtualGpu) -> None:
+    def __init__(self, gpu: Hardware) -> None:
         self.gpu, self.cuda = gpu, CudaModule(gpu)
         self.version = SimpleNamespace(cuda="virtual", hip=None)
 

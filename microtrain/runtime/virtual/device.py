@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from ..lock import lock
 from ..real_torch import real_torch
-from . import VirtualGpuError
+from .errors import VirtualGpuError
+from .hardware import PROPERTIES, Hardware
 from .launches import Function, arrived, check
 from .libcuda import LibCuda, built, triton_driver_class
-from .memory import DeviceMemory, OutOfMemory
-from .streams import Streams
 
 if TYPE_CHECKING:
     from .cuda_module import VirtualTorch
-
-PROPERTIES: dict[str, dict[str, Any]] = {
-    "sm_80": {"name": "virtual A100", "major": 8, "minor": 0, "multi_processor_count": 108, "L2_cache_size": 40 << 20,
-              "shared_memory_per_block_optin": 166912, "shared_memory_per_multiprocessor": 167936},
-    "sm_90": {"name": "virtual H100", "major": 9, "minor": 0, "multi_processor_count": 132, "L2_cache_size": 50 << 20,
-              "shared_memory_per_block_optin": 232448, "shared_memory_per_multiprocessor": 233472},
-}
-"""As PyTorch tells them of the GPUs of these architectures."""
-
-COMMON = {"total_memory": 80 << 30, "max_threads_per_multi_processor": 2048, "regs_per_multiprocessor": 65536,
-          "shared_memory_per_block": 49152, "warp_size": 32}
 
 ATTRIBUTES = {arch: {10: 32, 12: 65536, 13: 1_755_000, 16: has["multi_processor_count"], 36: 2_619_000, 37: 5120,
                      81: has["shared_memory_per_multiprocessor"], 97: has["shared_memory_per_block_optin"]}
@@ -36,7 +21,7 @@ ATTRIBUTES = {arch: {10: 32, 12: 65536, 13: 1_755_000, 16: has["multi_processor_
 shared memory of a processor and of a block."""
 
 
-class VirtualGpu:
+class VirtualGpu(Hardware):
     """One virtual GPU. `reference` has NumPy compute what each kernel of microtrain's means; its users' kernels, whose
     meaning nobody knows, are emulated all the same.
 
@@ -44,14 +29,10 @@ class VirtualGpu:
     """
 
     def __init__(self, arch: str, reference: bool = False) -> None:
-        self.arch, self.reference = arch, reference
-        self.properties = SimpleNamespace(**PROPERTIES[arch], **COMMON)
-        self.memory = DeviceMemory(COMMON["total_memory"])
-        self.streams = Streams(self.release)
+        super().__init__(arch)
+        self.reference = reference
         self.functions: dict[int, Function] = {}
         self.error: BaseException | None = None
-        self.hazards: list[str] = []
-        self.graphs: dict[int, Any] = {}
         self.source: tuple[Any, Any] | None = None
         try:
             with real_torch():
@@ -98,48 +79,6 @@ class VirtualGpu:
         triton.knobs.runtime.kernel_load_end_hook.add(self.loaded)
         return torch, driver
 
-    # Memory
-
-    def allocate(self, nbytes: int, what: str) -> int:
-        """The address of fresh memory. Raises torch.OutOfMemoryError."""
-        try:
-            address = self.memory.allocate(nbytes, self.streams.current.cuda_stream, what)
-        except OutOfMemory:
-            free, total = self.torch.cuda.mem_get_info()
-            raise self.torch.cuda.OutOfMemoryError(
-                f"CUDA out of memory. Tried to allocate {size(nbytes)}. GPU 0 has a total capacity of {size(total)} of "
-                f"which {size(free)} is free.") from None
-        if self.streams.capturing is not None:
-            self.graphs[address] = self.streams.capturing
-            self.memory.held[address].of_a_graph = True
-        return address
-
-    def free(self, address: int) -> None:
-        """The last tensor over an allocation is gone, in whatever thread. A graph's stays while the graph does."""
-        with lock:
-            graph = self.graphs.pop(address, None)
-            if graph is not None:
-                graph.kept.append(address)
-            else:
-                self.release(address)
-
-    def release(self, address: int) -> None:
-        """End an allocation's life. What was wrong with it is said at the next launch: nobody can be told here."""
-        wrong = self.streams.hazard(self.memory.free(address))
-        if wrong:
-            self.hazards.append(wrong)
-
-    # What is queued
-
-    def queue_operation(self, run: Callable[[], Any], synchronizes: bool) -> None:
-        """Run an operation of PyTorch's that changes a tensor, or have the graph that is captured run it."""
-        if synchronizes:
-            self.streams.forbid_capture()
-        if self.streams.capturing is None:
-            run()
-        else:
-            self.streams.capturing.work.append(run)
-
     def add(self, handle: int, function: Function) -> int:
         """Have a handle mean a function."""
         self.functions[handle] = function
@@ -179,22 +118,3 @@ class VirtualGpu:
         error, self.error = self.error, None
         if error is not None:
             raise error
-
-    def raise_hazards(self) -> None:
-        """Raise VirtualGpuError for what went wrong meanwhile."""
-        if self.hazards:
-            found, self.hazards = self.hazards, []
-            raise VirtualGpuError("; ".join(found))
-
-    def synchronize(self) -> None:
-        """Wait for everything. Raises what went wrong meanwhile."""
-        self.streams.synchronize()
-        self.raise_hazards()
-
-
-def size(nbytes: int) -> str:
-    """Bytes as PyTorch writes them."""
-    for unit, scale in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
-        if nbytes >= 1 << scale:
-            return f"{nbytes / (1 << scale):.2f} {unit}"
-    return f"{nbytes} bytes"

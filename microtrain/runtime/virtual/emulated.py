@@ -6,11 +6,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ...emulator import Module, launch, parse
-from . import VirtualGpuError
+from .errors import VirtualGpuError
 from .launches import WIDTHS, Arrived, aligned, flat
 
 if TYPE_CHECKING:
-    from .device import VirtualGpu
+    from .hardware import Hardware
 
 SCRATCH = ["*i8", "*i8"]
 """What Triton passes behind a kernel's own parameters: memory that few kernels ask for."""
@@ -45,7 +45,7 @@ class Emulated:
                                   f"{told}")
         return module
 
-    def run(self, arrived: Arrived, gpu: VirtualGpu) -> None:
+    def run(self, arrived: Arrived, gpu: Hardware) -> None:
         """Emulate every thread. Raises EmulatorError, which names the line, where the kernel does what it must not."""
         launch(self.module, self.name, arrived.grid, arrived.block, arrived.shared, arrived.parameters,
                gpu.memory.arena, names=self.names)

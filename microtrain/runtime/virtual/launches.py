@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from . import VirtualGpuError
+from .errors import VirtualGpuError
 from .memory import Held
 
 if TYPE_CHECKING:
-    from .device import VirtualGpu
+    from .hardware import Hardware
 
 WIDTHS = {"i1": 1, "i8": 1, "u1": 1, "u8": 1, "i16": 2, "u16": 2, "fp16": 2, "bf16": 2, "i32": 4, "u32": 4, "fp32": 4,
           "f32": 4, "i64": 8, "u64": 8, "fp64": 8}
@@ -54,7 +54,7 @@ class Function(Protocol):
     aligned: frozenset[int]
     num_warps: int
 
-    def run(self, arrived: Arrived, gpu: VirtualGpu) -> None:
+    def run(self, arrived: Arrived, gpu: Hardware) -> None:
         """Compute what the launch computes."""
 
 
@@ -64,7 +64,7 @@ def arrived(config: Any, arguments: Any, kinds: Iterable[str]) -> Arrived:
     return Arrived(tuple(config.grid), tuple(config.block), config.shared, config.stream or 0, tuple(parameters))
 
 
-def check(function: Function, launch: Arrived, gpu: VirtualGpu) -> list[Held]:
+def check(function: Function, launch: Arrived, gpu: Hardware) -> list[Held]:
     """The allocations that a launch's pointers lie in. Raises VirtualGpuError that says what is wrong with it."""
     def wrong(what: str) -> VirtualGpuError:
         return VirtualGpuError(f"launch of {function.name} on grid {list(launch.grid)}: {what}")

@@ -12,7 +12,8 @@ import numpy as np
 
 from ..backend import CompiledKernel, DType, Launch, Value
 from ..compiling import divisible_by_16
-from . import VirtualGpuError
+from .errors import VirtualGpuError
+from .hardware import Hardware
 from .launches import Arrived, aligned, flat
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Meaning:
         self.aligned = aligned(signature.values(), divisible_by_16(signature, even))
         self.num_warps = launch.options.get("num_warps", 4)
 
-    def run(self, arrived: Arrived, gpu: VirtualGpu) -> None:
+    def run(self, arrived: Arrived, gpu: Hardware) -> None:
         """Read what the group reads, compute, and write what it stores. Raises VirtualGpuError as `check`."""
         launch = self.launch()
         assert launch is not None
@@ -55,7 +56,7 @@ class Meaning:
             if node in kernel.group.stores:
                 gpu.memory.written(arrived.address(k), node.spec.numel * node.dtype.itemsize)
 
-    def array(self, gpu: VirtualGpu, node: Value, address: int) -> np.ndarray:
+    def array(self, gpu: Hardware, node: Value, address: int) -> np.ndarray:
         """A value in the GPU's memory, which must lie whole in a live allocation."""
         of = node.spec
         nbytes = of.numel * of.dtype.itemsize

@@ -14,7 +14,7 @@ import torch
 from torch.utils._pytree import tree_flatten, tree_map
 
 if TYPE_CHECKING:
-    from .device import VirtualGpu
+    from .hardware import Hardware
 
 CUDA = torch.device("cuda", 0)
 
@@ -46,7 +46,7 @@ class VirtualTensor(torch.Tensor):
     """A tensor on `cuda:0`. `inside` holds its values."""
 
     inside: torch.Tensor
-    gpu: VirtualGpu
+    gpu: Hardware
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -154,7 +154,7 @@ def written(result: Any, target: Any) -> None:
             target.gpu.memory.written(inside.data_ptr(), (last + 1) * inside.element_size())
 
 
-def placed(result: torch.Tensor, gpu: VirtualGpu) -> VirtualTensor:
+def placed(result: torch.Tensor, gpu: Hardware) -> VirtualTensor:
     """What an operation gave, as a tensor of the GPU's: a view of its memory, or a copy there."""
     if not result.numel() or gpu.memory.owns(result.data_ptr()):
         return on_gpu(result, gpu)
@@ -164,7 +164,7 @@ def placed(result: torch.Tensor, gpu: VirtualGpu) -> VirtualTensor:
     return made
 
 
-def on_gpu(inside: torch.Tensor, gpu: VirtualGpu) -> VirtualTensor:
+def on_gpu(inside: torch.Tensor, gpu: Hardware) -> VirtualTensor:
     """A host tensor over the GPU's memory as a tensor of the GPU's."""
     with torch._C.DisableTorchFunctionSubclass():
         made = inside.as_subclass(VirtualTensor)        # type: ignore[arg-type]
@@ -172,7 +172,7 @@ def on_gpu(inside: torch.Tensor, gpu: VirtualGpu) -> VirtualTensor:
     return made
 
 
-def empty(gpu: VirtualGpu, shape: Sequence[int], dtype: torch.dtype) -> VirtualTensor:
+def empty(gpu: Hardware, shape: Sequence[int], dtype: torch.dtype) -> VirtualTensor:
     """Fresh memory of the virtual GPU's, alive as long as a tensor holds it. Raises torch.OutOfMemoryError."""
     host = torch.empty(tuple(shape), dtype=dtype, device="meta")
     nbytes = host.numel() * host.element_size()
