@@ -21,7 +21,7 @@ Number = Any
 CLASSES: dict[str, type] = {}
 """Classes that annotations name without importing them."""
 
-OPEN = frozenset(("Any", "object", "DeviceLike", "Shape", "Self"))
+OPEN = frozenset(("Any", "object", "DeviceLike", "Shape", "Self", "Operand", "Dims", "Sizes"))
 """Annotations that say nothing here: anything goes, or the function looks for itself."""
 
 

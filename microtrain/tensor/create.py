@@ -21,7 +21,7 @@ from .host import put
 from .operands import converted
 from .reading import checked, read
 from .storage import wrap
-from .types import Tensor
+from .types import Operand, Sizes, Tensor
 
 DeviceLike = Device | str | int | None
 _default_device: list[Device] = []
@@ -65,7 +65,7 @@ def kind(dtype: DType | None) -> DType | None:
     return dtype
 
 
-def promote_types(type1: Any, type2: Any) -> DType:
+def promote_types(type1: DType | None, type2: DType | None) -> DType:
     """The smallest dtype to which both convert, by PyTorch's table; Python's float, int and bool are dtypes too.
 
     Raises TypeError for what is none.
@@ -77,7 +77,7 @@ def promote_types(type1: Any, type2: Any) -> DType:
     return dtypes.promote_types(one, two)
 
 
-def sizes(size: Sequence[Any]) -> Shape:
+def sizes(size: Sequence[Sizes]) -> Shape:
     """A shape given as ints or as one sequence of ints. Raises on anything negative or not an integer."""
     listed = size[0] if len(size) == 1 and isinstance(size[0], Sequence) and not isinstance(size[0], str | bytes) \
         else size
@@ -133,7 +133,7 @@ def from_numpy(array: np.ndarray) -> Tensor:
     return tensor(array)
 
 
-def full(size: Any, fill_value: Any, *, dtype: DType | None = None, device: DeviceLike = None,
+def full(size: Sizes, fill_value: Operand, *, dtype: DType | None = None, device: DeviceLike = None,
          requires_grad: bool = False) -> Tensor:
     """`fill_value` in every element; its own dtype (as a Python number) unless one is given.
 
@@ -144,7 +144,7 @@ def full(size: Any, fill_value: Any, *, dtype: DType | None = None, device: Devi
     return finish(g.full(converted(value, wanted), sizes((size,)), wanted, place(device)), requires_grad)
 
 
-def _fill_value(value: Any, name: str) -> Any:
+def _fill_value(value: Operand, name: str) -> bool | int | float:
     number: Any = value
     if value.__class__ is float or value.__class__ is int:
         return value
@@ -155,17 +155,17 @@ def _fill_value(value: Any, name: str) -> Any:
     return number
 
 
-def zeros(*size: Any, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
+def zeros(*size: Sizes, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
     """Zeros."""
     return finish(g.full(0, sizes(size), kind(dtype) or dtypes.get_default_dtype(), place(device)), requires_grad)
 
 
-def ones(*size: Any, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
+def ones(*size: Sizes, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
     """Ones."""
     return finish(g.full(1, sizes(size), kind(dtype) or dtypes.get_default_dtype(), place(device)), requires_grad)
 
 
-def empty(*size: Any, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
+def empty(*size: Sizes, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
     """Values that mean nothing: zeros, or NaN where MICROTRAIN_POISON is on and the dtype has it."""
     wanted = kind(dtype) or dtypes.get_default_dtype()
     value = math.nan if settings.poison.value and wanted.is_floating_point else 0
@@ -230,7 +230,7 @@ def _countable(dtype: DType, name: str) -> DType:
     return dtype
 
 
-def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None, device: DeviceLike = None,
+def linspace(start: Operand, end: Operand, steps: int, *, dtype: DType | None = None, device: DeviceLike = None,
              requires_grad: bool = False) -> Tensor:
     """`steps` evenly spaced values from start to end, both included; computed from both ends, as PyTorch does."""
     if isinstance(steps, np.integer) or (isinstance(steps, Tensor) and steps.dtype.category == 1):
@@ -260,7 +260,7 @@ def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None, de
     return finish(put(np.where(i < steps // 2, low, high) if steps > 1 else low, wanted, place(device)), requires_grad)
 
 
-def _like(value: Any, source: Any, dtype: DType | None, device: DeviceLike, requires_grad: bool) -> Tensor:
+def _like(value: Operand, source: Tensor, dtype: DType | None, device: DeviceLike, requires_grad: bool) -> Tensor:
     wanted = kind(dtype) or source.dtype
     return finish(g.full(converted(value, wanted), source.node.shape, wanted,
                          source.device if device is None else place(device)), requires_grad)
@@ -285,31 +285,31 @@ def empty_like(input: Tensor, *, dtype: DType | None = None, device: DeviceLike 
                  requires_grad=requires_grad)
 
 
-def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None, device: DeviceLike = None,
+def full_like(input: Tensor, fill_value: Operand, *, dtype: DType | None = None, device: DeviceLike = None,
               requires_grad: bool = False) -> Tensor:
     """`fill_value` in every element, of another tensor's shape, dtype and device. Raises as `full`."""
     return _like(_fill_value(fill_value, "full_like"), input, dtype, device, requires_grad)
 
 
-def new_full(self: Tensor, size: Any, fill_value: Any, *, dtype: DType | None = None, device: DeviceLike = None,
+def new_full(self: Tensor, size: Sizes, fill_value: Operand, *, dtype: DType | None = None, device: DeviceLike = None,
              requires_grad: bool = False) -> Tensor:
     """`fill_value` in every element, by default of this dtype and device."""
     return full(sizes((size,)), fill_value, dtype=kind(dtype) or self.dtype,
                 device=self.device if device is None else place(device), requires_grad=requires_grad)
 
 
-def new_zeros(self: Tensor, *size: Any, **options: Any) -> Tensor:
+def new_zeros(self: Tensor, *size: Sizes, **options: Any) -> Tensor:
     """Zeros, by default of this dtype and device."""
     return self.new_full(sizes(size), 0, **options)
 
 
-def new_ones(self: Tensor, *size: Any, **options: Any) -> Tensor:
+def new_ones(self: Tensor, *size: Sizes, **options: Any) -> Tensor:
     """Ones, by default of this dtype and device."""
     return self.new_full(sizes(size), 1, **options)
 
 
-def new_tensor(self: Tensor, data: Any, *, dtype: DType | None = None, device: Any = None,
-               requires_grad: Any = False) -> Tensor:
+def new_tensor(self: Tensor, data: Any, *, dtype: DType | None = None, device: DeviceLike = None,
+               requires_grad: bool = False) -> Tensor:
     """A new tensor from data, by default of this dtype and device."""
     return tensor(data, dtype=kind(dtype) or self.dtype,
                   device=self.device if device is None else device, requires_grad=requires_grad)

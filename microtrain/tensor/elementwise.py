@@ -5,12 +5,11 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Callable
-from typing import Any
 
 from ..graph import dtypes
 from ..graph import ops as g
 from ..graph import primitives as p
-from ..graph.node import Node, constant, record2
+from ..graph.node import Node, Primitive, constant, record2
 from . import operators
 from .operands import (
     by_number,
@@ -31,7 +30,7 @@ from .operands import (
 )
 from .operators import floor_quotient, floor_rest, power
 from .storage import wrap
-from .types import Tensor
+from .types import Operand, Tensor
 
 Unary = Callable[[Tensor], Tensor]
 
@@ -63,7 +62,7 @@ def unchanged_if_integral(operation: Callable[[Node], Node], name: str, doc: str
 
 def strict(method: operators.Operator, name: str) -> operators.Operator:
     """An operator as a method: what an operator leaves to the other operand's type, it refuses. TypeError."""
-    def refusing(input: Tensor, other: Any) -> Tensor:
+    def refusing(input: Tensor, other: Operand) -> Tensor:
         out = method(input, other) if isinstance(input, Tensor) else NotImplemented
         return must_be_operands(input, other, name) if out is NotImplemented else out       # type: ignore[return-value]
     refusing.__name__ = name
@@ -139,18 +138,18 @@ def square(self: Tensor) -> Tensor:
     return power(must_be_operands(self, 2, "square"), 2)
 
 
-def add(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
+def add(self: Tensor, other: Operand, *, alpha: Operand = 1) -> Tensor:
     """self + alpha * other."""
     return wrap(_with_multiple(p.ADD, self, other, alpha, "add"))
 
 
-def sub(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
+def sub(self: Tensor, other: Operand, *, alpha: Operand = 1) -> Tensor:
     """self - alpha * other."""
     no_bools(self, other)
     return wrap(_with_multiple(p.SUB, self, other, alpha, "sub"))
 
 
-def mul(self: Tensor, other: Any) -> Tensor:
+def mul(self: Tensor, other: Operand) -> Tensor:
     """self * other."""
     if not isinstance(other, Tensor) and not node_of(self, "mul").spec.dtype.wide:
         node = by_number(self.node, other, g.mul)
@@ -159,13 +158,13 @@ def mul(self: Tensor, other: Any) -> Tensor:
     return wrap(record2(p.MUL, *must_be_operands(self, other, "mul")))
 
 
-def rsub(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
+def rsub(self: Tensor, other: Operand, *, alpha: Operand = 1) -> Tensor:
     """other - alpha * self."""
     no_bools(other, self)
     return labelled(wrap(_with_multiple(p.SUB, other, self, alpha, "rsub")), "RsubBackward1")
 
 
-def div(self: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+def div(self: Tensor, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
     """self / other; with `rounding_mode` "floor" or "trunc", rounded so."""
     if rounding_mode is None:
         node = None if isinstance(other, Tensor) else by_number(node_of(self, "div"), other, g.div)
@@ -178,18 +177,18 @@ def div(self: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor
                        f"but found '{rounding_mode}'")
 
 
-def floor_divide(self: Tensor, other: Any) -> Tensor:
+def floor_divide(self: Tensor, other: Operand) -> Tensor:
     """The quotient rounded down."""
     pair = must_be_operands(self, other, "floor_divide")
     return wrap(by_number(pair[0], other, g.floor_divide) or floor_quotient(*pair))
 
 
-def remainder(self: Tensor, other: Any) -> Tensor:
+def remainder(self: Tensor, other: Operand) -> Tensor:
     """What a floor division leaves; it has the divisor's sign."""
     return wrap(floor_rest(*must_be_operands(self, other, "remainder")))
 
 
-def pow(self: Tensor, exponent: Any) -> Tensor:
+def pow(self: Tensor, exponent: Operand) -> Tensor:
     """self to the power of a number or a tensor."""
     return power(must_be_operands(self, exponent, "pow"), exponent)
 
@@ -246,7 +245,7 @@ def isfinite(self: Tensor) -> Tensor:
     return wrap(g.lt(g.abs(x), float("inf")))
 
 
-def clamp(self: Tensor, min: Any = None, max: Any = None) -> Tensor:
+def clamp(self: Tensor, min: Operand | None = None, max: Operand | None = None) -> Tensor:
     """Elements limited to [min, max]; either bound may be missing, a number or a tensor."""
     x = node_of(self, "clamp")
     if min is None and max is None:
@@ -264,17 +263,17 @@ def clamp(self: Tensor, min: Any = None, max: Any = None) -> Tensor:
     return wrap(g.clamp(x, low, high))
 
 
-def clamp_min(self: Tensor, min: Any) -> Tensor:
+def clamp_min(self: Tensor, min: Operand) -> Tensor:
     """Elements not below `min`."""
     return self.clamp(min=min)
 
 
-def clamp_max(self: Tensor, max: Any) -> Tensor:
+def clamp_max(self: Tensor, max: Operand) -> Tensor:
     """Elements not above `max`."""
     return self.clamp(max=max)
 
 
-def masked_fill(self: Tensor, mask: Tensor, value: Any) -> Tensor:
+def masked_fill(self: Tensor, mask: Tensor, value: Operand) -> Tensor:
     """`value`, a number or a 0-d tensor, where `mask` holds, else self; the dtype is self's.
 
     Raises RuntimeError for a mask that is not bool, and for a value that the dtype does not hold.
@@ -289,7 +288,7 @@ def masked_fill(self: Tensor, mask: Tensor, value: Any) -> Tensor:
     return wrap(g.where(chosen, filling(value, x, "masked_fill"), x))
 
 
-def _with_multiple(primitive: Any, a: Any, b: Any, alpha: Any, name: str) -> Node:
+def _with_multiple(primitive: Primitive, a: Operand, b: Operand, alpha: Operand, name: str) -> Node:
     """The sum or difference of `a` and `alpha * b`, in the dtype that a and b have together, which alpha does not
     change; of half precisions rounded once."""
     x, y = must_be_operands(a, b, name)
@@ -307,7 +306,7 @@ def _with_multiple(primitive: Any, a: Any, b: Any, alpha: Any, name: str) -> Nod
     return in_float32(lambda u, v, k: record2(primitive, u, g.mul(v, k)))(x, y, factor)
 
 
-def _bound(value: Any, without: float, argument: str) -> float:
+def _bound(value: float | None, without: float, argument: str) -> float:
     if value is None:
         return without
     number = stranger(value)

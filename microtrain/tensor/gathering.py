@@ -19,7 +19,7 @@ from .host import values
 from .index import checked, picked
 from .operands import converted, filling, labelled, node_of, stranger, truth
 from .storage import wrap
-from .types import Tensor
+from .types import Operand, Tensor
 
 
 def gather(self: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
@@ -47,7 +47,7 @@ def gather(self: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) 
     return labelled(wrap(g.reshape(out, i.shape)), "GatherBackward0")
 
 
-def scatter(self: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None,
+def scatter(self: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Operand | None = None,
             reduce: str | None = None) -> Tensor:
     """A copy with self[..., index[..., i, ...], ...] replaced by src[..., i, ...] along `dim`; the last one wins.
 
@@ -162,7 +162,7 @@ def index_copy(self: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     return labelled(wrap(_unsliced(g.index_put(rows, i, written), x.shape, axis)), "IndexCopyBackward0")
 
 
-def index_fill(self: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
+def index_fill(self: Tensor, dim: int, index: Tensor, value: Operand) -> Tensor:
     """A copy with the slices at `index` along `dim` filled with a number or a 0-d tensor, in this dtype."""
     x, i = node_of(self, "index_fill"), _tensor(index, "index_fill", "index")
     axis = normalise_dim(dim, len(x.shape))
@@ -171,7 +171,7 @@ def index_fill(self: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     if len(i.shape) > 1:
         raise RuntimeError(f"Index has to be a vector/scalar, got {len(i.shape)} dimensions")
     number = not isinstance(value, Tensor)
-    if not number and value.ndim:
+    if isinstance(value, Tensor) and value.ndim:
         raise RuntimeError("index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
                            f"{value.ndim} dimension(s).")
     rows = _slices(x, axis)
@@ -213,13 +213,13 @@ def masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
 INTEGERS = (dtypes.int32, dtypes.int64)
 
 
-def _tensor(value: Any, name: str, argument: str) -> Node:
+def _tensor(value: object, name: str, argument: str) -> Node:
     if not isinstance(value, Tensor):
         raise TypeError(f"{name}(): argument '{argument}' must be Tensor, not {type(value).__name__}")
     return value.node
 
 
-def _filled(value: Any, shape: Shape, x: Node, name: str) -> Node:
+def _filled(value: Operand, shape: Shape, x: Node, name: str) -> Node:
     """A number in x's dtype everywhere. Raises RuntimeError where it does not fit."""
     return g.full(converted(value, x.dtype, name), shape, x.dtype, x.device)
 

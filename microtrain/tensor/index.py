@@ -22,7 +22,7 @@ from .operands import converted, labelled, named, node_of, stranger
 from .reading import read
 from .shaping import sliced
 from .storage import wrap
-from .types import Tensor
+from .types import Operand, Tensor
 
 
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
@@ -241,7 +241,7 @@ def getitem(self: Tensor, index: Any) -> Tensor:
 
 
 @locked
-def setitem(self: Tensor, index: Any, value: Any) -> None:
+def setitem(self: Tensor, index: Any, value: Operand) -> None:
     """x[index] = value, broadcast; where an element is named twice the last value wins."""
     index = (None,) if index is True else _axes(index, 4)          # a view, to be copied to
     out, arrays = _basic(self, _items(index, self.ndim))
@@ -279,7 +279,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     out.rebind(named(g.permute(g.reshape(updated, moved), back), "IndexPutBackward0"))
 
 
-def _spread(value: Any, target: Tensor) -> Tensor:
+def _spread(value: Tensor, target: Tensor) -> Tensor:
     """A value in the shape of what it is assigned to, which may have fewer axes where those in front are of size 1."""
     shape, wanted = value.node.shape, target.node.shape
     if shape == wanted:
@@ -296,7 +296,7 @@ def _one_mask(index: tuple[Any, ...]) -> bool:
     return len(arrays) == 1 and arrays[0].ndim > 0 and arrays[0].dtype in (dtypes.bool_, np.bool_)
 
 
-def _number(value: Any, like: Tensor) -> Tensor:
+def _number(value: Operand, like: Tensor) -> Tensor:
     if isinstance(value, np.generic | int | float) and (like.dtype.category == 1 or like.dtype.wide):
         value = converted(value, like.dtype, "__setitem__")
     return tensor(value, dtype=like.dtype if not hasattr(value, "dtype") else None, device=like.device)
@@ -334,7 +334,7 @@ def iterated(self: Tensor) -> Any:
     return iter(self.unbind(0))
 
 
-def contains(self: Tensor, value: Any) -> bool:
+def contains(self: Tensor, value: Operand) -> bool:
     """Whether some element equals a number or a tensor's."""
     if not isinstance(value, Tensor) and stranger(value) is None:
         raise RuntimeError("Tensor.__contains__ only supports Tensor or scalar, but you passed in a "

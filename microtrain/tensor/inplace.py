@@ -7,7 +7,7 @@ from typing import Any
 from ..engine.session import others
 from ..graph import ops as g
 from ..graph.dtypes import TITLES
-from ..graph.node import Node, Unmade, record2
+from ..graph.node import Node, Primitive, Unmade, record2
 from ..graph.spec import broadcast_shapes
 from ..graph.tape import grad_mode
 from ..runtime.lock import locked
@@ -18,7 +18,7 @@ from .random import Generator, bernoulli_of, randn, uniform
 from .refusal import must_not_overlap
 from .storage import wrap
 from .strides import repeats
-from .types import Tensor
+from .types import Operand, Tensor
 
 LEAF = "a leaf Variable that requires grad is being used in an in-place operation."
 
@@ -44,7 +44,7 @@ def augmented(name: str) -> Any:
     dunder = f"__{name}__"
 
     @locked
-    def method(self: Tensor, other: Any) -> Tensor:
+    def method(self: Tensor, other: Operand) -> Tensor:
         self.check_inplace()
         if self._alias is not None:
             must_not_overlap(self, (other,))
@@ -60,12 +60,12 @@ def augmented(name: str) -> Any:
     return method
 
 
-def update(primitive: Any, name: str) -> Any:
+def update(primitive: Primitive, name: str) -> Any:
     """The in-place form of a binary method, quick for what optimizers do: tensors of one spec, nothing recorded, no
     other thread."""
     general = inplace(name)
 
-    def method(self: Tensor, other: Any, **options: Any) -> Tensor:
+    def method(self: Tensor, other: Operand, **options: Any) -> Tensor:
         if not grad_mode.enabled and not options and isinstance(other, Tensor) and not others():
             x, y = self.node, other.node
             if x.spec is y.spec:
@@ -148,7 +148,7 @@ def zero_(self: Tensor) -> Tensor:
     return self.fill_(0, "ZeroBackward0")
 
 
-def fill_(self: Tensor, value: Any, label: str = "FillBackward0") -> Tensor:
+def fill_(self: Tensor, value: Operand, label: str = "FillBackward0") -> Tensor:
     """Fill with a number or a 0-d tensor."""
     self.check_inplace()
     spec = self.node.spec

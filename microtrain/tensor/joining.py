@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..graph import ops as g
@@ -36,7 +36,7 @@ def _nodes(tensors: Any, name: str) -> list[Node]:
     return [g.cast(node, dtype) for node in nodes]
 
 
-def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: Any = None) -> Tensor:
+def cat(tensors: Sequence[Tensor], dim: int = 0, *, out: object = None) -> Tensor:
     """Tensors joined along `dim`; the other sizes agree. A 1-d tensor of no elements goes with any, as in PyTorch."""
     nodes = _nodes(tensors, "cat")
     no_out(out, "cat")
@@ -76,7 +76,7 @@ def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(t.expand(shape) for t in tensors)
 
 
-def _at_least(tensors: Any, widen: Any, name: str) -> Any:
+def _at_least(tensors: Any, widen: Callable[[Tensor], Tensor], name: str) -> Any:
     """`widen` of one tensor, or of each of several (also given as one list), as a tuple."""
     listed = tensors[0] if len(tensors) == 1 and not isinstance(tensors[0], Tensor) else tensors
     if not isinstance(listed, Sequence) or not all(isinstance(t, Tensor) for t in listed):
@@ -101,7 +101,7 @@ def atleast_3d(*tensors: Any) -> Any:
     return _at_least(tensors, lambda t: t if t.ndim > 2 else atleast_2d(t).unsqueeze(-1), "atleast_3d")
 
 
-def _stacked(tensors: Any, widen: Any, dim: int, name: str) -> Tensor:
+def _stacked(tensors: Any, widen: Callable[[Tensor], Tensor], dim: int, name: str) -> Tensor:
     nodes = _nodes(tensors, name)
     return cat([widen(wrap(node)) for node in nodes], dim)
 

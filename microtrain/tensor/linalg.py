@@ -15,10 +15,10 @@ from ..graph.node import Node, literal
 from ..graph.spec import broadcast_shapes, normalise_dim
 from .operands import labelled, no_bool, node_of, stranger, two_tensors
 from .storage import wrap
-from .types import Tensor
+from .types import Operand, Tensor
 
 
-def _pair(a: Any, b: Any, name: str) -> tuple[Node, Node]:
+def _pair(a: Operand, b: Operand, name: str) -> tuple[Node, Node]:
     x = node_of(a, name)
     if not isinstance(b, Tensor):
         hint = ": write microtrain.tensor(array)" if isinstance(b, np.ndarray) else ""
@@ -221,7 +221,7 @@ def _tensors(a: Any, b: Any, name: str, which: tuple[str, str], complaint: str =
     return no_bool(x, name), y
 
 
-def _factors(a: Any, b: Any, name: str, ndim: int, which: tuple[str, str]) -> tuple[Node, Node]:
+def _factors(a: Operand, b: Operand, name: str, ndim: int, which: tuple[str, str]) -> tuple[Node, Node]:
     """As `_tensors`, of `ndim` axes each. Raises RuntimeError for other numbers of axes."""
     x, y = _tensors(a, b, name, which)
     _expect(x, ndim, name, which[0])
@@ -235,7 +235,7 @@ def _same_batches(x: Node, y: Node) -> None:
                            f"[{x.shape[0]}, {x.shape[2]}] but got: [{y.shape[0]}, {y.shape[1]}].")
 
 
-def _added(self: Tensor, product: Node, beta: Any, alpha: Any, name: str) -> Tensor:
+def _added(self: Tensor, product: Node, beta: Operand, alpha: Operand, name: str) -> Tensor:
     """beta * self + alpha * product, where self broadcasts to the product. Raises RuntimeError where it does not."""
     x = node_of(self, name)
     if x.dtype is not product.dtype:

@@ -16,12 +16,12 @@ from ..graph.dtypes import DType, promote_types
 from ..graph.node import Node, constant
 from ..graph.tape import entry_class
 from .host import moved
-from .types import Tensor
+from .types import Operand, Tensor
 
 _CATEGORY: dict[Any, int] = {bool: 0, int: 1, float: 2}
 
 
-def node_of(value: Any, name: str, argument: str = "input", position: int = 1) -> Node:
+def node_of(value: object, name: str, argument: str = "input", position: int = 1) -> Node:
     """The node of a tensor argument. Raises TypeError in PyTorch's words for anything else."""
     if not isinstance(value, Tensor):
         raise TypeError(f"{name}(): argument '{argument}' (position {position}) must be Tensor, not "
@@ -29,14 +29,14 @@ def node_of(value: Any, name: str, argument: str = "input", position: int = 1) -
     return value.node
 
 
-def flag(value: Any, name: str, argument: str) -> bool:
+def flag(value: object, name: str, argument: str) -> bool:
     """An argument that is True or False. Raises TypeError in PyTorch's words for anything else."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name}(): argument '{argument}' must be bool, not {type(value).__name__}")
     return bool(value)
 
 
-def no_tensor(name: str, **arguments: Any) -> TypeError:
+def no_tensor(name: str, **arguments: object) -> TypeError:
     """The error for the first of some arguments, in order, that is no tensor though it must be (None where it may)."""
     for position, (argument, value) in enumerate(arguments.items(), 1):
         if not isinstance(value, Tensor):
@@ -95,19 +95,19 @@ def wrapped(value: int, dtype: DType) -> int:
     return int(np.uint64(value % 2**64).astype(dtype.numpy))
 
 
-def beyond(value: Any, x: Node) -> bool:
+def beyond(value: Operand, x: Node) -> bool:
     """Whether a value is a Python integer that no element of an integer tensor can be."""
     dtype = x.spec.dtype
     return dtype.category == 1 and isinstance(value, (int, np.integer)) and not dtype.low <= value <= dtype.high
 
 
-def check_range(value: int, dtype: DType) -> None:
+def check_range(value: float, dtype: DType) -> None:
     """Raise RuntimeError when an integer does not fit a dtype."""
     if not dtypes.lowest(dtype) <= value <= dtypes.highest(dtype):
         raise RuntimeError(without_overflow(value, dtype))
 
 
-def without_overflow(value: Any, dtype: DType) -> str:
+def without_overflow(value: object, dtype: DType) -> str:
     """PyTorch's words for a number that a dtype does not hold."""
     name = f"{dtype.name}_t" if dtype.category == 1 and dtype is not dtypes.int32 else in_c(dtype)
     return f"value cannot be converted to type {name} without overflow: {value}"
@@ -120,7 +120,7 @@ def in_c(dtype: DType) -> str:
             "int64": "long"}.get(dtype.name, dtype.name)
 
 
-def converted(value: Any, dtype: DType, name: str = "masked_fill") -> bool | int | float:
+def converted(value: Operand, dtype: DType, name: str = "masked_fill") -> bool | int | float:
     """A number to fill with, as a value of a dtype: cut to an integer; a negative one wraps around in uint8.
 
     Raises RuntimeError for one that the dtype does not hold, TypeError for what is no number, in PyTorch's words.
@@ -156,7 +156,7 @@ def comparable_dtype(x: Node, y: Node) -> DType:
     return promote_types(a, b) if a.category == b.category == 1 else result_dtype(x, y)
 
 
-def operands(a: Any, b: Any, name: str, common: Callable[[Node, Node], DType] = result_dtype
+def operands(a: Operand, b: Operand, name: str, common: Callable[[Node, Node], DType] = result_dtype
              ) -> tuple[Node, Node] | None:
     """Two arguments, at least one a tensor, as nodes of one dtype; None for a foreign type."""
     if isinstance(a, Tensor):
@@ -184,7 +184,7 @@ def beside_point(x: Node, y: Node, name: str) -> tuple[Node, Node]:
                        f"{x.spec.device} and {y.spec.device}! (in {name}; move one with .to({str(x.spec.device)!r}))")
 
 
-def must_be_operands(a: Any, b: Any, name: str) -> tuple[Node, Node]:
+def must_be_operands(a: Operand, b: Operand, name: str) -> tuple[Node, Node]:
     """As `operands`, raising TypeError for a foreign type."""
     pair = operands(a, b, name)
     if pair is None:
@@ -193,7 +193,7 @@ def must_be_operands(a: Any, b: Any, name: str) -> tuple[Node, Node]:
     return pair
 
 
-def filling(value: Any, x: Node, name: str) -> Node | bool | int | float:
+def filling(value: Operand, x: Node, name: str) -> Node | bool | int | float:
     """What to fill a tensor with: a number, or a 0-d tensor, whose value is read where x's integers may not hold it."""
     if not isinstance(value, Tensor):
         return converted(value, x.spec.dtype, name)
@@ -202,7 +202,7 @@ def filling(value: Any, x: Node, name: str) -> Node | bool | int | float:
     return g.cast(value.node, x.spec.dtype)
 
 
-def as_floats(a: Any, b: Any, name: str) -> tuple[Node, Node] | None:
+def as_floats(a: Operand, b: Operand, name: str) -> tuple[Node, Node] | None:
     """As `operands`, in a floating dtype: a number beside integers is not made one of theirs first."""
     if isinstance(a, Tensor):
         pair = operands(a, b, name) if isinstance(b, Tensor) else number_beside(floating(a.node), b)
@@ -212,7 +212,7 @@ def as_floats(a: Any, b: Any, name: str) -> tuple[Node, Node] | None:
     return None if pair is None else (floating(pair[0]), floating(pair[1]))
 
 
-def must_be_floats(a: Any, b: Any, name: str) -> tuple[Node, Node]:
+def must_be_floats(a: Operand, b: Operand, name: str) -> tuple[Node, Node]:
     """As `as_floats`, raising TypeError for a foreign type."""
     return as_floats(a, b, name) or must_be_operands(a, b, name)
 
@@ -229,7 +229,7 @@ def floats_only(x: Node, name: str) -> Node:
     return x
 
 
-def by_number(x: Node, value: Any, operation: Callable[[Node, Node], Node]) -> Node | None:
+def by_number(x: Node, value: Operand, operation: Callable[[Node, Node], Node]) -> Node | None:
     """A half precision times or over a number that it does not hold exactly: in float32, and rounded once, as PyTorch
     does (0.999 is not 1 then, as it is in bfloat16); None for anything else."""
     dtype = x.spec.dtype
@@ -279,7 +279,7 @@ def named(node: Node, name: str) -> Node:
     return node
 
 
-def no_bools(x: Any, y: Any) -> None:
+def no_bools(x: Operand, y: Operand) -> None:
     """Raise RuntimeError, in PyTorch's words, when an operand of a subtraction is bool."""
     for v in (x, y):
         if (v.node.spec.dtype if isinstance(v, Tensor) else v.__class__) in (dtypes.bool_, bool):
@@ -309,7 +309,7 @@ def divisor(y: Node) -> Node:
     return y
 
 
-def two_tensors(a: Any, b: Any, name: str) -> tuple[Node, Node]:
+def two_tensors(a: Operand, b: Operand, name: str) -> tuple[Node, Node]:
     """As `must_be_operands`, where a number will not do. Raises TypeError in PyTorch's words."""
     node_of(a, name)
     if not isinstance(b, Tensor):
@@ -317,7 +317,7 @@ def two_tensors(a: Any, b: Any, name: str) -> tuple[Node, Node]:
     return must_be_operands(a, b, name)
 
 
-def no_out(out: Any, name: str) -> None:
+def no_out(out: object, name: str) -> None:
     """Raise NotImplementedError where a result should be written into a tensor that is there already."""
     if out is not None:
         what = f"a {out.dtype!r} tensor of shape {list(out.shape)}" if isinstance(out, Tensor) else type(out).__name__

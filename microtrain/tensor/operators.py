@@ -27,18 +27,18 @@ from .operands import (
     operands,
 )
 from .storage import wrap
-from .types import Tensor
+from .types import Operand, Tensor
 
-Operator = Callable[[Tensor, Any], Tensor]
+Operator = Callable[[Tensor, Operand], Tensor]
 RSUB = entry_class("RsubBackward1")
 
 
-def operator(primitive: Primitive, name: str, check: Callable[[Any, Any], None] | None = None) -> Operator:
+def operator(primitive: Primitive, name: str, check: Callable[[Operand, Operand], None] | None = None) -> Operator:
     """A dunder method for a binary primitive: first the two common cases (specs met before; a float tensor with a
     number met before), then everything else, after `check(self, other)`."""
     memo = primitive.memo
 
-    def method(self: Tensor, other: Any) -> Tensor:
+    def method(self: Tensor, other: Operand) -> Tensor:
         x = self.node
         if isinstance(other, Tensor):
             y = other.node
@@ -68,7 +68,7 @@ def compared(primitive: Primitive, name: str) -> Operator:
     """
     for_numbers = getattr(python_operator, name)
 
-    def method(input: Tensor, other: Any) -> Tensor:
+    def method(input: Tensor, other: Operand) -> Tensor:
         if isinstance(input, Tensor) and (x := input.node).spec.dtype.category == 1 and beyond(other, x):
             return wrap(g.full(for_numbers(0, other), x.spec.shape, dtypes.bool_, x.spec.device))
         pair = operands(input, other, name, comparable_dtype)
@@ -81,7 +81,7 @@ def compared(primitive: Primitive, name: str) -> Operator:
 
 def bitwise(primitive: Primitive, name: str) -> Operator:
     """A bitwise operator, for integers and booleans; raises RuntimeError for floating dtypes."""
-    def method(input: Tensor, other: Any) -> Tensor:
+    def method(input: Tensor, other: Operand) -> Tensor:
         pair = operands(input, other, name)
         if pair is None:
             return NotImplemented
@@ -97,7 +97,7 @@ add = operator(p.ADD, "add")
 sub = operator(p.SUB, "sub", no_bools)
 
 
-def rsub(self: Tensor, other: Any) -> Tensor:
+def rsub(self: Tensor, other: Operand) -> Tensor:
     """other - self."""
     x = self.node
     known = x.spec.constants.get(other) if other.__class__ in (float, int) and other else None
@@ -113,7 +113,7 @@ def rsub(self: Tensor, other: Any) -> Tensor:
     return wrap(node)
 
 
-def truediv(self: Tensor, other: Any) -> Tensor:
+def truediv(self: Tensor, other: Operand) -> Tensor:
     """self / other, of integers as floats."""
     node = None if isinstance(other, Tensor) or self.node.spec.dtype.wide else by_number(self.node, other, g.div)
     if node is not None:
@@ -122,7 +122,7 @@ def truediv(self: Tensor, other: Any) -> Tensor:
     return NotImplemented if pair is None else wrap(record2(p.DIV, *pair))
 
 
-def rtruediv(self: Tensor, other: Any) -> Tensor:
+def rtruediv(self: Tensor, other: Operand) -> Tensor:
     """other / self."""
     pair = as_floats(other, self, "div")
     if pair is None:
@@ -132,14 +132,14 @@ def rtruediv(self: Tensor, other: Any) -> Tensor:
     return wrap(by_number(inverse, other, g.mul) or g.mul(inverse, number))
 
 
-def rdiv(self: Tensor, other: Any) -> Tensor:
+def rdiv(self: Tensor, other: Operand) -> Tensor:
     """As `rtruediv`; TypeError for a foreign type."""
     node_of(self, "__rdiv__")
     must_be_operands(other, self, "__rdiv__")
     return rtruediv(self, other)
 
 
-def floordiv(self: Tensor, other: Any) -> Tensor:
+def floordiv(self: Tensor, other: Operand) -> Tensor:
     """The quotient rounded down."""
     pair = operands(self, other, "floor_divide")
     if pair is None:
@@ -147,31 +147,31 @@ def floordiv(self: Tensor, other: Any) -> Tensor:
     return wrap(by_number(pair[0], other, g.floor_divide) or floor_quotient(*pair))
 
 
-def rfloordiv(self: Tensor, other: Any) -> Tensor:
+def rfloordiv(self: Tensor, other: Operand) -> Tensor:
     """other // self."""
     pair = operands(other, self, "floor_divide")
     return NotImplemented if pair is None else wrap(floor_quotient(*pair))
 
 
-def mod(self: Tensor, other: Any) -> Tensor:
+def mod(self: Tensor, other: Operand) -> Tensor:
     """What a floor division leaves."""
     pair = operands(self, other, "remainder")
     return NotImplemented if pair is None else wrap(floor_rest(*pair))
 
 
-def rmod(self: Tensor, other: Any) -> Tensor:
+def rmod(self: Tensor, other: Operand) -> Tensor:
     """other % self."""
     pair = operands(other, self, "remainder")
     return NotImplemented if pair is None else wrap(floor_rest(*pair))
 
 
-def pow(self: Tensor, other: Any) -> Tensor:
+def pow(self: Tensor, other: Operand) -> Tensor:
     """self to the power of `other`."""
     pair = operands(self, other, "pow")
     return NotImplemented if pair is None else power(pair, other)
 
 
-def rpow(self: Tensor, other: Any) -> Tensor:
+def rpow(self: Tensor, other: Operand) -> Tensor:
     """`other` to the power of self."""
     pair = operands(other, self, "pow")
     return NotImplemented if pair is None else wrap(g.pow(*pair))

@@ -129,7 +129,7 @@ def _rows(self: Tensor, dim: int, name: str) -> tuple[Node, int]:
     return (x, axis) if x.shape else (g.reshape(x, (1,)), 0)
 
 
-def _count(k: Any, name: str) -> int:
+def _count(k: object, name: str) -> int:
     if not isinstance(k, int) or isinstance(k, bool):
         raise TypeError(f"{name}(): argument 'k' must be int, not {type(k).__name__}")
     return k

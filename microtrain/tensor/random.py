@@ -25,7 +25,7 @@ from .create import DeviceLike, finish, kind, place, sizes
 from .host import put, values
 from .operands import in_c, node_of, without_overflow
 from .storage import wrap
-from .types import Tensor
+from .types import Operand, Sizes, Tensor
 
 
 class Generator:
@@ -145,14 +145,14 @@ def _floating(dtype: DType | None, name: str) -> DType:
     return wanted
 
 
-def rand(*size: Any, generator: Generator | None = None, dtype: DType | None = None, device: DeviceLike = None,
+def rand(*size: Sizes, generator: Generator | None = None, dtype: DType | None = None, device: DeviceLike = None,
          requires_grad: bool = False) -> Tensor:
     """Uniform in [0, 1): multiples of 2**-24, of 2**-53 in float64, of 2**-11 in float16, of 2**-8 in bfloat16."""
     node = g.uniform(*_draw(generator), sizes(size), _floating(dtype, "rand"), place(device))
     return finish(node, requires_grad)
 
 
-def randn(*size: Any, generator: Generator | None = None, dtype: DType | None = None, device: DeviceLike = None,
+def randn(*size: Sizes, generator: Generator | None = None, dtype: DType | None = None, device: DeviceLike = None,
           requires_grad: bool = False) -> Tensor:
     """Standard normal."""
     node = g.normal(*_draw(generator), sizes(size), _floating(dtype, "randn"), place(device))
@@ -241,7 +241,7 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | N
     return wrap(bernoulli_of(input, node, generator))
 
 
-def bernoulli_of(p: Any, like: Node, generator: Generator | None) -> Node:
+def bernoulli_of(p: Operand, like: Node, generator: Generator | None) -> Node:
     """1 with probability p, a number or a tensor that broadcasts, else 0; of a node's shape, dtype and device."""
     if isinstance(p, Tensor):
         found = values(p.node)

@@ -7,7 +7,7 @@ row's number with the column's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,14 @@ import numpy as np
 from ..graph import dtypes
 from ..graph import ops as g
 from ..graph.attributes import number
+from ..graph.dtypes import DType
 from ..graph.node import Node
 from ..graph.spec import Shape, normalise_dim
-from .create import kind, place
+from .create import DeviceLike, kind, place
 from .host import put, values
 from .operands import labelled, no_bool, node_of
 from .storage import wrap
-from .types import Tensor
+from .types import Sizes, Tensor
 
 
 def _two_axes(dim1: int, dim2: int, ndim: int) -> tuple[int, int]:
@@ -36,7 +37,7 @@ def _inverse(order: Sequence[int]) -> tuple[int, ...]:
     return tuple(order.index(i) for i in range(len(order)))
 
 
-def _size(value: Any, name: str) -> int:
+def _size(value: object, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise TypeError(f"{name}(): expected ints, got {type(value).__name__} ({value!r})")
     return int(number(value))
@@ -78,7 +79,7 @@ class _Diagonal:
         return g.permute(g.reshape(flat, self.square), _inverse(self.order))
 
 
-def _triangle(self: Tensor, name: str, compare: Any, diagonal: int) -> Tensor:
+def _triangle(self: Tensor, name: str, compare: Callable[[Node, int], Node], diagonal: int) -> Tensor:
     x = node_of(self, name)
     if len(x.shape) < 2:
         raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions, got {len(x.shape)} "
@@ -160,7 +161,7 @@ def triu(self: Tensor, diagonal: int = 0) -> Tensor:
     return _triangle(self, "triu", g.ge, diagonal)
 
 
-def repeat(self: Tensor, *repeats: Any) -> Tensor:
+def repeat(self: Tensor, *repeats: Sizes) -> Tensor:
     """The tensor so many times along each axis, in a copy; more numbers than axes make new leading axes.
 
     Raises RuntimeError for fewer numbers than axes, or a negative one.
@@ -183,7 +184,7 @@ def repeat(self: Tensor, *repeats: Any) -> Tensor:
     return labelled(wrap(g.identity(x) if out is x else out), "RepeatBackward0")
 
 
-def tile(self: Tensor, *dims: Any) -> Tensor:
+def tile(self: Tensor, *dims: Sizes) -> Tensor:
     """As `repeat`, where fewer numbers than axes stand for the last axes."""
     times = _listed(dims, "tile")
     return self.repeat([*[1] * (self.ndim - len(times)), *times])
@@ -227,7 +228,7 @@ def repeat_interleave(self: Tensor, repeats: Any, dim: int | None = None, *,
     return wrap(x).index_select(axis, wrap(places))
 
 
-def roll(self: Tensor, shifts: Any, dims: Any = ()) -> Tensor:
+def roll(self: Tensor, shifts: Sizes, dims: Sizes = ()) -> Tensor:
     """The elements moved `shifts` places along `dims`, those pushed out coming in at the other end; without dims,
     the tensor is taken as one row. Raises RuntimeError where shifts and dims differ in number."""
     x = node_of(self, "roll")
@@ -278,7 +279,8 @@ def _part(x: Node, axis: int, start: int, length: int) -> Node:
                    tuple(length if d == axis else n for d, n in enumerate(x.shape)), (1,) * ndim)
 
 
-def _triangle_indices(row: int, col: int, offset: int, name: str, lower: bool, dtype: Any, device: Any) -> Tensor:
+def _triangle_indices(row: int, col: int, offset: int, name: str, lower: bool, dtype: DType | None,
+                      device: DeviceLike) -> Tensor:
     if row < 0 or col < 0:
         raise RuntimeError(f"{name}: row and col must be non-negative, got row {row}, col {col}")
     wanted = kind(dtype) or dtypes.int64
@@ -288,12 +290,14 @@ def _triangle_indices(row: int, col: int, offset: int, name: str, lower: bool, d
     return wrap(put(places, wanted, place(device)))
 
 
-def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = dtypes.int64, device: Any = None) -> Tensor:
+def tril_indices(row: int, col: int, offset: int = 0, *, dtype: DType | None = dtypes.int64,
+                 device: DeviceLike = None) -> Tensor:
     """Row and column numbers (2, n) of the elements of a lower triangle, row by row. Raises RuntimeError for a negative
     size or a dtype that is neither int32 nor int64."""
     return _triangle_indices(row, col, offset, "tril_indices", True, dtype, device)
 
 
-def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = dtypes.int64, device: Any = None) -> Tensor:
+def triu_indices(row: int, col: int, offset: int = 0, *, dtype: DType | None = dtypes.int64,
+                 device: DeviceLike = None) -> Tensor:
     """As `tril_indices`, of an upper triangle."""
     return _triangle_indices(row, col, offset, "triu_indices", False, dtype, device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections import namedtuple
+from collections.abc import Callable
 from typing import Any
 
 from ..arguments import Number
@@ -15,7 +16,7 @@ from ..graph.spec import normalise_dim, normalise_dims
 from .create import kind
 from .operands import flag, floating, labelled, node_of, truth
 from .storage import wrap
-from .types import Tensor
+from .types import Dims, Tensor
 
 MaxResult = namedtuple("MaxResult", "values indices")
 MinResult = namedtuple("MinResult", "values indices")
@@ -30,7 +31,7 @@ def _integral_total(x: Node, dtype: DType | None) -> Node:
     return x if x.spec.dtype.category == 2 else g.cast(x, dtypes.int64)
 
 
-def _some(x: Node, axes: tuple[int, ...], name: str, dim: Any) -> None:
+def _some(x: Node, axes: tuple[int, ...], name: str, dim: Dims) -> None:
     """Raise when an extreme would be taken over no elements: RuntimeError over all, IndexError along `dim`."""
     for axis in axes:
         if x.spec.shape[axis] == 0:
@@ -50,7 +51,7 @@ def _needs_float(x: Node, name: str, dtype: DType | None = None) -> Node:
     return x
 
 
-def sum(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
+def sum(self: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
     """The sum over `dim` (all axes by default); integers and booleans give int64."""
     x = _integral_total(node_of(self, "sum"), kind(dtype))
     if keepdim is not False:
@@ -59,7 +60,7 @@ def sum(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | 
     return out if dim is None else labelled(out, "SumBackward1")
 
 
-def mean(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
+def mean(self: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
     """The mean over `dim` (all axes by default). Raises RuntimeError for integers."""
     x = _needs_float(node_of(self, "mean"), "mean", kind(dtype))
     if keepdim is not False:
@@ -68,7 +69,7 @@ def mean(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType |
     return out if dim is None else labelled(out, "MeanBackward1")
 
 
-def var(self: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
+def var(self: Tensor, dim: Dims = None, unbiased: bool | None = None, keepdim: bool = False, *,
         correction: Number | None = None) -> Tensor:
     """The variance over `dim` with divisor n - correction (1 by default)."""
     x, axes, correction = _spread_arguments(self, dim, unbiased, correction, "var")
@@ -76,7 +77,7 @@ def var(self: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bo
     return labelled(wrap(g.keep(out, x.spec.shape, axes) if keepdim else out), "VarBackward0")
 
 
-def std(self: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
+def std(self: Tensor, dim: Dims = None, unbiased: bool | None = None, keepdim: bool = False, *,
         correction: Number | None = None) -> Tensor:
     """The standard deviation over `dim` with divisor n - correction (1 by default)."""
     x, axes, correction = _spread_arguments(self, dim, unbiased, correction, "std")
@@ -91,12 +92,12 @@ def prod(self: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: 
     return labelled(wrap(g.prod(x, axes, keepdim)), "ProdBackward0" if dim is None else "ProdBackward1")
 
 
-def amax(self: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
+def amax(self: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
     """The maximum over `dim`; ties share the gradient."""
     return _extreme(self, g.amax, "amax", dim, keepdim)
 
 
-def amin(self: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
+def amin(self: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
     """The minimum over `dim`; ties share the gradient."""
     return _extreme(self, g.amin, "amin", dim, keepdim)
 
@@ -114,12 +115,12 @@ def aminmax(self: Tensor, *, dim: int | None = None, keepdim: bool = False) -> A
     return AminmaxResult(*(labelled(wrap(fold(x, axes, keepdim)), "AminmaxBackward0") for fold in (g.amin, g.amax)))
 
 
-def max(self: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+def max(self: Tensor, dim: Dims = None, keepdim: bool = False) -> Any:
     """The maximum of all elements; over `dim`, (values, indices); with a tensor, `maximum`."""
     return _max_or_min(self, dim, keepdim, "max")
 
 
-def min(self: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+def min(self: Tensor, dim: Dims = None, keepdim: bool = False) -> Any:
     """The minimum of all elements; over `dim`, (values, indices); with a tensor, `minimum`."""
     return _max_or_min(self, dim, keepdim, "min")
 
@@ -134,30 +135,30 @@ def argmin(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Tenso
     return _arg(self, g.argmin, "argmin", dim, keepdim)
 
 
-def any(self: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+def any(self: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Whether some element over `dim` is non-zero."""
     return _truth(self, g.amax, "any", False, dim, keepdim)
 
 
-def all(self: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+def all(self: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Whether every element over `dim` is non-zero."""
     return _truth(self, g.amin, "all", True, dim, keepdim)
 
 
-def count_nonzero(self: Tensor, dim: Any = None) -> Tensor:
+def count_nonzero(self: Tensor, dim: Dims = None) -> Tensor:
     """How many elements over `dim` (all axes by default) are not zero, as int64."""
     x = node_of(self, "count_nonzero")
     return wrap(g.sum(g.cast(truth(x), dtypes.int64), normalise_dims(dim, len(x.spec.shape))))
 
 
-def nansum(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
+def nansum(self: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
     """As `sum`, with every NaN taken as 0."""
     x = node_of(self, "nansum")
     total = wrap(g.where(g.ne(x, x), 0, x)).sum(dim, keepdim, dtype=dtype)
     return labelled(total, "NansumBackward0")
 
 
-def logsumexp(self: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
+def logsumexp(self: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     """log(sum(exp(x))) over `dim`, without overflow."""
     x = floating(node_of(self, "logsumexp"))
     return labelled(wrap(g.logsumexp(x, normalise_dims(dim, len(x.spec.shape)), keepdim)), "LogsumexpBackward0")
@@ -173,8 +174,8 @@ def log_softmax(self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     return _row(self, g.log_softmax, "log_softmax", dim, dtype)
 
 
-def _spread_arguments(self: Tensor, dim: Any, unbiased: Any, correction: Any,
-                      name: str) -> tuple[Node, tuple[int, ...], Any]:
+def _spread_arguments(self: Tensor, dim: Dims, unbiased: bool | None, correction: Number | None,
+                      name: str) -> tuple[Node, tuple[int, ...], Number]:
     if isinstance(dim, bool):
         dim, unbiased = None, dim
     if correction is None:
@@ -183,7 +184,7 @@ def _spread_arguments(self: Tensor, dim: Any, unbiased: Any, correction: Any,
     return x, normalise_dims(dim, len(x.spec.shape)), correction
 
 
-def _extreme(self: Tensor, operation: Any, name: str, dim: Any, keepdim: bool) -> Tensor:
+def _extreme(self: Tensor, operation: Callable[..., Node], name: str, dim: Dims, keepdim: bool) -> Tensor:
     x = node_of(self, name)
     axes = normalise_dims(dim, len(x.spec.shape))
     _some(x, axes, name, dim)
@@ -220,7 +221,7 @@ def _max_or_min(self: Tensor, dim: Any, keepdim: bool, name: str) -> Any:
     return (MaxResult if name == "max" else MinResult)(*result)
 
 
-def _arg(self: Tensor, operation: Any, name: str, dim: int | None, keepdim: bool) -> Tensor:
+def _arg(self: Tensor, operation: Callable[..., Node], name: str, dim: int | None, keepdim: bool) -> Tensor:
     x = node_of(self, name)
     if x.spec.dtype.category == 0:
         raise RuntimeError(f"{name}(): does not support bool input")
@@ -239,7 +240,7 @@ def _arg(self: Tensor, operation: Any, name: str, dim: int | None, keepdim: bool
     return wrap(g.keep(out, shape, (axis,)) if keepdim else out)
 
 
-def _truth(self: Tensor, operation: Any, name: str, empty: bool, dim: Any, keepdim: bool) -> Tensor:
+def _truth(self: Tensor, operation: Callable[..., Node], name: str, empty: bool, dim: Dims, keepdim: bool) -> Tensor:
     x = node_of(self, name)
     axes = () if isinstance(dim, tuple | list) and not dim else normalise_dims(dim, len(x.spec.shape))
     if builtins.any(x.spec.shape[a] == 0 for a in axes):
@@ -250,7 +251,7 @@ def _truth(self: Tensor, operation: Any, name: str, empty: bool, dim: Any, keepd
     return wrap(g.cast(out, dtypes.uint8) if x.spec.dtype is dtypes.uint8 else out)
 
 
-def _row(self: Tensor, operation: Any, name: str, dim: int, dtype: DType | None) -> Tensor:
+def _row(self: Tensor, operation: Callable[..., Node], name: str, dim: int, dtype: DType | None) -> Tensor:
     x = node_of(self, name)
     wanted = kind(dtype)
     x = x if wanted is None else g.cast(x, wanted)

@@ -13,7 +13,7 @@ from ..graph.node import constant
 from .index import nonzero
 from .operands import beyond, converted, must_be_operands, truth
 from .storage import wrap
-from .types import Tensor
+from .types import Operand, Tensor
 
 
 def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
@@ -45,14 +45,14 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     return wrap(g.where(mask, *must_be_operands(input, other, "where")))
 
 
-def must_be(name: str, position: int, value: Any, kinds: str) -> None:
+def must_be(name: str, position: int, value: object, kinds: str) -> None:
     """Raise TypeError, in PyTorch's words, for an argument that is no Tensor, nor a number where one will do."""
     if not isinstance(value, Tensor) and not (position > 1 and isinstance(value, complex | float | int | np.generic)):
         hint = f": microtrain.tensor({name}) makes one" if hasattr(value, "__array__") else ""
         raise TypeError(f"where(): argument '{name}' (position {position}) must be {kinds}, not {type_of(value)}{hint}")
 
 
-def chosen(self: Tensor, condition: Tensor, other: Any) -> Tensor:
+def chosen(self: Tensor, condition: Tensor, other: Operand) -> Tensor:
     """self where `condition` holds, else `other`."""
     return where(condition, self, other)
 

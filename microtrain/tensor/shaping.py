@@ -13,7 +13,7 @@ from ..graph.spec import Shape, normalise_dim, normalise_dims
 from .operands import labelled
 from .storage import one_of_several, wrap
 from .strides import repeats, view_strides
-from .types import Tensor
+from .types import Dims, Sizes, Tensor
 
 
 def _reshaped(self: Tensor, shape: Shape, strides: Shape, label: str) -> Tensor:
@@ -55,7 +55,7 @@ def _signed(size: Sequence[Any]) -> list[int]:
     return listed
 
 
-def reshape(self: Tensor, *shape: Any) -> Tensor:
+def reshape(self: Tensor, *shape: Sizes) -> Tensor:
     """The same elements in another shape; one size may be -1. A view where PyTorch has one, else a copy."""
     new = full_shape(_signed(shape), self.numel())
     strides = view_strides(self.node.shape, self.stride(), new)
@@ -64,7 +64,7 @@ def reshape(self: Tensor, *shape: Any) -> Tensor:
     return _reshaped(self, new, strides, "ViewBackward0")
 
 
-def view(self: Tensor, *shape: Any) -> Tensor:
+def view(self: Tensor, *shape: Sizes) -> Tensor:
     """As `reshape`, but never a copy: raises RuntimeError where the strides do not allow a view."""
     new = full_shape(_signed(shape), self.numel())
     strides = view_strides(self.node.shape, self.stride(), new)
@@ -112,7 +112,7 @@ def ravel(self: Tensor) -> Tensor:
     return self.reshape(-1)
 
 
-def permute(self: Tensor, *dims: Any) -> Tensor:
+def permute(self: Tensor, *dims: Sizes) -> Tensor:
     """Axes in another order: output axis i is input axis dims[i]."""
     listed = _signed(dims)
     ndim = self.ndim
@@ -159,7 +159,7 @@ def t(self: Tensor) -> Tensor:
     return permuted(self, tuple(reversed(range(self.ndim))), "TBackward0")
 
 
-def expand(self: Tensor, *size: Any) -> Tensor:
+def expand(self: Tensor, *size: Sizes) -> Tensor:
     """Axes of size 1 repeated to `size`, without copying; -1 keeps a size."""
     listed = _signed(size)
     shape = self.node.shape
@@ -195,12 +195,12 @@ def expand_as(self: Tensor, other: Tensor) -> Tensor:
     return self.expand(other.shape)
 
 
-def broadcast_to(self: Tensor, *size: Any) -> Tensor:
+def broadcast_to(self: Tensor, *size: Sizes) -> Tensor:
     """As `expand`."""
     return self.expand(*size)
 
 
-def squeeze(self: Tensor, dim: Any = None) -> Tensor:
+def squeeze(self: Tensor, dim: Dims = None) -> Tensor:
     """Without axes of size 1: all of them, or those among `dim`."""
     shape = self.node.shape
     chosen = range(len(shape)) if dim is None else \
@@ -220,7 +220,7 @@ def unsqueeze(self: Tensor, dim: int) -> Tensor:
                      "UnsqueezeBackward0")
 
 
-def flip(self: Tensor, *axis: Any, dims: Any = None) -> Tensor:
+def flip(self: Tensor, *axis: Sizes, dims: Dims = None) -> Tensor:
     """Reversed along `dims`, given as ints or as one sequence (a copy, as in PyTorch)."""
     if dims is None and not axis:
         raise TypeError('flip() missing 1 required positional arguments: "dims"')
@@ -304,7 +304,7 @@ def chunk(self: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return self.split(-(-size // chunks), dim)
 
 
-def tensor_split(self: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+def tensor_split(self: Tensor, indices_or_sections: Sizes | Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """As many parts as the number given, sizes differing by at most 1; or cut before each of the indices given
     (a tensor's values are read at once).
 
@@ -336,17 +336,17 @@ def tensor_split(self: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[
                  for start, end in zip([0, *cuts], [*cuts, size], strict=True))
 
 
-def hsplit(self: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+def hsplit(self: Tensor, indices_or_sections: Sizes | Tensor) -> tuple[Tensor, ...]:
     """Parts side by side: equal ones, or cut before each index, along the second axis (a vector's only one)."""
     return _split_evenly(self, indices_or_sections, "hsplit", 1, 0 if self.ndim == 1 else 1)
 
 
-def vsplit(self: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+def vsplit(self: Tensor, indices_or_sections: Sizes | Tensor) -> tuple[Tensor, ...]:
     """Parts one under the other: equal ones, or cut before each index, along the first axis."""
     return _split_evenly(self, indices_or_sections, "vsplit", 2, 0)
 
 
-def dsplit(self: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+def dsplit(self: Tensor, indices_or_sections: Sizes | Tensor) -> tuple[Tensor, ...]:
     """Parts one behind the other: equal ones, or cut before each index, along the third axis."""
     return _split_evenly(self, indices_or_sections, "dsplit", 3, 2)
 
@@ -359,7 +359,7 @@ def unbind(self: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     return one_of_several(labelled(self.select(dim, i), "UnbindBackward0") for i in range(size))
 
 
-def _split_evenly(self: Tensor, wanted: Any, name: str, least: int, dim: int) -> tuple[Tensor, ...]:
+def _split_evenly(self: Tensor, wanted: Sizes | Tensor, name: str, least: int, dim: int) -> tuple[Tensor, ...]:
     """`tensor_split` into equal parts only, of a tensor of at least so many axes."""
     if self.ndim < least:
         raise RuntimeError(f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor with "

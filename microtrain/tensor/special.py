@@ -35,7 +35,7 @@ from .operands import (
     two_tensors,
 )
 from .storage import wrap
-from .types import Tensor
+from .types import Operand, Tensor
 
 
 def unary(name: str, doc: str) -> Unary:
@@ -54,11 +54,11 @@ def of_two_tensors(name: str, doc: str, accept: Any = floating) -> Callable[[Ten
     return method
 
 
-def of_two(name: str, doc: str) -> Callable[[Any, Any], Tensor]:
+def of_two(name: str, doc: str) -> Callable[[Operand, Operand], Tensor]:
     """A method of a tensor and a tensor or number, as floats; as a function it takes them in either order."""
     operation = in_float32(getattr(g, name))
 
-    def method(self: Tensor, other: Any) -> Tensor:
+    def method(self: Operand, other: Operand) -> Tensor:
         return wrap(operation(*must_be_floats(self, other, name)))
     method.__name__, method.__doc__ = name, doc
     return method
@@ -73,7 +73,7 @@ def scaled(name: str, factor: float, label: str, doc: str) -> Unary:
     return method
 
 
-def copysign(self: Tensor, other: Any) -> Tensor:
+def copysign(self: Tensor, other: Operand) -> Tensor:
     """The magnitude of self with the sign of `other`, a tensor or a number."""
     return wrap(in_float32(g.copysign)(*must_be_floats(self, other, "copysign")))
 acos = unary("acos", "The angle in [0, pi] whose cosine is x; NaN outside [-1, 1].")
@@ -103,7 +103,7 @@ def logit(self: Tensor, eps: float | None = None) -> Tensor:
     return wrap(in_float32(g.logit)(floating(node_of(self, "logit")), None if eps is None else float(eps)))
 
 
-def fmod(self: Tensor, other: Any) -> Tensor:
+def fmod(self: Tensor, other: Operand) -> Tensor:
     """What a division rounded toward 0 leaves; it has the dividend's sign."""
     x, y = must_be_operands(self, other, "fmod")
     out = wrap(in_float32(g.fmod)(no_bool(x, "fmod"), divisor(y)))
@@ -116,7 +116,7 @@ def frac(self: Tensor) -> Tensor:
     return labelled(wrap(g.sub(x, g.trunc(x))), "FracBackward0")
 
 
-def float_power(self: Tensor, exponent: Any) -> Tensor:
+def float_power(self: Tensor, exponent: Operand) -> Tensor:
     """self to the power of a number or a tensor, in float64; either may be a number."""
     base, power = (x.double() if isinstance(x, Tensor) else x for x in (self, exponent))
     if isinstance(base, Tensor):
@@ -127,7 +127,7 @@ def float_power(self: Tensor, exponent: Any) -> Tensor:
 _float_power_ = inplace("float_power")
 
 
-def float_power_(self: Tensor, exponent: Any) -> Tensor:
+def float_power_(self: Tensor, exponent: Operand) -> Tensor:
     """In-place `float_power`. Raises RuntimeError unless self is float64, as the result is."""
     if self.dtype is not dtypes.float64:
         raise RuntimeError(f"the base given to float_power_ has dtype {TITLES[self.dtype.name]} but the "
@@ -236,7 +236,7 @@ def allclose(self: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8
     return bool(self.isclose(other, rtol, atol, equal_nan).all())
 
 
-def _three(self: Tensor, tensor1: Any, tensor2: Any, name: str) -> tuple[Node, Node, Node]:
+def _three(self: Tensor, tensor1: Tensor, tensor2: Tensor, name: str) -> tuple[Node, Node, Node]:
     """Three tensors as nodes of one dtype. Raises TypeError, naming its place, for anything else."""
     for place, (label, tensor) in enumerate((("input", self), ("tensor1", tensor1), ("tensor2", tensor2)), 1):
         if not isinstance(tensor, Tensor):
@@ -247,19 +247,19 @@ def _three(self: Tensor, tensor1: Any, tensor2: Any, name: str) -> tuple[Node, N
     return x, y, g.cast(z, y.spec.dtype)
 
 
-def _plain(value: Any) -> bool | int | float:
+def _plain(value: Operand) -> bool | int | float:
     """A number as it is, that of a 0-d tensor read."""
     return value.item() if isinstance(value, Tensor) else value
 
 
-def _addcmul(x: Node, y: Node, z: Node, value: Any) -> Node:
+def _addcmul(x: Node, y: Node, z: Node, value: float) -> Node:
     if x.spec.dtype.category == 1:
         check_range(value, x.spec.dtype)
         value = int(value)
     return g.add(x, g.mul(y if value == 1 else g.mul(y, value), z))
 
 
-def _addcdiv(x: Node, y: Node, z: Node, value: Any) -> Node:
+def _addcdiv(x: Node, y: Node, z: Node, value: float) -> Node:
     return g.add(x, g.div(y if value == 1 else g.mul(y, value), z))
 
 
@@ -269,7 +269,7 @@ def _number(value: float, like: Node) -> Node:
         return constant(float(value), like.spec.dtype, like.spec.device)
 
 
-def fill(input: Tensor, value: Any) -> Tensor:
+def fill(input: Tensor, value: Operand) -> Tensor:
     """A tensor like `input` with `value`, a number or a 0-d tensor, in every element. Raises RuntimeError for another
     shape of value."""
     node_of(input, "fill")

@@ -15,7 +15,7 @@ from ..graph.spec import Device
 from ..graph.tape import grad_mode
 from ..runtime import backend
 from ..runtime.lock import locked
-from .create import kind, place
+from .create import DeviceLike, kind, place
 from .host import exported, moved, values
 from .memory import alone
 from .operands import flag, labelled
@@ -186,7 +186,7 @@ def cpu(self: Tensor) -> Tensor:
     return self.to(Device("cpu"))
 
 
-def cuda(self: Tensor, device: Any = None) -> Tensor:
+def cuda(self: Tensor, device: DeviceLike = None) -> Tensor:
     """On a CUDA device, by default the current one."""
     return self.to(Device("cuda", device) if device is None or isinstance(device, int) else Device(device))
 
@@ -236,7 +236,7 @@ def _only(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def synchronize(device: Any = None) -> None:
+def synchronize(device: DeviceLike = None) -> None:
     """Wait until everything launched on a device has run."""
     where = place(device)
     backend(where.type, where.index).synchronize()

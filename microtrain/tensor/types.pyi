@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..graph.node import Node
@@ -7,3 +8,7 @@ if TYPE_CHECKING:               # always so here; it tells mypy in which order t
 
 class Root:
     node: Node
+
+Operand = Tensor | float
+Dims = int | Sequence[int] | None
+Sizes = int | Sequence[int]

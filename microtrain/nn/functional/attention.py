@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ...tensor import Tensor, bool_, float32, layers, where
+from ...tensor import Tensor, bool_, float32, nn_ops, where
 from .linear import dropout
 
 
@@ -37,7 +37,7 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
     factor = (1 / math.sqrt(query.shape[-1]) if query.shape[-1] else math.inf) if scale is None else scale
     scores = (query * factor) @ key.transpose(-2, -1)
     if is_causal:           # every query sees the first key
-        scores = where(layers.lower_triangle(query.shape[-2], key.shape[-2], query.device), scores, -math.inf)
+        scores = where(nn_ops.lower_triangle(query.shape[-2], key.shape[-2], query.device), scores, -math.inf)
     elif attn_mask is not None:
         scores = where(attn_mask, scores, -math.inf) if attn_mask.dtype is bool_ else scores + attn_mask
     if attn_mask is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from ...arguments import is_int, is_number, refused
-from ...tensor import Tensor, arange, int64, layers, losses, uint8, where
+from ...tensor import Tensor, arange, int64, nn_ops, uint8, where
 from ...tensor.operands import floats_only, no_tensor, node_of
 from ..naming import scalar_type_name
 from .reduction import check_reduction, reduced
@@ -123,7 +123,7 @@ def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, *, ign
     check_reduction(reduction)
     _check_class_indices(input, target, weight)
     floats_only(input.node, "nll_loss")
-    picked, counted = _pick(layers.flat(input), target, weight, ignore_index)
+    picked, counted = _pick(nn_ops.flat(input), target, weight, ignore_index)
     return _averaged(picked, counted, reduction)
 
 
@@ -163,7 +163,7 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, *
     if input.dim() == 2 and weight is None and label_smoothing == 0:
         _check_class_range(target, input.shape[1], ignore_index)
         classes = target if target.dtype is int64 else target.long()
-        return losses.cross_entropy(input, classes, ignore_index, reduction)
+        return nn_ops.cross_entropy(input, classes, ignore_index, reduction)
     dim = _class_dim(input)
     log_prob = input.log_softmax(dim)
     picked, counted = _pick(log_prob, target, weight, ignore_index)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ...tensor import Tensor, layers
+from ...tensor import Tensor, nn_ops
 from .sizes import check_positive, each
 
 
@@ -75,7 +75,7 @@ def _convolution(name: str, n: int, input: Tensor, weight: Tensor, bias: Tensor 
     if any(span > size for span, size in zip(spans, padded, strict=True)):
         raise RuntimeError(f"Calculated padded input size per channel: ({' x '.join(map(str, padded))}). Kernel size: "
                            f"({' x '.join(map(str, spans))}). Kernel size can't be greater than actual input size")
-    out = layers.convolution(x, weight, strides, pads, dilations, groups)
+    out = nn_ops.convolution(x, weight, strides, pads, dilations, groups)
     if bias is not None:
         out = out + bias.reshape(-1, *[1] * n)
     return out if input.dim() == n + 2 else out.squeeze(0)
@@ -161,9 +161,9 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
         )
     n, c, h, w = x.shape
     if any(pads):
-        x = layers.padded(x, (0, 0, *pads), (n, c, h + 2 * pads[0], w + 2 * pads[1]), 0)
+        x = nn_ops.padded(x, (0, 0, *pads), (n, c, h + 2 * pads[0], w + 2 * pads[1]), 0)
     for d in range(2):
-        x = layers.windows(x, 2 + d, kernel[d], steps[d], apart[d])
+        x = nn_ops.windows(x, 2 + d, kernel[d], steps[d], apart[d])
     columns = x.permute(0, 1, 4, 5, 2, 3).reshape(n, c * math.prod(kernel), math.prod(places))
     return columns if input.dim() == 4 else columns.squeeze(0)
 
@@ -208,6 +208,6 @@ def fold(input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, p
         )
     x = x.reshape(n, rows // math.prod(kernel), *kernel, *places).permute(0, 1, 4, 5, 2, 3)
     for d in (1, 0):
-        x = layers.fold_windows(x, 2 + d, size[d] + 2 * pads[d], steps[d], apart[d])
+        x = nn_ops.fold_windows(x, 2 + d, size[d] + 2 * pads[d], steps[d], apart[d])
     x = x[:, :, pads[0] : pads[0] + size[0], pads[1] : pads[1] + size[1]]
     return x if input.dim() == 3 else x.squeeze(0)

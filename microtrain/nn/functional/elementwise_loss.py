@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 
-from ...tensor import Tensor, losses, where
+from ...tensor import Tensor, nn_ops, where
 from ...tensor.operands import floats_only, no_tensor, node_of
 from .reduction import check_reduction, reduced
 
@@ -41,7 +41,7 @@ def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", weight: 
         RuntimeError: shapes that do not broadcast.
     """
     check_reduction(reduction)
-    return _weighted("mse_loss", losses.squared_error(_difference("mse_loss", input, target, 3)), weight, reduction)
+    return _weighted("mse_loss", nn_ops.squared_error(_difference("mse_loss", input, target, 3)), weight, reduction)
 
 
 def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
@@ -83,7 +83,7 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
         raise ValueError(f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) "
                          "is deprecated. Please ensure they have the same size.")
     _check_same_dtype(input, target)
-    loss = losses.binary_cross_entropy(input, target)
+    loss = nn_ops.binary_cross_entropy(input, target)
     return reduced(loss if weight is None else loss * weight, reduction)
 
 
@@ -124,7 +124,7 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tens
         floats_only(input.node, "binary_cross_entropy_with_logits")
         target = target if other.dtype.category == 2 else target.to(one.dtype)      # in which 1 - target is negative
     if pos_weight is None and one.dtype is target.dtype:
-        loss = losses.binary_cross_entropy_with_logits(input, target)
+        loss = nn_ops.binary_cross_entropy_with_logits(input, target)
     else:
         factor = 1 if pos_weight is None else (pos_weight - 1) * target + 1
         loss = (1 - target) * input + (-input).softplus() * factor
@@ -149,7 +149,7 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
     check_reduction(reduction)
     if delta <= 0:
         raise RuntimeError(f"huber_loss does not support non-positive values for delta. Got: {delta}")
-    loss = losses.huber(_difference("huber_loss", input, target), float(delta))
+    loss = nn_ops.huber(_difference("huber_loss", input, target), float(delta))
     return reduced(loss if weight is None else _weighted("huber_loss", loss, weight, "none"), reduction)
 
 
@@ -171,7 +171,7 @@ def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", be
     if beta < 0:
         raise RuntimeError(f"smooth_l1_loss does not support negative values for beta. Got: {beta}")
     difference = _difference("smooth_l1_loss", input, target)
-    return reduced(losses.smooth_l1(difference, float(beta)) if beta > 0 else difference.abs(), reduction)
+    return reduced(nn_ops.smooth_l1(difference, float(beta)) if beta > 0 else difference.abs(), reduction)
 
 
 def kl_div(input: Tensor, target: Tensor, *, reduction: str = "mean", log_target: bool = False) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...tensor import Tensor, layers, no_grad, where
+from ...tensor import Tensor, nn_ops, no_grad, where
 from ..naming import scalar_type_name
 from .distance import vector_norm
 
@@ -41,7 +41,7 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, max
     index = input.long()
     if max_norm is not None:
         _shorten(weight, index, max_norm, norm_type)
-    found = layers.rows_of(weight, index)
+    found = nn_ops.rows_of(weight, index)
     if padding_idx is None:
         return found
     return where((index == padding_idx % rows).unsqueeze(-1), found.detach(), found)
@@ -58,5 +58,5 @@ def _shorten(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -
     """Scales the rows of `weight` that `index` names down to `max_norm` where they are longer."""
     with no_grad():
         length = vector_norm(weight, norm_type, 1)
-        used = layers.occurs(index, weight.shape[0]).unsqueeze(1)
+        used = nn_ops.occurs(index, weight.shape[0]).unsqueeze(1)
         weight.copy_(where(used & (length > max_norm), weight * (max_norm / (length + 1e-7)), weight))

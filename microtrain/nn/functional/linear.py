@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...tensor import Tensor, float32, losses, rand
+from ...tensor import Tensor, float32, nn_ops, rand
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -21,7 +21,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Raises:
         RuntimeError: the shapes do not fit.
     """
-    return losses.linear(input, weight, bias)
+    return nn_ops.linear(input, weight, bias)
 
 
 def check_dropout_probability(p: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...tensor import Tensor, broadcast_shapes, losses, where
+from ...tensor import Tensor, broadcast_shapes, nn_ops, where
 from .reduction import check_reduction, reduced
 
 
@@ -40,4 +40,4 @@ def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") 
     if input.shape != target.shape and (shape := broadcast_shapes(input.shape, target.shape)) != input.shape:
         raise RuntimeError(f"output with shape {list(input.shape)} doesn't match the broadcast shape {list(shape)}: "
                            f"the target of shape {list(target.shape)} has to broadcast to the input's")
-    return reduced(losses.logistic(-(target * input)), reduction)
+    return reduced(nn_ops.logistic(-(target * input)), reduction)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ...runtime.lock import locked
 from ...scopes import finish
-from ...tensor import Tensor, float32, float64, is_grad_enabled, layers, no_grad
+from ...tensor import Tensor, float32, float64, is_grad_enabled, nn_ops, no_grad
 from ..naming import scalar_type_name
 from .distance import vector_norm
 
@@ -63,7 +63,7 @@ def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | 
         if parameter is not None and parameter.dtype is not input.dtype:
             raise RuntimeError(f"layer_norm: expected the parameters' dtype to be the input's, {input.dtype}, "
                                f"but got {parameter.dtype}; cast one of them")
-    return _affine(layers.normalised(input, axes, float(eps)), weight, bias)
+    return _affine(nn_ops.normalised(input, axes, float(eps)), weight, bias)
 
 
 def _affine(normalised: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
@@ -93,7 +93,7 @@ def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | No
     _check_floating(input, "rms_norm")
     if eps is None:
         eps = 2.0**-52 if input.dtype is float64 else 2.0**-23
-    result = _affine(layers.rms_normalised(input, axes, float(eps)), weight, None)
+    result = _affine(nn_ops.rms_normalised(input, axes, float(eps)), weight, None)
     return result if result.dtype is input.dtype else result.to(input.dtype)
 
 
@@ -169,7 +169,7 @@ def batch_normalised(input: Tensor, running_mean: Tensor | None, running_var: Te
         assert mean is not None and var is not None
         normalised = ((input - mean) * (var + eps).rsqrt()).to(input.dtype)
     else:
-        normalised = layers.normalised(input, axes, float(eps))
+        normalised = nn_ops.normalised(input, axes, float(eps))
         with no_grad():
             wide = _wide(input)
             for running, of_batch in ((running_mean, wide.mean), (running_var, wide.var)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ...tensor import Tensor, cat, layers
+from ...tensor import Tensor, cat, nn_ops
 
 
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
@@ -44,7 +44,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     if mode != "circular" and 0 in input.shape[-len(pairs) - 1 :]:
         raise RuntimeError(f"Expected {len(pairs) + 1}D or {len(pairs) + 2}D (batch mode) tensor with possibly 0 batch "
                            f"size and other non-zero dimensions for input, but got: {list(input.shape)}")
-    out = input if mode == "circular" else layers.flat(input)
+    out = input if mode == "circular" else nn_ops.flat(input)
     for axis, before, after in pairs:
         out = _sided(out, axis, before, after, mode)
     return out
@@ -62,7 +62,7 @@ def _constant(input: Tensor, pairs: Sequence[tuple[int, int, int]], value: float
         starts[axis], shape[axis] = max(0, before), size
     if kept.numel() == 0:
         starts = [0] * input.dim()      # of nothing there is no place
-    return layers.padded(kept, tuple(starts), tuple(shape), value)
+    return nn_ops.padded(kept, tuple(starts), tuple(shape), value)
 
 
 def _reflected(x: Tensor, axis: int, before: int, after: int) -> tuple[Tensor, Tensor]:

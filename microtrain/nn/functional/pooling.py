@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...graph.dtypes import lowest
-from ...tensor import Tensor, arange, layers, no_grad, tensor, where
+from ...tensor import Tensor, arange, nn_ops, no_grad, tensor, where
 from .sizes import check_positive, each
 
 
@@ -64,12 +64,12 @@ def _windows(function: str, n: int, input: Tensor, kernel_size: Any, stride: Any
 def _unrolled(input: Tensor, windows: Sequence[_Windows], filler: float) -> Tensor:
     """(..., *sizes) as (..., *counts, elements of a window in row-major order), `filler` outside."""
     lead = input.dim() - len(windows)
-    x = layers.flat(input)
+    x = nn_ops.flat(input)
     if any(w.before or w.after for w in windows):
         shape = (*input.shape[:lead], *[w.size + w.before + w.after for w in windows])
-        x = layers.padded(x, (*[0] * lead, *[w.before for w in windows]), shape, filler)
+        x = nn_ops.padded(x, (*[0] * lead, *[w.before for w in windows]), shape, filler)
     for d, w in enumerate(windows):
-        x = layers.windows(x, lead + d, w.kernel, w.stride, w.dilation)
+        x = nn_ops.windows(x, lead + d, w.kernel, w.stride, w.dilation)
     return x.reshape(*x.shape[: lead + len(windows)], math.prod(w.kernel for w in windows))
 
 
