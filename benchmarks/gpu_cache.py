@@ -167,7 +167,7 @@ def compile_too() -> None:
     meant, build = VirtualBackend.compiled, driver.compile_module_from_src
 
     def compiled(self: Any, launch: Any) -> Any:
-        if launch.kernel.group.domain.template != "opaque":     # else it is emulated, for which its text is needed
+        if launch.kernel.group.template.ours:     # else it is emulated, for which its text is needed
             with knobs.compilation.scope():
                 knobs.compilation.store_binary_only = True
                 launch.compiled(self.kernels)

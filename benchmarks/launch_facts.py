@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from microtrain.compiler.executable import Step
-from microtrain.compiler.group import evaluated
+from microtrain.compiler.meaning import evaluated
 from microtrain.engine import run
-from microtrain.engine.explain import extent
 from microtrain.engine.plans import plans
 from microtrain.graph.node import Kind, Node
 from microtrain.runtime.null import Nowhere, NullBackend
@@ -119,10 +118,10 @@ def _described(step: Step, target: str, properties: Any, timed: Callable[[Step],
     if target in TARGETS:
         facts = resources(step, target)
         facts["resident"] = occupancy(facts["registers"], facts["shared_bytes"], warps, properties)
-    operations = Counter(node.primitive.name for node in evaluated(group, group.members)
+    operations = Counter(node.primitive.name for node in evaluated(group.members, group.reads)
                          if node.primitive.kind not in (Kind.VIEW, Kind.CONSTANT))
     computes = ", ".join(name if n == 1 else f"{name} x{n}" for name, n in operations.items())
-    return Launched(f"{group.domain.template} over {extent(group.domain)}", computes, launch.grid, tile,
+    return Launched(f"{group.template.name} over {group.template.extent()}", computes, launch.grid, tile,
                     warps, launch.options["num_stages"], read, written, timed(step), **facts)
 
 

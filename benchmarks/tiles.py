@@ -19,7 +19,6 @@ from benchmarks.suite import _caller, matmuls
 from benchmarks.workload import Workload
 from benchmarks.workloads import losses, maps, products, rows, steps
 from microtrain.compiler.executable import Step
-from microtrain.compiler.launch import launches_of
 from microtrain.compiler.tune import measured, tile_of
 from microtrain.files import replacing
 from microtrain.runtime import backend
@@ -55,10 +54,10 @@ def table(workload: Workload, at: Any, at_most: int, compile_only: bool) -> Iter
     with matmuls(workload):
         for step in steps_of(_caller(workload, at.memory.inputs(workload), at)):
             kernel = step.launch.kernel
-            if any(kernel is one for one in seen) or kernel.group.domain.template == "opaque":
+            if any(kernel is one for one in seen) or not kernel.group.template.ours:
                 continue
             seen.append(kernel)
-            launches = launches_of(kernel, where.arch, at_most)
+            launches = kernel.launches(where.arch, at_most)
             if compile_only:
                 for launch in launches:
                     launch.compiled(where.kernels)
@@ -66,7 +65,7 @@ def table(workload: Workload, at: Any, at_most: int, compile_only: bool) -> Iter
             times = measured(kernel, launches, where)
             for launch, seconds in zip(launches, times, strict=True):
                 found = resources(Step(launch), where.arch) if seconds < float("inf") else {}
-                yield {"workload": workload.name, "kernel": str(kernel.group.domain), "tile": tile_of(launch),
+                yield {"workload": workload.name, "kernel": str(kernel.group.template), "tile": tile_of(launch),
                        "grid": launch.grid, "us": seconds * 1e6, "of_the_fastest": min(times) / seconds,
                        "registers": found.get("registers"), "spills": found.get("spills")}
 

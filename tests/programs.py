@@ -47,4 +47,4 @@ def groups(*outputs: Node) -> Schedule:
 
 def templates(*outputs: Node) -> list[str]:
     """The template of each of those kernels."""
-    return [group.domain.template for group in groups(*outputs)]
+    return [group.template.name for group in groups(*outputs)]

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 import torch
 
-from microtrain.compiler.launch import Launch, options
+from microtrain.compiler.templates.template import Launch, options
 from microtrain.graph import dtypes
 from microtrain.graph.spec import Device, spec
 from microtrain.runtime import cuda

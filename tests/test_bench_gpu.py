@@ -44,7 +44,7 @@ from microtrain.bench.gpu import (
 )
 from microtrain.bench.measure import measure
 from microtrain.bench.timing import Contender
-from microtrain.compiler.validate import reference
+from microtrain.compiler.meaning import reference
 from microtrain.engine.plans import plans
 from microtrain.engine.session import current, pending
 from microtrain.graph.node import SCALAR
@@ -363,7 +363,8 @@ class PaperBackend(TorchMemory):
         numbers = dict(zip(made.scalars, scalars, strict=True))
         values = [decoded(numbers[node], node.dtype) if node.primitive is SCALAR else self.to_numpy(memory[node])
                   for node in made.group.reads]
-        for node, value in zip(made.group.stores, reference(made.group).run(values), strict=True):
+        meant = reference(made.group.reads, made.group.stores).run(values)
+        for node, value in zip(made.group.stores, meant, strict=True):
             memory[node].copy_(self.host_tensor(np.array(value, node.dtype.numpy)))
 
 

@@ -18,7 +18,7 @@ from microtrain.compiler import emit_value
 from microtrain.compiler.access import Guard
 from microtrain.compiler.emit_value import Touch
 from microtrain.compiler.index import Index, Var, combine, constant, floordiv, linear, modulo, split, text, variable
-from microtrain.compiler.launch import TEMPLATES, Launch
+from microtrain.compiler.templates.template import Launch
 from microtrain.graph import dtypes
 from microtrain.kernels.matmul_tiles import MatmulTile
 from microtrain.kernels.tiles import ARCHITECTURES, MapTile, RowTile
@@ -45,7 +45,7 @@ def kernel(case: str) -> budgets.Specimen:
 
 def problems(specimen: budgets.Specimen, tile: Any = None, target: str = "sm_90") -> list[str]:
     """What is wrong with a kernel, of another tile than its own if one is given."""
-    launch = None if tile is None else TEMPLATES[specimen.template][1](specimen.kernel, target, tile)
+    launch = None if tile is None else specimen.kernel.group.template.launch(specimen.kernel, target, tile)
     return list(budgets.judged(specimen, target, launch).problems)
 
 
@@ -228,7 +228,7 @@ def wide(index: Index, launch: Launch, guards: tuple[Guard, ...] = (), dtype: An
 def test_what_divides_what_and_what_cuts() -> None:
     """Against what is known of each: `launch` is of 1024 elements a program and 8 a thread."""
     specimen = kernel("elementwise")
-    launch = TEMPLATES["map"][1](specimen.kernel, "sm_90", MapTile(1024, 4))
+    launch = specimen.kernel.group.template.launch(specimen.kernel, "sm_90", MapTile(1024, 4))
     i = variable("i", 4096)
     rows = split(i, (64, 64))
     assert wide(i, launch) == 4

@@ -22,7 +22,7 @@ import pytest
 from programs import program
 
 from microtrain.compiler.executable import Executable
-from microtrain.compiler.launch import Launch
+from microtrain.compiler.templates.template import Launch
 from microtrain.graph import dtypes
 from microtrain.graph import ops as g
 from microtrain.graph.node import leaf
@@ -164,7 +164,7 @@ def cached(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Callable[
     def compiled() -> Any:
         from triton.backends.compiler import GPUTarget
         signature, even = launch.signature()
-        return compiling.compile_kernel(launch.template, signature, launch.constexprs,
+        return compiling.compile_kernel(launch.function, signature, launch.constexprs,
                                         compiling.divisible_by_16(signature, even), launch.options,
                                         GPUTarget("cuda", 90, 32))
 

@@ -18,7 +18,7 @@ from stub_gpu import CompiledKernel, CudaLauncher, FakeGpu, OneKernel, addresses
 
 from microtrain import settings
 from microtrain.compiler.executable import Executable
-from microtrain.compiler.launch import Launch, options
+from microtrain.compiler.templates.template import Launch, options
 from microtrain.graph import dtypes
 from microtrain.graph import ops as g
 from microtrain.graph.node import leaf

@@ -51,7 +51,7 @@ class Host(cuda.CudaBackend):
         self.failing: Exception | None = None
 
     def queue(self, launch: Any, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> None:
-        from microtrain.compiler.validate import reference
+        from microtrain.compiler.meaning import reference
         self.launched += 1
         if self.failing is not None:
             raise self.failing
@@ -60,7 +60,8 @@ class Host(cuda.CudaBackend):
         numbers = dict(zip(made.scalars, scalars, strict=True))
         given = [decoded(numbers[node], node.dtype) if node in numbers else at(memory[node], node.spec).copy()
                  for node in made.group.reads]
-        for node, value in zip(made.group.stores, reference(made.group).run(given), strict=True):
+        meant = reference(made.group.reads, made.group.stores).run(given)
+        for node, value in zip(made.group.stores, meant, strict=True):
             at(memory[node], node.spec)[...] = value
 
     def allocate(self, shape: Any, dtype: Any) -> Any:

@@ -220,7 +220,7 @@ def test_it_compiles_for_a_target_without_a_gpu():
     out = (product(x, x + 1) * 2)
     with pytest.raises(RuntimeError, match="computes nothing"):
         out.cpu().numpy()
-    compiled = [launch for launch in backend("null", "sm_90").resources if launch.template is scaled_product_kernel]
+    compiled = [launch for launch in backend("null", "sm_90").resources if launch.function is scaled_product_kernel]
     assert len(compiled) == 1
     resources = backend("null", "sm_90").resources[compiled[0]]
     assert resources.spills == 0 and resources.load_bits >= 32

@@ -17,11 +17,13 @@ from programs import blank, program, tensor
 
 import microtrain as mt
 from microtrain.compiler import memory
-from microtrain.compiler.domain import Domain, MatmulDomain, SlabDomain
 from microtrain.compiler.emit_triton import emit
 from microtrain.compiler.executable import Executable
 from microtrain.compiler.index import ZERO, combine
 from microtrain.compiler.schedule import schedule
+from microtrain.compiler.templates.matmul import Matmul
+from microtrain.compiler.templates.rows import Slab
+from microtrain.compiler.templates.template import Template
 from microtrain.engine.plans import Plan, plans
 from microtrain.graph import ops as g
 from microtrain.graph.node import BUFFER
@@ -391,12 +393,12 @@ def test_memory_given_to_what_still_needs_it_is_noticed(monkeypatch: pytest.Monk
 
 def test_a_value_that_many_programs_read_is_not_written_by_one_of_them() -> None:
     """Beside a product of (32, 8) and (8, 16), programs of several rows would all read what stands at n."""
-    product, slabs = MatmulDomain(1, 32, 16, 8), SlabDomain(64, 8, 4)
-    assert memory.in_one_program(product, combine([(product.m, 16), (product.n, 1)]))
-    assert not memory.in_one_program(product, product.n) and not memory.in_one_program(product, product.m)
-    assert memory.in_one_program(slabs, slabs.r) and not memory.in_one_program(slabs, slabs.c)
-    assert memory.in_one_program(SlabDomain(16, 8, 1), SlabDomain(16, 8, 1).c)
-    assert not memory.in_one_program(Domain(), ZERO), "a domain that says nothing of its programs"
+    product, slabs = Matmul(1, 32, 16, 8), Slab(64, 8, 4)
+    assert product.in_one_program(combine([(product.m, 16), (product.n, 1)]))
+    assert not product.in_one_program(product.n) and not product.in_one_program(product.m)
+    assert slabs.in_one_program(slabs.r) and not slabs.in_one_program(slabs.c)
+    assert Slab(16, 8, 1).in_one_program(Slab(16, 8, 1).c)
+    assert not Template().in_one_program(ZERO), "a template that says nothing of its programs"
 
 
 def test_a_kernel_of_several_results_has_a_barrier_before_it_stores_over_what_it_reads() -> None:

@@ -15,13 +15,13 @@ from programs import program, tensor
 from random_graphs import grown
 
 from microtrain import settings
-from microtrain.compiler import fusion
-from microtrain.compiler import launch as launching
 from microtrain.compiler import lower as lowering
 from microtrain.compiler import schedule as scheduling
 from microtrain.compiler.emit_numpy import NumpyExecutable
 from microtrain.compiler.executable import Executable, build
 from microtrain.compiler.lower import lower
+from microtrain.compiler.templates import matmul
+from microtrain.compiler.templates import rows as row_templates
 from microtrain.graph import dtypes
 from microtrain.graph import ops as g
 from microtrain.graph.node import Node
@@ -77,7 +77,7 @@ def check(*outputs: Node, kernels: int | None = None) -> Executable:
 @pytest.fixture
 def short_rows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Rows of more than 16 elements count as too long for the chip, so that small tensors meet the reduce template."""
-    for module in (lowering, fusion, tiles):
+    for module in (lowering, row_templates, tiles):
         monkeypatch.setattr(module, "ROW_MAX", 16)
     monkeypatch.setattr(lowering, "COLUMNS_MAX", 16)
     monkeypatch.setattr(lowering, "CHUNK_MAX", 16)
@@ -101,7 +101,7 @@ def test_reductions_over_every_set_of_axes(fold: str, rng: np.random.Generator) 
 def test_rows_too_long_for_the_chip(fold: str, rng: np.random.Generator, short_rows: None) -> None:
     x = t(rng.standard_normal((8, 50)))
     executable = check(g.mul(FOLDS[fold](x, (1,)), 0.5), kernels=1)
-    assert executable.groups[0].domain.template == "reduce"
+    assert executable.groups[0].template.name == "reduce"
 
 
 SHAPES = [((3, 50), (1,)), ((50, 3), (0,)), ((64,), (0,)), ((5, 3, 7), (0, 2)), ((37,), (0,))]
@@ -183,7 +183,7 @@ def test_sums_of_an_operand_come_with_the_product(name: str, first: str, operand
 def test_a_sum_beside_a_long_product_errs_no_more_than_pytorchs(operand: int, rng: np.random.Generator,
                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     """With a GPU's tile, whose blocks added up one after the other would err by three times as much."""
-    monkeypatch.setattr(launching, "matmul_tiles", lambda *of, **options: [MatmulTile(128, 128, 16, 8, 3)])
+    monkeypatch.setattr(matmul, "matmul_tiles", lambda *of, **options: [MatmulTile(128, 128, 16, 8, 3)])
     ct, x = rng.standard_normal((4096, 128)).astype(np.float32), t(rng.standard_normal((4096, 4)))
     ct[7, 0] = np.inf
     pair = (g.transpose(x), t(ct)) if operand else (g.transpose(t(ct)), x)
@@ -206,7 +206,7 @@ def test_sums_of_a_computed_operand_see_what_the_product_sees(rng: np.random.Gen
 def test_slabs_leave_partial_sums_of_rows_that_are_read_once(rows: int, name: str, rng: np.random.Generator,
                                                              monkeypatch: pytest.MonkeyPatch) -> None:
     """A logistic regression and a normalisation whose data is many slabs: of 16 or 4 rows here."""
-    for module in (lowering, fusion):
+    for module in (lowering, row_templates):
         monkeypatch.setattr(module, "SLABS_MIN", 256)
     monkeypatch.setattr(lowering, "HEIGHT_MIN", 2)
     monkeypatch.setattr(lowering, "SLAB_ELEMENTS", 16 * 16)
@@ -218,20 +218,20 @@ def test_slabs_leave_partial_sums_of_rows_that_are_read_once(rows: int, name: st
     dz = g.mul(g.sub(s, y), 1 / rows)
     dw, db = g.matmul(g.transpose(x), dz), g.sum(dz, (0,))
     executable = check(g.mean(g.mul(dz, dz), (0, 1)), g.sub(w, g.mul(dw, 0.1)), g.sub(b, g.mul(db, 0.1)), dz)
-    slab = executable.groups[0].domain
-    assert slab.template == "slab" and slab.blocks == rows // math.gcd(rows, 16)
+    slab = executable.groups[0].template
+    assert slab.name == "slab" and slab.blocks == rows // math.gcd(rows, 16)
     assert sum(any(node.shape == (rows, 9) for node in group.reads) for group in executable.groups) == 1
 
     ct, centred = t(rng.standard_normal((rows, 9)), dtype), g.sub(x, g.keep(g.mean(x, (1,)), x.shape, (1,)))
     executable = check(g.sum(g.mul(ct, centred), (0,)), g.sum(ct, (0,)), g.amax(g.mul(x, centred), (0,)), centred)
-    assert [group.domain.template for group in executable.groups][:1] == ["slab"]
+    assert [group.template.name for group in executable.groups][:1] == ["slab"]
 
 
 @pytest.mark.parametrize("shape, axes", [((64, 24), (0,)), ((4, 24, 24), (0, 1)), ((60, 16), (0,))])
 def test_columns_of_a_large_matrix_are_added_up_in_slabs(shape: tuple[int, ...], axes: tuple[int, ...],
                                                          rng: np.random.Generator,
                                                          monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (lowering, fusion):
+    for module in (lowering, row_templates):
         monkeypatch.setattr(module, "SLABS_MIN", 256)
     monkeypatch.setattr(lowering, "HEIGHT_MIN", 2)
     monkeypatch.setattr(lowering, "SLAB_ELEMENTS", 16 * 8)
@@ -239,7 +239,7 @@ def test_columns_of_a_large_matrix_are_added_up_in_slabs(shape: tuple[int, ...],
     monkeypatch.setattr(lowering, "SECTOR", 1000)
     x, b = t(rng.standard_normal(shape)), t(rng.standard_normal(shape[-1]))
     executable = check(g.sub(b, g.sum(g.mul(x, x), axes)))
-    assert executable.groups[0].domain.template == "slab"
+    assert executable.groups[0].template.name == "slab"
     half = t(rng.standard_normal(shape), np.float16)
     check(g.sum(half, axes), g.amax(half, axes))
 
@@ -425,7 +425,7 @@ def test_equal_groups_share_one_function(rng: np.random.Generator) -> None:
 
 def test_describe_shows_each_kernel(rng: np.random.Generator) -> None:
     text = check(g.softmax(t(rng.standard_normal((4, 6))), 1)).describe()
-    assert "RowDomain(rows=4, cols=6)" in text and "amax" in text and "@triton.jit" in text and "row_sum" in text
+    assert "Row(rows=4, cols=6)" in text and "amax" in text and "@triton.jit" in text and "row_sum" in text
 
 
 # ---------------------------------------------------------------------------------------------------------------- fuzz
@@ -461,5 +461,5 @@ def check_grown(seed: int, most: int) -> None:
 def test_random_graphs_meet_every_template() -> None:
     graphs = [outputs for seed in range(64) if (outputs := grown(seed, 14))]
     assert len(graphs) > 50
-    seen = {group.domain.template for outputs in graphs for group in scheduling.schedule(program(*outputs)[0])}
+    seen = {group.template.name for outputs in graphs for group in scheduling.schedule(program(*outputs)[0])}
     assert seen == {"map", "maps", "row", "matmul"}

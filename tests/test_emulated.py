@@ -20,8 +20,9 @@ from test_virtual_gpu import scores
 import microtrain as mt
 from microtrain import settings
 from microtrain.cli import main
-from microtrain.compiler.launch import encoded
-from microtrain.compiler.validate import compare, largest, reference
+from microtrain.compiler.meaning import reference
+from microtrain.compiler.templates.template import encoded
+from microtrain.compiler.validate import compare, largest
 from microtrain.graph.node import SCALAR, Node
 from microtrain.runtime import kernel_backend
 from microtrain.testing.layouts import LAYOUTS
@@ -100,7 +101,7 @@ def test_generated_kernel(number: int) -> None:
         rng = np.random.default_rng(number)
         given = {node: drawn(node, rng, below) for node in group.reads}
         with suppress(IndexError):
-            expected = reference(group).run([value.copy() for value in given.values()])
+            expected = reference(group.reads, group.stores).run([value.copy() for value in given.values()])
             break
     memory: dict[Node, Any] = {node: device.from_numpy(value) for node, value in given.items()
                                if node.primitive is not SCALAR}

@@ -13,9 +13,10 @@ from conftest import DEVICE
 from planted_rules import plant
 
 from microtrain.autograd import walk
-from microtrain.compiler.group import Group, Schedule
+from microtrain.compiler.group import Schedule
 from microtrain.compiler.schedule import Scheduler
 from microtrain.compiler.simplify import Builder
+from microtrain.compiler.templates.template import Group
 from microtrain.engine import run
 from microtrain.engine.plans import linearize, plans
 from microtrain.graph import ops as g

@@ -168,6 +168,46 @@ def test_imports_of_a_package_resolve_from_the_package_itself() -> None:
     assert list(imports("from ..runtime import cpu", "microtrain.graph.ops")) == [(1, "microtrain.runtime")]
 
 
+TEMPLATES = ("Template", "Elementwise", "Map", "Maps", "Rows", "Row", "Slab", "Reduce", "Matmul", "UserKernel")
+NAMES = ("map", "maps", "row", "slab", "reduce", "matmul", "opaque")
+
+
+def told_apart(source: str) -> list[int]:
+    """Lines where code asks which template it has, in place of asking the template."""
+    lines = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass"):
+            named = {part.attr if isinstance(part, ast.Attribute) else part.id
+                     for part in ast.walk(node.args[1]) if isinstance(part, (ast.Attribute, ast.Name))}
+            lines += [node.lineno] if named & set(TEMPLATES) else []
+        elif isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            asked = any(ast.unparse(side).endswith(("template.name", "domain.name")) for side in sides)
+            named = {part.value for side in sides for part in ast.walk(side) if isinstance(part, ast.Constant)}
+            lines += [node.lineno] if asked and named & set(NAMES) else []
+    return lines
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if not name.startswith("microtrain.compiler.templates")])
+def test_templates_are_asked_and_not_told_apart(module: str) -> None:
+    assert told_apart(MODULES[module].read_text()) == []
+
+
+def test_the_names_of_templates_are_all_known_here() -> None:
+    defined = {node.name: ast.unparse(node) for name, path in MODULES.items()
+               if name.startswith("microtrain.compiler.templates") for node in ast.parse(path.read_text()).body
+               if isinstance(node, ast.ClassDef)}
+    assert {name for name, text in defined.items() if "def write(" in text} <= set(TEMPLATES) <= set(defined)
+    assert {f"name = '{name}'" for name in NAMES} <= {line.strip() for text in defined.values()
+                                                     for line in text.splitlines()}
+
+
+def test_a_template_told_apart_is_caught() -> None:
+    source = ("a = isinstance(g.template, (Row, matmul.Matmul))\nb = group.template.name == 'map'\n"
+              "c = isinstance(x, dict)\nd = kind in ('map',)\ne = g.template.name not in ('row', 'slab')")
+    assert told_apart(source) == [1, 2, 5]
+
+
 def bare_loads(source: str) -> list[int]:
     """Lines of masked `tl.load` calls that leave the masked lanes to chance."""
     lines = []

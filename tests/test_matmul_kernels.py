@@ -16,9 +16,9 @@ from programs import program
 
 from microtrain import settings
 from microtrain.compiler import emit_triton
-from microtrain.compiler import launch as launching
 from microtrain.compiler.executable import Executable
-from microtrain.compiler.launch import Launch
+from microtrain.compiler.templates import matmul
+from microtrain.compiler.templates.template import Launch
 from microtrain.graph import dtypes
 from microtrain.graph import ops as g
 from microtrain.graph.dtypes import DType
@@ -59,7 +59,7 @@ class Memory:
     def product(self, *outputs: Node) -> Resources:
         """What the one kernel that computes `outputs`, of the matmul template, uses."""
         (launch, resources), = self.compiled(*outputs)
-        assert launch.kernel.group.domain.template == "matmul"
+        assert launch.kernel.group.template.name == "matmul"
         return resources
 
 
@@ -67,7 +67,7 @@ class Memory:
 def with_tile(monkeypatch: pytest.MonkeyPatch) -> Any:
     """`with_tile(tile)`: products have that one from now on."""
     def choose(tile: MatmulTile) -> None:
-        monkeypatch.setattr(launching, "matmul_tiles", lambda *shape, **options: [tile])
+        monkeypatch.setattr(matmul, "matmul_tiles", lambda *shape, **options: [tile])
     return choose
 
 

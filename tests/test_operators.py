@@ -18,9 +18,10 @@ from conftest import DEVICE
 
 import microtrain as mt
 from microtrain import settings
-from microtrain.compiler import fusion, lower
+from microtrain.compiler import lower
 from microtrain.compiler import schedule as scheduling
-from microtrain.compiler.group import evaluated
+from microtrain.compiler.meaning import evaluated
+from microtrain.compiler.templates import rows
 from microtrain.engine import run
 from microtrain.graph.primitives import PRIMITIVES
 from microtrain.testing.database import judge as judging
@@ -54,8 +55,8 @@ def listen(plan: Any, order: list[Any]) -> None:
     SEEN.update(node.primitive.name for node in order)
     if DEVICE != "cpu":
         for group in scheduling.schedule(plan.program):
-            SEEN[f"{group.domain.template} template"] += 1
-            SEEN.update(node.primitive.name for node in evaluated(group, group.members))
+            SEEN[f"{group.template.name} template"] += 1
+            SEEN.update(node.primitive.name for node in evaluated(group.members, group.reads))
 
 
 def judged(name: str, monkeypatch: pytest.MonkeyPatch) -> ParityReport:
@@ -128,11 +129,11 @@ REDUCTIONS = ("all", "amax", "any", "argmax", "logsumexp", "mean", "prod", "soft
 @pytest.mark.parametrize("name", REDUCTIONS)
 def test_long_rows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # The database has no row of more than ROW_MAX elements: let three be many, and split no row.
-    monkeypatch.setattr(fusion, "ROW_MAX", 2)
+    monkeypatch.setattr(rows, "ROW_MAX", 2)
     monkeypatch.setattr(lower, "SPLIT_ROWS", 0)
     seen: Counter[str] = Counter()
     monkeypatch.setattr(run.launches, "listeners", [lambda kernels, program: seen.update(
-        group.domain.template for group in scheduling.schedule(program))])
+        group.template.name for group in scheduling.schedule(program))])
     with settings.cache(False):
         report = parity([name], DEVICE, DTYPES[:1], choose=lambda found: sorted(found, key=lambda case: case.size)[-4:])
     assert not report.failures, "\n".join(report.failures)

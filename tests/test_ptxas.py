@@ -10,7 +10,6 @@ import pytest
 import triton
 
 import microtrain as mt
-from microtrain.compiler.launch import launch_of
 from microtrain.emulator import Memory, launch, parse
 from microtrain.runtime.ptxas import PACKED, careful, spared
 from microtrain.runtime.resources import compile_launch
@@ -75,7 +74,7 @@ def test_a_kernel_that_llvm_packs_is_kept_clear_of_it(monkeypatch: pytest.Monkey
         y.tolist()
     (one,) = [specimen for specimen in found if specimen.template == "maps"]
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    assembly = compile_launch("sm_90", launch_of(one.kernel, "sm_90")).assembly
+    assembly = compile_launch("sm_90", one.launch("sm_90")).assembly
     assert ".entry maps_kernel" in assembly and not PACKED.search(assembly)
     if triton.__version__.startswith("3.6."):       # later ones leave this kernel's additions apart
         assert "0x7fff7fff" in assembly

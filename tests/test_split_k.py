@@ -11,9 +11,8 @@ from programs import blank, groups, program, tensor
 
 import microtrain as mt
 from microtrain.compiler import lower as lowering
-from microtrain.compiler.domain import MatmulDomain
-from microtrain.compiler.emit_triton import operand_type
 from microtrain.compiler.executable import Executable
+from microtrain.compiler.templates.matmul import Matmul, operand_type
 from microtrain.graph import dtypes
 from microtrain.graph import ops as g
 from microtrain.runtime import backend
@@ -25,8 +24,8 @@ interpreted = pytest.mark.skipif(
     os.environ.get("TRITON_INTERPRET") != "1", reason="runs in Triton's interpreter: MICROTRAIN_DEVICE=interpret")
 
 
-def products(*outputs: Any) -> list[MatmulDomain]:
-    return [group.domain for group in groups(*outputs) if isinstance(group.domain, MatmulDomain)]
+def products(*outputs: Any) -> list[Matmul]:
+    return [group.template for group in groups(*outputs) if isinstance(group.template, Matmul)]
 
 
 @pytest.mark.parametrize(("m", "n", "k", "chunks"), [
@@ -57,7 +56,7 @@ def test_integers_are_not_split() -> None:
 def test_a_split_product_is_two_kernels_and_what_follows_joins_the_second() -> None:
     x, ct, w = blank(65_536, 64), blank(65_536, 32), blank(64, 32)
     made = groups(g.sub(w, g.mul(g.matmul(g.transpose(x), ct), 0.1)))
-    assert [group.domain.template for group in made] == ["matmul", "row"]
+    assert [group.template.name for group in made] == ["matmul", "row"]
 
 
 @pytest.mark.parametrize("batch", [32, 128])
@@ -94,7 +93,7 @@ def test_a_split_product_has_the_values_of_the_whole(name: str, k: int, rng: np.
     outputs = [g.relu(g.matmul(*[tensor(a, "interpret") for a in pair])) for pair in arrays]
     made, values = program(*outputs)
     executable = Executable(made)
-    split = [s.domain for s in executable.groups if isinstance(s.domain, MatmulDomain)]
+    split = [s.template for s in executable.groups if isinstance(s.template, Matmul)]
     assert all(domain.size_k < k for domain in split)
     results = [backend("interpret").to_numpy(buffer) for buffer in executable.run(values)]
     for have, (a, b) in zip(results, arrays, strict=True):

@@ -15,9 +15,9 @@ from programs import program
 
 from microtrain import settings
 from microtrain.compiler import executable
-from microtrain.compiler.emit_triton import Kernel, emit
-from microtrain.compiler.launch import Launch, launch_of
+from microtrain.compiler.emit_triton import emit
 from microtrain.compiler.schedule import schedule
+from microtrain.compiler.templates.template import Kernel, Launch
 from microtrain.compiler.tune import CANDIDATES, GAIN, folder, tile_of, tuned
 from microtrain.engine import run
 from microtrain.engine.plans import plans
@@ -98,7 +98,7 @@ def preferring(tile: dict[str, int]) -> Time:
 @pytest.mark.parametrize("template", KERNELS)
 def test_the_fastest_of_at_most_eight_is_chosen_and_found_again_without_measuring(template: str) -> None:
     kernel, gpu = KERNELS[template](), Gpu(lambda launch: 1.0)
-    guess = tile_of(launch_of(kernel, gpu.arch))
+    guess = tile_of(kernel.launch(gpu.arch))
     assert tile_of(tuned(kernel, gpu)) == guess
     tried = [tile_of(launch) for launch in gpu.measured]
     assert tried[0] == guess and 3 <= len(tried) <= CANDIDATES == 8
@@ -113,7 +113,7 @@ def test_the_fastest_of_at_most_eight_is_chosen_and_found_again_without_measurin
 def test_what_is_hardly_faster_is_noise() -> None:
     for part, changed in ((GAIN + 0.01, False), (GAIN - 0.01, True)):
         kernel = product()
-        guess = tile_of(launch_of(kernel, Gpu.arch))
+        guess = tile_of(kernel.launch(Gpu.arch))
         gpu = Gpu(lambda launch, guess=guess, part=part: 1.0 if tile_of(launch) == guess else part, name=str(part))
         assert (tile_of(tuned(kernel, gpu)) != guess) is changed
 
@@ -163,7 +163,7 @@ def test_a_tile_that_cannot_be_launched_is_passed_over_and_its_error_raised_only
         if launch.options["num_warps"] == 8:
             raise RuntimeError("out of resource: shared memory")
         return 1.0
-    assert launch_of(product(), "sm_90").options["num_warps"] == 8
+    assert product().launch("sm_90").options["num_warps"] == 8
     assert tuned(product(), Gpu(refuse)).options["num_warps"] != 8
     with pytest.raises(ZeroDivisionError):
         tuned(product(), Gpu(lambda launch: 1 / 0, name="broken"))

@@ -23,7 +23,7 @@ import triton.language as tl
 import microtrain as mt
 from microtrain import settings
 from microtrain.cli import main
-from microtrain.compiler.launch import Launch
+from microtrain.compiler.templates.template import Launch
 from microtrain.emulator import EmulatorError
 from microtrain.engine import run
 from microtrain.engine.plans import plans

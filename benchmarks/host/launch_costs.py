@@ -73,7 +73,7 @@ class Queued:
     def by_triton(self) -> Any:
         """Launch it as Triton's users do. Returns the compiled kernel."""
         launch = self.launch
-        return launch.template[launch.grid](*launch.arguments(self.buffers, self.scalars), **launch.options)
+        return launch.function[launch.grid](*launch.arguments(self.buffers, self.scalars), **launch.options)
 
 
 def launches_of(workload: Workload, backend: StubbedCuda) -> list[Queued]:
@@ -121,7 +121,8 @@ def check(queued: Queued, backend: StubbedCuda, stub: StubDriver) -> None:
     left = [kind != "constexpr" for own, kind in arguments if own != "constexpr"]
     by_us["parameters"] = tuple([value for value, kept in zip(by_us["parameters"], left, strict=True) if kept])
     if by_us != by_triton:
-        raise WrongResult(f"{queued.launch.kernel.group.domain}: the driver is told {by_us}, and by Triton {by_triton}")
+        raise WrongResult(f"{queued.launch.kernel.group.template}: the driver is told {by_us}, "
+                          f"and by Triton {by_triton}")
 
 
 def measure_launches(workload: Workload, effort: Effort, stub: StubDriver, backend: StubbedCuda) -> list[Cost]:

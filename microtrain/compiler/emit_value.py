@@ -7,16 +7,15 @@ kernel gives the bits of the unfused ones; booleans, bytes in memory, as `tl.int
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from ..graph import dtypes
 from ..graph import primitives as p
 from ..graph.dtypes import DType
 from ..graph.node import Kind
 from .access import Guard, accesses
-from .group import Group
 from .index import Coords, Index, Loaded, Var, bases, combine, linear, split, text
 from .program import Value
 
@@ -57,6 +56,22 @@ class Arguments:
     touches: dict[str, list[Touch]] = field(default_factory=dict)
 
 
+class Region(Protocol):
+    """What a function is written for: a group, as far as it asks."""
+
+    members: dict[Value, Index]
+    stores: list[Value]
+
+    def computes(self, value: Value, coords: Coords) -> bool:
+        """Whether the element of `value` at `coords` is at hand."""
+
+    def size(self, symbol: str) -> int:
+        """How many values a symbol has."""
+
+    def in_one_program(self, position: Index) -> bool:
+        """Whether no two programs compute the element at a position."""
+
+
 class Body:
     """One device function being written, for kernels of `group`.
 
@@ -65,8 +80,8 @@ class Body:
     `loads` and `stored` note what was loaded and stored where; `fenced` asks for a barrier between the two.
     """
 
-    def __init__(self, group: Group, arguments: Arguments, masks: dict[frozenset[str], str],
-                 place: dict[Value, Group]) -> None:
+    def __init__(self, group: Region, arguments: Arguments, masks: dict[frozenset[str], str],
+                 place: Mapping[Value, Region]) -> None:
         self.group, self.arguments, self.masks, self.place = group, arguments, masks, place
         self.owners: dict[frozenset[str], str] = {}
         self.lines: list[str] = []
@@ -146,7 +161,7 @@ class Body:
 
     def touched(self, node: Value, index: Index, guards: tuple[Guard, ...], symbols: frozenset[str]) -> None:
         """Note what the last statement loads or stores."""
-        sizes = {symbol: self.size(symbol) for symbol in symbols if symbol != "b"}
+        sizes = {symbol: self.group.size(symbol) for symbol in symbols if symbol != "b"}
         self.arguments.touches.setdefault(self.lines[-1], []).append(Touch(node, index, guards, sizes))
 
     def boundary(self, symbols: frozenset[str]) -> list[str]:
@@ -156,12 +171,7 @@ class Body:
             return []
         if tiled in self.masks:
             return [self.masks[tiled]]
-        return [f"({symbol} < {self.size(symbol)})" for symbol in sorted(tiled)]
-
-    def size(self, symbol: str) -> int:
-        """How many values a symbol has: of the rows of a slab, those of one."""
-        index: Index = getattr(self.group.domain, symbol)
-        return next((base.size for base in bases(index) if isinstance(base, Var) and base.name == symbol), 1)
+        return [f"({symbol} < {self.group.size(symbol)})" for symbol in sorted(tiled)]
 
     def address(self, index: Index, guards: tuple[Guard, ...]) -> tuple[str, frozenset[str]]:
         """An index as text, and the symbols that it varies with."""

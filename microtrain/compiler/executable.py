@@ -14,12 +14,12 @@ from .. import settings
 from ..errors import OutOfMemoryError
 from ..graph.node import SCALAR
 from ..runtime import kernel_backend
-from .emit_triton import Kernel, emit
+from .emit_triton import emit
 from .group import Schedule
-from .launch import Launch, encoded, launch_of
 from .memory import arrange, heirs, lifetimes, nbytes
 from .program import Program, Value
 from .schedule import schedule
+from .templates.template import Kernel, Launch, encoded
 
 
 class Executable:
@@ -47,7 +47,7 @@ class Executable:
         if timer is not None:
             from .tune import tuned
             return tuned(kernel, timer)
-        return launch_of(kernel, self.backend.arch)
+        return kernel.launch(self.backend.arch)
 
     def lay_out(self) -> None:
         """Give every value a place in a run's memory: inputs, then what is allocated alone, then temporaries."""
@@ -143,10 +143,10 @@ class Executable:
 
         Raises RuntimeError where a kernel's value is not what NumPy computes.
         """
-        from .validate import compare, largest, reference
+        from .validate import compare, largest
         device, kernel = self.backend, step.launch.kernel
         group = kernel.group
-        checked = settings.validate.value and group.domain.template != "opaque"
+        checked = settings.validate.value and group.template.ours
         # Copies: what a kernel reads it may write over.
         given = [values[k] if node.primitive is SCALAR else device.to_numpy(memory[k]).copy()
                  for node, k in zip(group.reads, step.read_at, strict=True)] if checked else []
@@ -158,7 +158,7 @@ class Executable:
         device.launch(step.launch, step.take_pointers(pointers), step.take_scalars(pointers))
         if checked:
             scale = largest(given)
-            for node, k, expected in zip(group.stores, step.stored_at, reference(group).run(given), strict=True):
+            for node, k, expected in zip(group.stores, step.stored_at, step.launch.meaning.run(given), strict=True):
                 compare(group, node, device.to_numpy(memory[k]), expected, scale)
 
     def describe(self) -> str:
@@ -189,7 +189,7 @@ class Step:
         group = kernel.group
         reads = [str(node.spec) for node in self.pointers if node not in self.stores]
         reads += [f"{len(self.scalars)} numbers"] if self.scalars else []
-        lines = [f"kernel {number}: {group.domain}, grid {self.launch.grid}",
+        lines = [f"kernel {number}: {group.template}, grid {self.launch.grid}",
                  f"  reads  {', '.join(reads) or 'nothing'}",
                  f"  writes {', '.join(str(node.spec) for node in self.stores)}",
                  f"  computes {', '.join(node.primitive.name for node in group.members)} ({group.ops} operations)"]

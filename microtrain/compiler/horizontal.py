@@ -1,15 +1,13 @@
 """Independent kernels of maps in one launch: the updates of all parameters of a step, whatever their shapes.
 
 A launch costs more than a small map. Each part keeps its own elements, expression and programs; a program finds its
-part by its number. Parts that differ in their buffers and sizes alone are compiled once (`emit_triton`).
+part by its number. Parts that differ in their buffers and sizes alone are compiled once (`templates.map`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from .domain import Domain
-from .group import Group, Schedule
+from .group import Schedule
+from .templates.template import Group
 
 BUNDLE_POINTERS = 400
 """Pointers of one launch: 3,200 of the 4,096 bytes that a kernel's arguments may have."""
@@ -18,20 +16,9 @@ BUNDLE_OPS = 2048
 """Operations of one launch, all parts together; a hundred parts compile in about 3 s."""
 
 
-@dataclass(frozen=True, eq=False)
-class MapsDomain(Domain):
-    """Independent groups of maps, each over its own elements: the template of several maps."""
-
-    parts: tuple[Group, ...]
-    template = "maps"
-
-    @property
-    def numel(self) -> int:
-        return sum(part.domain.numel for part in self.parts)
-
-
 def bundled(groups: Schedule) -> None:
-    """Replace map groups that do not depend on each other by bundles, in place, each where its first or last part was.
+    """Replace groups of maps that do not depend on each other by bundles, in place, each where its first or
+    last part was.
 
     The groups' `stores` are known already.
     """
@@ -39,11 +26,11 @@ def bundled(groups: Schedule) -> None:
     where: list[int] = []                                       # the place in `groups` at which each bundle runs
     at = {group.index: position for position, group in enumerate(groups)}
     for position, group in enumerate(groups):
-        if group.domain.template != "map":
+        if not group.template.bundles:
             continue
         needs = max([at[i] for i in sources(group, groups)], default=-1)
         for k, parts in enumerate(bundles):
-            if not fits([*parts, group]):
+            if type(parts[0].template) is not type(group.template) or not fits([*parts, group]):
                 continue
             if needs < where[k]:                                # what it reads is there when the bundle runs
                 parts.append(group)
@@ -61,25 +48,20 @@ def bundled(groups: Schedule) -> None:
             at[part.index] = where[k]
     slots: list[Group | None] = list(groups)
     for position, group in enumerate(groups):
-        if group.domain.template == "map":
+        if group.template.bundles:
             slots[position] = None
     for parts, position in zip(bundles, where, strict=True):
         slots[position] = parts[0] if len(parts) == 1 else together(parts)
     groups[:] = [group for group in slots if group is not None]
     for index, group in enumerate(groups):
-        for part in parts_of(group):
+        for part in group.parts:
             part.index = index
         group.index = index
 
 
-def parts_of(group: Group) -> tuple[Group, ...]:
-    """The groups of a bundle, or the group itself."""
-    return group.domain.parts if isinstance(group.domain, MapsDomain) else (group,)
-
-
 def together(parts: list[Group]) -> Group:
     """One group of several."""
-    whole = Group(parts[0].index, MapsDomain(tuple(parts)))
+    whole = Group(parts[0].index, parts[0].template.together(tuple(parts)))
     for part in parts:
         whole.members.update(part.members)
         whole.reads.update(part.reads)

@@ -7,13 +7,20 @@ groups of different programs share one compiled kernel.
 from __future__ import annotations
 
 import linecache
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from .emit_triton import Function
-
 MODULE = "microtrain.emitted"
 """The module name that emitted functions carry in Triton's mangled names."""
+
+
+@dataclass(frozen=True)
+class Function:
+    """One emitted device function: its name, which ends in a hash of its text, and the text."""
+
+    name: str
+    source: str
 
 
 @cache

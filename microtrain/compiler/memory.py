@@ -11,10 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from ..graph.node import BUFFER
 from ..graph.spec import Spec
-from .domain import Domain
-from .emit_triton import Kernel
-from .index import Index, Var, bases
 from .program import Program, Value
+from .templates.template import Kernel
 
 ALIGNMENT = 256
 """Bytes at whose multiples temporaries begin, as CUDA's own allocations do: every access may be 16 bytes wide."""
@@ -88,12 +86,5 @@ def elementwise(kernel: Kernel, given: Value, stored: Value) -> bool:
     body, = reading
     position = body.stored.get(stored)
     return (position is not None and (body.fenced or len(body.group.stores) == 1)
-            and in_one_program(body.group.domain, position)
+            and body.group.in_one_program(position)
             and all(index == position for node, index in body.loads if node is given))
-
-
-def in_one_program(domain: Domain, position: Index) -> bool:
-    """Whether no two programs compute the element at a position: it varies with all that tells them apart."""
-    symbols = {base.name for base in bases(position) if isinstance(base, Var)}
-    return domain.spread is not None and all(symbol in symbols or not getattr(domain, symbol).terms
-                                             for symbol in domain.spread)

@@ -16,13 +16,13 @@ from ..graph import primitives as p
 from ..graph.node import Kind
 from ..graph.opaque import CALL
 from .access import accesses
-from .domain import Domain, RowDomain
-from .fusion import domain_of, offers, position_in, welcomes
-from .group import Group, Schedule, entry
+from .group import Schedule
 from .horizontal import bundled
-from .index import Coords, Index
+from .index import Coords
 from .lower import lower
 from .program import Program, Value
+from .templates.registry import opened
+from .templates.template import Group, Offer
 
 CHEAP_OPS, CHEAP_READS = 16, 4
 """At most this much is computed again for a second reader: 16 operations take less time than reading 4 floats more."""
@@ -111,9 +111,9 @@ class Scheduler:
         wanted = set(self.outputs)
         for group in reversed(self.groups):             # whoever reads a value comes later
             group.stores = [node for node in group.members if node in wanted]
-            if group.stores or group.domain.template == "opaque":
+            if group.stores or not group.template.ours:
                 wanted.update(group.reads)
-        self.groups[:] = [group for group in self.groups if group.stores or group.domain.template == "opaque"]
+        self.groups[:] = [group for group in self.groups if group.stores or not group.template.ours]
         if self.fuse:
             bundled(self.groups)
         return self.groups
@@ -139,9 +139,9 @@ class Scheduler:
         if needed or self.attracted(node):
             group = self.joined(node, anywhere=needed) if self.fuse else None
             if group is None and needed:
-                group = Group(len(self.groups), domain_of(node))
+                group = Group(len(self.groups), opened(node))
                 self.groups.append(group)
-                self.enter(group, group.domain, {node: position_in(group.domain, node)}, node)
+                self.enter(group, Offer(group.template, {node: group.template.position(node)}), node)
             if group is not None:
                 self.place[node] = group
 
@@ -167,16 +167,15 @@ class Scheduler:
     def attracted(self, node: Value) -> bool:
         """Whether a cheap map had better be computed beside an operand than by its readers.
 
-        A product's or a reduction's result that nothing else reads is then not stored at all; a value for each row
-        takes no time where the row was reduced.
+        A product's or a reduction's result that nothing else reads is then not stored at all.
         """
         if node.primitive.kind is not Kind.MAP:
             return False
         for source in map(self.unviewed, node.sources):
             group = self.place.get(source)
-            if group is not None and group.domain.template != "map" and node.spec.numel <= source.spec.numel:
+            if group is not None and node.spec.numel <= source.spec.numel:
                 alone = self.demand.readers[source] == 1 and source not in self.outputs
-                if alone or (isinstance(group.domain, RowDomain) and node.spec.numel == group.domain.rows):
+                if group.template.attracts(node, alone):
                     return True
         return False
 
@@ -193,24 +192,26 @@ class Scheduler:
         loads = self.cost[node].loads
         placed = {self.place[load].index for load in loads if load in self.place}
         for group in self.groups[max(placed, default=0):]:
-            if group.index not in placed and not (anywhere and welcomes(group, node, loads)):
+            shares = bool(group.reads.keys() & loads)
+            if group.index not in placed and not (anywhere and group.template.welcomes(node, shares)):
                 continue
             if group.ops + len(self.cost[node].ops) > GROUP_OPS or len(group.reads.keys() | loads) > GROUP_READS:
                 continue
-            for domain, members in offers(group, node, self.place):
+            for offer in group.template.offers(group.members, node, self.place):
                 try:
-                    self.enter(group, domain, members, node)
+                    self.enter(group, offer, node)
                 except Conflict:
                     continue
                 return group
         return None
 
-    def enter(self, group: Group, domain: Domain, members: dict[Value, Index], node: Value) -> None:
-        """Make `node`, the last of `members`, a member of `group`, run over `domain`.
+    def enter(self, group: Group, offer: Offer, node: Value) -> None:
+        """Make `node`, the last of an offer's members, a member of `group`, run over the template offered.
 
         Raises Conflict, and changes nothing, where the group cannot take it.
         """
-        trial = Group(group.index, domain, members)
+        template, members = offer
+        trial = Group(group.index, template, members)
         seen: set[tuple[Value, Coords]] = set()
         again = 0
 
@@ -234,8 +235,8 @@ class Scheduler:
                 for access in accesses(node, coords):
                     visit(access.source, access.coords, repeated)
 
-        for source, coords in entry(node, domain, members[node]):
+        for source, coords in template.entry(node, members[node]):
             visit(source, coords, False)
-        group.domain, group.members = domain, members
+        group.template, group.members = template, members
         group.reads.update(trial.reads)
         group.ops += len(self.cost[node].ops)

@@ -19,8 +19,7 @@ from ..errors import AcceleratorError
 from ..files import cache_folder, replacing
 from ..graph.spec import Spec
 from ..runtime.backend import Timer
-from .emit_triton import Kernel
-from .launch import Launch, encoded, launches_of
+from .templates.template import Kernel, Launch, encoded
 
 CANDIDATES = 8
 """Tiles measured for a kernel, the best guess among them."""
@@ -37,7 +36,7 @@ def tuned(kernel: Kernel, device: Timer) -> Launch:
 
     Raises what the guess raises where no tile can be launched.
     """
-    launches = launches_of(kernel, device.arch, CANDIDATES)
+    launches = kernel.launches(device.arch, CANDIDATES)
     if len(launches) == 1:
         return launches[0]
     tiles = [tile_of(launch) for launch in launches]
@@ -99,7 +98,7 @@ def file_of(kernel: Kernel, launch: Launch, tiles: list[dict[str, int]], device:
     """The file of a kernel's choice, named by a hash of all that it may depend on."""
     key = {
         "functions": [function.source for function in kernel.emitted],
-        "template": inspect.getsource(launch.template.fn),
+        "template": inspect.getsource(launch.function.fn),
         "constants": {name: str(value) for name, value in kernel.constants.items()},
         "options": {name: str(launch.constexprs.get(name)) for name in ("PRECISION", "INDEX", "OPERAND")},
         "sizes": launch.sizes,

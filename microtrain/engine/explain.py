@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from ..compiler.domain import Domain, MapDomain, MatmulDomain, OpaqueDomain, RowDomain, SlabDomain
-from ..compiler.group import Group, Schedule, evaluated
-from ..compiler.horizontal import MapsDomain
+from ..compiler.group import Schedule
+from ..compiler.meaning import evaluated
 from ..compiler.program import Program
 from ..compiler.schedule import schedule
 from ..compiler.simplify import simplify
+from ..compiler.templates.template import Group
 from ..files import replacing
 from ..graph import primitives as p
 from ..graph.node import Kind, Node
@@ -195,11 +195,11 @@ def summaries(groups: Schedule, names: dict[Node, str]) -> list[KernelSummary]:
     """Each kernel in words."""
     found = []
     for group in groups:
-        operations = [node.primitive.name for node in evaluated(group, group.members)
+        operations = [node.primitive.name for node in evaluated(group.members, group.reads)
                       if node.primitive.kind not in (Kind.VIEW, Kind.CONSTANT)]
         reads = [f"{names[node]} {passed(node)}" for node in group.reads]
         writes = [f"{names[node]} {sized(node)}" for node in group.stores]
-        found.append(KernelSummary(group.domain.template, extent(group.domain), tuple(reads), tuple(writes),
+        found.append(KernelSummary(group.template.name, group.template.extent(), tuple(reads), tuple(writes),
                                    tuple(operations)))
     return found
 
@@ -217,23 +217,6 @@ def sized(node: Node) -> str:
 def passed(node: Node) -> str:
     """What a kernel is given for a leaf or for another kernel's value: memory, or a number."""
     return f"{node.dtype.name} number" if node.primitive is p.SCALAR else sized(node)
-
-
-def extent(domain: Domain) -> str:
-    """What a kernel runs over, in words."""
-    if isinstance(domain, MapDomain):
-        return f"{domain.numel} elements"
-    if isinstance(domain, MapsDomain):
-        return " + ".join(str(part.domain.numel) for part in domain.parts) + " elements"
-    if isinstance(domain, MatmulDomain):
-        product = f"({domain.size_m} x {domain.size_k}) @ ({domain.size_k} x {domain.size_n})"
-        return product if domain.batch == 1 else f"{domain.batch} of {product}"
-    if isinstance(domain, OpaqueDomain):
-        return f"a grid of {' x '.join(map(str, domain.call.grid))}: {domain.call.name}"
-    assert isinstance(domain, RowDomain)
-    if isinstance(domain, SlabDomain) and domain.blocks > 1:
-        return f"{domain.blocks} slabs of {domain.height} rows of {domain.cols}"
-    return f"{domain.rows} row{'s' if domain.rows != 1 else ''} of {domain.cols}"
 
 
 def listing(order: list[Node], roots: set[Node]) -> list[str]:
@@ -272,9 +255,9 @@ def clusters(groups: Schedule, names: dict[Node, str], prefix: str) -> list[str]
     for number, group in enumerate(groups, 1):
         local: dict[Node, str] = {}
         lines += [f"  subgraph cluster_{prefix}{number} {{",
-                  f"    label={label(f'kernel {number}: {group.domain.template}', extent(group.domain))};",
+                  f"    label={label(f'kernel {number}: {group.template.name}', group.template.extent())};",
                   '    style="rounded,filled"; color="#9aa8b8"; fillcolor="#f2f5f9";']
-        for i, node in enumerate(evaluated(group, group.members)):
+        for i, node in enumerate(evaluated(group.members, group.reads)):
             local[node] = f"{prefix}k{number}_{i}"
             lines.append(f"    {local[node]} [{look(node, group, names)}];")
             edges += [f"  {local.get(source) or home[source]} -> {local[node]};" for source in node.sources]

@@ -64,7 +64,7 @@ class Group(Protocol):
     @property
     def stores(self) -> Sequence[Value]: ...
     @property
-    def domain(self) -> Any: ...
+    def template(self) -> Any: ...
 
 
 class Kernel(Protocol):
@@ -88,7 +88,7 @@ class Function(Protocol):
 class Launch(Protocol):
     """One kernel launch but for its buffers and scalars.
 
-    `template` is the `@triton.jit` function, `sizes` the run-time integers that follow pointers and numbers, `queue`
+    `function` is the `@triton.jit` function, `sizes` the run-time integers that follow pointers and numbers, `queue`
     what a device keeps there, None at first.
     """
 
@@ -97,7 +97,7 @@ class Launch(Protocol):
     @property
     def meaning(self) -> Function: ...
 
-    template: Any
+    function: Any
     sizes: dict[str, int]
     grid: tuple[int, ...]
     constexprs: dict[str, Any]

@@ -53,4 +53,4 @@ class InterpretBackend(TorchMemory):
     def launch(self, launch: Launch, pointers: tuple[Pointer, ...], scalars: tuple[int, ...]) -> None:
         """Run one kernel. Floating-point oddities (1/0, log 0) give inf and NaN without a warning, as on a GPU."""
         with np.errstate(all="ignore"):
-            launch.template[launch.grid](*launch.arguments(pointers, scalars))
+            launch.function[launch.grid](*launch.arguments(pointers, scalars))

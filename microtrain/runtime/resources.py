@@ -120,7 +120,7 @@ def compile_launch(target: str, launch: Launch) -> Resources:
     """Compile a launch as the cuda device does: pointers aligned to 16 bytes, and the sizes that are divisible by 16
     known to be."""
     signature, even = launch.signature()
-    return compile_for(target, launch.template, signature, launch.constexprs, divisible_by_16(signature, even),
+    return compile_for(target, launch.function, signature, launch.constexprs, divisible_by_16(signature, even),
                        **launch.options)
 
 

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ..compiler.emit_triton import Kernel, emit
-from ..compiler.launch import OPERANDS, Launch, launch_of
+from ..compiler.emit_triton import emit
 from ..compiler.program import Program
 from ..compiler.schedule import schedule
+from ..compiler.templates.matmul import operand_kind
+from ..compiler.templates.template import Kernel, Launch
 from ..engine.run import launches
 from ..graph import dtypes
 from ..runtime.compiling import POINTERS
@@ -31,13 +32,13 @@ class Specimen:
     @property
     def template(self) -> str:
         """The name of its template."""
-        return self.kernel.group.domain.template
+        return self.kernel.group.template.name
 
     @property
     def kind(self) -> str:
         """Its template and, where that changes what it needs, the kind of numbers: what the table is looked up by."""
         if self.template == "matmul":
-            return f"matmul, {OPERANDS.get(self.kernel.constants['OPERAND'], 'integer')}"
+            return f"matmul, {operand_kind(self.kernel)}"
         double = any(node.dtype is dtypes.float64 for node in self.kernel.pointers)
         return f"{self.template}, float64" if double else self.template
 
@@ -55,7 +56,7 @@ class Specimen:
 
     def launch(self, target: str) -> Launch:
         """Its launch with the tile for a target of `resources.TARGETS`."""
-        return launch_of(self.kernel, target)
+        return self.kernel.launch(target)
 
     def compiled(self, launch: Launch, target: str) -> Resources:
         """What a launch of it uses on a target."""
@@ -66,7 +67,7 @@ def specimens(program: Program, origin: str) -> Iterator[Specimen]:
     """The kernels of a simplified program."""
     groups = schedule(program)
     for group in groups:
-        if group.domain.template != "opaque":
+        if group.template.ours:
             yield Specimen(emit(group, groups), origin)
 
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from microtrain.compiler.launch import Launch
+from microtrain.compiler.templates.template import Launch
 from microtrain.runtime.resources import TARGETS, Access, Resources
 from microtrain.testing.specimens import Specimen
 

@@ -13,7 +13,7 @@ import math
 from microtrain.compiler.access import Guard
 from microtrain.compiler.emit_value import Touch
 from microtrain.compiler.index import Index, Loaded, Var, bases, size_of
-from microtrain.compiler.launch import Launch
+from microtrain.compiler.templates.template import Launch
 from microtrain.runtime.resources import Target
 
 WIDEST = 16

@@ -47,7 +47,7 @@ class VirtualBackend(CudaBackend):
 
     def compiled(self, launch: Launch) -> CompiledKernel:
         """With `=reference` nothing is compiled: the kernel's meaning is known."""
-        if self.gpu.reference and launch.kernel.group.domain.template != "opaque":
+        if self.gpu.reference and launch.kernel.group.template.ours:
             from .reference import uncompiled
             return uncompiled(launch, self.gpu)
         return super().compiled(launch)

@@ -28,7 +28,7 @@ class Meaning:
 
     def __init__(self, launch: Launch) -> None:
         self.launch, kernel = weakref.ref(launch), launch.kernel        # it has us, by its kernel's handle
-        self.name = f"{launch.template.fn.__name__} over {kernel.group.domain}"
+        self.name = f"{launch.function.fn.__name__} over {kernel.group.template}"
         signature, even = launch.signature()
         self.kinds = list(flat(signature.values()))
         self.aligned = aligned(signature.values(), divisible_by_16(signature, even))
@@ -44,7 +44,7 @@ class Meaning:
         if arrived.grid != grid:
             raise VirtualGpuError(f"{self.name}: launched on grid {list(arrived.grid)} in place of {list(grid)}")
         rest = [arrived.integer(k) for k in range(pointers + scalars, len(self.kinds))]
-        sizes = [launch.sizes[name] for name in launch.template.arg_names[2:] if name in launch.sizes]
+        sizes = [launch.sizes[name] for name in launch.function.arg_names[2:] if name in launch.sizes]
         if rest != sizes:
             raise VirtualGpuError(f"{self.name}: sizes {sizes} arrived as {rest}")
         memory = {node: self.array(gpu, node, arrived.address(k)) for k, node in enumerate(kernel.pointers)}
@@ -78,8 +78,8 @@ def decoded(bits: bytes, dtype: DType) -> Any:
 def uncompiled(launch: Launch, gpu: VirtualGpu) -> CompiledKernel:
     """What stands in for Triton's CompiledKernel: its launcher, and a handle that means the group of this launch."""
     signature, _ = launch.signature()
-    names = launch.template.arg_names
-    source = SimpleNamespace(fn=launch.template, signature=signature,
+    names = launch.function.arg_names
+    source = SimpleNamespace(fn=launch.function, signature=signature,
                              constants={(names.index(name),): value for name, value in launch.constexprs.items()})
     metadata = SimpleNamespace(num_ctas=1, global_scratch_size=0, global_scratch_align=1, profile_scratch_size=0,
                                profile_scratch_align=1, launch_cooperative_grid=False, launch_pdl=False,

@@ -1,0 +1,20 @@
+"""The kernel templates. Only this list names them all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..program import Value
+from .map import Map, Maps
+from .matmul import Matmul
+from .rows import Reduce, Row, Slab
+from .template import Template
+from .user_kernel import UserKernel
+
+TEMPLATES: tuple[type[Template[Any]], ...] = (Matmul, UserKernel, Slab, Row, Reduce, Map, Maps)
+"""In the order in which they are asked to open a kernel."""
+
+
+def opened(value: Value) -> Template[Any]:
+    """The template of a kernel opened for a value."""
+    return next(found for template in TEMPLATES if (found := template.opened(value)) is not None)
