@@ -13,16 +13,8 @@ import pytest
 
 import microtrain as mt
 from microtrain import data, nn, optim
-from microtrain.train import (
-    DivergedError,
-    History,
-    evaluate,
-    fit,
-    metrics,
-    predict,
-    progress,
-    tasks,
-)
+from microtrain.cli import tasks
+from microtrain.train import DivergedError, History, evaluate, fit, metrics, predict, progress
 
 
 def regression(n=40, noise=0.0, seed=0):
@@ -387,7 +379,7 @@ SEEDS = range(1 if INTERPRETED else 5)
 
 
 def run(task, **options):
-    return tasks.run_task(task, data.load(task.data), tasks.Options(**options), progress=False)
+    return tasks.run_task(task, data.load(task.data), progress=False, **options)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -452,7 +444,7 @@ def test_numbers_that_float32_cannot_take_are_refused_by_name():
     for column, values in ((0, np.full(442, 0.1)), (0, 0.1 * (1 + 1e-15 * noise)), (0, noise * 1e25),
                            (0, noise * 1e-25), (0, 1000 + noise), (None, noise * 1e20), (None, 1e-20 * table.target)):
         new = changed(column, values)
-        outcome = tasks.run_task(tasks.LINEAR_REGRESSION, new, tasks.Options(epochs=2), progress=False)
+        outcome = tasks.run_task(tasks.LINEAR_REGRESSION, new, epochs=2, progress=False)
         held_out = data.train_test_split(new.features, test_fraction=0.2, seed=0)[1]
         prediction = predict(outcome.model, mt.tensor(held_out.astype(np.float32), device="cpu"))[:, 0]
         assert prediction == pytest.approx(outcome.prediction, abs=1e-3 * np.ptp(outcome.target))

@@ -11,11 +11,11 @@ from ..data import DataError, Table, datasets, load, read_csv
 from ..errors import shown
 from ..tensor import default_device
 from ..train import checkpoint
-from ..train.tasks import TASKS, Options, Outcome, Task, run_task
 from ..viz import check_plot_path, plot_classification, plot_regression
 from .device import add_device_argument, check_device
 from .errors import UsageError
 from .parse import fraction, open_fraction, positive_float, positive_int, seed
+from .tasks import TASKS, Outcome, Task, run_task
 
 _CLASS_NAMES = {"malignant": ("benign", "malignant")}
 
@@ -48,9 +48,9 @@ def run(args: argparse.Namespace) -> int:
         check_device(args.device or str(default_device()))
         task = TASKS[args.model]
         table = _table(task, args)
-        options = Options(device=args.device, epochs=args.epochs, batch_size=args.batch_size, lr=args.lr,
-                          momentum=args.momentum, seed=args.seed, test_fraction=args.test_fraction)
-        outcome = run_task(task, table, options, progress=not args.quiet)
+        outcome = run_task(task, table, device=args.device, epochs=args.epochs, batch_size=args.batch_size, lr=args.lr,
+                           momentum=args.momentum, seed=args.seed, test_fraction=args.test_fraction,
+                           progress=not args.quiet)
         # Whatever becomes of what is printed, the model is there.
         if save_path is not None:
             checkpoint.save(outcome.model.state_dict(), save_path)

@@ -1,15 +1,15 @@
-"""Training: the loop, its history and progress, scores, checkpoints and two ready-made tasks."""
+"""Training: the loop, its history and progress, scores and checkpoints."""
 
 import sys as _sys
 
 from ..arguments import guard as _guard
-from . import checkpoint, metrics, tasks
+from . import checkpoint, metrics
 from .history import History
 from .loop import DivergedError, evaluate, fit, predict
 from .progress import Progress, make_progress
 
 __all__ = ["DivergedError", "History", "Progress", "checkpoint", "evaluate", "fit", "make_progress", "metrics",
-           "predict", "tasks"]
+           "predict"]
 
 _guard(_sys.modules[__name__], __all__)
 _guard(checkpoint, ["load", "load_training", "save", "save_training"], itself=("state_dict",))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,10 @@ from ..errors import shown
 from ..nn import BCEWithLogitsLoss, Linear, Module, MSELoss
 from ..optim import SGD
 from ..tensor import Tensor, manual_seed, no_grad, tensor
-from .history import History
-from .loop import fit, predict
-from .metrics import Metric, binary_accuracy, r2_score
-from .progress import Progress
+from ..train.history import History
+from ..train.loop import fit, predict
+from ..train.metrics import Metric, binary_accuracy, r2_score
+from ..train.progress import Progress
 
 SMALLEST = 1e-30
 """Between this and its inverse the products of a column and its weight are float32 numbers of full precision."""
@@ -59,25 +59,6 @@ TASKS = {task.name: task for task in (PERCEPTRON, LINEAR_REGRESSION)}
 
 
 @dataclass(frozen=True)
-class Options:
-    """How a task is run; `None` stands for the task's own value.
-
-    Attributes:
-        device: where to train; the default device if None.
-        seed: of the split, the weights and the order of the batches.
-        test_fraction: the share of the rows held out.
-    """
-
-    device: Any = None
-    epochs: int | None = None
-    batch_size: int | None = None
-    lr: float | None = None
-    momentum: float | None = None
-    seed: int = 0
-    test_fraction: float = 0.2
-
-
-@dataclass(frozen=True)
 class Outcome:
     """A finished run.
 
@@ -100,25 +81,35 @@ class Outcome:
     least_squares_score: float | None
 
 
-def run_task(task: Task, table: Table, options: Options | None = None, progress: bool | Progress = True) -> Outcome:
+def run_task(task: Task, table: Table, *, device: Any = None, seed: int = 0, test_fraction: float = 0.2,
+             batch_size: int | None = None, progress: bool | Progress = True, **options: float | None) -> Outcome:
     """Splits, standardises, trains and scores.
+
+    Args:
+        task: the task.
+        table: its data.
+        device: where to train; the default device if None.
+        seed: of the split, the weights and the order of the batches.
+        test_fraction: the share of the rows held out.
+        batch_size: the task's own if None, or all rows where there are fewer.
+        progress: as that of `fit`.
+        options: epochs, lr and momentum; `None` stands for the task's own.
 
     Raises:
         DataError: a target that does not suit the task; numbers that are not finite, or that float32 cannot tell
             apart or hold; too few rows for the split or the batch size.
         DivergedError: the loss became NaN or infinite.
     """
-    options = options or Options()
+    task = replace(task, **{name: value for name, value in options.items() if value is not None})   # type: ignore[arg-type]
     _check_numbers(task, table)
     _check_target(task, table)
-    x_train, x_test, y_train, y_test = train_test_split(table.features, table.target,
-                                                        test_fraction=options.test_fraction, seed=options.seed,
+    x_train, x_test, y_train, y_test = train_test_split(table.features, table.target, test_fraction=test_fraction,
+                                                        seed=seed,
                                                         stratify=table.target if task.classification else None)
     if not task.classification and np.ptp(y_test) == 0:
         raise DataError(f"the {len(y_test)} held-out targets are all equal: R² is not defined; hold out more rows")
-    batch_size = task.batch_size if options.batch_size is None else options.batch_size
-    if options.batch_size is None:
-        batch_size = min(batch_size, len(x_train))
+    if batch_size is None:
+        batch_size = min(task.batch_size, len(x_train))
     if batch_size > len(x_train):
         raise DataError(f"batch size {batch_size} is larger than the {len(x_train)} rows to train on")
     x_scale = Standardiser.fit(x_train)
@@ -127,16 +118,15 @@ def run_task(task: Task, table: Table, options: Options | None = None, progress:
     def dataset(features: np.ndarray, target: np.ndarray) -> TensorDataset:
         scaled = target if y_scale is None else y_scale.transform(target)
         columns = (x_scale.transform(features), scaled[:, None])
-        return TensorDataset(*(tensor(a.astype(np.float32), device=options.device) for a in columns))
+        return TensorDataset(*(tensor(a.astype(np.float32), device=device) for a in columns))
 
     train, test = dataset(x_train, y_train), dataset(x_test, y_test)
-    manual_seed(options.seed)
-    model = Linear(x_train.shape[1], 1, device=options.device)
-    optimizer = SGD(model.parameters(), lr=task.lr if options.lr is None else options.lr,
-                    momentum=task.momentum if options.momentum is None else options.momentum)
-    history = fit(model, task.loss(), optimizer, DataLoader(train, batch_size, shuffle=True, generator=options.seed),
-                  DataLoader(test, len(test)), epochs=task.epochs if options.epochs is None else options.epochs,
-                  metrics={task.score_name: task.score}, progress=progress)
+    manual_seed(seed)
+    model = Linear(x_train.shape[1], 1, device=device)
+    optimizer = SGD(model.parameters(), lr=task.lr, momentum=task.momentum)
+    history = fit(model, task.loss(), optimizer, DataLoader(train, batch_size, shuffle=True, generator=seed),
+                  DataLoader(test, len(test)), epochs=task.epochs, metrics={task.score_name: task.score},
+                  progress=progress)
     prediction = predict(model, test.tensors[0])[:, 0].astype(np.float64)
     if y_scale is not None:
         prediction = y_scale.inverse(prediction)
