@@ -18,7 +18,6 @@ from .operands import (
     filling,
     floating,
     in_float32,
-    labelled,
     must_be_floats,
     must_be_operands,
     no_bool,
@@ -161,7 +160,7 @@ def mul(self: Tensor, other: Operand) -> Tensor:
 def rsub(self: Tensor, other: Operand, *, alpha: Operand = 1) -> Tensor:
     """other - alpha * self."""
     no_bools(other, self)
-    return labelled(wrap(_with_multiple(p.SUB, other, self, alpha, "rsub")), "RsubBackward1")
+    return wrap(_with_multiple(p.SUB, other, self, alpha, "rsub"), "RsubBackward1")
 
 
 def div(self: Tensor, other: Operand, *, rounding_mode: str | None = None) -> Tensor:

@@ -33,7 +33,7 @@ def gather(self: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) 
         raise NotImplementedError("gather(): sparse_grad=True is not supported: gradients are dense")
     if not i.spec.numel:
         nothing = g.slice(g.reshape(x, (x.spec.numel,)), (0,), (0,), (1,))
-        return labelled(wrap(g.reshape(nothing, i.shape)), "GatherBackward0")
+        return wrap(g.reshape(nothing, i.shape), "GatherBackward0")
     _integers(i, "gather")
     x, flat = _with_axes(x), _with_axes(i)
     if len(flat.shape) != len(x.shape):
@@ -44,7 +44,7 @@ def gather(self: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) 
             raise RuntimeError(f"Size does not match at dimension {d} expected index {list(i.shape)} to be no "
                                f"larger than self {list(self.shape)} apart from dimension {axis}")
     out = picked(_corner(x, flat.shape, axis), checked(flat, x.shape[axis], axis), partial(g.gather, axis=axis))
-    return labelled(wrap(g.reshape(out, i.shape)), "GatherBackward0")
+    return wrap(g.reshape(out, i.shape), "GatherBackward0")
 
 
 def scatter(self: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Operand | None = None,
@@ -95,7 +95,7 @@ def take_along_dim(self: Tensor, indices: Tensor, dim: int | None = None) -> Ten
     common = broadcast_shapes(_resized(x.shape, axis, 1), _resized(i.shape, axis, 1))
     x, i = g.expand(x, _resized(common, axis, n)), g.expand(i, _resized(common, axis, m))
     out = picked(x, checked(i, n, axis, low=-n), partial(g.gather, axis=axis))
-    return labelled(wrap(g.reshape(out, ()) if point else out), "GatherBackward0")
+    return wrap(g.reshape(out, ()) if point else out, "GatherBackward0")
 
 
 def take(self: Tensor, index: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ def take(self: Tensor, index: Tensor) -> Tensor:
     n = self.numel()
     if i.spec.numel and not n:
         raise IndexError("take(): tried to take from an empty tensor")
-    return labelled(wrap(picked(g.reshape(self.node, (n,)), checked(i, n, 0, IndexError, -n))), "TakeBackward0")
+    return wrap(picked(g.reshape(self.node, (n,)), checked(i, n, 0, IndexError, -n)), "TakeBackward0")
 
 
 def index_add(self: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Number = 1) -> Tensor:
@@ -136,7 +136,7 @@ def index_add(self: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: N
     i = g.reshape(checked(i, rows.shape[0], axis), (i.spec.numel,))
     total = g.mul(g.index_add(_numbers(added), i, rows.shape[0]), alpha)
     out = _like(g.add(_numbers(rows), total), x.dtype)
-    return labelled(wrap(_unsliced(out, x.shape, axis)), "IndexAddBackward0")
+    return wrap(_unsliced(out, x.shape, axis), "IndexAddBackward0")
 
 
 def index_copy(self: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
@@ -159,7 +159,7 @@ def index_copy(self: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
         raise RuntimeError("index_copy_(): Source/destination tensor must have same slice shapes. Destination "
                            f"shape: {list(x.shape)}, source shape: {list(src.shape)}, dimension {axis}")
     i = g.reshape(checked(i, rows.shape[0], axis, IndexError), (i.spec.numel,))
-    return labelled(wrap(_unsliced(g.index_put(rows, i, written), x.shape, axis)), "IndexCopyBackward0")
+    return wrap(_unsliced(g.index_put(rows, i, written), x.shape, axis), "IndexCopyBackward0")
 
 
 def index_fill(self: Tensor, dim: int, index: Tensor, value: Operand) -> Tensor:
@@ -180,7 +180,7 @@ def index_fill(self: Tensor, dim: int, index: Tensor, value: Operand) -> Tensor:
     reached = g.index_put(g.full(False, rows.shape[:1], dtypes.bool_, x.device), i,
                           g.full(True, i.shape, dtypes.bool_, x.device))
     out = g.where(g.reshape(reached, (rows.shape[0], *[1] * (len(rows.shape) - 1))), chosen, rows)
-    return labelled(wrap(_unsliced(out, x.shape, axis)), f"IndexFillBackward{0 if number else 1}")
+    return wrap(_unsliced(out, x.shape, axis), f"IndexFillBackward{0 if number else 1}")
 
 
 def masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
@@ -207,7 +207,7 @@ def masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     place = g.sub(g.cumsum(g.cast(g.reshape(m, (n,)), dtypes.int64), 0), 1)
     place = g.clamp(place, 0, count - 1)
     fresh = g.reshape(g.take(g.reshape(src, (count,)), place), shape)
-    return labelled(wrap(g.where(m, fresh, x)), "MaskedScatterBackward0")
+    return wrap(g.where(m, fresh, x), "MaskedScatterBackward0")
 
 
 INTEGERS = (dtypes.int32, dtypes.int64)

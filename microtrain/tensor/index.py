@@ -18,7 +18,8 @@ from ..graph.tape import grad_mode
 from ..runtime.lock import locked
 from .create import tensor
 from .host import put, values
-from .operands import converted, labelled, named, node_of, stranger
+from .memory import named
+from .operands import converted, node_of, stranger
 from .reading import read
 from .shaping import sliced
 from .storage import wrap
@@ -237,7 +238,7 @@ def getitem(self: Tensor, index: Any) -> Tensor:
     found = picked(_rows(x, order, len(arrays)), flat)
     lead, rest = len(shape), len(found.shape) - len(shape)
     back = (*range(lead, lead + place), *range(lead), *range(lead + place, lead + rest))
-    return labelled(wrap(g.permute(found, back)), "IndexBackward0")
+    return wrap(g.permute(found, back), "IndexBackward0")
 
 
 @locked
@@ -316,7 +317,7 @@ def index_select(self: Tensor, dim: int, index: Tensor) -> Tensor:
     rows = self.node if self.ndim else g.reshape(self.node, (1,))
     wanted = g.reshape(checked(index.node, rows.shape[axis], axis), (index.numel(),))
     out = g.transpose(picked(g.transpose(rows, 0, axis), wanted), 0, axis)
-    return labelled(wrap(out if self.ndim else g.reshape(out, ())), "IndexSelectBackward0")
+    return wrap(out if self.ndim else g.reshape(out, ()), "IndexSelectBackward0")
 
 
 def masked_select(self: Tensor, mask: Tensor) -> Tensor:

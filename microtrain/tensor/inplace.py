@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..engine.session import others
@@ -12,18 +13,19 @@ from ..graph.spec import broadcast_shapes
 from ..graph.tape import grad_mode
 from ..runtime.lock import locked
 from .host import moved
-from .memory import same_value
-from .operands import converted, flag, named
+from .memory import named, same_value
+from .operands import converted, flag
 from .random import Generator, bernoulli_of, randn, uniform
 from .refusal import must_not_overlap
 from .storage import wrap
 from .strides import repeats
 from .types import Operand, Tensor
 
+InPlace = Callable[..., Tensor]
 LEAF = "a leaf Variable that requires grad is being used in an in-place operation."
 
 
-def inplace(name: str, doc: str | None = None) -> Any:
+def inplace(name: str, doc: str | None = None) -> InPlace:
     """The in-place form of the method `name`."""
     @locked
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -39,7 +41,7 @@ def inplace(name: str, doc: str | None = None) -> Any:
     return method
 
 
-def augmented(name: str) -> Any:
+def augmented(name: str) -> InPlace:
     """The in-place form of a binary operator; the fast path of a parameter's update."""
     dunder = f"__{name}__"
 
@@ -60,11 +62,9 @@ def augmented(name: str) -> Any:
     return method
 
 
-def update(primitive: Primitive, name: str) -> Any:
-    """The in-place form of a binary method, quick for what optimizers do: tensors of one spec, nothing recorded, no
-    other thread."""
-    general = inplace(name)
-
+def update(primitive: Primitive, name: str, general: InPlace) -> InPlace:
+    """The `general` in-place form of a binary operation, quick for what optimizers do: tensors of one spec, nothing
+    recorded, no other thread."""
     def method(self: Tensor, other: Operand, **options: Any) -> Tensor:
         if not grad_mode.enabled and not options and isinstance(other, Tensor) and not others():
             x, y = self.node, other.node

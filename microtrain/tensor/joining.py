@@ -10,7 +10,7 @@ from ..graph.node import Node
 from ..graph.spec import broadcast_shapes as common_shape
 from ..graph.spec import normalise_dim
 from .core import Size
-from .operands import labelled, no_out, node_of, result_dtype
+from .operands import no_out, node_of, result_dtype
 from .storage import wrap
 from .types import Tensor
 
@@ -67,7 +67,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     axis = normalise_dim(dim, len(shape) + 1)
     wide = (*shape[:axis], 1, *shape[axis:])
     parts = tuple(g.reshape(n, wide) for n in nodes)
-    return labelled(wrap(g.cat(parts, axis) if len(parts) > 1 else parts[0]), "StackBackward0")
+    return wrap(g.cat(parts, axis) if len(parts) > 1 else parts[0], "StackBackward0")
 
 
 def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:

@@ -43,14 +43,14 @@ def _dot(x: Node, y: Node) -> Tensor:
     if y.shape[0] != n:
         raise RuntimeError(f"inconsistent tensor size, expected tensor [{n}] and src [{y.shape[0]}] to have the same "
                            f"number of elements, but got {n} and {y.shape[0]} elements respectively")
-    return labelled(wrap(g.reshape(g.matmul(g.reshape(x, (1, n)), g.reshape(y, (n, 1))), ())), "DotBackward0")
+    return wrap(g.reshape(g.matmul(g.reshape(x, (1, n)), g.reshape(y, (n, 1))), ()), "DotBackward0")
 
 
 def _mv(x: Node, y: Node) -> Tensor:
     (m, k), n = x.shape, y.shape[0]
     if k != n:
         raise RuntimeError(f"size mismatch, got input ({m}), mat ({m}x{k}), vec ({n})")
-    return labelled(wrap(g.reshape(g.matmul(x, g.reshape(y, (n, 1))), (m,))), "MvBackward0")
+    return wrap(g.reshape(g.matmul(x, g.reshape(y, (n, 1))), (m,)), "MvBackward0")
 
 
 def matmul(self: Tensor, other: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ def matmul(self: Tensor, other: Tensor) -> Tensor:
     if a == 1:
         out = _batched(g.reshape(x, (1, x.shape[0])), y)
         return wrap(g.reshape(out, (*out.shape[:-2], out.shape[-1])))
-    return labelled(wrap(_batched(x, y)), "UnsafeViewBackward0")
+    return wrap(_batched(x, y), "UnsafeViewBackward0")
 
 
 def matmul_operator(self: Tensor, other: Any) -> Tensor:
@@ -103,7 +103,7 @@ def bmm(self: Tensor, mat2: Tensor) -> Tensor:
     _expect(x, 3, "bmm", "batch1")
     _expect(y, 3, "bmm", "batch2")
     _same_batches(x, y)
-    return labelled(wrap(g.matmul(x, y)), "BmmBackward0")
+    return wrap(g.matmul(x, y), "BmmBackward0")
 
 
 def mv(self: Tensor, vec: Tensor) -> Tensor:

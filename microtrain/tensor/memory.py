@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ..engine import run
@@ -30,7 +30,7 @@ from ..graph.node import Node, leaf, next_seq
 from ..graph.spec import Shape
 from ..graph.tape import AsStridedBackward0, DeadEnd, Leaf, Tape, entry_class, grad_mode
 from ..scopes import finish
-from .refusal import INDIRECTLY, NO_GRAD, Refused
+from .refusal import INDIRECTLY, NO_GRAD, ONE_OF_SEVERAL, Refused
 from .strides import repeats
 from .types import Tensor
 
@@ -93,6 +93,14 @@ def with_grad_mode(enabled: bool, function: Callable[..., Node], *arguments: Nod
         node = function(*arguments)
     finally:
         grad_mode.enabled = before
+    return node
+
+
+def named(node: Node, name: str) -> Node:
+    """A node whose tape entry, if it has one, goes by another of PyTorch's names."""
+    tape = node.tape
+    if tape is not None and tape.pullback is not None:
+        tape.__class__ = entry_class(name)
     return node
 
 
@@ -356,3 +364,12 @@ def scattered(view: View, base: Node, value: Node) -> Node:
     places = with_grad_mode(False, view, g.reshape(g.iota(*flat, base.device), base.shape))
     return g.reshape(g.scatter(g.reshape(base, flat), g.reshape(places, (value.spec.numel,)),
                                g.reshape(value, (value.spec.numel,)), 0), base.shape)
+
+
+def one_of_several(parts: Iterable[Tensor]) -> tuple[Tensor, ...]:
+    """The views that one operation gives."""
+    found = tuple(parts)
+    if grad_mode.enabled:
+        for number, part in enumerate(found):
+            part._alias.origin, part._alias.number = ONE_OF_SEVERAL, number         # type: ignore[union-attr]
+    return found

@@ -7,7 +7,7 @@ from ..graph.dtypes import int64
 from ..graph.spec import Device, Shape
 from .host import values
 from .index import picked, placed
-from .operands import converted, labelled, no_tensor
+from .operands import converted, no_tensor
 from .storage import wrap
 from .types import Tensor
 
@@ -31,8 +31,7 @@ def fold_windows(input: Tensor, axis: int, length: int, step: int, dilation: int
 def convolution(input: Tensor, weight: Tensor, stride: Shape, padding: tuple[tuple[int, int], ...], dilation: Shape,
                 groups: int) -> Tensor:
     """Cross-correlation of input (N, C, *sizes) with weight (O, C/groups, *kernel), zeros before and after."""
-    return labelled(wrap(g.convolution(input.node, weight.node, stride, padding, dilation, groups)),
-                    "ConvolutionBackward0")
+    return wrap(g.convolution(input.node, weight.node, stride, padding, dilation, groups), "ConvolutionBackward0")
 
 
 def padded(input: Tensor, starts: Shape, shape: Shape, value: float) -> Tensor:
@@ -42,7 +41,7 @@ def padded(input: Tensor, starts: Shape, shape: Shape, value: float) -> Tensor:
     value = value.item() if isinstance(value, Tensor) else value
     node = g.pad(x, starts, shape, steps) if value == 0 else \
         g.slice_update(g.full(converted(value, x.dtype, "pad"), shape, x.dtype, x.device), x, starts, steps)
-    return labelled(wrap(node), "ConstantPadNdBackward0")
+    return wrap(node, "ConstantPadNdBackward0")
 
 
 def normalised(input: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
@@ -72,7 +71,7 @@ def rows_of(input: Tensor, index: Tensor) -> Tensor:
         low, high = int(found.min()), int(found.max())
         if low < 0 or high >= rows:
             raise IndexError(f"index out of range in self: got {low if low < 0 else high}, there are {rows} rows")
-    return labelled(wrap(picked(input.node, placed(node, rows, 0, -1))), "EmbeddingBackward0")
+    return wrap(picked(input.node, placed(node, rows, 0, -1)), "EmbeddingBackward0")
 
 
 def occurs(index: Tensor, n: int) -> Tensor:

@@ -67,7 +67,7 @@ def vector_norm(x: Tensor, ord: Number = 2, dim: int | Sequence[int] | None = No
         out = g.sum(g.abs(node), axes, keepdim)
     else:
         out = g.norm(node, axes, p, keepdim)
-    return labelled(wrap(out), "LinalgVectorNormBackward0")
+    return wrap(out, "LinalgVectorNormBackward0")
 
 
 def matrix_norm(A: Tensor, ord: Any = "fro", dim: Sequence[int] = (-2, -1), keepdim: bool = False, *,

@@ -14,8 +14,8 @@ from ..graph import primitives as p
 from ..graph.attributes import number
 from ..graph.dtypes import DType, promote_types
 from ..graph.node import Node, constant
-from ..graph.tape import entry_class
 from .host import moved
+from .memory import named
 from .types import Operand, Tensor
 
 _CATEGORY: dict[Any, int] = {bool: 0, int: 1, float: 2}
@@ -269,14 +269,6 @@ def labelled(out: Tensor, name: str) -> Tensor:
     """A result whose grad_fn goes by another of PyTorch's names."""
     named(out.node, name)
     return out
-
-
-def named(node: Node, name: str) -> Node:
-    """A node whose tape entry, if it has one, goes by another of PyTorch's names."""
-    tape: Any = node.tape
-    if tape is not None and tape.pullback is not None:
-        tape.__class__ = entry_class(name)
-    return node
 
 
 def no_bools(x: Operand, y: Operand) -> None:

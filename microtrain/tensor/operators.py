@@ -19,7 +19,6 @@ from .operands import (
     check_range,
     comparable_dtype,
     divisor,
-    labelled,
     must_be_operands,
     no_bool,
     no_bools,
@@ -226,4 +225,4 @@ def power(pair: tuple[Node, Node], exponent: Any) -> Tensor:
         if exponent < 0:
             raise RuntimeError("Integers to negative integer powers are not allowed.")
         check_range(exponent, x.spec.dtype)
-    return labelled(wrap(g.pow(x, y)), "PowBackward0")
+    return wrap(g.pow(x, y), "PowBackward0")

@@ -15,7 +15,7 @@ from ..graph.dtypes import DType
 from ..graph.node import Node
 from ..graph.spec import normalise_dim
 from .create import kind
-from .operands import labelled, no_bool, node_of
+from .operands import no_bool, node_of
 from .storage import wrap
 from .types import Tensor
 
@@ -151,7 +151,7 @@ def _picked(self: Tensor, x: Node, order: Node, axis: int, name: str, keepdim: b
     values = g.gather(x, order, axis)
     shape = order.shape if keepdim else tuple(n for i, n in enumerate(order.shape) if i != axis)
     shape = shape if self.ndim else ()
-    return labelled(wrap(g.reshape(values, shape)), name), wrap(g.reshape(order, shape))
+    return wrap(g.reshape(values, shape), name), wrap(g.reshape(order, shape))
 
 
 def _median(self: Tensor, dim: int | None, keepdim: bool, skip_nan: bool) -> Any:

@@ -87,7 +87,7 @@ def _triangle(self: Tensor, name: str, compare: Callable[[Node, int], Node], dia
     r, c = x.shape[-2:]
     k = max(-r, min(_size(diagonal, name), c))          # beyond, nothing changes; an int64 cannot overflow
     inside = compare(g.sub(g.reshape(g.iota(c, x.device), (1, c)), g.reshape(g.iota(r, x.device), (r, 1))), k)
-    return labelled(wrap(g.where(inside, x, 0)), f"{name.capitalize()}Backward0")
+    return wrap(g.where(inside, x, 0), f"{name.capitalize()}Backward0")
 
 
 def diagonal(self: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
@@ -114,7 +114,7 @@ def diag(self: Tensor, diagonal: int = 0) -> Tensor:
         return self.diag_embed(diagonal)
     if len(x.shape) != 2:
         raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {len(x.shape)}D")
-    return labelled(wrap(_Diagonal(x.shape, _size(diagonal, "diag"), 0, 1).of(x)), "DiagonalBackward0_copy")
+    return wrap(_Diagonal(x.shape, _size(diagonal, "diag"), 0, 1).of(x), "DiagonalBackward0_copy")
 
 
 def diag_embed(self: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
@@ -130,7 +130,7 @@ def diag_embed(self: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) ->
     n = x.shape[-1] + abs(_size(offset, "diag_embed"))
     sizes = iter(x.shape[:-1])
     shape = tuple(n if d in (a, b) else next(sizes) for d in range(ndim + 1))
-    return labelled(wrap(_Diagonal(shape, offset, a, b).alone(x)), "DiagEmbedBackward0")
+    return wrap(_Diagonal(shape, offset, a, b).alone(x), "DiagEmbedBackward0")
 
 
 def trace(self: Tensor) -> Tensor:
@@ -142,7 +142,7 @@ def trace(self: Tensor) -> Tensor:
     if len(x.shape) != 2:
         raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {len(x.shape)}")
     x = no_bool(x if x.dtype.is_floating_point or not x.dtype.category else g.cast(x, dtypes.int64), "trace")
-    return labelled(wrap(g.sum(_Diagonal(x.shape, 0, 0, 1).of(x), (0,))), "TraceBackward0")
+    return wrap(g.sum(_Diagonal(x.shape, 0, 0, 1).of(x), (0,)), "TraceBackward0")
 
 
 def tril(self: Tensor, diagonal: int = 0) -> Tensor:
@@ -181,7 +181,7 @@ def repeat(self: Tensor, *repeats: Sizes) -> Tensor:
     wide = tuple(n for count, size in zip(times, shape, strict=True) for n in (count, size))
     out = g.reshape(g.expand(g.reshape(x, apart), wide),
                     tuple(count * size for count, size in zip(times, shape, strict=True)))
-    return labelled(wrap(g.identity(x) if out is x else out), "RepeatBackward0")
+    return wrap(g.identity(x) if out is x else out, "RepeatBackward0")
 
 
 def tile(self: Tensor, *dims: Sizes) -> Tensor:
@@ -249,7 +249,7 @@ def roll(self: Tensor, shifts: Sizes, dims: Sizes = ()) -> Tensor:
         cut = -move % n if n else 0
         if cut:
             out = g.cat((_part(out, axis, cut, n - cut), _part(out, axis, 0, cut)), axis)
-    return labelled(wrap(g.identity(x) if out is x else out), "RollBackward0")
+    return wrap(g.identity(x) if out is x else out, "RollBackward0")
 
 
 def rot90(self: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:

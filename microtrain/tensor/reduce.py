@@ -74,7 +74,7 @@ def var(self: Tensor, dim: Dims = None, unbiased: bool | None = None, keepdim: b
     """The variance over `dim` with divisor n - correction (1 by default)."""
     x, axes, correction = _spread_arguments(self, dim, unbiased, correction, "var")
     out = g.var(x, axes, correction)
-    return labelled(wrap(g.keep(out, x.spec.shape, axes) if keepdim else out), "VarBackward0")
+    return wrap(g.keep(out, x.spec.shape, axes) if keepdim else out, "VarBackward0")
 
 
 def std(self: Tensor, dim: Dims = None, unbiased: bool | None = None, keepdim: bool = False, *,
@@ -82,14 +82,14 @@ def std(self: Tensor, dim: Dims = None, unbiased: bool | None = None, keepdim: b
     """The standard deviation over `dim` with divisor n - correction (1 by default)."""
     x, axes, correction = _spread_arguments(self, dim, unbiased, correction, "std")
     out = g.std(x, axes, correction)
-    return labelled(wrap(g.keep(out, x.spec.shape, axes) if keepdim else out), "StdBackward0")
+    return wrap(g.keep(out, x.spec.shape, axes) if keepdim else out, "StdBackward0")
 
 
 def prod(self: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
     """The product over one axis or all; integers and booleans give int64."""
     x = _integral_total(node_of(self, "prod"), kind(dtype))
     axes = normalise_dims(dim, len(x.spec.shape))
-    return labelled(wrap(g.prod(x, axes, keepdim)), "ProdBackward0" if dim is None else "ProdBackward1")
+    return wrap(g.prod(x, axes, keepdim), "ProdBackward0" if dim is None else "ProdBackward1")
 
 
 def amax(self: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
@@ -112,7 +112,7 @@ def aminmax(self: Tensor, *, dim: int | None = None, keepdim: bool = False) -> A
         raise RuntimeError("aminmax(): cannot compute aminmax over an empty dimension as the operation has no "
                            f"identity (shape {list(x.shape)})")
     _some(x, axes, "aminmax", dim)
-    return AminmaxResult(*(labelled(wrap(fold(x, axes, keepdim)), "AminmaxBackward0") for fold in (g.amin, g.amax)))
+    return AminmaxResult(*(wrap(fold(x, axes, keepdim), "AminmaxBackward0") for fold in (g.amin, g.amax)))
 
 
 def max(self: Tensor, dim: Dims = None, keepdim: bool = False) -> Any:
@@ -161,7 +161,7 @@ def nansum(self: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DTyp
 def logsumexp(self: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     """log(sum(exp(x))) over `dim`, without overflow."""
     x = floating(node_of(self, "logsumexp"))
-    return labelled(wrap(g.logsumexp(x, normalise_dims(dim, len(x.spec.shape)), keepdim)), "LogsumexpBackward0")
+    return wrap(g.logsumexp(x, normalise_dims(dim, len(x.spec.shape)), keepdim), "LogsumexpBackward0")
 
 
 def softmax(self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
@@ -199,7 +199,7 @@ def _max_or_min(self: Tensor, dim: Any, keepdim: bool, name: str) -> Any:
     if dim is None:
         axes = tuple(range(len(x.spec.shape)))
         _some(x, axes, name, dim)
-        return labelled(wrap(operation(x, axes)), f"{name.capitalize()}Backward1")
+        return wrap(operation(x, axes), f"{name.capitalize()}Backward1")
     if hasattr(dim, "node"):
         return self.maximum(dim) if name == "max" else self.minimum(dim)
     axis = normalise_dim(dim, len(x.spec.shape))
@@ -216,7 +216,7 @@ def _max_or_min(self: Tensor, dim: Any, keepdim: bool, name: str) -> Any:
         values = g.sum(g.where(hit, x, 0), (axis,), keepdim)
     else:
         values = operation(x, (axis,), keepdim)
-    result = (labelled(wrap(values), f"{name.capitalize()}Backward0"),
+    result = (wrap(values, f"{name.capitalize()}Backward0"),
               wrap(g.keep(index, x.spec.shape, (axis,)) if keepdim else index))
     return (MaxResult if name == "max" else MinResult)(*result)
 

@@ -10,8 +10,9 @@ from ..graph import ops as g
 from ..graph.dtypes import TITLES, int64
 from ..graph.node import Node
 from ..graph.spec import Shape, normalise_dim, normalise_dims
+from .memory import one_of_several
 from .operands import labelled
-from .storage import one_of_several, wrap
+from .storage import wrap
 from .strides import repeats, view_strides
 from .types import Dims, Sizes, Tensor
 
@@ -60,7 +61,7 @@ def reshape(self: Tensor, *shape: Sizes) -> Tensor:
     new = full_shape(_signed(shape), self.numel())
     strides = view_strides(self.node.shape, self.stride(), new)
     if strides is None:
-        return labelled(wrap(g.reshape(self.node, new)), "UnsafeViewBackward0")
+        return wrap(g.reshape(self.node, new), "UnsafeViewBackward0")
     return _reshaped(self, new, strides, "ViewBackward0")
 
 

@@ -68,7 +68,7 @@ def scaled(name: str, factor: float, label: str, doc: str) -> Unary:
     """A method of one tensor that multiplies it, as a float, by a constant."""
     def method(self: Tensor) -> Tensor:
         x = floating(node_of(self, name))
-        return labelled(wrap(record2(MUL, x, constant(factor, x.spec.dtype, x.spec.device))), label)
+        return wrap(record2(MUL, x, constant(factor, x.spec.dtype, x.spec.device)), label)
     method.__name__, method.__doc__ = name, doc
     return method
 
@@ -113,7 +113,7 @@ def fmod(self: Tensor, other: Operand) -> Tensor:
 def frac(self: Tensor) -> Tensor:
     """x less its integer part, with the sign of x."""
     x = floats_only(node_of(self, "frac"), "frac")
-    return labelled(wrap(g.sub(x, g.trunc(x))), "FracBackward0")
+    return wrap(g.sub(x, g.trunc(x)), "FracBackward0")
 
 
 def float_power(self: Tensor, exponent: Operand) -> Tensor:
@@ -182,7 +182,7 @@ def lerp(self: Tensor, end: Tensor, weight: Tensor | Number) -> Tensor:
 def addcmul(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
     """self + value * tensor1 * tensor2."""
     x, y, z = _three(self, tensor1, tensor2, "addcmul")
-    return labelled(wrap(in_float32(_addcmul)(no_bool(x, "addcmul"), y, z, _plain(value))), "AddcmulBackward0")
+    return wrap(in_float32(_addcmul)(no_bool(x, "addcmul"), y, z, _plain(value)), "AddcmulBackward0")
 
 
 def addcdiv(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
@@ -192,7 +192,7 @@ def addcdiv(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1
         raise RuntimeError("Integer division with addcdiv is no longer supported: tensor1 is "
                            f"{tensor1.dtype!r} and tensor2 {tensor2.dtype!r}; write "
                            "input + value * tensor1 / tensor2 for a true division")
-    return labelled(wrap(in_float32(_addcdiv)(x, y, z, _plain(value))), "AddcdivBackward0")
+    return wrap(in_float32(_addcdiv)(x, y, z, _plain(value)), "AddcdivBackward0")
 
 
 def nan_to_num(self: Tensor, nan: float | None = None, posinf: float | None = None,
@@ -205,7 +205,7 @@ def nan_to_num(self: Tensor, nan: float | None = None, posinf: float | None = No
     out = g.where(g.ne(x, x), _number(0.0 if nan is None else nan, x), x)
     out = g.where(g.eq(x, math.inf), _number(largest if posinf is None else posinf, x), out)
     out = g.where(g.eq(x, -math.inf), _number(-largest if neginf is None else neginf, x), out)
-    return labelled(wrap(out), "NanToNumBackward0")
+    return wrap(out, "NanToNumBackward0")
 
 
 def isclose(self: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8,

@@ -6,7 +6,7 @@ tensors that share memory have in common is in `memory`: changing one gives the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Self
 from weakref import ref
@@ -32,6 +32,7 @@ from .memory import (
     entered,
     fresh,
     kept,
+    named,
     owned,
     pending,
     placed,
@@ -48,8 +49,11 @@ blank: list[Callable[[], Any]] = []
 """How to make a Tensor without anything in it; entered by the module that puts the class together."""
 
 
-def wrap(node: Node) -> Tensor:
-    """A tensor for a recorded node, which stays pending until some value is read."""
+def wrap(node: Node, name: str | None = None) -> Tensor:
+    """A tensor for a recorded node, which stays pending until some value is read; `name` is what its grad_fn goes by
+    where that is not the operation's own."""
+    if name is not None:
+        named(node, name)
     session = here.session if others() else main
     if node.seq > session.limit:
         run.settle(node, session)
@@ -389,12 +393,3 @@ def joined(node: Node, alias: Alias) -> Tensor:
         pending(family)
     family.members = entered(family.members, other)
     return other
-
-
-def one_of_several(parts: Iterable[Tensor]) -> tuple[Tensor, ...]:
-    """The views that one operation gives."""
-    found = tuple(parts)
-    if grad_mode.enabled:
-        for number, part in enumerate(found):
-            part._alias.origin, part._alias.number = ONE_OF_SEVERAL, number         # type: ignore[union-attr]
-    return found

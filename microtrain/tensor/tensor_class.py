@@ -116,7 +116,9 @@ class Tensor(Handle):
     __and__ = __rand__ = operators.bitwise_and
     __or__ = __ror__ = operators.bitwise_or
     __xor__ = __rxor__ = operators.bitwise_xor
-    __iadd__, __isub__, __imul__ = augmented("add"), augmented("sub"), augmented("mul")
+    __iadd__ = update(p.ADD, "add", augmented("add"))
+    __isub__ = update(p.SUB, "sub", augmented("sub"))
+    __imul__ = update(p.MUL, "mul", augmented("mul"))
     __itruediv__, __ifloordiv__ = augmented("truediv"), augmented("floordiv")
     __imod__, __ipow__ = augmented("mod"), augmented("pow")
     __iand__, __ior__, __ixor__ = augmented("and"), augmented("or"), augmented("xor")
@@ -211,7 +213,9 @@ class Tensor(Handle):
     check_inplace, twin, former, become = inplace.check_inplace, inplace.twin, inplace.former, inplace.become
     assign, overwrite, zero_, fill_ = inplace.assign, inplace.overwrite, inplace.zero_, inplace.fill_
     copy_, uniform_, normal_, bernoulli_ = inplace.copy_, inplace.uniform_, inplace.normal_, inplace.bernoulli_
-    add_, sub_, mul_ = update(p.ADD, "add"), update(p.SUB, "sub"), update(p.MUL, "mul")
+    add_ = update(p.ADD, "add", in_place("add"))
+    sub_ = update(p.SUB, "sub", in_place("sub"))
+    mul_ = update(p.MUL, "mul", in_place("mul"))
     div_, pow_, neg_, abs_, exp_, log_, sqrt_ = map(in_place, ("div", "pow", "neg", "abs", "exp", "log", "sqrt"))
     rsqrt_, sin_, cos_, tanh_, sigmoid_, relu_ = map(in_place, ("rsqrt", "sin", "cos", "tanh", "sigmoid", "relu"))
     clamp_, floor_, ceil_, round_, reciprocal_ = map(in_place, ("clamp", "floor", "ceil", "round", "reciprocal"))

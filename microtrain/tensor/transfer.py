@@ -18,7 +18,7 @@ from ..runtime.lock import locked
 from .create import DeviceLike, kind, place
 from .host import exported, moved, values
 from .memory import alone
-from .operands import flag, labelled
+from .operands import flag
 from .storage import wrap
 from .types import Tensor
 
@@ -193,7 +193,7 @@ def cuda(self: Tensor, device: DeviceLike = None) -> Tensor:
 
 def clone(self: Tensor, *, memory_format: None = None) -> Tensor:
     """A copy; gradients flow through it."""
-    return labelled(wrap(g.identity(self.node)), "CloneBackward0")
+    return wrap(g.identity(self.node), "CloneBackward0")
 
 
 def detach(self: Tensor) -> Tensor:
