@@ -15,8 +15,8 @@ import torch
 from conftest import DEVICE
 
 import microtrain as mt
-from microtrain.testing.closeness import Tolerance, allowance, difference
-from microtrain.testing.database.judge import NEIGHBOURS, gap, nearby
+from microtrain.testing.closeness import Tolerance, allowance, difference, gap
+from microtrain.testing.database.judge import NEIGHBOURS, nearby
 from microtrain.testing.database.running import mapped
 
 pytest.importorskip("expecttest", reason="PyTorch's databases need expecttest: pip install expecttest")

@@ -16,8 +16,9 @@ import numpy as np
 import microtrain
 
 from .comparison import Finding, Subject, compare, consult
-from .derivatives import PARTS, VALUE, Library, Run, Trial, arguments, on, run
+from .derivatives import Library, Run, Trial, arguments, on, run
 from .interpreter import interpreting, poisoned_lanes, reversed_programs, shuffled_programs
+from .tallies import ORDERS, VALUE
 
 HALF = 0.5
 """By which inputs are multiplied in place: exact, and it leaves the domain of few functions."""
@@ -38,7 +39,7 @@ def repeated(subject: Subject, trial: Trial, first: Run) -> Iterator[Finding]:
     second = run(on(subject.device), subject.fn, trial)
     part = differing(first, second)
     if part is not None:
-        yield Finding(part, 0, f"the {PARTS[part]}", "is not deterministic: a second call on equal inputs gives other "
+        yield Finding(part, 0, f"the {ORDERS[part]}", "is not deterministic: a second call on equal inputs gives other "
                                                      "bits", None, np.inf)
 
 
@@ -110,5 +111,5 @@ def in_other_surroundings(subject: Subject, trial: Trial, first: Run) -> Iterato
         with surroundings():
             part = differing(first, run(on(subject.device), subject.fn, trial))
         if part is not None:
-            yield Finding(part, 0, f"the {PARTS[part]}", problem, None, np.inf)
+            yield Finding(part, 0, f"the {ORDERS[part]}", problem, None, np.inf)
             return

@@ -15,10 +15,10 @@ from .calls import probe
 from .cases import Sample, samples_of
 from .closeness import Tolerance
 from .comparison import Finding, Subject
-from .derivatives import SECOND, VALUE, Trial
+from .derivatives import Trial
 from .diagnosis import diagnose
 from .layouts import LAYOUTS
-from .report import ParityReport, Tally
+from .report import SECOND, VALUE, ParityReport, Tally
 from .shrink import shrink
 
 SESSION = ParityReport()

@@ -56,6 +56,13 @@ def ulps(got: np.ndarray, truth: np.ndarray, dtype: str) -> np.ndarray:
     return np.where(same, 0.0, np.where(finite, units, np.inf))
 
 
+def gap(rough: np.ndarray, fine: np.ndarray) -> np.ndarray:
+    """The error of a result, element by element; none where it is infinite or NaN."""
+    with np.errstate(invalid="ignore"):
+        error = np.abs(rough.astype(np.float64) - fine.astype(np.float64))
+    return np.where(np.isfinite(error), error, 0.0)
+
+
 def allowance(truth: np.ndarray, measured: np.ndarray, dtype: str, coarse: str, kind: Tolerance,
               terms: int = 1) -> np.ndarray:
     """How far from `truth` (float64) each element of a result in `dtype` may lie.
@@ -71,9 +78,7 @@ def allowance(truth: np.ndarray, measured: np.ndarray, dtype: str, coarse: str, 
     Returns:
         float64, of truth's shape.
     """
-    with np.errstate(invalid="ignore"):
-        error = np.abs(measured.astype(np.float64) - truth)
-    error = np.where(np.isfinite(error), error, 0.0) * (EPSILON[dtype] / EPSILON[coarse])
+    error = gap(measured, truth) * (EPSILON[dtype] / EPSILON[coarse])
     size = np.abs(np.where(np.isfinite(truth), truth, 0.0))
     if kind is Tolerance.REDUCTION and size.size:
         sums = EPSILON[ACCUMULATOR.get(dtype, dtype)] / EPSILON[dtype]

@@ -9,8 +9,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import AcceleratorError
-from .closeness import EPSILON, ULPS, Difference, Tolerance, allowance, difference, exact_difference, ulps, yardstick
-from .derivatives import GRADIENT, PARTS, SECOND, VALUE, Library, Run, Trial, on, run
+from .closeness import (
+    EPSILON,
+    ULPS,
+    Difference,
+    Tolerance,
+    allowance,
+    difference,
+    exact_difference,
+    gap,
+    ulps,
+    yardstick,
+)
+from .derivatives import Library, Run, Trial, on, run
+from .tallies import GRADIENT, ORDERS, SECOND, VALUE
 
 
 class OracleError(ValueError):
@@ -63,9 +75,7 @@ def nearby(function: Callable[..., Any], trial: Trial) -> Errors:
         for part, found in precise.parts.items():
             for i, (fine, coarse) in enumerate(zip(found, rough.parts[part], strict=True)):
                 if fine is not None and coarse is not None and fine.dtype.kind == "f":
-                    with np.errstate(invalid="ignore"):
-                        error = np.abs(coarse.astype(np.float64) - fine)
-                    error = np.where(np.isfinite(error), error, 0.0)
+                    error = gap(coarse, fine)
                     errors[part, i] = np.fmax(errors.get((part, i), error), error)
     return errors
 
@@ -97,8 +107,8 @@ def described(part: int, number: int, trial: Trial, count: int) -> str:
         return "the value" if count == 1 else f"value {number}"
     inputs = trial.sample.differentiated
     if number < len(inputs):
-        return f"the {PARTS[part]} of input {inputs[number]}"
-    return f"the {PARTS[part]} of the cotangent of value {number - len(inputs)}"
+        return f"the {ORDERS[part]} of input {inputs[number]}"
+    return f"the {ORDERS[part]} of the cotangent of value {number - len(inputs)}"
 
 
 def compare(got: Run, oracle: Oracle, trial: Trial, tolerance: Tolerance, slack: float = 0.0,
@@ -116,7 +126,7 @@ def compare(got: Run, oracle: Oracle, trial: Trial, tolerance: Tolerance, slack:
     for part, theirs in expected.parts.items():
         mine = got.parts.get(part, [])
         if len(mine) != len(theirs):
-            yield Finding(part, 0, f"the {PARTS[part]}", f"{len(mine)} results, the oracle has {len(theirs)}", None,
+            yield Finding(part, 0, f"the {ORDERS[part]}", f"{len(mine)} results, the oracle has {len(theirs)}", None,
                           np.inf)
             continue
         kind = tolerance if part == VALUE else Tolerance.REDUCTION
@@ -214,7 +224,7 @@ class Subject:
             part = next((order for order in range(trial.order) if self.raises(replace(trial, order=order))),
                         trial.order)
             text = f"raised {type(error).__name__}: {error}"
-            return [Finding(part, 0, f"the {PARTS[part]}", text, None, np.inf)]
+            return [Finding(part, 0, f"the {ORDERS[part]}", text, None, np.inf)]
         found = list(compare(got, oracle, trial, self.tolerance, self.slack))
         if any(finding.difference is not None and finding.difference.allowed for finding in found):
             found = list(compare(got, oracle, trial, self.tolerance, self.slack, nearby(self.oracle, trial)))

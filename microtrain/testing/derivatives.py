@@ -18,9 +18,7 @@ import microtrain
 from ..graph.dtypes import from_name
 from .cases import Sample, Shape
 from .layouts import fitting, laid_out
-
-VALUE, GRADIENT, SECOND = range(3)
-PARTS = ("value", "gradient", "second gradient")
+from .tallies import GRADIENT, SECOND, VALUE
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ import numpy as np
 from .cases import Sample
 from .closeness import EPSILON
 from .comparison import Finding, Subject, compare, consult
-from .derivatives import GRADIENT, VALUE, Run, Trial, on, run
+from .derivatives import Run, Trial, on, run
+from .tallies import GRADIENT, VALUE
 
 LENGTHS = (16, 256, 4096)
 """Of a reduction, at which its error is measured."""

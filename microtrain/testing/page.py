@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import math
 from html import escape
-from typing import TYPE_CHECKING
 
-from .report import ERRORS, ORDERS, cases_text, ulps_text
-
-if TYPE_CHECKING:
-    from .report import ParityReport, Tally
+from .tallies import ERRORS, ORDERS, Tallies, Tally, cases_text, ulps_text
 
 HEAT = ((0.0, "exact"), (1.0, "to 1"), (4.0, "to 4"), (16.0, "to 16"), (256.0, "to 256"), (math.inf, "more"))
 """Upper bounds, in ulps, of the colours of the matrix, and what the legend calls them."""
@@ -87,7 +83,7 @@ addEventListener('hashchange', open); open();
 """
 
 
-def page(report: ParityReport) -> str:
+def page(report: Tallies) -> str:
     """The report as HTML: a summary, a matrix coloured by the worst error, and what lies behind each row."""
     sections = [heading(report), cards(report), matrix(report), absent(report), details(report)]
     return ("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
@@ -97,7 +93,7 @@ def page(report: ParityReport) -> str:
             + f"\n<script>{SCRIPT}</script>\n</body>\n</html>\n")
 
 
-def heading(report: ParityReport) -> str:
+def heading(report: Tallies) -> str:
     """Title and what was compared."""
     about = "".join(f"<span>{escape(name)} <b>{escape(value)}</b></span>" for name, value in report.about.items())
     return (f"<h1>Parity with PyTorch</h1>\n<p class=\"about\">{about}</p>\n"
@@ -105,7 +101,7 @@ def heading(report: ParityReport) -> str:
             "PyTorch in float64. An error is told in units in the last place (ulps) of the dtype under test.</p>")
 
 
-def cards(report: ParityReport) -> str:
+def cards(report: Tallies) -> str:
     """The sums of each column, and the number of operations."""
     names = len(report.operations)
     clean = sum(not report.total(name).failed for name in report.operations)
@@ -139,7 +135,7 @@ def anchor(operation: str) -> str:
     return "op-" + "".join(c if c.isalnum() else "-" for c in operation)
 
 
-def matrix(report: ParityReport) -> str:
+def matrix(report: Tallies) -> str:
     """One row an operation, one column a device and order."""
     legend = "".join(f"<span class=\"h{i}\">{name}</span>" for i, (_, name) in enumerate(HEAT))
     heads = "".join(f"<th scope=\"col\">{escape(device)}<br>{ORDERS[order]}</th>" for device, order in report.columns)
@@ -172,7 +168,7 @@ def worst(tally: Tally) -> str:
     return "" if tally.order == ERRORS else ulps_text(tally.worst_ulps)
 
 
-def absent(report: ParityReport) -> str:
+def absent(report: Tallies) -> str:
     """Names that are not there, and what to use instead."""
     if not report.absent:
         return ""
@@ -180,7 +176,7 @@ def absent(report: ParityReport) -> str:
     return f"<h2>Not there</h2>\n<ul>{rows}</ul>"
 
 
-def details(report: ParityReport) -> str:
+def details(report: Tallies) -> str:
     """Each operation by dtype, with the cases that failed; those with failures are open."""
     blocks = []
     for name in report.operations:

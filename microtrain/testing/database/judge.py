@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..closeness import EPSILON, Tolerance, allowance, difference, exact_difference, spacing, ulps, yardstick
-from ..report import SECOND, VALUE, Tally
+from ..closeness import EPSILON, Tolerance, allowance, difference, exact_difference, gap, spacing, ulps, yardstick
+from ..tallies import SECOND, VALUE, Tally
 from .operators import Case, find
 from .refusals import refusal
 from .running import Package, Run, Torch, mapped, run
@@ -174,13 +174,6 @@ def distance(case: Case, part: int, got: np.ndarray, expected: np.ndarray, fine:
         term = max(np.abs(np.where(np.isfinite(truth), truth, 0.0)).max(), error.max() / EPSILON[coarse])
         units = np.where(np.isfinite(got) & np.isfinite(truth), gap(got, truth) / spacing(term, dtype), units)
     return Miss(str(wrong) if wrong else None, float(units.max(initial=0.0)))
-
-
-def gap(rough: np.ndarray, fine: np.ndarray) -> np.ndarray:
-    """The error of a result, element by element; none where it is infinite or NaN."""
-    with np.errstate(invalid="ignore"):
-        error = np.abs(rough.astype(np.float64) - fine.astype(np.float64))
-    return np.where(np.isfinite(error), error, 0.0)
 
 
 def arrays(run: Run, part: int) -> list[np.ndarray | None]:

@@ -100,27 +100,33 @@ def find(name: str) -> Callable[..., Any] | None:
 
 
 @dataclass(frozen=True)
-class Case:
-    """One sample of one entry of the database.
-
-    `args` and `kwargs` hold PyTorch's tensors; `finish` picks what is compared of the result; `order` is how often the
-    operator can be differentiated; `kind` how near its value must be.
-    """
+class Call:
+    """An operator of the database with arguments, which hold PyTorch's tensors."""
 
     operation: str
-    variant: str
-    dtype: str
-    number: int
     function: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    finish: Callable[[Any], Any]
-    order: int
-    kind: Tolerance
 
     def __str__(self) -> str:
         words = [*map(shown, self.args), *(f"{name}={shown(value)}" for name, value in self.kwargs.items())]
         return f"({', '.join(words)})"
+
+
+@dataclass(frozen=True)
+class Case(Call):
+    """One sample of one entry of the database.
+
+    `finish` picks what is compared of the result; `order` is how often the operator can be differentiated; `kind` how
+    near its value must be.
+    """
+
+    variant: str
+    dtype: str
+    number: int
+    finish: Callable[[Any], Any]
+    order: int
+    kind: Tolerance
 
     @property
     def size(self) -> int:
@@ -163,24 +169,16 @@ def cases(name: str, dtype: str) -> Iterator[Case]:
         tolerance = Tolerance.ELEMENTWISE if elementwise(entry) else Tolerance.REDUCTION
         samples = entry.sample_inputs_func(entry, "cpu", kind, entry.supports_autograd)
         for number, sample in enumerate(seeded(samples)):
-            yield Case(name, entry.variant_test_name, dtype, number, entry.op, (sample.input, *sample.args),
-                       sample.kwargs, sample.output_process_fn_grad, order, tolerance)
+            yield Case(name, entry.op, (sample.input, *sample.args), sample.kwargs, entry.variant_test_name, dtype,
+                       number, sample.output_process_fn_grad, order, tolerance)
 
 
 @dataclass(frozen=True)
-class ErrorCase:
+class ErrorCase(Call):
     """Arguments that must raise: PyTorch's exception type, and the pattern that its message matches."""
 
-    operation: str
-    function: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
     error: Any
     pattern: str
-
-    def __str__(self) -> str:
-        words = [*map(shown, self.args), *(f"{name}={shown(value)}" for name, value in self.kwargs.items())]
-        return f"({', '.join(words)})"
 
 
 def error_cases(name: str) -> Iterator[ErrorCase]:

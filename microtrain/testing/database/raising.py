@@ -7,7 +7,7 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
-from ..report import ERRORS, Tally
+from ..tallies import ERRORS, Tally
 from .operators import ErrorCase, find, tensors_in
 from .running import Package, Torch, mapped
 

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .operators import Case
+from .operators import Case
 
 CLEAR = (NotImplementedError, TypeError, ValueError, RuntimeError)
 """Exceptions that a refusal may be."""

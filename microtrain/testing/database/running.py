@@ -10,7 +10,7 @@ import numpy as np
 
 import microtrain
 
-from ..report import GRADIENT, SECOND, VALUE
+from ..tallies import GRADIENT, SECOND, VALUE
 from .operators import Case, tensors_in
 
 Part = list[np.ndarray | None] | Exception

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..report import GRADIENT, SECOND, VALUE
-
-if TYPE_CHECKING:
-    from .operators import Case
+from ..tallies import GRADIENT, SECOND, VALUE
+from .operators import Case
 
 Given = Callable[[Sequence[Any]], Callable[..., Any]]
 
