@@ -15,7 +15,8 @@ from ..graph.node import Node
 from ..graph.tape import DeadEnd, Entry, Hooks, Leaf, grad_mode
 from ..runtime.lock import lock
 from ..scopes import finish
-from .checks import hook_result, is_tensor, type_of
+from .checks import hook_result
+from .handle import TensorLike, is_tensor, type_of
 from .walk import walk
 
 NO_GRAD = "element {} of tensors does not require grad and does not have a grad_fn"
@@ -23,11 +24,11 @@ UNUSED = ("The differentiated Tensor at index {} appears to not have been used i
           "this is the desired behavior.")
 
 
-def _listed(value: Any) -> list[Any]:
+def _listed(value: object) -> list[object]:
     return [] if value is None else list(value) if isinstance(value, Sequence | Iterator) else [value]
 
 
-def _tensors(value: Any, what: str, function: str) -> list[Any]:
+def _tensors(value: object, what: str, function: str) -> list[TensorLike]:
     """One tensor or several as a list. Raises TypeError for anything else."""
     listed = [None] if value is None and what != "inputs" else _listed(value)
     for i, tensor in enumerate(listed):
@@ -35,15 +36,16 @@ def _tensors(value: Any, what: str, function: str) -> list[Any]:
             where = f"{what}[{i}]" if isinstance(value, Sequence | Iterator) else what
             raise TypeError(f"{function}(): {where} has to be a Tensor, but got {type_of(tensor)}: all "
                             f"{what} have to be Tensors")
-    return listed
+    return listed            # type: ignore[return-value]
 
 
-def _cotangents(outputs: list[Any], given: Any) -> list[Node]:
+def _cotangents(outputs: list[TensorLike], given: object) -> list[Node]:
     """A cotangent node for each output: the one given, or 1 for a scalar."""
-    grads = [None] * len(outputs) if given is None else _listed(given)
-    for grad in grads:
+    grads: list[TensorLike | None] = [None] * len(outputs) if given is None else []
+    for grad in _listed(given):
         if grad is not None and not is_tensor(grad):
             raise TypeError(f"gradients can be either Tensors or None, but got {type(grad).__name__}")
+        grads.append(grad)
     if len(grads) != len(outputs):
         raise RuntimeError(f"got {len(outputs)} tensors and {len(grads)} gradients")
     nodes = []
@@ -73,8 +75,8 @@ def _cotangents(outputs: list[Any], given: Any) -> list[Node]:
     return nodes
 
 
-def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
-             inputs: Any = None) -> None:
+def backward(tensors: object, grad_tensors: object = None, retain_graph: bool | None = None, create_graph: bool = False,
+             inputs: object = None) -> None:
     """Add the gradients of `tensors` to the `.grad` of the leaves (or of `inputs`) that they depend on.
 
     `grad_tensors` are the cotangents; a scalar may go without. The graph is freed unless `retain_graph` (which
@@ -129,7 +131,7 @@ def _take_back(session: Session) -> None:
 def _accumulate(found: dict[Any, Node], create_graph: bool, session: Session) -> None:
     """Add each leaf's cotangent to its tensor's gradient: of all or, where an interrupt comes first, of none. From then
     on what was retained is not taken back."""
-    given: list[Any] = []
+    given: list[TensorLike] = []
     with lock:
         try:
             for tape, ct in reversed(found.items()):
@@ -164,7 +166,7 @@ def _add(left: list[list[Any]], create_graph: bool, session: Session) -> None:
             after_accumulation(tape.hooks, tensor)
 
 
-def _add_to(tensor: Any, one: list[Any], create_graph: bool) -> None:
+def _add_to(tensor: TensorLike, one: list[Any], create_graph: bool) -> None:
     """Add to a leaf's gradient, once. What the gradient was before is noted only now: a leaf that came before may have
     changed it, where two gradients share memory."""
     _, ct, before = one
@@ -176,7 +178,7 @@ def _add_to(tensor: Any, one: list[Any], create_graph: bool) -> None:
         tensor.accumulate(ct, create_graph)
 
 
-def after_accumulation(hooks: Hooks | None, tensor: Any) -> None:
+def after_accumulation(hooks: Hooks | None, tensor: TensorLike) -> None:
     """Call the hooks that want to see a leaf's gradient when it is complete; they may change the leaf."""
     before, grad_mode.enabled = grad_mode.enabled, False
     try:
@@ -195,19 +197,19 @@ def zero_gradients(tensors: list[Any], set_to_none: bool) -> None:
     finish(_drop if set_to_none else _fill, tensors)
 
 
-def _drop(tensors: Iterable[Any]) -> None:
+def _drop(tensors: Iterable[TensorLike]) -> None:
     for tensor in tensors:
         tensor._grad = None
 
 
-def _fill(tensors: Iterable[Any]) -> None:
+def _fill(tensors: Iterable[TensorLike]) -> None:
     for tensor in tensors:
         grad = tensor._grad
         if grad is not None:                    # a view may be one, where it is off the tape
             (grad.requires_grad_(False) if grad.is_leaf else grad.detach_()).zero_()
 
 
-def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None,
+def grad(outputs: object, inputs: object, grad_outputs: object = None, retain_graph: bool | None = None,
          create_graph: bool = False, only_inputs: bool = True, allow_unused: bool | None = None,
          is_grads_batched: bool = False, materialize_grads: bool = False) -> tuple[Any, ...]:
     """Gradients of the sum of `outputs` (weighted by the cotangents `grad_outputs`) with respect to each of `inputs`.

@@ -5,7 +5,6 @@ that are assigned. What fits is converted as PyTorch converts it; what does not 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from ..engine import run
 from ..engine.session import current
@@ -14,22 +13,11 @@ from ..graph.dtypes import TITLES
 from ..graph.node import Node
 from ..graph.spec import Shape, Spec
 from .anomaly import HookAt
+from .handle import HasNode, is_tensor, type_of
 
 
 class GradientTypeError(TypeError, RuntimeError):
     """Something that is no Tensor where a gradient is due: a TypeError, which PyTorch raises as a RuntimeError."""
-
-
-def is_tensor(value: Any) -> bool:
-    """Whether a value is one of this package's tensors (the class itself lies above)."""
-    return hasattr(type(value), "from_node")
-
-
-def type_of(value: Any) -> str:
-    """The name of a value's type, with its package where another package's types go by the same names."""
-    kind = type(value)
-    package = kind.__module__.partition(".")[0]
-    return f"{package}.{kind.__name__}" if package in ("numpy", "torch") else kind.__name__
 
 
 def tensor_type(spec: Spec) -> str:
@@ -44,7 +32,7 @@ def expands_to(shape: Shape, other: Shape) -> bool:
     return lead >= 0 and all(a in (1, b) for a, b in zip(shape, other[lead:], strict=True))
 
 
-def gradient(name: str, index: int, result: Any, want: Spec) -> Node:
+def gradient(name: str, index: int, result: object, want: Spec) -> Node:
     """Gradient number `index` that function `name` returned for an input of the spec `want`, as a node of that spec.
 
     More axes, and axes of other sizes where the input has size 1, are summed over; the dtype is converted, and so is
@@ -55,7 +43,7 @@ def gradient(name: str, index: int, result: Any, want: Spec) -> Node:
                                 f"None (got {type_of(result)}): a gradient is a Tensor of shape {list(want.shape)}")
     have = result.node.spec
     if have is want:
-        return result.node                  # type: ignore[no-any-return]
+        return result.node
     wrong = f"Function {name} returned an invalid gradient at index {index} - "
     if not expands_to(want.shape, have.shape):
         raise RuntimeError(f"{wrong}got {list(have.shape)} but expected shape compatible with {list(want.shape)}")
@@ -67,7 +55,7 @@ def gradient(name: str, index: int, result: Any, want: Spec) -> Node:
     return g.cast(g.sum_to(node, want.shape), want.dtype)
 
 
-def hook_result(hook: Callable[..., Any], result: Any, ct: Node) -> Node:
+def hook_result(hook: Callable[..., object], result: object, ct: Node) -> Node:
     """The cotangent after a hook that was given `ct` and returned `result`: `ct` itself where that is None.
 
     Raises TypeError for what is no Tensor, RuntimeError for another shape, dtype or device.
@@ -84,10 +72,10 @@ def hook_result(hook: Callable[..., Any], result: Any, ct: Node) -> Node:
         raise RuntimeError(f"{changed} size of value (was {list(want.shape)} got {list(have.shape)})")
     if current().watchers:
         run.tell(result.node, HookAt(hook))
-    return result.node                      # type: ignore[no-any-return]
+    return result.node
 
 
-def assigned(value: Any, tensor: Any) -> None:
+def assigned(value: object, tensor: HasNode) -> None:
     """Refuse what cannot be a tensor's `.grad`: TypeError for no Tensor, RuntimeError for one that does not fit."""
     if not is_tensor(value):
         raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type_of(value)}")

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-import weakref
-from collections.abc import Callable, Iterator, Sequence
-from heapq import heappush
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..graph import ops as g
-from ..graph.node import Node, next_seq
-from ..graph.spec import Spec
-from ..graph.tape import Hooks, Tape, grad_mode
-from .checks import gradient, is_tensor
-from .context import FunctionCtx
+from ..graph.node import Node
+from ..graph.tape import Tape, grad_mode
+from .handle import is_tensor
+from .recorded import FunctionCtx, FunctionEntry, FunctionOutput, Refusal, named_entry
 
 TWICE = "trying to differentiate twice a function that was marked with @once_differentiable"
 NO_FORWARD = "You must implement the forward function for custom autograd.Function."
@@ -29,130 +26,7 @@ LEGACY = ("Legacy autograd function with non-static forward method is deprecated
           "function with static forward method: write Function.apply(...), not Function()(...)")
 
 
-class FunctionEntry(Tape):
-    """A user's function on the tape, which is its outputs' grad_fn. The outputs' own entries are `FunctionOutput`s,
-    which hand their cotangents to it."""
-
-    __slots__ = ("__weakref__", "bare", "context", "edges", "function", "inputs", "made", "outputs", "seq", "tensor",
-                 "values")
-    saves_out = False
-
-    def __init__(self, function: type[Function], context: FunctionCtx, inputs: list[Node | None], tensor: Any) -> None:
-        self.function, self.context, self.tensor = function, context, tensor
-        self.edges = [None if n is None else n if n.tape is not None and n.tape.saves_out else n.tape for n in inputs]
-        self.inputs = [None if n is None else n.spec for n in inputs]
-        self.outputs: list[Spec | None] = []
-        self.values: dict[int, Node] = {}               # of outputs changed in place, until forward is over
-        self.made: dict[int, weakref.ref[FunctionOutput]] = {}
-        self.bare = False
-        self.seq = next_seq()
-
-    @property
-    def name(self) -> str:                              # type: ignore[override]
-        """PyTorch's name of it: `CubeBackward` for a function Cube."""
-        return type(self).__name__
-
-    def __getattr__(self, name: str) -> Any:
-        if name in FunctionEntry.__slots__:             # half-made
-            raise AttributeError(name)
-        return getattr(self.context, name)              # ctx is the grad_fn, in PyTorch
-
-    def output(self, index: int) -> FunctionOutput:
-        """The entry of one output: the same one for as long as anything has it."""
-        known = self.made.get(index)
-        found = None if known is None else known()
-        if found is None:
-            found = FunctionOutput(self, index)
-            self.made[index] = weakref.ref(found)
-        return found
-
-    def apply(self, cotangents: dict[int, Node]) -> Iterator[tuple[int, Any, Node | None]]:
-        """Call the user's backward; yields each edge that needs a gradient, after its number, with its cotangent or,
-        where the backward gave none, None.
-
-        Raises RuntimeError for the wrong number of gradients, or for one of the wrong shape or device; TypeError for
-        one that is no tensor.
-        """
-        wrap, zeros, name = self.tensor.from_node, self.context._materialize, self.name
-        arguments = [wrap(cotangents[i]) if i in cotangents else None if spec is None or not zeros else
-                     wrap(g.zeros_like(spec)) for i, spec in enumerate(self.outputs)]
-        results = self.function._pullback()(self.context, *arguments)
-        results = results if isinstance(results, tuple) else (results,)
-        while len(results) > len(self.edges) and results[-1] is None:
-            results = results[:-1]
-        if len(results) != len(self.edges):
-            raise RuntimeError(f"function {name} returned an incorrect number of gradients "
-                               f"(expected {len(self.edges)}, got {len(results)})")
-        for i, (edge, spec, result) in enumerate(zip(self.edges, self.inputs, results, strict=True)):
-            if spec is None:
-                if result is not None:
-                    raise RuntimeError(f"function {name} returned a gradient different than None at position {i + 1}, "
-                                       "but the corresponding forward input was not a Variable")
-            elif edge is not None:
-                yield i, edge, None if result is None else gradient(name, i, result, spec)
-
-    def release(self) -> None:
-        """Let go of what was saved."""
-        context = self.context
-        for saved in context._saved:
-            if saved is not None:
-                saved.release()
-        context._released, context._saved = True, ()
-
-    def __repr__(self) -> str:
-        return f"<torch.autograd.function.{self.name} object at {id(self):#x}>"
-
-
-@functools.cache
-def named_entry(name: str) -> type[FunctionEntry]:
-    """The class of the entries of functions of one name."""
-    return type(f"{name}Backward", (FunctionEntry,), {"__slots__": (), "__module__": __name__})
-
-
-class FunctionOutput(Tape):
-    """One output of a user's function on the tape."""
-
-    __slots__ = ("__weakref__", "bare", "edges", "hooks", "index", "parent", "seq")
-    saves_out = False
-
-    def __init__(self, parent: FunctionEntry, index: int) -> None:
-        self.parent, self.index, self.edges = parent, index, [parent]
-        self.hooks: Hooks | None = None
-        self.bare = False
-        self.seq = next_seq()
-
-    @property
-    def name(self) -> str:                              # type: ignore[override]
-        return self.parent.name
-
-    @property
-    def place(self) -> tuple[Any, int]:
-        return self.parent, self.index
-
-    def hand_over(self, ct: Node | None, cts: dict[Any, Any], heap: list[tuple[int, Any]]) -> None:
-        """Give this output's cotangent to the function, which is visited after all its outputs."""
-        parent = self.parent
-        if parent not in cts:
-            cts[parent] = {}
-            heappush(heap, (-parent.seq, parent))
-        if ct is not None:
-            arrived = cts[parent]
-            arrived[self.index] = g.add(arrived[self.index], ct) if self.index in arrived else ct
-
-
-class Refusal(Tape):
-    """An entry that no backward may come to, and why."""
-
-    __slots__ = ("__weakref__", "bare", "edges", "hooks", "message", "seq")
-    saves_out = False
-    name = "Error"
-
-    def __init__(self, message: str, edges: Sequence[Any] = ()) -> None:
-        self.message, self.edges, self.bare, self.seq = message, edges, False, next_seq()
-        self.hooks: Hooks | None = None
-
-
-def refused(node: Node, message: str, edges: Sequence[Any] = ()) -> Node:
+def refused(node: Node, message: str, edges: Sequence[Node | Tape | None] = ()) -> Node:
     """A node of the same value through which nothing can be differentiated."""
     copy = _untaped(node)
     copy.tape = Refusal(message, edges)
@@ -236,7 +110,8 @@ class Function:
                                "The inputs that are modified inplace must all be outputs of the Function.")
         entry = None
         if recording:
-            entry = named_entry(cls.__name__)(cls, context, nodes, next(type(a) for a in inputs if is_tensor(a)))
+            tensor = next(type(a) for a in inputs if is_tensor(a))
+            entry = named_entry(cls.__name__)(cls, cls._pullback, context, nodes, tensor)
             entry.outputs = [value.node.spec if is_tensor(value) else None for value in outputs]
         wrapped = _wrapped(outputs, inputs, context, entry)
         if entry is not None:
@@ -245,8 +120,8 @@ class Function:
         return tuple(wrapped) if isinstance(result, tuple) else wrapped[0]
 
 
-def _wrapped(outputs: Sequence[Any], inputs: tuple[Any, ...], context: FunctionCtx,
-             entry: FunctionEntry | None) -> list[Any]:
+def _wrapped(outputs: Sequence[object], inputs: tuple[object, ...], context: FunctionCtx,
+             entry: FunctionEntry | None) -> list[object]:
     """The outputs as they are returned. A new tensor that is among them twice is one, whose gradient comes to its last
     place; a view among them says that it is a function's."""
     if len(outputs) == 1:
@@ -260,17 +135,17 @@ def _wrapped(outputs: Sequence[Any], inputs: tuple[Any, ...], context: FunctionC
         wrapped = [made[place] for place in places]
         several = sum(is_tensor(out) and out.node.tape.__class__ is FunctionOutput for out in wrapped) > 1
     for i, out in enumerate(wrapped):
-        if getattr(out, "_alias", None) is not None and not any(out is t for t in context._dirty) and out._is_view():
+        if is_tensor(out) and out._alias is not None and not any(out is t for t in context._dirty) and out._is_view():
             out.came_from_function(i, several)
     return wrapped
 
 
-def _is_new(value: Any, inputs: tuple[Any, ...], context: FunctionCtx) -> bool:
+def _is_new(value: object, inputs: tuple[object, ...], context: FunctionCtx) -> bool:
     return any(value is t for t in context._dirty) or not any(value is a for a in inputs)
 
 
-def _output(value: Any, index: int, outputs: Sequence[Any], inputs: tuple[Any, ...], context: FunctionCtx,
-            entry: FunctionEntry | None) -> Any:
+def _output(value: object, index: int, outputs: Sequence[object], inputs: tuple[object, ...], context: FunctionCtx,
+            entry: FunctionEntry | None) -> object:
     """Output number `index`, on the tape where it takes a gradient. One that takes none is off it unless it is a view,
     which requires grad as its base does, and another tensor than an input that was not changed."""
     if not is_tensor(value):

@@ -11,6 +11,7 @@ from ..graph.dtypes import TITLES
 from ..graph.node import Node
 from ..graph.spec import Spec
 from ..graph.tape import OUT, DeadEnd, Entry, tape_of
+from .handle import TensorLike
 
 AGAIN = ("Trying to backward through the graph a second time (or directly access saved tensors after they have already "
          "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "
@@ -67,7 +68,7 @@ class Saved:
 
     __slots__ = ("node", "output", "tensor", "version")
 
-    def __init__(self, node: Node, tensor: Any, output: int | None = None,
+    def __init__(self, node: Node, tensor: TensorLike, output: int | None = None,
                  version: tuple[Any, int] | None = None) -> None:
         self.node, self.tensor, self.output, self.version = node, weakref.ref(tensor), output, version
         node.holders += 1
@@ -76,7 +77,7 @@ class Saved:
         """Keep the value no longer."""
         self.node.holders -= 1
 
-    def given(self, reader: str) -> Any:
+    def given(self, reader: str) -> TensorLike | None:
         """The tensor again, or None where it is gone or holds another value by now.
 
         Raises RuntimeError when the value was changed in place.

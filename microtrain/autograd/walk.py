@@ -18,7 +18,7 @@ from ..graph.spec import Spec
 from ..graph.tape import DeadEnd, Entry, Leaf, grad_mode, tape_of
 from ..runtime.lock import lock
 from .checks import hook_result
-from .function import FunctionEntry, FunctionOutput, Refusal
+from .recorded import FunctionEntry, FunctionOutput, Refusal
 from .replay import Visit, replays
 from .saved import AGAIN, check_versions, fitted, living, read
 

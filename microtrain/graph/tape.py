@@ -249,13 +249,6 @@ class Entry(Tape):
         """PyTorch's name of the backward function, e.g. `AddBackward0`."""
         return type(self).__name__
 
-    def strip(self) -> None:
-        """Let go of the sources whose values no rule reads, or that a rule has read for the last time."""
-        kept, inputs = () if self.released else self.pullback.kept, self.pullback.inputs
-        self.sources = tuple([s if i in kept else inputs[i] for i, s in enumerate(self.sources)])
-        self.edges = tuple([tape if tape is None or not tape.saves_out or tape.released else edge
-                            for edge in self.edges for tape in (tape_of(edge),)])
-
     def release(self, out: Node | None) -> None:
         """Let go of the kept values, after a backward that does not retain the graph."""
         if self.released:
@@ -298,11 +291,21 @@ def strip(tape: Tape) -> None:
     stack = [tape]
     while stack:
         tape = stack.pop()
-        if not tape.bare:
-            tape.bare = True                            # type: ignore[misc]
-            if isinstance(tape, Entry):
-                tape.strip()
-            stack += [behind for behind in map(tape_of, tape.edges) if behind is not None and not behind.bare]
+        if tape.bare:
+            continue
+        tape.bare = True                                # type: ignore[misc]
+        edges = []
+        for edge in tape.edges:
+            behind = edge if edge is None or isinstance(edge, Tape) else edge.tape
+            if behind is not None and not behind.bare:
+                stack.append(behind)
+            # A value that the rule behind it has read for the last time, or never reads, is held no longer.
+            edges.append(behind if behind is None or not behind.saves_out or behind.released else edge)
+        if isinstance(tape, Entry):
+            kept, inputs = () if tape.released else tape.pullback.kept, tape.pullback.inputs
+            tape.sources = inputs if not kept else tuple(
+                [source if i in kept else inputs[i] for i, source in enumerate(tape.sources)])
+            tape.edges = tuple(edges)
 
 
 @cache

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.checks import type_of
+from ..autograd.handle import type_of
 from .create import tensor
 from .types import Tensor
 

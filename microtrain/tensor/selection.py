@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.checks import type_of
+from ..autograd.handle import type_of
 from ..graph import dtypes
 from ..graph import ops as g
 from ..graph.node import constant
