@@ -110,8 +110,8 @@ class FunctionEntry(Tape):
     """A user's function on the tape, which is its outputs' grad_fn. The outputs' own entries are `FunctionOutput`s,
     which hand their cotangents to it."""
 
-    __slots__ = ("__weakref__", "bare", "context", "edges", "function", "inputs", "made", "outputs", "pull", "seq", "tensor",
-                 "values")
+    __slots__ = ("__weakref__", "bare", "context", "edges", "function", "inputs", "made", "outputs", "pull", "seq",
+                 "tensor", "values")
     saves_out = False
 
     def __init__(self, function: type, pull: Callable[[], Callable[..., object]], context: FunctionCtx,
