@@ -9,10 +9,10 @@ from typing import Any
 import triton
 import triton.language as tl
 
+from microtrain import ops as g
 from microtrain.bench.comparison import WrongResult
 from microtrain.compiler.executable import Executable
 from microtrain.compiler.simplify import simplify
-from microtrain.graph import ops as g
 from microtrain.graph.dtypes import float32
 from microtrain.graph.node import leaf
 from microtrain.graph.spec import Device, spec

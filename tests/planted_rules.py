@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from microtrain.autograd.replay import replays
-from microtrain.graph.node import RULES
+from microtrain.ops import PRIMITIVES
 
 
 def plant(monkeypatch: pytest.MonkeyPatch, name: str, wrong: Callable[..., Any], source: int = 0) -> None:
@@ -14,7 +14,7 @@ def plant(monkeypatch: pytest.MonkeyPatch, name: str, wrong: Callable[..., Any],
 
     Walks that were made with the right one are forgotten until the test is over, as those with the wrong one are then.
     """
-    rule = RULES[name]
+    rule = PRIMITIVES[name].rule
     right, functions = rule.functions[source], list(rule.functions)
     functions[source] = lambda *arguments: wrong(right, *arguments)
     monkeypatch.setattr(rule, "functions", tuple(functions))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from programs import tensor
 
-from microtrain.graph import ops as g
+from microtrain import ops as g
 from microtrain.graph.node import Node
 
 

@@ -21,10 +21,10 @@ from typing import Any
 import pytest
 from programs import program
 
+from microtrain import ops as g
 from microtrain.compiler.executable import Executable
 from microtrain.compiler.templates.template import Launch
 from microtrain.graph import dtypes
-from microtrain.graph import ops as g
 from microtrain.graph.node import leaf
 from microtrain.graph.spec import Device, spec
 from microtrain.runtime import compiling

@@ -16,15 +16,15 @@ import triton.language as tl
 from programs import program
 from stub_gpu import CompiledKernel, CudaLauncher, FakeGpu, OneKernel, addresses, stubbed
 
+from microtrain import ops as g
 from microtrain import settings
 from microtrain.compiler.executable import Executable
 from microtrain.compiler.templates.template import Launch, options
 from microtrain.graph import dtypes
-from microtrain.graph import ops as g
 from microtrain.graph.node import leaf
-from microtrain.graph.opaque import KernelCall, record_call
 from microtrain.graph.spec import Device, spec
 from microtrain.kernels.tiles import ENABLE_FP_FUSION
+from microtrain.ops.user_kernel import KernelCall, record_call
 from microtrain.runtime import cuda, interpret
 from microtrain.runtime.compile_cache import anew
 from microtrain.runtime.null import NullBackend

@@ -19,12 +19,12 @@ from programs import program
 from stub_gpu import CompiledKernel, FakeGpu, OneKernel, addresses, stubbed
 
 import microtrain as mt
+from microtrain import ops as g
 from microtrain.compiler.executable import Executable
 from microtrain.engine.plans import plans
 from microtrain.engine.session import current, pending
 from microtrain.errors import AcceleratorError, OutOfMemoryError
 from microtrain.graph import dtypes
-from microtrain.graph import ops as g
 from microtrain.graph.node import leaf
 from microtrain.graph.spec import Device, spec
 from microtrain.runtime import backend, cuda, detect, kernel_backend, launcher

@@ -16,6 +16,7 @@ from conftest import DEVICE
 from programs import blank, program, tensor
 
 import microtrain as mt
+from microtrain import ops as g
 from microtrain.compiler import memory
 from microtrain.compiler.emit_triton import emit
 from microtrain.compiler.executable import Executable
@@ -25,7 +26,6 @@ from microtrain.compiler.templates.matmul import Matmul
 from microtrain.compiler.templates.rows import Slab
 from microtrain.compiler.templates.template import Template
 from microtrain.engine.plans import Plan, plans
-from microtrain.graph import ops as g
 from microtrain.graph.node import BUFFER
 from microtrain.kernels import tiles
 from microtrain.runtime import backend

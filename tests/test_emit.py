@@ -14,6 +14,7 @@ import torch
 from programs import program, tensor
 from random_graphs import grown
 
+from microtrain import ops as g
 from microtrain import settings
 from microtrain.compiler import lower as lowering
 from microtrain.compiler import schedule as scheduling
@@ -23,7 +24,6 @@ from microtrain.compiler.lower import lower
 from microtrain.compiler.templates import matmul
 from microtrain.compiler.templates import rows as row_templates
 from microtrain.graph import dtypes
-from microtrain.graph import ops as g
 from microtrain.graph.node import Node
 from microtrain.graph.spec import Device
 from microtrain.kernels import matmul_tiles, tiles

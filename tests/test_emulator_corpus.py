@@ -16,11 +16,11 @@ import pytest
 if os.environ.get("TRITON_INTERPRET") == "1":
     pytest.skip("compiles kernels, which are interpreted in this process", allow_module_level=True)
 
+from microtrain import ops as p
 from microtrain.compiler import validate
 from microtrain.compiler.meaning import reference
 from microtrain.compiler.templates.template import Group, encoded
 from microtrain.emulator import Memory, launch, parse
-from microtrain.graph import primitives as p
 from microtrain.graph.node import Node
 from microtrain.testing import specimen_cases as cases
 from tests import budgets

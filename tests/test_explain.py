@@ -15,14 +15,14 @@ import pytest
 
 import microtrain as mt
 from microtrain import nn, optim, settings
+from microtrain import ops as ops
 from microtrain.engine import explain as explaining
 from microtrain.engine import run
 from microtrain.engine.explain import Explanation
 from microtrain.engine.plans import plans
 from microtrain.engine.session import MAX_PENDING, current, pending
-from microtrain.graph import ops as ops
 from microtrain.graph.node import Kind
-from microtrain.graph.primitives import PRIMITIVES
+from microtrain.ops import PRIMITIVES
 from microtrain.testing import count_kernels
 
 pytestmark = pytest.mark.usefixtures("nothing_pending")

@@ -12,6 +12,7 @@ import pytest
 from conftest import DEVICE
 from planted_rules import plant
 
+from microtrain import ops as g
 from microtrain.autograd import walk
 from microtrain.compiler.group import Schedule
 from microtrain.compiler.schedule import Scheduler
@@ -19,7 +20,6 @@ from microtrain.compiler.simplify import Builder
 from microtrain.compiler.templates.template import Group
 from microtrain.engine import run
 from microtrain.engine.plans import linearize, plans
-from microtrain.graph import ops as g
 from microtrain.graph.node import Node
 from microtrain.tensor import operands
 from microtrain.tensor.core import Handle

@@ -15,7 +15,7 @@ from planted_rules import plant
 from test_parity import OURS, THEIRS, check, samples
 
 import microtrain as mt
-from microtrain.graph import ops as g
+from microtrain import ops as g
 from microtrain.testing.derivatives import Library, listed
 
 EPSILON = 2.0**-23

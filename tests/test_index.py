@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from microtrain import ops as g
 from microtrain.compiler.index import (
     Coords,
     Index,
@@ -24,7 +25,6 @@ from microtrain.compiler.index import (
     variable,
 )
 from microtrain.graph import dtypes
-from microtrain.graph import ops as g
 from microtrain.graph.node import leaf
 from microtrain.graph.spec import Device, spec
 

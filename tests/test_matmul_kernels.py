@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from programs import program
 
+from microtrain import ops as g
 from microtrain import settings
 from microtrain.compiler import emit_triton
 from microtrain.compiler.executable import Executable
 from microtrain.compiler.templates import matmul
 from microtrain.compiler.templates.template import Launch
 from microtrain.graph import dtypes
-from microtrain.graph import ops as g
 from microtrain.graph.dtypes import DType
 from microtrain.graph.node import Node, leaf
 from microtrain.graph.spec import Device, spec

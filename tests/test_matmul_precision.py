@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import microtrain as mt
+from microtrain import ops as g
 from microtrain import settings
 from microtrain.engine import run
 from microtrain.engine.plans import plans
 from microtrain.graph import dtypes
-from microtrain.graph import ops as g
 from microtrain.graph.node import leaf
 from microtrain.graph.spec import Device, spec
 from microtrain.runtime import backend

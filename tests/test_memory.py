@@ -15,11 +15,11 @@ from hypotheses import given, st
 from programs import blank, program
 
 import microtrain as mt
+from microtrain import ops as g
 from microtrain.compiler.emit_triton import emit
 from microtrain.compiler.executable import Executable
 from microtrain.compiler.memory import ALIGNMENT, arrange, lifetimes, nbytes
 from microtrain.compiler.schedule import schedule
-from microtrain.graph import ops as g
 from microtrain.testing import count_kernels, peak_memory
 from microtrain.testing.memory import needed_memory
 

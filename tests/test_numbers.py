@@ -17,7 +17,7 @@ from conftest import DEVICE
 
 import microtrain as mt
 from microtrain.engine.plans import plans
-from microtrain.graph.primitives import PRIMITIVES
+from microtrain.ops import PRIMITIVES
 
 pytestmark = pytest.mark.usefixtures("nothing_pending")
 inf, nan = math.inf, math.nan

@@ -23,7 +23,7 @@ from microtrain.compiler import schedule as scheduling
 from microtrain.compiler.meaning import evaluated
 from microtrain.compiler.templates import rows
 from microtrain.engine import run
-from microtrain.graph.primitives import PRIMITIVES
+from microtrain.ops import PRIMITIVES
 from microtrain.testing.database import judge as judging
 from microtrain.testing.database.operators import DTYPES, FURTHER, NAMES, cases, database, find
 from microtrain.testing.database.parity import at_most, everything, parity

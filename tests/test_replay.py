@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import microtrain as mt
+from microtrain import ops as g
 from microtrain.autograd import replay as replaying
 from microtrain.autograd import walk as walking
 from microtrain.autograd.replay import MAX_REPLAYS, replays
@@ -18,7 +19,6 @@ from microtrain.engine import plans as planning
 from microtrain.engine import run
 from microtrain.engine.match import recogniser
 from microtrain.engine.plans import MAX_RECENT, linearize, plans
-from microtrain.graph import ops as g
 
 Tensors = Callable[[Any, Any, Any], Any]
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from programs import blank, groups, program, templates
 
+from microtrain import ops as g
 from microtrain import settings
 from microtrain.compiler.emit_triton import emit
 from microtrain.compiler.horizontal import BUNDLE_POINTERS
 from microtrain.compiler.lower import COLUMNS_MAX, MAX_BATCH, chunked, lower
 from microtrain.compiler.schedule import CHEAP_OPS, GROUP_OPS, MAX_OPS, schedule
 from microtrain.graph import dtypes
-from microtrain.graph import ops as g
 from microtrain.graph.node import Kind, Node
 from microtrain.kernels.tiles import ROW_MAX
 

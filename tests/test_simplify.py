@@ -9,11 +9,11 @@ import pytest
 from programs import blank, program, tensor
 
 import microtrain as mt
+from microtrain import ops as g
 from microtrain.compiler.emit_numpy import NumpyExecutable
 from microtrain.engine.plans import plans
 from microtrain.graph import dtypes
 from microtrain.graph import node as graph_node
-from microtrain.graph import ops as g
 from microtrain.graph.node import Kind, Node, literal
 from microtrain.graph.spec import Device, spec
 

@@ -10,11 +10,11 @@ import pytest
 from programs import blank, groups, program, tensor
 
 import microtrain as mt
+from microtrain import ops as g
 from microtrain.compiler import lower as lowering
 from microtrain.compiler.executable import Executable
 from microtrain.compiler.templates.matmul import Matmul, operand_type
 from microtrain.graph import dtypes
-from microtrain.graph import ops as g
 from microtrain.runtime import backend
 from microtrain.testing import count_kernels
 

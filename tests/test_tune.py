@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from programs import program
 
+from microtrain import ops as g
 from microtrain import settings
 from microtrain.compiler import executable
 from microtrain.compiler.emit_triton import emit
@@ -22,7 +23,6 @@ from microtrain.compiler.tune import CANDIDATES, GAIN, folder, tile_of, tuned
 from microtrain.engine import run
 from microtrain.engine.plans import plans
 from microtrain.graph import dtypes
-from microtrain.graph import ops as g
 from microtrain.graph.dtypes import DType
 from microtrain.graph.node import Node, leaf
 from microtrain.graph.spec import Device, Spec, spec

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from .. import ops as p
 from ..compiler.program import topological
 from ..engine import run
 from ..engine.session import current
-from ..graph import primitives as p
 from ..graph.node import Kind, Node, next_seq
 from ..graph.tape import Tape
 from ..runtime import backend

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from .. import ops as g
 from ..arguments import refused
 from ..engine.session import Session, current
-from ..graph import ops as g
 from ..graph.node import Node
 from ..graph.tape import DeadEnd, Entry, Hooks, Leaf, grad_mode
 from ..runtime.lock import lock

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from .. import ops as g
 from ..engine import run
 from ..engine.session import current
-from ..graph import ops as g
 from ..graph.dtypes import TITLES
 from ..graph.node import Node
 from ..graph.spec import Shape, Spec

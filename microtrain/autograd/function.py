@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..graph import ops as g
+from .. import ops as g
 from ..graph.node import Node
 from ..graph.tape import Tape, grad_mode
 from .handle import is_tensor

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from heapq import heappush
 from typing import Any
 
-from ..graph import ops as g
+from .. import ops as g
 from ..graph.node import Node, next_seq
 from ..graph.spec import Spec
 from ..graph.tape import Hooks, Tape, nobody

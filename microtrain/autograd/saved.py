@@ -6,7 +6,7 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
-from ..graph import ops as g
+from .. import ops as g
 from ..graph.dtypes import TITLES
 from ..graph.node import Node
 from ..graph.spec import Spec

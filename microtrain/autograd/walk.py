@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
+from .. import ops as g
 from ..engine import run
 from ..engine.session import MAX_PENDING, current
-from ..graph import ops as g
 from ..graph.node import Node
 from ..graph.spec import Spec
 from ..graph.tape import DeadEnd, Entry, Leaf, grad_mode, tape_of
@@ -86,7 +86,7 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
                 heappush(heap, (-tape.seq, tape))
         else:
             known = arrived[tape]
-            arrived[tape] = ct if known is None else g.add(known, ct)
+            arrived[tape] = ct if known is None or ct is None else g.add(known, ct)
         return arrived[tape]
 
     for node, cotangent in zip(outputs, cotangents, strict=True):

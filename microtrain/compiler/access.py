@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..graph import primitives as p
+from .. import ops as p
 from ..graph.node import Kind
 from ..graph.spec import Shape
 from .index import (

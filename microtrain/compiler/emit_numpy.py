@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import primitives as p
+from .. import ops as p
 from ..graph.dtypes import bfloat16, float16
 from ..graph.node import Kind
 from ..graph.spec import Spec

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 
+from .. import ops as p
 from ..graph import dtypes
-from ..graph import primitives as p
 from ..graph.dtypes import DType
 from ..graph.node import Kind
 from ..kernels.tiles import index_bits

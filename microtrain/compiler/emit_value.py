@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+from .. import ops as p
 from ..graph import dtypes
-from ..graph import primitives as p
 from ..graph.dtypes import DType
 from ..graph.node import Kind
 from .access import Guard, accesses

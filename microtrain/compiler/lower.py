@@ -15,14 +15,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from .. import ops as g
+from .. import ops as p
 from ..graph import dtypes
-from ..graph import ops as g
-from ..graph import primitives as p
 from ..graph.dtypes import DType
 from ..graph.node import Kind, Primitive, literal, new_node, record, record1
-from ..graph.opaque import CALL
 from ..graph.tape import grad_mode
 from ..kernels.tiles import ROW_MAX, cdiv, full_reduction, next_power_of_2
+from ..ops.user_kernel import CALL
 from .access import product_shape, reduced_sizes
 from .program import Program, Value, topological
 

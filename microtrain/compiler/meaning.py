@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from ..graph import primitives as p
+from .. import ops as p
 from ..graph.node import Kind, buffer_signature, new_node
-from ..graph.ops import zeros_like
+from ..ops import zeros_like
 from .emit_numpy import NumpyExecutable
 from .program import Program, Value, topological
 

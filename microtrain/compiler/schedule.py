@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .. import ops as p
 from .. import settings
-from ..graph import primitives as p
 from ..graph.node import Kind
-from ..graph.opaque import CALL
+from ..ops.user_kernel import CALL
 from .access import accesses
 from .group import Schedule
 from .horizontal import bundled

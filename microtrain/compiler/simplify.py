@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import ops as g
-from ..graph import primitives as p
+from .. import ops as g
+from .. import ops as p
 from ..graph.dtypes import bfloat16, bool_, float16
 from ..graph.node import Kind, literal, new_node, record
 from ..graph.spec import Device, broadcast_shapes

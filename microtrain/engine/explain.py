@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from .. import ops as p
 from ..compiler.group import Schedule
 from ..compiler.meaning import evaluated
 from ..compiler.program import Program
@@ -22,7 +23,6 @@ from ..compiler.schedule import schedule
 from ..compiler.simplify import simplify
 from ..compiler.templates.template import Group
 from ..files import replacing
-from ..graph import primitives as p
 from ..graph.node import Kind, Node
 from ..graph.spec import Device
 from ..runtime.lock import locked

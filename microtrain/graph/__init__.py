@@ -1,4 +1,1 @@
-"""What an operation is: nodes, the table of primitives, their derivatives, shapes and dtypes."""
-
-from . import special_vjps as special_vjps
-from . import vjps as vjps
+"""What is recorded: nodes, their shapes and dtypes, and the tape."""

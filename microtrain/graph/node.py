@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from enum import Enum
 from sys import getrefcount
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -22,11 +22,8 @@ from .dtypes import DType, float32
 from .spec import Device, Shape, Spec, all_specs, spec
 from .tape import Pullback, Rule, Tape, enter, grad_mode
 
-if TYPE_CHECKING:
-    Infer = Callable[..., tuple[Shape, DType]]
-
-RULES: dict[str, Rule] = {}
-"""The derivative of each differentiable primitive, by name; filled by `graph.vjps`."""
+Infer = Callable[..., tuple[Shape, DType]]
+Text = str | Callable[..., str]
 
 next_seq = itertools.count(1).__next__
 
@@ -49,19 +46,20 @@ class Primitive:
     """One row of the operation table: what an operation is on every device.
 
     `infer(*specs, *attrs)` gives the output's shape and dtype or raises; `numpy` and `triton` are expressions with
-    `{0}`, `{1}`, ... for the sources (see `graph.primitives`); `decompose(*nodes, *attrs)` rewrites a composite.
+    `{0}`, `{1}`, ... for the sources (see `ops.table`); `decompose(*nodes, *attrs)` rewrites a composite; `rule` is the
+    derivative.
     """
 
     __slots__ = ("decompose", "differentiable", "grad_name", "infer", "kind", "memo", "name", "numpy", "numpy_scalar",
-                 "triton")
+                 "rule", "triton")
 
-    def __init__(self, name: str, kind: Kind, infer: Infer, numpy: Any = None, triton: Any = None, *,
+    def __init__(self, name: str, kind: Kind, infer: Infer, numpy: Text = "", triton: Text = "", *,
                  numpy_scalar: str | None = None, grad_name: str | None = None, differentiable: bool = True,
-                 decompose: Callable[..., Node] | None = None) -> None:
+                 decompose: Callable[..., Node] | None = None, rule: Rule | None = None) -> None:
         self.name, self.kind, self.infer = name, kind, infer
         self.numpy, self.numpy_scalar, self.triton, self.decompose = numpy, numpy_scalar, triton, decompose
         self.grad_name = grad_name or "".join(p.capitalize() for p in name.split("_")) + "Backward0"
-        self.differentiable = differentiable
+        self.differentiable, self.rule = differentiable, rule
         self.memo: dict[Any, Signature] = {}        # filled by `setdefault`: each signature is one, in every thread
 
     def __repr__(self) -> str:
@@ -85,7 +83,7 @@ class Signature:
         self.both: Pullback | None = None
         self.pullbacks: dict[tuple[bool, ...], Pullback] = {}
         if primitive.differentiable and out.dtype.is_floating_point:
-            self.rule = RULES.get(primitive.name)
+            self.rule = primitive.rule
             if self.rule is None:
                 raise NotImplementedError(f"derivative for {primitive.name} is not implemented")
             self.first = Pullback(self, (True, *[False] * (len(inputs) - 1)))
@@ -259,6 +257,19 @@ def constant(value: bool | int | float, dtype: DType, device: Device) -> Node:
         if value == value:
             node = of.constants.setdefault(value if value else str(value), node)
     return node
+
+
+def like(value: Node | bool | int | float, node: Node) -> Node:
+    """`value` as a node: a number becomes a constant of `node`'s dtype and device."""
+    if isinstance(value, Node):
+        return value
+    known = node.spec.constants.get(value) if value else None
+    if known is None:
+        known = constant(value, node.spec.dtype, node.spec.device)
+        value = number(value)
+        if value and value == value:
+            known = node.spec.constants.setdefault(value, known)
+    return known
 
 
 def _large(value: int | float, dtype: DType) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..arguments import guarded
 from ..graph.node import record_with
-from ..graph.ops import like
+from ..ops import like
 from ..runtime.lock import lock
 from ..tensor import Tensor
 from ..tensor.operands import floats_only, in_float32, node_of

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..arguments import guarded
-from ..graph.composite import activations as a
 from ..graph.node import record2
+from ..ops import activations as a
 from ..tensor import Tensor, empty
 from ..tensor.operands import flag, floats_only, in_float32, no_bool
 from ..tensor.storage import wrap

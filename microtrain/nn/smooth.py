@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from ..graph.composite import activations as a
+from ..ops import activations as a
 from ..tensor import Tensor, where
 from ..tensor.operands import node_of
 from .activation import Activation, single

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Self
 
+from .. import ops as g
 from ..autograd import api
 from ..autograd.checks import assigned
-from ..graph import ops as g
 from ..graph.dtypes import DType
 from ..graph.node import Node, next_seq
 from ..graph.spec import Device, normalise_dim

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from .. import ops as g
 from .. import settings
 from ..arguments import Number, refused
 from ..graph import dtypes
-from ..graph import ops as g
 from ..graph.dtypes import DType
 from ..graph.node import Node
 from ..graph.spec import Device, Shape

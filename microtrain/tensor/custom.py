@@ -8,8 +8,8 @@ from typing import Any
 from ..autograd import Function
 from ..graph.dtypes import DType
 from ..graph.node import Node
-from ..graph.opaque import KernelCall, record_call
 from ..graph.spec import Shape
+from ..ops.user_kernel import KernelCall, record_call
 from .storage import wrap
 from .types import Tensor
 

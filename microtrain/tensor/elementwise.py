@@ -6,9 +6,9 @@ import builtins
 import math
 from collections.abc import Callable
 
+from .. import ops as g
+from .. import ops as p
 from ..graph import dtypes
-from ..graph import ops as g
-from ..graph import primitives as p
 from ..graph.node import Node, Primitive, constant, record2
 from . import operators
 from .operands import (

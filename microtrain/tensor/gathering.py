@@ -9,12 +9,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from .. import ops as g
 from ..arguments import Number
 from ..graph import dtypes
-from ..graph import ops as g
-from ..graph.composite.ordering import beside, hits
 from ..graph.node import Node
 from ..graph.spec import Shape, broadcast_shapes, normalise_dim
+from ..ops.indexing import beside, hits
 from .host import values
 from .index import checked, picked
 from .operands import converted, filling, labelled, node_of, stranger, truth

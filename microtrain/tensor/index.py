@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from .. import ops as g
 from ..graph import dtypes
-from ..graph import ops as g
 from ..graph.dtypes import TITLES
 from ..graph.node import Node
 from ..graph.spec import broadcast_shapes, normalise_dim

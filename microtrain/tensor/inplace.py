@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .. import ops as g
 from ..engine.session import others
-from ..graph import ops as g
 from ..graph.dtypes import TITLES
 from ..graph.node import Node, Primitive, Unmade, record2
 from ..graph.spec import broadcast_shapes

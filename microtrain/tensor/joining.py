@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..graph import ops as g
+from .. import ops as g
 from ..graph.node import Node
 from ..graph.spec import broadcast_shapes as common_shape
 from ..graph.spec import normalise_dim

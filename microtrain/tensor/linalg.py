@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .. import ops as g
 from ..arguments import Number
-from ..graph import ops as g
 from ..graph.dtypes import bool_
 from ..graph.node import Node, literal
 from ..graph.spec import broadcast_shapes, normalise_dim

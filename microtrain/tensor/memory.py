@@ -23,9 +23,9 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from .. import ops as g
 from ..engine import run
 from ..engine.session import current
-from ..graph import ops as g
 from ..graph.node import Node, leaf, next_seq
 from ..graph.spec import Shape
 from ..graph.tape import AsStridedBackward0, DeadEnd, Leaf, Tape, entry_class, grad_mode

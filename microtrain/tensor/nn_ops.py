@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..graph import ops as g
+from .. import ops as g
 from ..graph.dtypes import int64
 from ..graph.spec import Device, Shape
 from .host import values

@@ -10,8 +10,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from .. import ops as g
 from ..arguments import Number
-from ..graph import ops as g
 from ..graph.dtypes import DType, promote_types
 from ..graph.node import Node
 from ..graph.spec import normalise_dim, normalise_dims

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import ops as g
+from .. import ops as p
 from ..graph import dtypes
-from ..graph import ops as g
-from ..graph import primitives as p
 from ..graph.attributes import number
 from ..graph.dtypes import DType, promote_types
 from ..graph.node import Node, constant

@@ -6,12 +6,12 @@ import operator as python_operator
 from collections.abc import Callable
 from typing import Any
 
+from .. import ops as g
+from .. import ops as p
 from ..graph import dtypes
-from ..graph import ops as g
-from ..graph import primitives as p
 from ..graph.node import Node, Primitive, apply2, record2
-from ..graph.primitives import MUL
 from ..graph.tape import entry_class
+from ..ops import MUL
 from .operands import (
     as_floats,
     beyond,

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections import namedtuple
 from typing import Any
 
+from .. import ops as g
 from ..graph import dtypes
-from ..graph import ops as g
-from ..graph.composite.ordering import median_index
 from ..graph.dtypes import DType
 from ..graph.node import Node
 from ..graph.spec import normalise_dim
+from ..ops.ordering import median_index
 from .create import kind
 from .operands import no_bool, node_of
 from .storage import wrap

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from .. import ops as g
 from ..graph import dtypes
-from ..graph import ops as g
 from ..graph.dtypes import DType
 from ..graph.node import Node
 from ..graph.spec import Device

@@ -7,9 +7,9 @@ from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
 
+from .. import ops as g
 from ..arguments import Number
 from ..graph import dtypes
-from ..graph import ops as g
 from ..graph.dtypes import DType
 from ..graph.node import Node
 from ..graph.spec import normalise_dim, normalise_dims

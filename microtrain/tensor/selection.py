@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import ops as g
 from ..autograd.handle import type_of
 from ..graph import dtypes
-from ..graph import ops as g
 from ..graph.node import constant
 from .index import nonzero
 from .operands import beyond, converted, must_be_operands, truth

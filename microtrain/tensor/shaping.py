@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from operator import index
 from typing import Any
 
-from ..graph import ops as g
+from .. import ops as g
 from ..graph.dtypes import TITLES, int64
 from ..graph.node import Node
 from ..graph.spec import Shape, normalise_dim, normalise_dims

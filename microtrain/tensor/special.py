@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from .. import ops as g
 from ..arguments import Number
 from ..autograd.function import refused
 from ..graph import dtypes
-from ..graph import ops as g
 from ..graph.dtypes import TITLES
 from ..graph.node import Node, constant, record2
-from ..graph.primitives import MUL
 from ..graph.tape import grad_mode
+from ..ops import MUL
 from .elementwise import Unary, function
 from .inplace import inplace
 from .operands import (

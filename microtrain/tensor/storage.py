@@ -11,9 +11,9 @@ from functools import partial
 from typing import Any, Self
 from weakref import ref
 
+from .. import ops as g
 from ..engine import run
 from ..engine.session import here, main, others
-from ..graph import ops as g
 from ..graph.node import Node, Unmade, become
 from ..graph.spec import Shape, normalise_dim
 from ..graph.tape import DeadEnd, Leaf, Tape, grad_mode

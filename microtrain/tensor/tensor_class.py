@@ -10,9 +10,9 @@ import sys
 from functools import partial
 from typing import Any
 
+from .. import ops as p
 from ..arguments import CLASSES, guard
 from ..errors import missing
-from ..graph import primitives as p
 from ..graph.dtypes import DType, get_default_dtype
 from . import (
     copies,

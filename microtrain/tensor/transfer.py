@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .. import ops as g
 from ..graph import dtypes
-from ..graph import ops as g
 from ..graph.dtypes import DType
 from ..graph.spec import Device
 from ..graph.tape import grad_mode

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from .. import ops as g
 from ..compiler.simplify import simplify
 from ..engine.plans import linearize
 from ..graph import dtypes
-from ..graph import ops as g
 from ..graph.dtypes import DType
 from ..graph.node import Node, leaf
 from ..graph.spec import Device, spec

@@ -7,9 +7,9 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from ... import ops as p
 from ... import settings
 from ...graph import dtypes
-from ...graph import primitives as p
 from ...graph.dtypes import DType
 from ...graph.node import Kind
 from ...kernels import tiles

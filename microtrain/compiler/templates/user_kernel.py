@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from ...graph.opaque import CALL, OUTPUT, KernelCall, output
+from ...ops.user_kernel import CALL, OUTPUT, KernelCall, output
 from ...runtime.compile_cache import sealed
 from ...runtime.compiling import settle
 from ..index import ZERO, Coords, Index

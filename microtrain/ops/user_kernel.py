@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .attributes import OBJECTS
-from .dtypes import DType
-from .node import Kind, Node, Primitive, record
-from .spec import Shape
+from ..graph.attributes import OBJECTS
+from ..graph.dtypes import DType
+from ..graph.node import Kind, Node, Primitive, record
+from ..graph.spec import Shape
 
 
 class KernelCall:

@@ -1,4 +1,4 @@
-"""Shape rules of views and indices: what each gives, and that it can be. A view that cannot be is not recorded.
+"""Shape and dtype rules: what each operation gives, and that it can be. What cannot be is not recorded.
 
 The functions of the tensor layer refuse bad arguments in PyTorch's words before it comes to this. Here stands what
 holds for every way into the graph, a derivative's rule or a user's included; RuntimeError is raised for what does not.
@@ -9,8 +9,58 @@ from __future__ import annotations
 
 import math
 
-from .dtypes import DType, int64
-from .spec import Shape, Spec
+from ..graph.dtypes import DType, bool_, int64
+from ..graph.spec import Shape, Spec, broadcast_shapes
+
+
+def same(*specs: Spec) -> tuple[Shape, DType]:
+    """Elementwise: the broadcast shape, the first source's dtype."""
+    first = specs[0]
+    if len(specs) == 1:
+        return first.shape, first.dtype
+    for other in specs[1:]:
+        if other.dtype is not first.dtype:
+            raise RuntimeError(f"expected one dtype, got {first.dtype!r} and {other.dtype!r}")
+    return broadcast_shapes(*[s.shape for s in specs]), first.dtype
+
+
+TWO_BOOLS = ("Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` "
+             "operator instead.")
+
+
+def difference(x: Spec, y: Spec) -> tuple[Shape, DType]:
+    """Two operands of one dtype, broadcast, but no bools: RuntimeError, in PyTorch's words."""
+    if x.dtype is bool_ is y.dtype:
+        raise RuntimeError(TWO_BOOLS)
+    return same(x, y)
+
+
+def comparison(x: Spec, y: Spec) -> tuple[Shape, DType]:
+    """Two operands of one dtype, broadcast: bool."""
+    return same(x, y)[0], bool_
+
+
+def predicate(x: Spec) -> tuple[Shape, DType]:
+    """One operand: bool, of its shape."""
+    return x.shape, bool_
+
+
+def selection(condition: Spec, x: Spec, y: Spec) -> tuple[Shape, DType]:
+    """A bool condition and two operands of one dtype, broadcast. Raises RuntimeError for another condition."""
+    if condition.dtype is not bool_:
+        raise RuntimeError("where expected condition to be a boolean tensor, but got a tensor with dtype "
+                           f"{condition.dtype!r}")
+    return broadcast_shapes(condition.shape, same(x, y)[0]), x.dtype
+
+
+def matrix_product(x: Spec, y: Spec) -> tuple[Shape, DType]:
+    """x (..., m, k) with y (..., k, n): (..., m, n). Raises RuntimeError where k or the dtypes differ."""
+    (m, k), (k2, n) = x.shape[-2:], y.shape[-2:]
+    if k != k2:
+        raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({m}x{k} and {k2}x{n})")
+    if x.dtype is not y.dtype:
+        raise RuntimeError(f"expected m1 and m2 to have the same dtype, but got: {x.dtype.name} != {y.dtype.name}")
+    return (*broadcast_shapes(x.shape[:-2], y.shape[:-2]), m, n), x.dtype
 
 
 def reshaped(x: Spec, shape: Shape) -> tuple[Shape, DType]:
