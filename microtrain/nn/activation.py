@@ -6,8 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from ..arguments import guarded
-from ..graph.node import record_with
-from ..ops import like
 from ..runtime.lock import lock
 from ..tensor import Tensor
 from ..tensor.operands import floats_only, in_float32, node_of
@@ -15,9 +13,9 @@ from ..tensor.storage import wrap
 from .function_module import FunctionModule
 
 
-def single(primitive: Any, name: str, accept: Any = floats_only, widen: Any = in_float32) -> Callable[..., Tensor]:
+def single(operation: Callable[..., Any], name: str, accept: Any = floats_only, widen: Any = in_float32) -> Callable[..., Tensor]:
     """A function of a tensor and numbers that is one node; `inplace` overwrites the tensor, through its twin."""
-    operation = widen(lambda x, *numbers: record_with(primitive, x, *[like(n, x) for n in numbers]))
+    operation = widen(operation)
 
     def function(input: Tensor, *numbers: float, inplace: bool = False) -> Tensor:
         x = accept(node_of(input, name), name)

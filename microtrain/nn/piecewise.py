@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 from ..arguments import guarded
-from ..graph.node import record2
 from ..ops import activations as a
 from ..tensor import Tensor, empty
 from ..tensor.operands import flag, floats_only, in_float32, no_bool
@@ -22,14 +21,14 @@ __all__ = ["Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "LeakyReLU", "P
            "Threshold", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "prelu", "relu", "relu6",
            "softshrink", "threshold"]
 
-_leaky_relu = single(a.LEAKY_RELU, "leaky_relu")
-_threshold = single(a.THRESHOLD, "threshold", no_bool)
-_hardtanh = single(a.HARDTANH, "hardtanh", no_bool)
-_hardsigmoid = single(a.HARDSIGMOID, "hardsigmoid")
-_hardswish = single(a.HARDSWISH, "hardswish")
-_hardshrink = single(a.HARDSHRINK, "hardshrink", widen=lambda operation: operation)
-_softshrink = single(a.SOFTSHRINK, "softshrink")
-_prelu = in_float32(lambda x, weight: record2(a.PRELU, x, weight))
+_leaky_relu = single(a.leaky_relu, "leaky_relu")
+_threshold = single(a.threshold, "threshold", no_bool)
+_hardtanh = single(a.hardtanh, "hardtanh", no_bool)
+_hardsigmoid = single(a.hardsigmoid, "hardsigmoid")
+_hardswish = single(a.hardswish, "hardswish")
+_hardshrink = single(a.hardshrink, "hardshrink", widen=lambda operation: operation)
+_softshrink = single(a.softshrink, "softshrink")
+_prelu = in_float32(a.prelu)
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:

@@ -15,11 +15,11 @@ __all__ = ["CELU", "ELU", "GELU", "GLU", "SELU", "LogSigmoid", "LogSoftmax", "Mi
            "logsigmoid", "mish", "selu", "sigmoid", "silu", "softmax", "softmin", "softplus", "softsign", "tanh",
            "tanhshrink"]
 
-_elu = single(a.ELU, "elu")
-_gelu = {"none": single(a.GELU, "gelu"), "tanh": single(a.GELU_TANH, "gelu")}
-_silu = single(a.SILU, "silu")
-_mish = single(a.MISH, "mish")
-_logsigmoid = single(a.LOG_SIGMOID, "log_sigmoid")
+_elu = single(a.elu, "elu")
+_gelu = {"none": single(a.gelu, "gelu"), "tanh": single(a.gelu_tanh, "gelu")}
+_silu = single(a.silu, "silu")
+_mish = single(a.mish, "mish")
+_logsigmoid = single(a.log_sigmoid, "log_sigmoid")
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 
 
