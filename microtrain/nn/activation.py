@@ -13,7 +13,8 @@ from ..tensor.storage import wrap
 from .function_module import FunctionModule
 
 
-def single(operation: Callable[..., Any], name: str, accept: Any = floats_only, widen: Any = in_float32) -> Callable[..., Tensor]:
+def single(operation: Callable[..., Any], name: str, accept: Any = floats_only,
+           widen: Any = in_float32) -> Callable[..., Tensor]:
     """A function of a tensor and numbers that is one node; `inplace` overwrites the tensor, through its twin."""
     operation = widen(operation)
 
