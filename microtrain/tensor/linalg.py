@@ -235,7 +235,7 @@ def _same_batches(x: Node, y: Node) -> None:
                            f"[{x.shape[0]}, {x.shape[2]}] but got: [{y.shape[0]}, {y.shape[1]}].")
 
 
-def _added(self: Tensor, product: Node, beta: Operand, alpha: Operand, name: str) -> Tensor:
+def _added(self: Tensor, product: Node, beta: Any, alpha: Any, name: str) -> Tensor:
     """beta * self + alpha * product, where self broadcasts to the product. Raises RuntimeError where it does not."""
     x = node_of(self, name)
     if x.dtype is not product.dtype:
