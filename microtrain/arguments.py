@@ -18,7 +18,7 @@ import numpy as np
 Number = Any
 """A number, or a 0-d tensor of one: what PyTorch calls a Scalar."""
 
-CLASSES: dict[str, type] = {}
+CLASSES: dict[str, Any] = {}
 """Classes that annotations name without importing them."""
 
 OPEN = frozenset(("Any", "object", "DeviceLike", "Shape", "Self", "Operand", "Dims", "Sizes"))
@@ -41,7 +41,7 @@ def is_int(value: Any) -> bool:
 
 def as_int(value: Any) -> int:
     """An integer as Python's own."""
-    return value.item() if isinstance(value, np.generic) else int.__index__(value)      # type: ignore[no-any-return]
+    return int(value) if isinstance(value, np.generic) else int.__index__(value)
 
 
 def is_number(value: Any) -> bool:
@@ -58,7 +58,7 @@ def as_number(value: Any) -> Any:
 
 def _is_whole_tensor(value: Any) -> bool:
     """Whether a value is a 0-d tensor of integers, which counts as the integer it holds."""
-    return isinstance(value, CLASSES["Tensor"]) and not value.shape and value.dtype.category == 1   # type: ignore[attr-defined]
+    return isinstance(value, CLASSES["Tensor"]) and not value.shape and value.dtype.category == 1
 
 
 def _some(holds: Callable[[Any], bool], taken: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -72,7 +72,7 @@ NAMED = {
     "int": Kind("int", lambda v: is_int(v) or _is_whole_tensor(v), lambda v: as_int(v) if is_int(v) else int(v.item())),
     "float": Kind("float", is_number, as_number),
     "bool": Kind("bool", lambda v: isinstance(v, bool | np.bool_), bool),
-    "Number": Kind("Number", lambda v: is_number(v) or (isinstance(v, CLASSES["Tensor"]) and not v.shape),    # type: ignore[attr-defined]
+    "Number": Kind("Number", lambda v: is_number(v) or (isinstance(v, CLASSES["Tensor"]) and not v.shape),
                    lambda v: as_number(v) if is_number(v) else v),
     "str": Kind("str", lambda v: isinstance(v, str), str.__str__),
     "None": Kind("None", lambda v: v is None),
@@ -152,7 +152,7 @@ def described(value: Any) -> str:
     if kind in (list, tuple) and value:
         return f"{kind.__name__} of {', '.join(sorted({type(v).__name__ for v in value}))}"
     if "Tensor" in CLASSES and isinstance(value, CLASSES["Tensor"]):
-        return f"{kind.__name__} of shape {list(value.shape)}"      # type: ignore[attr-defined]
+        return f"{kind.__name__} of shape {list(value.shape)}"
     if kind.__name__ in CLASSES:                # another package's, of the same name
         return f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
     return kind.__name__

@@ -82,7 +82,7 @@ class Outcome:
 
 
 def run_task(task: Task, table: Table, *, device: Any = None, seed: int = 0, test_fraction: float = 0.2,
-             batch_size: int | None = None, progress: bool | Progress = True, **options: float | None) -> Outcome:
+             batch_size: int | None = None, progress: bool | Progress = True, **options: Any) -> Outcome:
     """Splits, standardises, trains and scores.
 
     Args:
@@ -100,7 +100,7 @@ def run_task(task: Task, table: Table, *, device: Any = None, seed: int = 0, tes
             apart or hold; too few rows for the split or the batch size.
         DivergedError: the loss became NaN or infinite.
     """
-    task = replace(task, **{name: value for name, value in options.items() if value is not None})   # type: ignore[arg-type]
+    task = replace(task, **{name: value for name, value in options.items() if value is not None})
     _check_numbers(task, table)
     _check_target(task, table)
     x_train, x_test, y_train, y_test = train_test_split(table.features, table.target, test_fraction=test_fraction,

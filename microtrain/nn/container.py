@@ -10,7 +10,7 @@ from .module import Module
 from .naming import indent
 
 
-def _key(modules: dict[str, Module | None], index: int) -> str:
+def _key(modules: dict[str, Module], index: int) -> str:
     """The name under which the index-th module is registered; negative indices count from the end."""
     position = operator.index(index)
     if not -len(modules) <= position < len(modules):
@@ -21,11 +21,13 @@ def _key(modules: dict[str, Module | None], index: int) -> str:
 class _Indexed(Module):
     """What both containers share: length, iteration and indexing by position."""
 
+    _modules: dict[str, Module]  # type: ignore[assignment]
+
     def __len__(self) -> int:
         return len(self._modules)
 
     def __iter__(self) -> Iterator[Module]:
-        return iter(self._modules.values())  # type: ignore[arg-type]
+        return iter(self._modules.values())
 
     def __setitem__(self, index: int, module: Module) -> None:
         setattr(self, _key(self._modules, index), module)
@@ -71,7 +73,7 @@ class Sequential(_Indexed):
     def forward(self, input: Any) -> Any:
         """Passes the input through the modules in order."""
         for module in self._modules.values():
-            input = module(input)  # type: ignore[misc]
+            input = module(input)
         return input
 
     @overload
@@ -81,7 +83,7 @@ class Sequential(_Indexed):
     def __getitem__(self, index: int | slice) -> Module | Sequential:
         if isinstance(index, slice):
             return type(self)(dict(list(self._modules.items())[index]))
-        return self._modules[_key(self._modules, index)]  # type: ignore[return-value]
+        return self._modules[_key(self._modules, index)]
 
 
 class ModuleList(_Indexed):
@@ -98,8 +100,8 @@ class ModuleList(_Indexed):
     def __getitem__(self, index: slice) -> ModuleList: ...
     def __getitem__(self, index: int | slice) -> Module | ModuleList:
         if isinstance(index, slice):
-            return type(self)(list(self._modules.values())[index])  # type: ignore[arg-type]
-        return self._modules[_key(self._modules, index)]  # type: ignore[return-value]
+            return type(self)(list(self._modules.values())[index])
+        return self._modules[_key(self._modules, index)]
 
     def insert(self, index: int, module: Module) -> None:
         """Inserts `module` before position `index`."""

@@ -11,7 +11,7 @@ from . import functional, init
 from .function_module import FunctionModule
 from .functional.sizes import each
 from .module import Module
-from .parameter import Parameter, Registered
+from .parameter import Parameter, registered
 
 _MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -28,8 +28,8 @@ class _Convolution(Module):
 
     _function: ClassVar[Callable[..., Tensor]]
     _dims: ClassVar[int]
-    weight: Parameter = Registered()  # type: ignore[assignment]
-    bias: Parameter | None = Registered()  # type: ignore[assignment]
+    weight: Parameter = registered()
+    bias: Parameter | None = registered()
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0,
                  dilation: Any = 1, groups: int = 1, bias: bool = True, padding_mode: str = "zeros", device: Any = None,

@@ -7,7 +7,7 @@ from typing import Any, Self
 from ..tensor import Tensor, empty, no_grad
 from . import functional, init
 from .module import Module
-from .parameter import Parameter, Registered
+from .parameter import Parameter, registered
 
 
 class Embedding(Module):
@@ -20,7 +20,7 @@ class Embedding(Module):
         NotImplementedError: `scale_grad_by_freq` or `sparse`.
     """
 
-    weight: Parameter = Registered()  # type: ignore[assignment]
+    weight: Parameter = registered()
 
     def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None,
                  max_norm: float | None = None, norm_type: float = 2.0, scale_grad_by_freq: bool = False,

@@ -9,7 +9,7 @@ from ..tensor import Tensor, empty
 from . import functional, init
 from .function_module import FunctionModule
 from .module import Module
-from .parameter import Parameter, Registered
+from .parameter import Parameter, registered
 
 
 class Linear(Module):
@@ -22,8 +22,8 @@ class Linear(Module):
         RuntimeError: x's last dimension is not in_features.
     """
 
-    weight: Parameter = Registered()  # type: ignore[assignment]
-    bias: Parameter | None = Registered()  # type: ignore[assignment]
+    weight: Parameter = registered()
+    bias: Parameter | None = registered()
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, device: Any = None,
                  dtype: Any = None) -> None:

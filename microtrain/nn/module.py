@@ -22,10 +22,7 @@ class Module(Stateful):
     """
 
     training: bool
-    _parameters: dict[str, Parameter | None]
-    _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
-    _non_persistent: set[str]
 
     def __init__(self) -> None:
         # Set past __setattr__, which looks into these very registries.

@@ -10,7 +10,7 @@ from ..tensor import Tensor, empty, int64, ones, tensor, zeros
 from . import functional, init
 from .functional.normalization import batch_normalised, move
 from .module import Module
-from .parameter import Parameter, Registered
+from .parameter import Parameter, registered
 
 
 class LayerNorm(Module):
@@ -20,8 +20,8 @@ class LayerNorm(Module):
     `elementwise_affine` there is neither, without `bias` no bias.
     """
 
-    weight: Parameter | None = Registered()  # type: ignore[assignment]
-    bias: Parameter | None = Registered()  # type: ignore[assignment]
+    weight: Parameter | None = registered()
+    bias: Parameter | None = registered()
 
     def __init__(self, normalized_shape: int | Sequence[int], eps: float = 1e-5, elementwise_affine: bool = True,
                  bias: bool = True, device: Any = None, dtype: Any = None) -> None:
@@ -52,7 +52,7 @@ class RMSNorm(Module):
     `elementwise_affine`.
     """
 
-    weight: Parameter | None = Registered()  # type: ignore[assignment]
+    weight: Parameter | None = registered()
 
     def __init__(self, normalized_shape: int | Sequence[int], eps: float | None = None, elementwise_affine: bool = True,
                  device: Any = None, dtype: Any = None) -> None:
@@ -94,8 +94,8 @@ class _BatchNorm(Module):
 
     _dims: tuple[int, ...]
     _version, _added = 2, {"num_batches_tracked": 2}
-    weight: Parameter | None = Registered()  # type: ignore[assignment]
-    bias: Parameter | None = Registered()  # type: ignore[assignment]
+    weight: Parameter | None = registered()
+    bias: Parameter | None = registered()
     running_mean: Tensor | None
     running_var: Tensor | None
     num_batches_tracked: Tensor | None

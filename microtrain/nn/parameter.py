@@ -76,6 +76,11 @@ class Registered:
             raise AttributeError(self.name) from None
 
 
+def registered() -> Any:
+    """What a layer's class has under its parameter's name."""
+    return Registered()
+
+
 def _restored(kind: type[Parameter], make: Callable[..., Tensor], arguments: tuple[Any, ...]) -> Parameter:
     leaf = make(*arguments)
     return kind.adopt(leaf, leaf.requires_grad)

@@ -15,7 +15,7 @@ from ..tensor.storage import wrap
 from .activation import Activation, single
 from .init import constant_
 from .module import Module
-from .parameter import Parameter, Registered
+from .parameter import Parameter, registered
 
 __all__ = ["Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "LeakyReLU", "PReLU", "ReLU", "ReLU6", "Softshrink",
            "Threshold", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "prelu", "relu", "relu6",
@@ -217,7 +217,7 @@ class PReLU(Module):
     """
 
     _function = staticmethod(guarded(prelu, itself=()))
-    weight: Parameter = Registered()  # type: ignore[assignment]
+    weight: Parameter = registered()
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None) -> None:
         super().__init__()

@@ -6,14 +6,11 @@ import copy
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ..scopes import finish
 from ..tensor import Tensor, no_grad
 from .parameter import Parameter
-
-if TYPE_CHECKING:
-    from .module import Module
 
 EXTRA = "_extra_state"
 """What a module's own state that is no tensor is called, after the module's name and a dot."""
@@ -38,6 +35,10 @@ class Stateful:
     some version may be missing in a dict from before it, and in one that notes nothing: it is left as it is.
     """
 
+    _parameters: dict[str, Parameter | None]
+    _buffers: dict[str, Tensor | None]
+    _modules: dict[str, Any]
+    _non_persistent: set[str]
     _version = 1
     _added: Mapping[str, int] = {}
 
@@ -72,11 +73,11 @@ class Stateful:
             found._metadata = OrderedDict()         # type: ignore[union-attr]
         versions = getattr(found, "_metadata", {})
         versions[prefix[:-1]] = {"version": self._version}
-        for registry, name in _own_tensors(self):                       # type: ignore[arg-type]
+        for registry, name in _own_tensors(self):
             found[prefix + name] = registry[name] if keep_vars else registry[name].detach()
         if _writes(self, "get_extra_state"):
             found[prefix + EXTRA] = self.get_extra_state()
-        for name, child in self._modules.copy().items():                # type: ignore[attr-defined]
+        for name, child in self._modules.copy().items():
             if child is not None:
                 child.state_dict(destination=found, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
         return found
@@ -101,7 +102,7 @@ class Stateful:
         """
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
-        own: dict[str, tuple[dict[str, Any], str] | Module] = {}
+        own: dict[str, tuple[dict[str, Any], str] | Stateful] = {}
         older = set[str]()
         for path, module in _walk(self, ""):
             version = getattr(state_dict, "_metadata", {}).get(path[:-1], {}).get("version", 1)
@@ -149,7 +150,7 @@ def snapshot(state: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value.clone() if isinstance(value, Tensor) else copy.deepcopy(value) for name, value in state.items()}
 
 
-def _walk(module: Any, prefix: str) -> Iterator[tuple[str, Module]]:
+def _walk(module: Stateful, prefix: str) -> Iterator[tuple[str, Stateful]]:
     """A module and those below it, each with what its names start with; as often as it is registered."""
     yield prefix, module
     for name, child in module._modules.copy().items():
@@ -157,15 +158,16 @@ def _walk(module: Any, prefix: str) -> Iterator[tuple[str, Module]]:
             yield from _walk(child, f"{prefix}{name}.")
 
 
-def _own_tensors(module: Module) -> Iterator[tuple[dict[str, Any], str]]:
+def _own_tensors(module: Stateful) -> Iterator[tuple[dict[str, Any], str]]:
     """Where a module's own parameters and persistent buffers are: registry and name."""
-    for registry in (module._parameters, module._buffers):
+    registries: tuple[dict[str, Any], ...] = module._parameters, module._buffers
+    for registry in registries:
         for name, tensor in registry.copy().items():
             if tensor is not None and not (registry is module._buffers and name in module._non_persistent):
-                yield registry, name  # type: ignore[misc]
+                yield registry, name
 
 
-def _writes(module: Any, name: str) -> bool:
+def _writes(module: Stateful, name: str) -> bool:
     return getattr(type(module), name) is not getattr(Stateful, name)
 
 
