@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os as _os
-import re as _re
 import sys as _sys
 import threading as _threading
 from collections.abc import Callable
@@ -81,12 +80,6 @@ class Setting:
         return _decorated(function, lambda: Setting(self.flag, self.wanted))
 
 
-def _device(text: str) -> str:
-    if not _re.fullmatch(r"(cpu|interpret)(:0)?|cuda(:[0-9]+)?|null(:\w+)?", text):
-        raise ValueError("expected cpu, cuda, cuda:0 and so on, interpret, or null[:target]")
-    return text
-
-
 def _switch(text: str) -> bool:
     if text.lower() in ("1", "true", "on", "yes"):
         return True
@@ -114,7 +107,7 @@ def _virtual(text: str) -> str:
     return f"{arch or 'sm_90'}{mode and '=' + mode}"
 
 
-device = Flag("MICROTRAIN_DEVICE", "", _device, "Default device: cpu, cuda, interpret or null[:target]; "
+device = Flag("MICROTRAIN_DEVICE", "", str, "Default device: cpu, cuda, interpret or null[:target]; "
               "unset, cuda where there is one, else cpu.")
 debug = Flag("MICROTRAIN_DEBUG", 0, _level, "1 prints each graph that is computed, 2 its kernels, 3 their source, "
              "4 the time each took.")

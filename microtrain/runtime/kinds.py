@@ -5,10 +5,12 @@ Nobody outside of `runtime` compares a kind's name: code asks the row (`device.k
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from .. import settings
 from . import virtual
 from .backend import Backend, KernelBackend
 from .cpu import CpuBackend
@@ -104,6 +106,21 @@ WITH_KERNELS: dict[str, Kind[KernelBackend]] = {
 }
 
 KINDS: dict[str, Kind[Backend]] = {"cpu": Kind(_cpu, native=True, readable=True), **WITH_KERNELS}
+
+
+def named(text: str) -> str:
+    """The text of a setting that names a device. Raises ValueError for another."""
+    kind = text.partition(":")[0]
+    if kind not in KINDS or not re.fullmatch(r"\w+(:\w+)?", text):
+        raise ValueError(f"expected {', '.join(KINDS)}, or one of a kind, as cuda:0 or null:sm_90")
+    try:
+        KINDS[kind].place(text, text[len(kind) + 1:] or None)
+    except RuntimeError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+settings.device.parse = named
 
 
 def backend(kind: str, index: Index = None) -> Backend:
