@@ -26,8 +26,7 @@ class Access(Checks):
             if space == "mixed":
                 return self.load_mixed(site, base, offset, on, count, t, olds, order)
         at, on = self.reach(site, space, base, offset, on, count * int(t[1]), "read", order)
-        views = {"global": self.views, "const": self.views, "shared": self.shared_views}.get(space)
-        data = self.local.view(t) if views is None else views[t]
+        data = self.views[space][t]
         index = at >> (int(t[1]).bit_length() - 1)
         values = [data.take(index + i if i else index, mode="clip") for i in range(count)]
         if order != "weak":
@@ -57,11 +56,10 @@ class Access(Checks):
         nbytes = len(values) * int(t[1])
         at, on = self.reach(site, space, base, offset, on, nbytes, "write", order)
         given = [self.of(value, on) for value in values]
-        views = {"global": self.views, "shared": self.shared_views}.get(space)
-        data = self.local.view(t) if views is None else views[t]
+        data = self.views[space][t]
         index = at >> (int(t[1]).bit_length() - 1)
         told: Any = None
-        if self.launch.checks and views is not None:
+        if self.launch.checks and space != "local":
             told = self.note_write(site, space, at, on, nbytes, order, data, index, given)
         for i, value in enumerate(given):
             data[index + i if i else index] = value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from .emitter import Emitter
-from .table import CACHING, INTEGERS, ORDER, SPACES, Op, numpy_type, row
+from .table import CACHING, INTEGERS, ORDER, SPACES, Op, numpy_type, row, silent
 
 DATA = f"b8 s8 u8 b16 b32 b64 {INTEGERS} f32 f64"
 STRONG = "relaxed acquire release acq_rel volatile"
@@ -27,12 +27,10 @@ def order(op: Op, default: str = "weak") -> str:
 def _load_parameter(e: Emitter, op: Op) -> None:
     name, offset = e.parameter(op.operands[1])
     t = numpy_type(op.type)
-    if name.startswith("%"):        # the address of one of several
-        for i, register in enumerate(e.vector(op.operands[0])):
-            e.put(register, f"M.parameter_at({e.get(name, 'u8')}, {offset + i * int(t[1])}, '{t}')", t)
-        return
     for i, register in enumerate(e.vector(op.operands[0])):
-        e.put(register, f"M.parameter(R, {name!r}, {offset + i * int(t[1])}, '{t}')", t)
+        at = offset + i * int(t[1])
+        e.put(register, f"M.parameter_at({e.get(name, 'u8')}, {at}, '{t}')" if name.startswith("%")     # one of several
+              else f"M.parameter(R, {name!r}, {at}, '{t}')", t)
 
 
 @row("st.param", DATA, "v2 v4", writes=0)
@@ -48,21 +46,17 @@ def _load(e: Emitter, op: Op) -> None:
     t = numpy_type(op.type)
     parts = e.vector(op.operands[0])
     unsigned = f"u{t[1]}"
-    olds = "None"
     merged = op.instruction.predicate is not None and all(e.register_class(part) == unsigned for part in parts)
-    if merged:
-        olds = f"[{', '.join(e.get(part, unsigned) for part in parts)}]"
-    e.line(f"t = M.load({e.site}, '{space_of(op)}', {e.address(op.operands[1])}, {e.lanes()}, {len(parts)}, "
-           f"'{unsigned}', {olds}, {order(op)!r})")
-    for i, part in enumerate(parts):
-        e.put(part, f"t[{i}].view('{t}')" if t[0] == "i" else f"t[{i}]", t, merged)
+    olds = e.parts(op.operands[0], unsigned) if merged else "None"
+    e.spread(parts, [t] * len(parts), f"M.load({e.site}, '{space_of(op)}', {e.address(op.operands[1])}, {e.lanes()}, "
+             f"{len(parts)}, '{unsigned}', {olds}, {order(op)!r})", merged)
 
 
 @row("st", DATA, f"{SPACES} {ORDER} {CACHING} v2 v4 v8", writes=0)
 def _store(e: Emitter, op: Op) -> None:
     t = f"u{numpy_type(op.type)[1]}"
-    values = ", ".join(e.get(part, t) for part in e.vector(op.operands[1]))
-    e.line(f"M.store({e.site}, '{space_of(op)}', {e.address(op.operands[0])}, {e.lanes()}, [{values}], '{t}', "
+    values = e.parts(op.operands[1], t)
+    e.line(f"M.store({e.site}, '{space_of(op)}', {e.address(op.operands[0])}, {e.lanes()}, {values}, '{t}', "
            f"{order(op)!r})")
 
 
@@ -126,34 +120,22 @@ def _copy_asynchronously(e: Emitter, op: Op) -> None:
            f"{count})")
 
 
-@row("cp.async.commit_group", writes=0)
-def _commit(e: Emitter, op: Op) -> None:
-    e.line("M.commit_copies(on)")
-
-
-@row("cp.async.wait_group", writes=0)
-def _wait(e: Emitter, op: Op) -> None:
-    e.line(f"M.wait_copies(on, {int(op.operands[0], 0)})")
-
-
-@row("cp.async.wait_all", writes=0)
-def _wait_all(e: Emitter, op: Op) -> None:
-    e.line("M.commit_copies(on)")
-    e.line("M.wait_copies(on, 0)")
+silent("cp.async.commit_group", "M.commit_copies(on)")
+silent("cp.async.wait_group", "M.wait_copies(on, {n})")
+silent("cp.async.wait_all", "M.commit_copies(on); M.wait_copies(on, 0)")
 
 
 @row("ldmatrix", "b16 b8", "sync aligned m8n8 x1 x2 x4 trans shared shared::cta")
 def _load_matrix(e: Emitter, op: Op) -> None:
     parts = e.vector(op.operands[0])
-    e.line(f"t = M.load_matrix({e.site}, {e.address(op.operands[1])}, {e.lanes()}, {len(parts)}, {op.has('trans')})")
-    for i, part in enumerate(parts):
-        e.put(part, f"t[{i}]", "u4")
+    e.spread(parts, ["u4"] * len(parts), f"M.load_matrix({e.site}, {e.address(op.operands[1])}, {e.lanes()}, "
+             f"{len(parts)}, {op.has('trans')})")
 
 
 @row("stmatrix", "b16", "sync aligned m8n8 x1 x2 x4 trans shared shared::cta", writes=0)
 def _store_matrix(e: Emitter, op: Op) -> None:
-    values = ", ".join(e.get(part, "u4") for part in e.vector(op.operands[1]))
-    e.line(f"M.store_matrix({e.site}, {e.address(op.operands[0])}, {e.lanes()}, [{values}], {op.has('trans')})")
+    values = e.parts(op.operands[1], "u4")
+    e.line(f"M.store_matrix({e.site}, {e.address(op.operands[0])}, {e.lanes()}, {values}, {op.has('trans')})")
 
 
 def widths(op: Op) -> int:

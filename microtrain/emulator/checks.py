@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .shadow import PROGRAM, STRONG, THREAD, Shadow
+from .shadow import PROGRAM, STRONG, THREAD, Clashes, Shadow
 from .threads import SHARED_BASE, Launch, Threads
 
 Array = Any
@@ -21,6 +21,11 @@ def changed(data: Array, index: Array, given: list[Array]) -> Array:
     return np.any([data.take(index + i, mode="clip") != value for i, value in enumerate(given)], axis=0)
 
 
+def typed(data: Array) -> dict[str, Array]:
+    """Bytes as each type of words."""
+    return {t: data.view(t) for t in ("u1", "u2", "u4", "u8")}
+
+
 class Checks(Threads):
     """The memories of a batch of programs, and the checks of accesses to them.
 
@@ -30,18 +35,18 @@ class Checks(Threads):
     def __init__(self, launch: Launch, programs: Array, local_bytes: int) -> None:
         super().__init__(launch, programs)
         memory = launch.memory
-        self.views = {t: memory.data.view(t) for t in ("u1", "u2", "u4", "u8")}
-        self.states = {t: memory.state.view(t) for t in ("u1", "u2", "u4", "u8")}
         self.starts = np.array([region.start - memory.base for region in launch.regions], np.int64)
         self.ends = np.array([region.end - memory.base for region in launch.regions], np.int64)
         self.start_list = self.starts.tolist()
         self.stride = -(-launch.shared_bytes // 1024) * 1024
         self.shared = np.full(self.B * self.stride, POISON_BYTE, np.uint8)
-        self.shared_views = {t: self.shared.view(t) for t in ("u1", "u2", "u4", "u8")}
         self.shared_row = self.row * self.stride - SHARED_BASE
         self.local_bytes = -(-local_bytes // 16) * 16
         self.local = np.full(self.N * self.local_bytes, POISON_BYTE, np.uint8)
         self.local_row = np.arange(self.N, dtype=np.int64) * self.local_bytes
+        spaces = {"global": memory.data, "const": memory.data, "shared": self.shared, "local": self.local}
+        self.views = {space: typed(data) for space, data in spaces.items()}
+        self.states = typed(memory.state)
         if launch.checks:
             granules = len(self.shared) >> launch.shared_shift
             writers, readers = np.zeros((2, granules), np.int64)
@@ -90,7 +95,7 @@ class Checks(Threads):
             me = self.me(on) | STRONG if order != "weak" else self.me(on)
             codes, clash = self.in_global.read(at, nbytes, me)
             if clash is not None:
-                self.race(site, "reads", "written by", clash, codes, at, on, nbytes)
+                self.race(site, "global", "reads", "written by", clash, codes, at, on, nbytes)
         return at, on
 
     def sorted_out(self, site: int, at: Array, on: Array | None, nbytes: int, what: str,
@@ -162,15 +167,23 @@ class Checks(Threads):
             self.without(site, "unwritten", f"read of {nbytes} bytes that nobody wrote", bad, at, on)
         return at, on
 
-    def race(self, site: int, verb: str, other: str, clash: Array, codes: list[Array], at: Array, on: Array | None,
-             nbytes: int) -> None:
-        """Report accesses that nothing orders after others' of the same place."""
-        first, lane, met = self.parties(clash, codes, on)
-        writers = [self.launch.instructions[i] for i, (low, high, writes) in self.launch.ranges.items()
-                   if low <= int(at[first]) < high and (writes or other != "written by") and i != site]
-        lines = f" (line {' or '.join(dict.fromkeys(str(w.line) for w in writers))})" if writers else ""
-        self.fault(site, "race", f"{verb} {nbytes} bytes that nothing orders after another's access", lane,
-                   self.place(int(at[first]), site), self.party(met, other) + lines, int(clash.sum()))
+    def race(self, site: int, space: str, verb: str, other: str, clash: Array, codes: list[Array], at: Array,
+             on: Array | None, nbytes: int) -> None:
+        """Report accesses that nothing orders after others' of the same place; in shared memory a barrier would."""
+        first = int(np.flatnonzero(clash)[0])
+        lane = first if on is None else int(on[first])
+        mine, met = int(self.me(None)[lane]), [int(code[first]) for code in codes]
+        code = next((one for one in met if one and (abs(one) & ~int(STRONG) ^ mine) >> THREAD), 0)
+        kind, how, lines = "shared race", "without a barrier after", ""
+        if space == "global":
+            kind, how, place = "race", "that nothing orders after", self.place(int(at[first]), site)
+            writers = [self.launch.instructions[i] for i, (low, high, writes) in self.launch.ranges.items()
+                       if low <= int(at[first]) < high and (writes or other != "written by") and i != site]
+            lines = f" (line {' or '.join(dict.fromkeys(str(w.line) for w in writers))})" if writers else ""
+        else:
+            place = f"shared[byte {int(self.shared_address(at[first]))}]"
+        self.fault(site, kind, f"{verb} {nbytes} bytes {how} another's access", lane, place,
+                   self.party(code, other) + lines, int(clash.sum()))
 
     # Notes of writes
 
@@ -192,20 +205,24 @@ class Checks(Threads):
             shadow = self.in_shared
             self.check_shared_write(site, at, on, nbytes)
         clashes = shadow.write(at, nbytes, me)
-        if not clashes.told():
+        if not clashes.any():
             return None
         changes = changed(data, index, given)
 
         def told() -> None:
             """Who writes what is there already, or what all others write, harms nobody in its program."""
             other = self.elsewhere(clashes.codes, me) if space == "global" else np.False_
-            unlike = changed(data, index, given)
-            for found, harms, verb in ((clashes.before, changes, "written by"), (clashes.at_once, unlike, "written by"),
-                                       (clashes.reads, changes, "read by")):
-                if found is not None and (found & (harms | other)).any():
-                    report = self.race if space == "global" else self.shared_race
-                    report(site, "writes", verb, found & (harms | other), clashes.codes, at, on, nbytes)
+            self.tell(site, space, "writes", clashes, at, on, nbytes, changes | other,
+                      changed(data, index, given) | other)
         return told
+
+    def tell(self, site: int, space: str, verb: str, clashes: Clashes, at: Array, on: Array | None, nbytes: int,
+             changes: Any = True, unlike: Any = True) -> None:
+        """Report where a write clashes, and does harm: to what was there before, and to what others write at once."""
+        for found, harms, other in ((clashes.before, changes, "written by"), (clashes.at_once, unlike, "written by"),
+                                    (clashes.reads, changes, "read by")):
+            if found is not None and (found & harms).any():
+                self.race(site, space, verb, other, found & harms, clashes.codes, at, on, nbytes)
 
     @staticmethod
     def elsewhere(codes: list[Array], me: Array) -> Array:
@@ -227,26 +244,11 @@ class Checks(Threads):
                 if bad.any():
                     self.dropped(site, kind, message, bad, at, on, self.shared_address(at), 0, "shared")
         if clash is not None:
-            self.shared_race(site, "reads", "written by", clash, codes, at, on, nbytes)
+            self.race(site, "shared", "reads", "written by", clash, codes, at, on, nbytes)
 
     def shared_address(self, at: Array) -> Array:
         """Bytes from the start of a program's shared memory."""
         return at % self.stride
-
-    def shared_race(self, site: int, verb: str, other: str, clash: Array, codes: list[Array], at: Array,
-                    on: Array | None, nbytes: int) -> None:
-        """Report accesses of shared memory that no barrier orders."""
-        first, lane, met = self.parties(clash, codes, on)
-        self.fault(site, "shared race", f"{verb} {nbytes} bytes without a barrier after another's access", lane,
-                   f"shared[byte {int(self.shared_address(at[first]))}]", self.party(met, other), int(clash.sum()))
-
-    def parties(self, clash: Array, codes: list[Array], on: Array | None) -> tuple[int, int, int]:
-        """Of the first clash: its index among the accesses, the thread, and the code that it met."""
-        first = int(np.flatnonzero(clash)[0])
-        lane = first if on is None else int(on[first])
-        mine = int(self.me(None)[lane])
-        met = [int(code[first]) for code in codes]
-        return first, lane, next((one for one in met if one and (abs(one) & ~int(STRONG) ^ mine) >> THREAD), 0)
 
     def check_shared_write(self, site: int, at: Array, on: Array | None, nbytes: int) -> None:
         """What is under way must not be overwritten."""

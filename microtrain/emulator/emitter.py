@@ -9,6 +9,7 @@ Memory accesses take the threads that make them, as an array of indices (`on`; N
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -149,9 +150,9 @@ class Emitter:
         """float32 values of the lower (0) or upper half of a packed register."""
         name, t = variable(operand), f"{kind}{'lh'[i]}"
         if self.register_class(operand) is None:
-            return f"from_{kind}({('low', 'high')[i]}({self.get(operand, 'u4')}))"
+            return f"from_{kind}(unpack({self.get(operand, 'u4')}, 'u2', {i}))"
         if t not in self.held(operand):
-            self.line(f"{name}_{t} = from_{kind}({('low', 'high')[i]}({self.get(operand, 'u4')}))")
+            self.line(f"{name}_{t} = from_{kind}(unpack({self.get(operand, 'u4')}, 'u2', {i}))")
             self.held(operand).add(t)
         return f"{name}_{t}"
 
@@ -237,6 +238,16 @@ class Emitter:
         if match is None:
             raise Unknown(f"parameter {operand}")
         return match[1], int((match[2] or "0").replace(" ", ""), 0)
+
+    def spread(self, registers: list[str], types: Sequence[str], call: str, merged: bool = False) -> None:
+        """Write registers, as far as they are given, with the parts of what a call returns."""
+        self.line(f"t = {call}")
+        for i, (register, t) in enumerate(zip(registers, types, strict=False)):
+            self.put(register.strip(), f"t[{i}].view('{t}')" if t[0] == "i" else f"t[{i}]", t, merged)
+
+    def parts(self, operand: str, t: str) -> str:
+        """A vector's parts as a list of expressions."""
+        return f"[{', '.join(self.get(part, t) for part in self.vector(operand))}]"
 
     def at_hand(self, register: str) -> str:
         """A register's present value in the type of its class."""

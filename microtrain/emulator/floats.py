@@ -244,11 +244,6 @@ def exact_fma64(a: float, b: float, c: float, mode: str) -> float:
 
 # Functions of one number
 
-def exp2(x: Array) -> Array:
-    """2 ** x of float32."""
-    return np.exp2(np.asarray(x).astype("f8")).astype("f4")
-
-
 def in_float64(function: Any, x: Array) -> Array:
     """A function of float32, computed in float64 and rounded."""
     return function(np.asarray(x).astype("f8")).astype("f4")
@@ -271,37 +266,23 @@ def upper_half(x: Array) -> Array:
 
 # Comparisons, extrema
 
-def with_zeros(result: Array, a: Array, b: Array, least: bool) -> Array:
-    """An extremum of a and b in which -0 is less than +0, as it is not in NumPy's."""
-    zeros = (a == 0) & (b == 0)
-    if not zeros.any():
-        return result
-    return np.where(zeros, np.where(np.signbit(a) == least, a, b), result)
+def extremum(function: Any, least: bool) -> Any:
+    """NumPy's extremum of two numbers, but that -0 is less than +0."""
+    def of(a: Array, b: Array) -> Array:
+        result, zeros = function(a, b), (a == 0) & (b == 0)
+        return np.where(zeros, np.where(np.signbit(a) == least, a, b), result) if zeros.any() else result
+    return of
 
 
-def fmin(a: Array, b: Array) -> Array:
-    """The smaller number; a NaN is passed over, and -0 is less than +0."""
-    return with_zeros(np.fmin(a, b), a, b, True)
-
-
-def fmax(a: Array, b: Array) -> Array:
-    """The larger number; a NaN is passed over, and -0 is less than +0."""
-    return with_zeros(np.fmax(a, b), a, b, False)
+fmin, fmax = extremum(np.fmin, True), extremum(np.fmax, False)
+"""A NaN is passed over."""
+min_nan, max_nan = extremum(np.minimum, True), extremum(np.maximum, False)
+"""NaN if one of both is."""
 
 
 def with_signs(size: Array, a: Array, b: Array) -> Array:
     """A magnitude, negative where one of both numbers is."""
     return np.where(np.isnan(size), size, np.where(np.signbit(a) != np.signbit(b), -size, size))
-
-
-def min_nan(a: Array, b: Array) -> Array:
-    """The smaller number, NaN if one of both is; -0 is less than +0."""
-    return with_zeros(np.minimum(a, b), a, b, True)
-
-
-def max_nan(a: Array, b: Array) -> Array:
-    """The larger number, NaN if one of both is; -0 is less than +0."""
-    return with_zeros(np.maximum(a, b), a, b, False)
 
 
 ROUND = {"rzi": np.trunc, "rni": np.rint, "rmi": np.floor, "rpi": np.ceil}

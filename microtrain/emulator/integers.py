@@ -20,17 +20,6 @@ def mask(predicate: Array, dtype: str) -> Array:
     return np.negative(np.asarray(predicate).astype(dtype))
 
 
-def low(x: Array, dtype: str = "u2") -> Array:
-    """The low half of each register."""
-    return np.asarray(x).astype(dtype)
-
-
-def high(x: Array, dtype: str = "u2") -> Array:
-    """The high half of each register."""
-    half = np.dtype(dtype).itemsize * 8
-    return (np.asarray(x) >> np.asarray(x).dtype.type(half)).astype(dtype)
-
-
 def pack(parts: list[Array], dtype: str) -> Array:
     """One register of several, the lowest first."""
     width = np.dtype(dtype).itemsize * 8 // len(parts)
@@ -43,7 +32,7 @@ def pack(parts: list[Array], dtype: str) -> Array:
 def unpack(x: Array, dtype: str, i: int) -> Array:
     """The i-th part, of this type, of a wider register."""
     wide = np.asarray(x)
-    return (wide >> wide.dtype.type(8 * np.dtype(dtype).itemsize * i)).astype(dtype)
+    return (wide >> wide.dtype.type(8 * np.dtype(dtype).itemsize * i) if i else wide).astype(dtype)
 
 
 def quotient(a: Array, b: Array) -> Array:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import floats as fl
-from .integers import high, low, mask, pack, unpack
+from .integers import mask, pack, unpack
 from .report import EmulatorError
 from .threads import SHARED_BASE, WARP_SIZE
 from .warps import LANES, Warps
@@ -53,8 +53,8 @@ def left_operand(registers: list[Array], kind: str, halves: int) -> Array:
 def summed(product: Array, c: list[Array], kind: str, saturate: bool = False) -> list[Array]:
     """A product, (values, N) in the order of the registers, with what it is added to; halves are two to a register."""
     if kind == "f16":
-        parts = [fl.to_f16(product[2 * i + j] + fl.from_f16(half(one)))
-                 for i, one in enumerate(c) for j, half in enumerate((low, high))]
+        parts = [fl.to_f16(product[2 * i + j] + fl.from_f16(unpack(one, "u2", j)))
+                 for i, one in enumerate(c) for j in (0, 1)]
         return [pack(parts[i:i + 2], "u4") for i in range(0, len(parts), 2)]
     if kind == "s32":
         totals = [one.astype("i8") + before for one, before in zip(product, c, strict=False)]
@@ -105,11 +105,11 @@ class Matrices(Warps):
         result = []
         for i in range(count):
             if transposed:
-                view = self.shared_views["u2"]
+                view = self.views["shared"]["u2"]
                 first = (rows[:, 8 * i + 2 * (LANES & 3)] >> 1, rows[:, 8 * i + 2 * (LANES & 3) + 1] >> 1)
                 value = pack([view.take(row + (LANES >> 2), mode="clip") for row in first], "u4")
             else:
-                value = self.shared_views["u4"].take((rows[:, 8 * i + (LANES >> 2)] >> 2) + (LANES & 3), mode="clip")
+                value = self.views["shared"]["u4"].take((rows[:, 8 * i + (LANES >> 2)] >> 2) + (LANES & 3), mode="clip")
             result.append(value.reshape(-1))
         return result
 
@@ -126,21 +126,18 @@ class Matrices(Warps):
         clashes = self.in_shared.write(at, 16, self.me(lanes))
 
         def held() -> Array:
-            return self.shared_views["u4"].take((at >> 2)[:, None] + np.arange(4), mode="clip")
+            return self.views["shared"]["u4"].take((at >> 2)[:, None] + np.arange(4), mode="clip")
 
         before = held()
         self.put_matrices(rows, values, transposed)
-        if not clashes.told():
+        if not clashes.any():
             return
         # Who writes what is there already, or what all others write, harms nobody: then the order makes no difference.
         after = held()
         self.put_matrices(rows[::-1], [self.by_warp(value)[::-1].reshape(-1) for value in values],
                           transposed)
         changes, unlike = (held() != after).any(1) | (before != after).any(1), (held() != after).any(1)
-        for found, harms, verb in ((clashes.before, changes, "written by"), (clashes.at_once, unlike, "written by"),
-                                   (clashes.reads, changes, "read by")):
-            if found is not None and (found & harms).any():
-                self.shared_race(site, "writes", verb, found & harms, clashes.codes, at, lanes, 16)
+        self.tell(site, "shared", "writes", clashes, at, lanes, 16, changes, unlike)
 
     def put_matrices(self, rows: Array, values: list[Array], transposed: bool) -> None:
         """Write fragments to rows of shared memory, the last warp's last."""
@@ -148,10 +145,10 @@ class Matrices(Warps):
             value = self.by_warp(given)
             for j in (0, 1) if transposed else (0,):
                 if transposed:
-                    row, view = rows[:, 8 * i + 2 * (LANES & 3) + j], self.shared_views["u2"]
+                    row, view = rows[:, 8 * i + 2 * (LANES & 3) + j], self.views["shared"]["u2"]
                     index, part = (row >> 1) + (LANES >> 2), unpack(value, "u2", j)
                 else:
-                    row, view = rows[:, 8 * i + (LANES >> 2)], self.shared_views["u4"]
+                    row, view = rows[:, 8 * i + (LANES >> 2)], self.views["shared"]["u4"]
                     index, part = (row >> 2) + (LANES & 3), value
                 view[index[row >= 0]] = part[row >= 0]
 

@@ -42,7 +42,8 @@ def updated(name: str, kind: str, old: Array, given: list[Array]) -> Array:
         read, write = FLOATS[kind]
         return write(combined(name, read(old), [read(one) for one in given]))
     if kind.endswith("x2"):
-        parts = [updated(name, kind[:-2], half(old), [half(one) for one in given]) for half in (ints.low, ints.high)]
+        parts = [updated(name, kind[:-2], ints.unpack(old, "u2", i), [ints.unpack(one, "u2", i) for one in given])
+                 for i in (0, 1)]
         return ints.pack(parts, "u4")
     typed = [one.view(kind) for one in (old, *given)]
     if typed[0].dtype.kind == "f" and name not in ("add", "min", "max", "exch"):
@@ -76,7 +77,7 @@ class Ordered(Access):
         nbytes = int(stored[1])
         at, lanes = self.reach(site, space, base, offset, on, nbytes, "atomic", order)
         lanes = np.arange(self.N) if lanes is None else lanes
-        data = (self.views if space == "global" else self.shared_views)[t]
+        data = self.views[space][t]
         result = np.zeros(self.N, t)
         if len(at):
             if self.launch.checks:
@@ -110,10 +111,7 @@ class Ordered(Access):
                 self.dropped(site, "unwritten", "atomic on shared memory that nothing wrote", unwritten, at, lanes,
                              self.shared_address(at), 0, "shared")
         clashes = shadow.write(at, nbytes, self.me(lanes) | STRONG)
-        report = self.race if space == "global" else self.shared_race
-        for found, verb in clashes.told():
-            if found is not None:
-                report(site, "updates", verb, found, clashes.codes, at, lanes, nbytes)
+        self.tell(site, space, "updates", clashes, at, lanes, nbytes)
 
     # Asynchronous copies, done as late as they may be
 
@@ -134,9 +132,7 @@ class Ordered(Access):
         if self.launch.checks and len(at):
             self.check_shared_write(site, at, on, nbytes)
             clashes = self.in_shared.write(at, nbytes, self.me(on), pending=True)
-            for found, verb in clashes.told():
-                if found is not None:
-                    self.shared_race(site, "copies over", verb, found, clashes.codes, at, on, nbytes)
+            self.tell(site, "shared", "copies over", clashes, at, on, nbytes)
         if on is not None:
             data = data[lanes]
         self.copies.append((lanes, self.group.take(lanes), at, data.view(WORDS[nbytes])[:, 0]))

@@ -21,6 +21,12 @@ plain("bfind", "s32 u32 s64 u64", "highest_bit({a}, False)", "u4")
 plain("bfind.shiftamt", "s32 u32 s64 u64", "highest_bit({a}, True)", "u4")
 plain("brev", "b32 b64", "reversed_bits({a})")
 plain("prmt", "b32", "permuted({a}, {b}, {c})")
+plain("lop3", "b32", "logic({a}, {b}, {c}, {d})")
+plain("bfe", "s32 u32 s64 u64", "extracted({a}, {b}, {c})", reads="t u4 u4")
+plain("bfi", "b32 b64", "inserted({a}, {b}, {c}, {d})", reads="t t u4 u4")
+plain("dp4a", "s32 u32", "dot4({a}, {b}, {c}, '{op.types[0][0]}{op.types[1][0]}')", "u4", "u4 u4 u4")
+plain("shf.l", "b32", "funnel({a}, {b}, {c}, True, 'wrap' in {op.modifiers})", modifiers="wrap clamp")
+plain("shf.r", "b32", "funnel({a}, {b}, {c}, False, 'wrap' in {op.modifiers})", modifiers="wrap clamp")
 plain("not", f"{BITS} pred", "~{a}")
 plain("cnot", BITS, "({a} == 0).astype('{t}')")
 plain("and", f"{BITS} pred", "{a} & {b}")
@@ -66,18 +72,6 @@ def _carried(e: Emitter, op: Op) -> None:
         e.set_carry(flag)
 
 
-@row("dp4a", "s32 u32")
-def _dot_of_bytes(e: Emitter, op: Op) -> None:
-    a, b, c = (e.get(operand, "u4") for operand in op.operands[1:])
-    e.put(op.operands[0], f"dot4({a}, {b}, {c}, {op.types[0][0] + op.types[1][0]!r})", "u4")
-
-
-@row("lop3", "b32")
-def _three_way(e: Emitter, op: Op) -> None:
-    a, b, c = (e.get(operand, "u4") for operand in op.operands[1:4])
-    e.put(op.operands[0], f"logic({a}, {b}, {c}, {int(op.operands[4], 0)})", "u4")
-
-
 @row("shl shr", "b16 b32 b64 s16 u16 s32 u32 s64 u64")
 def _shift(e: Emitter, op: Op) -> None:
     t, left = numpy_type(op.type), op.row.name == "shl"
@@ -87,20 +81,6 @@ def _shift(e: Emitter, op: Op) -> None:
         e.put(op.operands[0], f"{a} {'<<' if left else '>>'} {e.number(min(int(amount), bits - 1), t)}", t)
     else:
         e.put(op.operands[0], f"shift_{'left' if left else 'right'}({a}, {e.get(amount, 'u4')})", t)
-
-
-@row("shf.l shf.r", "b32", "wrap clamp")
-def _funnel_shift(e: Emitter, op: Op) -> None:
-    a, b, n = (e.get(operand, "u4") for operand in op.operands[1:])
-    e.put(op.operands[0], f"funnel({a}, {b}, {n}, {op.row.name == 'shf.l'}, {op.has('wrap')})", "u4")
-
-
-@row("bfe bfi", "s32 u32 s64 u64 b32 b64")
-def _bit_field(e: Emitter, op: Op) -> None:
-    t = numpy_type(op.type)
-    values = [e.get(operand, t) for operand in op.operands[1:-2]]
-    values += [e.get(operand, "u4") for operand in op.operands[-2:]]
-    e.put(op.operands[0], f"{'extracted' if op.row.name == 'bfe' else 'inserted'}({', '.join(values)})", t)
 
 
 # Floating point, of all widths.
@@ -179,11 +159,6 @@ def _divide(e: Emitter, op: Op) -> None:
         e.put(op.operands[0], f"quotient({e.get(op.operands[1], t)}, {e.get(op.operands[2], t)})", t)
 
 
-@row("sqrt", "f32 f64", "rn approx ftz")
-def _root(e: Emitter, op: Op) -> None:
-    floating(e, op, lambda a: f"np.sqrt({a})")
-
-
 @row("rcp rsqrt", "f32 f64", "rn approx ftz")
 def _inverse(e: Emitter, op: Op) -> None:
     """Of float64 the flushing approximation has 20 bits of fraction: the low half of the register is zero."""
@@ -196,17 +171,18 @@ def _inverse(e: Emitter, op: Op) -> None:
 
 
 def approximate(names: str, types: str, function: str) -> None:
-    """A row of a function that a GPU approximates."""
-    @row(names, types, "approx ftz")
+    """A row of a function of one number, which a GPU approximates."""
+    @row(names, types, "rn approx ftz")
     def emit(e: Emitter, op: Op) -> None:
-        floating(e, op, lambda a: f"in_float64({function}, {a})")
+        floating(e, op, lambda a: f"{function}{a})")
 
 
-approximate("sin", "f32", "np.sin")
-approximate("cos", "f32", "np.cos")
-approximate("lg2", "f32", "np.log2")
-approximate("ex2", "f32 f16 bf16 f16x2 bf16x2", "np.exp2")
-approximate("tanh", "f32 f16 bf16 f16x2 bf16x2", "np.tanh")
+approximate("sqrt", "f32 f64", "np.sqrt(")
+approximate("sin", "f32", "in_float64(np.sin, ")
+approximate("cos", "f32", "in_float64(np.cos, ")
+approximate("lg2", "f32", "in_float64(np.log2, ")
+approximate("ex2", "f32 f16 bf16 f16x2 bf16x2", "in_float64(np.exp2, ")
+approximate("tanh", "f32 f16 bf16 f16x2 bf16x2", "in_float64(np.tanh, ")
 
 
 @row("min max", f"{FLOATS} {INTEGERS} {PAIRS}", "ftz NaN relu xorsign abs")
@@ -235,12 +211,7 @@ def _signs(e: Emitter, op: Op) -> None:
         e.put(op.operands[0], f"{'np.abs' if name == 'abs' else '-'}({e.get(op.operands[1], t)})", t)
 
 
-@row("copysign", "f32 f64")
-def _copy_sign(e: Emitter, op: Op) -> None:
-    """The magnitude of the second operand with the sign of the first."""
-    t = numpy_type(op.type)
-    e.put(op.operands[0], f"np.copysign({e.get(op.operands[2], t)}, {e.get(op.operands[1], t)})", t)
-
+plain("copysign", "f32 f64", "np.copysign({b}, {a})")       # the magnitude of b with the sign of a
 
 TESTS = {"finite": "np.isfinite({a})", "infinite": "np.isinf({a})", "notanumber": "np.isnan({a})",
          "number": "~np.isnan({a})", "normal": "(np.isfinite({a}) & (np.abs({a}) >= np.finfo({t!r}).tiny))",

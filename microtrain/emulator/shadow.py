@@ -44,10 +44,9 @@ class Clashes(NamedTuple):
     at_once: Array | None
     reads: Array | None
 
-    def told(self) -> list[tuple[Array, str]]:
-        """Where, and the other party's verb."""
-        kinds = ((self.before, "written by"), (self.at_once, "written by"), (self.reads, "read by"))
-        return [(found, verb) for found, verb in kinds if found is not None]
+    def any(self) -> bool:
+        """Whether there are."""
+        return self.before is not None or self.at_once is not None or self.reads is not None
 
 
 ANY = -1

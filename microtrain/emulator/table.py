@@ -121,13 +121,23 @@ def look_up(instruction: Instruction) -> Op | str:
     return Op(found, instruction, types, modifiers)
 
 
-def plain(names: str, types: str, expression: str, result: str = "") -> None:
-    """A row whose result is an expression of its operands a, b, c and d, all of its type."""
-    @row(names, types)
+def plain(names: str, types: str, expression: str, result: str = "", reads: str = "", modifiers: str = "") -> None:
+    """A row whose result is an expression of its operands a, b, c and d, of its type or of those that `reads` names
+    (t: its own), and of the `op`."""
+    @row(names, types, modifiers)
     def emit(e: Emitter, op: Op) -> None:
         t = numpy_type(op.type)
-        given = dict(zip("abcd", [e.get(operand, t) for operand in op.operands[1:]], strict=False))
-        e.put(op.operands[0], expression.format(t=t, **given), result or t)
+        kinds = [t if kind == "t" else kind for kind in reads.split()] or [t] * 4
+        given = dict(zip("abcd", map(e.get, op.operands[1:], kinds), strict=False))
+        e.put(op.operands[0], expression.format(t=t, op=op, **given), result or t)
+
+
+def silent(names: str, line: str = "", types: str = "", modifiers: str = "") -> None:
+    """A row that writes no register but a line: `{n}` is its operand, a number. No line: nothing happens."""
+    @row(names, types, modifiers, writes=0, typed=False)
+    def emit(e: Emitter, op: Op) -> None:
+        if line:
+            e.line(line.format(n=int(op.operands[0], 0)) if "{n}" in line else line)
 
 
 def registers(function: Function, operand: str) -> list[str]:

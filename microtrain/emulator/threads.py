@@ -18,6 +18,11 @@ WARP_SIZE = 32
 SHARED_BASE = 1024
 """Where shared memory begins: swizzles look at the bits of addresses below."""
 
+FIXED = {"nsmid": 132, "gridid": 1, "nwarpid": 64, "cluster_nctarank": 1}
+"""Special registers that are the same in every launch."""
+UNKNOWN = "smid clock clock_hi clock64 globaltimer globaltimer_lo globaltimer_hi cluster_ctarank is_explicit_cluster"
+"""Those that are 0: time is not modelled, and a cluster is one program."""
+
 
 @dataclass
 class Launch:
@@ -99,12 +104,9 @@ class Threads:
             below = (one << lane) - one
             return {"lanemask_eq": one << lane, "lanemask_lt": below, "lanemask_le": below | one << lane,
                     "lanemask_ge": ~below, "lanemask_gt": ~below & ~(one << lane)}[register]
-        made = {"laneid": lane, "warpid": (self.thread // WARP_SIZE).astype("u4"), "smid": np.uint32(0),
-                "nsmid": np.uint32(132), "gridid": np.uint32(1), "nwarpid": np.uint32(64), "clock": np.uint32(0),
-                "clock_hi": np.uint32(0), "clock64": np.uint32(0), "globaltimer": np.uint32(0),
-                "globaltimer_lo": np.uint32(0), "globaltimer_hi": np.uint32(0), "cluster_ctarank": np.uint32(0),
-                "cluster_nctarank": one, "dynamic_smem_size": np.uint32(self.launch.shared_bytes),
-                "total_smem_size": np.uint32(self.launch.shared_bytes), "is_explicit_cluster": np.uint32(0)}
+        made: dict[str, Array] = {"laneid": lane, "warpid": (self.thread // WARP_SIZE).astype("u4")}
+        made |= dict.fromkeys(UNKNOWN.split(), np.uint32(0)) | {name: np.uint32(n) for name, n in FIXED.items()}
+        made |= dict.fromkeys(("dynamic_smem_size", "total_smem_size"), np.uint32(self.launch.shared_bytes))
         if register not in made:
             raise EmulatorError(f"the special register {name} is not known")
         return made[register]
