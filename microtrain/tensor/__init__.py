@@ -87,6 +87,7 @@ from .selection import where
 from .special import fill
 from .tensor_class import FUNCTIONS, Tensor
 from .transfer import synchronize
+from .types import Operand
 
 concat = concatenate = cat
 row_stack = vstack
@@ -101,7 +102,7 @@ def _as_function(name: str) -> Any:
     if name in NUMBER_FIRST:
         return method
 
-    def function(input: Any, *args: Any, **kwargs: Any) -> Any:
+    def function(input: object, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(input, Tensor):
             raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
         if "out" in kwargs:
@@ -115,7 +116,7 @@ def _as_function(name: str) -> Any:
 globals().update({name: _as_function(name) for name in FUNCTIONS})
 
 
-def result_type(a: Any, b: Any) -> DType:
+def result_type(a: Operand, b: Operand) -> DType:
     """The dtype of an operation on two tensors or numbers."""
     if not isinstance(a, Tensor) and not isinstance(b, Tensor):
         for value in (a, b):
@@ -125,7 +126,7 @@ def result_type(a: Any, b: Any) -> DType:
     return must_be_operands(a, b, "result_type")[0].dtype
 
 
-def is_tensor(obj: Any) -> bool:
+def is_tensor(obj: object) -> bool:
     """Whether an object is a Tensor."""
     return isinstance(obj, Tensor)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Self
 
@@ -202,8 +202,8 @@ class Handle(Shared):
     def grad(self) -> None:
         self._grad = None
 
-    def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
-                 inputs: Any = None) -> None:
+    def backward(self, gradient: Tensor | Sequence[Tensor] | None = None, retain_graph: bool | None = None,
+                 create_graph: bool = False, inputs: Tensor | Sequence[Tensor] | None = None) -> None:
         """Add this tensor's gradient to the `.grad` of the leaves it depends on; see `autograd.backward`."""
         api.backward(self, gradient, retain_graph, create_graph, inputs)
 

@@ -12,9 +12,13 @@ from typing import Any
 
 from ..arguments import tidy as _tidy
 from ..errors import OutOfMemoryError as OutOfMemoryError
+from ..errors import missing as _missing
 from ..graph.spec import Device
 from ..runtime import backend
 from ..runtime.detect import has_cuda
+from . import random as _random
+from .create import DeviceLike as _DeviceLike
+from .types import Tensor as _Tensor
 
 
 def is_available() -> bool:
@@ -32,33 +36,33 @@ def current_device() -> int:
     return int(_torch().current_device())
 
 
-def set_device(device: Any) -> None:
+def set_device(device: _DeviceLike) -> None:
     """Let "cuda" mean this device, for PyTorch too."""
     _torch().set_device(_index(device))
 
 
-def device(device: Any) -> Any:
+def device(device: _DeviceLike) -> Any:
     """A context manager in which "cuda" means this device, for PyTorch too."""
     return _torch().device(_index(device))
 
 
-def get_device_name(device: Any = None) -> str:
+def get_device_name(device: _DeviceLike = None) -> str:
     """What a device is called: "NVIDIA H100 80GB HBM3"."""
     return str(_torch().get_device_name(_index(device)))
 
 
-def get_device_capability(device: Any = None) -> tuple[int, int]:
+def get_device_capability(device: _DeviceLike = None) -> tuple[int, int]:
     """A device's compute capability: (9, 0)."""
     major, minor = _torch().get_device_capability(_index(device))
     return int(major), int(minor)
 
 
-def get_device_properties(device: Any = None) -> Any:
+def get_device_properties(device: _DeviceLike = None) -> Any:
     """PyTorch's record of a device: name, total_memory (bytes), multi_processor_count, ..."""
     return _torch().get_device_properties(_index(device))
 
 
-def synchronize(device: Any = None) -> None:
+def synchronize(device: _DeviceLike = None) -> None:
     """Wait until everything launched on a CUDA device has run. Raises AcceleratorError where a kernel failed.
 
     What is pending is not launched by this: a value is computed when it is read.
@@ -70,32 +74,32 @@ def synchronize(device: Any = None) -> None:
     backend("cuda", index).synchronize()
 
 
-def memory_allocated(device: Any = None) -> int:
+def memory_allocated(device: _DeviceLike = None) -> int:
     """The bytes of a device that are in use by values, PyTorch's and microtrain's."""
     return int(_torch().memory_allocated(_index(device)))
 
 
-def max_memory_allocated(device: Any = None) -> int:
+def max_memory_allocated(device: _DeviceLike = None) -> int:
     """The most bytes that were in use at any time since the start or `reset_peak_memory_stats`."""
     return int(_torch().max_memory_allocated(_index(device)))
 
 
-def memory_reserved(device: Any = None) -> int:
+def memory_reserved(device: _DeviceLike = None) -> int:
     """The bytes of a device that the allocator has from the driver, in use or not."""
     return int(_torch().memory_reserved(_index(device)))
 
 
-def max_memory_reserved(device: Any = None) -> int:
+def max_memory_reserved(device: _DeviceLike = None) -> int:
     """The most bytes that the allocator had at any time since the start or `reset_peak_memory_stats`."""
     return int(_torch().max_memory_reserved(_index(device)))
 
 
-def reset_peak_memory_stats(device: Any = None) -> None:
+def reset_peak_memory_stats(device: _DeviceLike = None) -> None:
     """Let `max_memory_allocated` and `max_memory_reserved` start anew."""
     _torch().reset_peak_memory_stats(_index(device))
 
 
-def mem_get_info(device: Any = None) -> tuple[int, int]:
+def mem_get_info(device: _DeviceLike = None) -> tuple[int, int]:
     """The bytes of a device that are free, and all of them, as the driver says."""
     free, total = _torch().mem_get_info(_index(device))
     return int(free), int(total)
@@ -108,31 +112,28 @@ def empty_cache() -> None:
 
 def manual_seed(seed: int) -> None:
     """Seed the default generator, which all devices share."""
-    from .random import manual_seed as seed_all
-    seed_all(seed)
+    _random.manual_seed(seed)
 
 
 manual_seed_all = manual_seed
 
 
-def get_rng_state(device: Any = None) -> Any:
+def get_rng_state(device: _DeviceLike = None) -> _Tensor:
     """The state of the default generator, which all devices share."""
-    from .random import get_rng_state as state
-    return state()
+    return _random.get_rng_state()
 
 
-def set_rng_state(new_state: Any, device: Any = None) -> None:
+def set_rng_state(new_state: _Tensor, device: _DeviceLike = None) -> None:
     """Let the default generator, which all devices share, go on from a state that `get_rng_state` gave."""
-    from .random import set_rng_state as go_on
-    go_on(new_state)
+    _random.set_rng_state(new_state)
 
 
-def get_rng_state_all() -> list[Any]:
+def get_rng_state_all() -> list[_Tensor]:
     """The state for each device: the same, since they share a generator."""
     return [get_rng_state()] * device_count()
 
 
-def set_rng_state_all(new_states: Iterable[Any]) -> None:
+def set_rng_state_all(new_states: Iterable[_Tensor]) -> None:
     """Go on from the states of `get_rng_state_all`. Raises TypeError for what is no iterable of states."""
     if not hasattr(new_states, "__iter__"):
         raise TypeError("set_rng_state_all(): argument 'new_states' must be iterable of Tensors, not "
@@ -147,7 +148,7 @@ def _torch() -> Any:
     return import_torch().cuda
 
 
-def _index(device: Any) -> int:
+def _index(device: _DeviceLike) -> int:
     """The index of a device argument. Raises ValueError for another kind of device, TypeError for anything else."""
     if device is None:
         return current_device()
@@ -163,8 +164,7 @@ def _index(device: Any) -> int:
 
 
 def __getattr__(name: str) -> Any:
-    from ..errors import missing
-    raise missing("module 'microtrain.cuda'", name)
+    raise _missing("module 'microtrain.cuda'", name)
 
 
 _tidy(globals())

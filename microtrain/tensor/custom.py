@@ -13,15 +13,17 @@ from ..ops.user_kernel import KernelCall, record_call
 from .storage import wrap
 from .types import Tensor
 
+OfInputs = Callable[..., Any]
+Grid = int | Sequence[int] | Callable[..., int | Sequence[int]]
 TRITON_NAMES = ("JITFunction", "InterpretedFunction")
 
 
 class CustomKernel:
     """A Triton kernel with what it takes to call it: made by `custom_kernel`, called with Tensors."""
 
-    def __init__(self, kernel: Any, outputs: Callable[..., Any], grid: Any,
+    def __init__(self, kernel: Any, outputs: OfInputs, grid: Grid,
                  scalars: Callable[..., Sequence[int | float]], constants: Mapping[str, Any],
-                 backward: Callable[..., Any] | None, saved: Callable[..., Any], options: dict[str, int],
+                 backward: OfInputs | None, saved: OfInputs, options: dict[str, int],
                  name: str) -> None:
         self.kernel, self.outputs, self.grid, self.scalars = kernel, outputs, grid, scalars
         self.constants, self.backward, self.saved = dict(constants), backward, saved
@@ -128,10 +130,10 @@ class _Recorded(Function):
         return tuple(results) if isinstance(results, list) else results
 
 
-def custom_kernel(kernel: Any, *, outputs: Callable[..., Any], grid: Any,
+def custom_kernel(kernel: Any, *, outputs: OfInputs, grid: Grid,
                   scalars: Callable[..., Sequence[int | float]] | None = None,
-                  constants: Mapping[str, Any] | None = None, backward: Callable[..., Any] | None = None,
-                  saved: Callable[..., Any] | None = None, num_warps: int = 4, num_stages: int = 3,
+                  constants: Mapping[str, Any] | None = None, backward: OfInputs | None = None,
+                  saved: OfInputs | None = None, num_warps: int = 4, num_stages: int = 3,
                   name: str | None = None) -> CustomKernel:
     """A `@triton.jit` kernel as an operation on Tensors.
 
@@ -178,7 +180,7 @@ def _listed(outputs: Any) -> list[Any]:
     return [outputs] if pair or isinstance(outputs, Tensor) else list(outputs)
 
 
-def _described(out: Any, name: str) -> tuple[Shape, DType]:
+def _described(out: object, name: str) -> tuple[Shape, DType]:
     """The shape and dtype of an output."""
     if isinstance(out, Tensor):
         return out.node.shape, out.node.dtype

@@ -40,9 +40,8 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
         BufferError: it cannot be read: memory of a GPU, a dtype that NumPy lacks, a tensor that requires grad.
     """
     if isinstance(ext_tensor, Tensor):
-        mine: Any = ext_tensor
-        mine.__dlpack__()                       # refuses as it does for others
-        return mine.detach().clone()
+        ext_tensor.__dlpack__()                       # refuses as it does for others
+        return ext_tensor.detach().clone()
     if isinstance(ext_tensor, np.ndarray):
         return tensor(ext_tensor)
     if type(ext_tensor).__name__ == "PyCapsule":

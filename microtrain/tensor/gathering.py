@@ -6,8 +6,8 @@ on `cuda`. Of several elements written to one place the last one wins; sums are 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from .. import ops as g
 from ..arguments import Number
@@ -47,7 +47,7 @@ def gather(self: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) 
     return wrap(g.reshape(out, i.shape), "GatherBackward0")
 
 
-def scatter(self: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Operand | None = None,
+def scatter(self: Tensor, dim: int, index: Tensor, src: Operand | None = None, *, value: Operand | None = None,
             reduce: str | None = None) -> Tensor:
     """A copy with self[..., index[..., i, ...], ...] replaced by src[..., i, ...] along `dim`; the last one wins.
 
@@ -210,6 +210,7 @@ def masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     return wrap(g.where(m, fresh, x), "MaskedScatterBackward0")
 
 
+Write = Callable[[Node, Node, Node, int], Node]
 INTEGERS = (dtypes.int32, dtypes.int64)
 
 
@@ -267,7 +268,7 @@ def _multiplied(x: Node, index: Node, source: Node, axis: int) -> Node:
     return _like(g.mul(_numbers(x), factor), x.dtype)
 
 
-def _scattered(self: Tensor, dim: int, index: Any, source: Any, name: str, write: Any) -> Tensor:
+def _scattered(self: Tensor, dim: int, index: Tensor, source: Operand, name: str, write: Write) -> Tensor:
     """`write` applied to the part of the tensor that the index reaches, with the part of the source it covers."""
     whole, i = node_of(self, name), _tensor(index, name, "index")
     axis = normalise_dim(dim, len(whole.shape))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -78,12 +78,12 @@ def _items(index: tuple[Any, ...], ndim: int) -> list[Any]:
     return [*listed[:dots[0]], *rest, *listed[dots[0] + 1:]] if dots else listed + rest
 
 
-def _is_integer(item: Any) -> bool:
+def _is_integer(item: object) -> bool:
     """Whether a tensor stands for one integer, so that it gives a view."""
     return isinstance(item, Tensor) and not item.ndim and item.dtype.category == 1 and item.dtype is not dtypes.uint8
 
 
-def _dims(item: Any) -> int:
+def _dims(item: Tensor | np.ndarray) -> int:
     """How many axes an array index stands for: a mask for as many as it has."""
     if isinstance(item, Tensor):
         return item.ndim if item.dtype in (dtypes.bool_, dtypes.uint8) else 1
@@ -133,7 +133,7 @@ def _slice(x: Tensor, dim: int, item: slice) -> Tensor:
     return sliced(x, dim, start, max(0, -(-(stop - start) // step)), step)
 
 
-def _array(item: Any, x: Tensor, dim: int) -> list[Node]:
+def _array(item: Tensor | np.ndarray, x: Tensor, dim: int) -> list[Node]:
     """An array index as int64 nodes in range, one for each axis it stands for. Raises IndexError."""
     device = x.device
     if isinstance(item, Tensor):
@@ -328,7 +328,7 @@ def masked_select(self: Tensor, mask: Tensor) -> Tensor:
     return self.expand(shape).reshape(-1)[mask.expand(shape).reshape(-1)]
 
 
-def iterated(self: Tensor) -> Any:
+def iterated(self: Tensor) -> Iterator[Tensor]:
     """The parts along the first axis."""
     if not self.ndim:
         raise TypeError("iteration over a 0-d tensor")

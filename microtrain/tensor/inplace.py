@@ -89,11 +89,11 @@ def check_inplace(self: Tensor) -> None:
         raise self.refused(alias)
     if alias is not None and type(self.node) is Unmade and not alias.tape and alias.family.node.tape is not None:
         raise RuntimeError(LEAF)            # its base came to require grad since: PyTorch has it for a leaf
-    tape: Any = self.node.tape
+    tape = self.node.tape
     if tape is None:
         return
     if alias is not None and alias.view is not same_value:
-        base: Any = alias.family.node.tape
+        base = alias.family.node.tape
         if base is None or base.is_leaf:
             raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place "
                                "operation.")
@@ -177,7 +177,7 @@ def overwrite(self: Tensor, node: Node, label: str) -> Tensor:
     return self.rebind(named(g.overwrite(node, self.former()), label))
 
 
-def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
+def copy_(self: Tensor, src: object, non_blocking: bool = False) -> Tensor:
     """Take the values of `src`, broadcast and converted. Raises RuntimeError where it does not broadcast so."""
     self.check_inplace()
     if non_blocking is not False:

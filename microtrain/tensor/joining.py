@@ -15,7 +15,7 @@ from .storage import wrap
 from .types import Tensor
 
 
-def _nodes(tensors: Any, name: str) -> list[Node]:
+def _nodes(tensors: object, name: str) -> list[Node]:
     if isinstance(tensors, Tensor) or not isinstance(tensors, Sequence):
         given = f"Tensor of shape {list(tensors.shape)}" if isinstance(tensors, Tensor) else type(tensors).__name__
         raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {given}")
@@ -101,7 +101,7 @@ def atleast_3d(*tensors: Any) -> Any:
     return _at_least(tensors, lambda t: t if t.ndim > 2 else atleast_2d(t).unsqueeze(-1), "atleast_3d")
 
 
-def _stacked(tensors: Any, widen: Callable[[Tensor], Tensor], dim: int, name: str) -> Tensor:
+def _stacked(tensors: Sequence[Tensor], widen: Callable[[Tensor], Tensor], dim: int, name: str) -> Tensor:
     nodes = _nodes(tensors, name)
     return cat([widen(wrap(node)) for node in nodes], dim)
 

@@ -174,7 +174,7 @@ def addbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, al
     return labelled(_added(self, product, beta, alpha, "addbmm"), "AddbmmBackward0")
 
 
-def tensordot(self: Tensor, other: Tensor, dims: Any = 2) -> Tensor:
+def tensordot(self: Tensor, other: Tensor, dims: object = 2) -> Tensor:
     """The sum of products over the last `dims` axes of self and the first of other, or over two lists of axes.
 
     Raises RuntimeError where the axes' sizes, or the dtypes, differ.
@@ -256,7 +256,7 @@ def _added(self: Tensor, product: Node, beta: Any, alpha: Any, name: str) -> Ten
     return wrap(g.add(x if beta == 1 else g.mul(x, beta), scaled))
 
 
-def _contracted(dims: Any, a: int, b: int) -> tuple[list[int], list[int]]:
+def _contracted(dims: object, a: int, b: int) -> tuple[list[int], list[int]]:
     """The axes that `tensordot` sums over, of tensors with a and b axes. Raises RuntimeError in PyTorch's words."""
     if isinstance(dims, Tensor):
         dims = dims.tolist() if dims.ndim else dims.item()

@@ -80,7 +80,7 @@ def placed(node: Node, tape: Tape) -> Node:
 def carried(node: Node, before: Node) -> Node:
     """A node that is nobody else's, put on the tape behind another one: what arrives here goes on there, to a rule that
     reads the value it had."""
-    passed: Any = with_grad_mode(True, g.identity, before).tape
+    passed = with_grad_mode(True, g.identity, before).tape
     passed.__class__ = before.tape.__class__
     node.tape = passed
     return node
@@ -198,7 +198,7 @@ class Family:
         self.members = [one for one in self.members if one() is not None]
         yield from [member for one in self.members if (member := one()) is not None]
 
-    def is_only(self, tensor: Any) -> bool:
+    def is_only(self, tensor: object) -> bool:
         """Whether nobody but a tensor is left in this memory."""
         return (all(member is tensor for member in self.living())
                 and (self.memory is None or all(family is self for family in self.memory.living())))
@@ -270,12 +270,13 @@ class Alias:
         """Whether the tensor is a view on the tape, be it of a memory that it left when its `.data` was set."""
         return self.view is not same_value if self.was_view is None else self.was_view
 
-    def refusal(self, tape: Any, what: str) -> RuntimeError:
+    def refusal(self, tape: Tape | None, what: str) -> RuntimeError:
         """The error for a view that is at a place on the tape (or None), when it or its base was changed."""
-        made = tape is not None and not tape.is_leaf
-        view = f"Output {self.number} of {re.sub('Backward[0-9]*$', '', tape.name)} is a view" if made else ""
-        if self.origin is NO_GRAD or not made:
-            view = f"{view} of a view which was created" if made else "A view was created"
+        view = ""
+        if tape is not None and not tape.is_leaf:
+            view = f"Output {self.number} of {re.sub('Backward[0-9]*$', '', tape.name)} is a view"
+        if self.origin is NO_GRAD or not view:
+            view = f"{view} of a view which was created" if view else "A view was created"
             return RuntimeError(f"{view} in no_grad mode and {what} modified inplace with grad mode enabled. "
                                 f"{self.origin}")
         return RuntimeError(f"{view} and {what} modified inplace. {self.origin}")

@@ -18,7 +18,7 @@ from .host import moved
 from .memory import named
 from .types import Operand, Tensor
 
-_CATEGORY: dict[Any, int] = {bool: 0, int: 1, float: 2}
+_CATEGORY: dict[type, int] = {bool: 0, int: 1, float: 2}
 
 
 def node_of(value: object, name: str, argument: str = "input", position: int = 1) -> Node:
@@ -245,7 +245,7 @@ def by_number(x: Node, value: Operand, operation: Callable[[Node, Node], Node]) 
     return in_float32(lambda wide: operation(wide, number))(x)
 
 
-def in_float32(operation: Any) -> Any:
+def in_float32(operation: Callable[..., Node]) -> Callable[..., Node]:
     """The operation with half precisions computed in float32, and rounded once at the end (so are its derivatives)."""
     def widened(x: Node, *rest: Any) -> Node:
         dtype = x.spec.dtype
@@ -254,7 +254,7 @@ def in_float32(operation: Any) -> Any:
         wide = [g.cast(y, dtypes.float32) if isinstance(y, Node) else y for y in (x, *rest)]
         inner = operation(*wide)
         out = g.cast(inner, dtype)
-        if out.tape is not None:
+        if out.tape is not None and inner.tape is not None:
             out.tape.__class__ = inner.tape.__class__
         return out
     return widened

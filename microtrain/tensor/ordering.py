@@ -6,6 +6,7 @@ On the Triton devices a sort compares every element with every other of its row,
 from __future__ import annotations
 
 from collections import namedtuple
+from collections.abc import Callable
 from typing import Any
 
 from .. import ops as g
@@ -110,7 +111,7 @@ def nanmedian(self: Tensor, dim: int | None = None, keepdim: bool = False) -> An
     return _median(self, dim, keepdim, True)
 
 
-def _scanned(self: Tensor, scan: Any, name: str, dim: int, dtype: DType | None) -> Tensor:
+def _scanned(self: Tensor, scan: Callable[[Node, int], Node], name: str, dim: int, dtype: DType | None) -> Tensor:
     x = node_of(self, name)
     axis = normalise_dim(dim, len(x.shape))
     wanted = kind(dtype)

@@ -121,7 +121,7 @@ def set_rng_state(new_state: Tensor) -> None:
 
 
 @contextmanager
-def fork_rng(devices: Any = None, enabled: bool = True) -> Iterator[None]:
+def fork_rng(devices: object = None, enabled: bool = True) -> Iterator[None]:
     """A block after which the default generator goes on as if nothing had been drawn in it.
 
     One generator serves all devices, so `devices` changes nothing.
@@ -181,7 +181,7 @@ def uniform(low: float, high: float, like: Node, generator: Generator | None) ->
     return g.minimum(out, dtypes.below(dtype, high)) if low < high else out     # it may have been rounded up
 
 
-def randint(low: Any = 0, high: Any = None, size: Any = None, *, generator: Generator | None = None,
+def randint(low: Any = 0, high: Any = None, size: Sizes | None = None, *, generator: Generator | None = None,
             dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
     """Integers in [low, high): `randint(high, size)` or `randint(low, high, size)`; at most 2**32 different ones.
 
@@ -250,7 +250,7 @@ def bernoulli_of(p: Operand, like: Node, generator: Generator | None) -> Node:
             raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false: a probability of "
                                f"{float(wrong)}")
         wide = dtypes.float64 if p.dtype is dtypes.float64 else dtypes.float32
-        chance: Any = g.cast(p.node, wide)
+        chance: Node | float = g.cast(p.node, wide)
     elif not 0 <= p <= 1:
         raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from ..engine.run import realize
 from ..graph.node import Node, buffer_signature, next_seq
@@ -29,7 +28,7 @@ INDIRECTLY = "its base or another view of its base has been"
 ITSELF = "is being"
 
 
-def must_not_overlap(written: Tensor, others: Iterable[Any]) -> None:
+def must_not_overlap(written: Tensor, others: Iterable[object]) -> None:
     """Raise RuntimeError, as PyTorch, where an operand has a part of the memory of the tensor that is written to.
 
     Where both are dense, that is: others it does not look at. The same elements in the same order are no part.
@@ -38,7 +37,9 @@ def must_not_overlap(written: Tensor, others: Iterable[Any]) -> None:
     if mine is None:
         return
     for other in others:
-        its = getattr(other, "_alias", None)
+        if not isinstance(other, Tensor):
+            continue
+        its = other._alias
         if its is None or its is mine or not mine.family.is_with(its.family):
             continue
         a, b = written.node.spec, other.node.spec

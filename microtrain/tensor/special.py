@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -43,7 +42,7 @@ def unary(name: str, doc: str) -> Unary:
     return function(in_float32(getattr(g, name)), name, doc)
 
 
-def of_two_tensors(name: str, doc: str, accept: Any = floating) -> Callable[[Tensor, Tensor], Tensor]:
+def of_two_tensors(name: str, doc: str, accept: Callable[..., Node] = floating) -> Callable[[Tensor, Tensor], Tensor]:
     """A method of two tensors, as floats."""
     operation = in_float32(getattr(g, name))
 

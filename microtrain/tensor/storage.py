@@ -45,7 +45,7 @@ from .refusal import FROM_FUNCTION, ITSELF, NO_GRAD, ONE_OF_SEVERAL, Refused
 from .strides import contiguous_strides, repeats, same_layout
 from .types import Root, Tensor
 
-blank: list[Callable[[], Any]] = []
+blank: list[Callable[[], Tensor]] = []
 """How to make a Tensor without anything in it; entered by the module that puts the class together."""
 
 
@@ -258,7 +258,7 @@ class Shared(Root):
     def _put(self, node: Node, keep: bool = True) -> None:
         """Hold a fresh node. A leaf that requires grad keeps its place on the tape; with `keep` so does any tensor,
         where the node has none of its own."""
-        tape: Any = self.node.tape
+        tape = self.node.tape
         if not node.sources:
             node = owned(node)
         if tape is not None and node.tape is not tape and (tape.__class__ is Leaf or (keep and node.tape is None)):
