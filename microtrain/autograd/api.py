@@ -10,13 +10,13 @@ from typing import Any
 
 from .. import ops as g
 from ..arguments import refused
+from ..engine.handle import TensorLike, is_tensor, type_of
 from ..engine.session import Session, current
 from ..graph.node import Node
 from ..graph.tape import DeadEnd, Entry, Hooks, Leaf, grad_mode
 from ..runtime.lock import lock
 from ..scopes import finish
 from .checks import hook_result
-from .handle import TensorLike, is_tensor, type_of
 from .walk import walk
 
 NO_GRAD = "element {} of tensors does not require grad and does not have a grad_fn"
@@ -30,13 +30,14 @@ def _listed(value: object) -> list[object]:
 
 def _tensors(value: object, what: str, function: str) -> list[TensorLike]:
     """One tensor or several as a list. Raises TypeError for anything else."""
-    listed = [None] if value is None and what != "inputs" else _listed(value)
-    for i, tensor in enumerate(listed):
+    found = []
+    for i, tensor in enumerate([None] if value is None and what != "inputs" else _listed(value)):
         if not is_tensor(tensor):
             where = f"{what}[{i}]" if isinstance(value, Sequence | Iterator) else what
             raise TypeError(f"{function}(): {where} has to be a Tensor, but got {type_of(tensor)}: all "
                             f"{what} have to be Tensors")
-    return listed            # type: ignore[return-value]
+        found.append(tensor)
+    return found
 
 
 def _cotangents(outputs: list[TensorLike], given: object) -> list[Node]:

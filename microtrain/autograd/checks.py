@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 from .. import ops as g
 from ..engine import run
+from ..engine.handle import HasNode, is_tensor, type_of
 from ..engine.session import current
 from ..graph.dtypes import TITLES
 from ..graph.node import Node
 from ..graph.spec import Shape, Spec
 from .anomaly import HookAt
-from .handle import HasNode, is_tensor, type_of
 
 
 class GradientTypeError(TypeError, RuntimeError):

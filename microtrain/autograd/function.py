@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import ops as g
+from ..engine.handle import is_tensor
 from ..graph.node import Node
 from ..graph.tape import Tape, grad_mode
-from .handle import is_tensor
 from .recorded import FunctionCtx, FunctionEntry, FunctionOutput, Refusal, named_entry
 
 TWICE = "trying to differentiate twice a function that was marked with @once_differentiable"

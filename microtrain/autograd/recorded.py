@@ -9,11 +9,11 @@ from heapq import heappush
 from typing import Any
 
 from .. import ops as g
+from ..engine.handle import TensorLike, is_tensor, type_of
 from ..graph.node import Node, next_seq
 from ..graph.spec import Spec
 from ..graph.tape import Hooks, Tape, nobody
 from .checks import gradient
-from .handle import TensorLike, is_tensor, type_of
 from .saved import AGAIN, Saved
 
 

@@ -129,9 +129,9 @@ class Walk(Line):
         self.visits, self.first = visits, out.seq
         first = visits[0].tape
         self.outs: dict[Tape, str] = {first: "n0"}              # the node by which an entry or a leaf was reached
-        self.places = {tape: f"t{k}" for k, (tape, *_) in enumerate(visits)}
+        self.places: dict[Tape | None, str] = {tape: f"t{k}" for k, (tape, *_) in enumerate(visits)}
         self.leaves: dict[Tape, str] = {}
-        self.cotangents: dict[Tape, Node] = {first: ct}
+        self.cotangents: dict[Tape | None, Node] = {first: ct}
         self.made: dict[Node, str] = {ct: "c0"}                 # by the walk itself, and its constants
         self.space |= {"graph": graph, "Node": Node, "Leaf": Leaf, "fitted": fitted, "check_versions": check_versions}
         told(ct.signature.primitive is not SCALAR)
@@ -151,7 +151,7 @@ class Walk(Line):
         self.write(f"return {{{', '.join(found)}}}")
         return super().function()
 
-    def compare(self, k: int, tape: Entry, edges: Sequence[Node], _: Any) -> None:
+    def compare(self, k: int, tape: Entry, edges: Sequence[Node], _: object) -> None:
         """Return None unless entry k is as it was: its rule, fresh, and its sources the same in the same places."""
         pullback, name = tape.pullback, self.outs[tape]
         self.write(f"t{k} = {name}.tape")
@@ -184,7 +184,7 @@ class Walk(Line):
                 self.call(k, i, pullback, edges, given)
             self.build(given)
             self.build(total)
-            self.cotangents[edges[i].tape] = total              # type: ignore[index]
+            self.cotangents[edges[i].tape] = total
 
     def call(self, k: int, i: int, pullback: Pullback, edges: Sequence[Node], given: Node) -> None:
         """Call the rule, which looks at a number's value; what follows knows the result's signature alone."""
@@ -228,7 +228,7 @@ class Walk(Line):
             self.made[node] = self.keep(f"k{len(self.made)}", node)
         return self.made.get(node) or self.names.get(node)
 
-    def release(self, k: int, tape: Entry, edges: Sequence[Node], _: Any) -> None:
+    def release(self, k: int, tape: Entry, edges: Sequence[Node], _: object) -> None:
         """Let go of what entry k kept, as `Entry.release` and `strip` do; raise where that was changed in place."""
         pullback, name = tape.pullback, self.outs[tape]
         kept = [self.names[edges[i]] for i in pullback.kept] + [name] * pullback.saves_out
@@ -239,7 +239,7 @@ class Walk(Line):
         if kept or not k:
             self.write(f"t{k}.released = True")
         needs = [i for i, _ in pullback.steps]
-        behind = [self.places[edge.tape] if i in needs else f"{self.names[edge]}.tape"      # type: ignore[index]
+        behind = [self.places[edge.tape] if i in needs else f"{self.names[edge]}.tape"
                   for i, edge in enumerate(edges)]
         self.write(f"t{k}.edges = ({', '.join(behind)},)")
         self.write(f"t{k}.sources = p{k}.inputs")

@@ -7,11 +7,11 @@ import weakref
 from typing import Any
 
 from .. import ops as g
+from ..engine.handle import TensorLike
 from ..graph.dtypes import TITLES
 from ..graph.node import Node
 from ..graph.spec import Spec
 from ..graph.tape import OUT, DeadEnd, Entry, tape_of
-from .handle import TensorLike
 
 AGAIN = ("Trying to backward through the graph a second time (or directly access saved tensors after they have already "
          "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "

@@ -102,4 +102,5 @@ def recogniser(order: Sequence[Node], roots: Sequence[Node]) -> Recogniser:
         met += line.unpack(node.sources, f"{line.names[node]}.sources")
     line.distinct([line.names[node] for node in met if node.buffer is not None])
     line.write(f"return [{', '.join(line.names[node] for node in order)}]")
-    return line.function()                      # type: ignore[no-any-return]
+    function: Recogniser = line.function()
+    return function

@@ -11,18 +11,19 @@ import _thread
 import threading
 import weakref
 from collections.abc import Callable, Collection
-from typing import Any
 
 from ..graph import node as graph_node
 from ..graph.node import Node, Unmade
 from ..graph.spec import Device
+from ..graph.tape import Tape
 from ..runtime.lock import lock
+from .handle import HasNode, TensorLike
 
 MAX_PENDING = 1024
 """Operations recorded since the last computation after which what is pending is computed at once, so that a running
 sum neither grows without bound nor compiles into an endless function."""
 
-sessions: list[tuple[weakref.ref[Session], list[weakref.ref[Any]]]] = []
+sessions: list[tuple[weakref.ref[Session], list[weakref.ref[HasNode]]]] = []
 """Every thread's session with what it holds; that outlives the thread, until it is computed by another."""
 
 
@@ -54,11 +55,11 @@ class Session:
     started: int
 
     def __init__(self) -> None:
-        self.held: list[weakref.ref[Any]] = []
+        self.held: list[weakref.ref[HasNode]] = []
         self.updated: set[Device] = set()
-        self.watchers: list[Callable[[Node, Any, int], None]] = []
-        self.visiting: list[Any] = []
-        self.retained: list[tuple[Any, Any]] = []
+        self.watchers: list[Callable[[Node, Tape | None, int], None]] = []
+        self.visiting: list[Tape] = []
+        self.retained: list[tuple[TensorLike, TensorLike | None]] = []
         self.recorded: int | None = None
         with lock:
             sessions.append((weakref.ref(self), self.held))
@@ -139,7 +140,7 @@ def count_apart() -> None:
             session.recorded = next_number()
 
 
-def pending_of(held: list[weakref.ref[Any]]) -> dict[Node, None]:
+def pending_of(held: list[weakref.ref[HasNode]]) -> dict[Node, None]:
     """The nodes without a value that some tensors hold."""
     nodes = [tensor.node for reference in held if (tensor := reference()) is not None]
     return dict.fromkeys([node for node in nodes if type(node) is not Unmade and node.buffer is None])

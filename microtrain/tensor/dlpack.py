@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.handle import type_of
+from ..engine.handle import type_of
 from .create import tensor
 from .types import Tensor
 

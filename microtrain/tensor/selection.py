@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops as g
-from ..autograd.handle import type_of
+from ..engine.handle import type_of
 from ..graph import dtypes
 from ..graph.node import constant
 from .index import nonzero

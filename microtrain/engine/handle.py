@@ -1,4 +1,4 @@
-"""What derivatives know of a tensor: the class itself lies above, and is met through its instances alone."""
+"""What is known here of a tensor: the class itself lies above, and is met through its instances alone."""
 
 from __future__ import annotations
 
