@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from microtrain.compiler.executable import Step
+from microtrain.compiler.executable import BoundLaunch
 from microtrain.compiler.meaning import evaluated
 from microtrain.engine import run
 from microtrain.engine.plans import plans
@@ -72,7 +72,7 @@ class Launched:
         return "; ".join([*parts, f"{megabytes:.3g} MB in {self.time:.3g} us ({self.bandwidth:.0f} GB/s)"])
 
 
-def steps_of(call: Callable[[], Any]) -> list[Step]:
+def steps_of(call: Callable[[], Any]) -> list[BoundLaunch]:
     """The launches of a call's plans, in order. None on the cpu device, which launches nothing."""
     programs: list[Any] = []
 
@@ -89,7 +89,8 @@ def steps_of(call: Callable[[], Any]) -> list[Step]:
     return [step for executable in found for step in getattr(executable, "steps", ())]
 
 
-def described(steps: Sequence[Step], target: str, properties: Any, timed: Callable[[Step], float]) -> list[Launched]:
+def described(steps: Sequence[BoundLaunch], target: str, properties: Any,
+              timed: Callable[[BoundLaunch], float]) -> list[Launched]:
     """The kernels behind some launches, those that move most bytes first, PARTS at most.
 
     target: the GPU as the null device names it; one that it does not know leaves resources out. properties: the GPU's,
@@ -99,7 +100,7 @@ def described(steps: Sequence[Step], target: str, properties: Any, timed: Callab
     return [_described(step, target, properties, timed) for step in largest]
 
 
-def _bytes(step: Step) -> tuple[int, int]:
+def _bytes(step: BoundLaunch) -> tuple[int, int]:
     def total(nodes: Any) -> int:
         return sum(node.spec.numel * node.dtype.itemsize for node in nodes)
 
@@ -108,7 +109,7 @@ def _bytes(step: Step) -> tuple[int, int]:
     return total(node for node in kernel.pointers if node not in stores), total(stores)
 
 
-def _described(step: Step, target: str, properties: Any, timed: Callable[[Step], float]) -> Launched:
+def _described(step: BoundLaunch, target: str, properties: Any, timed: Callable[[BoundLaunch], float]) -> Launched:
     launch, group = step.launch, step.launch.kernel.group
     read, written = _bytes(step)
     tile = {name: value for name, value in launch.constexprs.items()
@@ -125,7 +126,7 @@ def _described(step: Step, target: str, properties: Any, timed: Callable[[Step],
                     warps, launch.options["num_stages"], read, written, timed(step), **facts)
 
 
-def resources(step: Step, target: str) -> dict[str, Any]:
+def resources(step: BoundLaunch, target: str) -> dict[str, Any]:
     """What the null device reads off a launch compiled for a target."""
     null, kernel = NullBackend(target), step.launch.kernel
     null.launch(step.launch, tuple([Nowhere(node.spec.shape, node.dtype.name) for node in kernel.pointers]),
@@ -145,7 +146,7 @@ def occupancy(registers: int, shared_bytes: int, warps: int, properties: Any) ->
     return programs * warps / most
 
 
-def alone(step: Step, backend: Any) -> Callable[[], Any]:
+def alone(step: BoundLaunch, backend: Any) -> Callable[[], Any]:
     """A launch over memory of its own: zeros for integers, which are right as indices anywhere, and random numbers
     else, since a product of zeros takes less power and so less time."""
     def buffer(node: Node) -> Any:

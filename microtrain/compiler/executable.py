@@ -6,8 +6,8 @@ allocated alone or written over an input that the caller gives away. All memory 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from operator import itemgetter
+from collections.abc import Callable, Collection, Iterator
+from operator import itemgetter, length_hint
 from typing import Any
 
 from .. import settings
@@ -20,6 +20,8 @@ from .memory import arrange, heirs, lifetimes, nbytes
 from .program import Program, Value
 from .schedule import schedule
 from .templates.template import Kernel, Launch, encoded
+from .tune import tuned
+from .validate import Watch
 
 
 class Executable:
@@ -34,7 +36,7 @@ class Executable:
         self.program = self.groups.program
         device = program.device
         self.backend = kernel_backend(device.type, device.index)
-        self.steps = [Step(self.launch_of(emit(group, self.groups))) for group in self.groups]
+        self.steps = [BoundLaunch(self.launch_of(emit(group, self.groups))) for group in self.groups]
         self.kernels = len(self.steps)
         self.lay_out()
         inputs, outputs = self.program.inputs, self.program.outputs
@@ -44,10 +46,7 @@ class Executable:
     def launch_of(self, kernel: Kernel) -> Launch:
         """A kernel's launch with the tile that is the best guess here, or that was measured to be the best."""
         timer = self.backend.timer if settings.tune.value else None
-        if timer is not None:
-            from .tune import tuned
-            return tuned(kernel, timer)
-        return kernel.launch(self.backend.arch)
+        return kernel.launch(self.backend.arch) if timer is None else tuned(kernel, timer)
 
     def lay_out(self) -> None:
         """Give every value a place in a run's memory: inputs, then what is allocated alone, then temporaries."""
@@ -80,35 +79,50 @@ class Executable:
         `free` are places of inputs whose memory the caller gives away. If the run fails, those of them that may have
         been written over are None in `values`; without memory for the run (OutOfMemoryError) none is.
         """
-        device = self.backend
         memory = [*values]
         for k, dtype in self.numbers:
             memory[k] = encoded(memory[k], dtype)
         try:
             over = self.allocate(memory, free)
-            workspace = device.workspace(self.workspace) if self.parts else None
+            workspace = self.backend.workspace(self.workspace) if self.parts else None
         except OutOfMemoryError as error:
             memory.clear()      # an exception that is kept keeps what is in its frames
             raise OutOfMemoryError(f"{error}. {self.needs()}") from None
         results = [memory[k] for k in self.results]     # before the launches: nothing is between them and the return
-        done = 0
+        left = iter(self.steps)
         try:
             if settings.poison.value or settings.validate.value:
-                memory += [device.part(workspace, offset, spec) for offset, spec in self.parts]
-                for step in self.steps:
-                    self.watched(step, values, memory)
-                    done += 1
+                memory += [self.backend.part(workspace, offset, spec) for offset, spec in self.parts]
+                self.watched(memory, values, left)
             else:
-                pointers = device.pointers(memory, workspace, self.parts)
-                for step in self.steps:
-                    device.launch(step.launch, step.take_pointers(pointers), step.take_scalars(pointers))
-                    done += 1
+                self.launches(self.backend.pointers(memory, workspace, self.parts), left)
         except BaseException:
+            begun = len(self.steps) - length_hint(left)
             for donor, when in over:
-                if when <= done:
+                if when < begun:
                     values[donor] = None
             raise
         return results
+
+    def launches(self, addresses: list[Any], left: Iterator[BoundLaunch] | None = None) -> None:
+        """Queue every launch, given an address for each place of a run's memory: all that a run does on the device.
+
+        `left` are the launches to queue, by default all of them.
+        """
+        launch = self.backend.launch
+        for step in self.steps if left is None else left:
+            launch(step.launch, step.take_pointers(addresses), step.take_scalars(addresses))
+
+    def watched(self, memory: list[Any], values: list[Any], left: Iterator[BoundLaunch]) -> None:
+        """As `launches`, each looked at before and after as the settings say. Raises RuntimeError as `Watch.after`."""
+        for step in left:
+            given = [values[k] if node.primitive is SCALAR else memory[k]
+                     for node, k in zip(step.group.reads, step.read_at, strict=True)]
+            stored = [memory[k] for k in step.stored_at]
+            fresh = [not any(one is memory[k] for k in self.donatable) for one in stored]
+            watch = Watch(step.launch, self.backend, given, stored, fresh)
+            self.launches(self.backend.pointers(memory, None, ()), iter((step,)))
+            watch.after()
 
     def needs(self) -> str:
         """What a run takes, and what a run without memory can do about it."""
@@ -138,62 +152,38 @@ class Executable:
             chosen.append(donor)
         return chosen
 
-    def watched(self, step: Step, values: list[Any], memory: list[Any]) -> None:
-        """One launch, what it stores poisoned before and compared with NumPy afterwards, as the settings say.
-
-        Raises RuntimeError where a kernel's value is not what NumPy computes.
-        """
-        from .validate import compare, largest
-        device, kernel = self.backend, step.launch.kernel
-        group = kernel.group
-        checked = settings.validate.value and group.template.ours
-        # Copies: what a kernel reads it may write over.
-        given = [values[k] if node.primitive is SCALAR else device.to_numpy(memory[k]).copy()
-                 for node, k in zip(group.reads, step.read_at, strict=True)] if checked else []
-        if settings.poison.value:
-            for node, k in zip(group.stores, step.stored_at, strict=True):
-                if not any(memory[k] is memory[i] for i in self.donatable):
-                    device.poison(memory[k], node.spec)
-        pointers = device.pointers(memory, None, ())
-        device.launch(step.launch, step.take_pointers(pointers), step.take_scalars(pointers))
-        if checked:
-            scale = largest(given)
-            for node, k, expected in zip(group.stores, step.stored_at, step.launch.meaning.run(given), strict=True):
-                compare(group, node, device.to_numpy(memory[k]), expected, scale)
-
     def describe(self) -> str:
         """Each kernel for a person to read: template, domain, operations, what it reads and writes, and its source."""
         return "\n".join(step.describe(number) for number, step in enumerate(self.steps, 1))
 
 
-class Step:
+class BoundLaunch:
     """One launch of a run. `take_pointers` and `take_scalars` pick its arguments from the run's memory."""
 
     take_pointers: Callable[[list[Any]], tuple[Any, ...]]
     take_scalars: Callable[[list[Any]], tuple[int, ...]]
 
     def __init__(self, launch: Launch) -> None:
-        self.launch = launch
+        self.launch, self.group = launch, launch.kernel.group
         self.pointers, self.scalars = launch.kernel.pointers, launch.kernel.scalars
-        self.stores = launch.kernel.group.stores
+        self.stores = self.group.stores
 
     def find(self, place: dict[Value, int]) -> None:
         """Learn where in a run's memory everything is."""
         self.take_pointers = picked([place[node] for node in self.pointers])
         self.take_scalars = picked([place[node] for node in self.scalars])
-        self.read_at = [place[node] for node in self.launch.kernel.group.reads]
+        self.read_at = [place[node] for node in self.group.reads]
         self.stored_at = [place[node] for node in self.stores]
 
     def describe(self, number: int) -> str:
-        kernel = self.launch.kernel
-        group = kernel.group
+        group = self.group
         reads = [str(node.spec) for node in self.pointers if node not in self.stores]
         reads += [f"{len(self.scalars)} numbers"] if self.scalars else []
         lines = [f"kernel {number}: {group.template}, grid {self.launch.grid}",
                  f"  reads  {', '.join(reads) or 'nothing'}",
                  f"  writes {', '.join(str(node.spec) for node in self.stores)}",
                  f"  computes {', '.join(node.primitive.name for node in group.members)} ({group.ops} operations)"]
-        sources = "\n".join(function.source for function in kernel.emitted)
+        sources = "\n".join(function.source for function in self.launch.kernel.emitted)
         return "\n".join(lines) + "\n" + "".join(f"    {line}\n" for line in sources.splitlines())
 
 

@@ -1,4 +1,7 @@
-"""Checking each kernel against NumPy as it runs: what MICROTRAIN_VALIDATE turns on."""
+"""Looking at each kernel as it runs: its memory poisoned before, its values compared with NumPy's afterwards.
+
+MICROTRAIN_POISON and MICROTRAIN_VALIDATE turn that on.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from .. import settings
 from ..graph.dtypes import DType
-from ..graph.node import Kind
+from ..graph.node import SCALAR, Kind
+from ..runtime.backend import KernelBackend
 from .program import Value
-from .templates.template import Group
+from .templates.template import Group, Launch
 
 EPSILONS = {"float64": 2.0 ** -52, "float32": 2.0 ** -23, "float16": 2.0 ** -10, "bfloat16": 2.0 ** -7}
 
@@ -19,6 +24,35 @@ ULPS = 64
 
 CANCELLATION = 16
 """Rounding errors of what a kernel reads that may be left where large terms cancel."""
+
+
+class Watch:
+    """A look at one launch, which begins before it."""
+
+    def __init__(self, launch: Launch, device: KernelBackend, given: list[Any], stored: list[Any],
+                 fresh: list[bool]) -> None:
+        """Poison what the launch will store, if that is `fresh` memory, and remember what it reads.
+
+        given: a buffer or a number for each value that its group reads; stored: a buffer for each that it stores.
+        """
+        self.launch, self.device, self.stored = launch, device, stored
+        group = launch.kernel.group
+        self.checked = settings.validate.value and group.template.ours
+        # Copies: what a kernel reads it may write over.
+        self.given = [value if node.primitive is SCALAR else device.to_numpy(value).copy()
+                      for node, value in zip(group.reads, given, strict=True)] if self.checked else []
+        if settings.poison.value:
+            for node, buffer, new in zip(group.stores, stored, fresh, strict=True):
+                if new:
+                    device.poison(buffer, node.spec)
+
+    def after(self) -> None:
+        """Raise RuntimeError where a kernel's value is not what NumPy computes."""
+        if self.checked:
+            group, scale = self.launch.kernel.group, largest(self.given)
+            expected = self.launch.meaning.run(self.given)
+            for node, buffer, value in zip(group.stores, self.stored, expected, strict=True):
+                compare(group, node, self.device.to_numpy(buffer), value, scale)
 
 
 def tolerance(dtype: DType, group: Group) -> float:
