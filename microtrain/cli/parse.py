@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
 
 from ..data.table import number
 from .errors import UsageError
+
+N = TypeVar("N", int, float)
 
 
 class Parser(argparse.ArgumentParser):
@@ -23,30 +26,6 @@ class Parser(argparse.ArgumentParser):
         print(self.format_help(), end="", file=file)
 
 
-def positive_int(text: str) -> int:
-    """A whole number of at least 1."""
-    value = _whole(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"should be a whole number of at least 1, got '{text}'")
-    return value
-
-
-def whole_number(text: str) -> int:
-    """A whole number of at least 0."""
-    value = _whole(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"should be a whole number of at least 0, got '{text}'")
-    return value
-
-
-def seed(text: str) -> int:
-    """A whole number of 64 bits."""
-    value = _whole(text)
-    if not 0 <= value < 2**64:
-        raise argparse.ArgumentTypeError(f"should be a whole number from 0 to 2**64 - 1, got '{text}'")
-    return value
-
-
 def _whole(text: str) -> int:
     """A whole number written with the digits 0 to 9 alone (int() takes more); -1 for anything else."""
     return int(text) if re.fullmatch(r"[0-9]{1,4000}", text) else -1
@@ -59,25 +38,20 @@ def _number(text: str) -> float:
         return math.nan
 
 
-def positive_float(text: str) -> float:
-    """A finite number above 0."""
-    value = _number(text)
-    if not (value > 0 and math.isfinite(value)):
-        raise argparse.ArgumentTypeError(f"should be a number above 0, got '{text}'")
-    return value
+def _kind(read: Callable[[str], N], holds: Callable[[N], bool], wanted: str) -> Callable[[str], N]:
+    """The type of an argument: what `read` makes of its text, if it `holds`."""
+    def kind(text: str) -> N:
+        value = read(text)
+        if not holds(value):
+            raise argparse.ArgumentTypeError(f"should be {wanted}, got '{text}'")
+        return value
+
+    return kind
 
 
-def fraction(text: str) -> float:
-    """A number from 0 up to, not including, 1."""
-    value = _number(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"should be at least 0 and below 1, got '{text}'")
-    return value
-
-
-def open_fraction(text: str) -> float:
-    """A number between 0 and 1, neither of them included."""
-    value = _number(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"should be between 0 and 1, got '{text}'")
-    return value
+positive_int = _kind(_whole, lambda n: n >= 1, "a whole number of at least 1")
+whole_number = _kind(_whole, lambda n: n >= 0, "a whole number of at least 0")
+seed = _kind(_whole, lambda n: 0 <= n < 2**64, "a whole number from 0 to 2**64 - 1")
+positive_float = _kind(_number, lambda x: x > 0 and math.isfinite(x), "a number above 0")
+fraction = _kind(_number, lambda x: 0 <= x < 1, "at least 0 and below 1")
+open_fraction = _kind(_number, lambda x: 0 < x < 1, "between 0 and 1")
