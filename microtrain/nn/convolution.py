@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from ..tensor import Tensor, empty
+from ..tensor import Tensor
 from . import functional, init
 from .function_module import FunctionModule
 from .functional.sizes import each
 from .module import Module
-from .parameter import Parameter, registered
+from .parameter import Parameter, blank, registered
 
 _MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -57,11 +57,8 @@ class _Convolution(Module):
             self.padding = each(padding, n, name, "padding")
         self.padding_mode = padding_mode
         shape = (out_channels, in_channels // groups, *self.kernel_size)
-        self.weight = Parameter.adopt(empty(*shape, device=device, dtype=dtype))
-        if bias:
-            self.bias = Parameter.adopt(empty(out_channels, device=device, dtype=dtype))
-        else:
-            self.register_parameter("bias", None)
+        self.weight = blank(*shape, device=device, dtype=dtype)
+        self.register_parameter("bias", blank(out_channels, device=device, dtype=dtype) if bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..tensor import Tensor, empty
+from ..tensor import Tensor
 from . import functional, init
 from .function_module import FunctionModule
 from .module import Module
-from .parameter import Parameter, registered
+from .parameter import Parameter, blank, registered
 
 
 class Linear(Module):
@@ -30,11 +30,8 @@ class Linear(Module):
         super().__init__()
         self.in_features = in_features
         self.out_features = out_features
-        self.weight = Parameter.adopt(empty(out_features, in_features, device=device, dtype=dtype))
-        if bias:
-            self.bias = Parameter.adopt(empty(out_features, device=device, dtype=dtype))
-        else:
-            self.register_parameter("bias", None)
+        self.weight = blank(out_features, in_features, device=device, dtype=dtype)
+        self.register_parameter("bias", blank(out_features, device=device, dtype=dtype) if bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

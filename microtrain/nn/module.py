@@ -9,9 +9,9 @@ from ..arguments import refused
 from ..autograd.api import zero_gradients
 from ..scopes import finish
 from ..tensor import Tensor, no_grad
+from ..tensor.transfer import conversion
 from .naming import check_name, indent, registration_error
 from .parameter import Parameter, Registered
-from .placement import device_and_dtype
 from .state import Stateful
 
 
@@ -291,7 +291,12 @@ class Module(Stateful):
         Raises:
             TypeError: the dtype is not a floating-point one, or an argument is none of these.
         """
-        device, wanted = device_and_dtype(*args, **kwargs)
+        device, wanted, copy = conversion(args, kwargs)
+        if copy:
+            raise RuntimeError(".to() does not accept copy argument")
+        if wanted is not None and not wanted.is_floating_point:
+            raise TypeError("nn.Module.to only accepts floating point or complex dtypes, but got desired "
+                            f"dtype={wanted}")
 
         def move(tensor: Tensor) -> Tensor:
             moved = tensor if device is None else tensor.to(device)

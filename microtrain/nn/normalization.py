@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..runtime.lock import locked
-from ..tensor import Tensor, empty, int64, ones, tensor, zeros
+from ..tensor import Tensor, int64, ones, tensor, zeros
 from . import functional, init
 from .functional.normalization import batch_normalised, move
 from .module import Module
-from .parameter import Parameter, registered
+from .parameter import Parameter, blank, registered
 
 
 class LayerNorm(Module):
@@ -60,10 +60,8 @@ class RMSNorm(Module):
         self.normalized_shape = _shape(normalized_shape)
         self.eps = eps
         self.elementwise_affine = elementwise_affine
-        if elementwise_affine:
-            self.weight = Parameter.adopt(empty(*self.normalized_shape, device=device, dtype=dtype))
-        else:
-            self.register_parameter("weight", None)
+        shape = self.normalized_shape
+        self.register_parameter("weight", blank(*shape, device=device, dtype=dtype) if elementwise_affine else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -175,7 +173,7 @@ def _shape(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
 def _register(module: Module, shape: tuple[int, ...], weight: bool, bias: bool, device: Any, dtype: Any) -> None:
     """A weight and a bias of `shape`, or None in their places."""
     for name, wanted in (("weight", weight), ("bias", bias)):
-        parameter = Parameter.adopt(empty(*shape, device=device, dtype=dtype)) if wanted else None
+        parameter = blank(*shape, device=device, dtype=dtype) if wanted else None
         module.register_parameter(name, parameter)
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from ..arguments import guarded
 from ..ops import activations as a
-from ..tensor import Tensor, empty
+from ..tensor import Tensor
 from ..tensor.operands import flag, floats_only, in_float32, no_bool
 from ..tensor.storage import wrap
 from .activation import Activation, single
 from .init import constant_
 from .module import Module
-from .parameter import Parameter, registered
+from .parameter import Parameter, blank, registered
 
 __all__ = ["Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "LeakyReLU", "PReLU", "ReLU", "ReLU6", "Softshrink",
            "Threshold", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "prelu", "relu", "relu6",
@@ -223,7 +223,7 @@ class PReLU(Module):
         super().__init__()
         self.num_parameters = num_parameters
         self.init = init
-        self.weight = Parameter.adopt(empty(num_parameters, device=device, dtype=dtype))
+        self.weight = blank(num_parameters, device=device, dtype=dtype)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
