@@ -48,6 +48,7 @@ from .create import (
 from .custom import custom_kernel
 from .dlpack import from_dlpack
 from .einsum import einsum
+from .elementwise import CHECKED
 from .joining import (
     atleast_1d,
     atleast_2d,
@@ -93,13 +94,10 @@ concat = concatenate = cat
 row_stack = vstack
 dtype, device = DType, Device
 
-NUMBER_FIRST = ("float_power", "xlogy")
-"""Functions whose first argument may be a number."""
-
 
 def _as_function(name: str) -> Any:
     method = getattr(Tensor, name)
-    if name in NUMBER_FIRST:
+    if method in CHECKED:
         return method
 
     def function(input: object, *args: Any, **kwargs: Any) -> Any:

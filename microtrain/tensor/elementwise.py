@@ -32,7 +32,8 @@ from .storage import wrap
 from .types import Operand, Tensor
 
 Unary = Callable[[Tensor], Tensor]
-
+CHECKED: list[Callable[..., Tensor]] = []
+"""Methods that look at their first argument themselves, which need no more to be functions: it may be a number."""
 
 
 def function(operation: Callable[[Node], Node], name: str, doc: str, *, widen: bool = True) -> Unary:
@@ -47,6 +48,7 @@ def function(operation: Callable[[Node], Node], name: str, doc: str, *, widen: b
             x = floating(x)
         return wrap(operation(x))
     method.__name__, method.__doc__ = name, doc
+    CHECKED.append(method)
     return method
 
 
@@ -66,7 +68,6 @@ def strict(method: operators.Operator, name: str) -> operators.Operator:
         return must_be_operands(input, other, name) if out is NotImplemented else out       # type: ignore[return-value]
     refusing.__name__ = name
     return refusing
-
 
 
 _C_NAMES = {"float32": "float", "float64": "double", "float16": "c10::Half", "bfloat16": "c10::BFloat16",
@@ -262,6 +263,9 @@ def clamp(self: Tensor, min: Operand | None = None, max: Operand | None = None) 
     return wrap(g.clamp(x, low, high))
 
 
+CHECKED.append(clamp)
+
+
 def clamp_min(self: Tensor, min: Operand) -> Tensor:
     """Elements not below `min`."""
     return self.clamp(min=min)
@@ -312,7 +316,5 @@ def _bound(value: float | None, without: float, argument: str) -> float:
     if number is None:
         raise TypeError(f"clamp(): argument '{argument}' must be Number or Tensor, not {type(value).__name__}")
     return float(number)
-
-
 
 

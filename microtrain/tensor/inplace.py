@@ -143,6 +143,8 @@ def assign(self: Tensor, node: Node, name: str) -> Tensor:
     if node is self.node:
         return self
     return self.rebind(node)
+
+
 def zero_(self: Tensor) -> Tensor:
     """Fill with zeros."""
     return self.fill_(0, "ZeroBackward0")

@@ -18,7 +18,7 @@ from ..graph.dtypes import TITLES
 from ..graph.node import Node, constant, record2
 from ..graph.tape import grad_mode
 from ..ops import MUL
-from .elementwise import Unary, function
+from .elementwise import CHECKED, Unary, function
 from .inplace import inplace
 from .operands import (
     check_range,
@@ -60,6 +60,7 @@ def of_two(name: str, doc: str) -> Callable[[Operand, Operand], Tensor]:
     def method(self: Operand, other: Operand) -> Tensor:
         return wrap(operation(*must_be_floats(self, other, name)))
     method.__name__, method.__doc__ = name, doc
+    CHECKED.append(method)
     return method
 
 
@@ -123,6 +124,7 @@ def float_power(self: Tensor, exponent: Operand) -> Tensor:
     return wrap(g.pow(*must_be_operands(base, power, "float_power")))
 
 
+CHECKED.append(float_power)
 _float_power_ = inplace("float_power")
 
 
