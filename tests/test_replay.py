@@ -19,6 +19,7 @@ from microtrain.engine import plans as planning
 from microtrain.engine import run
 from microtrain.engine.match import recogniser
 from microtrain.engine.plans import MAX_RECENT, linearize, plans
+from microtrain.engine.session import MAX_PENDING
 
 Tensors = Callable[[Any, Any, Any], Any]
 
@@ -406,3 +407,24 @@ def test_a_gradient_function_and_its_inputs_are_there_after_the_backward() -> No
     loss.backward()
     mul = loss.grad_fn.next_functions[0][0]
     assert mul.name == "MulBackward0" and [f.variable is x for f, _ in mul.next_functions] == [True, True]
+
+
+@pytest.mark.parametrize("hooked", [False, True])
+def test_a_long_walk_holds_no_gradient_that_was_passed_on(hooked: bool) -> None:
+    x = h = mt.tensor(np.ones(1000, np.float32), requires_grad=True)
+    seen: list[Any] = []
+    held: list[int] = []
+
+    def look(gradient: Any) -> None:
+        gradient.tolist()
+        held.append(sum(node() is not None for node in seen))
+        seen.append(weakref.ref(gradient.node))
+
+    for k in range(MAX_PENDING // 4):
+        h = (h * 1.01).tanh()
+        if hooked and k % 8 == 0:
+            h.register_hook(look)
+    h.sum().backward()
+    del h
+    assert max(held, default=0) <= 1 and len(held) == hooked * MAX_PENDING // 32
+    np.testing.assert_array_equal(np.isfinite(x.grad.cpu().numpy()), True)

@@ -24,6 +24,7 @@ from .saved import AGAIN, check_versions, fitted, living, read
 
 Tape = Any
 
+
 def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Sequence[Tape] | None, *, retain_graph: bool,
          create_graph: bool, through: bool = False) -> dict[Tape, Node]:
     """Cotangents of the tape entries `targets`, or of every leaf reached when `targets` is None; hooks are called.
@@ -67,6 +68,7 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
     session = current()
     watching, depth = session.watchers, len(session.visiting)
     once = wanted is None and not retain_graph      # whatever is reached is visited, and let go of
+    learning = once and not watching and not grad_mode.enabled
 
     def push(edge: Any, ct: Node | None) -> Any:
         """Add a cotangent to what has arrived at an edge; returns the sum. None is none: it goes on to users'
@@ -97,6 +99,8 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
         ct = cts.pop(tape)
         made: list[tuple[int, Node, Node]] = []
         visits.append(Visit(tape, tape.edges, made))
+        if learning and (tape.hooks is not None or not isinstance(tape, Entry)):
+            learning = unlearned(visits)        # what a user's code computes must not be held on to
         arriving = ct
         if watching:
             session.visiting[depth:] = [tape]
@@ -135,10 +139,13 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
                     source_ct = tied(source_ct, edge)
                 if watching:
                     run.tell(source_ct, tape, i)
-                made.append((i, source_ct, push(edge, source_ct)))
+                total = push(edge, source_ct)
+                if learning:
+                    made.append((i, source_ct, total))
             if pullback.keeps and not retain_graph:
                 tape.release(out)
             if ct is not None and ct.seq > session.most and session.full(ct.seq):
+                learning = unlearned(visits)
                 compute_pending(cts.values())
         elif isinstance(tape, FunctionOutput):
             tape.hand_over(ct, cts, heap)
@@ -161,6 +168,13 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
             if isinstance(node.tape, Entry) and not node.tape.pullback.keeps:
                 node.tape.released = True           # nothing to let go of; but it was differentiated
     return found
+
+
+def unlearned(visits: Iterable[Visit]) -> bool:
+    """Forget what a walk made that is not to be made again; False."""
+    for visit in visits:
+        visit.made.clear()
+    return False
 
 
 def hooked(tape: Tape, ct: Node) -> Node:
