@@ -12,7 +12,7 @@ from .. import ops as g
 from ..engine.handle import TensorLike, is_tensor, type_of
 from ..graph.node import Node, next_seq
 from ..graph.spec import Spec
-from ..graph.tape import Hooks, Tape, nobody
+from ..graph.tape import Hooks, Recorded, Tape, nobody
 from .checks import gradient
 from .saved import AGAIN, Saved
 
@@ -144,7 +144,7 @@ class FunctionEntry(Tape):
             self.made[index] = weakref.ref(found)
         return found
 
-    def apply(self, cotangents: dict[int, Node]) -> Iterator[tuple[int, Node | Tape, Node | None]]:
+    def apply(self, cotangents: dict[int, Node]) -> Iterator[tuple[int, Recorded | Tape, Node | None]]:
         """Call the user's backward; yields each edge that needs a gradient, after its number, with its cotangent or,
         where the backward gave none, None.
 

@@ -20,7 +20,7 @@ from ..runtime.lock import lock
 from .attributes import number, plain
 from .dtypes import DType, float32
 from .spec import Device, Shape, Spec, all_specs, spec
-from .tape import Pullback, Rule, Tape, enter, grad_mode
+from .tape import Pullback, Recorded, Rule, enter, grad_mode
 
 Infer = Callable[..., tuple[Shape, DType]]
 Text = str | Callable[..., str]
@@ -86,15 +86,20 @@ class Signature:
             self.rule = primitive.rule
             if self.rule is None:
                 raise NotImplementedError(f"derivative for {primitive.name} is not implemented")
-            self.first = Pullback(self, (True, *[False] * (len(inputs) - 1)))
+            self.first = self.pullback((True, *[False] * (len(inputs) - 1)))
             if len(inputs) == 2:
-                self.second, self.both = Pullback(self, (False, True)), Pullback(self, (True, True))
+                self.second, self.both = self.pullback((False, True)), self.pullback((True, True))
+
+    def pullback(self, needs: tuple[bool, ...]) -> Pullback:
+        """A pullback for the sources that require grad."""
+        assert self.rule is not None
+        return Pullback(self.rule, self.attrs, self.inputs, self.primitive.grad_name, needs)
 
     def __repr__(self) -> str:
         return f"{self.primitive.name}{self.attrs or ''} -> {self.spec}"
 
 
-class Node:
+class Node(Recorded):
     """A value of the graph. Immutable but for its realization: then `buffer` is set and `sources` are dropped.
 
     `holders` counts the tape entries that keep this value. `shared` says, once there is a buffer, whether it can be
@@ -103,16 +108,12 @@ class Node:
     is of. Compares by identity. Made by `new_node`: a class without an `__init__` is called in half the time.
     """
 
-    __slots__ = ("__weakref__", "buffer", "holders", "seq", "shared", "signature", "sources", "spec", "tape", "version")
+    __slots__ = ("__weakref__", "buffer", "shared", "signature", "version")
 
     buffer: Any
-    holders: int
-    seq: int
     shared: bool
     signature: Signature
     sources: tuple[Node, ...]
-    spec: Spec
-    tape: Tape | None
     version: tuple[Any, int] | None
 
     @property
@@ -163,7 +164,7 @@ class Unmade(Node):
         return object.__getattribute__(self, name)
 
 
-_SLOTS = {name: slot for name, slot in vars(Node).items() if name in Node.__slots__ and name != "__weakref__"}
+_SLOTS = {name: getattr(Node, name) for name in (*Recorded.__slots__, *Node.__slots__) if name != "__weakref__"}
 
 
 def become(unmade: Node, node: Node) -> None:
@@ -368,6 +369,6 @@ def record(primitive: Primitive, sources: tuple[Node, ...], attrs: tuple[Any, ..
         if True in needs:
             pullback = signature.pullbacks.get(needs)
             if pullback is None:
-                pullback = signature.pullbacks.setdefault(needs, Pullback(signature, needs))
+                pullback = signature.pullbacks.setdefault(needs, signature.pullback(needs))
             enter(node, pullback)
     return node

@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..runtime.kinds import KINDS, Kind
 from . import dtypes
 from .attributes import number
-
-if TYPE_CHECKING:
-    from .node import Node, Signature
 
 Shape = tuple[int, ...]
 
@@ -79,7 +76,8 @@ class Device:
 class Spec:
     """Shape, dtype and device of a value: one object for each combination, so memo tables key by identity.
 
-    It also carries what hangs on that combination alone: the signatures of its leaves and its constants.
+    What hangs on that combination alone lies on it too: the signatures of its leaves, and its constants and literals,
+    nodes by their number. `node` puts them there; this module knows nothing of either.
     """
 
     __slots__ = ("buffer_signature", "constants", "device", "dtype", "literals", "numel", "scalar_signature", "shape")
@@ -88,10 +86,10 @@ class Spec:
     dtype: dtypes.DType
     device: Device
     numel: int
-    buffer_signature: Signature | None
-    scalar_signature: Signature | None
-    constants: dict[Any, Node]
-    literals: dict[Any, Node]
+    buffer_signature: Any
+    scalar_signature: Any
+    constants: dict[Any, Any]
+    literals: dict[Any, Any]
 
     @property
     def ndim(self) -> int:

@@ -12,12 +12,9 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .spec import Spec
-
-if TYPE_CHECKING:
-    from .node import Node, Signature
 
 
 class GradMode(threading.local):
@@ -29,6 +26,18 @@ class GradMode(threading.local):
 grad_mode = GradMode()
 
 OUT = -1
+
+
+class Recorded:
+    """What the tape knows of a value: the part of a node (`node.Node`) that stands below it."""
+
+    __slots__ = ("holders", "seq", "sources", "spec", "tape")
+
+    holders: int
+    seq: int
+    sources: tuple[Any, ...]
+    spec: Spec
+    tape: Tape | None
 
 
 class Rule:
@@ -44,7 +53,7 @@ class Rule:
 
     __slots__ = ("flat", "functions", "uses", "variadic")
 
-    def __init__(self, functions: Sequence[Callable[..., Node]], uses: Sequence[Sequence[int]], variadic: bool = False,
+    def __init__(self, functions: Sequence[Callable[..., Any]], uses: Sequence[Sequence[int]], variadic: bool = False,
                  flat: bool = False) -> None:
         self.functions, self.uses = tuple(functions), tuple(map(tuple, uses))
         self.variadic, self.flat = variadic, flat
@@ -59,13 +68,12 @@ class Pullback:
 
     __slots__ = ("attrs", "entry", "hooks", "inputs", "keeps", "kept", "rule", "saves_out", "steps")
 
-    def __init__(self, signature: Signature, needs: tuple[bool, ...]) -> None:
-        rule = signature.rule
-        assert rule is not None
+    def __init__(self, rule: Rule, attrs: tuple[Any, ...], inputs: tuple[Spec, ...], name: str,
+                 needs: tuple[bool, ...]) -> None:
         used = {k for i, need in enumerate(needs) if need for k in rule.uses[0 if rule.variadic else i]}
-        self.rule, self.attrs, self.inputs = rule, signature.attrs, signature.inputs
-        self.entry = entry_class(signature.primitive.grad_name)
-        self.steps = tuple((i, signature.inputs[i]) for i, need in enumerate(needs) if need)
+        self.rule, self.attrs, self.inputs = rule, attrs, inputs
+        self.entry = entry_class(name)
+        self.steps = tuple((i, inputs[i]) for i, need in enumerate(needs) if need)
         self.kept, self.saves_out = tuple(i for i in range(len(needs)) if i in used), OUT in used
         self.keeps = bool(self.kept) or self.saves_out
         self.hooks: Hooks | None = None
@@ -119,7 +127,7 @@ class Tape:
 
     __slots__ = ()
     bare = True
-    edges: Sequence[Node | Tape | None] = ()
+    edges: Sequence[Recorded | Tape | None] = ()
     hooks: Hooks | None = None
     is_leaf = False
     pullback: Pullback | None = None
@@ -225,10 +233,10 @@ class Entry(Tape):
 
     __slots__ = ("__weakref__", "bare", "edges", "pullback", "released", "seq", "sources")
 
-    edges: tuple[Node | Tape | None, ...]
+    edges: tuple[Recorded | Tape | None, ...]
     pullback: Pullback
     released: bool
-    sources: tuple[Node | Spec, ...]
+    sources: tuple[Recorded | Spec, ...]
 
     @property
     def hooks(self) -> Hooks | None:                    # type: ignore[override]
@@ -249,7 +257,7 @@ class Entry(Tape):
         """PyTorch's name of the backward function, e.g. `AddBackward0`."""
         return type(self).__name__
 
-    def release(self, out: Node | None) -> None:
+    def release(self, out: Recorded | None) -> None:
         """Let go of the kept values, after a backward that does not retain the graph."""
         if self.released:
             return
@@ -265,12 +273,12 @@ class Entry(Tape):
         return f"<{self.name} object at {id(self):#x}>"
 
 
-def tape_of(edge: Node | Tape | None) -> Tape | None:
+def tape_of(edge: Recorded | Tape | None) -> Tape | None:
     """The tape entry behind an edge."""
     return edge if edge is None or isinstance(edge, Tape) else edge.tape
 
 
-def enter(node: Node, pullback: Pullback) -> None:
+def enter(node: Recorded, pullback: Pullback) -> None:
     """Put an operation on the tape."""
     entry = node.tape = pullback.entry()
     entry.pullback = pullback

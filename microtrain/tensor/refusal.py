@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ..engine.run import realize
 from ..graph.node import Node, buffer_signature, next_seq
-from ..graph.tape import grad_mode
+from ..graph.tape import Recorded, grad_mode
 from .strides import dense
 from .types import Tensor
 
@@ -49,7 +49,7 @@ def must_not_overlap(written: Tensor, others: Iterable[object]) -> None:
                 raise RuntimeError(OVERLAP)
 
 
-ERROR = vars(Node)["tape"]
+ERROR = vars(Recorded)["tape"]
 
 
 class Refused(Node):
