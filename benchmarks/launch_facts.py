@@ -9,9 +9,10 @@ from typing import Any
 
 from microtrain.compiler.executable import BoundLaunch
 from microtrain.compiler.meaning import evaluated
+from microtrain.compiler.program import Value
 from microtrain.engine import run
 from microtrain.engine.plans import plans
-from microtrain.graph.node import Kind, Node
+from microtrain.graph.node import Kind
 from microtrain.runtime.null import Nowhere, NullBackend
 from microtrain.runtime.resources import TARGETS
 
@@ -149,7 +150,7 @@ def occupancy(registers: int, shared_bytes: int, warps: int, properties: Any) ->
 def alone(step: BoundLaunch, backend: Any) -> Callable[[], Any]:
     """A launch over memory of its own: zeros for integers, which are right as indices anywhere, and random numbers
     else, since a product of zeros takes less power and so less time."""
-    def buffer(node: Node) -> Any:
+    def buffer(node: Value) -> Any:
         memory = backend.empty(node.spec)
         (memory.uniform_ if node.dtype.is_floating_point else memory.zero_)()
         return memory

@@ -31,13 +31,15 @@ def blank(*shape: int, dtype: DType = dtypes.float32) -> Node:
     return leaf(np.empty(shape, dtype.numpy), spec(shape, dtype, Device("interpret")))
 
 
+def recorded(*outputs: Node) -> Program:
+    """The graph behind `outputs`, as it was recorded."""
+    order, key, *_ = linearize(outputs)
+    return Program.read((tuple([order.index(node) for node in outputs]), *key[1:]))
+
+
 def program(*outputs: Node) -> tuple[Program, list[Any]]:
     """The program that computes `outputs` (which are pending), and the values of its inputs."""
-    order, _, places, values = linearize(outputs)
-    wanted = [order[i] for i in places]
-    made, order_of = simplify(order, wanted, outputs[0].device)
-    made.outputs = [made.outputs[order_of[wanted.index(node)]] for node in outputs]
-    return made, values
+    return simplify(recorded(*outputs)), linearize(outputs)[3]
 
 
 def groups(*outputs: Node) -> Schedule:

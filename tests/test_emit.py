@@ -21,6 +21,7 @@ from microtrain.compiler import schedule as scheduling
 from microtrain.compiler.emit_numpy import NumpyExecutable
 from microtrain.compiler.executable import Executable, build
 from microtrain.compiler.lower import lower
+from microtrain.compiler.program import Program
 from microtrain.compiler.templates import matmul
 from microtrain.compiler.templates import rows as row_templates
 from microtrain.graph import dtypes
@@ -58,8 +59,8 @@ def computed(*outputs: Node) -> tuple[Executable, list[np.ndarray], list[np.ndar
 def check(*outputs: Node, kernels: int | None = None) -> Executable:
     executable, results, expected = computed(*outputs)
     coarsest = max((np.finfo(node.dtype.numpy).eps if node.dtype.name != "bfloat16" else 2.0 ** -7)
-                   for node in executable.program.nodes if node.dtype.is_floating_point) if any(
-                       node.dtype.is_floating_point for node in executable.program.nodes) else 0.0
+                   for node in executable.program.values if node.dtype.is_floating_point) if any(
+                       node.dtype.is_floating_point for node in executable.program.values) else 0.0
     tolerance = float(coarsest) * (ULPS if coarsest < 1e-4 else 16)
     for node, have, want in zip(outputs, results, expected, strict=True):
         assert have.shape == node.shape and have.dtype == node.dtype.numpy
@@ -309,7 +310,7 @@ def test_outputs_may_be_views_and_constants_and_repeat_nothing(rng: np.random.Ge
 def test_an_output_that_is_an_input_is_returned_as_it_is() -> None:
     x = t([1.0, 2.0])
     made, values = program(g.add(x, 1))
-    made.outputs = [made.inputs[0], *made.outputs]
+    made = Program(made.values, [made.inputs[0], *made.outputs])
     assert build(made).run(values)[0] is values[0]
 
 

@@ -15,12 +15,13 @@ from planted_rules import plant
 from microtrain import ops as g
 from microtrain.autograd import walk
 from microtrain.compiler.group import Schedule
+from microtrain.compiler.program import Value
 from microtrain.compiler.schedule import Scheduler
-from microtrain.compiler.simplify import Builder
+from microtrain.compiler.simplify import Simplifier
 from microtrain.compiler.templates.template import Group
 from microtrain.engine import run
 from microtrain.engine.plans import linearize, plans
-from microtrain.graph.node import Node
+from microtrain.graph.node import Node, Signature
 from microtrain.tensor import operands
 from microtrain.tensor.core import Handle
 from microtrain.tensor.memory import Family, same_value
@@ -116,13 +117,13 @@ def wrong_rule(name: str, function: Callable[..., Node]) -> Callable[[pytest.Mon
 
 def merged_whatever_the_attributes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two operations on the same values are taken for one, though they differ in their attributes."""
-    make = Builder.make
+    make = Simplifier.make
 
-    def planted(self: Builder, node: Node, sources: tuple[Node, ...]) -> Node:
-        same = [made for made in self.new.values() if made.sources == sources and made.spec is node.spec
-                and made.primitive is node.primitive]
-        return same[0] if sources and same else make(self, node, sources)
-    monkeypatch.setattr(Builder, "make", planted)
+    def planted(self: Simplifier, signature: Signature, sources: tuple[Value, ...]) -> Value:
+        same = [made for made in self.values if made.sources == sources and made.spec is signature.spec
+                and made.primitive is signature.primitive]
+        return same[0] if sources and same else make(self, signature, sources)
+    monkeypatch.setattr(Simplifier, "make", planted)
 
 
 def aliases_are_not_told(monkeypatch: pytest.MonkeyPatch) -> None:

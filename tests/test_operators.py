@@ -21,6 +21,7 @@ from microtrain import settings
 from microtrain.compiler import lower
 from microtrain.compiler import schedule as scheduling
 from microtrain.compiler.meaning import evaluated
+from microtrain.compiler.program import Program
 from microtrain.compiler.templates import rows
 from microtrain.engine import run
 from microtrain.ops import PRIMITIVES
@@ -50,9 +51,9 @@ SEEN: Counter[str] = Counter()
 """Primitives and templates of everything that was run for them."""
 
 
-def listen(plan: Any, order: list[Any]) -> None:
+def listen(plan: Any) -> None:
     """Note what a program consists of: as recorded, and as scheduled."""
-    SEEN.update(node.primitive.name for node in order)
+    SEEN.update(value.primitive.name for value in Program.read(plan.key).values)
     if DEVICE != "cpu":
         for group in scheduling.schedule(plan.program):
             SEEN[f"{group.template.name} template"] += 1

@@ -22,7 +22,7 @@ CPU = Device("cpu")
 
 def operations(*outputs: Node) -> list[str]:
     """The maps that are left of a program, by name."""
-    return [node.primitive.name for node in program(*outputs)[0].nodes if node.primitive.kind is Kind.MAP]
+    return [node.primitive.name for node in program(*outputs)[0].values if node.primitive.kind is Kind.MAP]
 
 
 @pytest.mark.parametrize("dtype", [dtypes.float32, dtypes.float64, dtypes.float16, dtypes.bfloat16])
@@ -36,7 +36,7 @@ def test_arithmetic_on_constants_is_done_once_and_rounds_as_the_dtype_does(
     for fn, expected in ((g.add, x + y), (g.sub, x - y), (g.mul, x * y), (g.div, x / y)):
         made, _ = program(fn(a, b))
         out, = made.outputs
-        assert [node.primitive.name for node in made.nodes] == ["literal"]
+        assert [node.primitive.name for node in made.values] == ["literal"]
         assert kind(out.attrs[0]).tobytes() == kind(expected).tobytes()
 
 

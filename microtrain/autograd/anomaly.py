@@ -19,10 +19,9 @@ from typing import Any
 import numpy as np
 
 from .. import ops as p
-from ..compiler.program import topological
 from ..engine import run
 from ..engine.session import current
-from ..graph.node import Kind, Node, next_seq
+from ..graph.node import Kind, Node, next_seq, topological
 from ..graph.tape import Tape
 from ..runtime import backend
 

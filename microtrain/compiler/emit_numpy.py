@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
+from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
@@ -56,13 +57,14 @@ class NumpyExecutable:
 
     donatable: tuple[int, ...] = ()
     passed: tuple[int, ...] = ()
-    shared: tuple[int, ...] = ()
 
     def __init__(self, program: Program) -> None:
         self.source, namespace = emit(program)
         exec(compile(self.source, "<microtrain cpu plan>", "exec"), namespace)
         self.function = namespace["plan"]
         self.kernels = self.source.count("\n") - 2
+        times = Counter(program.outputs)
+        self.shared = tuple([k for k, node in enumerate(program.outputs) if times[node] > 1])
 
     def run(self, values: list[Any], free: Collection[int] = ()) -> Any:
         """Arrays of the outputs. Floating-point oddities (1/0, log 0) give inf and NaN without a warning."""
@@ -86,19 +88,19 @@ class Emitter:
         self.names: dict[Value, str] = {}
         self.taken = ""
         self.last: dict[Value, int] = {}
-        for i, node in enumerate(program.nodes):
+        for i, node in enumerate(program.values):
             for source in node.sources:
                 self.last[source] = i
         for node in program.outputs:
-            self.last[node] = len(program.nodes)
+            self.last[node] = len(program.values)
         self.owned: set[Value] = set()               # values whose memory this function made and may overwrite
         self.free: dict[Spec, list[str]] = {}       # dead ones, by spec, that a later operation will write into
         self.takers: dict[Spec, int] = {}           # how many operations are still to come that could
-        for node in program.nodes:
+        for node in program.values:
             if writes_in_place(node):
                 self.takers[node.spec] = self.takers.get(node.spec, 0) + 1
-        self.viewed: set[Value] = {s for n in program.nodes if n.primitive.kind is Kind.VIEW for s in n.sources}
-        if any(n.dtype is bfloat16 for n in program.nodes):
+        self.viewed: set[Value] = {s for n in program.values if n.primitive.kind is Kind.VIEW for s in n.sources}
+        if any(n.dtype is bfloat16 for n in program.values):
             self.namespace["bfloat16"] = bfloat16.numpy
 
     def function(self) -> tuple[str, dict[str, Any]]:
@@ -107,7 +109,7 @@ class Emitter:
             self.names[node] = f"a{i}"
         if self.program.inputs:
             lines.append(f"    {', '.join(f'a{i}' for i in range(len(self.program.inputs)))}, = values")
-        for i, node in enumerate(self.program.nodes):
+        for i, node in enumerate(self.program.values):
             if node in self.names or node.primitive is p.LITERAL or node not in self.last:
                 continue
             if self.is_constant(node):

@@ -6,6 +6,7 @@ allocated alone or written over an input that the caller gives away. All memory 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from operator import itemgetter, length_hint
 from typing import Any
@@ -40,8 +41,10 @@ class Executable:
         self.kernels = len(self.steps)
         self.lay_out()
         inputs, outputs = self.program.inputs, self.program.outputs
-        self.shared = tuple(k for k, node in enumerate(outputs) if node in inputs or outputs.count(node) > 1)
-        self.passed = tuple(k for k, node in enumerate(inputs) if node in outputs)
+        times = Counter(outputs)
+        times.update(inputs)
+        self.shared = tuple(k for k, node in enumerate(outputs) if times[node] > 1)
+        self.passed = tuple(k for k, node in enumerate(inputs) if times[node] > 1)
 
     def launch_of(self, kernel: Kernel) -> Launch:
         """A kernel's launch with the tile that is the best guess here, or that was measured to be the best."""
@@ -127,7 +130,7 @@ class Executable:
     def needs(self) -> str:
         """What a run takes, and what a run without memory can do about it."""
         outputs = sum(nbytes(spec) for spec, *_ in self.single)
-        return (f"What is pending, {len(self.program.nodes)} operations in {self.kernels} kernels, needs "
+        return (f"What is pending, {len(self.program.values)} operations in {self.kernels} kernels, needs "
                 f"{outputs / 2 ** 20:.1f} MiB for {len(self.single)} results and {self.workspace / 2 ** 20:.1f} MiB "
                 "for what lies between them. Free what is no longer needed (del x, x.grad = None), compute under "
                 "no_grad() or in smaller batches, or read results sooner: nothing was changed, and the same "

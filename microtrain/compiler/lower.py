@@ -15,16 +15,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from .. import ops as g
 from .. import ops as p
 from ..graph import dtypes
 from ..graph.dtypes import DType
-from ..graph.node import Kind, Primitive, literal, new_node, record, record1
-from ..graph.tape import grad_mode
+from ..graph.node import Kind, Primitive, Signature, interned
 from ..kernels.tiles import ROW_MAX, cdiv, full_reduction, next_power_of_2
 from ..ops.user_kernel import CALL
 from .access import product_shape, reduced_sizes
-from .program import Program, Value, topological
+from .build import Builder, Traced
+from .program import Program, Value
 
 MAX_BATCH = 65535
 """Matrices in one launch of the matmul template: the limit of a CUDA grid's second axis."""
@@ -72,61 +71,56 @@ HALF = (dtypes.float16, dtypes.bfloat16)
 
 
 def lower(program: Program) -> Program:
-    """The same program in operations that the templates take, in nodes of its own: a recorded node forgets what it was
-    once it is computed."""
-    before, grad_mode.enabled = grad_mode.enabled, False
-    try:
-        lowering = Lowering(program)
-        for node in program.nodes:
-            lowering.add(node)
-        new = lowering.new
-        outputs = [record1(p.IDENTITY, new[node]) if node.primitive in (p.SCALAR, p.LITERAL) else new[node]
-                   for node in program.outputs]
-    finally:
-        grad_mode.enabled = before
-    return Program(program.inputs, outputs, topological([*outputs, *program.inputs]), program.device)
+    """The same program in operations that the templates take."""
+    lowering = Lowering(program)
+    new: dict[Value, Value] = {}
+    for value in program.values:
+        sources = tuple([new[source] for source in value.sources])
+        new[value] = lowering.value(value.signature, sources) if value in lowering.carried else lowering.make(
+            value.signature, sources)
+    return lowering.program([lowering.in_memory(new[value]) for value in program.outputs])
 
 
-class Lowering:
-    """What replaces each node, and how the sums over the rows of large matrices are cut.
+class Lowering(Builder):
+    """Makes values that the templates take, and knows how the sums over the rows of large matrices are cut.
 
     `heights` has the rows added up at a time, for sums of (kept, folded) elements; `carried` what a product adds up
     as it reads an operand, so that it is not cut.
     """
 
     def __init__(self, program: Program) -> None:
-        self.new: dict[Value, Value] = {}
+        super().__init__()
         self.heights = agreed_heights(program)
         self.carried = carried_sums(program)
+        self.copies: dict[Value, Value] = {}
 
-    def add(self, node: Value) -> None:
-        """Note what replaces `node`, whose sources are replaced already."""
-        sources = tuple([self.new[s] for s in node.sources])
-        if node.primitive.kind is Kind.COMPOSITE:
-            assert node.primitive.decompose is not None
-            replacement = node.primitive.decompose(*sources, *node.attrs)
-            for part in topological([replacement]):
-                if part not in self.new:
-                    self.add(part)
-            replacement = self.new[replacement]
-        else:
-            rewrite = LOWERINGS.get(node.primitive)
-            carried = node in self.carried
-            replacement = (rewrite and not carried and rewrite(self, node, *sources)) or (
-                new_node(node.signature, sources) if sources else node)
-        self.new[node] = replacement
-        self.new.setdefault(replacement, replacement)
+    def make(self, signature: Signature, sources: tuple[Value, ...]) -> Value:
+        primitive = signature.primitive
+        if primitive.kind is Kind.COMPOSITE:
+            assert primitive.decompose is not None
+            return self.g(primitive.decompose, *sources, *signature.attrs)
+        rule = LOWERINGS.get(primitive)
+        lowered = rule and rule(self, Value(signature, sources))
+        return lowered or self.value(signature, sources)
+
+    def in_memory(self, value: Value) -> Value:
+        """A value, a number as one in memory."""
+        if value.primitive not in (p.SCALAR, p.LITERAL):
+            return value
+        if value not in self.copies:
+            self.copies[value] = self.apply(p.IDENTITY, (value,))
+        return self.copies[value]
 
 
 def carried_sums(program: Program) -> set[Value]:
     """The sums over K of what a product that is not split has as an operand: bias gradients."""
     operands: set[tuple[Value, int, int]] = set()
-    for node in program.nodes:
+    for node in program.values:
         if node.primitive is p.MATMUL:
             batch, m, n, k = product_shape(node)
             if batch == 1 and m > 1 and n > 1 and not product_chunks(node):
                 operands |= {(unviewed(x), size, k) for x, size in zip(node.sources, (m, n), strict=True)}
-    return {node for node in program.nodes if node.primitive is p.SUM
+    return {node for node in program.values if node.primitive is p.SUM
             and (unviewed(node.sources[0]), *reduced_sizes(node)) in operands}
 
 
@@ -153,7 +147,7 @@ def agreed_heights(program: Program) -> dict[tuple[int, int], int]:
     """
     rows_of: set[tuple[int, int]] = set()
     columns_of: set[tuple[int, int]] = set()
-    for node in program.nodes:
+    for node in program.values:
         if node.primitive.kind is Kind.REDUCE:
             kept, folded = reduced_sizes(node)
             if folded > 1:
@@ -173,27 +167,22 @@ def agreed_heights(program: Program) -> dict[tuple[int, int], int]:
     return found
 
 
-def _constant(value: float, node: Value) -> Value:
-    """A node of `node`'s spec that is `value` everywhere."""
-    return record1(p.EXPAND, literal(value, node.dtype, node.device), (node.shape,))
-
-
-def _reduce(lowering: Lowering, node: Value, x: Value) -> Value | None:
+def _reduce(lowering: Lowering, node: Value) -> Value | None:
     rows, cols = reduced_sizes(node)
     if cols == 0:
-        return _constant(IDENTITIES[node.primitive](node.dtype), node)
+        return lowering.g.filled(IDENTITIES[node.primitive](node.dtype), node.spec)
     if cols == 1:
-        return record1(p.RESHAPE, x, (node.shape,))
+        return lowering.g.reshape(node.sources[0], node.shape)
     height = lowering.heights.get((rows, cols))
     if height is not None:
-        return _in_two_stages(lowering, node, x, (cols // height, height), last=rows > 1)
+        return _in_two_stages(lowering, node, (cols // height, height), last=rows > 1)
     columns = keeps_last(node)
     height = math.gcd(cols, SLAB_ELEMENTS // SLAB_WIDTH)
     few = cols > ROW_MAX // SECTOR      # a program could hold columns whole, but less than a sector of each row
     if columns and few and rows % SLAB_WIDTH == 0 and rows * cols >= SLABS_MIN and height >= HEIGHT_MIN:
-        return _in_two_stages(lowering, node, x, (cols // height, height), last=True, width=SLAB_WIDTH)
+        return _in_two_stages(lowering, node, (cols // height, height), last=True, width=SLAB_WIDTH)
     if rows and (cols > COLUMNS_MAX if columns else cols > ROW_MAX and rows < SPLIT_ROWS):
-        return _in_two_stages(lowering, node, x, chunked(cols, CHUNK_MAX), columns)
+        return _in_two_stages(lowering, node, chunked(cols, CHUNK_MAX), columns)
     return None
 
 
@@ -203,14 +192,14 @@ def keeps_last(node: Value) -> bool:
     return max(axis for axis, size in enumerate(node.sources[0].shape) if size > 1) not in axes
 
 
-def _in_two_stages(lowering: Lowering, node: Value, x: Value, cut: tuple[int, int], last: bool,
+def _in_two_stages(lowering: Lowering, node: Value, cut: tuple[int, int], last: bool,
                    width: int | None = None) -> Value:
     """(rows, cols) folded to (rows, chunks) and then to (rows,), partial sums of half precisions in float32.
 
     `cut` gives chunks and their length. Where the last axis is kept, (cols, rows) is folded instead: neighbours in
     memory stay neighbours; `width` cuts that axis as well.
     """
-    axes, = node.attrs
+    g, (x,), (axes,) = lowering.g, node.sources, node.attrs
     rows, cols = reduced_sizes(node)
     kept = tuple(axis for axis in range(len(x.shape)) if axis not in axes)
     if node.dtype in HALF:
@@ -226,17 +215,16 @@ def _in_two_stages(lowering: Lowering, node: Value, x: Value, cut: tuple[int, in
         x = g.pad(x, (0, 0), oriented((padded,)), (1, 1))
         identity = IDENTITIES[node.primitive](x.dtype)
         if identity != 0:
-            inside = g.lt(g.iota(padded, x.device), literal(cols, dtypes.int64, x.device))
-            inside = g.reshape(inside, (padded, 1) if last else (1, padded))
-            x = g.where(inside, x, literal(identity, x.dtype, x.device))
+            inside = g.reshape(g.lt(g.iota(padded, x.device), cols), (padded, 1) if last else (1, padded))
+            x = g.where(inside, x, identity)
     x = g.reshape(x, oriented((chunks, length)))
     if width is not None:
         x = g.reshape(x, (chunks, length, rows // width, width))
-    partial = record1(node.primitive, x, ((1,) if last else (2,),))
+    partial = lowering.apply(node.primitive, (x,), ((1,) if last else (2,),))
     if width is not None:
         partial = g.reshape(partial, (chunks, rows))
-    total = record1(node.primitive, partial, ((0,) if last else (1,),))
-    total = _reduce(lowering, total, partial) or total
+    again = interned(node.primitive, ((0,) if last else (1,),), (partial.spec,))
+    total = lowering.make(again, (partial,))
     return g.reshape(g.cast(total, node.dtype), node.shape)
 
 
@@ -252,28 +240,28 @@ def chunked(cols: int, longest: int) -> tuple[int, int]:
     return cdiv(cols, length), length
 
 
-def _matmul(lowering: Lowering, node: Value, x: Value, y: Value) -> Value | None:
+def _matmul(lowering: Lowering, node: Value) -> Value | None:
+    g, (x, y) = lowering.g, node.sources
     batch, m, n, k = product_shape(node)
     if k == 0:
-        return _constant(0, node)
+        return g.filled(0, node.spec)
     if k == 1:
-        return record(p.MUL, (x, y))
+        return g.mul(x, y)
     wide = dtypes.float32 if node.dtype in HALF else node.dtype
     if m > 1 and n > 1 and batch <= MAX_BATCH:
         chunks = product_chunks(node)
         if not chunks:
             return None
-        x, y = _in_chunks(x, -1, chunks), _in_chunks(y, -2, chunks)
-        partial = record(p.MATMUL, (g.cast(x, wide), g.cast(y, wide)))
-        return g.cast(record1(p.SUM, partial, ((len(partial.shape) - 3,),)), node.dtype)
+        x, y = _in_chunks(g, x, -1, chunks), _in_chunks(g, y, -2, chunks)
+        partial = lowering.apply(p.MATMUL, (g.cast(x, wide), g.cast(y, wide)))
+        return g.cast(lowering.apply(p.SUM, (partial,), ((len(partial.shape) - 3,),)), node.dtype)
     rows = g.reshape(g.cast(x, wide), (*x.shape[:-1], 1, k))
     columns = g.reshape(g.cast(g.transpose(y), wide), (*y.shape[:-2], 1, y.shape[-1], k))
     products = g.mul(rows, columns)
-    total = record1(p.SUM, products, ((len(products.shape) - 1,),))
-    return g.cast(_reduce(lowering, total, products) or total, node.dtype)
+    return g.cast(g.sum(products, (len(products.shape) - 1,)), node.dtype)
 
 
-def _in_chunks(x: Value, axis: int, chunks: int) -> Value:
+def _in_chunks(g: Traced, x: Value, axis: int, chunks: int) -> Value:
     """A matrix with `axis` in about as many chunks, numbered by a new axis before the matrix.
 
     Without a remainder where the axis has a divisor of the right size, else filled up with zeros.
@@ -290,18 +278,10 @@ def _in_chunks(x: Value, axis: int, chunks: int) -> Value:
     return g.permute(x, (*order[:rank - 2], axis, *order[rank - 2:]))
 
 
-def _call(lowering: Lowering, node: Value, *sources: Value) -> Value:
+def _call(lowering: Lowering, node: Value) -> Value:
     """A user's kernel is handed memory, never a number."""
-    return new_node(node.signature, tuple([record1(p.IDENTITY, s) if s.primitive in (p.SCALAR, p.LITERAL) else s
-                                           for s in sources]))
+    return lowering.value(node.signature, tuple([lowering.in_memory(source) for source in node.sources]))
 
 
-def _scalar(lowering: Lowering, node: Value) -> Value | None:
-    """A number that a composite brought along follows from shapes, so it is part of the structure."""
-    return None if node.buffer is None else literal(node.buffer.item(), node.dtype, node.device)
-
-
-LOWERINGS: dict[Primitive, Callable[..., Value | None]] = {
-    CALL: _call, p.SCALAR: _scalar, p.MATMUL: _matmul,
-    p.SUM: _reduce, p.PROD: _reduce, p.AMAX: _reduce, p.AMIN: _reduce}
-
+LOWERINGS: dict[Primitive, Callable[[Lowering, Value], Value | None]] = {
+    CALL: _call, p.MATMUL: _matmul, p.SUM: _reduce, p.PROD: _reduce, p.AMAX: _reduce, p.AMIN: _reduce}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from .. import ops as p
-from ..graph.node import Kind, buffer_signature, new_node
-from ..ops import zeros_like
+from ..graph.node import Kind, buffer_signature
+from .build import Builder
 from .emit_numpy import NumpyExecutable
-from .program import Program, Value, topological
+from .program import Value
 
 
 def evaluated(values: Iterable[Value], reads: Collection[Value]) -> list[Value]:
@@ -20,20 +20,19 @@ def evaluated(values: Iterable[Value], reads: Collection[Value]) -> list[Value]:
             if source not in found and source not in reads:
                 found.add(source)
                 stack.append(source)
-    return sorted(found, key=lambda value: value.seq)
+    return sorted(found, key=lambda value: value.number)
 
 
 def reference(reads: Collection[Value], stores: Sequence[Value]) -> NumpyExecutable:
     """The NumPy function of what a kernel reads, in this order, that gives what it stores."""
+    builder = Builder()
     new: dict[Value, Value] = {}
     for value in reads:
         signature = value.signature if value.primitive is p.SCALAR else buffer_signature(value.spec)
-        new[value] = new_node(signature, ())
-    inputs = list(new.values())
+        new[value] = builder.value(signature, ())
     for value in evaluated(stores, reads):
         if value.primitive.kind is Kind.LEAF:       # an operand of which no element is read: any value will do
-            new[value] = zeros_like(value)
-            continue
-        new[value] = new_node(value.signature, tuple([new[source] for source in value.sources]))
-    outputs = [new[value] for value in stores]
-    return NumpyExecutable(Program(inputs, outputs, topological([*outputs, *inputs]), stores[0].device))
+            new[value] = builder.g.filled(0, value.spec)
+        else:
+            new[value] = builder.value(value.signature, tuple([new[source] for source in value.sources]))
+    return NumpyExecutable(builder.program([new[value] for value in stores]))

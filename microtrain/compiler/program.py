@@ -1,29 +1,109 @@
-"""A graph made ready for one device: what `simplify` produces, and `emit_numpy` and `schedule` consume."""
+"""A program: what is to be computed on one device, as a table of signatures and of who reads whom.
+
+Everything the compiler does maps a `Program` to another, or to kernels. A program says nothing of who recorded it: it
+can be printed, pickled and compared, and two that say the same are equal.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from ..graph.node import Node
-from ..graph.spec import Device
+from ..graph.dtypes import DType
+from ..graph.node import LITERAL, SCALAR, Kind, Primitive, Signature
+from ..graph.spec import Device, Shape, Spec
 
-Value = Node
+Flat = tuple[Any, ...]
+"""A program as one tuple: the numbers of its outputs (a tuple), each value's signature, and the numbers of all their
+sources one after the other. A signature says how many sources it has, so this says who reads whom."""
 
 
-@dataclass
-class Program:
-    """Nodes in topological order, made of primitives alone.
+class Value:
+    """One value of a program: an operation on earlier ones, an input or a constant. Compares by identity.
 
-    `inputs` are leaves (buffers and run-time scalars) without values, in the order in which values arrive;
-    `outputs` are distinct nodes, possibly leaves or views.
+    `number` is its place among the program's values.
     """
 
-    inputs: list[Node]
-    outputs: list[Node]
-    nodes: list[Node]
-    device: Device
+    __slots__ = ("number", "signature", "sources", "spec")
+
+    def __init__(self, signature: Signature, sources: tuple[Value, ...], number: int = -1) -> None:
+        self.signature, self.sources, self.number = signature, sources, number
+        self.spec: Spec = signature.spec
+
+    @property
+    def shape(self) -> Shape:
+        return self.spec.shape
+
+    @property
+    def dtype(self) -> DType:
+        return self.spec.dtype
+
+    @property
+    def device(self) -> Device:
+        return self.spec.device
+
+    @property
+    def primitive(self) -> Primitive:
+        return self.signature.primitive
+
+    @property
+    def attrs(self) -> tuple[Any, ...]:
+        return self.signature.attrs
+
+    def __repr__(self) -> str:
+        return f"<value %{self.number} = {written(self)}: {self.spec}>"
+
+
+class Program:
+    """Values in topological order, of which `outputs` are wanted (some perhaps twice, or inputs themselves).
+
+    `inputs` are the leaves (buffers and run-time scalars), in the order in which their values are handed to a run.
+    Equal and hashed by content. It is pickled as what it says; interned parts are found again, a user's kernel is not.
+    """
+
+    __slots__ = ("device", "inputs", "outputs", "values")
+
+    def __init__(self, values: Sequence[Value], outputs: Sequence[Value]) -> None:
+        """Takes the values, sources first and used by no other program, and numbers them."""
+        self.values, self.outputs = tuple(values), tuple(outputs)
+        for number, value in enumerate(self.values):
+            value.number = number
+        self.inputs = tuple([value for value in self.values if value.primitive.kind is Kind.LEAF])
+        self.device = self.outputs[0].device
+
+    @classmethod
+    def read(cls, flat: Flat) -> Program:
+        """The program that is written so; the inverse of `flat`."""
+        values: list[Value] = []
+        signatures = [part for part in flat[1:] if isinstance(part, Signature)]
+        numbers: Iterator[int] = iter(flat[len(signatures) + 1:])
+        for signature in signatures:
+            values.append(Value(signature, tuple([values[next(numbers)] for _ in signature.inputs])))
+        return cls(values, [values[number] for number in flat[0]])
+
+    @property
+    def flat(self) -> Flat:
+        """What the program says, as one tuple that can be a key."""
+        return (tuple([value.number for value in self.outputs]), *[value.signature for value in self.values],
+                *[source.number for value in self.values for source in value.sources])
+
+    def __eq__(self, other: object) -> bool:
+        return self.flat == other.flat if isinstance(other, Program) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.flat)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Program.read, (self.flat,)
+
+    def __str__(self) -> str:
+        marks = dict.fromkeys(self.inputs, "input")
+        marks |= {value: "input, output" if value in marks else "output" for value in self.outputs}
+        return "\n".join(listing(self, marks))
+
+    def __repr__(self) -> str:
+        return (f"<Program: {len(self.values)} values, {len(self.inputs)} inputs, {len(self.outputs)} outputs on "
+                f"{self.device}>")
 
 
 class Executable(Protocol):
@@ -49,13 +129,30 @@ class Executable(Protocol):
         """What is run, for a person to read."""
 
 
-def topological(roots: Iterable[Node]) -> list[Node]:
-    """Every node that the roots depend on, sources first. Iterative: a graph may be deeper than Python's stack."""
-    seen = set(roots)
-    stack = list(seen)
-    while stack:
-        for source in stack.pop().sources:
-            if source not in seen:
-                seen.add(source)
-                stack.append(source)
-    return sorted(seen, key=lambda node: node.seq)
+def listing(program: Program, marks: Mapping[Value, str], numbers: Mapping[Value, str] | None = None) -> list[str]:
+    """A program, one assignment a line, and behind a value what `marks` says of it.
+
+    `numbers` has the text of run-time scalars, where they are known.
+    """
+    lines = [(f"  %{value.number} = {(numbers or {}).get(value) or written(value)}", sized(value), marks.get(value, ""))
+             for value in program.values]
+    wide, middle = (max(len(line[column]) for line in lines) for column in (0, 1))
+    return [f"{left:{wide}}  {spec:{middle}}  {mark}".rstrip() for left, spec, mark in lines]
+
+
+def written(value: Value) -> str:
+    """An operation on the numbers of its sources and its attributes; of a constant the number."""
+    if value.primitive is LITERAL:
+        return str(value.attrs[0])
+    arguments = [*[f"%{source.number}" for source in value.sources], *[str(attribute) for attribute in value.attrs]]
+    return f"{value.primitive.name}({', '.join(arguments)})" if arguments else value.primitive.name
+
+
+def sized(value: Value) -> str:
+    """Dtype and shape of a value."""
+    return f"{value.dtype.name}{list(value.shape)}"
+
+
+def passed(value: Value) -> str:
+    """What a kernel is given for an input or for another kernel's value: memory, or a number."""
+    return f"{value.dtype.name} number" if value.primitive is SCALAR else sized(value)

@@ -70,12 +70,12 @@ class Demand:
     """
 
     def __init__(self, program: Program) -> None:
-        self.readers: dict[Value, int] = dict.fromkeys(program.nodes, 0)
+        self.readers: dict[Value, int] = dict.fromkeys(program.values, 0)
         self.spread: set[Value] = set()
         self.operands: set[Value] = set()
         self.whole: set[Value] = set()
         outputs = set(program.outputs)
-        for node in reversed(program.nodes):
+        for node in reversed(program.values):
             view = node.primitive.kind is Kind.VIEW
             for source in set(node.sources):
                 self.readers[source] += self.readers[node] if view else 1
@@ -104,7 +104,7 @@ class Scheduler:
 
     def run(self) -> Schedule:
         """Place every node that needs it. What only values of no elements are computed from is not computed."""
-        for node in self.program.nodes:
+        for node in self.program.values:
             self.cost[node] = self.measured(node)
             if node.spec.numel or node.primitive.kind is Kind.OPAQUE:
                 self.visit(node)

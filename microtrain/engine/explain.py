@@ -18,7 +18,7 @@ from typing import IO, Any
 from .. import ops as p
 from ..compiler.group import Schedule
 from ..compiler.meaning import evaluated
-from ..compiler.program import Program
+from ..compiler.program import Program, Value, listing, passed, sized
 from ..compiler.schedule import schedule
 from ..compiler.simplify import simplify
 from ..compiler.templates.template import Group
@@ -34,9 +34,6 @@ TEXT_SUFFIXES = (".dot", ".gv")
 
 PICTURE_SUFFIXES = (".svg", ".png", ".pdf", ".ps", ".jpg", ".gif")
 """Files that Graphviz renders."""
-
-GPU = Device("interpret")
-"""A device with kernels: the form of a program that `simplify` makes for a GPU, wherever its values live."""
 
 
 def explain(*tensors: Any, file: IO[str] | None = None, draw: str | os.PathLike[str] | None = None) -> Explanation:
@@ -125,18 +122,15 @@ class Explanation:
 
     def _explain(self, roots: list[Node], device: Device) -> None:
         """Add the program of some pending nodes on one device."""
-        order, _, outputs, _ = linearize(roots)
-        program, places = simplify(order, [order[i] for i in outputs], GPU)
-        groups = schedule(program)
-        leaves = [f"%{i}" for i, node in enumerate(order) if node.buffer is not None]
-        results: dict[int, str] = {}
-        for i, place in zip(outputs, places, strict=True):
-            results[place] = f"{results[place]} = %{i}" if place in results else f"%{i}"
-        names = named(groups, leaves, [results[place] for place in range(len(results))])
+        order, key, outputs, _ = linearize(roots)
+        recorded = Program.read(key)
+        groups = schedule(simplify(recorded, native=False))
+        names = named(groups, [f"%{value.number}" for value in recorded.inputs], [f"%{i}" for i in outputs])
         found = summaries(groups, names)
         others = sum(1 for node in pending() if node.device is device and node not in roots)
         beside = f" ({others} other pending values there would be computed with it)" if others else ""
-        self._text += [f"graph of {len(order)} nodes on {device}{beside}", *listing(order, set(roots)),
+        graph = recorded_listing(recorded, order, set(roots))
+        self._text += [f"graph of {len(order)} nodes on {device}{beside}", *graph,
                        f"kernels on a GPU: {len(found)}", *numbered(found)]
         self._dot += clusters(groups, names, f"p{self.nodes}_")
         self.summaries += found
@@ -182,7 +176,7 @@ def describe_kernels(program: Program) -> str:
     return "\n".join(numbered(summaries(groups, names))) or "no kernels"
 
 
-def named(groups: Schedule, inputs: list[str], outputs: list[str]) -> dict[Node, str]:
+def named(groups: Schedule, inputs: list[str], outputs: list[str]) -> dict[Value, str]:
     """What each value in memory is called: inputs and outputs as given, what passes between kernels `t1`, `t2`, ..."""
     names = dict(zip(groups.program.inputs, inputs, strict=True))
     for node, name in zip(groups.program.outputs, outputs, strict=True):
@@ -191,7 +185,7 @@ def named(groups: Schedule, inputs: list[str], outputs: list[str]) -> dict[Node,
     return names | {node: f"t{number}" for number, node in enumerate(between, 1)}
 
 
-def summaries(groups: Schedule, names: dict[Node, str]) -> list[KernelSummary]:
+def summaries(groups: Schedule, names: dict[Value, str]) -> list[KernelSummary]:
     """Each kernel in words."""
     found = []
     for group in groups:
@@ -209,42 +203,25 @@ def numbered(kernels: list[KernelSummary]) -> list[str]:
     return [f"  kernel {number}: {kernel}" for number, kernel in enumerate(kernels, 1)]
 
 
-def sized(node: Node) -> str:
-    """Dtype and shape of a value."""
-    return f"{node.dtype.name}{list(node.shape)}"
-
-
-def passed(node: Node) -> str:
-    """What a kernel is given for a leaf or for another kernel's value: memory, or a number."""
-    return f"{node.dtype.name} number" if node.primitive is p.SCALAR else sized(node)
-
-
-def listing(order: list[Node], roots: set[Node]) -> list[str]:
-    """The recorded graph, one assignment a line."""
-    index = {node: i for i, node in enumerate(order)}
-    lines = []
-    for i, node in enumerate(order):
-        mark = "result" if node in roots else "kept for a derivative" if node.holders and node.sources else ""
-        if node.buffer is not None:
-            mark = "at hand" if node.primitive is p.BUFFER else "a number, passed at run time"
-        lines.append((f"  %{i} = {written(node, index)}", sized(node), mark))
-    wide, middle = (max(len(line[column]) for line in lines) for column in (0, 1))
-    return [f"{left:{wide}}  {spec:{middle}}  {mark}".rstrip() for left, spec, mark in lines]
-
-
-def written(node: Node, index: dict[Node, int]) -> str:
-    """A recorded operation on the numbers of its sources and its attributes; of a constant the value."""
-    if node.primitive is p.LITERAL:
-        return str(node.attrs[0])
-    if node.primitive is p.SCALAR:
-        return str(node.buffer)
-    arguments = [*[f"%{index[source]}" for source in node.sources], *[str(attribute) for attribute in node.attrs]]
-    return f"{node.primitive.name}({', '.join(arguments)})" if arguments else node.primitive.name
+def recorded_listing(program: Program, order: list[Node], roots: set[Node]) -> list[str]:
+    """The recorded graph whose nodes are `order`, one assignment a line."""
+    marks: dict[Value, str] = {}
+    numbers: dict[Value, str] = {}
+    for value, node in zip(program.values, order, strict=True):
+        if value.primitive is p.SCALAR:
+            numbers[value] = str(node.buffer)
+            marks[value] = "a number, passed at run time"
+        elif node.buffer is not None:
+            marks[value] = "at hand"
+        else:
+            kept = "kept for a derivative" if node.holders and node.sources else ""
+            marks[value] = "result" if node in roots else kept
+    return listing(program, marks, numbers)
 
 
 # ------------------------------------------------------------------------------------------------------------- pictures
 
-def clusters(groups: Schedule, names: dict[Node, str], prefix: str) -> list[str]:
+def clusters(groups: Schedule, names: dict[Value, str], prefix: str) -> list[str]:
     """DOT statements of one program: its leaves, and a cluster for each kernel. `prefix` keeps names apart."""
     lines = []
     leaf = {node: f"{prefix}leaf{i}" for i, node in enumerate(groups.program.inputs)}
@@ -253,7 +230,7 @@ def clusters(groups: Schedule, names: dict[Node, str], prefix: str) -> list[str]
     home = dict(leaf)
     edges: list[str] = []
     for number, group in enumerate(groups, 1):
-        local: dict[Node, str] = {}
+        local: dict[Value, str] = {}
         lines += [f"  subgraph cluster_{prefix}{number} {{",
                   f"    label={label(f'kernel {number}: {group.template.name}', group.template.extent())};",
                   '    style="rounded,filled"; color="#9aa8b8"; fillcolor="#f2f5f9";']
@@ -266,7 +243,7 @@ def clusters(groups: Schedule, names: dict[Node, str], prefix: str) -> list[str]
     return lines + edges
 
 
-def look(node: Node, group: Group, names: dict[Node, str]) -> str:
+def look(node: Value, group: Group, names: dict[Value, str]) -> str:
     """How a node inside a kernel is drawn: constants bare, views dashed, what is written to memory bold and named."""
     kind = node.primitive.kind
     if kind is Kind.CONSTANT:

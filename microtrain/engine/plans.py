@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any
 
 from .. import settings
-from ..compiler.program import Executable, Program
+from ..compiler.program import Executable, Flat, Program
 from ..compiler.simplify import simplify
 from ..graph.node import Node
 from ..graph.spec import Device
@@ -28,19 +28,18 @@ _seq, _signature, _sources = attrgetter("seq"), attrgetter("signature"), attrget
 
 
 class Plan:
-    """A compiled program with the places of its outputs in the recorded graph."""
+    """A recorded graph, compiled, with the places of its leaves and outputs in it. `key` is the graph, as written."""
 
-    __slots__ = ("executable", "inputs", "key", "outputs", "places", "program", "shared", "trusted")
+    __slots__ = ("executable", "inputs", "key", "outputs", "program", "shared", "trusted")
 
-    def __init__(self, order: list[Node], key: tuple[Any, ...], outputs: tuple[int, ...], device: Device) -> None:
-        self.program, self.places = simplify(order, [order[i] for i in outputs], device)
-        self.key = key
-        self.inputs = [i for i, node in enumerate(order) if node.buffer is not None]
-        self.outputs = outputs
+    def __init__(self, key: Flat) -> None:
+        recorded = Program.read(key)
+        self.key, self.outputs = key, key[0]
+        self.inputs = [value.number for value in recorded.inputs]
+        self.program = simplify(recorded)
         self.executable = build(self.program)
         self.trusted = False            # until it has run once: what does not compile must not spoil anything
-        shared = self.executable.shared
-        self.shared = [place in shared or self.places.count(place) > 1 for place in self.places]
+        self.shared = [place in self.executable.shared for place in range(len(self.outputs))]
 
 
 def build(program: Program) -> Executable:
@@ -52,8 +51,8 @@ def build(program: Program) -> Executable:
     return build_kernels(program)
 
 
-def linearize(roots: Iterable[Node]) -> tuple[list[Node], tuple[Any, ...], tuple[int, ...], list[Any]]:
-    """The graph behind `roots`: nodes in recording order, its structure as a key, outputs and leaf values.
+def linearize(roots: Iterable[Node]) -> tuple[list[Node], Flat, tuple[int, ...], list[Any]]:
+    """The graph behind `roots`: nodes in recording order, its structure (a `Program`, flat), outputs and leaf values.
 
     Outputs are the roots and every pending node that the tape keeps for a derivative.
     """
@@ -115,7 +114,7 @@ class Plans:
         if found is None:
             if len(self.known) >= MAX_PLANS:
                 self.forget()
-            found = self.known[setting] = Plan(order, key, outputs, device)
+            found = self.known[setting] = Plan(key)
         elif all(found is not plan for _, plan in latest):
             # Of these roots: what is a root here may be a value that the tape keeps in another graph of the same plan.
             self.recent[kind] = [(recogniser(order, roots), found), *latest[:MAX_RECENT - 1]]

@@ -13,10 +13,10 @@ from functools import partial
 from typing import Any
 
 from .. import settings
-from ..compiler.program import topological
+from ..compiler.program import Program
 from ..compiler.simplify import simplify
 from ..errors import AcceleratorError
-from ..graph.node import Node, Unmade
+from ..graph.node import Node, Unmade, topological
 from ..graph.spec import Device
 from ..graph.tape import strip
 from ..runtime.lock import lock
@@ -31,12 +31,12 @@ class Launches:
     def __init__(self) -> None:
         self.listeners: list[Any] = []
 
-    def report(self, plan: Plan, order: list[Node]) -> None:
-        """Tell the listeners of a plan about to run; `order` is the recorded graph it computes."""
+    def report(self, plan: Plan) -> None:
+        """Tell the listeners of a plan about to run."""
         kernels, program = plan.executable.kernels, plan.program
         if program.device.kind.native:
             from ..compiler.schedule import schedule
-            program, _ = simplify(order, [order[i] for i in plan.outputs], program.device, native=False)
+            program = simplify(Program.read(plan.key), native=False)
             kernels = len(schedule(program))
         for listener in self.listeners:
             listener(kernels, program)
@@ -51,7 +51,7 @@ def compute(roots: Iterable[Node], device: Device) -> None:
     if plan is None:
         return
     if launches.listeners:
-        launches.report(plan, order)
+        launches.report(plan)
     for i in plan.outputs:
         tape = order[i].tape
         if tape is not None and not tape.bare:
@@ -78,17 +78,17 @@ def compute_in_place(plan: Plan, order: list[Node], leaves: list[Any]) -> None:
 
 def settle_values(plan: Plan, nodes: list[Node], values: list[Any]) -> None:
     """Give the computed nodes their values."""
-    for node, place, shared in zip(nodes, plan.places, plan.shared):     # noqa: B905 (made for each other)
-        node.realize(values[place], shared)
+    for node, value, shared in zip(nodes, values, plan.shared):     # noqa: B905 (made for each other)
+        node.realize(value, shared)
 
 
 def traced(plan: Plan, order: list[Node], leaves: list[Any]) -> Any:
     """Run a plan, saying on stderr what MICROTRAIN_DEBUG asks for."""
-    from .explain import describe_kernels, listing
+    from .explain import describe_kernels, recorded_listing
     level = settings.debug.value
-    print(f"microtrain: {len(plan.program.nodes)} nodes, {len(leaves)} inputs, {len(plan.outputs)} outputs on "
+    print(f"microtrain: {len(plan.program.values)} nodes, {len(leaves)} inputs, {len(plan.outputs)} outputs on "
           f"{plan.program.device}", file=sys.stderr)
-    print("\n".join(listing(order, {order[i] for i in plan.outputs})), file=sys.stderr)
+    print("\n".join(recorded_listing(Program.read(plan.key), order, {order[i] for i in plan.outputs})), file=sys.stderr)
     if level >= 2:
         print(describe_kernels(plan.program), file=sys.stderr)
     if level >= 3:

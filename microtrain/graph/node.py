@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from sys import getrefcount
 from typing import Any
@@ -42,6 +42,10 @@ class Kind(Enum):
     COMPOSITE = "composite"     # rewritten in terms of the others before it is scheduled
 
 
+NAMED: dict[str, Primitive] = {}
+"""Every primitive by its name, which is what is pickled of it."""
+
+
 class Primitive:
     """One row of the operation table: what an operation is on every device.
 
@@ -61,9 +65,18 @@ class Primitive:
         self.grad_name = grad_name or "".join(p.capitalize() for p in name.split("_")) + "Backward0"
         self.differentiable, self.rule = differentiable, rule
         self.memo: dict[Any, Signature] = {}        # filled by `setdefault`: each signature is one, in every thread
+        NAMED[name] = self
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return primitive_named, (self.name,)
+
+
+def primitive_named(name: str) -> Primitive:
+    """The primitive that was pickled by its name."""
+    return NAMED[name]
 
 
 class Signature:
@@ -97,6 +110,9 @@ class Signature:
 
     def __repr__(self) -> str:
         return f"{self.primitive.name}{self.attrs or ''} -> {self.spec}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return signature_of, (self.primitive, self.attrs, self.inputs, self.spec)
 
 
 class Node(Recorded):
@@ -297,9 +313,39 @@ def infer(primitive: Primitive, key: Any, sources: tuple[Node, ...], attrs: tupl
         known = primitive.memo.get(key)
         if known is not None:
             return known
-    specs = tuple(s.spec for s in sources)
-    shape, dtype = primitive.infer(*specs, *attrs)
-    return primitive.memo.setdefault(key, Signature(primitive, attrs, specs, spec(shape, dtype, device)))
+    return primitive.memo.setdefault(key, interned(primitive, attrs, tuple([s.spec for s in sources])))
+
+
+def interned(primitive: Primitive, attrs: tuple[Any, ...], specs: tuple[Spec, ...]) -> Signature:
+    """The one signature of a primitive applied to these, whichever function records it."""
+    key = (attrs, *specs)
+    known = primitive.memo.get(key)
+    if known is None:
+        shape, dtype = primitive.infer(*specs, *attrs)
+        out = spec(shape, dtype, specs[0].device)
+        known = primitive.memo.setdefault(key, Signature(primitive, attrs, specs, out))
+    return known
+
+
+def signature_of(primitive: Primitive, attrs: tuple[Any, ...], inputs: tuple[Spec, ...], out: Spec) -> Signature:
+    """The signature that was pickled as this."""
+    if primitive is LITERAL:
+        return literal(attrs[0], out.dtype, out.device).signature
+    if primitive.kind is Kind.LEAF:
+        return primitive.memo.setdefault(out, Signature(primitive, (), (), out))
+    return interned(primitive, attrs, inputs)
+
+
+def topological(roots: Iterable[Node]) -> list[Node]:
+    """Every node that the roots depend on, sources first. Iterative: a graph may be deeper than Python's stack."""
+    seen = set(roots)
+    stack = list(seen)
+    while stack:
+        for source in stack.pop().sources:
+            if source not in seen:
+                seen.add(source)
+                stack.append(source)
+    return sorted(seen, key=lambda node: node.seq)
 
 
 def record1(primitive: Primitive, x: Node, attrs: tuple[Any, ...] = ()) -> Node:

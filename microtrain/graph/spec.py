@@ -98,6 +98,9 @@ class Spec:
     def __repr__(self) -> str:
         return f"{self.dtype.name}{list(self.shape)}@{self.device}"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return spec, (self.shape, self.dtype, self.device)
+
 
 _specs: dict[tuple[Shape, dtypes.DType, Device], Spec] = {}
 

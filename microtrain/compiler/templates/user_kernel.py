@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from ...ops.user_kernel import CALL, OUTPUT, KernelCall, output
+from ...graph.node import interned
+from ...ops.user_kernel import CALL, OUTPUT, KernelCall
 from ...runtime.compile_cache import sealed
 from ...runtime.compiling import settle
 from ..index import ZERO, Coords, Index
@@ -47,7 +48,8 @@ class UserKernel(Template[None]):
         """It writes all its outputs, also those that nobody asked for."""
         group, first = kernel.group, kernel.group.root
         given = {value.attrs[1]: value for value in group.members if value is not first}
-        group.stores = [first, *[given.get(i) or output(first, i) for i in range(1, len(self.call.outputs))]]
+        group.stores = [first, *[given.get(i) or Value(interned(OUTPUT, (self.call, i), (first.spec,)), (first,))
+                                 for i in range(1, len(self.call.outputs))]]
         kernel.pointers[:] = [*first.sources, *group.stores]
         kernel.scalars.clear()
         kernel.wide = False
