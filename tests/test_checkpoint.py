@@ -387,7 +387,7 @@ def test_everything_that_is_written_is_written_whole():
     allowed = {
         "files.py": "the one place",
         "train/checkpoint.py": "to a temporary of `replacing`", "train/history.py": "to a temporary of `replacing`",
-        "bench/report.py": "to a temporary of `replacing`", "cli/parity.py": "to a temporary of `replacing`",
+        "cli/parity.py": "to a temporary of `replacing`",
         "viz/style.py": "to a temporary of `replacing`", "engine/explain.py": "to a temporary of `replacing`",
         "compiler/tune.py": "to a temporary of `replacing`",
         "runtime/resources.py": "in a temporary folder, for a tool",
