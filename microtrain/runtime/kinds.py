@@ -111,12 +111,12 @@ KINDS: dict[str, Kind[Backend]] = {"cpu": Kind(_cpu, native=True, readable=True)
 def named(text: str) -> str:
     """The text of a setting that names a device. Raises ValueError for another."""
     kind = text.partition(":")[0]
-    if kind not in KINDS or not re.fullmatch(r"\w+(:\w+)?", text):
-        raise ValueError(f"expected {', '.join(KINDS)}, or one of a kind, as cuda:0 or null:sm_90")
     try:
+        if not re.fullmatch(r"\w+(:\w+)?", text):
+            raise KeyError(kind)
         KINDS[kind].place(text, text[len(kind) + 1:] or None)
-    except RuntimeError as error:
-        raise ValueError(str(error)) from None
+    except (KeyError, RuntimeError):
+        raise ValueError(f"expected {', '.join(KINDS)}, or one of a kind, as cuda:0 or null:sm_90") from None
     return text
 
 
