@@ -7,21 +7,21 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from .error_function import erf, erfc
+from .error_function import Array, erf, erfc
 from .philox import philox_bits
 
 
-def softplus(x: Any) -> Any:
+def softplus(x: Array) -> Array:
     """log(1 + exp(x)) without overflow: log1p(exp(-|x|)) + max(x, 0)."""
     return np.log1p(np.exp(-np.abs(x))) + np.maximum(x, 0)
 
 
-def sign(x: Any) -> Any:
+def sign(x: Array) -> Array:
     """-1, 0 or 1 in x's dtype; 0 for NaN, as in PyTorch."""
     return np.greater(x, 0).astype(x.dtype) - np.less(x, 0).astype(x.dtype)
 
 
-def power(x: Any, y: Any) -> Any:
+def power(x: Array, y: Array) -> Array:
     """x ** y; a negative power of an integer is 0, or 1 or -1 for those bases, as in PyTorch. Of booleans 0 ** 1
     alone is 0."""
     if np.result_type(x, y).kind == "f":
@@ -35,28 +35,28 @@ def power(x: Any, y: Any) -> Any:
 
 def whole_division(function: Any) -> Any:
     """Division of integers as PyTorch has it: by zero it raises."""
-    def divide(x: Any, y: Any) -> Any:
+    def divide(x: Array, y: Array) -> Array:
         if np.result_type(x, y).kind != "f" and np.any(np.equal(y, 0)):
             raise RuntimeError("ZeroDivisionError: integer division or remainder by zero")
         return function(x, y)
     return divide
 
 
-def scatter_slice(x: Any, starts: tuple[int, ...], shape: tuple[int, ...], steps: tuple[int, ...]) -> np.ndarray:
+def scatter_slice(x: Array, starts: tuple[int, ...], shape: tuple[int, ...], steps: tuple[int, ...]) -> np.ndarray:
     """Zeros of `shape` with x at starts[d] + i*steps[d]."""
     out = np.zeros(shape, x.dtype)
     out[_places(x.shape, starts, steps)] = x
     return out
 
 
-def windows(x: Any, axis: int, shape: tuple[int, ...], step: int, dilation: int) -> np.ndarray:
+def windows(x: Array, axis: int, shape: tuple[int, ...], step: int, dilation: int) -> np.ndarray:
     """A view of overlapping windows along `axis`, their elements along a new last axis; `shape` is the result's."""
     moved = x.strides[axis]
     strides = (*x.strides[:axis], moved * step, *x.strides[axis + 1:], moved * dilation)
     return as_strided(x, shape, strides, writeable=False)
 
 
-def fold_windows(x: Any, axis: int, length: int, step: int, dilation: int) -> np.ndarray:
+def fold_windows(x: Array, axis: int, length: int, step: int, dilation: int) -> np.ndarray:
     """Windows added up where they overlap, in the order of their elements: the adjoint of `windows`."""
     wide = np.float32 if x.dtype.itemsize < 4 and x.dtype.kind not in "iub" else x.dtype
     out = np.zeros((*x.shape[:axis], length, *x.shape[axis + 1:-1]), wide)
@@ -67,7 +67,7 @@ def fold_windows(x: Any, axis: int, length: int, step: int, dilation: int) -> np
     return out.astype(x.dtype, copy=False)
 
 
-def slice_update(x: Any, value: Any, starts: tuple[int, ...], steps: tuple[int, ...]) -> np.ndarray:
+def slice_update(x: Array, value: Array, starts: tuple[int, ...], steps: tuple[int, ...]) -> np.ndarray:
     """A copy of x with the slice at (starts, steps) of value's shape replaced."""
     out = np.array(x)
     out[_places(value.shape, starts, steps)] = value
@@ -78,7 +78,7 @@ def _places(shape: tuple[int, ...], starts: tuple[int, ...], steps: tuple[int, .
     return tuple(slice(a, a + (n - 1) * s + 1 if n else a, s) for a, n, s in zip(starts, shape, steps, strict=True))
 
 
-def index_add(source: Any, index: Any, rows: int) -> np.ndarray:
+def index_add(source: Array, index: Array, rows: int) -> np.ndarray:
     """Zeros (rows, ...) with source[i...] added to row index[i...], in order."""
     rest = source.shape[np.ndim(index):]
     wide = np.float32 if source.dtype.itemsize < 4 and source.dtype.kind not in "iub" else source.dtype
@@ -87,24 +87,24 @@ def index_add(source: Any, index: Any, rows: int) -> np.ndarray:
     return out.astype(source.dtype)
 
 
-def index_put(x: Any, index: Any, value: Any) -> np.ndarray:
+def index_put(x: Array, index: Array, value: Array) -> np.ndarray:
     """A copy of x with rows `index` replaced by `value`; the last one written wins."""
     out = np.array(x)
     out[np.asarray(index).reshape(-1)] = np.asarray(value).reshape(np.size(index), *out.shape[1:])
     return out
 
 
-def _wide(dtype: Any) -> Any:
+def _wide(dtype: Any) -> Array:
     """In what a sequence of that dtype is folded: the next wider floating-point dtype; integers stay."""
     return dtype if dtype.kind in "iub" or dtype.itemsize == 8 else np.float32 if dtype.itemsize < 4 else np.float64
 
 
-def accumulate(ufunc: Any, x: Any, axis: int) -> np.ndarray:
+def accumulate(ufunc: Any, x: Array, axis: int) -> np.ndarray:
     """All prefixes of an axis folded by `ufunc`, one element after the other, in the next wider dtype."""
     return ufunc.accumulate(x.astype(_wide(x.dtype), copy=False), axis, dtype=_wide(x.dtype)).astype(x.dtype)    # type: ignore[no-any-return]
 
 
-def argsort(x: Any, axis: int, descending: bool) -> np.ndarray:
+def argsort(x: Array, axis: int, descending: bool) -> np.ndarray:
     """The order that sorts an axis, equals in the order in which they come; a NaN is larger than any number."""
     keys = x.astype(np.float32) if x.dtype.itemsize < 4 and x.dtype.kind not in "iub" else x
     if not descending:
@@ -112,34 +112,34 @@ def argsort(x: Any, axis: int, descending: bool) -> np.ndarray:
     return x.shape[axis] - 1 - np.flip(np.argsort(np.flip(keys, axis), axis, kind="stable"), axis)
 
 
-def _along(index: Any, axis: int) -> tuple[Any, ...]:
+def _along(index: Array, axis: int) -> tuple[Any, ...]:
     """Subscripts of the elements that `index` names along an axis."""
     places: list[Any] = list(np.ogrid[tuple(slice(n) for n in index.shape)])
     places[axis] = index
     return tuple(places)
 
 
-def scatter_add(source: Any, index: Any, axis: int, n: int) -> np.ndarray:
+def scatter_add(source: Array, index: Array, axis: int, n: int) -> np.ndarray:
     """Zeros, n along an axis, with source elements added where the index says, in order, in the next wider dtype."""
     out = np.zeros((*source.shape[:axis], n, *source.shape[axis + 1:]), _wide(source.dtype))
     np.add.at(out, _along(index, axis), source)
     return out.astype(source.dtype)
 
 
-def scatter(x: Any, index: Any, source: Any, axis: int) -> np.ndarray:
+def scatter(x: Array, index: Array, source: Array, axis: int) -> np.ndarray:
     """A copy of x with the elements that `index` names along an axis replaced; the last one written wins."""
     out = np.array(x)
     out[_along(index, axis)] = source
     return out
 
 
-def random_words(seed: Any, stream: Any, shape: tuple[int, ...], word: int) -> np.ndarray:
+def random_words(seed: Array, stream: Array, shape: tuple[int, ...], word: int) -> np.ndarray:
     """Word `word` of Philox4x32-10 for each element of `shape`, as int64."""
     n = int(np.prod(shape, dtype=np.int64))
     return philox_bits(int(seed), int(stream), n, word).astype(np.int64).reshape(shape)
 
 
-def binary_cross_entropy(p: Any, y: Any) -> Any:
+def binary_cross_entropy(p: Array, y: Array) -> Array:
     """-(y log p + (1 - y) log(1 - p)), logarithms floored at -100. Raises RuntimeError for p or y outside [0, 1]."""
     for name, values in (("input", p), ("target", y)):
         wrong = ~((values >= 0) & (values <= 1))
@@ -149,14 +149,14 @@ def binary_cross_entropy(p: Any, y: Any) -> Any:
     return (y - 1) * np.maximum(np.log1p(-p), -100) - y * np.maximum(np.log(p), -100)
 
 
-def _shifted(x: Any) -> np.ndarray:
+def _shifted(x: Array) -> np.ndarray:
     """x (N, C) less each row's maximum, in float32 at least, so that exp neither overflows nor loses its sum."""
     wide = x if x.dtype.itemsize >= 4 else x.astype(np.float32)
     top = np.maximum.reduce(wide, 1, keepdims=True) if wide.size else wide[:, :1]
     return wide - np.where(np.isinf(top), 0, top)       # type: ignore[no-any-return]
 
 
-def _counted(target: Any, classes: int, ignore_index: int) -> np.ndarray | None:
+def _counted(target: Array, classes: int, ignore_index: int) -> np.ndarray | None:
     """Which rows count; None when all do. Raises IndexError, naming one, for a class out of range."""
     if not target.size or (target.min() >= 0 and target.max() < classes and not 0 <= ignore_index < classes):
         return None
@@ -167,7 +167,7 @@ def _counted(target: Any, classes: int, ignore_index: int) -> np.ndarray | None:
     return valid            # type: ignore[no-any-return]
 
 
-def cross_entropy(x: Any, target: Any, ignore_index: int, reduction: str) -> Any:
+def cross_entropy(x: Array, target: Array, ignore_index: int, reduction: str) -> Array:
     """Cross entropy of softmax(x) (N, C) with classes (N,). Raises IndexError, naming one, for a class out of range."""
     valid = _counted(target, x.shape[1], ignore_index)
     shift = _shifted(x)
@@ -182,7 +182,7 @@ def cross_entropy(x: Any, target: Any, ignore_index: int, reduction: str) -> Any
     return loss.astype(x.dtype)
 
 
-def cross_entropy_backward(ct: Any, x: Any, target: Any, ignore_index: int, reduction: str) -> Any:
+def cross_entropy_backward(ct: Array, x: Array, target: Array, ignore_index: int, reduction: str) -> Array:
     """(softmax(x) - one_hot(target)) ct, over the number of rows that count for the mean; 0 for rows that do not."""
     valid = _counted(target, x.shape[1], ignore_index)
     out = np.exp(_shifted(x))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,9 @@ from .tensors import CUDA, VirtualTensor, empty
 
 if TYPE_CHECKING:
     from .hardware import Hardware
+
+DeviceLike = Any
+"""What names a GPU for PyTorch: its device, a string, a number, or None."""
 
 FACTORIES = {"zeros", "ones", "full", "rand", "randn", "randint", "arange", "linspace", "eye", "tensor", "as_tensor",
              "empty_like", "zeros_like", "ones_like", "full_like", "rand_like", "randn_like"}
@@ -30,12 +33,10 @@ class CudaModule:
         self.Event, self.Stream, self.CUDAGraph = partial(Event, streams), streams.new, partial(Graph, streams)
 
     def is_available(self) -> bool:
-        """There is one."""
+        """There is one, at hand from the start."""
         return True
 
-    def is_initialized(self) -> bool:
-        """It is at hand from the start."""
-        return True
+    is_initialized = is_available
 
     def device_count(self) -> int:
         """One."""
@@ -45,50 +46,47 @@ class CudaModule:
         """The only one."""
         return 0
 
-    def set_device(self, device: Any) -> None:
+    def set_device(self, device: DeviceLike) -> None:
         """Nothing to choose from. Raises RuntimeError for another GPU."""
         index_of(device)
 
     @contextmanager
-    def device(self, device: Any) -> Iterator[None]:
+    def device(self, device: DeviceLike) -> Iterator[None]:
         """Nothing to choose from. Raises RuntimeError for another GPU."""
         index_of(device)
         yield
 
-    def get_device_capability(self, device: Any = None) -> tuple[int, int]:
+    def get_device_capability(self, device: DeviceLike = None) -> tuple[int, int]:
         """As the architecture says."""
         return self.gpu.properties.major, self.gpu.properties.minor
 
-    def get_device_name(self, device: Any = None) -> str:
+    def get_device_name(self, device: DeviceLike = None) -> str:
         """A name that says what it is."""
         return str(self.gpu.properties.name)
 
-    def get_device_properties(self, device: Any = None) -> SimpleNamespace:
+    def get_device_properties(self, device: DeviceLike = None) -> SimpleNamespace:
         """What the GPU of that architecture has."""
         return self.gpu.properties
 
-    def synchronize(self, device: Any = None) -> None:
+    def synchronize(self, device: DeviceLike = None) -> None:
         """Wait until everything queued has run. Raises what went wrong with it; ValueError for what is no GPU."""
         if device is not None:
             index_of(device)
         self.gpu.synchronize()
 
-    def current_stream(self, device: Any = None) -> Stream:
+    def current_stream(self, device: DeviceLike = None) -> Stream:
         """The stream that work is queued on."""
         return self.gpu.streams.current
 
-    def default_stream(self, device: Any = None) -> Stream:
+    def default_stream(self, device: DeviceLike = None) -> Stream:
         """The stream outside all blocks."""
         return self.gpu.streams.default
 
     @contextmanager
     def stream(self, stream: Stream | None) -> Iterator[None]:
         """Work inside the block is queued on that stream."""
-        if stream is None:
+        with stream or nullcontext():
             yield
-        else:
-            with stream:
-                yield
 
     @contextmanager
     def graph(self, graph: Graph, **options: Any) -> Iterator[None]:
@@ -104,23 +102,23 @@ class CudaModule:
         """Whether it does."""
         return self.gpu.streams.capturing is not None
 
-    def memory_allocated(self, device: Any = None) -> int:
+    def memory_allocated(self, device: DeviceLike = None) -> int:
         """Bytes in use."""
         return self.gpu.memory.used
 
     memory_reserved = memory_allocated
 
-    def max_memory_allocated(self, device: Any = None) -> int:
+    def max_memory_allocated(self, device: DeviceLike = None) -> int:
         """The most that were in use."""
         return self.gpu.memory.peak
 
     max_memory_reserved = max_memory_allocated
 
-    def reset_peak_memory_stats(self, device: Any = None) -> None:
+    def reset_peak_memory_stats(self, device: DeviceLike = None) -> None:
         """Begin anew."""
         self.gpu.memory.peak = self.gpu.memory.used
 
-    def mem_get_info(self, device: Any = None) -> tuple[int, int]:
+    def mem_get_info(self, device: DeviceLike = None) -> tuple[int, int]:
         """Bytes free, and all."""
         return self.gpu.memory.capacity - self.gpu.memory.used, self.gpu.memory.capacity
 
@@ -164,7 +162,7 @@ class VirtualTorch:
         return empty(self.gpu, host.shape, host.dtype).copy_(host)
 
 
-def index_of(device: Any) -> int:
+def index_of(device: DeviceLike) -> int:
     """A device's number. Raises RuntimeError for another than 0, ValueError for no GPU."""
     named = torch.device("cuda", device) if isinstance(device, int) else torch.device(str(device))
     if named.type != "cuda":
