@@ -23,13 +23,6 @@ HALF = (dtypes.float16, dtypes.bfloat16)
 STORAGE = {d: f"tl.{d.name}" for d in dtypes.DTYPES.values()} | {dtypes.bool_: "tl.uint8"}
 COMPUTE = STORAGE | {dtypes.bool_: "tl.int1"} | dict.fromkeys(HALF, "tl.float32")
 
-ON_BOOL = {p.ADD: "({0} | {1})", p.MAXIMUM: "({0} | {1})", p.MUL: "({0} & {1})", p.MINIMUM: "({0} & {1})",
-           p.POW: "({0} | ({1} == 0))"}
-"""Arithmetic on booleans, which on one-bit integers would wrap, or not compile."""
-
-ORDERED = frozenset((p.LT, p.LE, p.GT, p.GE))
-"""Comparisons that would take the one bit of a boolean for a sign."""
-
 
 class Touch(NamedTuple):
     """A load or a store as it was written: the element of `node` at `at`, where the guards hold.
@@ -247,11 +240,7 @@ def operation(node: Value, names: list[str]) -> str:
     primitive, source = node.primitive, node.sources[0].dtype
     if primitive is p.CAST:
         return converted(names[0], source, node.dtype)
-    if source is dtypes.bool_ and primitive in ON_BOOL:
-        return ON_BOOL[primitive].format(*names)
-    if source is dtypes.bool_ and primitive in ORDERED:
-        names = [f"{name}.to(tl.int32)" for name in names]
-    template = primitive.triton
+    template = primitive.on_bool if source is dtypes.bool_ and primitive.on_bool else primitive.triton
     if not isinstance(template, str):
         template = template(node.spec, *[s.spec for s in node.sources], *node.attrs)
     return str(template.format(*names))

@@ -50,18 +50,19 @@ class Primitive:
     """One row of the operation table: what an operation is on every device.
 
     `infer(*specs, *attrs)` gives the output's shape and dtype or raises; `numpy` and `triton` are expressions with
-    `{0}`, `{1}`, ... for the sources (see `ops.table`); `decompose(*nodes, *attrs)` rewrites a composite; `rule` is the
-    derivative.
+    `{0}`, `{1}`, ... for the sources (see `ops.table`), `on_bool` the Triton one of booleans where that is another;
+    `decompose(*nodes, *attrs)` rewrites a composite; `rule` is the derivative.
     """
 
     __slots__ = ("decompose", "differentiable", "grad_name", "infer", "kind", "memo", "name", "numpy", "numpy_scalar",
-                 "rule", "triton")
+                 "on_bool", "rule", "triton")
 
     def __init__(self, name: str, kind: Kind, infer: Infer, numpy: Text = "", triton: Text = "", *,
                  numpy_scalar: str | None = None, grad_name: str | None = None, differentiable: bool = True,
-                 decompose: Callable[..., Node] | None = None, rule: Rule | None = None) -> None:
+                 decompose: Callable[..., Node] | None = None, rule: Rule | None = None, on_bool: str = "") -> None:
         self.name, self.kind, self.infer = name, kind, infer
         self.numpy, self.numpy_scalar, self.triton, self.decompose = numpy, numpy_scalar, triton, decompose
+        self.on_bool = on_bool
         self.grad_name = grad_name or "".join(p.capitalize() for p in name.split("_")) + "Backward0"
         self.differentiable, self.rule = differentiable, rule
         self.memo: dict[Any, Signature] = {}        # filled by `setdefault`: each signature is one, in every thread

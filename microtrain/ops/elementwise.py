@@ -81,23 +81,24 @@ def _not_implemented(*rest: Any) -> Node:
 (LE, le), (GT, gt), (GE, ge) = compare("le", "<="), compare("gt", ">"), compare("ge", ">=")
 mul: Binary      # their derivatives name them before they are there
 div: Binary
-ADD, add = binary("add", "({0} + {1})", "({0} + {1})", lambda ct, o, x, y: ct, "", lambda ct, o, x, y: ct, "")
+ADD, add = binary("add", "({0} + {1})", "({0} + {1})", lambda ct, o, x, y: ct, "", lambda ct, o, x, y: ct, "",
+                  on_bool="({0} | {1})")
 SUB, sub = binary("sub", "({0} - {1})", "({0} - {1})", lambda ct, o, x, y: ct, "", lambda ct, o, x, y: neg(ct), "",
                   infer=difference)
 MUL, mul = binary("mul", "({0} * {1})", "({0} * {1})",
-                  lambda ct, o, x, y: mul(ct, y), "y", lambda ct, o, x, y: mul(ct, x), "x")
+                  lambda ct, o, x, y: mul(ct, y), "y", lambda ct, o, x, y: mul(ct, x), "x", on_bool="({0} & {1})")
 DIV, div = binary("div", "({0} / {1})", "div({0}, {1})", lambda ct, o, x, y: div(ct, y), "y",
                   lambda ct, o, x, y: neg(mul(ct, div(div(x, y), y))), "xy")
 POW, pow = binary("pow", "power({0}, {1})", "pow({0}, {1})", _pow_base, "xy", _pow_exponent, "xyo",
-                  grad_name="PowBackward1")
+                  grad_name="PowBackward1", on_bool="({0} | ({1} == 0))")
 ATAN2, atan2 = binary("atan2", precise("arctan2", "{0}, {1}"), "atan2({0}, {1})",
                       lambda ct, o, y, x: _turn(ct, x, y, x), "xy", lambda ct, o, y, x: _turn(ct, neg(y), y, x), "xy")
 MAXIMUM, maximum = binary("maximum", "maximum({0}, {1})", "maximum({0}, {1})",
                           lambda ct, o, x, y: _extreme(ct, x, y, lt(x, y)), "xy",
-                          lambda ct, o, x, y: _extreme(ct, y, x, lt(y, x)), "xy")
+                          lambda ct, o, x, y: _extreme(ct, y, x, lt(y, x)), "xy", on_bool="({0} | {1})")
 MINIMUM, minimum = binary("minimum", "minimum({0}, {1})", "minimum({0}, {1})",
                           lambda ct, o, x, y: _extreme(ct, x, y, gt(x, y)), "xy",
-                          lambda ct, o, x, y: _extreme(ct, y, x, gt(y, x)), "xy")
+                          lambda ct, o, x, y: _extreme(ct, y, x, gt(y, x)), "xy", on_bool="({0} & {1})")
 FLOOR_DIVIDE, floor_divide = binary("floor_divide", "floor_divide({0}, {1})", "floor_divide({0}, {1})",
                                     _not_implemented, "", _not_implemented, "", grad_name="NotImplemented")
 DIV_FLOOR, div_floor = binary("div_floor", "", "", zero, "", zero, "",

@@ -4,7 +4,8 @@ A row's `numpy` column is a Python expression, its `triton` column the expressio
 kernel; `{0}`, `{1}`, ... stand for the sources (in Triton already loaded, half precisions already widened to float32).
 Where the text depends on attributes it is a function `(out_spec, *source_specs, *attrs) -> text`. `numpy_scalar` is a
 faster expression for 0-d values, which NumPy handles as scalars. Names in the expressions are those of NumPy and
-`runtime.numerics`, and of `triton.language` (as `tl`) and `kernels.math`.
+`runtime.numerics`, and of `triton.language` (as `tl`) and `kernels.math`. `on_bool` is the Triton text for booleans, of
+arithmetic which on one-bit integers would wrap, or not compile.
 
 A composite is recorded as one node and rewritten by its `decompose` before it is scheduled: that keeps recording cheap
 and the tape small (a softmax keeps its output alone), and fusion makes one kernel of the decomposition.
@@ -109,10 +110,11 @@ def _kind(options: dict[str, Any]) -> Kind:
     return Kind.COMPOSITE if "decompose" in options else Kind.MAP
 
 
-def compare(name: str, operator: str, **options: Any) -> tuple[Primitive, Binary]:
-    """A comparison, which NumPy and Triton write alike."""
+def compare(name: str, operator: str) -> tuple[Primitive, Binary]:
+    """A comparison, which NumPy and Triton write alike; the one bit of a boolean would be taken for a sign."""
     text = f"({{0}} {operator} {{1}})"
-    return binary(name, text, text, infer=comparison, differentiable=False, **options)
+    on_bool = "" if operator in ("==", "!=") else f"({{0}}.to(tl.int32) {operator} {{1}}.to(tl.int32))"
+    return binary(name, text, text, infer=comparison, differentiable=False, on_bool=on_bool)
 
 
 def numbered(name: str, decompose: Callable[..., Node], *pairs: Derivative,
