@@ -17,7 +17,6 @@ from collections.abc import Callable
 
 from .. import ops as p
 from ..graph import dtypes
-from ..graph.dtypes import DType
 from ..graph.node import Kind, Primitive, Signature, interned
 from ..kernels.tiles import ROW_MAX, cdiv, full_reduction, next_power_of_2
 from ..ops.user_kernel import CALL
@@ -63,10 +62,6 @@ SPLIT_CHUNKS = 8
 CHUNK_MAX = 4096
 """Elements of a chunk of a long reduction: what is computed on the way fits the registers of 256 threads."""
 
-IDENTITIES: dict[Primitive, Callable[[DType], int | float]] = {
-    p.SUM: lambda dtype: 0, p.PROD: lambda dtype: 1, p.AMAX: dtypes.lowest, p.AMIN: dtypes.highest}
-"""What a reduction starts from, given the dtype."""
-
 HALF = (dtypes.float16, dtypes.bfloat16)
 
 
@@ -99,7 +94,7 @@ class Lowering(Builder):
         if primitive.kind is Kind.COMPOSITE:
             assert primitive.decompose is not None
             return self.g(primitive.decompose, *sources, *signature.attrs)
-        rule = LOWERINGS.get(primitive)
+        rule = _reduce if primitive.kind is Kind.REDUCE else LOWERINGS.get(primitive)
         lowered = rule and rule(self, Value(signature, sources))
         return lowered or self.value(signature, sources)
 
@@ -170,7 +165,7 @@ def agreed_heights(program: Program) -> dict[tuple[int, int], int]:
 def _reduce(lowering: Lowering, node: Value) -> Value | None:
     rows, cols = reduced_sizes(node)
     if cols == 0:
-        return lowering.g.filled(IDENTITIES[node.primitive](node.dtype), node.spec)
+        return lowering.g.filled(node.primitive.identity(node.dtype), node.spec)
     if cols == 1:
         return lowering.g.reshape(node.sources[0], node.shape)
     height = lowering.heights.get((rows, cols))
@@ -213,7 +208,7 @@ def _in_two_stages(lowering: Lowering, node: Value, cut: tuple[int, int], last: 
     x = g.reshape(g.permute(x, (*axes, *kept) if last else (*kept, *axes)), oriented((cols,)))
     if padded != cols:
         x = g.pad(x, (0, 0), oriented((padded,)), (1, 1))
-        identity = IDENTITIES[node.primitive](x.dtype)
+        identity = node.primitive.identity(x.dtype)
         if identity != 0:
             inside = g.reshape(g.lt(g.iota(padded, x.device), cols), (padded, 1) if last else (1, padded))
             x = g.where(inside, x, identity)
@@ -284,4 +279,4 @@ def _call(lowering: Lowering, node: Value) -> Value:
 
 
 LOWERINGS: dict[Primitive, Callable[[Lowering, Value], Value | None]] = {
-    CALL: _call, p.MATMUL: _matmul, p.SUM: _reduce, p.PROD: _reduce, p.AMAX: _reduce, p.AMIN: _reduce}
+    CALL: _call, p.MATMUL: _matmul}

@@ -52,7 +52,7 @@ class Simplifier(Builder):
             if bare is not sources:
                 signature = interned(primitive, signature.attrs, tuple([source.spec for source in bare]))
                 sources = bare
-        rewrite = REWRITES.get(primitive)
+        rewrite = _reduce if primitive.kind is Kind.REDUCE else REWRITES.get(primitive)
         rewritten = rewrite and rewrite(self.g, Value(signature, sources), *sources)
         if rewritten is not None:
             return rewritten
@@ -192,5 +192,4 @@ def _reduce(g: Traced, node: Value, x: Value) -> Value | None:
 
 REWRITES: dict[Any, Callable[..., Value | None]] = {
     p.IDENTITY: _identity, p.NEG: _neg, p.ADD: _add, p.SUB: _sub, p.MUL: _mul, p.DIV: _div, p.POW: _pow, p.CAST: _cast,
-    p.RESHAPE: _reshape, p.PERMUTE: _permute, p.EXPAND: _expand,
-    p.SUM: _reduce, p.AMAX: _reduce, p.AMIN: _reduce, p.PROD: _reduce}
+    p.RESHAPE: _reshape, p.PERMUTE: _permute, p.EXPAND: _expand}

@@ -51,18 +51,20 @@ class Primitive:
 
     `infer(*specs, *attrs)` gives the output's shape and dtype or raises; `numpy` and `triton` are expressions with
     `{0}`, `{1}`, ... for the sources (see `ops.table`), `on_bool` the Triton one of booleans where that is another;
-    `decompose(*nodes, *attrs)` rewrites a composite; `rule` is the derivative.
+    `decompose(*nodes, *attrs)` rewrites a composite; `rule` is the derivative; `identity(dtype)` is what a reduction
+    starts from.
     """
 
-    __slots__ = ("decompose", "differentiable", "grad_name", "infer", "kind", "memo", "name", "numpy", "numpy_scalar",
-                 "on_bool", "rule", "triton")
+    __slots__ = ("decompose", "differentiable", "grad_name", "identity", "infer", "kind", "memo", "name", "numpy",
+                 "numpy_scalar", "on_bool", "rule", "triton")
 
     def __init__(self, name: str, kind: Kind, infer: Infer, numpy: Text = "", triton: Text = "", *,
                  numpy_scalar: str | None = None, grad_name: str | None = None, differentiable: bool = True,
-                 decompose: Callable[..., Node] | None = None, rule: Rule | None = None, on_bool: str = "") -> None:
+                 decompose: Callable[..., Node] | None = None, rule: Rule | None = None, on_bool: str = "",
+                 identity: Callable[[DType], int | float] = lambda dtype: math.nan) -> None:
         self.name, self.kind, self.infer = name, kind, infer
         self.numpy, self.numpy_scalar, self.triton, self.decompose = numpy, numpy_scalar, triton, decompose
-        self.on_bool = on_bool
+        self.on_bool, self.identity = on_bool, identity
         self.grad_name = grad_name or "".join(p.capitalize() for p in name.split("_")) + "Backward0"
         self.differentiable, self.rule = differentiable, rule
         self.memo: dict[Any, Signature] = {}        # filled by `setdefault`: each signature is one, in every thread

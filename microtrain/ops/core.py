@@ -64,10 +64,11 @@ def _prod(ct: Node, o: Any, x: Node, axes: Axes) -> Node:
     return permute(back, tuple(order.index(i) for i in range(len(order))))
 
 
-SUM, sum = fold("sum", "sum", "add.reduce", lambda ct, o, x, axes: spread(ct, x.shape, axes), "")
-AMAX, amax = fold("amax", "max", "maximum.reduce", extremum, "ox")
-AMIN, amin = fold("amin", "min", "minimum.reduce", extremum, "ox")
-PROD, prod = fold("prod", "prod", "multiply.reduce", _prod, "x")
+SUM, sum = fold("sum", "sum", "add.reduce", lambda ct, o, x, axes: spread(ct, x.shape, axes), "",
+                identity=lambda dtype: 0)
+AMAX, amax = fold("amax", "max", "maximum.reduce", extremum, "ox", identity=dtypes.lowest)
+AMIN, amin = fold("amin", "min", "minimum.reduce", extremum, "ox", identity=dtypes.highest)
+PROD, prod = fold("prod", "prod", "multiply.reduce", _prod, "x", identity=lambda dtype: 1)
 
 
 def keep(reduced: Node, shape: Shape, axes: Axes) -> Node:

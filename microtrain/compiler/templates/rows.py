@@ -14,7 +14,7 @@ from ..access import reduced_sizes, reduction_coords
 from ..emit_triton import accumulator, finished, function, settled
 from ..emit_value import COMPUTE, Body
 from ..index import ZERO, Index, combine, linear, stride, substituted, variable
-from ..lower import IDENTITIES, SLABS_MIN
+from ..lower import SLABS_MIN
 from ..program import Value
 from .matmul import Matmul, sums_operand
 from .template import SMALL, Fold, Kernel, Launch, Members, Offer, Template, Writer, options
@@ -282,7 +282,7 @@ class Reduce(Rows):
         epilogue.registers[root] = epilogue.let(settled("acc", root.dtype), "r")
         lines = finished(group, epilogue, list(group.members)[1:])
         kernel.functions["EPILOGUE"] = function("reduced", "ptrs, scalars, r, acc, row_mask", lines)
-        kernel.constants |= {"ACC": accumulator(root.dtype), "IDENTITY": IDENTITIES[root.primitive](root.dtype)}
+        kernel.constants |= {"ACC": accumulator(root.dtype), "IDENTITY": root.primitive.identity(root.dtype)}
 
     def tiles(self, kernel: Kernel, arch: str) -> list[RowTile]:
         best = tiles.reduce_tile(self.rows, self.cols, along_rows=kernel.along_rows, arch=arch)
