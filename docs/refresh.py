@@ -1,10 +1,11 @@
 """Puts into the pages what their examples really print: `python docs/refresh.py`, after a change of the compiler.
 
-The first Python block of architecture.md is run on the cpu device and in Triton's interpreter; what they say replaces
+The list of files in architecture.md has the first sentence of each. The first Python block of step.md is run on the cpu device and in Triton's interpreter; what they say replaces
 the fenced block after each `<!-- printed: ... -->` mark. Every Python block of fusion.md ends with an explanation: its
 kernels replace the block after the next `<!-- kernels: NAME -->` mark, and Graphviz draws fusion/NAME.svg.
 """
 
+import ast
 import hashlib
 import os
 import re
@@ -12,7 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-PAGE = Path(__file__).with_name("architecture.md")
+OVERVIEW = Path(__file__).with_name("architecture.md")
+PAGE = Path(__file__).with_name("step.md")
 FUSION = Path(__file__).with_name("fusion.md")
 PICTURES = FUSION.with_suffix("")
 ROOT = PAGE.parent.parent
@@ -61,6 +63,30 @@ def replaced(page: str, mark: str, text: str) -> str:
     return pattern.sub(lambda found: f"{found[1]}{text.rstrip()}\n{found[2]}", page)
 
 
+ROOMS = ("microtrain/tensor", "microtrain/autograd", "microtrain/engine", "microtrain/compiler",
+         "microtrain/compiler/templates", "microtrain/ops", "microtrain/graph", "microtrain/runtime", "kernels")
+"""The folders at the core, from the user down."""
+
+
+def files() -> str:
+    """A table for each of the rooms: its files, each with the first sentence that it says of itself."""
+    lines = []
+    for room in ROOMS:
+        lines += [f"**{room.removeprefix('microtrain/')}**", "", "| file | |", "|---|---|"]
+        for path in sorted((ROOT / room).glob("*.py")):
+            if path.name != "__init__.py":
+                said = " ".join((ast.get_docstring(ast.parse(path.read_text())) or "").split("\n\n")[0].split())
+                lines.append(f"| `{path.name}` | {said.split('. ')[0].rstrip('.').replace('|', '/')} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def listed(page: str) -> str:
+    """The page with its list of files brought up to date."""
+    before, mark, rest = page.partition("<!-- files -->\n")
+    return before + mark + files() + rest[rest.index("<!-- end of files -->"):]
+
+
 def explanations(page: str) -> dict[str, tuple[str, str]]:
     """For each mark of fusion.md the list of kernels, and the picture as DOT text, of the code above it.
 
@@ -87,7 +113,8 @@ def drawn(dot: str) -> str:
 
 
 def main() -> None:
-    """Refresh both pages and the pictures."""
+    """Refresh the pages and the pictures."""
+    OVERVIEW.write_text(listed(OVERVIEW.read_text()))
     PAGE.write_text(refreshed(PAGE.read_text()))
     page = FUSION.read_text()
     PICTURES.mkdir(exist_ok=True)

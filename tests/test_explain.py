@@ -258,12 +258,27 @@ def test_other_pictures_are_rendered_by_dot(tmp_path: Path, monkeypatch: pytest.
 
 # ---------------------------------------------------------------------------------------------------- the page about it
 
-PAGE = ROOT / "docs" / "architecture.md"
+DOCS = ROOT / "docs"
+
+
+def test_the_overview_lists_the_files() -> None:
+    text = (DOCS / "architecture.md").read_text()
+    assert runpy.run_path(str(DOCS / "refresh.py"))["listed"](text) == text, "run: python docs/refresh.py"
+
+
+def test_the_recipes_name_files_that_are_there() -> None:
+    for page in (ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")):
+        for name in re.findall(r"`((?:microtrain|kernels|tests|benchmarks|docs)/[\w/]+\.\w+)`", page.read_text()):
+            assert (ROOT / name).exists() or name in MADE_UP, f"{page.name}: {name}"
+
+
+MADE_UP = {"kernels/loop.py", "microtrain/compiler/templates/loop.py"}
+"""What a recipe has its reader write."""
 
 
 def test_the_page_shows_what_its_example_prints() -> None:
-    text = PAGE.read_text()
-    assert runpy.run_path(str(ROOT / "docs" / "refresh.py"))["refreshed"](text) == text, "run: python docs/refresh.py"
+    text = (DOCS / "step.md").read_text()
+    assert runpy.run_path(str(DOCS / "refresh.py"))["refreshed"](text) == text, "run: python docs/refresh.py"
 
 
 def test_the_page_of_fusion_lists_and_draws_the_kernels_of_its_examples() -> None:
@@ -281,7 +296,7 @@ def test_the_page_of_fusion_lists_and_draws_the_kernels_of_its_examples() -> Non
 
 
 def test_the_page_names_the_limits_that_are_in_force() -> None:
-    rows = re.findall(r"^\| `([A-Z_]+)` \| (\d+) \| `([a-z_.]+)` \|", PAGE.read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (\d+) \| `([a-z_.]+)` \|", (DOCS / "promises.md").read_text(), re.MULTILINE)
     assert len(rows) >= 15
     for name, value, module in rows:
         assert getattr(importlib.import_module(f"microtrain.{module}"), name) == int(value), name
@@ -289,7 +304,7 @@ def test_the_page_names_the_limits_that_are_in_force() -> None:
 
 def test_the_page_and_its_picture_name_every_part_of_the_package() -> None:
     parts = {path.name for path in (ROOT / "microtrain").iterdir() if (path / "__init__.py").exists()}
-    for text in (PAGE.read_text(), PAGE.with_name("architecture.svg").read_text()):
+    for text in ((DOCS / "architecture.md").read_text(), (DOCS / "architecture.svg").read_text()):
         assert parts <= set(re.findall(r"\w+", text))
 
 
@@ -297,7 +312,7 @@ def test_the_page_says_how_small_the_table_is() -> None:
     kinds = Counter(primitive.kind for primitive in PRIMITIVES.values())
     composites = kinds.pop(Kind.COMPOSITE)
     told = re.search(r"small: (\d+) primitives \((\d+) maps, (\d+) views, (\d+) reductions, (\d+) product, "
-                     r"(\d+) of indices, (\d+) leaves and constants\)\. The\s+(\d+) composites", PAGE.read_text())
+                     r"(\d+) of indices, (\d+) leaves and constants\)\. The\s+(\d+) composites", (DOCS / "operations.md").read_text())
     assert told is not None
     order = (Kind.MAP, Kind.VIEW, Kind.REDUCE, Kind.MATMUL, Kind.INDEX)
     leaves = kinds[Kind.LEAF] + kinds[Kind.CONSTANT]
