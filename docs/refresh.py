@@ -1,8 +1,9 @@
 """Puts into the pages what their examples really print: `python docs/refresh.py`, after a change of the compiler.
 
-The list of files in architecture.md has the first sentence of each. The first Python block of step.md is run on the cpu device and in Triton's interpreter; what they say replaces
-the fenced block after each `<!-- printed: ... -->` mark. Every Python block of fusion.md ends with an explanation: its
-kernels replace the block after the next `<!-- kernels: NAME -->` mark, and Graphviz draws fusion/NAME.svg.
+The list of files in architecture.md has the first sentence of each. The first Python block of step.md is run on the
+cpu device and in Triton's interpreter; what they say replaces the fenced block after each `<!-- printed: ... -->`
+mark. Every Python block of fusion.md ends with an explanation: its kernels replace the block after the next `<!--
+kernels: NAME -->` mark, and Graphviz draws fusion/NAME.svg.
 """
 
 import ast

@@ -19,6 +19,7 @@ from . import settings as settings
 from . import tensor as _tensor_layer
 from .errors import AcceleratorError as AcceleratorError
 from .errors import OutOfMemoryError as OutOfMemoryError
+from .errors import missing as _missing
 from .tensor import *  # noqa: F403
 from .tensor import tensor as tensor
 
@@ -52,5 +53,4 @@ def __getattr__(name: str) -> _Any:
         from .engine.explain import explain
         globals()[name] = explain
         return explain
-    from .errors import missing
-    raise missing("module 'microtrain'", name)
+    raise _missing("module 'microtrain'", name)

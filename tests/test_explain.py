@@ -312,7 +312,8 @@ def test_the_page_says_how_small_the_table_is() -> None:
     kinds = Counter(primitive.kind for primitive in PRIMITIVES.values())
     composites = kinds.pop(Kind.COMPOSITE)
     told = re.search(r"small: (\d+) primitives \((\d+) maps, (\d+) views, (\d+) reductions, (\d+) product, "
-                     r"(\d+) of indices, (\d+) leaves and constants\)\. The\s+(\d+) composites", (DOCS / "operations.md").read_text())
+                     r"(\d+) of indices, (\d+) leaves and constants\)\. The\s+(\d+) composites",
+                     (DOCS / "operations.md").read_text())
     assert told is not None
     order = (Kind.MAP, Kind.VIEW, Kind.REDUCE, Kind.MATMUL, Kind.INDEX)
     leaves = kinds[Kind.LEAF] + kinds[Kind.CONSTANT]
