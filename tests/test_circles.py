@@ -16,6 +16,7 @@ from tests.test_layers import MODULES
 
 OPTIONAL = frozenset({"torch", "triton", "ml_dtypes", "matplotlib", "tqdm", "safetensors", "graphviz", "expecttest",
                       "cuda", "jax", "pandas"})
+
 LATE = frozenset({"microtrain.runtime.interpret", "microtrain.runtime.null",
                   "microtrain.runtime.virtual.emulated"})
 """A device's backend, and the emulator, which are loaded once they are asked for."""

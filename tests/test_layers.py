@@ -131,6 +131,11 @@ def test_imports_run_downward(module: str) -> None:
     assert not found, "\n".join(found)
 
 
+def test_no_file_is_too_long_to_read_at_one_sitting() -> None:
+    lengths = {module: len(path.read_text().splitlines()) for module, path in MODULES.items()}
+    assert {module: lines for module, lines in lengths.items() if lines > 400} == {}
+
+
 def test_every_layer_was_read() -> None:
     read = {layer(module) for module in MODULES}
     assert {"settings", "kernels", "runtime", "graph", "compiler", "autograd", "tensor", "nn", "optim", "data"} <= read

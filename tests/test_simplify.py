@@ -12,8 +12,8 @@ import microtrain as mt
 from microtrain import ops as g
 from microtrain.compiler.emit_numpy import NumpyExecutable
 from microtrain.engine.plans import plans
+from microtrain.graph import constants as graph_constants
 from microtrain.graph import dtypes
-from microtrain.graph import node as graph_node
 from microtrain.graph.node import Kind, Node, literal
 from microtrain.graph.spec import Device, spec
 
@@ -75,7 +75,7 @@ def test_a_constant_is_seen_through_reshapes_and_expansions() -> None:
 def test_a_graph_with_a_number_is_met_again_however_many_numbers_were(number: float,
                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
     """A number that is part of the structure is one signature, also when the others are forgotten."""
-    monkeypatch.setattr(graph_node, "MAX_CONSTANTS", 0)
+    monkeypatch.setattr(graph_constants, "MAX_CONSTANTS", 0)
     x = mt.tensor([1.0, 3.0])
     found = []
     for _ in range(3):
@@ -87,7 +87,7 @@ def test_a_graph_with_a_number_is_met_again_however_many_numbers_were(number: fl
 
 def test_a_step_is_one_structure_however_many_numbers_there_were(monkeypatch: pytest.MonkeyPatch) -> None:
     """A number of two parameters is one scalar of the graph, also after so many that some are forgotten."""
-    monkeypatch.setattr(graph_node, "MAX_CONSTANTS", 8)
+    monkeypatch.setattr(graph_constants, "MAX_CONSTANTS", 8)
     parameters = [mt.zeros(3, requires_grad=True), mt.zeros(2, 2, requires_grad=True)]
     optimizer = mt.optim.SGD(parameters, lr=0.1, momentum=0.9)
     counts, kept = [], []

@@ -36,7 +36,7 @@ import microtrain as mt
 from microtrain import nn, optim, settings
 from microtrain.engine import session as session_module
 from microtrain.engine.session import pending, sessions
-from microtrain.graph import node as graph_node
+from microtrain.graph import constants as graph_constants
 from microtrain.nn import functional as F
 
 pytestmark = pytest.mark.usefixtures("nothing_pending")
@@ -486,7 +486,7 @@ def test_a_number_stays_one_node_of_a_graph_while_others_forget_numbers(monkeypa
     half = x * 0.7
     dropped = mt.Tensor.from_node(x.node) * 0.6
     del dropped
-    monkeypatch.setattr(graph_node, "MAX_CONSTANTS", 0)
+    monkeypatch.setattr(graph_constants, "MAX_CONSTANTS", 0)
     together([lambda: (mt.ones(3) + 1).tolist()])
     assert 0.6 not in x.node.spec.constants
     assert (half + 0.7).node.sources[1] is half.node.sources[1]

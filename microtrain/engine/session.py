@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable, Collection
 
 from ..graph import node as graph_node
+from ..graph.constants import forget_constants
 from ..graph.node import Node, Unmade
 from ..graph.spec import Device
 from ..graph.tape import Tape
@@ -71,7 +72,7 @@ class Session:
 
     def start_counting(self) -> None:
         """Count recorded operations from here."""
-        graph_node.forget_constants()
+        forget_constants()
         self.started = next_number()
         self.since = self.started if self.recorded is None else self.recorded
         self.most = self.started + MAX_PENDING

@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable
 from enum import Enum
-from sys import getrefcount
 from typing import Any
 
-import numpy as np
-
 from ..runtime.lock import lock
-from .attributes import number, plain
+from .attributes import plain
 from .dtypes import DType, float32
-from .spec import Device, Shape, Spec, all_specs, spec
+from .spec import Device, Shape, Spec, spec
 from .tape import Pullback, Recorded, Rule, enter, grad_mode
 
 Infer = Callable[..., tuple[Shape, DType]]
@@ -209,11 +205,6 @@ BUFFER = Primitive("buffer", Kind.LEAF, lambda: ((), float32), differentiable=Fa
 SCALAR = Primitive("scalar", Kind.LEAF, lambda: ((), float32), differentiable=False)
 LITERAL = Primitive("literal", Kind.CONSTANT, lambda: ((), float32), differentiable=False)
 
-STRUCTURAL = frozenset((0, 1, -1, 2, -2, 3, -3, 4, 0.5, -0.5, math.inf, -math.inf))
-"""Numbers that become part of the structure (so that x*1 and x**2 simplify); any other travels as a run-time scalar,
-so that a learning rate may change without anything being compiled again."""
-
-
 def buffer_signature(of: Spec) -> Signature:
     """The signature of a value at hand with this spec."""
     of.buffer_signature = BUFFER.memo.setdefault(of, Signature(BUFFER, (), (), of))
@@ -237,65 +228,6 @@ def literal(value: bool | int | float, dtype: DType, device: Device) -> Node:
     if node is None:                # kept for good: with another signature every graph of this number would be new
         node = of.literals.setdefault(key, new_node(Signature(LITERAL, (value,), (), of), ()))
     return node
-
-
-MAX_CONSTANTS = 4096
-"""Run-time scalars that are made before those that no graph holds any more are forgotten: a number is one node
-throughout a graph, also in one that another thread is recording, or the graph has another structure."""
-
-_made = [0]
-
-
-def forget_constants() -> None:
-    """Forget the run-time scalars that nobody holds, if many were made."""
-    if _made[0] >= MAX_CONSTANTS:
-        _made[0] = 0
-        tables = [of.constants for of in all_specs()]
-        times = Counter(node for table in tables for node in list(table.values()))
-        # Beside the tables' it is the counter's reference, the pair's, the variable's and the call's.
-        idle = {node for node, count in times.items() if getrefcount(node) <= count + 4}
-        for table in tables:
-            for value, node in table.copy().items():
-                if node in idle:
-                    table.pop(value, None)
-
-
-def constant(value: bool | int | float, dtype: DType, device: Device) -> Node:
-    """A 0-d node for a Python number: a literal when it is `STRUCTURAL`, else a run-time scalar."""
-    of = spec((), dtype, device)
-    node = of.constants.get(value if value else str(value))
-    if node is None:
-        value = number(value)
-        if value in STRUCTURAL or value != value or dtype.category == 0:
-            node = literal(value, dtype, device)
-        else:
-            if of.scalar_signature is None:
-                of.scalar_signature = SCALAR.memo.setdefault(of, Signature(SCALAR, (), (), of))
-            node = new_node(of.scalar_signature, ())
-            _made[0] += 1
-            node.buffer = dtype.numpy.type(value) if abs(value) < 6e4 else _large(value, dtype)
-        if value == value:
-            node = of.constants.setdefault(value if value else str(value), node)
-    return node
-
-
-def like(value: Node | bool | int | float, node: Node) -> Node:
-    """`value` as a node: a number becomes a constant of `node`'s dtype and device."""
-    if isinstance(value, Node):
-        return value
-    known = node.spec.constants.get(value) if value else None
-    if known is None:
-        known = constant(value, node.spec.dtype, node.spec.device)
-        value = number(value)
-        if value and value == value:
-            known = node.spec.constants.setdefault(value, known)
-    return known
-
-
-def _large(value: int | float, dtype: DType) -> Any:
-    """A number in a dtype in which it may be infinite: no warning, as in PyTorch."""
-    with np.errstate(over="ignore"):
-        return dtype.numpy.type(value)
 
 
 def infer(primitive: Primitive, key: Any, sources: tuple[Node, ...], attrs: tuple[Any, ...]) -> Signature:

@@ -4,10 +4,10 @@
 calls `g`: every function of nodes, and every row under its name in capitals.
 """
 
+from ..graph.constants import like as like
 from ..graph.node import BUFFER as BUFFER
 from ..graph.node import LITERAL as LITERAL
 from ..graph.node import SCALAR as SCALAR
-from ..graph.node import like as like
 from .activations import *  # noqa: F403
 from .core import *  # noqa: F403
 from .indexing import *  # noqa: F403

@@ -9,8 +9,9 @@ import math
 from typing import Any
 
 from ..graph import dtypes
+from ..graph.constants import constant, like
 from ..graph.dtypes import DType
-from ..graph.node import LITERAL, SCALAR, Kind, Node, constant, like, literal, record, record1, record2, record_with
+from ..graph.node import LITERAL, SCALAR, Kind, Node, literal, record, record1, record2, record_with
 from ..graph.spec import Device, Shape, Spec
 from ..graph.tape import grad_mode
 from . import shapes

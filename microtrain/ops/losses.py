@@ -10,8 +10,9 @@ import math
 from typing import Any
 
 from ..graph import dtypes
+from ..graph.constants import like
 from ..graph.dtypes import DType
-from ..graph.node import Infer, Node, like, literal, record, record1, record2, record_with
+from ..graph.node import Infer, Node, literal, record, record1, record2, record_with
 from ..graph.spec import Shape, Spec
 from . import core as g
 from .core import none

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from ..graph import dtypes
+from ..graph.constants import constant
 from ..graph.dtypes import DType
-from ..graph.node import Kind, Node, constant, record
+from ..graph.node import Kind, Node, record
 from ..graph.spec import Device, Shape
 from . import core as g
 from .table import row

@@ -10,7 +10,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ..graph.node import Node, like, record, record1
+from ..graph.constants import like
+from ..graph.node import Node, record, record1
 from . import core as g
 from .core import masked, zero
 from .shapes import same

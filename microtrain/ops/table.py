@@ -24,6 +24,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..graph import dtypes
+from ..graph.constants import like
 from ..graph.node import (
     BUFFER,
     LITERAL,
@@ -36,7 +37,6 @@ from ..graph.node import (
     apply1,
     apply2,
     infer,
-    like,
     record1,
     record_with,
 )

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from .. import ops as g
 from .. import ops as p
 from ..graph import dtypes
-from ..graph.node import Node, Primitive, constant, record2
+from ..graph.constants import constant
+from ..graph.node import Node, Primitive, record2
 from . import operators
 from .operands import (
     by_number,

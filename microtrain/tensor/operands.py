@@ -12,8 +12,9 @@ from .. import ops as g
 from .. import ops as p
 from ..graph import dtypes
 from ..graph.attributes import number
+from ..graph.constants import constant
 from ..graph.dtypes import DType, promote_types
-from ..graph.node import Node, constant
+from ..graph.node import Node
 from .host import moved
 from .memory import named
 from .types import Operand, Tensor

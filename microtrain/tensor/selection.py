@@ -9,7 +9,7 @@ import numpy as np
 from .. import ops as g
 from ..engine.handle import type_of
 from ..graph import dtypes
-from ..graph.node import constant
+from ..graph.constants import constant
 from .index import nonzero
 from .operands import beyond, converted, must_be_operands, truth
 from .storage import wrap

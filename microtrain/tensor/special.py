@@ -14,8 +14,9 @@ from .. import ops as g
 from ..arguments import Number
 from ..autograd.function import refused
 from ..graph import dtypes
+from ..graph.constants import constant
 from ..graph.dtypes import TITLES
-from ..graph.node import Node, constant, record2
+from ..graph.node import Node, record2
 from ..graph.tape import grad_mode
 from ..ops import MUL
 from .elementwise import CHECKED, Unary, function
