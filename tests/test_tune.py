@@ -176,7 +176,8 @@ def test_scratch_memory_is_nobodys_and_indices_in_it_are_in_range() -> None:
     tuned(kernel, gpu)
     for given in gpu.given:
         for node, memory in zip(kernel.pointers, given, strict=True):
-            assert memory is not node.buffer and memory.shape == node.shape and memory.dtype == node.dtype.numpy
+            assert memory is not table.buffer and memory is not index.buffer
+            assert memory.shape == node.shape and memory.dtype == node.dtype.numpy
             if node.primitive.name == "buffer":
                 assert np.all((memory >= 0) & (memory < 1)), "0 for integers"
 

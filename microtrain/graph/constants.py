@@ -11,7 +11,7 @@ import numpy as np
 
 from .attributes import number
 from .dtypes import DType
-from .node import SCALAR, Node, Signature, literal, new_node
+from .node import Node, literal, new_node, scalar_signature
 from .spec import Device, all_specs, spec
 
 STRUCTURAL = frozenset((0, 1, -1, 2, -2, 3, -3, 4, 0.5, -0.5, math.inf, -math.inf))
@@ -49,9 +49,7 @@ def constant(value: bool | int | float, dtype: DType, device: Device) -> Node:
         if value in STRUCTURAL or value != value or dtype.category == 0:
             node = literal(value, dtype, device)
         else:
-            if of.scalar_signature is None:
-                of.scalar_signature = SCALAR.memo.setdefault(of, Signature(SCALAR, (), (), of))
-            node = new_node(of.scalar_signature, ())
+            node = new_node(of.scalar_signature or scalar_signature(of), ())
             _made[0] += 1
             node.buffer = dtype.numpy.type(value) if abs(value) < 6e4 else _large(value, dtype)
         if value == value:

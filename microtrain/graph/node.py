@@ -211,6 +211,12 @@ def buffer_signature(of: Spec) -> Signature:
     return of.buffer_signature
 
 
+def scalar_signature(of: Spec) -> Signature:
+    """The signature of a number that is handed to a program as it runs, with this (0-d) spec."""
+    of.scalar_signature = SCALAR.memo.setdefault(of, Signature(SCALAR, (), (), of))
+    return of.scalar_signature
+
+
 def leaf(buffer: Any, of: Spec) -> Node:
     """A node for a value at hand."""
     node = new_node(of.buffer_signature or buffer_signature(of), ())
@@ -267,7 +273,8 @@ def signature_of(primitive: Primitive, attrs: tuple[Any, ...], inputs: tuple[Spe
     if primitive is LITERAL:
         return literal(attrs[0], out.dtype, out.device).signature
     if primitive.kind is Kind.LEAF:
-        return primitive.memo.setdefault(out, Signature(primitive, (), (), out))
+        return (out.buffer_signature or buffer_signature(out) if primitive is BUFFER else
+                out.scalar_signature or scalar_signature(out))
     return interned(primitive, attrs, inputs)
 
 
