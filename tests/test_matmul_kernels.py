@@ -16,7 +16,6 @@ from programs import program
 
 from microtrain import ops as g
 from microtrain import settings
-from microtrain.compiler import emit_triton
 from microtrain.compiler.executable import Executable
 from microtrain.compiler.templates import matmul
 from microtrain.compiler.templates.template import Launch
@@ -127,7 +126,7 @@ def split_at_last_product(assembly: str, product: str) -> tuple[str, str]:
 
 def test_a_select_between_load_and_product_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the template did once: every tile through registers and back."""
-    monkeypatch.setattr(emit_triton, "zero_outside", lambda *load: False)
+    monkeypatch.setattr(matmul, "zero_outside", lambda *load: False)
     x = Memory("sm_90")
     found = x.product(linear(x, dtypes.bfloat16, 1024, 1024, 1000))
     assert "st.shared" in split_at_last_product(found.assembly, PRODUCT["sm_90"])[0]

@@ -120,8 +120,7 @@ class Matmul(Template[MatmulTile]):
             load = begin({symbols: "mask"})
             value = load.value(source, coords)
             sizes.append(bytes_loaded(group, load, symbols))
-            # A tile is 0 outside its matrix as it is where each element is loaded and nothing done to it.
-            if len(load.lines) > len(load.loads) or not symbols <= load.symbols[value]:
+            if not zero_outside(load, value, symbols):
                 value = f"tl.where(mask, {value}, 0)"
             kernel.functions[f"LOAD_{role}"] = function(f"load_{role.lower()}", f"ptrs, scalars, b, {columns}, mask",
                                                         [*load.lines, f"return {value}"])
@@ -184,6 +183,11 @@ def operand_type(product: Value) -> str:
     if both and product.dtype is dtypes.float32 and len(widened) == 1 and widened <= set(HALF):
         return STORAGE[widened.pop()]
     return accumulator(product.dtype)
+
+
+def zero_outside(load: Body, value: str, symbols: frozenset[str]) -> bool:
+    """Whether an operand's tile is 0 outside its matrix as it is: a load of each element, with nothing done to it."""
+    return len(load.lines) == len(load.loads) and symbols <= load.symbols[value]
 
 
 def bytes_loaded(group: Group, load: Body, symbols: frozenset[str]) -> int:
