@@ -6,13 +6,9 @@ module of ours that needs one of these.
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from tests.test_layers import MODULES
+from tests.test_layers import MODULES, imports
 
 OPTIONAL = frozenset({"torch", "triton", "ml_dtypes", "matplotlib", "tqdm", "safetensors", "graphviz", "expecttest",
                       "cuda", "jax", "pandas"})
@@ -26,32 +22,9 @@ SLOW = frozenset({"argparse", "signal", "subprocess", "tempfile", "ctypes", "imp
 """Of Python's own: what would be a noticeable part of the time in which `import microtrain` is done."""
 
 
-def imported(tree: ast.AST, module: str, is_package: bool, known: frozenset[str]) -> Iterator[tuple[int, bool, str]]:
-    """Line, whether it is inside a function, and dotted name of all that a module imports; ours to the file."""
-    inside = {node for function in ast.walk(tree) if isinstance(function, ast.FunctionDef | ast.Lambda)
-              for node in ast.walk(function)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield node.lineno, node in inside, alias.name
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                parts = module.split(".")
-                above = parts[:len(parts) - node.level + is_package]
-                base = ".".join([*above, base] if base else above)
-            for alias in node.names:
-                whole = f"{base}.{alias.name}"
-                yield node.lineno, node in inside, whole if whole in known else base
-
-
-def graph(paths: dict[str, Path]) -> dict[str, list[tuple[int, bool, str]]]:
-    known = frozenset(paths)
-    return {name: [edge for edge in imported(ast.parse(path.read_text()), name, path.name == "__init__.py", known)
-                   if edge[2] != name] for name, path in paths.items()}
-
-
-IMPORTS = graph(MODULES)
+IMPORTS = {module: [edge for edge in imports(path.read_text(), module, path.name == "__init__.py") if edge[2] != module]
+           for module, path in MODULES.items()}
+"""Of each module what it imports: line, whether inside a function, name."""
 
 
 def circles(edges: dict[str, set[str]]) -> list[list[str]]:

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 
+import kernel_reference as reference
 import mpmath
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ import triton
 import triton.language as tl
 
 from microtrain.kernels import math as km
-from microtrain.kernels import matmul_tiles, reductions, reference, tiles
+from microtrain.kernels import matmul_tiles, reductions, tiles
 from microtrain.kernels.map import map_kernel
 from microtrain.kernels.matmul import matmul_kernel
 from microtrain.kernels.reduce import reduce_kernel

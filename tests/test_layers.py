@@ -1,7 +1,6 @@
 """The architecture, enforced: imports run downward, torch and Triton stay where they belong, loads are masked well.
 
-Read from the syntax tree of every module, so an import inside a function counts. Imports under `if TYPE_CHECKING:` do
-not: they never run.
+Read from the syntax tree of every module, so that imports inside functions and for type checkers count.
 """
 
 import ast
@@ -58,43 +57,28 @@ def layer(module: str) -> str:
     return [*module.split("."), ""][1]
 
 
-def is_type_checking(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-
-
-def running_nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    """All nodes but those of `if TYPE_CHECKING:` bodies."""
-    for child in ast.iter_child_nodes(tree):
-        yield child
-        if is_type_checking(child):
-            assert isinstance(child, ast.If)
-            for statement in child.orelse:
-                yield statement
-                yield from running_nodes(statement)
-        else:
-            yield from running_nodes(child)
-
-
-def imports(source: str, module: str, is_package: bool = False) -> Iterator[tuple[int, str]]:
-    """Line and dotted name of whatever a module imports, relative names resolved."""
-    for node in running_nodes(ast.parse(source)):
+def imports(source: str, module: str, is_package: bool = False) -> Iterator[tuple[int, bool, str]]:
+    """Line, whether it is inside a function, and dotted name of all that a module imports: of ours, the file's."""
+    tree = ast.parse(source)
+    inside = {node for function in ast.walk(tree) if isinstance(function, ast.FunctionDef | ast.Lambda)
+              for node in ast.walk(function)}
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield node.lineno, alias.name
+                yield node.lineno, node in inside, alias.name
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
                 parts = module.split(".")
-                kept = parts[: len(parts) - node.level + is_package]
-                base = ".".join([*kept, base] if base else kept)
+                above = parts[: len(parts) - node.level + is_package]
+                base = ".".join([*above, base] if base else above)
             for alias in node.names:
                 whole = f"{base}.{alias.name}"
-                # `from microtrain import nn` imports microtrain.nn, `from microtrain.nn import Linear` microtrain.nn.
-                yield node.lineno, whole if base == "microtrain" and alias.name in RANK else base
+                yield node.lineno, node in inside, whole if whole in MODULES else base
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
             for argument in node.args[:1]:
                 if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
-                    yield node.lineno, argument.value
+                    yield node.lineno, node in inside, argument.value
 
 
 def within(module: str, packages: tuple[str, ...]) -> bool:
@@ -107,7 +91,7 @@ def violations(source: str, module: str, is_package: bool = False) -> list[str]:
     if own not in RANK:
         return [f"{module}: belongs to no layer; the layers are {LAYERS}"]
     found = []
-    for line, name in imports(source, module, is_package):
+    for line, _, name in imports(source, module, is_package):
         top = name.split(".")[0]
         if top == "kernels":
             found.append(f"{module}:{line} imports kernels by a name that is not ours; it is microtrain.kernels")
@@ -159,7 +143,7 @@ def test_every_layer_was_read() -> None:
         ("microtrain.graph.node", "from microtrain.extras import f", "belongs to no layer"),
         ("microtrain.runtime.cuda", "import torch\nimport triton\nfrom microtrain.kernels import map", None),
         ("microtrain.tensor.core", "from ..graph import node\nfrom microtrain.settings import debug", None),
-        ("microtrain.graph.node", "if TYPE_CHECKING:\n    from microtrain.tensor import Tensor", None),
+        ("microtrain.graph.node", "if TYPE_CHECKING:\n    from microtrain.tensor import Tensor", "upward"),
         ("microtrain.graph.node", "if TYPE_CHECKING:\n    pass\nelse:\n    import microtrain.tensor", "upward"),
     ],
 )
@@ -169,9 +153,9 @@ def test_a_planted_import_is_caught(module: str, source: str, complaint: str | N
 
 
 def test_imports_of_a_package_resolve_from_the_package_itself() -> None:
-    assert list(imports("from .node import Node", "microtrain.graph", True)) == [(1, "microtrain.graph.node")]
-    assert list(imports("from .node import Node", "microtrain.graph.tape")) == [(1, "microtrain.graph.node")]
-    assert list(imports("from ..runtime import cpu", "microtrain.graph.tape")) == [(1, "microtrain.runtime")]
+    assert list(imports("from .node import Node", "microtrain.graph", True)) == [(1, False, "microtrain.graph.node")]
+    assert list(imports("from .node import Node", "microtrain.graph.tape")) == [(1, False, "microtrain.graph.node")]
+    assert list(imports("from ..runtime import cpu", "microtrain.graph.tape")) == [(1, False, "microtrain.runtime.cpu")]
 
 
 def named_templates() -> tuple[set[str], set[str]]:

@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from ..graph.dtypes import DType
-from ..graph.node import LITERAL, SCALAR, Kind, Primitive, Signature
-from ..graph.spec import Device, Shape, Spec
+from ..graph.node import LITERAL, SCALAR, Described, Kind, Signature
 
 Flat = tuple[Any, ...]
 """A program as one tuple: the numbers of its outputs (a tuple), each value's signature, and the numbers of all their
 sources one after the other. A signature says how many sources it has, so this says who reads whom."""
 
 
-class Value:
+class Value(Described):
     """One value of a program: an operation on earlier ones, an input or a constant. Compares by identity.
 
     `number` is its place among the program's values.
@@ -28,27 +26,7 @@ class Value:
 
     def __init__(self, signature: Signature, sources: tuple[Value, ...], number: int = -1) -> None:
         self.signature, self.sources, self.number = signature, sources, number
-        self.spec: Spec = signature.spec
-
-    @property
-    def shape(self) -> Shape:
-        return self.spec.shape
-
-    @property
-    def dtype(self) -> DType:
-        return self.spec.dtype
-
-    @property
-    def device(self) -> Device:
-        return self.spec.device
-
-    @property
-    def primitive(self) -> Primitive:
-        return self.signature.primitive
-
-    @property
-    def attrs(self) -> tuple[Any, ...]:
-        return self.signature.attrs
+        self.spec = signature.spec
 
     def __repr__(self) -> str:
         return f"<value %{self.number} = {written(self)}: {self.spec}>"

@@ -114,22 +114,13 @@ class Signature:
         return signature_of, (self.primitive, self.attrs, self.inputs, self.spec)
 
 
-class Node(Recorded):
-    """A value of the graph. Immutable but for its realization: then `buffer` is set and `sources` are dropped.
+class Described:
+    """What a signature says of a value, whoever holds it: a node, or a value of a program."""
 
-    `holders` counts the tape entries that keep this value. `shared` says, once there is a buffer, whether it can be
-    seen without this node: by another node, or from outside; before that, it is set where a tensor was given the node.
-    `version`, of a value that was viewed or changed in place: the memory's version cell, and the version that the value
-    is of. Compares by identity. Made by `new_node`: a class without an `__init__` is called in half the time.
-    """
+    __slots__ = ()
 
-    __slots__ = ("__weakref__", "buffer", "shared", "signature", "version")
-
-    buffer: Any
-    shared: bool
     signature: Signature
-    sources: tuple[Node, ...]
-    version: tuple[Any, int] | None
+    spec: Spec
 
     @property
     def shape(self) -> Shape:
@@ -150,6 +141,23 @@ class Node(Recorded):
     @property
     def attrs(self) -> tuple[Any, ...]:
         return self.signature.attrs
+
+
+class Node(Recorded, Described):
+    """A value of the graph. Immutable but for its realization: then `buffer` is set and `sources` are dropped.
+
+    `holders` counts the tape entries that keep this value. `shared` says, once there is a buffer, whether it can be
+    seen without this node: by another node, or from outside; before that, it is set where a tensor was given the node.
+    `version`, of a value that was viewed or changed in place: the memory's version cell, and the version that the value
+    is of. Compares by identity. Made by `new_node`: a class without an `__init__` is called in half the time.
+    """
+
+    __slots__ = ("__weakref__", "buffer", "shared", "signature", "version")
+
+    buffer: Any
+    shared: bool
+    sources: tuple[Node, ...]
+    version: tuple[Any, int] | None
 
     def realize(self, buffer: Any, shared: bool = False) -> None:
         """Take the computed value and let go of what it was computed from."""

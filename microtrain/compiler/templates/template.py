@@ -9,6 +9,7 @@ and know no template by name.
 from __future__ import annotations
 
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -59,7 +60,7 @@ class Writer(Protocol):
                  given: Arguments | None = None) -> Body: ...
 
 
-class Template(Generic[Tile]):
+class Template(ABC, Generic[Tile]):
     """One kernel's use of a template: the sizes that it runs over. An attribute for each of its symbols is its Index.
 
     `name` is how it is called where kernels are explained. `spread` are the symbols by which the elements that
@@ -122,9 +123,9 @@ class Template(Generic[Tile]):
         return self.spread is not None and all(symbol in symbols or not getattr(self, symbol).terms
                                                for symbol in self.spread)
 
+    @abstractmethod
     def extent(self) -> str:
         """What a kernel runs over, in words."""
-        raise NotImplementedError
 
     # ---------------------------------------------------------------------------------------------- what it takes along
 
@@ -170,21 +171,21 @@ class Template(Generic[Tile]):
 
     # ------------------------------------------------------------------------------------------------ how it is written
 
+    @abstractmethod
     def write(self, kernel: Kernel, begin: Writer) -> None:
         """Write a kernel's functions and constants."""
-        raise NotImplementedError
 
     def reduced(self, body: Body, value: Value, position: Index) -> str:
         """Write a reduction whose result stands at `position`; returns the name of that."""
         raise NotImplementedError
 
+    @abstractmethod
     def tiles(self, kernel: Kernel, arch: str) -> Sequence[Tile]:
         """The tiles that a kernel may have on an architecture ("sm_90", "interpret"), the best guess first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def launch(self, kernel: Kernel, arch: str, tile: Tile) -> Launch:
         """The launch of a kernel with a tile."""
-        raise NotImplementedError
 
     def coarser(self, root: Value) -> list[DType]:
         """Dtypes to which operands may be rounded though no value has them."""
