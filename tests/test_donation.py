@@ -24,7 +24,7 @@ from microtrain.compiler.index import ZERO, combine
 from microtrain.compiler.schedule import schedule
 from microtrain.compiler.templates.matmul import Matmul
 from microtrain.compiler.templates.rows import Slab
-from microtrain.compiler.templates.template import Template
+from microtrain.compiler.templates.user_kernel import UserKernel
 from microtrain.engine.plans import Plan, plans
 from microtrain.graph.node import BUFFER
 from microtrain.kernels import tiles
@@ -398,7 +398,7 @@ def test_a_value_that_many_programs_read_is_not_written_by_one_of_them() -> None
     assert not product.in_one_program(product.n) and not product.in_one_program(product.m)
     assert slabs.in_one_program(slabs.r) and not slabs.in_one_program(slabs.c)
     assert Slab(16, 8, 1).in_one_program(Slab(16, 8, 1).c)
-    assert not Template().in_one_program(ZERO), "a template that says nothing of its programs"
+    assert not UserKernel(None).in_one_program(ZERO), "a template that says nothing of its programs"
 
 
 def test_a_kernel_of_several_results_has_a_barrier_before_it_stores_over_what_it_reads() -> None:
