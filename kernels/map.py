@@ -34,15 +34,8 @@ def chosen(pid, values, FIRST: tl.constexpr, STARTS: tl.constexpr, PART: tl.cons
 
 
 @triton.jit
-def roles(
-    pid,
-    ptrs,
-    FIRST: tl.constexpr,
-    STARTS: tl.constexpr,
-    PART: tl.constexpr,
-    COUNT: tl.constexpr,
-    ROLES: tl.constexpr,
-):
+def roles(pid, ptrs, FIRST: tl.constexpr, STARTS: tl.constexpr, PART: tl.constexpr, COUNT: tl.constexpr,
+          ROLES: tl.constexpr):
     """The ROLES pointers of the part which program `pid` works on; COUNT for each role lie at `ptrs[FIRST]`."""
     last = chosen(pid, ptrs, FIRST + (ROLES - 1) * COUNT, STARTS, PART, COUNT)
     last = tl.multiple_of(last, 16)  # bytes, as every pointer that a kernel is given
@@ -53,21 +46,9 @@ def roles(
 
 
 @triton.jit
-def maps_program(
-    pid,
-    ptrs,
-    scalars,
-    EXPR: tl.constexpr,
-    FIRST: tl.constexpr,
-    NUMELS: tl.constexpr,
-    STARTS: tl.constexpr,
-    PART: tl.constexpr,
-    COUNT: tl.constexpr,
-    ROLES: tl.constexpr,
-    DIVISOR: tl.constexpr,
-    BLOCK: tl.constexpr,
-    INDEX: tl.constexpr,
-):
+def maps_program(pid, ptrs, scalars, EXPR: tl.constexpr, FIRST: tl.constexpr, NUMELS: tl.constexpr,
+                 STARTS: tl.constexpr, PART: tl.constexpr, COUNT: tl.constexpr, ROLES: tl.constexpr,
+                 DIVISOR: tl.constexpr, BLOCK: tl.constexpr, INDEX: tl.constexpr):
     """Evaluate `EXPR` on a tile of one of COUNT parts that differ in their pointers and sizes alone.
 
     That of a part which is like no other knows its pointers' places among all `ptrs`.
@@ -82,19 +63,9 @@ def maps_program(
 
 
 @triton.jit
-def maps_kernel(
-    ptrs,
-    scalars,
-    EXPRS: tl.constexpr,
-    ROLES: tl.constexpr,
-    FIRSTS: tl.constexpr,
-    DIVISORS: tl.constexpr,
-    PARTS: tl.constexpr,
-    NUMELS: tl.constexpr,
-    STARTS: tl.constexpr,
-    BLOCK: tl.constexpr,
-    INDEX: tl.constexpr,
-):
+def maps_kernel(ptrs, scalars, EXPRS: tl.constexpr, ROLES: tl.constexpr, FIRSTS: tl.constexpr, DIVISORS: tl.constexpr,
+                PARTS: tl.constexpr, NUMELS: tl.constexpr, STARTS: tl.constexpr, BLOCK: tl.constexpr,
+                INDEX: tl.constexpr):
     """Several maps, each over NUMELS[part] elements, by the programs STARTS[part] to STARTS[part + 1] - 1.
 
     Parts that differ in pointers and sizes alone are a class, and compiled once: class q has EXPRS[q] for the parts
@@ -104,7 +75,5 @@ def maps_kernel(
     pid = tl.program_id(0)
     for q in tl.static_range(len(EXPRS)):
         if (pid >= STARTS[PARTS[q]]) & (pid < STARTS[PARTS[q + 1]]):
-            maps_program(
-                pid, ptrs, scalars, EXPRS[q], FIRSTS[q], NUMELS, STARTS, PARTS[q], PARTS[q + 1] - PARTS[q], ROLES[q],
-                DIVISORS[q], BLOCK, INDEX,
-            )  # fmt: skip
+            maps_program(pid, ptrs, scalars, EXPRS[q], FIRSTS[q], NUMELS, STARTS, PARTS[q], PARTS[q + 1] - PARTS[q],
+                         ROLES[q], DIVISORS[q], BLOCK, INDEX)

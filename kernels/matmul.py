@@ -69,31 +69,11 @@ def whole(total, lost):
 
 
 @triton.jit
-def matmul_program(
-    pid,
-    b,
-    ptrs,
-    scalars,
-    M,
-    N,
-    K,
-    LOAD_A: tl.constexpr,
-    LOAD_B: tl.constexpr,
-    EPILOGUE: tl.constexpr,
-    SUM_A: tl.constexpr,
-    SUM_B: tl.constexpr,
-    ACC: tl.constexpr,
-    DOT: tl.constexpr,
-    PRECISION: tl.constexpr,
-    BLOCK_M: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    INDEX: tl.constexpr,
-    OPERAND: tl.constexpr,
-    DIVISOR_M: tl.constexpr,
-    DIVISOR_N: tl.constexpr,
-    DIVISOR_K: tl.constexpr,
-):
+def matmul_program(pid, b, ptrs, scalars, M, N, K, LOAD_A: tl.constexpr, LOAD_B: tl.constexpr, EPILOGUE: tl.constexpr,
+                   SUM_A: tl.constexpr, SUM_B: tl.constexpr, ACC: tl.constexpr, DOT: tl.constexpr,
+                   PRECISION: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+                   INDEX: tl.constexpr, OPERAND: tl.constexpr, DIVISOR_M: tl.constexpr, DIVISOR_N: tl.constexpr,
+                   DIVISOR_K: tl.constexpr):
     """Compute output tile number `pid` (in grouped order) of matrix `b`."""
     tiles_m = tl.cdiv(M, BLOCK_M)
     tiles_n = tl.cdiv(N, BLOCK_N)
@@ -132,32 +112,12 @@ def matmul_program(
 
 
 @triton.jit
-def matmul_kernel(
-    ptrs,
-    scalars,
-    M,
-    N,
-    K,
-    LOAD_A: tl.constexpr,
-    LOAD_B: tl.constexpr,
-    EPILOGUE: tl.constexpr,
-    SUM_A: tl.constexpr,
-    SUM_B: tl.constexpr,
-    ACC: tl.constexpr,
-    DOT: tl.constexpr,
-    PRECISION: tl.constexpr,
-    BLOCK_M: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    INDEX: tl.constexpr,
-    OPERAND: tl.constexpr,
-    DIVISOR_M: tl.constexpr,
-    DIVISOR_N: tl.constexpr,
-    DIVISOR_K: tl.constexpr,
-):
+def matmul_kernel(ptrs, scalars, M, N, K, LOAD_A: tl.constexpr, LOAD_B: tl.constexpr, EPILOGUE: tl.constexpr,
+                  SUM_A: tl.constexpr, SUM_B: tl.constexpr, ACC: tl.constexpr, DOT: tl.constexpr,
+                  PRECISION: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+                  INDEX: tl.constexpr, OPERAND: tl.constexpr, DIVISOR_M: tl.constexpr, DIVISOR_N: tl.constexpr,
+                  DIVISOR_K: tl.constexpr):
     """Launch on a grid of (cdiv(M, BLOCK_M) * cdiv(N, BLOCK_N), batch) programs; batch is at most 65535."""
-    matmul_program(
-        tl.program_id(0), tl.program_id(1).to(INDEX), ptrs, scalars, M, N, K,
-        LOAD_A, LOAD_B, EPILOGUE, SUM_A, SUM_B, ACC, DOT, PRECISION, BLOCK_M, BLOCK_N, BLOCK_K, INDEX, OPERAND,
-        DIVISOR_M, DIVISOR_N, DIVISOR_K,
-    )  # fmt: skip
+    matmul_program(tl.program_id(0), tl.program_id(1).to(INDEX), ptrs, scalars, M, N, K, LOAD_A, LOAD_B, EPILOGUE,
+                   SUM_A, SUM_B, ACC, DOT, PRECISION, BLOCK_M, BLOCK_N, BLOCK_K, INDEX, OPERAND, DIVISOR_M, DIVISOR_N,
+                   DIVISOR_K)

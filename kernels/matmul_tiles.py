@@ -54,23 +54,17 @@ Table = tuple[tuple[int, int, int, int, int], ...]
 # a number for an operand's element it holds those too, and the accumulator's part is half as large: "fused float32".
 # wgmma and tcgen05 begin at 64 rows; below, Hopper and Blackwell multiply as Ampere does.
 AMPERE: dict[str, Table] = {
-    "half": (
-        (128, 128, 32, 8, 4), (128, 64, 64, 4, 3), (64, 64, 64, 4, 4), (32, 32, 128, 4, 3), (64, 16, 64, 4, 4),
-        (16, 64, 64, 4, 4), (16, 16, 128, 2, 3),
-    ),
-    "tf32": (
-        (128, 128, 32, 8, 3), (64, 64, 32, 4, 4), (32, 32, 64, 4, 3), (64, 16, 64, 4, 3), (16, 64, 64, 4, 3),
-        (16, 16, 64, 2, 3),
-    ),
+    "half": ((128, 128, 32, 8, 4), (128, 64, 64, 4, 3), (64, 64, 64, 4, 4), (32, 32, 128, 4, 3), (64, 16, 64, 4, 4),
+             (16, 64, 64, 4, 4), (16, 16, 128, 2, 3)),
+    "tf32": ((128, 128, 32, 8, 3), (64, 64, 32, 4, 4), (32, 32, 64, 4, 3), (64, 16, 64, 4, 3), (16, 64, 64, 4, 3),
+             (16, 16, 64, 2, 3)),
     "float32": ((128, 128, 16, 8, 3), (64, 64, 16, 4, 3), (32, 32, 32, 4, 3), (16, 16, 64, 4, 3)),
     "fused float32": ((128, 64, 16, 8, 3), (64, 64, 16, 8, 3), (32, 32, 32, 4, 3), (16, 16, 64, 4, 3)),
     "float64": ((64, 64, 16, 4, 2), (32, 32, 16, 4, 3), (16, 16, 16, 2, 3)),
 }  # fmt: skip
 HOPPER: dict[str, Table] = AMPERE | {
-    "half": (
-        (128, 256, 64, 8, 3), (128, 128, 64, 8, 4), (128, 64, 64, 4, 4), (64, 64, 64, 4, 4), (32, 32, 128, 4, 3),
-        (64, 16, 64, 4, 4), (16, 64, 64, 4, 4), (16, 16, 128, 2, 3),
-    ),
+    "half": ((128, 256, 64, 8, 3), (128, 128, 64, 8, 4), (128, 64, 64, 4, 4), (64, 64, 64, 4, 4), (32, 32, 128, 4, 3),
+             (64, 16, 64, 4, 4), (16, 64, 64, 4, 4), (16, 16, 128, 2, 3)),
 }  # fmt: skip
 BLACKWELL: dict[str, Table] = HOPPER | {
     "half": (*HOPPER["half"][:-1], (16, 16, 64, 2, 4)),
@@ -80,10 +74,8 @@ BLACKWELL: dict[str, Table] = HOPPER | {
 }
 # Whatever else there is, AMD's included, has 64 KB for a program's tiles.
 OTHER: dict[str, Table] = {
-    "half": (
-        (128, 128, 32, 8, 2), (64, 64, 64, 4, 2), (32, 32, 64, 4, 2), (64, 16, 64, 4, 2), (16, 64, 64, 4, 2),
-        (16, 16, 64, 2, 2),
-    ),
+    "half": ((128, 128, 32, 8, 2), (64, 64, 64, 4, 2), (32, 32, 64, 4, 2), (64, 16, 64, 4, 2), (16, 64, 64, 4, 2),
+             (16, 16, 64, 2, 2)),
     "tf32": ((128, 128, 16, 8, 2), (64, 64, 32, 4, 2), (32, 32, 32, 4, 2), (16, 16, 64, 2, 2)),
     "float32": ((128, 128, 16, 8, 2), (64, 64, 32, 4, 2), (32, 32, 32, 4, 2), (16, 16, 64, 2, 2)),
     "fused float32": ((64, 64, 16, 8, 2), (32, 32, 32, 4, 2), (16, 16, 64, 2, 2)),
@@ -96,9 +88,8 @@ ITEMSIZES = {"half": 2, "tf32": 4, "float32": 4, "fused float32": 4, "float64": 
 BUSY = 0.75  # the part of a GPU's processors that should have a program before tiles may be large
 
 
-def matmul_tiles(
-    m: int, n: int, k: int, kind: str, *, batch: int = 1, arch: str, loads: tuple[int, int] | None = None
-) -> list[MatmulTile]:
+def matmul_tiles(m: int, n: int, k: int, kind: str, *, batch: int = 1, arch: str,
+                 loads: tuple[int, int] | None = None) -> list[MatmulTile]:
     """The tiles for a batch of [m, k] @ [k, n] on an architecture, the best guess first, then its neighbours in size.
 
     kind: "half", "tf32", "float32", "float64", or "integer", which `tl.dot` does not take. loads: the bytes that an

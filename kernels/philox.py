@@ -17,13 +17,9 @@ def philox_bits(seed, stream, i, WORD: tl.constexpr = 0):
     """
     index = i.to(tl.int64)
     call = tl.zeros(i.shape, tl.int64) + stream
-    words = tl.philox(
-        tl.zeros([], tl.int64) + seed,
-        (index & 0xFFFFFFFF).to(tl.uint32),
-        ((index >> 32) & 0xFFFFFFFF).to(tl.uint32),
-        (call & 0xFFFFFFFF).to(tl.uint32),
-        ((call >> 32) & 0xFFFFFFFF).to(tl.uint32),
-    )
+    words = tl.philox(tl.zeros([], tl.int64) + seed, (index & 0xFFFFFFFF).to(tl.uint32),
+                      ((index >> 32) & 0xFFFFFFFF).to(tl.uint32), (call & 0xFFFFFFFF).to(tl.uint32),
+                      ((call >> 32) & 0xFFFFFFFF).to(tl.uint32))
     return words[WORD]
 
 

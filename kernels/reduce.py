@@ -14,22 +14,9 @@ import triton.language as tl
 
 
 @triton.jit
-def reduce_program(
-    pid,
-    ptrs,
-    scalars,
-    rows,
-    cols,
-    LOAD: tl.constexpr,
-    COMBINE: tl.constexpr,
-    FINISH: tl.constexpr,
-    EPILOGUE: tl.constexpr,
-    IDENTITY: tl.constexpr,
-    ACC: tl.constexpr,
-    BLOCK_R: tl.constexpr,
-    BLOCK_C: tl.constexpr,
-    INDEX: tl.constexpr,
-):
+def reduce_program(pid, ptrs, scalars, rows, cols, LOAD: tl.constexpr, COMBINE: tl.constexpr, FINISH: tl.constexpr,
+                   EPILOGUE: tl.constexpr, IDENTITY: tl.constexpr, ACC: tl.constexpr, BLOCK_R: tl.constexpr,
+                   BLOCK_C: tl.constexpr, INDEX: tl.constexpr):
     """Reduce rows [pid * BLOCK_R, (pid + 1) * BLOCK_R) over `cols` columns, accumulating in dtype ACC."""
     r = pid.to(INDEX) * BLOCK_R + tl.arange(0, BLOCK_R).to(INDEX)[:, None]
     offs_c = tl.arange(0, BLOCK_C).to(INDEX)[None, :]
@@ -45,23 +32,9 @@ def reduce_program(
 
 
 @triton.jit
-def reduce_kernel(
-    ptrs,
-    scalars,
-    rows,
-    cols,
-    LOAD: tl.constexpr,
-    COMBINE: tl.constexpr,
-    FINISH: tl.constexpr,
-    EPILOGUE: tl.constexpr,
-    IDENTITY: tl.constexpr,
-    ACC: tl.constexpr,
-    BLOCK_R: tl.constexpr,
-    BLOCK_C: tl.constexpr,
-    INDEX: tl.constexpr,
-):
+def reduce_kernel(ptrs, scalars, rows, cols, LOAD: tl.constexpr, COMBINE: tl.constexpr, FINISH: tl.constexpr,
+                  EPILOGUE: tl.constexpr, IDENTITY: tl.constexpr, ACC: tl.constexpr, BLOCK_R: tl.constexpr,
+                  BLOCK_C: tl.constexpr, INDEX: tl.constexpr):
     """Launch on a grid of (cdiv(rows, BLOCK_R),) programs. With `cols` 0 the result is FINISH of the identity."""
-    reduce_program(
-        tl.program_id(0), ptrs, scalars, rows, cols,
-        LOAD, COMBINE, FINISH, EPILOGUE, IDENTITY, ACC, BLOCK_R, BLOCK_C, INDEX,
-    )  # fmt: skip
+    reduce_program(tl.program_id(0), ptrs, scalars, rows, cols, LOAD, COMBINE, FINISH, EPILOGUE, IDENTITY, ACC, BLOCK_R,
+                   BLOCK_C, INDEX)

@@ -14,17 +14,8 @@ import triton.language as tl
 
 
 @triton.jit
-def row_program(
-    pid,
-    ptrs,
-    scalars,
-    rows,
-    BODY: tl.constexpr,
-    COLS: tl.constexpr,
-    BLOCK_R: tl.constexpr,
-    BLOCK_C: tl.constexpr,
-    INDEX: tl.constexpr,
-):
+def row_program(pid, ptrs, scalars, rows, BODY: tl.constexpr, COLS: tl.constexpr, BLOCK_R: tl.constexpr,
+                BLOCK_C: tl.constexpr, INDEX: tl.constexpr):
     """Evaluate `BODY` on rows [pid * BLOCK_R, (pid + 1) * BLOCK_R) and all COLS columns."""
     r = pid.to(INDEX) * BLOCK_R + tl.arange(0, BLOCK_R).to(INDEX)[:, None]
     c = tl.arange(0, BLOCK_C).to(INDEX)[None, :]
@@ -33,32 +24,15 @@ def row_program(
 
 
 @triton.jit
-def row_kernel(
-    ptrs,
-    scalars,
-    rows,
-    BODY: tl.constexpr,
-    COLS: tl.constexpr,
-    BLOCK_R: tl.constexpr,
-    BLOCK_C: tl.constexpr,
-    INDEX: tl.constexpr,
-):
+def row_kernel(ptrs, scalars, rows, BODY: tl.constexpr, COLS: tl.constexpr, BLOCK_R: tl.constexpr,
+               BLOCK_C: tl.constexpr, INDEX: tl.constexpr):
     """Launch on a grid of (cdiv(rows, BLOCK_R),) programs."""
     row_program(tl.program_id(0), ptrs, scalars, rows, BODY, COLS, BLOCK_R, BLOCK_C, INDEX)
 
 
 @triton.jit
-def slab_program(
-    pid,
-    ptrs,
-    scalars,
-    BODY: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLS: tl.constexpr,
-    BLOCK_R: tl.constexpr,
-    BLOCK_C: tl.constexpr,
-    INDEX: tl.constexpr,
-):
+def slab_program(pid, ptrs, scalars, BODY: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, BLOCK_R: tl.constexpr,
+                 BLOCK_C: tl.constexpr, INDEX: tl.constexpr):
     """Evaluate `BODY` on all ROWS rows of slab number `pid`, of COLS columns."""
     r = tl.arange(0, BLOCK_R).to(INDEX)[:, None]
     c = tl.arange(0, BLOCK_C).to(INDEX)[None, :]
@@ -67,15 +41,7 @@ def slab_program(
 
 
 @triton.jit
-def slab_kernel(
-    ptrs,
-    scalars,
-    BODY: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLS: tl.constexpr,
-    BLOCK_R: tl.constexpr,
-    BLOCK_C: tl.constexpr,
-    INDEX: tl.constexpr,
-):
+def slab_kernel(ptrs, scalars, BODY: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, BLOCK_R: tl.constexpr,
+                BLOCK_C: tl.constexpr, INDEX: tl.constexpr):
     """Launch on a grid of (slabs,) programs."""
     slab_program(tl.program_id(0), ptrs, scalars, BODY, ROWS, COLS, BLOCK_R, BLOCK_C, INDEX)

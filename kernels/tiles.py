@@ -27,12 +27,8 @@ class Architecture:
 
 
 # From the vendors' architecture papers: an A100, an H100 (SXM), a B200, an MI300X.
-ARCHITECTURES = {
-    "sm_80": Architecture(108, 163 << 10),
-    "sm_90": Architecture(132, 227 << 10),
-    "sm_100": Architecture(148, 227 << 10),
-    "gfx942": Architecture(304, 64 << 10),
-}
+ARCHITECTURES = {"sm_80": Architecture(108, 163 << 10), "sm_90": Architecture(132, 227 << 10),
+                 "sm_100": Architecture(148, 227 << 10), "gfx942": Architecture(304, 64 << 10)}
 OTHER = Architecture(64, 64 << 10)  # a modest GPU of any make: what runs there runs everywhere
 
 

@@ -17,16 +17,8 @@ SECONDS = 0.02
 """Of one sample: long against the clock's resolution and a GPU's synchronisation, short against a machine's moods."""
 
 
-def compare(
-    functions: Mapping[str, Callable[[], Any]],
-    check: Callable[[Any], object],
-    *,
-    rounds: int = ROUNDS,
-    seconds: float = SECONDS,
-    bytes: int = 0,
-    operations: int = 0,
-    format: Format = "float32",
-) -> Comparison:
+def compare(functions: Mapping[str, Callable[[], Any]], check: Callable[[Any], object], *, rounds: int = ROUNDS,
+            seconds: float = SECONDS, bytes: int = 0, operations: int = 0, format: Format = "float32") -> Comparison:
     """Time functions that compute the same thing, once each has shown that it does.
 
     >>> x = mt.rand(1024, 1024)

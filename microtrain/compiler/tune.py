@@ -96,16 +96,12 @@ def folder() -> Path:
 
 def file_of(kernel: Kernel, launch: Launch, tiles: list[dict[str, int]], device: Timer) -> str:
     """The file of a kernel's choice, named by a hash of all that it may depend on."""
-    key = {
-        "functions": [function.source for function in kernel.emitted],
-        "template": inspect.getsource(launch.function.fn),
-        "constants": {name: str(value) for name, value in kernel.constants.items()},
-        "options": {name: str(launch.constexprs.get(name)) for name in ("PRECISION", "INDEX", "OPERAND")},
-        "sizes": launch.sizes,
-        "buffers": [str(node.spec) for node in kernel.pointers],
-        "tiles": tiles,
-        "device": device.identity,
-    }
+    key = {"functions": [function.source for function in kernel.emitted],
+           "template": inspect.getsource(launch.function.fn),
+           "constants": {name: str(value) for name, value in kernel.constants.items()},
+           "options": {name: str(launch.constexprs.get(name)) for name in ("PRECISION", "INDEX", "OPERAND")},
+           "sizes": launch.sizes, "buffers": [str(node.spec) for node in kernel.pointers], "tiles": tiles,
+           "device": device.identity}
     return f"{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()}.json"
 
 

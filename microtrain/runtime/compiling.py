@@ -93,12 +93,9 @@ def compile_kernel(fn: Any, signature: Signature, constexprs: Mapping[str, Any],
     import triton
 
     if not isinstance(fn, triton.runtime.JITFunction):
-        raise RuntimeError(
-            "kernels cannot be compiled in this process: they were loaded for Triton's interpreter "
-            "(TRITON_INTERPRET=1, which MICROTRAIN_DEVICE=interpret sets); start a process without it"
-            if triton.knobs.runtime.interpret
-            else f"not a @triton.jit function: {fn!r}"
-        )
+        raise RuntimeError("kernels cannot be compiled in this process: they were loaded for Triton's interpreter "
+                           "(TRITON_INTERPRET=1, which MICROTRAIN_DEVICE=interpret sets); start a process without it"
+                           if triton.knobs.runtime.interpret else f"not a @triton.jit function: {fn!r}")
     for value in (*constexprs.values(), fn):
         for member in value if isinstance(value, tuple) else (value,):
             settle(member)

@@ -24,20 +24,15 @@ def philox_4x32(counter: NDArray[np.uint64], key: tuple[int, int]) -> NDArray[np
     for _ in range(ROUNDS):
         product_0 = c0 * _MULTIPLIER_0
         product_1 = c2 * _MULTIPLIER_1
-        c0, c1, c2, c3 = (
-            (product_1 >> _32) ^ c1 ^ np.uint64(k0),
-            product_1 & _LOW,
-            (product_0 >> _32) ^ c3 ^ np.uint64(k1),
-            product_0 & _LOW,
-        )
+        c0, c1, c2, c3 = ((product_1 >> _32) ^ c1 ^ np.uint64(k0), product_1 & _LOW,
+                          (product_0 >> _32) ^ c3 ^ np.uint64(k1), product_0 & _LOW)
         k0 = (k0 + _WEYL_0) & 0xFFFFFFFF
         k1 = (k1 + _WEYL_1) & 0xFFFFFFFF
     return np.stack((c0, c1, c2, c3))
 
 
-def _words(
-    seed: int, stream: int, index: int | NDArray[np.integer], words: tuple[int, ...]
-) -> list[NDArray[np.uint32]]:
+def _words(seed: int, stream: int, index: int | NDArray[np.integer],
+           words: tuple[int, ...]) -> list[NDArray[np.uint32]]:
     """The chosen output words for each index, each in the shape of the index array."""
     at = np.arange(index, dtype=np.uint64) if isinstance(index, int) else np.asarray(index).astype(np.uint64)
     flat = at.reshape(-1)

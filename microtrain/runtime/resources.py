@@ -28,12 +28,10 @@ class Target:
     about: str
 
 
-TARGETS = {
-    "sm_80": Target("cuda", 80, 32, "NVIDIA Ampere, A100"),
-    "sm_90": Target("cuda", 90, 32, "NVIDIA Hopper, H100 and H200"),
-    "sm_100": Target("cuda", 100, 32, "NVIDIA Blackwell, B200"),
-    "gfx942": Target("hip", "gfx942", 64, "AMD CDNA 3, MI300"),
-}
+TARGETS = {"sm_80": Target("cuda", 80, 32, "NVIDIA Ampere, A100"),
+           "sm_90": Target("cuda", 90, 32, "NVIDIA Hopper, H100 and H200"),
+           "sm_100": Target("cuda", 100, 32, "NVIDIA Blackwell, B200"),
+           "gfx942": Target("hip", "gfx942", 64, "AMD CDNA 3, MI300")}
 
 
 class Access(NamedTuple):
@@ -80,17 +78,9 @@ class Resources:
         return max(self.stores, default=0)
 
 
-def compile_for(
-    target: str,
-    fn: Any,
-    signature: Signature,
-    constexprs: Mapping[str, Any],
-    attrs: Attributes | None = None,
-    num_warps: int = 4,
-    num_stages: int = 3,
-    enable_fp_fusion: bool = ENABLE_FP_FUSION,
-    maxnreg: int | None = None,
-) -> Resources:
+def compile_for(target: str, fn: Any, signature: Signature, constexprs: Mapping[str, Any],
+                attrs: Attributes | None = None, num_warps: int = 4, num_stages: int = 3,
+                enable_fp_fusion: bool = ENABLE_FP_FUSION, maxnreg: int | None = None) -> Resources:
     """Compile a `@triton.jit` kernel for a target of `TARGETS` and read off its resources.
 
     maxnreg: registers a thread may have at most, on NVIDIA; None leaves it to ptxas.
@@ -137,14 +127,9 @@ def _read_nvidia(target: str, kernel: CompiledKernel) -> Resources:
     ptx = kernel.asm["ptx"]
     # sin and cos reduce large arguments in an array in local memory, which shares the stack with what is spilled.
     arrays = sum(int(size) for size in re.findall(r"\.local \.align \d+ \.b8\s+\w+\[(\d+)\]", ptx))
-    return Resources(
-        target=target,
-        registers=usage["REG"],
-        spills=max(usage["STACK"] + usage["LOCAL"] - -(-arrays // STACK_ALIGNMENT) * STACK_ALIGNMENT, 0),
-        shared_bytes=kernel.metadata.shared,
-        accesses=tuple(located(ptx, _ptx_access)),
-        assembly=ptx,
-    )
+    return Resources(target=target, registers=usage["REG"],
+                     spills=max(usage["STACK"] + usage["LOCAL"] - -(-arrays // STACK_ALIGNMENT) * STACK_ALIGNMENT, 0),
+                     shared_bytes=kernel.metadata.shared, accesses=tuple(located(ptx, _ptx_access)), assembly=ptx)
 
 
 PLACE = re.compile(r"<microtrain\.emitted (\w+)>:(\d+):")
@@ -195,11 +180,8 @@ def _read_amd(target: str, kernel: CompiledKernel) -> Resources:
     )
 
 
-_AMD_BITS: dict[str, Callable[[str], int]] = {
-    "dword": lambda count: 32 * int(count or 1),
-    "short": lambda _: 16,
-    "byte": lambda _: 8,
-}
+_AMD_BITS: dict[str, Callable[[str], int]] = {"dword": lambda count: 32 * int(count or 1), "short": lambda _: 16,
+                                              "byte": lambda _: 8}
 
 
 _AMD_ACCESS = re.compile(r"\b(?:global|buffer|flat)_(load|store)_[us]?(dword|short|byte)(?:x(\d))?")

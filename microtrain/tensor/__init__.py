@@ -135,21 +135,16 @@ def equal(input: Tensor, other: Tensor) -> bool:
     return one.spec.shape == two.spec.shape and bool((input == other).all())
 
 
-__all__ = [
-    "DType", "Device", "Function", "Generator", "Size", "Tensor", "arange", "as_tensor", "backward",
-    "bernoulli", "bfloat16", "bool_", "broadcast_tensors", "cat", "concat", "concatenate", "custom_kernel",
-    "default_device", "default_generator", "device", "dtype", "empty", "empty_like", "enable_grad", "equal", "eye",
-    "fill", "float16", "float32", "float64", "from_dlpack", "from_numpy", "full", "full_like", "get_default_dtype",
-    "get_float32_matmul_precision", "get_rng_state", "grad",
-    "inference_mode",
-    "initial_seed", "int8", "int16", "int32", "int64", "is_grad_enabled", "is_tensor", "linspace",
-    "manual_seed", "no_grad", "ones", "ones_like", "promote_types", "rand", "rand_like", "randint",
-    "randint_like", "randn", "randn_like", "randperm", "result_type", "seed", "set_default_device",
-    "set_default_dtype", "set_float32_matmul_precision", "set_grad_enabled", "set_rng_state",
-    "set_printoptions", "stack", "synchronize", "tensor", "uint8",
-    "tril_indices", "triu_indices", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_shapes",
-    "column_stack", "dstack", "einsum", "hstack", "meshgrid", "row_stack", "vstack", "where", "zeros",
-    "zeros_like", *FUNCTIONS,
-]
+__all__ = ["DType", "Device", "Function", "Generator", "Size", "Tensor", "arange", "as_tensor", "backward", "bernoulli",
+           "bfloat16", "bool_", "broadcast_tensors", "cat", "concat", "concatenate", "custom_kernel", "default_device",
+           "default_generator", "device", "dtype", "empty", "empty_like", "enable_grad", "equal", "eye", "fill",
+           "float16", "float32", "float64", "from_dlpack", "from_numpy", "full", "full_like", "get_default_dtype",
+           "get_float32_matmul_precision", "get_rng_state", "grad", "inference_mode", "initial_seed", "int8", "int16",
+           "int32", "int64", "is_grad_enabled", "is_tensor", "linspace", "manual_seed", "no_grad", "ones", "ones_like",
+           "promote_types", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm",
+           "result_type", "seed", "set_default_device", "set_default_dtype", "set_float32_matmul_precision",
+           "set_grad_enabled", "set_rng_state", "set_printoptions", "stack", "synchronize", "tensor", "uint8",
+           "tril_indices", "triu_indices", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_shapes", "column_stack",
+           "dstack", "einsum", "hstack", "meshgrid", "row_stack", "vstack", "where", "zeros", "zeros_like", *FUNCTIONS]
 guard(sys.modules[__name__], (name for name in __all__ if name not in FUNCTIONS),
       but=("Tensor", "backward", "einsum", "from_numpy", "linspace", "manual_seed", "set_rng_state", "where"))

@@ -40,23 +40,14 @@ class PrintOptions:
     sci_mode: bool | None = None
 
 
-PROFILES = {
-    "default": PrintOptions(),
-    "short": PrintOptions(precision=2, edgeitems=2),
-    "full": PrintOptions(threshold=inf),
-}
+PROFILES = {"default": PrintOptions(), "short": PrintOptions(precision=2, edgeitems=2),
+            "full": PrintOptions(threshold=inf)}
 
 _options = PrintOptions()
 
 
-def set_printoptions(
-    precision: int | None = None,
-    threshold: float | None = None,
-    edgeitems: int | None = None,
-    linewidth: int | None = None,
-    profile: str | None = None,
-    sci_mode: bool | None = None,
-) -> None:
+def set_printoptions(precision: int | None = None, threshold: float | None = None, edgeitems: int | None = None,
+                     linewidth: int | None = None, profile: str | None = None, sci_mode: bool | None = None) -> None:
     """Change how tensors are printed from now on; what is None stays, but ``sci_mode`` None lets the values decide.
 
     Args:
@@ -146,9 +137,7 @@ def _format_values(array: np.ndarray, options: PrintOptions) -> str:
     texts, width = _format_elements(values, options)
     cells = np.array([text.rjust(width) for text in texts], dtype=object).reshape(values.shape)
     # Where a dimension of the summary takes its dots: None where it is shown whole.
-    gaps = [
-        options.edgeitems if summarise and length > 2 * options.edgeitems else None for length in array.shape
-    ]
+    gaps = [options.edgeitems if summarise and length > 2 * options.edgeitems else None for length in array.shape]
     return _nest(cells, gaps, width, len(PREFIX), options.linewidth)
 
 
