@@ -25,7 +25,7 @@ PIP    := $(PY) -m pip install --quiet --disable-pip-version-check
 TORCH_CPU := torch==2.13.0 triton==3.7.1 'numpy>=2.4,<2.5'
 
 # Tests of values on every device; they run once more in Triton's interpreter.
-INTERPRET_TESTS ?= $(wildcard $(addprefix tests/test_,$(addsuffix .py,\
+INTERPRET_TESTS ?= $(wildcard $(addprefix tests/*/test_,$(addsuffix .py,\
     kernels philox emit matmul_precision split_k index custom_kernel anomaly parity check_parity planted_faults \
     operators ordering fuzz higher_order seeds autograd nn optim fusion torch_only_memory \
     donation memory function numbers edges random shared_memory threads interrupts)))
@@ -81,7 +81,7 @@ fuzz: $(VENV)/test.stamp
 
 # A few minutes of compiling, on all cores; what was compiled before is found in Triton's cache.
 budgets: $(VENV)/test.stamp
-	MICROTRAIN_DEVICE=cpu $(PY) -m pytest -q -m budgets tests/test_null.py tests/test_matmul_kernels.py tests/test_emulator_corpus.py
+	MICROTRAIN_DEVICE=cpu $(PY) -m pytest -q -m budgets tests/kernels tests/emulator
 	$(PY) -m tests.budgets --all --sample 200
 
 stress: fuzz threads interrupts kills calls
@@ -89,24 +89,24 @@ stress: fuzz threads interrupts kills calls
 KILLS ?= 100
 
 kills: $(VENV)/test.stamp
-	PYTHONPATH=. $(PY) tests/stress_files.py --saving $(KILLS) --training $(KILLS)
+	PYTHONPATH=. $(PY) -m tests.stress.files --saving $(KILLS) --training $(KILLS)
 
 ROUNDS ?= 20
 
 threads: $(VENV)/test.stamp
-	PYTHONPATH=. $(PY) tests/stress_threads.py --rounds $(ROUNDS)
+	PYTHONPATH=. $(PY) -m tests.stress.threads --rounds $(ROUNDS)
 
 INTERRUPTS ?= 3000
 
 interrupts: $(VENV)/test.stamp
-	PYTHONPATH=. $(PY) tests/stress_interrupts.py --count $(INTERRUPTS)
-	PYTHONPATH=. $(PY) tests/stress_interrupts.py --count $(INTERRUPTS) --signals
+	PYTHONPATH=. $(PY) -m tests.stress.interrupts --count $(INTERRUPTS)
+	PYTHONPATH=. $(PY) -m tests.stress.interrupts --count $(INTERRUPTS) --signals
 
 EVERY ?= 1
 
 calls: $(VENV)/test.stamp
-	PYTHONPATH=. MICROTRAIN_DEVICE=cpu $(PY) tests/wrong_calls.py --every $(EVERY)
-	PYTHONPATH=. MICROTRAIN_DEVICE=cpu $(PY) tests/planted.py --every $(EVERY)
+	PYTHONPATH=. MICROTRAIN_DEVICE=cpu $(PY) -m tests.calls.wrong_calls --every $(EVERY)
+	PYTHONPATH=. MICROTRAIN_DEVICE=cpu $(PY) -m tests.calls.planted --every $(EVERY)
 
 # Half of the suite in each of two processes; the emulator's part has one for each GPU.
 virtual: $(VENV)/test.stamp
@@ -128,7 +128,7 @@ TINY   ?=
 # The benchmarks have what the suite leaves of so many seconds: the whole ends within nine minutes.
 IN_ALL ?= 530
 RESULTS ?= $(if $(TINY),runs/bench,benchmarks/results)
-TINY_TESTS := tests/test_index.py tests/test_philox.py tests/test_seeds.py
+TINY_TESTS := tests/compiler/test_index.py tests/kernels/test_philox.py tests/operators/test_seeds.py
 GPU_TESTS  ?= $(if $(TINY),$(TINY_TESTS))
 
 gpu:

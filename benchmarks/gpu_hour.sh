@@ -16,7 +16,7 @@ case $mode in smoke) LIMIT=${LIMIT:-300} ;; bench) LIMIT=${LIMIT:-420} ;; suite)
 start=$(date +%s)
 OUT=$(realpath -m "${OUT:-runs/gpu}"); mkdir -p "$OUT"
 DEVICE=${DEVICE:-cuda} TINY=${TINY:-} PYTHON=${PYTHON:-python3}
-TESTS=${TESTS:-${TINY:+tests/test_index.py tests/test_philox.py tests/test_counts.py}}
+TESTS=${TESTS:-${TINY:+tests/compiler/test_index.py tests/kernels/test_philox.py tests/compiler/test_counts.py}}
 cores=$(nproc)
 work=$(mktemp -d)
 export PYTHONPATH=. MICROTRAIN_DEVICE=$DEVICE PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1

@@ -17,12 +17,12 @@ if DEVICE == "interpret":
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
-from progress import Progress  # noqa: E402
 
 import microtrain as mt  # noqa: E402
 from microtrain.engine import run  # noqa: E402
 from microtrain.engine.session import pending  # noqa: E402
 from microtrain.runtime import virtual  # noqa: E402
+from tests.support.progress import Progress  # noqa: E402
 
 CUDA = virtual.gpu().torch.cuda if DEVICE == "cuda" and virtual.wanted() else torch.cuda
 """What answers for the GPU: PyTorch, or what stands in for it where that is a virtual one."""

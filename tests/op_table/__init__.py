@@ -5,20 +5,20 @@ Its sampler gives a list of Samples: float64 values for every tensor, and attrib
 table on every device.
 """
 
-from op_table.activations import ACTIVATIONS
-from op_table.algebra import ALGEBRA
-from op_table.creation import CREATION
-from op_table.elementwise import ELEMENTWISE_FUNCTIONS
-from op_table.inplace import INPLACE
-from op_table.layers import LAYERS
-from op_table.losses import LOSSES
-from op_table.matrices import MATRICES
-from op_table.operators import OPERATORS
-from op_table.ordering import ORDERING
-from op_table.reductions import REDUCTIONS
-from op_table.row import ELEMENTWISE, EXACT, REDUCTION, Op, Sample, Tolerance
-from op_table.special import SPECIAL_FUNCTIONS
-from op_table.views import VIEWS
+from tests.op_table.activations import ACTIVATIONS
+from tests.op_table.algebra import ALGEBRA
+from tests.op_table.creation import CREATION
+from tests.op_table.elementwise import ELEMENTWISE_FUNCTIONS
+from tests.op_table.inplace import INPLACE
+from tests.op_table.layers import LAYERS
+from tests.op_table.losses import LOSSES
+from tests.op_table.matrices import MATRICES
+from tests.op_table.operators import OPERATORS
+from tests.op_table.ordering import ORDERING
+from tests.op_table.reductions import REDUCTIONS
+from tests.op_table.row import ELEMENTWISE, EXACT, REDUCTION, Op, Sample, Tolerance
+from tests.op_table.special import SPECIAL_FUNCTIONS
+from tests.op_table.views import VIEWS
 
 __all__ = ["ELEMENTWISE", "EXACT", "OPS", "REDUCTION", "Op", "Sample", "Tolerance"]
 

@@ -1,6 +1,20 @@
 """Activations, at their joints too."""
 
-from op_table.row import EXACT, INF, NAN, REDUCTION, Op, Sample, Sampler, array, given, named, points, shaped, unary
+from tests.op_table.row import (
+    EXACT,
+    INF,
+    NAN,
+    REDUCTION,
+    Op,
+    Sample,
+    Sampler,
+    array,
+    given,
+    named,
+    points,
+    shaped,
+    unary,
+)
 
 JOINTS = points([0.0, -0.0, 3.0, -3.0, 0.5, -0.5, 1.0, -1.0, 6.0, NAN])
 ENDS = points([INF, -INF, 30.0, -30.0, 100.0, -100.0])

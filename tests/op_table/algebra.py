@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.random import Generator
 
-from op_table.row import (
+from tests.op_table.row import (
     ELEMENTWISE,
     EXACT,
     INF,

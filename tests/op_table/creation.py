@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from op_table.row import EXACT, Function, Op, nothing, unary
+from tests.op_table.row import EXACT, Function, Op, nothing, unary
 
 
 def create(name: str, function: Function) -> Op:

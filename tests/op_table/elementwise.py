@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from op_table.row import EXACT, INF, NAN, Op, Sample, array, binary, given, named, op, points, shaped, unary
+from tests.op_table.row import EXACT, INF, NAN, Op, Sample, array, binary, given, named, op, points, shaped, unary
 
 SPECIALS = points([0.0, -0.0, INF, -INF, NAN, 1.0, -1.0])
 MEETINGS = points([1, 2, NAN, 3, 0.0], [1, 3, 1, NAN, 0.0])

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from op_table.row import EXACT, Op, given, shaped
+from tests.op_table.row import EXACT, Op, given, shaped
 
 
 def inplace(name: str, change: Callable[[Any, Any, Any], Any], *shapes: tuple[int, ...], **row: Any) -> Op:

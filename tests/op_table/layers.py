@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from op_table.losses import losses
-from op_table.row import EXACT, INF, NAN, REDUCTION, Function, Op, Sample, array, distinct, given, named, shaped
+from tests.op_table.losses import losses
+from tests.op_table.row import EXACT, INF, NAN, REDUCTION, Function, Op, Sample, array, distinct, given, named, shaped
 
 
 def layer(name: str, *samples: Any, **row: Any) -> Op:

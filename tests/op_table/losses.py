@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from op_table.row import REDUCTION, Op, Sample, array, named
+from tests.op_table.row import REDUCTION, Op, Sample, array, named
 
 
 def losses(

@@ -1,6 +1,6 @@
 """Products of vectors and matrices."""
 
-from op_table.row import REDUCTION, Op, given, named, op, shaped
+from tests.op_table.row import REDUCTION, Op, given, named, op, shaped
 
 MATRICES = [
     op("matmul", given(*(shaped(a, b, terms=max(1, b[-2] if len(b) > 1 else b[0])) for a, b in (

@@ -1,6 +1,6 @@
 """Operators and comparisons, between tensors and with numbers."""
 
-from op_table.row import EXACT, INF, NAN, REDUCTION, Op, binary, given, points, shaped, unary, whole
+from tests.op_table.row import EXACT, INF, NAN, REDUCTION, Op, binary, given, points, shaped, unary, whole
 
 OPERATORS = [
     Op("add", lambda T, a, b: a + b, binary(), integers=True),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from op_table.row import EXACT, INF, NAN, REDUCTION, Op, Sample, array, distinct, given, named, op, shaped
+from tests.op_table.row import EXACT, INF, NAN, REDUCTION, Op, Sample, array, distinct, given, named, op, shaped
 
 
 def ordered(**attributes: Any) -> Callable[[Generator], list[Sample]]:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.random import Generator
 
-from op_table.row import EXACT, INF, NAN, REDUCTION, Op, Sample, array, given, named, op, reduced, shaped
+from tests.op_table.row import EXACT, INF, NAN, REDUCTION, Op, Sample, array, given, named, op, reduced, shaped
 
 ONE_DIM = (None, 0, -1, 2)
 

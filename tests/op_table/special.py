@@ -1,8 +1,8 @@
 """Further elementwise functions: angles, hyperbolics, logarithms, the error function, signs and blends."""
 
-from op_table.elementwise import HALVES, SPECIALS
-from op_table.inplace import inplace
-from op_table.row import EXACT, INF, NAN, Op, Sample, array, binary, given, named, op, points, shaped, unary
+from tests.op_table.elementwise import HALVES, SPECIALS
+from tests.op_table.inplace import inplace
+from tests.op_table.row import EXACT, INF, NAN, Op, Sample, array, binary, given, named, op, points, shaped, unary
 
 SMALL = points([1e-6, -1e-6, 1e-4, 0.5, -0.5])
 LARGE = points([20.5, -20.5, 88.9, -89.2, 200.0, 1e30, -1e30])

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from op_table.row import ELEMENTWISE, EXACT, Function, Op, given, shaped
+from tests.op_table.row import ELEMENTWISE, EXACT, Function, Op, given, shaped
 
 
 def view(name: str, function: Function, *shapes: tuple[int, ...], **row: Any) -> Op:

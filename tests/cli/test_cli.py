@@ -1,0 +1,408 @@
+"""The command line: what it prints and writes, and that every error of a user is one line and exit code 2."""
+
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import microtrain as mt
+from microtrain import data, nn, settings
+from microtrain.cli import main
+from microtrain.cli.main import COMMANDS
+from microtrain.train import checkpoint, predict
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def cli(capsys, *arguments):
+    status = main(list(map(str, arguments)))
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def write_csv(folder, rows=40, classes=True):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(rows, 2))
+    y = (x[:, 0] > 0).astype(int) if classes else x @ [2, -1] + 3
+    lines = [f"{a!r},{c!r},{b!r}" for (a, b), c in zip(x.tolist(), y.tolist(), strict=True)]
+    path = folder / "mine.csv"
+    path.write_text("a,label,b\n" + "\n".join(lines) + "\n")
+    return path
+
+
+def test_perceptron(capsys, tmp_path):
+    status, out, err = cli(capsys, "train", "perceptron", "--plot", tmp_path / "p.png", "--save", tmp_path / "m.npz")
+    assert (status, err) == (0, "")
+    assert re.findall(r"^epoch +(\d+)/30  train loss ", out, re.M) == [str(i) for i in range(1, 31)]
+    assert "perceptron on breast_cancer: 456 rows trained on, 113 held out, 30 epochs" in out
+    assert float(re.search(r"held-out accuracy: (\S+)", out)[1]) >= 0.95
+    assert sorted(os.listdir(tmp_path)) == ["m.npz", "p.png"]
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_regression_prints_both_scores(capsys):
+    status, out, err = cli(capsys, "train", "linear-regression", "--quiet", "--seed", 3)
+    assert (status, err) == (0, "")
+    ours = float(re.search(r"^held-out R²: (\S+)$", out, re.M)[1])
+    exact = float(re.search(r"^least squares, closed form, same split: R² (\S+)$", out, re.M)[1])
+    assert abs(ours - exact) <= 0.02
+    assert "epoch " not in out  # quiet
+
+
+def test_a_file_of_ones_own(capsys, tmp_path):
+    path = write_csv(tmp_path)
+    status, out, err = cli(capsys, "train", "perceptron", "--data", path, "--target", "label", "--quiet",
+                           "--epochs", 60,
+                           "--batch-size", 8, "--lr", 0.5, "--momentum", 0, "--test-fraction", 0.25,
+                           "--save", tmp_path / "m.npz", "--device", os.environ.get("MICROTRAIN_DEVICE") or "cpu")
+    assert (status, err) == (0, "")
+    assert "perceptron on mine: 30 rows trained on, 10 held out, 60 epochs" in out
+    model = nn.Linear(2, 1, device="cpu")
+    model.load_state_dict(checkpoint.load(tmp_path / "m.npz"))
+    table = data.read_csv(path, "label")
+    logit = predict(model, mt.tensor(table.features.astype(np.float32), device="cpu"))[:, 0]
+    assert ((logit > 0) == table.target).mean() >= 0.9
+
+
+def test_the_same_seed_prints_the_same(capsys):
+    def scores(seed):
+        out = cli(capsys, "train", "perceptron", "--epochs", 2, "--seed", seed)[1]
+        return re.sub(r"in \S+ s", "", out)
+
+    assert scores(1) == scores(1)
+    assert scores(1) != scores(2)
+
+
+BROKEN_FILES = {
+    "nan.csv": "a,b\n1,2\nnan,3\n",
+    "text.csv": "a,b\n1,two\n",
+    "ragged.csv": "a,b\n1,2\n3\n",
+    "empty.csv": "",
+    "tiny.csv": "a,b\n1,0\n2,1\n",
+    "huge.csv": "a,b\n" + "".join(f"{i},{1 - i % 2}e300\n" for i in range(30)),
+    "three.csv": "a,b\n" + "".join(f"{i},{i % 3}\n" for i in range(30)),
+}
+
+ERRORS = {
+    "no command": ([], "the following arguments are required: COMMAND"),
+    "unknown command": (["fly"], "invalid choice: 'fly'"),
+    "no model": (["train"], "the following arguments are required: model"),
+    "unknown model": (["train", "forest"], "invalid choice: 'forest'"),
+    "unknown option": (["train", "perceptron", "--speed", "9"], "unrecognized arguments: --speed 9"),
+    "unknown data": (["train", "perceptron", "--data", "iris"],
+                     "unknown data set 'iris'; give breast_cancer, diabetes or a CSV file"),
+    "missing file": (["train", "perceptron", "--data", "none.csv"], "no such file: none.csv"),
+    "folder": (["train", "perceptron", "--data", "."], ". is not a file"),
+    "missing column": (["train", "perceptron", "--data", "tiny.csv", "--target", "z"],
+                       "no column 'z'; the columns are a, b"),
+    "built-in target": (["train", "perceptron", "--target", "z"], "has the target 'malignant'"),
+    "nan": (["train", "perceptron", "--data", "nan.csv"], "line 3, column 'a': 'nan' is not a finite number"),
+    "text": (["train", "perceptron", "--data", "text.csv"], "line 2, column 'b': 'two' is not a number"),
+    "ragged": (["train", "linear-regression", "--data", "ragged.csv"], "line 3: 1 cells"),
+    "empty": (["train", "perceptron", "--data", "empty.csv"], "the file is empty"),
+    "too few rows": (["train", "perceptron", "--data", "tiny.csv"], "cannot be split with test fraction 0.2"),
+    "three classes": (["train", "perceptron", "--data", "three.csv"], "needs a target of 0 and 1"),
+    "regression target": (["train", "perceptron", "--data", "diabetes"], "needs a target of 0 and 1"),
+    "lr": (["train", "perceptron", "--lr", "-1"], "argument --lr: should be a number above 0, got '-1'"),
+    "lr nan": (["train", "perceptron", "--lr", "nan"], "argument --lr: should be a number above 0"),
+    "epochs": (["train", "perceptron", "--epochs", "0"],
+               "argument --epochs: should be a whole number of at least 1, got '0'"),
+    "epochs underscore": (["train", "perceptron", "--epochs", "1_0"], "got '1_0'"),
+    "epochs of another width": (["train", "perceptron", "--epochs", "１"], "should be a whole number of at least 1"),
+    "lr underscore": (["train", "perceptron", "--lr", "1_0"], "argument --lr: should be a number above 0"),
+    "control characters": (["train", "perceptron", "--data", "\x1b[2J\u202e.csv"], r"no such file: \x1b[2J\u202e.csv"),
+    "kernels target": (["kernels", "--target", "sm_1"], "unknown target 'sm_1'; known: sm_80"),
+    "parity name": (["parity", "nosuch"], "no operator is called 'nosuch'"),
+    "parity page": (["parity", "relu", "--html", "no/x.html"], "cannot write no/x.html: there is no folder no"),
+    "name too long": (["train", "perceptron", "--save", "n" * 300 + ".npz"], "File name too long"),
+    "huge target": (["train", "linear-regression", "--data", "huge.csv"], "column 'b' of huge holds 1e+300 in row 1"),
+    "epochs text": (["train", "perceptron", "--epochs", "many"], "argument --epochs: should be a whole number"),
+    "batch size": (["train", "perceptron", "--batch-size", "-3"], "argument --batch-size: should be a whole number"),
+    "batch beyond data": (["train", "perceptron", "--batch-size", "9999"],
+                          "batch size 9999 is larger than the 456 rows to train on"),
+    "momentum": (["train", "perceptron", "--momentum", "1"], "argument --momentum: should be at least 0 and below 1"),
+    "seed": (["train", "perceptron", "--seed", "-1"], "argument --seed: should be a whole number from 0 to"),
+    "seed of 65 bits": (["train", "perceptron", "--seed", str(2**64)], "argument --seed: should be a whole number"),
+    "test fraction": (["train", "perceptron", "--test-fraction", "1"], "should be between 0 and 1, got '1'"),
+    "device": (["train", "perceptron", "--device", "tpu"], "argument --device: invalid choice: 'tpu'"),
+    "save folder": (["train", "perceptron", "--save", "no/m.npz"], "cannot write no/m.npz: there is no folder no"),
+    "save suffix": (["train", "perceptron", "--save", "m.pt"], "a checkpoint ends in .safetensors or .npz"),
+    "plot folder": (["train", "perceptron", "--plot", "no/p.png"], "cannot write no/p.png: there is no folder no"),
+    "plot suffix": (["train", "perceptron", "--plot", "p.bmp"], "a picture ends in .png, .pdf, .svg"),
+    "plot is a folder": (["train", "perceptron", "--plot", "dir.png"], "cannot write dir.png: it is a folder"),
+    "diverging": (["train", "linear-regression", "--lr", "1e30", "--quiet", "--save", "m.npz", "--plot", "p.png"],
+                  "training diverged; try a learning rate below 1e+30"),
+}
+
+
+def folder_of_broken_files(tmp_path):
+    for name, text in BROKEN_FILES.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "dir.png").mkdir()
+    return sorted(os.listdir(tmp_path))
+
+
+def check_one_line(err, message):
+    assert err.endswith("\n")
+    assert err.count("\n") == 1
+    assert err.startswith("microtrain: error: ")
+    assert message in err
+
+
+@pytest.mark.parametrize(("arguments", "message"), ERRORS.values(), ids=ERRORS.keys())
+def test_errors_of_the_user(capsys, tmp_path, monkeypatch, arguments, message):
+    before = folder_of_broken_files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    status, out, err = cli(capsys, *arguments)
+    assert status == 2
+    check_one_line(err, message)
+    assert "held-out" not in out
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def run_module(*arguments, cwd, **environment):
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]), **environment}
+    return subprocess.run([sys.executable, "-m", "microtrain", *arguments], cwd=cwd, env=env, capture_output=True,
+                          text=True, timeout=120)
+
+
+def test_a_diverging_process_says_one_line(tmp_path):
+    """In a process of its own, where NumPy's warnings would show as well."""
+    result = run_module("train", "perceptron", "--lr", "1e38", "--save", "m.npz", cwd=tmp_path)
+    assert result.returncode == 2
+    check_one_line(result.stderr, "training diverged")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_device_that_is_not_there(tmp_path):
+    result = run_module("train", "perceptron", "--device", "cuda", cwd=tmp_path, CUDA_VISIBLE_DEVICES="",
+                        MICROTRAIN_VIRTUAL_GPU="")
+    assert result.returncode == 2
+    check_one_line(result.stderr, "device 'cuda' cannot be used here: ")
+
+
+def test_help_lists_the_commands(capsys):
+    with pytest.raises(SystemExit) as info:
+        main(["--help"])
+    out = capsys.readouterr().out
+    assert info.value.code == 0
+    assert list(COMMANDS) == ["train", "kernels", "parity", "info"]
+    for name, command in COMMANDS.items():
+        assert re.search(rf"^ +{name} +{re.escape(command.help.split()[0])}", out, re.M)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_its_help(capsys, name):
+    with pytest.raises(SystemExit) as info:
+        main([name, "--help"])
+    assert info.value.code == 0
+    assert f"usage: microtrain {name}" in capsys.readouterr().out
+
+
+def test_info(capsys, monkeypatch):
+    monkeypatch.setattr("microtrain.cli.info._unusable", lambda device: None if device == "cpu" else "not\x1b[2J")
+    with settings.fuse(False), settings.debug("2"), settings.matmul_precision("high"), settings.device("cpu"):
+        status, out, err = cli(capsys, "info")
+    assert (status, err) == (0, "")
+    found = dict(re.findall(r"^MICROTRAIN_(\w+) +(\S+) ", out, re.M))
+    assert found == {"DEVICE": "cpu", "DEBUG": "2", "FUSE": "0", "POISON": str(int(settings.poison.value)),
+                     "VALIDATE": "0", "CACHE": "1", "MATMUL_PRECISION": "high", "TUNE": "0",
+                     "VIRTUAL_GPU": settings.virtual_gpu.value or "-"}
+    assert re.search(rf"^numpy +{re.escape(np.__version__)}$", out, re.M)
+    assert re.search(r"^cpu +at hand$", out, re.M)
+    assert "MICROTRAIN_DEVICE" in out
+
+
+# -- wherever the output leads --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def stream(kind):
+    """A standard stream that cannot be written to, or not everything."""
+    read, write = os.pipe()
+    os.close(read)
+    with (open("/dev/full", "w", encoding="utf-8") if kind == "full" else
+          os.fdopen(write, "w", encoding="utf-8", closefd=False) if kind == "gone" else
+          io.TextIOWrapper(io.BytesIO(), "ascii")) as opened:
+        yield opened        # it is flushed at the end, as Python does when it ends
+    os.close(write)
+
+
+TRAIN = ("train", "linear-regression", "--epochs", "2", "--save", "m.npz", "--plot", "p.png")
+FULL = "microtrain: error: standard output: No space left on device\n"
+ENDS = {"full": (2, FULL), "gone": (141, ""), "ascii": (0, "")}
+
+
+@pytest.mark.parametrize(("kind", "end"), ENDS.items())
+def test_the_model_is_there_whatever_becomes_of_the_output(tmp_path, monkeypatch, kind, end):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("microtrain.cli.info._unusable", lambda device: None)
+    for arguments in (TRAIN, ("info",), ("--help",)):
+        with stream(kind) as out, io.StringIO() as err:
+            monkeypatch.setattr(sys, "stdout", out)
+            monkeypatch.setattr(sys, "stderr", err)
+            try:
+                status = main(arguments)
+            except SystemExit as error:
+                status = error.code
+            assert (status, err.getvalue()) == end
+    assert sorted(os.listdir(tmp_path)) == ["m.npz", "p.png"]
+    assert set(checkpoint.load("m.npz")) == {"weight", "bias"}
+
+
+@pytest.mark.parametrize("kind", ENDS)
+def test_an_error_that_cannot_be_told_keeps_its_status(monkeypatch, kind):
+    for other in ENDS:
+        with stream(other) as out, stream(kind) as err:
+            monkeypatch.setattr(sys, "stdout", out)
+            monkeypatch.setattr(sys, "stderr", err)
+            assert main(["train", "perceptron", "--data", "größe"]) == 2
+
+
+def test_processes(tmp_path, request):
+    """What only a process shows: closed streams, a reader that leaves, no home, signals; all at once."""
+    python = f"{sys.executable} -m microtrain"
+    lines = {
+        "closed": (f"{python} train perceptron --epochs 1 --save closed.npz >&- 2>&- <&-", 0, 0),
+        "head": (f"{python} train perceptron --epochs 9 --save head.npz | head -1; exit ${{PIPESTATUS[0]}}", 141, 0),
+        "home": (f"env -u HOME XDG_CACHE_HOME= MPLCONFIGDIR=/proc/no {python} train perceptron --epochs 1 "
+                 "--plot p.png", 0, 0),
+        "language": ("LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 COLUMNS=1 TERM=dumb "
+                     f"{python} train linear-regression --epochs 1", 0, 0),
+        "switch": (f"MICROTRAIN_FUSE=abc {python} train perceptron", 2, 1),
+        "import": (f"MICROTRAIN_DEBUG=x {sys.executable} -c 'import microtrain'", 1, None),
+        "TERM": (f"exec {python} train perceptron --epochs 1000000 --save term.npz", 143, 1),
+        "INT": (f"exec {python} train perceptron --epochs 1000000 --save int.npz", 130, 1),
+    }
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MICROTRAIN_")}
+    env |= {"MICROTRAIN_DEVICE": "cpu", "PYTHONPATH": str(ROOT)}
+    started = {name: subprocess.Popen(["bash", "-c", line], cwd=tmp_path, env=env,
+                                      stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+               for name, (line, _, _) in lines.items()}
+    for process in started.values():
+        request.addfinalizer(process.kill)
+    for name in ("TERM", "INT"):
+        assert "epoch" in started[name].stdout.readline()
+        started[name].send_signal(getattr(signal, f"SIG{name}"))
+    for name, (_, status, told) in lines.items():
+        out, err = started[name].communicate(timeout=120)
+        assert started[name].returncode == status, (name, err)
+        assert told is None or len(err.splitlines()) == told, (name, err)
+        assert ("Traceback" in err) == (name == "import")
+        if name == "import":
+            assert err.splitlines()[-1] == "ValueError: MICROTRAIN_DEBUG='x': expected a level from 0 to 4"
+        if name == "language":
+            assert "R\\xb2" in out
+    assert sorted(os.listdir(tmp_path)) == ["closed.npz", "head.npz", "p.png"]
+
+
+EARLY = "import os, signal, sys; sys.argv = [{0!r}]; import microtrain; os.kill(os.getpid(), signal.{1})"
+
+
+def test_what_ends_a_command_before_its_command_line_is_there():
+    ends = {("/usr/bin/microtrain", "SIGINT"): (130, "microtrain: interrupted\n"),
+            ("/usr/bin/microtrain", "SIGTERM"): (143, "microtrain: terminated\n"),
+            ("mine.py", "SIGTERM"): (-signal.SIGTERM, "")}
+    started = {key: subprocess.Popen([sys.executable, "-c", EARLY.format(*key)], stderr=subprocess.PIPE, text=True,
+                                     env={**os.environ, "PYTHONPATH": str(ROOT)}) for key in ends}
+    assert {key: (process.communicate(timeout=60)[1], process.returncode)[::-1] for key, process in started.items()
+            } == ends
+
+
+def test_what_a_command_is(monkeypatch):
+    for argv, original, is_one in (
+            (["-m"], ["python", "-m", "microtrain", "info"], True), (["-m"], ["python", "-um", "microtrain"], True),
+            (["-m"], ["python", "-m", "microtrain.cli"], True),
+            (["-m"], ["python", "-m", "microtrainer"], False),
+            (["/bin/microtrain", "info"], ["python", "/bin/microtrain", "info"], True), ([], [], False),
+            (["-m"], ["python", "-m", "mine"], False), (["mine.py"], ["python", "mine.py", "-m", "microtrain"], False),
+            (["-c"], ["python", "-c", "import microtrain"], False)):
+        monkeypatch.setattr(sys, "argv", argv)
+        monkeypatch.setattr(sys, "orig_argv", original)
+        assert mt.command.started() is is_one
+
+
+SWITCHES = {"DEVICE": ["foo", "cuda:x", "CPU", "cpu:1", " "], "FUSE": ["abc", "2", "1 "], "DEBUG": ["x", "-1", "5"],
+            "MATMUL_PRECISION": ["zzz", "High"], "POISON": ["?"], "VALIDATE": ["\x1b[2J"], "CACHE": ["none"],
+            "TUNE": ["é"], "VIRTUAL_GPU": ["a100", "sm_90=fast"]}
+
+
+def test_wrong_values_of_switches(monkeypatch, capsys):
+    assert {f"MICROTRAIN_{name}" for name in SWITCHES} == {flag.variable for flag in settings.FLAGS.values()}
+    for name, values in SWITCHES.items():
+        for value in values:
+            with monkeypatch.context() as patch:
+                patch.setenv(f"MICROTRAIN_{name}", value)
+                with pytest.raises(ValueError, match=re.escape(f"MICROTRAIN_{name}={value!r}: expected")):
+                    settings.check()
+                patch.setattr(sys, "argv", ["/usr/bin/microtrain", "info"])
+                with pytest.raises(SystemExit) as info:
+                    settings.check()
+            assert info.value.code == 2
+            check_one_line(capsys.readouterr().err, f"MICROTRAIN_{name}={value!r}: expected ")
+            flag = settings.FLAGS[name.lower()]
+            before = flag.value
+            with pytest.raises(ValueError, match="expected"), flag(value):
+                pytest.fail("taken")
+            with pytest.raises(ValueError, match="expected"):
+                flag.set(value)
+            assert flag.value == before
+
+
+def test_interruption_is_not_a_traceback(capsys, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("microtrain.cli.train.run_task", interrupted)
+    status, out, err = cli(capsys, "train", "perceptron", "--quiet")
+    assert (status, out, err) == (130, "", "microtrain: interrupted\n")
+
+
+def test_a_defect_is_not_hidden(monkeypatch):
+    """Only errors meant for the user become a line; a bug keeps its traceback."""
+
+    def broken(*args, **kwargs):
+        raise ZeroDivisionError("defect")
+
+    monkeypatch.setattr("microtrain.cli.train.run_task", broken)
+    with pytest.raises(ZeroDivisionError):
+        main(["train", "perceptron", "--quiet"])
+
+
+class Leaving:
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+def as_it_draws(_: Any) -> int:
+    """matplotlib, drawing in C, says "Invalid bounding box" where a signal's handler raised."""
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    except BaseException:
+        raise ValueError("Invalid bounding box") from None
+    return 0
+
+
+def as_something_goes_away(_: Any) -> int:
+    """Python drops what is raised there, and says so."""
+    Leaving()
+    time.sleep(10)
+    return 0
+
+
+@pytest.mark.parametrize("run", [as_it_draws, as_something_goes_away])
+def test_a_signal_whose_error_is_lost_ends_the_command(run: Any, monkeypatch: pytest.MonkeyPatch,
+                                                       capsys: pytest.CaptureFixture[str]) -> None:
+    parser = SimpleNamespace(parse_args=lambda _: SimpleNamespace(run=run))
+    monkeypatch.setitem(main.__globals__, "build_parser", lambda _: parser)
+    assert main(["train"]) == 143 and capsys.readouterr().err == "microtrain: terminated\n"
