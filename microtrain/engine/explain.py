@@ -122,7 +122,7 @@ class Explanation:
 
     def _explain(self, roots: list[Node], device: Device) -> None:
         """Add the program of some pending nodes on one device."""
-        order, key, outputs, _ = linearize(roots)
+        order, key, outputs = linearize(roots)
         recorded = Program.read(key)
         groups = schedule(simplify(recorded, native=False))
         names = named(groups, [f"%{value.number}" for value in recorded.inputs], [f"%{i}" for i in outputs])

@@ -1,4 +1,4 @@
-"""The plans of graphs that were met: a graph's structure is a key, a key has a plan.
+"""The plans of graphs that were met: a graph's structure is a key, a key has a plan (`step.Step`).
 
 A graph whose structure was met before finds its plan in a dictionary; one that is met often is compared with it
 directly (`match`), for which no key is made.
@@ -12,11 +12,11 @@ from operator import attrgetter
 from typing import Any
 
 from .. import settings
-from ..compiler.program import Executable, Flat, Program
-from ..compiler.simplify import simplify
+from ..compiler.program import Flat
 from ..graph.node import Node
 from ..graph.spec import Device
 from .match import Recogniser, recogniser
+from .step import Step
 
 MAX_PLANS = 4096
 """Plans kept; a structure met again after that is planned anew."""
@@ -27,32 +27,8 @@ MAX_RECENT = 8
 _seq, _signature, _sources = attrgetter("seq"), attrgetter("signature"), attrgetter("sources")
 
 
-class Plan:
-    """A recorded graph, compiled, with the places of its leaves and outputs in it. `key` is the graph, as written."""
-
-    __slots__ = ("executable", "inputs", "key", "outputs", "program", "shared", "trusted")
-
-    def __init__(self, key: Flat) -> None:
-        recorded = Program.read(key)
-        self.key, self.outputs = key, key[0]
-        self.inputs = [value.number for value in recorded.inputs]
-        self.program = simplify(recorded)
-        self.executable = build(self.program)
-        self.trusted = False            # until it has run once: what does not compile must not spoil anything
-        self.shared = [place in self.executable.shared for place in range(len(self.outputs))]
-
-
-def build(program: Program) -> Executable:
-    """The program compiled for its device."""
-    if program.device.kind.native:
-        from ..compiler.emit_numpy import NumpyExecutable
-        return NumpyExecutable(program)
-    from ..compiler.executable import build as build_kernels
-    return build_kernels(program)
-
-
-def linearize(roots: Iterable[Node]) -> tuple[list[Node], Flat, tuple[int, ...], list[Any]]:
-    """The graph behind `roots`: nodes in recording order, its structure (a `Program`, flat), outputs and leaf values.
+def linearize(roots: Iterable[Node]) -> tuple[list[Node], Flat, tuple[int, ...]]:
+    """The graph behind `roots`: nodes in recording order, its structure (a `Program`, flat) and its outputs.
 
     Outputs are the roots and every pending node that the tape keeps for a derivative.
     """
@@ -71,10 +47,9 @@ def linearize(roots: Iterable[Node]) -> tuple[list[Node], Flat, tuple[int, ...],
     chosen = {index[node] for node in wanted if node.buffer is None}
     chosen.update([index[node] for node in order if node.holders and node.sources])
     outputs = tuple(sorted(chosen))
-    leaves = [node.buffer for node in order if node.buffer is not None]
     # A signature says how many sources it has, so the two flat sequences say who feeds whom.
     key = (outputs, *map(_signature, order), *map(index.__getitem__, chain.from_iterable(map(_sources, order))))
-    return order, key, outputs, leaves
+    return order, key, outputs
 
 
 class Plans:
@@ -85,15 +60,15 @@ class Plans:
     """
 
     def __init__(self) -> None:
-        self.known: dict[Any, Plan] = {}
-        self.recent: dict[Any, list[tuple[Recogniser, Plan]]] = {}
+        self.known: dict[Any, Step] = {}
+        self.recent: dict[Any, list[tuple[Recogniser, Step]]] = {}
 
     def forget(self) -> None:
         """Drop all plans: every graph is planned and compiled anew."""
         self.known.clear()
         self.recent.clear()
 
-    def find(self, roots: Iterable[Node], device: Device) -> tuple[Plan | None, list[Node]]:
+    def find(self, roots: Iterable[Node], device: Device) -> tuple[Step | None, list[Node]]:
         """The plan of the graph behind `roots` (None where nothing is to be computed) and its nodes in recording order.
 
         roots: no node twice.
@@ -106,7 +81,7 @@ class Plans:
             order = recognise(roots)
             if order is not None:
                 return plan, order
-        order, key, outputs, _ = linearize(roots)
+        order, key, outputs = linearize(roots)
         if not outputs:
             return None, order
         setting = (*circumstances, key)
@@ -114,7 +89,7 @@ class Plans:
         if found is None:
             if len(self.known) >= MAX_PLANS:
                 self.forget()
-            found = self.known[setting] = Plan(key)
+            found = self.known[setting] = Step(key)
         elif all(found is not plan for _, plan in latest):
             # Of these roots: what is a root here may be a value that the tape keeps in another graph of the same plan.
             self.recent[kind] = [(recogniser(order, roots), found), *latest[:MAX_RECENT - 1]]

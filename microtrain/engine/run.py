@@ -21,8 +21,9 @@ from ..graph.spec import Device
 from ..graph.tape import strip
 from ..runtime.lock import lock
 from .donation import Apart, uninterrupted
-from .plans import Plan, plans
+from .plans import plans
 from .session import Session, current, pending, sessions
+from .step import Step
 
 
 class Launches:
@@ -31,12 +32,12 @@ class Launches:
     def __init__(self) -> None:
         self.listeners: list[Any] = []
 
-    def report(self, plan: Plan) -> None:
-        """Tell the listeners of a plan about to run."""
-        kernels, program = plan.executable.kernels, plan.program
+    def report(self, step: Step) -> None:
+        """Tell the listeners of a step about to run."""
+        kernels, program = step.executable.kernels, step.program
         if program.device.kind.native:
             from ..compiler.schedule import schedule
-            program = simplify(Program.read(plan.key), native=False)
+            program = simplify(Program.read(step.key), native=False)
             kernels = len(schedule(program))
         for listener in self.listeners:
             listener(kernels, program)
@@ -47,54 +48,54 @@ launches = Launches()
 
 def compute(roots: Iterable[Node], device: Device) -> None:
     """Compute `roots` and whatever the tape keeps on the way, as one program; called by who has the lock."""
-    plan, order = plans.find(roots, device)
-    if plan is None:
+    step, order = plans.find(roots, device)
+    if step is None:
         return
     if launches.listeners:
-        launches.report(plan)
-    for i in plan.outputs:
+        launches.report(step)
+    for i in step.outputs:
         tape = order[i].tape
         if tape is not None and not tape.bare:
             strip(tape)
-    if plan.executable.passed:
+    if step.executable.passed:
         at_hand = [node for node in order if node.buffer is not None]
-        for k in plan.executable.passed:
+        for k in step.executable.passed:
             at_hand[k].shared = True
         del at_hand
-    leaves = [order[i].buffer for i in plan.inputs]
-    if plan.trusted and plan.executable.donatable and not settings.debug.value:
-        uninterrupted(compute_in_place, plan, order, leaves)
+    leaves = [order[i].buffer for i in step.inputs]
+    if step.trusted and step.executable.donatable and not settings.debug.value:
+        uninterrupted(compute_in_place, step, order, leaves)
         return
-    values = traced(plan, order, leaves) if settings.debug.value else plan.executable.run(leaves)
-    settle_values(plan, [order[i] for i in plan.outputs], values)
-    plan.trusted = True
+    values = traced(step, order, leaves) if settings.debug.value else step.executable.run(leaves)
+    settle_values(step, [order[i] for i in step.outputs], values)
+    step.trusted = True
 
 
-def compute_in_place(plan: Plan, order: list[Node], leaves: list[Any]) -> None:
+def compute_in_place(step: Step, order: list[Node], leaves: list[Any]) -> None:
     """Compute outputs over the leaves that nobody else holds. Empties `order`."""
-    apart = Apart(order, plan.key, plan.outputs, leaves, plan.executable.donatable)
-    apart.run(plan.executable, partial(settle_values, plan))
+    apart = Apart(order, step.key, step.outputs, leaves, step.executable.donatable)
+    apart.run(step.executable, partial(settle_values, step))
 
 
-def settle_values(plan: Plan, nodes: list[Node], values: list[Any]) -> None:
+def settle_values(step: Step, nodes: list[Node], values: list[Any]) -> None:
     """Give the computed nodes their values."""
-    for node, value, shared in zip(nodes, values, plan.shared):     # noqa: B905 (made for each other)
+    for node, value, shared in zip(nodes, values, step.shared):     # noqa: B905 (made for each other)
         node.realize(value, shared)
 
 
-def traced(plan: Plan, order: list[Node], leaves: list[Any]) -> Any:
-    """Run a plan, saying on stderr what MICROTRAIN_DEBUG asks for."""
+def traced(step: Step, order: list[Node], leaves: list[Any]) -> Any:
+    """Run a step, saying on stderr what MICROTRAIN_DEBUG asks for."""
     from .explain import describe_kernels, recorded_listing
     level = settings.debug.value
-    print(f"microtrain: {len(plan.program.values)} nodes, {len(leaves)} inputs, {len(plan.outputs)} outputs on "
-          f"{plan.program.device}", file=sys.stderr)
-    print("\n".join(recorded_listing(Program.read(plan.key), order, {order[i] for i in plan.outputs})), file=sys.stderr)
+    print(f"microtrain: {len(step.program.values)} nodes, {len(leaves)} inputs, {len(step.outputs)} outputs on "
+          f"{step.program.device}", file=sys.stderr)
+    print("\n".join(recorded_listing(Program.read(step.key), order, {order[i] for i in step.outputs})), file=sys.stderr)
     if level >= 2:
-        print(describe_kernels(plan.program), file=sys.stderr)
+        print(describe_kernels(step.program), file=sys.stderr)
     if level >= 3:
-        print(plan.executable.describe(), file=sys.stderr)
+        print(step.executable.describe(), file=sys.stderr)
     start = time.perf_counter()
-    values = plan.executable.run(leaves)
+    values = step.executable.run(leaves)
     if level >= 4:
         print(f"microtrain: {(time.perf_counter() - start) * 1e6:.0f} us", file=sys.stderr)
     return values

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from sys import getrefcount
-from typing import Any
 
 import numpy as np
 
@@ -51,7 +50,7 @@ def constant(value: bool | int | float, dtype: DType, device: Device) -> Node:
         else:
             node = new_node(of.scalar_signature or scalar_signature(of), ())
             _made[0] += 1
-            node.buffer = dtype.numpy.type(value) if abs(value) < 6e4 else _large(value, dtype)
+            node.buffer = scalar(value, dtype)
         if value == value:
             node = of.constants.setdefault(value if value else str(value), node)
     return node
@@ -70,7 +69,9 @@ def like(value: Node | bool | int | float, node: Node) -> Node:
     return known
 
 
-def _large(value: int | float, dtype: DType) -> Any:
-    """A number in a dtype in which it may be infinite: no warning, as in PyTorch."""
+def scalar(value: bool | int | float, dtype: DType) -> np.generic:
+    """A number as a run takes it; in a dtype in which it is infinite there is no warning, as in PyTorch."""
+    if abs(value) < 6e4:
+        return dtype.numpy.type(value)
     with np.errstate(over="ignore"):
         return dtype.numpy.type(value)

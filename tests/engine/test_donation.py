@@ -23,7 +23,8 @@ from microtrain.compiler.schedule import schedule
 from microtrain.compiler.templates.matmul import Matmul
 from microtrain.compiler.templates.rows import Slab
 from microtrain.compiler.templates.user_kernel import UserKernel
-from microtrain.engine.plans import Plan, plans
+from microtrain.engine import step as engine_step
+from microtrain.engine.plans import plans
 from microtrain.graph.node import BUFFER
 from microtrain.kernels import tiles
 from microtrain.runtime import backend
@@ -286,12 +287,12 @@ SCENARIOS: list[tuple[Callable[[Step], Any], int]] = [
 @pytest.mark.parametrize(("scenario", "least"), SCENARIOS, ids=[s.__name__ for s, _ in SCENARIOS])
 def test_no_loop_sees_the_difference(scenario: Callable[[Step], Any], least: int, given: Given,
                                      monkeypatch: pytest.MonkeyPatch) -> None:
-    build = Plan.__init__
+    build = engine_step.Step.__init__
 
-    def trusted(plan: Plan, *arguments: Any) -> None:
+    def trusted(plan: engine_step.Step, *arguments: Any) -> None:
         build(plan, *arguments)
         plan.trusted = True             # in its first run already, so that few steps will do
-    monkeypatch.setattr(Plan, "__init__", trusted)
+    monkeypatch.setattr(engine_step.Step, "__init__", trusted)
     found = copied(scenario(Step()))
     count = given.specs.count("float32[4, 8]")
     run = Executable.run

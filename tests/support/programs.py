@@ -39,7 +39,8 @@ def recorded(*outputs: Node) -> Program:
 
 def program(*outputs: Node) -> tuple[Program, list[Any]]:
     """The program that computes `outputs` (which are pending), and the values of its inputs."""
-    return simplify(recorded(*outputs)), linearize(outputs)[3]
+    leaves = [node.buffer for node in linearize(outputs)[0] if node.buffer is not None]
+    return simplify(recorded(*outputs)), leaves
 
 
 def groups(*outputs: Node) -> Schedule:
