@@ -10,7 +10,7 @@ import torch
 
 import microtrain as mt
 from microtrain import optim
-from tests.nn.test_nn import array, close
+from tests.support.beside import array, close
 
 STEPS = 12
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import microtrain as mt
-from tests.nn.test_nn import array, close
+from tests.support.beside import array, close
 
 pytest.importorskip("expecttest", reason="PyTorch's databases need expecttest: pip install expecttest")
 from torch.testing._internal.common_optimizers import OptimizerErrorEnum, optim_db
