@@ -1,4 +1,4 @@
-"""Elementwise operations: operators, functions, comparisons, with PyTorch's dtype promotion."""
+"""Elementwise operations: functions, comparisons, with PyTorch's dtype promotion; and what makes methods of rows."""
 
 from __future__ import annotations
 
@@ -14,25 +14,28 @@ from ..graph.node import Node, Primitive, record2
 from . import operators
 from .operands import (
     by_number,
+    called,
     converted,
     divisor,
     filling,
     floating,
+    in_c,
     in_float32,
     must_be_floats,
     must_be_operands,
     no_bool,
     no_bools,
     node_of,
+    not_a_tensor,
     stranger,
     truth,
-    two_tensors,
 )
 from .operators import floor_quotient, floor_rest, power
 from .storage import wrap
 from .types import Operand, Tensor
 
 Unary = Callable[[Tensor], Tensor]
+Binary = Callable[[Tensor, Tensor], Tensor]
 CHECKED: list[Callable[..., Tensor]] = []
 """Methods that look at their first argument themselves, which need no more to be functions: it may be a number."""
 
@@ -43,23 +46,67 @@ def function(operation: Callable[[Node], Node], name: str, doc: str, *, widen: b
         try:
             x = input.node
         except AttributeError:
-            raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not "
-                            f"{type(input).__name__}") from None
+            raise not_a_tensor(name, input) from None
         if widen and x.spec.dtype.category != 2:
             x = floating(x)
         return wrap(operation(x))
-    method.__name__, method.__doc__ = name, doc
-    CHECKED.append(method)
+    CHECKED.append(called(method, name, doc))
     return method
 
 
-def unchanged_if_integral(operation: Callable[[Node], Node], name: str, doc: str) -> Unary:
+def primitive(name: str, doc: str) -> Unary:
+    """The method of one tensor that a primitive gives; integers are taken as floats."""
+    return function(getattr(g, name), name, doc)
+
+
+def unary(name: str, doc: str) -> Unary:
+    """The method of one tensor that a composite gives: half precisions in float32, integers as floats."""
+    return function(in_float32(getattr(g, name)), name, doc)
+
+
+def binary(name: str, doc: str, accept: Callable[[Node, str], Node] = lambda x, name: floating(x)) -> Binary:
+    """As `unary`, of two tensors."""
+    operation = in_float32(getattr(g, name))
+
+    def method(self: Tensor, other: Tensor) -> Tensor:
+        return wrap(operation(*[accept(x, name) for x in must_be_operands(self, other, name)]))
+    return called(method, name, doc)
+
+
+def with_number(name: str, doc: str) -> Callable[[Operand, Operand], Tensor]:
+    """As `binary`, of a tensor and a tensor or number; as a function it takes them in either order."""
+    operation = in_float32(getattr(g, name))
+
+    def method(self: Operand, other: Operand) -> Tensor:
+        return wrap(operation(*must_be_floats(self, other, name)))
+    CHECKED.append(called(method, name, doc))
+    return method
+
+
+def rounding(name: str, doc: str) -> Unary:
     """A method of one tensor that rounds: integers come back as they are, booleans are refused."""
+    operation = getattr(g, name)
+
     def method(input: Tensor) -> Tensor:
         x = no_bool(node_of(input, name), name)
         return wrap(operation(x) if x.spec.dtype.category == 2 else g.identity(x))
-    method.__name__, method.__doc__ = name, doc
-    return method
+    return called(method, name, doc)
+
+
+def extremum(name: str, doc: str) -> Binary:
+    """A method of two tensors of any one dtype."""
+    operation = getattr(g, name)
+
+    def method(self: Tensor, other: Tensor) -> Tensor:
+        return wrap(operation(*must_be_operands(self, other, name)))
+    return called(method, name, doc)
+
+
+def logical(name: str, operation: Callable[[Node, Node], Node], doc: str) -> Binary:
+    """A method of what is not zero in two tensors."""
+    def method(self: Tensor, other: Tensor) -> Tensor:
+        return wrap(operation(truth(self.node), truth(other.node)))
+    return called(method, name, doc)
 
 
 def strict(method: operators.Operator, name: str) -> operators.Operator:
@@ -67,13 +114,7 @@ def strict(method: operators.Operator, name: str) -> operators.Operator:
     def refusing(input: Tensor, other: Operand) -> Tensor:
         out = method(input, other) if isinstance(input, Tensor) else NotImplemented
         return must_be_operands(input, other, name) if out is NotImplemented else out       # type: ignore[return-value]
-    refusing.__name__ = name
-    return refusing
-
-
-_C_NAMES = {"float32": "float", "float64": "double", "float16": "c10::Half", "bfloat16": "c10::BFloat16",
-            "int64": "long int", "int32": "int", "int16": "short int", "int8": "signed char", "uint8": "unsigned char"}
-"""What PyTorch calls the dtypes where its words are C++'s."""
+    return called(refusing, name)
 
 
 def _relu(x: Node) -> Node:
@@ -82,32 +123,12 @@ def _relu(x: Node) -> Node:
     return g.relu(x)
 
 
+relu = function(_relu, "relu", "x where it is positive, else 0.", widen=False)
+
+
 def abs(self: Tensor) -> Tensor:
     """The magnitude. Raises NotImplementedError for booleans."""
     return wrap(g.abs(no_bool(node_of(self, "abs"), "abs")))
-
-
-eq, ne, lt = strict(operators.eq, "eq"), strict(operators.ne, "ne"), strict(operators.lt, "lt")
-le, gt, ge = strict(operators.le, "le"), strict(operators.gt, "gt"), strict(operators.ge, "ge")
-bitwise_and = strict(operators.bitwise_and, "bitwise_and")
-bitwise_or = strict(operators.bitwise_or, "bitwise_or")
-bitwise_xor = strict(operators.bitwise_xor, "bitwise_xor")
-exp = function(g.exp, "exp", "e to the power of each element.")
-log = function(g.log, "log", "Natural logarithm.")
-log1p = function(g.log1p, "log1p", "log(1 + x), accurate near 0.")
-expm1 = function(g.expm1, "expm1", "exp(x) - 1, accurate near 0.")
-sqrt = function(g.sqrt, "sqrt", "Square root.")
-rsqrt = function(g.rsqrt, "rsqrt", "1 / sqrt(x).")
-reciprocal = function(g.reciprocal, "reciprocal", "1 / x.")
-sin = function(g.sin, "sin", "Sine of an angle in radians.")
-cos = function(g.cos, "cos", "Cosine of an angle in radians.")
-tan = function(g.tan, "tan", "Tangent of an angle in radians.")
-tanh = function(g.tanh, "tanh", "Hyperbolic tangent.")
-sigmoid = function(g.sigmoid, "sigmoid", "1 / (1 + exp(-x)).")
-relu = function(_relu, "relu", "x where it is positive, else 0.", widen=False)
-floor = unchanged_if_integral(g.floor, "floor", "The largest integer not above.")
-ceil = unchanged_if_integral(g.ceil, "ceil", "The smallest integer not below.")
-trunc = unchanged_if_integral(g.trunc, "trunc", "The integer part.")
 
 
 def softplus(self: Tensor) -> Tensor:
@@ -129,9 +150,8 @@ def round(self: Tensor, *, decimals: int = 0) -> Tensor:
     if decimals == 0:
         return wrap(g.round(x))
     scale = 10.0 ** builtins.abs(decimals)
-    if decimals > 0:
-        return wrap(g.div(g.round(g.mul(x, scale)), scale))
-    return wrap(g.mul(g.round(g.div(x, scale)), scale))
+    there, back = (g.mul, g.div) if decimals > 0 else (g.div, g.mul)
+    return wrap(back(g.round(there(x, scale)), scale))
 
 
 def square(self: Tensor) -> Tensor:
@@ -194,34 +214,9 @@ def pow(self: Tensor, exponent: Operand) -> Tensor:
     return power(must_be_operands(self, exponent, "pow"), exponent)
 
 
-def maximum(self: Tensor, other: Tensor) -> Tensor:
-    """The larger of two elements; NaN wins. Ties share the gradient."""
-    return wrap(g.maximum(*two_tensors(self, other, "maximum")))
-
-
-def minimum(self: Tensor, other: Tensor) -> Tensor:
-    """The smaller of two elements; NaN wins. Ties share the gradient."""
-    return wrap(g.minimum(*two_tensors(self, other, "minimum")))
-
-
 def logical_not(self: Tensor) -> Tensor:
     """Whether each element is zero."""
     return wrap(g.logical_not(node_of(self, "logical_not")))
-
-
-def logical_and(self: Tensor, other: Tensor) -> Tensor:
-    """Whether both elements are non-zero."""
-    return wrap(g.bitwise_and(truth(node_of(self, "logical_and")), truth(node_of(other, "logical_and"))))
-
-
-def logical_or(self: Tensor, other: Tensor) -> Tensor:
-    """Whether either element is non-zero."""
-    return wrap(g.bitwise_or(truth(node_of(self, "logical_or")), truth(node_of(other, "logical_or"))))
-
-
-def logical_xor(self: Tensor, other: Tensor) -> Tensor:
-    """Whether exactly one element is non-zero."""
-    return wrap(g.bitwise_xor(truth(node_of(self, "logical_xor")), truth(node_of(other, "logical_xor"))))
 
 
 def isnan(self: Tensor) -> Tensor:
@@ -233,17 +228,13 @@ def isnan(self: Tensor) -> Tensor:
 def isinf(self: Tensor) -> Tensor:
     """Whether each element is infinite."""
     x = node_of(self, "isinf")
-    if x.spec.dtype.category != 2:
-        return wrap(g.ne(x, x))
-    return wrap(g.eq(g.abs(x), float("inf")))
+    return wrap(g.eq(g.abs(x), math.inf) if x.spec.dtype.category == 2 else g.ne(x, x))
 
 
 def isfinite(self: Tensor) -> Tensor:
     """Whether each element is neither infinite nor NaN."""
     x = node_of(self, "isfinite")
-    if x.spec.dtype.category != 2:
-        return wrap(g.eq(x, x))
-    return wrap(g.lt(g.abs(x), float("inf")))
+    return wrap(g.lt(g.abs(x), math.inf) if x.spec.dtype.category == 2 else g.eq(x, x))
 
 
 def clamp(self: Tensor, min: Operand | None = None, max: Operand | None = None) -> Tensor:
@@ -282,10 +273,10 @@ def masked_fill(self: Tensor, mask: Tensor, value: Operand) -> Tensor:
 
     Raises RuntimeError for a mask that is not bool, and for a value that the dtype does not hold.
     """
-    chosen, x = node_of(mask, "masked_fill"), self.node
-    if chosen.spec.dtype is not dtypes.bool_:
+    chosen, x, mine = mask.node, self.node, mask.node.spec.dtype
+    if mine is not dtypes.bool_:
         raise RuntimeError("masked_fill_ only supports boolean masks, but got mask with dtype "
-                           f"{_C_NAMES[chosen.spec.dtype.name]}")
+                           f"{in_c(mine)}{' int' * (mine in (dtypes.int64, dtypes.int16))}")
     if isinstance(value, Tensor) and value.ndim:
         raise RuntimeError("masked_fill only supports a 0-dimensional value tensor, but got tensor with "
                            f"{value.ndim} dimension(s).")

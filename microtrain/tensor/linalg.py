@@ -13,7 +13,7 @@ from ..arguments import Number
 from ..graph.dtypes import bool_
 from ..graph.node import Node, literal
 from ..graph.spec import broadcast_shapes, normalise_dim
-from .operands import labelled, no_bool, node_of, stranger, two_tensors
+from .operands import labelled, must_be_operands, no_bool, node_of, stranger
 from .storage import wrap
 from .types import Operand, Tensor
 
@@ -200,7 +200,7 @@ def tensordot(self: Tensor, other: Tensor, dims: object = 2) -> Tensor:
 
 def kron(self: Tensor, other: Tensor) -> Tensor:
     """The Kronecker product: every element of self times all of other, in blocks. Missing leading axes are 1."""
-    x, y = two_tensors(self, other, "kron")
+    x, y = must_be_operands(self, other, "kron")
     ndim = max(len(x.shape), len(y.shape))
     outer, inner = ((*[1] * (ndim - len(n.shape)), *n.shape) for n in (x, y))
     product = g.mul(g.reshape(x, tuple(size for n in outer for size in (n, 1))),

@@ -16,7 +16,7 @@ from ..graph.dtypes import DType, promote_types
 from ..graph.node import Node
 from ..graph.spec import normalise_dim, normalise_dims
 from .create import kind
-from .operands import labelled, node_of, two_tensors
+from .operands import labelled, must_be_operands, node_of
 from .storage import wrap
 from .types import Tensor
 
@@ -145,5 +145,5 @@ tensor_norm.__name__ = "norm"
 
 def dist(self: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The norm of order `p` of the difference of two tensors, which broadcast. Raises TypeError for a number."""
-    x, y = two_tensors(self, other, "dist")
+    x, y = must_be_operands(self, other, "dist")
     return labelled(vector_norm(wrap(g.sub(x, y)), p), "DistBackward0")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,14 +19,27 @@ from .host import moved
 from .memory import named
 from .types import Operand, Tensor
 
+F = TypeVar("F", bound=Callable[..., object])
 _CATEGORY: dict[type, int] = {bool: 0, int: 1, float: 2}
 
 
+def called(function: F, name: str, doc: str | None = None) -> F:
+    """A function that was made in another, by its own name."""
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc or function.__doc__
+    return function
+
+
+def not_a_tensor(name: str, value: object, argument: str = "input", position: int = 1) -> TypeError:
+    """The error, in PyTorch's words, for an argument that must be a tensor and is none."""
+    return TypeError(f"{name}(): argument '{argument}' (position {position}) must be Tensor, not "
+                     f"{type(value).__name__}")
+
+
 def node_of(value: object, name: str, argument: str = "input", position: int = 1) -> Node:
-    """The node of a tensor argument. Raises TypeError in PyTorch's words for anything else."""
+    """The node of a tensor argument. Raises TypeError for anything else."""
     if not isinstance(value, Tensor):
-        raise TypeError(f"{name}(): argument '{argument}' (position {position}) must be Tensor, not "
-                        f"{type(value).__name__}")
+        raise not_a_tensor(name, value, argument, position)
     return value.node
 
 
@@ -38,12 +51,9 @@ def flag(value: object, name: str, argument: str) -> bool:
 
 
 def no_tensor(name: str, **arguments: object) -> TypeError:
-    """The error for the first of some arguments, in order, that is no tensor though it must be (None where it may)."""
-    for position, (argument, value) in enumerate(arguments.items(), 1):
-        if not isinstance(value, Tensor):
-            return TypeError(f"{name}(): argument '{argument}' (position {position}) must be Tensor, not "
-                             f"{type(value).__name__}")
-    raise AssertionError(f"{name}(): all of its tensors are")
+    """The error for the first of some arguments, in order, that is no tensor."""
+    return next(not_a_tensor(name, value, argument, position)
+                for position, (argument, value) in enumerate(arguments.items(), 1) if not isinstance(value, Tensor))
 
 
 def number_beside(x: Node, value: Any) -> tuple[Node, Node] | None:
@@ -274,12 +284,7 @@ def labelled(out: Tensor, name: str) -> Tensor:
 
 def no_bools(x: Operand, y: Operand) -> None:
     """Raise RuntimeError, in PyTorch's words, when an operand of a subtraction is bool."""
-    for v in (x, y):
-        if (v.node.spec.dtype if isinstance(v, Tensor) else v.__class__) in (dtypes.bool_, bool):
-            break
-    else:
-        return
-    bools = [isinstance(v, bool) or (isinstance(v, Tensor) and v.dtype is dtypes.bool_) for v in (x, y)]
+    bools = [(v.node.spec.dtype if isinstance(v, Tensor) else v.__class__) in (dtypes.bool_, bool) for v in (x, y)]
     if all(bools):
         raise RuntimeError(p.TWO_BOOLS)
     if any(bools):
@@ -300,14 +305,6 @@ def divisor(y: Node) -> Node:
     if y.spec.dtype.category == 1 and y.primitive is p.LITERAL and y.attrs[0] == 0:
         raise RuntimeError("ZeroDivisionError: integer division or remainder by zero")
     return y
-
-
-def two_tensors(a: Operand, b: Operand, name: str) -> tuple[Node, Node]:
-    """As `must_be_operands`, where a number will not do. Raises TypeError in PyTorch's words."""
-    node_of(a, name)
-    if not isinstance(b, Tensor):
-        raise TypeError(f"{name}(): argument 'other' (position 1) must be Tensor, not {type(b).__name__}")
-    return must_be_operands(a, b, name)
 
 
 def no_out(out: object, name: str) -> None:

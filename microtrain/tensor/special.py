@@ -6,7 +6,6 @@ Half precisions are computed in float32 and rounded once, gradients too.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
@@ -19,9 +18,10 @@ from ..graph.dtypes import TITLES
 from ..graph.node import Node, record2
 from ..graph.tape import grad_mode
 from ..ops import MUL
-from .elementwise import CHECKED, Unary, function
+from .elementwise import CHECKED, Unary, with_number
 from .inplace import inplace
 from .operands import (
+    called,
     check_range,
     divisor,
     floating,
@@ -32,37 +32,9 @@ from .operands import (
     must_be_operands,
     no_bool,
     node_of,
-    two_tensors,
 )
 from .storage import wrap
 from .types import Operand, Tensor
-
-
-def unary(name: str, doc: str) -> Unary:
-    """The method of one tensor that the graph's operation of that name gives; integers are taken as floats."""
-    return function(in_float32(getattr(g, name)), name, doc)
-
-
-def of_two_tensors(name: str, doc: str, accept: Callable[..., Node] = floating) -> Callable[[Tensor, Tensor], Tensor]:
-    """A method of two tensors, as floats."""
-    operation = in_float32(getattr(g, name))
-
-    def method(self: Tensor, other: Tensor) -> Tensor:
-        pair = two_tensors(self, other, name)
-        return wrap(operation(*[accept(x) if accept is floating else accept(x, name) for x in pair]))
-    method.__name__, method.__doc__ = name, doc
-    return method
-
-
-def of_two(name: str, doc: str) -> Callable[[Operand, Operand], Tensor]:
-    """A method of a tensor and a tensor or number, as floats; as a function it takes them in either order."""
-    operation = in_float32(getattr(g, name))
-
-    def method(self: Operand, other: Operand) -> Tensor:
-        return wrap(operation(*must_be_floats(self, other, name)))
-    method.__name__, method.__doc__ = name, doc
-    CHECKED.append(method)
-    return method
 
 
 def scaled(name: str, factor: float, label: str, doc: str) -> Unary:
@@ -70,33 +42,12 @@ def scaled(name: str, factor: float, label: str, doc: str) -> Unary:
     def method(self: Tensor) -> Tensor:
         x = floating(node_of(self, name))
         return wrap(record2(MUL, x, constant(factor, x.spec.dtype, x.spec.device)), label)
-    method.__name__, method.__doc__ = name, doc
-    return method
+    return called(method, name, doc)
 
 
 def copysign(self: Tensor, other: Operand) -> Tensor:
     """The magnitude of self with the sign of `other`, a tensor or a number."""
     return wrap(in_float32(g.copysign)(*must_be_floats(self, other, "copysign")))
-acos = unary("acos", "The angle in [0, pi] whose cosine is x; NaN outside [-1, 1].")
-asin = unary("asin", "The angle in [-pi/2, pi/2] whose sine is x; NaN outside [-1, 1].")
-atan = unary("atan", "The angle in (-pi/2, pi/2) whose tangent is x.")
-sinh = unary("sinh", "Hyperbolic sine.")
-cosh = unary("cosh", "Hyperbolic cosine.")
-asinh = unary("asinh", "Inverse hyperbolic sine.")
-acosh = unary("acosh", "Inverse hyperbolic cosine; NaN below 1.")
-atanh = unary("atanh", "Inverse hyperbolic tangent; NaN outside [-1, 1].")
-exp2 = unary("exp2", "2 to the power of each element.")
-log2 = unary("log2", "Logarithm to base 2.")
-log10 = unary("log10", "Logarithm to base 10.")
-erf = unary("erf", "The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x.")
-erfc = unary("erfc", "1 - erf(x), accurate in its tail.")
-deg2rad = scaled("deg2rad", math.pi / 180, "Deg2RadBackward0", "Degrees in radians.")
-rad2deg = scaled("rad2deg", 180 / math.pi, "Rad2DegBackward0", "Radians in degrees.")
-atan2 = of_two_tensors("atan2", "The angle of the point (other, self), in [-pi, pi].")
-hypot = of_two_tensors("hypot", "sqrt(self^2 + other^2), without overflow on the way.", floats_only)
-logaddexp = of_two_tensors("logaddexp", "log(exp(self) + exp(other)).", floats_only)
-logaddexp2 = of_two_tensors("logaddexp2", "log2(2^self + 2^other).", floats_only)
-xlogy = of_two("xlogy", "self log(other); 0 where self is 0, unless `other` is NaN.")
 
 
 def logit(self: Tensor, eps: float | None = None) -> Tensor:
@@ -157,7 +108,7 @@ def signbit(self: Tensor) -> Tensor:
 
 def heaviside(self: Tensor, values: Tensor) -> Tensor:
     """0 below 0, 1 above, `values` (of the same dtype) at 0. Raises RuntimeError where the dtypes differ."""
-    x, y = two_tensors(self, values, "heaviside")
+    x, y = must_be_operands(self, values, "heaviside")
     if self.dtype is not values.dtype:
         raise RuntimeError("heaviside is not yet implemented for tensors with different dtypes: "
                            f"{self.dtype!r} and {values.dtype!r}")
@@ -216,7 +167,7 @@ def isclose(self: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8,
 
     Raises RuntimeError where the dtypes differ or a tolerance is negative.
     """
-    x, y = two_tensors(self, other, "isclose")
+    x, y = must_be_operands(self, other, "isclose")
     if self.dtype is not other.dtype:
         raise RuntimeError(f"{self.dtype!r} did not match {other.dtype!r}: isclose compares tensors of one dtype")
     for name, value in (("rtol", rtol), ("atol", atol)):
@@ -239,11 +190,7 @@ def allclose(self: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8
 
 
 def _three(self: Tensor, tensor1: Tensor, tensor2: Tensor, name: str) -> tuple[Node, Node, Node]:
-    """Three tensors as nodes of one dtype. Raises TypeError, naming its place, for anything else."""
-    for place, (label, tensor) in enumerate((("input", self), ("tensor1", tensor1), ("tensor2", tensor2)), 1):
-        if not isinstance(tensor, Tensor):
-            raise TypeError(f"{name}(): argument '{label}' (position {place}) must be Tensor, "
-                            f"not {type(tensor).__name__}")
+    """Three tensors as nodes of one dtype."""
     y, z = must_be_operands(tensor1, tensor2, name)
     x, y = must_be_operands(self, wrap(y), name)
     return x, y, g.cast(z, y.spec.dtype)
@@ -278,5 +225,5 @@ def fill(input: Tensor, value: Operand) -> Tensor:
     return input.clone().fill_(value)
 
 
-xlog1py = of_two("xlog1py", "self log(1 + other), for tensors or a tensor and a number; 0 where self is 0, unless "
-                 "`other` is NaN.")
+xlog1py = with_number("xlog1py", "self log(1 + other), for tensors or a tensor and a number; 0 where self is 0, unless "
+                      "`other` is NaN.")

@@ -1,11 +1,12 @@
 """The Tensor: the handle, and the methods that are bound to it, one name for each.
 
-A method is a function of `elementwise`, `shaping`, ... whose first argument is the tensor. `FUNCTIONS` names those that
-the package has as functions too.
+A method is a function of `elementwise`, `shaping`, ... whose first argument is the tensor; one that does no more than
+record an operation of the graph is made here (`unary`, `binary`, ...). Most are functions of the package too.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 from functools import partial
 from typing import Any
@@ -34,9 +35,11 @@ from . import (
 from . import reduce as r
 from .core import Handle
 from .create import DeviceLike, default_device
+from .elementwise import binary, extremum, logical, primitive, rounding, strict, unary, with_number
 from .host import values
 from .inplace import augmented, update
 from .inplace import inplace as in_place
+from .operands import floats_only
 from .printing import format_array
 from .random import Generator
 from .refusal import Refused
@@ -130,41 +133,65 @@ class Tensor(Handle):
     __reduce__, __copy__, __deepcopy__ = copies.reduced, copies.copied, copies.deep_copied
 
     # ----------------------------------------------------------------------------------------------------- elementwise
+    exp = primitive("exp", "e to the power of each element.")
+    log = primitive("log", "Natural logarithm.")
+    log1p = primitive("log1p", "log(1 + x), accurate near 0.")
+    expm1 = primitive("expm1", "exp(x) - 1, accurate near 0.")
+    sqrt = primitive("sqrt", "Square root.")
+    rsqrt = primitive("rsqrt", "1 / sqrt(x).")
+    reciprocal = primitive("reciprocal", "1 / x.")
+    sin = primitive("sin", "Sine of an angle in radians.")
+    cos = primitive("cos", "Cosine of an angle in radians.")
+    tan = primitive("tan", "Tangent of an angle in radians.")
+    tanh = primitive("tanh", "Hyperbolic tangent.")
+    sigmoid = primitive("sigmoid", "1 / (1 + exp(-x)).")
+    acos = arccos = unary("acos", "The angle in [0, pi] whose cosine is x; NaN outside [-1, 1].")
+    asin = arcsin = unary("asin", "The angle in [-pi/2, pi/2] whose sine is x; NaN outside [-1, 1].")
+    atan = arctan = unary("atan", "The angle in (-pi/2, pi/2) whose tangent is x.")
+    sinh = unary("sinh", "Hyperbolic sine.")
+    cosh = unary("cosh", "Hyperbolic cosine.")
+    asinh = arcsinh = unary("asinh", "Inverse hyperbolic sine.")
+    acosh = arccosh = unary("acosh", "Inverse hyperbolic cosine; NaN below 1.")
+    atanh = arctanh = unary("atanh", "Inverse hyperbolic tangent; NaN outside [-1, 1].")
+    exp2 = unary("exp2", "2 to the power of each element.")
+    log2 = unary("log2", "Logarithm to base 2.")
+    log10 = unary("log10", "Logarithm to base 10.")
+    erf = unary("erf", "The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x.")
+    erfc = unary("erfc", "1 - erf(x), accurate in its tail.")
+    atan2 = arctan2 = binary("atan2", "The angle of the point (other, self), in [-pi, pi].")
+    hypot = binary("hypot", "sqrt(self^2 + other^2), without overflow on the way.", floats_only)
+    logaddexp = binary("logaddexp", "log(exp(self) + exp(other)).", floats_only)
+    logaddexp2 = binary("logaddexp2", "log2(2^self + 2^other).", floats_only)
+    xlogy = with_number("xlogy", "self log(other); 0 where self is 0, unless `other` is NaN.")
+    deg2rad = special.scaled("deg2rad", math.pi / 180, "Deg2RadBackward0", "Degrees in radians.")
+    rad2deg = special.scaled("rad2deg", 180 / math.pi, "Rad2DegBackward0", "Radians in degrees.")
+    floor = rounding("floor", "The largest integer not above.")
+    ceil = rounding("ceil", "The smallest integer not below.")
+    trunc = fix = rounding("trunc", "The integer part.")
+    maximum = extremum("maximum", "The larger of two elements; NaN wins. Ties share the gradient.")
+    minimum = extremum("minimum", "The smaller of two elements; NaN wins. Ties share the gradient.")
+    logical_and = logical("logical_and", p.bitwise_and, "Whether both elements are non-zero.")
+    logical_or = logical("logical_or", p.bitwise_or, "Whether either element is non-zero.")
+    logical_xor = logical("logical_xor", p.bitwise_xor, "Whether exactly one element is non-zero.")
+    eq, ne, lt = strict(operators.eq, "eq"), strict(operators.ne, "ne"), strict(operators.lt, "lt")
+    le, gt, ge = strict(operators.le, "le"), strict(operators.gt, "gt"), strict(operators.ge, "ge")
+    bitwise_and = strict(operators.bitwise_and, "bitwise_and")
+    bitwise_or = strict(operators.bitwise_or, "bitwise_or")
+    bitwise_xor = strict(operators.bitwise_xor, "bitwise_xor")
     abs = absolute = elementwise.abs
-    eq, ne, lt, le, gt = elementwise.eq, elementwise.ne, elementwise.lt, elementwise.le, elementwise.gt
-    ge, bitwise_and, bitwise_or = elementwise.ge, elementwise.bitwise_and, elementwise.bitwise_or
-    bitwise_xor, exp, log, log1p = elementwise.bitwise_xor, elementwise.exp, elementwise.log, elementwise.log1p
-    expm1, sqrt, rsqrt, reciprocal = elementwise.expm1, elementwise.sqrt, elementwise.rsqrt, elementwise.reciprocal
-    sin, cos, tan, tanh = elementwise.sin, elementwise.cos, elementwise.tan, elementwise.tanh
-    sigmoid, relu, floor, ceil = elementwise.sigmoid, elementwise.relu, elementwise.floor, elementwise.ceil
-    trunc = fix = elementwise.trunc
-    softplus, sign, round, square = elementwise.softplus, elementwise.sign, elementwise.round, elementwise.square
-    add = elementwise.add
+    relu, softplus, sign, round = elementwise.relu, elementwise.softplus, elementwise.sign, elementwise.round
+    square, add, rsub = elementwise.square, elementwise.add, elementwise.rsub
     sub = subtract = elementwise.sub
     mul = multiply = elementwise.mul
-    rsub = elementwise.rsub
     div = divide = true_divide = elementwise.div
     floor_divide, remainder, pow = elementwise.floor_divide, elementwise.remainder, elementwise.pow
-    maximum, minimum, logical_not = elementwise.maximum, elementwise.minimum, elementwise.logical_not
-    logical_and, logical_or, logical_xor = elementwise.logical_and, elementwise.logical_or, elementwise.logical_xor
-    isnan, isinf, isfinite = elementwise.isnan, elementwise.isinf, elementwise.isfinite
+    logical_not, isnan, isinf = elementwise.logical_not, elementwise.isnan, elementwise.isinf
+    isfinite, masked_fill = elementwise.isfinite, elementwise.masked_fill
     clamp = clip = elementwise.clamp
-    clamp_min, clamp_max, masked_fill = elementwise.clamp_min, elementwise.clamp_max, elementwise.masked_fill
+    clamp_min, clamp_max = elementwise.clamp_min, elementwise.clamp_max
     neg = negative = operators.neg
     bitwise_not, where = operators.invert, selection.chosen
-    # --------------------------------------------------------------------------------------------------------- special
-    acos = arccos = special.acos
-    asin = arcsin = special.asin
-    atan = arctan = special.atan
-    sinh, cosh = special.sinh, special.cosh
-    asinh = arcsinh = special.asinh
-    acosh = arccosh = special.acosh
-    atanh = arctanh = special.atanh
-    exp2, log2, log10, erf, erfc = special.exp2, special.log2, special.log10, special.erf, special.erfc
-    deg2rad, rad2deg = special.deg2rad, special.rad2deg
-    atan2 = arctan2 = special.atan2
-    hypot, copysign, logaddexp, logaddexp2 = special.hypot, special.copysign, special.logaddexp, special.logaddexp2
-    xlogy, logit, fmod, frac = special.xlogy, special.logit, special.fmod, special.frac
+    copysign, logit, fmod, frac = special.copysign, special.logit, special.fmod, special.frac
     float_power, float_power_, positive, sgn = special.float_power, special.float_power_, special.positive, special.sgn
     signbit, heaviside, lerp, addcmul = special.signbit, special.heaviside, special.lerp, special.addcmul
     addcdiv, nan_to_num, isclose, allclose = special.addcdiv, special.nan_to_num, special.isclose, special.allclose
@@ -234,23 +261,14 @@ class Tensor(Handle):
     triu_ = in_place("triu")
 
 
-FUNCTIONS = """
-abs absolute add all amax amin any argmax argmin bitwise_and bitwise_not bitwise_or bitwise_xor bmm
-broadcast_to ceil chunk clamp clamp_max clamp_min clip clone cos detach div divide dot eq exp expm1 fix
-flatten flip floor floor_divide ge gt index_select isfinite isinf isnan le log log1p log_softmax logical_and
-logical_not logical_or logical_xor logsumexp lt masked_fill masked_select matmul max maximum mean min minimum
-mm movedim mul multiply mv narrow ne neg negative nonzero numel outer permute pow prod ravel reciprocal relu
-remainder reshape round rsqrt rsub select sigmoid sign sin softmax softplus split sqrt square squeeze std sub
-subtract sum swapaxes swapdims t tan tanh transpose true_divide trunc unbind unflatten unsqueeze var
-argsort cumprod cumsum gather index_add index_copy index_fill kthvalue logcumsumexp masked_scatter median msort
-nanmedian scatter scatter_add sort take take_along_dim topk
-acos acosh addcdiv addcmul allclose arccos arccosh arcsin arcsinh arctan arctan2 arctanh asin asinh atan atan2 atanh
-copysign cosh deg2rad erf erfc exp2 float_power fmod frac heaviside hypot isclose lerp log10 log2 logaddexp
-logaddexp2 logit nan_to_num positive rad2deg sgn signbit sinh xlogy
-addbmm addmm addmv aminmax baddbmm count_nonzero diag diag_embed diagonal dist dsplit hsplit kron nansum norm
-repeat_interleave roll rot90 tensor_split tensordot tile trace tril triu vsplit
-""".split()        # noqa: SIM905 (a hundred names read better without quotes)
-"""Methods that are functions of the package too."""
+METHODS_ONLY = """
+assign become bfloat16 bool byte char check_inplace contiguous cpu cuda double expand expand_as float former half int
+item long new_empty new_full new_ones new_tensor new_zeros numpy overwrite repeat reshape_as short to tolist twin type
+type_as view view_as where
+""".split()         # noqa: SIM905 (so many names read better without quotes)
+FUNCTIONS = ["numel", *(name for name, value in vars(Tensor).items() if callable(value) and name.strip("_") == name
+                        and name not in METHODS_ONLY)]
+"""Methods that are functions of the package too: all but those in place, and a few."""
 
 
 QUICK = """
