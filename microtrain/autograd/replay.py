@@ -212,13 +212,9 @@ class Walk(Line):
             told(node.seq > self.first and node.buffer is None and node.tape is None and node.version is None)
             sources = ", ".join([self.name_of(source) or "" for source in node.sources])
             name = self.made[node] = f"v{len(self.made)}"
-            self.write(f"{name} = Node()")      # `new_node`, without the cost of a call
-            self.write(f"{name}.signature = {self.keep(f'x{name}', node.signature)}")
-            self.write(f"{name}.spec = {self.keep(f'y{name}', node.spec)}")
-            self.write(f"{name}.sources = ({sources},)" if sources else f"{name}.sources = ()")
-            self.write(f"{name}.seq = graph.next_seq()")
-            self.write(f"{name}.buffer = {name}.tape = {name}.version = None")
-            self.write(f"{name}.holders = 0")
+            for line in graph.making(name, self.keep(f"x{name}", node.signature), self.keep(f"y{name}", node.spec),
+                                     f"({sources},)" if sources else "()", "graph.next_seq()"):
+                self.write(line)
 
     def name_of(self, node: Node) -> str | None:
         """The name of a node that is there. A number that a rule wrote is one with any equal number among the operands,

@@ -197,21 +197,41 @@ def become(unmade: Node, node: Node) -> None:
     unmade.__class__ = node.__class__           # type: ignore[assignment]
 
 
-def new_node(signature: Signature, sources: tuple[Node, ...]) -> Node:
-    """A node that is not on the tape."""
-    node = Node()
-    node.signature = signature
-    node.spec = signature.spec
-    node.sources = sources
-    node.seq = next_seq()
-    node.buffer = node.tape = node.version = None
-    node.holders = 0
-    return node
+def making(name: str, signature: str, spec: str, sources: str, next_seq: str = "next_seq()") -> list[str]:
+    """The statements that make a node. Every function that records consists of them, for a call would cost time."""
+    return [f"{name} = Node()", f"{name}.signature = {signature}", f"{name}.spec = {spec}",
+            f"{name}.sources = {sources}", f"{name}.seq = {next_seq}", f"{name}.holders = 0",
+            f"{name}.buffer = {name}.tape = {name}.version = None"]
 
+
+def recording(head: str, sources: str, *rest: str) -> Any:
+    """A function `head` that makes a node, and then what else is to be done before it is returned."""
+    lines = [f"def {head}:", *making("node", "signature", "signature.spec", sources), *rest, "return node"]
+    exec(compile("\n    ".join(lines), "<microtrain recording>", "exec"), globals())
+    return globals()[head.partition("(")[0]]
+
+
+new_node: Callable[[Signature, tuple[Node, ...]], Node] = recording("new_node(signature, sources)", "sources")
+"""A node that is not on the tape."""
+
+apply1: Callable[[Signature, Node], Node] = recording(
+    "apply1(signature, x)", "(x,)",
+    "if signature.first is not None and x.tape is not None and grad_mode.enabled: enter(node, signature.first)")
+"""Record an operation of one source whose signature is at hand."""
+
+apply2: Callable[[Signature, Node, Node], Node] = recording(
+    "apply2(signature, x, y)", "(x, y)",
+    "if signature.both is None: return node",
+    "if x.tape is not None: pullback = signature.first if y.tape is None else signature.both",
+    "elif y.tape is not None: pullback = signature.second",
+    "else: return node",
+    "if pullback is not None and grad_mode.enabled: enter(node, pullback)")
+"""Record an operation of two sources whose signature is at hand."""
 
 BUFFER = Primitive("buffer", Kind.LEAF, lambda: ((), float32), differentiable=False)
 SCALAR = Primitive("scalar", Kind.LEAF, lambda: ((), float32), differentiable=False)
 LITERAL = Primitive("literal", Kind.CONSTANT, lambda: ((), float32), differentiable=False)
+
 
 def buffer_signature(of: Spec) -> Signature:
     """The signature of a value at hand with this spec."""
@@ -304,54 +324,18 @@ def record1(primitive: Primitive, x: Node, attrs: tuple[Any, ...] = ()) -> Node:
     return apply1(primitive.memo.get(key) or infer(primitive, key, (x,), attrs), x)
 
 
-def apply1(signature: Signature, x: Node) -> Node:
-    """Record an operation of one source whose signature is at hand."""
-    node = Node()                               # `new_node`, without the cost of a call
-    node.signature = signature
-    node.spec = signature.spec
-    node.sources = (x,)
-    node.seq = next_seq()
-    node.buffer = node.tape = node.version = None
-    node.holders = 0
-    if signature.first is not None and x.tape is not None and grad_mode.enabled:
-        enter(node, signature.first)
-    return node
-
-
 def record2(primitive: Primitive, x: Node, y: Node) -> Node:
     """Record an operation of two sources and no attributes."""
     key = (x.spec, y.spec)
     return apply2(primitive.memo.get(key) or infer(primitive, key, (x, y), ()), x, y)
 
 
-def apply2(signature: Signature, x: Node, y: Node) -> Node:
-    """Record an operation of two sources whose signature is at hand."""
-    node = Node()                               # `new_node`, without the cost of a call
-    node.signature = signature
-    node.spec = signature.spec
-    node.sources = (x, y)
-    node.seq = next_seq()
-    node.buffer = node.tape = node.version = None
-    node.holders = 0
-    if signature.both is None:
-        return node
-    if x.tape is not None:
-        pullback = signature.first if y.tape is None else signature.both
-    elif y.tape is not None:
-        pullback = signature.second
-    else:
-        return node
-    if pullback is not None and grad_mode.enabled:
-        enter(node, pullback)
-    return node
-
-
 def record_with(primitive: Primitive, x: Node, *numbers: Node) -> Node:
     """Record an operation of a node and numbers: constants of its dtype, which never require grad."""
-    signature = primitive.memo.get(x.spec) or infer(primitive, x.spec, (x, *numbers), ())
-    node = new_node(signature, (x, *numbers))
-    if signature.first is not None and x.tape is not None and grad_mode.enabled:
-        enter(node, signature.first)
+    sources = x, *numbers
+    node = new_node(primitive.memo.get(x.spec) or infer(primitive, x.spec, sources, ()), sources)
+    if node.signature.first is not None and x.tape is not None and grad_mode.enabled:
+        enter(node, node.signature.first)
     return node
 
 

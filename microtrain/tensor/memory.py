@@ -80,9 +80,8 @@ def placed(node: Node, tape: Tape) -> Node:
 def carried(node: Node, before: Node) -> Node:
     """A node that is nobody else's, put on the tape behind another one: what arrives here goes on there, to a rule that
     reads the value it had."""
-    passed = with_grad_mode(True, g.identity, before).tape
-    passed.__class__ = before.tape.__class__
-    node.tape = passed
+    assert before.tape is not None
+    node.tape = named(with_grad_mode(True, g.identity, before), before.tape.name).tape
     return node
 
 
@@ -207,8 +206,8 @@ class Family:
         """Give the base the value that follows from a member's new node, and tell the other families: all of them or,
         where an interrupt comes first, none. What is not recorded leaves the base in its place on the tape."""
         base = with_grad_mode(recorded, alias.update, self.node, node)
-        if recorded and alias.view is not same_value and base.tape is not None and base.tape.pullback is not None:
-            base.tape.__class__ = entry_class("CopySlices")
+        if recorded and alias.view is not same_value:
+            named(base, "CopySlices")
         version = self.cell.version + 1
         base = self.successor(base, None if recorded else self.node.tape, self.cell)
         changes: list[tuple[Family | Memory, Node]] = [(self, base)]
@@ -299,7 +298,7 @@ class Alias:
         if base.tape is not None or made:
             self.version = self.family.cell.version
         if base.tape is not None:
-            node.tape.__class__ = entry_class("AsStridedBackward0")     # type: ignore[union-attr]
+            named(node, "AsStridedBackward0")
         elif made:
             node.tape = AsStridedBackward0(next_seq())          # its base does not lead anywhere any more
         elif tape.__class__ is Leaf:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import microtrain as mt
-from microtrain.engine import plans as planning
+from microtrain.engine import step as engine_step
 from microtrain.engine.plans import plans
 
 
@@ -443,7 +443,7 @@ def test_an_evaluation_that_fails_can_be_tried_again(monkeypatch: pytest.MonkeyP
     y = (x * x).sum()
     y.backward()
     with monkeypatch.context() as planted:
-        planted.setattr(planning, "build", fail)
+        planted.setattr(engine_step, "build", fail)
         planted.setattr(plans, "known", {})
         planted.setattr(plans, "recent", {})
         with pytest.raises(MemoryError, match="planted"):
