@@ -134,6 +134,3 @@ class Access(Checks):
                 sync.release(self.me(on))
             if order in ("acquire", "acq_rel"):
                 sync.acquire(self.me(on))
-
-    def proxy_fence(self, on: Array | None) -> None:
-        """Orders generic and asynchronous accesses, which here are in order."""

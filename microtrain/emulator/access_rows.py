@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from .emitter import Emitter
-from .table import CACHING, INTEGERS, ORDER, SPACES, Op, numpy_type, row, silent
+from .table import CACHING, INTEGERS, ORDER, SPACES, Op, numpy_type, plain, row, silent
 
 DATA = f"b8 s8 u8 b16 b32 b64 {INTEGERS} f32 f64"
 STRONG = "relaxed acquire release acq_rel volatile"
@@ -22,10 +22,9 @@ def order(op: Op, default: str = "weak") -> str:
     return "relaxed" if found == "volatile" else found
 
 
-@row("ld.param", DATA, "v2 v4")
-@row("ld.param::entry", DATA, "v2 v4")
+@row("ld.param ld.param::entry", DATA, "v2 v4")
 def _load_parameter(e: Emitter, op: Op) -> None:
-    name, offset = e.parameter(op.operands[1])
+    name, offset = e.place(op.operands[1])
     t = numpy_type(op.type)
     for i, register in enumerate(e.vector(op.operands[0])):
         at = offset + i * int(t[1])
@@ -35,7 +34,7 @@ def _load_parameter(e: Emitter, op: Op) -> None:
 
 @row("st.param", DATA, "v2 v4", writes=0)
 def _store_parameter(e: Emitter, op: Op) -> None:
-    name, offset = e.parameter(op.operands[0])
+    name, offset = e.place(op.operands[0])
     t = numpy_type(op.type)
     for i, register in enumerate(e.vector(op.operands[1])):
         e.line(f"R[{name!r}, {offset + i * int(t[1])}] = {e.get(register, t)}")
@@ -44,8 +43,7 @@ def _store_parameter(e: Emitter, op: Op) -> None:
 @row("ld", DATA, f"{SPACES} {ORDER} {CACHING} v2 v4 v8 unified")
 def _load(e: Emitter, op: Op) -> None:
     t = numpy_type(op.type)
-    parts = e.vector(op.operands[0])
-    unsigned = f"u{t[1]}"
+    parts, unsigned = e.vector(op.operands[0]), f"u{t[1]}"
     merged = op.instruction.predicate is not None and all(e.register_class(part) == unsigned for part in parts)
     olds = e.parts(op.operands[0], unsigned) if merged else "None"
     e.spread(parts, [t] * len(parts), f"M.load({e.site}, '{space_of(op)}', {e.address(op.operands[1])}, {e.lanes()}, "
@@ -53,11 +51,9 @@ def _load(e: Emitter, op: Op) -> None:
 
 
 @row("st", DATA, f"{SPACES} {ORDER} {CACHING} v2 v4 v8", writes=0)
-def _store(e: Emitter, op: Op) -> None:
-    t = f"u{numpy_type(op.type)[1]}"
-    values = e.parts(op.operands[1], t)
-    e.line(f"M.store({e.site}, '{space_of(op)}', {e.address(op.operands[0])}, {e.lanes()}, {values}, '{t}', "
-           f"{order(op)!r})")
+def _store(e: Emitter, op: Op) -> str:
+    unsigned = f"u{numpy_type(op.type)[1]}"
+    return f"M.store({{site}}, '{space_of(op)}', {{a:at}}, {{on}}, {{b:[u]}}, '{unsigned}', {order(op)!r})"
 
 
 ATOMIC = "add min max inc dec and or xor exch cas"
@@ -65,85 +61,60 @@ ATOMIC_TYPES = "b16 b32 b64 u32 s32 u64 s64 f16 f16x2 bf16 bf16x2 f32 f64"
 ATOMIC_MODIFIERS = f"{SPACES} {ORDER} {ATOMIC} noftz L2::cache_hint v2 v4 v8 shared::cluster"
 
 
-def atomic(e: Emitter, op: Op, address: str, values: list[str], results: list[str]) -> None:
+@row("red", ATOMIC_TYPES, ATOMIC_MODIFIERS, writes=0)
+@row("atom", ATOMIC_TYPES, ATOMIC_MODIFIERS)
+def _atomic(e: Emitter, op: Op) -> None:
     """One read-modify-write for each part of a vector; threads at one place take turns, the lowest first."""
     name, t = op.one_of(ATOMIC, ""), op.type
+    address, *values = op.operands[op.row.writes:op.row.writes + 2 + (name == "cas")]
     parts = [e.vector(value) for value in values]
     kind = t if t in ("f16", "bf16", "f16x2", "bf16x2") else numpy_type(t)
     stored = "u2" if t in ("f16", "bf16") else numpy_type(t)
     base, offset = e.address(address).rsplit(", ", 1)
     for i in range(len(parts[0])):
         given = ", ".join(e.get(part[i], stored) for part in parts)
-        nbytes = int(stored[1]) * i
-        e.line(f"t = M.atomic({e.site}, '{space_of(op)}', {base}, {int(offset) + nbytes}, {e.lanes()}, {name!r}, "
-               f"{kind!r}, '{stored}', [{given}], {order(op, 'relaxed')!r})")
-        if results:
-            e.put(results[i], "t", stored)
-
-
-@row("atom", ATOMIC_TYPES, ATOMIC_MODIFIERS)
-def _atomic_operation(e: Emitter, op: Op) -> None:
-    n = 4 if op.has("cas") else 3
-    atomic(e, op, op.operands[1], op.operands[2:n], e.vector(op.operands[0]))
-
-
-@row("red", ATOMIC_TYPES, ATOMIC_MODIFIERS, writes=0)
-def _reduction(e: Emitter, op: Op) -> None:
-    atomic(e, op, op.operands[0], op.operands[1:2], [])
+        e.line(f"t = M.atomic({e.site}, '{space_of(op)}', {base}, {int(offset) + int(stored[1]) * i}, {e.lanes()}, "
+               f"{name!r}, {kind!r}, '{stored}', [{given}], {order(op, 'relaxed')!r})")
+        if op.row.writes:
+            e.put(e.vector(op.operands[0])[i], "t", stored)
 
 
 @row("fence membar", "", f"{ORDER} gl proxy async alias async.global async.shared::cta global shared shared::cta "
      "mbarrier_init", writes=0)
-def _fence(e: Emitter, op: Op) -> None:
-    if "proxy" in op.modifiers:
-        e.line(f"M.proxy_fence({e.lanes()})")
-    else:
-        e.line(f"M.synchronize({e.lanes()}, 'acq_rel')")
+def _fence(e: Emitter, op: Op) -> str:
+    """Generic and asynchronous accesses are in order here: nothing is to be done between them."""
+    return "" if op.has("proxy") else "M.synchronize({on}, 'acq_rel')"
 
 
-@row("prefetch prefetchu applypriority discard createpolicy.fractional createpolicy.range createpolicy.cvt", "b64",
-     f"global local L1 L2 L1::evict_last L2::evict_last L2::evict_normal L2::evict_first L2::evict_unchanged "
-     f"L2::128B {CACHING}", typed=False)
-def _hint(e: Emitter, op: Op) -> None:
-    """Hints for caches do nothing here; a policy is a number."""
-    if op.row.name.startswith("createpolicy"):
-        e.put(op.operands[0], e.number(0, "u8"), "u8")
+# Hints for caches do nothing here; a policy is a number.
+HINTS = f"global local L1 L2 L2::evict_unchanged {CACHING}"
+silent("prefetch prefetchu applypriority discard", "", "b64", HINTS)
+plain("createpolicy.fractional createpolicy.range createpolicy.cvt", "b64", "np.uint64(0)", "u8", HINTS, typed=False)
 
 
 @row("cp.async.ca cp.async.cg", "", f"shared global shared::cta {CACHING}", writes=0)
-def _copy_asynchronously(e: Emitter, op: Op) -> None:
-    operands = op.operands
-    count = "None"
-    if (len(operands) > 3 and not op.has("L2::cache_hint")) or len(operands) > 4:
-        count = e.get(operands[3], "u4")
-    e.line(f"M.copy({e.site}, {e.address(operands[0])}, {e.address(operands[1])}, {e.lanes()}, {int(operands[2], 0)}, "
-           f"{count})")
+def _copy_asynchronously(e: Emitter, op: Op) -> str:
+    counted = len(op.operands) > 3 + op.has("L2::cache_hint")
+    return f"M.copy({{site}}, {{a:at}}, {{b:at}}, {{on}}, {{c:n}}, {'{d:u4}' if counted else None})"
 
 
 silent("cp.async.commit_group", "M.commit_copies(on)")
-silent("cp.async.wait_group", "M.wait_copies(on, {n})")
+silent("cp.async.wait_group", "M.wait_copies(on, {a:n})")
 silent("cp.async.wait_all", "M.commit_copies(on); M.wait_copies(on, 0)")
 
 
-@row("ldmatrix", "b16 b8", "sync aligned m8n8 x1 x2 x4 trans shared shared::cta")
-def _load_matrix(e: Emitter, op: Op) -> None:
-    parts = e.vector(op.operands[0])
-    e.spread(parts, ["u4"] * len(parts), f"M.load_matrix({e.site}, {e.address(op.operands[1])}, {e.lanes()}, "
-             f"{len(parts)}, {op.has('trans')})")
-
-
-@row("stmatrix", "b16", "sync aligned m8n8 x1 x2 x4 trans shared shared::cta", writes=0)
-def _store_matrix(e: Emitter, op: Op) -> None:
-    values = e.parts(op.operands[1], "u4")
-    e.line(f"M.store_matrix({e.site}, {e.address(op.operands[0])}, {e.lanes()}, {values}, {op.has('trans')})")
+MATRIX = "sync aligned m8n8 x1 x2 x4 trans shared shared::cta"
+row("ldmatrix", "b16 b8", MATRIX, "u4*")(
+    lambda e, op: f"M.load_matrix({{site}}, {{a:at}}, {{on}}, {len(e.vector(op.operands[0]))}, {op.has('trans')})")
+row("stmatrix", "b16", MATRIX, writes=0)(
+    lambda e, op: f"M.store_matrix({{site}}, {{a:at}}, {{on}}, {{b:[u4]}}, {op.has('trans')})")
 
 
 def widths(op: Op) -> int:
     """Bytes that a thread accesses at once: what it is aligned to. 0 for what is no access."""
     name = op.row.name
     if name in ("ld", "st"):
-        operand = op.operands[0] if name == "ld" else op.operands[1]
-        return (operand.count(",") + 1) * int(re.sub(r"\D", "", op.type)) // 8
+        return (op.operands[name == "st"].count(",") + 1) * int(re.sub(r"\D", "", op.type)) // 8
     if name in ("atom", "red"):
         return int(re.sub(r"\D", "", op.type.removesuffix("x2"))) // 8 * (2 if op.type.endswith("x2") else 1)
     if name.startswith(("cp.async.c", "wgmma.mma")) and "commit" not in name:

@@ -87,6 +87,14 @@ class Emitter:
             return default
         return next((t for t in sorted(self.held(operand)) if t[1:] == default[1:] and t[0] in "iuf"), default)
 
+    def derived(self, register: str, key: str, expression: str) -> str:
+        """What is made of a register's present value, by a name of its own; written once."""
+        name = f"{variable(register)}_{key}"
+        if key not in self.held(register):
+            self.line(f"{name} = {expression}")
+            self.held(register).add(key)
+        return name
+
     def get(self, operand: str, t: str) -> str:
         """An operand as an expression of a NumPy type, "pred", or "f16" and "bf16": float32 values of those."""
         operand = operand.strip()
@@ -97,20 +105,14 @@ class Emitter:
             return self.get_constant(operand, t)
         if known == "p":
             raise Unknown(f"predicate {operand} as a number")
-        name, held = variable(operand), self.held(operand)
-        if t in held:
-            return f"{name}_{t}"
         if t in ("f16", "bf16"):
-            self.line(f"{name}_{t} = from_{t}({self.get(operand, 'u2')})")
-        elif int(t[1:]) > int(known[1:]):
+            return self.derived(operand, t, f"from_{t}({self.get(operand, 'u2')})")
+        if int(t[1:]) > int(known[1:]):
             raise Unknown(f"{operand} of {8 * int(known[1:])} bits read as {8 * int(t[1:])}")
-        elif int(t[1:]) < int(known[1:]):
+        if int(t[1:]) < int(known[1:]):
             return f"{self.get(operand, known)}.astype('u{t[1:]}').view('{t}')"
-        else:
-            source = min(one for one in held if one[1:] == t[1:] and one[0] in "iuf")
-            self.line(f"{name}_{t} = {name}_{source}.view('{t}')")
-        held.add(t)
-        return f"{name}_{t}"
+        source = min(one for one in self.held(operand) if one[1:] == t[1:] and one[0] in "iuf")
+        return self.derived(operand, t, f"{variable(operand)}_{source}.view('{t}')")
 
     def get_predicate(self, operand: str) -> str:
         if operand.startswith("!"):
@@ -121,6 +123,10 @@ class Emitter:
         if re.fullmatch(r"-?\d+", operand):
             return f"np.bool_({operand != '0'})"
         raise Unknown(f"operand {operand} as a predicate")
+
+    def condition(self) -> str:
+        """Where the present instruction is executed, if it has a predicate."""
+        return f"{'~' if self.negated else ''}{self.get_predicate(self.predicate or '')}"
 
     def get_constant(self, operand: str, t: str) -> str:
         if t in ("f16", "bf16"):
@@ -138,44 +144,28 @@ class Emitter:
         if re.fullmatch(r"-?(0x[0-9a-fA-F]+|\d+)U?", operand):
             value = int(operand.rstrip("U"), 0)
             return self.constant(np.dtype(t).type(value)) if t[0] == "f" else self.number(value, t)
-        if operand in self.function.locals:
-            return self.number(self.function.locals[operand], t)
-        if operand in self.symbols:
-            return self.number(self.symbols[operand], t)
+        for places in (self.function.locals, self.symbols):
+            if operand in places:
+                return self.number(places[operand], t)
         if re.fullmatch(r"[\w$.]+", operand):       # a variable of the module, placed when it is launched
             return f"M.symbol({operand!r}, '{t}')"
         raise Unknown(f"operand {operand}")
 
     def half(self, operand: str, kind: str, i: int) -> str:
         """float32 values of the lower (0) or upper half of a packed register."""
-        name, t = variable(operand), f"{kind}{'lh'[i]}"
-        if self.register_class(operand) is None:
-            return f"from_{kind}(unpack({self.get(operand, 'u4')}, 'u2', {i}))"
-        if t not in self.held(operand):
-            self.line(f"{name}_{t} = from_{kind}(unpack({self.get(operand, 'u4')}, 'u2', {i}))")
-            self.held(operand).add(t)
-        return f"{name}_{t}"
+        expression = f"from_{kind}(unpack({self.get(operand, 'u4')}, 'u2', {i}))"
+        return expression if self.register_class(operand) is None else self.derived(operand, kind + "lh"[i], expression)
 
     def mask(self, operand: str, t: str) -> str:
         """All ones where a predicate holds, in an unsigned type."""
-        if self.register_class(operand) != "p":
-            return f"mask({self.get_predicate(operand)}, '{t}')"
-        name, key = variable(operand), f"m{t[1:]}"
-        if key not in self.held(operand):
-            self.line(f"{name}_{key} = mask({name}, '{t}')")
-            self.held(operand).add(key)
-        return f"{name}_{key}"
+        expression = f"mask({self.get_predicate(operand)}, '{t}')"
+        return self.derived(operand, f"m{t[1:]}", expression) if self.register_class(operand) == "p" else expression
 
     def lanes(self) -> str:
         """The threads that execute the present instruction: indices, or None for all."""
         if self.predicate is None:
             return "on"
-        name, key = variable(self.predicate), "off" if self.negated else "on"
-        self.get_predicate(self.predicate)
-        if key not in self.held(self.predicate):
-            self.line(f"{name}_{key} = M.active(m, {'~' if self.negated else ''}{name})")
-            self.held(self.predicate).add(key)
-        return f"{name}_{key}"
+        return self.derived(self.predicate, "off" if self.negated else "on", f"M.active(m, {self.condition()})")
 
     def put(self, register: str, expression: str, t: str, merged: bool = False) -> None:
         """Write a register, where the instruction's predicate holds unless `expression` has seen to that."""
@@ -189,8 +179,7 @@ class Emitter:
         if t == "pred":
             if guarded:
                 self.held(register)
-                condition = f"{'~' if self.negated else ''}{self.get_predicate(self.predicate or '')}"
-                expression = f"np.where({condition}, {expression}, {name})"
+                expression = f"np.where({self.condition()}, {expression}, {name})"
             self.line(f"{name} = {expression}")
             self.types[register] = {"p"}
             return
@@ -199,45 +188,21 @@ class Emitter:
         if int(t[1:]) < int(known[1:]):
             expression, t = f"np.asarray({expression}).astype('{t[0]}{known[1:]}')", t[0] + known[1:]
         if guarded:
-            unsigned = f"u{t[1:]}"
-            new, old, chosen = f"np.asarray({expression}).view('{unsigned}')", self.get(register, unsigned), \
-                self.mask(self.predicate or "", unsigned)
-            expression = f"select({chosen}, {old}, {new})" if self.negated else f"select({chosen}, {new}, {old})"
-            t = unsigned
+            t = f"u{t[1:]}"
+            both = [self.get(register, t), f"np.asarray({expression}).view('{t}')"]
+            chosen, other = both if self.negated else both[::-1]
+            expression = f"select({self.mask(self.predicate or '', t)}, {chosen}, {other})"
         self.line(f"{name}_{t} = {expression}")
         self.types[register] = {t}
-
-    carry = "cc"
-    """The carry flag."""
-
-    def set_carry(self, expression: str) -> None:
-        """Set the carry flag."""
-        self.line(f"cc = {expression}")
 
     @staticmethod
     def vector(operand: str) -> list[str]:
         """The parts of `{a, b}`, or the one operand."""
         return [part.strip() for part in operand.strip("{} ").split(",")]
 
-    def address(self, operand: str) -> str:
-        """`[register + offset]` as two arguments: an int64 expression and an integer."""
-        match = ADDRESS.match(operand)
-        if match is None:
-            raise Unknown(f"address {operand}")
-        known, offset = self.register_class(match[1]), int((match[2] or "0").replace(" ", ""), 0)
-        if known is None and re.fullmatch(r"-?\d+", match[1]):
-            return f"{self.number(int(match[1]), 'i8')}, {offset}"
-        if known == "u4":
-            return f"np.asarray({self.get(match[1], 'u4')}).astype('i8'), {offset}"
-        return f"{self.get(match[1], 'i8')}, {offset}"
-
-    @staticmethod
-    def parameter(operand: str) -> tuple[str, int]:
-        """`[name + offset]`."""
-        match = ADDRESS.match(operand)
-        if match is None:
-            raise Unknown(f"parameter {operand}")
-        return match[1], int((match[2] or "0").replace(" ", ""), 0)
+    def parts(self, operand: str, t: str) -> str:
+        """A vector's parts as a list of expressions."""
+        return f"[{', '.join(self.get(part, t) for part in self.vector(operand))}]"
 
     def spread(self, registers: list[str], types: Sequence[str], call: str, merged: bool = False) -> None:
         """Write registers, as far as they are given, with the parts of what a call returns."""
@@ -245,11 +210,19 @@ class Emitter:
         for i, (register, t) in enumerate(zip(registers, types, strict=False)):
             self.put(register.strip(), f"t[{i}].view('{t}')" if t[0] == "i" else f"t[{i}]", t, merged)
 
-    def parts(self, operand: str, t: str) -> str:
-        """A vector's parts as a list of expressions."""
-        return f"[{', '.join(self.get(part, t) for part in self.vector(operand))}]"
+    @staticmethod
+    def place(operand: str, what: str = "parameter") -> tuple[str, int]:
+        """`[name + offset]`."""
+        match = ADDRESS.match(operand)
+        if match is None:
+            raise Unknown(f"{what} {operand}")
+        return match[1], int((match[2] or "0").replace(" ", ""), 0)
 
-    def at_hand(self, register: str) -> str:
-        """A register's present value in the type of its class."""
-        known = self.register_class(register) or ""
-        return variable(register) if known == "p" else self.get(register, known)
+    def address(self, operand: str) -> str:
+        """`[register + offset]` as two arguments: an int64 expression and an integer."""
+        name, offset = self.place(operand, "address")
+        known = self.register_class(name)
+        if known is None and re.fullmatch(r"-?\d+", name):
+            return f"{self.number(int(name), 'i8')}, {offset}"
+        return f"np.asarray({self.get(name, 'u4')}).astype('i8'), {offset}" if known == "u4" else \
+            f"{self.get(name, 'i8')}, {offset}"

@@ -32,6 +32,22 @@ def to_bf16(x: Array) -> Array:
     return np.where(np.isnan(x), np.uint16(0x7FFF), rounded.astype("u2"))
 
 
+def truncated_bf16(x: Array) -> Array:
+    """Bits of float32 rounded to bfloat16 toward zero."""
+    return (np.asarray(x).view("u4") >> np.uint32(16)).astype("u2")
+
+
+def rounded_tf32(bits: Array, away: bool) -> Array:
+    """Bits of the nearest TF32; ties away from zero, or to even."""
+    half = np.uint32(0x1000) if away else np.uint32(0xFFF) + (bits >> np.uint32(13) & np.uint32(1))
+    return (bits + half) & np.uint32(0xFFFFE000)
+
+
+def to_half(x: Array) -> Array:
+    """Integers as the nearest float16, in float32."""
+    return x.astype("f8").astype("f2").astype("f4")
+
+
 def from_f16(x: Array) -> Array:
     """float32 of float16 bits, exactly."""
     return np.asarray(x).view("f2").astype("f4")

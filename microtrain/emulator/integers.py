@@ -70,6 +70,28 @@ def high_product(a: Array, b: Array) -> Array:
     return top.view(a.dtype)
 
 
+def low_24(x: Array) -> Array:
+    """The lower 24 bits, with the sign that they have in a signed type."""
+    return x << x.dtype.type(8) >> x.dtype.type(8)
+
+
+def carried(a: Array, b: Array, carry: Array, subtract: bool) -> tuple[Array, Array]:
+    """a + b + carry or a - b - carry, wrapped, and the carry out."""
+    a, b, carry = np.asarray(a), np.asarray(b), np.asarray(carry).astype(b.dtype)
+    if subtract:
+        near = np.asarray(a - b)
+        return near - carry, (a < b) | (near < carry)
+    near = np.asarray(a + b)
+    whole = near + carry
+    return whole, (near < a) | (whole < near)
+
+
+def clipped(x: Array, dtype: str) -> Array:
+    """Integers saturated to a type."""
+    own, limits = np.iinfo(np.asarray(x).dtype), np.iinfo(dtype)
+    return np.clip(x, max(own.min, limits.min), min(own.max, limits.max)).astype(dtype)
+
+
 def shift_left(a: Array, n: Array) -> Array:
     """a << n, 0 from the width on."""
     a, n = np.asarray(a), np.asarray(n)

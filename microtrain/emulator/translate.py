@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from . import access_rows, collective_rows, convert_rows, floats, integers, scalar_rows
+from . import access_rows, collective_rows, floats, integers, scalar_rows
 from .access import LOCAL_WINDOW, SHARED_WINDOW
 from .blocks import Block, basic_blocks, liveness
 from .dataflow import in_flight, origins
@@ -18,7 +18,7 @@ from .table import Op
 from .threads import SHARED_BASE
 from .undefined import UNDEFINED, flag, follow, suspects
 
-assert access_rows and collective_rows and convert_rows and scalar_rows      # they fill the table
+assert access_rows and collective_rows and scalar_rows      # they fill the table
 
 
 @dataclass
@@ -48,8 +48,6 @@ class Program:
 
 NAMESPACE = {name: value for name, value in {**vars(floats), **vars(integers)}.items() if name[0] != "_"} | {
     "np": np, "LOCAL": np.uint64(LOCAL_WINDOW), "SHARED": np.uint64(SHARED_WINDOW),
-    "truncated_bf16": lambda x: (np.asarray(x).view("u4") >> np.uint32(16)).astype("u2"),
-    "to_half": lambda x: x.astype("f8").astype("f2").astype("f4"),
 } | {f"POISON_{kind}": value for kind, value in POISON.items()}
 
 
@@ -94,7 +92,7 @@ def block_source(block: Block, function: Function, e: Emitter, early: dict[int, 
                 e.line(f"M.early({site}, {early[site]!r}, {e.lanes()})")
             if followed:
                 follow(e, op, followed)
-            op.row.emit(e, op)
+            op.row.write(e, op)
         except (Unknown, KeyError, IndexError, ValueError) as error:
             unknown.append(f"line {op.instruction.line}: {op.instruction} ({error})")
     end = block.end
@@ -121,7 +119,8 @@ def block_source(block: Block, function: Function, e: Emitter, early: dict[int, 
     body = e.lines
     e.lines = []
     for register in kept:
-        values.append((prefix + register, e.at_hand(register), function.register_class(register) or ""))
+        kind = function.register_class(register) or ""
+        values.append((prefix + register, e.get(register, "pred" if kind == "p" else kind), kind))
     lines += body + e.lines
     if kept:
         lines.append("if m is None:")
