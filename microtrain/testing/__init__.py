@@ -16,9 +16,9 @@ from .closeness import Tolerance
 from .comparison import OracleError
 from .counting import KernelCount, count_kernels
 from .gradcheck import GradcheckError, gradcheck, gradgradcheck
+from .interpreter import poison
 from .kernels import KernelError, check_kernel
 from .memory import Memory, needed_memory, peak_memory
-from .poisoning import poison
 from .report import ParityReport, Tally
 
 __all__ = ["AnomalyError", "GradcheckError", "KernelCount", "KernelError", "Memory", "OracleError", "ParityError",

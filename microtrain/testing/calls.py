@@ -7,7 +7,6 @@ result.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -15,52 +14,52 @@ import numpy as np
 
 import microtrain
 
-from .comparison import Finding, Subject, compare, consult
-from .derivatives import Library, Run, Trial, arguments, on, run
+from .comparison import Finding, Subject, unlike
 from .interpreter import interpreting, poisoned_lanes, reversed_programs, shuffled_programs
-from .tallies import ORDERS, VALUE
+from .report import VALUE
+from .running import Library, Run, Trial, on, run
 
 HALF = 0.5
 """By which inputs are multiplied in place: exact, and it leaves the domain of few functions."""
+
+OTHER_ORDER = "depends on the order of the programs: run {} they give other bits: a race between programs, or atomics"
+
+SURROUNDINGS = (
+    ("depends on masked lanes: a tl.load(..., mask=...) without other= holds zeros there in the interpreter and "
+     "anything on a GPU", poisoned_lanes),
+    (OTHER_ORDER.format("backwards"), reversed_programs), (OTHER_ORDER.format("in a random order"), shuffled_programs))
+"""Where interpreted kernels are run once more, and what is said where the bits are others."""
 
 
 def probe(subject: Subject, trial: Trial) -> list[Finding]:
     """What is wrong with repeated calls on a trial that passes on its own."""
     library = on(subject.device)
     first = run(library, subject.fn, trial)
-    found = [*repeated(subject, trial, first), *overwritten(subject, trial), *stale(subject, trial, first)]
+    again = run(library, subject.fn, trial)
+    found = [*differing(first, again, "is not deterministic: a second call on equal inputs gives other bits"),
+             *overwritten(subject, trial), *stale(subject, trial, first)]
     if (interpreting() and library.module is not microtrain) or subject.device == "interpret":
-        found += in_other_surroundings(subject, trial, first)
+        for problem, surroundings in SURROUNDINGS:
+            with surroundings():
+                other = differing(first, run(library, subject.fn, trial), problem)
+            if other:
+                return [*found, *other]
     return found
 
 
-def repeated(subject: Subject, trial: Trial, first: Run) -> Iterator[Finding]:
-    """A second call on equal inputs gives the same bits."""
-    second = run(on(subject.device), subject.fn, trial)
-    part = differing(first, second)
-    if part is not None:
-        yield Finding(part, 0, f"the {ORDERS[part]}", "is not deterministic: a second call on equal inputs gives other "
-                                                     "bits", None, np.inf)
-
-
-def differing(one: Run, other: Run) -> int | None:
+def differing(one: Run, other: Run, problem: str) -> list[Finding]:
     """The first part whose bits differ."""
-    for part in one.parts:
-        if Run({part: one.parts[part]}).bits() != Run({part: other.parts.get(part, [])}).bits():
-            return part
-    return None
+    return [unlike(part, problem) for part in one.parts if one.bits(part) != other.bits(part)][:1]
 
 
 def overwritten(subject: Subject, trial: Trial) -> Iterator[Finding]:
     """The inputs hold what they held, but where the oracle changes them too."""
-    import torch
-
     def after(library: Library, function: Callable[..., Any]) -> list[np.ndarray]:
-        given = arguments(library, trial, trial.dtype)
-        run(library, function, trial, given=given)
-        return [library.array(tensor) for tensor in given.tensors]
+        given = trial.arguments(library)
+        run(library, function, trial, given)
+        return [library.array(tensor) for tensor in given.args]
 
-    mine, theirs = after(on(subject.device), subject.fn), after(Library(torch), subject.oracle)
+    mine, theirs = after(on(subject.device), subject.fn), after(on("torch"), subject.oracle)
     for i, (a, b) in enumerate(zip(mine, theirs, strict=True)):
         if a.tobytes() != b.tobytes():
             places = np.argwhere(~((a == b) | ((a != a) & (b != b))))
@@ -73,43 +72,21 @@ def overwritten(subject: Subject, trial: Trial) -> Iterator[Finding]:
 def stale(subject: Subject, trial: Trial, first: Run) -> Iterator[Finding]:
     """After the inputs were changed in place a call on the same tensors gives what the new values give."""
     library = on(subject.device)
-    given = arguments(library, trial, trial.dtype)
-    run(library, subject.fn, trial, given=given)
+    given = trial.arguments(library)
+    run(library, subject.fn, trial, given)
     floats = [i for i, array in enumerate(trial.sample.arrays) if array.dtype.kind == "f"]
     with library.module.no_grad():
         for i in floats:
-            given.tensors[i].mul_(HALF)
-    arrays = tuple(array * HALF if i in floats else array for i, array in enumerate(trial.sample.arrays))
-    changed = trial.with_sample(replace(trial.sample, arrays=arrays))
+            given.args[i].mul_(HALF)
+    changed = trial.with_arrays(array * HALF if i in floats else array for i, array in enumerate(trial.sample.arrays))
     if subject.failures(changed):
         return                              # wrong for other reasons
-    oracle = consult(subject.oracle, changed)
-    second = run(library, subject.fn, changed, given=given)
-    for finding in compare(second, oracle, changed, subject.tolerance, subject.slack):
+    second = run(library, subject.fn, changed, given)
+    for finding in subject.against(second, changed):
         if finding.wrong:
-            old = first.parts[finding.part][finding.number]
-            got = second.parts[finding.part][finding.number]
+            old, got = (one.array(finding.part, finding.number) for one in (first, second))
             same = old is not None and got is not None and old.tobytes() == got.tobytes()
             which = "the first call's" if same else "neither the first call's nor the new values'"
             yield replace(finding, problem="is stale: after the inputs were changed in place a second call on the "
                                            f"same tensors gives {which} result: something is kept between calls")
-            return
-
-
-SURROUNDINGS: tuple[tuple[str, Callable[[], AbstractContextManager[None]]], ...] = (
-    ("depends on masked lanes: a tl.load(..., mask=...) without other= holds zeros there in the interpreter and "
-     "anything on a GPU", poisoned_lanes),
-    ("depends on the order of the programs: run backwards they give other bits: a race between programs, or atomics",
-     reversed_programs),
-    ("depends on the order of the programs: run in a random order they give other bits: a race between programs, or "
-     "atomics", shuffled_programs))
-
-
-def in_other_surroundings(subject: Subject, trial: Trial, first: Run) -> Iterator[Finding]:
-    """The bits stay the same whatever masked lanes hold and in whatever order programs run."""
-    for problem, surroundings in SURROUNDINGS:
-        with surroundings():
-            part = differing(first, run(on(subject.device), subject.fn, trial))
-        if part is not None:
-            yield Finding(part, 0, f"the {ORDERS[part]}", problem, None, np.inf)
             return

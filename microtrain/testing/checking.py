@@ -15,10 +15,9 @@ from .calls import probe
 from .cases import Sample, samples_of
 from .closeness import Tolerance
 from .comparison import Finding, Subject
-from .derivatives import Trial
 from .diagnosis import diagnose
-from .layouts import LAYOUTS
 from .report import SECOND, VALUE, ParityReport, Tally
+from .running import LAYOUTS, Trial
 from .shrink import shrink
 
 SESSION = ParityReport()
@@ -127,7 +126,7 @@ def check_parity(fn: Callable[..., Any], oracle: Callable[..., Any], inputs: Any
             take the dtype under test and are differentiated, integer and boolean ones are passed on.
         order: how often it is differentiated, 0 to 2.
         dtypes, devices: by name; the device is the default one where none is given.
-        layouts: of inputs and cotangents alike, among `layouts.LAYOUTS`.
+        layouts: of inputs and cotangents alike, among `running.LAYOUTS`.
         tolerance: of the value; ELEMENTWISE is stricter where elements differ in size, EXACT asks for the same bits.
         slack: the relative error of the oracle's own second gradient, where PyTorch approximates it.
         name: what the report calls it; by default the function's name.

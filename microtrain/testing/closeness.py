@@ -63,22 +63,12 @@ def gap(rough: np.ndarray, fine: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(error), error, 0.0)
 
 
-def allowance(truth: np.ndarray, measured: np.ndarray, dtype: str, coarse: str, kind: Tolerance,
-              terms: int = 1) -> np.ndarray:
-    """How far from `truth` (float64) each element of a result in `dtype` may lie.
+def allowance(truth: np.ndarray, error: np.ndarray, dtype: str, kind: Tolerance, terms: int = 1) -> np.ndarray:
+    """How far from `truth` each element of a result in `dtype` may lie, float64 of its shape.
 
-    Args:
-        truth: the oracle's result in float64.
-        measured: the oracle's result in `coarse`.
-        dtype: the dtype under test.
-        coarse: the dtype in which the oracle's error was measured: `dtype` itself, or, for float64, float32.
-        kind: ELEMENTWISE, or REDUCTION, whose allowance is on the scale of the largest element.
-        terms: the number of terms behind one element.
-
-    Returns:
-        float64, of truth's shape.
+    `truth` is the oracle's result in float64 and `error` its own error in `dtype`, measured there or scaled;
+    `terms` is the number of terms behind an element. What a REDUCTION is allowed is on the scale of the largest element.
     """
-    error = gap(measured, truth) * (EPSILON[dtype] / EPSILON[coarse])
     size = np.abs(np.where(np.isfinite(truth), truth, 0.0))
     if kind is Tolerance.REDUCTION and size.size:
         sums = EPSILON[ACCUMULATOR.get(dtype, dtype)] / EPSILON[dtype]

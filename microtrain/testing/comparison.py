@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -18,11 +18,15 @@ from .closeness import (
     difference,
     exact_difference,
     gap,
+    spacing,
     ulps,
     yardstick,
 )
-from .derivatives import Library, Run, Trial, on, run
-from .tallies import GRADIENT, ORDERS, SECOND, VALUE
+from .report import GRADIENT, ORDERS, SECOND, VALUE
+from .running import Run, Trial, Tried, attempt, on
+
+NEIGHBOURS = 4
+"""Where else the oracle's error is measured before an array counts as wrong; see `neighbour`."""
 
 
 class OracleError(ValueError):
@@ -37,47 +41,21 @@ class Oracle(NamedTuple):
     rough: Run
 
 
-def consult(function: Callable[..., Any], trial: Trial) -> Oracle:
-    """Ask a function of PyTorch's. Raises OracleError where it raises."""
-    import torch
-    library = Library(torch)
-    try:
-        precise = run(library, function, trial, "float64")
-        expected = precise if trial.dtype == "float64" else run(library, function, trial)
-        rough = expected if trial.coarse == trial.dtype else run(library, function, trial, trial.coarse)
-    except Exception as error:
-        raise OracleError(f"the oracle itself raised {type(error).__name__} for shapes {trial.sample.shapes}, "
-                          f"{trial.dtype}: {error}") from error
-    return Oracle(expected, precise, rough)
+def consult(function: Callable[..., Any], trial: Tried) -> Oracle:
+    """Ask a function of PyTorch's."""
+    dtypes = (trial.own, "float64", trial.coarse)
+    runs = {dtype: attempt(on("torch"), function, trial, dtype) for dtype in dict.fromkeys(dtypes)}
+    return Oracle(*(runs[dtype] for dtype in dtypes))
 
 
-NEIGHBOURS = 4
-"""Where else the oracle's error is measured before an array counts as wrong; see `nearby`."""
+def neighbour(trial: Trial, number: int) -> Trial:
+    """The same trial of inputs up to a percent smaller.
 
-Errors = dict[tuple[int, int], np.ndarray]
-"""The oracle's largest errors by part and number of the array."""
-
-
-def nearby(function: Callable[..., Any], trial: Trial) -> Errors:
-    """The oracle's own errors at inputs up to a percent smaller.
-
-    On few elements, or where terms cancel to zero, it may be right by luck, on one processor and not on another.
+    On few elements, or where terms cancel to zero, the oracle may be right by luck, on one processor only.
     """
-    errors: Errors = {}
-    for number in range(NEIGHBOURS):
-        rng = np.random.default_rng(number)
-        arrays = [array * (1 - 0.01 * rng.random(array.shape)) if array.dtype.kind == "f" else array
-                  for array in trial.sample.arrays]
-        try:
-            _, precise, rough = consult(function, trial.with_sample(replace(trial.sample, arrays=tuple(arrays))))
-        except OracleError:
-            continue
-        for part, found in precise.parts.items():
-            for i, (fine, coarse) in enumerate(zip(found, rough.parts[part], strict=True)):
-                if fine is not None and coarse is not None and fine.dtype.kind == "f":
-                    error = gap(coarse, fine)
-                    errors[part, i] = np.fmax(errors.get((part, i), error), error)
-    return errors
+    rng = np.random.default_rng(number)
+    return trial.with_arrays(array * (1 - 0.01 * rng.random(array.shape)) if array.dtype.kind == "f" else array
+                             for array in trial.sample.arrays)
 
 
 @dataclass(frozen=True)
@@ -101,102 +79,103 @@ class Finding:
         return f"{self.what}: {self.problem or self.difference or 'as it should be'}"
 
 
-def described(part: int, number: int, trial: Trial, count: int) -> str:
+def unlike(part: int, problem: str) -> Finding:
+    """A part of which something is wrong as a whole."""
+    return Finding(part, 0, f"the {ORDERS[part]}", problem, None, np.inf)
+
+
+def described(part: int, number: int, trial: Tried, count: int) -> str:
     """What array `number` of a part is: "the gradient of input 1"."""
     if part == VALUE:
         return "the value" if count == 1 else f"value {number}"
-    inputs = trial.sample.differentiated
+    inputs = trial.differentiated
     if number < len(inputs):
         return f"the {ORDERS[part]} of input {inputs[number]}"
     return f"the {ORDERS[part]} of the cotangent of value {number - len(inputs)}"
 
 
-def compare(got: Run, oracle: Oracle, trial: Trial, tolerance: Tolerance, slack: float = 0.0,
-            errors: Errors | None = None) -> Iterator[Finding]:
+def compare(got: Run, oracle: Oracle, trial: Tried, tolerance: Tolerance, slack: float = 0.0,
+            near: Sequence[Oracle] = ()) -> list[Finding]:
     """Each array of a run against the oracle's.
 
     `tolerance` is that of the value; derivatives have a reduction's. `slack` is the relative error of the oracle's own
-    second gradient, where it is an approximation. `errors` are its errors nearby.
+    second gradient, where it is an approximation. `near` is what the oracle said of neighbours.
     """
-    expected, precise, rough = oracle
-    if trial.order > VALUE and got.live != expected.live:
-        yield Finding(GRADIENT, 0, "the gradient", f"of the results {list(got.live)} require grad, of the oracle's "
-                                                   f"{list(expected.live)}", None, np.inf)
-        return
-    for part, theirs in expected.parts.items():
-        mine = got.parts.get(part, [])
-        if len(mine) != len(theirs):
-            yield Finding(part, 0, f"the {ORDERS[part]}", f"{len(mine)} results, the oracle has {len(theirs)}", None,
-                          np.inf)
-            continue
-        kind = tolerance if part == VALUE else Tolerance.REDUCTION
-        pairs = zip(mine, theirs, precise.parts[part], rough.parts[part], strict=True)
-        for number, (a, b, fine, coarse) in enumerate(pairs):
-            what, extra = described(part, number, trial, len(theirs)), 0.0
-            if part == SECOND and fine is not None and b is not None and b.dtype.name in EPSILON:
-                extra = slack * np.abs(fine) if slack else contraction(precise, trial, number, fine, b.dtype.name)
-            error = (errors or {}).get((part, number))
-            yield judged(part, number, what, a, b, fine, coarse, trial, kind, extra, error)
+    if trial.order > VALUE and got.live != oracle.expected.live:
+        return [other_live(GRADIENT, got, oracle)]
+    return [finding for part in oracle.expected.parts
+            for finding in compare_part(part, got, oracle, trial, tolerance, slack, near)]
 
 
-def contraction(precise: Run, trial: Trial, number: int, result: np.ndarray, dtype: str) -> float:
+def other_live(part: int, got: Run, oracle: Oracle) -> Finding:
+    """What is said where other results require grad than the oracle's."""
+    return unlike(part, f"of the results {list(got.live)} require grad, of the oracle's {list(oracle.expected.live)}")
+
+
+def compare_part(part: int, got: Run, oracle: Oracle, trial: Tried, tolerance: Tolerance, slack: float = 0.0,
+                 near: Sequence[Oracle] = ()) -> list[Finding]:
+    """Each array of a part; see `compare`."""
+    count, wanted = len(got.parts.get(part, [])), len(oracle.expected.parts[part])
+    if count != wanted:
+        return [unlike(part, f"{count} results, the oracle has {wanted}")]
+    return [compare_array(part, number, got, oracle, trial, tolerance if part == VALUE else Tolerance.REDUCTION, slack,
+                          near) for number in range(count)]
+
+
+def compare_array(part: int, number: int, got: Run, oracle: Oracle, trial: Tried, kind: Tolerance, slack: float,
+                  near: Sequence[Oracle]) -> Finding:
+    """One array; a gradient that is not there is a zero one."""
+    what = described(part, number, trial, len(oracle.expected.parts[part]))
+    found = [run.array(part, number) for run in (got, *oracle)]
+    like = next((array for array in (found[1], found[0]) if array is not None), None)
+    if like is None:
+        return Finding(part, number, what)
+    mine, expected, fine, rough = (np.zeros_like(like) if array is None else array for array in found)
+    if mine.dtype != expected.dtype or mine.shape != expected.shape:
+        return Finding(part, number, what, f"is {mine.dtype.name}{list(mine.shape)}, the oracle's "
+                                           f"{expected.dtype.name}{list(expected.shape)}", None, np.inf, mine, expected)
+    dtype = expected.dtype.name
+    if kind is Tolerance.EXACT or dtype not in EPSILON:
+        wrong = exact_difference(mine, expected, dtype)
+        return Finding(part, number, what, None, wrong, np.inf if wrong else 0.0, mine, expected)
+    truth = fine.astype(np.float64)
+    error = gap(rough, truth)
+    for other in near:
+        a, b = other.rough.array(part, number), other.precise.array(part, number)
+        if a is not None and b is not None and a.shape == b.shape == error.shape:
+            error = np.fmax(error, gap(a, b))
+    error = np.fmax(error * (EPSILON[dtype] / EPSILON[rough.dtype.name]), gap(expected, truth))
+    count = trial.terms or max(1, trial.size // max(1, truth.size))
+    allowed = allowance(truth, error, dtype, kind, count)
+    if part == SECOND and found[1] is not None and found[2] is not None:
+        allowed += slack * np.abs(truth) if slack else contraction(oracle.precise, trial, number, truth, dtype)
+    wrong = difference(mine, expected, truth, allowed, dtype)
+    return Finding(part, number, what, None, wrong, worst(mine, expected, truth, kind, error), mine, expected)
+
+
+def contraction(precise: Run, trial: Tried, number: int, result: np.ndarray, dtype: str) -> float:
     """What is allowed beyond the rest where terms cancel: in the second gradient of a cotangent.
 
     That is the Jacobian times random weights, whose terms are of the size of the gradient however small their sum.
     """
-    if number < len(trial.sample.differentiated):
+    if number < len(trial.differentiated):
         return 0.0
     sizes = [np.abs(array[np.isfinite(array)]).max(initial=0.0) for array in precise.parts[GRADIENT]
              if array is not None]
-    count = sum(array.size for array in trial.sample.arrays) / max(1, result.size)
-    return float(ULPS * EPSILON[dtype] * max(1.0, count) ** 0.5 * max(sizes, default=0.0))
+    return float(ULPS * EPSILON[dtype] * max(1.0, trial.size / max(1, result.size)) ** 0.5 * max(sizes, default=0.0))
 
 
-def judged(part: int, number: int, what: str, got: np.ndarray | None, expected: np.ndarray | None,
-           fine: np.ndarray | None, rough: np.ndarray | None, trial: Trial, kind: Tolerance, extra: Any,
-           error: np.ndarray | None = None) -> Finding:
-    """One array; a gradient that is not there is a zero one. `extra` is added to what is allowed, which follows from
-    the oracle's error, here or nearby (`error`)."""
-    like: Any = next((array for array in (expected, got) if array is not None), None)
-    if like is None:
-        return Finding(part, number, what)
-    a, b, truth, coarse = (np.zeros_like(like) if array is None else array for array in (got, expected, fine, rough))
-    if a.dtype != b.dtype or a.shape != b.shape:
-        return Finding(part, number, what, f"is {a.dtype.name}{list(a.shape)}, the oracle's {b.dtype.name}"
-                                           f"{list(b.shape)}", None, np.inf, a, b)
-    dtype = b.dtype.name
-    if kind is Tolerance.EXACT or dtype not in EPSILON:
-        wrong = exact_difference(a, b, dtype)
-        return Finding(part, number, what, None, wrong, np.inf if wrong else 0.0, a, b)
-    truth = truth.astype(np.float64)
-    narrow = coarse.dtype.name if fine is not None and rough is not None else dtype
-    allowed = allowance(truth, coarse.astype(np.float64), dtype, narrow, kind, terms(trial, truth))
-    if error is not None:
-        allowed = np.maximum(allowed, allowance(truth, truth + error, dtype, narrow, kind, terms(trial, truth)))
-    wrong = difference(a, b, truth, allowed + extra, dtype)
-    return Finding(part, number, what, None, wrong, worst(a, b, truth, kind), a, b)
+def worst(got: np.ndarray, expected: np.ndarray, truth: np.ndarray, kind: Tolerance, error: np.ndarray) -> float:
+    """The largest error in ulps of the element, or for a reduction of its largest term.
 
-
-def terms(trial: Trial, result: np.ndarray) -> int:
-    """The number of terms behind an element: the sample's own word, else all elements for each of the result's."""
-    if trial.sample.terms is not None:
-        return trial.sample.terms
-    return max(1, sum(array.size for array in trial.sample.arrays) // max(1, result.size))
-
-
-def worst(got: np.ndarray, expected: np.ndarray, truth: np.ndarray, kind: Tolerance) -> float:
-    """The largest error in ulps of the element, or for a reduction of the largest element."""
-    dtype = got.dtype.name
-    truth = yardstick(got, expected, truth)
-    if kind is not Tolerance.REDUCTION:
-        return float(ulps(got, truth, dtype).max(initial=0.0))
-    finite = np.isfinite(truth)
+    That is the largest element, unless the oracle's own `error` says that larger terms cancelled.
+    """
+    dtype, truth = got.dtype.name, yardstick(got, expected, truth)
     units = ulps(got, truth, dtype)
-    with np.errstate(invalid="ignore", over="ignore"):
-        error = np.abs(np.where(finite, got.astype(np.float64) - truth, 0.0)).max(initial=0.0)
-    largest = np.array(np.abs(np.where(finite, truth, 0.0)).max(initial=0.0))
-    special = float(np.where(np.isfinite(units), 0.0, units).max(initial=0.0))
-    return max(special, float(ulps(largest + error, largest, dtype)))
+    if kind is Tolerance.REDUCTION and units.size:
+        term = max(np.abs(np.where(np.isfinite(truth), truth, 0.0)).max(), error.max() / EPSILON[dtype])
+        units = np.where(np.isfinite(units), gap(got, truth) / spacing(term, dtype), units)
+    return float(units.max(initial=0.0))
 
 
 @dataclass(frozen=True)
@@ -210,33 +189,35 @@ class Subject:
     tolerance: Tolerance = Tolerance.REDUCTION
     slack: float = 0.0
 
+    def attempt(self, trial: Trial) -> Run:
+        """What the function makes of a trial, on its device."""
+        return attempt(on(self.device), self.fn, trial)
+
+    def against(self, got: Run, trial: Trial) -> list[Finding]:
+        """How every array of a run compares with the oracle's. Raises OracleError where the oracle raises."""
+        oracle = consult(self.oracle, trial)
+        error = next((run.error for run in oracle if run.error), None)
+        if error is not None:
+            raise OracleError(f"the oracle itself raised {type(error).__name__} for shapes {trial.sample.shapes}, "
+                              f"{trial.dtype}: {error}") from error
+        if isinstance(got.error, AcceleratorError):
+            raise got.error
+        if got.error is not None:
+            part = next((order for order in range(trial.order) if self.attempt(replace(trial, order=order)).error),
+                        trial.order)
+            return [unlike(part, f"raised {type(got.error).__name__}: {got.error}")]
+        found = compare(got, oracle, trial, self.tolerance, self.slack)
+        if any(finding.difference is not None and finding.difference.allowed for finding in found):
+            near = [consult(self.oracle, neighbour(trial, number)) for number in range(NEIGHBOURS)]
+            found = compare(got, oracle, trial, self.tolerance, self.slack, near)
+        return found
+
     def findings(self, trial: Trial) -> list[Finding]:
         """How every array of a trial compares; one finding for the part at which the function raises.
 
         Raises OracleError where the oracle raises.
         """
-        oracle = consult(self.oracle, trial)
-        try:
-            got = run(on(self.device), self.fn, trial)
-        except AcceleratorError:
-            raise
-        except Exception as error:
-            part = next((order for order in range(trial.order) if self.raises(replace(trial, order=order))),
-                        trial.order)
-            text = f"raised {type(error).__name__}: {error}"
-            return [Finding(part, 0, f"the {ORDERS[part]}", text, None, np.inf)]
-        found = list(compare(got, oracle, trial, self.tolerance, self.slack))
-        if any(finding.difference is not None and finding.difference.allowed for finding in found):
-            found = list(compare(got, oracle, trial, self.tolerance, self.slack, nearby(self.oracle, trial)))
-        return found
-
-    def raises(self, trial: Trial) -> bool:
-        """Whether the function raises."""
-        try:
-            run(on(self.device), self.fn, trial)
-        except Exception:
-            return True
-        return False
+        return self.against(self.attempt(trial), trial)
 
     def failures(self, trial: Trial) -> list[Finding]:
         """The findings in which something is wrong; none where the oracle raises."""

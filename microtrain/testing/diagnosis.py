@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from .cases import Sample
 from .closeness import EPSILON
-from .comparison import Finding, Subject, compare, consult
-from .derivatives import Run, Trial, on, run
-from .tallies import GRADIENT, VALUE
+from .comparison import Finding, Subject
+from .report import GRADIENT, VALUE
+from .running import Run, Trial
 
 LENGTHS = (16, 256, 4096)
 """Of a reduction, at which its error is measured."""
@@ -90,12 +89,12 @@ def exchanged_inputs(subject: Subject, trial: Trial, finding: Finding) -> str | 
             return f"agrees when inputs {i} and {j} are exchanged"
         if finding.part == GRADIENT:
             first = replace(trial, order=GRADIENT)
-            got = run(on(subject.device), subject.fn, first)
+            got = subject.attempt(first)
             a, b = sample.differentiated.index(i), sample.differentiated.index(j)
             mine = list(got.parts[GRADIENT])
             mine[a], mine[b] = mine[b], mine[a]
             again = Run(got.parts | {GRADIENT: mine}, got.live)
-            if not any(one.wrong for one in compare(again, consult(subject.oracle, first), first, subject.tolerance)):
+            if not any(one.wrong for one in subject.against(again, first)):
                 return f"agrees when the gradients of inputs {i} and {j} are exchanged"
     return None
 
@@ -109,8 +108,8 @@ def broadcasting(subject: Subject, trial: Trial, finding: Finding) -> str | None
     own = sample.shapes[sample.differentiated[finding.number]]
     if own == shape:
         return None
-    whole = replace(sample, arrays=tuple(np.ascontiguousarray(np.broadcast_to(a, shape)) for a in sample.arrays))
-    if not passes(subject, trial.with_sample(whole), finding.part):
+    whole = [np.ascontiguousarray(np.broadcast_to(a, shape)) for a in sample.arrays]
+    if not passes(subject, trial.with_arrays(whole), finding.part):
         return None
     lead = len(shape) - len(own)
     axes = [axis for axis, n in enumerate(shape) if axis < lead or own[axis - lead] != n]
@@ -133,7 +132,7 @@ def accumulation(subject: Subject, trial: Trial, finding: Finding) -> str | None
                 if n == longest:
                     array = np.take(array, np.arange(length) % n, axis)
             arrays.append(array)
-        longer = trial.with_sample(Sample(tuple(arrays), trial.sample.attributes, None, trial.sample.constant))
+        longer = replace(trial, sample=replace(trial.sample, arrays=tuple(arrays), terms=None))
         same = [one for one in subject.findings(longer) if (one.part, one.number) == (finding.part, finding.number)]
         measured.append(same[0].ulps)
     if not np.isfinite(measured).all() or measured[-1] < 8 * max(1.0, measured[0]):

@@ -13,7 +13,7 @@ import numpy as np
 
 import microtrain
 
-from .derivatives import listed
+from .running import listed
 
 FULL = 4096
 """Entries up to which a Jacobian is compared as a whole."""

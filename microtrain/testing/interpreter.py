@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
+
+from .. import settings
 
 HOOKED = ("create_masked_load", "create_masked_store", "create_atomic_rmw", "create_atomic_cas", "set_grid_idx")
 
@@ -70,10 +72,19 @@ def poisoned_load(load: Callable[..., Any], pointers: Any, mask: Any, other: Any
     return loaded
 
 
-@contextmanager
-def poisoned_lanes() -> Iterator[None]:
+def poisoned_lanes() -> AbstractContextManager[None]:
     """Inside, masked lanes of loads without `other=` are NaN (or the largest integer)."""
-    with hooked("create_masked_load", poisoned_load):
+    return hooked("create_masked_load", poisoned_load)
+
+
+@contextmanager
+def poison() -> Iterator[None]:
+    """Inside, fresh memory is NaN (integers: the largest), and so are masked lanes that a kernel says nothing of.
+
+    An element that no kernel writes is NaN then, and what it is computed from it. Where kernels are interpreted, so are
+    the masked lanes of a `tl.load` without `other=`: the interpreter has zeros there, a GPU anything.
+    """
+    with settings.poison(True), poisoned_lanes() if interpreting() else nullcontext():
         yield
 
 
@@ -96,12 +107,12 @@ def program_order(choose: Callable[[int], np.ndarray]) -> Iterator[None]:
         yield
 
 
-def reversed_programs() -> Any:
+def reversed_programs() -> AbstractContextManager[None]:
     """The programs of every kernel from the last to the first."""
     return program_order(lambda count: np.arange(count)[::-1])
 
 
-def shuffled_programs(seed: int = 0) -> Any:
+def shuffled_programs(seed: int = 0) -> AbstractContextManager[None]:
     """The programs of every kernel in a random order."""
     return program_order(np.random.default_rng(seed).permutation)
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from .derivatives import on
 from .interpreter import filler, poisoned_lanes, reversed_programs, shuffled_programs, watched
+from .running import on
 
 NOBODY, SEVERAL = -1, -2
 

@@ -1,13 +1,10 @@
-"""A parity report as one self-contained HTML page: no network, and no script needed to read it."""
+"""The frame of an HTML page that needs no network, and no script to be read; the colours of its matrix; its cards."""
 
 from __future__ import annotations
 
-import math
 from html import escape
 
-from .tallies import ERRORS, ORDERS, Tallies, Tally, cases_text, ulps_text
-
-HEAT = ((0.0, "exact"), (1.0, "to 1"), (4.0, "to 4"), (16.0, "to 16"), (256.0, "to 256"), (math.inf, "more"))
+HEAT = ((0.0, "exact"), (1.0, "to 1"), (4.0, "to 4"), (16.0, "to 16"), (256.0, "to 256"), (float("inf"), "more"))
 """Upper bounds, in ulps, of the colours of the matrix, and what the legend calls them."""
 
 STYLE = """
@@ -83,9 +80,13 @@ addEventListener('hashchange', open); open();
 """
 
 
-def page(report: Tallies) -> str:
-    """The report as HTML: a summary, a matrix coloured by the worst error, and what lies behind each row."""
-    sections = [heading(report), cards(report), matrix(report), absent(report), details(report)]
+def heat(ulps: float) -> int:
+    """The colour of an error."""
+    return next(i for i, (bound, _) in enumerate(HEAT) if ulps <= bound)
+
+
+def page(*sections: str) -> str:
+    """Sections as one page."""
     return ("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
             "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
             f"<title>microtrain: parity with PyTorch</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
@@ -93,105 +94,14 @@ def page(report: Tallies) -> str:
             + f"\n<script>{SCRIPT}</script>\n</body>\n</html>\n")
 
 
-def heading(report: Tallies) -> str:
-    """Title and what was compared."""
-    about = "".join(f"<span>{escape(name)} <b>{escape(value)}</b></span>" for name, value in report.about.items())
-    return (f"<h1>Parity with PyTorch</h1>\n<p class=\"about\">{about}</p>\n"
-            "<p class=\"soft\">Every case is a sample of an operation, computed here and by PyTorch, and held against "
-            "PyTorch in float64. An error is told in units in the last place (ulps) of the dtype under test.</p>")
-
-
-def cards(report: Tallies) -> str:
-    """The sums of each column, and the number of operations."""
-    names = len(report.operations)
-    clean = sum(not report.total(name).failed for name in report.operations)
-    boxes = [box("operations without a failure", clean, names, clean, 0, f"{len(report.absent)} names are not there"
-                 if report.absent else "all names are there")]
-    for device, order in report.columns:
-        column = report.total(device=device, order=order)
-        said = [f"{column.failed} failed", f"{column.refused} refused"]
-        said += [f"{column.uncounted} PyTorch cannot compute"] if column.uncounted else []
-        boxes.append(box(f"{device} · {ORDERS[order]}", column.passed, column.tried, column.passed, column.refused,
-                         ", ".join(said)))
-    return f"<div class=\"cards\">{''.join(boxes)}</div>"
-
-
-def box(title: str, number: int, of: int, passed: int, refused: int, said: str) -> str:
+def card(title: str, number: int, of: int, passed: int, refused: int, said: str) -> str:
     """One figure with a bar."""
-    failed = of - passed - refused
     bar = "".join(f"<i class=\"{kind}\" style=\"flex:{count}\"></i>" for kind, count in
-                  (("ok", passed), ("re", refused), ("no", failed)) if count)
+                  (("ok", passed), ("re", refused), ("no", of - passed - refused)) if count)
     return (f"<div class=\"card\"><div class=\"soft\">{escape(title)}</div><div class=\"big\">{number} "
             f"<small>of {of}</small></div><div class=\"bar\">{bar}</div><div class=\"soft\">{escape(said)}</div></div>")
-
-
-def heat(ulps: float) -> int:
-    """The colour of an error."""
-    return next(i for i, (bound, _) in enumerate(HEAT) if ulps <= bound)
 
 
 def anchor(operation: str) -> str:
     """The place on the page where an operation's details are."""
     return "op-" + "".join(c if c.isalnum() else "-" for c in operation)
-
-
-def matrix(report: Tallies) -> str:
-    """One row an operation, one column a device and order."""
-    legend = "".join(f"<span class=\"h{i}\">{name}</span>" for i, (_, name) in enumerate(HEAT))
-    heads = "".join(f"<th scope=\"col\">{escape(device)}<br>{ORDERS[order]}</th>" for device, order in report.columns)
-    rows = []
-    for name in report.operations:
-        bad = " data-bad=\"1\"" if report.total(name).failed else ""
-        cells = "".join(cell(report.total(name, device, order)) for device, order in report.columns)
-        rows.append(f"<tr data-name=\"{escape(name)}\"{bad}><th scope=\"row\"><a href=\"#{anchor(name)}\"><code>"
-                    f"{escape(name)}</code></a></th>{cells}</tr>")
-    return (f"<h2>Worst errors</h2>\n<div class=\"legend\">ulps {legend}<span class=\"bad\">a case failed</span>"
-            "small figures: cases passed of cases tried, r: refused on purpose</div>\n"
-            "<div class=\"tools\" hidden><input id=\"find\" type=\"search\" placeholder=\"operation\" "
-            "aria-label=\"show operations whose name holds\"><label><input id=\"only\" type=\"checkbox\"> failures "
-            "only</label></div>\n<div class=\"scroll\"><table id=\"matrix\"><thead><tr><th scope=\"col\">operation</th>"
-            f"{heads}</tr></thead>\n<tbody>\n" + "\n".join(rows) + "\n</tbody></table></div>")
-
-
-def cell(tally: Tally) -> str:
-    """Worst error and cases of one operation, device and order."""
-    if not tally.tried:
-        return "<td class=\"none\"></td>"
-    kind = "bad" if tally.failed else f"h{heat(tally.worst_ulps)}"
-    key = min(tally.worst_ulps, 1e300) + (1e301 if tally.failed else 0)
-    return (f"<td class=\"n {kind}\" data-u=\"{key:.3g}\">{worst(tally)}<span class=\"c\">{cases_text(tally)}</span>"
-            "</td>")
-
-
-def worst(tally: Tally) -> str:
-    """The worst error; nothing where none is measured."""
-    return "" if tally.order == ERRORS else ulps_text(tally.worst_ulps)
-
-
-def absent(report: Tallies) -> str:
-    """Names that are not there, and what to use instead."""
-    if not report.absent:
-        return ""
-    rows = "".join(f"<li><code>{escape(name)}</code> {escape(why)}</li>" for name, why in sorted(report.absent.items()))
-    return f"<h2>Not there</h2>\n<ul>{rows}</ul>"
-
-
-def details(report: Tallies) -> str:
-    """Each operation by dtype, with the cases that failed; those with failures are open."""
-    blocks = []
-    for name in report.operations:
-        tallies = [tally for tally in report.of(name) if tally.tried]
-        whole = report.total(name)
-        tag = (f"<span class=\"tag bad\">{whole.failed} failed</span>" if whole.failed else
-               f"<span class=\"tag re\">{whole.refused} refused</span>" if whole.refused else
-               "<span class=\"tag\">passed</span>")
-        rows = "".join(f"<tr><td>{escape(t.device)}</td><td>{escape(t.dtype)}</td><td>{ORDERS[t.order]}</td>"
-                       f"<td class=\"n\">{cases_text(t)}</td><td class=\"n\">{worst(t)}</td></tr>"
-                       for t in tallies)
-        failures = "".join(f"<li class=\"n\">{escape(f'{ORDERS[t.order]} {t.dtype} {t.device}: {failure}')}</li>"
-                           for t in tallies for failure in t.failures)
-        blocks.append(
-            f"<details id=\"{anchor(name)}\"{' open' if whole.failed else ''}><summary><code>{escape(name)}</code>{tag}"
-            "</summary><table><tr><th>device</th><th>dtype</th><th>order</th><th>cases</th><th>worst, ulps</th></tr>"
-            f"{rows}</table>" + (f"<ul>{failures}</ul>" if failures else "") + "</details>")
-    return "<h2>Operations</h2>\n" + "\n".join(blocks)

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from .cases import Sample
-from .derivatives import Trial
+from .running import Trial
 
 TRIES = 80
 """At most so many smaller cases are run."""
@@ -41,16 +41,11 @@ def candidates(trial: Trial) -> Iterator[Trial]:
     for simpler in (replace(plain[0], cotangents="contiguous"), *plain):
         if simpler != trial:
             yield simpler
-    for sample in (*fewer_axes(trial.sample), *shorter_axes(trial.sample), *simpler_values(trial.sample)):
-        yield trial.with_sample(sample)
+    for arrays in (*fewer_axes(trial.sample), *shorter_axes(trial.sample), *simpler_values(trial.sample)):
+        yield trial.with_arrays(np.ascontiguousarray(array).reshape(array.shape) for array in arrays)
 
 
-def with_arrays(sample: Sample, arrays: list[np.ndarray]) -> Sample:
-    """The sample with other arrays."""
-    return replace(sample, arrays=tuple(np.ascontiguousarray(array).reshape(array.shape) for array in arrays))
-
-
-def fewer_axes(sample: Sample) -> Iterator[Sample]:
+def fewer_axes(sample: Sample) -> Iterator[list[np.ndarray]]:
     """The first element, or the last, along the first axis of all arrays, or of those with most axes."""
     depth = max((array.ndim for array in sample.arrays), default=0)
     if depth == 0:
@@ -60,21 +55,21 @@ def fewer_axes(sample: Sample) -> Iterator[Sample]:
     for chosen in (every, deepest) if every != deepest else (deepest,):
         if all(array.shape[0] > 0 for array, taken in zip(sample.arrays, chosen, strict=True) if taken):
             for end in (0, -1):
-                yield with_arrays(sample, [np.asarray(array[end]) if taken else array
-                                           for array, taken in zip(sample.arrays, chosen, strict=True)])
+                yield [np.asarray(array[end]) if taken else array
+                       for array, taken in zip(sample.arrays, chosen, strict=True)]
 
 
-def shorter_axes(sample: Sample) -> Iterator[Sample]:
+def shorter_axes(sample: Sample) -> Iterator[list[np.ndarray]]:
     """One length of axis, wherever it occurs, made 1, half, or one less, from either end; the longest first."""
     lengths = sorted({n for array in sample.arrays for n in array.shape if n > 1}, reverse=True)
     for length in lengths:
         for fewer in dict.fromkeys((1, length // 2, length - 1)):
             for kept in (slice(fewer), slice(length - fewer, None)):
-                yield with_arrays(sample, [array[tuple(kept if n == length else slice(None) for n in array.shape)]
-                                           for array in sample.arrays])
+                yield [array[tuple(kept if n == length else slice(None) for n in array.shape)]
+                       for array in sample.arrays]
 
 
-def simpler_values(sample: Sample) -> Iterator[Sample]:
+def simpler_values(sample: Sample) -> Iterator[list[np.ndarray]]:
     """One array of floats made of ones, or of halves, or of short numbers."""
     for i, array in enumerate(sample.arrays):
         if array.dtype.kind != "f" or not array.size:
@@ -83,7 +78,7 @@ def simpler_values(sample: Sample) -> Iterator[Sample]:
             simple = (np.ones_like(array), np.full_like(array, 0.5), np.round(array), np.round(array * 4) / 4)
         for values in simple:
             if not np.array_equal(values, array, equal_nan=True) and simplicity(values) < simplicity(array):
-                yield with_arrays(sample, [values if j == i else other for j, other in enumerate(sample.arrays)])
+                yield [values if j == i else other for j, other in enumerate(sample.arrays)]
 
 
 def simplicity(values: np.ndarray) -> tuple[int, int]:

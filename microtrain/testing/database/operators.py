@@ -6,19 +6,21 @@ operator samples that reach its corners, and inputs that must raise. It is loade
 
 from __future__ import annotations
 
-import functools
 import random
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache, partial
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
 import microtrain
 
 from ..closeness import Tolerance
+from ..running import Arguments, Library, dtype_name
 
 NAMES = tuple("""
 __getitem__ __radd__ __rdiv__ __rmatmul__ __rmul__ __rpow__ __rsub__ abs acos acosh add addcdiv addcmul addmm all amax
@@ -65,7 +67,7 @@ SEED = 1234
 """The database's own."""
 
 
-@functools.cache
+@cache
 def database() -> dict[str, list[Any]]:
     """The database's entries by name; some names have several variants.
 
@@ -112,6 +114,12 @@ class Call:
         words = [*map(shown, self.args), *(f"{name}={shown(value)}" for name, value in self.kwargs.items())]
         return f"({', '.join(words)})"
 
+    def arguments(self, library: Library, dtype: str | None = None) -> Arguments:
+        """The arguments in a library, tensors copied; PyTorch's tensors and dtypes of floating point as `dtype`."""
+        args, kwargs = mapped(partial(converted, library, dtype), self.args, self.kwargs)
+        leaves = [tensor for tensor in dict.fromkeys(tensors_in((args, kwargs))) if tensor.requires_grad]
+        return Arguments(args, kwargs, leaves)
+
 
 @dataclass(frozen=True)
 class Case(Call):
@@ -123,10 +131,18 @@ class Case(Call):
 
     variant: str
     dtype: str
-    number: int
+    seed: int
     finish: Callable[[Any], Any]
     order: int
     kind: Tolerance
+
+    coarse = "float32"
+    terms = None
+
+    @property
+    def own(self) -> str | None:
+        named = any("dtype" in type(value).__name__ for value in (*self.args, *self.kwargs.values()))
+        return None if named else self.dtype
 
     @property
     def size(self) -> int:
@@ -134,9 +150,51 @@ class Case(Call):
         return sum(tensor.numel() for tensor in tensors_in((self.args, self.kwargs)))
 
     @property
-    def names_dtypes(self) -> bool:
-        """Whether an argument says in which dtype to compute."""
-        return any("dtype" in type(value).__name__ for value in (*self.args, *self.kwargs.values()))
+    def differentiated(self) -> list[int]:
+        tensors = dict.fromkeys(tensors_in((self.args, self.kwargs)))
+        return [place for place, tensor in enumerate(tensors) if tensor.requires_grad]
+
+    def results(self, result: Any) -> list[Any]:
+        return tensors_in(self.finish(result))
+
+    def cotangent(self, library: Library, rng: Generator, like: Any, requires_grad: bool) -> tuple[Any, Any]:
+        values = rng.standard_normal(tuple(like.shape)).astype(np.float32)      # so that every precision can hold them
+        leaf = library.tensor(values, dtype_name(like), requires_grad)
+        return leaf, leaf
+
+
+def converted(library: Library, dtype: str | None, value: Any) -> Any:
+    """An argument of a call in a library."""
+    import torch
+    if library.module is torch:
+        kind = value.dtype if isinstance(value, torch.Tensor) else value
+        if dtype and isinstance(kind, torch.dtype) and kind.is_floating_point:
+            kind = getattr(torch, dtype)
+        if isinstance(value, torch.Tensor):
+            return value.detach().clone().to(kind).requires_grad_(value.requires_grad)
+        return kind
+    if isinstance(value, torch.Tensor):
+        if value.is_complex() or value.layout is not torch.strided:
+            raise NotImplementedError(f"microtrain has no {value.dtype} tensors of layout {value.layout}")
+        return library.tensor(value.numpy(force=True).copy(), dtype_name(value), value.requires_grad)
+    if isinstance(value, torch.dtype):
+        return getattr(microtrain, str(value).removeprefix("torch."))
+    if isinstance(value, torch.Size):
+        return tuple(value)
+    return library.device if isinstance(value, str) and value == "cpu" else value
+
+
+def mapped(change: Callable[[Any], Any], args: tuple[Any, ...],
+           kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments with each value changed; a tensor that is passed twice is one tensor still."""
+    from torch.utils._pytree import tree_map
+    copies: dict[int, Any] = {}
+
+    def once(value: Any) -> Any:
+        if id(value) not in copies:
+            copies[id(value)] = change(value)
+        return copies[id(value)]
+    return tree_map(once, args), tree_map(once, kwargs)
 
 
 def tensors_in(tree: Any) -> list[Any]:
@@ -218,7 +276,7 @@ def seeded(samples: Iterable[Any]) -> Iterator[Any]:
 
 def spread(found: list[Case], count: int) -> list[Case]:
     """So many of some cases, from the smallest to the median in number of elements, none of them empty."""
-    ordered = sorted((case for case in found if case.size), key=lambda case: (case.size, case.variant, case.number))
+    ordered = sorted((case for case in found if case.size), key=lambda case: (case.size, case.variant, case.seed))
     ordered = ordered[:max(count, (len(ordered) + 1) // 2)] or found
     step = max(1, len(ordered) // count)
     return ordered[::step][:count]

@@ -7,9 +7,9 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
-from ..tallies import ERRORS, Tally
+from ..report import ERRORS, Tally
+from ..running import Library, on
 from .operators import ErrorCase, find, tensors_in
-from .running import Package, Torch, mapped
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,16 @@ class Raised:
         return f"{' and '.join(missing)}: {said}" if missing else None
 
 
-def attempt(library: Torch | Package, function: Any, case: ErrorCase) -> Exception | None:
+def attempt(library: Library, function: Any, case: ErrorCase) -> Exception | None:
     """What a call raises, at once or when its value is computed."""
     try:
-        args, kwargs = mapped(library.argument, case.args, case.kwargs)
+        given = case.arguments(library)
     except Exception as error:
         raise InexpressibleError(f"{error}") from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            for tensor in tensors_in(function(*args, **kwargs)):
+            for tensor in tensors_in(function(*given.args, **given.kwargs)):
                 library.array(tensor)
         except Exception as error:
             return error
@@ -67,9 +67,9 @@ def raised(case: ErrorCase, device: str) -> Raised | None:
     if function is None:
         raise LookupError(f"microtrain has no {case.operation}")
     try:
-        if attempt(Torch(), case.function, case) is None:
+        if attempt(on("torch"), case.function, case) is None:
             return None
-        error = attempt(Package(device), function, case)
+        error = attempt(on(device), function, case)
     except InexpressibleError:
         return None
     if error is None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..tallies import GRADIENT, SECOND, VALUE
+from ..report import GRADIENT, SECOND, VALUE
 from .operators import Case
 
 Given = Callable[[Sequence[Any]], Callable[..., Any]]
