@@ -67,7 +67,7 @@ def allowance(truth: np.ndarray, error: np.ndarray, dtype: str, kind: Tolerance,
     """How far from `truth` each element of a result in `dtype` may lie, float64 of its shape.
 
     `truth` is the oracle's result in float64 and `error` its own error in `dtype`, measured there or scaled;
-    `terms` is the number of terms behind an element. What a REDUCTION is allowed is on the scale of the largest element.
+    `terms` is how many lie behind an element. What a REDUCTION is allowed is on the scale of the largest element.
     """
     size = np.abs(np.where(np.isfinite(truth), truth, 0.0))
     if kind is Tolerance.REDUCTION and size.size:

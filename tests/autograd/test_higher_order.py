@@ -12,7 +12,7 @@ import torch
 
 import microtrain as mt
 from microtrain import ops as g
-from microtrain.testing.derivatives import Library, listed
+from microtrain.testing.running import Library, listed
 from tests.conftest import DEVICE
 from tests.op_table import OPS, Op, Sample
 from tests.operators.test_parity import OURS, THEIRS, check, samples

@@ -22,7 +22,7 @@ from microtrain.compiler.templates.template import encoded
 from microtrain.compiler.validate import compare, largest
 from microtrain.graph.node import SCALAR, Node
 from microtrain.runtime import kernel_backend
-from microtrain.testing.layouts import LAYOUTS
+from microtrain.testing.running import LAYOUTS
 from tests.budgets import Specimen, sample
 from tests.op_table import OPS, Op
 from tests.operators.test_parity import check, samples

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 import microtrain as mt
-from microtrain.testing.closeness import Tolerance, allowance, difference, gap
+from microtrain.testing.closeness import EPSILON, Tolerance, allowance, difference, gap
 from microtrain.testing.database.judge import NEIGHBOURS, nearby
-from microtrain.testing.database.running import mapped
+from microtrain.testing.database.operators import mapped
 from tests.conftest import DEVICE
 
 pytest.importorskip("expecttest", reason="PyTorch's databases need expecttest: pip install expecttest")
@@ -114,8 +114,8 @@ def starting_state(info: ModuleInfo, given: Any) -> dict[str, np.ndarray]:
 def missed(got: np.ndarray, truth: np.ndarray, coarse: np.ndarray, dtype: str, near: float = 0.0) -> Any:
     """Where a result misses what PyTorch's own error, there or as it was found `near`, allows."""
     exact = truth.astype(np.float64)
-    measured = exact + max(near, gap(coarse, exact).max(initial=0.0))
-    allowed = allowance(exact, measured, dtype, "float32", Tolerance.REDUCTION, max(1, truth.size))
+    error = np.fmax(near, gap(coarse, exact)) * (EPSILON[dtype] / EPSILON["float32"])
+    allowed = allowance(exact, error, dtype, Tolerance.REDUCTION, max(1, truth.size))
     return difference(got, coarse, exact, allowed, dtype)
 
 
