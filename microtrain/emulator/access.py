@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from .checks import Checks
+from .integers import Array
 from .threads import SHARED_BASE
 
-Array = Any
 SHARED_WINDOW, LOCAL_WINDOW = 1 << 48, 1 << 49
 """Where generic addresses of shared and local memory begin, above those of the host."""
 
@@ -119,7 +119,7 @@ class Access(Checks):
             message = (f"{what} of {nbytes} bytes outside the {size} bytes of {space} memory that the "
                        f"{'program' if space == 'shared' else 'thread'} has")
             at, on, address = self.dropped(site, "out of bounds", message, bad, at, on, address, start, space)
-            bad = (address & (nbytes - 1)) != 0 if nbytes & (nbytes - 1) == 0 else np.False_
+            bad = (address & (nbytes - 1)) != 0 if nbytes & (nbytes - 1) == 0 else np.array(False)
             message = f"{what} of {nbytes} bytes whose address is no multiple of {nbytes}"
             at, on, address = self.dropped(site, "misaligned", message, bad, at, on, address, start, space)
             if what == "read" and space == "shared":

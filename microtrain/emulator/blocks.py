@@ -25,8 +25,7 @@ class End:
     targets: list[int] = field(default_factory=list)
     selector: str = ""
     instruction: Instruction | None = None
-    site: int = -1
-    """The instruction's number in the module."""
+    site: int = -1       # The instruction's number in the module
 
 
 @dataclass
@@ -34,8 +33,7 @@ class Block:
     """Instructions that are executed one after another."""
 
     index: int = 0
-    ops: list[tuple[int, Op]] = field(default_factory=list)
-    """With their numbers in the module."""
+    ops: list[tuple[int, Op]] = field(default_factory=list)       # With their numbers in the module
     end: End = field(default_factory=lambda: End("fall"))
     uses: set[str] = field(default_factory=set)
     defines: set[str] = field(default_factory=set)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from .integers import Array
 from .shadow import PROGRAM, STRONG, THREAD, Clashes, Shadow
 from .threads import SHARED_BASE, Launch, Threads
 
-Array = Any
 POISON_BYTE = 0xCD
 """What shared and local memory holds that nothing wrote."""
 

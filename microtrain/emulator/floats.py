@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-Array = Any
-"""An array or a NumPy scalar: both have the methods used here."""
+from .integers import Array
 
 TINY = np.float32(2.0 ** -126)
 """The smallest normal float32."""
@@ -76,36 +75,26 @@ def relu(x: Array) -> Array:
     return np.where(x < 0, np.asarray(x).dtype.type(0), x)
 
 
-FP8 = {"e4m3": (4, 7), "e5m2": (5, 15)}
-"""Exponent bits and bias."""
-
-
 def fp8_values(kind: str) -> Array:
-    """float32[256]: the value of each byte."""
-    exponent_bits, bias = FP8[kind]
-    byte = np.arange(256)
-    bits = 7 - exponent_bits
-    exponent, fraction = (byte >> bits) & ((1 << exponent_bits) - 1), byte & ((1 << bits) - 1)
-    value = np.where(exponent == 0, fraction * 2.0 ** (1 - bias - bits),
-                     (1 + fraction * 2.0 ** -bits) * 2.0 ** (exponent - bias))
-    if kind == "e4m3":
-        value = np.where(byte & 127 == 127, np.nan, value)
-    else:
-        value = np.where(exponent == 31, np.where(fraction == 0, np.inf, np.nan), value)
-    return np.where(byte & 128, -value, value).astype("f4")
+    """float32[256]: the value of each byte, which is a float16 with less of a fraction, or of an exponent too."""
+    byte = np.arange(256, dtype="u2")
+    if kind == "e5m2":
+        return (byte << 8).view("f2").astype("f4")
+    value = ((byte & 128) << 8 | (byte & 127) << 7).view("f2").astype("f4") * np.float32(256)
+    return np.where(byte & 127 == 127, np.copysign(np.float32(np.nan), value), value)
 
 
-FP8_VALUES = {kind: fp8_values(kind) for kind in FP8}
+FP8 = {kind: fp8_values(kind) for kind in ("e4m3", "e5m2")}
 
 
 def from_fp8(x: Array, kind: str) -> Array:
     """float32 of fp8 bytes, exactly."""
-    return FP8_VALUES[kind][np.asarray(x)]
+    return FP8[kind][np.asarray(x)]
 
 
 def to_fp8(x: Array, kind: str) -> Array:
     """The nearest fp8 (ties to even), saturated to the largest finite one; NaN stays NaN. Bytes as uint16."""
-    values = FP8_VALUES[kind][:128]
+    values = FP8[kind][:128]
     finite = values[np.isfinite(values)].astype("f8")
     middle = (finite[1:] + finite[:-1]) / 2
     size = np.abs(np.asarray(x).astype("f8"))
@@ -255,7 +244,7 @@ def exact_fma64(a: float, b: float, c: float, mode: str) -> float:
     except OverflowError:
         return float("inf") if value > 0 else -float("inf")
     error = value - Fraction(result)
-    return float(directed(np.float64(result), float((error > 0) - (error < 0)), mode))
+    return float(directed(np.asarray(result), np.asarray(float((error > 0) - (error < 0))), mode))
 
 
 # Functions of one number

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-Array = Any
-"""An array or a NumPy scalar: both have the methods used here."""
+Array = np.ndarray
+"""At run time also a NumPy scalar, which has the methods used here."""
 
 
 def select(mask: Array, a: Array, b: Array) -> Array:
@@ -144,15 +142,9 @@ def highest_bit(x: Array, shift: bool) -> Array:
 
 def reversed_bits(x: Array) -> Array:
     """Bits in the opposite order."""
-    x = np.asarray(x)
-    for n, pattern in ((1, 0x55), (2, 0x33), (4, 0x0F), (8, 0x00FF), (16, 0x0000FFFF), (32, 0x00000000FFFFFFFF)):
-        if n >= 8 * x.dtype.itemsize:
-            break
-        width = 8 if n < 8 else 2 * n
-        repeated = sum(pattern << i for i in range(0, 64, width)) & (1 << 8 * x.dtype.itemsize) - 1
-        chosen, by = x.dtype.type(repeated), x.dtype.type(n)
-        x = (x >> by & chosen) | (x & chosen) << by
-    return x
+    x = np.ascontiguousarray(x)
+    bits = np.unpackbits(x.reshape(-1, 1).view("u1"), axis=1, bitorder="little")[:, ::-1]
+    return np.packbits(bits, axis=1, bitorder="little").view(x.dtype).reshape(x.shape)
 
 
 def extracted(x: Array, position: Array, length: Array) -> Array:

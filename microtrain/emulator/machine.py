@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from .blocks import Block
+from .integers import Array
 from .matrices import Matrices
 from .report import EmulatorError
 from .threads import Launch
 from .translate import Code, Program
 
-Array = Any
 GONE = 1 << 30
 """The place of threads that have returned."""
 TURNS = 256
@@ -63,7 +63,8 @@ class Machine(Matrices):
                     yield from self.invoke(block, registers, None)
                 if block.end.kind == "barrier":
                     self.pass_barrier(None)
-                    self.in_shared_settled()
+                    if self.launch.checks:
+                        self.in_shared.log.clear()      # after a barrier of all programs no read of before can clash
                 goal = self.following(block, answer)
                 if isinstance(goal, int):
                     if goal == GONE:
@@ -123,11 +124,6 @@ class Machine(Matrices):
         lowest = ready.reshape(self.B, self.T).min(1)
         return int(lowest[lowest < GONE].max())
 
-    def in_shared_settled(self) -> None:
-        """After a barrier of all programs no read of before can clash."""
-        if self.launch.checks:
-            self.in_shared.log.clear()
-
     def release(self, code: Code, place: Array, waiting: Array) -> None:
         """Nothing else can run: threads that wait pass their barrier. Reports those that wait at different ones."""
         places, waits = place.reshape(self.B, self.T), waiting.reshape(self.B, self.T)
@@ -164,13 +160,13 @@ class Machine(Matrices):
                 raise EmulatorError(f"line {instruction.line}: {name} is not in the PTX")
             registers[results, 0] = np.uint32(0)
             return
+        def hand(stored: str, name: str) -> None:
+            registers.update({(name, key[1]): value for key, value in registers.items()
+                              if isinstance(key, tuple) and key[0] == stored})
+
         for parameter, argument in zip(code.function.parameters, given, strict=False):
-            for (stored, offset), value in [item for item in registers.items() if isinstance(item[0], tuple)]:
-                if stored == argument:
-                    registers[parameter.name, offset] = value
+            hand(argument, parameter.name)
         yield from self.call(code, registers, m)
         for result in code.function.returns:
-            for (stored, offset), value in [item for item in registers.items() if isinstance(item[0], tuple)]:
-                if stored == result.name:
-                    registers[results, offset] = value
+            hand(result.name, results)
 

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 
 from . import floats as fl
-from .integers import mask, pack, unpack
+from .integers import Array, mask, pack, unpack
 from .report import EmulatorError
 from .threads import SHARED_BASE, WARP_SIZE
 from .warps import LANES, Warps
 
-Array = Any
 FRAGMENTS = 64
 """Operands of mma that are kept."""
 GROUP = 128

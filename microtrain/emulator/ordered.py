@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from . import floats as fl
 from . import integers as ints
 from .access import Access
+from .integers import Array
 from .shadow import STRONG
-
-Array = Any
 
 WORDS = {1: "u1", 2: "u2", 4: "u4", 8: "u8", 16: "c16"}
 """Types of so many bytes; a complex number is moved as it is."""

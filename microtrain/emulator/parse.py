@@ -28,8 +28,7 @@ class Instruction:
     predicate: str | None
     negated: bool
     line: int
-    source: str
-    """The `.loc` in force: file, line, column, and where that was inlined."""
+    source: str       # The `.loc` in force: file, line, column, and where that was inlined
 
     def __str__(self) -> str:
         guard = f"@{'!' * self.negated}{self.predicate} " if self.predicate else ""
@@ -55,13 +54,10 @@ class Function:
     body: list[Instruction | str] = field(default_factory=list)
     registers: dict[str, str] = field(default_factory=dict)
     """Class ("p", "u2", "u4", "u8") by name, or by the prefix of a family `%r<9>`."""
-    tables: dict[str, list[str]] = field(default_factory=dict)
-    """Branch targets by label."""
-    locals: dict[str, int] = field(default_factory=dict)
-    """Offsets of local variables."""
+    tables: dict[str, list[str]] = field(default_factory=dict)       # Branch targets by label
+    locals: dict[str, int] = field(default_factory=dict)       # Offsets of local variables
     local_bytes: int = 0
-    needed_threads: tuple[int, ...] = ()
-    """Of `.reqntid`."""
+    needed_threads: tuple[int, ...] = ()       # Of `.reqntid`
 
     def register_class(self, name: str) -> str | None:
         """The class of a register, None if it is none."""
@@ -75,8 +71,7 @@ class Module:
 
     functions: dict[str, Function] = field(default_factory=dict)
     variables: dict[str, bytes] = field(default_factory=dict)
-    shared: dict[str, int] = field(default_factory=dict)
-    """Offsets of shared variables; the dynamic one comes last."""
+    shared: dict[str, int] = field(default_factory=dict)       # Offsets of shared variables; the dynamic one comes last
     shared_bytes: int = 0
     translated: dict[str, object] = field(default_factory=dict, repr=False)
     """What `launch` made of the functions, by name."""

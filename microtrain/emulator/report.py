@@ -20,19 +20,14 @@ class Finding:
     kind: str
     message: str
     kernel: str = ""
-    source: str = ""
-    """File, line and column of the source, and where it was inlined, as in the PTX's `.loc`."""
+    source: str = ""       # File, line and column of the source, and where it was inlined, as in the PTX's `.loc`
     instruction: str = ""
-    line: int = 0
-    """Line of the PTX."""
+    line: int = 0       # Line of the PTX
     program: tuple[int, int, int] = (0, 0, 0)
     thread: int = 0
-    address: str = ""
-    """The place as `name[index]`, or an address in shared memory."""
-    other: str = ""
-    """The other party of a race."""
-    count: int = 1
-    """Accesses that were at fault there."""
+    address: str = ""       # The place as `name[index]`, or an address in shared memory
+    other: str = ""       # The other party of a race
+    count: int = 1       # Accesses that were at fault there
 
     def __str__(self) -> str:
         place = f" at {self.address}" if self.address else ""
@@ -60,8 +55,7 @@ class Report:
     """What a launch did: its faults, and how much was executed."""
 
     findings: list[Finding] = field(default_factory=list)
-    thread_instructions: int = 0
-    """Instructions executed, summed over threads."""
+    thread_instructions: int = 0       # Instructions executed, summed over threads
     programs: int = 0
 
     def add(self, finding: Finding) -> None:

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .integers import Array
+
 PROGRAM, THREAD, WARP, EPOCH = 34, 24, 29, 8
 """Where the fields of a code begin: 28 bits of program (plus 1), 10 of thread, 16 of barriers, 8 of warp barriers."""
 EPOCHS = np.int64(0xFFFF00)
@@ -22,7 +24,6 @@ SAME_WARP = np.int64(STRONG - (1 << WARP))
 OTHER_PROGRAM = np.int64(STRONG - (1 << PROGRAM))
 ORDERED_BY_WARP = np.int64(0xFFFFFF)
 
-Array = Any
 
 
 def program_of(code: int) -> int:
@@ -133,7 +134,7 @@ class Shadow:
             found &= ~(((differs & OTHER_PROGRAM) != 0) & self.sync.orders(codes, me))
         return found if found.any() else None
 
-    def read(self, at: Array, nbytes: int, me: Array, logged: bool = True) -> tuple[Array, Array | None]:
+    def read(self, at: Array, nbytes: int, me: Array, logged: bool = True) -> tuple[list[Array], Array | None]:
         """Note a read of bytes from `at` on: the writers' codes of each granule (n, granules), and where they clash."""
         first, count = at >> self.shift, max(nbytes >> self.shift, 1)
         codes = [self.writers.take(first + i if i else first, mode="clip") for i in range(count)]

@@ -99,12 +99,9 @@ class Row(NamedTuple):
     modifiers: frozenset[str]
     emit: Emit
     result: str
-    writes: int
-    """Leading operands that are written."""
-    accumulates: bool
-    """Whether what is written is read too."""
-    typed: bool
-    """Whether it must have a type."""
+    writes: int       # Leading operands that are written
+    accumulates: bool       # Whether what is written is read too
+    typed: bool       # Whether it must have a type
 
     def write(self, e: Emitter, op: Op) -> None:
         """Write an instruction of this family."""

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from .integers import Array
 from .memory import Allocation, Memory
 from .parse import Instruction
 from .report import EmulatorError, Finding, Report
 from .shadow import EPOCH, PROGRAM, THREAD, Sync, program_of, thread_of
 
-Array = Any
 WARP_SIZE = 32
 SHARED_BASE = 1024
 """Where shared memory begins: swizzles look at the bits of addresses below."""
@@ -32,21 +32,17 @@ class Launch:
     grid: tuple[int, int, int]
     block: tuple[int, int, int]
     shared_bytes: int
-    parameters: Mapping[str, bytes]
-    """Raw bytes by name."""
+    parameters: Mapping[str, bytes]       # Raw bytes by name
     memory: Memory
     checks: bool
     report: Report
     instructions: Sequence[Instruction]
     symbols: Mapping[str, int]
-    regions: list[Allocation] = field(default_factory=list)
-    """Live allocations, by address."""
+    regions: list[Allocation] = field(default_factory=list)       # Live allocations, by address
     allowed: dict[int, frozenset[int]] = field(default_factory=dict)
     """By number of the instruction: indices of the regions in which its addresses belong."""
-    tracked: frozenset[int] = frozenset()
-    """Regions that are read and written: there the reads are noted too."""
-    names: Mapping[int, str] = field(default_factory=dict)
-    """By start of an allocation: what its messages call it."""
+    tracked: frozenset[int] = frozenset()       # Regions that are read and written: there the reads are noted too
+    names: Mapping[int, str] = field(default_factory=dict)       # By start of an allocation: what its messages call it
     global_shift: int = 0
     shared_shift: int = 0
     sync: Sync | None = None
@@ -54,8 +50,7 @@ class Launch:
     """By number of the instruction: bytes of the arena between which it accessed, and whether it writes."""
     changes: int = 0
     """Stores to global memory, and atomics that changed something: by these programs that wait can be let go on."""
-    polls: int = 0
-    """Accesses by which a program may learn that it need not wait."""
+    polls: int = 0       # Accesses by which a program may learn that it need not wait
 
 
 class Threads:
@@ -75,18 +70,18 @@ class Threads:
         self.epoch = np.zeros(self.B, np.int64)
         self.warp_epoch = np.zeros(self.N // WARP_SIZE, np.int64)
         self._me: Array | None = None
-        self._special: dict[str, Array] = {}
+        self._special: dict[str, Array | np.generic] = {}
 
     # Who is who
 
-    def special(self, name: str) -> Array:
+    def special(self, name: str) -> Array | np.generic:
         """A special register, uint32 (or uint64) by thread."""
         found = self._special.get(name)
         if found is None:
             found = self._special[name] = self.make_special(name)
         return found
 
-    def make_special(self, name: str) -> Array:
+    def make_special(self, name: str) -> Array | np.generic:
         register, _, axis = name[1:].partition(".")
         sizes = {"ntid": self.launch.block, "nctaid": self.launch.grid, "cluster_nctaid": (1, 1, 1), "nclusterid":
                  self.launch.grid, "cluster_ctaid": (0, 0, 0)}
@@ -104,7 +99,7 @@ class Threads:
             below = (one << lane) - one
             return {"lanemask_eq": one << lane, "lanemask_lt": below, "lanemask_le": below | one << lane,
                     "lanemask_ge": ~below, "lanemask_gt": ~below & ~(one << lane)}[register]
-        made: dict[str, Array] = {"laneid": lane, "warpid": (self.thread // WARP_SIZE).astype("u4")}
+        made: dict[str, Array | np.generic] = {"laneid": lane, "warpid": (self.thread // WARP_SIZE).astype("u4")}
         made |= dict.fromkeys(UNKNOWN.split(), np.uint32(0)) | {name: np.uint32(n) for name, n in FIXED.items()}
         made |= dict.fromkeys(("dynamic_smem_size", "total_smem_size"), np.uint32(self.launch.shared_bytes))
         if register not in made:
@@ -149,11 +144,11 @@ class Threads:
         """Indices of the threads of m."""
         return None if m is None else np.flatnonzero(m)
 
-    def full(self, values: Array) -> Array:
+    def full(self, values: Array | np.generic) -> Array:
         """Values of all threads, (N,)."""
         return np.broadcast_to(values, (self.N,))
 
-    def of(self, values: Array, on: Array | None) -> Array:
+    def of(self, values: Array | np.generic, on: Array | None) -> Array:
         """Values of the threads `on`."""
         values = np.asarray(values)
         if on is None:

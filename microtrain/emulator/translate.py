@@ -38,12 +38,9 @@ class Program:
 
     codes: dict[str, Code]
     ops: list[Op]
-    accessed: dict[int, Op] = field(default_factory=dict)
-    """The accesses to memory, by number."""
-    shifts: tuple[int, int] = (0, 0)
-    """Binary logarithms of the narrowest accesses, of global and of shared memory."""
-    strong: bool = False
-    """Whether any access orders others, or is ordered."""
+    accessed: dict[int, Op] = field(default_factory=dict)       # The accesses to memory, by number
+    shifts: tuple[int, int] = (0, 0)       # Binary logarithms of the narrowest accesses, of global and of shared memory
+    strong: bool = False       # Whether any access orders others, or is ordered
 
 
 NAMESPACE = {name: value for name, value in {**vars(floats), **vars(integers)}.items() if name[0] != "_"} | {

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from .integers import Array
 from .ordered import Ordered
 from .threads import WARP_SIZE
 
-Array = Any
 LANES = np.arange(WARP_SIZE)
 FOLDS = {"add": np.add, "min": np.minimum, "max": np.maximum, "and": np.bitwise_and, "or": np.bitwise_or,
          "xor": np.bitwise_xor}
@@ -18,11 +16,11 @@ FOLDS = {"add": np.add, "min": np.minimum, "max": np.maximum, "and": np.bitwise_
 class Warps(Ordered):
     """Shuffles, votes, and reductions. Values by warp are (N / 32, 32)."""
 
-    def by_warp(self, values: Array) -> Array:
+    def by_warp(self, values: Array | np.generic) -> Array:
         """Values of all threads, (N / 32, 32)."""
         return self.full(values).reshape(-1, WARP_SIZE)
 
-    def together(self, site: int, members: Array, on: Array | None) -> Array:
+    def together(self, site: int, members: Array | np.generic, on: Array | None) -> Array:
         """Which lanes take part, (N / 32, 32); those that the instruction names and that are not there are reported."""
         named = (self.by_warp(members) >> LANES.astype("u4") & np.uint32(1)).astype(bool)
         if on is None:
