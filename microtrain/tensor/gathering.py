@@ -17,7 +17,7 @@ from ..graph.spec import Shape, broadcast_shapes, normalise_dim
 from ..ops.indexing import beside, hits
 from .host import values
 from .index import checked, picked
-from .operands import converted, filling, labelled, node_of, stranger, truth
+from .operands import converted, filling, labelled, stranger, truth
 from .storage import wrap
 from .types import Operand, Tensor
 
@@ -27,7 +27,7 @@ def gather(self: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) 
 
     Raises RuntimeError for an index that is larger than self on another axis, or out of range.
     """
-    x, i = node_of(self, "gather"), _tensor(index, "gather", "index")
+    x, i = self.node, index.node
     axis = normalise_dim(dim, len(x.shape))
     if sparse_grad:
         raise NotImplementedError("gather(): sparse_grad=True is not supported: gradients are dense")
@@ -65,13 +65,12 @@ def scatter(self: Tensor, dim: int, index: Tensor, src: Operand | None = None, *
     write = {None: _replaced, "add": _added, "multiply": _multiplied}[reduce]
     if not isinstance(source, Tensor) and stranger(source) is None:
         raise TypeError(f"scatter(): argument 'src' must be Tensor or Number, not {type(source).__name__}")
-    number = "1" if not isinstance(source, Tensor) else "0"
-    return labelled(_scattered(self, dim, index, source, "scatter", write), f"ScatterBackward{number}")
+    label = f"ScatterBackward{int(not isinstance(source, Tensor))}"
+    return labelled(_scattered(self, dim, index, source, "scatter", write), label)
 
 
 def scatter_add(self: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """A copy with src[..., i, ...] added at self[..., index[..., i, ...], ...] along `dim`."""
-    _tensor(src, "scatter_add", "src")
     return labelled(_scattered(self, dim, index, src, "scatter", _added), "ScatterAddBackward0")
 
 
@@ -80,7 +79,7 @@ def take_along_dim(self: Tensor, indices: Tensor, dim: int | None = None) -> Ten
 
     Raises RuntimeError for an index out of range (PyTorch takes it modulo the size).
     """
-    x, i = node_of(self, "take_along_dim"), _tensor(indices, "take_along_dim", "indices")
+    x, i = self.node, indices.node
     if i.dtype is not dtypes.int64:
         raise RuntimeError(f"torch.take_along_dim(): dtype of indices should be Long but got {i.dtype!r}")
     if dim is None:
@@ -103,7 +102,7 @@ def take(self: Tensor, index: Tensor) -> Tensor:
 
     Raises IndexError for an index out of range.
     """
-    i = _tensor(index, "take", "index")
+    i = index.node
     if i.dtype is not dtypes.int64:
         raise RuntimeError(f"take(): Expected a long tensor for index, but got {i.dtype!r}")
     n = self.numel()
@@ -114,8 +113,7 @@ def take(self: Tensor, index: Tensor) -> Tensor:
 
 def index_add(self: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Number = 1) -> Tensor:
     """A copy with alpha times slice i of `source` added to slice index[i] along `dim`."""
-    x, src, i = (node_of(self, "index_add"), _tensor(source, "index_add", "source"),
-                 _tensor(index, "index_add", "index"))
+    x, src, i = self.node, source.node, index.node
     axis = normalise_dim(dim, len(x.shape))
     if i.dtype not in INTEGERS:
         raise RuntimeError(f"index_add_(): Expected dtype int32/int64 for index but got: {i.dtype!r}")
@@ -141,8 +139,7 @@ def index_add(self: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: N
 
 def index_copy(self: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """A copy with slice index[i] along `dim` replaced by slice i of `source`; the last one wins."""
-    x, src, i = (node_of(self, "index_copy"), _tensor(source, "index_copy", "source"),
-                 _tensor(index, "index_copy", "index"))
+    x, src, i = self.node, source.node, index.node
     axis = normalise_dim(dim, len(x.shape))
     if len(i.shape) > 1:
         raise IndexError(f"index_copy_(): Index should have dimension 1 or 0 (got {len(i.shape)})")
@@ -164,13 +161,12 @@ def index_copy(self: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
 
 def index_fill(self: Tensor, dim: int, index: Tensor, value: Operand) -> Tensor:
     """A copy with the slices at `index` along `dim` filled with a number or a 0-d tensor, in this dtype."""
-    x, i = node_of(self, "index_fill"), _tensor(index, "index_fill", "index")
+    x, i = self.node, index.node
     axis = normalise_dim(dim, len(x.shape))
     if i.dtype is not dtypes.int64:
         raise IndexError(f"index_fill_(): Expected dtype int64 for index, got {i.dtype!r}.")
     if len(i.shape) > 1:
         raise RuntimeError(f"Index has to be a vector/scalar, got {len(i.shape)} dimensions")
-    number = not isinstance(value, Tensor)
     if isinstance(value, Tensor) and value.ndim:
         raise RuntimeError("index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
                            f"{value.ndim} dimension(s).")
@@ -180,7 +176,7 @@ def index_fill(self: Tensor, dim: int, index: Tensor, value: Operand) -> Tensor:
     reached = g.index_put(g.full(False, rows.shape[:1], dtypes.bool_, x.device), i,
                           g.full(True, i.shape, dtypes.bool_, x.device))
     out = g.where(g.reshape(reached, (rows.shape[0], *[1] * (len(rows.shape) - 1))), chosen, rows)
-    return wrap(_unsliced(out, x.shape, axis), f"IndexFillBackward{0 if number else 1}")
+    return wrap(_unsliced(out, x.shape, axis), f"IndexFillBackward{int(isinstance(value, Tensor))}")
 
 
 def masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
@@ -189,8 +185,7 @@ def masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     Raises RuntimeError when `source` has too few elements, on devices whose values can be looked at without
     waiting; elsewhere its last element is repeated.
     """
-    x, m, src = (node_of(self, "masked_scatter"), _tensor(mask, "masked_scatter", "mask"),
-                 _tensor(source, "masked_scatter", "source"))
+    x, m, src = self.node, mask.node, source.node
     if m.dtype is not dtypes.bool_:
         raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got mask with dtype {m.dtype!r}")
     if src.dtype is not x.dtype:
@@ -212,17 +207,6 @@ def masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
 
 Write = Callable[[Node, Node, Node, int], Node]
 INTEGERS = (dtypes.int32, dtypes.int64)
-
-
-def _tensor(value: object, name: str, argument: str) -> Node:
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{name}(): argument '{argument}' must be Tensor, not {type(value).__name__}")
-    return value.node
-
-
-def _filled(value: Operand, shape: Shape, x: Node, name: str) -> Node:
-    """A number in x's dtype everywhere. Raises RuntimeError where it does not fit."""
-    return g.full(converted(value, x.dtype, name), shape, x.dtype, x.device)
 
 
 def _integers(index: Node, name: str) -> None:
@@ -270,10 +254,11 @@ def _multiplied(x: Node, index: Node, source: Node, axis: int) -> Node:
 
 def _scattered(self: Tensor, dim: int, index: Tensor, source: Operand, name: str, write: Write) -> Tensor:
     """`write` applied to the part of the tensor that the index reaches, with the part of the source it covers."""
-    whole, i = node_of(self, name), _tensor(index, name, "index")
+    whole, i = self.node, index.node
     axis = normalise_dim(dim, len(whole.shape))
     _integers(i, name)
-    src = source.node if isinstance(source, Tensor) else _filled(source, i.shape, whole, name)
+    src = source.node if isinstance(source, Tensor) else g.full(converted(source, whole.dtype, name), i.shape,
+                                                                          whole.dtype, whole.device)
     if src.dtype is not whole.dtype:
         raise RuntimeError(f"{name}(): Expected self.dtype to be equal to src.dtype, got {whole.dtype!r} and "
                            f"{src.dtype!r}")

@@ -222,10 +222,7 @@ def _flat_index(x: Node, arrays: dict[int, Node]) -> tuple[tuple[int, ...], Node
 def _rows(x: Node, order: tuple[int, ...], n: int) -> Node:
     """x with its first n axes of `order` in front and flattened to one."""
     moved = g.permute(x, order)
-    count = 1
-    for size in moved.shape[:n]:
-        count *= size
-    return g.reshape(moved, (count, *moved.shape[n:]))
+    return g.reshape(moved, (math.prod(moved.shape[:n]), *moved.shape[n:]))
 
 
 def getitem(self: Tensor, index: Any) -> Tensor:
@@ -262,11 +259,7 @@ def setitem(self: Tensor, index: Any, value: Operand) -> None:
             raise RuntimeError(f"shape mismatch: value tensor of shape {list(source.shape)} cannot be broadcast to "
                                f"indexing result of shape {list(view)}")
         source = g.reshape(source, source.shape[len(extra):])
-    try:
-        fits = broadcast_shapes(source.shape, view) == view
-    except RuntimeError:
-        fits = False
-    if not fits:
+    if any(n not in (1, m) for n, m in zip(reversed(source.shape), reversed(view), strict=False)):
         raise RuntimeError(f"shape mismatch: value tensor of shape {list(source.shape)} cannot be broadcast to "
                            f"indexing result of shape {list(view)}")
     if isinstance(value, Tensor) and value.dtype is not x.dtype and not (value.numel() == 1 and _one_mask(index)):
@@ -306,8 +299,6 @@ def _number(value: Operand, like: Tensor) -> Tensor:
 def index_select(self: Tensor, dim: int, index: Tensor) -> Tensor:
     """The indices listed in the 1-d `index` along `dim`, each from 0 to its size - 1."""
     axis = normalise_dim(dim, self.ndim)
-    if not isinstance(index, Tensor):
-        raise TypeError(f"index_select(): argument 'index' must be Tensor, not {type(index).__name__}")
     if index.dtype not in (dtypes.int32, dtypes.int64):
         raise RuntimeError(f"index_select(): Expected dtype int32 or int64 for index, got {index.dtype!r}")
     if index.ndim > 1:
@@ -322,9 +313,9 @@ def index_select(self: Tensor, dim: int, index: Tensor) -> Tensor:
 
 def masked_select(self: Tensor, mask: Tensor) -> Tensor:
     """The elements where `mask` (bool) holds, as one axis."""
-    if node_of(mask, "masked_select").dtype is not dtypes.bool_:
+    if mask.dtype is not dtypes.bool_:
         raise RuntimeError(f"masked_select: expected BoolTensor for mask, got {mask.dtype!r}")
-    shape = broadcast_shapes(self.node.shape, node_of(mask, "masked_select").shape)
+    shape = broadcast_shapes(self.node.shape, mask.node.shape)
     return self.expand(shape).reshape(-1)[mask.expand(shape).reshape(-1)]
 
 

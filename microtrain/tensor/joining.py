@@ -15,10 +15,7 @@ from .storage import wrap
 from .types import Tensor
 
 
-def _nodes(tensors: object, name: str) -> list[Node]:
-    if isinstance(tensors, Tensor) or not isinstance(tensors, Sequence):
-        given = f"Tensor of shape {list(tensors.shape)}" if isinstance(tensors, Tensor) else type(tensors).__name__
-        raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {given}")
+def _nodes(tensors: Sequence[Tensor], name: str) -> list[Node]:
     if not tensors:
         if name == "cat":
             raise ValueError("torch.cat(): expected a non-empty list of Tensors")

@@ -140,8 +140,7 @@ def addmm(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: 
 
 
 def addmv(self: Tensor, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
-    """beta * self + alpha * (mat @ vec), for a matrix and a vector; self broadcasts. With beta 0 self is not
-    read."""
+    """beta * self + alpha * (mat @ vec), for a matrix and a vector; self broadcasts. With beta 0 it is not read."""
     x, y = _tensors(mat, vec, "addmv", ("mat", "vec"))
     if len(x.shape) != 2 or len(y.shape) != 1 or self.ndim > 1:
         raise RuntimeError("addmv: vector + matrix @ vector expected, got "
@@ -154,8 +153,7 @@ def addmv(self: Tensor, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: Nu
 
 
 def baddbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
-    """beta * self + alpha * (batch1 @ batch2), for batches of matrices; self broadcasts. With beta 0 self is not
-    read."""
+    """beta * self + alpha * (batch1 @ batch2), for batches of matrices; self broadcasts. With beta 0 it is not read."""
     x, y = _factors(batch1, batch2, "baddbmm", 3, ("batch1", "batch2"))
     _same_batches(x, y)
     return labelled(_added(self, g.matmul(x, y), beta, alpha, "baddbmm"), "BaddbmmBackward0")
@@ -208,12 +206,8 @@ def kron(self: Tensor, other: Tensor) -> Tensor:
     return wrap(g.reshape(product, tuple(a * b for a, b in zip(outer, inner, strict=True))))
 
 
-def _tensors(a: Any, b: Any, name: str, which: tuple[str, str], complaint: str = "") -> tuple[Node, Node]:
-    """Two factors of one dtype. Raises TypeError for what is no tensor, RuntimeError for two dtypes."""
-    for i, (factor, called) in enumerate(zip((a, b), which, strict=True)):
-        if not isinstance(factor, Tensor):
-            raise TypeError(f"{name}(): argument '{called}' (position {i + 2}) must be Tensor, not "
-                            f"{type(factor).__name__}")
+def _tensors(a: Tensor, b: Tensor, name: str, which: tuple[str, str], complaint: str = "") -> tuple[Node, Node]:
+    """Two factors. Raises RuntimeError unless they are of one dtype."""
     x, y = a.node, b.node
     if x.dtype is not y.dtype:
         raise RuntimeError(f"{name}: {complaint or f'{which[0]} and {which[1]} must have the same dtype'}, but got "
@@ -221,7 +215,7 @@ def _tensors(a: Any, b: Any, name: str, which: tuple[str, str], complaint: str =
     return no_bool(x, name), y
 
 
-def _factors(a: Operand, b: Operand, name: str, ndim: int, which: tuple[str, str]) -> tuple[Node, Node]:
+def _factors(a: Tensor, b: Tensor, name: str, ndim: int, which: tuple[str, str]) -> tuple[Node, Node]:
     """As `_tensors`, of `ndim` axes each. Raises RuntimeError for other numbers of axes."""
     x, y = _tensors(a, b, name, which)
     _expect(x, ndim, name, which[0])
@@ -290,9 +284,7 @@ def _batched(x: Node, y: Node) -> Node:
             return g.reshape(g.matmul(g.reshape(x, (rows, k)), y), (*x.shape[:-1], y.shape[1]))
     if k != k2:
         batch = broadcast_shapes(x.shape[:-2], y.shape[:-2])
-        n = 1
-        for size in batch:
-            n *= size
+        n = math.prod(batch)
         raise RuntimeError(f"Expected size for first two dimensions of batch2 tensor to be: [{n}, {k}] but got: "
                            f"[{n}, {k2}].")
     return g.matmul(x, y)

@@ -20,13 +20,11 @@ from .operands import no_bool, node_of
 from .storage import wrap
 from .types import Tensor
 
-SortResult = namedtuple("SortResult", "values indices")
-TopkResult = namedtuple("TopkResult", "values indices")
-KthvalueResult = namedtuple("KthvalueResult", "values indices")
-MedianResult = namedtuple("MedianResult", "values indices")
-NanmedianResult = namedtuple("NanmedianResult", "values indices")
-for _result in (SortResult, TopkResult, KthvalueResult, MedianResult, NanmedianResult):
-    _result.__module__ = "torch.return_types"
+SortResult = namedtuple("SortResult", "values indices", module="torch.return_types")
+TopkResult = namedtuple("TopkResult", "values indices", module="torch.return_types")
+KthvalueResult = namedtuple("KthvalueResult", "values indices", module="torch.return_types")
+MedianResult = namedtuple("MedianResult", "values indices", module="torch.return_types")
+NanmedianResult = namedtuple("NanmedianResult", "values indices", module="torch.return_types")
 
 
 def cumsum(self: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
@@ -75,7 +73,7 @@ def topk(self: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool
     x, axis = _rows(self, dim, "topk")
     if x.dtype is dtypes.bool_:
         raise RuntimeError("topk does not support bool dtypes")
-    if not 0 <= _count(k, "topk") <= x.shape[axis]:
+    if not 0 <= k <= x.shape[axis]:
         raise RuntimeError(f"selected index k out of range: k is {k}, dimension {axis} of size {x.shape[axis]}")
     if not self.ndim:
         k = 1                           # as in PyTorch, which gives the one element for k = 0 too
@@ -91,7 +89,7 @@ def kthvalue(self: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Kthv
     x, axis = _rows(self, dim, "kthvalue")
     no_bool(x, "kthvalue")
     _nonempty(x, axis, "kthvalue")
-    if not 1 <= _count(k, "kthvalue") <= x.shape[axis]:
+    if not 1 <= k <= x.shape[axis]:
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {axis}: k is {k}, its size "
                            f"{x.shape[axis]}")
     order = _narrowed(g.argsort(x, axis, False), axis, k - 1, 1)
@@ -130,12 +128,6 @@ def _rows(self: Tensor, dim: int, name: str) -> tuple[Node, int]:
     return (x, axis) if x.shape else (g.reshape(x, (1,)), 0)
 
 
-def _count(k: object, name: str) -> int:
-    if not isinstance(k, int) or isinstance(k, bool):
-        raise TypeError(f"{name}(): argument 'k' must be int, not {type(k).__name__}")
-    return k
-
-
 def _nonempty(x: Node, axis: int, name: str) -> None:
     if not x.shape[axis]:
         raise IndexError(f"{name}(): Expected reduction dim {axis} to have non-zero size.")
@@ -143,8 +135,7 @@ def _nonempty(x: Node, axis: int, name: str) -> None:
 
 def _narrowed(order: Node, axis: int, start: int, size: int) -> Node:
     starts = tuple(start if i == axis else 0 for i in range(len(order.shape)))
-    sizes = tuple(size if i == axis else n for i, n in enumerate(order.shape))
-    return g.slice(order, starts, sizes, (1,) * len(sizes))
+    return g.slice(order, starts, (*order.shape[:axis], size, *order.shape[axis + 1:]), (1,) * len(starts))
 
 
 def _picked(self: Tensor, x: Node, order: Node, axis: int, name: str, keepdim: bool = True) -> tuple[Tensor, Tensor]:

@@ -215,9 +215,7 @@ def randint(low: Any = 0, high: Any = None, size: Sizes | None = None, *, genera
 def randperm(n: int, *, generator: Generator | None = None, dtype: DType | None = None,
              device: DeviceLike = None) -> Tensor:
     """A random order of 0, ..., n-1, sorted on the host by random keys. Raises RuntimeError for a negative n."""
-    if isinstance(n, bool) or not hasattr(n, "__index__"):
-        raise TypeError(f"randperm(): argument 'n' (position 1) must be int, not {type(n).__name__}")
-    (n,), wanted = sizes((operator.index(n),)), kind(dtype) or dtypes.int64
+    (n,), wanted = sizes((n,)), kind(dtype) or dtypes.int64
     if n and (not dtypes.holds(wanted, n - 1) or wanted is dtypes.bool_):
         raise RuntimeError(without_overflow(n - 1, wanted))
     if n > (most := 2 ** {"float16": 11, "bfloat16": 8, "float32": 24}.get(wanted.name, 53) + 1):

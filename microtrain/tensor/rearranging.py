@@ -85,7 +85,7 @@ def _triangle(self: Tensor, name: str, compare: Callable[[Node, int], Node], dia
         raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions, got {len(x.shape)} "
                            f"(shape {list(x.shape)})")
     r, c = x.shape[-2:]
-    k = max(-r, min(_size(diagonal, name), c))          # beyond, nothing changes; an int64 cannot overflow
+    k = max(-r, min(diagonal, c))          # beyond, nothing changes; an int64 cannot overflow
     inside = compare(g.sub(g.reshape(g.iota(c, x.device), (1, c)), g.reshape(g.iota(r, x.device), (r, 1))), k)
     return wrap(g.where(inside, x, 0), f"{name.capitalize()}Backward0")
 
@@ -97,7 +97,7 @@ def diagonal(self: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Ten
     """
     x = node_of(self, "diagonal")
     a, b = _two_axes(dim1, dim2, len(x.shape))
-    where = _Diagonal(x.shape, _size(offset, "diagonal"), a, b)
+    where = _Diagonal(x.shape, offset, a, b)
     strides = self.stride()
     steps = (*(strides[d] for d in where.order[:-2]), strides[a] + strides[b])
     start = max(where.offset, 0) * strides[b] + max(-where.offset, 0) * strides[a]
@@ -114,7 +114,7 @@ def diag(self: Tensor, diagonal: int = 0) -> Tensor:
         return self.diag_embed(diagonal)
     if len(x.shape) != 2:
         raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {len(x.shape)}D")
-    return wrap(_Diagonal(x.shape, _size(diagonal, "diag"), 0, 1).of(x), "DiagonalBackward0_copy")
+    return wrap(_Diagonal(x.shape, diagonal, 0, 1).of(x), "DiagonalBackward0_copy")
 
 
 def diag_embed(self: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
@@ -127,7 +127,7 @@ def diag_embed(self: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) ->
     a, b = _two_axes(dim1, dim2, ndim + 1)
     if not ndim:
         raise RuntimeError("diag_embed(): expected a tensor of at least 1 dimension, got a 0-d tensor")
-    n = x.shape[-1] + abs(_size(offset, "diag_embed"))
+    n = x.shape[-1] + abs(offset)
     sizes = iter(x.shape[:-1])
     shape = tuple(n if d in (a, b) else next(sizes) for d in range(ndim + 1))
     return wrap(_Diagonal(shape, offset, a, b).alone(x), "DiagEmbedBackward0")
@@ -257,7 +257,7 @@ def rot90(self: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
 
     Raises RuntimeError for other than two different axes.
     """
-    ndim, turns = node_of(self, "rot90").spec.ndim, _size(k, "rot90") % 4
+    ndim, turns = node_of(self, "rot90").spec.ndim, k % 4
     if len(dims) != 2:
         raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
     if ndim < 2:
@@ -274,9 +274,8 @@ def rot90(self: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
 
 def _part(x: Node, axis: int, start: int, length: int) -> Node:
     """`length` elements from `start` along an axis."""
-    ndim = len(x.shape)
-    return g.slice(x, tuple(start if d == axis else 0 for d in range(ndim)),
-                   tuple(length if d == axis else n for d, n in enumerate(x.shape)), (1,) * ndim)
+    starts = tuple(start if d == axis else 0 for d in range(len(x.shape)))
+    return g.slice(x, starts, (*x.shape[:axis], length, *x.shape[axis + 1:]), (1,) * len(starts))
 
 
 def _triangle_indices(row: int, col: int, offset: int, name: str, lower: bool, dtype: DType | None,

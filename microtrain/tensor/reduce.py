@@ -18,10 +18,9 @@ from .operands import flag, floating, labelled, node_of, truth
 from .storage import wrap
 from .types import Dims, Tensor
 
-MaxResult = namedtuple("MaxResult", "values indices")
-MinResult = namedtuple("MinResult", "values indices")
-AminmaxResult = namedtuple("AminmaxResult", "min max")
-MaxResult.__module__ = MinResult.__module__ = AminmaxResult.__module__ = "torch.return_types"
+MaxResult = namedtuple("MaxResult", "values indices", module="torch.return_types")
+MinResult = namedtuple("MinResult", "values indices", module="torch.return_types")
+AminmaxResult = namedtuple("AminmaxResult", "min max", module="torch.return_types")
 
 
 def _integral_total(x: Node, dtype: DType | None) -> Node:
@@ -105,8 +104,6 @@ def amin(self: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
 def aminmax(self: Tensor, *, dim: int | None = None, keepdim: bool = False) -> AminmaxResult:
     """(min, max) of all elements, or along `dim`; ties share the gradient. Raises where there are no elements."""
     x = node_of(self, "aminmax")
-    if dim is not None and not isinstance(dim, int):
-        raise TypeError(f"aminmax(): argument 'dim' must be int, not {type(dim).__name__} ({dim!r})")
     axes = normalise_dims(dim, len(x.spec.shape))
     if dim is None and x.spec.numel == 0:
         raise RuntimeError("aminmax(): cannot compute aminmax over an empty dimension as the operation has no "

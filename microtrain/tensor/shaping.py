@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from operator import index
 from typing import Any
@@ -95,10 +96,7 @@ def flatten(self: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         return self.reshape(1)
     if first == last:
         return self
-    merged = 1
-    for n in shape[first:last + 1]:
-        merged *= n
-    return self.reshape(*shape[:first], merged, *shape[last + 1:])
+    return self.reshape(*shape[:first], math.prod(shape[first:last + 1]), *shape[last + 1:])
 
 
 def unflatten(self: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
