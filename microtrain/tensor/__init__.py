@@ -49,6 +49,7 @@ from .custom import custom_kernel
 from .dlpack import from_dlpack
 from .einsum import einsum
 from .elementwise import CHECKED
+from .gathering import where
 from .joining import (
     atleast_1d,
     atleast_2d,
@@ -63,8 +64,8 @@ from .joining import (
     stack,
     vstack,
 )
+from .linalg import get_float32_matmul_precision, set_float32_matmul_precision
 from .operands import must_be_operands, no_out, node_of
-from .precision import get_float32_matmul_precision, set_float32_matmul_precision
 from .printing import set_printoptions
 from .random import (
     Generator,
@@ -84,7 +85,6 @@ from .random import (
     set_rng_state,
 )
 from .rearranging import tril_indices, triu_indices
-from .selection import where
 from .special import fill
 from .tensor_class import FUNCTIONS, Tensor
 from .transfer import synchronize

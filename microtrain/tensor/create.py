@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from ..graph.node import Node
 from ..graph.spec import Device, Shape
 from ..runtime.detect import has_cuda
 from .host import put
-from .operands import converted
+from .operands import called, converted
 from .reading import checked, read
 from .storage import wrap
 from .types import Operand, Sizes, Tensor
@@ -260,35 +260,26 @@ def linspace(start: Operand, end: Operand, steps: int, *, dtype: DType | None = 
     return finish(put(np.where(i < steps // 2, low, high) if steps > 1 else low, wanted, place(device)), requires_grad)
 
 
-def _like(value: Operand, source: Tensor, dtype: DType | None, device: DeviceLike, requires_grad: bool) -> Tensor:
-    wanted = kind(dtype) or source.dtype
-    return finish(g.full(converted(value, wanted), source.node.shape, wanted,
-                         source.device if device is None else place(device)), requires_grad)
+def alike(make: Callable[..., Tensor], name: str, doc: str) -> Callable[..., Tensor]:
+    """What `make` does, in the shape and by default of the dtype and device of another tensor."""
+    def function(input: Tensor, *, dtype: DType | None = None, device: DeviceLike = None,
+                 requires_grad: bool = False) -> Tensor:
+        return make(input.shape, dtype=kind(dtype) or input.dtype, device=input.device if device is None else device,
+                    requires_grad=requires_grad)
+    return called(function, name, doc)
 
 
-def zeros_like(input: Tensor, *, dtype: DType | None = None, device: DeviceLike = None,
-               requires_grad: bool = False) -> Tensor:
-    """Zeros of another tensor's shape, dtype and device."""
-    return _like(0, input, dtype, device, requires_grad)
-
-
-def ones_like(input: Tensor, *, dtype: DType | None = None, device: DeviceLike = None,
-              requires_grad: bool = False) -> Tensor:
-    """Ones of another tensor's shape, dtype and device."""
-    return _like(1, input, dtype, device, requires_grad)
-
-
-def empty_like(input: Tensor, *, dtype: DType | None = None, device: DeviceLike = None,
-               requires_grad: bool = False) -> Tensor:
-    """As `empty`, of another tensor's shape, dtype and device."""
-    return empty(input.shape, dtype=kind(dtype) or input.dtype, device=input.device if device is None else device,
-                 requires_grad=requires_grad)
+zeros_like = alike(zeros, "zeros_like", "Zeros of another tensor's shape, dtype and device.")
+ones_like = alike(ones, "ones_like", "Ones of another tensor's shape, dtype and device.")
+empty_like = alike(empty, "empty_like", "As `empty`, of another tensor's shape, dtype and device.")
 
 
 def full_like(input: Tensor, fill_value: Operand, *, dtype: DType | None = None, device: DeviceLike = None,
               requires_grad: bool = False) -> Tensor:
     """`fill_value` in every element, of another tensor's shape, dtype and device. Raises as `full`."""
-    return _like(_fill_value(fill_value, "full_like"), input, dtype, device, requires_grad)
+    wanted = kind(dtype) or input.dtype
+    return finish(g.full(converted(_fill_value(fill_value, "full_like"), wanted), input.node.shape, wanted,
+                         input.device if device is None else place(device)), requires_grad)
 
 
 def new_full(self: Tensor, size: Sizes, fill_value: Operand, *, dtype: DType | None = None, device: DeviceLike = None,

@@ -7,7 +7,7 @@ of the allocator, which are PyTorch's, is asked of PyTorch, and raises what it r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..arguments import tidy as _tidy
@@ -18,6 +18,7 @@ from ..runtime import backend
 from ..runtime.detect import has_cuda
 from . import random as _random
 from .create import DeviceLike as _DeviceLike
+from .operands import called as _called
 from .types import Tensor as _Tensor
 
 
@@ -74,24 +75,16 @@ def synchronize(device: _DeviceLike = None) -> None:
     backend("cuda", index).synchronize()
 
 
-def memory_allocated(device: _DeviceLike = None) -> int:
-    """The bytes of a device that are in use by values, PyTorch's and microtrain's."""
-    return int(_torch().memory_allocated(_index(device)))
+def _bytes(name: str, doc: str) -> Callable[[_DeviceLike], int]:
+    def asked(device: _DeviceLike = None) -> int:
+        return int(getattr(_torch(), name)(_index(device)))
+    return _called(asked, name, doc)
 
 
-def max_memory_allocated(device: _DeviceLike = None) -> int:
-    """The most bytes that were in use at any time since the start or `reset_peak_memory_stats`."""
-    return int(_torch().max_memory_allocated(_index(device)))
-
-
-def memory_reserved(device: _DeviceLike = None) -> int:
-    """The bytes of a device that the allocator has from the driver, in use or not."""
-    return int(_torch().memory_reserved(_index(device)))
-
-
-def max_memory_reserved(device: _DeviceLike = None) -> int:
-    """The most bytes that the allocator had at any time since the start or `reset_peak_memory_stats`."""
-    return int(_torch().max_memory_reserved(_index(device)))
+memory_allocated = _bytes("memory_allocated", "The bytes of a device in use by values, PyTorch's and microtrain's.")
+max_memory_allocated = _bytes("max_memory_allocated", "Most bytes in use since the start or `reset_peak_memory_stats`.")
+memory_reserved = _bytes("memory_reserved", "The bytes that the allocator has from the driver, in use or not.")
+max_memory_reserved = _bytes("max_memory_reserved", "Most that it had since the start or `reset_peak_memory_stats`.")
 
 
 def reset_peak_memory_stats(device: _DeviceLike = None) -> None:

@@ -1,4 +1,4 @@
-"""Elements picked, replaced or added at indices along one axis.
+"""Elements picked, replaced or added at indices along one axis, or by a condition.
 
 Indices are checked when they are used where values can be looked at without waiting (`cpu` and `interpret`), and not
 on `cuda`. Of several elements written to one place the last one wins; sums are made in a fixed order.
@@ -8,16 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
+
+import numpy as np
 
 from .. import ops as g
 from ..arguments import Number
+from ..engine.handle import type_of
 from ..graph import dtypes
+from ..graph.constants import constant
 from ..graph.node import Node
 from ..graph.spec import Shape, broadcast_shapes, normalise_dim
 from ..ops.indexing import beside, hits
 from .host import values
-from .index import checked, picked
-from .operands import converted, filling, labelled, stranger, truth
+from .index import checked, nonzero, picked
+from .operands import beyond, converted, filling, labelled, must_be_operands, stranger, truth
 from .storage import wrap
 from .types import Operand, Tensor
 
@@ -287,3 +292,47 @@ def _slices(x: Node, axis: int) -> Node:
 
 def _unsliced(rows: Node, shape: Shape, axis: int) -> Node:
     return g.transpose(rows, 0, axis) if shape else g.reshape(rows, ())
+
+
+def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
+    """`input` where `condition` holds, else `other`; with the condition alone, the indices where it holds.
+
+    Raises TypeError for a condition that is no Tensor, and for values that are neither Tensors nor numbers;
+    RuntimeError for a condition that is not bool.
+    """
+    alone = input is None and other is None
+    must_be("condition", 1, condition, "Tensor")
+    if alone:
+        return nonzero(condition, as_tuple=True)
+    must_be("input", 2, input, "Tensor or Number")
+    must_be("other", 3, other, "Tensor or Number")
+    mask = condition.node
+    if mask.spec.dtype is dtypes.uint8:
+        mask = truth(mask)
+    if mask.spec.dtype is not dtypes.bool_:
+        raise RuntimeError("where expected condition to be a boolean tensor, but got a tensor with dtype "
+                           f"{mask.spec.dtype!r}")
+    if not isinstance(input, Tensor) and not isinstance(other, Tensor):
+        dtype = max(dtypes.of_scalar(input), dtypes.of_scalar(other), key=lambda d: d.category)
+        return wrap(g.where(mask, *(constant(converted(v, dtype, "where"), dtype, mask.spec.device)
+                                    for v in (input, other))))
+    if isinstance(input, Tensor) and beyond(other, input.node):
+        other = converted(other, input.dtype, "where")
+    elif isinstance(other, Tensor) and beyond(input, other.node):
+        input = converted(input, other.dtype, "where")
+    return wrap(g.where(mask, *must_be_operands(input, other, "where")))
+
+
+def must_be(name: str, position: int, value: object, kinds: str) -> None:
+    """Raise TypeError, in PyTorch's words, for an argument that is no Tensor, nor a number where one will do."""
+    if not isinstance(value, Tensor) and not (position > 1 and isinstance(value, complex | float | int | np.generic)):
+        hint = f": microtrain.tensor({name}) makes one" if hasattr(value, "__array__") else ""
+        raise TypeError(f"where(): argument '{name}' (position {position}) must be {kinds}, not {type_of(value)}{hint}")
+
+
+def chosen(self: Tensor, condition: Tensor, other: Operand) -> Tensor:
+    """self where `condition` holds, else `other`."""
+    return where(condition, self, other)
+
+
+chosen.__name__ = "where"

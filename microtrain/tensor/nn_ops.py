@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec
+
 from .. import ops as g
 from ..graph.dtypes import int64
+from ..graph.node import Node
 from ..graph.spec import Device, Shape
 from .host import values
 from .index import picked, placed
@@ -11,21 +15,24 @@ from .operands import converted, no_tensor
 from .storage import wrap
 from .types import Tensor
 
-
-def flat(input: Tensor) -> Tensor:
-    """The operand of an operation that is piecewise linear: its second derivative is 0, where PyTorch says so."""
-    return wrap(g.flat(input.node))
+P = ParamSpec("P")
 
 
-def windows(input: Tensor, axis: int, size: int, step: int, dilation: int) -> Tensor:
-    """Overlapping windows along an axis: (..., L, ...) to (..., n, ..., size), element j of window i being the one at
-    i*step + j*dilation. A copy in PyTorch's sense: it shares no memory with the input."""
-    return wrap(g.windows(input.node, axis, size, step, dilation))
+def recording(operation: Callable[Concatenate[Node, P], Node]) -> Callable[Concatenate[Tensor, P], Tensor]:
+    """An operation of a node and of numbers, as one of a tensor."""
+    def recorded(input: Tensor, *args: P.args, **kwargs: P.kwargs) -> Tensor:
+        return wrap(operation(input.node, *args, **kwargs))
+    return recorded
 
 
-def fold_windows(input: Tensor, axis: int, length: int, step: int, dilation: int) -> Tensor:
-    """Windows (..., n, ..., size) added up where they overlap, to (..., length, ...)."""
-    return wrap(g.fold_windows(input.node, axis, length, step, dilation))
+flat = recording(g.flat)
+"""The operand of an operation that is piecewise linear: its second derivative is 0, where PyTorch says so."""
+windows, fold_windows = recording(g.windows), recording(g.fold_windows)
+"""Overlapping windows along an axis, (..., L, ...) to (..., n, ..., size), a copy; and windows added up again."""
+normalised, rms_normalised = recording(g.normalised), recording(g.rms_normalised)
+logistic, squared_error = recording(g.logistic_loss), recording(g.squared_error)
+huber, smooth_l1 = recording(g.huber), recording(g.smooth_l1)
+"""Losses of each element: of a logit; of differences."""
 
 
 def convolution(input: Tensor, weight: Tensor, stride: Shape, padding: tuple[tuple[int, int], ...], dilation: Shape,
@@ -42,16 +49,6 @@ def padded(input: Tensor, starts: Shape, shape: Shape, value: float) -> Tensor:
     node = g.pad(x, starts, shape, steps) if value == 0 else \
         g.slice_update(g.full(converted(value, x.dtype, "pad"), shape, x.dtype, x.device), x, starts, steps)
     return wrap(node, "ConstantPadNdBackward0")
-
-
-def normalised(input: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
-    """(x - mean) / sqrt(variance + eps) over `axes`."""
-    return wrap(g.normalised(input.node, axes, eps))
-
-
-def rms_normalised(input: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
-    """x / sqrt(mean of squares + eps) over `axes`."""
-    return wrap(g.rms_normalised(input.node, axes, eps))
 
 
 def lower_triangle(rows: int, columns: int, device: Device) -> Tensor:
@@ -97,26 +94,6 @@ def binary_cross_entropy(input: Tensor, target: Tensor) -> Tensor:
 def binary_cross_entropy_with_logits(input: Tensor, target: Tensor) -> Tensor:
     """Of each element, for logits; shapes broadcast, dtypes agree."""
     return wrap(g.binary_cross_entropy_with_logits(input.node, target.node))
-
-
-def logistic(input: Tensor) -> Tensor:
-    """Of each element: log(1 + exp(x))."""
-    return wrap(g.logistic_loss(input.node))
-
-
-def squared_error(difference: Tensor) -> Tensor:
-    """Of each element: d^2."""
-    return wrap(g.squared_error(difference.node))
-
-
-def huber(difference: Tensor, delta: float) -> Tensor:
-    """Of each element: d^2 / 2, from |d| = delta on its tangent."""
-    return wrap(g.huber(difference.node, delta))
-
-
-def smooth_l1(difference: Tensor, beta: float) -> Tensor:
-    """Of each element: Huber's loss over beta."""
-    return wrap(g.smooth_l1(difference.node, beta))
 
 
 def cross_entropy(input: Tensor, target: Tensor, ignore_index: int, reduction: str) -> Tensor:

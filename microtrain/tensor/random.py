@@ -21,7 +21,7 @@ from ..graph.dtypes import DType
 from ..graph.node import Node
 from ..graph.spec import Device
 from ..runtime.philox import philox_bits
-from .create import DeviceLike, finish, kind, place, sizes
+from .create import DeviceLike, alike, finish, kind, place, sizes
 from .host import put, values
 from .operands import in_c, node_of, without_overflow
 from .storage import wrap
@@ -256,18 +256,8 @@ def bernoulli_of(p: Operand, like: Node, generator: Generator | None) -> Node:
     return g.cast(g.lt(g.uniform(*_draw(generator), like.shape, wide, like.device), chance), like.dtype)
 
 
-def rand_like(input: Tensor, *, dtype: DType | None = None, device: DeviceLike = None,
-              requires_grad: bool = False) -> Tensor:
-    """Uniform in [0, 1), of another tensor's shape, dtype and device."""
-    return rand(input.shape, dtype=kind(dtype) or input.dtype,
-                device=input.device if device is None else device, requires_grad=requires_grad)
-
-
-def randn_like(input: Tensor, *, dtype: DType | None = None, device: DeviceLike = None,
-               requires_grad: bool = False) -> Tensor:
-    """Standard normal, of another tensor's shape, dtype and device."""
-    return randn(input.shape, dtype=kind(dtype) or input.dtype,
-                device=input.device if device is None else device, requires_grad=requires_grad)
+rand_like = alike(rand, "rand_like", "Uniform in [0, 1), of another tensor's shape, dtype and device.")
+randn_like = alike(randn, "randn_like", "Standard normal, of another tensor's shape, dtype and device.")
 
 
 def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: DType | None = None,
@@ -275,5 +265,4 @@ def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: DTy
     """Integers in [low, high), of another tensor's shape, dtype and device."""
     low, high = (0, low) if high is None else (low, high)
     return randint(low, high, input.shape, dtype=kind(dtype) or input.dtype,
-                   device=input.device if device is None else device,
-                   requires_grad=requires_grad)
+                   device=input.device if device is None else device, requires_grad=requires_grad)

@@ -27,7 +27,6 @@ from . import (
     operators,
     ordering,
     rearranging,
-    selection,
     shaping,
     special,
     transfer,
@@ -190,7 +189,7 @@ class Tensor(Handle):
     clamp = clip = elementwise.clamp
     clamp_min, clamp_max = elementwise.clamp_min, elementwise.clamp_max
     neg = negative = operators.neg
-    bitwise_not, where = operators.invert, selection.chosen
+    bitwise_not, where = operators.invert, gathering.chosen
     copysign, logit, fmod, frac = special.copysign, special.logit, special.fmod, special.frac
     float_power, float_power_, positive, sgn = special.float_power, special.float_power_, special.positive, special.sgn
     signbit, heaviside, lerp, addcmul = special.signbit, special.heaviside, special.lerp, special.addcmul
