@@ -87,7 +87,7 @@ def steps_of(call: Callable[[], Any]) -> list[BoundLaunch]:
         run.launches.listeners.remove(listen)
     made = {id(plan.program): plan for plan in plans.known.values()}
     found = [made[id(program)].executable for program in programs if id(program) in made]
-    return [step for executable in found for step in getattr(executable, "steps", ())]
+    return [step for executable in found for step in getattr(executable, "launches", ())]
 
 
 def described(steps: Sequence[BoundLaunch], target: str, properties: Any,

@@ -111,7 +111,7 @@ class OwnLaunch(Addition):
         a, b = leaf(x, self.of), leaf(y, self.of)
         total = g.add(a, b)
         executable = Executable(simplify(Program.read(linearize([total])[1])))
-        (step,) = executable.steps
+        (step,) = executable.launches
         where = dict(zip(executable.program.inputs, (x, y), strict=True))
         buffers = [where.get(node, self.out) for node in step.launch.kernel.pointers]
         pointers = tuple(memory.pointers(buffers, None, ()))

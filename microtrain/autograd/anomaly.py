@@ -197,7 +197,7 @@ def written(node: Node) -> str:
     """An operation with what it takes: `div(float32[3], float32[])`; a user's own goes by its own name."""
     maker = None if node.tape is None else getattr(node.tape.place[0], "function", None)
     name = (maker.__name__ if maker is not None else
-            node.attrs[0].name if node.primitive.kind is Kind.OPAQUE else node.primitive.name)
+            node.attrs[0].name if node.primitive.kind is Kind.USER_KERNEL else node.primitive.name)
     return f"{name}({', '.join(f'{s.dtype.name}{list(s.shape)}' for s in node.sources)})"
 
 

@@ -1,6 +1,6 @@
-"""Which elements of its sources one element of a node needs: every operation but a product or a reduction is indexable.
+"""Which elements of its sources an element of a value needs: every operation but products and reductions is indexable.
 
-`accesses(node, coords)` is shared by the scheduler, which asks whether two nodes meet at the same elements, and by the
+`accesses(value, coords)` is shared by the scheduler, which asks whether two nodes meet at the same elements, and by the
 emitter, which writes the loads: what the one decides, the other finds.
 """
 
@@ -10,21 +10,10 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .. import ops as p
+from .. import ops
 from ..graph.node import Kind
 from ..graph.spec import Shape
-from .index import (
-    ZERO,
-    Coords,
-    Index,
-    Loaded,
-    combine,
-    floordiv,
-    narrowed,
-    of_base,
-    regroup,
-    split,
-)
+from .index import ZERO, Coords, Index, Loaded, combine, floordiv, narrowed, of_base, regroup, split
 from .program import Value
 
 
@@ -63,41 +52,41 @@ def broadcast(coords: Coords, shape: Shape) -> Coords:
     return tuple(ZERO if size == 1 else coords[lead + axis] for axis, size in enumerate(shape))
 
 
-def accesses(node: Value, coords: Coords) -> list[Access]:
-    """What the element of `node` at `coords` is computed from."""
-    special = SPECIAL.get(node.primitive)
+def accesses(value: Value, coords: Coords) -> list[Access]:
+    """What the element of `value` at `coords` is computed from."""
+    special = SPECIAL.get(value.primitive)
     if special is not None:
-        return special(node, coords)
-    if node.primitive.kind in (Kind.LEAF, Kind.CONSTANT):
+        return special(value, coords)
+    if value.primitive.kind in (Kind.LEAF, Kind.CONSTANT):
         return []
-    return [Access(source, broadcast(coords, source.shape)) for source in node.sources]
+    return [Access(source, broadcast(coords, source.shape)) for source in value.sources]
 
 
-def _reshape(node: Value, coords: Coords) -> list[Access]:
-    source, = node.sources
-    return [Access(source, regroup(coords, node.shape, source.shape))]
+def _reshape(value: Value, coords: Coords) -> list[Access]:
+    source, = value.sources
+    return [Access(source, regroup(coords, value.shape, source.shape))]
 
 
-def _permute(node: Value, coords: Coords) -> list[Access]:
-    dims, = node.attrs
-    return [Access(node.sources[0], tuple(coords[dims.index(axis)] for axis in range(len(dims))))]
+def _permute(value: Value, coords: Coords) -> list[Access]:
+    dims, = value.attrs
+    return [Access(value.sources[0], tuple(coords[dims.index(axis)] for axis in range(len(dims))))]
 
 
-def _slice(node: Value, coords: Coords) -> list[Access]:
-    starts, _, steps = node.attrs
-    return [Access(node.sources[0], tuple(combine([(c, step)], start)
+def _slice(value: Value, coords: Coords) -> list[Access]:
+    starts, _, steps = value.attrs
+    return [Access(value.sources[0], tuple(combine([(c, step)], start)
                                           for c, start, step in zip(coords, starts, steps, strict=True)))]
 
 
-def _flip(node: Value, coords: Coords) -> list[Access]:
-    dims, = node.attrs
-    return [Access(node.sources[0], tuple(combine([(c, -1)], size - 1) if axis in dims else c
-                                          for axis, (c, size) in enumerate(zip(coords, node.shape, strict=True))))]
+def _flip(value: Value, coords: Coords) -> list[Access]:
+    dims, = value.attrs
+    return [Access(value.sources[0], tuple(combine([(c, -1)], size - 1) if axis in dims else c
+                                          for axis, (c, size) in enumerate(zip(coords, value.shape, strict=True))))]
 
 
-def _pad(node: Value, coords: Coords) -> list[Access]:
-    source, = node.sources
-    starts, _, steps = node.attrs
+def _pad(value: Value, coords: Coords) -> list[Access]:
+    source, = value.sources
+    starts, _, steps = value.attrs
     guards: list[Guard] = []
     inner = []
     for c, start, step, size in zip(coords, starts, steps, source.shape, strict=True):
@@ -109,16 +98,16 @@ def _pad(node: Value, coords: Coords) -> list[Access]:
     return [Access(source, tuple(inner), tuple(g for g in guards if not g.always))]
 
 
-def _windows(node: Value, coords: Coords) -> list[Access]:
-    axis, _, step, dilation = node.attrs
+def _windows(value: Value, coords: Coords) -> list[Access]:
+    axis, _, step, dilation = value.attrs
     place = combine([(coords[axis], step), (coords[-1], dilation)])
-    return [Access(node.sources[0], (*coords[:axis], place, *coords[axis + 1:-1]))]
+    return [Access(value.sources[0], (*coords[:axis], place, *coords[axis + 1:-1]))]
 
 
-def _cat(node: Value, coords: Coords) -> list[Access]:
-    *_, dim = node.attrs
+def _cat(value: Value, coords: Coords) -> list[Access]:
+    *_, dim = value.attrs
     found, start, at = [], 0, coords[dim]
-    for source in node.sources:
+    for source in value.sources:
         size = source.shape[dim]
         guard = Guard(at, start, start + size)
         if size and not guard.never:
@@ -128,48 +117,48 @@ def _cat(node: Value, coords: Coords) -> list[Access]:
     return found
 
 
-def _take(node: Value, coords: Coords) -> list[Access]:
-    source, index = node.sources
+def _take(value: Value, coords: Coords) -> list[Access]:
+    source, index = value.sources
     lead, rest = coords[:len(index.shape)], coords[len(index.shape):]
     where = broadcast(lead, index.shape)
     row = of_base(Loaded(index, where, source.shape[0]))
     return [Access(index, where), Access(source, (row, *broadcast(rest, source.shape[1:])))]
 
 
-SPECIAL: dict[p.Primitive, Callable[[Value, Coords], list[Access]]] = {
-    p.RESHAPE: _reshape, p.PERMUTE: _permute, p.SLICE: _slice, p.FLIP: _flip, p.PAD: _pad, p.CAT: _cat, p.TAKE: _take,
-    p.WINDOWS: _windows}
+SPECIAL: dict[ops.Primitive, Callable[[Value, Coords], list[Access]]] = {
+    ops.RESHAPE: _reshape, ops.PERMUTE: _permute, ops.SLICE: _slice, ops.FLIP: _flip, ops.PAD: _pad, ops.CAT: _cat,
+    ops.TAKE: _take, ops.WINDOWS: _windows}
 
 
-def reduced_shape(node: Value) -> tuple[Shape, Shape]:
+def reduced_shape(value: Value) -> tuple[Shape, Shape]:
     """Of a reduction: the sizes of the axes it keeps, and of those it folds."""
-    axes, shape = node.attrs[0], node.sources[0].shape
+    axes, shape = value.attrs[0], value.sources[0].shape
     return (tuple(size for axis, size in enumerate(shape) if axis not in axes),
             tuple(size for axis, size in enumerate(shape) if axis in axes))
 
 
-def reduced_sizes(node: Value) -> tuple[int, int]:
+def reduced_sizes(value: Value) -> tuple[int, int]:
     """Of a reduction: how many values it makes, and of how many elements each."""
-    kept, folded = reduced_shape(node)
+    kept, folded = reduced_shape(value)
     return math.prod(kept), math.prod(folded)
 
 
-def reduction_coords(node: Value, r: Index, c: Index) -> Coords:
+def reduction_coords(value: Value, r: Index, c: Index) -> Coords:
     """The source's coordinates where the kept axes are enumerated by r and the folded ones by c, row-major each."""
-    kept, folded = map(iter, map(split, (r, c), reduced_shape(node)))
-    return tuple(next(folded) if axis in node.attrs[0] else next(kept) for axis in range(len(node.sources[0].shape)))
+    kept, folded = map(iter, map(split, (r, c), reduced_shape(value)))
+    return tuple(next(folded) if axis in value.attrs[0] else next(kept) for axis in range(len(value.sources[0].shape)))
 
 
-def product_shape(node: Value) -> tuple[int, int, int, int]:
+def product_shape(value: Value) -> tuple[int, int, int, int]:
     """Of a matrix product: batch, M, N, K."""
-    *batch, m, n = node.shape
-    return math.prod(batch), m, n, node.sources[0].shape[-1]
+    *batch, m, n = value.shape
+    return math.prod(batch), m, n, value.sources[0].shape[-1]
 
 
-def operand_coords(node: Value, b: Index, m: Index, n: Index, k: Index) -> tuple[Coords, Coords]:
+def operand_coords(value: Value, b: Index, m: Index, n: Index, k: Index) -> tuple[Coords, Coords]:
     """Where a matrix product reads its two operands."""
-    x, y = node.sources
-    batch = split(b, node.shape[:-2])
+    x, y = value.sources
+    batch = split(b, value.shape[:-2])
     return (broadcast((*batch, m, k), x.shape), broadcast((*batch, k, n), y.shape))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops as p
+from .. import ops
 from ..graph.dtypes import bfloat16, float16
 from ..graph.node import Kind
 from ..graph.spec import Spec
@@ -23,12 +23,6 @@ from .program import Program, Value
 
 LARGE = 4096
 """Elements from which a temporary is worth reusing: below, an allocation costs less than the extra call."""
-
-IN_PLACE = {"add": "add({0}, {1}, ", "sub": "subtract({0}, {1}, ", "mul": "multiply({0}, {1}, ",
-            "div": "divide({0}, {1}, ", "maximum": "maximum({0}, {1}, ", "minimum": "minimum({0}, {1}, ",
-            "relu": "maximum({0}, 0, ", "neg": "negative({0}, ", "exp": "exp({0}, ", "log": "log({0}, ",
-            "sqrt": "sqrt({0}, ", "tanh": "tanh({0}, "}
-"""How an operation is called when it is given memory to write its result into."""
 
 HALF = (float16, bfloat16)
 
@@ -64,7 +58,7 @@ class NumpyExecutable:
         self.function = namespace["plan"]
         self.kernels = self.source.count("\n") - 2
         times = Counter(program.outputs)
-        self.shared = tuple([k for k, node in enumerate(program.outputs) if times[node] > 1])
+        self.shared = tuple([k for k, value in enumerate(program.outputs) if times[value] > 1])
 
     def run(self, values: list[Any], free: Collection[int] = ()) -> Any:
         """Arrays of the outputs. Floating-point oddities (1/0, log 0) give inf and NaN without a warning."""
@@ -88,62 +82,62 @@ class Emitter:
         self.names: dict[Value, str] = {}
         self.taken = ""
         self.last: dict[Value, int] = {}
-        for i, node in enumerate(program.values):
-            for source in node.sources:
+        for i, value in enumerate(program.values):
+            for source in value.sources:
                 self.last[source] = i
-        for node in program.outputs:
-            self.last[node] = len(program.values)
+        for value in program.outputs:
+            self.last[value] = len(program.values)
         self.owned: set[Value] = set()               # values whose memory this function made and may overwrite
         self.free: dict[Spec, list[str]] = {}       # dead ones, by spec, that a later operation will write into
         self.takers: dict[Spec, int] = {}           # how many operations are still to come that could
-        for node in program.values:
-            if writes_in_place(node):
-                self.takers[node.spec] = self.takers.get(node.spec, 0) + 1
+        for value in program.values:
+            if writes_in_place(value):
+                self.takers[value.spec] = self.takers.get(value.spec, 0) + 1
         self.viewed: set[Value] = {s for n in program.values if n.primitive.kind is Kind.VIEW for s in n.sources}
         if any(n.dtype is bfloat16 for n in program.values):
             self.namespace["bfloat16"] = bfloat16.numpy
 
     def function(self) -> tuple[str, dict[str, Any]]:
         lines = ["def plan(values):"]
-        for i, node in enumerate(self.program.inputs):
-            self.names[node] = f"a{i}"
+        for i, value in enumerate(self.program.inputs):
+            self.names[value] = f"a{i}"
         if self.program.inputs:
             lines.append(f"    {', '.join(f'a{i}' for i in range(len(self.program.inputs)))}, = values")
-        for i, node in enumerate(self.program.values):
-            if node in self.names or node.primitive is p.LITERAL or node not in self.last:
+        for i, value in enumerate(self.program.values):
+            if value in self.names or value.primitive is ops.LITERAL or value not in self.last:
                 continue
-            if self.is_constant(node):
-                self.names[node] = self.once(node, i)
+            if self.is_constant(value):
+                self.names[value] = self.once(value, i)
                 continue
-            self.names[node] = f"v{i}"
-            lines.append(f"    v{i} = {self.expression(node, i)}")
-            gone = self.retire(node, i)
+            self.names[value] = f"v{i}"
+            lines.append(f"    v{i} = {self.expression(value, i)}")
+            gone = self.retire(value, i)
             if gone:
                 lines.append(f"    del {', '.join(gone)}")
         outputs = [self.names.get(n) or self.typed(n) for n in self.program.outputs]
         lines.append(f"    return [{', '.join(outputs)}]")
         return "\n".join(lines) + "\n", self.namespace
 
-    def is_constant(self, node: Value) -> bool:
+    def is_constant(self, value: Value) -> bool:
         """Whether a small value depends on no input: it is computed when the plan is made, once."""
-        if node.spec.numel > LARGE or node.primitive is p.RANDOM_BITS:
+        if value.spec.numel > LARGE or value.primitive is ops.RANDOM_BITS:
             return False
-        return bool(node.sources) and all(s.primitive is p.LITERAL or self.names.get(s, "")[:1] == "c"
-                                          for s in node.sources)
+        return bool(value.sources) and all(s.primitive is ops.LITERAL or self.names.get(s, "")[:1] == "c"
+                                          for s in value.sources)
 
-    def once(self, node: Value, i: int) -> str:
+    def once(self, value: Value, i: int) -> str:
         """Compute a constant now and give it a name."""
         with np.errstate(all="ignore"):
-            self.namespace[f"c{i}"] = eval(self.expression(node, i), self.namespace)
+            self.namespace[f"c{i}"] = eval(self.expression(value, i), self.namespace)
         return f"c{i}"
 
-    def retire(self, node: Value, i: int) -> list[str]:
+    def retire(self, value: Value, i: int) -> list[str]:
         """Names to delete after statement i: large values used for the last time, but for those that a later operation
         of the same spec will write into."""
         gone = []
-        if writes_in_place(node):
-            self.takers[node.spec] -= 1
-        for source in dict.fromkeys(node.sources):
+        if writes_in_place(value):
+            self.takers[value.spec] -= 1
+        for source in dict.fromkeys(value.sources):
             name = self.names.get(source, "")
             if self.last[source] != i or source.spec.numel < LARGE or name[:1] != "v":
                 continue
@@ -157,59 +151,59 @@ class Emitter:
         self.taken = ""
         return gone
 
-    def typed(self, node: Value) -> str:
+    def typed(self, value: Value) -> str:
         """A literal as a NumPy scalar of its dtype, made once."""
         name = f"k{len(self.namespace)}"
-        self.namespace[name] = node.dtype.numpy.type(node.attrs[0])
+        self.namespace[name] = value.dtype.numpy.type(value.attrs[0])
         return name
 
-    def operand(self, node: Value, weak: bool) -> str:
-        if node.primitive is not p.LITERAL:
-            return self.names[node]
-        value = node.attrs[0]
-        return f"({value!r})" if weak and np.isfinite(value) else self.typed(node)
+    def operand(self, value: Value, weak: bool) -> str:
+        if value.primitive is not ops.LITERAL:
+            return self.names[value]
+        number = value.attrs[0]
+        return f"({number!r})" if weak and np.isfinite(number) else self.typed(value)
 
-    def expression(self, node: Value, i: int) -> str:
-        primitive, sources = node.primitive, node.sources
-        scalar = None if node.shape else primitive.numpy_scalar
+    def expression(self, value: Value, i: int) -> str:
+        primitive, sources = value.primitive, value.sources
+        scalar = None if value.shape else primitive.numpy_scalar
         # A bare Python number takes the other operand's dtype, but only beside one that has a dtype (two of three might
         # meet each other first), and in arithmetic: where one of the operands is chosen, the number itself would be the
         # result.
-        weak = (primitive.kind is Kind.MAP and primitive is not p.WHERE and scalar is None and len(sources) > 1
-                and sum(s.primitive is p.LITERAL for s in sources) == 1)
+        weak = (primitive.kind is Kind.MAP and primitive is not ops.WHERE and scalar is None and len(sources) > 1
+                and sum(s.primitive is ops.LITERAL for s in sources) == 1)
         operands = [self.operand(s, weak) for s in sources]
         template = primitive.numpy
         if not isinstance(template, str):
-            template = template(node.spec, *[s.spec for s in sources], *node.attrs)
+            template = template(value.spec, *[s.spec for s in sources], *value.attrs)
         template = scalar or template
-        if primitive.kind in (Kind.MAP, Kind.REDUCE, Kind.MATMUL) and primitive is not p.CAST:
-            if node.dtype in HALF or (sources[-1].dtype in HALF):
+        if primitive.kind in (Kind.MAP, Kind.REDUCE, Kind.MATMUL) and primitive is not ops.CAST:
+            if value.dtype in HALF or (sources[-1].dtype in HALF):
                 operands = [f"{o}.astype(float32)" if s.dtype in HALF and o[0] != "(" else o
                             for o, s in zip(operands, sources, strict=True)]
                 text = template.format(*operands)
-                return f"asarray({text}).astype({node.dtype.name})" if node.dtype in HALF else text
-            self.owned.add(node)
-        if primitive.kind is Kind.REDUCE and not node.dtype.is_floating_point:
-            template = f"{template[:-1]}, dtype={node.dtype.name})"
-        if writes_in_place(node):
-            self.taken = self.room(node, i)
+                return f"asarray({text}).astype({value.dtype.name})" if value.dtype in HALF else text
+            self.owned.add(value)
+        if primitive.kind is Kind.REDUCE and not value.dtype.is_floating_point:
+            template = f"{template[:-1]}, dtype={value.dtype.name})"
+        if writes_in_place(value):
+            self.taken = self.room(value, i)
             if self.taken:
-                return f"{IN_PLACE[primitive.name].format(*operands)}out={self.taken})"
+                return primitive.numpy_out.format(*operands, out=self.taken)
         return str(template.format(*operands))
 
-    def room(self, node: Value, i: int) -> str:
+    def room(self, value: Value, i: int) -> str:
         """The name of memory to write a result into: an operand that dies here, else a value that died before.
 
         Empty where there is none.
         """
-        for source in node.sources:
+        for source in value.sources:
             writable = source in self.owned and source not in self.viewed
-            if writable and source.spec is node.spec and self.last[source] == i:
+            if writable and source.spec is value.spec and self.last[source] == i:
                 return self.names[source]
-        waiting = self.free.get(node.spec)
+        waiting = self.free.get(value.spec)
         return waiting.pop() if waiting else ""
 
 
-def writes_in_place(node: Value) -> bool:
+def writes_in_place(value: Value) -> bool:
     """Whether an operation can write its (large) result into memory that is already there."""
-    return node.primitive.name in IN_PLACE and node.spec.numel >= LARGE and node.dtype not in HALF
+    return bool(value.primitive.numpy_out) and value.spec.numel >= LARGE and value.dtype not in HALF

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
-from .. import ops as p
+from .. import ops
 from ..graph import dtypes
 from ..graph.dtypes import DType
 from ..graph.node import Kind
@@ -22,7 +22,7 @@ from .templates.template import Group, Kernel
 
 def emit(group: Group, schedule: Schedule) -> Kernel:
     """The kernel of a group."""
-    scalars = [value for value in group.reads if value.primitive is p.SCALAR]
+    scalars = [value for value in group.reads if value.primitive is ops.SCALAR]
     pointers = in_memory(group)
     largest = max([*[part.template.numel for part in group.parts], *[value.spec.numel for value in pointers]])
     kernel = Kernel(group, pointers, scalars, index_bits(largest) == 64)
@@ -48,14 +48,14 @@ def overwrites(group: Group, schedule: Schedule) -> bool:
     Threads that hold an element twice must then have loaded it before another one stores it. With a single result,
     which an element reaches only through the thread that stores it, there is nobody to disturb.
     """
-    given = {value.spec for value in group.reads if value.primitive is p.BUFFER}
+    given = {value.spec for value in group.reads if value.primitive is ops.BUFFER}
     outputs = schedule.program.outputs
     return len(group.stores) > 1 and any(value.spec in given for value in group.stores if value in outputs)
 
 
 def in_memory(group: Group) -> list[Value]:
     """The buffers that a kernel reads, then those that it writes."""
-    return [*[value for value in group.reads if value.primitive is not p.SCALAR], *group.stores]
+    return [*[value for value in group.reads if value.primitive is not ops.SCALAR], *group.stores]
 
 
 # ------------------------------------------------------------------------------------------- what templates write with

@@ -7,11 +7,11 @@ kernel gives the bits of the unfused ones; booleans, bytes in memory, as `tl.int
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from .. import ops as p
+from .. import ops
 from ..graph import dtypes
 from ..graph.dtypes import DType
 from ..graph.node import Kind
@@ -25,12 +25,12 @@ COMPUTE = STORAGE | {dtypes.bool_: "tl.int1"} | dict.fromkeys(HALF, "tl.float32"
 
 
 class Touch(NamedTuple):
-    """A load or a store as it was written: the element of `node` at `at`, where the guards hold.
+    """A load or a store as it was written: the element of `value` at `at`, where the guards hold.
 
     `sizes` has the symbols whose blocks it is a tile of, and how many values each has in all.
     """
 
-    node: Value
+    value: Value
     at: Index
     guards: tuple[Guard, ...]
     sizes: dict[str, int]
@@ -94,68 +94,68 @@ class Body:
         self.symbols[name] = frozenset(symbols)
         return name
 
-    def value(self, node: Value, coords: Coords, guards: tuple[Guard, ...] = ()) -> str:
-        """The name of the element of `node` at `coords`, computed where `guards` hold (elsewhere: anything)."""
-        key = (node, coords, guards)
+    def value(self, value: Value, coords: Coords, guards: tuple[Guard, ...] = ()) -> str:
+        """The name of the element of `value` at `coords`, computed where `guards` hold (elsewhere: anything)."""
+        key = (value, coords, guards)
         name = self.known.get(key)
         if name is None:
-            if not node.spec.numel:
-                name = self.number(0, node.dtype)
-            elif node in self.registers and self.group.computes(node, coords):
-                name = self.registers[node]
-            elif node.primitive is p.BUFFER or self.place.get(node, self.group) is not self.group:
-                name = self.load(node, linear(coords, node.shape), guards)
+            if not value.spec.numel:
+                name = self.number(0, value.dtype)
+            elif value in self.registers and self.group.computes(value, coords):
+                name = self.registers[value]
+            elif value.primitive is ops.BUFFER or self.place.get(value, self.group) is not self.group:
+                name = self.load(value, linear(coords, value.shape), guards)
             else:
-                name = self.expression(node, coords, guards)
+                name = self.expression(value, coords, guards)
             self.known[key] = name
         return name
 
-    def member(self, node: Value) -> None:
+    def member(self, value: Value) -> None:
         """Compute a member of the group (an expression) at its position, to be found there from now on."""
-        coords = split(self.group.members[node], node.shape)
-        self.registers[node] = self.known[node, coords, ()] = self.expression(node, coords, ())
+        coords = split(self.group.members[value], value.shape)
+        self.registers[value] = self.known[value, coords, ()] = self.expression(value, coords, ())
 
-    def load(self, node: Value, index: Index, guards: tuple[Guard, ...]) -> str:
+    def load(self, value: Value, index: Index, guards: tuple[Guard, ...]) -> str:
         """A load; masked by the boundary of its symbols and the guards."""
-        self.loads.append((node, index))
+        self.loads.append((value, index))
         address, symbols = self.address(index, guards)
         conditions = [self.condition(guard, guards[:i]) for i, guard in enumerate(guards)]
         missing = frozenset().union(*[s for _, s in conditions]) - symbols
         address += "".join(f" + {symbol} * 0" for symbol in sorted(missing))
         symbols |= missing
         mask = " & ".join([*self.boundary(symbols), *[text for text, _ in conditions]])
-        place = f"ptrs[{self.arguments.pointers[node]}] + {address}"
+        place = f"ptrs[{self.arguments.pointers[value]}] + {address}"
         expression = f"tl.load({place}, mask={mask}, other=0)" if mask else f"tl.load({place})"
-        if node.dtype is dtypes.bool_:
+        if value.dtype is dtypes.bool_:
             expression = truth(f"({expression} != 0)", symbols)
-        elif node.dtype is dtypes.bfloat16:
+        elif value.dtype is dtypes.bfloat16:
             expression = f"from_bf16({expression})"
-        elif node.dtype is dtypes.float16:
+        elif value.dtype is dtypes.float16:
             expression += ".to(tl.float32)"
         name = self.let(expression, symbols)
-        self.touched(node, index, guards, symbols)
+        self.touched(value, index, guards, symbols)
         return name
 
-    def store(self, node: Value) -> None:
+    def store(self, value: Value) -> None:
         """Write a computed member to memory."""
-        name = self.registers[node]
-        self.stored[node] = self.group.members[node]
-        address, symbols = self.address(self.group.members[node], ())
+        name = self.registers[value]
+        self.stored[value] = self.group.members[value]
+        address, symbols = self.address(self.group.members[value], ())
         missing = self.symbols[name] - symbols
         address += "".join(f" + {symbol} * 0" for symbol in sorted(missing))
         mask = self.owners.get(symbols | missing) or " & ".join(self.boundary(symbols | missing))
-        place = f"ptrs[{self.arguments.pointers[node]}] + {address}"
-        if node.dtype is dtypes.bfloat16:
+        place = f"ptrs[{self.arguments.pointers[value]}] + {address}"
+        if value.dtype is dtypes.bfloat16:
             name = f"to_bf16({name})"
-        elif STORAGE[node.dtype] != COMPUTE[node.dtype]:
-            name += f".to({STORAGE[node.dtype]})"
+        elif STORAGE[value.dtype] != COMPUTE[value.dtype]:
+            name += f".to({STORAGE[value.dtype]})"
         self.lines.append(f"tl.store({place}, {name}{f', mask={mask}' if mask else ''})")
-        self.touched(node, self.group.members[node], (), symbols | missing)
+        self.touched(value, self.group.members[value], (), symbols | missing)
 
-    def touched(self, node: Value, index: Index, guards: tuple[Guard, ...], symbols: frozenset[str]) -> None:
+    def touched(self, value: Value, index: Index, guards: tuple[Guard, ...], symbols: frozenset[str]) -> None:
         """Note what the last statement loads or stores."""
         sizes = {symbol: self.group.size(symbol) for symbol in symbols if symbol != "b"}
-        self.arguments.touches.setdefault(self.lines[-1], []).append(Touch(node, index, guards, sizes))
+        self.arguments.touches.setdefault(self.lines[-1], []).append(Touch(value, index, guards, sizes))
 
     def boundary(self, symbols: frozenset[str]) -> list[str]:
         """The mask that keeps symbols inside the domain."""
@@ -174,7 +174,7 @@ class Body:
             if isinstance(base, Var):
                 symbols.add(base.name)
                 return base.name
-            loaded = self.value(base.node, base.coords, guards)
+            loaded = self.value(base.value, base.coords, guards)
             symbols.update(self.symbols[loaded])
             return f"{loaded}.to({self.arguments.index_type})"
 
@@ -203,18 +203,49 @@ class Body:
 
     # ------------------------------------------------------------------------------------------------------ expressions
 
-    def expression(self, node: Value, coords: Coords, guards: tuple[Guard, ...]) -> str:
-        """The element of `node` at `coords`, computed from its sources."""
-        special = SPECIAL.get(node.primitive)
-        if special is not None:
-            return special(self, node, coords, guards)
-        sources = accesses(node, coords)
-        names = [self.value(a.source, a.coords, guards) for a in sources]
-        if node.primitive.kind is Kind.VIEW:
-            return names[0]
-        symbols = frozenset().union(*[self.symbols[name] for name in names])
-        text = rounded(operation(node, names), node.dtype)
-        return self.let(truth(text, symbols) if node.dtype is dtypes.bool_ else text, symbols)
+    def expression(self, value: Value, coords: Coords, guards: tuple[Guard, ...]) -> str:
+        """The element of `value` at `coords`, computed from its sources."""
+        kind, dtype = value.primitive.kind, value.dtype
+        if kind is Kind.CONSTANT:
+            return self.number(value.attrs[0], dtype)
+        if kind is Kind.LEAF:
+            return self.scalar(value)
+        if kind is Kind.INDEX and value.primitive is not ops.TAKE:
+            return self.indexed(value, coords, guards)
+        found = accesses(value, coords)
+        if kind is Kind.MAP:
+            names = [self.value(access.source, access.coords, guards) for access in found]
+            symbols = frozenset().union(*[self.symbols[name] for name in names])
+            text = rounded(operation(value, names), dtype)
+            return self.let(truth(text, symbols) if dtype is dtypes.bool_ else text, symbols)
+        if value.primitive is ops.TAKE:
+            found = found[1:]                   # the index is loaded where the element's address is written
+        parts = [(a.guards, self.value(a.source, a.coords, (*guards, *a.guards))) for a in found]
+        if value.primitive is ops.PAD and (not parts or parts[0][0]):
+            parts.append(((), self.number(0, dtype)))
+        *others, (_, result) = parts
+        for inside, name in reversed(others):
+            result = self.select(inside, guards, name, result)
+        return result
+
+    def scalar(self, value: Value) -> str:
+        """A run-time number."""
+        bits = f"scalars[{self.arguments.scalars[value]}]"
+        if value.dtype is dtypes.float64:
+            return self.let(f"scalar_f64({bits})", ())
+        if value.dtype.is_floating_point:
+            return self.let(rounded(f"scalar_f32({bits})", value.dtype), ())
+        return self.let(f"scalar_i64({bits}).to({COMPUTE[value.dtype]})", ())
+
+    def indexed(self, value: Value, coords: Coords, guards: tuple[Guard, ...]) -> str:
+        """What follows from the place of the element, `{i}`, and from numbers."""
+        place = linear(coords, value.shape)
+        iota = value.primitive is ops.IOTA      # its source only says on which device
+        if iota and not bases(place):
+            return self.number(place.const, value.dtype)
+        names = [] if iota else [self.value(source, ()) for source in value.sources]
+        index, symbols = self.address(place, guards)
+        return self.let(written(value, names, i=index, INDEX=self.arguments.index_type), symbols)
 
     def select(self, access_guards: tuple[Guard, ...], guards: tuple[Guard, ...], inside: str, outside: str) -> str:
         """`inside` where the guards hold, else `outside`."""
@@ -235,15 +266,20 @@ def rounded(expression: str, dtype: DType) -> str:
     return f"({expression}).to(tl.float16).to(tl.float32)" if dtype is dtypes.float16 else expression
 
 
-def operation(node: Value, names: list[str]) -> str:
+def operation(value: Value, names: list[str]) -> str:
     """A map on named operands as text."""
-    primitive, source = node.primitive, node.sources[0].dtype
-    if primitive is p.CAST:
-        return converted(names[0], source, node.dtype)
-    template = primitive.on_bool if source is dtypes.bool_ and primitive.on_bool else primitive.triton
-    if not isinstance(template, str):
-        template = template(node.spec, *[s.spec for s in node.sources], *node.attrs)
-    return str(template.format(*names))
+    primitive, source = value.primitive, value.sources[0].dtype
+    if primitive is ops.CAST:
+        return converted(names[0], source, value.dtype)
+    return written(value, names, primitive.on_bool if source is dtypes.bool_ else "")
+
+
+def written(value: Value, names: list[str], instead: str = "", **given: str) -> str:
+    """The Triton text of an operation, or the one to be written instead, with its operands and what else it takes."""
+    text = instead or value.primitive.triton
+    if not isinstance(text, str):
+        text = text(value.spec, *[source.spec for source in value.sources], *value.attrs)
+    return text.format(*names, **given)
 
 
 def converted(name: str, source: DType, target: DType) -> str:
@@ -253,61 +289,3 @@ def converted(name: str, source: DType, target: DType) -> str:
     if source.is_floating_point and target.category == 1 and target.itemsize < 4:
         name += ".to(tl.int64)"         # a float outside a small integer's range wraps, as in PyTorch, not saturates
     return f"{name}.to({COMPUTE[target]})"
-
-
-# ---------------------------------------------------------------------- operations that are more than a map of operands
-
-def _literal(body: Body, node: Value, coords: Coords, guards: tuple[Guard, ...]) -> str:
-    return body.number(node.attrs[0], node.dtype)
-
-
-def _scalar(body: Body, node: Value, coords: Coords, guards: tuple[Guard, ...]) -> str:
-    bits = f"scalars[{body.arguments.scalars[node]}]"
-    if node.dtype is dtypes.float64:
-        return body.let(f"scalar_f64({bits})", ())
-    if node.dtype.is_floating_point:
-        return body.let(rounded(f"scalar_f32({bits})", node.dtype), ())
-    return body.let(f"scalar_i64({bits}).to({COMPUTE[node.dtype]})", ())
-
-
-def _iota(body: Body, node: Value, coords: Coords, guards: tuple[Guard, ...]) -> str:
-    if not bases(coords[0]):
-        return body.number(coords[0].const, node.dtype)
-    index, symbols = body.address(coords[0], guards)
-    return body.let(f"({index}).to(tl.int64)", symbols)
-
-
-def _random_bits(body: Body, node: Value, coords: Coords, guards: tuple[Guard, ...]) -> str:
-    seed, stream = (body.value(source, (), ()) for source in node.sources)
-    index, symbols = body.address(linear(coords, node.shape), guards)
-    place = f"({index}) + tl.zeros([], {body.arguments.index_type})"
-    return body.let(f"philox_bits({seed}, {stream}, {place}, {node.attrs[1]}).to(tl.int64)", symbols)
-
-
-def _pad(body: Body, node: Value, coords: Coords, guards: tuple[Guard, ...]) -> str:
-    found = accesses(node, coords)
-    if not found:
-        return body.number(0, node.dtype)
-    access, = found
-    inside = body.value(access.source, access.coords, (*guards, *access.guards))
-    if not access.guards:
-        return inside
-    return body.select(access.guards, guards, inside, body.number(0, node.dtype))
-
-
-def _cat(body: Body, node: Value, coords: Coords, guards: tuple[Guard, ...]) -> str:
-    parts = [(a, body.value(a.source, a.coords, (*guards, *a.guards))) for a in accesses(node, coords)]
-    _, result = parts.pop()
-    for access, name in reversed(parts):
-        result = body.select(access.guards, guards, name, result)
-    return result
-
-
-def _take(body: Body, node: Value, coords: Coords, guards: tuple[Guard, ...]) -> str:
-    _, row = accesses(node, coords)
-    return body.value(row.source, row.coords, guards)
-
-
-SPECIAL: dict[p.Primitive, Callable[[Body, Value, Coords, tuple[Guard, ...]], str]] = {
-    p.LITERAL: _literal, p.SCALAR: _scalar, p.IOTA: _iota, p.RANDOM_BITS: _random_bits, p.PAD: _pad, p.CAT: _cat,
-    p.TAKE: _take}

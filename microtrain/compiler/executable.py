@@ -37,14 +37,14 @@ class Executable:
         self.program = self.groups.program
         device = program.device
         self.backend = kernel_backend(device.type, device.index)
-        self.steps = [BoundLaunch(self.launch_of(emit(group, self.groups))) for group in self.groups]
-        self.kernels = len(self.steps)
+        self.launches = [BoundLaunch(self.launch_of(emit(group, self.groups))) for group in self.groups]
+        self.kernels = len(self.launches)
         self.lay_out()
         inputs, outputs = self.program.inputs, self.program.outputs
         times = Counter(outputs)
         times.update(inputs)
-        self.shared = tuple(k for k, node in enumerate(outputs) if times[node] > 1)
-        self.passed = tuple(k for k, node in enumerate(inputs) if times[node] > 1)
+        self.shared = tuple(k for k, value in enumerate(outputs) if times[value] > 1)
+        self.passed = tuple(k for k, value in enumerate(inputs) if times[value] > 1)
 
     def launch_of(self, kernel: Kernel) -> Launch:
         """A kernel's launch with the tile that is the best guess here, or that was measured to be the best."""
@@ -53,28 +53,28 @@ class Executable:
 
     def lay_out(self) -> None:
         """Give every value a place in a run's memory: inputs, then what is allocated alone, then temporaries."""
-        kernels = [step.launch.kernel for step in self.steps]
+        kernels = [bound.launch.kernel for bound in self.launches]
         inputs, outputs = self.program.inputs, self.program.outputs
-        stored = {node: number for number, kernel in enumerate(kernels) for node in kernel.group.stores}
+        stored = {value: number for number, kernel in enumerate(kernels) for value in kernel.group.stores}
         donors = heirs(kernels, self.program)
         # What has no elements is stored by nobody: it is allocated as outputs are.
         alone = dict.fromkeys(outputs)
-        alone |= dict.fromkeys(node for kernel in kernels for node in kernel.pointers if node not in stored)
-        for node in inputs:
-            alone.pop(node, None)
+        alone |= dict.fromkeys(value for kernel in kernels for value in kernel.pointers if value not in stored)
+        for value in inputs:
+            alone.pop(value, None)
         # Those with the fewest inputs to choose from come first.
-        single = sorted(alone, key=lambda node: (stored.get(node, 0), len(donors.get(node, ()))))
+        single = sorted(alone, key=lambda value: (stored.get(value, 0), len(donors.get(value, ()))))
         offsets, self.workspace = arrange(lifetimes(kernels, {*inputs, *single}))
-        place = {node: k for k, node in enumerate([*inputs, *single, *offsets])}
-        self.single = [(node.spec, tuple([place[donor] for donor in donors.get(node, ())]), stored.get(node, 0))
-                       for node in single]
-        self.parts = [(offset, node.spec) for node, offset in offsets.items()]
+        place = {value: k for k, value in enumerate([*inputs, *single, *offsets])}
+        self.single = [(value.spec, tuple([place[donor] for donor in donors.get(value, ())]), stored.get(value, 0))
+                       for value in single]
+        self.parts = [(offset, value.spec) for value, offset in offsets.items()]
         self.chosen: tuple[Collection[int], list[int | None]] = (), [None] * len(single)     # for the last run's `free`
         self.donatable = tuple(sorted({k for _, found, _ in self.single for k in found}))
-        self.numbers = [(k, node.dtype) for k, node in enumerate(inputs) if node.primitive is SCALAR]
-        self.results = [place[node] for node in outputs]
-        for step in self.steps:
-            step.find(place)
+        self.numbers = [(k, value.dtype) for k, value in enumerate(inputs) if value.primitive is SCALAR]
+        self.results = [place[value] for value in outputs]
+        for bound in self.launches:
+            bound.find(place)
 
     def run(self, values: list[Any], free: Collection[int] = ()) -> list[Any]:
         """Buffers of the outputs (row-major), given buffers, and Python numbers for scalars, of the inputs.
@@ -92,39 +92,39 @@ class Executable:
             memory.clear()      # an exception that is kept keeps what is in its frames
             raise OutOfMemoryError(f"{error}. {self.needs()}") from None
         results = [memory[k] for k in self.results]     # before the launches: nothing is between them and the return
-        left = iter(self.steps)
+        left = iter(self.launches)
         try:
             if settings.poison.value or settings.validate.value:
                 memory += [self.backend.part(workspace, offset, spec) for offset, spec in self.parts]
                 self.watched(memory, values, left)
             else:
-                self.launches(self.backend.pointers(memory, workspace, self.parts), left)
+                self.queue(self.backend.pointers(memory, workspace, self.parts), left)
         except BaseException:
-            begun = len(self.steps) - length_hint(left)
+            begun = len(self.launches) - length_hint(left)
             for donor, when in over:
                 if when < begun:
                     values[donor] = None
             raise
         return results
 
-    def launches(self, addresses: list[Any], left: Iterator[BoundLaunch] | None = None) -> None:
+    def queue(self, addresses: list[Any], left: Iterator[BoundLaunch] | None = None) -> None:
         """Queue every launch, given an address for each place of a run's memory: all that a run does on the device.
 
         `left` are the launches to queue, by default all of them.
         """
         launch = self.backend.launch
-        for step in self.steps if left is None else left:
-            launch(step.launch, step.take_pointers(addresses), step.take_scalars(addresses))
+        for bound in self.launches if left is None else left:
+            launch(bound.launch, bound.take_pointers(addresses), bound.take_scalars(addresses))
 
     def watched(self, memory: list[Any], values: list[Any], left: Iterator[BoundLaunch]) -> None:
-        """As `launches`, each looked at before and after as the settings say. Raises RuntimeError as `Watch.after`."""
-        for step in left:
-            given = [values[k] if node.primitive is SCALAR else memory[k]
-                     for node, k in zip(step.group.reads, step.read_at, strict=True)]
-            stored = [memory[k] for k in step.stored_at]
+        """As `queue`, each looked at before and after as the settings say. Raises RuntimeError as `Watch.after`."""
+        for bound in left:
+            given = [values[k] if value.primitive is SCALAR else memory[k]
+                     for value, k in zip(bound.group.reads, bound.read_at, strict=True)]
+            stored = [memory[k] for k in bound.stored_at]
             fresh = [not any(one is memory[k] for k in self.donatable) for one in stored]
-            watch = Watch(step.launch, self.backend, given, stored, fresh)
-            self.launches(self.backend.pointers(memory, None, ()), iter((step,)))
+            watch = Watch(bound.launch, self.backend, given, stored, fresh)
+            self.queue(self.backend.pointers(memory, None, ()), iter((bound,)))
             watch.after()
 
     def needs(self) -> str:
@@ -137,7 +137,7 @@ class Executable:
                 "computation works once there is room")
 
     def allocate(self, memory: list[Any], free: Collection[int]) -> list[tuple[int, int]]:
-        """Append memory for each output; returns which inputs will be written over, and in which step."""
+        """Append memory for each output; returns which inputs will be written over, and by which launch."""
         if free != self.chosen[0]:
             self.chosen = free, self.choose(free)
         chosen, empty = self.chosen[1], self.backend.empty
@@ -157,7 +157,7 @@ class Executable:
 
     def describe(self) -> str:
         """Each kernel for a person to read: template, domain, operations, what it reads and writes, and its source."""
-        return "\n".join(step.describe(number) for number, step in enumerate(self.steps, 1))
+        return "\n".join(bound.describe(number) for number, bound in enumerate(self.launches, 1))
 
 
 class BoundLaunch:
@@ -173,19 +173,19 @@ class BoundLaunch:
 
     def find(self, place: dict[Value, int]) -> None:
         """Learn where in a run's memory everything is."""
-        self.take_pointers = picked([place[node] for node in self.pointers])
-        self.take_scalars = picked([place[node] for node in self.scalars])
-        self.read_at = [place[node] for node in self.group.reads]
-        self.stored_at = [place[node] for node in self.stores]
+        self.take_pointers = picked([place[value] for value in self.pointers])
+        self.take_scalars = picked([place[value] for value in self.scalars])
+        self.read_at = [place[value] for value in self.group.reads]
+        self.stored_at = [place[value] for value in self.stores]
 
     def describe(self, number: int) -> str:
         group = self.group
-        reads = [str(node.spec) for node in self.pointers if node not in self.stores]
+        reads = [str(value.spec) for value in self.pointers if value not in self.stores]
         reads += [f"{len(self.scalars)} numbers"] if self.scalars else []
         lines = [f"kernel {number}: {group.template}, grid {self.launch.grid}",
                  f"  reads  {', '.join(reads) or 'nothing'}",
-                 f"  writes {', '.join(str(node.spec) for node in self.stores)}",
-                 f"  computes {', '.join(node.primitive.name for node in group.members)} ({group.ops} operations)"]
+                 f"  writes {', '.join(str(value.spec) for value in self.stores)}",
+                 f"  computes {', '.join(value.primitive.name for value in group.members)} ({group.ops} operations)"]
         sources = "\n".join(function.source for function in self.launch.kernel.emitted)
         return "\n".join(lines) + "\n" + "".join(f"    {line}\n" for line in sources.splitlines())
 

@@ -78,9 +78,9 @@ def fits(parts: list[Group]) -> bool:
 
 def sources(group: Group, groups: Schedule) -> set[int]:
     """The numbers of the groups whose values a group reads."""
-    return {groups.place[node].index for node in group.reads if node in groups.place}
+    return {groups.place[value].index for value in group.reads if value in groups.place}
 
 
 def reads_any(reader: Group, parts: list[Group]) -> bool:
     """Whether a group reads what some part stores."""
-    return any(node in part.members for node in reader.reads for part in parts)
+    return any(value in part.members for value in reader.reads for part in parts)

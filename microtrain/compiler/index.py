@@ -28,9 +28,9 @@ class Var:
 
 @dataclass(frozen=True)
 class Loaded:
-    """The element of an integer node at `coords`, used as an index 0, 1, ..., size-1."""
+    """The element of an integer value at `coords`, used as an index 0, 1, ..., size-1."""
 
-    node: Any
+    value: Any
     coords: tuple[Index, ...]
     size: int
 

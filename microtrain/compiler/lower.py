@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from .. import ops as p
+from .. import ops
 from ..graph import dtypes
 from ..graph.node import Kind, Primitive, Signature, interned
 from ..kernels.tiles import ROW_MAX, cdiv, full_reduction, next_power_of_2
@@ -100,38 +100,38 @@ class Lowering(Builder):
 
     def in_memory(self, value: Value) -> Value:
         """A value, a number as one in memory."""
-        if value.primitive not in (p.SCALAR, p.LITERAL):
+        if value.primitive not in (ops.SCALAR, ops.LITERAL):
             return value
         if value not in self.copies:
-            self.copies[value] = self.apply(p.IDENTITY, (value,))
+            self.copies[value] = self.apply(ops.IDENTITY, (value,))
         return self.copies[value]
 
 
 def carried_sums(program: Program) -> set[Value]:
     """The sums over K of what a product that is not split has as an operand: bias gradients."""
     operands: set[tuple[Value, int, int]] = set()
-    for node in program.values:
-        if node.primitive is p.MATMUL:
-            batch, m, n, k = product_shape(node)
-            if batch == 1 and m > 1 and n > 1 and not product_chunks(node):
-                operands |= {(unviewed(x), size, k) for x, size in zip(node.sources, (m, n), strict=True)}
-    return {node for node in program.values if node.primitive is p.SUM
-            and (unviewed(node.sources[0]), *reduced_sizes(node)) in operands}
+    for value in program.values:
+        if value.primitive is ops.MATMUL:
+            batch, m, n, k = product_shape(value)
+            if batch == 1 and m > 1 and n > 1 and not product_chunks(value):
+                operands |= {(unviewed(x), size, k) for x, size in zip(value.sources, (m, n), strict=True)}
+    return {value for value in program.values if value.primitive is ops.SUM
+            and (unviewed(value.sources[0]), *reduced_sizes(value)) in operands}
 
 
-def unviewed(node: Value) -> Value:
+def unviewed(value: Value) -> Value:
     """What views of one source look at."""
-    while node.primitive.kind is Kind.VIEW and len(node.sources) == 1:
-        node, = node.sources
-    return node
+    while value.primitive.kind is Kind.VIEW and len(value.sources) == 1:
+        value, = value.sources
+    return value
 
 
-def product_chunks(node: Value) -> int:
+def product_chunks(value: Value) -> int:
     """Into how many chunks of K a product with few tiles of result is cut; 0 where it is not."""
-    batch, m, n, k = product_shape(node)
+    batch, m, n, k = product_shape(value)
     tiles = max(batch, 1) * cdiv(m, SPLIT_TILE) * cdiv(n, SPLIT_TILE)
     chunks = min(SPLIT_ROWS // tiles, k // SPLIT_LENGTH) if tiles else 0
-    return chunks if chunks >= SPLIT_CHUNKS and node.dtype.is_floating_point else 0
+    return chunks if chunks >= SPLIT_CHUNKS and value.dtype.is_floating_point else 0
 
 
 def agreed_heights(program: Program) -> dict[tuple[int, int], int]:
@@ -142,14 +142,14 @@ def agreed_heights(program: Program) -> dict[tuple[int, int], int]:
     """
     rows_of: set[tuple[int, int]] = set()
     columns_of: set[tuple[int, int]] = set()
-    for node in program.values:
-        if node.primitive.kind is Kind.REDUCE:
-            kept, folded = reduced_sizes(node)
+    for value in program.values:
+        if value.primitive.kind is Kind.REDUCE:
+            kept, folded = reduced_sizes(value)
             if folded > 1:
-                (columns_of if keeps_last(node) else rows_of).add((kept, folded))
-        elif node.primitive is p.MATMUL:
-            batch, m, n, k = product_shape(node)
-            transposed = [source.primitive is p.PERMUTE for source in node.sources]
+                (columns_of if keeps_last(value) else rows_of).add((kept, folded))
+        elif value.primitive is ops.MATMUL:
+            batch, m, n, k = product_shape(value)
+            transposed = [source.primitive is ops.PERMUTE for source in value.sources]
             if n == 1:
                 (columns_of if transposed[0] else rows_of).add((batch * m, k))
             elif m == 1:
@@ -162,42 +162,42 @@ def agreed_heights(program: Program) -> dict[tuple[int, int], int]:
     return found
 
 
-def _reduce(lowering: Lowering, node: Value) -> Value | None:
-    rows, cols = reduced_sizes(node)
+def _reduce(lowering: Lowering, value: Value) -> Value | None:
+    rows, cols = reduced_sizes(value)
     if cols == 0:
-        return lowering.g.filled(node.primitive.identity(node.dtype), node.spec)
+        return lowering.g.filled(value.primitive.identity(value.dtype), value.spec)
     if cols == 1:
-        return lowering.g.reshape(node.sources[0], node.shape)
+        return lowering.g.reshape(value.sources[0], value.shape)
     height = lowering.heights.get((rows, cols))
     if height is not None:
-        return _in_two_stages(lowering, node, (cols // height, height), last=rows > 1)
-    columns = keeps_last(node)
+        return _in_two_stages(lowering, value, (cols // height, height), last=rows > 1)
+    columns = keeps_last(value)
     height = math.gcd(cols, SLAB_ELEMENTS // SLAB_WIDTH)
     few = cols > ROW_MAX // SECTOR      # a program could hold columns whole, but less than a sector of each row
     if columns and few and rows % SLAB_WIDTH == 0 and rows * cols >= SLABS_MIN and height >= HEIGHT_MIN:
-        return _in_two_stages(lowering, node, (cols // height, height), last=True, width=SLAB_WIDTH)
+        return _in_two_stages(lowering, value, (cols // height, height), last=True, width=SLAB_WIDTH)
     if rows and (cols > COLUMNS_MAX if columns else cols > ROW_MAX and rows < SPLIT_ROWS):
-        return _in_two_stages(lowering, node, chunked(cols, CHUNK_MAX), columns)
+        return _in_two_stages(lowering, value, chunked(cols, CHUNK_MAX), columns)
     return None
 
 
-def keeps_last(node: Value) -> bool:
+def keeps_last(value: Value) -> bool:
     """Whether a reduction keeps its source's last axis (of those longer than 1): neighbours in memory are not added."""
-    axes, = node.attrs
-    return max(axis for axis, size in enumerate(node.sources[0].shape) if size > 1) not in axes
+    axes, = value.attrs
+    return max(axis for axis, size in enumerate(value.sources[0].shape) if size > 1) not in axes
 
 
-def _in_two_stages(lowering: Lowering, node: Value, cut: tuple[int, int], last: bool,
+def _in_two_stages(lowering: Lowering, value: Value, cut: tuple[int, int], last: bool,
                    width: int | None = None) -> Value:
     """(rows, cols) folded to (rows, chunks) and then to (rows,), partial sums of half precisions in float32.
 
     `cut` gives chunks and their length. Where the last axis is kept, (cols, rows) is folded instead: neighbours in
     memory stay neighbours; `width` cuts that axis as well.
     """
-    g, (x,), (axes,) = lowering.g, node.sources, node.attrs
-    rows, cols = reduced_sizes(node)
+    g, (x,), (axes,) = lowering.g, value.sources, value.attrs
+    rows, cols = reduced_sizes(value)
     kept = tuple(axis for axis in range(len(x.shape)) if axis not in axes)
-    if node.dtype in HALF:
+    if value.dtype in HALF:
         x = g.cast(x, dtypes.float32)
     chunks, length = cut
     padded = chunks * length
@@ -208,19 +208,19 @@ def _in_two_stages(lowering: Lowering, node: Value, cut: tuple[int, int], last: 
     x = g.reshape(g.permute(x, (*axes, *kept) if last else (*kept, *axes)), oriented((cols,)))
     if padded != cols:
         x = g.pad(x, (0, 0), oriented((padded,)), (1, 1))
-        identity = node.primitive.identity(x.dtype)
+        identity = value.primitive.identity(x.dtype)
         if identity != 0:
             inside = g.reshape(g.lt(g.iota(padded, x.device), cols), (padded, 1) if last else (1, padded))
             x = g.where(inside, x, identity)
     x = g.reshape(x, oriented((chunks, length)))
     if width is not None:
         x = g.reshape(x, (chunks, length, rows // width, width))
-    partial = lowering.apply(node.primitive, (x,), ((1,) if last else (2,),))
+    partial = lowering.apply(value.primitive, (x,), ((1,) if last else (2,),))
     if width is not None:
         partial = g.reshape(partial, (chunks, rows))
-    again = interned(node.primitive, ((0,) if last else (1,),), (partial.spec,))
+    again = interned(value.primitive, ((0,) if last else (1,),), (partial.spec,))
     total = lowering.make(again, (partial,))
-    return g.reshape(g.cast(total, node.dtype), node.shape)
+    return g.reshape(g.cast(total, value.dtype), value.shape)
 
 
 def chunked(cols: int, longest: int) -> tuple[int, int]:
@@ -235,25 +235,25 @@ def chunked(cols: int, longest: int) -> tuple[int, int]:
     return cdiv(cols, length), length
 
 
-def _matmul(lowering: Lowering, node: Value) -> Value | None:
-    g, (x, y) = lowering.g, node.sources
-    batch, m, n, k = product_shape(node)
+def _matmul(lowering: Lowering, value: Value) -> Value | None:
+    g, (x, y) = lowering.g, value.sources
+    batch, m, n, k = product_shape(value)
     if k == 0:
-        return g.filled(0, node.spec)
+        return g.filled(0, value.spec)
     if k == 1:
         return g.mul(x, y)
-    wide = dtypes.float32 if node.dtype in HALF else node.dtype
+    wide = dtypes.float32 if value.dtype in HALF else value.dtype
     if m > 1 and n > 1 and batch <= MAX_BATCH:
-        chunks = product_chunks(node)
+        chunks = product_chunks(value)
         if not chunks:
             return None
         x, y = _in_chunks(g, x, -1, chunks), _in_chunks(g, y, -2, chunks)
-        partial = lowering.apply(p.MATMUL, (g.cast(x, wide), g.cast(y, wide)))
-        return g.cast(lowering.apply(p.SUM, (partial,), ((len(partial.shape) - 3,),)), node.dtype)
+        partial = lowering.apply(ops.MATMUL, (g.cast(x, wide), g.cast(y, wide)))
+        return g.cast(lowering.apply(ops.SUM, (partial,), ((len(partial.shape) - 3,),)), value.dtype)
     rows = g.reshape(g.cast(x, wide), (*x.shape[:-1], 1, k))
     columns = g.reshape(g.cast(g.transpose(y), wide), (*y.shape[:-2], 1, y.shape[-1], k))
     products = g.mul(rows, columns)
-    return g.cast(g.sum(products, (len(products.shape) - 1,)), node.dtype)
+    return g.cast(g.sum(products, (len(products.shape) - 1,)), value.dtype)
 
 
 def _in_chunks(g: Traced, x: Value, axis: int, chunks: int) -> Value:
@@ -273,10 +273,10 @@ def _in_chunks(g: Traced, x: Value, axis: int, chunks: int) -> Value:
     return g.permute(x, (*order[:rank - 2], axis, *order[rank - 2:]))
 
 
-def _call(lowering: Lowering, node: Value) -> Value:
+def _call(lowering: Lowering, value: Value) -> Value:
     """A user's kernel is handed memory, never a number."""
-    return lowering.value(node.signature, tuple([lowering.in_memory(source) for source in node.sources]))
+    return lowering.value(value.signature, tuple([lowering.in_memory(source) for source in value.sources]))
 
 
 LOWERINGS: dict[Primitive, Callable[[Lowering, Value], Value | None]] = {
-    CALL: _call, p.MATMUL: _matmul}
+    CALL: _call, ops.MATMUL: _matmul}

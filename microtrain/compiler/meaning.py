@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from .. import ops as p
+from .. import ops
 from ..graph.node import Kind, buffer_signature
 from .build import Builder
 from .emit_numpy import NumpyExecutable
@@ -28,7 +28,7 @@ def reference(reads: Collection[Value], stores: Sequence[Value]) -> NumpyExecuta
     builder = Builder()
     new: dict[Value, Value] = {}
     for value in reads:
-        signature = value.signature if value.primitive is p.SCALAR else buffer_signature(value.spec)
+        signature = value.signature if value.primitive is ops.SCALAR else buffer_signature(value.spec)
         new[value] = builder.value(signature, ())
     for value in evaluated(stores, reads):
         if value.primitive.kind is Kind.LEAF:       # an operand of which no element is read: any value will do

@@ -30,9 +30,9 @@ def lifetimes(kernels: Sequence[Kernel], outside: set[Value]) -> dict[Value, tup
     """When each temporary lives; those `outside` (inputs and outputs) are none."""
     lives: dict[Value, tuple[int, int]] = {}
     for number, kernel in enumerate(kernels):
-        for node in kernel.pointers:
-            if node not in outside:
-                lives[node] = (lives.get(node, (number, number))[0], number)
+        for value in kernel.pointers:
+            if value not in outside:
+                lives[value] = (lives.get(value, (number, number))[0], number)
     return lives
 
 
@@ -43,17 +43,17 @@ def arrange(lives: Lives) -> tuple[dict[Value, int], int]:
     of Pisarchyk and Lee, 2020).
     """
     offsets: dict[Value, int] = {}
-    for node in sorted(lives, key=lambda node: -nbytes(node.spec)):
-        first, last = lives[node]
+    for value in sorted(lives, key=lambda value: -nbytes(value.spec)):
+        first, last = lives[value]
         taken = sorted((offset, offset + nbytes(other.spec)) for other, offset in offsets.items()
                        if lives[other][0] <= last and first <= lives[other][1])
-        size, end, best = nbytes(node.spec), 0, None
+        size, end, best = nbytes(value.spec), 0, None
         for start, stop in taken:
             if start - end >= size and (best is None or start - end < best[0]):
                 best = (start - end, end)
             end = max(end, -(-stop // ALIGNMENT) * ALIGNMENT)
-        offsets[node] = end if best is None else best[1]
-    return offsets, max((offset + nbytes(node.spec) for node, offset in offsets.items()), default=0)
+        offsets[value] = end if best is None else best[1]
+    return offsets, max((offset + nbytes(value.spec) for value, offset in offsets.items()), default=0)
 
 
 def heirs(kernels: Sequence[Kernel], program: Program) -> dict[Value, list[Value]]:
@@ -62,16 +62,16 @@ def heirs(kernels: Sequence[Kernel], program: Program) -> dict[Value, list[Value
     Of the same shape and dtype, and read for the last time by an earlier launch, or by the same one at the very
     element that is stored.
     """
-    inputs = [node for node in program.inputs if node.primitive is BUFFER and node not in program.outputs]
+    inputs = [value for value in program.inputs if value.primitive is BUFFER and value not in program.outputs]
     last = dict.fromkeys(inputs, -1)
-    last.update({node: number for number, kernel in enumerate(kernels) for node in kernel.pointers})
+    last.update({value: number for number, kernel in enumerate(kernels) for value in kernel.pointers})
     found: dict[Value, list[Value]] = {}
     for number, kernel in enumerate(kernels):
-        for node in kernel.group.stores:
-            if node in program.outputs:
-                found[node] = [given for given in inputs if given.spec is node.spec and (
-                    last[given] < number or (last[given] == number and elementwise(kernel, given, node)))]
-    return {node: donors for node, donors in found.items() if donors}
+        for value in kernel.group.stores:
+            if value in program.outputs:
+                found[value] = [given for given in inputs if given.spec is value.spec and (
+                    last[given] < number or (last[given] == number and elementwise(kernel, given, value)))]
+    return {value: donors for value, donors in found.items() if donors}
 
 
 def elementwise(kernel: Kernel, given: Value, stored: Value) -> bool:
@@ -80,11 +80,11 @@ def elementwise(kernel: Kernel, given: Value, stored: Value) -> bool:
     What the compiler makes of one program is not in our hands: its threads may hold copies of an element in several
     layouts. So a function that stores more than one value is to have a barrier between its loads and its stores.
     """
-    reading = [body for body in kernel.bodies if any(node is given for node, _ in body.loads)]
+    reading = [body for body in kernel.bodies if any(value is given for value, _ in body.loads)]
     if len(reading) != 1:           # one may still read what another has stored
         return False
     body, = reading
     position = body.stored.get(stored)
     return (position is not None and (body.fenced or len(body.group.stores) == 1)
             and body.group.in_one_program(position)
-            and all(index == position for node, index in body.loads if node is given))
+            and all(index == position for value, index in body.loads if value is given))

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .. import ops as p
-from .. import settings
+from .. import ops, settings
 from ..graph.node import Kind
 from ..ops.user_kernel import CALL
 from .access import accesses
@@ -44,7 +43,7 @@ GROUP_OPS, GROUP_READS = 512, 64
 
 
 class Conflict(Exception):
-    """A group computes a value elsewhere than a node would read it, or too late."""
+    """A group computes a value elsewhere than a value would read it, or too late."""
 
 
 def schedule(program: Program) -> Schedule:
@@ -65,7 +64,7 @@ class Cost:
 class Demand:
     """How the nodes of a program are read, looking through views.
 
-    `readers` counts the operations that read a node; `spread` has those read at one place by many elements (broadcast
+    `readers` counts the operations that read a value; `spread` has those read at one place by many elements (broadcast
     or taken at computed places), `operands` those that a matrix product reads, `whole` those that a user's kernel does.
     """
 
@@ -75,42 +74,43 @@ class Demand:
         self.operands: set[Value] = set()
         self.whole: set[Value] = set()
         outputs = set(program.outputs)
-        for node in reversed(program.values):
-            view = node.primitive.kind is Kind.VIEW
-            for source in set(node.sources):
-                self.readers[source] += self.readers[node] if view else 1
-                if (view and node in self.spread) or source.spec.numel < node.spec.numel or node.primitive is p.TAKE:
+        for value in reversed(program.values):
+            view = value.primitive.kind is Kind.VIEW
+            for source in set(value.sources):
+                self.readers[source] += self.readers[value] if view else 1
+                smaller = source.spec.numel < value.spec.numel
+                if smaller or value.primitive is ops.TAKE or (view and value in self.spread):
                     self.spread.add(source)
-                if (view and node in self.operands) or node.primitive is p.MATMUL:
+                if (view and value in self.operands) or value.primitive is ops.MATMUL:
                     self.operands.add(source)
-                if node.primitive is CALL:
+                if value.primitive is CALL:
                     self.whole.add(source)
-            if view and node in outputs:
-                for source in node.sources:
+            if view and value in outputs:
+                for source in value.sources:
                     self.readers[source] += 1
 
 
 class Scheduler:
-    """The state of the pass: what is placed where, and what each node would cost inline."""
+    """The state of the pass: what is placed where, and what each value would cost inline."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
         self.groups = Schedule(program)
         self.place = self.groups.place
-        self.outputs = {node for node in program.outputs if node.spec.numel and node.primitive is not p.BUFFER}
+        self.outputs = {value for value in program.outputs if value.spec.numel and value.primitive is not ops.BUFFER}
         self.fuse = settings.fuse.value
         self.demand = Demand(program)
         self.cost: dict[Value, Cost] = {}
 
     def run(self) -> Schedule:
-        """Place every node that needs it. What only values of no elements are computed from is not computed."""
-        for node in self.program.values:
-            self.cost[node] = self.measured(node)
-            if node.spec.numel or node.primitive.kind is Kind.OPAQUE:
-                self.visit(node)
+        """Place every value that needs it. What only values of no elements are computed from is not computed."""
+        for value in self.program.values:
+            self.cost[value] = self.measured(value)
+            if value.spec.numel or value.primitive.kind is Kind.USER_KERNEL:
+                self.visit(value)
         wanted = set(self.outputs)
         for group in reversed(self.groups):             # whoever reads a value comes later
-            group.stores = [node for node in group.members if node in wanted]
+            group.stores = [value for value in group.members if value in wanted]
             if group.stores or not group.template.ours:
                 wanted.update(group.reads)
         self.groups[:] = [group for group in self.groups if group.stores or not group.template.ours]
@@ -118,95 +118,95 @@ class Scheduler:
             bundled(self.groups)
         return self.groups
 
-    def measured(self, node: Value) -> Cost:
-        """What it takes to compute `node` inline from leaves and placed nodes."""
-        kind = node.primitive.kind
-        ops: frozenset[Value] = frozenset((node,)) if kind in (Kind.MAP, Kind.INDEX) else frozenset()
-        loads: frozenset[Value] = frozenset((node,)) if node.primitive is p.BUFFER else frozenset()
+    def measured(self, value: Value) -> Cost:
+        """What it takes to compute `value` inline from leaves and placed nodes."""
+        kind = value.primitive.kind
+        done: frozenset[Value] = frozenset((value,)) if kind in (Kind.MAP, Kind.INDEX) else frozenset()
+        loads: frozenset[Value] = frozenset((value,)) if value.primitive is ops.BUFFER else frozenset()
         depth = paths = 0
-        for source in set(node.sources):
+        for source in set(value.sources):
             if source in self.place:
                 loads, paths = loads | {source}, paths + 1
             else:
                 below = self.cost[source]
-                ops, loads = ops | below.ops, loads | below.loads
+                done, loads = done | below.ops, loads | below.loads
                 depth, paths = max(depth, below.depth), paths + below.paths
-        return Cost(ops, loads, depth + 1, max(paths, 1))
+        return Cost(done, loads, depth + 1, max(paths, 1))
 
-    def visit(self, node: Value) -> None:
-        """Place `node`, or leave it inline."""
-        needed = self.needed(node)
-        if needed or self.attracted(node):
-            group = self.joined(node, anywhere=needed) if self.fuse else None
+    def visit(self, value: Value) -> None:
+        """Place `value`, or leave it inline."""
+        needed = self.needed(value)
+        if needed or self.attracted(value):
+            group = self.joined(value, anywhere=needed) if self.fuse else None
             if group is None and needed:
-                group = Group(len(self.groups), opened(node))
+                group = Group(len(self.groups), opened(value))
                 self.groups.append(group)
-                self.enter(group, Offer(group.template, {node: group.template.position(node)}), node)
+                self.enter(group, Offer(group.template, {value: group.template.position(value)}), value)
             if group is not None:
-                self.place[node] = group
+                self.place[value] = group
 
-    def needed(self, node: Value) -> bool:
-        """Whether a node must be placed."""
-        kind, cost = node.primitive.kind, self.cost[node]
-        if node in self.outputs or kind in (Kind.REDUCE, Kind.MATMUL, Kind.OPAQUE):
+    def needed(self, value: Value) -> bool:
+        """Whether a value must be placed."""
+        kind, cost = value.primitive.kind, self.cost[value]
+        if value in self.outputs or kind in (Kind.REDUCE, Kind.MATMUL, Kind.USER_KERNEL):
             return True
         if kind in (Kind.LEAF, Kind.CONSTANT):
             return False
-        if node in self.demand.whole:
+        if value in self.demand.whole:
             return True
-        ops, loads = len(cost.ops), len(cost.loads)
-        if ops > MAX_OPS or loads > MAX_READS or cost.depth > MAX_DEPTH or cost.paths > MAX_PATHS:
+        size, loads = len(cost.ops), len(cost.loads)
+        if size > MAX_OPS or loads > MAX_READS or cost.depth > MAX_DEPTH or cost.paths > MAX_PATHS:
             return True
         if kind is Kind.VIEW:
             return False
-        if not self.fuse or (node in self.demand.operands and ops > PROLOGUE_OPS):
+        if not self.fuse or (value in self.demand.operands and size > PROLOGUE_OPS):
             return True
-        again = self.demand.readers[node] > 1 or node in self.demand.spread
-        return again and (ops > CHEAP_OPS or loads > CHEAP_READS)
+        again = self.demand.readers[value] > 1 or value in self.demand.spread
+        return again and (size > CHEAP_OPS or loads > CHEAP_READS)
 
-    def attracted(self, node: Value) -> bool:
+    def attracted(self, value: Value) -> bool:
         """Whether a cheap map had better be computed beside an operand than by its readers.
 
         A product's or a reduction's result that nothing else reads is then not stored at all.
         """
-        if node.primitive.kind is not Kind.MAP:
+        if value.primitive.kind is not Kind.MAP:
             return False
-        for source in map(self.unviewed, node.sources):
+        for source in map(self.unviewed, value.sources):
             group = self.place.get(source)
-            if group is not None and node.spec.numel <= source.spec.numel:
+            if group is not None and value.spec.numel <= source.spec.numel:
                 alone = self.demand.readers[source] == 1 and source not in self.outputs
-                if group.template.attracts(node, alone):
+                if group.template.attracts(value, alone):
                     return True
         return False
 
-    def unviewed(self, node: Value) -> Value:
-        """The node that an inline view looks at."""
-        while node.primitive.kind is Kind.VIEW and len(node.sources) == 1 and node not in self.place:
-            node = node.sources[0]
-        return node
+    def unviewed(self, value: Value) -> Value:
+        """The value that an inline view looks at."""
+        while value.primitive.kind is Kind.VIEW and len(value.sources) == 1 and value not in self.place:
+            value = value.sources[0]
+        return value
 
     # ------------------------------------------------------------------------------------------------ joining a group
 
-    def joined(self, node: Value, anywhere: bool) -> Group | None:
-        """The first group that can take `node` along, having taken it; not `anywhere`: only one it depends on."""
-        loads = self.cost[node].loads
+    def joined(self, value: Value, anywhere: bool) -> Group | None:
+        """The first group that can take `value` along, having taken it; not `anywhere`: only one it depends on."""
+        loads = self.cost[value].loads
         placed = {self.place[load].index for load in loads if load in self.place}
         for group in self.groups[max(placed, default=0):]:
             shares = bool(group.reads.keys() & loads)
-            if group.index not in placed and not (anywhere and group.template.welcomes(node, shares)):
+            if group.index not in placed and not (anywhere and group.template.welcomes(value, shares)):
                 continue
-            if group.ops + len(self.cost[node].ops) > GROUP_OPS or len(group.reads.keys() | loads) > GROUP_READS:
+            if group.ops + len(self.cost[value].ops) > GROUP_OPS or len(group.reads.keys() | loads) > GROUP_READS:
                 continue
-            for offer in group.template.offers(group.members, node, self.place):
+            for offer in group.template.offers(group.members, value, self.place):
                 try:
-                    self.enter(group, offer, node)
+                    self.enter(group, offer, value)
                 except Conflict:
                     continue
                 return group
         return None
 
-    def enter(self, group: Group, offer: Offer, node: Value) -> None:
-        """Make `node`, the last of an offer's members, a member of `group`, run over the template offered.
+    def enter(self, group: Group, offer: Offer, value: Value) -> None:
+        """Make `value`, the last of an offer's members, a member of `group`, run over the template offered.
 
         Raises Conflict, and changes nothing, where the group cannot take it.
         """
@@ -215,28 +215,28 @@ class Scheduler:
         seen: set[tuple[Value, Coords]] = set()
         again = 0
 
-        def visit(node: Value, coords: Coords, repeated: bool) -> None:
+        def visit(value: Value, coords: Coords, repeated: bool) -> None:
             nonlocal again
-            if not node.spec.numel or (node, coords) in seen or trial.computes(node, coords):
+            if not value.spec.numel or (value, coords) in seen or trial.computes(value, coords):
                 return
-            seen.add((node, coords))
-            home = self.place.get(node)
+            seen.add((value, coords))
+            home = self.place.get(value)
             if home is not None and home.index != trial.index:
                 if home.index > trial.index:
                     raise Conflict
-                trial.reads[node] = None
-            elif node.primitive.kind is Kind.LEAF:
-                trial.reads[node] = None
+                trial.reads[value] = None
+            elif value.primitive.kind is Kind.LEAF:
+                trial.reads[value] = None
             else:
-                repeated = repeated or node in members
-                again += repeated and node.primitive.kind in (Kind.MAP, Kind.INDEX)
-                if again > CHEAP_OPS or node.primitive.kind in (Kind.REDUCE, Kind.MATMUL, Kind.OPAQUE):
+                repeated = repeated or value in members
+                again += repeated and value.primitive.kind in (Kind.MAP, Kind.INDEX)
+                if again > CHEAP_OPS or value.primitive.kind in (Kind.REDUCE, Kind.MATMUL, Kind.USER_KERNEL):
                     raise Conflict
-                for access in accesses(node, coords):
+                for access in accesses(value, coords):
                     visit(access.source, access.coords, repeated)
 
-        for source, coords in template.entry(node, members[node]):
+        for source, coords in template.entry(value, members[value]):
             visit(source, coords, False)
         group.template, group.members = template, members
         group.reads.update(trial.reads)
-        group.ops += len(self.cost[node].ops)
+        group.ops += len(self.cost[value].ops)

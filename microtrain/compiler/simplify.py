@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops as p
+from .. import ops
 from ..graph.dtypes import bfloat16, bool_, float16
 from ..graph.node import Kind, Signature, interned
 from ..graph.spec import broadcast_shapes
@@ -47,7 +47,7 @@ class Simplifier(Builder):
             return self.g(primitive.decompose, *sources, *signature.attrs)
         if not sources:
             return self.value(signature, ())
-        if primitive.kind is Kind.MAP and primitive is not p.CAST:
+        if primitive.kind is Kind.MAP and primitive is not ops.CAST:
             bare = unexpanded(sources, signature.spec.shape)
             if bare is not sources:
                 signature = interned(primitive, signature.attrs, tuple([source.spec for source in bare]))
@@ -65,7 +65,7 @@ class Simplifier(Builder):
 def unexpanded(sources: tuple[Value, ...], shape: tuple[int, ...]) -> tuple[Value, ...]:
     """Sources without explicit expansions, as far as broadcasting still gives `shape`."""
     for i, source in enumerate(sources):
-        if source.primitive is p.EXPAND:
+        if source.primitive is ops.EXPAND:
             bare = (*sources[:i], source.sources[0], *sources[i + 1:])
             if broadcast_shapes(*[s.shape for s in bare]) == shape:
                 sources = bare
@@ -76,79 +76,76 @@ WIDE = {float16: np.float32, bfloat16: np.float32}
 """The types in which half precisions are computed before they are rounded."""
 
 
-def number(node: Value) -> Any:
+def number(value: Value) -> Any:
     """The value of a literal (also of one that is expanded), else None."""
-    if node.primitive is p.EXPAND:
-        node = node.sources[0]
-    return node.attrs[0] if node.primitive is p.LITERAL else None
+    if value.primitive is ops.EXPAND:
+        value = value.sources[0]
+    return value.attrs[0] if value.primitive is ops.LITERAL else None
 
-
-FOLDABLE: dict[Any, Callable[..., Any]] = {
-    p.NEG: operator.neg, p.ADD: operator.add, p.SUB: operator.sub, p.MUL: operator.mul, p.DIV: operator.truediv}
-"""Operations on literals that are done at once, in NumPy and so with the rounding of their dtype."""
 
 POWERS_OF_TWO = frozenset(2.0 ** n for n in range(-10, 11))
 """Divisors whose reciprocals are exact in every dtype."""
 
 
-def _fold(g: Traced, node: Value, sources: tuple[Value, ...]) -> Value | None:
-    values = [number(s) for s in sources]
-    if None in values or not node.dtype.is_floating_point:
+def _folded(g: Traced, value: Value, operation: Callable[..., Any], *sources: Value) -> Value | None:
+    """An operation on literals done at once, in NumPy and so with the rounding of its dtype."""
+    numbers = [number(source) for source in sources]
+    if None in numbers or not value.dtype.is_floating_point:
         return None                 # integers wrap around
-    kind: Any = node.dtype.numpy.type
-    wide: Any = WIDE.get(node.dtype, kind)
+    kind: Any = value.dtype.numpy.type
+    wide: Any = WIDE.get(value.dtype, kind)
     with np.errstate(all="ignore"):
-        value = float(kind(FOLDABLE[node.primitive](*[wide(kind(v)) for v in values])))
-    return g.filled(value, node.spec) if math.isfinite(value) else None
+        result = float(kind(operation(*[wide(kind(one)) for one in numbers])))
+    return g.filled(result, value.spec) if math.isfinite(result) else None
 
 
-def _neg(g: Traced, node: Value, x: Value) -> Value | None:
-    return _fold(g, node, (x,)) or (x.sources[0] if x.primitive is p.NEG else None)
+def _neg(g: Traced, value: Value, x: Value) -> Value | None:
+    return _folded(g, value, operator.neg, x) or (x.sources[0] if x.primitive is ops.NEG else None)
 
 
-def _add(g: Traced, node: Value, x: Value, y: Value) -> Value | None:
-    return _fold(g, node, (x, y))
+def _add(g: Traced, value: Value, x: Value, y: Value) -> Value | None:
+    return _folded(g, value, operator.add, x, y)
 
 
-def _sub(g: Traced, node: Value, x: Value, y: Value) -> Value | None:
-    if number(y) == 0 and math.copysign(1, number(y)) > 0 and x.shape == node.shape:       # -0.0 less -0.0 is 0.0
+def _sub(g: Traced, value: Value, x: Value, y: Value) -> Value | None:
+    if number(y) == 0 and math.copysign(1, number(y)) > 0 and x.shape == value.shape:       # -0.0 less -0.0 is 0.0
         return x
-    return _fold(g, node, (x, y))
+    return _folded(g, value, operator.sub, x, y)
 
 
-def _mul(g: Traced, node: Value, x: Value, y: Value) -> Value | None:
+def _mul(g: Traced, value: Value, x: Value, y: Value) -> Value | None:
     for a, b in ((x, y), (y, x)):
-        if a.shape == node.shape and number(b) == 1:
+        if a.shape == value.shape and number(b) == 1:
             return a
-        if a.shape == node.shape and number(b) == -1 and node.dtype is not bool_:
+        if a.shape == value.shape and number(b) == -1 and value.dtype is not bool_:
             return g.neg(a)
-    return _fold(g, node, (x, y))
+    return _folded(g, value, operator.mul, x, y)
 
 
-def _div(g: Traced, node: Value, x: Value, y: Value) -> Value | None:
+def _div(g: Traced, value: Value, x: Value, y: Value) -> Value | None:
     divisor = number(y)
-    if divisor == 1 and x.shape == node.shape:
+    if divisor == 1 and x.shape == value.shape:
         return x
-    folded = _fold(g, node, (x, y))
-    if folded is None and node.dtype.is_floating_point and divisor is not None and abs(divisor) in POWERS_OF_TWO:
+    folded = _folded(g, value, operator.truediv, x, y)
+    if folded is None and value.dtype.is_floating_point and divisor is not None and abs(divisor) in POWERS_OF_TWO:
         return g.mul(x, g.filled(1 / divisor, y.spec))
     return folded
 
 
-def _pow(g: Traced, node: Value, x: Value, y: Value) -> Value | None:
+def _pow(g: Traced, value: Value, x: Value, y: Value) -> Value | None:
     """The exponents that PyTorch computes without a power."""
     n = number(y)
-    if x.shape != node.shape or n is None or isinstance(n, bool):
+    if x.shape != value.shape or n is None or isinstance(n, bool):
         return None
     if n == 0:
-        return g.filled(1, node.spec)
+        return g.filled(1, value.spec)
     if n == 1:
         return x
     if n == 2:
         return g.mul(x, x)
     if n == 3:
         return g.mul(g.mul(x, x), x)
-    if not node.dtype.is_floating_point:
+    if not value.dtype.is_floating_point:
         return None
     if n == -2:
         return g.reciprocal(g.mul(x, x))
@@ -156,40 +153,40 @@ def _pow(g: Traced, node: Value, x: Value, y: Value) -> Value | None:
     return None if root is None else root(x)
 
 
-def _identity(g: Traced, node: Value, x: Value) -> Value:
+def _identity(g: Traced, value: Value, x: Value) -> Value:
     return x
 
 
-def _cast(g: Traced, node: Value, x: Value) -> Value | None:
-    return x if x.dtype is node.dtype else None
+def _cast(g: Traced, value: Value, x: Value) -> Value | None:
+    return x if x.dtype is value.dtype else None
 
 
-def _reshape(g: Traced, node: Value, x: Value) -> Value | None:
-    if x.shape == node.shape:
+def _reshape(g: Traced, value: Value, x: Value) -> Value | None:
+    if x.shape == value.shape:
         return x
-    if number(x) is not None and node.spec.numel:
-        return g.filled(number(x), node.spec)
-    return g.reshape(x.sources[0], node.shape) if x.primitive is p.RESHAPE else None
+    if number(x) is not None and value.spec.numel:
+        return g.filled(number(x), value.spec)
+    return g.reshape(x.sources[0], value.shape) if x.primitive is ops.RESHAPE else None
 
 
-def _permute(g: Traced, node: Value, x: Value) -> Value | None:
-    dims = node.attrs[0]
+def _permute(g: Traced, value: Value, x: Value) -> Value | None:
+    dims = value.attrs[0]
     if dims == tuple(range(len(dims))):
         return x
-    return g.permute(x.sources[0], tuple(x.attrs[0][d] for d in dims)) if x.primitive is p.PERMUTE else None
+    return g.permute(x.sources[0], tuple(x.attrs[0][d] for d in dims)) if x.primitive is ops.PERMUTE else None
 
 
-def _expand(g: Traced, node: Value, x: Value) -> Value | None:
-    if x.shape == node.shape:
+def _expand(g: Traced, value: Value, x: Value) -> Value | None:
+    if x.shape == value.shape:
         return x
-    return g.expand(x.sources[0], node.shape) if x.primitive is p.EXPAND else None
+    return g.expand(x.sources[0], value.shape) if x.primitive is ops.EXPAND else None
 
 
-def _reduce(g: Traced, node: Value, x: Value) -> Value | None:
+def _reduce(g: Traced, value: Value, x: Value) -> Value | None:
     """A reduction over axes of size 1 only is a reshape."""
-    return g.reshape(x, node.shape) if all(x.shape[a] == 1 for a in node.attrs[0]) else None
+    return g.reshape(x, value.shape) if all(x.shape[a] == 1 for a in value.attrs[0]) else None
 
 
-REWRITES: dict[Any, Callable[..., Value | None]] = {
-    p.IDENTITY: _identity, p.NEG: _neg, p.ADD: _add, p.SUB: _sub, p.MUL: _mul, p.DIV: _div, p.POW: _pow, p.CAST: _cast,
-    p.RESHAPE: _reshape, p.PERMUTE: _permute, p.EXPAND: _expand}
+REWRITES: dict[ops.Primitive, Callable[..., Value | None]] = {
+    ops.IDENTITY: _identity, ops.NEG: _neg, ops.ADD: _add, ops.SUB: _sub, ops.MUL: _mul, ops.DIV: _div, ops.POW: _pow,
+    ops.CAST: _cast, ops.RESHAPE: _reshape, ops.PERMUTE: _permute, ops.EXPAND: _expand}

@@ -62,9 +62,9 @@ def tile_of(launch: Launch) -> dict[str, int]:
 def measured(kernel: Kernel, launches: list[Launch], device: Timer) -> list[float]:
     """The seconds that each takes, infinite for one that cannot be launched on this device."""
     stores = set(kernel.group.stores)
-    memory = [device.empty(node.spec) if node in stores else scratch(node.spec, device) for node in kernel.pointers]
+    memory = [device.empty(value.spec) if value in stores else scratch(value.spec, device) for value in kernel.pointers]
     pointers = tuple(device.pointers(memory, None, ()))
-    scalars = tuple([encoded(1, node.dtype) for node in kernel.scalars])
+    scalars = tuple([encoded(1, value.dtype) for value in kernel.scalars])
     times, errors = [], []
     for launch in launches:
         try:
@@ -98,9 +98,9 @@ def file_of(kernel: Kernel, launch: Launch, tiles: list[dict[str, int]], device:
     """The file of a kernel's choice, named by a hash of all that it may depend on."""
     key = {"functions": [function.source for function in kernel.emitted],
            "template": inspect.getsource(launch.function.fn),
-           "constants": {name: str(value) for name, value in kernel.constants.items()},
+           "constants": {name: str(constant) for name, constant in kernel.constants.items()},
            "options": {name: str(launch.constexprs.get(name)) for name in ("PRECISION", "INDEX", "OPERAND")},
-           "sizes": launch.sizes, "buffers": [str(node.spec) for node in kernel.pointers], "tiles": tiles,
+           "sizes": launch.sizes, "buffers": [str(value.spec) for value in kernel.pointers], "tiles": tiles,
            "device": device.identity}
     return f"{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()}.json"
 

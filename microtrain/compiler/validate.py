@@ -39,20 +39,20 @@ class Watch:
         group = launch.kernel.group
         self.checked = settings.validate.value and group.template.ours
         # Copies: what a kernel reads it may write over.
-        self.given = [value if node.primitive is SCALAR else device.to_numpy(value).copy()
-                      for node, value in zip(group.reads, given, strict=True)] if self.checked else []
+        self.given = [one if value.primitive is SCALAR else device.to_numpy(one).copy()
+                      for value, one in zip(group.reads, given, strict=True)] if self.checked else []
         if settings.poison.value:
-            for node, buffer, new in zip(group.stores, stored, fresh, strict=True):
+            for value, buffer, new in zip(group.stores, stored, fresh, strict=True):
                 if new:
-                    device.poison(buffer, node.spec)
+                    device.poison(buffer, value.spec)
 
     def after(self) -> None:
         """Raise RuntimeError where a kernel's value is not what NumPy computes."""
         if self.checked:
             group, scale = self.launch.kernel.group, largest(self.given)
             expected = self.launch.meaning.run(self.given)
-            for node, buffer, value in zip(group.stores, self.stored, expected, strict=True):
-                compare(group, node, self.device.to_numpy(buffer), value, scale)
+            for value, buffer, wanted in zip(group.stores, self.stored, expected, strict=True):
+                compare(group, value, self.device.to_numpy(buffer), wanted, scale)
 
 
 def tolerance(dtype: DType, group: Group) -> float:
@@ -69,23 +69,23 @@ def largest(values: list[Any]) -> float:
     return max((float(v[np.isfinite(v)].max(initial=0.0)) for v in floats), default=0.0)
 
 
-def compare(group: Group, node: Value, value: np.ndarray, expected: Any, scale: float) -> None:
+def compare(group: Group, value: Value, found: np.ndarray, expected: Any, scale: float) -> None:
     """Raise RuntimeError, naming the element, where a kernel's value is not what NumPy says.
 
     `scale` is the largest magnitude that the kernel read.
     """
     expected = np.asarray(expected)
-    if node.dtype.is_floating_point:
-        have, want = value.astype(np.float64), expected.astype(np.float64)
-        limit = tolerance(node.dtype, group)
+    if value.dtype.is_floating_point:
+        have, want = found.astype(np.float64), expected.astype(np.float64)
+        limit = tolerance(value.dtype, group)
         finite = np.abs(want[np.isfinite(want)])
-        slack = limit * finite.max(initial=0.0) + CANCELLATION * EPSILONS[node.dtype.name] * scale
+        slack = limit * finite.max(initial=0.0) + CANCELLATION * EPSILONS[value.dtype.name] * scale
         close = np.isclose(have, want, rtol=limit, atol=slack, equal_nan=True)
     else:
-        close = value == expected
+        close = found == expected
     if not np.all(close):
         place = tuple(int(i) for i in np.argwhere(~np.asarray(close))[0])
         operations = ", ".join(member.primitive.name for member in group.members)
-        raise RuntimeError(f"kernel over {group.template} ({operations}) wrote {value[place]} to {node.spec} at "
+        raise RuntimeError(f"kernel over {group.template} ({operations}) wrote {found[place]} to {value.spec} at "
                            f"{list(place)}, where NumPy computes {expected[place]} "
                            f"({np.sum(~close)} of {close.size} elements differ)")

@@ -34,7 +34,7 @@ class Kind(Enum):
     MATMUL = "matmul"           # (..., M, K) @ (..., K, N)
     VIEW = "view"               # index arithmetic alone
     INDEX = "index"             # index -> value, no element read (iota, random words), or read at computed places
-    OPAQUE = "opaque"           # a user's kernel: whole arrays in memory to whole arrays in memory
+    USER_KERNEL = "user kernel" # a user's kernel: whole arrays in memory to whole arrays in memory
     COMPOSITE = "composite"     # rewritten in terms of the others before it is scheduled
 
 
@@ -52,14 +52,15 @@ class Primitive:
     """
 
     __slots__ = ("decompose", "differentiable", "grad_name", "identity", "infer", "kind", "memo", "name", "numpy",
-                 "numpy_scalar", "on_bool", "rule", "triton")
+                 "numpy_out", "numpy_scalar", "on_bool", "rule", "triton")
 
     def __init__(self, name: str, kind: Kind, infer: Infer, numpy: Text = "", triton: Text = "", *,
-                 numpy_scalar: str | None = None, grad_name: str | None = None, differentiable: bool = True,
-                 decompose: Callable[..., Node] | None = None, rule: Rule | None = None, on_bool: str = "",
-                 identity: Callable[[DType], int | float] = lambda dtype: math.nan) -> None:
+                 numpy_scalar: str | None = None, numpy_out: str = "", grad_name: str | None = None,
+                 differentiable: bool = True, decompose: Callable[..., Node] | None = None, rule: Rule | None = None,
+                 on_bool: str = "", identity: Callable[[DType], int | float] = lambda dtype: math.nan) -> None:
         self.name, self.kind, self.infer = name, kind, infer
-        self.numpy, self.numpy_scalar, self.triton, self.decompose = numpy, numpy_scalar, triton, decompose
+        self.numpy, self.numpy_scalar, self.numpy_out = numpy, numpy_scalar, numpy_out
+        self.triton, self.decompose = triton, decompose
         self.on_bool, self.identity = on_bool, identity
         self.grad_name = grad_name or "".join(p.capitalize() for p in name.split("_")) + "Backward0"
         self.differentiable, self.rule = differentiable, rule

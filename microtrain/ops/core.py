@@ -188,7 +188,7 @@ def sum_to(x: Node, shape: Shape) -> Node:
 
 # ------------------------------------------------------------------------------------------------------------- creation
 IOTA = row("iota", Kind.INDEX, lambda like, n: ((n,), dtypes.int64), lambda out, like, n: f"arange({n})",
-           differentiable=False)
+           "({i}).to(tl.int64)", differentiable=False)
 
 
 def iota(n: int, device: Device) -> Node:

@@ -83,23 +83,26 @@ def _not_implemented(*rest: Any) -> Node:
 mul: Binary      # their derivatives name them before they are there
 div: Binary
 ADD, add = binary("add", "({0} + {1})", "({0} + {1})", lambda ct, o, x, y: ct, "", lambda ct, o, x, y: ct, "",
-                  on_bool="({0} | {1})")
+                  on_bool="({0} | {1})", numpy_out="add({0}, {1}, out={out})")
 SUB, sub = binary("sub", "({0} - {1})", "({0} - {1})", lambda ct, o, x, y: ct, "", lambda ct, o, x, y: neg(ct), "",
-                  infer=difference)
+                  infer=difference, numpy_out="subtract({0}, {1}, out={out})")
 MUL, mul = binary("mul", "({0} * {1})", "({0} * {1})",
-                  lambda ct, o, x, y: mul(ct, y), "y", lambda ct, o, x, y: mul(ct, x), "x", on_bool="({0} & {1})")
+                  lambda ct, o, x, y: mul(ct, y), "y", lambda ct, o, x, y: mul(ct, x), "x", on_bool="({0} & {1})",
+                  numpy_out="multiply({0}, {1}, out={out})")
 DIV, div = binary("div", "({0} / {1})", "div({0}, {1})", lambda ct, o, x, y: div(ct, y), "y",
-                  lambda ct, o, x, y: neg(mul(ct, div(div(x, y), y))), "xy")
+                  lambda ct, o, x, y: neg(mul(ct, div(div(x, y), y))), "xy", numpy_out="divide({0}, {1}, out={out})")
 POW, pow = binary("pow", "power({0}, {1})", "pow({0}, {1})", _pow_base, "xy", _pow_exponent, "xyo",
                   grad_name="PowBackward1", on_bool="({0} | ({1} == 0))")
 ATAN2, atan2 = binary("atan2", precise("arctan2", "{0}, {1}"), "atan2({0}, {1})",
                       lambda ct, o, y, x: _turn(ct, x, y, x), "xy", lambda ct, o, y, x: _turn(ct, neg(y), y, x), "xy")
 MAXIMUM, maximum = binary("maximum", "maximum({0}, {1})", "maximum({0}, {1})",
                           lambda ct, o, x, y: _extreme(ct, x, y, lt(x, y)), "xy",
-                          lambda ct, o, x, y: _extreme(ct, y, x, lt(y, x)), "xy", on_bool="({0} | {1})")
+                          lambda ct, o, x, y: _extreme(ct, y, x, lt(y, x)), "xy", on_bool="({0} | {1})",
+                          numpy_out="maximum({0}, {1}, out={out})")
 MINIMUM, minimum = binary("minimum", "minimum({0}, {1})", "minimum({0}, {1})",
                           lambda ct, o, x, y: _extreme(ct, x, y, gt(x, y)), "xy",
-                          lambda ct, o, x, y: _extreme(ct, y, x, gt(y, x)), "xy", on_bool="({0} & {1})")
+                          lambda ct, o, x, y: _extreme(ct, y, x, gt(y, x)), "xy", on_bool="({0} & {1})",
+                          numpy_out="minimum({0}, {1}, out={out})")
 FLOOR_DIVIDE, floor_divide = binary("floor_divide", "floor_divide({0}, {1})", "floor_divide({0}, {1})",
                                     _not_implemented, "", _not_implemented, "", grad_name="NotImplemented")
 DIV_FLOOR, div_floor = binary("div_floor", "", "", zero, "", zero, "",
@@ -114,14 +117,15 @@ BITWISE_XOR, bitwise_xor = binary("bitwise_xor", "({0} ^ {1})", "({0} ^ {1})", d
 
 # -------------------------------------------------------------------------------------------------------- one operand
 IDENTITY, identity = unary("identity", "{0}", "{0}", lambda ct, o, x: ct, "", grad_name="AliasBackward0")
-NEG, _neg = unary("neg", "(-{0})", "neg({0})", lambda ct, o, x: neg(ct), "")
+NEG, _neg = unary("neg", "(-{0})", "neg({0})", lambda ct, o, x: neg(ct), "", numpy_out="negative({0}, out={out})")
 SIGN, sign = unary("sign", "sign({0})", "sign({0})", none, "")
 ABS, abs = unary("abs", "absolute({0})", "tl.abs({0})", lambda ct, o, x: mul(ct, sign(x)), "x")
-EXP, exp = unary("exp", "exp({0})", "exp({0})", lambda ct, o, x: mul(ct, o), "o")
-LOG, log = unary("log", "log({0})", "log({0})", lambda ct, o, x: div(ct, x), "x")
+EXP, exp = unary("exp", "exp({0})", "exp({0})", lambda ct, o, x: mul(ct, o), "o", numpy_out="exp({0}, out={out})")
+LOG, log = unary("log", "log({0})", "log({0})", lambda ct, o, x: div(ct, x), "x", numpy_out="log({0}, out={out})")
 LOG1P, log1p = unary("log1p", "log1p({0})", "log1p({0})", lambda ct, o, x: div(ct, add(x, 1)), "x")
 EXPM1, expm1 = unary("expm1", "expm1({0})", "expm1({0})", lambda ct, o, x: mul(ct, add(o, 1)), "o")
-SQRT, sqrt = unary("sqrt", "sqrt({0})", "sqrt({0})", lambda ct, o, x: div(ct, mul(o, 2)), "o")
+SQRT, sqrt = unary("sqrt", "sqrt({0})", "sqrt({0})", lambda ct, o, x: div(ct, mul(o, 2)), "o",
+                   numpy_out="sqrt({0}, out={out})")
 RSQRT, rsqrt = unary("rsqrt", "(1.0 / sqrt({0}))", "rsqrt({0})",
                      lambda ct, o, x: mul(mul(ct, -0.5), mul(o, mul(o, o))), "o")
 RECIPROCAL, reciprocal = unary("reciprocal", "(1.0 / {0})", "reciprocal({0})",
@@ -136,12 +140,13 @@ ERF, erf = unary("erf", "erf({0})", "erf({0})",
                  lambda ct, o, x: mul(mul(ct, 2 / math.sqrt(math.pi)), _bell(x)), "x")
 ERFC, erfc = unary("erfc", "erfc({0})", "erfc({0})",
                    lambda ct, o, x: mul(mul(ct, -2 / math.sqrt(math.pi)), _bell(x)), "x")
-TANH, tanh = unary("tanh", "tanh({0})", "tanh({0})", lambda ct, o, x: tanh_backward(ct, o), "o")
+TANH, tanh = unary("tanh", "tanh({0})", "tanh({0})", lambda ct, o, x: tanh_backward(ct, o), "o",
+                   numpy_out="tanh({0}, out={out})")
 SIGMOID, sigmoid = unary("sigmoid", "(1.0 / (1.0 + exp(-{0})))", "sigmoid({0})",
                          lambda ct, o, x: sigmoid_backward(ct, o), "o")
 SOFTPLUS, softplus = unary("softplus", "softplus({0})", "softplus({0})", lambda ct, o, x: mul(ct, sigmoid(x)), "x")
 RELU, relu = unary("relu", "maximum({0}, 0)", "relu({0})", lambda ct, o, x: relu_backward(ct, o), "o",
-                   numpy_scalar="({0} if not {0} <= 0 else {0}.dtype.type(0))")
+                   numpy_scalar="({0} if not {0} <= 0 else {0}.dtype.type(0))", numpy_out="maximum({0}, 0, out={out})")
 FLOOR, floor = unary("floor", "floor({0})", "floor({0})", none, "")
 CEIL, ceil = unary("ceil", "ceil({0})", "ceil({0})", none, "")
 TRUNC, trunc = unary("trunc", "trunc({0})", "trunc({0})", none, "")

@@ -14,6 +14,8 @@ from .table import row
 
 RANDOM_BITS = row("random_bits", Kind.INDEX, lambda seed, stream, shape, word: (shape, dtypes.int64),
                   lambda out, seed, stream, shape, word: f"random_words({{0}}, {{1}}, {shape!r}, {word})",
+                  lambda out, seed, stream, shape, word:
+                      f"philox_bits({{0}}, {{1}}, ({{i}}) + tl.zeros([], {{INDEX}}), {word}).to(tl.int64)",
                   differentiable=False)
 """Word `word` of Philox4x32-10 at counter (element index, stream), key `seed`: integers in [0, 2**32) as int64."""
 

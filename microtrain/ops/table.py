@@ -1,11 +1,12 @@
 """The table of operations: one row says what an operation is, on NumPy, in a Triton kernel and on the tape.
 
 A row's `numpy` column is a Python expression, its `triton` column the expression of the same value inside an emitted
-kernel; `{0}`, `{1}`, ... stand for the sources (in Triton already loaded, half precisions already widened to float32).
-Where the text depends on attributes it is a function `(out_spec, *source_specs, *attrs) -> text`. `numpy_scalar` is a
-faster expression for 0-d values, which NumPy handles as scalars. Names in the expressions are those of NumPy and
-`runtime.numerics`, and of `triton.language` (as `tl`) and `kernels.math`. `on_bool` is the Triton text for booleans, of
-arithmetic which on one-bit integers would wrap, or not compile.
+kernel; `{0}`, `{1}`, ... stand for the sources (in Triton already loaded, half precisions already widened to float32),
+`{i}` in Triton for the row-major place of the element, of type `{INDEX}`. Where the text depends on attributes it is a
+function `(out_spec, *source_specs, *attrs) -> text`. `numpy_scalar` is a faster expression for 0-d values, which NumPy
+handles as scalars, `numpy_out` one that writes a large result into the memory `{out}`. Names in the expressions are
+those of NumPy and `runtime.numerics`, and of `triton.language` (as `tl`) and `kernels.math`. `on_bool` is the Triton
+text for booleans, of arithmetic which on one-bit integers would wrap, or not compile.
 
 A composite is recorded as one node and rewritten by its `decompose` before it is scheduled: that keeps recording cheap
 and the tape small (a softmax keeps its output alone), and fusion makes one kernel of the decomposition.

@@ -31,8 +31,8 @@ class KernelCall:
 
 
 OBJECTS.add(KernelCall)
-CALL = Primitive("custom_kernel", Kind.OPAQUE, lambda *arguments: arguments[-1].outputs[0], differentiable=False)
-OUTPUT = Primitive("output", Kind.OPAQUE, lambda first, call, number: call.outputs[number], differentiable=False)
+CALL = Primitive("custom_kernel", Kind.USER_KERNEL, lambda *arguments: arguments[-1].outputs[0], differentiable=False)
+OUTPUT = Primitive("output", Kind.USER_KERNEL, lambda first, call, number: call.outputs[number], differentiable=False)
 
 
 def record_call(call: KernelCall, inputs: tuple[Node, ...]) -> list[Node]:

@@ -83,7 +83,8 @@ def narrow(launch: Launch, resources: Resources) -> Iterator[tuple[str, int, int
             if touches is None:
                 yield kind, 0, 8 * widths.WIDEST, f"a {kind} that the emitter did not note: {statement}"
                 continue
-            width, itemsize = min((widths.elements(touch, launch, TARGETS[resources.target]), touch.node.dtype.itemsize)
+            target = TARGETS[resources.target]
+            width, itemsize = min((widths.elements(touch, launch, target), touch.value.dtype.itemsize)
                                   for touch in touches)
             accesses = made.get((kind, function.name, line)) or made.get((kind, "", 0), [])
             bits = min([access.bits for access in accesses], default=8 * widths.WIDEST)

@@ -34,7 +34,7 @@ def elements(touch: Touch, launch: Launch, target: Target) -> int:
     """How many elements each access of a load or store can take on a target."""
     blocks = {symbol: launch.constexprs[BLOCKS[symbol]] for symbol in touch.sizes}
     held = math.prod(blocks.values()) // (launch.options["num_warps"] * target.warp_size)   # elements a thread
-    widest = WIDEST // touch.node.dtype.itemsize
+    widest = WIDEST // touch.value.dtype.itemsize
     return max([1, *[run(touch, launch, symbol, min(held, block, widest)) for symbol, block in blocks.items()]])
 
 

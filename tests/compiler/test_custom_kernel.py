@@ -164,7 +164,7 @@ def test_gradients_of_a_backward_that_do_not_fit(returned, error, words, rng):
 def test_explain_names_it(rng):
     x, _ = drawn(rng, 70)
     text = str(mt.explain(product(x, x)))
-    assert "opaque over a grid of 2: scaled_product_kernel" in text
+    assert "user kernel over a grid of 2: scaled_product_kernel" in text
 
 
 @needs_kernels

@@ -197,7 +197,7 @@ def test_templates_are_asked_and_not_told_apart(module: str) -> None:
 
 def test_every_template_was_found() -> None:
     assert {"Template", "Map", "Maps", "Row", "Slab", "Reduce", "Matmul", "UserKernel"} <= TEMPLATES
-    assert {"map", "maps", "row", "slab", "reduce", "matmul", "opaque"} <= NAMES
+    assert {"map", "maps", "row", "slab", "reduce", "matmul", "user kernel"} <= NAMES
 
 
 def test_a_template_told_apart_is_caught() -> None:

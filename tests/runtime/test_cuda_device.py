@@ -276,7 +276,7 @@ def launch_of_a_map(addend: float = 1.37, numel: int = 1 << 20) -> Launch:
     """The launch of a kernel that reads an array and a number or two, and writes an array."""
     of = spec((numel,), dtypes.float32, Device("null:sm_90"))
     made, _ = program(g.mul(g.add(leaf(None, of), addend), 1.73))
-    step, = Executable(made).steps
+    step, = Executable(made).launches
     return step.launch
 
 
@@ -351,5 +351,5 @@ def launch_of_a_call(numbers: tuple[int | float, ...]) -> Launch:
     call = KernelCall("between", constants_between_kernel, (1,), (((48,), dtypes.float32),), numbers,
                       {"BLOCK": 64, "MORE": 2}, {"num_warps": 2})
     made, _ = program(record_call(call, (leaf(None, of),))[0])
-    step, = Executable(made).steps
+    step, = Executable(made).launches
     return step.launch

@@ -440,7 +440,7 @@ def test_a_cache_of_binaries_alone_is_no_obstacle_to_the_null_device(tmp_path: P
     monkeypatch.setenv("TRITON_STORE_BINARY_ONLY", "1")
     from microtrain.runtime.null import NullBackend
     x = leaf(None, spec((1 << 12,), dtypes.float32, Device("null:sm_90")))
-    step, = Executable(program(g.add(x, 1.37))[0]).steps
+    step, = Executable(program(g.add(x, 1.37))[0]).launches
     found = NullBackend("sm_90")
     found.launch(step.launch, (), ())
     assert found.resources[step.launch].load_bits == 128

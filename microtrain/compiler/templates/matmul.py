@@ -7,8 +7,7 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from ... import ops as p
-from ... import settings
+from ... import ops, settings
 from ...graph import dtypes
 from ...graph.dtypes import DType
 from ...graph.node import Kind
@@ -178,8 +177,8 @@ def operand_type(product: Value) -> str:
     of such numbers are exact in float32, and tensor cores add them up in float32."""
     if product.dtype in HALF:
         return STORAGE[product.dtype]
-    widened = {source.sources[0].dtype for source in product.sources if source.primitive is p.CAST}
-    both = all(source.primitive is p.CAST for source in product.sources)
+    widened = {source.sources[0].dtype for source in product.sources if source.primitive is ops.CAST}
+    both = all(source.primitive is ops.CAST for source in product.sources)
     if both and product.dtype is dtypes.float32 and len(widened) == 1 and widened <= set(HALF):
         return STORAGE[widened.pop()]
     return accumulator(product.dtype)
@@ -193,13 +192,13 @@ def zero_outside(load: Body, value: str, symbols: frozenset[str]) -> bool:
 def bytes_loaded(group: Group, load: Body, symbols: frozenset[str]) -> int:
     """What is read from memory for one element of a matrix operand; what its rows or columns share does not count."""
     return sum(value.dtype.itemsize for (value, *_), name in load.known.items()
-               if (value.primitive is p.BUFFER or load.place.get(value, group) is not group)
+               if (value.primitive is ops.BUFFER or load.place.get(value, group) is not group)
                and symbols <= load.symbols[name])
 
 
 def sums_operand(value: Value, fold: Fold, product: Value, template: Matmul, place: Container[Value]) -> bool:
     """Whether a reduction adds up exactly what a product reads as operand "a" or "b", `fold.over`."""
-    if value.primitive is not p.SUM or value.dtype is not product.dtype or not value.dtype.is_floating_point:
+    if value.primitive is not ops.SUM or value.dtype is not product.dtype or not value.dtype.is_floating_point:
         return False
     k = "ab".index(fold.over)
     coords = template.operands(product)[k]

@@ -327,5 +327,5 @@ def strided(body: Body) -> bool:
 
 def held(kernel: Kernel) -> int:
     """32-bit registers for what a kernel loads for each element."""
-    return sum(-(-touch.node.dtype.itemsize // 4) for touches in kernel.touches.values() for touch in touches
-               if {"r", "c"} <= touch.sizes.keys() and touch.node not in kernel.group.members)
+    return sum(-(-touch.value.dtype.itemsize // 4) for touches in kernel.touches.values() for touch in touches
+               if {"r", "c"} <= touch.sizes.keys() and touch.value not in kernel.group.members)

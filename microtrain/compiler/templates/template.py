@@ -140,7 +140,7 @@ class Template(ABC, Generic[Tile]):
             yield from self.with_reduction(members, value, place)
         elif kind is Kind.MATMUL:
             yield from self.with_product(members, value, place)
-        elif kind is not Kind.OPAQUE:
+        elif kind is not Kind.USER_KERNEL:
             yield from self.with_map(members, value)
 
     def with_map(self, members: Members, value: Value) -> Iterator[Offer]:

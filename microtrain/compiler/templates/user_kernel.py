@@ -21,7 +21,7 @@ class UserKernel(Template[None]):
     """It reads and writes whole arrays, and is launched as the user says."""
 
     call: KernelCall
-    name = "opaque"
+    name = "user kernel"
     ours = False
 
     @classmethod
