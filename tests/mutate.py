@@ -5,12 +5,14 @@
 picks changes at random (the same for the same seed and tree) in the given files and folders, makes one at a time in a
 clone of the last commit, and runs what `make test` runs until something fails. It prints each change with what caught
 it, and ends with 1 if more than one in twenty survived. Those are for a person to judge: one may change nothing.
+With `--entered PATH`, which `tests.support.entered` has written, the tests that enter the changed function come first.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import json
 import os
 import random
 import subprocess
@@ -19,6 +21,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +31,9 @@ OPERATORS: dict[type[ast.AST], str] = {
     ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">", ast.Eq: "!=", ast.NotEq: "==",
     ast.Is: "is not", ast.IsNot: "is", ast.In: "not in", ast.NotIn: "in", ast.And: "or", ast.Or: "and"}
 """What stands in place of an operator."""
+
+FEW = 200
+"""So many of the tests that enter a changed function are run at first."""
 
 SECONDS = 1500
 """A run that takes longer hangs, which is noticed."""
@@ -144,7 +150,28 @@ def changed(change: Change) -> bytes:
     return source[:change.start] + change.text.encode() + source[change.end:]
 
 
-def caught(change: Change, tree: Path) -> str:
+def function(change: Change) -> str:
+    """The innermost function that a change is in, as `tests.support.entered` names it."""
+    def inside(body: ast.AST, name: str) -> str:
+        for node in ast.iter_child_nodes(body):
+            if isinstance(node, ast.expr | ast.stmt) and node.lineno <= change.line <= (node.end_lineno or 0):
+                named = isinstance(node, ast.FunctionDef | ast.ClassDef)
+                return inside(node, f"{name}.{node.name}".lstrip(".") if named else name)
+        return name
+    return f"{change.path}:{inside(ast.parse((ROOT / change.path).read_bytes()), '')}"
+
+
+def entering(change: Change, record: Path) -> list[str]:
+    """The tests that enter a change's function, quick ones first, a few of each file before more of one."""
+    tests = [json.loads(line) for line in record.read_text().splitlines()]
+    found = sorted((test for test in tests if function(change) in test["entered"]), key=lambda test: test["seconds"])
+    by_file: dict[str, list[str]] = {}
+    for test in found:
+        by_file.setdefault(test["test"].partition("::")[0], []).append(test["test"])
+    return [test for row in zip_longest(*by_file.values()) for test in row if test][:FEW]
+
+
+def caught(change: Change, tree: Path, record: Path | None) -> str:
     """What fails once the change is made in a clone; "" where nothing does."""
     target = tree / change.path
     before = target.read_bytes()
@@ -155,7 +182,8 @@ def caught(change: Change, tree: Path) -> str:
     near = [f"tests/{name}" for name in NEAR.get(room, (room,)) if (ROOT / "tests" / name).is_dir()]
     wide = [str(path) for name in WIDE for path in Path("tests").glob(f"{name}*.py")]
     cpu = ["-m", "not budgets and not emulated"]
-    runs = [("cpu", [*cpu, *near])] if near else []
+    runs = [("cpu", tests)] if record and (tests := entering(change, record)) else []
+    runs += [("cpu", [*cpu, *near])] if near else []
     runs += [("cpu", [*cpu, *wide]), ("cpu", cpu), ("interpret", interpreted)]
     if room == "kernels":
         runs.insert(0, ("interpret", ["tests/kernels"]))
@@ -181,6 +209,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=60)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--entered", type=Path, help="which tests enter which functions")
     parser.add_argument("--list", action="store_true", help="print the changes, make none")
     args = parser.parse_args()
     files = [path for room in args.rooms for path in ([room] if room.suffix else sorted(room.rglob("*.py")))]
@@ -198,7 +227,7 @@ def main() -> int:
         def judged(change: Change) -> str:
             tree = free.pop()
             try:
-                return caught(change, tree)
+                return caught(change, tree, args.entered)
             finally:
                 free.append(tree)
 
