@@ -1,7 +1,7 @@
 """Which functions of the package each test enters: `pytest -p tests.support.entered`, with MICROTRAIN_ENTERED=path.
 
-On Python 3.12 and later. The file is one JSON object a line, of a test on its own: `test`, `seconds`, and `entered`, the
-functions as path:qualified.name, the path as the repository has it. A function counts once a test (`sys.monitoring`
+On Python 3.12 and later. The file is one JSON object a line, of a test on its own: `test`, `seconds`, and `entered`,
+the functions as path:qualified.name, the path as the repository has it. A function counts once a test (`sys.monitoring`
 is told to forget it until the next one), so the suite takes hardly longer.
 """
 
