@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .checks import Checks
@@ -58,7 +56,7 @@ class Access(Checks):
         given = [self.of(value, on) for value in values]
         data = self.views[space][t]
         index = at >> (int(t[1]).bit_length() - 1)
-        told: Any = None
+        told = None
         if self.launch.checks and space != "local":
             told = self.note_write(site, space, at, on, nbytes, order, data, index, given)
         for i, value in enumerate(given):
@@ -118,10 +116,11 @@ class Access(Checks):
             bad = (address < start) | (address > start + size - nbytes)
             message = (f"{what} of {nbytes} bytes outside the {size} bytes of {space} memory that the "
                        f"{'program' if space == 'shared' else 'thread'} has")
-            at, on, address = self.dropped(site, "out of bounds", message, bad, at, on, address, start, space)
-            bad = (address & (nbytes - 1)) != 0 if nbytes & (nbytes - 1) == 0 else np.array(False)
-            message = f"{what} of {nbytes} bytes whose address is no multiple of {nbytes}"
-            at, on, address = self.dropped(site, "misaligned", message, bad, at, on, address, start, space)
+            at, on = self.dropped(site, space, "out of bounds", message, bad, at, on)
+            if nbytes & (nbytes - 1) == 0:
+                message = f"{what} of {nbytes} bytes whose address is no multiple of {nbytes}"
+                address = address if len(address) == len(at) else address[~bad]
+                at, on = self.dropped(site, space, "misaligned", message, (address & (nbytes - 1)) != 0, at, on)
             if what == "read" and space == "shared":
                 self.note_shared_read(site, at, on, nbytes)
         return at, on

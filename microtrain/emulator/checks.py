@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import bisect
 import re
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from .integers import Array
+from .memory import Allocation
 from .shadow import PROGRAM, STRONG, THREAD, Clashes, Shadow
 from .threads import SHARED_BASE, Launch, Threads
 
@@ -57,16 +58,19 @@ class Checks(Threads):
     def init_asynchronous(self) -> None:
         """Room for what is under way."""
 
-    def dropped(self, site: int, kind: str, message: str, bad: Array, at: Array, on: Array | None, address: Array,
-                start: int, space: str) -> tuple[Array, Array | None, Array]:
+    def lanes_of(self, on: Array | None) -> Array:
+        """Indices of the threads `on`."""
+        return np.arange(self.N) if on is None else on
+
+    def dropped(self, site: int, space: str, kind: str, message: str, bad: Array, at: Array,
+                on: Array | None) -> tuple[Array, Array | None]:
         """Without the accesses that are bad, which are reported."""
         if not bad.any():
-            return at, on, address
-        lanes = np.arange(self.N) if on is None else on
-        first = int(np.flatnonzero(bad)[0])
-        self.fault(site, kind, message, int(lanes[first]), f"{space}[byte {int(address[first]) - start}]",
-                   count=int(bad.sum()))
-        return at[~bad], lanes[~bad], address[~bad]
+            return at, on
+        lanes, first = self.lanes_of(on), int(np.flatnonzero(bad)[0])
+        lane = int(lanes[first])
+        self.fault(site, kind, message, lane, self.place(site, space, int(at[first]), lane), count=int(bad.sum()))
+        return at[~bad], lanes[~bad]
 
     def check_global(self, site: int, at: Array, on: Array | None, nbytes: int, what: str,
                      order: str) -> tuple[Array, Array | None]:
@@ -78,7 +82,7 @@ class Checks(Threads):
         i = bisect.bisect_right(self.start_list, low) - 1
         allowed = self.launch.allowed.get(site)
         if i >= 0 and high + nbytes <= self.ends[i] and (allowed is None or i in allowed):
-            touched: Any = (i,)
+            touched: Sequence[int] = (i,)
         else:
             at, on, touched = self.sorted_out(site, at, on, nbytes, what, allowed)
             if not len(at):
@@ -86,11 +90,11 @@ class Checks(Threads):
         alignment = nbytes & -nbytes
         if int(np.bitwise_or.reduce(at)) & (alignment - 1):
             message = f"{what} of {nbytes} bytes whose address is no multiple of {alignment}"
-            at, on = self.without(site, "misaligned", message, (at & (alignment - 1)) != 0, at, on)
+            at, on = self.dropped(site, "global", "misaligned", message, (at & (alignment - 1)) != 0, at, on)
         if what == "write":
             return at, on
         if not all(self.launch.memory.is_whole(self.launch.regions[i]) for i in touched):
-            at, on = self.check_written(site, at, on, nbytes)
+            self.check_written(site, at, on, nbytes)
         if what == "read" and len(at) and not self.launch.tracked.isdisjoint(touched):
             me = self.me(on) | STRONG if order != "weak" else self.me(on)
             codes, clash = self.in_global.read(at, nbytes, me)
@@ -99,20 +103,19 @@ class Checks(Threads):
         return at, on
 
     def sorted_out(self, site: int, at: Array, on: Array | None, nbytes: int, what: str,
-                   allowed: frozenset[int] | None) -> tuple[Array, Array | None, Any]:
+                   allowed: frozenset[int] | None) -> tuple[Array, Array | None, Sequence[int]]:
         """Where accesses go to several regions, or wrong: what is left of them, and the regions."""
         if not len(self.starts):
-            everywhere = np.ones(at.shape, bool)
-            at, on = self.without(site, "out of bounds", f"{what} where nothing is allocated", everywhere, at, on)
-            return at, on, ()
+            message, everywhere = f"{what} where nothing is allocated", np.ones(at.shape, bool)
+            return *self.dropped(site, "global", "out of bounds", message, everywhere, at, on), ()
         region: Array = np.searchsorted(self.starts, at, "right") - 1
         outside = (region < 0) | (at + nbytes > self.ends[region])
         if allowed is not None:
             wrong = ~outside & ~np.isin(region, list(allowed))
             if wrong.any():
-                names = ", ".join(self.name(i) for i in sorted(allowed))
+                names = ", ".join(self.name(self.launch.regions[i]) for i in sorted(allowed))
                 message = f"{what} through a pointer to {names} goes elsewhere"
-                at, on = self.without(site, "wrong pointer", message, wrong, at, on)
+                at, on = self.dropped(site, "global", "wrong pointer", message, wrong, at, on)
                 region, outside = region[~wrong], outside[~wrong]
         if outside.any():
             first = int(at[np.flatnonzero(outside)[0]]) + self.launch.memory.base
@@ -120,25 +123,19 @@ class Checks(Threads):
             kind, message = "out of bounds", f"{what} of {nbytes} bytes outside every allocation"
             if freed is not None:
                 kind, message = "use after free", f"{what} of {nbytes} bytes of {freed.name or 'memory'} that was freed"
-            at, on = self.without(site, kind, message, outside, at, on)
+            at, on = self.dropped(site, "global", kind, message, outside, at, on)
             region = region[~outside]
         return at, on, np.unique(region).tolist()
 
-    def without(self, site: int, kind: str, message: str, bad: Array, at: Array,
-                on: Array | None) -> tuple[Array, Array | None]:
-        """The accesses that are not bad; the others are reported."""
-        lanes = np.arange(self.N) if on is None else on
-        first = int(np.flatnonzero(bad)[0])
-        self.fault(site, kind, message, int(lanes[first]), self.place(int(at[first]), site), count=int(bad.sum()))
-        return at[~bad], lanes[~bad]
-
-    def name(self, i: int) -> str:
+    def name(self, region: Allocation) -> str:
         """What messages call a region."""
-        region = self.launch.regions[i]
         return self.launch.names.get(region.start) or region.name or f"the allocation at {region.start:#x}"
 
-    def place(self, at: int, site: int) -> str:
-        """A byte of the arena as `name[element] (byte n of m)`; elements are of the access's type."""
+    def place(self, site: int, space: str, at: int, lane: int) -> str:
+        """A byte of the arena as `name[element] (byte n of m)`; elements are of the access's type. Others as bytes."""
+        if space in ("shared", "local"):
+            start = self.row[lane] * self.stride if space == "shared" else lane * self.local_bytes
+            return f"{space}[byte {at - int(start)}]"
         address = at + self.launch.memory.base
         region = self.launch.memory.freed(address) if self.launch.memory.find(address) is None else None
         region = region or self.launch.memory.find(address) or self.launch.memory.nearest(address)
@@ -147,15 +144,13 @@ class Checks(Threads):
         allowed = self.launch.allowed.get(site)
         if allowed is not None and len(allowed) == 1 and not region.start <= address < region.end:
             region = self.launch.regions[next(iter(allowed))]
-        name = self.launch.names.get(region.start) or region.name or f"the allocation at {region.start:#x}"
         typed = re.search(r"\.[busf]+(8|16|32|64)$", self.launch.instructions[site].opcode)
         width = int(typed[1]) // 8 if typed else 1
         byte = address - region.start
-        index = f"{name}[{byte // width}] (byte {byte} of {region.end - region.start})"
-        beyond = "" if region.start <= address < region.end else f", {address:#x}"
-        return index + beyond
+        index = f"{self.name(region)}[{byte // width}] (byte {byte} of {region.end - region.start})"
+        return index if region.start <= address < region.end else f"{index}, {address:#x}"
 
-    def check_written(self, site: int, at: Array, on: Array | None, nbytes: int) -> tuple[Array, Array | None]:
+    def check_written(self, site: int, at: Array, on: Array | None, nbytes: int) -> None:
         """Report reads of bytes that nobody wrote; they go on."""
         width = min(nbytes, 8)
         view, index = self.states[f"u{width}"], at >> (width.bit_length() - 1)
@@ -163,9 +158,7 @@ class Checks(Threads):
         bad = view.take(index, mode="clip") != ones
         for i in range(1, nbytes // width):
             bad |= view.take(index + i, mode="clip") != ones
-        if bad.any():
-            self.without(site, "unwritten", f"read of {nbytes} bytes that nobody wrote", bad, at, on)
-        return at, on
+        self.dropped(site, "global", "unwritten", f"read of {nbytes} bytes that nobody wrote", bad, at, on)
 
     def race(self, site: int, space: str, verb: str, other: str, clash: Array, codes: list[Array], at: Array,
              on: Array | None, nbytes: int) -> None:
@@ -176,19 +169,18 @@ class Checks(Threads):
         code = next((one for one in met if one and (abs(one) & ~int(STRONG) ^ mine) >> THREAD), 0)
         kind, how, lines = "shared race", "without a barrier after", ""
         if space == "global":
-            kind, how, place = "race", "that nothing orders after", self.place(int(at[first]), site)
+            kind, how = "race", "that nothing orders after"
             writers = [self.launch.instructions[i] for i, (low, high, writes) in self.launch.ranges.items()
                        if low <= int(at[first]) < high and (writes or other != "written by") and i != site]
             lines = f" (line {' or '.join(dict.fromkeys(str(w.line) for w in writers))})" if writers else ""
-        else:
-            place = f"shared[byte {int(self.shared_address(at[first]))}]"
-        self.fault(site, kind, f"{verb} {nbytes} bytes {how} another's access", lane, place,
+        self.fault(site, kind, f"{verb} {nbytes} bytes {how} another's access", lane,
+                   self.place(site, space, int(at[first]), lane),
                    self.party(code, other) + lines, int(clash.sum()))
 
     # Notes of writes
 
     def note_write(self, site: int, space: str, at: Array, on: Array | None, nbytes: int, order: str, data: Array,
-                   index: Array, given: list[Array]) -> Any:
+                   index: Array, given: list[Array]) -> Callable[[], None] | None:
         """Note a write before it is done; what is returned, if anything, is called after it and reports."""
         if not len(at):
             return None
@@ -217,7 +209,7 @@ class Checks(Threads):
         return told
 
     def tell(self, site: int, space: str, verb: str, clashes: Clashes, at: Array, on: Array | None, nbytes: int,
-             changes: Any = True, unlike: Any = True) -> None:
+             changes: Array | bool = True, unlike: Array | bool = True) -> None:
         """Report where a write clashes, and does harm: to what was there before, and to what others write at once."""
         for found, harms, other in ((clashes.before, changes, "written by"), (clashes.at_once, unlike, "written by"),
                                     (clashes.reads, changes, "read by")):
@@ -242,13 +234,9 @@ class Checks(Threads):
                                         (-1, "asynchronous", filled)):
                 bad = np.any([np.sign(code) == sign for code in codes], axis=0)
                 if bad.any():
-                    self.dropped(site, kind, message, bad, at, on, self.shared_address(at), 0, "shared")
+                    self.dropped(site, "shared", kind, message, bad, at, on)
         if clash is not None:
             self.race(site, "shared", "reads", "written by", clash, codes, at, on, nbytes)
-
-    def shared_address(self, at: Array) -> Array:
-        """Bytes from the start of a program's shared memory."""
-        return at % self.stride
 
     def check_shared_write(self, site: int, at: Array, on: Array | None, nbytes: int) -> None:
         """What is under way must not be overwritten."""

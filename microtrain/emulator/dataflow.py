@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from .blocks import Block
 from .parse import Function
@@ -77,7 +76,7 @@ def in_flight(function: Function, blocks: list[Block]) -> dict[int, str]:
     work = [0]
     while work:
         i = work.pop()
-        state: Any = dict(entering[i] or {})
+        state = dict(entering[i] or {})
         for site, op in blocks[i].ops:
             state = step(function, site, op, state, early)
         for j in blocks[i].successors:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -43,7 +42,7 @@ class Emitter:
 
     def __init__(self, function: Function, symbols: dict[str, int]) -> None:
         self.function, self.symbols = function, symbols
-        self.constants: dict[str, Any] = {}
+        self.constants: dict[str, np.generic] = {}
         self.site = 0
         """Number of the instruction that is written, for messages."""
         self.begin()
@@ -68,7 +67,7 @@ class Emitter:
         """An integer constant of a type."""
         return self.constant(np.dtype(f"u{t[1:]}").type(value & (1 << 8 * int(t[1:])) - 1).view(t))
 
-    def constant(self, value: Any) -> str:
+    def constant(self, value: np.generic) -> str:
         """A NumPy scalar by a name of its own."""
         name = f"c_{value.dtype.str[1:]}_{int(value.view(f'u{value.dtype.itemsize}')):x}"
         self.constants[name] = value

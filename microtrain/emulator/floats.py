@@ -6,8 +6,8 @@ Sums, products, quotients, roots and fused multiply-adds are rounded once, as IE
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 
@@ -249,7 +249,7 @@ def exact_fma64(a: float, b: float, c: float, mode: str) -> float:
 
 # Functions of one number
 
-def in_float64(function: Any, x: Array) -> Array:
+def in_float64(function: Callable[[Array], Array], x: Array) -> Array:
     """A function of float32, computed in float64 and rounded."""
     return function(np.asarray(x).astype("f8")).astype("f4")
 
@@ -271,7 +271,7 @@ def upper_half(x: Array) -> Array:
 
 # Comparisons, extrema
 
-def extremum(function: Any, least: bool) -> Any:
+def extremum(function: np.ufunc, least: bool) -> Callable[[Array, Array], Array]:
     """NumPy's extremum of two numbers, but that -0 is less than +0."""
     def of(a: Array, b: Array) -> Array:
         result, zeros = function(a, b), (a == 0) & (b == 0)

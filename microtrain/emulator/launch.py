@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from .access_rows import STRONG, widths
+from .integers import Array
 from .machine import Machine
 from .memory import Memory
 from .parse import Module
@@ -72,8 +72,8 @@ def launch(module: Module, entry: str, grid: Sequence[int], block: Sequence[int]
 
 def translated(module: Module) -> Program:
     """The module's functions in Python, made once."""
-    found: Any = module.translated.get("program")
-    if found is None:
+    found = module.translated.get("program")
+    if not isinstance(found, Program):
         found = module.translated["program"] = translate(module)
         found.accessed = {site: op for site, op in enumerate(found.ops) if widths(op)}
         found.shifts = narrowest(found.accessed, False), narrowest(found.accessed, True)
@@ -156,13 +156,13 @@ def narrowest(accessed: Mapping[int, Op], shared: bool) -> int:
     return found.bit_length() - 1
 
 
-def run(whole: Launch, program: Program, entry: str, chosen: Any) -> None:
+def run(whole: Launch, program: Program, entry: str, chosen: Array) -> None:
     """All batches, the first to its end before the next, unless programs may wait for each other."""
     threads = int(np.prod(whole.block))
     size = max(1, min(BATCH // threads, SHARED // max(whole.shared_bytes, 1)))
     waits = whole.sync is not None
     pending = [chosen[i:i + size] for i in range(0, len(chosen), size)][::-1]
-    going: list[Any] = []
+    going: list[tuple[Machine, Iterator[None]]] = []
     idle, before = 0, (0, 0)
     while pending or going:
         if pending:

@@ -88,7 +88,7 @@ class Matrices(Warps):
     def rows_at(self, site: int, base: Array, offset: int, on: Array | None, count: int, what: str) -> Array:
         """Byte offsets in shared memory of rows of 8 x 8 matrices, (warps, 32): lane 8 i + r has row r of matrix i."""
         if count < 4:
-            lanes = np.arange(self.N) if on is None else on
+            lanes = self.lanes_of(on)
             on = lanes[lanes % WARP_SIZE < 8 * count]
         at, on = self.reach(site, "shared", base, offset, on, 16, what)
         if on is None:
@@ -216,7 +216,7 @@ class Matrices(Warps):
         flat, start = at.reshape(-1), (np.repeat(rows, at.shape[1] * at.shape[2]) * self.stride)
         bad = (flat < start) | (flat + 16 > start + self.launch.shared_bytes)
         message = "wgmma reads outside the program's shared memory"
-        flat, kept, _ = self.dropped(site, "out of bounds", message, bad, flat, lanes, flat - start, 0, "shared")
+        flat, kept = self.dropped(site, "shared", "out of bounds", message, bad, flat, lanes)
         assert kept is not None
         self.note_shared_read(site, flat, kept, 16, logged=False)
         if not bad.any():

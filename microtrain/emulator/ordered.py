@@ -73,7 +73,7 @@ class Ordered(Access):
         t = f"u{stored[1]}"
         nbytes = int(stored[1])
         at, lanes = self.reach(site, space, base, offset, on, nbytes, "atomic", order)
-        lanes = np.arange(self.N) if lanes is None else lanes
+        lanes = self.lanes_of(lanes)
         data = self.views[space][t]
         result = np.zeros(self.N, t)
         if len(at):
@@ -104,9 +104,7 @@ class Ordered(Access):
         shadow = self.in_global if space == "global" else self.in_shared
         if space == "shared":
             unwritten = shadow.writers.take(at >> shadow.shift, mode="clip") == 0
-            if unwritten.any():
-                self.dropped(site, "unwritten", "atomic on shared memory that nothing wrote", unwritten, at, lanes,
-                             self.shared_address(at), 0, "shared")
+            self.dropped(site, space, "unwritten", "atomic on shared memory that nothing wrote", unwritten, at, lanes)
         clashes = shadow.write(at, nbytes, self.me(lanes) | STRONG)
         self.tell(site, space, "updates", clashes, at, lanes, nbytes)
 
@@ -119,13 +117,13 @@ class Ordered(Access):
         if (given == nbytes).all():
             data = self.fetched(site, source, source_offset, on, nbytes)
         else:
-            lanes = np.arange(self.N) if on is None else on
+            lanes = self.lanes_of(on)
             data = np.zeros((self.N, nbytes), np.uint8)
             for size in filter(None, np.unique(given).tolist()):
                 some = lanes[given == size]
                 data[some, :size] = self.fetched(site, source, source_offset, some, size)[some]
         at, on = self.reach(site, "shared", target, target_offset, on, nbytes, "write")
-        lanes = np.arange(self.N) if on is None else on
+        lanes = self.lanes_of(on)
         if self.launch.checks and len(at):
             self.check_shared_write(site, at, on, nbytes)
             clashes = self.in_shared.write(at, nbytes, self.me(on), pending=True)
@@ -185,9 +183,8 @@ class Ordered(Access):
         shift = self.launch.shared_shift
         granules = range(max(nbytes >> shift, 1))
         bad = np.any([self.in_products.take((at >> shift) + i, mode="clip") for i in granules], axis=0)
-        if bad.any():
-            message = "write of shared memory that a wgmma, not yet waited for, reads"
-            self.dropped(site, "asynchronous", message, bad, at, on, self.shared_address(at), 0, "shared")
+        message = "write of shared memory that a wgmma, not yet waited for, reads"
+        self.dropped(site, "shared", "asynchronous", message, bad, at, on)
 
     def begin_product(self, rows: Array, granules: Array, codes: Array) -> None:
         """A product of programs at these rows reads granules (rows, n) as threads of these codes (rows, n)."""

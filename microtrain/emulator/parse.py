@@ -116,6 +116,20 @@ def parameters(text: str) -> list[Parameter]:
     return found
 
 
+def variable(text: str, what: str, where: str = "") -> re.Match[str]:
+    """The alignment, type, name, count and initial values that a declaration gives."""
+    found = VARIABLE.match(text)
+    if found is None:
+        raise EmulatorError(f"{where}cannot read {what}")
+    return found
+
+
+def placed(one: re.Match[str], align: int, places: dict[str, int], end: int) -> int:
+    """Give a variable its place behind others, which end there; where it ends."""
+    places[one[3]] = at = -(-end // align) * align
+    return at + size_of(one[2]) * int(one[4] or 1)
+
+
 class Parser:
     """One pass over the lines of a PTX file."""
 
@@ -211,28 +225,20 @@ class Parser:
         if match[1] == "shared":
             self.shared(match[2].strip())
             return
-        variable = VARIABLE.match(match[2].strip())
-        if variable is None:
-            raise EmulatorError(f"cannot read the variable {statement!r}")
-        width = size_of(variable[2])
-        values = [int(part, 0) for part in re.findall(r"-?(?:0x)?[0-9a-fA-F]+", variable[5] or "")]
-        count = int(variable[4]) if variable[4] else max(len(values), 1)
-        values += [0] * (count - len(values))
-        self.module.variables[variable[3]] = b"".join(
-            struct.pack("<Q", value & (1 << 64) - 1)[:width] for value in values)
+        one = variable(match[2].strip(), f"the variable {statement!r}")
+        width = size_of(one[2])
+        values = [int(part, 0) for part in re.findall(r"-?(?:0x)?[0-9a-fA-F]+", one[5] or "")]
+        values += [0] * ((int(one[4]) if one[4] else max(len(values), 1)) - len(values))
+        self.module.variables[one[3]] = b"".join(struct.pack("<Q", value & (1 << 64) - 1)[:width] for value in values)
 
     def shared(self, text: str) -> None:
         """A variable in shared memory; the dynamic one has no size."""
-        variable = VARIABLE.match(text)
-        if variable is None:
-            raise EmulatorError(f"cannot read the shared variable {text!r}")
-        align = int(variable[1] or 1)
-        if variable[4] == "":
-            self.dynamic.append((variable[3], align))
-            return
-        at = -(-self.module.shared_bytes // align) * align
-        self.module.shared[variable[3]] = at
-        self.module.shared_bytes = at + size_of(variable[2]) * int(variable[4] or 1)
+        one = variable(text, f"the shared variable {text!r}")
+        align = int(one[1] or 1)
+        if one[4] == "":
+            self.dynamic.append((one[3], align))
+        else:
+            self.module.shared_bytes = placed(one, align, self.module.shared, self.module.shared_bytes)
 
     def statement(self, text: str, line: int) -> None:
         """A declaration or an instruction in a function."""
@@ -243,13 +249,9 @@ class Parser:
             if kind == ".reg":
                 self.registers(rest.strip())
             elif kind == ".local":
-                variable = VARIABLE.match(rest.strip())
-                if variable is None:
-                    raise EmulatorError(f"line {line}: cannot read {text!r}")
-                align = max(int(variable[1] or 1), 16)
-                at = -(-function.local_bytes // align) * align
-                function.locals[variable[3]] = at
-                function.local_bytes = at + size_of(variable[2]) * int(variable[4] or 1)
+                one = variable(rest.strip(), repr(text), f"line {line}: ")
+                align = max(int(one[1] or 1), 16)
+                function.local_bytes = placed(one, align, function.locals, function.local_bytes)
             elif kind == ".shared":
                 self.shared(rest.strip())
             elif kind.startswith(".branchtargets"):

@@ -8,7 +8,7 @@ threads clash if nothing ordered them: in one program a barrier between does, be
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -77,7 +77,7 @@ class Sync:
         self.note(self.acquired, self.acquiring, codes, np.minimum)
 
     @staticmethod
-    def note(epochs: Array, threads: Array, codes: Array, extremum: Any) -> None:
+    def note(epochs: Array, threads: Array, codes: Array, extremum: np.ufunc) -> None:
         """Keep the latest or the first epoch of each program, and the thread."""
         who, now, thread = (codes >> PROGRAM) - 1, codes & EPOCHS, codes >> THREAD & 1023
         before = epochs[who]
