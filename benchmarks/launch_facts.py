@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from microtrain.compiler.emit_numpy import evaluated
 from microtrain.compiler.executable import BoundLaunch
-from microtrain.compiler.meaning import evaluated
 from microtrain.compiler.program import Value
 from microtrain.engine import run
 from microtrain.engine.plans import plans

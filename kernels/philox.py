@@ -21,17 +21,3 @@ def philox_bits(seed, stream, i, WORD: tl.constexpr = 0):
                       ((index >> 32) & 0xFFFFFFFF).to(tl.uint32), (call & 0xFFFFFFFF).to(tl.uint32),
                       ((call >> 32) & 0xFFFFFFFF).to(tl.uint32))
     return words[WORD]
-
-
-@triton.jit
-def uniform_f32(seed, stream, i):
-    """float32 in [0, 1): the top 24 bits of word 0."""
-    return (philox_bits(seed, stream, i) >> 8).to(tl.int32).to(tl.float32) * 5.9604644775390625e-08
-
-
-@triton.jit
-def uniform_f64(seed, stream, i):
-    """float64 in [0, 1): 53 bits, the upper 32 from word 0 and the rest from the top of word 1."""
-    high = philox_bits(seed, stream, i, 0).to(tl.int64) << 21
-    low = (philox_bits(seed, stream, i, 1) >> 11).to(tl.int64)
-    return (high | low).to(tl.float64) * 1.1102230246251565e-16

@@ -166,17 +166,3 @@ def column_min(value, mask):
 def column_prod(value, mask):
     """The product of each column, in the dtype of `value`."""
     return finish_prod(masked(value, mask, 1), 0)
-
-
-@triton.jit
-def row_argmax(value, c, mask):
-    """The column (dtype of `c`) of each row's first maximum; of its first NaN if there is one."""
-    best = row_max(value, mask)
-    return row_min(c + tl.zeros(value.shape, c.dtype), mask & ((value == best) | (value != value)))
-
-
-@triton.jit
-def row_argmin(value, c, mask):
-    """The column (dtype of `c`) of each row's first minimum; of its first NaN if there is one."""
-    best = row_min(value, mask)
-    return row_min(c + tl.zeros(value.shape, c.dtype), mask & ((value == best) | (value != value)))

@@ -14,10 +14,9 @@ from ..graph.dtypes import DType
 from ..graph.node import Kind
 from ..kernels.tiles import index_bits
 from .emit_value import COMPUTE, Arguments, Body, rounded
-from .group import Schedule
 from .jit import Function
 from .program import Value
-from .templates.template import Group, Kernel
+from .templates.template import Group, Kernel, Schedule
 
 
 def emit(group: Group, schedule: Schedule) -> Kernel:

@@ -16,11 +16,10 @@ from ..errors import OutOfMemoryError
 from ..graph.node import SCALAR
 from ..runtime import kernel_backend
 from .emit_triton import emit
-from .group import Schedule
 from .memory import arrange, heirs, lifetimes, nbytes
 from .program import Program, Value
 from .schedule import schedule
-from .templates.template import Kernel, Launch, encoded
+from .templates.template import Kernel, Launch, Schedule, encoded
 from .tune import tuned
 from .validate import Watch
 

@@ -6,14 +6,10 @@ part by its number. Parts that differ in their buffers and sizes alone are compi
 
 from __future__ import annotations
 
-from .group import Schedule
-from .templates.template import Group
+from .templates.template import Group, Schedule
 
-BUNDLE_POINTERS = 400
-"""Pointers of one launch: 3,200 of the 4,096 bytes that a kernel's arguments may have."""
-
-BUNDLE_OPS = 2048
-"""Operations of one launch, all parts together; a hundred parts compile in about 3 s."""
+BUNDLE_POINTERS = 400  # Pointers of one launch: 3,200 of the 4,096 bytes that a kernel's arguments may have
+BUNDLE_OPS = 2048  # Operations of one launch, all parts together; a hundred parts compile in about 3 s
 
 
 def bundled(groups: Schedule) -> None:

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-MODULE = "microtrain.emitted"
-"""The module name that emitted functions carry in Triton's mangled names."""
+MODULE = "microtrain.emitted"  # The module name that emitted functions carry in Triton's mangled names
 
 
 @dataclass(frozen=True)

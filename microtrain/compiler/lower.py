@@ -17,51 +17,34 @@ from collections.abc import Callable
 
 from .. import ops
 from ..graph import dtypes
-from ..graph.node import Kind, Primitive, Signature, interned
+from ..graph.node import Kind, Signature, interned
 from ..kernels.tiles import ROW_MAX, cdiv, full_reduction, next_power_of_2
-from ..ops.user_kernel import CALL
 from .access import product_shape, reduced_sizes
 from .build import Builder, Traced
 from .program import Program, Value
 
-MAX_BATCH = 65535
-"""Matrices in one launch of the matmul template: the limit of a CUDA grid's second axis."""
-
+MAX_BATCH = 65535  # Matrices in one launch of the matmul template: the limit of a CUDA grid's second axis
+# Rows from which a long reduction has a program for every processor without being split (an H200 has 132).
 SPLIT_ROWS = 128
-"""Rows from which a long reduction has a program for every processor without being split (an H200 has 132)."""
-
+# A sum over leading axes longer than this is split whatever its rows: a program holds a few columns side by side, so
+# that memory is read in whole sectors, and more do not fit.
 COLUMNS_MAX = 4096
-"""A sum over leading axes longer than this is split whatever its rows: a program holds a few columns side by side, so
-that memory is read in whole sectors, and more do not fit."""
-
+# Elements of a matrix from which it is worth a launch more to read it once: below, it is still in the L2 cache.
 SLABS_MIN = 1 << 20
-"""Elements of a matrix from which it is worth a launch more to read it once: below, it is still in the L2 cache."""
-
+# Elements of a slab of a large matrix: half of what fits one program, so that one loads while another computes.
 SLAB_ELEMENTS = 1 << 13
-"""Elements of a slab of a large matrix: half of what fits one program, so that one loads while another computes."""
-
-SECTOR = 8
-"""float32 numbers in the 32 bytes that memory is read by."""
-
-SLAB_WIDTH = 128
-"""Columns of a slab where columns alone are added up: 512 bytes of float32 in a row."""
-
-HEIGHT_MIN = 8
-"""Rows that are added up at a time, at least: partial sums are then an eighth of the matrix at most."""
-
+SECTOR = 8  # float32 numbers in the 32 bytes that memory is read by
+SLAB_WIDTH = 128  # Columns of a slab where columns alone are added up: 512 bytes of float32 in a row
+HEIGHT_MIN = 8  # Rows that are added up at a time, at least: partial sums are then an eighth of the matrix at most
+# Rows and columns of the result to a program that keeps a processor busy. Where there are fewer such programs than
+# processors, smaller tiles employ more of them, but every halving halves the operations for a byte read.
 SPLIT_TILE = 64
-"""Rows and columns of the result to a program that keeps a processor busy. Where there are fewer such programs than
-processors, smaller tiles employ more of them, but every halving halves the operations for a byte read."""
-
+# The least K of a chunk: 16 tiles of 64, some 4 us; another launch, and the chunks' results to be added up, cost 3.
 SPLIT_LENGTH = 1024
-"""The least K of a chunk: 16 tiles of 64, some 4 us; another launch, and the chunks' results to be added up, cost 3."""
-
+# Fewer chunks than this gain little over smaller tiles: a result of more than 256 x 256 is left whole.
 SPLIT_CHUNKS = 8
-"""Fewer chunks than this gain little over smaller tiles: a result of more than 256 x 256 is left whole."""
-
+# Elements of a chunk of a long reduction: what is computed on the way fits the registers of 256 threads.
 CHUNK_MAX = 4096
-"""Elements of a chunk of a long reduction: what is computed on the way fits the registers of 256 threads."""
-
 HALF = (dtypes.float16, dtypes.bfloat16)
 
 
@@ -94,7 +77,7 @@ class Lowering(Builder):
         if primitive.kind is Kind.COMPOSITE:
             assert primitive.decompose is not None
             return self.g(primitive.decompose, *sources, *signature.attrs)
-        rule = _reduce if primitive.kind is Kind.REDUCE else LOWERINGS.get(primitive)
+        rule = LOWERINGS.get(primitive.kind)
         lowered = rule and rule(self, Value(signature, sources))
         return lowered or self.value(signature, sources)
 
@@ -278,5 +261,5 @@ def _call(lowering: Lowering, value: Value) -> Value:
     return lowering.value(value.signature, tuple([lowering.in_memory(source) for source in value.sources]))
 
 
-LOWERINGS: dict[Primitive, Callable[[Lowering, Value], Value | None]] = {
-    CALL: _call, ops.MATMUL: _matmul}
+LOWERINGS: dict[Kind, Callable[[Lowering, Value], Value | None]] = {
+    Kind.USER_KERNEL: _call, Kind.MATMUL: _matmul, Kind.REDUCE: _reduce}

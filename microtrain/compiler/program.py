@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 from ..graph.node import LITERAL, SCALAR, Described, Kind, Signature
 
+# A program as one tuple: the numbers of its outputs (a tuple), each value's signature, and the numbers of all their
+# sources one after the other. A signature says how many sources it has, so this says who reads whom.
 Flat = tuple[Any, ...]
-"""A program as one tuple: the numbers of its outputs (a tuple), each value's signature, and the numbers of all their
-sources one after the other. A signature says how many sources it has, so this says who reads whom."""
 
 
 class Value(Described):

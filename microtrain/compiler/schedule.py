@@ -15,35 +15,27 @@ from .. import ops, settings
 from ..graph.node import Kind
 from ..ops.user_kernel import CALL
 from .access import accesses
-from .group import Schedule
 from .horizontal import bundled
 from .index import Coords
 from .lower import lower
 from .program import Program, Value
 from .templates.registry import opened
-from .templates.template import Group, Offer
+from .templates.template import Group, Offer, Schedule
 
+# At most this much is computed again for a second reader: 16 operations take less time than reading 4 floats more.
 CHEAP_OPS, CHEAP_READS = 16, 4
-"""At most this much is computed again for a second reader: 16 operations take less time than reading 4 floats more."""
-
+# An expression larger than this is placed even for one reader, so that no emitted expression grows without bound.
 MAX_OPS, MAX_READS = 64, 24
-"""An expression larger than this is placed even for one reader, so that no emitted expression grows without bound."""
-
+# Ways from an inline expression to its operands: reading one operand at two places doubles what is below it.
 MAX_PATHS = 256
-"""Ways from an inline expression to its operands: reading one operand at two places doubles what is below it."""
-
-MAX_DEPTH = 128
-"""Operations on a path through an inline expression, views included: it is walked recursively."""
-
-PROLOGUE_OPS = 4
-"""Operations on a matrix operand as it is loaded: done again for every tile of the result."""
-
+MAX_DEPTH = 128  # Operations on a path through an inline expression, views included: it is walked recursively
+PROLOGUE_OPS = 4  # Operations on a matrix operand as it is loaded: done again for every tile of the result
+# A group's limits: ptxas takes seconds for longer kernels, and a kernel's arguments have 4 KB in all.
 GROUP_OPS, GROUP_READS = 512, 64
-"""A group's limits: ptxas takes seconds for longer kernels, and a kernel's arguments have 4 KB in all."""
 
 
 class Conflict(Exception):
-    """A group computes a value elsewhere than a value would read it, or too late."""
+    """A group computes a value elsewhere than it would be read, or too late."""
 
 
 def schedule(program: Program) -> Schedule:

@@ -72,8 +72,8 @@ def unexpanded(sources: tuple[Value, ...], shape: tuple[int, ...]) -> tuple[Valu
     return sources
 
 
+# The types in which half precisions are computed before they are rounded
 WIDE = {float16: np.float32, bfloat16: np.float32}
-"""The types in which half precisions are computed before they are rounded."""
 
 
 def number(value: Value) -> Any:
@@ -83,8 +83,7 @@ def number(value: Value) -> Any:
     return value.attrs[0] if value.primitive is ops.LITERAL else None
 
 
-POWERS_OF_TWO = frozenset(2.0 ** n for n in range(-10, 11))
-"""Divisors whose reciprocals are exact in every dtype."""
+POWERS_OF_TWO = frozenset(2.0 ** n for n in range(-10, 11))  # Divisors whose reciprocals are exact in every dtype
 
 
 def _folded(g: Traced, value: Value, operation: Callable[..., Any], *sources: Value) -> Value | None:

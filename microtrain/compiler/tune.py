@@ -21,14 +21,9 @@ from ..graph.spec import Spec
 from ..runtime.backend import Timer
 from .templates.template import Kernel, Launch, encoded
 
-CANDIDATES = 8
-"""Tiles measured for a kernel, the best guess among them."""
-
-GAIN = 0.97
-"""The part of the guess's time that another tile must stay below: a smaller gain is noise."""
-
-BLOCK = 1 << 20
-"""Random numbers that scratch memory repeats: the host takes 5 ms for them."""
+CANDIDATES = 8  # Tiles measured for a kernel, the best guess among them
+GAIN = 0.97  # The part of the guess's time that another tile must stay below: a smaller gain is noise
+BLOCK = 1 << 20  # Random numbers that scratch memory repeats: the host takes 5 ms for them
 
 
 def tuned(kernel: Kernel, device: Timer) -> Launch:

@@ -19,11 +19,8 @@ from .templates.template import Group, Launch
 
 EPSILONS = {"float64": 2.0 ** -52, "float32": 2.0 ** -23, "float16": 2.0 ** -10, "bfloat16": 2.0 ** -7}
 
-ULPS = 64
-"""Rounding errors of one kernel's expression beside those of its sums."""
-
-CANCELLATION = 16
-"""Rounding errors of what a kernel reads that may be left where large terms cancel."""
+ULPS = 64  # Rounding errors of one kernel's expression beside those of its sums
+CANCELLATION = 16  # Rounding errors of what a kernel reads that may be left where large terms cancel
 
 
 class Watch:

@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from .. import ops as p
-from ..compiler.group import Schedule
-from ..compiler.meaning import evaluated
+from ..compiler.emit_numpy import evaluated
 from ..compiler.program import Program, Value, listing, passed, sized
 from ..compiler.schedule import schedule
 from ..compiler.simplify import simplify
-from ..compiler.templates.template import Group
+from ..compiler.templates.template import Group, Schedule
 from ..files import replacing
 from ..graph.node import Kind, Node
 from ..graph.spec import Device

@@ -44,7 +44,7 @@ from microtrain.bench.gpu import (
 )
 from microtrain.bench.measure import measure
 from microtrain.bench.timing import Contender
-from microtrain.compiler.meaning import reference
+from microtrain.compiler.emit_numpy import reference
 from microtrain.engine.plans import plans
 from microtrain.engine.session import current, pending
 from microtrain.graph.node import SCALAR

@@ -17,7 +17,7 @@ import torch
 import microtrain as mt
 from microtrain import settings
 from microtrain.cli import main
-from microtrain.compiler.meaning import reference
+from microtrain.compiler.emit_numpy import reference
 from microtrain.compiler.templates.template import encoded
 from microtrain.compiler.validate import compare, largest
 from microtrain.graph.node import SCALAR, Node

@@ -12,11 +12,10 @@ import pytest
 
 from microtrain import ops as g
 from microtrain.autograd import walk
-from microtrain.compiler.group import Schedule
 from microtrain.compiler.program import Value
 from microtrain.compiler.schedule import Scheduler
 from microtrain.compiler.simplify import Simplifier
-from microtrain.compiler.templates.template import Group
+from microtrain.compiler.templates.template import Group, Schedule
 from microtrain.engine import run
 from microtrain.engine.plans import linearize, plans
 from microtrain.graph.node import Node, Signature

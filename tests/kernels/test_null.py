@@ -62,7 +62,7 @@ def bfloat16_tanh(ptrs, scalars, i, mask):
 @triton.jit
 def dropout(ptrs, scalars, i, mask):
     x = tl.load(ptrs[0] + i, mask=mask, other=0.0)
-    keep = philox.uniform_f32(scalars[0], scalars[1], i) < 0.5
+    keep = philox.philox_bits(scalars[0], scalars[1], i) < 2147483648
     tl.store(ptrs[1] + i, tl.where(keep, x, 0), mask=mask)
 
 

@@ -51,7 +51,7 @@ class Host(cuda.CudaBackend):
         self.failing: Exception | None = None
 
     def queue(self, launch: Any, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> None:
-        from microtrain.compiler.meaning import reference
+        from microtrain.compiler.emit_numpy import reference
         self.launched += 1
         if self.failing is not None:
             raise self.failing

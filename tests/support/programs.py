@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from microtrain.compiler.group import Schedule
 from microtrain.compiler.program import Program
 from microtrain.compiler.schedule import schedule
 from microtrain.compiler.simplify import simplify
+from microtrain.compiler.templates.template import Schedule
 from microtrain.engine.plans import linearize
 from microtrain.graph import dtypes
 from microtrain.graph.dtypes import DType

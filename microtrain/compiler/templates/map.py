@@ -20,12 +20,9 @@ from ..program import Value
 from .rows import elements, held_whole
 from .template import SMALL, Group, Kernel, Launch, Members, Offer, Template, Writer, options
 
+# Pointers of a part that may be of a class with others: each is one more call within a call for Triton's compiler.
 CLASS_ROLES = 12
-"""Pointers of a part that may be of a class with others: each is one more call within a call for Triton's compiler."""
-
-MULTIPLE = 16
-"""What a size is a multiple of decides how wide accesses are, up to 16 elements."""
-
+MULTIPLE = 16  # What a size is a multiple of decides how wide accesses are, up to 16 elements
 PARAMETERS = "ptrs, scalars, i, mask"
 MASKS = {frozenset("i"): "mask"}
 

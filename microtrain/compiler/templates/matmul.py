@@ -20,8 +20,8 @@ from ..index import Coords, Index, combine, variable
 from ..program import Value
 from .template import Fold, Group, Kernel, Launch, Members, Offer, Template, Writer, options
 
+# The kinds of matrix operands by the type that their tiles are rounded to; integers are the rest
 OPERANDS = {"tl.float16": "half", "tl.bfloat16": "half", "tl.float32": "float32", "tl.float64": "float64"}
-"""The kinds of matrix operands by the type that their tiles are rounded to; integers are the rest."""
 
 
 @dataclass(frozen=True)

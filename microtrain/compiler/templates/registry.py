@@ -11,8 +11,8 @@ from .rows import Reduce, Row, Slab
 from .template import Template
 from .user_kernel import UserKernel
 
+# In the order in which they are asked to open a kernel
 TEMPLATES: tuple[type[Template[Any]], ...] = (Matmul, UserKernel, Slab, Row, Reduce, Map, Maps)
-"""In the order in which they are asked to open a kernel."""
 
 
 def opened(value: Value) -> Template[Any]:

@@ -20,16 +20,13 @@ from ...graph.node import Kind
 from ...kernels import tiles
 from ...runtime.compiling import POINTERS, compile_kernel, divisible_by_16, settle
 from ..access import accesses, reduced_sizes, reduction_coords
-from ..emit_numpy import NumpyExecutable
+from ..emit_numpy import NumpyExecutable, reference
 from ..emit_value import Arguments, Body, Touch
 from ..index import Coords, Index, Var, bases, linear, split
 from ..jit import Function, jitted
-from ..meaning import reference
-from ..program import Value
+from ..program import Program, Value
 
-SMALL = 1 << 16
-"""Elements up to which a launch costs more than the work, so that unrelated operations share one."""
-
+SMALL = 1 << 16  # Elements up to which a launch costs more than the work, so that unrelated operations share one
 Tile = TypeVar("Tile")
 Members = dict[Value, Index]
 
@@ -229,6 +226,15 @@ class Group:
     def in_one_program(self, position: Index) -> bool:
         """As the template's."""
         return self.template.in_one_program(position)
+
+
+class Schedule(list[Group]):
+    """Groups in the order in which they run, of `program` (lowered); `place` says which group computes a value."""
+
+    def __init__(self, program: Program) -> None:
+        super().__init__()
+        self.program = program
+        self.place: dict[Value, Group] = {}
 
 
 @dataclass
