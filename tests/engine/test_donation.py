@@ -7,30 +7,20 @@ small programs that run one after another, so that one that reads what another h
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 import microtrain as mt
-from microtrain import ops as g
-from microtrain.compiler import memory
-from microtrain.compiler.emit_triton import emit
 from microtrain.compiler.executable import Executable
-from microtrain.compiler.index import ZERO, combine
-from microtrain.compiler.schedule import schedule
-from microtrain.compiler.templates.matmul import Matmul
-from microtrain.compiler.templates.rows import Slab
-from microtrain.compiler.templates.user_kernel import UserKernel
 from microtrain.engine import step as engine_step
 from microtrain.engine.plans import plans
-from microtrain.graph.node import BUFFER
 from microtrain.kernels import tiles
 from microtrain.runtime import backend
 from microtrain.tensor.transfer import exported
 from tests.conftest import DEVICE
-from tests.support.programs import blank, program, tensor
 
 STEPS = 3
 on_triton = pytest.mark.skipif(DEVICE == "cpu", reason="on the cpu device no memory is given away")
@@ -116,33 +106,17 @@ class Step:
     def state(self) -> list[Any]:
         return [self.w, self.m, self.loss]
 
-
-def read(step: Step) -> Any:
-    for _ in range(STEPS):
-        step().item()
-    return step.state
-
-
-def never_read(step: Step) -> Any:
-    for _ in range(STEPS):
-        step()
-    return step.state
-
-
-def detached_losses(step: Step) -> Any:
-    return [[step().detach() for _ in range(STEPS)], *step.state]
-
-
-def losses(step: Step) -> Any:
-    return [[step() for _ in range(STEPS)], *step.state]
-
-
-def gradients_kept(step: Step) -> Any:
-    kept = []
-    for _ in range(STEPS):
-        step()
-        kept.append(step.w.grad)
-    return [kept, *step.state]
+    def run(self, before: Callable[[], Any] = lambda: None, after: Callable[[], Any] = lambda: None, read: bool = False,
+            **options: Any) -> Any:
+        """Steps, and what was kept before and after each of them."""
+        kept = []
+        for _ in range(STEPS):
+            kept.append(before())
+            loss = self(**options)
+            if read:
+                loss.item()
+            kept.append(after())
+        return [[one for one in kept if one is not None], *self.state]
 
 
 def two_backwards(step: Step) -> Any:
@@ -156,112 +130,57 @@ def two_backwards(step: Step) -> Any:
     return step.state
 
 
-def old_clones(step: Step) -> Any:
-    kept = []
-    for _ in range(STEPS):
-        kept.append(step.w.detach().clone())
-        step()
-    return [kept, *step.state]
-
-
-def old_clone_pending(step: Step) -> Any:
-    kept = []
-    for _ in range(STEPS):
-        old = step.w * 1
-        step()
-        kept.append(old)
-    return [kept, *step.state]
-
-
 def copies_computed(step: Step) -> Any:
     """A copy is the same memory, until one of the two changes."""
-    kept = []
-    for _ in range(STEPS):
-        kept.append(step.m.clone())
-        kept[-1].sum().item()
-        step().item()
-    return [kept, *step.state]
-
-
-def old_states(step: Step) -> Any:
-    kept = []
-    for _ in range(STEPS):
-        kept.append(step.m)
-        step().item()
-    return [kept, *step.state]
+    def copy() -> Any:
+        made = step.m.clone()
+        made.sum().item()
+        return made
+    return step.run(before=copy, read=True)
 
 
 def alias(step: Step) -> Any:
-    other, seen = step.w.detach(), []
-    for _ in range(STEPS):
-        step().item()
-        seen.append(other.sum().item())
-    return [other, seen, *step.state]
+    other = step.w.detach()
+    return [other, *step.run(after=lambda: other.sum().item(), read=True)]
 
 
 def alias_of_each(step: Step) -> Any:
-    seen = []
-    for _ in range(STEPS):
-        other = step.w.detach()
-        step().item()
-        seen.append(other * 2)
-    return [seen, *step.state]
+    others: list[Any] = []
+    return step.run(before=lambda: others.append(step.w.detach()), after=lambda: others.pop() * 2, read=True)
 
 
 def a_row(step: Step) -> Any:
-    row, seen = step.w.detach()[1], []
-    for _ in range(STEPS):
-        step().item()
-        seen.append(row + 0)
-    return [row, seen, *step.state]
+    row = step.w.detach()[1]
+    return [row, *step.run(after=lambda: row + 0, read=True)]
 
 
 def saved_state(step: Step) -> Any:
     """The tape alone keeps old states: no name of theirs is left."""
     v = mt.tensor(data(4, 8, seed=3), requires_grad=True)
-    products = []
-    for _ in range(STEPS):
-        products.append((v * step.m).sum())
-        step().item()
-    return [mt.autograd.grad(sum(products), v)[0], *step.state]
-
-
-def retained(step: Step) -> Any:
-    held = []
-    for _ in range(STEPS):
-        loss = step(retain_graph=True)
-        loss.item()
-        held.append(loss)
-    return step.state
+    products, *state = step.run(before=lambda: (v * step.m).sum(), read=True)
+    return [mt.autograd.grad(sum(products), v)[0], *state]
 
 
 def hooked(step: Step) -> Any:
     kept: list[Any] = []
     step.w.register_hook(kept.append)
-    for _ in range(STEPS):
-        step().item()
-    return [kept, *step.state]
+    return [kept, *step.run(read=True)]
 
 
 def arrays_kept(step: Step) -> Any:
-    views, copies = [], []
-    for _ in range(STEPS):
-        views.append(step.w.detach().cpu().numpy())
-        copies.append(views[-1].copy())
-        step().item()
-        views.append(step.m.numpy(force=True))
-        copies.append(views[-1].copy())
+    copies: list[Any] = []
+
+    def array(value: mt.Tensor) -> Any:
+        view = value.numpy(force=True)
+        copies.append(view.copy())
+        return view
+    views, *state = step.run(before=lambda: array(step.w), after=lambda: array(step.m), read=True)
     equal(views, copies)
-    return [views, *step.state]
+    return [views, *state]
 
 
 def predictions_kept(step: Step) -> Any:
-    kept = []
-    for _ in range(STEPS):
-        with mt.no_grad():
-            kept.append(step.x @ step.w)
-        step()
-    return [kept, *step.state]
+    return step.run(before=lambda: mt.no_grad()(lambda: step.x @ step.w)())
 
 
 def states_before_and_after(step: Step) -> Any:
@@ -276,15 +195,24 @@ def states_before_and_after(step: Step) -> Any:
     return [kept, *step.state]
 
 
-SCENARIOS: list[tuple[Callable[[Step], Any], int]] = [
-    (read, 4), (never_read, 4), (detached_losses, 4), (losses, 4), (gradients_kept, 4), (two_backwards, 4),
-    (old_clones, 1), (old_clone_pending, 1), (copies_computed, 1), (old_states, 1), (alias, 1), (alias_of_each, 1),
-    (a_row, 1), (saved_state, 1), (retained, 1), (hooked, 4), (arrays_kept, 0), (predictions_kept, 4),
-    (states_before_and_after, 0)]
+SCENARIOS: dict[str, tuple[Callable[[Step], Any], int]] = {
+    "read": (lambda step: step.run(read=True), 4),
+    "never read": (lambda step: step.run(), 4),
+    "detached losses": (lambda step: step.run(after=lambda: step.loss.detach()), 4),
+    "losses": (lambda step: step.run(after=lambda: step.loss), 4),
+    "gradients kept": (lambda step: step.run(after=lambda: step.w.grad), 4),
+    "old clones": (lambda step: step.run(before=lambda: step.w.detach().clone()), 1),
+    "old clones pending": (lambda step: step.run(before=lambda: step.w * 1), 1),
+    "old states": (lambda step: step.run(before=lambda: step.m, read=True), 1),
+    "retained": (lambda step: step.run(after=lambda: step.loss, read=True, retain_graph=True), 1),
+    "two backwards": (two_backwards, 4), "copies computed": (copies_computed, 1), "alias": (alias, 1),
+    "alias of each": (alias_of_each, 1), "a row": (a_row, 1), "saved state": (saved_state, 1), "hooked": (hooked, 4),
+    "arrays kept": (arrays_kept, 0), "predictions kept": (predictions_kept, 4),
+    "states before and after": (states_before_and_after, 0)}
 """With how often, at least, the parameter's or the momentum's memory is given away."""
 
 
-@pytest.mark.parametrize(("scenario", "least"), SCENARIOS, ids=[s.__name__ for s, _ in SCENARIOS])
+@pytest.mark.parametrize(("scenario", "least"), SCENARIOS.values(), ids=SCENARIOS)
 def test_no_loop_sees_the_difference(scenario: Callable[[Step], Any], least: int, given: Given,
                                      monkeypatch: pytest.MonkeyPatch) -> None:
     build = engine_step.Step.__init__
@@ -323,93 +251,6 @@ def test_optimizers_keep_their_parameters_and_state_where_they_are(given: Given)
         states = 1 + len([v for v in held.values() if isinstance(v, mt.Tensor)])
         if DEVICE != "cpu":
             assert given.specs.count("float32[8, 4]") == states, given.specs
-
-
-# ---------------------------------------------------------------------------------------- which inputs, at plan time
-
-def updates(w: Any, c: Any, a: Any, b: Any) -> dict[str, tuple[list[Any], bool]]:
-    """Programs from w (8, 8) and others alike, and whether w's memory may be used for an output."""
-    half = g.slice(w, (0, 0), (4, 8), (1, 1))
-    return {
-        "map": ([g.sub(w, g.mul(c, 0.25))], True),
-        "two results": ([g.sub(w, c), g.mul(g.add(w, c), 0.25)], True),
-        "transposed": ([g.sub(c, g.permute(w, (1, 0)))], False),
-        "both ways": ([g.sub(w, g.permute(w, (1, 0)))], False),
-        "flipped": ([g.add(g.flip(w, (0,)), c)], False),
-        "another row": ([g.add(w, g.slice(w, (0, 0), (1, 8), (1, 1)))], False),
-        "halves swapped": ([g.cat((g.slice(w, (4, 0), (4, 8), (1, 1)), half), 0)], False),
-        "rows": ([g.softmax(w, 1)], True),
-        "columns": ([g.softmax(w, 0)], True),
-        "rows and columns": ([g.softmax(w, 1), g.softmax(w, 0)], False),
-        "minus its sum": ([g.sub(w, g.sum(w, (0, 1)))], True),
-        "epilogue": ([g.sub(w, g.matmul(a, b))], True),
-        "operand": ([g.matmul(w, b)], False),
-        "operand and epilogue": ([g.sub(w, g.matmul(w, b))], False),
-        "epilogue transposed": ([g.sub(g.permute(w, (1, 0)), g.matmul(a, b))], False),
-        "read by a later product": ([g.sub(w, g.mul(c, 0.25)), g.matmul(w, b)], False),
-        "a number": ([g.add(g.sum(w, (0, 1)), 0.37), g.mul(w, 0.37)], True),
-        "one that is an output": ([g.identity(w), g.sub(w, g.sum(c, (0, 1)))], False),
-    }
-
-
-NAMES = list(updates(*[blank(8, 8)] * 4))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_memory_is_given_only_to_what_no_longer_needs_it(name: str) -> None:
-    outputs, expected = updates(*(blank(8, 8) for _ in range(4)))[name]
-    scheduled = schedule(program(*outputs)[0])
-    found = memory.heirs([emit(group, scheduled) for group in scheduled], scheduled.program)
-    first = next(node for node in scheduled.program.inputs if node.shape)       # in the order in which they were made
-    assert all(donor.primitive is BUFFER for donors in found.values() for donor in donors)
-    assert any(first in donors for donors in found.values()) is expected
-
-
-def disturbed(names: Iterable[str]) -> set[str]:
-    """The programs above that compute something else when they are given all the memory they would take."""
-    found = set()
-    for name in names:
-        outputs, _ = updates(*(tensor(data(8, 8, seed=i), DEVICE) for i in range(4)))[name]
-        made, values = program(*outputs)
-        executable = Executable(made)
-        to_numpy = executable.backend.to_numpy
-        expected = [to_numpy(buffer).copy() for buffer in executable.run([*values])]
-        given = [to_numpy(buffer) for buffer in executable.run([*values], executable.donatable)]
-        if not all(np.array_equal(a, b) for a, b in zip(expected, given, strict=True)):
-            found.add(name)
-    return found
-
-
-@on_triton
-def test_given_memory_changes_no_result() -> None:
-    assert not disturbed(NAMES)
-
-
-@pytest.mark.skipif(DEVICE != "interpret", reason="a GPU may happen to read everything before it writes anything")
-def test_memory_given_to_what_still_needs_it_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "elementwise", lambda *_: True)
-    wrong = {"transposed", "both ways", "flipped", "another row", "halves swapped", "rows and columns"}
-    assert disturbed(wrong) == wrong
-
-
-def test_a_value_that_many_programs_read_is_not_written_by_one_of_them() -> None:
-    """Beside a product of (32, 8) and (8, 16), programs of several rows would all read what stands at n."""
-    product, slabs = Matmul(1, 32, 16, 8), Slab(64, 8, 4)
-    assert product.in_one_program(combine([(product.m, 16), (product.n, 1)]))
-    assert not product.in_one_program(product.n) and not product.in_one_program(product.m)
-    assert slabs.in_one_program(slabs.r) and not slabs.in_one_program(slabs.c)
-    assert Slab(16, 8, 1).in_one_program(Slab(16, 8, 1).c)
-    assert not UserKernel(None).in_one_program(ZERO), "a template that says nothing of its programs"
-
-
-def test_a_kernel_of_several_results_has_a_barrier_before_it_stores_over_what_it_reads() -> None:
-    w, c = blank(8, 8), blank(8, 8)
-    for outputs, fenced in (([g.sub(w, c)], False), ([g.sub(w, c), g.mul(w, c)], True), ([g.sum(w, (1,))], False)):
-        scheduled = schedule(program(*outputs)[0])
-        sources = [f.source for group in scheduled for f in emit(group, scheduled).emitted]
-        assert any("debug_barrier()" in source for source in sources) is fenced
-        for source in sources:
-            assert "tl.load" not in source.partition("debug_barrier")[2] and source.count("debug_barrier") <= 1
 
 
 # ------------------------------------------------------------------------------------------------------- interrupted

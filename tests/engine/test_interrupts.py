@@ -59,19 +59,21 @@ def test_training_goes_on_after_a_timer_at_any_time() -> None:
             work()
 
 
+def interrupted(k: int | None, call: Any) -> Injector:
+    """The call, interrupted at its k-th point."""
+    injector = Injector(k)
+    with suppress(KeyboardInterrupt), injector:
+        call()
+    return injector
+
+
 def interrupted_in_step(k: int | None) -> tuple[Training, Injector]:
     """A training interrupted at the k-th point of its second step's `optimizer.step()`."""
     training = Training("adam")
     training.step()
     training.optimizer.zero_grad()
     mt.nn.functional.mse_loss(training.model(training.x), training.y).backward()
-    injector = Injector(k)
-    try:
-        with injector:
-            training.optimizer.step()
-    except KeyboardInterrupt:
-        pass
-    return training, injector
+    return training, interrupted(k, training.optimizer.step)
 
 
 @on_cpu
@@ -117,40 +119,6 @@ def test_a_grad_mode_ends_with_its_block() -> None:
         Training.step = step                                        # type: ignore[method-assign]
 
 
-@on_cpu
-@pytest.mark.parametrize("change", [
-    lambda model, other: model.load_state_dict(other),
-    lambda model, other: model.double(),
-    lambda model, other: model.zero_grad(),
-], ids=["load_state_dict", "double", "zero_grad"])
-def test_what_changes_a_whole_module_changes_all_of_it_or_nothing(change: Any) -> None:
-    def made(seed: int) -> nn.Module:
-        mt.manual_seed(seed)
-        model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
-        model(mt.ones(4, 2)).sum().backward()
-        return model
-
-    def state(model: nn.Module) -> list[Any]:
-        return [*[(v.dtype, v.tolist()) for v in model.state_dict().values()],
-                *[p.grad is None or (p.grad.dtype, p.grad.tolist()) for p in model.parameters()]]
-
-    other = made(1).state_dict()
-    before, model = state(made(0)), made(0)
-    change(model, other)
-    after = state(model)
-    with Injector(None) as injector:
-        change(made(0), other)
-    for k in spread(40, injector.count, 0):
-        model = made(0)
-        with quiet() as said:
-            try:
-                with Injector(k):
-                    change(model, other)
-            except KeyboardInterrupt:
-                pass
-        assert state(model) in (before, after) and not said, injector.where
-
-
 MADE = {
     "backward with retained gradients": """
         x, y = leaf(), leaf(); h = x * 2; h.retain_grad(); k = h * y; k.retain_grad(); loss = (k * 3).sum()
@@ -176,6 +144,25 @@ MADE = {
         change = lambda: w.add_(3); seen = lambda: [x, v, d, w, e]""",
     "filling what was expanded": """
         x = mt.zeros(2); y = x.expand(3, 2); change = lambda: y.fill_(3); seen = lambda: [x, y]""",
+    **{f"{change} of a module": f"""
+        model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)); model(mt.ones(4, 2)).sum().backward()
+        other = {{name: value + 1 for name, value in model.state_dict().items()}}
+        change = lambda: model.{change}
+        seen = lambda: [*model.buffers(), [(v.tolist(), str(v.dtype)) for p in model.parameters() for v in (p, p.grad)
+                                           if v is not None]]"""
+       for change in ("load_state_dict(other)", "double()", "zero_grad()")},
+    "a scheduler's step": """
+        groups = [{"params": [nn.Parameter(mt.ones(1))], "lr": lr} for lr in (1.0, mt.tensor(0.5))]
+        o = optim.SGD(groups); s = optim.lr_scheduler.StepLR(o, 1); o.step(); change = s.step
+        seen = lambda: [s.last_epoch, [float(g["lr"]) for g in o.param_groups], *map(float, s.get_last_lr())]""",
+    **{f"{switch} of a module": f"""
+        model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(), nn.Linear(2, 2)); change = lambda: model.{switch}(False)
+        seen = lambda: [m.training for m in model.modules()] + [p.requires_grad for p in model.parameters()]"""
+       for switch in ("train", "requires_grad_")},
+    **{f"gradients in {memory} memory": f"""
+        a, b, flat = leaf(), leaf(), mt.zeros(4); a.grad, b.grad = flat[:2], {part}
+        change = (a * 2 + b * 3).sum().backward; seen = lambda: [flat, a.grad, b.grad]"""
+       for memory, part in (("one", "flat[2:]"), ("the same", "flat[:2]"))},
     "reading views of what was changed": """
         p = mt.arange(6.0, requires_grad=True); x = p * 1; v = x[2:4]; d = x.detach()[1:]; v.retain_grad(); v.mul_(3)
         change = lambda: [d.tolist(), (v * 2).tolist(), x.tolist()]; seen = lambda: [x, v, d]""",
@@ -186,6 +173,7 @@ MADE = {
 @pytest.mark.parametrize("what", MADE)
 def test_what_has_several_parts_is_changed_whole_or_not_at_all(what: str) -> None:
     def made() -> dict[str, Any]:
+        mt.manual_seed(0)
         space = {"mt": mt, "nn": nn, "optim": optim, "leaf": lambda: mt.ones(2, requires_grad=True)}
         exec("\n".join(line.strip() for line in MADE[what].strip().splitlines()), space)
         return space
@@ -193,18 +181,14 @@ def test_what_has_several_parts_is_changed_whole_or_not_at_all(what: str) -> Non
     def seen(space: dict[str, Any]) -> list[Any]:
         return [part.tolist() if isinstance(part, mt.Tensor) else part for part in space["seen"]()]
 
-    space = made()
-    before = seen(space)
-    space = made()
-    with Injector(None) as injector:
-        space["change"]()
+    before, space = seen(made()), made()
+    count = interrupted(None, space["change"]).count
     after = seen(space)
-    for k in spread(60, injector.count, 0):
+    assert before != after or "filling" in what or "reading" in what
+    for k in spread(60, count, 0):
         space = made()
         with quiet() as said:
-            injector = Injector(k)
-            with suppress(KeyboardInterrupt), injector:
-                space["change"]()
+            injector = interrupted(k, space["change"])
         assert seen(space) in (before, after) and not said and mt.is_grad_enabled(), injector.where
 
 
@@ -218,12 +202,9 @@ def test_what_was_pending_when_an_interrupt_came_is_computed_when_it_is_read() -
         graph()[0].tolist()
     for k in spread(40, injector.count, 0):
         values: list[mt.Tensor] = []
-        try:
-            with Injector(k):
-                values = graph()
-                values[0].tolist()
-        except KeyboardInterrupt:
-            pass
+        with suppress(KeyboardInterrupt), Injector(k):
+            values = graph()
+            values[0].tolist()
         for value, wanted in zip(values, ([2, 4], [2, 3], 9), strict=bool(values)):
             np.testing.assert_allclose(value.tolist(), wanted, rtol=1e-6)
             assert value.node.buffer is not None
@@ -275,13 +256,11 @@ def test_training_goes_on_where_memory_cannot_be_had(
             return allocate(*arguments)
 
         monkeypatch.setattr(backend, "allocate", limited)
-        try:
+        with suppress(error):
             for _ in range(STEPS):
                 training.step()
                 training.optimizer.state_dict()
                 [p.tolist() for p in training.model.parameters()]
-        except error:
-            pass
         monkeypatch.undo()
         with quiet() as said:
             check(training, reference, said)
@@ -321,19 +300,12 @@ def test_a_signal_waits_for_a_run_that_writes_over_values(monkeypatch: pytest.Mo
         signal.signal(number, before)
 
 
-class Unfinished(mt.Tensor):
-    """A tensor whose making fails."""
-
-    def __init__(self, *_: Any) -> None:
-        raise ValueError("not today")
-
-
 HALF_MADE = {
     "tensor": lambda: mt.Tensor.__new__(mt.Tensor),
     "module": lambda: nn.Linear.__new__(nn.Linear),
     "optimizer": lambda: mt.optim.SGD.__new__(mt.optim.SGD),
     "optimizer of nothing": lambda: mt.optim.SGD([], lr=0.1),
-    "tensor whose making fails": lambda: Unfinished([1.0]),
+    "tensor whose making fails": lambda: type("Unfinished", (mt.Tensor,), {"__init__": lambda *_: int("no")})([1.0]),
     "function": lambda: mt.autograd.Function.__new__(mt.autograd.Function),
     "generator": lambda: next(inside()),
 }
@@ -355,12 +327,7 @@ def aliases(recorded: bool) -> list[Any]:
 def test_a_change_in_place_reaches_all_that_share_the_memory_or_none(recorded: bool) -> None:
     def change(k: int | None) -> tuple[list[Any], int]:
         shared = aliases(recorded)
-        injector = Injector(k)
-        try:
-            with injector:
-                shared[1].mul_(3)
-        except KeyboardInterrupt:
-            pass
+        injector = interrupted(k, lambda: shared[1].mul_(3))
         x = shared[0]
         assert mt.is_grad_enabled()
         if recorded:
@@ -374,58 +341,11 @@ def test_a_change_in_place_reaches_all_that_share_the_memory_or_none(recorded: b
     assert DEVICE != "cpu" or (before in seen and after in seen)
 
 
-def scheduled() -> tuple[Any, Any]:
-    groups = [{"params": [nn.Parameter(mt.ones(1))], "lr": lr} for lr in (1.0, mt.tensor(0.5))]
-    optimizer = optim.SGD(groups)
-    scheduler = optim.lr_scheduler.StepLR(optimizer, 1)
-    optimizer.step()
-    return scheduler.step, lambda: (scheduler.last_epoch, [float(group["lr"]) for group in optimizer.param_groups],
-                                    [*map(float, scheduler.get_last_lr())])
-
-
-def switched(switch: str) -> tuple[Any, Any]:
-    model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(), nn.Linear(2, 2))
-    return (lambda: getattr(model, switch)(False)), lambda: ([module.training for module in model.modules()],
-                                                             [p.requires_grad for p in model.parameters()])
-
-
-def shared_gradients(one: bool) -> tuple[Any, Any]:
-    a, b, flat = mt.ones(2, requires_grad=True), mt.ones(2, requires_grad=True), mt.zeros(4)
-    a.grad, b.grad = flat[:2], flat[:2] if one else flat[2:]
-    return (a * 2 + b * 3).sum().backward, lambda: [x.tolist() for x in (flat, a.grad, b.grad)]
-
-
-WHOLE = {"scheduler": scheduled,
-         "train": lambda: switched("train"), "requires_grad_": lambda: switched("requires_grad_"),
-         "gradients of one memory": lambda: shared_gradients(False), "one gradient": lambda: shared_gradients(True)}
-
-
-@on_cpu
-@pytest.mark.parametrize("make", WHOLE.values(), ids=WHOLE)
-def test_what_has_several_parts_is_done_whole_or_not_at_all(make: Any) -> None:
-    def done(k: int | None) -> tuple[Any, int]:
-        change, look = make()
-        injector = Injector(k)
-        try:
-            with injector:
-                change()
-        except KeyboardInterrupt:
-            pass
-        return look(), injector.count
-
-    before, (after, count) = make()[1](), done(None)
-    assert before != after
-    assert all(done(k)[0] in (before, after) for k in spread(60, count, 0))
-
-
 @pytest.mark.parametrize("make", HALF_MADE.values(), ids=HALF_MADE)
 def test_what_is_half_made_goes_quietly(make: Any) -> None:
     with quiet() as said:
-        try:
-            made = make()
-            del made
-        except (ValueError, TypeError, RuntimeError):
-            pass
+        with suppress(ValueError, TypeError, RuntimeError):
+            make()
         gc.collect()
     assert not said
 
