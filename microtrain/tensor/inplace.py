@@ -14,7 +14,7 @@ from ..graph.tape import grad_mode
 from ..runtime.lock import locked
 from .host import moved
 from .memory import named, same_value
-from .operands import converted, flag
+from .operands import called, converted, flag
 from .random import Generator, bernoulli_of, randn, uniform
 from .refusal import must_not_overlap
 from .storage import wrap
@@ -25,7 +25,7 @@ InPlace = Callable[..., Tensor]
 LEAF = "a leaf Variable that requires grad is being used in an in-place operation."
 
 
-def inplace(name: str, doc: str | None = None) -> InPlace:
+def inplace(name: str) -> InPlace:
     """The in-place form of the method `name`."""
     @locked
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -36,9 +36,7 @@ def inplace(name: str, doc: str | None = None) -> InPlace:
         if node.buffer is None and node is not self.node:
             node.shared = False         # the handle that it was made for is gone
         return self.assign(node, name + "_")
-    method.__name__ = name + "_"
-    method.__doc__ = doc or f"In-place `{name}`."
-    return method
+    return called(method, name + "_", f"In-place `{name}`.")
 
 
 def augmented(name: str) -> InPlace:
@@ -57,9 +55,7 @@ def augmented(name: str) -> InPlace:
         if node.buffer is None:
             node.shared = False         # no handle's but `out`'s
         return self.assign(node, name + "_")
-    method.__name__ = name + "_"
-    method.__doc__ = f"In-place `{name}`."
-    return method
+    return called(method, name + "_", f"In-place `{name}`.")
 
 
 def update(primitive: Primitive, name: str, general: InPlace) -> InPlace:
@@ -76,8 +72,7 @@ def update(primitive: Primitive, name: str, general: InPlace) -> InPlace:
                 must_not_overlap(self, (other,))
                 return self.rebind(node)
         return general(self, other, **options)
-    method.__name__, method.__doc__ = name + "_", f"In-place `{name}`."
-    return method
+    return called(method, name + "_", f"In-place `{name}`.")
 
 
 def check_inplace(self: Tensor) -> None:

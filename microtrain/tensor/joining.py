@@ -99,8 +99,7 @@ def atleast_3d(*tensors: Any) -> Any:
 
 
 def _stacked(tensors: Sequence[Tensor], widen: Callable[[Tensor], Tensor], dim: int, name: str) -> Tensor:
-    nodes = _nodes(tensors, name)
-    return cat([widen(wrap(node)) for node in nodes], dim)
+    return cat([widen(wrap(node)) for node in _nodes(tensors, name)], dim)
 
 
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
@@ -110,8 +109,7 @@ def vstack(tensors: Sequence[Tensor]) -> Tensor:
 
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
     """Tensors side by side: vectors joined end to end, others along the second axis."""
-    nodes = _nodes(tensors, "hstack")
-    return _stacked(tensors, atleast_1d, 0 if len(nodes[0].shape) < 2 else 1, "hstack")
+    return _stacked(tensors, atleast_1d, int(len(_nodes(tensors, "hstack")[0].shape) > 1), "hstack")
 
 
 def dstack(tensors: Sequence[Tensor]) -> Tensor:

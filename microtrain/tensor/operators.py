@@ -16,6 +16,7 @@ from .operands import (
     as_floats,
     beyond,
     by_number,
+    called,
     check_range,
     comparable_dtype,
     divisor,
@@ -56,8 +57,7 @@ def operator(primitive: Primitive, name: str, check: Callable[[Operand, Operand]
         if pair is None:
             return NotImplemented
         return wrap(record2(primitive, *pair))
-    method.__name__ = name
-    return method
+    return called(method, name)
 
 
 def compared(primitive: Primitive, name: str) -> Operator:
@@ -74,8 +74,7 @@ def compared(primitive: Primitive, name: str) -> Operator:
         if pair is None:
             return NotImplemented
         return wrap(record2(primitive, *pair))
-    method.__name__ = name
-    return method
+    return called(method, name)
 
 
 def bitwise(primitive: Primitive, name: str) -> Operator:
@@ -87,8 +86,7 @@ def bitwise(primitive: Primitive, name: str) -> Operator:
         if pair[0].spec.dtype.category == 2:
             raise RuntimeError(f'"{name}" not implemented for {pair[0].spec.dtype!r}: use integer or bool tensors')
         return wrap(record2(primitive, *pair))
-    method.__name__ = name
-    return method
+    return called(method, name)
 
 
 mul = operator(p.MUL, "mul")
@@ -146,34 +144,24 @@ def floordiv(self: Tensor, other: Operand) -> Tensor:
     return wrap(by_number(pair[0], other, g.floor_divide) or floor_quotient(*pair))
 
 
-def rfloordiv(self: Tensor, other: Operand) -> Tensor:
-    """other // self."""
-    pair = operands(other, self, "floor_divide")
-    return NotImplemented if pair is None else wrap(floor_quotient(*pair))
+def _paired(record: Callable[[Node, Node], Tensor], name: str, reflected: bool, doc: str) -> Operator:
+    """An operator of a pair of operands, or of the same pair the other way round."""
+    def method(self: Tensor, other: Operand) -> Tensor:
+        pair = operands(other, self, name) if reflected else operands(self, other, name)
+        return NotImplemented if pair is None else record(*pair)
+    return called(method, name, doc)
 
 
-def mod(self: Tensor, other: Operand) -> Tensor:
-    """What a floor division leaves."""
-    pair = operands(self, other, "remainder")
-    return NotImplemented if pair is None else wrap(floor_rest(*pair))
-
-
-def rmod(self: Tensor, other: Operand) -> Tensor:
-    """other % self."""
-    pair = operands(other, self, "remainder")
-    return NotImplemented if pair is None else wrap(floor_rest(*pair))
+rfloordiv = _paired(lambda x, y: wrap(floor_quotient(x, y)), "floor_divide", True, "other // self.")
+mod = _paired(lambda x, y: wrap(floor_rest(x, y)), "remainder", False, "What a floor division leaves.")
+rmod = _paired(lambda x, y: wrap(floor_rest(x, y)), "remainder", True, "other % self.")
+rpow = _paired(lambda x, y: wrap(g.pow(x, y)), "pow", True, "`other` to the power of self.")
 
 
 def pow(self: Tensor, other: Operand) -> Tensor:
     """self to the power of `other`."""
     pair = operands(self, other, "pow")
     return NotImplemented if pair is None else power(pair, other)
-
-
-def rpow(self: Tensor, other: Operand) -> Tensor:
-    """`other` to the power of self."""
-    pair = operands(other, self, "pow")
-    return NotImplemented if pair is None else wrap(g.pow(*pair))
 
 
 def neg(self: Tensor) -> Tensor:

@@ -371,8 +371,7 @@ def _split_evenly(self: Tensor, wanted: Sizes | Tensor, name: str, least: int, d
 
 def permuted(self: Tensor, order: Shape, label: str) -> Tensor:
     """A view with its axes in another order."""
-    back = tuple(order.index(i) for i in range(len(order)))
-    strides = self.stride()
+    back, strides = tuple(order.index(i) for i in range(len(order))), self.stride()
     return labelled(self.share(lambda x: g.permute(x, order), lambda base, v: g.permute(v, back),
                                tuple(strides[d] for d in order)), label)
 

@@ -18,7 +18,7 @@ from ..runtime.lock import locked
 from .create import DeviceLike, kind, place
 from .host import exported, moved, values
 from .memory import alone
-from .operands import flag
+from .operands import called, flag
 from .storage import wrap
 from .types import Tensor
 
@@ -165,8 +165,7 @@ def as_dtype(dtype: DType, name: str) -> Callable[[Tensor], Tensor]:
     """The method that converts to a dtype."""
     def method(self: Tensor) -> Tensor:
         return to(self, dtype)
-    method.__name__, method.__doc__ = name, f"As {dtype.name}."
-    return method
+    return called(method, name, f"As {dtype.name}.")
 
 
 to_float = as_dtype(dtypes.float32, "float")
