@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache, wraps
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -29,27 +29,27 @@ class Kind(NamedTuple):
     """One alternative of an annotation: what it is called, whether a value is one, and the value to be handed on."""
 
     text: str
-    holds: Callable[[Any], bool]
-    taken: Callable[[Any], Any] | None = None
+    holds: Callable[[object], bool]
+    taken: Callable[[Any], object] | None = None
     elements: bool = False
 
 
-def is_int(value: Any) -> bool:
+def is_int(value: object) -> bool:
     """Whether a value counts as an integer: no bool does."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
-def as_int(value: Any) -> int:
+def as_int(value: int | np.integer) -> int:
     """An integer as Python's own."""
     return int(value) if isinstance(value, np.generic) else int.__index__(value)
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: object) -> bool:
     """Whether a value counts as a real number."""
     return isinstance(value, int | float | np.integer | np.floating)
 
 
-def as_number(value: Any) -> Any:
+def as_number(value: float | np.generic) -> bool | int | float:
     """A number as one of Python's own types."""
     if isinstance(value, np.generic):
         return value.item()
@@ -61,8 +61,8 @@ def _is_whole_tensor(value: Any) -> bool:
     return isinstance(value, CLASSES["Tensor"]) and not value.shape and value.dtype.category == 1
 
 
-def _some(holds: Callable[[Any], bool], taken: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def elements(value: Any) -> Any:
+def _some(taken: Callable[[Any], object]) -> Callable[[Sequence[object]], Sequence[object]]:
+    def elements(value: Sequence[object]) -> Sequence[object]:
         made = [taken(v) for v in value]
         return made if isinstance(value, list) else tuple(made)
     return elements
@@ -83,6 +83,10 @@ NAMED = {
 }
 
 
+def _is_listed(value: object) -> TypeGuard[Sequence[object]]:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
 def _of_class(name: str, known: type) -> Kind:
     return Kind(name, lambda v: isinstance(v, known))
 
@@ -99,11 +103,10 @@ def _container(name: str, inner: str) -> Kind | None:
     if name not in ("Sequence", "tuple", "list"):
         return None
     element = NAMED.get(inner.split(",")[0].strip())
-    listed = (lambda v: isinstance(v, Sequence) and not isinstance(v, str | bytes))     # noqa: E731
     if element is None or element.taken is None:
-        return Kind(f"tuple of {inner}s" if inner.isidentifier() else "sequence", listed)
-    return Kind(f"tuple of {element.text}s", lambda v: listed(v) and all(map(element.holds, v)),
-                _some(element.holds, element.taken), elements=True)
+        return Kind(f"tuple of {inner}s" if inner.isidentifier() else "sequence", _is_listed)
+    return Kind(f"tuple of {element.text}s", lambda v: _is_listed(v) and all(map(element.holds, v)),
+                _some(element.taken), elements=True)
 
 
 def _alternatives(annotation: str) -> list[str]:
@@ -118,7 +121,7 @@ def _alternatives(annotation: str) -> list[str]:
     return [part.strip() for part in parts]
 
 
-def kinds(annotation: Any, scope: Mapping[str, Any]) -> tuple[Kind, ...]:
+def kinds(annotation: object, scope: Mapping[str, Any]) -> tuple[Kind, ...]:
     """The alternatives of an annotation; none where it says nothing, or names what is not known here."""
     found: list[Kind] = []
     parts = _alternatives(annotation if isinstance(annotation, str) else inspect.formatannotation(annotation))
@@ -158,7 +161,7 @@ def described(value: Any) -> str:
     return kind.__name__
 
 
-def refused(function: str, argument: str, position: int | None, wanted: Iterable[str], value: Any) -> TypeError:
+def refused(function: str, argument: str, position: int | None, wanted: Iterable[str], value: object) -> TypeError:
     """The error for an argument of a wrong type, in PyTorch's words."""
     where = "" if position is None else f" (position {position})"
     names = " or ".join(name for name in wanted if name != "None") or "None"
@@ -168,7 +171,7 @@ def refused(function: str, argument: str, position: int | None, wanted: Iterable
 class Guard:
     """The checks of one function."""
 
-    def __init__(self, function: Callable[..., Any], name: str, itself: Iterable[str] = (),
+    def __init__(self, function: Callable[..., object], name: str, itself: Iterable[str] = (),
                  method: bool = False) -> None:
         self.function, self.name = function, name
         self.kinds: dict[str, tuple[Kind, ...]] = {}
@@ -185,7 +188,7 @@ class Guard:
                 self.kinds[parameter.name] = kinds(parameter.annotation, inspect.unwrap(function).__globals__)
         self.bound = self.order[:1] == ["self"] and (method or "." in function.__qualname__)
 
-    def value(self, argument: str, position: int | None, value: Any, name: str) -> tuple[Any, bool]:
+    def value(self, argument: str, position: int | None, value: object, name: str) -> tuple[object, bool]:
         """An argument as it is handed on, and whether its type alone says that it may be. Raises TypeError."""
         alternatives = self.kinds.get(argument)
         if not alternatives:
@@ -198,8 +201,8 @@ class Guard:
         raise refused(name or self.name, "input" if argument == "self" else argument, position,
                       [kind.text for kind in alternatives], value)
 
-    def check(self, args: tuple[Any, ...], kwargs: dict[str, Any],
-              caller: str = "") -> tuple[tuple[Any, ...], dict[str, Any], bool]:
+    def check(self, args: tuple[object, ...], kwargs: dict[str, object],
+              caller: str = "") -> tuple[tuple[object, ...], dict[str, object], bool]:
         """The arguments of a call, and whether calls of the same types need no other look."""
         certain, given = True, []
         for i, value in enumerate(args):
@@ -213,7 +216,7 @@ class Guard:
         return tuple(given), kwargs, certain
 
 
-def says_something(function: Any, method: bool) -> bool:
+def says_something(function: Callable[..., object], method: bool) -> bool:
     """Whether any annotation of a function's arguments can be checked; of a method, beside that of its own instance."""
     code = getattr(inspect.unwrap(function), "__code__", None)
     if code is None:
@@ -226,12 +229,12 @@ def says_something(function: Any, method: bool) -> bool:
 @cache
 def guarded(function: Any, name: str = "", itself: tuple[str, ...] = (), method: bool = False) -> Any:
     """A function whose arguments are held to its annotations, but for those at which it looks `itself`."""
-    met: set[tuple[Any, ...]] = set()
+    met: set[tuple[object, ...]] = set()
     of_class = function.__name__ == "__init__"
     guards: list[Guard] = []
 
     @wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def call(*args: object, **kwargs: object) -> object:
         types = (*map(type, args), *kwargs, *map(type, kwargs.values()))
         if types not in met:
             if not guards:
@@ -243,16 +246,15 @@ def guarded(function: Any, name: str = "", itself: tuple[str, ...] = (), method:
     return call
 
 
-def guard(space: Any, names: Iterable[str], but: Iterable[str] = (), itself: tuple[str, ...] = ()) -> None:
+def guard(space: Any, names: Iterable[str], but: Collection[str] = (), itself: tuple[str, ...] = ()) -> None:
     """Guard what is public of a module (or class): functions of these names, and the constructors of classes.
 
     Not those in `but`, and not the arguments in `itself`.
     """
-    unguarded = frozenset(but)
     for name in names:
         home = next(one for one in getattr(space, "__mro__", (space,)) if name in vars(one))
         value = vars(home)[name]
-        if name in unguarded or not says_something(value.__init__ if inspect.isclass(value) else value,
+        if name in but or not says_something(value.__init__ if inspect.isclass(value) else value,
                                                    inspect.isclass(value) or inspect.isclass(space)):
             continue
         if inspect.isclass(value):
@@ -265,7 +267,7 @@ def guard(space: Any, names: Iterable[str], but: Iterable[str] = (), itself: tup
             setattr(home, name, made)
 
 
-def tidy(space: dict[str, Any]) -> None:
+def tidy(space: dict[str, object]) -> None:
     """Take out of a public module's namespace what it imported for its annotations."""
     for name, value in list(space.items()):
         if getattr(value, "__module__", "") in ("typing", "collections.abc", "__future__") or name == "annotations":
