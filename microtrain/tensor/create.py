@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -260,7 +260,14 @@ def linspace(start: Operand, end: Operand, steps: int, *, dtype: DType | None = 
     return finish(put(np.where(i < steps // 2, low, high) if steps > 1 else low, wanted, place(device)), requires_grad)
 
 
-def alike(make: Callable[..., Tensor], name: str, doc: str) -> Callable[..., Tensor]:
+class Alike(Protocol):
+    """A function that takes a shape, and by default dtype and device, from another tensor."""
+
+    def __call__(self, input: Tensor, *, dtype: DType | None = None, device: DeviceLike = None,
+                 requires_grad: bool = False) -> Tensor: ...
+
+
+def alike(make: Callable[..., Tensor], name: str, doc: str) -> Alike:
     """What `make` does, in the shape and by default of the dtype and device of another tensor."""
     def function(input: Tensor, *, dtype: DType | None = None, device: DeviceLike = None,
                  requires_grad: bool = False) -> Tensor:

@@ -7,8 +7,9 @@ of the allocator, which are PyTorch's, is asked of PyTorch, and raises what it r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
+from typing import Protocol as _Protocol
 
 from ..arguments import tidy as _tidy
 from ..errors import OutOfMemoryError as OutOfMemoryError
@@ -75,7 +76,11 @@ def synchronize(device: _DeviceLike = None) -> None:
     backend("cuda", index).synchronize()
 
 
-def _bytes(name: str, doc: str) -> Callable[[_DeviceLike], int]:
+class _Asked(_Protocol):
+    def __call__(self, device: _DeviceLike = None) -> int: ...
+
+
+def _bytes(name: str, doc: str) -> _Asked:
     def asked(device: _DeviceLike = None) -> int:
         return int(getattr(_torch(), name)(_index(device)))
     return _called(asked, name, doc)

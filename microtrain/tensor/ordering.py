@@ -113,10 +113,8 @@ def _scanned(self: Tensor, scan: Callable[[Node, int], Node], name: str, dim: in
     x = node_of(self, name)
     axis = normalise_dim(dim, len(x.shape))
     wanted = kind(dtype)
-    if wanted is not None:
-        x = g.cast(x, wanted)
-    elif not x.dtype.is_floating_point:
-        x = g.cast(x, dtypes.int64)
+    if wanted is not None or not x.dtype.is_floating_point:
+        x = g.cast(x, wanted or dtypes.int64)
     no_bool(x, name)
     return wrap(scan(x, axis) if x.shape else g.identity(x))
 

@@ -71,17 +71,13 @@ def mean(self: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType 
 def var(self: Tensor, dim: Dims = None, unbiased: bool | None = None, keepdim: bool = False, *,
         correction: Number | None = None) -> Tensor:
     """The variance over `dim` with divisor n - correction (1 by default)."""
-    x, axes, correction = _spread_arguments(self, dim, unbiased, correction, "var")
-    out = g.var(x, axes, correction)
-    return wrap(g.keep(out, x.spec.shape, axes) if keepdim else out, "VarBackward0")
+    return _spread(self, g.var, "var", dim, unbiased, keepdim, correction)
 
 
 def std(self: Tensor, dim: Dims = None, unbiased: bool | None = None, keepdim: bool = False, *,
         correction: Number | None = None) -> Tensor:
     """The standard deviation over `dim` with divisor n - correction (1 by default)."""
-    x, axes, correction = _spread_arguments(self, dim, unbiased, correction, "std")
-    out = g.std(x, axes, correction)
-    return wrap(g.keep(out, x.spec.shape, axes) if keepdim else out, "StdBackward0")
+    return _spread(self, g.std, "std", dim, unbiased, keepdim, correction)
 
 
 def prod(self: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
@@ -171,14 +167,16 @@ def log_softmax(self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     return _row(self, g.log_softmax, "log_softmax", dim, dtype)
 
 
-def _spread_arguments(self: Tensor, dim: Dims, unbiased: bool | None, correction: Number | None,
-                      name: str) -> tuple[Node, tuple[int, ...], Number]:
+def _spread(self: Tensor, operation: Callable[..., Node], name: str, dim: Dims, unbiased: bool | None, keepdim: bool,
+            correction: Number | None) -> Tensor:
     if isinstance(dim, bool):
         dim, unbiased = None, dim
     if correction is None:
         correction = 1 if unbiased is None else int(unbiased)
     x = _needs_float(node_of(self, name), name)
-    return x, normalise_dims(dim, len(x.spec.shape)), correction
+    axes = normalise_dims(dim, len(x.spec.shape))
+    out = operation(x, axes, correction)
+    return wrap(g.keep(out, x.spec.shape, axes) if keepdim else out, f"{name.capitalize()}Backward0")
 
 
 def _extreme(self: Tensor, operation: Callable[..., Node], name: str, dim: Dims, keepdim: bool) -> Tensor:
@@ -192,30 +190,26 @@ def _max_or_min(self: Tensor, dim: Any, keepdim: bool, name: str) -> Any:
     x = node_of(self, name)
     if keepdim is not False:
         keepdim = flag(keepdim, name, "keepdim")
-    operation, arg = (g.amax, g.argmax) if name == "max" else (g.amin, g.argmin)
+    operation, arg, result = (g.amax, g.argmax, MaxResult) if name == "max" else (g.amin, g.argmin, MinResult)
     if dim is None:
         axes = tuple(range(len(x.spec.shape)))
         _some(x, axes, name, dim)
         return wrap(operation(x, axes), f"{name.capitalize()}Backward1")
-    if hasattr(dim, "node"):
+    if isinstance(dim, Tensor):
         return self.maximum(dim) if name == "max" else self.minimum(dim)
     axis = normalise_dim(dim, len(x.spec.shape))
     if not x.spec.shape:
-        zero = g.full(0, (), dtypes.int64, x.device)
-        return (MaxResult if name == "max" else MinResult)(wrap(g.identity(x)), wrap(zero))
+        return result(wrap(g.identity(x)), wrap(g.full(0, (), dtypes.int64, x.device)))
     _some(x, (axis,), name, dim)
-    n = x.spec.shape[axis]
-    index = arg(x, axis)
-    places = g.reshape(g.iota(n, x.device), tuple(n if i == axis else 1 for i in range(len(x.spec.shape))))
-    hit = g.eq(places, g.keep(index, x.spec.shape, (axis,)))
+    n, index = x.spec.shape[axis], arg(x, axis)
+    kept = g.keep(index, x.spec.shape, (axis,))
     # Selecting by comparison, not by a gather, keeps the reduction in one kernel and gives the gradient to one element.
     if x.spec.dtype.category == 2:
-        values = g.sum(g.where(hit, x, 0), (axis,), keepdim)
+        places = g.reshape(g.iota(n, x.device), tuple(n if i == axis else 1 for i in range(len(x.spec.shape))))
+        values = g.sum(g.where(g.eq(places, kept), x, 0), (axis,), keepdim)
     else:
         values = operation(x, (axis,), keepdim)
-    result = (wrap(values, f"{name.capitalize()}Backward0"),
-              wrap(g.keep(index, x.spec.shape, (axis,)) if keepdim else index))
-    return (MaxResult if name == "max" else MinResult)(*result)
+    return result(wrap(values, f"{name.capitalize()}Backward0"), wrap(kept if keepdim else index))
 
 
 def _arg(self: Tensor, operation: Callable[..., Node], name: str, dim: int | None, keepdim: bool) -> Tensor:
@@ -249,8 +243,7 @@ def _truth(self: Tensor, operation: Callable[..., Node], name: str, empty: bool,
 
 
 def _row(self: Tensor, operation: Callable[..., Node], name: str, dim: int, dtype: DType | None) -> Tensor:
-    x = node_of(self, name)
-    wanted = kind(dtype)
+    x, wanted = node_of(self, name), kind(dtype)
     x = x if wanted is None else g.cast(x, wanted)
     if x.spec.dtype.category != 2:
         mine = x.spec.dtype.name
@@ -260,6 +253,4 @@ def _row(self: Tensor, operation: Callable[..., Node], name: str, dim: int, dtyp
     axis = normalise_dim(dim, len(x.spec.shape))
     if not x.spec.shape:
         return wrap(g.reshape(operation(g.reshape(x, (1,)), 0), ()))
-    if x.spec.shape[axis] == 0:
-        return wrap(g.identity(x))
-    return wrap(operation(x, axis))
+    return wrap(operation(x, axis) if x.spec.shape[axis] else g.identity(x))
