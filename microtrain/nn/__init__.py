@@ -1,58 +1,31 @@
 """Layers, losses and the Module they are made of, under PyTorch's names."""
 
 import sys as _sys
+from types import FunctionType as _FunctionType
 
 from ..arguments import guard as _guard
 from . import functional, init
-from . import piecewise as _piecewise
-from . import smooth as _smooth
-from .activation import kept as _kept
-from .container import ModuleList, Sequential
-from .convolution import Conv1d, Conv2d, Fold, Unfold
-from .distance import CosineSimilarity
-from .embedding import Embedding
-from .linear import Dropout, Flatten, Identity, Linear
-from .loss import (
-    BCELoss,
-    BCEWithLogitsLoss,
-    CrossEntropyLoss,
-    HingeEmbeddingLoss,
-    HuberLoss,
-    KLDivLoss,
-    L1Loss,
-    MSELoss,
-    NLLLoss,
-    SmoothL1Loss,
-    SoftMarginLoss,
-)
+from .class_loss import *
+from .container import *
+from .convolution import *
+from .distance import *
+from .elementwise_loss import *
+from .embedding import *
+from .linear import *
 from .module import Module
-from .normalization import BatchNorm1d, BatchNorm2d, LayerNorm, RMSNorm
-from .padding import (
-    CircularPad1d,
-    CircularPad2d,
-    ConstantPad1d,
-    ConstantPad2d,
-    ReflectionPad1d,
-    ReflectionPad2d,
-    ReplicationPad1d,
-    ReplicationPad2d,
-    ZeroPad1d,
-    ZeroPad2d,
-)
+from .normalization import *
+from .padding import *
 from .parameter import Parameter
-from .piecewise import *  # noqa: F403
-from .pooling import AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d
-from .smooth import *  # noqa: F403
+from .piecewise import *
+from .pooling import *
+from .smooth import *
 
-__all__ = ["AvgPool1d", "AvgPool2d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d",
-           "CircularPad1d", "CircularPad2d", "ConstantPad1d", "ConstantPad2d", "Conv1d", "Conv2d", "CosineSimilarity",
-           "CrossEntropyLoss", "Dropout", "Embedding", "Flatten", "Fold", "HingeEmbeddingLoss", "HuberLoss",
-           "Identity", "KLDivLoss", "L1Loss", "LayerNorm", "Linear", "MSELoss", "MaxPool1d", "MaxPool2d", "Module",
-           "ModuleList", "NLLLoss", "Parameter", "RMSNorm", "ReflectionPad1d", "ReflectionPad2d", "ReplicationPad1d",
-           "ReplicationPad2d", "Sequential", "SmoothL1Loss", "SoftMarginLoss", "Unfold", "ZeroPad1d", "ZeroPad2d",
-           "functional", "init"]
-for _module in (_piecewise, _smooth):
-    __all__ += _kept(globals(), _module.__all__, functions=False)
+__all__ = ["Module", "Parameter", "functional", "init"]
+for _name, _value in [*globals().items()]:
+    if isinstance(_value, _FunctionType) and _name[0] != "_":
+        del globals()[_name]                            # `functional` has it
+    elif isinstance(_value, type) and _name not in ("_FunctionType", *__all__):
+        __all__.append(_name)
 
 _guard(_sys.modules[__name__], __all__, but=("Module", "Parameter"), itself=("delta",))
 _guard(Module, ["add_module", "apply", "buffers", "cuda", "load_state_dict", "named_buffers", "named_modules",

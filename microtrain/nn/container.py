@@ -9,6 +9,8 @@ from typing import Any, Self, overload
 from .module import Module
 from .naming import indent
 
+__all__ = ["ModuleList", "Sequential"]
+
 
 def _key(modules: dict[str, Module], index: int) -> str:
     """The name under which the index-th module is registered; negative indices count from the end."""

@@ -1,25 +1,79 @@
-"""A table of vectors to be trained."""
+"""Rows of a table, looked up by index."""
 
 from __future__ import annotations
 
 from typing import Any, Self
 
-from ..tensor import Tensor, empty, no_grad
-from . import functional, init
+from ..tensor import Tensor, empty, nn_ops, no_grad, norms, where
+from . import init
+from .function_module import checked
 from .module import Module
+from .naming import scalar_type_name
 from .parameter import Parameter, registered
+
+__all__ = ["Embedding", "embedding"]
+
+
+def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, max_norm: float | None = None,
+              norm_type: float = 2.0, scale_grad_by_freq: bool = False, sparse: bool = False) -> Tensor:
+    """Rows of `weight` at the indices `input`; its derivative adds up the cotangents of each row, in order.
+
+    Args:
+        input: indices 0..K-1, int64 or int32, any shape.
+        weight: (K, D).
+        padding_idx: a row that takes no gradient; negative ones count from the end.
+        max_norm: rows looked up that are longer are shortened to this, in place and without gradient.
+        norm_type: the exponent of that norm.
+        scale_grad_by_freq, sparse: not supported.
+
+    Returns:
+        input.shape + (D,).
+
+    Raises:
+        RuntimeError: `weight` is not a matrix, or `input` not of indices.
+        IndexError: an index out of range (on a GPU indices are not looked at: its row is NaN).
+        AssertionError: `padding_idx` out of range.  NotImplementedError: `scale_grad_by_freq` or `sparse`.
+    """
+    if weight.dim() != 2:
+        raise RuntimeError(f"embedding: 'weight' must be 2-D, got shape {list(weight.shape)}")
+    kind = scalar_type_name(input)
+    if kind not in ("Long", "Int"):
+        raise RuntimeError("Expected tensor for argument #1 'indices' to have one of the following scalar types: "
+                           f"Long, Int; but got torch.{kind}Tensor instead (while checking arguments for embedding)")
+    _check_dense(scale_grad_by_freq, sparse)
+    rows = weight.shape[0]
+    if padding_idx is not None and not -rows <= padding_idx < max(rows, 1):
+        raise AssertionError(f"Padding_idx must be within num_embeddings, got {padding_idx} for {rows} rows")
+    index = input.long()
+    if max_norm is not None:
+        _shorten(weight, index, max_norm, norm_type)
+    found = nn_ops.rows_of(weight, index)
+    if padding_idx is None:
+        return found
+    return where((index == padding_idx % rows).unsqueeze(-1), found.detach(), found)
+
+
+def _check_dense(scale_grad_by_freq: bool, sparse: bool) -> None:
+    if scale_grad_by_freq or sparse:
+        name = "sparse" if sparse else "scale_grad_by_freq"
+        raise NotImplementedError(f"embedding: {name}=True is not supported; gradients are dense and plain sums")
+
+
+def _shorten(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -> None:
+    """Scales the rows of `weight` that `index` names down to `max_norm` where they are longer."""
+    with no_grad():
+        length = norms.vector_norm(weight, norm_type, 1, keepdim=True)
+        used = nn_ops.occurs(index, weight.shape[0]).unsqueeze(1)
+        weight.copy_(where(used & (length > max_norm), weight * (max_norm / (length + 1e-7)), weight))
 
 
 class Embedding(Module):
-    """Rows of `weight` (num_embeddings, embedding_dim), which start normal; see `functional.embedding`.
+    """Rows of `weight` (num_embeddings, embedding_dim), which start normal; the others are `functional.embedding`'s.
 
-    Row `padding_idx` starts at 0 and takes no gradient; rows looked up are shortened to `max_norm`.
-
-    Raises:
-        AssertionError: `padding_idx` out of range.
-        NotImplementedError: `scale_grad_by_freq` or `sparse`.
+    Row `padding_idx` starts at 0.
     """
 
+    _function = staticmethod(checked(embedding))
     weight: Parameter = registered()
 
     def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None,
@@ -31,7 +85,7 @@ class Embedding(Module):
             if not -num_embeddings <= padding_idx < num_embeddings:
                 raise AssertionError(f"Padding_idx must be within num_embeddings, got {padding_idx}")
             padding_idx %= num_embeddings
-        functional.check_dense(scale_grad_by_freq, sparse)
+        _check_dense(scale_grad_by_freq, sparse)
         self.num_embeddings, self.embedding_dim, self.padding_idx = num_embeddings, embedding_dim, padding_idx
         self.max_norm, self.norm_type = max_norm, norm_type
         self.scale_grad_by_freq, self.sparse = scale_grad_by_freq, sparse
@@ -57,8 +111,7 @@ class Embedding(Module):
                         sparse: bool = False) -> Self:
         """A module whose rows are `embeddings` (K, D), not to be trained unless `freeze` is False.
 
-        Raises:
-            AssertionError: not a matrix.
+        Raises AssertionError for what is not a matrix.
         """
         if embeddings.dim() != 2:
             raise AssertionError("Embeddings parameter is expected to be 2-dimensional")
@@ -67,7 +120,7 @@ class Embedding(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Indices of any shape to that shape + (embedding_dim,)."""
-        return functional.embedding(input, self.weight, self.padding_idx, self.max_norm, self.norm_type)
+        return self._function(input, self.weight, self.padding_idx, self.max_norm, self.norm_type)
 
     def extra_repr(self) -> str:
         text = f"{self.num_embeddings}, {self.embedding_dim}"

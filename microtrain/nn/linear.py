@@ -1,15 +1,113 @@
-"""The linear layer, and what stands between layers: the identity, dropout, flatten."""
+"""The linear map and attention, and what stands between layers: the identity, dropout, flatten."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from ..tensor import Tensor
-from . import functional, init
-from .function_module import FunctionModule
+from ..tensor import Tensor, bool_, float32, nn_ops, rand, where
+from . import init
+from .function_module import FunctionModule, checked
 from .module import Module
 from .parameter import Parameter, blank, registered
+
+__all__ = ["Dropout", "Flatten", "Identity", "Linear", "dropout", "linear", "scaled_dot_product_attention"]
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`input @ weight.T + bias`: (..., in_features) by (out_features, in_features) plus (out_features,).
+
+    Raises RuntimeError where the shapes do not fit.
+    """
+    return nn_ops.linear(input, weight, bias)
+
+
+def _check_probability(p: float) -> None:
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+
+
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Zeroes each element with probability `p` and scales the others by 1/(1-p), if `training`.
+
+    Random values come from the global generator (Srivastava et al., 2014). ValueError for a `p` outside [0, 1].
+    """
+    _check_probability(p)
+    if not training or p == 0:
+        return input
+    factor: Any = 0.0
+    if p < 1:
+        keep = rand(input.shape, dtype=float32, device=input.device) >= p
+        factor = keep.to(input.dtype) * (1 / (1 - p))
+    return input.mul_(factor) if inplace else input * factor
+
+
+def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None,
+                                 dropout_p: float = 0.0, is_causal: bool = False, scale: float | None = None,
+                                 enable_gqa: bool = False) -> Tensor:
+    """softmax(scale query keyᵀ + mask) value (Vaswani et al., 2017).
+
+    Args:
+        query: (..., L, E), floating.
+        key: (..., S, E).
+        value: (..., S, EV).
+        attn_mask: broadcast to (..., L, S): bool, True where a query may see a key, or floating, added to the scores.
+            A query that sees no key gets zeros, and gives no gradient.
+        dropout_p: the probability with which a weight is dropped, whatever mode a module is in.
+        is_causal: whether query i sees the keys 0 to i alone.
+        scale: 1 / sqrt(E) unless given.
+        enable_gqa: whether several heads (dimension -3) of the query share one of the key and of the value.
+
+    Returns:
+        (..., L, EV).
+
+    Raises:
+        RuntimeError: shapes or dtypes that do not fit; a mask beside `is_causal`.
+        ValueError: a probability outside [0, 1].
+    """
+    _check(query, key, value, attn_mask, is_causal)
+    if enable_gqa:
+        key, value = _for_heads(query, key), _for_heads(query, value)
+    factor = (1 / math.sqrt(query.shape[-1]) if query.shape[-1] else math.inf) if scale is None else scale
+    scores = (query * factor) @ key.transpose(-2, -1)
+    if is_causal:           # every query sees the first key
+        scores = where(nn_ops.lower_triangle(query.shape[-2], key.shape[-2], query.device), scores, -math.inf)
+    elif attn_mask is not None:
+        scores = where(attn_mask, scores, -math.inf) if attn_mask.dtype is bool_ else scores + attn_mask
+    if attn_mask is None:
+        weights = scores.softmax(-1)
+    else:       # a query that sees no key: its weights are 0, and so is every gradient through them
+        unseeing = (scores == -math.inf).all(-1, keepdim=True)
+        weights = where(unseeing, 0.0, where(unseeing, 0.0, scores).softmax(-1))
+    return dropout(weights.to(query.dtype), dropout_p) @ value
+
+
+def _check(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None, is_causal: bool) -> None:
+    if min(query.dim(), key.dim(), value.dim()) < 2:
+        raise RuntimeError("Expected query, key, and value to all be  at least 2 dimensional, but got "
+                           f"query.dim: {query.dim()} key.dim: {key.dim()} and value.dim: {value.dim()} instead.")
+    if not query.dtype is key.dtype is value.dtype:
+        raise RuntimeError("Expected query, key, and value to have the same dtype, but got "
+                           f"query.dtype: {query.dtype} key.dtype: {key.dtype} and value.dtype: {value.dtype} instead.")
+    if not query.is_floating_point():
+        raise RuntimeError(f"scaled_dot_product_attention: expected floating-point tensors, got {query.dtype}")
+    if attn_mask is None:
+        return
+    if is_causal:
+        raise RuntimeError("scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
+    if attn_mask.dtype not in (bool_, float32, query.dtype):
+        raise RuntimeError("Expected attn_mask dtype to be bool or float or to match query dtype, but got "
+                           f"attn_mask.dtype: {attn_mask.dtype} and  query.dtype: {query.dtype} instead.")
+
+
+def _for_heads(query: Tensor, shared: Tensor) -> Tensor:
+    """Each head of `shared` (..., H, S, E) as often as there are query heads to it."""
+    if query.dim() < 3 or shared.dim() < 3 or not shared.shape[-3] or query.shape[-3] % shared.shape[-3]:
+        raise RuntimeError("Number of heads in key and value must divide the number of heads in query, but got query "
+                           f"of shape {list(query.shape)} and {list(shared.shape)}")
+    *lead, heads, s, e = shared.shape
+    times = query.shape[-3] // heads
+    return shared.unsqueeze(-3).expand(*lead, heads, times, s, e).reshape(*lead, heads * times, s, e)
 
 
 class Linear(Module):
@@ -43,10 +141,10 @@ class Linear(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """input (..., in_features) to (..., out_features)."""
-        return functional.linear(input, self.weight, self.bias)
+        return linear(input, self.weight, self.bias)
 
     def extra_repr(self) -> str:
-        return (f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}")
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
 class Identity(Module):
@@ -60,36 +158,23 @@ class Identity(Module):
         return input
 
 
-class Dropout(FunctionModule, function=functional.dropout):
-    """In training zeroes each element with probability p and scales the others by 1/(1-p); else the identity.
-
-    Raises:
-        ValueError: p outside [0, 1].
-    """
-
-    p: float = 0.5
-    inplace: bool = False
+class Dropout(FunctionModule, function=dropout, options="p inplace", shown="*"):
+    """`functional.dropout` while the module is in training; else the identity. ValueError for p outside [0, 1]."""
 
     def __post_init__(self) -> None:
-        functional.check_dropout_probability(self.p)
+        _check_probability(self.p)
 
     def forward(self, input: Tensor) -> Tensor:
         """Any shape to the same shape."""
-        return functional.dropout(input, self.p, self.training, self.inplace)
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}, inplace={self.inplace}"
+        return _dropout(input, self.p, self.training, self.inplace)
 
 
-class Flatten(FunctionModule, function=Tensor.flatten):
-    """Merges dimensions `start_dim` to `end_dim` into one; by default all but the batch dimension."""
+_dropout = checked(dropout)
 
-    start_dim: int = 1
-    end_dim: int = -1
 
-    def forward(self, input: Tensor) -> Tensor:
-        """(N, a, b, ...) to (N, a*b*...) by default."""
-        return input.flatten(self.start_dim, self.end_dim)
+def flatten(input: Tensor, start_dim: int = 1, end_dim: int = -1) -> Tensor:
+    """Merges dimensions `start_dim` to `end_dim` into one: (N, a, b, ...) to (N, a*b*...) by default."""
+    return input.flatten(start_dim, end_dim)
 
-    def extra_repr(self) -> str:
-        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
+class Flatten(FunctionModule, function=flatten, shown="*"): ...

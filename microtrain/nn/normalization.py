@@ -1,24 +1,206 @@
-"""Normalisation as modules: over the last dimensions of each example, or over a batch with running statistics."""
+"""Normalisation: over the last dimensions of each example, or over a batch with running statistics."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from ..runtime.lock import locked
-from ..tensor import Tensor, int64, ones, tensor, zeros
-from . import functional, init
-from .functional.normalization import batch_normalised, move
+from ..scopes import finish
+from ..tensor import Tensor, float32, float64, int64, is_grad_enabled, nn_ops, no_grad, ones, tensor, zeros
+from . import init
+from .function_module import checked
 from .module import Module
+from .naming import scalar_type_name
 from .parameter import Parameter, blank, registered
+
+__all__ = ["BatchNorm1d", "BatchNorm2d", "LayerNorm", "RMSNorm", "batch_norm", "layer_norm", "rms_norm"]
+
+
+def _normalized_axes(input: Tensor, normalized_shape: Sequence[int], star: str) -> tuple[int, ...]:
+    shape = list(normalized_shape)
+    if not shape:
+        raise RuntimeError("Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one "
+                           f"element, but got normalized_shape = {shape}")
+    first = input.dim() - len(shape)
+    if first < 0 or list(input.shape[first:]) != shape:
+        raise RuntimeError(f"Given normalized_shape={shape}, expected input with shape [{star}"
+                           f"{', '.join(map(str, shape))}], but got input of size{list(input.shape)}")
+    return tuple(range(first, input.dim()))
+
+
+def _check_affine(name: str, parameter: Tensor | None, normalized_shape: Sequence[int]) -> None:
+    if parameter is not None and list(parameter.shape) != list(normalized_shape):
+        raise RuntimeError(f"Expected {name} to be of same shape as normalized_shape, but got {name} of shape "
+                           f"{list(parameter.shape)} and normalized_shape = {list(normalized_shape)}")
+
+
+def _check_floating(input: Tensor, name: str) -> None:
+    if not input.is_floating_point():
+        raise NotImplementedError(f"\"{name}\" not implemented for '{scalar_type_name(input)}': convert to a "
+                                  "floating-point dtype")
+
+
+def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, bias: Tensor | None = None,
+               eps: float = 1e-5) -> Tensor:
+    """(input - mean) / sqrt(variance + eps) weight + bias over the last dimensions (Ba et al., 2016).
+
+    Args:
+        input: (..., *normalized_shape), floating.
+        normalized_shape: the sizes of the dimensions over which mean and (biased) variance are taken.
+        weight, bias: normalized_shape, of the input's dtype, or None.
+
+    Raises:
+        RuntimeError: shapes that do not fit; a parameter of another dtype.  NotImplementedError: an integer input.
+    """
+    _check_affine("weight", weight, normalized_shape)
+    _check_affine("bias", bias, normalized_shape)
+    axes = _normalized_axes(input, normalized_shape, "*, ")
+    _check_floating(input, "LayerNormKernelImpl")
+    for parameter in (weight, bias):
+        if parameter is not None and parameter.dtype is not input.dtype:
+            raise RuntimeError(f"layer_norm: expected the parameters' dtype to be the input's, {input.dtype}, "
+                               f"but got {parameter.dtype}; cast one of them")
+    return _affine(nn_ops.normalised(input, axes, float(eps)), weight, bias)
+
+
+def _affine(normalised: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    scaled = normalised if weight is None else normalised * weight
+    return scaled if bias is None else scaled + bias
+
+
+def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None,
+             eps: float | None = None) -> Tensor:
+    """input / sqrt(mean(input²) + eps) weight over the last dimensions (Zhang & Sennrich, 2019).
+
+    As `layer_norm`, but the result has the input's dtype, whatever the weight's; no `eps` is the spacing of the numbers
+    at 1 (of float32 for half precisions).
+    """
+    axes = _normalized_axes(input, normalized_shape, "*")
+    _check_affine("weight", weight, normalized_shape)
+    _check_floating(input, "rms_norm")
+    if eps is None:
+        eps = 2.0**-52 if input.dtype is float64 else 2.0**-23
+    result = _affine(nn_ops.rms_normalised(input, axes, float(eps)), weight, None)
+    return result if result.dtype is input.dtype else result.to(input.dtype)
+
+
+def _along_channels(vector: Tensor | None, input: Tensor) -> Tensor | None:
+    """A (C,) vector shaped to broadcast along dimension 1 of `input`."""
+    return vector if vector is None or input.dim() <= 2 else vector.reshape(-1, *[1] * (input.dim() - 2))
+
+
+def _wide(input: Tensor) -> Tensor:
+    """In float32 where it is in half precision."""
+    return input.float() if input.element_size() < 4 else input
+
+
+@locked
+def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None,
+               bias: Tensor | None = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5) -> Tensor:
+    """(input - mean) / sqrt(variance + eps) weight + bias for each channel (Ioffe & Szegedy, 2015).
+
+    Args:
+        input: (N, C, ...), floating.
+        running_mean, running_var: (C,) or None. In training they are moved towards this batch's mean and unbiased
+            variance, in place and without gradient (not by a batch of nothing); otherwise they are what is used.
+        weight, bias: (C,) or None.
+        training: whether the batch's own mean and (biased) variance are used.
+        momentum: the share of the batch in the running statistics.
+
+    Raises:
+        ValueError: in training, one value a channel; eps not positive.
+        RuntimeError: vectors of another shape, or of another dtype than the input's (float32 goes with half
+            precisions); no running statistics when not training, or such as require a gradient.
+        NotImplementedError: an integer input.
+    """
+    result, changes = batch_normalised(input, running_mean, running_var, weight, bias, training, momentum, eps)
+    move(changes)
+    return result
+
+
+def batch_normalised(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None,
+                     bias: Tensor | None, training: bool, momentum: float,
+                     eps: float) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+    """As `batch_norm`, and the running statistics with the values that they are to `move` to. By who has the lock."""
+    changes: list[tuple[Tensor, Tensor]] = []
+    if eps <= 0:
+        raise ValueError(f"batch_norm eps must be positive, but got {eps}")
+    count = math.prod(input.shape[:1] + input.shape[2:])
+    if training and count == 1:
+        raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.shape}")
+    channels = input.shape[1] if input.dim() > 1 else 0
+    named = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
+    for name, vector in named.items():
+        if vector is not None and vector.shape != (channels,):
+            raise RuntimeError(f"{name} should contain {channels} elements" + (
+                f" not {vector.numel()}" if vector.numel() != channels else
+                f" in one dimension, but its shape is {list(vector.shape)}"))
+        if vector is not None and vector.dtype is not input.dtype and not (
+                vector.dtype is float32 and input.element_size() < 4):
+            raise RuntimeError(f"batch_norm: mixed dtype: all inputs must share same datatype, but the input has "
+                               f"{input.dtype} and {name} {vector.dtype} (float32 goes with half precisions)")
+        if vector is None and name in ("running_mean", "running_var") and not training:
+            raise RuntimeError(f"{name} must be defined in evaluation mode")
+        if vector is not None and name.startswith("running") and vector.requires_grad and is_grad_enabled():
+            raise RuntimeError(f"The function 'batch_norm' is not differentiable with respect to argument '{name}'. "
+                               "This input cannot have requires_grad True.")
+    _check_floating(input, "batch_norm")
+    axes = tuple(axis for axis in range(input.dim()) if axis != 1)
+    if not training:
+        assert running_mean is not None and running_var is not None
+        mean, var = _along_channels(running_mean.detach(), input), _along_channels(running_var.detach(), input)
+        assert mean is not None and var is not None
+        normalised = ((input - mean) * (var + eps).rsqrt()).to(input.dtype)
+    else:
+        normalised = nn_ops.normalised(input, axes, float(eps))
+        with no_grad():
+            wide = _wide(input)
+            for running, of_batch in ((running_mean, wide.mean), (running_var, wide.var)):
+                if running is not None and count:
+                    value = _wide(running) * (1 - momentum) + of_batch(axes) * momentum
+                    changes.append((running, value.to(running.dtype)))
+    result = _affine(normalised, _along_channels(weight, input), _along_channels(bias, input)).to(input.dtype)
+    return result, changes
+
+
+def move(changes: list[tuple[Tensor, Tensor]]) -> None:
+    """Give tensors their new values, by who has the lock: all of them or, where an interrupt comes first, none."""
+    def take() -> None:
+        with no_grad():
+            while changes:
+                changes[-1][0].become(changes[-1][1])
+                changes.pop()
+
+    finish(take)
+
+
+def _shape(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
+    return (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+
+
+def _register(module: Module, shape: tuple[int, ...], weight: bool, bias: bool, device: Any, dtype: Any) -> None:
+    """A weight and a bias of `shape`, or None in their places."""
+    for name, wanted in (("weight", weight), ("bias", bias)):
+        parameter = blank(*shape, device=device, dtype=dtype) if wanted else None
+        module.register_parameter(name, parameter)
+
+
+def _reset(module: Any) -> None:
+    if module.weight is not None:
+        init.ones_(module.weight)
+    if module.bias is not None:
+        init.zeros_(module.bias)
 
 
 class LayerNorm(Module):
-    """(x - mean) / sqrt(variance + eps) weight + bias over the last dimensions; see `functional.layer_norm`.
+    """`functional.layer_norm` with a `weight` and a `bias` of `normalized_shape` (an int for one dimension).
 
-    `weight` and `bias` have `normalized_shape` (an int for one dimension) and start at 1 and 0; without
-    `elementwise_affine` there is neither, without `bias` no bias.
+    They start at 1 and 0; without `elementwise_affine` there is neither, without `bias` no bias.
     """
+
+    _function = staticmethod(checked(layer_norm))
 
     weight: Parameter | None = registered()
     bias: Parameter | None = registered()
@@ -26,9 +208,7 @@ class LayerNorm(Module):
     def __init__(self, normalized_shape: int | Sequence[int], eps: float = 1e-5, elementwise_affine: bool = True,
                  bias: bool = True, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
-        self.normalized_shape = _shape(normalized_shape)
-        self.eps = eps
-        self.elementwise_affine = elementwise_affine
+        self.normalized_shape, self.eps, self.elementwise_affine = _shape(normalized_shape), eps, elementwise_affine
         _register(self, self.normalized_shape, elementwise_affine, elementwise_affine and bias, device, dtype)
         self.reset_parameters()
 
@@ -38,7 +218,7 @@ class LayerNorm(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """input (..., *normalized_shape) to the same shape."""
-        return functional.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
+        return self._function(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
         return (f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}, "
@@ -46,20 +226,16 @@ class LayerNorm(Module):
 
 
 class RMSNorm(Module):
-    """x / sqrt(mean(x²) + eps) weight over the last dimensions; see `functional.rms_norm`.
+    """`functional.rms_norm` with a `weight` of `normalized_shape`, which starts at 1, if `elementwise_affine`."""
 
-    `weight` has `normalized_shape` (an int for one dimension) and starts at 1; there is none without
-    `elementwise_affine`.
-    """
+    _function = staticmethod(checked(rms_norm))
 
     weight: Parameter | None = registered()
 
     def __init__(self, normalized_shape: int | Sequence[int], eps: float | None = None, elementwise_affine: bool = True,
                  device: Any = None, dtype: Any = None) -> None:
         super().__init__()
-        self.normalized_shape = _shape(normalized_shape)
-        self.eps = eps
-        self.elementwise_affine = elementwise_affine
+        self.normalized_shape, self.eps, self.elementwise_affine = _shape(normalized_shape), eps, elementwise_affine
         shape = self.normalized_shape
         self.register_parameter("weight", blank(*shape, device=device, dtype=dtype) if elementwise_affine else None)
         self.reset_parameters()
@@ -71,23 +247,19 @@ class RMSNorm(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """input (..., *normalized_shape) to the same shape."""
-        return functional.rms_norm(input, self.normalized_shape, self.weight, self.eps)
+        return self._function(input, self.normalized_shape, self.weight, self.eps)
 
     def extra_repr(self) -> str:
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
 
 
 class _BatchNorm(Module):
-    """(x - mean) / sqrt(variance + eps) weight + bias for each channel; see `functional.batch_norm`.
+    """`functional.batch_norm` with `weight` and `bias` (num_features,), which start at 1 and 0, if `affine`.
 
     In training mean and variance are the batch's, and `running_mean` and `running_var` move towards them by
     `momentum` (None: they are the averages of all batches so far, of which `num_batches_tracked` counts the number,
     and which is read at every step) while `track_running_stats` is set; in evaluation they are the running ones, or
-    the batch's where there are none.
-    `weight` and `bias` (num_features,) start at 1 and 0; without `affine` there are none.
-
-    Raises:
-        ValueError: an input of another number of dimensions; in training, one value a channel.
+    the batch's where there are none. ValueError for an input of another number of dimensions.
     """
 
     _dims: tuple[int, ...]
@@ -101,19 +273,13 @@ class _BatchNorm(Module):
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
                  track_running_stats: bool = True, device: Any = None, dtype: Any = None, *, bias: bool = True) -> None:
         super().__init__()
-        self.num_features = num_features
-        self.eps = eps
-        self.momentum = momentum
-        self.affine = affine
-        self.track_running_stats = track_running_stats
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.affine, self.track_running_stats = affine, track_running_stats
         _register(self, (num_features,), affine, affine and bias, device, dtype)
-        tracked: dict[str, Tensor | None] = dict.fromkeys(("running_mean", "running_var", "num_batches_tracked"))
-        if track_running_stats:
-            tracked["running_mean"] = zeros(num_features, device=device, dtype=dtype)
-            tracked["running_var"] = ones(num_features, device=device, dtype=dtype)
-            tracked["num_batches_tracked"] = tensor(0, device=device, dtype=int64)
-        for name, buffer in tracked.items():
-            self.register_buffer(name, buffer)
+        tracked = track_running_stats
+        self.register_buffer("running_mean", zeros(num_features, device=device, dtype=dtype) if tracked else None)
+        self.register_buffer("running_var", ones(num_features, device=device, dtype=dtype) if tracked else None)
+        self.register_buffer("num_batches_tracked", tensor(0, device=device, dtype=int64) if tracked else None)
         self.reset_parameters()
 
     def reset_running_stats(self) -> None:
@@ -142,8 +308,7 @@ class _BatchNorm(Module):
         read = updated or not self.training
         result, changes = batch_normalised(
             input, self.running_mean if read else None, self.running_var if read else None, self.weight, self.bias,
-            self.training or (self.running_mean is None and self.running_var is None), share, self.eps,
-        )  # fmt: skip
+            self.training or (self.running_mean is None and self.running_var is None), share, self.eps)
         if count is not None:
             changes.append((count, count + 1))
         move(changes)
@@ -164,21 +329,3 @@ class BatchNorm2d(_BatchNorm):
     """Batch normalisation of (N, C, H, W): arguments and errors are the base class's."""
 
     _dims = (4,)
-
-
-def _shape(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
-    return (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-
-
-def _register(module: Module, shape: tuple[int, ...], weight: bool, bias: bool, device: Any, dtype: Any) -> None:
-    """A weight and a bias of `shape`, or None in their places."""
-    for name, wanted in (("weight", weight), ("bias", bias)):
-        parameter = blank(*shape, device=device, dtype=dtype) if wanted else None
-        module.register_parameter(name, parameter)
-
-
-def _reset(module: Any) -> None:
-    if module.weight is not None:
-        init.ones_(module.weight)
-    if module.bias is not None:
-        init.zeros_(module.bias)

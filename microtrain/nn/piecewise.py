@@ -1,18 +1,19 @@
 """Activations made of straight pieces. Where two meet, the derivative is PyTorch's.
 
-Half precisions are computed in float32 and rounded once; a hard shrink compares in them, as PyTorch's does.
+Half precisions are computed in float32 and rounded once; a hard shrink compares in them, as PyTorch's does. `inplace`
+overwrites the input.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..arguments import guarded
 from ..ops import activations as a
 from ..tensor import Tensor
 from ..tensor.operands import flag, floats_only, in_float32, no_bool
 from ..tensor.storage import wrap
 from .activation import Activation, single
+from .function_module import checked
 from .init import constant_
 from .module import Module
 from .parameter import Parameter, blank, registered
@@ -32,45 +33,21 @@ _prelu = in_float32(a.prelu)
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
-    """max(input, 0), elementwise; the derivative at 0 is 0. `inplace` overwrites the input."""
+    """max(input, 0), elementwise; the derivative at 0 is 0."""
     if inplace is not False:
         inplace = flag(inplace, "relu", "inplace")
     return (Tensor.relu_ if inplace else Tensor.relu)(input)
 
 
-class ReLU(Activation, function=relu):
-    """max(x, 0), elementwise; the derivative at 0 is 0."""
-
-    inplace: bool = False
-
-    def forward(self, input: Tensor) -> Tensor:
-        return relu(input, inplace=self.inplace)
-
-
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
-    """The input above 0, `negative_slope` times it below. `inplace` overwrites the input."""
+    """The input above 0, `negative_slope` times it below."""
     return _leaky_relu(input, float(negative_slope), inplace=inplace)
 
 
-class LeakyReLU(Activation, function=leaky_relu):
-    """x above 0, negative_slope x below."""
-
-    negative_slope: float = 0.01
-    inplace: bool = False
-
-
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
-    """The input where it is above `threshold`, else `value`. `inplace` overwrites the input."""
+    """The input where it is above `threshold`, else `value`."""
     limits = [float(limit) if input.is_floating_point() else int(limit) for limit in (threshold, value)]
     return _threshold(input, *limits, inplace=inplace)
-
-
-class Threshold(Activation, function=threshold):
-    """x above the threshold, else the value."""
-
-    threshold: float
-    value: float
-    inplace: bool = False
 
 
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
@@ -92,15 +69,7 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
 
 
 class Hardtanh(Activation, function=hardtanh):
-    """x limited to [min_val, max_val].
-
-    Raises:
-        AssertionError: max_val is not greater than min_val.
-    """
-
-    min_val: float = -1.0
-    max_val: float = 1.0
-    inplace: bool = False
+    """x limited to [min_val, max_val]. Raises AssertionError for a max_val not greater than min_val."""
 
     def __post_init__(self) -> None:
         if self.max_val <= self.min_val:
@@ -108,49 +77,25 @@ class Hardtanh(Activation, function=hardtanh):
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
-    """The input limited to [0, 6]; the derivative at the limits is 0. `inplace` overwrites the input."""
+    """The input limited to [0, 6]; the derivative at the limits is 0."""
     return hardtanh(input, 0.0, 6.0, inplace)
 
 
-class ReLU6(Hardtanh):
+class ReLU6(Hardtanh, shown="inplace"):
     """x limited to [0, 6]."""
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__(0.0, 6.0, inplace)
 
-    def extra_repr(self) -> str:
-        return "inplace=True" if self.inplace else ""
-
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
-    """relu6(input + 3) / 6; the derivative at -3 and 3 is 0. `inplace` overwrites the input."""
+    """relu6(input + 3) / 6; the derivative at -3 and 3 is 0."""
     return _hardsigmoid(input, inplace=inplace)
 
 
-class Hardsigmoid(Activation, function=hardsigmoid):
-    """relu6(x + 3) / 6."""
-
-    inplace: bool = False
-    extra_repr = Module.extra_repr
-
-
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
-    """input relu6(input + 3) / 6 (Howard et al., 2019). `inplace` overwrites the input."""
+    """input relu6(input + 3) / 6 (Howard et al., 2019)."""
     return _hardswish(input, inplace=inplace)
-
-
-class Hardswish(Activation, function=hardswish):
-    """x relu6(x + 3) / 6."""
-
-    inplace: bool = False
-    extra_repr = Module.extra_repr
-
-
-class _Shrink(Activation):
-    lambd: float
-
-    def extra_repr(self) -> str:
-        return str(self.lambd)
 
 
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
@@ -158,27 +103,11 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     return _hardshrink(input, float(lambd))
 
 
-class Hardshrink(_Shrink, function=hardshrink):
-    """x, but 0 from -lambd to lambd."""
-
-    lambd: float = 0.5
-
-
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """The input brought nearer to 0 by `lambd`, and 0 between.
-
-    Raises:
-        RuntimeError: lambd is negative.
-    """
+    """The input brought nearer to 0 by `lambd`, and 0 between. Raises RuntimeError for a negative `lambd`."""
     if not lambd >= 0:
         raise RuntimeError(f"softshrink: lambda must not be below 0 for input dtype {input.dtype!r}, found {lambd}")
     return _softshrink(input, float(lambd))
-
-
-class Softshrink(_Shrink, function=softshrink):
-    """x brought nearer to 0 by lambd, and 0 between."""
-
-    lambd: float = 0.5
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
@@ -208,15 +137,24 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     return wrap(_prelu(floats_only(input.node, "prelu"), weight.reshape(spread).node))
 
 
+class _Shrink(Activation):
+    def extra_repr(self) -> str:
+        return str(self.lambd)
+
+
+class ReLU(Activation, function=relu): ...
+class LeakyReLU(Activation, function=leaky_relu): ...
+class Threshold(Activation, function=threshold): ...
+class Hardsigmoid(Activation, function=hardsigmoid, shown=""): ...
+class Hardswish(Activation, function=hardswish, shown=""): ...
+class Hardshrink(_Shrink, function=hardshrink): ...
+class Softshrink(_Shrink, function=softshrink): ...
+
+
 class PReLU(Module):
-    """x above 0, weight x below, the weight being learned (He et al., 2015).
+    """x above 0, weight x below; the weight, one or `num_parameters` for as many channels, starts at `init`."""
 
-    Args:
-        num_parameters: 1, or the number of channels.
-        init: where the weight starts.
-    """
-
-    _function = staticmethod(guarded(prelu, itself=()))
+    _function = staticmethod(checked(prelu))
     weight: Parameter = registered()
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None) -> None:
@@ -227,7 +165,7 @@ class PReLU(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Set the weight to where it starts."""
+        """Sets the weight to where it starts."""
         constant_(self.weight, self.init)
 
     def forward(self, input: Tensor) -> Tensor:

@@ -1,4 +1,7 @@
-"""Smooth activations: exponential units, gates by a sigmoid or a normal distribution, and their kin."""
+"""Smooth activations: exponential units, gates by a sigmoid or a normal distribution, and their kin.
+
+`inplace` overwrites the input.
+"""
 
 from __future__ import annotations
 
@@ -28,23 +31,9 @@ def sigmoid(input: Tensor) -> Tensor:
     return Tensor.sigmoid(input)
 
 
-class Sigmoid(Activation, function=sigmoid):
-    """1 / (1 + exp(-x)), elementwise."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        return sigmoid(input)
-
-
 def tanh(input: Tensor) -> Tensor:
     """tanh(input), elementwise."""
     return Tensor.tanh(input)
-
-
-class Tanh(Activation, function=tanh):
-    """tanh(x), elementwise."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        return tanh(input)
 
 
 def _implicit_dim(name: str, input: Tensor, stacklevel: int = 3) -> int:
@@ -56,64 +45,18 @@ def _implicit_dim(name: str, input: Tensor, stacklevel: int = 3) -> int:
 
 
 def softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
-    """exp(input) / sum(exp(input)) along `dim`, computed after the largest value is taken off.
-
-    Args:
-        input: any shape.
-        dim: the dimension along which the result sums to 1.
-        dtype: cast the input to this first.
-    """
-    along = _implicit_dim("softmax", input) if dim is None else dim
-    return Tensor.softmax(input, along, dtype)
-
-
-class Softmax(Activation, function=softmax):
-    """exp(x) / sum exp(x) along `dim`."""
-
-    dim: int | None = None
-
-    def forward(self, input: Tensor) -> Tensor:
-        return softmax(input, self.dim)
+    """exp(input) / sum(exp(input)) along `dim`, computed after the largest value is taken off, in `dtype` if given."""
+    return Tensor.softmax(input, _implicit_dim("softmax", input) if dim is None else dim, dtype)
 
 
 def log_softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
-    """input - logsumexp(input) along `dim`.
-
-    Args:
-        input: any shape.
-        dim: the dimension along which exp of the result sums to 1.
-        dtype: cast the input to this first.
-    """
-    along = _implicit_dim("log_softmax", input) if dim is None else dim
-    return Tensor.log_softmax(input, along, dtype)
-
-
-class LogSoftmax(Activation, function=log_softmax):
-    """x - logsumexp(x) along `dim`."""
-
-    dim: int | None = None
-
-    def forward(self, input: Tensor) -> Tensor:
-        return log_softmax(input, self.dim)
+    """input - logsumexp(input) along `dim`, in `dtype` if given."""
+    return Tensor.log_softmax(input, _implicit_dim("log_softmax", input) if dim is None else dim, dtype)
 
 
 def softmin(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
-    """softmax(-input) along `dim`.
-
-    Args:
-        input: any shape.
-        dim: the dimension along which the result sums to 1.
-        dtype: cast the input to this first.
-    """
-    along = _implicit_dim("softmin", input, 4) if dim is None else dim
-    negated = -input
-    return Tensor.softmax(negated, along, dtype)
-
-
-class Softmin(Activation, function=softmin):
-    """softmax(-x) along `dim`."""
-
-    dim: int | None = None
+    """softmax(-input) along `dim`, in `dtype` if given."""
+    return Tensor.softmax(-input, _implicit_dim("softmin", input, 4) if dim is None else dim, dtype)
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
@@ -123,23 +66,9 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     return where(scaled > threshold, input, smooth if beta == 1 else smooth / beta)
 
 
-class Softplus(Activation, function=softplus):
-    """log(1 + exp(beta x)) / beta, elementwise; x itself where beta x > threshold."""
-
-    beta: float = 1.0
-    threshold: float = 20.0
-
-
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """The input above 0, alpha (exp(input) - 1) below (Clevert et al., 2015). `inplace` overwrites the input."""
+    """The input above 0, alpha (exp(input) - 1) below (Clevert et al., 2015)."""
     return _elu(input, float(alpha), 1.0, 1.0, inplace=inplace)
-
-
-class ELU(Activation, function=elu):
-    """x above 0, alpha (exp(x) - 1) below (Clevert et al., 2015)."""
-
-    alpha: float = 1.0
-    inplace: bool = False
 
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -147,71 +76,32 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
     return _elu(input, SELU_ALPHA, SELU_SCALE, 1.0, inplace=inplace)
 
 
-class SELU(Activation, function=selu):
-    """`ELU` with the scale and alpha that keep mean and variance (Klambauer et al., 2017)."""
-
-    inplace: bool = False
-
-
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """The input above 0, alpha (exp(input / alpha) - 1) below (Barron, 2017). `inplace` overwrites the input.
-
-    Raises:
-        RuntimeError: alpha is 0.
-    """
+    """The input above 0, alpha (exp(input / alpha) - 1) below (Barron, 2017). Raises RuntimeError for an alpha of 0."""
     if alpha == 0:
         raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
     return _elu(input, float(alpha), 1.0, 1 / alpha, inplace=inplace)
 
 
-class CELU(Activation, function=celu):
-    """x above 0, alpha (exp(x / alpha) - 1) below (Barron, 2017)."""
-
-    alpha: float = 1.0
-    inplace: bool = False
-
-
 def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
     """The input times the normal distribution function of it (Hendrycks and Gimpel, 2016).
 
-    Args:
-        input: any shape, floating point.
-        approximate: "none", or "tanh" for input (1 + tanh(sqrt(2 / pi) (input + 0.044715 input^3))) / 2.
-
-    Raises:
-        RuntimeError: another value of approximate.
+    approximate: "none", or "tanh" for input (1 + tanh(sqrt(2 / pi) (input + 0.044715 input^3))) / 2; RuntimeError for
+    another.
     """
     if approximate not in _gelu:
         raise RuntimeError(f"approximate argument must be either none or tanh, but got {approximate!r}")
     return _gelu[approximate](input)
 
 
-class GELU(Activation, function=gelu):
-    """x times the normal distribution function of x, or its approximation by "tanh" (Hendrycks and Gimpel, 2016)."""
-
-    approximate: str = "none"
-
-
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
-    """input sigmoid(input), also called swish. `inplace` overwrites the input."""
+    """input sigmoid(input), also called swish."""
     return _silu(input, inplace=inplace)
 
 
-class SiLU(Activation, function=silu):
-    """x sigmoid(x)."""
-
-    inplace: bool = False
-
-
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
-    """input tanh(softplus(input)) (Misra, 2019). `inplace` overwrites the input."""
+    """input tanh(softplus(input)) (Misra, 2019)."""
     return _mish(input, inplace=inplace)
-
-
-class Mish(Activation, function=mish):
-    """x tanh(softplus(x)) (Misra, 2019)."""
-
-    inplace: bool = False
 
 
 def logsigmoid(input: Tensor) -> Tensor:
@@ -219,17 +109,9 @@ def logsigmoid(input: Tensor) -> Tensor:
     return _logsigmoid(input)
 
 
-class LogSigmoid(Activation, function=logsigmoid):
-    """log(1 / (1 + exp(-x)))."""
-
-
 def softsign(input: Tensor) -> Tensor:
     """input / (1 + |input|)."""
     return input / (input.abs() + 1)
-
-
-class Softsign(Activation, function=softsign):
-    """x / (1 + |x|)."""
 
 
 def tanhshrink(input: Tensor) -> Tensor:
@@ -237,16 +119,11 @@ def tanhshrink(input: Tensor) -> Tensor:
     return input - input.tanh()
 
 
-class Tanhshrink(Activation, function=tanhshrink):
-    """x - tanh(x)."""
-
-
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """The first half along `dim` times the sigmoid of the second (Dauphin et al., 2017): half the size there.
 
     Raises:
-        RuntimeError: the input is 0-d, or its size along dim is odd.
-        IndexError: there is no such dim.
+        RuntimeError: the input is 0-d, or its size along dim is odd.  IndexError: there is no such dim.
         NotImplementedError: the input is not floating point.
     """
     if input.dim() == 0:
@@ -259,11 +136,26 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     return input.narrow(dim, 0, size // 2) * input.narrow(dim, size // 2, size // 2).sigmoid()
 
 
-class GLU(Activation, function=glu):
-    """The first half along `dim` times the sigmoid of the second (Dauphin et al., 2017)."""
+class Sigmoid(Activation, function=sigmoid): ...
+class Tanh(Activation, function=tanh): ...
+class Softmax(Activation, function=softmax, options="dim"): ...
+class LogSoftmax(Activation, function=log_softmax, options="dim"): ...
+class Softmin(Activation, function=softmin, options="dim"): ...
+class Softplus(Activation, function=softplus): ...
+class ELU(Activation, function=elu): ...
+class SELU(Activation, function=selu): ...
+class CELU(Activation, function=celu): ...
+class SiLU(Activation, function=silu): ...
+class Mish(Activation, function=mish): ...
+class LogSigmoid(Activation, function=logsigmoid): ...
+class Softsign(Activation, function=softsign): ...
+class Tanhshrink(Activation, function=tanhshrink): ...
+class GLU(Activation, function=glu): ...
 
-    dim: int = -1
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Half the size along `dim`."""
-        return self._applied(input)
+class GELU(Activation, function=gelu):
+    """`functional.gelu` as a module."""
+
+    def __init__(self, approximate: str = "none") -> None:
+        super().__init__()
+        self.approximate = approximate

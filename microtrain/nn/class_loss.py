@@ -1,18 +1,21 @@
 """Losses over classes, and one-hot vectors.
 
-The target's log probability is selected by comparing class numbers with the target, not by a gather:
-the comparison is elementwise, so logits, selection and loss fuse into one kernel, and so does its derivative.
+The target's log probability is selected by comparing class numbers with the target, not by a gather: the comparison is
+elementwise, so logits, selection and loss fuse into one kernel, and so does its derivative.
 """
 
 from __future__ import annotations
 
 import math
 
-from ...arguments import is_int, is_number, refused
-from ...tensor import Tensor, arange, int64, nn_ops, uint8, where
-from ...tensor.operands import floats_only, no_tensor, node_of
-from ..naming import scalar_type_name
-from .reduction import check_reduction, reduced
+from ..arguments import is_int, is_number, refused
+from ..tensor import Tensor, arange, int64, nn_ops, uint8, where
+from ..tensor.operands import floats_only, no_tensor, node_of
+from .elementwise_loss import check_reduction, reduced
+from .function_module import FunctionModule
+from .naming import scalar_type_name
+
+__all__ = ["CrossEntropyLoss", "NLLLoss", "cross_entropy", "nll_loss", "one_hot"]
 
 
 def _class_dim(input: Tensor) -> int:
@@ -116,8 +119,7 @@ def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, *, ign
         reduction: "mean" (over the weights of the targets that count), "sum" or "none".
 
     Raises:
-        ValueError: batch sizes that differ; an unknown reduction.
-        RuntimeError: other shapes, the target's dtype.
+        ValueError: batch sizes that differ; an unknown reduction.  RuntimeError: other shapes, the target's dtype.
         IndexError: a class index out of range (on a GPU: NaN).
     """
     check_reduction(reduction)
@@ -134,15 +136,11 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, *
     Args:
         input: logits, (C,) or (N, C) or (N, C, d1, ...).
         target: class indices as in `nll_loss`, or probabilities of the input's shape.
-        weight: (C,), a factor for each class.
-        ignore_index: class indices of this value count for nothing.
-        reduction: "mean", "sum" or "none".
+        weight, ignore_index, reduction: as in `nll_loss`.
         label_smoothing: the share of the target spread evenly over the classes (Szegedy et al., 2016).
 
     Raises:
-        ValueError: batch sizes that differ; an unknown reduction.
-        RuntimeError: other shapes, the target's dtype, smoothing outside [0, 1].
-        IndexError: a class index out of range (on a GPU: NaN).
+        As `nll_loss`; RuntimeError: smoothing outside [0, 1].
     """
     check_reduction(reduction)
     try:
@@ -178,9 +176,8 @@ def _soft_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None, ig
                         label_smoothing: float) -> Tensor:
     """-sum over classes of target log softmax(input); "mean" is over everything but the classes."""
     if not target.is_floating_point():
-        raise RuntimeError(
-            "Expected floating point type for target with class probabilities, got " + scalar_type_name(target)
-        )
+        raise RuntimeError("Expected floating point type for target with class probabilities, got "
+                           f"{scalar_type_name(target)}")
     if ignore_index >= 0:
         raise RuntimeError("ignore_index is not supported for floating point target")
     _check_weight(input, weight)
@@ -198,12 +195,8 @@ def _soft_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None, ig
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """Class indices of any shape to int64 vectors: 1 at the index, 0 elsewhere, in a new last dimension.
 
-    Args:
-        tensor: int64 indices.
-        num_classes: the length of the vectors; -1: one more than the largest index.
-
-    Raises:
-        RuntimeError: another dtype; an index negative or too large; nothing to infer the classes from.
+    `num_classes` is the length of the vectors; -1: one more than the largest index. Raises RuntimeError for another
+    dtype, an index negative or too large, nothing to infer the classes from.
     """
     if scalar_type_name(tensor) != "Long":
         raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
@@ -219,3 +212,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         if largest >= num_classes:
             raise RuntimeError("Class values must be smaller than num_classes.")
     return (tensor.unsqueeze(-1) == arange(num_classes, device=tensor.device)).long()
+
+
+class NLLLoss(FunctionModule, function=nll_loss): ...
+class CrossEntropyLoss(FunctionModule, function=cross_entropy): ...

@@ -1,12 +1,34 @@
-"""Losses that compare input and target element by element."""
+"""Losses that compare input and target element by element.
+
+Each ends in `reduction`: "mean" over all elements, "sum" or "none"; ValueError for another, TypeError for no text.
+"""
 
 from __future__ import annotations
 
 import warnings
 
-from ...tensor import Tensor, nn_ops, where
-from ...tensor.operands import floats_only, no_tensor, node_of
-from .reduction import check_reduction, reduced
+from ..tensor import Tensor, broadcast_shapes, nn_ops, where
+from ..tensor.operands import floats_only, no_tensor, node_of
+from .function_module import FunctionModule
+
+__all__ = ["BCELoss", "BCEWithLogitsLoss", "HingeEmbeddingLoss", "HuberLoss", "KLDivLoss", "L1Loss", "MSELoss",
+           "SmoothL1Loss", "SoftMarginLoss", "binary_cross_entropy", "binary_cross_entropy_with_logits",
+           "hinge_embedding_loss", "huber_loss", "kl_div", "l1_loss", "mse_loss", "smooth_l1_loss", "soft_margin_loss"]
+
+
+def check_reduction(reduction: str) -> None:
+    """Raises ValueError (TypeError for no text) unless `reduction` is "none", "mean" or "sum"."""
+    if type(reduction) is not str:
+        raise TypeError(f"argument 'reduction' must be str, not {type(reduction).__name__}")
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f"{reduction} is not a valid value for reduction")
+
+
+def reduced(loss: Tensor, reduction: str) -> Tensor:
+    """`loss` itself, its mean or its sum."""
+    if reduction == "mean":
+        return loss.mean()
+    return loss.sum() if reduction == "sum" else loss
 
 
 def _difference(name: str, input: Tensor, target: Tensor, stacklevel: int = 4) -> Tensor:
@@ -32,23 +54,16 @@ def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", weight: 
 
     Args:
         input: any floating shape.
-        target: the same shape (PyTorch's warning, and broadcasting, if not).
-        reduction: "mean" is over all elements (over the sum of `weight` if given), "sum", or "none".
+        target: the same shape (PyTorch's warning, and broadcasting, if not; RuntimeError if they do not broadcast).
+        reduction: "mean" is over the sum of `weight` if given.
         weight: a factor for each element, of the input's shape.
-
-    Raises:
-        ValueError: an unknown reduction.
-        RuntimeError: shapes that do not broadcast.
     """
     check_reduction(reduction)
     return _weighted("mse_loss", nn_ops.squared_error(_difference("mse_loss", input, target, 3)), weight, reduction)
 
 
 def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
-    """|input - target|, reduced; the derivative where they are equal is 0.
-
-    Args and errors: as `mse_loss`.
-    """
+    """|input - target|, reduced; the derivative where they are equal is 0. Arguments and errors: as `mse_loss`."""
     check_reduction(reduction)
     return _weighted("l1_loss", _difference("l1_loss", input, target).abs(), weight, reduction)
 
@@ -70,27 +85,18 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
     Args:
         input: probabilities in [0, 1], any shape. On the cpu device one outside raises RuntimeError when the loss is
             computed; on a GPU it gives NaN, as looking would mean waiting.
-        target: probabilities of the same shape.
+        target: probabilities of the same shape (else ValueError) and dtype (else RuntimeError).
         weight: a factor for each element, broadcast to the input's shape.
-        reduction: "mean" (over all elements), "sum" or "none".
-
-    Raises:
-        ValueError: shapes that differ; an unknown reduction.
-        RuntimeError: dtypes that differ.
     """
     check_reduction(reduction)
     if input.shape != target.shape:
         raise ValueError(f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) "
                          "is deprecated. Please ensure they have the same size.")
-    _check_same_dtype(input, target)
-    loss = nn_ops.binary_cross_entropy(input, target)
-    return reduced(loss if weight is None else loss * weight, reduction)
-
-
-def _check_same_dtype(input: Tensor, target: Tensor) -> None:
     if input.dtype != target.dtype:
         raise RuntimeError(f"binary_cross_entropy: input has dtype {input.dtype} but target has {target.dtype}; "
                            "cast the target with target.to(input.dtype)")
+    loss = nn_ops.binary_cross_entropy(input, target)
+    return reduced(loss if weight is None else loss * weight, reduction)
 
 
 def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tensor | None = None, *,
@@ -101,13 +107,9 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tens
 
     Args:
         input: logits, any shape.
-        target: probabilities of the same shape.
+        target: probabilities of the same shape (else ValueError).
         weight: a factor for each element, broadcast to the input's shape.
-        reduction: "mean" (over all elements), "sum" or "none".
-        pos_weight: a factor for the positive part, broadcast to the input's shape.
-
-    Raises:
-        ValueError: shapes that differ; an unknown reduction.
+        pos_weight: a factor for the positive part, broadcast likewise.
     """
     check_reduction(reduction)
     try:
@@ -135,16 +137,8 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
                weight: Tensor | None = None) -> Tensor:
     """(input - target)² / 2 where |input - target| < delta, else delta (|input - target| - delta / 2); reduced.
 
-    Huber, "Robust Estimation of a Location Parameter", 1964.
-
-    Args:
-        input, target, weight: as `mse_loss`.
-        reduction: "mean" is over all elements, with weights too, as in PyTorch; "sum" or "none".
-        delta: > 0, where the parabola goes over into its tangent.
-
-    Raises:
-        ValueError: an unknown reduction.
-        RuntimeError: delta not positive; shapes that do not broadcast.
+    Huber, "Robust Estimation of a Location Parameter", 1964. Arguments as `mse_loss`, but "mean" is over all elements
+    with weights too, as in PyTorch; RuntimeError unless delta > 0.
     """
     check_reduction(reduction)
     if delta <= 0:
@@ -156,16 +150,7 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
 def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
     """(input - target)² / (2 beta) where |input - target| < beta, else |input - target| - beta / 2; reduced.
 
-    Girshick, "Fast R-CNN", 2015. With beta 0 it is `l1_loss`.
-
-    Args:
-        input, target: as `mse_loss`.
-        reduction: "mean", "sum" or "none".
-        beta: >= 0, where the parabola goes over into its tangent.
-
-    Raises:
-        ValueError: an unknown reduction.
-        RuntimeError: a negative beta; shapes that do not broadcast.
+    Girshick, "Fast R-CNN", 2015. With beta 0 it is `l1_loss`; RuntimeError for a negative one.
     """
     check_reduction(reduction)
     if beta < 0:
@@ -186,7 +171,6 @@ def kl_div(input: Tensor, target: Tensor, *, reduction: str = "mean", log_target
         log_target: whether target holds logarithms.
 
     Raises:
-        ValueError: an unknown reduction.
         RuntimeError: an integer or bool dtype; shapes that do not broadcast.
     """
     if reduction == "mean":
@@ -205,3 +189,44 @@ def kl_div(input: Tensor, target: Tensor, *, reduction: str = "mean", log_target
     if reduction != "batchmean":
         return reduced(loss, reduction)
     return loss.sum() / input.shape[0] if input.dim() else loss.sum()
+
+
+def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, *, reduction: str = "mean") -> Tensor:
+    """input where target is 1, max(0, margin - input) where it is -1 (both added where it is neither); reduced.
+
+    Inputs are distances, `margin` the one from which dissimilar pairs cost nothing; the shapes broadcast.
+    """
+    check_reduction(reduction)
+    apart = where(target != 1, (margin - input).clamp_min(0), 0.0)
+    return reduced(apart + where(target != -1, input, 0.0), reduction)
+
+
+def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+    """log(1 + exp(-target input)), reduced; finite even where PyTorch's exponential overflows.
+
+    Inputs are scores, targets 1 or -1, of a shape that broadcasts to the input's (else RuntimeError).
+    """
+    check_reduction(reduction)
+    if input.shape != target.shape and (shape := broadcast_shapes(input.shape, target.shape)) != input.shape:
+        raise RuntimeError(f"output with shape {list(input.shape)} doesn't match the broadcast shape {list(shape)}: "
+                           f"the target of shape {list(target.shape)} has to broadcast to the input's")
+    return reduced(nn_ops.logistic(-(target * input)), reduction)
+
+
+class MSELoss(FunctionModule, function=mse_loss, options="reduction"): ...
+class L1Loss(FunctionModule, function=l1_loss, options="reduction"): ...
+class SmoothL1Loss(FunctionModule, function=smooth_l1_loss): ...
+class KLDivLoss(FunctionModule, function=kl_div): ...
+class HingeEmbeddingLoss(FunctionModule, function=hinge_embedding_loss): ...
+class SoftMarginLoss(FunctionModule, function=soft_margin_loss): ...
+class BCELoss(FunctionModule, function=binary_cross_entropy): ...
+class BCEWithLogitsLoss(FunctionModule, function=binary_cross_entropy_with_logits): ...
+
+
+class HuberLoss(FunctionModule, function=huber_loss, options="reduction delta"):
+    """Half the squared error up to delta, then its tangent: `functional.huber_loss`. TypeError for a delta that is no
+    number."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.delta, int | float):
+            raise TypeError(f"delta must be a float or int, got: {type(self.delta)}")
