@@ -141,6 +141,14 @@ def switching(interval: float = 1e-6) -> Iterator[None]:
         sys.setswitchinterval(before)
 
 
+def repeated(count: int, work: Any) -> Any:
+    """Some work done so many times."""
+    def several() -> None:
+        for _ in range(count):
+            work()
+    return several
+
+
 def together(works: list[Callable[[], Any]], patience: float = 120) -> list[Any]:
     """What each work gives, all of them in threads of their own. Raises what one of them raised, or for a deadlock."""
     results: list[Any] = [None] * len(works)
