@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from .integers import Array
 from .parse import Function, Instruction
 from .table import Op, look_up, split
 
@@ -39,7 +40,7 @@ class Block:
     live_in: set[str] = field(default_factory=set)
     live_out: set[str] = field(default_factory=set)
     successors: list[int] = field(default_factory=list)
-    run: Callable[..., object] = lambda *_: None
+    run: Callable[..., Array | None] = lambda *_: None
 
 
 def basic_blocks(function: Function, ops: list[Op], unknown: list[str]) -> list[Block]:

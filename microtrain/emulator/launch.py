@@ -41,7 +41,7 @@ def launch(module: Module, entry: str, grid: Sequence[int], block: Sequence[int]
     if function is None or not function.entry:
         raise EmulatorError(f"no kernel {entry!r} is in the PTX; there are {', '.join(module.entries)}")
     check_parameters(entry, [one.nbytes for one in function.parameters], parameters, names or {})
-    sizes = [tuple([*map(int, one), 1, 1, 1][:3]) for one in (grid, block)]
+    sizes = three(grid), three(block)
     needed = (*function.needed_threads, 1, 1)[:3] if function.needed_threads else sizes[1]
     if needed != sizes[1]:
         raise EmulatorError(f"{entry} is compiled for blocks of {needed} threads and launched with {sizes[1]}")
@@ -54,7 +54,7 @@ def launch(module: Module, entry: str, grid: Sequence[int], block: Sequence[int]
             memory.view(address, len(data))[:] = np.frombuffer(data, np.uint8)
             memory.written(address, len(data))
         values = {one.name: raw for one, raw in zip(function.parameters, parameters, strict=True)}
-        whole = Launch(entry, sizes[0], sizes[1], module.shared_bytes + shared_bytes, values,  # type: ignore[arg-type]
+        whole = Launch(entry, sizes[0], sizes[1], module.shared_bytes + shared_bytes, values,
                        memory, checks, report, [op.instruction for op in program.ops], held, memory.live())
         prepare(whole, program, entry, parameters, names or {}, total)
         chosen = np.arange(total) if programs is None else np.asarray(programs)
@@ -68,6 +68,12 @@ def launch(module: Module, entry: str, grid: Sequence[int], block: Sequence[int]
     if not collect:
         report.check()
     return report
+
+
+def three(sizes: Sequence[int]) -> tuple[int, int, int]:
+    """Three sizes; missing ones are 1."""
+    x, y, z, *_ = (*map(int, sizes), 1, 1, 1)
+    return x, y, z
 
 
 def translated(module: Module) -> Program:

@@ -7,7 +7,6 @@ meet again; a barrier lets nobody of a program pass before all have come.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from .blocks import Block
 from .integers import Array
 from .matrices import Matrices
 from .report import EmulatorError
-from .threads import Launch
+from .threads import Launch, Registers
 from .translate import Code, Program
 
 GONE = 1 << 30
@@ -48,7 +47,7 @@ class Machine(Matrices):
             self.fault(site, "asynchronous", f"{register} is used before the wgmma that writes it is waited for",
                        0 if on is None else int(on[0]))
 
-    def call(self, code: Code, registers: dict[Any, Any], m: Array | None) -> Iterator[None]:
+    def call(self, code: Code, registers: Registers, m: Array | None) -> Iterator[None]:
         """A function, by the threads of m."""
         blocks, at, steps = code.blocks, 0, 0
         place: Array | None = None if m is None else np.where(m, 0, GONE)
@@ -101,7 +100,7 @@ class Machine(Matrices):
             if block.end.kind == "barrier":
                 waiting |= here
 
-    def following(self, block: Block, answer: Any) -> Any:
+    def following(self, block: Block, answer: Array | None) -> int | Array:
         """The number of the block that comes next, or one for each thread."""
         end, following = block.end, block.index + 1
         if end.kind in ("fall", "barrier", "call"):
@@ -109,6 +108,7 @@ class Machine(Matrices):
         if end.kind == "jump":
             return end.targets[0]
         if end.kind == "table":
+            assert answer is not None
             goal = np.array(end.targets)[np.minimum(self.full(answer), len(end.targets) - 1)]
             return int(goal[0]) if (goal == goal[0]).all() else goal
         yes, no = (end.targets[0], following) if end.kind == "branch" else (GONE, following)
@@ -142,7 +142,7 @@ class Machine(Matrices):
                     self.fault(block.end.site, "barrier", message.format(line), lane, count=int(bad.sum()))
         self.pass_barrier(np.flatnonzero(waits.any(1)))
 
-    def invoke(self, block: Block, registers: dict[Any, Any], m: Array | None) -> Iterator[None]:
+    def invoke(self, block: Block, registers: Registers, m: Array | None) -> Iterator[None]:
         """Call a function: its parameters have been stored under the names that the call gives."""
         instruction = block.end.instruction
         assert instruction is not None
@@ -158,7 +158,7 @@ class Machine(Matrices):
                 self.launch.report.check()
             if name != "vprintf":
                 raise EmulatorError(f"line {instruction.line}: {name} is not in the PTX")
-            registers[results, 0] = np.uint32(0)
+            registers[results, 0] = np.zeros((), np.uint32)
             return
         def hand(stored: str, name: str) -> None:
             registers.update({(name, key[1]): value for key, value in registers.items()

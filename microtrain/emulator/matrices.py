@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import Any
 
 import numpy as np
 
@@ -82,7 +81,7 @@ class Matrices(Warps):
 
     def init_asynchronous(self) -> None:
         super().init_asynchronous()
-        self.fragments: dict[Any, tuple[list[Array], Array]] = {}
+        self.fragments: dict[tuple[object, ...], tuple[list[Array], Array]] = {}
         """Operands by the identity of the registers that they were made of, which are held so that no other has it."""
 
     def rows_at(self, site: int, base: Array, offset: int, on: Array | None, count: int, what: str) -> Array:
@@ -225,16 +224,15 @@ class Matrices(Warps):
             codes = np.broadcast_to(self.me(kept)[:, None], granules.shape)
             self.begin_product(rows, granules.reshape(len(rows), -1), codes.reshape(len(rows), -1))
 
-    def wgmma(self, site: int, shape: str, types: tuple[str, ...], c: list[Array], a: Any, b: Array, accumulate: Array,
-              flags: list[int], on: Array | None) -> list[Array]:
+    def wgmma(self, site: int, shape: str, types: tuple[str, ...], c: list[Array], a: list[Array] | Array, b: Array,
+              accumulate: Array, flags: list[int], on: Array | None) -> list[Array]:
         """d = a @ b (+ d) of each warp group: 64 x n x k. Computed at once; who may look at it is told by the waits."""
         m, n, k = map(int, re.findall(r"\d+", shape))
         d_kind, kind = types[0], types[1]
-        in_registers = isinstance(a, list)
         transposes = flags[2:] if len(flags) > 2 else []
         sign = (flags[0] if flags else 1) * (flags[1] if len(flags) > 1 else 1)
         right = self.operand(site, b, n, k, types[2], bool(transposes and transposes[-1]), on)
-        if in_registers:
+        if isinstance(a, list):
             left = self.left(a, kind, 2).reshape(self.B, -1, m, k)
         else:
             left = self.operand(site, a, m, k, kind, bool(len(transposes) == 2 and transposes[0]), on)

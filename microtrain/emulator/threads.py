@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,8 @@ from .parse import Instruction
 from .report import EmulatorError, Finding, Report
 from .shadow import EPOCH, PROGRAM, THREAD, Sync, program_of, thread_of
 
+Registers = dict[str | tuple[str, int], Array]
+"""Values by name, and parameters of calls by name and offset."""
 WARP_SIZE = 32
 SHARED_BASE = 1024
 """Where shared memory begins: swizzles look at the bits of addresses below."""
@@ -115,7 +116,7 @@ class Threads:
             raise EmulatorError(f"the PTX names {name}, which it does not define")
         return np.dtype(t).type(self.launch.symbols[name])
 
-    def parameter(self, values: dict[Any, Any], name: str, offset: int, t: str) -> Array:
+    def parameter(self, values: Registers, name: str, offset: int, t: str) -> Array:
         """A parameter of the kernel, or one that a caller stored."""
         if (name, offset) in values:
             return values[name, offset].view(t) if t[0] in "iuf" else values[name, offset]
