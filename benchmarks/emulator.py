@@ -15,8 +15,7 @@ import numpy as np
 
 from microtrain.emulator import Memory, launch, parse
 from microtrain.emulator.launch import translated
-from microtrain.testing.specimen_cases import CASES, of_case
-from microtrain.testing.specimens import Specimen
+from microtrain.testing.specimens import CASES, Specimen, of_case
 
 THREADS = 1 << 14
 """Of the programs that run: one batch."""

@@ -7,8 +7,7 @@ import argparse
 from ..bench.text import columns
 from ..runtime.detect import installed
 from ..runtime.resources import TARGETS
-from ..testing.specimen_cases import CASES, of_case
-from ..testing.specimens import Specimen, compiled_at_once
+from ..testing.specimens import CASES, Specimen, compiled_at_once, of_case
 from .errors import UsageError
 
 HEADS = ("kernel", "template", "registers", "spills", "shared B", "load bits", "store bits")

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass, field
 
+from ..compiler.program import Program
 from ..engine.explain import describe_kernels
 from ..engine.run import launches
 
 
+@dataclass
 class KernelCount:
     """What was launched inside a `count_kernels` block: `kernels` in all, and the programs they belong to."""
 
-    def __init__(self) -> None:
-        self.kernels = 0
-        self.programs: list[Any] = []
+    kernels: int = 0
+    programs: list[Program] = field(default_factory=list)
 
-    def add(self, kernels: int, program: Any) -> None:
+    def add(self, kernels: int, program: Program) -> None:
         """Note one program that was run."""
         self.kernels += kernels
         self.programs.append(program)

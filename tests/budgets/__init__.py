@@ -3,12 +3,11 @@
 `sample(200)` are the kernels, `judged(specimen, "sm_90")` says what is wrong with one.
 """
 
-from microtrain.testing.specimen_cases import CASES, Case, of_case
-from microtrain.testing.specimens import Specimen
+from microtrain.testing.specimens import CASES, Case, Specimen, of_case
 
-from .judge import Verdict, judge, judged
+from .judge import Verdict, judge, judged, kind_of
 from .sample import sample
 from .table import BUDGETS, EXCUSES, Budget, Excuse
 
 __all__ = ["BUDGETS", "CASES", "EXCUSES", "Budget", "Case", "Excuse", "Specimen", "Verdict", "judge", "judged",
-           "of_case", "sample"]
+           "kind_of", "of_case", "sample"]

@@ -21,7 +21,7 @@ def summary(verdicts: list[Verdict]) -> str:
     """A row for each kind of kernel: the most that any uses, beside the budget; accesses; and how many are wrong."""
     rows = []
     for kind, of in sorted(budgets.BUDGETS.items()):
-        these = [v for v in verdicts if v.specimen.kind == kind]
+        these = [v for v in verdicts if budgets.kind_of(v.specimen) == kind]
         if these:
             allowed = of[these[0].resources.target]
             bits = [access.bits for v in these for access in v.resources.accesses]

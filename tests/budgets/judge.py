@@ -7,11 +7,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from microtrain.compiler.templates.template import Launch
+from microtrain.graph import dtypes
 from microtrain.runtime.resources import TARGETS, Access, Resources
 from microtrain.testing.specimens import Specimen
 
 from . import widths
 from .table import EXCUSES, Excuse, budget
+
+
+def kind_of(specimen: Specimen) -> str:
+    """Its template and, where that changes what it needs, the kind of numbers: what the table is looked up by."""
+    if specimen.template == "matmul":
+        return f"matmul, {operand_kind(specimen.kernel)}"
+    double = any(node.dtype is dtypes.float64 for node in specimen.kernel.pointers)
+    return f"{specimen.template}, float64" if double else specimen.template
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,7 @@ class Verdict:
         """The problems, the emitted source, and how to make the kernel again."""
         kernel = self.specimen.kernel
         sources = [line for function in kernel.emitted for line in function.source.splitlines()]
-        return "\n".join([*[f"{self.resources.target}: {self.specimen.origin} ({self.specimen.kind}): {problem}"
+        return "\n".join([*[f"{self.resources.target}: {self.specimen.origin} ({kind_of(self.specimen)}): {problem}"
                             for problem in self.problems], *[f"    {line}" for line in sources]])
 
 
@@ -41,8 +50,8 @@ def judge(specimen: Specimen, launch: Launch, resources: Resources) -> Verdict:
     """Hold a compiled kernel against the table."""
     problems: list[str] = []
     used: dict[Excuse, None] = {}
-    excuses = [excuse for excuse in EXCUSES if excuse.covers(specimen.kind, resources.target)]
-    allowed = budget(specimen.kind, resources.target)
+    excuses = [excuse for excuse in EXCUSES if excuse.covers(kind_of(specimen), resources.target)]
+    allowed = budget(kind_of(specimen), resources.target)
     for what, value, limit in (("registers", resources.registers, allowed.registers),
                                ("bytes of shared memory", resources.shared_bytes, allowed.shared_bytes)):
         if value > limit:

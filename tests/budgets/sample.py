@@ -14,10 +14,11 @@ from itertools import count, cycle
 
 import microtrain as mt
 from microtrain import settings
-from microtrain.compiler.program import Program
 from microtrain.engine.run import flush
+from microtrain.runtime.compiling import POINTERS
 from microtrain.tensor import device
-from microtrain.testing.specimens import Specimen, specimens, watched
+from microtrain.testing import count_kernels
+from microtrain.testing.specimens import Specimen, specimens
 from tests import fuzz
 
 from .training import folds, steps
@@ -42,12 +43,12 @@ def sample(size: int) -> list[Specimen]:
     templates: Counter[str] = Counter()
     with settings.device("cpu"), settings.fuse(True):
         for origin, run in runs():
-            fresh = {one.text: one for one in kernels(origin, run) if one.text not in texts}
+            fresh = {content(one): one for one in kernels(origin, run) if content(one) not in texts}
             for _ in range(min(EACH, len(fresh))):
-                text = min(fresh, key=lambda text: templates[fresh[text].template] / WEIGHTS[fresh[text].template])
-                templates[fresh[text].template] += 1
-                texts.add(text)
-                found.append(fresh.pop(text))
+                rarest = min(fresh, key=lambda one: templates[fresh[one].template] / WEIGHTS[fresh[one].template])
+                templates[fresh[rarest].template] += 1
+                texts.add(rarest)
+                found.append(fresh.pop(rarest))
             if len(found) >= size:
                 return found[:size]
     raise AssertionError("unreachable: random programs do not end")
@@ -55,12 +56,19 @@ def sample(size: int) -> list[Specimen]:
 
 def kernels(origin: str, run: Callable[[], object]) -> list[Specimen]:
     """What one program would launch: by itself, and with random numbers of its own."""
-    programs: list[Program] = []
     flush(device("cpu"))
     mt.manual_seed(0)
-    with watched(programs.append):
+    with count_kernels() as found:
         run()
-    return [one for program in programs for one in specimens(program, origin)]
+    return [one for program in found.programs for one in specimens(program, origin)]
+
+
+def content(specimen: Specimen) -> str:
+    """What tells a kernel from others: the emitted functions and what else follows from its program."""
+    kernel = specimen.kernel
+    sources = [function.source for function in kernel.emitted]
+    pointers = tuple([POINTERS[node.dtype.name] for node in kernel.pointers])
+    return "\n".join([specimen.template, *sources, str(kernel.constants), str(pointers), kernel.index_type])
 
 
 def runs() -> Iterator[Run]:

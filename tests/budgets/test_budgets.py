@@ -25,6 +25,7 @@ from microtrain.kernels.tiles import ARCHITECTURES, MapTile, RowTile
 from microtrain.runtime import resources
 from tests import budgets
 from tests.budgets import widths
+from tests.budgets.sample import content
 
 if os.environ.get("TRITON_INTERPRET") == "1":
     pytest.skip("compiles kernels, which are interpreted in this process", allow_module_level=True)
@@ -65,7 +66,7 @@ def test_the_sample_is_of_the_same_programs_every_time_of_distinct_kernels_and_a
         sampled: list[budgets.Specimen]) -> None:
     again = budgets.sample(SLICE // 2)
     assert [(one.origin, one.template) for one in again] == [(one.origin, one.template) for one in sampled[:len(again)]]
-    assert len({one.text for one in sampled}) == len(sampled)
+    assert len({content(one) for one in sampled}) == len(sampled)
     assert {one.template for one in sampled} >= {"map", "maps", "row", "slab", "reduce", "matmul"}
     assert len({one.origin for one in sampled}) >= SLICE // 2
 
@@ -163,7 +164,7 @@ def test_a_report_has_the_source_and_says_where_the_kernel_is_from(sampled: list
     launch = specimen.launch("sm_80")
     resources = specimen.compiled(launch, "sm_80")
     report = budgets.judge(specimen, launch, replace(resources, spills=999)).report()
-    assert report.startswith(f"sm_80: {specimen.origin} ({specimen.kind}): spills 999\n    @triton.jit\n")
+    assert report.startswith(f"sm_80: {specimen.origin} ({budgets.kind_of(specimen)}): spills 999\n    @triton.jit\n")
 
 
 # ---------------------------------------------------------------------------------------------- what structure allows

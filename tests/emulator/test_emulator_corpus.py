@@ -22,7 +22,7 @@ from microtrain.compiler.emit_numpy import reference
 from microtrain.compiler.templates.template import Group, encoded
 from microtrain.emulator import Memory, launch, parse
 from microtrain.graph.node import Node
-from microtrain.testing import specimen_cases as cases
+from microtrain.testing import specimens as cases
 from tests import budgets
 
 TARGETS = ("sm_80", "sm_90")
@@ -108,7 +108,7 @@ def smaller(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_slice_of_the_sample_computes_what_it_should(target: str) -> None:
     for i, specimen in enumerate(sampled(SLICE)):
         if i % 2 == TARGETS.index(target):
-            assert compared(specimen, target, 3) > 0, specimen.kind
+            assert compared(specimen, target, 3) > 0, specimen.template
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -134,4 +134,4 @@ def test_every_case(case: budgets.Case, target: str, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("part", range(10))
 def test_the_sample_of_200(part: int, target: str) -> None:
     for specimen in sampled(200)[part::10]:
-        assert compared(specimen, target) > 0, specimen.kind
+        assert compared(specimen, target) > 0, specimen.template

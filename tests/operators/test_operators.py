@@ -25,10 +25,9 @@ from microtrain.compiler.templates import rows
 from microtrain.engine import run
 from microtrain.ops import PRIMITIVES
 from microtrain.testing.database import judge as judging
+from microtrain.testing.database.exceptions import REFUSALS, UNSPECIFIED
 from microtrain.testing.database.operators import DTYPES, FURTHER, NAMES, cases, database, find
 from microtrain.testing.database.parity import at_most, everything, parity
-from microtrain.testing.database.refusals import REFUSALS
-from microtrain.testing.database.unspecified import UNSPECIFIED
 from microtrain.testing.report import GRADIENT, SECOND, VALUE, ParityReport, Tally
 from tests.conftest import DEVICE
 

@@ -13,7 +13,8 @@ import microtrain as mt
 from microtrain.emulator import Memory, launch, parse
 from microtrain.runtime.ptxas import PACKED, careful, spared
 from microtrain.runtime.resources import compile_launch
-from microtrain.testing.specimens import specimens, watched
+from microtrain.testing import count_kernels
+from microtrain.testing.specimens import specimens
 
 KERNEL = """
 .version 8.0
@@ -66,13 +67,13 @@ def test_what_is_put_in_its_place_adds_both_halves_apart() -> None:
 @pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="nothing is compiled there")
 def test_a_kernel_that_llvm_packs_is_kept_clear_of_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     """The padding and its gradient in one launch, in float64: what an H100 got wrong."""
-    found: list[Any] = []
-    with watched(lambda program: found.extend(specimens(program, "padding"))):
+    with count_kernels() as count:
         x = mt.tensor(np.ones((3, 4)), requires_grad=True)
         y = mt.nn.ConstantPad1d(1, 2.0)(x)
         y.backward(mt.tensor(np.ones((3, 6))))
         y.tolist()
-    (one,) = [specimen for specimen in found if specimen.template == "maps"]
+    (one,) = [specimen for program in count.programs for specimen in specimens(program, "padding")
+              if specimen.template == "maps"]
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     assembly = compile_launch("sm_90", one.launch("sm_90")).assembly
     assert ".entry maps_kernel" in assembly and not PACKED.search(assembly)

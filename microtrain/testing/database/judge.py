@@ -14,9 +14,8 @@ import microtrain
 from ..comparison import Finding, Oracle, compare_part, consult, other_live
 from ..report import SECOND, VALUE, Tally
 from ..running import Library, Run, attempt
+from .exceptions import Unspecified, refusal, unspecified
 from .operators import Case, find, mapped
-from .refusals import refusal
-from .unspecified import Unspecified, unspecified
 
 NEIGHBOURS = 8
 """Where else PyTorch's error is measured before a case counts as failed; see `neighbour`."""
