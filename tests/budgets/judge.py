@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from microtrain.compiler.templates.matmul import operand_kind
 from microtrain.compiler.templates.template import Launch
 from microtrain.graph import dtypes
 from microtrain.runtime.resources import TARGETS, Access, Resources
