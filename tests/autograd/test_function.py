@@ -149,7 +149,7 @@ def the_context_is_the_grad_fn(T: Any) -> Any:
     told = (entry.label, entry.needs_input_grad, type(entry).__name__, entry.saved_tensors[0], y.grad_fn is entry,
             entry.next_functions[0][0].variable is x, (y * 2).grad_fn.next_functions[0][0] is entry)
     y.backward()
-    return told, entry.saved_tensors
+    return told, entry.saved_tensors, "FBackward object at 0x" in repr(entry)
 
 
 OVERWRITTEN = "one of the variables needed for gradient computation has been modified by an inplace operation: "
