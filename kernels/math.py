@@ -7,8 +7,8 @@ on NVIDIA `tl.exp` on float32 errs by about 1.2 |x| ulp, `/` is `div.full`, `tl.
 takes subnormal numbers for 0.
 
 "ulp" in a docstring is the largest error in the interpreter, as float32 / float64, measured against NumPy's float64 and
-longdouble by `tests/test_kernels.py`, which holds them to it. Reduced arguments and scaled powers of two follow W. Cody
-and W. Waite, Software Manual for the Elementary Functions (1980).
+longdouble by `tests/kernels/test_kernels.py`, which holds them to it. Reduced arguments and scaled powers of two follow
+W. Cody and W. Waite, Software Manual for the Elementary Functions (1980).
 """
 
 import triton

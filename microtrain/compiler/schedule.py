@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from .. import ops, settings
 from ..graph.node import Kind
 from ..ops.user_kernel import CALL
-from .access import accesses
+from .access import Access, accesses
 from .horizontal import bundled
 from .index import Coords
 from .lower import lower
@@ -93,6 +93,7 @@ class Scheduler:
         self.fuse = settings.fuse.value
         self.demand = Demand(program)
         self.cost: dict[Value, Cost] = {}
+        self.accesses: dict[tuple[Value, Coords], list[Access]] = {}    # a value is tried in several groups
 
     def run(self) -> Schedule:
         """Place every value that needs it. What only values of no elements are computed from is not computed."""
@@ -224,7 +225,10 @@ class Scheduler:
                 again += repeated and value.primitive.kind in (Kind.MAP, Kind.INDEX)
                 if again > CHEAP_OPS or value.primitive.kind in (Kind.REDUCE, Kind.MATMUL, Kind.USER_KERNEL):
                     raise Conflict
-                for access in accesses(value, coords):
+                found = self.accesses.get((value, coords))
+                if found is None:
+                    found = self.accesses[value, coords] = accesses(value, coords)
+                for access in found:
                     visit(access.source, access.coords, repeated)
 
         for source, coords in template.entry(value, members[value]):

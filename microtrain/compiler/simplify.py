@@ -102,10 +102,6 @@ def _neg(g: Traced, value: Value, x: Value) -> Value | None:
     return _folded(g, value, operator.neg, x) or (x.sources[0] if x.primitive is ops.NEG else None)
 
 
-def _add(g: Traced, value: Value, x: Value, y: Value) -> Value | None:
-    return _folded(g, value, operator.add, x, y)
-
-
 def _sub(g: Traced, value: Value, x: Value, y: Value) -> Value | None:
     if number(y) == 0 and math.copysign(1, number(y)) > 0 and x.shape == value.shape:       # -0.0 less -0.0 is 0.0
         return x
@@ -152,14 +148,6 @@ def _pow(g: Traced, value: Value, x: Value, y: Value) -> Value | None:
     return None if root is None else root(x)
 
 
-def _identity(g: Traced, value: Value, x: Value) -> Value:
-    return x
-
-
-def _cast(g: Traced, value: Value, x: Value) -> Value | None:
-    return x if x.dtype is value.dtype else None
-
-
 def _reshape(g: Traced, value: Value, x: Value) -> Value | None:
     if x.shape == value.shape:
         return x
@@ -187,5 +175,8 @@ def _reduce(g: Traced, value: Value, x: Value) -> Value | None:
 
 
 REWRITES: dict[ops.Primitive, Callable[..., Value | None]] = {
-    ops.IDENTITY: _identity, ops.NEG: _neg, ops.ADD: _add, ops.SUB: _sub, ops.MUL: _mul, ops.DIV: _div, ops.POW: _pow,
-    ops.CAST: _cast, ops.RESHAPE: _reshape, ops.PERMUTE: _permute, ops.EXPAND: _expand}
+    ops.IDENTITY: lambda g, value, x: x,
+    ops.CAST: lambda g, value, x: x if x.dtype is value.dtype else None,
+    ops.ADD: lambda g, value, x, y: _folded(g, value, operator.add, x, y),
+    ops.NEG: _neg, ops.SUB: _sub, ops.MUL: _mul, ops.DIV: _div, ops.POW: _pow,
+    ops.RESHAPE: _reshape, ops.PERMUTE: _permute, ops.EXPAND: _expand}
