@@ -46,7 +46,6 @@ from .create import (
     zeros_like,
 )
 from .custom import custom_kernel
-from .dlpack import from_dlpack
 from .einsum import einsum
 from .elementwise import CHECKED
 from .gathering import where
@@ -65,7 +64,7 @@ from .joining import (
     vstack,
 )
 from .linalg import get_float32_matmul_precision, set_float32_matmul_precision
-from .operands import must_be_operands, no_out, node_of
+from .operands import must_be_operands, no_out, node_of, not_a_tensor
 from .printing import set_printoptions
 from .random import (
     Generator,
@@ -87,7 +86,7 @@ from .random import (
 from .rearranging import tril_indices, triu_indices
 from .special import fill
 from .tensor_class import FUNCTIONS, Tensor
-from .transfer import synchronize
+from .transfer import from_dlpack, synchronize
 from .types import Operand
 
 concat = concatenate = cat
@@ -102,7 +101,7 @@ def _as_function(name: str) -> Any:
 
     def function(input: object, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(input, Tensor):
-            raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+            raise not_a_tensor(name, input)
         if "out" in kwargs:
             no_out(kwargs.pop("out"), name)
         return method(input, *args, **kwargs)

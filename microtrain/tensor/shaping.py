@@ -385,8 +385,8 @@ def sliced(self: Tensor, axis: int, start: int, length: int, step: int) -> Tenso
     """A view of every `step`-th of the elements from `start` along an axis, `length` of them."""
     shape, strides = self.node.shape, self.stride()
     starts = tuple(start if i == axis else 0 for i in range(len(shape)))
-    counts = tuple(length if i == axis else n for i, n in enumerate(shape))
     steps = tuple(step if i == axis else 1 for i in range(len(shape)))
+    counts = (*shape[:axis], length, *shape[axis + 1:])
     part = self.share(lambda x: g.slice(x, starts, counts, steps),
                       lambda base, v: g.slice_update(base, v, starts, steps),
                       tuple(s * k for s, k in zip(strides, steps, strict=True)), start * strides[axis])

@@ -1,4 +1,4 @@
-"""Between tensors and the rest of the world: numbers, NumPy, devices, dtypes."""
+"""Between tensors and the rest of the world: numbers, NumPy, devices, dtypes, DLPack (dmlc.github.io/dlpack)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from .. import ops as g
+from ..engine.handle import type_of
 from ..graph import dtypes
 from ..graph.dtypes import DType
 from ..graph.spec import Device
 from ..graph.tape import grad_mode
 from ..runtime import backend
 from ..runtime.lock import locked
-from .create import DeviceLike, kind, place
+from .create import DeviceLike, kind, place, tensor
 from .host import exported, moved, values
 from .memory import alone
 from .operands import called, flag
@@ -121,12 +122,12 @@ def as_bool(self: Tensor) -> bool:
 
 def as_float(self: Tensor) -> float:
     """The one element. Raises ValueError for several."""
-    return float(_only(self).item())
+    return float(_only(self))
 
 
 def as_int(self: Tensor) -> int:
     """The one element cut to an integer. Raises ValueError for several."""
-    return int(_only(self).item())
+    return int(_only(self))
 
 
 def as_index(self: Tensor) -> int:
@@ -228,14 +229,64 @@ def set_data(self: Tensor, value: Tensor) -> None:
     self.move_to(value)
 
 
-def _only(tensor: Tensor) -> Tensor:
-    """A tensor of one element. Raises ValueError for any other."""
-    if tensor.node.spec.numel != 1:
+def _only(self: Tensor) -> bool | int | float:
+    if self.node.spec.numel != 1:
         raise ValueError("only one element tensors can be converted to Python scalars")
-    return tensor
+    return self.item()
 
 
 def synchronize(device: DeviceLike = None) -> None:
     """Wait until everything launched on a device has run."""
     where = place(device)
     backend(where.type, where.index).synchronize()
+
+
+HOST = (1, 3, 11, 13)
+"""DLPack's numbers of memory that the host can read: its own, and what CUDA and ROCm pinned or manage."""
+
+
+class Capsule:
+    """A DLPack capsule as an object that gives it."""
+
+    def __init__(self, capsule: Any) -> None:
+        self.capsule = capsule
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.capsule
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0                     # which memory it really is, NumPy reads from the capsule
+
+
+def from_dlpack(ext_tensor: Any) -> Tensor:
+    """A tensor with a copy of another library's array, on the default device.
+
+    PyTorch shares the memory; values are immutable here, so a later change of the array is not seen.
+
+    Args:
+        ext_tensor: an object with `__dlpack__` (a NumPy array, a PyTorch tensor in host memory, ...) or a capsule.
+
+    Raises:
+        TypeError: it is neither.
+        BufferError: it cannot be read: memory of a GPU, a dtype that NumPy lacks, a tensor that requires grad.
+    """
+    if isinstance(ext_tensor, Tensor):
+        ext_tensor.__dlpack__()                       # refuses as it does for others
+        return ext_tensor.detach().clone()
+    if isinstance(ext_tensor, np.ndarray):
+        return tensor(ext_tensor)
+    if builtins.type(ext_tensor).__name__ == "PyCapsule":
+        ext_tensor = Capsule(ext_tensor)
+    elif not (hasattr(ext_tensor, "__dlpack__") and hasattr(ext_tensor, "__dlpack_device__")):
+        raise TypeError("from_dlpack(): expected an array with __dlpack__ and __dlpack_device__, or a DLPack capsule, "
+                        f"not {type_of(ext_tensor)}")
+    kind, _ = ext_tensor.__dlpack_device__()
+    if kind not in HOST:
+        raise BufferError(f"from_dlpack(): {type_of(ext_tensor)} lies in memory that the host cannot read (DLPack's "
+                          f"device type {int(kind)}): copy it there first, with .cpu() or the like")
+    try:
+        array = np.from_dlpack(ext_tensor)
+    except (BufferError, RuntimeError, ValueError, TypeError) as error:
+        raise BufferError(f"from_dlpack(): {type_of(getattr(ext_tensor, 'capsule', ext_tensor))} cannot be read: "
+                          f"{error}") from error
+    return tensor(np.array(array))
