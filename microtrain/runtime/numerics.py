@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ def power(x: Array, y: Array) -> Array:
     return np.where(np.less(y, 0), odd, whole).astype(whole.dtype)[()]
 
 
-def whole_division(function: Any) -> Any:
+def whole_division(function: np.ufunc) -> Callable[[Array, Array], Array]:
     """Division of integers as PyTorch has it: by zero it raises."""
     def divide(x: Array, y: Array) -> Array:
         if np.result_type(x, y).kind != "f" and np.any(np.equal(y, 0)):
@@ -94,14 +95,17 @@ def index_put(x: Array, index: Array, value: Array) -> np.ndarray:
     return out
 
 
-def _wide(dtype: Any) -> Array:
+def _wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """In what a sequence of that dtype is folded: the next wider floating-point dtype; integers stay."""
-    return dtype if dtype.kind in "iub" or dtype.itemsize == 8 else np.float32 if dtype.itemsize < 4 else np.float64
+    if dtype.kind in "iub" or dtype.itemsize == 8:
+        return dtype
+    return np.dtype(np.float32 if dtype.itemsize < 4 else np.float64)
 
 
-def accumulate(ufunc: Any, x: Array, axis: int) -> np.ndarray:
+def accumulate(ufunc: np.ufunc, x: Array, axis: int) -> np.ndarray:
     """All prefixes of an axis folded by `ufunc`, one element after the other, in the next wider dtype."""
-    return ufunc.accumulate(x.astype(_wide(x.dtype), copy=False), axis, dtype=_wide(x.dtype)).astype(x.dtype)    # type: ignore[no-any-return]
+    wide = _wide(x.dtype)
+    return ufunc.accumulate(x.astype(wide, copy=False), axis, dtype=wide).astype(x.dtype)
 
 
 def argsort(x: Array, axis: int, descending: bool) -> np.ndarray:
@@ -153,7 +157,7 @@ def _shifted(x: Array) -> np.ndarray:
     """x (N, C) less each row's maximum, in float32 at least, so that exp neither overflows nor loses its sum."""
     wide = x if x.dtype.itemsize >= 4 else x.astype(np.float32)
     top = np.maximum.reduce(wide, 1, keepdims=True) if wide.size else wide[:, :1]
-    return wide - np.where(np.isinf(top), 0, top)       # type: ignore[no-any-return]
+    return wide - np.where(np.isinf(top), 0, top)
 
 
 def _counted(target: Array, classes: int, ignore_index: int) -> np.ndarray | None:
@@ -164,7 +168,7 @@ def _counted(target: Array, classes: int, ignore_index: int) -> np.ndarray | Non
     outside = valid & ((target < 0) | (target >= classes))
     if outside.any():
         raise IndexError(f"Target {target[outside][0]} is out of bounds.")
-    return valid            # type: ignore[no-any-return]
+    return valid
 
 
 def cross_entropy(x: Array, target: Array, ignore_index: int, reduction: str) -> Array:
