@@ -1,5 +1,7 @@
 """Promotion: the dtype of every pair of dtypes under every operator, and with Python numbers, is PyTorch's."""
 
+import functools
+import itertools
 import operator
 from typing import Any
 
@@ -11,20 +13,9 @@ import microtrain as mt
 
 DTYPES = ("float32", "float64", "float16", "bfloat16", "int32", "int64", "uint8", "bool")
 OPERATORS = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "/": operator.truediv,
-    "//": operator.floordiv,
-    "%": operator.mod,
-    "**": operator.pow,
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "//": operator.floordiv,
+    "%": operator.mod, "**": operator.pow, "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le,
+    ">": operator.gt, ">=": operator.ge}
 SCALARS = (True, 2, 2.0)
 
 
@@ -52,38 +43,31 @@ def agrees(got: Any, expected: Any) -> bool:
     return isinstance(expected, type) and (issubclass(got, expected) or issubclass(expected, got))
 
 
+def all_agree(compute: Any, *choices: Any) -> None:
+    """`compute(T, ...)` of every combination of the choices has the same outcome in both."""
+    wrong = []
+    for case in itertools.product(*choices):
+        got, expected = (outcome(functools.partial(compute, T, *case)) for T in (mt, torch))
+        if not agrees(got, expected):
+            wrong.append(f"{case}: {got}, PyTorch {expected}")
+    assert not wrong, "\n".join(wrong)
+
+
 @pytest.mark.parametrize("symbol", OPERATORS)
 @pytest.mark.parametrize("shapes", [((2,), (2,)), ((2,), ()), ((), (2,)), ((), ())], ids=str)
-def test_pairs_of_dtypes(symbol: str, shapes: tuple[tuple[int, ...], tuple[int, ...]], device: str) -> None:
+def test_pairs_of_dtypes(symbol: str, shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
     """A 0-d tensor gives way to a dimensioned one of its own category, as in PyTorch."""
-    wrong = []
-    for a in DTYPES:
-        for b in DTYPES:
-            got, expected = (
-                outcome(lambda T=T, a=a, b=b: OPERATORS[symbol](ones(T, a, shapes[0]), ones(T, b, shapes[1])))
-                for T in (mt, torch)
-            )
-            if not agrees(got, expected):
-                wrong.append(f"{a} {symbol} {b}: {got}, PyTorch {expected}")
-    assert not wrong, "\n".join(wrong)
+    all_agree(lambda T, a, b: OPERATORS[symbol](ones(T, a, shapes[0]), ones(T, b, shapes[1])), DTYPES, DTYPES)
 
 
 @pytest.mark.parametrize("symbol", OPERATORS)
 @pytest.mark.parametrize("scalar", SCALARS)
 def test_python_numbers(symbol: str, scalar: Any) -> None:
-    wrong = []
-    for dtype in DTYPES:
-        for shape in ((2,), ()):
-            for swap in (False, True):
+    def compute(T: Any, dtype: str, shape: Any, swap: bool) -> Any:
+        pair = (ones(T, dtype, shape), scalar)
+        return OPERATORS[symbol](*(pair[::-1] if swap else pair))
 
-                def compute(T: Any, dtype: str = dtype, shape: Any = shape, swap: bool = swap) -> Any:
-                    pair = (ones(T, dtype, shape), scalar)
-                    return OPERATORS[symbol](*(pair[::-1] if swap else pair))
-
-                got, expected = outcome(lambda: compute(mt)), outcome(lambda: compute(torch))
-                if not agrees(got, expected):
-                    wrong.append(f"{dtype}{shape} {symbol} {scalar!r}, swapped {swap}: {got}, PyTorch {expected}")
-    assert not wrong, "\n".join(wrong)
+    all_agree(compute, DTYPES, ((2,), ()), (False, True))
 
 
 @pytest.mark.parametrize("symbol", [*OPERATORS, "&", "|", "^"])
@@ -101,61 +85,38 @@ def test_booleans_are_no_numbers_of_one_bit(symbol: str) -> None:
             assert agrees(got, expected), (a, b, got, expected)
 
 
-@pytest.mark.parametrize(
-    "function",
-    ["exp", "sqrt", "sin", "sigmoid", "reciprocal", "abs", "neg", "sign", "floor", "square", "sum", "prod", "mean",
-     "any", "all", "argmax", "amax", "max"],
-)  # fmt: skip
+@pytest.mark.parametrize("function", [
+    "exp", "sqrt", "sin", "sigmoid", "reciprocal", "abs", "neg", "sign", "floor", "square", "sum", "prod", "mean",
+    "any", "all", "argmax", "amax", "max"])
 def test_functions_of_one_tensor(function: str) -> None:
-    wrong = []
     for dtype in DTYPES:
         got, expected = (outcome(lambda T=T, d=dtype: getattr(T, function)(ones(T, d))) for T in (mt, torch))
         if isinstance(expected, tuple) and isinstance(got, tuple) and "float" in expected[0]:
-            same = got[0] == expected[0] and np.allclose(got[1], expected[1], rtol=2**-7)
+            assert got[0] == expected[0] and np.allclose(got[1], expected[1], rtol=2**-7), dtype
         else:
-            same = agrees(got, expected)
-        if not same:
-            wrong.append(f"{function} of {dtype}: {got}, PyTorch {expected}")
-    assert not wrong, "\n".join(wrong)
+            assert agrees(got, expected), (dtype, got, expected)
 
 
 @pytest.mark.parametrize("function", ["maximum", "minimum", "cat", "stack", "where"])
 def test_functions_of_two_tensors(function: str) -> None:
     def compute(T: Any, a: str, b: str) -> Any:
-        first, second = ones(T, a), ones(T, b)
-        if function in ("cat", "stack"):
-            return getattr(T, function)([first, second])
+        pair = ones(T, a), ones(T, b)
         if function == "where":
-            return T.where(T.tensor([True, False]), first, second)
-        return getattr(T, function)(first, second)
+            return T.where(T.tensor([True, False]), *pair)
+        return getattr(T, function)(pair) if function in ("cat", "stack") else getattr(T, function)(*pair)
 
-    wrong = []
-    for a in DTYPES:
-        for b in DTYPES:
-            got, expected = (outcome(lambda T=T, a=a, b=b: compute(T, a, b)) for T in (mt, torch))
-            if not agrees(got, expected):
-                wrong.append(f"{function}({a}, {b}): {got}, PyTorch {expected}")
-    assert not wrong, "\n".join(wrong)
+    all_agree(compute, DTYPES, DTYPES)
 
 
-@pytest.mark.parametrize("symbol", ["+=", "*=", "/="])
-def test_in_place_keeps_the_dtype_or_raises(symbol: str) -> None:
+@pytest.mark.parametrize("change", [operator.iadd, operator.imul, operator.itruediv])
+def test_in_place_keeps_the_dtype_or_raises(change: Any) -> None:
     """A result that does not fit the tensor's category is refused, and the tensor stays what it was."""
-
-    def change(x: Any, y: Any) -> Any:
-        return {"+=": operator.iadd, "*=": operator.imul, "/=": operator.itruediv}[symbol](x, y)
-
-    wrong = []
-    for a in DTYPES:
-        for b in (*DTYPES, 2, 2.5):
-            outcomes = []
-            for T in (mt, torch):
-                x = ones(T, a)
-                y = ones(T, b) if isinstance(b, str) else b
-                outcomes.append((outcome(lambda x=x, y=y: change(x, y)), x.tolist(), name(x)))
-            if outcomes[0] != outcomes[1]:
-                wrong.append(f"{a} {symbol} {b}: {outcomes[0]}, PyTorch {outcomes[1]}")
-    assert not wrong, "\n".join(wrong)
+    for a, b in itertools.product(DTYPES, (*DTYPES, 2, 2.5)):
+        outcomes = []
+        for T in (mt, torch):
+            x, y = ones(T, a), ones(T, b) if isinstance(b, str) else b
+            outcomes.append((outcome(lambda x=x, y=y: change(x, y)), x.tolist(), name(x)))
+        assert outcomes[0] == outcomes[1], (a, b)
 
 
 @pytest.mark.parametrize(
@@ -189,18 +150,12 @@ def test_integer_arithmetic_wraps_as_pytorchs() -> None:
             assert got.tolist() == expected.tolist(), dtype
 
 
-def test_numpy_gives_back_the_same_dtype() -> None:
-    for dtype in DTYPES:
-        array = ones(mt, dtype).cpu().numpy()
-        assert array.dtype.name == dtype
-
-
-def test_dtypes_describe_themselves() -> None:
+def test_dtypes_describe_themselves_and_are_numpys() -> None:
     for dtype in DTYPES:
         mine, theirs = getattr(mt, dtype), getattr(torch, dtype)
-        assert mine.is_floating_point == theirs.is_floating_point
-        assert mine.itemsize == theirs.itemsize
-        assert repr(mine) == repr(theirs)
+        assert (mine.is_floating_point, mine.itemsize, repr(mine)) == (
+            theirs.is_floating_point, theirs.itemsize, repr(theirs))
+        assert ones(mt, dtype).cpu().numpy().dtype.name == dtype
     assert mt.get_default_dtype() == mt.float32
 
 
