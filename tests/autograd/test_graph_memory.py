@@ -147,9 +147,8 @@ def test_the_same_seed_gives_the_same_bits() -> None:
         scope: dict[str, Any] = {}
         exec(TRAINING, scope)
         digests.append(scope["digest"])
-    other = subprocess.run(
-        [sys.executable, "-c", TRAINING + "print(digest)"], cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout.strip()
+    other = subprocess.run([sys.executable, "-c", TRAINING + "print(digest)"], cwd=ROOT, check=True,
+                           capture_output=True, text=True).stdout.strip()
     assert digests == [other, other]
 
 

@@ -21,9 +21,8 @@ from microtrain.kernels.reduce import reduce_kernel
 from microtrain.kernels.row import row_kernel
 from tests.support import kernel_reference as reference
 
-interpreted = pytest.mark.skipif(
-    os.environ.get("TRITON_INTERPRET") != "1", reason="runs in Triton's interpreter: MICROTRAIN_DEVICE=interpret"
-)
+interpreted = pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") != "1",
+                                 reason="runs in Triton's interpreter: MICROTRAIN_DEVICE=interpret")
 GUARD = 64
 SIZES = (0, 1, 2, 31, 32, 33, 127, 128, 129)
 
@@ -73,9 +72,8 @@ def test_map_equals_its_reference(numel, index, rng):
     x = rng.normal(size=numel).astype(np.float32)
     out = Guarded((numel,), torch.float32)
     scale = int(np.float64(-2.5).view(np.int64))
-    map_kernel[(triton.cdiv(numel, 128),)](
-        (torch.from_numpy(x), out.pointer), (scale, 1), numel, scaled_sigmoid, 128, index
-    )
+    map_kernel[(triton.cdiv(numel, 128),)]((torch.from_numpy(x), out.pointer), (scale, 1), numel, scaled_sigmoid, 128,
+                                           index)
     want = reference.map_reference(lambda i: -2.5 / (1 + np.exp(-x[i].astype(np.float64))) + 1, numel)
     np.testing.assert_allclose(out.value(), want, rtol=2e-6, atol=1e-6)
 
@@ -121,10 +119,8 @@ def run_softmax(x, block_r):
     rows, cols = x.shape
     outs = [Guarded(shape, torch.float32) for shape in (x.shape, (rows,), (rows,))]
     block_c = tiles.next_power_of_2(cols)
-    row_kernel[(triton.cdiv(rows, block_r),)](
-        (torch.from_numpy(x), *[out.pointer for out in outs]),
-        (cols,), rows, softmax_and_more, cols, block_r, block_c, tl.int32,
-    )  # fmt: skip
+    row_kernel[(triton.cdiv(rows, block_r),)]((torch.from_numpy(x), *[out.pointer for out in outs]), (cols,), rows,
+                                              softmax_and_more, cols, block_r, block_c, tl.int32)
     return [out.value() for out in outs]
 
 
@@ -147,9 +143,8 @@ def test_row_equals_its_reference(rows, cols, rng):
 @interpreted
 def test_rows_with_nan_infinities_and_ties_agree_with_pytorch():
     inf, nan = np.inf, np.nan
-    x = np.array(
-        [[1, nan, 3, 2, 0], [inf, 1, inf, -inf, 0], [-0.0, 0.0, -1, -1, 0], [-inf] * 5, [2, 2, 2, nan, nan]], np.float32
-    )
+    x = np.array([[1, nan, 3, 2, 0], [inf, 1, inf, -inf, 0], [-0.0, 0.0, -1, -1, 0], [-inf] * 5, [2, 2, 2, nan, nan]],
+                 np.float32)
     got, product, least = run_softmax(x, 4)
     t = torch.from_numpy(x)
     np.testing.assert_allclose(got, torch.softmax(t, 1).numpy(), rtol=1e-6)
@@ -175,12 +170,10 @@ def store_row(ptrs, scalars, r, acc, row_mask):
     tl.store(ptrs[1] + r, acc, mask=row_mask)
 
 
-REDUCTIONS = {
-    "sum": (reductions.combine_sum, reductions.finish_sum, np.add),
-    "max": (reductions.combine_max, reductions.finish_max, np.maximum),
-    "min": (reductions.combine_min, reductions.finish_min, np.minimum),
-    "prod": (reductions.combine_prod, reductions.finish_prod, np.multiply),
-}
+REDUCTIONS = {"sum": (reductions.combine_sum, reductions.finish_sum, np.add),
+              "max": (reductions.combine_max, reductions.finish_max, np.maximum),
+              "min": (reductions.combine_min, reductions.finish_min, np.minimum),
+              "prod": (reductions.combine_prod, reductions.finish_prod, np.multiply)}
 
 
 def run_reduce(x, name, load, identity, block_r=4, block_c=32):
@@ -188,10 +181,9 @@ def run_reduce(x, name, load, identity, block_r=4, block_c=32):
     combine, finish, _ = REDUCTIONS[name]
     t = torch.from_numpy(x)
     out = Guarded((rows, 1), t.dtype)
-    reduce_kernel[(triton.cdiv(rows, block_r),)](
-        (t, out.pointer), (cols,), rows, cols, load, combine, finish, store_row,
-        identity, getattr(tl, str(x.dtype)), block_r, block_c, tl.int64,
-    )  # fmt: skip
+    reduce_kernel[(triton.cdiv(rows, block_r),)]((t, out.pointer), (cols,), rows, cols, load, combine, finish,
+                                                 store_row, identity, getattr(tl, str(x.dtype)), block_r, block_c,
+                                                 tl.int64)
     return out.value()
 
 
@@ -202,9 +194,8 @@ def test_reduce_masks_the_value_not_the_operand(name, cols, rng):
     x = rng.normal(size=(5, cols)).astype(np.float32)
     identity = {"sum": 0.0, "max": -np.inf, "min": np.inf, "prod": 1.0}[name]
     got = run_reduce(x, name, load_exp, identity)
-    want = reference.reduce_reference(
-        lambda r, c: np.exp(x[r, c].astype(np.float64)), REDUCTIONS[name][2], identity, 5, cols, np.float64
-    )
+    want = reference.reduce_reference(lambda r, c: np.exp(x[r, c].astype(np.float64)), REDUCTIONS[name][2], identity, 5,
+                                      cols, np.float64)
     np.testing.assert_allclose(got, want, rtol=(cols + 2) * 2e-7)
 
 
@@ -266,28 +257,21 @@ def run_matmul(a, b, bias, load, *, acc, operand, dot, blocks):
     n = b.shape[2]
     out = Guarded((batch, m, n), bias.dtype)
     grid = (triton.cdiv(m, blocks[0]) * triton.cdiv(n, blocks[1]), batch)
-    matmul_kernel[grid](
-        (a, b, out.pointer, bias), (m, n, k), m, n, k, load, load_b, store_relu_bias,
-        False, False, acc, dot, "ieee", *blocks, tl.int32, operand, *map(math.gcd, (m, n, k), blocks),
-    )  # fmt: skip
+    matmul_kernel[grid]((a, b, out.pointer, bias), (m, n, k), m, n, k, load, load_b, store_relu_bias, False, False, acc,
+                        dot, "ieee", *blocks, tl.int32, operand, *map(math.gcd, (m, n, k), blocks))
     return out.value()
 
 
 def matmul_want(a, b, bias, prologue):
     a, b, bias = (t.to(torch.float64).numpy() for t in (a, b, bias))
-    return reference.matmul_reference(
-        lambda batch, m, k: prologue(a[batch, m, k]),
-        lambda batch, k, n: b[batch, k, n],
-        lambda batch, m, n, acc: np.maximum(acc + bias[n], 0),
-        (a.shape[0], a.shape[1], b.shape[2], a.shape[2]),
-        np.float64,
-    )
+    return reference.matmul_reference(lambda batch, m, k: prologue(a[batch, m, k]), lambda batch, k, n: b[batch, k, n],
+                                      lambda batch, m, n, acc: np.maximum(acc + bias[n], 0),
+                                      (a.shape[0], a.shape[1], b.shape[2], a.shape[2]), np.float64)
 
 
 @interpreted
-@pytest.mark.parametrize(
-    ("m", "n", "k"), [(1, 1, 1), (16, 16, 16), (17, 15, 31), (33, 65, 1), (64, 1, 129), (1, 47, 33), (5, 7, 0)]
-)
+@pytest.mark.parametrize(("m", "n", "k"),
+                         [(1, 1, 1), (16, 16, 16), (17, 15, 31), (33, 65, 1), (64, 1, 129), (1, 47, 33), (5, 7, 0)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
 def test_matmul_equals_its_reference(m, n, k, dtype):
     a, b = torch.randn(2, m, k).to(dtype), torch.randn(2, k, n).to(dtype)
@@ -302,9 +286,8 @@ def test_matmul_equals_its_reference(m, n, k, dtype):
 
 
 @interpreted
-@pytest.mark.parametrize(
-    ("dtype", "acc"), [(torch.int64, tl.int64), (torch.int32, tl.int32), (torch.float64, tl.float64)]
-)
+@pytest.mark.parametrize(("dtype", "acc"),
+                         [(torch.int64, tl.int64), (torch.int32, tl.int32), (torch.float64, tl.float64)])
 def test_matmul_without_dot(dtype, acc):
     a, b = torch.randint(-9, 9, (2, 17, 19)).to(dtype), torch.randint(-9, 9, (2, 19, 33)).to(dtype)
     bias = torch.randint(-9, 9, (33,)).to(dtype)

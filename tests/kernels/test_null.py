@@ -18,10 +18,8 @@ from microtrain.kernels.reduce import reduce_kernel
 from microtrain.kernels.row import row_kernel
 from microtrain.runtime import resources as compiled_for
 
-pytestmark = [
-    pytest.mark.budgets,
-    pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="this process interprets kernels"),
-]
+pytestmark = [pytest.mark.budgets,
+              pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="this process interprets kernels")]
 N = tl.constexpr(1024)
 
 
@@ -35,12 +33,8 @@ def compile_template(target, kernel, ptrs, scalars, sizes, constexprs, num_warps
 
 def within_budget(resources, registers=255):
     """No spills, and every access as wide as the machine has (16 bytes; AMD splits some)."""
-    return (
-        resources.spills == 0
-        and 0 < resources.registers <= registers
-        and resources.load_bits >= 128
-        and resources.store_bits >= 64
-    )
+    return (resources.spills == 0 and 0 < resources.registers <= registers and resources.load_bits >= 128
+            and resources.store_bits >= 64)
 
 
 # ------------------------------------------------------------------------------------------------------------- map
@@ -72,11 +66,8 @@ def every_other(ptrs, scalars, i, mask):
     tl.store(ptrs[1] + i, x, mask=mask)
 
 
-MAPS = {
-    "sigmoid product": (gelu_like, ("*fp32",) * 3, ("i64",)),
-    "bfloat16 tanh": (bfloat16_tanh, ("*bf16",) * 2, ()),
-    "dropout": (dropout, ("*fp32",) * 2, ("i64", "i64")),
-}
+MAPS = {"sigmoid product": (gelu_like, ("*fp32",) * 3, ("i64",)), "bfloat16 tanh": (bfloat16_tanh, ("*bf16",) * 2, ()),
+        "dropout": (dropout, ("*fp32",) * 2, ("i64", "i64"))}
 
 
 def compile_map(target, expr, ptrs, scalars, index=tl.int32, divisible=True):
@@ -136,24 +127,17 @@ def store_row(ptrs, scalars, r, acc, row_mask):
     tl.store(ptrs[1] + r, acc, mask=row_mask)
 
 
-REDUCTIONS = {
-    "sum": (reductions.combine_sum, reductions.finish_sum, 0.0),
-    "max": (reductions.combine_max, reductions.finish_max, float("-inf")),
-    "min": (reductions.combine_min, reductions.finish_min, float("inf")),
-    "prod": (reductions.combine_prod, reductions.finish_prod, 1.0),
-}
+REDUCTIONS = {"sum": (reductions.combine_sum, reductions.finish_sum, 0.0),
+              "max": (reductions.combine_max, reductions.finish_max, float("-inf")),
+              "min": (reductions.combine_min, reductions.finish_min, float("inf")),
+              "prod": (reductions.combine_prod, reductions.finish_prod, 1.0)}
 
 
 @pytest.mark.parametrize("target", compiled_for.TARGETS)
 def test_the_longest_row_is_within_budget(target):
     tile = tiles.row_tile(4096, tiles.ROW_MAX)
-    constexprs = {
-        "BODY": softmax_backward,
-        "COLS": tiles.ROW_MAX,
-        "BLOCK_R": tile.block_r,
-        "BLOCK_C": tile.block_c,
-        "INDEX": tl.int32,
-    }
+    constexprs = {"BODY": softmax_backward, "COLS": tiles.ROW_MAX, "BLOCK_R": tile.block_r, "BLOCK_C": tile.block_c,
+                  "INDEX": tl.int32}
     resources = compile_template(target, row_kernel, ("*fp32",) * 3, (), {"rows": "i32"}, constexprs, tile.num_warps)
     assert within_budget(resources, registers=128)
     assert set(resources.loads) == {128} and set(resources.stores) == {128}
@@ -172,17 +156,9 @@ def test_a_planted_spill_is_caught():
 def test_reduce_is_within_budget(name, along_rows, target):
     tile = tiles.reduce_tile(1024, 1 << 20, along_rows=along_rows)
     combine, finish, identity = REDUCTIONS[name]
-    constexprs = {
-        "LOAD": load_along_rows if along_rows else load_along_columns,
-        "COMBINE": combine,
-        "FINISH": finish,
-        "EPILOGUE": store_row,
-        "IDENTITY": identity,
-        "ACC": tl.float32,
-        "BLOCK_R": tile.block_r,
-        "BLOCK_C": tile.block_c,
-        "INDEX": tl.int32,
-    }
+    constexprs = {"LOAD": load_along_rows if along_rows else load_along_columns, "COMBINE": combine, "FINISH": finish,
+                  "EPILOGUE": store_row, "IDENTITY": identity, "ACC": tl.float32, "BLOCK_R": tile.block_r,
+                  "BLOCK_C": tile.block_c, "INDEX": tl.int32}
     sizes = {"rows": "i32", "cols": "i32"}
     resources = compile_template(target, reduce_kernel, ("*fp32",) * 2, (), sizes, constexprs, tile.num_warps)
     assert resources.spills == 0 and resources.registers <= 64 and set(resources.loads) == {128}
@@ -246,11 +222,8 @@ def test_a_hint_for_no_parameter_is_refused():
 
 
 def test_interpreted_kernels_are_refused():
-    code = (
-        "from microtrain.kernels.map import map_kernel\n"
-        "from microtrain.runtime.resources import compile_for\n"
-        "compile_for('sm_90', map_kernel, {}, {})"
-    )
+    code = ("from microtrain.kernels.map import map_kernel\nfrom microtrain.runtime.resources import compile_for\n"
+            "compile_for('sm_90', map_kernel, {}, {})")
     environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.pathsep.join([".", *sys.path])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 1

@@ -90,9 +90,8 @@ def distinct(rng: Generator, shape: tuple[int, ...]) -> np.ndarray:
     return (rng.permutation(size).reshape(shape) - size // 2) / 8.0
 
 
-def reduced(
-    dims: Iterable[Any] = (None, 0, -1, (0, 2), (-1, -2)), degenerate: bool = True, **attributes: Any
-) -> Sampler:
+def reduced(dims: Iterable[Any] = (None, 0, -1, (0, 2), (-1, -2)), degenerate: bool = True,
+            **attributes: Any) -> Sampler:
     """A (4, 3, 5) array along each of `dims` (None: all of it); then a 0-d one, and an empty one with no result."""
     dims = tuple(dims)
 

@@ -41,13 +41,11 @@ def outcomes() -> list[tuple[ErrorCase, Raised]]:
 
 def test_wrong_arguments_raise_what_they_raise_in_pytorch(outcomes: list[tuple[ErrorCase, Raised]],
                                                          capsys: pytest.CaptureFixture[str]) -> None:
-    counts = {
-        "raise": sum(outcome.error is not None for _, outcome in outcomes),
-        "raise PyTorch's exception type": sum(outcome.right for _, outcome in outcomes),
-        "name the operation": sum(outcome.named for _, outcome in outcomes),
-        "tell the offending value": sum(outcome.told for _, outcome in outcomes),
-        "do all of it": sum(outcome.problem is None for _, outcome in outcomes),
-    }
+    counts = {"raise": sum(outcome.error is not None for _, outcome in outcomes),
+              "raise PyTorch's exception type": sum(outcome.right for _, outcome in outcomes),
+              "name the operation": sum(outcome.named for _, outcome in outcomes),
+              "tell the offending value": sum(outcome.told for _, outcome in outcomes),
+              "do all of it": sum(outcome.problem is None for _, outcome in outcomes)}
     with capsys.disabled():
         print(f"\n{len(outcomes)} wrong calls:", ", ".join(f"{count} {what}" for what, count in counts.items()))
     assert len(outcomes) > 100
@@ -71,12 +69,11 @@ def negative_size() -> ErrorCase:
 
 
 @pytest.mark.parametrize(("error", "complaint"), [
-    (None, "did not raise"),
-    (ValueError("eye(): n must not be negative, got -7"), "is not PyTorch's type"),
+    (None, "did not raise"), (ValueError("eye(): n must not be negative, got -7"), "is not PyTorch's type"),
     (RuntimeError("n must not be negative, got -7"), "does not name the operation"),
     (RuntimeError("eye(): n must not be negative"), "does not tell the offending value"),
     (RuntimeError("eye(): n must not be negative, got -7"), None),
-    (RuntimeError("n must be greater or equal to 0, got -7"), None),
+    (RuntimeError("n must be greater or equal to 0, got -7"), None)
 ])
 def test_what_is_missing_is_told(error: Exception | None, complaint: str | None,
                                  monkeypatch: pytest.MonkeyPatch) -> None:

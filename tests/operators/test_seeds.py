@@ -14,10 +14,8 @@ import microtrain as mt
 import microtrain.autograd
 from tests.operators.seed_cells import NOTEBOOKS, Cell, Expected, Raises
 
-PACKAGES = {
-    "microtrain": {"torch": mt, "torch.autograd": microtrain.autograd},
-    "torch": {"torch": torch, "torch.autograd": torch.autograd},
-}
+PACKAGES = {"microtrain": {"torch": mt, "torch.autograd": microtrain.autograd},
+            "torch": {"torch": torch, "torch.autograd": torch.autograd}}
 
 
 def masked(text: str, device: str) -> str:
@@ -69,11 +67,8 @@ def differences(cells: list[Cell], modules: dict[str, Any], device: str) -> list
             good = agrees(output, expected)
         except Exception as error:
             output = f"{type(error).__name__}: {error}"
-            good = (
-                isinstance(expected, Raises)
-                and type(error).__name__ == expected.type
-                and expected.text in str(error)
-            )
+            good = (isinstance(expected, Raises) and type(error).__name__ == expected.type
+                    and expected.text in str(error))
         if not good:
             found.append(f"cell {number}:\n{code}\n--- printed\n{output}\n--- expected\n{expected}")
     return found
