@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ..engine.run import realize
@@ -44,7 +45,7 @@ def measure(makers: Mapping[str, Callable[[], Contender]], clocks: Sequence[Cloc
     for name, make in makers.items():
         if isinstance(runners.get(first), Failure):
             break
-        runners[name] = _attempt(lambda make=make: _Runner(make(), clocks))  # type: ignore[misc]
+        runners[name] = _attempt(partial(_made, make, clocks))
     for turn in range(rounds):
         names = list(runners)
         for name in names[turn % len(names):] + names[: turn % len(names)]:
@@ -90,6 +91,10 @@ class _Runner:
                 self.otherwise[clock.name] = Quantiles.of([take() for _ in range(FURTHER_SAMPLES)])
             except Exception as error:
                 self.declined[clock.name] = failure(error).reason
+
+
+def _made(make: Callable[[], Contender], clocks: Sequence[Clock]) -> _Runner:
+    return _Runner(make(), clocks)
 
 
 def _attempt(action: Callable[[], Any]) -> Any:

@@ -12,7 +12,7 @@ from ..data.split import ROUNDING
 from ..errors import shown
 from ..nn import BCEWithLogitsLoss, Linear, Module, MSELoss
 from ..optim import SGD
-from ..tensor import Tensor, manual_seed, no_grad, tensor
+from ..tensor import manual_seed, tensor
 from ..train.history import History
 from ..train.loop import fit, predict
 from ..train.metrics import Metric, binary_accuracy, r2_score
@@ -206,11 +206,6 @@ def in_units(model: Linear, x_scale: Standardiser, y_scale: Standardiser | None)
     weight = model.weight.detach().cpu().numpy().astype(np.float64) / x_scale.std
     bias = model.bias.detach().cpu().numpy().astype(np.float64) - weight @ x_scale.mean
     folded = Linear(model.in_features, 1, device="cpu")
-    with no_grad():
-        folded.weight.copy_(_float32(a * weight))
-        folded.bias.copy_(_float32(a * bias + b))  # type: ignore[union-attr]
+    values = {"weight": a * weight, "bias": a * bias + b}
+    folded.load_state_dict({name: tensor(value.astype(np.float32), device="cpu") for name, value in values.items()})
     return folded
-
-
-def _float32(values: np.ndarray) -> Tensor:
-    return tensor(values.astype(np.float32), device="cpu")

@@ -8,7 +8,7 @@ from typing import Any, Self
 from ..arguments import refused
 from ..autograd.api import zero_gradients
 from ..scopes import finish
-from ..tensor import Tensor, no_grad
+from ..tensor import Tensor, bfloat16, float16, float32, float64, no_grad
 from ..tensor.transfer import conversion
 from .naming import check_name, indent, registration_error
 from .parameter import Parameter, Registered
@@ -186,10 +186,7 @@ class Module(Stateful):
     def _named_members(self, registry: str, prefix: str, recurse: bool,
                        remove_duplicate: bool) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
-        if recurse:
-            owners = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate)
-        else:
-            owners = iter([(prefix, self)])
+        owners = self.named_modules(None, prefix, remove_duplicate) if recurse else iter([(prefix, self)])
         for path, module in owners:
             for name, member in getattr(module, registry).copy().items():
                 if member is None or id(member) in seen:
@@ -266,11 +263,8 @@ class Module(Stateful):
         with no_grad():
             parameters = [(parameter, fn(parameter), None if grad is None else fn(grad.detach()))
                           for parameter in self.parameters() for grad in (parameter.grad,)]
-        buffers = [
-            (module._buffers, {name: fn(buffer) for name, buffer in module._buffers.copy().items()
-                               if buffer is not None})
-            for module in self.modules()
-        ]
+        buffers = [(module._buffers, {name: fn(buffer) for name, buffer in module._buffers.copy().items()
+                                      if buffer is not None}) for module in self.modules()]
 
         def replace() -> None:
             for parameter, converted, grad in parameters:
@@ -318,19 +312,19 @@ class Module(Stateful):
 
     def float(self) -> Self:
         """Casts floating-point parameters and buffers to float32."""
-        return self._convert(lambda tensor: tensor.float() if tensor.is_floating_point() else tensor)
+        return self.to(float32)
 
     def double(self) -> Self:
         """Casts floating-point parameters and buffers to float64."""
-        return self._convert(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
+        return self.to(float64)
 
     def half(self) -> Self:
         """Casts floating-point parameters and buffers to float16."""
-        return self._convert(lambda tensor: tensor.half() if tensor.is_floating_point() else tensor)
+        return self.to(float16)
 
     def bfloat16(self) -> Self:
         """Casts floating-point parameters and buffers to bfloat16."""
-        return self._convert(lambda tensor: tensor.bfloat16() if tensor.is_floating_point() else tensor)
+        return self.to(bfloat16)
 
     # -- printing -------------------------------------------------------------------------------
 

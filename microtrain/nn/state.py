@@ -68,9 +68,9 @@ class Stateful:
             prefix: what the names start with.
             keep_vars: whether the tensors are the module's own, on the tape.
         """
-        found = OrderedDict() if destination is None else destination
+        found: Any = OrderedDict() if destination is None else destination
         if destination is None:
-            found._metadata = OrderedDict()         # type: ignore[union-attr]
+            found._metadata = OrderedDict()
         versions = getattr(found, "_metadata", {})
         versions[prefix[:-1]] = {"version": self._version}
         for registry, name in _own_tensors(self):
@@ -112,10 +112,8 @@ class Stateful:
                 own[path + EXTRA] = module
         missing = [name for name in own if name not in state_dict and name not in older]
         unexpected = [name for name in state_dict if name not in own]
-        problems: list[str] = []
-        for what, names in (("Missing", missing), ("Unexpected", unexpected)):
-            if strict and names:
-                problems.append(f"{what} key(s) in state_dict: " + ", ".join(f'"{name}"' for name in names) + ". ")
+        problems = [f"{what} key(s) in state_dict: " + ", ".join(f'"{name}"' for name in names) + ". "
+                    for what, names in (("Missing", missing), ("Unexpected", unexpected)) if strict and names]
         tensors, extra = {}, {}
         for name, place in own.items():
             if name not in state_dict:

@@ -7,15 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..tensor import Tensor, zeros_like
-from .optimizer import (
-    Optimizer,
-    ParamGroup,
-    State,
-    check_at_least_zero,
-    check_implementation,
-    check_lr,
-    rate,
-)
+from .optimizer import Optimizer, ParamGroup, State, check_at_least_zero, check_implementation, check_lr, rate
 
 
 class Adam(Optimizer):

@@ -60,10 +60,8 @@ class LRScheduler:
             if last_epoch == -1:
                 group.setdefault("initial_lr", _copied(group["lr"]))
             elif "initial_lr" not in group:
-                raise KeyError(
-                    f"param 'initial_lr' is not specified in param_groups[{number}] when resuming scheduler with "
-                    "last_epoch >= 0: load the state of the optimizer that was scheduled before"
-                )
+                raise KeyError(f"param 'initial_lr' is not specified in param_groups[{number}] when resuming scheduler "
+                               "with last_epoch >= 0: load the state of the optimizer that was scheduled before")
         self.base_lrs = [_copied(group["initial_lr"]) for group in optimizer.param_groups]
         self.last_epoch = last_epoch
         self._step_count = 0

@@ -53,7 +53,7 @@ class Optimizer:
             self.stepped = True
             return own(self, *args, **kwargs)
 
-        cls.step = step  # type: ignore[method-assign]
+        setattr(cls, "step", step)      # noqa: B010 (mypy minds a method that is assigned)
 
     def __init__(self, params: Iterable[Any], defaults: Mapping[str, Any]) -> None:
         if isinstance(params, Tensor):
@@ -206,9 +206,8 @@ class Optimizer:
         if len(loaded) != len(self.param_groups):
             raise ValueError("loaded state dict has a different number of parameter groups")
         if any(len(a["params"]) != len(b["params"]) for a, b in zip(self.param_groups, loaded, strict=True)):
-            raise ValueError(
-                "loaded state dict contains a parameter group that doesn't match the size of optimizer's group"
-            )
+            raise ValueError("loaded state dict contains a parameter group that doesn't match the size of optimizer's "
+                             "group")
         indices = chain.from_iterable(group["params"] for group in loaded)
         by_index = dict(zip(indices, self._parameters(), strict=True))
         for i, values in state_dict["state"].items():

@@ -6,15 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..tensor import Tensor
-from .optimizer import (
-    Optimizer,
-    ParamGroup,
-    State,
-    check_at_least_zero,
-    check_implementation,
-    check_lr,
-    rate,
-)
+from .optimizer import Optimizer, ParamGroup, State, check_at_least_zero, check_implementation, check_lr, rate
 
 
 class SGD(Optimizer):

@@ -170,8 +170,9 @@ def _train_epoch(model: Module, loss_fn: LossFunction, optimizer: Optimizer, loa
 def _not_finite(loader: Iterable[tuple[Tensor, Tensor]]) -> str | None:
     """Where the data is not finite, if it is not; an iterator that is used up is not asked."""
     dataset = getattr(loader, "dataset", None)
-    known = is_plainly(dataset, TensorDataset)
-    for batch, members in enumerate([dataset.tensors] if known else loader, start=1):   # type: ignore[union-attr]
+    known = isinstance(dataset, TensorDataset) and is_plainly(dataset, TensorDataset)
+    batches: Iterable[Any] = [dataset.tensors] if dataset is not None and known else loader
+    for batch, members in enumerate(batches, start=1):
         for what, member in zip(("input", "target"), members, strict=False):
             values = member.detach().cpu().numpy()
             for place in np.argwhere(~np.isfinite(values))[:1]:
