@@ -113,10 +113,8 @@ def default_collate(batch: Sequence[Any]) -> Any:
             raise RuntimeError("each element in list of batch should be of equal size, but got "
                                f"{', '.join(str(len(sample)) for sample in batch)}")
         return _in_form([default_collate(list(members)) for members in zip(*batch, strict=True)], first)
-    raise TypeError(
-        "default_collate: batch must contain tensors, numpy arrays, numbers, texts, dicts, tuples or lists; "
-        f"found {type(first)}"
-    )
+    raise TypeError("default_collate: batch must contain tensors, numpy arrays, numbers, texts, dicts, tuples or "
+                    f"lists; found {type(first)}")
 
 
 def _alike(batch: Sequence[Any], wanted: type, name: str) -> None:

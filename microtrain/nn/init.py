@@ -76,30 +76,18 @@ def _fan(tensor: Tensor, mode: str) -> int:
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
-    """U(±gain sqrt(6 / (fan_in + fan_out))): Glorot & Bengio, 2010.
-
-    Raises:
-        ValueError: fewer than two dimensions.
-    """
+    """U(±gain sqrt(6 / (fan_in + fan_out))): Glorot & Bengio, 2010. ValueError for fewer than two dimensions."""
     bound = gain * _math.sqrt(6.0 / sum(_fans(tensor)))
     return uniform_(tensor, -bound, bound)
 
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
-    """N(0, gain² 2 / (fan_in + fan_out)): Glorot & Bengio, 2010.
-
-    Raises:
-        ValueError: fewer than two dimensions.
-    """
+    """N(0, gain² 2 / (fan_in + fan_out)): Glorot & Bengio, 2010. ValueError for fewer than two dimensions."""
     return normal_(tensor, 0.0, gain * _math.sqrt(2.0 / sum(_fans(tensor))))
 
 
 def kaiming_uniform_(tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Tensor:
-    """U(±gain sqrt(3 / fan)): He et al., 2015.
-
-    Raises:
-        ValueError: fewer than two dimensions; an unknown mode or nonlinearity.
-    """
+    """U(±gain sqrt(3 / fan)): He et al., 2015. ValueError for fewer than two dimensions or an unknown name."""
     if 0 in tensor.shape:
         _warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=3)
         return tensor
@@ -108,11 +96,7 @@ def kaiming_uniform_(tensor: Tensor, a: float = 0, mode: str = "fan_in", nonline
 
 
 def kaiming_normal_(tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Tensor:
-    """N(0, gain² / fan): He et al., 2015.
-
-    Raises:
-        ValueError: fewer than two dimensions; an unknown mode or nonlinearity.
-    """
+    """N(0, gain² / fan): He et al., 2015. ValueError as `kaiming_uniform_`."""
     if 0 in tensor.shape:
         _warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=3)
         return tensor

@@ -18,21 +18,13 @@ def _same_shape(prediction: np.ndarray, target: np.ndarray) -> None:
 
 
 def binary_accuracy(logit: np.ndarray, target: np.ndarray) -> float:
-    """The share of logits whose sign (positive: class 1) is the target's class, 0 or 1. Shapes equal.
-
-    Raises:
-        ValueError: shapes that differ.
-    """
+    """The share of logits whose sign (positive: class 1) is the target's class, 0 or 1. ValueError unless shapes equal."""
     _same_shape(logit, target)
     return float(((logit > 0) == (target > 0.5)).mean())
 
 
 def accuracy(logits: np.ndarray, target: np.ndarray) -> float:
-    """The share of rows of (N, C) whose largest entry is at the class index in target, (N,).
-
-    Raises:
-        ValueError: shapes that do not belong together.
-    """
+    """The share of rows of (N, C) whose largest entry is at the class index in target, (N,); ValueError for others."""
     if logits.ndim != 2 or target.shape != logits.shape[:1]:
         raise ValueError(f"expected (N, C) and (N,), got {logits.shape} and {target.shape}")
     return float((logits.argmax(axis=1) == target).mean())
@@ -53,11 +45,7 @@ def r2_score(prediction: np.ndarray, target: np.ndarray) -> float:
 
 
 def root_mean_squared_error(prediction: np.ndarray, target: np.ndarray) -> float:
-    """sqrt(mean((prediction - target)²)), in the target's unit. Shapes equal.
-
-    Raises:
-        ValueError: shapes that differ.
-    """
+    """sqrt(mean((prediction - target)²)), in the target's unit. ValueError unless shapes equal."""
     _same_shape(prediction, target)
     return float(np.sqrt(((prediction.astype(np.float64) - target) ** 2).mean()))
 

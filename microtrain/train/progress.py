@@ -47,7 +47,7 @@ class Silent:
         """Nothing to close."""
 
 
-class Lines:
+class Lines(Silent):
     """One line an epoch, no control characters: for logs."""
 
     def __init__(self, epochs: int, stream: TextIO) -> None:
@@ -58,9 +58,6 @@ class Lines:
         """Writes the epoch's line."""
         width = len(str(self.epochs))
         write(self.stream, f"epoch {epoch:{width}}/{self.epochs}  {describe(values)}\n")
-
-    def close(self) -> None:
-        """Nothing to close."""
 
 
 class Bar:

@@ -23,20 +23,11 @@ SUFFIXES = (".png", ".pdf", ".svg")
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#6B6B6B"
 
 _RC = {
-    "font.size": 10.5,
-    "axes.titlesize": 11.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#E4E4E4",
-    "grid.linewidth": 0.8,
-    "axes.axisbelow": True,
-    "axes.edgecolor": "#8A8A8A",
-    "legend.frameon": False,
-    "lines.linewidth": 2.0,
+    "font.size": 10.5, "axes.titlesize": 11.5, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.grid": True, "grid.color": "#E4E4E4", "grid.linewidth": 0.8, "axes.axisbelow": True,
+    "axes.edgecolor": "#8A8A8A", "legend.frameon": False, "lines.linewidth": 2.0,
     # A column's name is drawn as it is written: "$x_1$" is no formula here.
-    "text.parse_math": False,
-    "text.usetex": False,
+    "text.parse_math": False, "text.usetex": False,
 }
 
 Panel = Callable[["Axes"], None]
