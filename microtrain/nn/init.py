@@ -87,7 +87,7 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
 
 
 def kaiming_uniform_(tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Tensor:
-    """U(±gain sqrt(3 / fan)): He et al., 2015. ValueError for fewer than two dimensions or an unknown name."""
+    """U(±gain sqrt(3 / fan)): He et al., 2015. ValueError: fewer than two dimensions, an unknown name."""
     if 0 in tensor.shape:
         _warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=3)
         return tensor
