@@ -18,7 +18,7 @@ def _same_shape(prediction: np.ndarray, target: np.ndarray) -> None:
 
 
 def binary_accuracy(logit: np.ndarray, target: np.ndarray) -> float:
-    """The share of logits whose sign (positive: class 1) is the target's class, 0 or 1. ValueError unless shapes equal."""
+    """The share of logits whose sign (positive: class 1) is the target's class, 0 or 1. Shapes are equal."""
     _same_shape(logit, target)
     return float(((logit > 0) == (target > 0.5)).mean())
 
