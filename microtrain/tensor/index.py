@@ -36,7 +36,7 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     return wrap(put(rows, dtypes.int64, node.device))
 
 
-def _axes(index: Any, stacklevel: int) -> tuple[Any, ...]:
+def _axes(index: object, stacklevel: int) -> tuple[object, ...]:
     """The index as a tuple. A short list of more than numbers counts as one, as in PyTorch, which warns of it too."""
     if isinstance(index, tuple):
         return index
@@ -49,7 +49,7 @@ def _axes(index: Any, stacklevel: int) -> tuple[Any, ...]:
     return (index,)
 
 
-def _items(index: tuple[Any, ...], ndim: int) -> list[Any]:
+def _items(index: tuple[object, ...], ndim: int) -> list[object]:
     """The index as a list with Ellipsis spelled out; lists and arrays as arrays."""
     listed: list[Any] = []
     for item in index:
@@ -90,7 +90,7 @@ def _dims(item: Tensor | np.ndarray) -> int:
     return item.ndim if item.dtype in (np.bool_, np.uint8) else 1
 
 
-def _basic(self: Tensor, items: list[Any]) -> tuple[Tensor, dict[int, Node]]:
+def _basic(self: Tensor, items: list[object]) -> tuple[Tensor, dict[int, Node]]:
     """Apply what is no array, as views; array indices (checked, wrapped) by the axis they apply to."""
     out, dim = self, 0
     arrays: dict[int, Node] = {}
@@ -225,7 +225,7 @@ def _rows(x: Node, order: tuple[int, ...], n: int) -> Node:
     return g.reshape(moved, (math.prod(moved.shape[:n]), *moved.shape[n:]))
 
 
-def getitem(self: Tensor, index: Any) -> Tensor:
+def getitem(self: Tensor, index: object) -> Tensor:
     """x[index]: a view for integers and slices, a copy for arrays and masks."""
     out, arrays = _basic(self, _items(_axes(index, 3), self.ndim))
     if not arrays:
@@ -239,7 +239,7 @@ def getitem(self: Tensor, index: Any) -> Tensor:
 
 
 @locked
-def setitem(self: Tensor, index: Any, value: Operand) -> None:
+def setitem(self: Tensor, index: object, value: Operand) -> None:
     """x[index] = value, broadcast; where an element is named twice the last value wins."""
     index = (None,) if index is True else _axes(index, 4)          # a view, to be copied to
     out, arrays = _basic(self, _items(index, self.ndim))

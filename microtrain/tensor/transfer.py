@@ -248,7 +248,7 @@ HOST = (1, 3, 11, 13)
 class Capsule:
     """A DLPack capsule as an object that gives it."""
 
-    def __init__(self, capsule: Any) -> None:
+    def __init__(self, capsule: object) -> None:
         self.capsule = capsule
 
     def __dlpack__(self, **options: Any) -> Any:
