@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ..graph.node import Node, Primitive, record, record2
+from ..graph.node import Node, Primitive, record
 from ..graph.tape import grad_mode
 from . import core as g
 from .core import masked, none
@@ -23,8 +23,9 @@ from .table import composite, numbered
 def slope(name: str, decompose: Callable[..., Node], numbers: int) -> Primitive:
     """The derivative (ct, x, *numbers) of a piecewise linear function: a node of its own, for whoever differentiates it
     by x again gets zeros, as from PyTorch, where comparisons have no derivative."""
-    primitive = composite(name, same, decompose, lambda ct, o, d, x, *rest: record(primitive, (ct, x, *rest)),
-                          "yzw"[:1 + numbers], *(none, "") * (1 + numbers))
+    primitive: Primitive
+    primitive, _ = composite(name, same, decompose, lambda ct, o, d, x, *rest: record(primitive, (ct, x, *rest)),
+                             "yzw"[:1 + numbers], *(none, "") * (1 + numbers))
     return primitive
 
 
@@ -74,18 +75,14 @@ def _prelu_twice(ct: Node, o: Any, d: Any, x: Node, weight: Node) -> Node:
     return g.where(g.ge(x, 0), ct, g.mul(ct, weight))
 
 
-PRELU_BACKWARD = composite(
+PRELU_BACKWARD, prelu_backward = composite(
     "prelu_backward", same, lambda ct, x, weight: g.where(g.gt(x, 0), ct, g.mul(ct, weight)), _prelu_twice, "yz",
     none, "", lambda ct, o, d, x, weight: g.where(g.ge(x, 0), 0, g.mul(ct, d)), "xy")
-PRELU = composite(
+PRELU, prelu = composite(
     "prelu", same, lambda x, weight: g.where(g.gt(x, 0), x, g.mul(weight, x)),
-    lambda ct, o, x, weight: record(PRELU_BACKWARD, (ct, x, weight)), "xy", _prelu_weight, "x",
+    lambda ct, o, x, weight: prelu_backward(ct, x, weight), "xy", _prelu_weight, "x",
     flat=True, grad_name="PreluKernelBackward0")
-
-
-def prelu(x: Node, weight: Node) -> Node:
-    """x above 0, else weight * x."""
-    return record2(PRELU, x, weight)
+"""x above 0, else weight * x."""
 
 
 # --------------------------------------------------------------------------------------------------------------- smooth

@@ -32,7 +32,7 @@ def fold(name: str, function: str, numpy: str, *pairs: Any, **options: Any) -> t
                        *pairs, **options))
 
 
-def folding(primitive: Primitive) -> tuple[Primitive, Callable[..., Node]]:
+def folding(primitive: Primitive, *_: object) -> tuple[Primitive, Callable[..., Node]]:
     """A row whose attribute is the axes that it folds, and the function that records it."""
     def operation(x: Node, axes: Axes, keepdim: bool = False) -> Node:
         out = record1(primitive, x, (axes,))

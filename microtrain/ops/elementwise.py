@@ -11,7 +11,7 @@ from typing import Any
 from ..graph import dtypes
 from ..graph.constants import constant, like
 from ..graph.dtypes import DType
-from ..graph.node import LITERAL, SCALAR, Kind, Node, literal, record, record1, record2, record_with
+from ..graph.node import LITERAL, SCALAR, Kind, Node, literal, record, record1, record_with
 from ..graph.spec import Device, Shape, Spec
 from ..graph.tape import grad_mode
 from . import shapes
@@ -131,6 +131,9 @@ RSQRT, rsqrt = unary("rsqrt", "(1.0 / sqrt({0}))", "rsqrt({0})",
 RECIPROCAL, reciprocal = unary("reciprocal", "(1.0 / {0})", "reciprocal({0})",
                                lambda ct, o, x: neg(mul(ct, mul(o, o))), "o")
 cos: Unary
+relu_backward: Binary
+sigmoid_backward: Binary
+tanh_backward: Binary
 SIN, sin = unary("sin", precise("sin"), "sin({0})", lambda ct, o, x: mul(ct, cos(x)), "x")
 COS, cos = unary("cos", precise("cos"), "cos({0})", lambda ct, o, x: neg(mul(ct, sin(x))), "x")
 TAN, tan = unary("tan", precise("tan"), "tan({0})", lambda ct, o, x: mul(ct, add(mul(o, o), 1)), "o")
@@ -208,31 +211,20 @@ def cast(x: Node, dtype: DType) -> Node:
 
 # --------------------------------------------------------------------------------- what a backward pass records most
 # Often, so in one node instead of three: steps on small models cost their nodes.
-SIGMOID_BACKWARD = composite("sigmoid_backward", same, lambda ct, o: mul(ct, mul(o, sub(1, o))),
-                             lambda ct, o, d, y: sigmoid_backward(ct, y), "y",
-                             lambda ct, o, d, y: mul(ct, mul(d, sub(1, mul(y, 2)))), "xy")
-TANH_BACKWARD = composite("tanh_backward", same, lambda ct, o: mul(ct, sub(1, mul(o, o))),
-                          lambda ct, o, d, y: tanh_backward(ct, y), "y",
-                          lambda ct, o, d, y: mul(ct, mul(d, mul(y, -2))), "xy")
-RELU_BACKWARD = composite("relu_backward", same, lambda ct, o: where(le(o, 0), 0, ct),
-                          lambda ct, o, d, y: relu_backward(ct, y), "y", none, "")
-CLAMP_BACKWARD = composite("clamp_backward", same, lambda ct, x, low, high: where(between(x, low, high), ct, 0),
-                           differentiable=False)
-
-
-def sigmoid_backward(ct: Node, o: Node) -> Node:
-    """ct o (1 - o): the derivative of o = sigmoid(x)."""
-    return record2(SIGMOID_BACKWARD, ct, o)
-
-
-def tanh_backward(ct: Node, o: Node) -> Node:
-    """ct (1 - o^2): the derivative of o = tanh(x)."""
-    return record2(TANH_BACKWARD, ct, o)
-
-
-def relu_backward(ct: Node, o: Node) -> Node:
-    """ct where o is positive (or NaN), else 0: the derivative of o = relu(x)."""
-    return record2(RELU_BACKWARD, ct, o)
+SIGMOID_BACKWARD, sigmoid_backward = binary(
+    "sigmoid_backward", "", "", lambda ct, o, d, y: sigmoid_backward(ct, y), "y",
+    lambda ct, o, d, y: mul(ct, mul(d, sub(1, mul(y, 2)))), "xy", decompose=lambda ct, o: mul(ct, mul(o, sub(1, o))))
+"""ct o (1 - o): the derivative of o = sigmoid(x)."""
+TANH_BACKWARD, tanh_backward = binary(
+    "tanh_backward", "", "", lambda ct, o, d, y: tanh_backward(ct, y), "y",
+    lambda ct, o, d, y: mul(ct, mul(d, mul(y, -2))), "xy", decompose=lambda ct, o: mul(ct, sub(1, mul(o, o))))
+"""ct (1 - o^2): the derivative of o = tanh(x)."""
+RELU_BACKWARD, relu_backward = binary(
+    "relu_backward", "", "", lambda ct, o, d, y: relu_backward(ct, y), "y", none, "",
+    decompose=lambda ct, o: where(le(o, 0), 0, ct))
+"""ct where o is positive (or NaN), else 0: the derivative of o = relu(x)."""
+CLAMP_BACKWARD, _ = composite("clamp_backward", same, lambda ct, x, low, high: where(between(x, low, high), ct, 0),
+                              differentiable=False)
 
 
 def between(x: Node, low: Operand, high: Operand) -> Node:
@@ -245,19 +237,16 @@ def clamp_backward(ct: Node, x: Node, low: Node, high: Node) -> Node:
     return where(between(x, low, high), ct, 0) if grad_mode.enabled else record(CLAMP_BACKWARD, (ct, x, low, high))
 
 
-FLAT = composite("flat", same, lambda x: x, lambda ct, o, x: ct, "", flat=True)
-OVERWRITE = composite("overwrite", same, lambda value, old: value, lambda ct, o, value, old: ct, "", none, "")
+FLAT, _ = composite("flat", same, lambda x: x, lambda ct, o, x: ct, "", flat=True)
+OVERWRITE, overwrite = composite("overwrite", same, lambda value, old: value,
+                                 lambda ct, o, value, old: ct, "", none, "")
+"""`value`, on the tape as what replaces `old`, on which it does not depend: its gradient is 0."""
 
 
 def flat(x: Node) -> Node:
     """x, as the operand of an operation of several nodes whose derivative is flat (see `Rule`) as a whole; x itself
     where nothing is on the tape."""
     return x if x.tape is None or not grad_mode.enabled else record1(FLAT, x)
-
-
-def overwrite(value: Node, old: Node) -> Node:
-    """`value`, on the tape as what replaces `old`, on which it does not depend: its gradient is 0."""
-    return record2(OVERWRITE, value, old)
 
 
 # ------------------------------------------------------------------------------------------------ creation, expansion

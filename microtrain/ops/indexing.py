@@ -9,14 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 from ..graph import dtypes
-from ..graph.node import Kind, Node, record, record2
+from ..graph.node import Kind, Node, record2
 from ..graph.spec import Shape
 from . import core as g
 from . import shapes
 from .core import count, none
-from .table import composite, row
+from .table import Operation, composite, row
 
 # ----------------------------------------------------------------------------------------------------- along first axes
+index_add: Operation      # derivatives name them before they are there
 TAKE = row("take", Kind.INDEX, shapes.taken, "take({0}, {1}, 0)", "",
            lambda ct, o, x, index: index_add(ct, index, x.shape[0]), "y", none, "", grad_name="IndexBackward0")
 
@@ -35,14 +36,11 @@ def _index_add(source: Node, index: Node, rows: int) -> Node:
     return g.sum(g.where(hit, flat, 0), (0,))
 
 
-INDEX_ADD = composite("index_add", shapes.added_at, _index_add, lambda ct, o, source, index, rows: take(ct, index), "y",
-                      none, "", numpy=lambda out, source, index, rows: f"index_add({{0}}, {{1}}, {rows})",
-                      grad_name="IndexPutBackward0")
-
-
-def index_add(source: Node, index: Node, rows: int) -> Node:
-    """Zeros (rows, ...) with source[i...] added to row index[i...]: the adjoint of `take`, in a fixed order."""
-    return record(INDEX_ADD, (source, index), (rows,))
+INDEX_ADD, index_add = composite("index_add", shapes.added_at, _index_add,
+                                 lambda ct, o, source, index, rows: take(ct, index), "y", none, "",
+                                 numpy=lambda out, source, index, rows: f"index_add({{0}}, {{1}}, {rows})",
+                                 grad_name="IndexPutBackward0")
+"""Zeros (rows, ...) with source[i...] added to row index[i...]: the adjoint of `take`, in a fixed order."""
 
 
 def _index_put(x: Node, index: Node, value: Node) -> Node:
@@ -58,17 +56,13 @@ def _index_put(x: Node, index: Node, value: Node) -> Node:
     return g.where(written, fresh, x)
 
 
-INDEX_PUT = composite("index_put", shapes.put_at, _index_put,
-                      lambda ct, o, x, index, value: index_put(ct, index, g.zeros_like(value)), "y", none, "",
-                      lambda ct, o, x, index, value: take(ct, index), "y", numpy="index_put({0}, {1}, {2})")
-
-
-def index_put(x: Node, index: Node, value: Node) -> Node:
-    """x (K, ...) with rows `index` (int64, each in [0, K)) replaced by value (index.shape + (...)).
-
-    Where an index comes twice, the last one wins.
-    """
-    return record(INDEX_PUT, (x, index, value))
+index_put: Operation
+INDEX_PUT, index_put = composite(
+    "index_put", shapes.put_at, _index_put,
+    lambda ct, o, x, index, value: index_put(ct, index, g.zeros_like(value)), "y", none, "",
+    lambda ct, o, x, index, value: take(ct, index), "y", numpy="index_put({0}, {1}, {2})")
+"""x (K, ...) with rows `index` (int64, each in [0, K)) replaced by value (index.shape + (...)). Where an index comes
+twice, the last one wins."""
 
 
 def _slice_update(x: Node, value: Node, starts: Shape, steps: Shape) -> Node:
@@ -80,15 +74,11 @@ def _outside(ct: Node, o: Any, x: Any, value: Any, starts: Shape, steps: Shape) 
     return slice_update(ct, g.zeros_like(value), starts, steps)
 
 
-SLICE_UPDATE = composite(
+SLICE_UPDATE, slice_update = composite(
     "slice_update", shapes.updated, _slice_update, _outside, "",
     lambda ct, o, x, value, starts, steps: g.slice(ct, starts, value.shape, steps), "", grad_name="CopySlices",
     numpy=lambda out, x, value, starts, steps: f"slice_update({{0}}, {{1}}, {starts!r}, {steps!r})")
-
-
-def slice_update(x: Node, value: Node, starts: Shape, steps: Shape) -> Node:
-    """x with the slice at (starts, steps) of value's shape replaced by `value`."""
-    return record(SLICE_UPDATE, (x, value), (starts, steps))
+"""x with the slice at (starts, steps) of value's shape replaced by `value`."""
 
 
 # ------------------------------------------------------------------------------------------------------- along one axis
@@ -102,14 +92,11 @@ def _gather(x: Node, index: Node, axis: int) -> Node:
     return g.transpose(take(g.reshape(x, (rows * n,)), g.add(start, index)), axis, -1)
 
 
-GATHER = composite("gather", shapes.gathered, _gather,
-                   lambda ct, o, x, index, axis: scatter_add(ct, index, axis, x.shape[axis]), "y", none, "",
-                   numpy=lambda out, x, index, axis: f"take_along_axis({{0}}, {{1}}, {axis})")
-
-
-def gather(x: Node, index: Node, axis: int) -> Node:
-    """Elements of x at `index` (int64, in range) along an axis; the other sizes agree."""
-    return record(GATHER, (x, index), (axis,))
+scatter_add: Operation
+GATHER, gather = composite("gather", shapes.gathered, _gather,
+                           lambda ct, o, x, index, axis: scatter_add(ct, index, axis, x.shape[axis]), "y", none, "",
+                           numpy=lambda out, x, index, axis: f"take_along_axis({{0}}, {{1}}, {axis})")
+"""Elements of x at `index` (int64, in range) along an axis; the other sizes agree."""
 
 
 def hits(index: Node, n: int, axis: int) -> Node:
@@ -128,14 +115,11 @@ def _scatter_add(source: Node, index: Node, axis: int, n: int) -> Node:
     return g.transpose(total, axis, -1)
 
 
-SCATTER_ADD = composite("scatter_add", shapes.scatter_added, _scatter_add,
-                        lambda ct, o, source, index, axis, n: gather(ct, index, axis), "y", none, "",
-                        numpy=lambda out, source, index, axis, n: f"scatter_add({{0}}, {{1}}, {axis}, {n})")
-
-
-def scatter_add(source: Node, index: Node, axis: int, n: int) -> Node:
-    """Zeros, n along the axis, with source added at `index` (of its shape): the adjoint of `gather`."""
-    return record(SCATTER_ADD, (source, index), (axis, n))
+SCATTER_ADD, scatter_add = composite(
+    "scatter_add", shapes.scatter_added, _scatter_add,
+    lambda ct, o, source, index, axis, n: gather(ct, index, axis), "y", none, "",
+    numpy=lambda out, source, index, axis, n: f"scatter_add({{0}}, {{1}}, {axis}, {n})")
+"""Zeros, n along the axis, with source added at `index` (of its shape): the adjoint of `gather`."""
 
 
 def _scatter(x: Node, index: Node, source: Node, axis: int) -> Node:
@@ -148,12 +132,10 @@ def _scatter(x: Node, index: Node, source: Node, axis: int) -> Node:
     return g.where(g.ge(last, 0), gather(source, g.maximum(last, 0), axis), x)
 
 
-SCATTER = composite("scatter", shapes.scattered, _scatter,
-                    lambda ct, o, x, index, source, axis: scatter(ct, index, g.zeros_like(source), axis), "y", none, "",
-                    lambda ct, o, x, index, source, axis: gather(ct, index, axis), "y",
-                    numpy=lambda out, x, index, source, axis: f"scatter({{0}}, {{1}}, {{2}}, {axis})")
-
-
-def scatter(x: Node, index: Node, source: Node, axis: int) -> Node:
-    """x with its elements at `index` along an axis replaced by `source` (of the index's shape); the last one wins."""
-    return record(SCATTER, (x, index, source), (axis,))
+scatter: Operation
+SCATTER, scatter = composite(
+    "scatter", shapes.scattered, _scatter,
+    lambda ct, o, x, index, source, axis: scatter(ct, index, g.zeros_like(source), axis), "y", none, "",
+    lambda ct, o, x, index, source, axis: gather(ct, index, axis), "y",
+    numpy=lambda out, x, index, source, axis: f"scatter({{0}}, {{1}}, {{2}}, {axis})")
+"""x with its elements at `index` along an axis replaced by `source` (of the index's shape); the last one wins."""

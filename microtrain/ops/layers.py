@@ -16,7 +16,7 @@ from ..graph.spec import Shape, Spec
 from . import core as g
 from .core import count, widened
 from .shapes import folded, windowed, windows_along
-from .table import composite, row
+from .table import Operation, composite, row
 
 Padding = tuple[tuple[int, int], ...]
 
@@ -49,10 +49,10 @@ def _rows(x: Node) -> Node:
     return g.reshape(x, (count(x.shape, tuple(range(len(x.shape) - 1))), x.shape[-1]))
 
 
-LINEAR = composite("linear", _linear_infer, _linear,
-                   lambda ct, o, x, w, *b: g.reshape(g.matmul(_rows(ct), w), x.shape), "y",
-                   lambda ct, o, x, w, *b: g.matmul(g.transpose(_rows(ct)), _rows(x)), "x",
-                   lambda ct, o, x, w, b: g.sum(_rows(ct), (0,)), "", grad_name="AddmmBackward0")
+LINEAR, _ = composite("linear", _linear_infer, _linear,
+                      lambda ct, o, x, w, *b: g.reshape(g.matmul(_rows(ct), w), x.shape), "y",
+                      lambda ct, o, x, w, *b: g.matmul(g.transpose(_rows(ct)), _rows(x)), "x",
+                      lambda ct, o, x, w, b: g.sum(_rows(ct), (0,)), "", grad_name="AddmmBackward0")
 
 
 def linear(x: Node, weight: Node, bias: Node | None) -> Node:
@@ -61,6 +61,7 @@ def linear(x: Node, weight: Node, bias: Node | None) -> Node:
 
 
 # -------------------------------------------------------------------------------------------------------------- windows
+fold_windows: Operation
 WINDOWS = row("windows", Kind.VIEW, windowed,
               lambda out, x, axis, size, step, dilation: f"windows({{0}}, {axis}, {out.shape!r}, {step}, {dilation})",
               "", lambda ct, o, x, axis, size, step, dilation: fold_windows(ct, axis, x.shape[axis], step, dilation),
@@ -89,15 +90,11 @@ def _fold_windows(x: Node, axis: int, length: int, step: int, dilation: int) -> 
     return g.cast(total, x.dtype)
 
 
-FOLD_WINDOWS = composite(
+FOLD_WINDOWS, fold_windows = composite(
     "fold_windows", folded, _fold_windows,
     lambda ct, o, x, axis, length, step, dilation: windows(ct, axis, x.shape[-1], step, dilation), "",
     numpy=lambda out, x, axis, length, step, dilation: f"fold_windows({{0}}, {axis}, {length}, {step}, {dilation})")
-
-
-def fold_windows(x: Node, axis: int, length: int, step: int, dilation: int) -> Node:
-    """Windows (..., n, ..., size) added up where they overlap, to (..., length, ...): the adjoint of `windows`."""
-    return record1(FOLD_WINDOWS, x, (axis, length, step, dilation))
+"""Windows (..., n, ..., size) added up where they overlap, to (..., length, ...): the adjoint of `windows`."""
 
 
 # ---------------------------------------------------------------------------------------------------------- convolution
@@ -167,9 +164,6 @@ def _weight_gradient(ct: Node, o: Any, x: Node, weight: Spec, stride: Shape, pad
     return g.reshape(g.sum(g.matmul(_by_group(ct, groups), seen), (0,)), weight.shape)
 
 
-CONVOLUTION = composite("convolution", _convolution_infer, _convolution, _input_gradient, "y", _weight_gradient, "x")
-
-
-def convolution(x: Node, weight: Node, stride: Shape, padding: Padding, dilation: Shape, groups: int) -> Node:
-    """x (N, C, *sizes) with weight (O, C/groups, *kernel): (N, O, *sizes out); `padding` of zeros before and after."""
-    return record(CONVOLUTION, (x, weight), (stride, padding, dilation, groups))
+CONVOLUTION, convolution = composite("convolution", _convolution_infer, _convolution, _input_gradient, "y",
+                                     _weight_gradient, "x")
+"""x (N, C, *sizes) with weight (O, C/groups, *kernel): (N, O, *sizes out); `padding` of zeros before and after."""

@@ -10,15 +10,14 @@ import math
 from typing import Any
 
 from ..graph import dtypes
-from ..graph.constants import like
 from ..graph.dtypes import DType
-from ..graph.node import Infer, Node, literal, record, record1, record2, record_with
+from ..graph.node import Infer, Node, literal
 from ..graph.spec import Shape, Spec
 from . import core as g
 from .core import none
 from .rows import shifted, softmax
 from .shapes import same
-from .table import composite
+from .table import Operation, composite, numbered
 
 
 def floats_alone(loss: str) -> Infer:
@@ -52,55 +51,37 @@ def _slope(p: Node) -> Node:
     return g.where(g.lt(product, 0), math.nan, g.maximum(product, SLOPE_FLOOR))
 
 
-BCE = composite("binary_cross_entropy", floats_alone("binary_cross_entropy"), _bce,
-                lambda ct, o, p, y: g.mul(ct, g.div(g.sub(p, y), _slope(p))), "xy",
-                lambda ct, o, p, y: g.mul(ct, g.sub(g.log1p(g.neg(p)), g.log(p))), "x",
-                numpy="binary_cross_entropy({0}, {1})", grad_name="BinaryCrossEntropyBackward0")
+BCE, binary_cross_entropy = composite("binary_cross_entropy", floats_alone("binary_cross_entropy"), _bce,
+                                      lambda ct, o, p, y: g.mul(ct, g.div(g.sub(p, y), _slope(p))), "xy",
+                                      lambda ct, o, p, y: g.mul(ct, g.sub(g.log1p(g.neg(p)), g.log(p))), "x",
+                                      numpy="binary_cross_entropy({0}, {1})", grad_name="BinaryCrossEntropyBackward0")
+"""-(y log p + (1 - y) log(1 - p)) of each element, logarithms floored at -100."""
 
 
-def binary_cross_entropy(p: Node, y: Node) -> Node:
-    """-(y log p + (1 - y) log(1 - p)) of each element, logarithms floored at -100."""
-    return record2(BCE, p, y)
-
-
-BCE_WITH_LOGITS = composite(
+BCE_WITH_LOGITS, binary_cross_entropy_with_logits = composite(
     "binary_cross_entropy_with_logits", same,       # (1 - y) x + log(1 + exp(-x)): neither term cancels the other
     lambda x, y: g.add(g.mul(g.sub(1, y), x), g.softplus(g.neg(x))),
     lambda ct, o, x, y: g.mul(ct, g.sub(g.sigmoid(x), y)), "xy", lambda ct, o, x, y: g.neg(g.mul(ct, x)), "x",
     grad_name="BinaryCrossEntropyWithLogitsBackward0")
+"""Binary cross entropy of sigmoid(x) of each element."""
 
 
-def binary_cross_entropy_with_logits(x: Node, y: Node) -> Node:
-    """Binary cross entropy of sigmoid(x) of each element."""
-    return record2(BCE_WITH_LOGITS, x, y)
-
-
-LOGISTIC_LOSS = composite("logistic_loss", floats_alone("soft_margin_loss"), lambda x: g.softplus(x),
-                          lambda ct, o, x: g.mul(ct, logistic(x)), "x", grad_name="SoftMarginLossBackward0")
-LOGISTIC = composite("logistic", same, lambda x: g.sigmoid(x),
-                     lambda ct, o, x: g.mul(ct, g.mul(logistic(x), logistic(g.neg(x)))), "x",
-                     grad_name="SigmoidBackward0")
-
-
-def logistic_loss(x: Node) -> Node:
-    """log(1 + exp(x))."""
-    return record1(LOGISTIC_LOSS, x)
-
-
-def logistic(x: Node) -> Node:
-    """1 / (1 + exp(-x)); its slope logistic(x) logistic(-x) loses no digits where one of the two is near 1, as
-    o (1 - o) does."""
-    return record1(LOGISTIC, x)
+logistic: Operation      # derivatives name it before it is there
+LOGISTIC_LOSS, logistic_loss = composite(
+    "logistic_loss", floats_alone("soft_margin_loss"), lambda x: g.softplus(x),
+    lambda ct, o, x: g.mul(ct, logistic(x)), "x", grad_name="SoftMarginLossBackward0")
+"""log(1 + exp(x))."""
+LOGISTIC, logistic = composite("logistic", same, lambda x: g.sigmoid(x),
+                               lambda ct, o, x: g.mul(ct, g.mul(logistic(x), logistic(g.neg(x)))), "x",
+                               grad_name="SigmoidBackward0")
+"""1 / (1 + exp(-x)); its slope logistic(x) logistic(-x) loses no digits where one of the two is near 1, as o (1 - o)
+does."""
 
 
 # ------------------------------------------- of a difference: the slopes are finite where the difference is infinite
-SQUARED_ERROR = composite("squared_error", floats_alone("mse_loss"), lambda d: g.mul(d, d),
-                          lambda ct, o, d: g.mul(ct, g.mul(d, 2)), "x", grad_name="MseLossBackward0")
-
-
-def squared_error(d: Node) -> Node:
-    """d^2; unlike the power it has no third derivative (PyTorch's is an error, not zeros)."""
-    return record1(SQUARED_ERROR, d)
+SQUARED_ERROR, squared_error = composite("squared_error", floats_alone("mse_loss"), lambda d: g.mul(d, d),
+                                         lambda ct, o, d: g.mul(ct, g.mul(d, 2)), "x", grad_name="MseLossBackward0")
+"""d^2; unlike the power it has no third derivative (PyTorch's is an error, not zeros)."""
 
 
 def _huber(d: Node, delta: Node) -> Node:
@@ -113,13 +94,9 @@ def _huber_gradient(ct: Node, o: Any, d: Node, delta: Node) -> Node:
     return g.mul(ct, g.where(g.ge(g.abs(d), delta), g.mul(g.sign(d), delta), d))
 
 
-HUBER = composite("huber", floats_alone("huber_loss"), _huber, _huber_gradient, "xy", none, "",
-                  grad_name="HuberLossBackward0")
-
-
-def huber(d: Node, delta: float) -> Node:
-    """Huber's loss of each difference: d^2 / 2, from |d| = delta on its tangent."""
-    return record_with(HUBER, d, like(delta, d))
+HUBER, huber = numbered("huber", _huber, _huber_gradient, "xy", none, "", infer=floats_alone("huber_loss"),
+                        grad_name="HuberLossBackward0")
+"""Huber's loss of each difference: d^2 / 2, from |d| = delta on its tangent."""
 
 
 def _smooth_l1(d: Node, beta: Node) -> Node:
@@ -132,13 +109,9 @@ def _smooth_l1_gradient(ct: Node, o: Any, d: Node, beta: Node) -> Node:
     return g.mul(ct, g.where(g.ge(g.abs(d), beta), g.sign(d), g.div(d, beta)))
 
 
-SMOOTH_L1 = composite("smooth_l1", floats_alone("smooth_l1_loss"), _smooth_l1, _smooth_l1_gradient, "xy", none, "",
-                      grad_name="SmoothL1LossBackward0")
-
-
-def smooth_l1(d: Node, beta: float) -> Node:
-    """Huber's loss over beta of each difference."""
-    return record_with(SMOOTH_L1, d, like(beta, d))
+SMOOTH_L1, smooth_l1 = numbered("smooth_l1", _smooth_l1, _smooth_l1_gradient, "xy", none, "",
+                                infer=floats_alone("smooth_l1_loss"), grad_name="SmoothL1LossBackward0")
+"""Huber's loss over beta of each difference."""
 
 
 # -------------------------------------------------------------------------------------------------------- cross entropy
@@ -174,20 +147,15 @@ def _cross_entropy(x: Node, target: Node, ignore_index: int, reduction: str) -> 
     return total if reduction == "sum" else g.div(total, counted(valid, x.dtype))
 
 
-CROSS_ENTROPY = composite(
+cross_entropy_backward: Operation
+CROSS_ENTROPY, cross_entropy = composite(
     "cross_entropy",
     lambda x, target, ignore_index, reduction: ((x.shape[:1] if reduction == "none" else ()), x.dtype), _cross_entropy,
     lambda ct, o, *rest: cross_entropy_backward(ct, *rest), "xy", none, "",
     numpy=lambda out, x, target, ignore_index, reduction: f"cross_entropy({{0}}, {{1}}, {ignore_index}, {reduction!r})",
     grad_name="NllLossBackward0")
-
-
-def cross_entropy(x: Node, target: Node, ignore_index: int, reduction: str) -> Node:
-    """Cross entropy of softmax(x) (N, C) with classes `target` (N,) int64.
-
-    It is (N,), or 0-d for the reduction "mean" or "sum".
-    """
-    return record(CROSS_ENTROPY, (x, target), (ignore_index, reduction))
+"""Cross entropy of softmax(x) (N, C) with classes `target` (N,) int64. It is (N,), or 0-d for the reduction "mean" or
+"sum"."""
 
 
 def scaled(ct: Node, target: Node, dtype: DType, ignore_index: int, reduction: str) -> Node:
@@ -227,13 +195,9 @@ def _cross_entropy_twice_x(ct: Node, o: Any, d: Node, x: Node, target: Node, ign
     return g.mul(s, g.sub(flow, g.sum(g.mul(flow, s), (1,), keepdim=True)))
 
 
-CROSS_ENTROPY_BACKWARD = composite(
+CROSS_ENTROPY_BACKWARD, cross_entropy_backward = composite(
     "cross_entropy_backward", lambda ct, x, *rest: (x.shape, x.dtype), _cross_entropy_backward,
     _cross_entropy_twice_ct, "yz", _cross_entropy_twice_x, "xyz", none, "",
     numpy=lambda out, ct, x, target, ignore_index, reduction:
     f"cross_entropy_backward({{0}}, {{1}}, {{2}}, {ignore_index}, {reduction!r})")
-
-
-def cross_entropy_backward(ct: Node, x: Node, target: Node, ignore_index: int, reduction: str) -> Node:
-    """The derivative of `cross_entropy` with respect to x, times ct (0-d, or (N,) for reduction "none")."""
-    return record(CROSS_ENTROPY_BACKWARD, (ct, x, target), (ignore_index, reduction))
+"""The derivative of `cross_entropy` with respect to x, times ct (0-d, or (N,) for reduction "none")."""

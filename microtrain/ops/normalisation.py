@@ -6,7 +6,7 @@ no mean is taken off (Zhang & Sennrich, 2019) its second term is missing. Half p
 
 from __future__ import annotations
 
-from ..graph.node import Node, record1
+from ..graph.node import Node
 from . import core as g
 from .core import widened
 from .rows import mean, var
@@ -33,13 +33,9 @@ def _normalised_gradient(ct: Node, y: Node, x: Node, axes: Axes, eps: float) -> 
     return g.cast(g.mul(scale, g.sub(centred, g.mul(y, mean(g.mul(centred, y), axes, keepdim=True)))), x.dtype)
 
 
-NORMALISED = composite("normalised", lambda x, axes, eps: same(x), _normalised, _normalised_gradient, "ox",
-                       grad_name="NativeLayerNormBackward0")
-
-
-def normalised(x: Node, axes: Axes, eps: float) -> Node:
-    """(x - mean) / sqrt(variance + eps) over `axes`."""
-    return record1(NORMALISED, x, (axes, eps))
+NORMALISED, normalised = composite("normalised", lambda x, axes, eps: same(x), _normalised, _normalised_gradient, "ox",
+                                   grad_name="NativeLayerNormBackward0")
+"""(x - mean) / sqrt(variance + eps) over `axes`."""
 
 
 def _rms_normalised(x: Node, axes: Axes, eps: float) -> Node:
@@ -54,10 +50,7 @@ def _rms_normalised_gradient(ct: Node, y: Node, x: Node, axes: Axes, eps: float)
     return g.cast(g.mul(scale, g.sub(ct, g.mul(y, mean(g.mul(ct, y), axes, keepdim=True)))), x.dtype)
 
 
-RMS_NORMALISED = composite("rms_normalised", lambda x, axes, eps: same(x), _rms_normalised, _rms_normalised_gradient,
-                           "ox", grad_name="FusedRmsNormBackward0")
-
-
-def rms_normalised(x: Node, axes: Axes, eps: float) -> Node:
-    """x / sqrt(mean of squares + eps) over `axes`."""
-    return record1(RMS_NORMALISED, x, (axes, eps))
+RMS_NORMALISED, rms_normalised = composite(
+    "rms_normalised", lambda x, axes, eps: same(x), _rms_normalised, _rms_normalised_gradient, "ox",
+    grad_name="FusedRmsNormBackward0")
+"""x / sqrt(mean of squares + eps) over `axes`."""

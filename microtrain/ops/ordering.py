@@ -12,7 +12,7 @@ from typing import Any
 
 from ..graph import dtypes
 from ..graph.dtypes import DType
-from ..graph.node import Node, Primitive, record, record1
+from ..graph.node import Node, Primitive, record1
 from ..graph.spec import Shape, Spec
 from . import core as g
 from .core import extremum, widened
@@ -20,7 +20,7 @@ from .indexing import gather, slice_update
 from .rows import logsumexp
 from .shapes import same
 from .special import logaddexp
-from .table import Axes, Derivative, Unary, along, composite
+from .table import Axes, Derivative, Operation, Unary, along, composite
 
 CHUNK = 64
 """Elements of a scan that are folded directly, each with all before it; a longer axis is scanned in chunks."""
@@ -86,6 +86,7 @@ def _logcumsumexp_gradient(ct: Node, o: Node, x: Node, axis: int) -> Node:
 
 
 cumsum: Scan
+cumprod_backward: Operation
 CUMSUM, cumsum = scan("cumsum", g.sum, g.add, 0, "add", lambda ct, o, x, axis: reverse(cumsum, ct, axis), "")
 CUMPROD, cumprod = scan("cumprod", g.prod, g.mul, 1, "multiply",
                         lambda ct, o, x, axis: cumprod_backward(ct, x, axis), "x")
@@ -137,13 +138,9 @@ def _cumprod_twice_x(ct: Node, o: Any, d: Node, x: Node, axis: int) -> Node:
     return g.transpose(g.sum(each, (last - 1,)), axis, -1)
 
 
-CUMPROD_BACKWARD = composite("cumprod_backward", lambda ct, x, axis: same(ct, x), _cumprod_backward,
-                             _cumprod_twice_ct, "y", _cumprod_twice_x, "xy")
-
-
-def cumprod_backward(ct: Node, x: Node, axis: int) -> Node:
-    """The derivative of `cumprod` times ct, right where x has zeros."""
-    return record(CUMPROD_BACKWARD, (ct, x), (axis,))
+CUMPROD_BACKWARD, cumprod_backward = composite("cumprod_backward", lambda ct, x, axis: same(ct, x), _cumprod_backward,
+                                               _cumprod_twice_ct, "y", _cumprod_twice_x, "xy")
+"""The derivative of `cumprod` times ct, right where x has zeros."""
 
 
 # -------------------------------------------------------------------------------------------------- sorting, the median
@@ -166,13 +163,10 @@ def _argsort(x: Node, axis: int, descending: bool) -> Node:
     return g.transpose(g.sum(g.where(at, columns, 0), (len(lead) + 1,)), axis, -1)
 
 
-ARGSORT = composite("argsort", lambda x, axis, descending: (x.shape, dtypes.int64), _argsort, differentiable=False,
-                    numpy=lambda out, x, axis, descending: f"argsort({{0}}, {axis}, {descending})")
-
-
-def argsort(x: Node, axis: int, descending: bool) -> Node:
-    """The order (int64) that sorts an axis, equals in the order in which they come; a NaN is larger than any number."""
-    return record1(ARGSORT, x, (axis, descending))
+ARGSORT, argsort = composite(
+    "argsort", lambda x, axis, descending: (x.shape, dtypes.int64), _argsort, differentiable=False,
+    numpy=lambda out, x, axis, descending: f"argsort({{0}}, {axis}, {descending})")
+"""The order (int64) that sorts an axis, equals in the order in which they come; a NaN is larger than any number."""
 
 
 def median_index(x: Node, axis: int, skip_nan: bool) -> Node:
@@ -197,7 +191,7 @@ def _median(name: str, skip_nan: bool) -> tuple[Primitive, Unary]:
     def decompose(x: Node, axes: Axes) -> Node:
         flat = g.reshape(x, (x.spec.numel,))
         return g.reshape(gather(flat, median_index(flat, 0, skip_nan), 0), ())
-    primitive = composite(name, infer, decompose, extremum, "ox")
+    primitive, _ = composite(name, infer, decompose, extremum, "ox")
     return primitive, lambda x: record1(primitive, x, (tuple(range(len(x.shape))),))
 
 

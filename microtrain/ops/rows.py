@@ -13,7 +13,7 @@ from ..graph.spec import Shape, Spec
 from . import core as g
 from .core import count, folding, widened
 from .shapes import reduced
-from .table import Axes, Number, along, composite
+from .table import Axes, along, composite
 
 # -------------------------------------------------------------------------------------------------------------- moments
 
@@ -21,7 +21,7 @@ def _mean(x: Node, axes: Axes) -> Node:
     return g.cast(g.div(g.sum(widened(x), axes), float(count(x.shape, axes))), x.dtype)
 
 
-MEAN, mean = folding(composite(
+MEAN, mean = folding(*composite(
     "mean", reduced, _mean,
     lambda ct, o, x, axes: g.spread(g.div(ct, float(count(x.shape, axes))), x.shape, axes), ""))
 
@@ -39,13 +39,9 @@ def _var_gradient(ct: Node, o: Any, x: Node, axes: Axes, correction: float) -> N
     return g.mul(g.keep(g.mul(ct, 2.0 / scale if scale else math.inf), x.shape, axes), deviation)
 
 
-VAR = composite("var", lambda x, axes, correction: reduced(x, axes),
-                lambda x, axes, correction: g.cast(_wide_var(x, axes, correction), x.dtype), _var_gradient, "x")
-
-
-def var(x: Node, axes: Axes, correction: Number) -> Node:
-    """Variance over `axes` with divisor max(0, n - correction)."""
-    return record1(VAR, x, (axes, correction))
+VAR, var = composite("var", lambda x, axes, correction: reduced(x, axes),
+                     lambda x, axes, correction: g.cast(_wide_var(x, axes, correction), x.dtype), _var_gradient, "x")
+"""Variance over `axes` with divisor max(0, n - correction)."""
 
 
 def _std_gradient(ct: Node, o: Node, x: Node, axes: Axes, correction: float) -> Node:
@@ -53,14 +49,10 @@ def _std_gradient(ct: Node, o: Node, x: Node, axes: Axes, correction: float) -> 
     return _var_gradient(g.where(g.eq(o, 0), 0, g.div(ct, g.mul(o, 2))), None, x, axes, correction)
 
 
-STD = composite("std", lambda x, axes, correction: reduced(x, axes),
-                lambda x, axes, correction: g.cast(g.sqrt(_wide_var(x, axes, correction)), x.dtype),
-                _std_gradient, "ox")
-
-
-def std(x: Node, axes: Axes, correction: Number) -> Node:
-    """Standard deviation over `axes`."""
-    return record1(STD, x, (axes, correction))
+STD, std = composite("std", lambda x, axes, correction: reduced(x, axes),
+                     lambda x, axes, correction: g.cast(g.sqrt(_wide_var(x, axes, correction)), x.dtype),
+                     _std_gradient, "ox")
+"""Standard deviation over `axes`."""
 
 
 def _norm(x: Node, axes: Axes, p: float) -> Node:
@@ -90,7 +82,7 @@ def _norm_gradient(ct: Node, o: Node, x: Node, axes: Axes, p: float) -> Node:
     return g.mul(slope, g.where(zero, 0, g.div(ct, g.pow(norm, p - 1))))
 
 
-NORM = composite("norm", lambda x, axes, p: reduced(x, axes), _norm, _norm_gradient, "ox",
+NORM, _ = composite("norm", lambda x, axes, p: reduced(x, axes), _norm, _norm_gradient, "ox",
                  grad_name="LinalgVectorNormBackward0")
 
 
@@ -117,7 +109,7 @@ def _logsumexp(x: Node, axes: Axes) -> Node:
     return g.cast(g.add(total, g.reshape(top, total.shape)), x.dtype)
 
 
-LOGSUMEXP, logsumexp = folding(composite(
+LOGSUMEXP, logsumexp = folding(*composite(
     "logsumexp", reduced, _logsumexp,
     lambda ct, o, x, axes: g.mul(g.keep(ct, x.shape, axes), g.exp(g.sub(x, g.keep(o, x.shape, axes)))), "ox"))
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..graph.constants import like
-from ..graph.node import Node, record, record1
+from ..graph.node import Node, record
 from . import core as g
 from .core import masked, zero
 from .shapes import same
@@ -172,12 +172,8 @@ def _logit_gradient(ct: Node, o: Any, x: Node, eps: float | None) -> Node:
     return g.where(outside, beyond, g.div(ct, g.mul(x, g.sub(1, x))))
 
 
-LOGIT = composite("logit", lambda x, eps: same(x), _logit, _logit_gradient, "x")
-
-
-def logit(x: Node, eps: float | None) -> Node:
-    """log(x / (1 - x)), x first limited to [eps, 1 - eps] where eps is given."""
-    return record1(LOGIT, x, (eps,))
+LOGIT, logit = composite("logit", lambda x, eps: same(x), _logit, _logit_gradient, "x")
+"""log(x / (1 - x)), x first limited to [eps, 1 - eps] where eps is given."""
 
 
 # ------------------------------------------------------------------------------------ signs, quotients and what is left
@@ -217,9 +213,9 @@ def _lerp(start: Node, end: Node, weight: Node) -> Node:
     return g.where(g.lt(g.abs(weight), 0.5), near, g.sub(end, g.mul(span, g.sub(1, weight))))
 
 
-LERP = composite("lerp", same, _lerp, lambda ct, o, start, end, weight: g.mul(ct, g.sub(1, weight)), "z",
-                 lambda ct, o, start, end, weight: g.mul(ct, weight), "z",
-                 lambda ct, o, start, end, weight: g.mul(ct, g.sub(end, start)), "xy", grad_name="LerpBackward1")
+LERP, _ = composite("lerp", same, _lerp, lambda ct, o, start, end, weight: g.mul(ct, g.sub(1, weight)), "z",
+                    lambda ct, o, start, end, weight: g.mul(ct, weight), "z",
+                    lambda ct, o, start, end, weight: g.mul(ct, g.sub(end, start)), "xy", grad_name="LerpBackward1")
 
 
 def lerp(start: Node, end: Node, weight: Operand) -> Node:

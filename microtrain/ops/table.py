@@ -38,7 +38,7 @@ from ..graph.node import (
     apply1,
     apply2,
     infer,
-    record1,
+    record,
     record_with,
 )
 from ..graph.tape import OUT, Rule
@@ -51,7 +51,8 @@ Operand = Node | bool | int | float
 Axes = tuple[int, ...]
 Unary = Callable[[Node], Node]
 Binary = Callable[[Operand, Operand], Node]
-Derivative = Callable[..., Node] | str
+Operation = Callable[..., Node]
+Derivative = Operation | str
 """A function and the letters of what it reads come in turn."""
 
 _LETTERS = {"o": OUT, "x": 0, "y": 1, "z": 2, "w": 3}
@@ -68,10 +69,19 @@ def row(name: str, kind: Kind, infer: Infer, numpy: Text = "", triton: Text = ""
     return primitive
 
 
-def composite(name: str, infer: Infer, decompose: Callable[..., Node], *pairs: Derivative, numpy: Text = "",
-              **options: Any) -> Primitive:
-    """The row of an operation that is made of others."""
-    return row(name, Kind.COMPOSITE, infer, numpy, "", *pairs, decompose=decompose, **options)
+def composite(name: str, infer: Infer, decompose: Operation, *pairs: Derivative, numpy: Text = "",
+              **options: Any) -> tuple[Primitive, Operation]:
+    """An operation that is made of others: its row, and the function of its sources and attributes that records it.
+
+    It has as many sources as its derivative has functions; one where it has no derivative.
+    """
+    primitive = row(name, Kind.COMPOSITE, infer, numpy, "", *pairs, decompose=decompose, **options)
+    count = len(primitive.rule.functions) if primitive.rule is not None else 1
+
+    def operation(*arguments: Any) -> Node:
+        return record(primitive, arguments[:count], arguments[count:])
+    operation.__name__ = name
+    return primitive, operation
 
 
 # ------------------------------------------------------------------------ rows of a common form, and functions of them
@@ -118,11 +128,11 @@ def compare(name: str, operator: str) -> tuple[Primitive, Binary]:
     return binary(name, text, text, infer=comparison, differentiable=False, on_bool=on_bool)
 
 
-def numbered(name: str, decompose: Callable[..., Node], *pairs: Derivative,
-             **options: Any) -> tuple[Primitive, Callable[..., Node]]:
+def numbered(name: str, decompose: Operation, *pairs: Derivative,
+             **options: Any) -> tuple[Primitive, Operation]:
     """A composite of one tensor and any number of numbers, which are 0-d nodes of its dtype: a number that changes
     from step to step is not part of a plan."""
-    primitive = composite(name, same, decompose, *pairs, **options)
+    primitive, _ = composite(name, options.pop("infer", same), decompose, *pairs, **options)
 
     def operation(x: Node, *numbers: Number) -> Node:
         return record_with(primitive, x, *[like(n, x) for n in numbers])
@@ -130,15 +140,10 @@ def numbered(name: str, decompose: Callable[..., Node], *pairs: Derivative,
     return primitive, operation
 
 
-def along(name: str, decompose: Callable[..., Node], *pairs: Derivative,
+def along(name: str, decompose: Operation, *pairs: Derivative,
           **options: Any) -> tuple[Primitive, Callable[[Node, int], Node]]:
     """A composite along one axis, by default with the shape and dtype of its source."""
-    primitive = composite(name, options.pop("infer", lambda x, axis: same(x)), decompose, *pairs, **options)
-
-    def operation(x: Node, axis: int) -> Node:
-        return record1(primitive, x, (axis,))
-    operation.__name__ = name
-    return primitive, operation
+    return composite(name, options.pop("infer", lambda x, axis: same(x)), decompose, *pairs, **options)
 
 
 def precise(name: str, operands: str = "{0}") -> Text:

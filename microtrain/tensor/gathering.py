@@ -7,7 +7,6 @@ on `cuda`. Of several elements written to one place the last one wins; sums are 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -48,7 +47,7 @@ def gather(self: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) 
         if d != axis and m > n:
             raise RuntimeError(f"Size does not match at dimension {d} expected index {list(i.shape)} to be no "
                                f"larger than self {list(self.shape)} apart from dimension {axis}")
-    out = picked(_corner(x, flat.shape, axis), checked(flat, x.shape[axis], axis), partial(g.gather, axis=axis))
+    out = picked(_corner(x, flat.shape, axis), checked(flat, x.shape[axis], axis), lambda x, at: g.gather(x, at, axis))
     return wrap(g.reshape(out, i.shape), "GatherBackward0")
 
 
@@ -98,7 +97,7 @@ def take_along_dim(self: Tensor, indices: Tensor, dim: int | None = None) -> Ten
     n, m = x.shape[axis], i.shape[axis]
     common = broadcast_shapes(_resized(x.shape, axis, 1), _resized(i.shape, axis, 1))
     x, i = g.expand(x, _resized(common, axis, n)), g.expand(i, _resized(common, axis, m))
-    out = picked(x, checked(i, n, axis, low=-n), partial(g.gather, axis=axis))
+    out = picked(x, checked(i, n, axis, low=-n), lambda x, at: g.gather(x, at, axis))
     return wrap(g.reshape(out, ()) if point else out, "GatherBackward0")
 
 
