@@ -27,7 +27,7 @@ TORCH_CPU := torch==2.13.0 triton==3.7.1 'numpy>=2.4,<2.5'
 # Tests of values on every device; they run once more in Triton's interpreter.
 INTERPRET_TESTS ?= $(wildcard $(addprefix tests/*/test_,$(addsuffix .py,\
     kernels device_math tiles philox emit emit_dtypes matmul_precision split_k index custom_kernel anomaly parity \
-    check_parity planted_faults heirs operators ordering fuzz higher_order seeds autograd nn losses optim fusion \
+    check_parity planted_faults planted_kernels heirs operators ordering fuzz higher_order seeds autograd nn losses optim fusion \
     torch_only_memory donation memory function function_memory gradients graph_memory numbers edges random \
     shared_memory threads threads_memory interrupts)))
 

@@ -11,30 +11,12 @@ import pytest
 
 from microtrain.emulator import EmulatorError
 from microtrain.emulator.table import TABLE
+from tests.emulator.matrices import MMAS, registers, swizzled, tile_byte
+from tests.emulator.rows import COVERED, RNG, THREAD, N, covers, empty, words
 from tests.emulator.test_emulator_instructions import CASES
 from tests.support.ptx_kernels import Buffer, compute, kernel, run
 
-RNG = np.random.default_rng(11)
-N = 64
 LANE, WARP = np.arange(N) % 32, np.arange(N) // 32
-COVERED: set[str] = set()
-
-
-def covers(rows: str) -> Callable[[Any], Any]:
-    """The rows that a test is of."""
-    COVERED.update(rows.split())
-    return lambda test: test
-
-
-def words(n: int = N) -> np.ndarray:
-    return RNG.integers(0, 2**32, n, dtype="u4")
-
-
-def empty(shape: Any, kind: str = "u4") -> Buffer:
-    return Buffer(np.zeros(shape, kind), "y", written=False)
-
-
-THREAD = "mov.u32 %r0, %tid.x; mov.u32 %r9, global_smem; shl.b32 %r1, %r0, 2; add.u32 %r8, %r9, %r1;"
 
 
 # ----------------------------------------------------------------------------------------------------------- memory
@@ -254,35 +236,6 @@ def test_matrices_of_eight_by_eight(count: int, transposed: bool) -> None:
     np.testing.assert_array_equal(z.read(), tiles)
 
 
-def places(kind: str, operand: str, i: int, lane: int, k: int, m: int) -> tuple[int, int]:
-    """Row and column of a lane's i-th element, from the figures of the PTX ISA, 9.7.14.5."""
-    g, t = lane // 4, lane % 4
-    if operand == "c":
-        return g + 8 * (i >= 2), 2 * t + i % 2
-    per = {"f16": 2, "bf16": 2, "tf32": 1, "f64": 1, "s8": 4, "u8": 4, "e4m3": 4, "e5m2": 4}[kind]
-    register, inner = divmod(i, per)
-    if operand == "b":
-        return register * 4 * per + t * per + inner, g
-    if m == 8:
-        return g, t
-    return g + 8 * (register % 2), register // 2 * 4 * per + t * per + inner
-
-
-MMAS = [("m16n8k8", "f32", "tf32", "f4"), ("m16n8k4", "f32", "tf32", "f4"), ("m16n8k16", "f32", "f16", "f2"),
-        ("m16n8k8", "f32", "f16", "f2"), ("m16n8k16", "f32", "bf16", ml_dtypes.bfloat16),
-        ("m16n8k16", "f16", "f16", "f2"),
-        ("m16n8k16", "s32", "s8", "i1"), ("m16n8k32", "s32", "u8", "u1"), ("m8n8k4", "f64", "f64", "f8"),
-        ("m16n8k4", "f64", "f64", "f8"), ("m16n8k8", "f64", "f64", "f8"), ("m16n8k16", "f64", "f64", "f8"),
-        ("m16n8k32", "f32", "e4m3", ml_dtypes.float8_e4m3fn), ("m16n8k32", "f32", "e5m2", ml_dtypes.float8_e5m2)]
-
-
-def registers(matrix: np.ndarray, kind: str, operand: str, m: int, width: int) -> np.ndarray:
-    """A matrix as each lane's registers, raw (32, registers)."""
-    each, k = matrix.size // 32, matrix.shape[1] if operand == "a" else matrix.shape[0]
-    elements = np.stack([[matrix[places(kind, operand, i, lane, k, m)] for i in range(each)] for lane in range(32)])
-    return np.ascontiguousarray(elements).view(f"u{max(width, 4)}")
-
-
 @covers("mma.sync.aligned")
 @pytest.mark.parametrize(("shape", "d", "kind", "numpy_kind"), MMAS, ids=[f"{s}-{d}-{k}" for s, d, k, _ in MMAS])
 def test_products_of_a_warp(shape: str, d: str, kind: str, numpy_kind: Any) -> None:
@@ -309,24 +262,6 @@ def test_products_of_a_warp(shape: str, d: str, kind: str, numpy_kind: Any) -> N
     run(kernel("\n".join(lines), 4), [*buffers, y])
     want = a.astype("f8") @ b.astype("f8") + c
     np.testing.assert_array_equal(y.read(), registers(want.astype(c.dtype), d, "c", m, c.dtype.itemsize))
-
-
-def swizzled(byte: int, layout: int) -> int:
-    """Where a byte of a tile lies: bits 4 to 6 (5, 4) are mixed with bits 7 to 9 (8, 7)."""
-    return byte ^ {0: 0, 1: 0x70, 2: 0x30, 3: 0x10}[layout] & byte >> 3
-
-
-def tile_byte(row: int, column: int, layout: int, across: bool, leading: int, stride: int) -> int:
-    """The place of a 16-bit element before the swizzle; `across`: along the rows, column k after column."""
-    wide = {0: 16, 1: 128, 2: 64, 3: 32}[layout]
-    if across:
-        groups, inner = divmod(row, wide // 2)
-        if layout == 0:
-            return groups * stride + column // 8 * leading + column % 8 * 16 + inner * 2
-        return groups * leading + column // 8 * stride + column % 8 * wide + inner * 2
-    if layout == 0:
-        return row // 8 * stride + row % 8 * 16 + column // 8 * leading + column % 8 * 2
-    return row // 8 * stride + row % 8 * wide + column * 2
 
 
 @covers("wgmma.mma_async.sync.aligned wgmma.fence.sync.aligned wgmma.commit_group.sync.aligned "

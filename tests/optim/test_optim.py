@@ -140,16 +140,6 @@ def test_parameters_without_gradient_stay():
     assert a.tolist() != [1.0, 1.0]
 
 
-def test_zero_grad():
-    a = mt.ones(2, requires_grad=True)
-    optimizer = optim.SGD([a], lr=0.1)
-    a.sum().backward()
-    optimizer.zero_grad(set_to_none=False)
-    assert a.grad.tolist() == [0.0, 0.0]
-    optimizer.zero_grad()
-    assert a.grad is None
-
-
 def test_first_gradient_is_not_the_momentum_itself():
     """Gradients that keep accumulating must not leak into the momentum buffer."""
     results = []
