@@ -26,7 +26,7 @@ from microtrain.testing.running import LAYOUTS
 from tests.budgets import Specimen, sample
 from tests.op_table import OPS, Op
 from tests.operators.test_parity import check, samples
-from tests.runtime.test_virtual_gpu import scores
+from tests.runtime.test_virtual_train import scores
 
 ARCH = settings.virtual_gpu.value
 
