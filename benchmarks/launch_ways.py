@@ -104,7 +104,7 @@ class OwnLaunch(Addition):
 
     def prepared(self) -> Callable[[], Any]:
         """As `Addition`."""
-        memory = kernel_backend(self.of.device.type, self.of.device.index)
+        memory: Any = kernel_backend(self.of.device.type, self.of.device.index)
         x, y, self.out = (memory.empty(self.of) for _ in range(3))
         x.copy_(self.x)
         y.copy_(self.y)

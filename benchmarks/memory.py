@@ -131,7 +131,7 @@ class TorchArrays:
         found = {}
         for name, value in values.items():
             of = spec(tuple(value.shape), from_name(str(value.dtype).rpartition(".")[2]), where)
-            buffer = kernel_backend(where.type, where.index).empty(of)
+            buffer: Any = kernel_backend(where.type, where.index).empty(of)
             buffer.copy_(value)
             found[name] = wrap(leaf(buffer, of))
         return found

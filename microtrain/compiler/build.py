@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 from .. import ops
 from ..graph.node import LITERAL, SCALAR, Kind, Node, Primitive, Signature, interned, leaf, literal
@@ -31,7 +30,7 @@ class Traced:
     def __getattr__(self, name: str) -> Callable[..., Value]:
         return partial(self, getattr(ops, name))
 
-    def __call__(self, function: Callable[..., Node], *arguments: Any) -> Value:
+    def __call__(self, function: Callable[..., Node], *arguments: object) -> Value:
         """What a function of nodes makes of values; other arguments are passed as they are."""
         made: dict[Node, Value] = {}
         stands: dict[Value, Node] = {}
@@ -89,7 +88,7 @@ class Builder:
                 self.constants[signature] = value
         return value
 
-    def apply(self, primitive: Primitive, sources: tuple[Value, ...], attrs: tuple[Any, ...] = ()) -> Value:
+    def apply(self, primitive: Primitive, sources: tuple[Value, ...], attrs: tuple[object, ...] = ()) -> Value:
         """The value of a primitive applied to values, as it is."""
         return self.value(interned(primitive, attrs, tuple([source.spec for source in sources])), sources)
 

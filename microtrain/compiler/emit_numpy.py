@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextvars
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from ..graph.dtypes import bfloat16, float16
 from ..graph.node import Kind, buffer_signature
 from ..graph.spec import Spec
 from ..runtime import numerics
+from ..runtime.backend import Buffer
 from .build import Builder
 from .program import Program, Value
 
@@ -35,9 +36,10 @@ class _Context(threading.local):
 
 
 _context = _Context()
+T = TypeVar("T")
 
 
-def quiet(function: Any, values: list[Any]) -> Any:
+def quiet(function: Callable[[list[Buffer]], T], values: list[Buffer]) -> T:
     """Call a plan without NumPy's warnings (its error state is a context variable since NumPy 2.0)."""
     return _context.run(function, values)
 
@@ -54,12 +56,12 @@ class NumpyExecutable:
     def __init__(self, program: Program) -> None:
         self.source, namespace = emit(program)
         exec(compile(self.source, "<microtrain cpu plan>", "exec"), namespace)
-        self.function = namespace["plan"]
+        self.function: Callable[[list[Buffer]], list[Buffer]] = namespace["plan"]
         self.kernels = self.source.count("\n") - 2
         times = Counter(program.outputs)
         self.shared = tuple([k for k, value in enumerate(program.outputs) if times[value] > 1])
 
-    def run(self, values: list[Any], free: Collection[int] = ()) -> Any:
+    def run(self, values: list[Buffer], free: Collection[int] = ()) -> list[Buffer]:
         """Arrays of the outputs. Floating-point oddities (1/0, log 0) give inf and NaN without a warning."""
         return quiet(self.function, values)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from .. import ops
 from ..graph import dtypes
@@ -192,7 +192,7 @@ class Body:
             parts.append(f"(({self.address(combine([(guard.place, 1)], -guard.low), outer)[0]}) % {guard.step} == 0)")
         return truth(" & ".join(parts), symbols), symbols
 
-    def number(self, value: Any, dtype: DType) -> str:
+    def number(self, value: float, dtype: DType) -> str:
         """A literal of a dtype."""
         if dtype.is_floating_point:
             word = repr(float(value)) if math.isfinite(value) else f'float("{float(value)}")'

@@ -15,6 +15,7 @@ from .. import settings
 from ..errors import OutOfMemoryError
 from ..graph.node import SCALAR
 from ..runtime import kernel_backend
+from ..runtime.backend import Buffer, Pointer
 from .emit_triton import emit
 from .memory import arrange, heirs, lifetimes, nbytes
 from .program import Program, Value
@@ -75,7 +76,7 @@ class Executable:
         for bound in self.launches:
             bound.find(place)
 
-    def run(self, values: list[Any], free: Collection[int] = ()) -> list[Any]:
+    def run(self, values: list[Buffer], free: Collection[int] = ()) -> list[Buffer]:
         """Buffers of the outputs (row-major), given buffers, and Python numbers for scalars, of the inputs.
 
         `free` are places of inputs whose memory the caller gives away. If the run fails, those of them that may have
@@ -106,7 +107,7 @@ class Executable:
             raise
         return results
 
-    def queue(self, addresses: list[Any], left: Iterator[BoundLaunch] | None = None) -> None:
+    def queue(self, addresses: list[Pointer], left: Iterator[BoundLaunch] | None = None) -> None:
         """Queue every launch, given an address for each place of a run's memory: all that a run does on the device.
 
         `left` are the launches to queue, by default all of them.
@@ -115,7 +116,7 @@ class Executable:
         for bound in self.launches if left is None else left:
             launch(bound.launch, bound.take_pointers(addresses), bound.take_scalars(addresses))
 
-    def watched(self, memory: list[Any], values: list[Any], left: Iterator[BoundLaunch]) -> None:
+    def watched(self, memory: list[Buffer], values: list[Buffer], left: Iterator[BoundLaunch]) -> None:
         """As `queue`, each looked at before and after as the settings say. Raises RuntimeError as `Watch.after`."""
         for bound in left:
             given = [values[k] if value.primitive is SCALAR else memory[k]
@@ -135,7 +136,7 @@ class Executable:
                 "no_grad() or in smaller batches, or read results sooner: nothing was changed, and the same "
                 "computation works once there is room")
 
-    def allocate(self, memory: list[Any], free: Collection[int]) -> list[tuple[int, int]]:
+    def allocate(self, memory: list[Buffer], free: Collection[int]) -> list[tuple[int, int]]:
         """Append memory for each output; returns which inputs will be written over, and by which launch."""
         if free != self.chosen[0]:
             self.chosen = free, self.choose(free)
@@ -162,8 +163,8 @@ class Executable:
 class BoundLaunch:
     """One launch of a run. `take_pointers` and `take_scalars` pick its arguments from the run's memory."""
 
-    take_pointers: Callable[[list[Any]], tuple[Any, ...]]
-    take_scalars: Callable[[list[Any]], tuple[int, ...]]
+    take_pointers: Callable[[list[Pointer]], tuple[Pointer, ...]]
+    take_scalars: Callable[[list[Pointer]], tuple[int, ...]]
 
     def __init__(self, launch: Launch) -> None:
         self.launch, self.group = launch, launch.kernel.group
@@ -189,7 +190,7 @@ class BoundLaunch:
         return "\n".join(lines) + "\n" + "".join(f"    {line}\n" for line in sources.splitlines())
 
 
-def picked(places: list[int]) -> Callable[[list[Any]], tuple[Any, ...]]:
+def picked(places: list[int]) -> Callable[[list[Pointer]], tuple[Any, ...]]:
     """What takes these places of a list, as a tuple."""
     if len(places) > 1:
         return itemgetter(*places)

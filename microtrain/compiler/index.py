@@ -13,9 +13,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..graph.spec import Shape
+from .program import Value
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Var:
 class Loaded:
     """The element of an integer value at `coords`, used as an index 0, 1, ..., size-1."""
 
-    value: Any
+    value: Value
     coords: tuple[Index, ...]
     size: int
 
@@ -276,7 +277,7 @@ def stride(index: Index, symbol: str) -> int:
                if isinstance(digit.base, Var) and digit.base.name == symbol and digit.div == 1)
 
 
-def text(index: Index, name: Callable[[Any], str]) -> str:
+def text(index: Index, name: Callable[[Var | Loaded], str]) -> str:
     """The Index as an expression; `name` says what a variable or a loaded index is called."""
     parts: list[str] = []
     for digit, c in index.terms.items():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import linecache
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 MODULE = "microtrain.emitted"  # The module name that emitted functions carry in Triton's mangled names
 
@@ -23,21 +22,21 @@ class Function:
 
 
 @cache
-def names() -> dict[str, Any]:
+def names() -> dict[str, object]:
     """What an emitted function may name: Triton and the device functions of `kernels`."""
     import triton
     import triton.language
 
     from ..kernels import bfloat16, math, philox, reductions
 
-    known: dict[str, Any] = {"__name__": MODULE, "triton": triton, "tl": triton.language}
+    known: dict[str, object] = {"__name__": MODULE, "triton": triton, "tl": triton.language}
     for module in (bfloat16, math, philox, reductions):
         known.update((name, value) for name, value in vars(module).items() if hasattr(value, "fn"))
     return known
 
 
 @cache
-def jitted(function: Function) -> Any:
+def jitted(function: Function) -> object:
     """The `@triton.jit` function of an emitted source."""
     file = f"<{MODULE} {function.name}>"
     linecache.cache[file] = (len(function.source), None, function.source.splitlines(keepends=True), file)

@@ -6,14 +6,15 @@ can be printed, pickled and compared, and two that say the same are equal.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Protocol
 
 from ..graph.node import LITERAL, SCALAR, Described, Kind, Signature
+from ..runtime.backend import Buffer
 
 # A program as one tuple: the numbers of its outputs (a tuple), each value's signature, and the numbers of all their
 # sources one after the other. A signature says how many sources it has, so this says who reads whom.
-Flat = tuple[Any, ...]
+Flat = tuple[tuple[int, ...], *tuple[Signature | int, ...]]
 
 
 class Value(Described):
@@ -54,7 +55,7 @@ class Program:
         """The program that is written so; the inverse of `flat`."""
         values: list[Value] = []
         signatures = [part for part in flat[1:] if isinstance(part, Signature)]
-        numbers: Iterator[int] = iter(flat[len(signatures) + 1:])
+        numbers = iter([part for part in flat[1:] if isinstance(part, int)])
         for signature in signatures:
             values.append(Value(signature, tuple([values[next(numbers)] for _ in signature.inputs])))
         return cls(values, [values[number] for number in flat[0]])
@@ -62,8 +63,9 @@ class Program:
     @property
     def flat(self) -> Flat:
         """What the program says, as one tuple that can be a key."""
-        return (tuple([value.number for value in self.outputs]), *[value.signature for value in self.values],
-                *[source.number for value in self.values for source in value.sources])
+        rest: list[Signature | int] = [value.signature for value in self.values]
+        rest += [source.number for value in self.values for source in value.sources]
+        return (tuple([value.number for value in self.outputs]), *rest)
 
     def __eq__(self, other: object) -> bool:
         return self.flat == other.flat if isinstance(other, Program) else NotImplemented
@@ -71,7 +73,7 @@ class Program:
     def __hash__(self) -> int:
         return hash(self.flat)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[Callable[[Flat], Program], tuple[Flat]]:
         return Program.read, (self.flat,)
 
     def __str__(self) -> str:
@@ -96,7 +98,7 @@ class Executable(Protocol):
     passed: tuple[int, ...]
     shared: tuple[int, ...]
 
-    def run(self, values: list[Any], free: Collection[int] = ()) -> list[Any]:
+    def run(self, values: list[Buffer], free: Collection[int] = ()) -> list[Buffer]:
         """Buffers of the program's outputs, given buffers and numbers for its inputs.
 
         `free` are places of inputs whose memory the caller gives away. If the run fails, those of them that may have

@@ -8,12 +8,11 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from .. import ops
-from ..graph.dtypes import bfloat16, bool_, float16
+from ..graph.dtypes import DType, bfloat16, bool_, float16
 from ..graph.node import Kind, Signature, interned
 from ..graph.spec import broadcast_shapes
 from .build import Builder, Traced
@@ -73,10 +72,11 @@ def unexpanded(sources: tuple[Value, ...], shape: tuple[int, ...]) -> tuple[Valu
 
 
 # The types in which half precisions are computed before they are rounded
-WIDE = {float16: np.float32, bfloat16: np.float32}
+Rounding = Callable[[float | np.floating], np.floating]
+WIDE: dict[DType, Rounding] = {float16: np.float32, bfloat16: np.float32}
 
 
-def number(value: Value) -> Any:
+def number(value: Value) -> bool | int | float | None:
     """The value of a literal (also of one that is expanded), else None."""
     if value.primitive is ops.EXPAND:
         value = value.sources[0]
@@ -86,13 +86,13 @@ def number(value: Value) -> Any:
 POWERS_OF_TWO = frozenset(2.0 ** n for n in range(-10, 11))  # Divisors whose reciprocals are exact in every dtype
 
 
-def _folded(g: Traced, value: Value, operation: Callable[..., Any], *sources: Value) -> Value | None:
+def _folded(g: Traced, value: Value, operation: Callable[..., np.floating], *sources: Value) -> Value | None:
     """An operation on literals done at once, in NumPy and so with the rounding of its dtype."""
-    numbers = [number(source) for source in sources]
-    if None in numbers or not value.dtype.is_floating_point:
+    numbers = [known for source in sources if (known := number(source)) is not None]
+    if len(numbers) < len(sources) or not value.dtype.is_floating_point:
         return None                 # integers wrap around
-    kind: Any = value.dtype.numpy.type
-    wide: Any = WIDE.get(value.dtype, kind)
+    kind: Rounding = value.dtype.numpy.type
+    wide = WIDE.get(value.dtype, kind)
     with np.errstate(all="ignore"):
         result = float(kind(operation(*[wide(kind(one)) for one in numbers])))
     return g.filled(result, value.spec) if math.isfinite(result) else None
@@ -103,8 +103,9 @@ def _neg(g: Traced, value: Value, x: Value) -> Value | None:
 
 
 def _sub(g: Traced, value: Value, x: Value, y: Value) -> Value | None:
-    if number(y) == 0 and math.copysign(1, number(y)) > 0 and x.shape == value.shape:       # -0.0 less -0.0 is 0.0
-        return x
+    less = number(y)
+    if less is not None and less == 0 and math.copysign(1, less) > 0 and x.shape == value.shape:
+        return x                    # -0.0 less -0.0 is 0.0
     return _folded(g, value, operator.sub, x, y)
 
 
@@ -151,8 +152,8 @@ def _pow(g: Traced, value: Value, x: Value, y: Value) -> Value | None:
 def _reshape(g: Traced, value: Value, x: Value) -> Value | None:
     if x.shape == value.shape:
         return x
-    if number(x) is not None and value.spec.numel:
-        return g.filled(number(x), value.spec)
+    if (everywhere := number(x)) is not None and value.spec.numel:
+        return g.filled(everywhere, value.spec)
     return g.reshape(x.sources[0], value.shape) if x.primitive is ops.RESHAPE else None
 
 

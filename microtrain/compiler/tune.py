@@ -11,14 +11,13 @@ import inspect
 import json
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..errors import AcceleratorError
 from ..files import cache_folder, replacing
 from ..graph.spec import Spec
-from ..runtime.backend import Timer
+from ..runtime.backend import Buffer, Timer
 from .templates.template import Kernel, Launch, encoded
 
 CANDIDATES = 8  # Tiles measured for a kernel, the best guess among them
@@ -74,7 +73,7 @@ def measured(kernel: Kernel, launches: list[Launch], device: Timer) -> list[floa
     return times
 
 
-def scratch(spec: Spec, device: Timer) -> Any:
+def scratch(spec: Spec, device: Timer) -> Buffer:
     """Memory that nobody owns: integers 0, for they may be indices, floats between 0 and 1, so that nothing is NaN."""
     if not spec.dtype.is_floating_point:
         return device.from_numpy(np.zeros(spec.shape, spec.dtype.numpy))
@@ -100,7 +99,7 @@ def file_of(kernel: Kernel, launch: Launch, tiles: list[dict[str, int]], device:
     return f"{hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()}.json"
 
 
-def kept(name: str) -> Any:
+def kept(name: str) -> object:
     """The tile that a file holds; None where there is no such file, or none that can be read."""
     with suppress(OSError, ValueError, TypeError, KeyError):
         return json.loads((folder() / name).read_text())["tile"]

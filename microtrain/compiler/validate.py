@@ -6,14 +6,13 @@ MICROTRAIN_POISON and MICROTRAIN_VALIDATE turn that on.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from .. import settings
 from ..graph.dtypes import DType
 from ..graph.node import SCALAR, Kind
-from ..runtime.backend import KernelBackend
+from ..runtime.backend import Buffer, KernelBackend
 from .program import Value
 from .templates.template import Group, Launch
 
@@ -26,7 +25,7 @@ CANCELLATION = 16  # Rounding errors of what a kernel reads that may be left whe
 class Watch:
     """A look at one launch, which begins before it."""
 
-    def __init__(self, launch: Launch, device: KernelBackend, given: list[Any], stored: list[Any],
+    def __init__(self, launch: Launch, device: KernelBackend, given: list[Buffer], stored: list[Buffer],
                  fresh: list[bool]) -> None:
         """Poison what the launch will store, if that is `fresh` memory, and remember what it reads.
 
@@ -60,13 +59,13 @@ def tolerance(dtype: DType, group: Group) -> float:
     return rounding * (ULPS + 4 * math.sqrt(group.template.terms))
 
 
-def largest(values: list[Any]) -> float:
+def largest(values: list[Buffer]) -> float:
     """The largest finite magnitude among floating-point values."""
     floats = [np.abs(np.asarray(v, np.float64)) for v in values if np.asarray(v).dtype.kind not in "biu"]
     return max((float(v[np.isfinite(v)].max(initial=0.0)) for v in floats), default=0.0)
 
 
-def compare(group: Group, value: Value, found: np.ndarray, expected: Any, scale: float) -> None:
+def compare(group: Group, value: Value, found: np.ndarray, expected: Buffer, scale: float) -> None:
     """Raise RuntimeError, naming the element, where a kernel's value is not what NumPy says.
 
     `scale` is the largest magnitude that the kernel read.

@@ -5,16 +5,16 @@ What comes from above is described by as much of it as is used here: the compile
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
 
-Buffer = Any
+Buffer = object
 """Memory of a value: an array, a tensor of PyTorch's, a placeholder, whatever its device makes it."""
 
-Pointer = Any
+Pointer = object
 """What `launch` takes for a buffer: its address, or the buffer itself."""
 
 CompiledKernel = Any
@@ -107,7 +107,7 @@ class Launch(Protocol):
     def arguments(self, pointers: tuple[Pointer, ...], scalars: tuple[int, ...]) -> tuple[Any, ...]:
         """All arguments of the kernel, in the order of its parameters."""
 
-    def signature(self) -> tuple[dict[str, Any], list[str]]:
+    def signature(self) -> tuple[Mapping[str, str | tuple[str, ...]], list[str]]:
         """The types of the kernel's parameters, and the integers divisible by 16."""
 
     def compiled(self, kernels: dict[Any, CompiledKernel]) -> CompiledKernel:

@@ -58,7 +58,7 @@ def triton_driver() -> Any:
     return triton.runtime.driver.active
 
 
-def addressed(buffer: Buffer) -> Buffer:
+def addressed(buffer: Torch) -> Torch:
     """A tensor with its address beside it, so that PyTorch is asked once and not at each launch.
 
     Raises RuntimeError for an address that kernels are not compiled for; PyTorch's allocator gives multiples of 512.
@@ -170,10 +170,10 @@ class CudaBackend(TorchMemory):
         if stream != self.stream:
             self.stream = None
 
-    def part(self, workspace: Buffer, offset: int, spec: Spec) -> Buffer:
+    def part(self, workspace: Torch, offset: int, spec: Spec) -> Torch:
         return addressed(super().part(workspace, offset, spec))
 
-    def pointers(self, memory: list[Buffer], workspace: Buffer, parts: Sequence[tuple[int, Spec]]) -> list[Pointer]:
+    def pointers(self, memory: list[Buffer], workspace: Torch, parts: Sequence[tuple[int, Spec]]) -> list[Pointer]:
         """Addresses; numbers stay as they are. What runs next is queued on the current stream."""
         stream = self.driver.get_current_stream(self.index)
         if stream != self.stream:
@@ -181,7 +181,7 @@ class CudaBackend(TorchMemory):
         base = workspace.address if parts else 0
         return [*[getattr(value, "address", value) for value in memory], *[base + offset for offset, _ in parts]]
 
-    def share(self, memory: list[Buffer], stream: int) -> None:
+    def share(self, memory: list[Torch], stream: int) -> None:
         """Tell the allocator that the current stream uses these buffers: none is given to another stream's tensors
         before this one has got as far as their last reader.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .backend import Launch, Spec
 from .resources import TARGETS, Resources, compile_launch
@@ -41,11 +41,11 @@ class NullBackend:
         """Stands for memory of so many bytes."""
         return Nowhere((size,), "uint8")
 
-    def part(self, workspace: Nowhere, offset: int, spec: Spec) -> Nowhere:
+    def part(self, workspace: object, offset: int, spec: Spec) -> Nowhere:
         """Stands for a value's memory in a workspace."""
         return self.empty(spec)
 
-    def pointers(self, memory: list[Any], workspace: Nowhere, parts: Sequence[tuple[int, Spec]]) -> list[Any]:
+    def pointers(self, memory: list[object], workspace: object, parts: Sequence[tuple[int, Spec]]) -> list[object]:
         """What `launch` takes for each memory object, then for each part of a workspace."""
         return [*memory, *[self.part(workspace, offset, spec) for offset, spec in parts]]
 
@@ -53,15 +53,15 @@ class NullBackend:
         """Stands for a copy of an array."""
         return Nowhere(array.shape, array.dtype.name)
 
-    def to_numpy(self, buffer: Nowhere) -> np.ndarray:
+    def to_numpy(self, buffer: object) -> np.ndarray:
         """Raises RuntimeError: there are no values here."""
         raise RuntimeError(f"the null device compiles kernels (for {self.target}) and computes nothing: a tensor there "
                            "has no values to read; use device='cpu', 'interpret' or 'cuda' for those")
 
-    def poison(self, buffer: Nowhere, spec: Spec) -> None:
+    def poison(self, buffer: object, spec: Spec) -> None:
         """There is nothing to fill."""
 
-    def launch(self, launch: Launch, pointers: tuple[Nowhere, ...], scalars: tuple[int, ...]) -> None:
+    def launch(self, launch: Launch, pointers: tuple[object, ...], scalars: tuple[int, ...]) -> None:
         """Compile one kernel."""
         if launch in self.resources:
             return

@@ -7,8 +7,8 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import Any
 
+from ...graph.dtypes import DType
 from ...graph.node import Kind
 from ...kernels import tiles
 from ...kernels.tiles import MapTile
@@ -116,19 +116,19 @@ class Maps(Elementwise):
             made = begin(MASKS, part, Arguments(places, numbers, kernel.index_type))
             return function("map", PARAMETERS, finished(part, made, list(part.members))), made
 
-        classes: dict[tuple[Any, ...], list[tuple[Group, Function, Body]]] = {}
+        classes: dict[tuple[str, tuple[DType, ...], int, int], list[tuple[Group, Function, Body]]] = {}
         for part in self.parts:
             roles = in_memory(part)
             expression, made = written(part, 0)
             alone = part.index if len(roles) > CLASS_ROLES else -1
             divisor = math.gcd(part.template.numel, MULTIPLE)
-            kind = (expression.name, *[value.dtype for value in roles], divisor, alone)
+            kind = (expression.name, tuple([value.dtype for value in roles]), divisor, alone)
             classes.setdefault(kind, []).append((part, expression, made))
         pointers: list[Value] = []
         parts: list[Group] = []
         expressions: list[Function] = []
         found: dict[str, list[int]] = {name: [] for name in ("ROLES", "FIRSTS", "DIVISORS", "PARTS")}
-        for (*_, divisor, _), members in classes.items():
+        for (_, _, divisor, _), members in classes.items():
             (part, expression, made), *others = members
             if not others:
                 kernel.bodies.remove(made)

@@ -18,7 +18,8 @@ from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 from ...graph.dtypes import DType
 from ...graph.node import Kind
 from ...kernels import tiles
-from ...runtime.compiling import POINTERS, compile_kernel, divisible_by_16, settle
+from ...runtime.backend import CompiledKernel, Pointer
+from ...runtime.compiling import POINTERS, Signature, compile_kernel, divisible_by_16, settle
 from ..access import accesses, reduced_sizes, reduction_coords
 from ..emit_numpy import NumpyExecutable, reference
 from ..emit_value import Arguments, Body, Touch
@@ -269,11 +270,11 @@ class Kernel:
         """The type of the kernel's indices."""
         return "tl.int64" if self.wide else "tl.int32"
 
-    def constexprs(self, **tile: Any) -> dict[str, Any]:
+    def constexprs(self, **tile: object) -> dict[str, Any]:
         """The emitted functions, type names resolved, and the tile."""
         import triton.language as tl
 
-        def resolved(value: Any) -> Any:
+        def resolved(value: object) -> object:
             return getattr(tl, value[3:]) if isinstance(value, str) and value.startswith("tl.") else value
 
         found = {name: tuple(map(jitted, given)) if isinstance(given, tuple) else jitted(given)
@@ -298,7 +299,7 @@ def encoded(value: Any, dtype: DType) -> int:
     return int(value)
 
 
-def options(num_warps: int, num_stages: int = 3) -> dict[str, Any]:
+def options(num_warps: int, num_stages: int = 3) -> dict[str, bool | int]:
     """What the compiler is told of our own kernels."""
     return {"num_warps": num_warps, "num_stages": num_stages, "enable_fp_fusion": tiles.ENABLE_FP_FUSION}
 
@@ -317,11 +318,11 @@ class Launch:
     grid: tuple[int, ...]
     sizes: dict[str, int]
     constexprs: dict[str, Any]
-    options: dict[str, Any]
+    options: dict[str, bool | int]
     queue: Any = None       # how the device queues it, once it has
 
     @cached_property
-    def rest(self) -> tuple[Any, ...]:
+    def rest(self) -> tuple[object, ...]:
         """The arguments that follow `ptrs` and `scalars`, the same in every run."""
         known = self.sizes | self.constexprs
         return tuple([known[name] for name in self.function.arg_names[2:]])
@@ -331,14 +332,15 @@ class Launch:
         """What the kernel computes, in NumPy: from what its group reads, in that order, to what it stores."""
         return reference(self.kernel.group.reads, self.kernel.group.stores)
 
-    def arguments(self, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> tuple[Any, ...]:
+    def arguments(self, pointers: tuple[Pointer, ...], scalars: tuple[int, ...]) -> tuple[object, ...]:
         """All arguments of the kernel, in the order of its parameters."""
         return (pointers, scalars, *self.rest)
 
-    def signature(self) -> tuple[dict[str, Any], list[str]]:
+    def signature(self) -> tuple[Signature, list[str]]:
         """The types of the kernel's parameters, and the integers divisible by 16."""
         integer = "i64" if self.kernel.wide else "i32"
-        kinds: dict[str, Any] = {"ptrs": self.pointer_types(), "scalars": ("i64",) * len(self.kernel.scalars)}
+        kinds: dict[str, str | tuple[str, ...]] = {"ptrs": self.pointer_types(),
+                                                   "scalars": ("i64",) * len(self.kernel.scalars)}
         return ({name: kinds.get(name, integer if name in self.sizes else "constexpr")
                  for name in self.function.arg_names},
                 [name for name, size in self.sizes.items() if size % 16 == 0])
@@ -347,7 +349,7 @@ class Launch:
         """How Triton writes the types of the pointers."""
         return tuple([POINTERS[value.dtype.name] for value in self.kernel.pointers])
 
-    def compiled(self, kernels: dict[Any, Any]) -> Any:
+    def compiled(self, kernels: dict[object, CompiledKernel]) -> CompiledKernel:
         """Triton's CompiledKernel for the GPU at hand, good for every run.
 
         `kernels` are those that were compiled for it before: equal launches of different plans share one.

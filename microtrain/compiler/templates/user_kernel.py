@@ -9,8 +9,9 @@ from typing import Any
 
 from ...graph.node import interned
 from ...ops.user_kernel import CALL, OUTPUT, KernelCall
+from ...runtime.backend import CompiledKernel, Pointer
 from ...runtime.compile_cache import sealed
-from ...runtime.compiling import settle
+from ...runtime.compiling import Signature, settle
 from ..index import ZERO, Coords, Index
 from ..program import Value
 from .template import Kernel, Launch, Members, Offer, Template, Writer
@@ -81,10 +82,10 @@ class CallLaunch(Launch):
         given = iter([*[(k, None) for k in range(len(self.kernel.pointers))], *[(-1, n) for n in self.call.scalars]])
         return [(-1, constants[name]) if name in constants else next(given) for name in self.function.arg_names]
 
-    def arguments(self, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> tuple[Any, ...]:
+    def arguments(self, pointers: tuple[Pointer, ...], scalars: tuple[int, ...]) -> tuple[object, ...]:
         return tuple([value if k < 0 else pointers[k] for k, value in self.slots])
 
-    def signature(self) -> tuple[dict[str, Any], list[str]]:
+    def signature(self) -> tuple[Signature, list[str]]:
         types, even = {}, []
         pointers = self.pointer_types()
         for name, (k, value) in zip(self.function.arg_names, self.slots, strict=True):
@@ -99,7 +100,7 @@ class CallLaunch(Launch):
                 even += [name] if value % 16 == 0 else []
         return types, even
 
-    def compiled(self, kernels: dict[Any, Any]) -> Any:
+    def compiled(self, kernels: dict[object, CompiledKernel]) -> CompiledKernel:
         """As Triton specialises it, which has kept it if it was called before: the kernel may be annotated, and may ask
         that a number be left alone."""
         from triton.runtime import MockTensor

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..backend import Buffer, CompiledKernel, Launch, Pointer
 from ..cuda import CudaBackend
 from ..lock import lock
+from ..torch_memory import Torch
 from . import gpu
 from .errors import VirtualGpuError
 
@@ -34,7 +35,7 @@ class VirtualBackend(CudaBackend):
         with lock:
             return super().from_numpy(array)
 
-    def to_numpy(self, buffer: Buffer) -> np.ndarray:
+    def to_numpy(self, buffer: Torch) -> np.ndarray:
         """The value. Raises VirtualGpuError where nobody has written all of it."""
         with lock:
             nbytes = buffer.numel() * buffer.element_size()
