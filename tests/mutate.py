@@ -21,8 +21,10 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import cache
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -161,9 +163,18 @@ def function(change: Change) -> str:
     return f"{change.path}:{inside(ast.parse((ROOT / change.path).read_bytes()), '')}"
 
 
+@cache
+def recorded(record: Path) -> list[dict[str, Any]]:
+    """What `tests.support.entered` wrote, of the tests that there still are."""
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "--collect-only", "tests"], cwd=ROOT, text=True,
+                          capture_output=True, env=os.environ | {"PYTHONPATH": ".", "MICROTRAIN_DEVICE": "cpu"})
+    known = set(done.stdout.splitlines())
+    return [test for line in record.read_text().splitlines() if (test := json.loads(line))["test"] in known]
+
+
 def entering(change: Change, record: Path) -> list[str]:
     """The tests that enter a change's function, quick ones first, a few of each file before more of one."""
-    tests = [json.loads(line) for line in record.read_text().splitlines()]
+    tests = recorded(record)
     found = sorted((test for test in tests if function(change) in test["entered"]), key=lambda test: test["seconds"])
     by_file: dict[str, list[str]] = {}
     for test in found:
@@ -192,6 +203,8 @@ def caught(change: Change, tree: Path, record: Path | None) -> str:
             done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider",
                                    *arguments], cwd=tree, capture_output=True, text=True, timeout=SECONDS,
                                   env=os.environ | {"PYTHONPATH": ".", "MICROTRAIN_DEVICE": device})
+            if done.returncode in (4, 5):       # pytest's for a command line that is wrong, and for no test found
+                raise RuntimeError(done.stdout + done.stderr)
             if done.returncode:
                 lines = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
                 return f"{device} {lines[0] if lines else (done.stdout + done.stderr)[-200:]}"
