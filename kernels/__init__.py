@@ -8,7 +8,7 @@ loads and stores. All templates share one calling convention:
 - `scalars`: one tuple of run-time numbers as int64, floats as the bits of a float64 (see `math.scalar_f64`);
 - `INDEX`: `tl.int32`, or `tl.int64` where an offset can pass 2**31 elements.
 
-Triton is imported by the modules, not by the package: `tiles` and `reference` need NumPy alone.
+Triton is imported by the modules, not by the package: `tiles` needs nothing.
 """
 
 if __name__ == "kernels":

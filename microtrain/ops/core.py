@@ -27,7 +27,7 @@ def count(shape: Shape, axes: Axes) -> int:
 # --------------------------------------------------------------------------------------------------- reductions, matmul
 
 def fold(name: str, function: str, numpy: str, *pairs: Any, **options: Any) -> tuple[Primitive, Callable[..., Node]]:
-    """A reduction; in a kernel `row_<function>` and the accumulator functions of that name in `kernels.math`."""
+    """A reduction; in a kernel `row_<function>` and the accumulator functions of that name in `kernels.reductions`."""
     return folding(row(name, Kind.REDUCE, shapes.reduced, lambda out, x, axes: f"{numpy}({{0}}, {axes!r})", function,
                        *pairs, **options))
 

@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("autograd",),
     ("tensor",),
     ("nn", "optim", "data", "train", "special", "linalg", "random"),
-    ("cli", "bench", "testing", "estimators", "viz", "__main__", ""),
+    ("cli", "bench", "testing", "viz", "__main__", ""),
 )
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
 TORCH_ALLOWED = (

@@ -1,4 +1,4 @@
-"""The kernel templates. Only this list names them all."""
+"""The list of kernel templates, in the order in which they are asked to open a kernel: only it names them all."""
 
 from __future__ import annotations
 
