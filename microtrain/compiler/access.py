@@ -1,4 +1,4 @@
-"""Which elements of its sources an element of a value needs: every operation but products, reductions and users' kernels is indexable.
+"""Which elements of its sources an element of a value needs: all but products, reductions and users' kernels can say.
 
 `accesses(value, coords)` is shared by the scheduler, which asks whether two nodes meet at the same elements, and by the
 emitter, which writes the loads: what the one decides, the other finds.
