@@ -14,7 +14,6 @@ import threading
 import weakref
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any
 
 import numpy as np
 
@@ -132,7 +131,7 @@ class detect_anomaly:
 class HookAt(Tape):
     """What a hook made, as a derivative of the entry it hangs on."""
 
-    def __init__(self, hook: Any) -> None:
+    def __init__(self, hook: object) -> None:
         self.name = f"hook '{getattr(hook, '__name__', '<unknown>')}'"
         self.at = (current().visiting or [self])[-1]
 

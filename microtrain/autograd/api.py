@@ -13,7 +13,7 @@ from ..arguments import refused
 from ..engine.handle import TensorLike, is_tensor, type_of
 from ..engine.session import Session, current
 from ..graph.node import Node
-from ..graph.tape import DeadEnd, Entry, Hooks, Leaf, grad_mode
+from ..graph.tape import DeadEnd, Entry, Hooks, Leaf, Tape, grad_mode
 from ..runtime.lock import lock
 from ..scopes import finish
 from .checks import hook_result
@@ -106,8 +106,8 @@ def backward(tensors: object, grad_tensors: object = None, retain_graph: bool | 
     _differentiate([t.node for t in outputs], cts, targets or None, retain_graph, create_graph)
 
 
-def _differentiate(outputs: Sequence[Node], cts: Sequence[Node], targets: list[Any] | None, retain_graph: bool | None,
-                   create_graph: bool) -> None:
+def _differentiate(outputs: Sequence[Node], cts: Sequence[Node], targets: Sequence[Tape | None] | None,
+                   retain_graph: bool | None, create_graph: bool) -> None:
     """Walk the tape and add to the gradients of leaves and of what retains its own: to all or, where an interrupt comes
     first or something fails, to none."""
     session = current()
@@ -193,7 +193,7 @@ def after_accumulation(hooks: Hooks | None, tensor: TensorLike) -> None:
         grad_mode.enabled = before
 
 
-def zero_gradients(tensors: list[Any], set_to_none: bool) -> None:
+def zero_gradients(tensors: list[object], set_to_none: bool) -> None:
     """Drop the gradients of some tensors, or fill them with zeros: of all of them, also where an interrupt comes."""
     finish(_drop if set_to_none else _fill, tensors)
 
@@ -230,9 +230,10 @@ def grad(outputs: object, inputs: object, grad_outputs: object = None, retain_gr
     for tensor in chosen:
         if tensor.node.tape is None:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
-    found = walk([t.node for t in listed], cts, [t.node.tape for t in chosen],
-                 retain_graph=create_graph if retain_graph is None else retain_graph, create_graph=create_graph)
-    results: list[Any] = []
+    found: dict[Any, Node] = walk([t.node for t in listed], cts, [t.node.tape for t in chosen],
+                                  retain_graph=create_graph if retain_graph is None else retain_graph,
+                                  create_graph=create_graph)
+    results: list[TensorLike | None] = []
     for i, tensor in enumerate(chosen):
         ct = found.get(tensor.node.tape)
         if ct is None:

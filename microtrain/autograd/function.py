@@ -70,7 +70,7 @@ class Function:
     vjp = backward
 
     @classmethod
-    def _pullback(cls) -> Callable[..., Any]:
+    def _pullback(cls) -> Callable[..., object]:
         """The user's backward, under either name."""
         if cls.vjp is Function.vjp:
             return cls.backward
@@ -177,7 +177,7 @@ def _output(value: object, index: int, outputs: Sequence[object], inputs: tuple[
     return entry.tensor.from_node(node)
 
 
-def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
+def once_differentiable(backward: Callable[..., object]) -> Callable[..., object]:
     """Decorates a `backward` that is not written in operations with derivatives: its result is a value alone, and to
     differentiate it once more raises RuntimeError."""
     @functools.wraps(backward)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from ..graph.tape import grad_mode
 from ..scopes import decorated
 
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., object])
 _SUSPENDED = 0x20 | 0x80 | 0x200        # code flags of generators, coroutines and asynchronous generators
 
 

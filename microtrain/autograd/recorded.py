@@ -39,7 +39,7 @@ class FunctionCtx:
         """Of no use here: there is no forward-mode differentiation."""
 
     @property
-    def saved_tensors(self) -> tuple[Any, ...]:
+    def saved_tensors(self) -> tuple[object, ...]:
         """What `save_for_backward` kept. Raises RuntimeError after the graph was freed, or for a value that was
         changed in place since."""
         if self._released:
@@ -126,7 +126,7 @@ class FunctionEntry(Tape):
         self.seq = next_seq()
 
     @property
-    def name(self) -> str:                              # type: ignore[override]
+    def name(self) -> str:
         """PyTorch's name of it: `CubeBackward` for a function Cube."""
         return type(self).__name__
 
@@ -200,14 +200,14 @@ class FunctionOutput(Tape):
         self.seq = next_seq()
 
     @property
-    def name(self) -> str:                              # type: ignore[override]
+    def name(self) -> str:
         return self.parent.name
 
     @property
-    def place(self) -> tuple[Any, int]:
+    def place(self) -> tuple[object, int]:
         return self.parent, self.index
 
-    def hand_over(self, ct: Node | None, cts: dict[Any, Any], heap: list[tuple[int, Any]]) -> None:
+    def hand_over(self, ct: Node | None, cts: dict[Any, Any], heap: list[tuple[int, Tape]]) -> None:
         """Give this output's cotangent to the function, which is visited after all its outputs."""
         parent = self.parent
         if parent not in cts:

@@ -15,18 +15,16 @@ from ..engine import run
 from ..engine.session import MAX_PENDING, current
 from ..graph.node import Node
 from ..graph.spec import Spec
-from ..graph.tape import DeadEnd, Entry, Leaf, grad_mode, tape_of
+from ..graph.tape import DeadEnd, Entry, Leaf, Recorded, Tape, grad_mode, tape_of
 from ..runtime.lock import lock
 from .checks import hook_result
 from .recorded import FunctionEntry, FunctionOutput, Refusal
 from .replay import Visit, replays
 from .saved import AGAIN, check_versions, fitted, living, read
 
-Tape = Any
 
-
-def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Sequence[Tape] | None, *, retain_graph: bool,
-         create_graph: bool, through: bool = False) -> dict[Tape, Node]:
+def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Sequence[Tape | None] | None, *,
+         retain_graph: bool, create_graph: bool, through: bool = False) -> dict[Tape, Node]:
     """Cotangents of the tape entries `targets`, or of every leaf reached when `targets` is None; hooks are called.
 
     The rules of the entries walked are used, those of the targets only where they lead to another target or with
@@ -54,8 +52,8 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Sequence[
         del session.visiting[depth:]
 
 
-def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[Tape] | None, retain_graph: bool,
-            create_graph: bool, visits: list[Visit], through: bool) -> dict[Tape, Node]:
+def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[Tape | None] | None,
+            retain_graph: bool, create_graph: bool, visits: list[Visit], through: bool) -> dict[Tape, Node]:
     """The walk itself; adds to `visits` the entries it comes to, with their edges."""
     # What leads to a dead end alone is not visited: nothing arrives there.
     wanted = None if targets is None else {tape for tape in targets if tape.__class__ is not DeadEnd}
@@ -74,7 +72,7 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
         """Add a cotangent to what has arrived at an edge; returns the sum. None is none: it goes on to users'
         functions, which see it as zeros."""
         if edge.__class__ is Node:
-            tape: Tape = edge.tape
+            tape: Any = edge.tape
             if tape.saves_out:
                 outs[tape] = edge
         else:
@@ -180,6 +178,7 @@ def unlearned(visits: Iterable[Visit]) -> bool:
 def hooked(tape: Tape, ct: Node) -> Node:
     """A cotangent after the hooks on its tensor, which may replace it or change it in place; then it is retained."""
     hooks = tape.hooks
+    assert hooks is not None
     for hook in list(hooks.values()):
         given = hooks.tensor(ct)
         result = hook(given)
@@ -200,7 +199,7 @@ def hooked_leaves(found: dict[Tape, Node]) -> dict[Tape, Node]:
     return found
 
 
-def tied(ct: Node, edge: Any) -> Node:
+def tied(ct: Node, edge: Recorded | Tape | None) -> Node:
     """A cotangent that depends on what lies behind an edge as well, with derivative 0."""
     behind = g.full(0, ct.shape, ct.dtype, ct.device)
     behind.tape = tape_of(edge)
@@ -210,7 +209,7 @@ def tied(ct: Node, edge: Any) -> Node:
     return node
 
 
-def compute_pending(cotangents: Iterable[Any]) -> None:
+def compute_pending(cotangents: Iterable[object]) -> None:
     """Compute what has been recorded so far, when the walk itself has grown the graph past the limit."""
     nodes = dict.fromkeys(ct for ct in cotangents if isinstance(ct, Node) and ct.buffer is None and ct.sources)
     for device in {node.device for node in nodes}:
@@ -219,7 +218,7 @@ def compute_pending(cotangents: Iterable[Any]) -> None:
     current().start_counting()
 
 
-def leading_to(targets: set[Tape], outputs: Iterable[Node]) -> set[Tape]:
+def leading_to(targets: set[Tape | None], outputs: Iterable[Node]) -> set[Tape]:
     """The entries behind `outputs` from which some target is reached."""
     seen: set[Tape] = set()
     stack = [node.tape for node in outputs if node.tape is not None]

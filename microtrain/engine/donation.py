@@ -21,7 +21,7 @@ from ..graph.spec import Spec
 from ..scopes import finish
 
 
-def _lost(*_: Any) -> Node:
+def _lost(*_: object) -> Node:
     raise RuntimeError("this value is lost: the run that was to compute it failed after it had written over values "
                        "that it depends on (an update of a parameter in place); compute it anew from what is at hand")
 
@@ -36,7 +36,7 @@ class Apart:
     order, key, outputs, leaves: as `linearize` gives them; `order` is emptied. candidates: places among the leaves.
     """
 
-    def __init__(self, order: list[Node], key: tuple[Any, ...], outputs: Sequence[int], leaves: list[Any],
+    def __init__(self, order: list[Node], key: tuple[Any, ...], outputs: Sequence[int], leaves: list[object],
                  candidates: Sequence[int]) -> None:
         self.key, self.outputs, self.leaves, self.candidates = key, outputs, leaves, candidates
         self.outs = [order[i] for i in outputs]
@@ -82,9 +82,9 @@ class Apart:
             return node
         return new_node(Signature(LOST, (), (), spec), ()) if self.leaves[k] is None else leaf(self.leaves[k], spec)
 
-    def run(self, executable: Executable, take: Callable[[list[Node], list[Any]], None]) -> None:
+    def run(self, executable: Executable, take: Callable[[list[Node], list[object]], None]) -> None:
         """Compute, and have `take` give the nodes their values. When the run fails the graph is whole again."""
-        values: list[Any] | None = None
+        values: list[object] | None = None
         try:
             self.take_apart()
             values = executable.run(self.leaves, self.free)
@@ -105,14 +105,14 @@ HANDLED = [getattr(_signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "S
 """Signals that programs have handlers for which raise."""
 
 
-def uninterrupted(function: Callable[..., None], *arguments: Any) -> None:
+def uninterrupted(function: Callable[..., None], *arguments: object) -> None:
     """Call a function that must not be left half done: a signal (Ctrl-C) in the meantime is handled when it has
     returned."""
     handlers = {number: handler for number in HANDLED if callable(handler := _signal.getsignal(number))}
     if not handlers or threading.current_thread() is not threading.main_thread():
         function(*arguments)
         return
-    came: dict[int, Any] = {}
+    came: dict[int, object] = {}
     try:
         for number in handlers:
             _signal.signal(number, came.__setitem__)
@@ -123,7 +123,7 @@ def uninterrupted(function: Callable[..., None], *arguments: Any) -> None:
             handlers[number](number, frame)
 
 
-def restore(handlers: Mapping[int, Callable[..., Any]]) -> None:
+def restore(handlers: Mapping[int, Callable[..., object]]) -> None:
     """Have signals handled as before."""
     for number, handler in handlers.items():
         _signal.signal(number, handler)

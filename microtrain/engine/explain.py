@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from .. import ops as p
 from ..compiler.emit_numpy import evaluated
@@ -25,6 +25,7 @@ from ..files import replacing
 from ..graph.node import Kind, Node
 from ..graph.spec import Device
 from ..runtime.lock import locked
+from .handle import HasNode
 from .plans import linearize
 from .session import current, pending
 
@@ -35,7 +36,7 @@ PICTURE_SUFFIXES = (".svg", ".png", ".pdf", ".ps", ".jpg", ".gif")
 """Files that Graphviz renders."""
 
 
-def explain(*tensors: Any, file: IO[str] | None = None, draw: str | os.PathLike[str] | None = None) -> Explanation:
+def explain(*tensors: HasNode, file: IO[str] | None = None, draw: str | os.PathLike[str] | None = None) -> Explanation:
     """Print the graph behind pending tensors and the kernels that it would become on a GPU; nothing is computed.
 
     Args:

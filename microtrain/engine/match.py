@@ -33,7 +33,7 @@ class Line:
 
     def __init__(self, head: str, met: Sequence[Node] = ()) -> None:
         self.text = [f"def {head}:"]
-        self.space: dict[str, Any] = {}
+        self.space: dict[str, object] = {}
         self.names: dict[Node, str] = {}
         for node in met:
             self.meet(node)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import chain, count
 from operator import attrgetter
-from typing import Any
 
 from .. import settings
 from ..compiler.program import Flat
@@ -60,8 +59,8 @@ class Plans:
     """
 
     def __init__(self) -> None:
-        self.known: dict[Any, Step] = {}
-        self.recent: dict[Any, list[tuple[Recogniser, Step]]] = {}
+        self.known: dict[object, Step] = {}
+        self.recent: dict[object, list[tuple[Recogniser, Step]]] = {}
 
     def forget(self) -> None:
         """Drop all plans: every graph is planned and compiled anew."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from ..compiler.simplify import simplify
 from ..errors import AcceleratorError
 from ..graph.node import Node, Unmade, topological
 from ..graph.spec import Device
-from ..graph.tape import strip
+from ..graph.tape import Tape, strip
 from ..runtime.lock import lock
 from .donation import Apart, uninterrupted
 from .plans import plans
@@ -30,7 +30,7 @@ class Launches:
     """How many kernels were launched: on the cpu device, how many there would be on a GPU."""
 
     def __init__(self) -> None:
-        self.listeners: list[Any] = []
+        self.listeners: list[Callable[[int, Program], None]] = []
 
     def report(self, step: Step) -> None:
         """Tell the listeners of a step about to run."""
@@ -71,13 +71,13 @@ def compute(roots: Iterable[Node], device: Device) -> None:
     step.trusted = True
 
 
-def compute_in_place(step: Step, order: list[Node], leaves: list[Any]) -> None:
+def compute_in_place(step: Step, order: list[Node], leaves: list[object]) -> None:
     """Compute outputs over the leaves that nobody else holds. Empties `order`."""
     apart = Apart(order, step.key, step.outputs, leaves, step.executable.donatable)
     apart.run(step.executable, partial(settle_values, step))
 
 
-def settle_values(step: Step, nodes: list[Node], values: list[Any]) -> None:
+def settle_values(step: Step, nodes: list[Node], values: list[object]) -> None:
     """Give the computed nodes their values."""
     for node, value, shared in zip(nodes, values, step.shared):     # noqa: B905 (made for each other)
         node.realize(value, shared)
@@ -218,7 +218,7 @@ def bound(node: Node, session: Session) -> None:
             flush(device)
 
 
-def tell(node: Node, entry: Any = None, index: int = 0) -> None:
+def tell(node: Node, entry: Tape | None = None, index: int = 0) -> None:
     """Tell the watchers of an operation, or of the derivative of the one behind a tape entry by its source `index`."""
     with lock:
         for watcher in list(current().watchers):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 from .. import ops as g
 from ..compiler.program import Executable, Flat, Program
@@ -108,8 +108,8 @@ class Step:
         """What the ports that take a Python number were given in the recording that `of` was told of."""
         return [port.value for port in self.ports if port.value is not None]
 
-    def run(self, arguments: Sequence[Any], numbers: Sequence[bool | int | float] | None = None,
-            free: Collection[int] = ()) -> list[Any]:
+    def run(self, arguments: Sequence[object], numbers: Sequence[bool | int | float] | None = None,
+            free: Collection[int] = ()) -> list[object]:
         """Buffers of the outputs, nothing being recorded.
 
         Args:

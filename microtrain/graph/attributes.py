@@ -21,15 +21,15 @@ WORDS = frozenset(("mean", "sum", "none"))
 """All text that is an attribute."""
 
 
-def number(value: Any, operation: str = "") -> bool | int | float:
+def number(value: object, operation: str = "") -> bool | int | float:
     """A number as one of Python's own types: subclasses say what their text is, NumPy's have other types.
 
     Raises TypeError for what is no number.
     """
-    if type(value) in PLAIN and value is not None:
-        return value                            # type: ignore[no-any-return]
+    if type(value) in PLAIN and isinstance(value, int | float):
+        return value
     if isinstance(value, np.generic) and value.dtype.kind in "biuf":
-        return value.item()                     # type: ignore[no-any-return]
+        return value.item()
     if isinstance(value, int):
         return int.__index__(value)
     if isinstance(value, float):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from functools import cache, cached_property
-from typing import Any
 
 import numpy as np
 
@@ -26,7 +25,7 @@ class DType:
         self.low: float | int = -math.inf if category == 2 else -(2**bits) if category and name != "uint8" else 0
 
     @cached_property
-    def numpy(self) -> np.dtype[Any]:
+    def numpy(self) -> np.dtype:
         """The NumPy dtype; bfloat16 is ml_dtypes', imported only when it is asked for.
 
         Raises ImportError, naming the extra, when ml_dtypes is not installed.
@@ -46,7 +45,7 @@ class DType:
     def __repr__(self) -> str:
         return f"torch.{self.name}"
 
-    def __reduce__(self) -> str | tuple[Any, ...]:
+    def __reduce__(self) -> str | tuple[object, ...]:
         return (from_name, (self.name,))
 
 
@@ -89,7 +88,7 @@ def from_name(name: str) -> DType:
     return DTYPES[name]
 
 
-def from_numpy(dtype: np.dtype[Any]) -> DType:
+def from_numpy(dtype: np.dtype) -> DType:
     """The DType of a NumPy dtype. Raises TypeError listing the supported ones."""
     return from_name(np.dtype(dtype).name)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from enum import Enum
 from typing import Any
 
@@ -64,13 +64,13 @@ class Primitive:
         self.on_bool, self.identity = on_bool, identity
         self.grad_name = grad_name or "".join(p.capitalize() for p in name.split("_")) + "Backward0"
         self.differentiable, self.rule = differentiable, rule
-        self.memo: dict[Any, Signature] = {}        # filled by `setdefault`: each signature is one, in every thread
+        self.memo: dict[Hashable, Signature] = {}   # filled by `setdefault`: each signature is one, in every thread
         NAMED[name] = self
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return primitive_named, (self.name,)
 
 
@@ -111,7 +111,7 @@ class Signature:
     def __repr__(self) -> str:
         return f"{self.primitive.name}{self.attrs or ''} -> {self.spec}"
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return signature_of, (self.primitive, self.attrs, self.inputs, self.spec)
 
 
@@ -160,7 +160,7 @@ class Node(Recorded, Described):
     sources: tuple[Node, ...]
     version: tuple[Any, int] | None
 
-    def realize(self, buffer: Any, shared: bool = False) -> None:
+    def realize(self, buffer: object, shared: bool = False) -> None:
         """Take the computed value and let go of what it was computed from."""
         signature = self.spec.buffer_signature or buffer_signature(self.spec)
         # No call from here on, so nothing comes between; who sees the buffer sees that it has been decided on `shared`.
@@ -195,7 +195,7 @@ def become(unmade: Node, node: Node) -> None:
     """Have a node be what another one is, of which nobody knows; done again, it changes nothing."""
     for slot in _SLOTS.values():
         slot.__set__(unmade, slot.__get__(node))
-    unmade.__class__ = node.__class__           # type: ignore[assignment]
+    unmade.__class__ = node.__class__
 
 
 def making(name: str, signature: str, spec: str, sources: str, next_seq: str = "next_seq()") -> list[str]:
@@ -246,7 +246,7 @@ def scalar_signature(of: Spec) -> Signature:
     return of.scalar_signature
 
 
-def leaf(buffer: Any, of: Spec) -> Node:
+def leaf(buffer: object, of: Spec) -> Node:
     """A node for a value at hand."""
     node = new_node(of.buffer_signature or buffer_signature(of), ())
     node.buffer = buffer
@@ -265,7 +265,7 @@ def literal(value: bool | int | float, dtype: DType, device: Device) -> Node:
     return node
 
 
-def infer(primitive: Primitive, key: Any, sources: tuple[Node, ...], attrs: tuple[Any, ...]) -> Signature:
+def infer(primitive: Primitive, key: Hashable, sources: tuple[Node, ...], attrs: tuple[object, ...]) -> Signature:
     """Run the shape and dtype rules once for this combination and remember the answer.
 
     Raises TypeError for attributes that are no numbers, dtypes or tuples of them.
@@ -278,6 +278,7 @@ def infer(primitive: Primitive, key: Any, sources: tuple[Node, ...], attrs: tupl
                 f"{source.spec.device}! (when computing {primitive.name}; move one with .to({str(device)!r}))")
     own = plain(attrs, primitive.name)
     if own is not attrs:                        # known by numbers that cannot change their minds about who they are
+        assert isinstance(key, tuple)
         key = tuple([own if part is attrs else part for part in key])
         attrs = own
         known = primitive.memo.get(key)
@@ -286,7 +287,7 @@ def infer(primitive: Primitive, key: Any, sources: tuple[Node, ...], attrs: tupl
     return primitive.memo.setdefault(key, interned(primitive, attrs, tuple([s.spec for s in sources])))
 
 
-def interned(primitive: Primitive, attrs: tuple[Any, ...], specs: tuple[Spec, ...]) -> Signature:
+def interned(primitive: Primitive, attrs: tuple[object, ...], specs: tuple[Spec, ...]) -> Signature:
     """The one signature of a primitive applied to these, whichever function records it."""
     key = (attrs, *specs)
     known = primitive.memo.get(key)
@@ -319,7 +320,7 @@ def topological(roots: Iterable[Node]) -> list[Node]:
     return sorted(seen, key=lambda node: node.seq)
 
 
-def record1(primitive: Primitive, x: Node, attrs: tuple[Any, ...] = ()) -> Node:
+def record1(primitive: Primitive, x: Node, attrs: tuple[object, ...] = ()) -> Node:
     """Record an operation of one source."""
     key = (x.spec, attrs) if attrs else x.spec
     return apply1(primitive.memo.get(key) or infer(primitive, key, (x,), attrs), x)
@@ -340,7 +341,7 @@ def record_with(primitive: Primitive, x: Node, *numbers: Node) -> Node:
     return node
 
 
-def record(primitive: Primitive, sources: tuple[Node, ...], attrs: tuple[Any, ...] = ()) -> Node:
+def record(primitive: Primitive, sources: tuple[Node, ...], attrs: tuple[object, ...] = ()) -> Node:
     """Record an operation of any number of sources."""
     key = (attrs, *[s.spec for s in sources])
     signature = primitive.memo.get(key) or infer(primitive, key, sources, attrs)

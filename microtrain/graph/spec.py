@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..runtime.kinds import KINDS, Kind
+from ..runtime.backend import Backend
+from ..runtime.kinds import KINDS, Index, Kind
 from . import dtypes
 from .attributes import number
 
@@ -23,11 +24,11 @@ class Device:
     """
 
     __slots__ = ("index", "kind", "type")
-    _known: ClassVar[dict[tuple[str, Any], Device]] = {}
+    _known: ClassVar[dict[tuple[str, Index], Device]] = {}
 
     type: str
-    index: Any
-    kind: Kind[Any]
+    index: Index
+    kind: Kind[Backend]
 
     def __new__(cls, name: str | Device | int, index: int | None = None) -> Device:
         if isinstance(name, Device):
@@ -55,7 +56,7 @@ class Device:
         if self.index is not None or not self.kind.gpu:
             return self
         index = self.kind.current()
-        return self._known.get((self.type, index)) or Device(self.type, index)
+        return self._known.get((self.type, index)) or Device(f"{self.type}:{index}")
 
     def __str__(self) -> str:
         return self.type if self.index is None else f"{self.type}:{self.index}"
@@ -69,7 +70,7 @@ class Device:
 
     __hash__ = object.__hash__
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return (Device, (str(self),))
 
 
@@ -88,8 +89,8 @@ class Spec:
     numel: int
     buffer_signature: Any
     scalar_signature: Any
-    constants: dict[Any, Any]
-    literals: dict[Any, Any]
+    constants: dict[object, Any]
+    literals: dict[object, Any]
 
     @property
     def ndim(self) -> int:
@@ -98,7 +99,7 @@ class Spec:
     def __repr__(self) -> str:
         return f"{self.dtype.name}{list(self.shape)}@{self.device}"
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return spec, (self.shape, self.dtype, self.device)
 
 

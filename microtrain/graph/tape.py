@@ -68,7 +68,7 @@ class Pullback:
 
     __slots__ = ("attrs", "entry", "hooks", "inputs", "keeps", "kept", "rule", "saves_out", "steps")
 
-    def __init__(self, rule: Rule, attrs: tuple[Any, ...], inputs: tuple[Spec, ...], name: str,
+    def __init__(self, rule: Rule, attrs: tuple[object, ...], inputs: tuple[Spec, ...], name: str,
                  needs: tuple[bool, ...]) -> None:
         used = {k for i, need in enumerate(needs) if need for k in rule.uses[0 if rule.variadic else i]}
         self.rule, self.attrs, self.inputs = rule, attrs, inputs
@@ -85,7 +85,7 @@ class Pullback:
         return own
 
 
-class HookTable(dict[int, Callable[..., Any]]):
+class HookTable(dict[int, Callable[..., object]]):
     """Hooks by the number of their handle, which refers to this table weakly."""
 
     __slots__ = ("__weakref__",)
@@ -142,7 +142,7 @@ class Tape:
         return self, 0
 
     @property
-    def next_functions(self) -> tuple[tuple[Any, int], ...]:
+    def next_functions(self) -> tuple[tuple[Tape | None, int], ...]:
         """The tape entries of the sources, as PyTorch gives them: pairs of entry (or None) and output number."""
         return tuple((None, 0) if tape is None else tape.place for tape in map(tape_of, self.edges))
 
@@ -166,7 +166,7 @@ class Leaf(Tape):
         self.hooking: weakref.ref[Hooks] | Hooks | None = None
 
     @property
-    def hooks(self) -> Hooks | None:                    # type: ignore[override]
+    def hooks(self) -> Hooks | None:
         """The hooks, which lie on the tensor while it is there."""
         found = self.hooking
         return found() if isinstance(found, weakref.ref) else found
@@ -177,7 +177,7 @@ class Leaf(Tape):
         Leaf.hooked = True
         hooks.__class__ = LeafHooks
         hooks.leaf, self.hooking = weakref.ref(self), weakref.ref(hooks)
-        self.tensor()._backward_hooks = hooks                     # type: ignore[union-attr]
+        self.tensor()._backward_hooks = hooks
 
     @property
     def variable(self) -> Any:
@@ -239,7 +239,7 @@ class Entry(Tape):
     sources: tuple[Recorded | Spec, ...]
 
     @property
-    def hooks(self) -> Hooks | None:                    # type: ignore[override]
+    def hooks(self) -> Hooks | None:
         """The hooks; an entry that has any has a pullback of its own, so that no walk takes it for another."""
         return self.pullback.hooks
 

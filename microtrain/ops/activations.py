@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 from ..graph.node import Node, Primitive, record
 from ..graph.tape import grad_mode
@@ -65,12 +64,12 @@ def _softshrink(x: Node, lambd: Node) -> Node:
 SOFTSHRINK, softshrink = piecewise("softshrink", _softshrink, SHRINK_BACKWARD, 1)
 
 
-def _prelu_weight(ct: Node, o: Any, x: Node, weight: Any) -> Node:
+def _prelu_weight(ct: Node, o: object, x: Node, weight: object) -> Node:
     """ct x below 0; what is differentiated again must not multiply an infinite x by 0."""
     return g.mul(ct, g.where(g.ge(x, 0), 0, x)) if grad_mode.enabled else g.where(g.gt(x, 0), 0, g.mul(ct, x))
 
 
-def _prelu_twice(ct: Node, o: Any, d: Any, x: Node, weight: Node) -> Node:
+def _prelu_twice(ct: Node, o: object, d: object, x: Node, weight: Node) -> Node:
     """At 0 the slope that PyTorch differentiates again is 1, and that which it takes at first the weight."""
     return g.where(g.ge(x, 0), ct, g.mul(ct, weight))
 
@@ -92,7 +91,7 @@ def _elu(x: Node, alpha: Node, scale: Node, input_scale: Node) -> Node:
     return g.where(g.lt(x, 0), g.mul(g.expm1(g.mul(x, input_scale)), g.mul(scale, alpha)), g.mul(x, scale))
 
 
-def _elu_gradient(ct: Node, o: Any, x: Node, alpha: Node, scale: Node, input_scale: Node) -> Node:
+def _elu_gradient(ct: Node, o: object, x: Node, alpha: Node, scale: Node, input_scale: Node) -> Node:
     negative = g.where(g.lt(x, 0), x, 0)        # exp must not overflow where it is not chosen: 0 * inf is NaN
     below = g.mul(g.exp(g.mul(negative, input_scale)), g.mul(g.mul(scale, alpha), input_scale))
     return g.mul(ct, g.where(g.le(x, 0), below, scale))
@@ -106,7 +105,7 @@ def _gelu(x: Node) -> Node:
     return g.mul(g.mul(x, 0.5), g.add(g.erf(g.mul(x, math.sqrt(0.5))), 1))
 
 
-def _gelu_gradient(ct: Node, o: Any, x: Node) -> Node:
+def _gelu_gradient(ct: Node, o: object, x: Node) -> Node:
     """The normal distribution function of x, and x times its density."""
     below = g.mul(g.add(g.erf(g.mul(x, math.sqrt(0.5))), 1), 0.5)
     density = g.mul(g.exp(g.mul(g.mul(x, x), -0.5)), 1 / math.sqrt(2 * math.pi))
@@ -121,7 +120,7 @@ def _gelu_exponent(x: Node) -> Node:
     return g.mul(g.add(x, g.mul(g.mul(g.mul(x, x), x), 0.044715)), 2 * math.sqrt(2 / math.pi))
 
 
-def _gelu_tanh_gradient(ct: Node, o: Any, x: Node) -> Node:
+def _gelu_tanh_gradient(ct: Node, o: object, x: Node) -> Node:
     u = _gelu_exponent(x)
     s, rest = g.sigmoid(u), g.sigmoid(g.neg(u))
     inner = g.mul(g.add(g.mul(g.mul(x, x), 3 * 0.044715), 1), 2 * math.sqrt(2 / math.pi))
@@ -132,7 +131,7 @@ GELU_TANH, gelu_tanh = numbered("gelu_tanh", lambda x: g.mul(x, g.sigmoid(_gelu_
                                 grad_name="GeluBackward0")
 
 
-def _silu_gradient(ct: Node, o: Any, x: Node) -> Node:
+def _silu_gradient(ct: Node, o: object, x: Node) -> Node:
     s = g.sigmoid(x)
     return g.mul(ct, g.mul(s, g.add(g.mul(x, g.sub(1, s)), 1)))
 
@@ -140,7 +139,7 @@ def _silu_gradient(ct: Node, o: Any, x: Node) -> Node:
 SILU, silu = numbered("silu", lambda x: g.div(x, g.add(g.exp(g.neg(x)), 1)), _silu_gradient, "x")
 
 
-def _mish_gradient(ct: Node, o: Any, x: Node) -> Node:
+def _mish_gradient(ct: Node, o: object, x: Node) -> Node:
     t = g.tanh(g.softplus(x))
     return g.mul(ct, g.add(t, g.mul(g.mul(x, g.sigmoid(x)), g.sub(1, g.mul(t, t)))))
 
@@ -155,7 +154,7 @@ HARDSIGMOID, hardsigmoid = numbered(
     lambda ct, o, x: masked(g.div(ct, 6), g.bitwise_and(g.gt(x, -3), g.lt(x, 3))), "x")
 
 
-def _hardswish_gradient(ct: Node, o: Any, x: Node) -> Node:
+def _hardswish_gradient(ct: Node, o: object, x: Node) -> Node:
     middle = g.where(g.lt(g.abs(x), 3), g.add(g.div(x, 3), 0.5), 1)     # finite: 0 times it is 0
     return g.where(g.le(x, -3), 0, g.mul(ct, middle))
 

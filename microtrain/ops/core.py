@@ -16,7 +16,7 @@ from ..graph.spec import Device, Shape, Spec
 from . import shapes
 from .elementwise import *  # noqa: F403
 from .elementwise import bitwise_and, bitwise_or, cast, div, eq, expand, masked, mul, ne, where
-from .table import Axes, row
+from .table import Axes, Derivative, row
 
 
 def count(shape: Shape, axes: Axes) -> int:
@@ -26,7 +26,8 @@ def count(shape: Shape, axes: Axes) -> int:
 
 # --------------------------------------------------------------------------------------------------- reductions, matmul
 
-def fold(name: str, function: str, numpy: str, *pairs: Any, **options: Any) -> tuple[Primitive, Callable[..., Node]]:
+def fold(name: str, function: str, numpy: str, *pairs: Derivative,
+         **options: Any) -> tuple[Primitive, Callable[..., Node]]:
     """A reduction; in a kernel `row_<function>` and the accumulator functions of that name in `kernels.reductions`."""
     return folding(row(name, Kind.REDUCE, shapes.reduced, lambda out, x, axes: f"{numpy}({{0}}, {axes!r})", function,
                        *pairs, **options))
@@ -50,7 +51,7 @@ def extremum(ct: Node, o: Node, x: Node, axes: Axes) -> Node:
     return masked(spread(share, x.shape, axes), best)
 
 
-def _prod(ct: Node, o: Any, x: Node, axes: Axes) -> Node:
+def _prod(ct: Node, o: object, x: Node, axes: Axes) -> Node:
     """ct times the product of all *other* elements, right where some are zero: the others' product by comparison."""
     kept = tuple(i for i in range(len(x.shape)) if i not in axes)
     n = count(x.shape, axes)
@@ -152,7 +153,7 @@ def flip(x: Node, dims: Axes) -> Node:
     return record1(FLIP, x, (dims,))
 
 
-def _cat(i: int, ct: Node, o: Any, *arguments: Any) -> Node:
+def _cat(i: int, ct: Node, o: object, *arguments: Any) -> Node:
     *parts, dim = arguments
     start = builtins.sum([part.shape[dim] for part in parts[:i]])
     shape = parts[i].shape

@@ -6,7 +6,6 @@ A Python number stands for a 0-d constant of the other operand's dtype. Shapes b
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from ..graph import dtypes
 from ..graph.constants import constant, like
@@ -20,12 +19,12 @@ from .table import Binary, Number, Operand, Unary, binary, compare, composite, p
 
 # --------------------------------------------------------------------------------------------- what derivatives share
 
-def none(ct: Node, out: Any, x: Any, *rest: Any) -> Node:
+def none(ct: Node, out: object, x: Node | Spec, *rest: object) -> Node:
     """A derivative that is zero wherever it exists, of the first source's shape."""
     return zeros_like(x)
 
 
-def zero(ct: Node, *rest: Any) -> Node:
+def zero(ct: Node, *rest: object) -> Node:
     """A derivative that is zero wherever it exists, of the cotangent's shape."""
     return zeros_like(ct)
 
@@ -73,7 +72,7 @@ def _extreme(ct: Node, x: Node, y: Node, loses: Node) -> Node:
     return where(eq(x, y), mul(ct, 0.5), where(loses, 0, ct))
 
 
-def _not_implemented(*rest: Any) -> Node:
+def _not_implemented(*rest: object) -> Node:
     raise RuntimeError("derivative for aten::floor_divide is not implemented; div(x, y, rounding_mode='floor') "
                        "has one, which is 0")
 

@@ -6,11 +6,9 @@ every addition is fixed, without atomics: a scatter costs its length times that 
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..graph import dtypes
 from ..graph.node import Kind, Node, record2
-from ..graph.spec import Shape
+from ..graph.spec import Shape, Spec
 from . import core as g
 from . import shapes
 from .core import count, none
@@ -70,7 +68,7 @@ def _slice_update(x: Node, value: Node, starts: Shape, steps: Shape) -> Node:
     return g.where(inside, g.pad(value, starts, x.shape, steps), x)
 
 
-def _outside(ct: Node, o: Any, x: Any, value: Any, starts: Shape, steps: Shape) -> Node:
+def _outside(ct: Node, o: object, x: object, value: Spec, starts: Shape, steps: Shape) -> Node:
     return slice_update(ct, g.zeros_like(value), starts, steps)
 
 

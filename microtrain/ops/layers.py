@@ -8,7 +8,6 @@ input and weight alone, and its derivatives make the columns again.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from ..graph.dtypes import DType
 from ..graph.node import Kind, Node, record, record1
@@ -141,7 +140,7 @@ def _by_group(ct: Node, groups: int) -> Node:
     return g.reshape(ct, (n, groups, out // groups, math.prod(sizes)))
 
 
-def _input_gradient(ct: Node, o: Any, x: Spec, weight: Node, stride: Shape, padding: Padding, dilation: Shape,
+def _input_gradient(ct: Node, o: object, x: Spec, weight: Node, stride: Shape, padding: Padding, dilation: Shape,
                     groups: int) -> Node:
     """What each window contributes, added up where windows overlap."""
     kernel, sizes = weight.shape[2:], ct.shape[2:]
@@ -157,7 +156,7 @@ def _input_gradient(ct: Node, o: Any, x: Spec, weight: Node, stride: Shape, padd
     return g.slice(parts, (0, 0, *[before for before, _ in padding]), x.shape, (1,) * len(shape))
 
 
-def _weight_gradient(ct: Node, o: Any, x: Node, weight: Spec, stride: Shape, padding: Padding, dilation: Shape,
+def _weight_gradient(ct: Node, o: object, x: Node, weight: Spec, stride: Shape, padding: Padding, dilation: Shape,
                      groups: int) -> Node:
     """A product for each example of the batch, and their sum."""
     seen = g.transpose(_columns(x, weight.shape[2:], stride, padding, dilation, groups))

@@ -7,7 +7,6 @@ cheaper and steadier than differentiating the decomposition.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from ..graph import dtypes
 from ..graph.dtypes import DType
@@ -90,7 +89,7 @@ def _huber(d: Node, delta: Node) -> Node:
     return g.where(g.ge(size, delta), g.mul(g.sub(size, g.mul(delta, 0.5)), delta), g.mul(g.mul(d, d), 0.5))
 
 
-def _huber_gradient(ct: Node, o: Any, d: Node, delta: Node) -> Node:
+def _huber_gradient(ct: Node, o: object, d: Node, delta: Node) -> Node:
     return g.mul(ct, g.where(g.ge(g.abs(d), delta), g.mul(g.sign(d), delta), d))
 
 
@@ -105,7 +104,7 @@ def _smooth_l1(d: Node, beta: Node) -> Node:
     return g.where(g.ge(size, beta), g.sub(size, g.mul(beta, 0.5)), g.div(g.mul(g.mul(d, d), 0.5), beta))
 
 
-def _smooth_l1_gradient(ct: Node, o: Any, d: Node, beta: Node) -> Node:
+def _smooth_l1_gradient(ct: Node, o: object, d: Node, beta: Node) -> Node:
     return g.mul(ct, g.where(g.ge(g.abs(d), beta), g.sign(d), g.div(d, beta)))
 
 
@@ -181,14 +180,16 @@ def _cross_entropy_backward(ct: Node, x: Node, target: Node, ignore_index: int, 
     return where_valid(g.mul(excess(x, target), scale), target, ignore_index)
 
 
-def _cross_entropy_twice_ct(ct: Node, o: Any, d: Any, x: Node, target: Node, ignore_index: int, reduction: str) -> Node:
+def _cross_entropy_twice_ct(ct: Node, o: object, d: object, x: Node, target: Node, ignore_index: int,
+                            reduction: str) -> Node:
     inner = where_valid(g.mul(excess(x, target), ct), target, ignore_index)
     if reduction == "none":
         return g.sum(inner, (1,))
     return scaled(g.sum(inner, (0, 1)), target, x.dtype, ignore_index, reduction)
 
 
-def _cross_entropy_twice_x(ct: Node, o: Any, d: Node, x: Node, target: Node, ignore_index: int, reduction: str) -> Node:
+def _cross_entropy_twice_x(ct: Node, o: object, d: Node, x: Node, target: Node, ignore_index: int,
+                           reduction: str) -> Node:
     """The derivative of a softmax, of the cotangent of the probabilities."""
     scale = scaled(d, target, x.dtype, ignore_index, reduction)
     flow, s = where_valid(g.mul(ct, scale), target, ignore_index), softmax(x, 1)

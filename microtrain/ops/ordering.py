@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 from ..graph import dtypes
 from ..graph.dtypes import DType
@@ -118,7 +117,7 @@ def _left_out(x: Node, axis: int) -> tuple[Node, Node, Node]:
     return g.where(chosen, 1, g.reshape(x, (*lead, 1, n))), chosen, g.le(rows, columns)
 
 
-def _cumprod_twice_ct(ct: Node, o: Any, d: Any, x: Node, axis: int) -> Node:
+def _cumprod_twice_ct(ct: Node, o: object, d: object, x: Node, axis: int) -> Node:
     """Output i of the linearized product: the sum over k <= i of ct_k times the product of the others up to i."""
     others, _, within = _left_out(x, axis)
     last = len(x.shape)
@@ -127,7 +126,7 @@ def _cumprod_twice_ct(ct: Node, o: Any, d: Any, x: Node, axis: int) -> Node:
     return g.transpose(g.sum(g.where(within, terms, 0), (last - 1,)), axis, -1)
 
 
-def _cumprod_twice_x(ct: Node, o: Any, d: Node, x: Node, axis: int) -> Node:
+def _cumprod_twice_x(ct: Node, o: object, d: Node, x: Node, axis: int) -> Node:
     """For each k, the gradient of a product that leaves out k, which nothing of k's own can change."""
     others, chosen, within = _left_out(x, axis)
     last = len(x.shape)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 from ..graph import dtypes
 from ..graph.dtypes import DType
@@ -32,7 +31,7 @@ def _wide_var(x: Node, axes: Axes, correction: float) -> Node:
     return g.div(g.sum(g.mul(deviation, deviation), axes), float(max(0, n - correction)))
 
 
-def _var_gradient(ct: Node, o: Any, x: Node, axes: Axes, correction: float) -> Node:
+def _var_gradient(ct: Node, o: object, x: Node, axes: Axes, correction: float) -> Node:
     """2 (x - mean) / (n - correction), wherever that is (as PyTorch's): infinite, or of the other sign."""
     scale = count(x.shape, axes) - correction
     deviation = g.sub(x, mean(x, axes, keepdim=True))
@@ -120,7 +119,7 @@ def _softmax(x: Node, axis: int) -> Node:
     return g.cast(g.div(e, g.sum(e, (axis,), keepdim=True)), x.dtype)
 
 
-def _softmax_gradient(ct: Node, o: Node, x: Any, axis: int) -> Node:
+def _softmax_gradient(ct: Node, o: Node, x: object, axis: int) -> Node:
     wide, out = widened(ct), widened(o)
     return g.cast(g.mul(out, g.sub(wide, g.sum(g.mul(wide, out), (axis,), keepdim=True))), o.dtype)
 
@@ -134,7 +133,7 @@ def _log_softmax(x: Node, axis: int) -> Node:
     return g.cast(g.sub(shift, g.log(g.sum(g.exp(shift), (axis,), keepdim=True))), x.dtype)
 
 
-def _log_softmax_gradient(ct: Node, o: Node, x: Any, axis: int) -> Node:
+def _log_softmax_gradient(ct: Node, o: Node, x: object, axis: int) -> Node:
     wide = widened(ct)
     return g.cast(g.sub(wide, g.mul(g.exp(widened(o)), g.sum(wide, (axis,), keepdim=True))), o.dtype)
 

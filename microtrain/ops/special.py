@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 from ..graph.constants import like
 from ..graph.node import Node, record
@@ -165,7 +164,7 @@ def _logit(x: Node, eps: float | None) -> Node:
     return g.log(g.div(x, g.sub(1, x)))
 
 
-def _logit_gradient(ct: Node, o: Any, x: Node, eps: float | None) -> Node:
+def _logit_gradient(ct: Node, o: object, x: Node, eps: float | None) -> Node:
     """Beyond eps 0, and beyond [0, 1] NaN where there is none."""
     low, beyond = (0, math.nan) if eps is None else (eps, 0)
     outside = g.bitwise_or(g.lt(x, low), g.gt(x, 1 - low))

@@ -21,7 +21,7 @@ Elementwise rows take broadcastable sources of one dtype; promotion happens abov
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..graph import dtypes
@@ -117,7 +117,7 @@ def binary(name: str, numpy: Text, triton: Text, *pairs: Derivative,
     return primitive, operation
 
 
-def _kind(options: dict[str, Any]) -> Kind:
+def _kind(options: Mapping[str, object]) -> Kind:
     return Kind.COMPOSITE if "decompose" in options else Kind.MAP
 
 

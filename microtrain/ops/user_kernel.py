@@ -25,7 +25,7 @@ class KernelCall:
     __slots__ = ("constants", "grid", "kernel", "name", "options", "outputs", "scalars")
 
     def __init__(self, name: str, kernel: Any, grid: tuple[int, ...], outputs: tuple[tuple[Shape, DType], ...],
-                 scalars: tuple[int | float, ...], constants: dict[str, Any], options: dict[str, int]) -> None:
+                 scalars: tuple[int | float, ...], constants: dict[str, object], options: dict[str, int]) -> None:
         self.name, self.kernel, self.grid, self.outputs = name, kernel, grid, outputs
         self.scalars, self.constants, self.options = scalars, constants, options
 

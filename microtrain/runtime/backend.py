@@ -5,7 +5,7 @@ What comes from above is described by as much of it as is used here: the compile
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -17,8 +17,18 @@ Buffer = object
 Pointer = object
 """What `launch` takes for a buffer: its address, or the buffer itself."""
 
-CompiledKernel = Any
-"""Triton's."""
+
+class CompiledKernel(Protocol):
+    """Triton's, or what stands in for it."""
+
+    @property
+    def run(self) -> Any: ...
+    @property
+    def function(self) -> int: ...
+    @property
+    def packed_metadata(self) -> object: ...
+
+    def __getitem__(self, grid: tuple[int, int, int]) -> Callable[..., object]: ...
 
 
 class DType(Protocol):
@@ -33,7 +43,7 @@ class DType(Protocol):
     @property
     def is_floating_point(self) -> bool: ...
     @property
-    def numpy(self) -> Any: ...
+    def numpy(self) -> np.dtype: ...
 
 
 class Spec(Protocol):
@@ -56,6 +66,13 @@ class Value(Protocol):
     def dtype(self) -> DType: ...
 
 
+class Template(Protocol):
+    """How a kernel is emitted; `ours`, where its meaning is known here."""
+
+    @property
+    def ours(self) -> bool: ...
+
+
 class Group(Protocol):
     """What a kernel computes: from `reads` to `stores`."""
 
@@ -64,7 +81,7 @@ class Group(Protocol):
     @property
     def stores(self) -> Sequence[Value]: ...
     @property
-    def template(self) -> Any: ...
+    def template(self) -> Template: ...
 
 
 class Kernel(Protocol):
@@ -81,7 +98,7 @@ class Kernel(Protocol):
 class Function(Protocol):
     """What a kernel computes, in NumPy."""
 
-    def run(self, values: list[Any]) -> list[Any]:
+    def run(self, values: list[object]) -> list[object]:
         """From what its group reads, in that order, to what it stores."""
 
 
@@ -100,17 +117,17 @@ class Launch(Protocol):
     function: Any
     sizes: dict[str, int]
     grid: tuple[int, ...]
-    constexprs: dict[str, Any]
+    constexprs: dict[str, object]
     options: dict[str, Any]
-    queue: Any
+    queue: Callable[[int, tuple[object, ...]], None] | None
 
-    def arguments(self, pointers: tuple[Pointer, ...], scalars: tuple[int, ...]) -> tuple[Any, ...]:
+    def arguments(self, pointers: tuple[Pointer, ...], scalars: tuple[int, ...]) -> tuple[object, ...]:
         """All arguments of the kernel, in the order of its parameters."""
 
     def signature(self) -> tuple[Mapping[str, str | tuple[str, ...]], list[str]]:
         """The types of the kernel's parameters, and the integers divisible by 16."""
 
-    def compiled(self, kernels: dict[Any, CompiledKernel]) -> CompiledKernel:
+    def compiled(self, kernels: dict[object, CompiledKernel]) -> CompiledKernel:
         """For the GPU at hand; `kernels` are those that were compiled for it before."""
 
 

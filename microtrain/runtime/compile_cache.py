@@ -72,7 +72,7 @@ def anew() -> Iterator[None]:
 @cache
 def manager(base: Any) -> Any:
     """The class of Triton's that finds and stores a kernel's files, sealing them. A "group" is a kernel's files."""
-    class Sealing(base):        # type: ignore[misc]
+    class Sealing(base):
         def get_group(self, filename: str) -> dict[str, str] | None:
             with suppress(Exception):       # whatever a damaged entry makes Triton raise
                 group: dict[str, str] = super().get_group(filename) or {}

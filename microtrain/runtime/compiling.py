@@ -25,7 +25,7 @@ from .compile_cache import sealed
 from .ptxas import KEY
 
 Signature = Mapping[str, str | tuple[str, ...]]
-Attributes = dict[tuple[int, ...], list[list[Any]]]
+Attributes = dict[tuple[int, ...], list[list[object]]]
 
 ALIGNMENT = 16
 """Bytes by which the address of every buffer is divisible: what the widest access of a thread needs."""
@@ -53,7 +53,7 @@ def divisible_by_16(signature: Signature, names: Iterable[str] = ()) -> Attribut
     return attrs
 
 
-def settle(fn: Any, within: tuple[Any, ...] = ()) -> None:
+def settle(fn: object, within: tuple[object, ...] = ()) -> None:
     """Have Triton hash a `@triton.jit` function after those that it calls, directly or as members of a module.
 
     Into a function's key Triton takes the constants that its callees name, but only of callees whose own key was asked
@@ -74,7 +74,7 @@ def source_class() -> Any:
     """The class of what is compiled: Triton's, which is imported only where a kernel is."""
     from triton.compiler import ASTSource
 
-    class Source(ASTSource):    # type: ignore[misc]
+    class Source(ASTSource):
         def hash(self) -> str:
             # Of functions in a tuple Triton takes the names alone, and would find a kernel whose helpers have changed.
             within = [member.cache_key for value in self.constants.values() if isinstance(value, tuple)
@@ -84,7 +84,7 @@ def source_class() -> Any:
     return Source
 
 
-def compile_kernel(fn: Any, signature: Signature, constexprs: Mapping[str, Any], attrs: Attributes,
+def compile_kernel(fn: object, signature: Signature, constexprs: Mapping[str, object], attrs: Attributes,
                    options: Mapping[str, Any], target: Any = None) -> Any:
     """Triton's CompiledKernel of a `@triton.jit` function for a GPUTarget, by default the GPU at hand.
 

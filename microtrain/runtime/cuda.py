@@ -13,7 +13,7 @@ from .backend import Buffer, CompiledKernel, Launch, Pointer, Spec, Timer
 from .compiling import ALIGNMENT
 from .launcher import start
 from .real_torch import real_torch
-from .torch_memory import Torch, TorchMemory
+from .torch_memory import Torch, TorchDType, TorchMemory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,10 +93,10 @@ class CudaBackend(TorchMemory):
         self.index = index
         self.driver = triton_driver()
         # Without a bound: Triton unloads no kernel, so one that were dropped and met again would be loaded twice.
-        self.kernels: dict[Any, CompiledKernel] = {}
+        self.kernels: dict[object, CompiledKernel] = {}
         self.stream: int | None = self.driver.get_current_stream(index)     # None once there are several
 
-    def allocate(self, shape: Sequence[int], dtype: Any) -> Buffer:
+    def allocate(self, shape: Sequence[int], dtype: TorchDType) -> Buffer:
         """Memory, uninitialised. Its `address` is at hand as an integer.
 
         Raises OutOfMemoryError, with what the GPU has, and AcceleratorError.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from .. import settings
 from . import virtual
@@ -19,7 +19,7 @@ from .lock import lock
 
 B = TypeVar("B", bound=Backend, covariant=True)
 
-Index = Any
+Index = int | str | None
 """What tells devices of a kind apart: a GPU's number, the null device's target, None where there is but one."""
 
 
@@ -87,6 +87,7 @@ def _interpret(index: Index) -> KernelBackend:
 
 
 def _cuda(index: Index) -> KernelBackend:
+    assert isinstance(index, int)
     if virtual.wanted():
         from .virtual.backend import VirtualBackend
         return VirtualBackend(index)
@@ -95,6 +96,7 @@ def _cuda(index: Index) -> KernelBackend:
 
 
 def _null(index: Index) -> KernelBackend:
+    assert isinstance(index, str)
     from .null import NullBackend
     return NullBackend(index)
 

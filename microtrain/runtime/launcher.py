@@ -8,9 +8,10 @@ and is given addresses, so what is left is the call into C that fills in the ker
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-Queue = Callable[[int, tuple[Any, ...]], None]
+from .backend import CompiledKernel
+
+Queue = Callable[[int, tuple[object, ...]], None]
 """Queues a kernel on a stream, given as an integer, with its arguments: addresses and numbers, tuples where the kernel
 takes tuples, anything in the place of a constexpr."""
 
@@ -22,7 +23,7 @@ GRID = (2 ** 31 - 1, 65535, 65535)
 """The most programs that CUDA takes along each axis."""
 
 
-def start(kernel: Any, grid: tuple[int, ...], stream: int, arguments: tuple[Any, ...]) -> Queue:
+def start(kernel: CompiledKernel, grid: tuple[int, ...], stream: int, arguments: tuple[object, ...]) -> Queue:
     """Queue a CompiledKernel for the first time, on a grid of 1 to 3 axes, and return how to queue it from then on.
 
     That is the call into C, or Triton's own slower way where the launcher is not a known one or does not take the call.
@@ -34,7 +35,7 @@ def start(kernel: Any, grid: tuple[int, ...], stream: int, arguments: tuple[Any,
         raise ValueError(f"a grid of {x} x {y} x {z} programs cannot be launched: there can be {GRID[0]} at most, and "
                          f"{GRID[1]} along the second and third axis; let each program compute more")
 
-    def public(stream: int, arguments: tuple[Any, ...]) -> None:
+    def public(stream: int, arguments: tuple[object, ...]) -> None:
         kernel[x, y, z](*arguments, stream=stream)
 
     private = direct(kernel, (x, y, z), public)
@@ -48,7 +49,7 @@ def start(kernel: Any, grid: tuple[int, ...], stream: int, arguments: tuple[Any,
     return public
 
 
-def direct(kernel: Any, grid: tuple[int, int, int], public: Queue) -> Queue | None:
+def direct(kernel: CompiledKernel, grid: tuple[int, int, int], public: Queue) -> Queue | None:
     """The call into C behind a CompiledKernel, or None where it is not a known one.
 
     All that is private to Triton is in here. In 3.6 each kernel has a function in C, which takes the arguments one by
@@ -69,13 +70,13 @@ def direct(kernel: Any, grid: tuple[int, int, int], public: Queue) -> Queue | No
     enter, leave = hooks.launch_enter_hook, hooks.launch_exit_hook
     entering, leaving = getattr(enter, "calls", enter), getattr(leave, "calls", leave)
 
-    def shared(stream: int, arguments: tuple[Any, ...]) -> None:
+    def shared(stream: int, arguments: tuple[object, ...]) -> None:
         if (entering or leaving or hooks.launch_enter_hook is not enter or hooks.launch_exit_hook is not leave):
             return public(stream, arguments)
         launch(x, y, z, stream, function, cooperative, dependent, metadata, None, None, None, None, None,
                annotations, signature, arguments)
 
-    def own(stream: int, arguments: tuple[Any, ...]) -> None:
+    def own(stream: int, arguments: tuple[object, ...]) -> None:
         if (entering or leaving or hooks.launch_enter_hook is not enter or hooks.launch_exit_hook is not leave):
             return public(stream, arguments)
         launch(x, y, z, stream, function, cooperative, dependent, None, None, metadata, None, None, None, *arguments)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -95,7 +94,7 @@ def index_put(x: Array, index: Array, value: Array) -> np.ndarray:
     return out
 
 
-def _wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
+def _wide(dtype: np.dtype) -> np.dtype:
     """In what a sequence of that dtype is folded: the next wider floating-point dtype; integers stay."""
     if dtype.kind in "iub" or dtype.itemsize == 8:
         return dtype
@@ -116,9 +115,9 @@ def argsort(x: Array, axis: int, descending: bool) -> np.ndarray:
     return x.shape[axis] - 1 - np.flip(np.argsort(np.flip(keys, axis), axis, kind="stable"), axis)
 
 
-def _along(index: Array, axis: int) -> tuple[Any, ...]:
+def _along(index: Array, axis: int) -> tuple[Array, ...]:
     """Subscripts of the elements that `index` names along an axis."""
-    places: list[Any] = list(np.ogrid[tuple(slice(n) for n in index.shape)])
+    places: list[Array] = list(np.ogrid[tuple(slice(n) for n in index.shape)])
     places[axis] = index
     return tuple(places)
 
@@ -200,12 +199,12 @@ def cross_entropy_backward(ct: Array, x: Array, target: Array, ignore_index: int
     return out.astype(x.dtype, copy=False)
 
 
-def _namespace() -> dict[str, Any]:
+def _namespace() -> dict[str, object]:
     names = ("absolute add arange arccos arccosh arcsin arcsinh arctan arctan2 arctanh argmax argmin asarray "
              "broadcast_to ceil concatenate copysign cos cosh divide exp exp2 expm1 flip floor hypot "
              "log log10 log1p log2 logaddexp matmul maximum minimum multiply negative rint signbit sin sinh sqrt "
              "subtract take take_along_axis tan tanh trunc where float16 float32 float64 uint8 int8 int16 int32 int64")
-    space: dict[str, Any] = {name: getattr(np, name) for name in names.split()}
+    space: dict[str, object] = {name: getattr(np, name) for name in names.split()}
     space.update(floor_divide=whole_division(np.floor_divide), remainder=whole_division(np.remainder),
                  fmod=whole_division(np.fmod), erf=erf, erfc=erfc)
     space.update(binary_cross_entropy=binary_cross_entropy, cross_entropy=cross_entropy,

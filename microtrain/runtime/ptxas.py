@@ -23,7 +23,7 @@ APART = ("{{ .reg .b32 low_a, low_b, high; and.b32 low_a, {a}, 0x7fff7fff; and.b
 KEY = "packed additions apart"
 """Part of what a compiled kernel is found by: one that was compiled without this care is not found."""
 
-Stage = Callable[[Any, Any], Any]
+Stage = Callable[[object, object], str]
 
 
 def spared(ptx: str) -> str:

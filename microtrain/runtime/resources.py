@@ -8,14 +8,21 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from ..kernels.tiles import ENABLE_FP_FUSION
-from .backend import CompiledKernel, Launch
+from .backend import Launch
 from .compile_cache import anew
 from .compiling import Attributes, Signature, compile_kernel, divisible_by_16
 
 STACK_ALIGNMENT = 16  # bytes; ptxas rounds an array's size up to this
+
+
+class Assembled(Protocol):
+    """As much as is read of Triton's CompiledKernel."""
+
+    asm: Mapping[str, Any]
+    metadata: Any
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,7 @@ class Resources:
         return max(self.stores, default=0)
 
 
-def compile_for(target: str, fn: Any, signature: Signature, constexprs: Mapping[str, Any],
+def compile_for(target: str, fn: object, signature: Signature, constexprs: Mapping[str, object],
                 attrs: Attributes | None = None, num_warps: int = 4, num_stages: int = 3,
                 enable_fp_fusion: bool = ENABLE_FP_FUSION, maxnreg: int | None = None) -> Resources:
     """Compile a `@triton.jit` kernel for a target of `TARGETS` and read off its resources.
@@ -114,7 +121,7 @@ def compile_launch(target: str, launch: Launch) -> Resources:
                        **launch.options)
 
 
-def _read_nvidia(target: str, kernel: CompiledKernel) -> Resources:
+def _read_nvidia(target: str, kernel: Assembled) -> Resources:
     """Registers and stack from the cubin by cuobjdump, access widths from the PTX."""
     import triton.backends.nvidia
 
@@ -160,7 +167,7 @@ def _ptx_access(text: str) -> tuple[str, int] | None:
     return None
 
 
-def _read_amd(target: str, kernel: CompiledKernel) -> Resources:
+def _read_amd(target: str, kernel: Assembled) -> Resources:
     """Everything from the assembly: the metadata at its end, and the instructions' names."""
     assembly = kernel.asm["amdgcn"]
 

@@ -7,7 +7,7 @@ PyTorch itself is handed in by the device, which knows how to import it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,6 +15,13 @@ from .backend import Buffer, Pointer, Spec
 
 Torch = Any
 """PyTorch, or what stands in for it."""
+
+
+class TorchDType(Protocol):
+    """A dtype of PyTorch's."""
+
+    @property
+    def itemsize(self) -> int: ...
 
 
 def poison(spec: Spec) -> np.ndarray:
@@ -31,7 +38,7 @@ class TorchMemory:
         self.torch = torch
         self.device = torch.device(device)
 
-    def allocate(self, shape: Sequence[int], dtype: Any) -> Torch:
+    def allocate(self, shape: Sequence[int], dtype: TorchDType) -> Torch:
         """Memory, uninitialised: where all of this device's comes from."""
         return self.torch.empty(shape, dtype=dtype, device=self.device)
 

@@ -100,7 +100,7 @@ def as_dlpack(self: Tensor, **options: Any) -> Any:
 def dlpack_device(self: Tensor) -> tuple[int, int]:
     """DLPack's numbers of the device."""
     device = self.node.device
-    return (2, device.index) if device.kind.gpu else (1, 0)
+    return (2, device.index) if isinstance(device.index, int) else (1, 0)
 
 
 def cuda_array_interface(self: Tensor) -> dict[str, Any]:

@@ -89,7 +89,7 @@ class CudaModule:
             yield
 
     @contextmanager
-    def graph(self, graph: Graph, **options: Any) -> Iterator[None]:
+    def graph(self, graph: Graph, **options: object) -> Iterator[None]:
         """Work inside the block becomes the graph's."""
         self.gpu.library.capturing(True)
         try:

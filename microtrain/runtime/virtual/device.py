@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +11,11 @@ from ..real_torch import real_torch
 from .errors import VirtualGpuError
 from .hardware import PROPERTIES, Hardware
 from .launches import Function, arrived, check
-from .libcuda import LibCuda, built, triton_driver_class
+from .libcuda import Config, LibCuda, built, triton_driver_class
 
 if TYPE_CHECKING:
     from .cuda_module import VirtualTorch
+    from .emulated import Metadata, Source
 
 ATTRIBUTES = {arch: {10: 32, 12: 65536, 13: 1_755_000, 16: has["multi_processor_count"], 36: 2_619_000, 37: 5120,
                      81: has["shared_memory_per_multiprocessor"], 97: has["shared_memory_per_block_optin"]}
@@ -33,7 +36,7 @@ class VirtualGpu(Hardware):
         self.reference = reference
         self.functions: dict[int, Function] = {}
         self.error: BaseException | None = None
-        self.source: tuple[Any, Any] | None = None
+        self.source: tuple[Source, Metadata] | None = None
         try:
             with real_torch():
                 self.torch, self.driver = self.start()
@@ -58,10 +61,10 @@ class VirtualGpu(Hardware):
 
         told = self.raised
 
-        class Launcher(CudaLauncher):       # type: ignore[misc]
+        class Launcher(CudaLauncher):
             """Triton's, which gets 500 letters of an error by way of C: it is raised whole, as what it is."""
 
-            def __call__(self, *arguments: Any, **options: Any) -> None:
+            def __call__(self, *arguments: object, **options: object) -> None:
                 try:
                     super().__call__(*arguments, **options)
                 finally:
@@ -84,7 +87,7 @@ class VirtualGpu(Hardware):
         self.functions[handle] = function
         return handle
 
-    def loaded(self, module: Any, function: int, name: str, files: dict[str, str], key: str) -> None:
+    def loaded(self, module: object, function: int, name: str, files: dict[str, str], key: str) -> None:
         """Triton's hook: a kernel was loaded, and these are its files by name."""
         from .emulated import Emulated
         assert self.source is not None
@@ -92,7 +95,7 @@ class VirtualGpu(Hardware):
         text = next((Path(path).read_text() for file, path in files.items() if file.endswith(".ptx")), None)
         self.add(function, Emulated(name, text, source, metadata))
 
-    def on_launch(self, config: Any, handle: int, arguments: Any) -> int:
+    def on_launch(self, config: ctypes._Pointer[Config], handle: int, arguments: Sequence[int]) -> int:
         """The driver's launch: 0, or an error code. What went wrong is `error`, which `raised` raises."""
         self.error = None
         try:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from ...emulator import Module, launch, parse
 from .errors import VirtualGpuError
-from .launches import WIDTHS, Arrived, aligned, flat
+from .launches import WIDTHS, Arrived, Types, aligned, flat
 
 if TYPE_CHECKING:
     from .hardware import Hardware
@@ -16,10 +17,26 @@ SCRATCH = ["*i8", "*i8"]
 """What Triton passes behind a kernel's own parameters: memory that few kernels ask for."""
 
 
+class Source(Protocol):
+    """As much as is used of what Triton compiles: `attrs`, where it has them, are the hints."""
+
+    @property
+    def signature(self) -> Mapping[str, Types]: ...
+
+
+class Metadata(Protocol):
+    """As much as is used of what Triton says of a compiled kernel."""
+
+    @property
+    def num_warps(self) -> int: ...
+    @property
+    def num_ctas(self) -> int: ...
+
+
 class Emulated:
     """A `Function` that Triton compiled: its PTX and its signature."""
 
-    def __init__(self, name: str, ptx: str | None, source: Any, metadata: Any) -> None:
+    def __init__(self, name: str, ptx: str | None, source: Source, metadata: Metadata) -> None:
         self.name, self.ptx = name, ptx
         own = list(flat(source.signature.values()))
         self.kinds = own + SCRATCH
@@ -51,9 +68,9 @@ class Emulated:
                gpu.memory.arena, names=self.names)
 
 
-def parameter_names(source: Any) -> list[str]:
+def parameter_names(source: Source) -> list[str]:
     """What each parameter is called: `x_ptr`, or `ptrs[2]` for a tuple's member."""
-    def named(name: str, kind: Any) -> list[str]:
+    def named(name: str, kind: Types) -> list[str]:
         if isinstance(kind, tuple):
             return [found for k, member in enumerate(kind) for found in named(f"{name}[{k}]", member)]
         return [] if kind == "constexpr" else [name]

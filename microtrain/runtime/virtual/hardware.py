@@ -10,7 +10,7 @@ from ..lock import lock
 from .errors import VirtualGpuError
 from .libcuda import LibCuda
 from .memory import DeviceMemory, OutOfMemory
-from .streams import Streams
+from .streams import Graph, Streams
 
 PROPERTIES: dict[str, dict[str, Any]] = {
     "sm_80": {"name": "virtual A100", "major": 8, "minor": 0, "multi_processor_count": 108, "L2_cache_size": 40 << 20,
@@ -35,7 +35,7 @@ class Hardware:
         self.memory = DeviceMemory(COMMON["total_memory"])
         self.streams = Streams(self.release)
         self.hazards: list[str] = []
-        self.graphs: dict[int, Any] = {}
+        self.graphs: dict[int, Graph] = {}
 
     def allocate(self, nbytes: int, what: str) -> int:
         """The address of fresh memory. Raises torch.OutOfMemoryError."""
@@ -68,7 +68,7 @@ class Hardware:
         if wrong:
             self.hazards.append(wrong)
 
-    def queue_operation(self, run: Callable[[], Any], synchronizes: bool) -> None:
+    def queue_operation(self, run: Callable[[], object], synchronizes: bool) -> None:
         """Run an operation of PyTorch's that changes a tensor, or have the graph that is captured run it."""
         if synchronizes:
             self.streams.forbid_capture()

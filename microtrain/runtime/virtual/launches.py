@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .errors import VirtualGpuError
+from .libcuda import Config
 from .memory import Held
 
 if TYPE_CHECKING:
     from .hardware import Hardware
+
+Types = str | tuple["Types", ...]
+"""A parameter's type by Triton's name for it, or those of a tuple's members."""
 
 WIDTHS = {"i1": 1, "i8": 1, "u1": 1, "u8": 1, "i16": 2, "u16": 2, "fp16": 2, "bf16": 2, "i32": 4, "u32": 4, "fp32": 4,
           "f32": 4, "i64": 8, "u64": 8, "fp64": 8}
@@ -58,7 +62,7 @@ class Function(Protocol):
         """Compute what the launch computes."""
 
 
-def arrived(config: Any, arguments: Any, kinds: Iterable[str]) -> Arrived:
+def arrived(config: Config, arguments: Sequence[int], kinds: Iterable[str]) -> Arrived:
     """The launch that a CUlaunchConfig and an array of pointers to parameters of these types tell of."""
     parameters = [ctypes.string_at(arguments[k], WIDTHS.get(kind, 8)) for k, kind in enumerate(kinds)]
     return Arrived(tuple(config.grid), tuple(config.block), config.shared, config.stream or 0, tuple(parameters))
@@ -92,7 +96,7 @@ def check(function: Function, launch: Arrived, gpu: Hardware) -> list[Held]:
     return used
 
 
-def flat(kinds: Iterable[Any]) -> Iterator[str]:
+def flat(kinds: Iterable[Types]) -> Iterator[str]:
     """The members of tuples among types, in order, without constexprs: what a kernel has as parameters."""
     for kind in kinds:
         if isinstance(kind, tuple):
@@ -101,9 +105,10 @@ def flat(kinds: Iterable[Any]) -> Iterator[str]:
             yield kind
 
 
-def aligned(signature: Iterable[Any], attributes: dict[tuple[int, ...], Any]) -> frozenset[int]:
+def aligned(signature: Iterable[Types],
+            attributes: Mapping[tuple[int, ...], Iterable[Sequence[object]]]) -> frozenset[int]:
     """Which parameters of a signature carry the hint that they are divisible by 16."""
-    def paths(kinds: Iterable[Any], path: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], str]]:
+    def paths(kinds: Iterable[Types], path: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], str]]:
         for k, kind in enumerate(kinds):
             if isinstance(kind, tuple):
                 yield from paths(kind, (*path, k))

@@ -83,7 +83,7 @@ class LibCuda:
         self.folder, self.library = folder, ctypes.CDLL(NAME)
         if not hasattr(self.library, "launches"):
             raise RuntimeError(f"{NAME} is a real driver's in this process: a virtual one needs a process of its own")
-        self.kept: list[Any] = []
+        self.kept: list[object] = []
 
     @property
     def launches(self) -> int:
@@ -119,7 +119,7 @@ def triton_driver_class() -> Any:
     from triton.backends.compiler import GPUTarget
     from triton.backends.nvidia import driver as nvidia
 
-    class Driver(nvidia.CudaDriver):        # type: ignore[misc]
+    class Driver(nvidia.CudaDriver):
         """`current_stream` is a function; `torch` is the stand-in, if there is one."""
 
         def __init__(self, library: LibCuda, capability: int, current_stream: Callable[[], int], torch: Any) -> None:

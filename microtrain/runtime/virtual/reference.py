@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import weakref
+from collections.abc import Callable
 from itertools import count
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -93,13 +94,13 @@ def uncompiled(launch: Launch, gpu: VirtualGpu) -> CompiledKernel:
 class Uncompiled:
     """As much of a CompiledKernel as is needed to launch it."""
 
-    def __init__(self, run: Any, function: int, num_warps: int) -> None:
+    def __init__(self, run: Callable[..., object], function: int, num_warps: int) -> None:
         self.run, self.function, self.packed_metadata = run, function, (num_warps, 1, 0)
 
-    def __getitem__(self, grid: tuple[int, int, int]) -> Any:
+    def __getitem__(self, grid: tuple[int, int, int]) -> Callable[..., object]:
         from triton import knobs
 
-        def launch(*arguments: Any, stream: int) -> None:
+        def launch(*arguments: object, stream: int) -> None:
             self.run(*grid, stream, self.function, self.packed_metadata, None, knobs.runtime.launch_enter_hook,
                      knobs.runtime.launch_exit_hook, *arguments)
         return launch

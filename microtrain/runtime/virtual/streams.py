@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .memory import Held
@@ -51,7 +51,7 @@ class Stream:
         self.streams.entered.append(self)
         return self
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         self.streams.entered.pop()
 
 
@@ -92,7 +92,7 @@ class Graph:
 
     def __init__(self, streams: Streams) -> None:
         self.streams = streams
-        self.work: list[Callable[[], Any]] = []
+        self.work: list[Callable[[], object]] = []
         self.kept: list[int] = []
 
     def replay(self) -> None:

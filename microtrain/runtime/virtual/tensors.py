@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 if TYPE_CHECKING:
     from .hardware import Hardware
+    from .streams import Stream
 
 CUDA = torch.device("cuda", 0)
 
@@ -103,26 +104,26 @@ class VirtualTensor(torch.Tensor):
     def untyped_storage(self) -> Any:
         return Storage(self.inside)
 
-    def set_(self, source: Any, offset: int = 0, size: Sequence[int] = (), stride: Any = None) -> Any:   # type: ignore[override]
+    def set_(self, source: Any, offset: int = 0, size: Sequence[int] = (), stride: Any = None) -> Any:
         """A tensor over a part of a storage. A wrapper cannot change its shape, so it is a new one."""
-        part = torch.empty(0, dtype=self.dtype).set_(source.whole.untyped_storage(), offset, size)   # type: ignore[call-overload]
+        part = torch.empty(0, dtype=self.dtype).set_(source.whole.untyped_storage(), offset, size)
         return on_gpu(part, self.gpu)
 
     @property
-    def __cuda_array_interface__(self) -> dict[str, Any]:
+    def __cuda_array_interface__(self) -> dict[str, object]:
         inside = self.inside
         strides = None if inside.is_contiguous() else tuple([n * inside.element_size() for n in inside.stride()])
         return {"shape": tuple(inside.shape), "typestr": inside.numpy().__array_interface__["typestr"], "version": 2,
                 "strides": strides, "data": (self.data_ptr(), False)}
 
-    def record_stream(self, stream: Any) -> None:
+    def record_stream(self, stream: Stream) -> None:
         """Have the memory kept until what is queued on the stream by its end has run."""
         held = self.gpu.memory.holding(self.data_ptr())
         if held is not None:
             self.gpu.streams.recorded(held.address, stream)
 
 
-def destination(name: str, args: Any, kwargs: dict[str, Any]) -> str | None:
+def destination(name: str, args: Sequence[object], kwargs: dict[str, Any]) -> str | None:
     """The type of the device that a call names, which is then taken for the host, where the values are."""
     if name == "cpu":
         return "cpu"
@@ -139,13 +140,13 @@ def unwrapped(value: Any) -> Any:
     return value.inside if isinstance(value, VirtualTensor) else value
 
 
-def renew(old: Any, new: Any) -> None:
+def renew(old: object, new: object) -> None:
     """Give a result the values that a replay of the operation gave."""
     if isinstance(old, torch.Tensor):
         old.copy_(new)
 
 
-def written(result: Any, target: Any) -> None:
+def written(result: object, target: object) -> None:
     """Have a tensor of the GPU's count as written by the host."""
     if isinstance(target, VirtualTensor):
         inside = target.inside
@@ -167,7 +168,7 @@ def placed(result: torch.Tensor, gpu: Hardware) -> VirtualTensor:
 def on_gpu(inside: torch.Tensor, gpu: Hardware) -> VirtualTensor:
     """A host tensor over the GPU's memory as a tensor of the GPU's."""
     with torch._C.DisableTorchFunctionSubclass():
-        made = inside.as_subclass(VirtualTensor)        # type: ignore[arg-type]
+        made = inside.as_subclass(VirtualTensor)
         made.inside, made.gpu = inside, gpu
     return made
 
