@@ -120,6 +120,11 @@ def test_no_file_is_too_long_to_read_at_one_sitting() -> None:
     assert {module: lines for module, lines in lengths.items() if lines > 400} == {}
 
 
+def test_no_test_file_is_longer_than_a_reader_holds_at_once() -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in (ROOT / "tests").rglob("*.py")}
+    assert len(lengths) > 100 and {str(path): lines for path, lines in lengths.items() if lines > 400} == {}
+
+
 def test_every_layer_was_read() -> None:
     read = {layer(module) for module in MODULES}
     assert {"settings", "kernels", "runtime", "graph", "compiler", "autograd", "tensor", "nn", "optim", "data"} <= read

@@ -20,7 +20,7 @@ from microtrain.testing import (
 )
 from microtrain.testing.closeness import EPSILON
 from tests.conftest import DEVICE
-from tests.testing.test_planted_faults import differentiable, interpreted, told
+from tests.testing.test_planted_faults import differentiable, interpreted, report_of_its_own, told  # noqa: F401
 
 # -------------------------------------------------------------------------------------------------- faults of kernels
 BLOCK = 16
