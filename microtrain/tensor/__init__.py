@@ -4,7 +4,7 @@ A function of a tensor is the method of that name: `sin(x)` is `Tensor.sin(x)`.
 """
 
 import sys
-from typing import Any
+from collections.abc import Callable
 
 from ..arguments import guard
 from ..autograd import Function, backward, enable_grad, grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
@@ -94,19 +94,20 @@ row_stack = vstack
 dtype, device = DType, Device
 
 
-def _as_function(name: str) -> Any:
+def _as_function(name: str) -> Callable[..., object]:
     method = getattr(Tensor, name)
     if method in CHECKED:
         return method
 
-    def function(input: object, *args: Any, **kwargs: Any) -> Any:
+    def function(input: object, *args: object, **kwargs: object) -> object:
         if not isinstance(input, Tensor):
             raise not_a_tensor(name, input)
         if "out" in kwargs:
             no_out(kwargs.pop("out"), name)
         return method(input, *args, **kwargs)
     function.__name__ = function.__qualname__ = name
-    function.__doc__, function.__wrapped__ = method.__doc__, method     # type: ignore[attr-defined]
+    function.__doc__ = method.__doc__
+    vars(function)["__wrapped__"] = method
     return function
 
 

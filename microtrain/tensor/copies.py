@@ -23,7 +23,7 @@ OWN = ("_alias", "_based", "_changes", "_grad", "_leaf", "_retains", "_backward_
 """Attributes that a copy has of its own; what a user added is copied."""
 
 
-def reduced(self: Tensor) -> Any:
+def reduced(self: Tensor) -> tuple[object, ...]:
     """What `pickle` needs to make it again; hooks are not kept, with a warning."""
     for hook in (self._backward_hooks or {}).values():
         warnings.warn(f"backward hook {hook} on tensor will not be serialized.", stacklevel=3)
@@ -86,11 +86,11 @@ def _strided(node: Node, strides: Shape) -> Tensor:
     return other
 
 
-def _added(tensor: Shared) -> dict[str, Any]:
+def _added(tensor: Shared) -> dict[str, object]:
     return {name: value for name, value in tensor.__dict__.copy().items() if name not in OWN}
 
 
-def _like(tensor: Tensor, other: Tensor, attributes: dict[str, Any]) -> Tensor:
+def _like(tensor: Tensor, other: Tensor, attributes: dict[str, object]) -> Tensor:
     """A copy made the same in what is not its value."""
     other.__class__ = tensor.__class__
     other.__dict__.update(attributes)

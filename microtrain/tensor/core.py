@@ -7,7 +7,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, overload
 
 from .. import ops as g
 from ..autograd import api
@@ -95,7 +95,11 @@ class Handle(Shared):
         """Bytes all elements take."""
         return self.node.spec.numel * self.node.spec.dtype.itemsize
 
-    def size(self, dim: int | None = None) -> Any:
+    @overload
+    def size(self, dim: None = None) -> Size: ...
+    @overload
+    def size(self, dim: int) -> int: ...
+    def size(self, dim: int | None = None) -> Size | int:
         """The shape, or the size of one axis."""
         return self.shape if dim is None else self.shape[normalise_dim(dim, self.ndim)]
 
@@ -240,7 +244,7 @@ class Handle(Shared):
             tape.hooks = Hooks(self.from_node)
         return tape.hooks
 
-    def register_hook(self, hook: Callable[[Any], Any]) -> RemovableHandle:
+    def register_hook(self, hook: Callable[[Tensor], object]) -> RemovableHandle:
         """Call `hook(gradient)` when this tensor's gradient is computed; what it returns (if not None) replaces it.
 
         After an in-place change an earlier hook still is one of the value before. Raises RuntimeError for a tensor that
@@ -250,7 +254,7 @@ class Handle(Shared):
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
         return RemovableHandle.enter(self._hooks(self.node.tape), hook)
 
-    def register_post_accumulate_grad_hook(self, hook: Callable[[Any], Any]) -> RemovableHandle:
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], object]) -> RemovableHandle:
         """Call `hook(self)` when `backward` has added to this leaf's `.grad`. Raises RuntimeError for a non-leaf."""
         if not self.requires_grad:
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")

@@ -101,7 +101,8 @@ def finish(node: Node, requires_grad: bool = False) -> Tensor:
     return out if requires_grad is False else out.requires_grad_(requires_grad)
 
 
-def tensor(data: Any, *, dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
+def tensor(data: object, *, dtype: DType | None = None, device: DeviceLike = None,
+           requires_grad: bool = False) -> Tensor:
     """A leaf with a copy of `data` (numbers, nested sequences, arrays), of the dtype given or of `read`'s.
 
     Raises TypeError or ValueError for anything that is not a regular array of numbers, RuntimeError for a number that
@@ -116,7 +117,7 @@ def tensor(data: Any, *, dtype: DType | None = None, device: DeviceLike = None, 
     return finish(put(array, wanted, place(device)), requires_grad)
 
 
-def as_tensor(data: Any, dtype: DType | None = None, device: DeviceLike = None) -> Tensor:
+def as_tensor(data: object, dtype: DType | None = None, device: DeviceLike = None) -> Tensor:
     """`data` itself when it is a tensor of that dtype and device, else a new one."""
     if isinstance(data, Tensor):
         return data.to(device=device, dtype=dtype)
@@ -145,11 +146,12 @@ def full(size: Sizes, fill_value: Operand, *, dtype: DType | None = None, device
 
 
 def _fill_value(value: Operand, name: str) -> bool | int | float:
-    number: Any = value
     if value.__class__ is float or value.__class__ is int:
         return value
     if isinstance(value, np.generic) or (isinstance(value, Tensor) and not value.ndim):
-        number = value.item()
+        number: object = value.item()
+    else:
+        number = value
     if not isinstance(number, bool | int | float):
         raise TypeError(f"{name}(): argument 'fill_value' (position 2) must be Number, not {type(value).__name__}")
     return number
@@ -306,7 +308,7 @@ def new_ones(self: Tensor, *size: Sizes, **options: Any) -> Tensor:
     return self.new_full(sizes(size), 1, **options)
 
 
-def new_tensor(self: Tensor, data: Any, *, dtype: DType | None = None, device: DeviceLike = None,
+def new_tensor(self: Tensor, data: object, *, dtype: DType | None = None, device: DeviceLike = None,
                requires_grad: bool = False) -> Tensor:
     """A new tensor from data, by default of this dtype and device."""
     return tensor(data, dtype=kind(dtype) or self.dtype,

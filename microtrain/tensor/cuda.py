@@ -8,6 +8,7 @@ of the allocator, which are PyTorch's, is asked of PyTorch, and raises what it r
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager as _AbstractContextManager
 from typing import Any
 from typing import Protocol as _Protocol
 
@@ -43,7 +44,7 @@ def set_device(device: _DeviceLike) -> None:
     _torch().set_device(_index(device))
 
 
-def device(device: _DeviceLike) -> Any:
+def device(device: _DeviceLike) -> _AbstractContextManager[object]:
     """A context manager in which "cuda" means this device, for PyTorch too."""
     return _torch().device(_index(device))
 
@@ -161,7 +162,7 @@ def _index(device: _DeviceLike) -> int:
     return current_device() if given.index is None else int(given.index)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     raise _missing("module 'microtrain.cuda'", name)
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..autograd import Function
+from ..autograd.recorded import FunctionCtx
 from ..graph.dtypes import DType
 from ..graph.node import Node
-from ..graph.spec import Shape
+from ..graph.spec import Shape, Spec
 from ..ops.user_kernel import KernelCall, record_call
 from .storage import wrap
 from .types import Tensor
 
-OfInputs = Callable[..., Any]
+OfInputs = Callable[..., object]
 Grid = int | Sequence[int] | Callable[..., int | Sequence[int]]
 TRITON_NAMES = ("JITFunction", "InterpretedFunction")
 
@@ -22,16 +23,16 @@ class CustomKernel:
     """A Triton kernel with what it takes to call it: made by `custom_kernel`, called with Tensors."""
 
     def __init__(self, kernel: Any, outputs: OfInputs, grid: Grid,
-                 scalars: Callable[..., Sequence[int | float]], constants: Mapping[str, Any],
-                 backward: OfInputs | None, saved: OfInputs, options: dict[str, int],
+                 scalars: Callable[..., Sequence[int | float]], constants: Mapping[str, object],
+                 backward: OfInputs | None, saved: Callable[..., Iterable[Tensor]], options: dict[str, int],
                  name: str) -> None:
         self.kernel, self.outputs, self.grid, self.scalars = kernel, outputs, grid, scalars
         self.constants, self.backward, self.saved = dict(constants), backward, saved
         self.options, self.name = options, name
-        self.calls: dict[Any, KernelCall] = {}
-        self.function: Any = type(name, (_Recorded,), {"operation": self})
+        self.calls: dict[tuple[Spec, ...], KernelCall] = {}
+        self.function: type[Function] = type(name, (_Recorded,), {"operation": self})
 
-    def __call__(self, *inputs: Tensor) -> Any:
+    def __call__(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         """The outputs of the kernel: a Tensor, or a tuple where there are several.
 
         Raises TypeError for an argument that is no Tensor or a call that does not fit the kernel's parameters,
@@ -113,7 +114,7 @@ class _Recorded(Function):
     operation: CustomKernel
 
     @classmethod
-    def forward(cls, ctx: Any, *inputs: Any) -> Any:        # type: ignore[override]
+    def forward(cls, ctx: FunctionCtx, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:        # type: ignore[override]
         outputs = cls.operation.record(inputs)
         if any(ctx.needs_input_grad):
             kept = cls.operation.saved(inputs, outputs)
@@ -121,7 +122,7 @@ class _Recorded(Function):
         return outputs if len(outputs) > 1 else outputs[0]
 
     @classmethod
-    def backward(cls, ctx: Any, *cotangents: Any) -> Any:   # type: ignore[override]
+    def backward(cls, ctx: FunctionCtx, *cotangents: Tensor | None) -> object:   # type: ignore[override]
         operation = cls.operation
         if operation.backward is None:
             raise NotImplementedError(f"derivative for {operation.name} is not implemented: give custom_kernel a "
@@ -132,8 +133,8 @@ class _Recorded(Function):
 
 def custom_kernel(kernel: Any, *, outputs: OfInputs, grid: Grid,
                   scalars: Callable[..., Sequence[int | float]] | None = None,
-                  constants: Mapping[str, Any] | None = None, backward: OfInputs | None = None,
-                  saved: OfInputs | None = None, num_warps: int = 4, num_stages: int = 3,
+                  constants: Mapping[str, object] | None = None, backward: OfInputs | None = None,
+                  saved: Callable[..., Iterable[Tensor]] | None = None, num_warps: int = 4, num_stages: int = 3,
                   name: str | None = None) -> CustomKernel:
     """A `@triton.jit` kernel as an operation on Tensors.
 
@@ -175,7 +176,7 @@ def custom_kernel(kernel: Any, *, outputs: OfInputs, grid: Grid,
                         {"num_warps": num_warps, "num_stages": num_stages}, name or kernel.fn.__name__)
 
 
-def _listed(outputs: Any) -> list[Any]:
+def _listed(outputs: Any) -> list[object]:
     pair = isinstance(outputs, tuple) and len(outputs) == 2 and isinstance(outputs[1], DType)
     return [outputs] if pair or isinstance(outputs, Tensor) else list(outputs)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from typing import Any
 
 from .operands import no_bool
 from .types import Tensor
@@ -145,7 +144,7 @@ def _contracted(x: Tensor, mine: Labels, y: Tensor, theirs: Labels, kept: Collec
     return product.reshape([size[label] for label in labels]), labels
 
 
-def einsum(equation: str, *operands: Any) -> Tensor:
+def einsum(equation: str, *operands: object) -> Tensor:
     """Products of the operands' elements, summed over every index that the result does not have.
 
     `equation` names each axis of each operand by a letter, "..." stands for the rest, which broadcast; after "->" come
@@ -161,13 +160,15 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     listed = list(operands[0]) if len(operands) == 1 and isinstance(operands[0], list | tuple) else list(operands)
     if not listed:
         raise ValueError("einsum(): must specify the equation string and at least one operand")
+    tensors: list[Tensor] = []
     for i, operand in enumerate(listed):
         if not isinstance(operand, Tensor):
             raise TypeError(f"expected Tensor as element {i} in argument 1, but got {type(operand).__name__}")
-    shapes = [operand.shape for operand in listed]
+        tensors.append(operand)
+    shapes = [operand.shape for operand in tensors]
     terms, output = _parsed(equation, shapes)
     _check_sizes(terms, shapes)
-    parts = [_diagonals(x, labels) for x, labels in zip(listed, terms, strict=True)]
+    parts = [_diagonals(x, labels) for x, labels in zip(tensors, terms, strict=True)]
     x, labels = parts[0]
     for i, (y, theirs) in enumerate(parts[1:], 2):
         later = {label for _, term in parts[i:] for label in term}

@@ -7,7 +7,7 @@ on `cuda`. Of several elements written to one place the last one wins; sums are 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import overload
 
 import numpy as np
 
@@ -293,7 +293,11 @@ def _unsliced(rows: Node, shape: Shape, axis: int) -> Node:
     return g.transpose(rows, 0, axis) if shape else g.reshape(rows, ())
 
 
-def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
+@overload
+def where(condition: Tensor) -> tuple[Tensor, ...]: ...
+@overload
+def where(condition: Tensor, input: Operand, other: Operand) -> Tensor: ...
+def where(condition: Tensor, input: Operand | None = None, other: Operand | None = None) -> Tensor | tuple[Tensor, ...]:
     """`input` where `condition` holds, else `other`; with the condition alone, the indices where it holds.
 
     Raises TypeError for a condition that is no Tensor, and for values that are neither Tensors nor numbers;
@@ -305,6 +309,7 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
         return nonzero(condition, as_tuple=True)
     must_be("input", 2, input, "Tensor or Number")
     must_be("other", 3, other, "Tensor or Number")
+    assert input is not None and other is not None          # `must_be` takes none
     mask = condition.node
     if mask.spec.dtype is dtypes.uint8:
         mask = truth(mask)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import Any
 
 from ..graph.node import next_seq
 from ..graph.tape import HookTable
@@ -17,7 +16,7 @@ class RemovableHandle:
         self.hooks_dict_ref, self.id = weakref.ref(hooks), next_seq()
 
     @classmethod
-    def enter(cls, hooks: HookTable, hook: Callable[..., Any]) -> RemovableHandle:
+    def enter(cls, hooks: HookTable, hook: Callable[..., object]) -> RemovableHandle:
         """Enter a hook among others; what it returns takes it out again."""
         handle = cls(hooks)
         hooks[handle.id] = hook

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from .. import ops as g
 from ..engine.session import others
@@ -28,7 +27,7 @@ LEAF = "a leaf Variable that requires grad is being used in an in-place operatio
 def inplace(name: str) -> InPlace:
     """The in-place form of the method `name`."""
     @locked
-    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def method(self: Tensor, *args: object, **kwargs: object) -> Tensor:
         self.check_inplace()
         if self._alias is not None:
             must_not_overlap(self, (*args, *kwargs.values()))
@@ -61,7 +60,7 @@ def augmented(name: str) -> InPlace:
 def update(primitive: Primitive, name: str, general: InPlace) -> InPlace:
     """The `general` in-place form of a binary operation, quick for what optimizers do: tensors of one spec, nothing
     recorded, no other thread."""
-    def method(self: Tensor, other: Operand, **options: Any) -> Tensor:
+    def method(self: Tensor, other: Operand, **options: object) -> Tensor:
         if not grad_mode.enabled and not options and isinstance(other, Tensor) and not others():
             x, y = self.node, other.node
             if x.spec is y.spec:

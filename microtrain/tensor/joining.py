@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from .. import ops as g
 from ..graph.node import Node
@@ -73,7 +72,7 @@ def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(t.expand(shape) for t in tensors)
 
 
-def _at_least(tensors: Any, widen: Callable[[Tensor], Tensor], name: str) -> Any:
+def _at_least(tensors: tuple[object, ...], widen: Callable[[Tensor], Tensor], name: str) -> Tensor | tuple[Tensor, ...]:
     """`widen` of one tensor, or of each of several (also given as one list), as a tuple."""
     listed = tensors[0] if len(tensors) == 1 and not isinstance(tensors[0], Tensor) else tensors
     if not isinstance(listed, Sequence) or not all(isinstance(t, Tensor) for t in listed):
@@ -83,19 +82,31 @@ def _at_least(tensors: Any, widen: Callable[[Tensor], Tensor], name: str) -> Any
     return parts[0] if listed is tensors and len(parts) == 1 else parts
 
 
-def atleast_1d(*tensors: Any) -> Any:
+def _one_axis(t: Tensor) -> Tensor:
+    return t if t.ndim else t.reshape(1)
+
+
+def _two_axes(t: Tensor) -> Tensor:
+    return t if t.ndim > 1 else _one_axis(t).unsqueeze(0)
+
+
+def _three_axes(t: Tensor) -> Tensor:
+    return t if t.ndim > 2 else _two_axes(t).unsqueeze(-1)
+
+
+def atleast_1d(*tensors: object) -> Tensor | tuple[Tensor, ...]:
     """Tensors with at least 1 axis: a 0-d one as (1,). Several give a tuple."""
-    return _at_least(tensors, lambda t: t if t.ndim else t.reshape(1), "atleast_1d")
+    return _at_least(tensors, _one_axis, "atleast_1d")
 
 
-def atleast_2d(*tensors: Any) -> Any:
+def atleast_2d(*tensors: object) -> Tensor | tuple[Tensor, ...]:
     """Tensors with at least 2 axes: a vector as one row. Several give a tuple."""
-    return _at_least(tensors, lambda t: t if t.ndim > 1 else atleast_1d(t).unsqueeze(0), "atleast_2d")
+    return _at_least(tensors, _two_axes, "atleast_2d")
 
 
-def atleast_3d(*tensors: Any) -> Any:
+def atleast_3d(*tensors: object) -> Tensor | tuple[Tensor, ...]:
     """Tensors with at least 3 axes: a vector as (1, n, 1), a matrix as (m, n, 1). Several give a tuple."""
-    return _at_least(tensors, lambda t: t if t.ndim > 2 else atleast_2d(t).unsqueeze(-1), "atleast_3d")
+    return _at_least(tensors, _three_axes, "atleast_3d")
 
 
 def _stacked(tensors: Sequence[Tensor], widen: Callable[[Tensor], Tensor], dim: int, name: str) -> Tensor:
@@ -104,17 +115,17 @@ def _stacked(tensors: Sequence[Tensor], widen: Callable[[Tensor], Tensor], dim: 
 
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
     """Tensors one under the other, vectors as rows: joined along the first of at least 2 axes."""
-    return _stacked(tensors, atleast_2d, 0, "vstack")
+    return _stacked(tensors, _two_axes, 0, "vstack")
 
 
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
     """Tensors side by side: vectors joined end to end, others along the second axis."""
-    return _stacked(tensors, atleast_1d, int(len(_nodes(tensors, "hstack")[0].shape) > 1), "hstack")
+    return _stacked(tensors, _one_axis, int(len(_nodes(tensors, "hstack")[0].shape) > 1), "hstack")
 
 
 def dstack(tensors: Sequence[Tensor]) -> Tensor:
     """Tensors one behind the other: joined along the third of at least 3 axes."""
-    return _stacked(tensors, atleast_3d, 2, "dstack")
+    return _stacked(tensors, _three_axes, 2, "dstack")
 
 
 def column_stack(tensors: Sequence[Tensor]) -> Tensor:
@@ -122,7 +133,7 @@ def column_stack(tensors: Sequence[Tensor]) -> Tensor:
     return _stacked(tensors, lambda t: t if t.ndim > 1 else t.reshape(-1, 1), 1, "column_stack")
 
 
-def broadcast_shapes(*shapes: Any) -> Size:
+def broadcast_shapes(*shapes: object) -> Size:
     """The shape to which all of `shapes` (ints or sequences of ints) broadcast.
 
     Raises RuntimeError where there is none, ValueError for a negative size.
@@ -139,7 +150,7 @@ def broadcast_shapes(*shapes: Any) -> Size:
     return Size(common_shape((), *listed))
 
 
-def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+def meshgrid(*tensors: object, indexing: str = "ij") -> tuple[Tensor, ...]:
     """For vectors of n1, n2, ... elements as many tensors (n1, n2, ...), each varying along its own axis.
 
     `indexing="xy"` exchanges the first two axes. Raises RuntimeError for more than 1 axis or several dtypes.

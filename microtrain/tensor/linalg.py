@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -76,7 +75,7 @@ def matmul(self: Tensor, other: Tensor) -> Tensor:
     return wrap(_batched(x, y), "UnsafeViewBackward0")
 
 
-def matmul_operator(self: Tensor, other: Any) -> Tensor:
+def matmul_operator(self: Tensor, other: Tensor) -> Tensor:
     """self @ other."""
     if isinstance(other, Tensor | np.ndarray) or not hasattr(type(other), "__rmatmul__"):
         return self.matmul(other)
@@ -232,7 +231,7 @@ def _same_batches(x: Node, y: Node) -> None:
                            f"[{x.shape[0]}, {x.shape[2]}] but got: [{y.shape[0]}, {y.shape[1]}].")
 
 
-def _added(self: Tensor, product: Node, beta: Any, alpha: Any, name: str) -> Tensor:
+def _added(self: Tensor, product: Node, beta: float, alpha: float, name: str) -> Tensor:
     """beta * self + alpha * product, where self broadcasts to the product. Raises RuntimeError where it does not."""
     x = node_of(self, name)
     if x.dtype is not product.dtype:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from .. import ops as g
 from ..engine import run
@@ -34,6 +34,7 @@ from .refusal import INDIRECTLY, NO_GRAD, ONE_OF_SEVERAL, Refused
 from .strides import repeats
 from .types import Tensor
 
+T = TypeVar("T")
 View = Callable[[Node], Node]
 Update = Callable[[Node, Node], Node]
 
@@ -134,13 +135,19 @@ def kept(node: Node) -> Node:
     return node
 
 
-def pending(holder: Any) -> None:
+class Holder(Protocol):
+    """What holds a node, and can be referred to weakly."""
+
+    node: Node
+
+
+def pending(holder: Holder) -> None:
     """Have a holder's node computed with what else is pending, as a tensor's."""
     if kept(holder.node).buffer is None:
         current().held.append(weakref.ref(holder))
 
 
-def entered(references: list[weakref.ref[Any]], one: Any) -> list[weakref.ref[Any]]:
+def entered(references: list[weakref.ref[T]], one: T) -> list[weakref.ref[T]]:
     """A list of references with one more; looked through for dead ones each time that it has doubled."""
     count = len(references)
     if count > 15 and not count & (count - 1):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from .. import ops as g
 from ..arguments import Number
@@ -70,7 +69,7 @@ def vector_norm(x: Tensor, ord: Number = 2, dim: int | Sequence[int] | None = No
     return wrap(out, "LinalgVectorNormBackward0")
 
 
-def matrix_norm(A: Tensor, ord: Any = "fro", dim: Sequence[int] = (-2, -1), keepdim: bool = False, *,
+def matrix_norm(A: Tensor, ord: object = "fro", dim: Sequence[int] = (-2, -1), keepdim: bool = False, *,
                 dtype: DType | None = None) -> Tensor:
     """The norm of the matrices of axes `dim`: "fro" (the root of the sum of squares), 1 and -1 (the largest and the
     smallest sum of magnitudes of a column), inf and -inf (of a row).
@@ -109,7 +108,7 @@ def matrix_norm(A: Tensor, ord: Any = "fro", dim: Sequence[int] = (-2, -1), keep
     return out if keepdim else out.squeeze((rows, columns))
 
 
-def norm(A: Tensor, ord: Any = None, dim: int | Sequence[int] | None = None, keepdim: bool = False, *,
+def norm(A: Tensor, ord: object = None, dim: int | Sequence[int] | None = None, keepdim: bool = False, *,
          dtype: DType | None = None) -> Tensor:
     """torch.linalg.norm: a matrix norm over two axes where `ord` is given, else a vector norm; the 2-norm by default.
 
@@ -129,7 +128,7 @@ def norm(A: Tensor, ord: Any = None, dim: int | Sequence[int] | None = None, kee
     return vector_norm(A, ord, dims, keepdim, dtype=dtype)
 
 
-def tensor_norm(self: Tensor, p: Any = "fro", dim: int | Sequence[int] | None = None, keepdim: bool = False,
+def tensor_norm(self: Tensor, p: object = "fro", dim: int | Sequence[int] | None = None, keepdim: bool = False,
          dtype: DType | None = None) -> Tensor:
     """The vector norm of order `p` over `dim` (all axes by default); "fro" is 2.
 

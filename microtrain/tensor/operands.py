@@ -258,7 +258,7 @@ def by_number(x: Node, value: Operand, operation: Callable[[Node, Node], Node]) 
 
 def in_float32(operation: Callable[..., Node]) -> Callable[..., Node]:
     """The operation with half precisions computed in float32, and rounded once at the end (so are its derivatives)."""
-    def widened(x: Node, *rest: Any) -> Node:
+    def widened(x: Node, *rest: object) -> Node:
         dtype = x.spec.dtype
         if dtype.category != 2 or dtype.itemsize > 2:
             return operation(x, *rest)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator as python_operator
 from collections.abc import Callable
-from typing import Any
 
 from .. import ops as g
 from .. import ops as p
@@ -202,7 +201,7 @@ def floor_rest(x: Node, y: Node) -> Node:
     return g.remainder(no_bool(x, "remainder"), divisor(y))
 
 
-def power(pair: tuple[Node, Node], exponent: Any) -> Tensor:
+def power(pair: tuple[Node, Node], exponent: Operand) -> Tensor:
     """The power of a pair, whose second came from `exponent`."""
     x, y = pair
     if x.spec.dtype.category == 0 and not isinstance(exponent, bool):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 from .. import ops as g
 from ..graph import dtypes
@@ -96,7 +96,11 @@ def kthvalue(self: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Kthv
     return KthvalueResult(*_picked(self, x, order, axis, "KthvalueBackward0", keepdim))
 
 
-def median(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+@overload
+def median(self: Tensor, dim: None = None, keepdim: bool = False) -> Tensor: ...
+@overload
+def median(self: Tensor, dim: int, keepdim: bool = False) -> MedianResult: ...
+def median(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor | MedianResult:
     """The lower median of all elements; over `dim`, (value, index) of it. NaN where there is one.
 
     Of all elements, those equal to the median share the gradient; over `dim`, the one at the index takes it.
@@ -104,7 +108,11 @@ def median(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     return _median(self, dim, keepdim, False)
 
 
-def nanmedian(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+@overload
+def nanmedian(self: Tensor, dim: None = None, keepdim: bool = False) -> Tensor: ...
+@overload
+def nanmedian(self: Tensor, dim: int, keepdim: bool = False) -> NanmedianResult: ...
+def nanmedian(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor | NanmedianResult:
     """As `median`, of what is not NaN; NaN where there is nothing else."""
     return _median(self, dim, keepdim, True)
 

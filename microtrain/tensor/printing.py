@@ -70,7 +70,7 @@ def set_printoptions(precision: int | None = None, threshold: float | None = Non
     _options = replace(base, sci_mode=sci_mode, **changes)
 
 
-def get_printoptions() -> dict[str, Any]:
+def get_printoptions() -> dict[str, int | bool | None]:
     """The present options, as keyword arguments for ``set_printoptions``."""
     return asdict(_options)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from itertools import zip_longest
 from typing import Any
@@ -14,10 +14,11 @@ from ..graph.dtypes import DType
 from ..graph.spec import Shape
 from .types import Tensor
 
-_PYTHON: dict[Any, Any] = {bool: lambda: dtypes.bool_, int: lambda: dtypes.int64, float: dtypes.get_default_dtype}
+_PYTHON: dict[type, Callable[[], DType]] = {
+    bool: lambda: dtypes.bool_, int: lambda: dtypes.int64, float: dtypes.get_default_dtype}
 
 
-def read(data: Any) -> tuple[np.ndarray, DType]:
+def read(data: object) -> tuple[np.ndarray, DType]:
     """Nested numbers, arrays and tensors as one array, and the dtype of them all together, as PyTorch has it.
 
     A Python float counts as the default dtype, an int as int64, a NumPy number, an array and a tensor as what they are.
@@ -29,14 +30,14 @@ def read(data: Any) -> tuple[np.ndarray, DType]:
         return np.asarray(data), _dtype_of(data)
     if data.__class__ in _PYTHON:
         return np.asarray(data), _PYTHON[data.__class__]()
-    found: set[Any] = set()
+    found: set[DType | type] = set()
     if isinstance(data, Sequence) and not isinstance(data, str | bytes):
         data, _ = _plain(data, found, 1)
     elif isinstance(data, bool | int | float):
         found.add(_kind_of(data))
     else:
         raise TypeError(f"new(): data must be a sequence or a number (got {type(data).__name__})")
-    kinds = [_PYTHON[kind]() if kind in _PYTHON else kind for kind in found]
+    kinds = [kind if isinstance(kind, DType) else _PYTHON[kind]() for kind in found]
     return np.asarray(data), reduce(dtypes.promote_types, kinds) if kinds else dtypes.get_default_dtype()
 
 
@@ -52,7 +53,7 @@ def _kind_of(number: bool | int | float) -> type:
     return bool if isinstance(number, bool) else int if isinstance(number, int) else float
 
 
-def _plain(data: Any, found: set[Any], dim: int) -> tuple[Any, Shape]:
+def _plain(data: Any, found: set[DType | type], dim: int) -> tuple[object, Shape]:
     """Nested sequences with Python numbers in place of others, and their shape; the kinds of numbers are `found`."""
     if isinstance(data, np.ndarray):
         found.add(_dtype_of(data))
@@ -81,7 +82,7 @@ def _plain(data: Any, found: set[Any], dim: int) -> tuple[Any, Shape]:
     return [row for row, _ in rows], (len(data), *first)
 
 
-def _bare(value: Any, found: set[Any]) -> bool | int | float:
+def _bare(value: object, found: set[DType | type]) -> bool | int | float:
     """A number, or what holds a single one, as a Python number."""
     if isinstance(value, Tensor):
         if value.node.spec.numel != 1:

@@ -8,7 +8,6 @@ row's number with the column's.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -43,7 +42,7 @@ def _size(value: object, name: str) -> int:
     return int(number(value))
 
 
-def _listed(given: Sequence[Any], name: str) -> list[int]:
+def _listed(given: Sequence[object], name: str) -> list[int]:
     """Ints given one by one or as one sequence. Raises TypeError for anything else."""
     many = given[0] if len(given) == 1 and isinstance(given[0], Sequence) and not isinstance(given[0], bytes) else given
     return [_size(value, name) for value in many]
@@ -190,7 +189,7 @@ def tile(self: Tensor, *dims: Sizes) -> Tensor:
     return self.repeat([*[1] * (self.ndim - len(times)), *times])
 
 
-def repeat_interleave(self: Tensor, repeats: Any, dim: int | None = None, *,
+def repeat_interleave(self: Tensor, repeats: object, dim: int | None = None, *,
                       output_size: int | None = None) -> Tensor:
     """Each element `repeats` times, one copy after the other, along `dim` (of all elements in a row by default).
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 from collections import namedtuple
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 from .. import ops as g
 from ..arguments import Number
@@ -108,12 +108,20 @@ def aminmax(self: Tensor, *, dim: int | None = None, keepdim: bool = False) -> A
     return AminmaxResult(*(wrap(fold(x, axes, keepdim), "AminmaxBackward0") for fold in (g.amin, g.amax)))
 
 
-def max(self: Tensor, dim: Dims = None, keepdim: bool = False) -> Any:
+@overload
+def max(self: Tensor, dim: Tensor | None = None, keepdim: bool = False) -> Tensor: ...
+@overload
+def max(self: Tensor, dim: int, keepdim: bool = False) -> MaxResult: ...
+def max(self: Tensor, dim: Dims | Tensor = None, keepdim: bool = False) -> Tensor | MaxResult:
     """The maximum of all elements; over `dim`, (values, indices); with a tensor, `maximum`."""
     return _max_or_min(self, dim, keepdim, "max")
 
 
-def min(self: Tensor, dim: Dims = None, keepdim: bool = False) -> Any:
+@overload
+def min(self: Tensor, dim: Tensor | None = None, keepdim: bool = False) -> Tensor: ...
+@overload
+def min(self: Tensor, dim: int, keepdim: bool = False) -> MinResult: ...
+def min(self: Tensor, dim: Dims | Tensor = None, keepdim: bool = False) -> Tensor | MinResult:
     """The minimum of all elements; over `dim`, (values, indices); with a tensor, `minimum`."""
     return _max_or_min(self, dim, keepdim, "min")
 

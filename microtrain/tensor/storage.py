@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Self
+from typing import Self, overload
 from weakref import ref
 
 from .. import ops as g
@@ -22,6 +22,7 @@ from ..scopes import finish
 from .memory import (
     Alias,
     Family,
+    Memory,
     Update,
     VersionCell,
     View,
@@ -70,7 +71,7 @@ class Shared(Root):
 
     __slots__ = ()
 
-    requires_grad: Any                              # see `core`
+    requires_grad: bool                             # see `core`
     _leaf: Leaf | None = None                       # its place on the tape, where it is a leaf that requires grad
     # Defaults of the class, not of every tensor: most never share memory and are never changed in place.
     _alias: Alias | None = None
@@ -83,7 +84,11 @@ class Shared(Root):
         """How often this memory was changed in place, through any tensor that counts with this one."""
         return self._changes if self._alias is None else self._alias.family.cell.version
 
-    def stride(self, dim: int | None = None) -> Any:
+    @overload
+    def stride(self, dim: None = None) -> Shape: ...
+    @overload
+    def stride(self, dim: int) -> int: ...
+    def stride(self, dim: int | None = None) -> Shape | int:
         """Elements from one index to the next along each axis, or along one."""
         alias = self._alias
         strides = contiguous_strides(self.node.spec.shape) if alias is None else alias.strides
@@ -181,7 +186,7 @@ class Shared(Root):
         return self is other or (self._alias is not None and other._alias is not None
                                  and self._alias.family is other._alias.family)
 
-    def shared_memory(self) -> Any:
+    def shared_memory(self) -> Memory | Family | None:
         """What those that share this tensor's memory have in common; None where it never shared any."""
         alias = self._alias
         return None if alias is None else alias.family.memory or alias.family

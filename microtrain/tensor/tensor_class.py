@@ -61,7 +61,7 @@ class Tensor(Handle):
         return create.empty(*data, device=device) if data else create.empty(0, device=device)
 
     if sys.version_info >= (3, 12):             # before, a class that has one takes thrice as long for every attribute
-        def __getattr__(self, name: str) -> Any:
+        def __getattr__(self, name: str) -> object:
             raise missing("'Tensor' object", name)
 
     def __repr__(self) -> str:
@@ -99,7 +99,7 @@ class Tensor(Handle):
         transfer.set_data(self, value)
 
     @property
-    def __cuda_array_interface__(self) -> dict[str, Any]:
+    def __cuda_array_interface__(self) -> dict[str, object]:
         return transfer.cuda_array_interface(self)
 
     # ------------------------------------------------------------------------------------------------------ operators

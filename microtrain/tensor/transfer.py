@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -28,7 +28,7 @@ TO, AS, LIKE = (tuple(names.split()) for names in ("device dtype non_blocking co
 """The orders in which arguments of `to` come, by what the first of them is."""
 
 
-def conversion(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, DType | None, bool]:
+def conversion(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[DeviceLike, DType | None, bool]:
     """What arguments of `to` ask for: device and dtype, each None where none is given, and whether always to copy.
 
     They are `(device, dtype, non_blocking, copy)`, `(dtype, non_blocking, copy)` or `(tensor, non_blocking, copy)`, and
@@ -80,7 +80,7 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
     return values(self.node)
 
 
-def as_array(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+def as_array(self: Tensor, dtype: np.dtype | builtins.type | None = None, copy: bool | None = None) -> np.ndarray:
     """The value for NumPy, as `numpy`."""
     found = self.numpy()
     if dtype is not None and np.dtype(dtype) != found.dtype:
@@ -88,7 +88,7 @@ def as_array(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.nd
     return found.copy() if copy else found
 
 
-def as_dlpack(self: Tensor, **options: Any) -> Any:
+def as_dlpack(self: Tensor, **options: Any) -> object:
     """The value through DLPack (a copy). Refused, as in PyTorch, when a gradient is required."""
     if self.node.tape is not None:
         raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
@@ -103,7 +103,7 @@ def dlpack_device(self: Tensor) -> tuple[int, int]:
     return (2, device.index) if isinstance(device.index, int) else (1, 0)
 
 
-def cuda_array_interface(self: Tensor) -> dict[str, Any]:
+def cuda_array_interface(self: Tensor) -> dict[str, object]:
     """Where the value lies on a CUDA device."""
     if not self.node.device.kind.gpu:
         raise AttributeError(f"Can't get __cuda_array_interface__ on non-CUDA tensor type: {self.node.device}")
@@ -142,7 +142,7 @@ def formatted(self: Tensor, spec: str) -> str:
     return format(self.item(), spec) if not self.node.shape else object.__format__(self, spec)
 
 
-def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+def to(self: Tensor, *args: object, **kwargs: object) -> Tensor:
     """With another dtype or device (or another tensor's); itself when nothing changes. See `conversion`."""
     device, dtype, copy = conversion(args, kwargs)
     node = self.node if device is None else moved(self.node, place(device))
@@ -152,7 +152,11 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     return wrap(node)
 
 
-def type(self: Tensor, dtype: DType | None = None) -> Any:
+@overload
+def type(self: Tensor, dtype: None = None) -> str: ...
+@overload
+def type(self: Tensor, dtype: DType) -> Tensor: ...
+def type(self: Tensor, dtype: DType | None = None) -> Tensor | str:
     """In another dtype; without one, the name of its own."""
     return self.to(dtype=kind(dtype)) if dtype is not None else f"torch.{self.dtype.name}"
 
@@ -251,14 +255,14 @@ class Capsule:
     def __init__(self, capsule: object) -> None:
         self.capsule = capsule
 
-    def __dlpack__(self, **options: Any) -> Any:
+    def __dlpack__(self, **options: object) -> object:
         return self.capsule
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return 1, 0                     # which memory it really is, NumPy reads from the capsule
 
 
-def from_dlpack(ext_tensor: Any) -> Tensor:
+def from_dlpack(ext_tensor: object) -> Tensor:
     """A tensor with a copy of another library's array, on the default device.
 
     PyTorch shares the memory; values are immutable here, so a later change of the array is not seen.
