@@ -10,7 +10,7 @@ import contextvars
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -54,9 +54,11 @@ class NumpyExecutable:
     passed: tuple[int, ...] = ()
 
     def __init__(self, program: Program) -> None:
-        self.source, namespace = emit(program)
-        exec(compile(self.source, "<microtrain cpu plan>", "exec"), namespace)
-        self.function: Callable[[list[Buffer]], list[Buffer]] = namespace["plan"]
+        emitter = Emitter(program)
+        self.source = emitter.function()
+        made: dict[str, Callable[[list[Buffer]], list[Buffer]]] = {}
+        exec(compile(self.source, "<microtrain cpu plan>", "exec"), emitter.namespace, made)
+        self.function = made["plan"]
         self.kernels = self.source.count("\n") - 2
         times = Counter(program.outputs)
         self.shared = tuple([k for k, value in enumerate(program.outputs) if times[value] > 1])
@@ -69,17 +71,12 @@ class NumpyExecutable:
         return self.source
 
 
-def emit(program: Program) -> tuple[str, dict[str, Any]]:
-    """The function's source, and the namespace it runs in."""
-    return Emitter(program).function()
-
-
 class Emitter:
-    """Names, lifetimes and text of one program."""
+    """Names, lifetimes and text of one program, and the namespace that its function runs in."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.namespace: dict[str, Any] = dict(numerics.NAMESPACE)
+        self.namespace: dict[str, object] = dict(numerics.NAMESPACE)
         self.names: dict[Value, str] = {}
         self.taken = ""
         self.last: dict[Value, int] = {}
@@ -98,7 +95,8 @@ class Emitter:
         if any(n.dtype is bfloat16 for n in program.values):
             self.namespace["bfloat16"] = bfloat16.numpy
 
-    def function(self) -> tuple[str, dict[str, Any]]:
+    def function(self) -> str:
+        """The function's source."""
         lines = ["def plan(values):"]
         for i, value in enumerate(self.program.inputs):
             self.names[value] = f"a{i}"
@@ -117,7 +115,7 @@ class Emitter:
                 lines.append(f"    del {', '.join(gone)}")
         outputs = [self.names.get(n) or self.typed(n) for n in self.program.outputs]
         lines.append(f"    return [{', '.join(outputs)}]")
-        return "\n".join(lines) + "\n", self.namespace
+        return "\n".join(lines) + "\n"
 
     def is_constant(self, value: Value) -> bool:
         """Whether a small value depends on no input: it is computed when the plan is made, once."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager as _AbstractContextManager
+from types import ModuleType as _ModuleType
 from typing import Any
 from typing import Protocol as _Protocol
 
@@ -141,7 +142,7 @@ def set_rng_state_all(new_states: Iterable[_Tensor]) -> None:
         set_rng_state(state)
 
 
-def _torch() -> Any:
+def _torch() -> _ModuleType:
     """`torch.cuda`. Raises RuntimeError, saying what is missing, where it cannot be used."""
     from ..runtime.cuda import import_torch
     return import_torch().cuda

@@ -22,7 +22,7 @@ TRITON_NAMES = ("JITFunction", "InterpretedFunction")
 class CustomKernel:
     """A Triton kernel with what it takes to call it: made by `custom_kernel`, called with Tensors."""
 
-    def __init__(self, kernel: Any, outputs: OfInputs, grid: Grid,
+    def __init__(self, kernel: Any, outputs: Callable[..., Iterable[object]], grid: Grid,
                  scalars: Callable[..., Sequence[int | float]], constants: Mapping[str, object],
                  backward: OfInputs | None, saved: Callable[..., Iterable[Tensor]], options: dict[str, int],
                  name: str) -> None:
@@ -131,7 +131,7 @@ class _Recorded(Function):
         return tuple(results) if isinstance(results, list) else results
 
 
-def custom_kernel(kernel: Any, *, outputs: OfInputs, grid: Grid,
+def custom_kernel(kernel: Any, *, outputs: Callable[..., Iterable[object]], grid: Grid,
                   scalars: Callable[..., Sequence[int | float]] | None = None,
                   constants: Mapping[str, object] | None = None, backward: OfInputs | None = None,
                   saved: Callable[..., Iterable[Tensor]] | None = None, num_warps: int = 4, num_stages: int = 3,
@@ -176,7 +176,7 @@ def custom_kernel(kernel: Any, *, outputs: OfInputs, grid: Grid,
                         {"num_warps": num_warps, "num_stages": num_stages}, name or kernel.fn.__name__)
 
 
-def _listed(outputs: Any) -> list[object]:
+def _listed(outputs: Iterable[object]) -> list[object]:
     pair = isinstance(outputs, tuple) and len(outputs) == 2 and isinstance(outputs[1], DType)
     return [outputs] if pair or isinstance(outputs, Tensor) else list(outputs)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -41,16 +41,22 @@ def put(array: np.ndarray, dtype: DType, device: Device) -> Node:
     return leaf(backend(device.type, device.index).from_numpy(array), spec(array.shape, dtype, device))
 
 
+class _Home(Protocol):
+    """What `_Move` keeps."""
+
+    home: Device
+
+
 class _Move(Function):
     """A copy on another device; its gradient comes back."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, device: Device) -> Tensor:
+    def forward(ctx: _Home, x: Tensor, device: Device) -> Tensor:
         ctx.home = x.device
         return wrap(put(values(x.node), x.dtype, device))
 
     @staticmethod
-    def backward(ctx: Any, ct: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: _Home, ct: Tensor) -> tuple[Tensor, None]:
         return ct.to(ctx.home), None
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Callable
-from typing import Any, overload
+from typing import TypeVar, overload
 
 from .. import ops as g
 from ..graph import dtypes
@@ -25,6 +25,7 @@ TopkResult = namedtuple("TopkResult", "values indices", module="torch.return_typ
 KthvalueResult = namedtuple("KthvalueResult", "values indices", module="torch.return_types")
 MedianResult = namedtuple("MedianResult", "values indices", module="torch.return_types")
 NanmedianResult = namedtuple("NanmedianResult", "values indices", module="torch.return_types")
+R = TypeVar("R", MedianResult, NanmedianResult)
 
 
 def cumsum(self: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
@@ -105,7 +106,7 @@ def median(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Tenso
 
     Of all elements, those equal to the median share the gradient; over `dim`, the one at the index takes it.
     """
-    return _median(self, dim, keepdim, False)
+    return _median(self, dim, keepdim, "median", MedianResult)
 
 
 @overload
@@ -114,7 +115,7 @@ def nanmedian(self: Tensor, dim: None = None, keepdim: bool = False) -> Tensor: 
 def nanmedian(self: Tensor, dim: int, keepdim: bool = False) -> NanmedianResult: ...
 def nanmedian(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor | NanmedianResult:
     """As `median`, of what is not NaN; NaN where there is nothing else."""
-    return _median(self, dim, keepdim, True)
+    return _median(self, dim, keepdim, "nanmedian", NanmedianResult)
 
 
 def _scanned(self: Tensor, scan: Callable[[Node, int], Node], name: str, dim: int, dtype: DType | None) -> Tensor:
@@ -152,8 +153,8 @@ def _picked(self: Tensor, x: Node, order: Node, axis: int, name: str, keepdim: b
     return wrap(g.reshape(values, shape), name), wrap(g.reshape(order, shape))
 
 
-def _median(self: Tensor, dim: int | None, keepdim: bool, skip_nan: bool) -> Any:
-    name = "nanmedian" if skip_nan else "median"
+def _median(self: Tensor, dim: int | None, keepdim: bool, name: str, result: type[R]) -> Tensor | R:
+    skip_nan = name == "nanmedian"
     x = no_bool(node_of(self, name), name)
     if dim is None:
         if keepdim:
@@ -166,4 +167,4 @@ def _median(self: Tensor, dim: int | None, keepdim: bool, skip_nan: bool) -> Any
     x, axis = _rows(self, dim, name)
     _nonempty(x, axis, name)
     picked = _picked(self, x, median_index(x, axis, skip_nan), axis, f"{name.capitalize()}Backward1", keepdim)
-    return (NanmedianResult if skip_nan else MedianResult)(*picked)
+    return result(*picked)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 from collections import namedtuple
 from collections.abc import Callable
-from typing import Any, overload
+from typing import TypeVar, overload
 
 from .. import ops as g
 from ..arguments import Number
@@ -21,6 +21,7 @@ from .types import Dims, Tensor
 MaxResult = namedtuple("MaxResult", "values indices", module="torch.return_types")
 MinResult = namedtuple("MinResult", "values indices", module="torch.return_types")
 AminmaxResult = namedtuple("AminmaxResult", "min max", module="torch.return_types")
+R = TypeVar("R", MaxResult, MinResult)
 
 
 def _integral_total(x: Node, dtype: DType | None) -> Node:
@@ -112,18 +113,18 @@ def aminmax(self: Tensor, *, dim: int | None = None, keepdim: bool = False) -> A
 def max(self: Tensor, dim: Tensor | None = None, keepdim: bool = False) -> Tensor: ...
 @overload
 def max(self: Tensor, dim: int, keepdim: bool = False) -> MaxResult: ...
-def max(self: Tensor, dim: Dims | Tensor = None, keepdim: bool = False) -> Tensor | MaxResult:
+def max(self: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -> Tensor | MaxResult:
     """The maximum of all elements; over `dim`, (values, indices); with a tensor, `maximum`."""
-    return _max_or_min(self, dim, keepdim, "max")
+    return _max_or_min(self, dim, keepdim, "max", MaxResult)
 
 
 @overload
 def min(self: Tensor, dim: Tensor | None = None, keepdim: bool = False) -> Tensor: ...
 @overload
 def min(self: Tensor, dim: int, keepdim: bool = False) -> MinResult: ...
-def min(self: Tensor, dim: Dims | Tensor = None, keepdim: bool = False) -> Tensor | MinResult:
+def min(self: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) -> Tensor | MinResult:
     """The minimum of all elements; over `dim`, (values, indices); with a tensor, `minimum`."""
-    return _max_or_min(self, dim, keepdim, "min")
+    return _max_or_min(self, dim, keepdim, "min", MinResult)
 
 
 def argmax(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
@@ -194,11 +195,11 @@ def _extreme(self: Tensor, operation: Callable[..., Node], name: str, dim: Dims,
     return wrap(operation(x, axes, keepdim))
 
 
-def _max_or_min(self: Tensor, dim: Any, keepdim: bool, name: str) -> Any:
+def _max_or_min(self: Tensor, dim: int | Tensor | None, keepdim: bool, name: str, result: type[R]) -> Tensor | R:
     x = node_of(self, name)
     if keepdim is not False:
         keepdim = flag(keepdim, name, "keepdim")
-    operation, arg, result = (g.amax, g.argmax, MaxResult) if name == "max" else (g.amin, g.argmin, MinResult)
+    operation, arg = (g.amax, g.argmax) if name == "max" else (g.amin, g.argmin)
     if dim is None:
         axes = tuple(range(len(x.spec.shape)))
         _some(x, axes, name, dim)

@@ -28,17 +28,17 @@ TO, AS, LIKE = (tuple(names.split()) for names in ("device dtype non_blocking co
 """The orders in which arguments of `to` come, by what the first of them is."""
 
 
-def conversion(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[DeviceLike, DType | None, bool]:
+def conversion(args: tuple[object, ...], kwargs: dict[str, object]) -> tuple[DeviceLike, DType | None, bool]:
     """What arguments of `to` ask for: device and dtype, each None where none is given, and whether always to copy.
 
     They are `(device, dtype, non_blocking, copy)`, `(dtype, non_blocking, copy)` or `(tensor, non_blocking, copy)`, and
     may go by these names. Raises TypeError for any others.
     """
-    first: Any = args[0] if args else kwargs.get("other")
-    if first.__class__ is DType and len(args) == 1 and not kwargs:      # most calls
+    first = args[0] if args else kwargs.get("other")
+    if isinstance(first, DType) and len(args) == 1 and not kwargs:      # most calls
         return None, first, False
     order = LIKE if isinstance(first, Tensor) else AS if isinstance(first, (DType, builtins.type)) else TO
-    given = {**dict(zip(order, args, strict=False)), **kwargs}
+    given: dict[str, Any] = {**dict(zip(order, args, strict=False)), **kwargs}
     if len(given) != len(args) + len(kwargs) or not given.keys() <= set(LIKE if order is LIKE else TO):
         named = (f"{name}={builtins.type(value).__name__}" for name, value in kwargs.items())
         got = ", ".join((*(builtins.type(value).__name__ for value in args), *named))
@@ -46,7 +46,7 @@ def conversion(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[DeviceLik
                         "(device, dtype), (dtype) or (Tensor other), each with non_blocking and copy")
     for name in ("non_blocking", "copy"):
         flag(given.get(name, False), "to", name)
-    if order is LIKE:
+    if isinstance(first, Tensor):
         return first.device, first.dtype, given.get("copy", False)
     device = given.get("device")
     if isinstance(device, bool) or not (device is None or isinstance(device, (str, Device, int))):

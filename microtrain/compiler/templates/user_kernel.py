@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 from ...graph.node import interned
 from ...ops.user_kernel import CALL, OUTPUT, KernelCall
@@ -76,7 +75,7 @@ class CallLaunch(Launch):
     call: KernelCall = field(kw_only=True)
 
     @cached_property
-    def slots(self) -> list[tuple[int, Any]]:
+    def slots(self) -> list[tuple[int, object]]:
         """For each parameter the pointer that it takes, or -1 and its value."""
         constants = self.call.constants
         given = iter([*[(k, None) for k in range(len(self.kernel.pointers))], *[(-1, n) for n in self.call.scalars]])
@@ -96,6 +95,7 @@ class CallLaunch(Launch):
             elif isinstance(value, float):
                 types[name] = "fp32"
             else:
+                assert isinstance(value, int)
                 types[name] = "i32" if abs(value) < 2 ** 31 else "i64"
                 even += [name] if value % 16 == 0 else []
         return types, even
