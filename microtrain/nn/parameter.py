@@ -52,7 +52,7 @@ class Parameter(Tensor):
         make, arguments, *rest = super().__reduce__()
         return (_restored, (type(self), make, arguments), *rest)
 
-    __init__: Callable[..., None] = object.__init__  # type: ignore[assignment]
+    __init__: Callable[..., None] = object.__init__
 
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()

@@ -114,7 +114,7 @@ class _Recorded(Function):
     operation: CustomKernel
 
     @classmethod
-    def forward(cls, ctx: FunctionCtx, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:        # type: ignore[override]
+    def forward(cls, ctx: FunctionCtx, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         outputs = cls.operation.record(inputs)
         if any(ctx.needs_input_grad):
             kept = cls.operation.saved(inputs, outputs)
@@ -122,7 +122,7 @@ class _Recorded(Function):
         return outputs if len(outputs) > 1 else outputs[0]
 
     @classmethod
-    def backward(cls, ctx: FunctionCtx, *cotangents: Tensor | None) -> object:   # type: ignore[override]
+    def backward(cls, ctx: FunctionCtx, *cotangents: Tensor | None) -> object:
         operation = cls.operation
         if operation.backward is None:
             raise NotImplementedError(f"derivative for {operation.name} is not implemented: give custom_kernel a "

@@ -135,7 +135,8 @@ def tensor_norm(self: Tensor, p: object = "fro", dim: int | Sequence[int] | None
     Raises NotImplementedError for the nuclear norm "nuc", RuntimeError for integers.
     """
     if isinstance(p, str) and (p != "fro" or (isinstance(dim, Sequence) and len(dim) > 2)):
-        return matrix_norm(self, p, range(self.ndim) if dim is None else dim, keepdim, dtype=dtype)     # type: ignore[arg-type]
+        axes = range(self.ndim) if dim is None else [dim] if isinstance(dim, int) else dim
+        return matrix_norm(self, p, axes, keepdim, dtype=dtype)
     return vector_norm(self, 2 if p is None or isinstance(p, str) else p, dim, keepdim, dtype=dtype)
 
 

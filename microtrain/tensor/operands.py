@@ -146,7 +146,7 @@ def converted(value: Operand, dtype: DType, name: str = "masked_fill") -> bool |
         return bool(value)
     if not dtypes.holds(dtype, value):
         raise RuntimeError(without_overflow(value, dtype))
-    return float(value) if dtype.category == 2 else wrapped(int(value), dtype)      # type: ignore[arg-type]
+    return float(value) if dtype.category == 2 else wrapped(int(value), dtype)
 
 
 def result_dtype(x: Node, y: Node) -> DType:
@@ -246,7 +246,7 @@ def by_number(x: Node, value: Operand, operation: Callable[[Node, Node], Node]) 
     dtype = x.spec.dtype
     if dtype.category != 2 or dtype.wide or not isinstance(value, int | float | np.number):
         return None
-    value = float(value)                # type: ignore[arg-type]
+    value = float(value)
     bits, least = (11, 2.0**-14) if dtype is dtypes.float16 else (8, 2.0**-126)
     if value == 0 or not math.isfinite(value):
         return None
