@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from .. import ops as g
 from ..engine.handle import is_tensor
@@ -49,7 +49,7 @@ class Function:
     differentiated. Where `setup_context(ctx, inputs, output)` is given, `forward` takes the inputs alone.
     """
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> NoReturn:
         raise RuntimeError(LEGACY)
 
     @staticmethod
@@ -80,7 +80,7 @@ class Function:
         return cls.vjp
 
     @classmethod
-    def apply(cls, *args: Any, **kwargs: Any) -> Any:
+    def apply(cls, *args: object, **kwargs: object) -> Any:
         """Run `forward`, recording the function on the tape when an input requires grad.
 
         Outputs that are no tensors are passed through. Raises RuntimeError, in PyTorch's words, for inputs changed in
@@ -181,7 +181,7 @@ def once_differentiable(backward: Callable[..., object]) -> Callable[..., object
     """Decorates a `backward` that is not written in operations with derivatives: its result is a value alone, and to
     differentiate it once more raises RuntimeError."""
     @functools.wraps(backward)
-    def wrapped(ctx: Any, *cotangents: Any) -> Any:
+    def wrapped(ctx: object, *cotangents: object) -> object:
         before, grad_mode.enabled = grad_mode.enabled, False
         try:
             results = backward(ctx, *cotangents)

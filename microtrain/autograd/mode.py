@@ -7,7 +7,7 @@ import functools
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from ..graph.tape import grad_mode
 from ..scopes import decorated
@@ -31,7 +31,7 @@ class _Mode(_io._IOBase):
     closed: Any = True          # nothing is to be done when it goes
     enabled = False
 
-    def __new__(cls, function: Any = None) -> Any:
+    def __new__(cls, function: object = None) -> Any:
         self = super().__new__(cls)
         if function is None:
             return self
@@ -58,7 +58,7 @@ class _Mode(_io._IOBase):
             return decorated(function, lambda: _Resumed(enabled))       # type: ignore[return-value]
 
         @functools.wraps(function)
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
+        def wrapped(*args: object, **kwargs: object) -> object:
             before, grad_mode.enabled = grad_mode.enabled, enabled
             try:
                 return function(*args, **kwargs)
@@ -100,7 +100,7 @@ class set_grad_enabled(_Mode):
 
     __slots__ = ("enabled",)
 
-    def __new__(cls, mode: bool) -> Any:
+    def __new__(cls, mode: bool) -> Self:
         self = super().__new__(cls)
         if not isinstance(mode, bool):
             raise TypeError("set_grad_enabled(): argument 'enabled' (position 1) must be bool, not "
@@ -123,7 +123,7 @@ class inference_mode(_Mode):
 
     __slots__ = ("enabled",)
 
-    def __new__(cls, mode: Any = True) -> Any:
+    def __new__(cls, mode: object = True) -> Any:
         self = super().__new__(cls)
         self.enabled = False if callable(mode) else not mode
         return self(mode) if callable(mode) else self

@@ -39,14 +39,14 @@ class FunctionCtx:
         """Of no use here: there is no forward-mode differentiation."""
 
     @property
-    def saved_tensors(self) -> tuple[object, ...]:
+    def saved_tensors(self) -> tuple[Any, ...]:
         """What `save_for_backward` kept. Raises RuntimeError after the graph was freed, or for a value that was
         changed in place since."""
         if self._released:
             raise RuntimeError(AGAIN)
         return tuple([None if saved is None else self._restored(saved) for saved in self._saved])
 
-    def _restored(self, saved: Saved) -> Any:
+    def _restored(self, saved: Saved) -> object:
         entry = self._entry()
         found = saved.given(entry.name)
         if found is not None and saved.output is None:
@@ -204,7 +204,7 @@ class FunctionOutput(Tape):
         return self.parent.name
 
     @property
-    def place(self) -> tuple[object, int]:
+    def place(self) -> tuple[Tape | None, int]:
         return self.parent, self.index
 
     def hand_over(self, ct: Node | None, cts: dict[Any, Any], heap: list[tuple[int, Tape]]) -> None:

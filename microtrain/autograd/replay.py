@@ -56,10 +56,13 @@ class Visit(NamedTuple):
     made: list[tuple[int, Node, Node]]
 
 
+Function = Callable[[Node, Node], dict[Tape, Node] | None]
+
+
 class Replay(NamedTuple):
     """A function `(out, cotangent) -> cotangents of the leaves, or None`, and how many nodes it records at most."""
 
-    function: Callable[[Node, Node], dict[Tape, Node] | None]
+    function: Function
     size: int
 
 
@@ -113,7 +116,7 @@ class Untold(Exception):
     """One cannot tell what a walk would do that looks the same."""
 
 
-def emitted(out: Node, ct: Node, visits: Sequence[Visit]) -> Any:
+def emitted(out: Node, ct: Node, visits: Sequence[Visit]) -> Function | None:
     """The function that makes a walk again, or None where one cannot tell what it would do."""
     try:
         return Walk(out, ct, visits).function()
@@ -137,7 +140,7 @@ class Walk(Line):
         told(ct.signature.primitive is not SCALAR)
         self.refuse(f"c0.signature is not {self.keep('given', ct.signature)}")
 
-    def function(self) -> Any:
+    def function(self) -> Function:
         for k, visit in enumerate(self.visits):
             self.compare(k, *visit)
         if len(self.visits) > 1:                                # which also says that no two are one

@@ -83,7 +83,7 @@ def settle_values(step: Step, nodes: list[Node], values: list[object]) -> None:
         node.realize(value, shared)
 
 
-def traced(step: Step, order: list[Node], leaves: list[Any]) -> Any:
+def traced(step: Step, order: list[Node], leaves: list[object]) -> list[object]:
     """Run a step, saying on stderr what MICROTRAIN_DEBUG asks for."""
     from .explain import describe_kernels, recorded_listing
     level = settings.debug.value

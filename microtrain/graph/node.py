@@ -181,7 +181,7 @@ class Unmade(Node):
 
     __slots__ = ()
 
-    def __getattribute__(self, name: str) -> Any:
+    def __getattribute__(self, name: str) -> object:
         with lock:
             if type(self) is Unmade:            # no other thread has made it in the meantime
                 _SLOTS["sources"].__get__(self)(self)
@@ -205,7 +205,7 @@ def making(name: str, signature: str, spec: str, sources: str, next_seq: str = "
             f"{name}.buffer = {name}.tape = {name}.version = None"]
 
 
-def recording(head: str, sources: str, *rest: str) -> Any:
+def recording(head: str, sources: str, *rest: str) -> Callable[..., Node]:
     """A function `head` that makes a node, and then what else is to be done before it is returned."""
     lines = [f"def {head}:", *making("node", "signature", "signature.spec", sources), *rest, "return node"]
     exec(compile("\n    ".join(lines), "<microtrain recording>", "exec"), globals())

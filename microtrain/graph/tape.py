@@ -137,7 +137,7 @@ class Tape:
     seq: int
 
     @property
-    def place(self) -> tuple[Any, int]:
+    def place(self) -> tuple[Tape | None, int]:
         """The entry that users are shown for this one, and which of its outputs this is."""
         return self, 0
 
@@ -203,7 +203,7 @@ class DeadEnd(Tape):
         self.hooks: Hooks | None = None
 
     @property
-    def place(self) -> tuple[Any, int]:
+    def place(self) -> tuple[Tape | None, int]:
         return None if self.is_leaf else self, 0
 
     def __repr__(self) -> str:

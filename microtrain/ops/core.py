@@ -8,7 +8,7 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 from ..graph import dtypes
 from ..graph.node import Kind, Node, Primitive, literal, record, record1, record2
@@ -16,7 +16,7 @@ from ..graph.spec import Device, Shape, Spec
 from . import shapes
 from .elementwise import *  # noqa: F403
 from .elementwise import bitwise_and, bitwise_or, cast, div, eq, expand, masked, mul, ne, where
-from .table import Axes, Derivative, row
+from .table import Axes, Derivative, Options, row
 
 
 def count(shape: Shape, axes: Axes) -> int:
@@ -27,7 +27,7 @@ def count(shape: Shape, axes: Axes) -> int:
 # --------------------------------------------------------------------------------------------------- reductions, matmul
 
 def fold(name: str, function: str, numpy: str, *pairs: Derivative,
-         **options: Any) -> tuple[Primitive, Callable[..., Node]]:
+         **options: Unpack[Options]) -> tuple[Primitive, Callable[..., Node]]:
     """A reduction; in a kernel `row_<function>` and the accumulator functions of that name in `kernels.reductions`."""
     return folding(row(name, Kind.REDUCE, shapes.reduced, lambda out, x, axes: f"{numpy}({{0}}, {axes!r})", function,
                        *pairs, **options))

@@ -21,8 +21,8 @@ Elementwise rows take broadcastable sources of one dtype; promotion happens abov
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypedDict, Unpack
 
 from ..graph import dtypes
 from ..graph.constants import like
@@ -37,9 +37,11 @@ from ..graph.node import (
     Text,
     apply1,
     apply2,
-    infer,
     record,
     record_with,
+)
+from ..graph.node import (
+    infer as inferred,
 )
 from ..graph.tape import OUT, Rule
 from .shapes import comparison, same
@@ -58,10 +60,22 @@ Derivative = Operation | str
 _LETTERS = {"o": OUT, "x": 0, "y": 1, "z": 2, "w": 3}
 
 
+class Options(TypedDict, total=False):
+    """What few rows say: see `Primitive`."""
+
+    numpy_scalar: str | None
+    numpy_out: str
+    grad_name: str | None
+    differentiable: bool
+    on_bool: str
+    identity: Callable[[dtypes.DType], int | float]
+
+
 def row(name: str, kind: Kind, infer: Infer, numpy: Text = "", triton: Text = "", *pairs: Derivative,
-        variadic: bool = False, flat: bool = False, **options: Any) -> Primitive:
+        variadic: bool = False, flat: bool = False, decompose: Operation | None = None,
+        **options: Unpack[Options]) -> Primitive:
     """Add a row to the table; `pairs` are its derivative, `variadic` and `flat` say of which kind (see `Rule`)."""
-    primitive = PRIMITIVES[name] = Primitive(name, kind, infer, numpy, triton, **options)
+    primitive = PRIMITIVES[name] = Primitive(name, kind, infer, numpy, triton, decompose=decompose, **options)
     if pairs:
         functions = [function for function in pairs if not isinstance(function, str)]
         uses = [[_LETTERS[letter] for letter in letters] for letters in pairs if isinstance(letters, str)]
@@ -70,12 +84,13 @@ def row(name: str, kind: Kind, infer: Infer, numpy: Text = "", triton: Text = ""
 
 
 def composite(name: str, infer: Infer, decompose: Operation, *pairs: Derivative, numpy: Text = "",
-              **options: Any) -> tuple[Primitive, Operation]:
+              variadic: bool = False, flat: bool = False, **options: Unpack[Options]) -> tuple[Primitive, Operation]:
     """An operation that is made of others: its row, and the function of its sources and attributes that records it.
 
     It has as many sources as its derivative has functions; one where it has no derivative.
     """
-    primitive = row(name, Kind.COMPOSITE, infer, numpy, "", *pairs, decompose=decompose, **options)
+    primitive = row(name, Kind.COMPOSITE, infer, numpy, "", *pairs, variadic=variadic, flat=flat, decompose=decompose,
+                    **options)
     count = len(primitive.rule.functions) if primitive.rule is not None else 1
 
     def operation(*arguments: Any) -> Node:
@@ -86,23 +101,25 @@ def composite(name: str, infer: Infer, decompose: Operation, *pairs: Derivative,
 
 # ------------------------------------------------------------------------ rows of a common form, and functions of them
 
-def unary(name: str, numpy: Text, triton: Text, *pairs: Derivative,
-          **options: Any) -> tuple[Primitive, Unary]:
+def unary(name: str, numpy: Text, triton: Text, *pairs: Derivative, infer: Infer = same, flat: bool = False,
+          decompose: Operation | None = None, **options: Unpack[Options]) -> tuple[Primitive, Unary]:
     """An elementwise operation of one operand: its row and the function that records it."""
-    primitive = row(name, _kind(options), options.pop("infer", same), numpy, triton, *pairs, **options)
+    primitive = row(name, Kind.MAP if decompose is None else Kind.COMPOSITE, infer, numpy, triton, *pairs, flat=flat,
+                    decompose=decompose, **options)
     memo = primitive.memo
 
     def operation(x: Node) -> Node:
         key = x.spec
-        return apply1(memo.get(key) or infer(primitive, key, (x,), ()), x)
+        return apply1(memo.get(key) or inferred(primitive, key, (x,), ()), x)
     operation.__name__ = name
     return primitive, operation
 
 
-def binary(name: str, numpy: Text, triton: Text, *pairs: Derivative,
-           **options: Any) -> tuple[Primitive, Binary]:
+def binary(name: str, numpy: Text, triton: Text, *pairs: Derivative, infer: Infer = same, flat: bool = False,
+           decompose: Operation | None = None, **options: Unpack[Options]) -> tuple[Primitive, Binary]:
     """An elementwise operation of two operands of one dtype, which broadcast; at least one of them is a node."""
-    primitive = row(name, _kind(options), options.pop("infer", same), numpy, triton, *pairs, **options)
+    primitive = row(name, Kind.MAP if decompose is None else Kind.COMPOSITE, infer, numpy, triton, *pairs, flat=flat,
+                    decompose=decompose, **options)
     memo = primitive.memo
 
     def operation(x: Operand, y: Operand) -> Node:
@@ -112,13 +129,9 @@ def binary(name: str, numpy: Text, triton: Text, *pairs: Derivative,
         elif not isinstance(x, Node):
             x = like(x, y)
         key = (x.spec, y.spec)
-        return apply2(memo.get(key) or infer(primitive, key, (x, y), ()), x, y)
+        return apply2(memo.get(key) or inferred(primitive, key, (x, y), ()), x, y)
     operation.__name__ = name
     return primitive, operation
-
-
-def _kind(options: Mapping[str, object]) -> Kind:
-    return Kind.COMPOSITE if "decompose" in options else Kind.MAP
 
 
 def compare(name: str, operator: str) -> tuple[Primitive, Binary]:
@@ -128,11 +141,11 @@ def compare(name: str, operator: str) -> tuple[Primitive, Binary]:
     return binary(name, text, text, infer=comparison, differentiable=False, on_bool=on_bool)
 
 
-def numbered(name: str, decompose: Operation, *pairs: Derivative,
-             **options: Any) -> tuple[Primitive, Operation]:
+def numbered(name: str, decompose: Operation, *pairs: Derivative, infer: Infer = same,
+             **options: Unpack[Options]) -> tuple[Primitive, Operation]:
     """A composite of one tensor and any number of numbers, which are 0-d nodes of its dtype: a number that changes
     from step to step is not part of a plan."""
-    primitive, _ = composite(name, options.pop("infer", same), decompose, *pairs, **options)
+    primitive, _ = composite(name, infer, decompose, *pairs, **options)
 
     def operation(x: Node, *numbers: Number) -> Node:
         return record_with(primitive, x, *[like(n, x) for n in numbers])
@@ -140,10 +153,10 @@ def numbered(name: str, decompose: Operation, *pairs: Derivative,
     return primitive, operation
 
 
-def along(name: str, decompose: Operation, *pairs: Derivative,
-          **options: Any) -> tuple[Primitive, Callable[[Node, int], Node]]:
+def along(name: str, decompose: Operation, *pairs: Derivative, infer: Infer = lambda x, axis: same(x),
+          numpy: Text = "", **options: Unpack[Options]) -> tuple[Primitive, Callable[[Node, int], Node]]:
     """A composite along one axis, by default with the shape and dtype of its source."""
-    return composite(name, options.pop("infer", lambda x, axis: same(x)), decompose, *pairs, **options)
+    return composite(name, infer, decompose, *pairs, numpy=numpy, **options)
 
 
 def precise(name: str, operands: str = "{0}") -> Text:

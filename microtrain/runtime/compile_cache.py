@@ -14,7 +14,6 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 from .ptxas import careful
 
@@ -70,7 +69,7 @@ def anew() -> Iterator[None]:
 
 
 @cache
-def manager(base: Any) -> Any:
+def manager(base: type) -> type:
     """The class of Triton's that finds and stores a kernel's files, sealing them. A "group" is a kernel's files."""
     class Sealing(base):
         def get_group(self, filename: str) -> dict[str, str] | None:
@@ -81,7 +80,7 @@ def manager(base: Any) -> Any:
                     return group
             return None
 
-        def put_group(self, filename: str, group: dict[str, str]) -> Any:
+        def put_group(self, filename: str, group: dict[str, str]) -> object:
             # The seal first: whoever finds the list finds its seal.
             self.put(digest(group), seal_of(filename), binary=False)
             return super().put_group(filename, group)

@@ -70,7 +70,7 @@ def settle(fn: object, within: tuple[object, ...] = ()) -> None:
 
 
 @cache
-def source_class() -> Any:
+def source_class() -> type:
     """The class of what is compiled: Triton's, which is imported only where a kernel is."""
     from triton.compiler import ASTSource
 
@@ -85,7 +85,7 @@ def source_class() -> Any:
 
 
 def compile_kernel(fn: object, signature: Signature, constexprs: Mapping[str, object], attrs: Attributes,
-                   options: Mapping[str, Any], target: Any = None) -> Any:
+                   options: Mapping[str, Any], target: object = None) -> Any:
     """Triton's CompiledKernel of a `@triton.jit` function for a GPUTarget, by default the GPU at hand.
 
     Raises RuntimeError where Triton was loaded for its interpreter, and Triton's own errors where it does not compile.

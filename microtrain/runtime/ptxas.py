@@ -39,7 +39,7 @@ def careful() -> Iterator[None]:
 
     users = knobs.runtime.add_stages_inspection_hook
 
-    def hook(*arguments: Any) -> Any:
+    def hook(*arguments: Any) -> tuple[str, str]:
         told = users(*arguments) if users is not None else ("", "")
         if not arguments:       # asked what else a compiled kernel hangs on
             return f"{told[0]} {KEY}", f"{told[1]} {KEY}"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
@@ -16,7 +16,7 @@ from .tensors import CUDA, VirtualTensor, empty
 if TYPE_CHECKING:
     from .hardware import Hardware
 
-DeviceLike = Any
+DeviceLike: TypeAlias = torch.device | str | int | None
 """What names a GPU for PyTorch: its device, a string, a number, or None."""
 
 FACTORIES = {"zeros", "ones", "full", "rand", "randn", "randint", "arange", "linspace", "eye", "tensor", "as_tensor",
@@ -128,7 +128,7 @@ class CudaModule:
     def _sleep(self, cycles: int) -> None:
         """Nothing waits here."""
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         raise AttributeError(f"the virtual GPU has no torch.cuda.{name}")
 
 
@@ -139,7 +139,8 @@ class VirtualTorch:
         self.gpu, self.cuda = gpu, CudaModule(gpu)
         self.version = SimpleNamespace(cuda="virtual", hip=None)
 
-    def empty(self, *shape: Any, dtype: torch.dtype | None = None, device: Any = None, **rest: Any) -> Any:
+    def empty(self, *shape: Any, dtype: torch.dtype | None = None, device: DeviceLike = None,
+              **rest: object) -> torch.Tensor:
         """Memory."""
         if device is None or torch.device(device).type != "cuda":
             return torch.empty(*shape, dtype=dtype, device=device, **rest)
@@ -151,7 +152,8 @@ class VirtualTorch:
         found = getattr(torch, name)
         return partial(self.made, found) if name in FACTORIES else found
 
-    def made(self, factory: Any, *args: Any, device: Any = None, **rest: Any) -> Any:
+    def made(self, factory: Callable[..., torch.Tensor], *args: object, device: DeviceLike = None,
+             **rest: object) -> torch.Tensor:
         """What a factory makes, moved to the virtual GPU."""
         like = args[0] if args and isinstance(args[0], VirtualTensor) else None
         if like is not None:

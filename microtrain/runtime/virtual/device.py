@@ -72,7 +72,7 @@ class VirtualGpu(Hardware):
 
         Launcher.__name__ = CudaLauncher.__name__       # by which microtrain knows it
 
-        def launcher(source: Any, metadata: Any) -> Any:
+        def launcher(source: Source, metadata: Metadata) -> object:
             self.streams.forbid_capture()       # a module is loaded next
             self.source = source, metadata
             return Launcher(source, metadata)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import TypedDict
 
 from ..lock import lock
 from .errors import VirtualGpuError
@@ -12,7 +12,20 @@ from .libcuda import LibCuda
 from .memory import DeviceMemory, OutOfMemory
 from .streams import Graph, Streams
 
-PROPERTIES: dict[str, dict[str, Any]] = {
+
+class Properties(TypedDict):
+    """Some of what PyTorch tells of a GPU."""
+
+    name: str
+    major: int
+    minor: int
+    multi_processor_count: int
+    L2_cache_size: int
+    shared_memory_per_block_optin: int
+    shared_memory_per_multiprocessor: int
+
+
+PROPERTIES: dict[str, Properties] = {
     "sm_80": {"name": "virtual A100", "major": 8, "minor": 0, "multi_processor_count": 108, "L2_cache_size": 40 << 20,
               "shared_memory_per_block_optin": 166912, "shared_memory_per_multiprocessor": 167936},
     "sm_90": {"name": "virtual H100", "major": 9, "minor": 0, "multi_processor_count": 132, "L2_cache_size": 50 << 20,

@@ -129,7 +129,7 @@ def triton_driver_class() -> Any:
             self.utils, self.launcher_cls = nvidia.CudaUtils(), nvidia.CudaLauncher
             self.capability, self.current_stream, self.torch = capability, current_stream, torch
 
-        def get_current_target(self) -> Any:
+        def get_current_target(self) -> object:
             return GPUTarget("cuda", self.capability, 32)
 
         def get_current_device(self) -> int:
@@ -141,10 +141,10 @@ def triton_driver_class() -> Any:
         def get_device_capability(self, device: int = 0) -> tuple[int, int]:
             return divmod(self.capability, 10)
 
-        def get_device_interface(self) -> Any:
+        def get_device_interface(self) -> object:
             return self.torch.cuda
 
-        def get_empty_cache_for_benchmark(self) -> Any:
+        def get_empty_cache_for_benchmark(self) -> object:
             return self.torch.empty(1 << 20, dtype=self.torch.int32, device="cuda")     # there is no L2 to displace
 
     return Driver

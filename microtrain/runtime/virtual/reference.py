@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable
 from itertools import count
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -50,7 +50,7 @@ class Meaning:
             raise VirtualGpuError(f"{self.name}: sizes {sizes} arrived as {rest}")
         memory = {node: self.array(gpu, node, arrived.address(k)) for k, node in enumerate(kernel.pointers)}
         numbers = {node: decoded(arrived.parameters[pointers + k], node.dtype) for k, node in enumerate(kernel.scalars)}
-        given = [numbers[node] if node in numbers else memory[node].copy() for node in kernel.group.reads]
+        given: list[object] = [numbers[node] if node in numbers else memory[node].copy() for node in kernel.group.reads]
         for node, value in zip(kernel.group.stores, launch.meaning.run(given), strict=True):
             memory[node][...] = np.asarray(value)
         for k, node in enumerate(kernel.pointers):
@@ -70,7 +70,7 @@ class Meaning:
         return gpu.memory.view(address, nbytes).view(of.dtype.numpy).reshape(of.shape)
 
 
-def decoded(bits: bytes, dtype: DType) -> Any:
+def decoded(bits: bytes, dtype: DType) -> np.generic:
     """A run-time number as the dtype that the group reads."""
     value = struct.unpack("<d" if dtype.is_floating_point else "<q", bits)[0]
     return np.dtype(dtype.numpy).type(value)

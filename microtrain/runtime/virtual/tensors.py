@@ -7,13 +7,15 @@ host's is needed for it is an error, as it is with a real GPU.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils._pytree import tree_flatten, tree_map
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from .hardware import Hardware
     from .streams import Stream
 
@@ -50,7 +52,8 @@ class VirtualTensor(torch.Tensor):
     gpu: Hardware
 
     @classmethod
-    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(cls, func: Callable[..., object], types: object, args: Sequence[object] = (),
+                           kwargs: Mapping[str, object] | None = None) -> object:
         # Not __torch_dispatch__: a PyTorch without CUDA lets no tensor on `cuda` come that far.
         if func in (DEVICE, IS_CUDA):
             return CUDA if func == DEVICE else True
@@ -65,7 +68,7 @@ class VirtualTensor(torch.Tensor):
         gpu = next(iter(wrappers.values())).gpu
         inner_args, inner_kwargs = tree_map(unwrapped, args), tree_map(unwrapped, kwargs)
 
-        def run() -> Any:
+        def run() -> object:
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*inner_args, **inner_kwargs)
 
@@ -79,7 +82,7 @@ class VirtualTensor(torch.Tensor):
             found = run()
             return found.clone() if isinstance(found, torch.Tensor) else found
 
-        def on_device(one: Any) -> Any:
+        def on_device(one: object) -> object:
             return one if not isinstance(one, torch.Tensor) else wrappers[id(one)] if id(one) in wrappers else placed(
                 one, gpu)
 
@@ -91,20 +94,20 @@ class VirtualTensor(torch.Tensor):
     def data_ptr(self) -> int:
         return self.inside.data_ptr()
 
-    def numpy(self, *, force: bool = False) -> Any:
+    def numpy(self, *, force: bool = False) -> np.ndarray:
         """Refused, as on a GPU."""
         if force:
             return self.cpu().numpy()
         raise TypeError(f"can't convert {CUDA} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to "
                         "host memory first.")
 
-    def __array__(self, dtype: Any = None, **rest: Any) -> Any:
+    def __array__(self, dtype: object = None, **rest: object) -> np.ndarray:
         return self.numpy()
 
-    def untyped_storage(self) -> Any:
+    def untyped_storage(self) -> Storage:
         return Storage(self.inside)
 
-    def set_(self, source: Any, offset: int = 0, size: Sequence[int] = (), stride: Any = None) -> Any:
+    def set_(self, source: Storage, offset: int = 0, size: Sequence[int] = (), stride: object = None) -> VirtualTensor:
         """A tensor over a part of a storage. A wrapper cannot change its shape, so it is a new one."""
         part = torch.empty(0, dtype=self.dtype).set_(source.whole.untyped_storage(), offset, size)
         return on_gpu(part, self.gpu)
@@ -133,7 +136,7 @@ def destination(name: str, args: Sequence[object], kwargs: dict[str, Any]) -> st
     return None if onto is None else torch.device(onto).type
 
 
-def unwrapped(value: Any) -> Any:
+def unwrapped(value: object) -> object:
     """The tensor inside a wrapper; the host in the place of the device."""
     if isinstance(value, (str, torch.device)) and str(value).partition(":")[0] == "cuda":
         return torch.device("cpu")
