@@ -28,7 +28,7 @@ class _Mode(_io._IOBase):
 
     __slots__ = ()
     close: Any = None           # ends the block: gives back the mode, and what ends a block of the same around it
-    closed: Any = True          # nothing is to be done when it goes
+    closed: bool = True         # nothing is to be done when it goes
     enabled = False
 
     def __new__(cls, function: object = None) -> Any:

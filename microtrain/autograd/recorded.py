@@ -207,7 +207,7 @@ class FunctionOutput(Tape):
     def place(self) -> tuple[Tape | None, int]:
         return self.parent, self.index
 
-    def hand_over(self, ct: Node | None, cts: dict[Any, Any], heap: list[tuple[int, Tape]]) -> None:
+    def hand_over(self, ct: Node | None, cts: dict[Tape, Any], heap: list[tuple[int, Tape]]) -> None:
         """Give this output's cotangent to the function, which is visited after all its outputs."""
         parent = self.parent
         if parent not in cts:

@@ -4,7 +4,7 @@ is made to fit its source."""
 from __future__ import annotations
 
 import weakref
-from typing import Any
+from typing import Any, Protocol
 
 from .. import ops as g
 from ..engine.handle import TensorLike
@@ -19,7 +19,14 @@ AGAIN = ("Trying to backward through the graph a second time (or directly access
          "saved tensors after calling backward.")
 
 
-def check_version(node: Node, version: tuple[Any, int] | None, reader: str) -> None:
+class Versioned(Protocol):
+    """The cell of some memory, which counts its changes."""
+
+    @property
+    def version(self) -> int: ...
+
+
+def check_version(node: Node, version: tuple[Versioned, int] | None, reader: str) -> None:
     """Raise, in PyTorch's words, when a value that `reader` needs has since been changed in place."""
     if version is not None and version[0].version != version[1]:
         tape = getattr(node, "tape", None)
@@ -69,7 +76,7 @@ class Saved:
     __slots__ = ("node", "output", "tensor", "version")
 
     def __init__(self, node: Node, tensor: TensorLike, output: int | None = None,
-                 version: tuple[Any, int] | None = None) -> None:
+                 version: tuple[Versioned, int] | None = None) -> None:
         self.node, self.tensor, self.output, self.version = node, weakref.ref(tensor), output, version
         node.holders += 1
 

@@ -37,7 +37,7 @@ def number(value: object, operation: str = "") -> bool | int | float:
     raise TypeError(f"{operation or 'an operation'}: a number is needed, not {type(value).__name__}")
 
 
-def plain(value: Any, operation: str) -> Any:
+def plain(value: object, operation: str) -> Any:
     """An attribute, its numbers as Python's own. Raises TypeError for what an attribute cannot be."""
     kind = type(value)
     if kind in PLAIN or kind in OBJECTS or (kind is str and value in WORDS):

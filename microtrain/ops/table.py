@@ -40,9 +40,7 @@ from ..graph.node import (
     record,
     record_with,
 )
-from ..graph.node import (
-    infer as inferred,
-)
+from ..graph.node import infer as inferred
 from ..graph.tape import OUT, Rule
 from .shapes import comparison, same
 
