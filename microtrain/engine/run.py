@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
 
 from .. import settings
 from ..compiler.program import Program
@@ -101,7 +100,7 @@ def traced(step: Step, order: list[Node], leaves: list[object]) -> list[object]:
     return values
 
 
-def realize(node: Node) -> Any:
+def realize(node: Node) -> object:
     """The buffer of a node, computing it and everything pending on its device if need be."""
     if node.buffer is None:
         flush(node.spec.device, node)

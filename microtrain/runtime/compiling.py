@@ -85,7 +85,7 @@ def source_class() -> type:
 
 
 def compile_kernel(fn: object, signature: Signature, constexprs: Mapping[str, object], attrs: Attributes,
-                   options: Mapping[str, Any], target: object = None) -> Any:
+                   options: Mapping[str, object], target: object = None) -> Any:
     """Triton's CompiledKernel of a `@triton.jit` function for a GPUTarget, by default the GPU at hand.
 
     Raises RuntimeError where Triton was loaded for its interpreter, and Triton's own errors where it does not compile.

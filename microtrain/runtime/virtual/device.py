@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from ..real_torch import real_torch
 from .errors import VirtualGpuError
@@ -22,6 +22,12 @@ ATTRIBUTES = {arch: {10: 32, 12: 65536, 13: 1_755_000, 16: has["multi_processor_
               for arch, has in PROPERTIES.items()}
 """The same as the driver tells it: warp, registers of a block, clock (kHz), processors, memory's clock and bus width,
 shared memory of a processor and of a block."""
+
+
+class Driver(Protocol):
+    """As much as is used of Triton's driver."""
+
+    launcher_cls: Callable[..., Callable[..., object]]
 
 
 class VirtualGpu(Hardware):
@@ -44,7 +50,7 @@ class VirtualGpu(Hardware):
             raise RuntimeError("the cuda device needs PyTorch (a CPU build will do for a virtual GPU) and Triton: "
                                f"pip install 'microtrain[gpu]' ({error})") from error
 
-    def start(self) -> tuple[VirtualTorch, Any]:
+    def start(self) -> tuple[VirtualTorch, Driver]:
         """PyTorch's stand-in and Triton's driver."""
         import torch as real
         import triton
