@@ -31,23 +31,6 @@ def philox_4x32(counter: NDArray[np.uint64], key: tuple[int, int]) -> NDArray[np
     return np.stack((c0, c1, c2, c3))
 
 
-def _words(seed: int, stream: int, index: int | NDArray[np.integer],
-           words: tuple[int, ...]) -> list[NDArray[np.uint32]]:
-    """The chosen output words for each index, each in the shape of the index array."""
-    at = np.arange(index, dtype=np.uint64) if isinstance(index, int) else np.asarray(index).astype(np.uint64)
-    flat = at.reshape(-1)
-    seed, stream = seed & 0xFFFFFFFFFFFFFFFF, stream & 0xFFFFFFFFFFFFFFFF
-    out = [np.empty(flat.shape, np.uint32) for _ in words]
-    for start in range(0, flat.size, CHUNK):
-        i = flat[start : start + CHUNK]
-        high = np.full_like(i, stream >> 32)
-        counter = np.stack((i & _LOW, i >> _32, np.full_like(i, stream & 0xFFFFFFFF), high))
-        block = philox_4x32(counter, (seed & 0xFFFFFFFF, seed >> 32))
-        for destination, word in zip(out, words, strict=True):
-            destination[start : start + CHUNK] = block[word]
-    return [words_out.reshape(at.shape) for words_out in out]
-
-
 def philox_bits(seed: int, stream: int, index: int | NDArray[np.integer], word: int = 0) -> NDArray[np.uint32]:
     """Random uint32 words.
 
@@ -58,15 +41,13 @@ def philox_bits(seed: int, stream: int, index: int | NDArray[np.integer], word: 
     """
     if word not in (0, 1, 2, 3):
         raise ValueError(f"a Philox4x32 block has words 0 to 3, got word={word}")
-    return _words(seed, stream, index, (word,))[0]
-
-
-def uniform_f32(seed: int, stream: int, index: int | NDArray[np.integer]) -> NDArray[np.float32]:
-    """float32 in [0, 1) in the shape of `index`, or [n]: the top 24 bits of word 0."""
-    return (philox_bits(seed, stream, index) >> np.uint32(8)).astype(np.float32) * np.float32(2**-24)
-
-
-def uniform_f64(seed: int, stream: int, index: int | NDArray[np.integer]) -> NDArray[np.float64]:
-    """float64 in [0, 1) in the shape of `index`, or [n]: 53 bits, of words 0 and 1."""
-    high, low = _words(seed, stream, index, (0, 1))
-    return ((high.astype(np.uint64) << np.uint64(21)) | (low >> np.uint32(11))).astype(np.float64) * 2.0**-53
+    at = np.arange(index, dtype=np.uint64) if isinstance(index, int) else np.asarray(index).astype(np.uint64)
+    flat = at.reshape(-1)
+    seed, stream = seed & 0xFFFFFFFFFFFFFFFF, stream & 0xFFFFFFFFFFFFFFFF
+    words = np.empty(flat.shape, np.uint32)
+    for start in range(0, flat.size, CHUNK):
+        i = flat[start : start + CHUNK]
+        high = np.full_like(i, stream >> 32)
+        counter = np.stack((i & _LOW, i >> _32, np.full_like(i, stream & 0xFFFFFFFF), high))
+        words[start : start + CHUNK] = philox_4x32(counter, (seed & 0xFFFFFFFF, seed >> 32))[word]
+    return words.reshape(at.shape)

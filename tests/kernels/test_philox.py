@@ -56,18 +56,6 @@ def test_seed_stream_and_word_change_every_number():
             assert np.count_nonzero(one == other) <= 1  # 1000 chances in 2**32
 
 
-@pytest.mark.parametrize(("uniform", "bits"), [(philox.uniform_f32, 24), (philox.uniform_f64, 53)])
-def test_uniform_numbers_fill_the_unit_interval(uniform, bits):
-    n = 1 << 16
-    u = uniform(3, 1, n)
-    scaled = u.astype(np.float64) * 2.0**bits
-    assert u.min() >= 0 and u.max() < 1
-    assert np.array_equal(scaled, np.floor(scaled)) and np.any(scaled % 2 == 1)
-    assert abs(u.mean(dtype=np.float64) - 0.5) < 5 / np.sqrt(12 * n)
-    counts = np.bincount((u * 64).astype(int), minlength=64)
-    assert np.sum((counts - n / 64) ** 2 / (n / 64)) < 63 + 5 * np.sqrt(2 * 63)  # chi-squared, 63 degrees, 5 sigma
-
-
 def test_a_word_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match=r"words 0 to 3, got word=4"):
         philox.philox_bits(0, 0, 1, 4)

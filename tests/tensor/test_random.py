@@ -33,6 +33,8 @@ def test_uniform_numbers_have_as_many_bits_as_their_dtype(dtype: str) -> None:
     bits = philox_bits(3, 1, MANY) >> (32 - DIGITS[dtype])
     np.testing.assert_array_equal(drawn, bits * 2.0 ** -DIGITS[dtype])
     assert drawn.max() < 1
+    counts = np.bincount((drawn * 64).astype(int), minlength=64)
+    assert np.sum((counts - MANY / 64) ** 2 / (MANY / 64)) < 63 + 5 * np.sqrt(2 * 63)   # chi-squared, 5 sigma
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
