@@ -17,7 +17,7 @@ from types import FrameType, TracebackType
 
 import numpy as np
 
-from .. import ops as p
+from .. import ops as g
 from ..engine import run
 from ..engine.session import current
 from ..graph.node import Kind, Node, next_seq, topological
@@ -186,7 +186,7 @@ def state(node: Node) -> str:
     if not node.dtype.is_floating_point or not node.spec.numel:
         return "finite"
     constant = node.primitive.kind is Kind.CONSTANT
-    values = np.asarray(node.attrs[0] if constant else node.buffer if node.primitive is p.SCALAR else array(node))
+    values = np.asarray(node.attrs[0] if constant else node.buffer if node.primitive is g.SCALAR else array(node))
     if np.isnan(values).any():
         return "NaN"
     return "infinity" if np.isinf(values).any() else "finite"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from .. import ops as p
+from .. import ops as g
 from ..compiler.emit_numpy import evaluated
 from ..compiler.program import Program, Value, listing, passed, sized
 from ..compiler.schedule import schedule
@@ -208,7 +208,7 @@ def recorded_listing(program: Program, order: list[Node], roots: set[Node]) -> l
     marks: dict[Value, str] = {}
     numbers: dict[Value, str] = {}
     for value, node in zip(program.values, order, strict=True):
-        if value.primitive is p.SCALAR:
+        if value.primitive is g.SCALAR:
             numbers[value] = str(node.buffer)
             marks[value] = "a number, passed at run time"
         elif node.buffer is not None:

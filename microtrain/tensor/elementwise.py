@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable
 
 from .. import ops as g
-from .. import ops as p
 from ..graph import dtypes
 from ..graph.constants import constant
 from ..graph.node import Node, Primitive, record2
@@ -161,13 +160,13 @@ def square(self: Tensor) -> Tensor:
 
 def add(self: Tensor, other: Operand, *, alpha: Operand = 1) -> Tensor:
     """self + alpha * other."""
-    return wrap(_with_multiple(p.ADD, self, other, alpha, "add"))
+    return wrap(_with_multiple(g.ADD, self, other, alpha, "add"))
 
 
 def sub(self: Tensor, other: Operand, *, alpha: Operand = 1) -> Tensor:
     """self - alpha * other."""
     no_bools(self, other)
-    return wrap(_with_multiple(p.SUB, self, other, alpha, "sub"))
+    return wrap(_with_multiple(g.SUB, self, other, alpha, "sub"))
 
 
 def mul(self: Tensor, other: Operand) -> Tensor:
@@ -176,20 +175,20 @@ def mul(self: Tensor, other: Operand) -> Tensor:
         node = by_number(self.node, other, g.mul)
         if node is not None:
             return wrap(node)
-    return wrap(record2(p.MUL, *must_be_operands(self, other, "mul")))
+    return wrap(record2(g.MUL, *must_be_operands(self, other, "mul")))
 
 
 def rsub(self: Tensor, other: Operand, *, alpha: Operand = 1) -> Tensor:
     """other - alpha * self."""
     no_bools(other, self)
-    return wrap(_with_multiple(p.SUB, other, self, alpha, "rsub"), "RsubBackward1")
+    return wrap(_with_multiple(g.SUB, other, self, alpha, "rsub"), "RsubBackward1")
 
 
 def div(self: Tensor, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
     """self / other; with `rounding_mode` "floor" or "trunc", rounded so."""
     if rounding_mode is None:
         node = None if isinstance(other, Tensor) else by_number(node_of(self, "div"), other, g.div)
-        return wrap(record2(p.DIV, *must_be_floats(self, other, "div")) if node is None else node)
+        return wrap(record2(g.DIV, *must_be_floats(self, other, "div")) if node is None else node)
     pair = must_be_operands(self, other, "div")
     if isinstance(rounding_mode, str) and rounding_mode in ("floor", "trunc"):
         rounded = g.div_floor if rounding_mode == "floor" else g.div_trunc

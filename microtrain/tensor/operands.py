@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .. import ops as g
-from .. import ops as p
 from ..graph import dtypes
 from ..graph.attributes import number
 from ..graph.constants import constant
@@ -284,7 +283,7 @@ def no_bools(x: Operand, y: Operand) -> None:
     """Raise RuntimeError, in PyTorch's words, when an operand of a subtraction is bool."""
     bools = [(v.node.spec.dtype if isinstance(v, Tensor) else v.__class__) in (dtypes.bool_, bool) for v in (x, y)]
     if all(bools):
-        raise RuntimeError(p.TWO_BOOLS)
+        raise RuntimeError(g.TWO_BOOLS)
     if any(bools):
         raise RuntimeError("Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to "
                            "invert a mask, use the `~` or `logical_not()` operator instead.")
@@ -300,7 +299,7 @@ def no_bool(x: Node, name: str) -> Node:
 
 def divisor(y: Node) -> Node:
     """A divisor, refused when it is the integer 0."""
-    if y.spec.dtype.category == 1 and y.primitive is p.LITERAL and y.attrs[0] == 0:
+    if y.spec.dtype.category == 1 and y.primitive is g.LITERAL and y.attrs[0] == 0:
         raise RuntimeError("ZeroDivisionError: integer division or remainder by zero")
     return y
 

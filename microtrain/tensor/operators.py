@@ -6,7 +6,6 @@ import operator as python_operator
 from collections.abc import Callable
 
 from .. import ops as g
-from .. import ops as p
 from ..graph import dtypes
 from ..graph.node import Node, Primitive, apply2, record2
 from ..graph.tape import entry_class
@@ -88,9 +87,9 @@ def bitwise(primitive: Primitive, name: str) -> Operator:
     return called(method, name)
 
 
-mul = operator(p.MUL, "mul")
-add = operator(p.ADD, "add")
-sub = operator(p.SUB, "sub", no_bools)
+mul = operator(g.MUL, "mul")
+add = operator(g.ADD, "add")
+sub = operator(g.SUB, "sub", no_bools)
 
 
 def rsub(self: Tensor, other: Operand) -> Tensor:
@@ -103,7 +102,7 @@ def rsub(self: Tensor, other: Operand) -> Tensor:
         if pair is None:
             return NotImplemented
         known, x = pair
-    node = record2(p.SUB, known, x)
+    node = record2(g.SUB, known, x)
     if node.tape is not None:
         node.tape.__class__ = RSUB
     return wrap(node)
@@ -115,7 +114,7 @@ def truediv(self: Tensor, other: Operand) -> Tensor:
     if node is not None:
         return wrap(node)
     pair = as_floats(self, other, "div")
-    return NotImplemented if pair is None else wrap(record2(p.DIV, *pair))
+    return NotImplemented if pair is None else wrap(record2(g.DIV, *pair))
 
 
 def rtruediv(self: Tensor, other: Operand) -> Tensor:
@@ -185,10 +184,10 @@ def invert(self: Tensor) -> Tensor:
     return wrap(g.bitwise_not(x) if x.spec.dtype.category else g.logical_not(x))
 
 
-eq, ne, lt = compared(p.EQ, "eq"), compared(p.NE, "ne"), compared(p.LT, "lt")
-le, gt, ge = compared(p.LE, "le"), compared(p.GT, "gt"), compared(p.GE, "ge")
-bitwise_and, bitwise_or = bitwise(p.BITWISE_AND, "bitwise_and"), bitwise(p.BITWISE_OR, "bitwise_or")
-bitwise_xor = bitwise(p.BITWISE_XOR, "bitwise_xor")
+eq, ne, lt = compared(g.EQ, "eq"), compared(g.NE, "ne"), compared(g.LT, "lt")
+le, gt, ge = compared(g.LE, "le"), compared(g.GT, "gt"), compared(g.GE, "ge")
+bitwise_and, bitwise_or = bitwise(g.BITWISE_AND, "bitwise_and"), bitwise(g.BITWISE_OR, "bitwise_or")
+bitwise_xor = bitwise(g.BITWISE_XOR, "bitwise_xor")
 
 
 def floor_quotient(x: Node, y: Node) -> Node:

@@ -11,7 +11,7 @@ import sys
 from functools import partial
 from typing import Any
 
-from .. import ops as p
+from .. import ops as g
 from ..arguments import CLASSES, guard
 from ..errors import missing
 from ..graph.dtypes import DType, get_default_dtype
@@ -118,9 +118,9 @@ class Tensor(Handle):
     __and__ = __rand__ = operators.bitwise_and
     __or__ = __ror__ = operators.bitwise_or
     __xor__ = __rxor__ = operators.bitwise_xor
-    __iadd__ = update(p.ADD, "add", augmented("add"))
-    __isub__ = update(p.SUB, "sub", augmented("sub"))
-    __imul__ = update(p.MUL, "mul", augmented("mul"))
+    __iadd__ = update(g.ADD, "add", augmented("add"))
+    __isub__ = update(g.SUB, "sub", augmented("sub"))
+    __imul__ = update(g.MUL, "mul", augmented("mul"))
     __itruediv__, __ifloordiv__ = augmented("truediv"), augmented("floordiv")
     __imod__, __ipow__ = augmented("mod"), augmented("pow")
     __iand__, __ior__, __ixor__ = augmented("and"), augmented("or"), augmented("xor")
@@ -169,9 +169,9 @@ class Tensor(Handle):
     trunc = fix = rounding("trunc", "The integer part.")
     maximum = extremum("maximum", "The larger of two elements; NaN wins. Ties share the gradient.")
     minimum = extremum("minimum", "The smaller of two elements; NaN wins. Ties share the gradient.")
-    logical_and = logical("logical_and", p.bitwise_and, "Whether both elements are non-zero.")
-    logical_or = logical("logical_or", p.bitwise_or, "Whether either element is non-zero.")
-    logical_xor = logical("logical_xor", p.bitwise_xor, "Whether exactly one element is non-zero.")
+    logical_and = logical("logical_and", g.bitwise_and, "Whether both elements are non-zero.")
+    logical_or = logical("logical_or", g.bitwise_or, "Whether either element is non-zero.")
+    logical_xor = logical("logical_xor", g.bitwise_xor, "Whether exactly one element is non-zero.")
     eq, ne, lt = strict(operators.eq, "eq"), strict(operators.ne, "ne"), strict(operators.lt, "lt")
     le, gt, ge = strict(operators.le, "le"), strict(operators.gt, "gt"), strict(operators.ge, "ge")
     bitwise_and = strict(operators.bitwise_and, "bitwise_and")
@@ -239,9 +239,9 @@ class Tensor(Handle):
     check_inplace, twin, former, become = inplace.check_inplace, inplace.twin, inplace.former, inplace.become
     assign, overwrite, zero_, fill_ = inplace.assign, inplace.overwrite, inplace.zero_, inplace.fill_
     copy_, uniform_, normal_, bernoulli_ = inplace.copy_, inplace.uniform_, inplace.normal_, inplace.bernoulli_
-    add_ = update(p.ADD, "add", in_place("add"))
-    sub_ = update(p.SUB, "sub", in_place("sub"))
-    mul_ = update(p.MUL, "mul", in_place("mul"))
+    add_ = update(g.ADD, "add", in_place("add"))
+    sub_ = update(g.SUB, "sub", in_place("sub"))
+    mul_ = update(g.MUL, "mul", in_place("mul"))
     div_, pow_, neg_, abs_, exp_, log_, sqrt_ = map(in_place, ("div", "pow", "neg", "abs", "exp", "log", "sqrt"))
     rsqrt_, sin_, cos_, tanh_, sigmoid_, relu_ = map(in_place, ("rsqrt", "sin", "cos", "tanh", "sigmoid", "relu"))
     clamp_, floor_, ceil_, round_, reciprocal_ = map(in_place, ("clamp", "floor", "ceil", "round", "reciprocal"))

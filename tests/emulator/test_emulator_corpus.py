@@ -16,7 +16,7 @@ import pytest
 if os.environ.get("TRITON_INTERPRET") == "1":
     pytest.skip("compiles kernels, which are interpreted in this process", allow_module_level=True)
 
-from microtrain import ops as p
+from microtrain import ops as g
 from microtrain.compiler import validate
 from microtrain.compiler.emit_numpy import reference
 from microtrain.compiler.templates.template import Group, encoded
@@ -34,7 +34,7 @@ LARGE = 1 << 18
 
 def value(node: Node, rng: np.random.Generator, most: int) -> np.ndarray:
     """What a kernel reads: random numbers; integers, which may be indices, are at most `most`."""
-    if node.primitive is p.SCALAR:
+    if node.primitive is g.SCALAR:
         return np.asarray(node.dtype.numpy.type(0.75 if node.dtype.is_floating_point else 3))
     if node.dtype.is_floating_point:
         return np.asarray(rng.standard_normal(node.shape).astype("f4")).astype(node.dtype.numpy)
@@ -82,7 +82,7 @@ def compared(specimen: budgets.Specimen, target: str, most: int = PROGRAMS) -> i
                     memory, names, programs=list(chosen))
     assert report.programs == len(chosen)
     agreeing = 0
-    scale = validate.largest([array for node, array in values.items() if node.primitive is not p.SCALAR])
+    scale = validate.largest([array for node, array in values.items() if node.primitive is not g.SCALAR])
     for node, want in zip(group.stores, wanted, strict=True):
         _, address, array = next(one for one in reversed(held) if one[0] is node)
         have = memory.view(address, array.nbytes).view(array.dtype).reshape(array.shape)
