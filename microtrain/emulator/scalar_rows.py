@@ -154,17 +154,20 @@ def compared(e: Emitter, op: Op, a: str, b: str) -> tuple[str, str]:
 @row("setp", f"{BITS} {INTEGERS} {FLOATS}", f"{COMPARISONS} ftz")
 def _set_predicate(e: Emitter, op: Op) -> None:
     """`p|q`: q is the opposite of p, or for packed halves the result of the upper ones."""
-    results = op.operands[0].split("|")
     if op.last.endswith("x2"):
-        for i, result in enumerate(results):
-            a, b = (e.half(operand, op.last.removesuffix("x2"), i) for operand in op.operands[1:3])
-            e.put(result, "".join(compared(e, op, a, b)), "pred")
-        return
-    a, b = (e.get(operand, numpy_type(op.last)) for operand in op.operands[1:3])
-    test, joined = compared(e, op, f"flushed({a})", f"flushed({b})") if op.has("ftz") else compared(e, op, a, b)
-    e.line(f"test = {test}")
-    for result, sign in zip(results, ("", "~"), strict=False):
-        e.put(result, f"{sign}test{joined}", "pred")
+        kind = op.last.removesuffix("x2")
+        values = ["".join(compared(e, op, *[e.half(operand, kind, i) for operand in op.operands[1:3]])) for i in (0, 1)]
+    else:
+        a, b = (e.get(operand, numpy_type(op.last)) for operand in op.operands[1:3])
+        test, joined = compared(e, op, f"flushed({a})", f"flushed({b})") if op.has("ftz") else compared(e, op, a, b)
+        e.line(f"test = {test}")
+        values = [f"test{joined}", f"~test{joined}"]
+    results = op.operands[0].split("|")
+    if len(results) == 2:               # either may be the predicate that the comparison is joined with
+        e.line(f"values = {', '.join(values)}")
+        values = ["values[0]", "values[1]"]
+    for result, value in zip(results, values, strict=False):
+        e.put(result, value, "pred")
 
 
 @row("set", "u32 s32 f32 b32 f16 bf16 f64 s16 u16 u64 s64 b16 b64", f"{COMPARISONS} ftz")

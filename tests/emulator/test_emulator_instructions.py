@@ -203,6 +203,8 @@ CASES += [
     one("set", "set.gt.u32.f32", "f4 f4", "u4", lambda a, b: np.where(a > b, 2**32 - 1, 0).astype("u4")),
     Case("setp", "setp.lt.and.f32 %y0|%y1, %x0, %x1, %x2;", (reals(), reals(), RNG.random(N) < 0.5), ("?", "?"),
          lambda a, b, p: [(a < b) & p, ~(a < b) & p]),
+    Case("setp mov", "mov.pred %y0, %x2; setp.lt.and.f32 %y0|%y1, %x0, %x1, %y0;",
+         (reals(), reals(), RNG.random(N) < 0.5), ("?", "?"), lambda a, b, p: [(a < b) & p, ~(a < b) & p]),
     one("cvt", "cvt.f64.f32", "f4", "f8", lambda a: a.astype("f8")),
     one("cvt", "cvt.rn.f32.f64", "f8", "f4", exact(lambda a: a, "f4")),
     one("cvt", "cvt.rn.f16.f32", "f4", "u2", as_type("f2", lambda a: a)),
