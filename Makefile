@@ -45,11 +45,11 @@ train: $(VENV)/train.stamp
 	$(PY) -m microtrain train perceptron --plot runs/perceptron.png --save runs/perceptron.npz
 	$(PY) -m microtrain train linear-regression --plot runs/linear-regression.png --save runs/linear-regression.npz
 
-# Two processes at once, as a process interprets Triton's kernels or compiles them, never both. The second one's output
-# follows the first one's.
-test: lint
-	@log=$$(mktemp); \
-	$(MAKE) --no-print-directory suite-interpret >$$log 2>&1 & interpret=$$!; \
+# Two processes at once, as a process interprets Triton's kernels or compiles them, never both; a thread of products in
+# each. The second one's output, and lint's before it, follow the first one's.
+test: $(VENV)/test.stamp
+	@export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1; log=$$(mktemp); \
+	{ $(MAKE) --no-print-directory lint && $(MAKE) --no-print-directory suite-interpret; } >$$log 2>&1 & interpret=$$!; \
 	$(MAKE) --no-print-directory suite-cpu; cpu=$$?; \
 	wait $$interpret; status=$$?; cat $$log; rm -f $$log; exit $$((cpu + status))
 

@@ -35,7 +35,7 @@ from tests.stress.interrupts import (
 pytestmark = pytest.mark.usefixtures("nothing_pending")
 on_cpu = pytest.mark.skipif(DEVICE != "cpu", reason="many training steps: on the cpu device alone")
 on_triton = pytest.mark.skipif(DEVICE == "cpu", reason="the cpu device launches no kernels")
-SAMPLE = 12
+SAMPLE = 8
 
 
 @on_cpu
@@ -336,7 +336,7 @@ def test_a_change_in_place_reaches_all_that_share_the_memory_or_none(recorded: b
 
     after, count = change(None)
     before = [value.tolist() for value in [*aliases(False), *([mt.full((4,), 4.0)] if recorded else [])]]
-    seen = [change(k)[0] for k in (range(1, count + 1) if DEVICE == "cpu" else spread(5, count, 0))]
+    seen = [change(k)[0] for k in spread(count // 2 if DEVICE == "cpu" else 5, count, 0)]
     assert all(one in (before, after) for one in seen)
     assert DEVICE != "cpu" or (before in seen and after in seen)
 
