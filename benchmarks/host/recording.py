@@ -52,7 +52,8 @@ class Recording:
         return walk((nodes[-1],), (self.cotangent,), None, retain_graph=False, create_graph=False)
 
     def count(self) -> int:
-        """How many nodes are recorded."""
+        """How many nodes are recorded, once the walk has been met: a replay leaves out what a rule made for nobody."""
+        self.again()
         first = graph_node.next_seq()
         self.again()
         # `start_counting` and the walk take a number each.

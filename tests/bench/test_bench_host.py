@@ -20,6 +20,7 @@ from benchmarks.host import command as host_command
 from benchmarks.host import layers as host
 from benchmarks.host import recording, stub_driver
 from benchmarks.host.layers import Cost, Effort, host_table, measure_step
+from microtrain.autograd.replay import replays
 from microtrain.bench.comparison import WrongResult
 from microtrain.bench.timing import Quantiles
 from microtrain.engine.plans import plans
@@ -102,7 +103,9 @@ def test_the_device_is_left_out_and_put_back() -> None:
     assert ((x * 3).numpy() == [15.0, 15.0]).all()
 
 
-def test_nodes_are_those_that_a_step_records() -> None:
+def test_nodes_are_those_that_a_step_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replays, "known", {})               # as in a process that has made no step before
+    monkeypatch.setattr(replays, "made", {})
     costs = by_layer(measure_step(PERCEPTRON, BRIEF))
     operations = 10                                     # clamp and log and all between, as they are written
     assert costs["record"].count > operations
