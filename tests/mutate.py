@@ -174,8 +174,8 @@ def recorded(record: Path) -> list[dict[str, Any]]:
 
 def entering(change: Change, record: Path) -> list[str]:
     """The tests that enter a change's function, quick ones first, a few of each file before more of one."""
-    tests = recorded(record)
-    found = sorted((test for test in tests if function(change) in test["entered"]), key=lambda test: test["seconds"])
+    name = function(change)
+    found = sorted((test for test in recorded(record) if name in test["entered"]), key=lambda test: test["seconds"])
     by_file: dict[str, list[str]] = {}
     for test in found:
         by_file.setdefault(test["test"].partition("::")[0], []).append(test["test"])
