@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 import microtrain
 
-from ..graph.dtypes import from_name
+from .running import Library, dtype_name, listed
 
 
 def as_torch(fn: Callable[..., Any], device: str | None = None) -> Callable[..., Any]:
@@ -20,74 +18,50 @@ def as_torch(fn: Callable[..., Any], device: str | None = None) -> Callable[...,
     tensors are handed on; `fn` gives a Tensor or a tuple of them.
     """
     import torch
-
-    def crossing(*arguments: Any) -> Any:
-        result = Bridge.apply(*arguments)
-        return result if len(result) > 1 else result[0]
+    ours, theirs = Library(microtrain, device), Library(torch)
 
     class Bridge(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, *arguments: Any) -> Any:
-            ctx.needs = tuple(i for i, needs in enumerate(ctx.needs_input_grad) if needs)
-            ctx.places = tuple(i for i, one in enumerate(arguments) if isinstance(one, torch.Tensor))
-            ctx.plain = tuple(None if i in ctx.places else one for i, one in enumerate(arguments))
-            ctx.save_for_backward(*[arguments[i] for i in ctx.places])
+            tensors = [one if isinstance(one, torch.Tensor) else None for one in arguments]
+            ctx.save_for_backward(*tensors)
+            ctx.others = [None if isinstance(one, torch.Tensor) else one for one in arguments]
             with microtrain.no_grad():
-                given = [entering(one, device) if i in ctx.places else one for i, one in enumerate(arguments)]
-                results = fn(*given)
-            results = tuple(results) if isinstance(results, tuple | list) else (results,)
-            ctx.live = tuple(i for i, result in enumerate(results) if result.dtype.is_floating_point)
-            outputs = tuple(leaving(result) for result in results)
+                results = listed(fn(*(one if tensor is None else ours.tensor(theirs.array(tensor), dtype_name(tensor))
+                                      for one, tensor in zip(arguments, tensors, strict=True))))
+            ctx.live = [i for i, result in enumerate(results) if result.dtype.is_floating_point]
+            outputs = tuple(theirs.tensor(ours.array(result), dtype_name(result)) for result in results)
             ctx.mark_non_differentiable(*[out for i, out in enumerate(outputs) if i not in ctx.live])
-            return outputs
+            return outputs if len(outputs) > 1 else outputs[0]
 
         @staticmethod
         def backward(ctx: Any, *cotangents: Any) -> Any:
-            arguments = list(ctx.plain)
-            for place, saved in zip(ctx.places, ctx.saved_tensors, strict=True):
-                arguments[place] = saved
-            product = as_torch(vector_jacobian_product(fn, len(arguments), ctx.needs, ctx.live), device)
-            found = product(*arguments, *[cotangents[i] for i in ctx.live])
-            found = iter(found if isinstance(found, tuple) else (found,))
-            return tuple(next(found) if i in ctx.needs else None for i in range(len(arguments)))
+            arguments = [other if saved is None else saved
+                         for other, saved in zip(ctx.others, ctx.saved_tensors, strict=True)]
+            wanted = [i for i, needs in enumerate(ctx.needs_input_grad) if needs]
+            product = as_torch(vector_jacobian_product(fn, len(arguments), wanted, ctx.live), device)
+            found = iter(listed(product(*arguments, *[cotangents[i] for i in ctx.live])))
+            return tuple(next(found) if needs else None for needs in ctx.needs_input_grad)
 
-    return crossing
+    return Bridge.apply
 
 
-def vector_jacobian_product(fn: Callable[..., Any], count: int, needs: tuple[int, ...],
-                            live: tuple[int, ...]) -> Callable[..., Any]:
-    """Of the `count` arguments of `fn` and the cotangents of its results `live`: the gradients of arguments `needs`.
+def vector_jacobian_product(fn: Callable[..., Any], count: int, wanted: list[int],
+                            live: list[int]) -> Callable[..., Any]:
+    """Of the `count` arguments of `fn` and the cotangents of its results `live`: the gradients of arguments `wanted`.
 
     Where nothing depends on an argument, zeros.
     """
     def product(*arguments: Any) -> Any:
         inputs, cotangents = list(arguments[:count]), arguments[count:]
         with microtrain.enable_grad():
-            for i in needs:
+            for i in wanted:
                 inputs[i] = inputs[i] if inputs[i].requires_grad else inputs[i].detach().requires_grad_()
-            results = fn(*inputs)
-            results = tuple(results) if isinstance(results, tuple | list) else (results,)
+            results = listed(fn(*inputs))
             pairs = [(results[i], ct) for i, ct in zip(live, cotangents, strict=True) if results[i].requires_grad]
-            sources = [inputs[i] for i in needs]
+            sources = [inputs[i] for i in wanted]
             if not pairs:
                 return tuple(microtrain.zeros_like(source) for source in sources)
             return microtrain.autograd.grad([y for y, _ in pairs], sources, [ct for _, ct in pairs],
                                             create_graph=True, materialize_grads=True)
     return product
-
-
-def entering(tensor: Any, device: str | None) -> Any:
-    """PyTorch's tensor as microtrain's."""
-    values = tensor.detach().cpu()
-    name = str(values.dtype).rpartition(".")[2]
-    dtype = from_name(name)
-    array = values.float().numpy(force=True) if name == "bfloat16" else values.numpy(force=True)
-    return microtrain.tensor(np.array(array), dtype=dtype, device=device)
-
-
-def leaving(tensor: Any) -> Any:
-    """microtrain's tensor as PyTorch's."""
-    import torch
-    array = tensor.detach().cpu().numpy()
-    dtype = getattr(torch, tensor.dtype.name)
-    return torch.tensor(array.astype(np.float32) if tensor.dtype.name == "bfloat16" else array, dtype=dtype)

@@ -127,6 +127,19 @@ def yardstick(got: np.ndarray, expected: np.ndarray, truth: np.ndarray) -> np.nd
     return np.where(overflowed, expected.astype(np.float64), truth)
 
 
+def worst(got: np.ndarray, expected: np.ndarray, truth: np.ndarray, kind: Tolerance, error: np.ndarray) -> float:
+    """The largest error in ulps of the element, or for a reduction of its largest term.
+
+    That is the largest element, unless the oracle's own `error` says that larger terms cancelled.
+    """
+    dtype, truth = got.dtype.name, yardstick(got, expected, truth)
+    units = ulps(got, truth, dtype)
+    if kind is Tolerance.REDUCTION and units.size:
+        term = max(np.abs(np.where(np.isfinite(truth), truth, 0.0)).max(), error.max() / EPSILON[dtype])
+        units = np.where(np.isfinite(units), gap(got, truth) / spacing(term, dtype), units)
+    return float(units.max(initial=0.0))
+
+
 def alike(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Where two arrays are equal, any NaN being equal to any other."""
     return np.asarray((a == b) | (np.isnan(a) & np.isnan(b)))

@@ -4,29 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import AcceleratorError
-from .closeness import (
-    EPSILON,
-    ULPS,
-    Difference,
-    Tolerance,
-    allowance,
-    difference,
-    exact_difference,
-    gap,
-    spacing,
-    ulps,
-    yardstick,
-)
+from .closeness import EPSILON, ULPS, Difference, Tolerance, allowance, difference, exact_difference, gap, worst
 from .report import GRADIENT, ORDERS, SECOND, VALUE
 from .running import Run, Trial, Tried, attempt, on
 
 NEIGHBOURS = 4
-"""Where else the oracle's error is measured before an array counts as wrong; see `neighbour`."""
+"""Where else the oracle's error is measured before an array counts as wrong; see `Tried.neighbour`."""
 
 
 class OracleError(ValueError):
@@ -46,16 +35,6 @@ def consult(function: Callable[..., Any], trial: Tried) -> Oracle:
     dtypes = (trial.own, "float64", trial.coarse)
     runs = {dtype: attempt(on("torch"), function, trial, dtype) for dtype in dict.fromkeys(dtypes)}
     return Oracle(*(runs[dtype] for dtype in dtypes))
-
-
-def neighbour(trial: Trial, number: int) -> Trial:
-    """The same trial of inputs up to a percent smaller.
-
-    On few elements, or where terms cancel to zero, the oracle may be right by luck, on one processor only.
-    """
-    rng = np.random.default_rng(number)
-    return trial.with_arrays(array * (1 - 0.01 * rng.random(array.shape)) if array.dtype.kind == "f" else array
-                             for array in trial.sample.arrays)
 
 
 @dataclass(frozen=True)
@@ -94,12 +73,16 @@ def described(part: int, number: int, trial: Tried, count: int) -> str:
     return f"the {ORDERS[part]} of the cotangent of value {number - len(inputs)}"
 
 
+Near = Callable[[], Sequence[Oracle]]
+"""What the oracle says of neighbours: asked where an array differs, and allowed for."""
+
+
 def compare(got: Run, oracle: Oracle, trial: Tried, tolerance: Tolerance, slack: float = 0.0,
-            near: Sequence[Oracle] = ()) -> list[Finding]:
+            near: Near = tuple) -> list[Finding]:
     """Each array of a run against the oracle's.
 
     `tolerance` is that of the value; derivatives have a reduction's. `slack` is the relative error of the oracle's own
-    second gradient, where it is an approximation. `near` is what the oracle said of neighbours.
+    second gradient, where it is an approximation.
     """
     if trial.order > VALUE and got.live != oracle.expected.live:
         return [other_live(GRADIENT, got, oracle)]
@@ -113,17 +96,17 @@ def other_live(part: int, got: Run, oracle: Oracle) -> Finding:
 
 
 def compare_part(part: int, got: Run, oracle: Oracle, trial: Tried, tolerance: Tolerance, slack: float = 0.0,
-                 near: Sequence[Oracle] = ()) -> list[Finding]:
+                 near: Near = tuple) -> list[Finding]:
     """Each array of a part; see `compare`."""
     count, wanted = len(got.parts.get(part, [])), len(oracle.expected.parts[part])
     if count != wanted:
         return [unlike(part, f"{count} results, the oracle has {wanted}")]
-    return [compare_array(part, number, got, oracle, trial, tolerance if part == VALUE else Tolerance.REDUCTION, slack,
-                          near) for number in range(count)]
+    kind = tolerance if part == VALUE else Tolerance.REDUCTION
+    return [compare_array(part, number, got, oracle, trial, kind, slack, near) for number in range(count)]
 
 
 def compare_array(part: int, number: int, got: Run, oracle: Oracle, trial: Tried, kind: Tolerance, slack: float,
-                  near: Sequence[Oracle]) -> Finding:
+                  near: Near) -> Finding:
     """One array; a gradient that is not there is a zero one."""
     what = described(part, number, trial, len(oracle.expected.parts[part]))
     found = [run.array(part, number) for run in (got, *oracle)]
@@ -139,18 +122,25 @@ def compare_array(part: int, number: int, got: Run, oracle: Oracle, trial: Tried
         wrong = exact_difference(mine, expected, dtype)
         return Finding(part, number, what, None, wrong, np.inf if wrong else 0.0, mine, expected)
     truth = fine.astype(np.float64)
+    second = part == SECOND and found[1] is not None and found[2] is not None
+
+    def judged(error: np.ndarray) -> Finding:
+        error = np.fmax(error * (EPSILON[dtype] / EPSILON[rough.dtype.name]), gap(expected, truth))
+        allowed = allowance(truth, error, dtype, kind, trial.terms or max(1, trial.size // max(1, truth.size)))
+        if second:
+            allowed += slack * np.abs(truth) if slack else contraction(oracle.precise, trial, number, truth, dtype)
+        return Finding(part, number, what, None, difference(mine, expected, truth, allowed, dtype),
+                       worst(mine, expected, truth, kind, error), mine, expected)
+
     error = gap(rough, truth)
-    for other in near:
-        a, b = other.rough.array(part, number), other.precise.array(part, number)
-        if a is not None and b is not None and a.shape == b.shape == error.shape:
-            error = np.fmax(error, gap(a, b))
-    error = np.fmax(error * (EPSILON[dtype] / EPSILON[rough.dtype.name]), gap(expected, truth))
-    count = trial.terms or max(1, trial.size // max(1, truth.size))
-    allowed = allowance(truth, error, dtype, kind, count)
-    if part == SECOND and found[1] is not None and found[2] is not None:
-        allowed += slack * np.abs(truth) if slack else contraction(oracle.precise, trial, number, truth, dtype)
-    wrong = difference(mine, expected, truth, allowed, dtype)
-    return Finding(part, number, what, None, wrong, worst(mine, expected, truth, kind, error), mine, expected)
+    finding = judged(error)
+    if finding.wrong:
+        for other in near():
+            a, b = other.rough.array(part, number), other.precise.array(part, number)
+            if a is not None and b is not None and a.shape == b.shape == error.shape:
+                error = np.fmax(error, gap(a, b))
+        finding = judged(error)
+    return finding
 
 
 def contraction(precise: Run, trial: Tried, number: int, result: np.ndarray, dtype: str) -> float:
@@ -163,19 +153,6 @@ def contraction(precise: Run, trial: Tried, number: int, result: np.ndarray, dty
     sizes = [np.abs(array[np.isfinite(array)]).max(initial=0.0) for array in precise.parts[GRADIENT]
              if array is not None]
     return float(ULPS * EPSILON[dtype] * max(1.0, trial.size / max(1, result.size)) ** 0.5 * max(sizes, default=0.0))
-
-
-def worst(got: np.ndarray, expected: np.ndarray, truth: np.ndarray, kind: Tolerance, error: np.ndarray) -> float:
-    """The largest error in ulps of the element, or for a reduction of its largest term.
-
-    That is the largest element, unless the oracle's own `error` says that larger terms cancelled.
-    """
-    dtype, truth = got.dtype.name, yardstick(got, expected, truth)
-    units = ulps(got, truth, dtype)
-    if kind is Tolerance.REDUCTION and units.size:
-        term = max(np.abs(np.where(np.isfinite(truth), truth, 0.0)).max(), error.max() / EPSILON[dtype])
-        units = np.where(np.isfinite(units), gap(got, truth) / spacing(term, dtype), units)
-    return float(units.max(initial=0.0))
 
 
 @dataclass(frozen=True)
@@ -206,11 +183,8 @@ class Subject:
             part = next((order for order in range(trial.order) if self.attempt(replace(trial, order=order)).error),
                         trial.order)
             return [unlike(part, f"raised {type(got.error).__name__}: {got.error}")]
-        found = compare(got, oracle, trial, self.tolerance, self.slack)
-        if any(finding.difference is not None and finding.difference.allowed for finding in found):
-            near = [consult(self.oracle, neighbour(trial, number)) for number in range(NEIGHBOURS)]
-            found = compare(got, oracle, trial, self.tolerance, self.slack, near)
-        return found
+        near = cache(lambda: [consult(self.oracle, trial.neighbour(number)) for number in range(NEIGHBOURS)])
+        return compare(got, oracle, trial, self.tolerance, self.slack, near)
 
     def findings(self, trial: Trial) -> list[Finding]:
         """How every array of a trial compares; one finding for the part at which the function raises.

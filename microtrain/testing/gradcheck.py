@@ -7,6 +7,7 @@ random u and v, which a wrong entry of the Jacobian changes almost surely.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -19,15 +20,6 @@ FULL = 4096
 """Entries up to which a Jacobian is compared as a whole."""
 
 PROJECTIONS = 4
-
-
-def _results(result: Any) -> list[Any]:
-    """The tensors of a function's result. Raises TypeError for what is none."""
-    results = listed(result)
-    for one in results:
-        if not isinstance(one, microtrain.Tensor):
-            raise TypeError(f"gradcheck(): func gives Tensors, not {type(one).__name__}")
-    return results
 
 
 class GradcheckError(RuntimeError):
@@ -45,13 +37,7 @@ def gradcheck(func: Callable[..., Any], inputs: Any, *, eps: float = 1e-6, atol:
     Raises GradcheckError, saying which entry is wrong, unless `raise_exception` is False; ValueError where no input
     requires grad, or one that does is not float64.
     """
-    try:
-        _gradcheck(func, tuple(listed(inputs)), eps, atol, rtol, "", nondet_tol)
-    except GradcheckError:
-        if raise_exception:
-            raise
-        return False
-    return True
+    return _checked(func, tuple(listed(inputs)), "", eps, atol, rtol, raise_exception, nondet_tol)
 
 
 def gradgradcheck(func: Callable[..., Any], inputs: Any, grad_outputs: Any = None, *, eps: float = 1e-6,
@@ -83,16 +69,20 @@ def gradgradcheck(func: Callable[..., Any], inputs: Any, grad_outputs: Any = Non
                                          materialize_grads=True)
         return [one for one in found if one.requires_grad]
 
-    try:
-        _gradcheck(gradients, (*tensors, *cotangents), eps, atol, rtol, "second ", nondet_tol)
-    except GradcheckError:
-        if raise_exception:
-            raise
-        return False
-    return True
+    return _checked(gradients, (*tensors, *cotangents), "second ", eps, atol, rtol, raise_exception, nondet_tol)
+
+
+def _results(result: Any) -> list[Any]:
+    """The tensors of a function's result. Raises TypeError for what is none."""
+    results = listed(result)
+    for one in results:
+        if not isinstance(one, microtrain.Tensor):
+            raise TypeError(f"gradcheck(): func gives Tensors, not {type(one).__name__}")
+    return results
 
 
 def _differentiated(tensors: Sequence[Any]) -> list[int]:
+    """The places of the inputs that require grad. Raises ValueError as `gradcheck`."""
     places = [i for i, one in enumerate(tensors) if getattr(one, "requires_grad", False)]
     if not places:
         raise ValueError("gradcheck expects at least one input tensor to require gradient, but none of the them have "
@@ -103,83 +93,70 @@ def _differentiated(tensors: Sequence[Any]) -> list[int]:
     return places
 
 
-def _gradcheck(func: Callable[..., Any], tensors: tuple[Any, ...], eps: float, atol: float, rtol: float,
-               order: str, nondet_tol: float) -> None:
-    places = _differentiated(tensors)
-    values = [np.array(tensors[i].detach().cpu().numpy()) for i in places]
-    requested = [tensors[i] for i in places]
-
-    def evaluate(moved: list[np.ndarray]) -> list[np.ndarray]:
-        given = list(tensors)
-        for i, array in zip(places, moved, strict=True):
-            given[i] = microtrain.tensor(array, device=tensors[i].device, requires_grad=True)
-        outputs = _results(func(*given))
-        shapes = [tuple(one.shape) for one in results], [tuple(one.shape) for one in outputs]
-        if shapes[0] != shapes[1]:
-            raise GradcheckError("func has to return outputs with the same shape when inputs are perturbed, but gave "
-                                 f"the shapes {shapes[0]} and then {shapes[1]}")
-        return [np.array(outputs[k].detach().cpu().numpy()) for k in live]
-
+def _checked(func: Callable[..., Any], tensors: tuple[Any, ...], order: str, eps: float, atol: float, rtol: float,
+             raise_exception: bool, nondet_tol: float) -> bool:
+    """Compare each output with respect to each input."""
+    values = {place: _array(tensors[place]) for place in _differentiated(tensors)}
     results = _results(func(*tensors))
-    live = [k for k, y in enumerate(results) if y.requires_grad]
-    for k, y in enumerate(results[k] for k in live):
-        for number, place in enumerate(places):
-            name = f"{order}for output {live[k]} with respect to input {place}"
-            first, again = (_gradient(y, requested[number], np.ones(tuple(y.shape))) for _ in range(2))
-            if not np.allclose(first, again, rtol=0, atol=float(nondet_tol), equal_nan=True):
-                raise GradcheckError(f"Backward is not reentrant, {name}: with the same input and the same cotangent "
-                                     "it gives another gradient the second time")
-            if y.numel() * values[number].size <= FULL:
-                _full(evaluate, y, requested[number], values, k, number, eps, atol, rtol, name)
-            else:
-                _projected(evaluate, y, requested[number], values, k, number, eps, atol, rtol, name)
+    shapes = [tuple(one.shape) for one in results]
+
+    def moved(number: int, place: int, step: np.ndarray) -> np.ndarray:
+        """An output where one input is elsewhere."""
+        given = [microtrain.tensor(values[i] + step if i == place else values[i], device=one.device, requires_grad=True)
+                 if i in values else one for i, one in enumerate(tensors)]
+        outputs = _results(func(*given))
+        if (other := [tuple(one.shape) for one in outputs]) != shapes:
+            raise GradcheckError("func has to return outputs with the same shape when inputs are perturbed, but gave "
+                                 f"the shapes {shapes} and then {other}")
+        return _array(outputs[number])
+
+    def check(number: int, place: int) -> None:
+        y, x, name = results[number], tensors[place], f"{order}for output {number} with respect to input {place}"
+        shape, rows, columns = values[place].shape, values[place].size, y.numel()
+
+        def analytical(cotangent: np.ndarray) -> np.ndarray:
+            """Its product with the Jacobian: an entry for each of the input."""
+            ct = microtrain.tensor(cotangent.reshape(shapes[number]), dtype=y.dtype, device=y.device)
+            found, = microtrain.autograd.grad(y, x, ct, retain_graph=True, materialize_grads=True)
+            return _array(found).ravel()
+
+        def numerical(direction: np.ndarray) -> np.ndarray:
+            """The central difference along a direction of the input: an entry for each of the output."""
+            ahead, behind = (moved(number, place, sign * eps * direction.reshape(shape)) for sign in (1.0, -1.0))
+            return np.ravel((ahead - behind) / (2 * eps))
+
+        first, again = (analytical(np.ones(columns)) for _ in range(2))
+        if not np.allclose(first, again, rtol=0, atol=float(nondet_tol), equal_nan=True):
+            raise GradcheckError(f"Backward is not reentrant, {name}: with the same input and the same cotangent it "
+                                 "gives another gradient the second time")
+        whole = rows * columns <= FULL
+        if whole:
+            found = np.reshape([analytical(np.eye(1, columns, j)) for j in range(columns)], (columns, rows)).T
+            expected = np.reshape([numerical(np.eye(1, rows, i)) for i in range(rows)], (rows, columns))
+        else:
+            rng = np.random.default_rng(3)
+            pairs = [[u / np.linalg.norm(u) for u in (rng.standard_normal(columns), rng.standard_normal(rows))]
+                     for _ in range(PROJECTIONS)]
+            found = np.array([[analytical(u) @ v] for u, v in pairs])
+            expected = np.array([[numerical(v) @ u] for u, v in pairs])
+        wrong = ~(np.abs(found - expected) <= atol + rtol * np.abs(expected))
+        for i, j in np.argwhere(wrong)[:1]:
+            said = f"numerical {expected[i, j]:.9g}, analytical {found[i, j]:.9g}"
+            if not whole:
+                raise GradcheckError(f"Jacobian mismatch {name}, along random directions: {said}")
+            to, by = ([int(n) for n in np.unravel_index(*at)] for at in ((j, shapes[number]), (i, shape)))
+            raise GradcheckError(f"Jacobian mismatch {name}: d output{to} / d input{by}: {said} ({int(wrong.sum())} of "
+                                 f"{wrong.size} entries differ)")
+
+    try:
+        for number, place in product((k for k, y in enumerate(results) if y.requires_grad), values):
+            check(number, place)
+    except GradcheckError:
+        if raise_exception:
+            raise
+        return False
+    return True
 
 
-def _gradient(y: Any, x: Any, cotangent: np.ndarray) -> np.ndarray:
-    """The analytical product of a cotangent with the Jacobian."""
-    ct = microtrain.tensor(cotangent, dtype=y.dtype, device=y.device)
-    found, = microtrain.autograd.grad(y, x, ct, retain_graph=True, materialize_grads=True)
-    return np.array(found.detach().cpu().numpy())
-
-
-def _difference(evaluate: Callable[..., Any], values: list[np.ndarray], number: int, direction: np.ndarray, k: int,
-                eps: float) -> np.ndarray:
-    """The central difference of output k along a direction of one input."""
-    ends = [evaluate([array + sign * eps * direction if i == number else array for i, array in enumerate(values)])[k]
-            for sign in (1.0, -1.0)]
-    return np.asarray((ends[0] - ends[1]) / (2 * eps))
-
-
-def _full(evaluate: Callable[..., Any], y: Any, x: Any, values: list[np.ndarray], k: int, number: int, eps: float,
-          atol: float, rtol: float, name: str) -> None:
-    """Compare every entry: analytical rows, numerical columns."""
-    shape, size = tuple(y.shape), values[number].size
-    analytical = np.zeros((size, y.numel()))
-    for j in range(y.numel()):
-        analytical[:, j] = _gradient(y, x, np.eye(1, y.numel(), j).reshape(shape)).ravel()
-    numerical = np.zeros_like(analytical)
-    for i in range(size):
-        direction = np.eye(1, size, i).reshape(values[number].shape)
-        numerical[i] = _difference(evaluate, values, number, direction, k, eps).ravel()
-    wrong = ~(np.abs(analytical - numerical) <= atol + rtol * np.abs(numerical))
-    if wrong.any():
-        i, j = (int(place) for place in np.argwhere(wrong)[0])
-        raise GradcheckError(
-            f"Jacobian mismatch {name}: d output{list(map(int, np.unravel_index(j, shape or (1,))))[:y.ndim]} / d input"
-            f"{list(map(int, np.unravel_index(i, values[number].shape or (1,))))[:values[number].ndim]}: "
-            f"numerical {numerical[i, j]:.9g}, analytical {analytical[i, j]:.9g} "
-            f"({int(wrong.sum())} of {wrong.size} entries differ)")
-
-
-def _projected(evaluate: Callable[..., Any], y: Any, x: Any, values: list[np.ndarray], k: int, number: int, eps: float,
-               atol: float, rtol: float, name: str) -> None:
-    """Compare u'Jv for random unit directions u, v."""
-    rng = np.random.default_rng(3)
-    for _ in range(PROJECTIONS):
-        u, v = rng.standard_normal(tuple(y.shape)), rng.standard_normal(values[number].shape)
-        u, v = u / np.linalg.norm(u), v / np.linalg.norm(v)
-        analytical = float((_gradient(y, x, u) * v).sum())
-        numerical = float((_difference(evaluate, values, number, v, k, eps) * u).sum())
-        if not abs(analytical - numerical) <= atol + rtol * abs(numerical):
-            raise GradcheckError(f"Jacobian mismatch {name}, along random directions: numerical {numerical:.9g}, "
-                                 f"analytical {analytical:.9g}")
+def _array(tensor: Any) -> np.ndarray:
+    return np.array(tensor.detach().cpu().numpy())

@@ -7,9 +7,10 @@ to the inputs and to the cotangents.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -35,6 +36,8 @@ class Library:
     def tensor(self, values: np.ndarray, dtype: str | None = None, requires_grad: bool = False) -> Any:
         """A leaf of a dtype, by default that of the values."""
         options: dict[str, Any] = {} if self.device is None else {"device": self.device}
+        if values.dtype.name == "bfloat16":     # which PyTorch does not take from NumPy
+            values = values.astype(np.float32)
         if dtype is not None:
             options |= {"dtype": getattr(self.module, dtype), "requires_grad": requires_grad}
         return self.module.tensor(values, **options)
@@ -66,41 +69,59 @@ class Arguments:
     leaves: list[Any]
 
 
-class Tried(Protocol):
-    """What a function is tried on: how its arguments are made in a library, and what is made of its result.
+class Tried(ABC):
+    """What a function is tried on: its arguments in a library, and what is compared of its result."""
 
-    `order` is how often it is differentiated; `own` the dtype under test (None: whatever the arguments say), `coarse`
-    the one in which the oracle's own error is measured; `terms` the number of terms behind an element, if it is known,
-    `size` the number of elements of all tensors; `differentiated` the positions of the inputs that are.
-    """
+    dtype: str
+    order: int
+    """How often it is differentiated."""
+    seed: int
 
     @property
-    def order(self) -> int: ...
-    @property
-    def seed(self) -> int: ...
-    @property
-    def own(self) -> str | None: ...
-    @property
-    def coarse(self) -> str: ...
-    @property
-    def terms(self) -> int | None: ...
-    @property
-    def size(self) -> int: ...
-    @property
-    def differentiated(self) -> Sequence[int]: ...
+    def own(self) -> str | None:
+        """The dtype under test; None where the arguments name one themselves."""
+        return self.dtype
 
-    def arguments(self, library: Library, dtype: str | None) -> Arguments:
+    @property
+    def coarse(self) -> str:
+        """The dtype in which the oracle's own error is measured."""
+        return "float32" if self.dtype == "float64" else self.dtype
+
+    @property
+    def terms(self) -> int | None:
+        """The number of terms behind an element, if it is known."""
+        return None
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """The number of elements of all tensors."""
+
+    @property
+    @abstractmethod
+    def differentiated(self) -> Sequence[int]:
+        """The positions of the inputs that are differentiated."""
+
+    @abstractmethod
+    def arguments(self, library: Library, dtype: str | None = None) -> Arguments:
         """The arguments in a library, those of floating point in a dtype."""
 
     def results(self, result: Any) -> list[Any]:
         """The tensors of a result that are compared."""
+        return listed(result)
 
+    @abstractmethod
     def cotangent(self, library: Library, rng: Generator, like: Any, requires_grad: bool) -> tuple[Any, Any]:
         """A random leaf, and a view of it that goes with a tensor."""
 
+    @abstractmethod
+    def neighbour(self, number: int) -> Tried:
+        """The same with inputs up to a percent smaller: on few elements, or where terms cancel to zero, the oracle may
+        be right by luck, on one processor only."""
+
 
 @dataclass(frozen=True)
-class Trial:
+class Trial(Tried):
     """One sample in one dtype and one layout, with derivatives up to an order."""
 
     sample: Sample
@@ -109,14 +130,6 @@ class Trial:
     cotangents: str = "contiguous"
     order: int = SECOND
     seed: int = 1
-
-    @property
-    def own(self) -> str:
-        return self.dtype
-
-    @property
-    def coarse(self) -> str:
-        return "float32" if self.dtype == "float64" else self.dtype
 
     @property
     def terms(self) -> int | None:
@@ -152,13 +165,15 @@ class Trial:
             leaves += [leaf] if wanted else []
         return Arguments(tensors, self.sample.attributes, leaves)
 
-    def results(self, result: Any) -> list[Any]:
-        return listed(result)
-
     def cotangent(self, library: Library, rng: Generator, like: Any, requires_grad: bool) -> tuple[Any, Any]:
         shape = tuple(like.shape)
         values = quantised(rng.uniform(0.25, 1.5, shape) * rng.choice([-1, 1], shape), self.coarse)
         return laid_out(library, fitting(values, self.cotangents), self.cotangents, dtype_name(like), requires_grad)
+
+    def neighbour(self, number: int) -> Trial:
+        rng = np.random.default_rng(number)
+        return self.with_arrays(array * (1 - 0.01 * rng.random(array.shape)) if array.dtype.kind == "f" else array
+                                for array in self.sample.arrays)
 
 
 def quantised(values: np.ndarray, dtype: str) -> np.ndarray:

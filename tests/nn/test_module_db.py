@@ -15,8 +15,8 @@ import torch
 
 import microtrain as mt
 from microtrain.testing.closeness import EPSILON, Tolerance, allowance, difference, gap
-from microtrain.testing.database.judge import NEIGHBOURS, nearby
-from microtrain.testing.database.operators import mapped
+from microtrain.testing.database.judge import NEIGHBOURS
+from microtrain.testing.database.operators import mapped, nearby
 from tests.conftest import DEVICE
 
 pytest.importorskip("expecttest", reason="PyTorch's databases need expecttest: pip install expecttest")

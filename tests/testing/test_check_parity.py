@@ -11,8 +11,7 @@ import microtrain as mt
 from microtrain import settings
 from microtrain.testing import OracleError, ParityError, ParityReport, Sample, Tolerance, cases, check_parity, checking
 from microtrain.testing.cases import samples_of, special_values
-from microtrain.testing.closeness import EPSILON, TINY, difference
-from microtrain.testing.comparison import worst
+from microtrain.testing.closeness import EPSILON, TINY, difference, worst
 from microtrain.testing.report import GRADIENT, SECOND, VALUE
 from microtrain.testing.running import LAYOUTS, Library, Trial, fitting, laid_out, quantised, run
 from microtrain.testing.shrink import TRIES, shrink

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from functools import cache
 
 import numpy as np
 
 import microtrain
 
-from ..comparison import Finding, Oracle, compare_part, consult, other_live
+from ..comparison import Near, Oracle, compare_part, consult, other_live
 from ..report import SECOND, VALUE, Tally
 from ..running import Library, Run, attempt
 from .exceptions import Unspecified, refusal, unspecified
-from .operators import Case, find, mapped
+from .operators import Case, find
 
 NEIGHBOURS = 8
-"""Where else PyTorch's error is measured before a case counts as failed; see `neighbour`."""
+"""Where else PyTorch's error is measured before a case counts as failed; see `Tried.neighbour`."""
 
 
 def judge(case: Case, device: str, order: int = SECOND) -> list[Tally]:
@@ -35,6 +34,7 @@ def judge(case: Case, device: str, order: int = SECOND) -> list[Tally]:
         warnings.simplefilter("ignore")
         got = attempt(Library(microtrain, device), function, case)
         oracle = yardstick(case, loose, got)
+        near = cache(lambda: [yardstick(case.neighbour(number), loose, got) for number in range(NEIGHBOURS)])
         tallies = []
         for part in range(case.order + 1):
             theirs = [run.part(part) for run in oracle]
@@ -44,7 +44,7 @@ def judge(case: Case, device: str, order: int = SECOND) -> list[Tally]:
             if any(isinstance(one, Exception) for one in theirs):
                 tally.uncounted = 1
             else:
-                enter(tally, case, got, oracle, loose)
+                enter(tally, case, got, oracle, loose, near)
             tallies.append(tally)
     return tallies
 
@@ -61,7 +61,7 @@ def yardstick(case: Case, loose: Unspecified | None, got: Run) -> Oracle:
     return oracle
 
 
-def enter(tally: Tally, case: Case, got: Run, oracle: Oracle, loose: Unspecified | None) -> None:
+def enter(tally: Tally, case: Case, got: Run, oracle: Oracle, loose: Unspecified | None, near: Near) -> None:
     """Enter in a tally whether a part of a case passed, was refused or failed, and by how much it missed."""
     tally.tried = 1
     part, mine = tally.order, got.part(tally.order)
@@ -72,42 +72,16 @@ def enter(tally: Tally, case: Case, got: Run, oracle: Oracle, loose: Unspecified
             tally.worst_ulps = np.inf
             tally.failures.append(f"{case}: {type(mine).__name__}: {' '.join(str(mine).split())}")
         return
-    found = findings(part, case, got, oracle)
+    live, wanted = got.live, oracle.expected.live
+    if (part != VALUE and live != wanted) or set(live) - set(wanted):       # grad where PyTorch has none is wrong
+        found = [other_live(part, got, oracle)]
+    else:
+        found = compare_part(part, got, oracle, case, case.kind, near=near)
     if loose and loose.given is None:
         found = [replace(finding, difference=None, ulps=0.0) for finding in found]
-    elif any(finding.difference for finding in found):
-        near = [yardstick(neighbour(case, number), loose, got) for number in range(NEIGHBOURS)]
-        found = compare_part(part, got, oracle, case, case.kind, near=near)
     wrong = next((finding for finding in found if finding.wrong), None)
     tally.worst_ulps = max((finding.ulps for finding in found), default=0.0)
     if wrong:
         tally.failures.append(f"{case}: {wrong}")
     else:
         tally.passed = 1
-
-
-def findings(part: int, case: Case, got: Run, oracle: Oracle) -> list[Finding]:
-    """How a part compares; a result that requires grad where PyTorch's does not is wrong in itself."""
-    live, wanted = got.live, oracle.expected.live
-    if (part != VALUE and live != wanted) or set(live) - set(wanted):
-        return [other_live(part, got, oracle)]
-    return compare_part(part, got, oracle, case, case.kind)
-
-
-def neighbour(case: Case, number: int) -> Case:
-    """The same case with inputs up to a percent smaller; as `comparison.neighbour`."""
-    args, kwargs = mapped(nearby(number), case.args, case.kwargs)
-    return replace(case, args=args, kwargs=kwargs)
-
-
-def nearby(number: int) -> Callable[[Any], Any]:
-    """A function that makes PyTorch's leaves up to a percent smaller, by factors of a seed, and leaves all else."""
-    import torch
-    generator = torch.Generator().manual_seed(number)
-
-    def moved(value: Any) -> Any:
-        if not isinstance(value, torch.Tensor) or not value.requires_grad:
-            return value
-        factor = 1 - 0.01 * torch.rand(value.shape, generator=generator, dtype=value.dtype)
-        return (value.detach() * factor).requires_grad_()
-    return moved

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from types import ModuleType
 from typing import Any
@@ -20,7 +20,7 @@ from numpy.random import Generator
 import microtrain
 
 from ..closeness import Tolerance
-from ..running import Arguments, Library, dtype_name
+from ..running import Arguments, Library, Tried, dtype_name
 
 NAMES = tuple("""
 __getitem__ __radd__ __rdiv__ __rmatmul__ __rmul__ __rpow__ __rsub__ abs acos acosh add addcdiv addcmul addmm all amax
@@ -122,7 +122,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Case(Call):
+class Case(Call, Tried):
     """One sample of one entry of the database.
 
     `finish` picks what is compared of the result; `order` is how often the operator can be differentiated; `kind` how
@@ -136,9 +136,6 @@ class Case(Call):
     order: int
     kind: Tolerance
 
-    coarse = "float32"
-    terms = None
-
     @property
     def own(self) -> str | None:
         named = any("dtype" in type(value).__name__ for value in (*self.args, *self.kwargs.values()))
@@ -146,7 +143,6 @@ class Case(Call):
 
     @property
     def size(self) -> int:
-        """How many elements its tensors have together."""
         return sum(tensor.numel() for tensor in tensors_in((self.args, self.kwargs)))
 
     @property
@@ -161,6 +157,23 @@ class Case(Call):
         values = rng.standard_normal(tuple(like.shape)).astype(np.float32)      # so that every precision can hold them
         leaf = library.tensor(values, dtype_name(like), requires_grad)
         return leaf, leaf
+
+    def neighbour(self, number: int) -> Case:
+        args, kwargs = mapped(nearby(number), self.args, self.kwargs)
+        return replace(self, args=args, kwargs=kwargs)
+
+
+def nearby(number: int) -> Callable[[Any], Any]:
+    """A function that makes PyTorch's leaves up to a percent smaller, by factors of a seed, and leaves all else."""
+    import torch
+    generator = torch.Generator().manual_seed(number)
+
+    def moved(value: Any) -> Any:
+        if not isinstance(value, torch.Tensor) or not value.requires_grad:
+            return value
+        factor = 1 - 0.01 * torch.rand(value.shape, generator=generator, dtype=value.dtype)
+        return (value.detach() * factor).requires_grad_()
+    return moved
 
 
 def converted(library: Library, dtype: str | None, value: Any) -> Any:
