@@ -14,12 +14,11 @@ from .cases import Sample
 from .checking import ParityError, check_parity
 from .closeness import Tolerance
 from .comparison import OracleError
-from .counting import KernelCount, count_kernels
 from .gradcheck import GradcheckError, gradcheck, gradgradcheck
 from .interpreter import poison
 from .kernels import KernelError, check_kernel
-from .memory import Memory, needed_memory, peak_memory
 from .report import ParityReport, Tally
+from .resources import KernelCount, Memory, count_kernels, needed_memory, peak_memory
 
 __all__ = ["AnomalyError", "GradcheckError", "KernelCount", "KernelError", "Memory", "OracleError", "ParityError",
            "ParityReport", "Sample", "Tally", "Tolerance", "as_torch", "cases", "check_kernel", "check_parity",

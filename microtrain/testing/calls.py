@@ -15,19 +15,18 @@ import numpy as np
 import microtrain
 
 from .comparison import Finding, Subject, unlike
-from .interpreter import interpreting, poisoned_lanes, reversed_programs, shuffled_programs
+from .interpreter import ORDERS, interpreting, poisoned_lanes
 from .report import VALUE
 from .running import Library, Run, Trial, on, run
 
 HALF = 0.5
 """By which inputs are multiplied in place: exact, and it leaves the domain of few functions."""
 
-OTHER_ORDER = "depends on the order of the programs: run {} they give other bits: a race between programs, or atomics"
-
 SURROUNDINGS = (
     ("depends on masked lanes: a tl.load(..., mask=...) without other= holds zeros there in the interpreter and "
      "anything on a GPU", poisoned_lanes),
-    (OTHER_ORDER.format("backwards"), reversed_programs), (OTHER_ORDER.format("in a random order"), shuffled_programs))
+    *((f"depends on the order of the programs: run {how} they give other bits: a race between programs, or atomics",
+       order) for how, order in ORDERS))
 """Where interpreted kernels are run once more, and what is said where the bits are others."""
 
 

@@ -78,54 +78,50 @@ def special_values(dtype: str = "float32") -> np.ndarray:
     return np.array([*positive, *[-x for x in positive], math.nan])
 
 
-def drawn(rng: Generator, low: float, high: float, shape: Shape) -> np.ndarray:
-    """Numbers from a range, an array even where there is no axis."""
-    return np.asarray(rng.uniform(low, high, shape))
+def _sampler(draw: Callable[[Generator, Shape], Any], shapes: Iterable[Iterable[Shape]],
+             attributes: dict[str, Any] | None = None) -> Sampler:
+    """For each of the shapes' groups a sample of so many arrays, also where there is no axis."""
+    return lambda rng: [Sample(tuple(np.asarray(draw(rng, shape)) for shape in group), dict(attributes or {}))
+                        for group in shapes]
+
+
+def _within(low: float, high: float) -> Callable[[Generator, Shape], Any]:
+    return lambda rng, shape: rng.uniform(low, high, shape)
 
 
 def unary(low: float = -3.0, high: float = 3.0, shapes: Sequence[Shape] = SHAPES, **attributes: Any) -> Sampler:
     """One array from a range, in shapes that catch."""
-    return lambda rng: [Sample((drawn(rng, low, high, shape),), dict(attributes)) for shape in shapes]
+    return _sampler(_within(low, high), [(shape,) for shape in shapes], attributes)
 
 
 def binary(low: float = -3.0, high: float = 3.0, shapes: Sequence[Pair] = BROADCASTS, **attributes: Any) -> Sampler:
     """Two arrays from a range, in shapes that broadcast."""
-    return lambda rng: [Sample(tuple(drawn(rng, low, high, shape) for shape in pair), dict(attributes))
-                        for pair in shapes]
+    return _sampler(_within(low, high), shapes, attributes)
 
 
 def alike(count: int, low: float = -3.0, high: float = 3.0, shapes: Sequence[Shape] = SHAPES) -> Sampler:
     """So many arrays of one shape, for kernels that do not broadcast."""
-    return lambda rng: [Sample(tuple(drawn(rng, low, high, shape) for _ in range(count))) for shape in shapes]
+    return _sampler(_within(low, high), [(shape,) * count for shape in shapes])
 
 
 def rows(shapes: Sequence[Shape] = ROWS, **attributes: Any) -> Sampler:
     """One array of rows, standard normal."""
-    return lambda rng: [Sample((np.asarray(rng.standard_normal(shape)),), dict(attributes)) for shape in shapes]
+    return _sampler(Generator.standard_normal, [(shape,) for shape in shapes], attributes)
 
 
 def matrices(shapes: Sequence[Pair] = PRODUCTS) -> Sampler:
     """Two matrices that can be multiplied, standard normal."""
-    return lambda rng: [Sample(tuple(np.asarray(rng.standard_normal(shape)) for shape in pair)) for pair in shapes]
+    return _sampler(Generator.standard_normal, shapes)
 
 
 def special(count: int = 1, dtype: str = "float32") -> Sampler:
     """Special values: of each of `count` arrays every one, in all combinations."""
-    def sample(rng: Generator) -> list[Sample]:
-        columns = zip(*product(special_values(dtype), repeat=count), strict=True)
-        return [Sample(tuple(np.array(column) for column in columns))]
-    return sample
+    return lambda rng: [Sample(tuple(np.array(list(product(special_values(dtype), repeat=count))).T))]
 
 
 def given(*samples: Sample | Sampler) -> Sampler:
     """Chosen samples, and those of other samplers, one after the other."""
-    def sample(rng: Generator) -> Iterable[Sample]:
-        for one in samples:
-            if isinstance(one, Sample):
-                yield one
-            else:
-                yield from one(rng)
-    return sample
+    return lambda rng: (found for one in samples for found in ([one] if isinstance(one, Sample) else one(rng)))
 
 
 def samples_of(inputs: Any, rng: Generator) -> list[Sample]:

@@ -52,8 +52,8 @@ def hooked(name: str, wrapped: Callable[..., Any]) -> Iterator[None]:
 
 
 def filler(dtype: np.dtype[Any]) -> Any:
-    """What is conspicuous in a dtype: NaN, or the largest integer."""
-    return np.nan if dtype.kind == "f" else True if dtype.kind == "b" else np.iinfo(dtype).max
+    """What is conspicuous in a dtype: NaN (bfloat16 is of NumPy's kind V), or the largest integer."""
+    return np.nan if dtype.kind in "fV" else True if dtype.kind == "b" else np.iinfo(dtype).max
 
 
 def poisoned_load(load: Callable[..., Any], pointers: Any, mask: Any, other: Any, *rest: Any, **named: Any) -> Any:
@@ -107,14 +107,10 @@ def program_order(choose: Callable[[int], np.ndarray]) -> Iterator[None]:
         yield
 
 
-def reversed_programs() -> AbstractContextManager[None]:
-    """The programs of every kernel from the last to the first."""
-    return program_order(lambda count: np.arange(count)[::-1])
-
-
-def shuffled_programs(seed: int = 0) -> AbstractContextManager[None]:
-    """The programs of every kernel in a random order."""
-    return program_order(np.random.default_rng(seed).permutation)
+ORDERS: tuple[tuple[str, Callable[[], AbstractContextManager[None]]], ...] = (
+    ("backwards", lambda: program_order(lambda count: np.arange(count)[::-1])),
+    ("in a random order", lambda: program_order(np.random.default_rng(0).permutation)))
+"""Other orders of a kernel's programs, in which it is run once more."""
 
 
 @contextmanager
@@ -124,8 +120,7 @@ def watched(watch: Any) -> Iterator[None]:
     Each is handed the interpreter's method first and calls it.
     """
     with ExitStack() as stack:
-        for name, method in (("create_masked_load", watch.load), ("create_masked_store", watch.store),
-                             ("create_atomic_rmw", watch.atomic), ("create_atomic_cas", watch.exchange),
-                             ("set_grid_idx", watch.program)):
+        for name, method in zip(HOOKED, (watch.load, watch.store, watch.atomic, watch.exchange, watch.program),
+                                strict=True):
             stack.enter_context(hooked(name, method))
         yield

@@ -8,19 +8,17 @@ one after the other.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .interpreter import filler, poisoned_lanes, reversed_programs, shuffled_programs, watched
+import microtrain
+
+from .interpreter import ORDERS, filler, poisoned_lanes, watched
 from .running import on
 
 NOBODY, SEVERAL = -1, -2
-
-ORDERS: tuple[tuple[str, Callable[[], AbstractContextManager[None]]], ...] = (
-    ("backwards", reversed_programs), ("in a random order", shuffled_programs))
 
 
 class KernelError(AssertionError):
@@ -31,34 +29,26 @@ class KernelError(AssertionError):
         super().__init__("\n".join((f"{name} is wrong whatever it computes:", *(f"  - {one}" for one in problems))))
 
 
-@dataclass
 class Buffer:
-    """An argument's memory, element by element: who wrote it, who read what another wrote."""
+    """An argument's memory, element by element: who wrote it, who read what another wrote, how often it was added to.
 
-    name: str
-    tensor: Any
-    output: bool
-    updated: bool
-    written: np.ndarray = field(init=False)
-    read: np.ndarray = field(init=False)
-    added: np.ndarray = field(init=False)
+    An `output` is filled by the kernel, what is `updated` changed.
+    """
 
-    def __post_init__(self) -> None:
-        count = self.tensor.numel()
-        self.written, self.read = np.full(count, NOBODY), np.full(count, NOBODY)
-        self.added = np.zeros(count, np.int64)
-
-    @property
-    def start(self) -> int:
-        return int(self.tensor.data_ptr())
-
-    @property
-    def bytes(self) -> int:
-        return int(self.tensor.numel() * self.tensor.element_size())
+    def __init__(self, name: str, tensor: Any, output: bool, updated: bool) -> None:
+        self.name, self.output, self.updated, self.shape = name, output, updated, tuple(tensor.shape)
+        self.count, self.width, self.start = tensor.numel(), tensor.element_size(), int(tensor.data_ptr())
+        self.end = self.start + self.count * self.width
+        self.written, self.read = np.full(self.count, NOBODY), np.full(self.count, NOBODY)
+        self.added = np.zeros(self.count, np.int64)
 
     def place(self, number: int) -> str:
         """An element's name: `out_ptr[3]`, in row-major order."""
-        return f"{self.name}[{', '.join(str(i) for i in np.unravel_index(number, tuple(self.tensor.shape)))}]"
+        return f"{self.name}[{', '.join(str(i) for i in np.unravel_index(number, self.shape))}]"
+
+
+Touched = list[tuple[Buffer, np.ndarray]]
+"""Of each array that an operation touches the numbers of the elements."""
 
 
 class Watch:
@@ -74,109 +64,95 @@ class Watch:
         self.problems.setdefault(kind, problem)
 
     def program(self, set_index: Callable[..., Any], x: int, y: int, z: int) -> Any:
-        self.name = f"({x}, {y}, {z})"
+        self.name = f"program ({x}, {y}, {z})"
         self.number += 1
         return set_index(x, y, z)
 
-    def places(self, verb: str, pointers: Any, mask: Any) -> tuple[np.ndarray, list[tuple[Buffer, np.ndarray]]]:
-        """Which lanes are inside some array, and for each array touched the numbers of the elements."""
+    def others(self, owners: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Those of some elements that belong to another program."""
+        return places[(owners[places] != NOBODY) & (owners[places] != self.number)]
+
+    def touched(self, verb: str, pointers: Any, mask: Any) -> tuple[Any, Touched]:
+        """The mask of the lanes that are inside some array, and what they touch."""
+        import triton.language as tl
         addresses = np.asarray(pointers.data).astype(np.int64)
-        lanes = np.broadcast_to(np.asarray(mask.data), addresses.shape)
+        lanes = np.broadcast_to(np.asarray(mask), addresses.shape)
         inside, touched = np.zeros_like(lanes), []
         for buffer in self.buffers:
-            offsets = addresses - buffer.start
-            here = lanes & (offsets >= 0) & (offsets < buffer.bytes)
+            here = lanes & (addresses >= buffer.start) & (addresses < buffer.end)
             if here.any():
-                touched.append((buffer, offsets[here] // buffer.tensor.element_size()))
+                touched.append((buffer, (addresses[here] - buffer.start) // buffer.width))
                 inside |= here
-        if (lanes & ~inside).any():
-            self.outside(verb, int(addresses[lanes & ~inside].ravel()[0]))
-        return inside, touched
+        if (lanes & ~inside).any() and self.buffers:
+            address = int(addresses[lanes & ~inside].ravel()[0])
+            near = min(self.buffers, key=lambda buffer: max(buffer.start - address, address - buffer.end + 1))
+            self.note(f"outside {verb}", f"out of bounds: {self.name} {verb} element "
+                                         f"{(address - near.start) // near.width} of {near.name}, which has "
+                                         f"{near.count}: a mask is missing or the grid is too large")
+        return type(pointers)(inside, tl.int1), touched
 
-    def outside(self, verb: str, address: int) -> None:
-        """Note an access that is in no array, by its distance from the nearest."""
-        if not self.buffers:
-            return
-        far = {id(b): max(b.start - address, address - (b.start + b.bytes) + 1) for b in self.buffers}
-        near = min(self.buffers, key=lambda b: far[id(b)])
-        number = (address - near.start) // near.tensor.element_size()
-        self.note(f"outside {verb}", f"out of bounds: program {self.name} {verb} element {number} of {near.name}, "
-                                     f"which has {near.tensor.numel()}: a mask is missing or the grid is too large")
-
-    def load(self, load: Callable[..., Any], pointers: Any, mask: Any, other: Any, *rest: Any, **named: Any) -> Any:
-        inside, touched = self.places("loads", pointers, mask)
-        for buffer, places in touched:
-            others = places[(buffer.written[places] != NOBODY) & (buffer.written[places] != self.number)]
-            if others.size:
-                self.note("read race", f"race between programs: program {self.name} loads {buffer.place(others[0])}, "
-                                       "which another program stores")
-            self.unwritten("loads", buffer, places)
-            seen = buffer.read[places]
-            buffer.read[places] = np.where((seen == NOBODY) | (seen == self.number), self.number, SEVERAL)
-        return load(pointers, type(pointers)(inside, _bool()), other, *rest, **named)
-
-    def unwritten(self, verb: str, buffer: Buffer, places: np.ndarray) -> None:
+    def reads(self, verb: str, buffer: Buffer, places: np.ndarray) -> None:
         """Note a use of fresh memory."""
         fresh = places[buffer.written[places] == NOBODY] if buffer.output else places[:0]
         if fresh.size:
-            self.note("unwritten read", f"reads its output before it is written: program {self.name} {verb} "
+            self.note("unwritten read", f"reads its output before it is written: {self.name} {verb} "
                                         f"{buffer.place(fresh[0])}; fresh memory holds anything")
 
-    def store(self, store: Callable[..., Any], pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
-        inside, touched = self.places("stores to", pointers, mask)
-        for buffer, places in touched:
-            if not (buffer.output or buffer.updated):
-                self.note("input", f"overwrites its input: program {self.name} stores to {buffer.place(places[0])}, "
-                                   "which is not among the outputs")
-            self.clashes(buffer, places)
-            buffer.written[places] = self.number
-        return store(pointers, value, type(pointers)(inside, _bool()), *rest)
+    def changes(self, verb: str, buffer: Buffer, places: np.ndarray) -> None:
+        """Note a change of an input."""
+        if not (buffer.output or buffer.updated):
+            self.note("input", f"overwrites its input: {self.name} {verb} {buffer.place(places[0])}, which is not "
+                               "among the outputs")
 
-    def clashes(self, buffer: Buffer, places: np.ndarray) -> None:
-        """Note stores to what another program, or another lane, has to do with."""
-        others = places[(buffer.written[places] != NOBODY) & (buffer.written[places] != self.number)]
-        readers = places[(buffer.read[places] != NOBODY) & (buffer.read[places] != self.number)]
-        if others.size:
-            self.note("write race", f"race between programs: program {self.name} stores to {buffer.place(others[0])}, "
-                                    "as another program did: the last one wins, and none is the last")
-        elif readers.size:
-            self.note("read race", f"race between programs: program {self.name} stores to {buffer.place(readers[0])}, "
-                                   "which another program loads")
-        if np.unique(places).size < places.size:
-            again = np.sort(places)[:-1][np.diff(np.sort(places)) == 0]
-            self.note("lanes", f"race between lanes: two lanes of program {self.name} store to "
-                               f"{buffer.place(again[0])} at once")
+    def load(self, load: Callable[..., Any], pointers: Any, mask: Any, other: Any, *rest: Any, **named: Any) -> Any:
+        inside, touched = self.touched("loads", pointers, mask.data)
+        for buffer, places in touched:
+            others = self.others(buffer.written, places)
+            if others.size:
+                self.note("read race", f"race between programs: {self.name} loads {buffer.place(others[0])}, which "
+                                       "another program stores")
+            self.reads("loads", buffer, places)
+            seen = buffer.read[places]
+            buffer.read[places] = np.where((seen == NOBODY) | (seen == self.number), self.number, SEVERAL)
+        return load(pointers, inside, other, *rest, **named)
+
+    def store(self, store: Callable[..., Any], pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
+        inside, touched = self.touched("stores to", pointers, mask.data)
+        for buffer, places in touched:
+            self.changes("stores to", buffer, places)
+            writers, readers = (self.others(owners, places) for owners in (buffer.written, buffer.read))
+            if writers.size:
+                self.note("write race", f"race between programs: {self.name} stores to {buffer.place(writers[0])}, as "
+                                        "another program did: the last one wins, and none is the last")
+            elif readers.size:
+                self.note("read race", f"race between programs: {self.name} stores to {buffer.place(readers[0])}, "
+                                       "which another program loads")
+            numbers, counts = np.unique(places, return_counts=True)
+            if len(numbers) < len(places):
+                self.note("lanes", f"race between lanes: two lanes of {self.name} store to "
+                                   f"{buffer.place(numbers[counts > 1][0])} at once")
+            buffer.written[places] = self.number
+        return store(pointers, value, inside, *rest)
 
     def atomic(self, update: Callable[..., Any], kind: Any, pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
-        inside, touched = self.places("changes", pointers, mask)
+        inside, touched = self.touched("changes", pointers, mask.data)
         for buffer, places in touched:
-            if not (buffer.output or buffer.updated):
-                self.note("input", f"overwrites its input: program {self.name} changes {buffer.place(places[0])}, "
-                                   "which is not among the outputs")
-            self.unwritten("changes", buffer, places)
+            self.changes("changes", buffer, places)
+            self.reads("changes", buffer, places)
             buffer.written[places] = SEVERAL
             if "FADD" in str(kind):
                 np.add.at(buffer.added, places, 1)
                 often = places[buffer.added[places] > 2]
                 if often.size:
-                    self.note("order", f"order that is not determined: floats are added atomically to "
+                    self.note("order", "order that is not determined: floats are added atomically to "
                                        f"{buffer.place(often[0])} more than twice; the last bits depend on which "
                                        "program comes first")
-        return update(kind, pointers, value, type(pointers)(inside, _bool()), *rest)
+        return update(kind, pointers, value, inside, *rest)
 
     def exchange(self, update: Callable[..., Any], pointers: Any, *rest: Any) -> Any:
-        for buffer, places in self.places("changes", pointers, _all(pointers))[1]:
+        for buffer, places in self.touched("changes", pointers, True)[1]:
             buffer.written[places] = self.number
         return update(pointers, *rest)
-
-
-def _bool() -> Any:
-    import triton.language as tl
-    return tl.int1
-
-
-def _all(pointers: Any) -> Any:
-    return type(pointers)(np.ones(np.shape(pointers.data), bool), _bool())
 
 
 def check_kernel(kernel: Any, arguments: Sequence[Any], grid: tuple[int, ...] | int = (), *,
@@ -201,11 +177,9 @@ def check_kernel(kernel: Any, arguments: Sequence[Any], grid: tuple[int, ...] | 
     Raises RuntimeError where kernels are not interpreted in this process, ValueError for arguments that do not fit
     the kernel's parameters and for an output that is no pointer.
     """
-    if hasattr(kernel, "call_on"):
-        launch = of_call(kernel, arguments)
-    else:
-        launch = Launch(kernel, list(arguments), (grid,) if isinstance(grid, int) else tuple(grid), tuple(outputs),
-                        tuple(updated), dict(constants or {}))
+    launch = of_call(kernel, arguments) if hasattr(kernel, "call_on") else Launch(
+        kernel, list(arguments), (grid,) if isinstance(grid, int) else tuple(grid), tuple(outputs), tuple(updated),
+        dict(constants or {}))
     name = getattr(launch.kernel, "__name__", "the kernel")
     if type(launch.kernel).__name__ != "InterpretedFunction":
         raise RuntimeError(f"check_kernel(): {name} is compiled, and can be watched only when interpreted: set "
@@ -246,16 +220,9 @@ class Launch:
 
     def tensors(self) -> dict[str, Any]:
         """Copies of the arrays as tensors, the outputs filled with what is conspicuous."""
-        import torch
-        made = {}
-        for name, value in zip(self.parameters, self.arguments, strict=True):
-            if isinstance(value, np.ndarray):
-                half = value.dtype.name == "bfloat16"       # which crosses to PyTorch as its bits
-                array = np.array(value.view(np.int16) if half else value)
-                if name in self.outputs:
-                    array[...] = 0x7FC0 if half else filler(array.dtype)
-                made[name] = torch.from_numpy(array).view(torch.bfloat16) if half else torch.from_numpy(array)
-        return made
+        return {name: on("torch").tensor(np.full_like(value, filler(value.dtype)) if name in self.outputs else value,
+                                         value.dtype.name)
+                for name, value in zip(self.parameters, self.arguments, strict=True) if isinstance(value, np.ndarray)}
 
     def run(self, tensors: dict[str, Any]) -> dict[str, bytes]:
         """Run it; the bits of what it writes."""
@@ -275,7 +242,7 @@ class Launch:
         for buffer in watch.buffers:
             never = np.flatnonzero(buffer.written == NOBODY) if buffer.output else np.empty(0, int)
             if never.size:
-                watch.note("unwritten", f"elements that are never written: {never.size} of {buffer.tensor.numel()} of "
+                watch.note("unwritten", f"elements that are never written: {never.size} of {buffer.count} of "
                                         f"{buffer.name}, the first is {buffer.place(int(never[0]))}: the grid is too "
                                         "small, or a mask too tight")
         return list(watch.problems.values())
@@ -296,7 +263,6 @@ class Launch:
 
 def of_call(operation: Any, inputs: Sequence[Any]) -> Launch:
     """The launch of a custom kernel on inputs, arrays or Tensors."""
-    import microtrain
     tensors = [one if isinstance(one, microtrain.Tensor) else microtrain.tensor(one) for one in inputs]
     call = operation.call_on(tuple(tensors))
     free = [name for name in call.kernel.arg_names if name not in call.constants]

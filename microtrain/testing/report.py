@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from html import escape
 
+from ..bench.text import columns
 from .page import HEAT, anchor, card, heat, page
 
 VALUE, GRADIENT, SECOND, ERRORS = range(4)
@@ -69,6 +70,11 @@ class Tally:
         """The worst error; nothing where none is measured."""
         return ulps_text(self.worst_ulps) if self.tried and self.order != ERRORS else ""
 
+    @property
+    def lines(self) -> list[str]:
+        """What failed, with order, dtype and device."""
+        return [f"{ORDERS[self.order]} {self.dtype} {self.device}: {failure}" for failure in self.failures]
+
     def _cell(self) -> str:
         """What the page's matrix says of it."""
         if not self.tried:
@@ -96,10 +102,7 @@ class ParityReport:
     def add(self, tally: Tally) -> None:
         """Count some cases; those with the same operation, device, dtype and order are counted together."""
         key = (tally.operation, tally.device, tally.dtype, tally.order)
-        if key in self.tallies:
-            self.tallies[key].add(tally)
-        else:
-            self.tallies[key] = replace(tally, failures=list(tally.failures))
+        self.tallies.setdefault(key, Tally(*key)).add(tally)
 
     def merge(self, other: ParityReport) -> None:
         """Count another report's cases too."""
@@ -130,17 +133,19 @@ class ParityReport:
             found.add(tally)
         return found
 
+    def sums(self) -> Iterator[tuple[str, int, Tally]]:
+        """Device and order of each column, with its sum."""
+        return ((device, order, self.total(device=device, order=order)) for device, order in self.columns)
+
     @property
     def failures(self) -> list[str]:
         """What failed, one line each, by operation."""
-        return [f"{tally.operation} {ORDERS[tally.order]} {tally.dtype} {tally.device}: {failure}"
-                for tally in self.of() for failure in tally.failures]
+        return [f"{tally.operation} {line}" for tally in self.of() for line in tally.lines]
 
     def summary(self) -> str:
         """One line for each column of the table."""
         lines = []
-        for device, order in self.columns:
-            sum = self.total(device=device, order=order)
+        for device, order, sum in self.sums():
             share = f" ({sum.refused / sum.tried:.1%})" if sum.refused else ""
             lines.append(f"{device} {ORDERS[order]}: {sum.passed} of {sum.tried} passed, {sum.refused} refused{share}, "
                          f"{sum.failed} failed" + (f"; {sum.uncounted} not counted" if sum.uncounted else ""))
@@ -155,21 +160,16 @@ class ParityReport:
             for row in rows:
                 tally = self.total(row[0], device, order)
                 row += [tally.cases, tally.worst][shown]
-        widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-        lines = [f"{row[0]:<{widths[0]}}" + "".join(f"  {word:>{width}}" for word, width in
-                                                    zip(row[1:], widths[1:], strict=True)) for row in (heads, *rows)]
-        lines = [line.rstrip() for line in lines]
-        lines += [f"{name}: not there; {why}" for name, why in sorted(self.absent.items())]
-        parts = ["\n".join(lines), "\n".join(self.failures), self.summary()]
+        absent = [f"{name}: not there; {why}" for name, why in sorted(self.absent.items())]
+        parts = ["\n".join([columns(heads, rows), *absent]), "\n".join(self.failures), self.summary()]
         return "\n\n".join(part for part in parts if part)
 
     def json(self) -> str:
         """All there is to know, as a JSON document, which knows no infinity: that is the text "inf"."""
         tallies = [asdict(tally) | {"order": ORDERS[tally.order], "worst_ulps": float(f"{tally.worst_ulps:.3g}")
                                     if math.isfinite(tally.worst_ulps) else "inf"} for tally in self.of()]
-        document = {"schema": SCHEMA, "about": self.about, "absent": dict(sorted(self.absent.items())),
-                    "tallies": tallies}
-        return json.dumps(document, indent=1, allow_nan=False) + "\n"
+        return json.dumps({"schema": SCHEMA, "about": self.about, "absent": dict(sorted(self.absent.items())),
+                           "tallies": tallies}, indent=1, allow_nan=False) + "\n"
 
     def html(self) -> str:
         """One self-contained page: a summary, a matrix coloured by the worst error, and what lies behind each row."""
@@ -185,16 +185,13 @@ class ParityReport:
             "<h2>Operations</h2>\n" + "\n".join(map(self._details, self.operations)))
 
     def _cards(self) -> Iterator[str]:
-        """The number of operations, and the sums of each column."""
-        names = len(self.operations)
-        clean = sum(not self.total(name).failed for name in self.operations)
-        yield card("operations without a failure", clean, names, clean, 0, f"{len(self.absent)} names are not there"
-                   if self.absent else "all names are there")
-        for device, order in self.columns:
-            sums = self.total(device=device, order=order)
-            said = f"{sums.failed} failed, {sums.refused} refused" + (
-                f", {sums.uncounted} PyTorch cannot compute" if sums.uncounted else "")
-            yield card(f"{device} · {ORDERS[order]}", sums.passed, sums.tried, sums.passed, sums.refused, said)
+        names, clean = len(self.operations), sum(not self.total(name).failed for name in self.operations)
+        yield card("operations without a failure", clean, names, clean, 0,
+                   f"{len(self.absent)} names are not there" if self.absent else "all names are there")
+        for device, order, all in self.sums():
+            yield card(f"{device} · {ORDERS[order]}", all.passed, all.tried, all.passed, all.refused,
+                       f"{all.failed} failed, {all.refused} refused"
+                       + (f", {all.uncounted} PyTorch cannot compute" if all.uncounted else ""))
 
     def _matrix(self) -> str:
         """One row an operation, one column a device and order."""
@@ -221,8 +218,7 @@ class ParityReport:
                       (" re", f"{whole.refused} refused") if whole.refused else ("", "passed"))
         rows = "".join(f"<tr><td>{escape(t.device)}</td><td>{escape(t.dtype)}</td><td>{ORDERS[t.order]}</td>"
                        f"<td class=\"n\">{t.cases}</td><td class=\"n\">{t.worst}</td></tr>" for t in tallies)
-        failures = "".join(f"<li class=\"n\">{escape(f'{ORDERS[t.order]} {t.dtype} {t.device}: {failure}')}</li>"
-                           for t in tallies for failure in t.failures)
+        failures = "".join(f"<li class=\"n\">{escape(line)}</li>" for tally in tallies for line in tally.lines)
         return (f"<details id=\"{anchor(name)}\"{' open' if whole.failed else ''}><summary><code>{escape(name)}</code>"
                 f"<span class=\"tag{kind}\">{said}</span></summary><table><tr><th>device</th><th>dtype</th>"
                 f"<th>order</th><th>cases</th><th>worst, ulps</th></tr>{rows}</table>"

@@ -17,8 +17,7 @@ from microtrain.compiler.emit_triton import emit
 from microtrain.compiler.executable import Executable
 from microtrain.compiler.memory import ALIGNMENT, arrange, lifetimes, nbytes
 from microtrain.compiler.schedule import schedule
-from microtrain.testing import count_kernels, peak_memory
-from microtrain.testing.memory import needed_memory
+from microtrain.testing import count_kernels, needed_memory, peak_memory
 from tests.conftest import DEVICE
 from tests.support.hypotheses import given, st
 from tests.support.programs import blank, program

@@ -41,15 +41,11 @@ def outcomes() -> list[tuple[ErrorCase, Raised]]:
 
 def test_wrong_arguments_raise_what_they_raise_in_pytorch(outcomes: list[tuple[ErrorCase, Raised]],
                                                          capsys: pytest.CaptureFixture[str]) -> None:
-    counts = {"raise": sum(outcome.error is not None for _, outcome in outcomes),
-              "raise PyTorch's exception type": sum(outcome.right for _, outcome in outcomes),
-              "name the operation": sum(outcome.named for _, outcome in outcomes),
-              "tell the offending value": sum(outcome.told for _, outcome in outcomes),
-              "do all of it": sum(outcome.problem is None for _, outcome in outcomes)}
+    right = sum(outcome.problem is None for _, outcome in outcomes)
     with capsys.disabled():
-        print(f"\n{len(outcomes)} wrong calls:", ", ".join(f"{count} {what}" for what, count in counts.items()))
+        print(f"\n{len(outcomes)} wrong calls, {right} raise PyTorch's type with a message that helps")
     assert len(outcomes) > 100
-    assert counts["do all of it"] >= 0.95 * len(outcomes)
+    assert right >= 0.95 * len(outcomes)
     others = [f"{case.operation}{case}: {outcome.problem}" for case, outcome in outcomes
               if outcome.problem and not f"{case.operation}{case}".startswith(tuple(EXCEPTIONS))]
     assert not others, "\n".join(others)

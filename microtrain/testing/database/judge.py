@@ -40,12 +40,9 @@ def judge(case: Case, device: str, order: int = SECOND) -> list[Tally]:
             theirs = [run.part(part) for run in oracle]
             if theirs[0] is None:
                 break
-            tally = Tally(case.operation, device, case.dtype, part)
-            if any(isinstance(one, Exception) for one in theirs):
-                tally.uncounted = 1
-            else:
-                enter(tally, case, got, oracle, loose, near)
-            tallies.append(tally)
+            unable = any(isinstance(one, Exception) for one in theirs)
+            tallies.append(Tally(case.operation, device, case.dtype, part, uncounted=1) if unable else
+                           tally(part, case, device, got, oracle, loose, near))
     return tallies
 
 
@@ -61,17 +58,17 @@ def yardstick(case: Case, loose: Unspecified | None, got: Run) -> Oracle:
     return oracle
 
 
-def enter(tally: Tally, case: Case, got: Run, oracle: Oracle, loose: Unspecified | None, near: Near) -> None:
-    """Enter in a tally whether a part of a case passed, was refused or failed, and by how much it missed."""
-    tally.tried = 1
-    part, mine = tally.order, got.part(tally.order)
+def tally(part: int, case: Case, device: str, got: Run, oracle: Oracle, loose: Unspecified | None,
+          near: Near) -> Tally:
+    """Whether a part of a case passed, was refused or failed, and by how much it missed."""
+    entered, mine = Tally(case.operation, device, case.dtype, part, tried=1), got.part(part)
     if isinstance(mine, Exception):
         if refusal(case, mine):
-            tally.refused = 1
+            entered.refused = 1
         else:
-            tally.worst_ulps = np.inf
-            tally.failures.append(f"{case}: {type(mine).__name__}: {' '.join(str(mine).split())}")
-        return
+            entered.worst_ulps = np.inf
+            entered.failures.append(f"{case}: {type(mine).__name__}: {' '.join(str(mine).split())}")
+        return entered
     live, wanted = got.live, oracle.expected.live
     if (part != VALUE and live != wanted) or set(live) - set(wanted):       # grad where PyTorch has none is wrong
         found = [other_live(part, got, oracle)]
@@ -79,9 +76,7 @@ def enter(tally: Tally, case: Case, got: Run, oracle: Oracle, loose: Unspecified
         found = compare_part(part, got, oracle, case, case.kind, near=near)
     if loose and loose.given is None:
         found = [replace(finding, difference=None, ulps=0.0) for finding in found]
-    wrong = next((finding for finding in found if finding.wrong), None)
-    tally.worst_ulps = max((finding.ulps for finding in found), default=0.0)
-    if wrong:
-        tally.failures.append(f"{case}: {wrong}")
-    else:
-        tally.passed = 1
+    entered.failures = [f"{case}: {finding}" for finding in found if finding.wrong][:1]
+    entered.passed = int(not entered.failures)
+    entered.worst_ulps = max((finding.ulps for finding in found), default=0.0)
+    return entered

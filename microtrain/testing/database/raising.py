@@ -8,22 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..report import ERRORS, Tally
-from ..running import Library, on
+from ..running import Arguments, Library, on
 from .operators import ErrorCase, find, tensors_in
 
 
 @dataclass(frozen=True)
 class Raised:
-    """What a call with wrong arguments came to.
-
-    `right` says that PyTorch's exception type was raised, `named` that the message names the operation (or is
-    PyTorch's own), `told` that it holds a value, a shape or a dtype of the arguments.
-    """
+    """What a call with wrong arguments came to: what it raised, if anything, and what that lacks."""
 
     error: Exception | None
-    right: bool = False
-    named: bool = False
-    told: bool = False
+    lacks: tuple[str, ...] = ()
 
     @property
     def problem(self) -> str | None:
@@ -31,18 +25,38 @@ class Raised:
         if self.error is None:
             return "did not raise"
         said = f"{type(self.error).__name__}: {' '.join(str(self.error).split())}"
-        missing = [what for what, there in (("is not PyTorch's type", self.right),
-                                            ("does not name the operation", self.named),
-                                            ("does not tell the offending value", self.told)) if not there]
-        return f"{' and '.join(missing)}: {said}" if missing else None
+        return f"{' and '.join(self.lacks)}: {said}" if self.lacks else None
 
 
-def attempt(library: Library, function: Any, case: ErrorCase) -> Exception | None:
-    """What a call raises, at once or when its value is computed."""
+def raised(case: ErrorCase, device: str) -> Raised | None:
+    """What microtrain makes of wrong arguments: PyTorch's exception type and a message that names the operation (or is
+    PyTorch's own) and a value, a shape or a dtype of the arguments, or what of that is missing.
+
+    None where PyTorch itself does not raise, and where microtrain has no such tensors (complex, sparse).
+    Raises LookupError where microtrain has nothing of that name.
+    """
+    function = find(case.operation)
+    if function is None:
+        raise LookupError(f"microtrain has no {case.operation}")
+    theirs, ours = on("torch"), on(device)
     try:
-        given = case.arguments(library)
-    except Exception as error:
-        raise InexpressibleError(f"{error}") from error
+        given = case.arguments(theirs), case.arguments(ours)
+    except Exception:
+        return None
+    if attempt(theirs, case.function, given[0]) is None:
+        return None
+    error = attempt(ours, function, given[1])
+    if error is None:
+        return Raised(None)
+    message = " ".join(str(error).split())
+    there = {"is not PyTorch's type": isinstance(error, case.error),
+             "does not name the operation": names_it(case, message),
+             "does not tell the offending value": tells(case, message)}
+    return Raised(error, tuple(what for what, right in there.items() if not right))
+
+
+def attempt(library: Library, function: Any, given: Arguments) -> Exception | None:
+    """What a call raises, at once or when its value is computed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -51,31 +65,6 @@ def attempt(library: Library, function: Any, case: ErrorCase) -> Exception | Non
         except Exception as error:
             return error
     return None
-
-
-class InexpressibleError(Exception):
-    """The arguments themselves cannot be made: complex numbers, sparse tensors."""
-
-
-def raised(case: ErrorCase, device: str) -> Raised | None:
-    """What microtrain makes of wrong arguments.
-
-    None where PyTorch itself does not raise, and where the arguments hold what microtrain has no tensors of.
-    Raises LookupError where microtrain has nothing of that name.
-    """
-    function = find(case.operation)
-    if function is None:
-        raise LookupError(f"microtrain has no {case.operation}")
-    try:
-        if attempt(on("torch"), case.function, case) is None:
-            return None
-        error = attempt(on(device), function, case)
-    except InexpressibleError:
-        return None
-    if error is None:
-        return Raised(None)
-    message = " ".join(str(error).split())
-    return Raised(error, isinstance(error, case.error), names_it(case, message), tells(case, message))
 
 
 def names_it(case: ErrorCase, message: str) -> bool:
@@ -109,15 +98,8 @@ def offered(case: ErrorCase) -> list[str]:
 
 def judge_error(case: ErrorCase, device: str) -> Tally:
     """A tally of one case: passed when it raises PyTorch's exception type and the message helps."""
-    tally = Tally(case.operation, device, "", ERRORS)
     outcome = raised(case, device)
     if outcome is None:
-        tally.uncounted = 1
-        return tally
-    tally.tried = 1
-    if outcome.problem is None:
-        tally.passed = 1
-    else:
-        tally.failures.append(f"{case}: {outcome.problem}; PyTorch: {case.error.__name__} {case.pattern!r}")
-    return tally
-
+        return Tally(case.operation, device, "", ERRORS, uncounted=1)
+    said = [f"{case}: {outcome.problem}; PyTorch: {case.error.__name__} {case.pattern!r}"] if outcome.problem else []
+    return Tally(case.operation, device, "", ERRORS, tried=1, passed=int(not said), failures=said)

@@ -1,4 +1,4 @@
-"""Measuring the memory of a run, and counting from a program how much it cannot do without."""
+"""What a run takes: its kernels, so that a lost fusion fails a test on any machine, and its memory."""
 
 from __future__ import annotations
 
@@ -6,15 +6,54 @@ import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..compiler.memory import nbytes
 from ..compiler.program import Program
 from ..compiler.schedule import schedule
+from ..engine.explain import describe_kernels
+from ..engine.run import launches
 from ..graph.node import SCALAR
 from ..graph.spec import Device
 from ..runtime import backend
 from ..tensor import Tensor, default_device
+
+
+@dataclass
+class KernelCount:
+    """What was launched inside a `count_kernels` block: `kernels` in all, and the programs they belong to."""
+
+    kernels: int = 0
+    programs: list[Program] = field(default_factory=list)
+
+    def add(self, kernels: int, program: Program) -> None:
+        self.kernels += kernels
+        self.programs.append(program)
+
+    def describe(self) -> str:
+        """The kernels, one after the other."""
+        return "\n".join(describe_kernels(program) for program in self.programs)
+
+
+@contextmanager
+def count_kernels(at_most: int | None = None, exactly: int | None = None) -> Iterator[KernelCount]:
+    """Count the kernels of everything computed inside the block.
+
+    What stays pending is not counted: read a value there.
+    On the cpu device, which launches none, the kernels that the same programs would be on a GPU are counted.
+    Raises AssertionError, listing the kernels, when there are more than `at_most` or not `exactly` so many.
+    """
+    count = KernelCount()
+    launches.listeners.append(count.add)
+    try:
+        yield count
+    finally:
+        launches.listeners.remove(count.add)
+    wrong = (at_most is not None and count.kernels > at_most) or (exactly is not None and count.kernels != exactly)
+    if wrong:
+        limit = f"at most {at_most}" if at_most is not None else f"exactly {exactly}"
+        raise AssertionError(f"{count.kernels} kernels were launched, {limit} were expected:\n{count.describe()}")
 
 
 class Memory:
