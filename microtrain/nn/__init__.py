@@ -5,6 +5,7 @@ from types import FunctionType as _FunctionType
 
 from ..arguments import guard as _guard
 from . import functional, init
+from .activation import *
 from .class_loss import *
 from .container import *
 from .convolution import *
@@ -16,9 +17,7 @@ from .module import Module
 from .normalization import *
 from .padding import *
 from .parameter import Parameter
-from .piecewise import *
 from .pooling import *
-from .smooth import *
 
 __all__ = ["Module", "Parameter", "functional", "init"]
 for _name, _value in [*globals().items()]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 
 from ..arguments import is_int, is_number, refused
+from ..graph.dtypes import TITLES
 from ..tensor import Tensor, arange, int64, nn_ops, uint8, where
 from ..tensor.operands import floats_only, no_tensor, node_of
 from .elementwise_loss import check_reduction, reduced
 from .function_module import FunctionModule
-from .naming import scalar_type_name
 
 __all__ = ["CrossEntropyLoss", "NLLLoss", "cross_entropy", "nll_loss", "one_hot"]
 
@@ -38,10 +38,10 @@ def _check_class_indices(input: Tensor, target: Tensor, weight: Tensor | None) -
     if len(shape) > 2 and indices != (shape[0], *shape[2:]):
         raise RuntimeError(f"Expected target size {[shape[0], *shape[2:]]}, got {list(indices)}")
     if target.dtype not in (int64, uint8):
-        raise RuntimeError(f"expected target dtype to be Long or Byte, but got {scalar_type_name(target)}")
+        raise RuntimeError(f"expected target dtype to be Long or Byte, but got {TITLES[target.dtype.name]}")
     _check_weight(input, weight)
     if weight is not None and weight.dtype is not input.dtype:
-        raise RuntimeError(f"expected scalar type {scalar_type_name(input)} but found {scalar_type_name(weight)}: "
+        raise RuntimeError(f"expected scalar type {TITLES[input.dtype.name]} but found {TITLES[weight.dtype.name]}: "
                            "the classes' weights must have the input's dtype")
 
 
@@ -177,7 +177,7 @@ def _soft_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None, ig
     """-sum over classes of target log softmax(input); "mean" is over everything but the classes."""
     if not target.is_floating_point():
         raise RuntimeError("Expected floating point type for target with class probabilities, got "
-                           f"{scalar_type_name(target)}")
+                           f"{TITLES[target.dtype.name]}")
     if ignore_index >= 0:
         raise RuntimeError("ignore_index is not supported for floating point target")
     _check_weight(input, weight)
@@ -198,7 +198,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     `num_classes` is the length of the vectors; -1: one more than the largest index. Raises RuntimeError for another
     dtype, an index negative or too large, nothing to infer the classes from.
     """
-    if scalar_type_name(tensor) != "Long":
+    if TITLES[tensor.dtype.name] != "Long":
         raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
     if math.prod(tensor.shape) == 0:
         if num_classes <= 0:

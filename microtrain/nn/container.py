@@ -6,8 +6,7 @@ import operator
 from collections.abc import Iterable, Iterator
 from typing import Any, Self, overload
 
-from .module import Module
-from .naming import indent
+from .module import Module, indent
 
 __all__ = ["ModuleList", "Sequential"]
 

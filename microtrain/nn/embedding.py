@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+from ..graph.dtypes import TITLES
 from ..tensor import Tensor, empty, nn_ops, no_grad, norms, where
 from . import init
-from .function_module import checked
-from .module import Module
-from .naming import scalar_type_name
-from .parameter import Parameter, registered
+from .function_module import Layer
+from .parameter import Parameter
 
 __all__ = ["Embedding", "embedding"]
 
@@ -36,7 +35,7 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, max
     """
     if weight.dim() != 2:
         raise RuntimeError(f"embedding: 'weight' must be 2-D, got shape {list(weight.shape)}")
-    kind = scalar_type_name(input)
+    kind = TITLES[input.dtype.name]
     if kind not in ("Long", "Int"):
         raise RuntimeError("Expected tensor for argument #1 'indices' to have one of the following scalar types: "
                            f"Long, Int; but got torch.{kind}Tensor instead (while checking arguments for embedding)")
@@ -67,14 +66,11 @@ def _shorten(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -
         weight.copy_(where(used & (length > max_norm), weight * (max_norm / (length + 1e-7)), weight))
 
 
-class Embedding(Module):
+class Embedding(Layer, function=embedding):
     """Rows of `weight` (num_embeddings, embedding_dim), which start normal; the others are `functional.embedding`'s.
 
     Row `padding_idx` starts at 0.
     """
-
-    _function = staticmethod(checked(embedding))
-    weight: Parameter = registered()
 
     def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None,
                  max_norm: float | None = None, norm_type: float = 2.0, scale_grad_by_freq: bool = False,
@@ -109,18 +105,11 @@ class Embedding(Module):
     def from_pretrained(cls, embeddings: Tensor, freeze: bool = True, padding_idx: int | None = None,
                         max_norm: float | None = None, norm_type: float = 2.0, scale_grad_by_freq: bool = False,
                         sparse: bool = False) -> Self:
-        """A module whose rows are `embeddings` (K, D), not to be trained unless `freeze` is False.
-
-        Raises AssertionError for what is not a matrix.
-        """
+        """A module of rows `embeddings` (K, D), else AssertionError; not to be trained unless `freeze` is False."""
         if embeddings.dim() != 2:
             raise AssertionError("Embeddings parameter is expected to be 2-dimensional")
         rows, columns = embeddings.shape
         return cls(rows, columns, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, embeddings, freeze)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Indices of any shape to that shape + (embedding_dim,)."""
-        return self._function(input, self.weight, self.padding_idx, self.max_norm, self.norm_type)
 
     def extra_repr(self) -> str:
         text = f"{self.num_embeddings}, {self.embedding_dim}"

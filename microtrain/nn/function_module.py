@@ -1,4 +1,4 @@
-"""Modules without weights of their own: each is a row that names a function, which `nn.functional` has too.
+"""Modules made of functions, which `nn.functional` has too: each without weights is a row that names its function.
 
 What of the function's arguments is no tensor that it needs is an option of the module: an argument of its constructor,
 kept as an attribute (as a buffer where it is a tensor), handed on in each call.
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..arguments import guarded
 from .module import Module
+from .parameter import Parameter, blank, registered
 
 LOOKING = frozenset(("binary_cross_entropy_with_logits", "cross_entropy", "linear", "log_softmax", "mse_loss", "relu",
                      "sigmoid", "softmax", "tanh"))
@@ -40,6 +41,7 @@ class FunctionModule(Module):
 
     _options: ClassVar[tuple[str, ...]] = ()
     _shown: ClassVar[str] = ""
+    _called_with: ClassVar[int | None] = None       # so many of the tensors that the function needs; all, if None
 
     if TYPE_CHECKING:
         def __init__(self, *options: Any, **named: Any) -> None: ...
@@ -62,6 +64,7 @@ def _written(cls: type[FunctionModule], function: Callable[..., Any], names: str
     signature = inspect.signature(function)
     known = signature.parameters
     tensors = [value for value in known.values() if value.annotation == "Tensor" and value.default is value.empty]
+    tensors = tensors[: cls._called_with]
     options = [known[name] for name in (list(known)[len(tensors):] if names == "*" else names.split())]
     itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     given = [value.name for value in tensors]
@@ -82,3 +85,21 @@ def _written(cls: type[FunctionModule], function: Callable[..., Any], names: str
             made[name].__qualname__ = f"{cls.__qualname__}.{name}"
             setattr(cls, name, made[name])
     return tuple(value.name for value in options)
+
+
+class Layer(FunctionModule):
+    """Base of what has a weight, and maybe a bias: its function is called with one tensor, and with its attributes."""
+
+    _called_with = 1
+    weight: Parameter = registered()
+    bias: Parameter | None = registered()
+
+    def make_parameters(self, device: Any, dtype: Any, **shapes: tuple[int, ...] | None) -> None:
+        """Registers parameters of these names and shapes, None where there is none, and gives them their values."""
+        for name, shape in shapes.items():
+            self.register_parameter(name, None if shape is None else blank(*shape, device=device, dtype=dtype))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Gives the parameters the values that they start from."""
+        raise NotImplementedError

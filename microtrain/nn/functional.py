@@ -2,6 +2,7 @@
 
 from types import FunctionType as _FunctionType
 
+from .activation import *
 from .class_loss import *
 from .convolution import *
 from .distance import *
@@ -11,9 +12,7 @@ from .function_module import checked as _checked
 from .linear import *
 from .normalization import *
 from .padding import *
-from .piecewise import *
 from .pooling import *
-from .smooth import *
 
 __all__ = []
 for _name, _value in [*globals().items()]:

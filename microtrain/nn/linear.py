@@ -7,18 +7,14 @@ from typing import Any
 
 from ..tensor import Tensor, bool_, float32, nn_ops, rand, where
 from . import init
-from .function_module import FunctionModule, checked
+from .function_module import FunctionModule, Layer, checked
 from .module import Module
-from .parameter import Parameter, blank, registered
 
 __all__ = ["Dropout", "Flatten", "Identity", "Linear", "dropout", "linear", "scaled_dot_product_attention"]
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`input @ weight.T + bias`: (..., in_features) by (out_features, in_features) plus (out_features,).
-
-    Raises RuntimeError where the shapes do not fit.
-    """
+    """`input @ weight.T + bias`: (..., in_features) by (out_features, in_features) plus (out_features,)."""
     return nn_ops.linear(input, weight, bias)
 
 
@@ -48,9 +44,7 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
     """softmax(scale query keyᵀ + mask) value (Vaswani et al., 2017).
 
     Args:
-        query: (..., L, E), floating.
-        key: (..., S, E).
-        value: (..., S, EV).
+        query, key, value: (..., L, E), (..., S, E) and (..., S, EV), floating; the result is (..., L, EV).
         attn_mask: broadcast to (..., L, S): bool, True where a query may see a key, or floating, added to the scores.
             A query that sees no key gets zeros, and gives no gradient.
         dropout_p: the probability with which a weight is dropped, whatever mode a module is in.
@@ -58,12 +52,8 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
         scale: 1 / sqrt(E) unless given.
         enable_gqa: whether several heads (dimension -3) of the query share one of the key and of the value.
 
-    Returns:
-        (..., L, EV).
-
     Raises:
-        RuntimeError: shapes or dtypes that do not fit; a mask beside `is_causal`.
-        ValueError: a probability outside [0, 1].
+        RuntimeError: shapes or dtypes that do not fit; a mask beside `is_causal`.  ValueError: as `dropout`.
     """
     _check(query, key, value, attn_mask, is_causal)
     if enable_gqa:
@@ -110,41 +100,39 @@ def _for_heads(query: Tensor, shared: Tensor) -> Tensor:
     return shared.unsqueeze(-3).expand(*lead, heads, times, s, e).reshape(*lead, heads * times, s, e)
 
 
-class Linear(Module):
-    """`y = x @ weight.T + bias` for x of shape (..., in_features); y is (..., out_features).
+class Linear(Layer, function=linear):
+    """`y = x @ weight.T + bias` for x of shape (..., in_features), else RuntimeError; y is (..., out_features).
 
     `weight` is (out_features, in_features), `bias` (out_features,); both start uniform in
     ±1/sqrt(in_features), as PyTorch's do (LeCun et al., "Efficient BackProp", 1998).
-
-    Raises:
-        RuntimeError: x's last dimension is not in_features.
     """
-
-    weight: Parameter = registered()
-    bias: Parameter | None = registered()
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, device: Any = None,
                  dtype: Any = None) -> None:
         super().__init__()
-        self.in_features = in_features
-        self.out_features = out_features
-        self.weight = blank(out_features, in_features, device=device, dtype=dtype)
-        self.register_parameter("bias", blank(out_features, device=device, dtype=dtype) if bias else None)
-        self.reset_parameters()
+        self.in_features, self.out_features = in_features, out_features
+        self.make_parameters(device, dtype, weight=(out_features, in_features), bias=(out_features,) if bias else None)
 
     def reset_parameters(self) -> None:
         """Draws weight and bias anew from the global generator."""
-        bound = 1 / math.sqrt(self.in_features) if self.in_features > 0 else 0.0
-        init.uniform_(self.weight, -bound, bound)
-        if self.bias is not None:
-            init.uniform_(self.bias, -bound, bound)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """input (..., in_features) to (..., out_features)."""
-        return linear(input, self.weight, self.bias)
+        uniform_by_inputs(self)
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+def uniform_by_inputs(layer: Layer) -> None:
+    """Draws weight and bias from ±1/sqrt(the number of inputs that each output has)."""
+    inputs = math.prod(layer.weight.shape[1:])
+    bound = 1 / math.sqrt(inputs) if inputs > 0 else 0.0
+    for parameter in (layer.weight, layer.bias):
+        if parameter is not None:
+            init.uniform_(parameter, -bound, bound)
+
+
+def along_channels(vector: Tensor, input: Tensor) -> Tensor:
+    """A (C,) vector shaped to broadcast along dimension 1 of `input`, or along the one that it has."""
+    return vector if input.dim() <= 2 else vector.reshape(-1, *[1] * (input.dim() - 2))
 
 
 class Identity(Module):

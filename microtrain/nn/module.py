@@ -7,12 +7,23 @@ from typing import Any, Self
 
 from ..arguments import refused
 from ..autograd.api import zero_gradients
+from ..graph.dtypes import TITLES
 from ..scopes import finish
 from ..tensor import Tensor, bfloat16, float16, float32, float64, no_grad
 from ..tensor.transfer import conversion
-from .naming import check_name, indent, registration_error
 from .parameter import Parameter, Registered
 from .state import Stateful
+
+
+def indent(text: str) -> str:
+    """Indents every line of `text` but the first by two blanks, as nested reprs are printed."""
+    return text.replace("\n", "\n  ")
+
+
+def _misplaced(value: object, verb: str, name: str, expected: str) -> TypeError:
+    """The error for a value of the wrong type under a registered name."""
+    kind = f"torch.{TITLES[value.dtype.name]}Tensor" if isinstance(value, Tensor) else type(value).__name__
+    return TypeError(f"cannot assign '{kind}' {verb} '{name}' ({expected})")
 
 
 class Module(Stateful):
@@ -29,11 +40,7 @@ class Module(Stateful):
         self.__dict__.update(training=True, _parameters={}, _buffers={}, _modules={}, _non_persistent=set())
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Computes the module's output; each subclass writes its own.
-
-        Raises:
-            NotImplementedError: the subclass has none.
-        """
+        """Computes the module's output; each subclass writes its own."""
         raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -48,28 +55,20 @@ class Module(Stateful):
     # -- registration ---------------------------------------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:
+        own = self.__dict__
         if isinstance(value, Parameter):
             self._forget(name, but=self._registry("_parameters", "parameters"))
             self.register_parameter(name, value)
-            return
-        own = self.__dict__
-        if isinstance(value, Module) and name not in own.get("_parameters", ()):
+        elif isinstance(value, Module) and name not in own.get("_parameters", ()):
             self._forget(name, but=self._registry("_modules", "module"))
             self.add_module(name, value)
-            return
-        if name in own.get("_parameters", ()):
-            if value is not None:
-                raise registration_error(value, "as parameter", name, "torch.nn.Parameter or None expected")
-            self._parameters[name] = None
-        elif name in own.get("_modules", ()):
-            if value is not None:
-                raise registration_error(value, "as child module", name, "torch.nn.Module or None expected")
-            self._modules[name] = None
-        elif name in own.get("_buffers", ()):
-            if value is not None and not isinstance(value, Tensor):
-                raise registration_error(value, "as buffer", name, "torch.Tensor or None expected")
-            self._buffers[name] = value
         else:
+            for registry, kind, what, wanted in _ASSIGNED:
+                if name in own.get(registry, ()):
+                    if value is not None and (kind is None or not isinstance(value, kind)):
+                        raise _misplaced(value, what, name, f"{wanted} or None expected")
+                    own[registry][name] = value
+                    return
             object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
@@ -107,45 +106,42 @@ class Module(Stateful):
             found = True
         return found
 
-    def _taken(self, name: str, registry: Mapping[str, Any]) -> bool:
-        return isinstance(name, str) and hasattr(self, name) and name not in registry
+    def _register(self, registry: str, what: str, name: str, value: Any, kind: type, wanted: str) -> None:
+        entries = self._registry(registry, what)
+        title = what.removesuffix("s")
+        if not isinstance(name, str):
+            raise TypeError(f"{title} name should be a string. Got {type(name).__name__}")
+        if "." in name:
+            raise KeyError(f'{title} name can\'t contain "."' + (f", got: {name}" if title == "module" else ""))
+        if name == "":
+            raise KeyError(f'{title} name can\'t be empty string ""')
+        if hasattr(self, name) and name not in entries:
+            raise KeyError(f"attribute '{name}' already exists")
+        if value is not None and not isinstance(value, kind):
+            raise _misplaced(value, f"object to {title}", name, f"{wanted} or None required")
+        entries[name] = value
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Registers `param` under `name`; None keeps the name for a parameter that is absent.
 
-        Raises:
-            KeyError: the name is empty, has a dot or is taken.  TypeError: not a Parameter.
+        KeyError for a name that is empty, has a dot or is taken; TypeError for no Parameter.
         """
-        registry = self._registry("_parameters", "parameters")
-        check_name(name, "parameter", self._taken(name, registry))
-        if param is not None and not isinstance(param, Parameter):
-            raise registration_error(param, "object to parameter", name, "torch.nn.Parameter or None required")
-        registry[name] = param
+        self._register("_parameters", "parameters", name, param, Parameter, "torch.nn.Parameter")
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Registers a tensor that is state but is not trained; left out of state dicts if not persistent.
 
-        Raises:
-            KeyError: the name is empty, has a dot or is taken.  TypeError: not a Tensor.
+        KeyError as `register_parameter`; TypeError for no Tensor.
         """
-        registry = self._registry("_buffers", "buffer")
-        check_name(name, "buffer", self._taken(name, registry))
-        if tensor is not None and not isinstance(tensor, Tensor):
-            raise registration_error(tensor, "object to buffer", name, "torch Tensor or None required")
-        registry[name] = tensor
+        self._register("_buffers", "buffer", name, tensor, Tensor, "torch Tensor")
         (self._non_persistent.discard if persistent else self._non_persistent.add)(name)
 
     def add_module(self, name: str, module: Module | None) -> None:
-        """Registers a child module under `name`.
-
-        Raises:
-            KeyError: the name is empty, has a dot or is taken.  TypeError: not a Module.
-        """
-        registry = self._registry("_modules", "module")
+        """Registers a child module under `name`. KeyError as `register_parameter`; TypeError for no Module."""
         if module is not None and not isinstance(module, Module):
+            self._registry("_modules", "module")
             raise TypeError(f"{type(module).__name__} is not a Module subclass")
-        check_name(name, "module", self._taken(name, registry))
-        registry[name] = module
+        self._register("_modules", "module", name, module, Module, "torch.nn.Module")
 
     register_module = add_module
 
@@ -167,8 +163,7 @@ class Module(Stateful):
 
     def modules(self) -> Iterator[Module]:
         """Yields this module and all below it, each once."""
-        for _, module in self.named_modules():
-            yield module
+        return (module for _, module in self.named_modules())
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Yields `(name, module)` for the direct children, each once."""
@@ -180,8 +175,7 @@ class Module(Stateful):
 
     def children(self) -> Iterator[Module]:
         """Yields the direct children, each once."""
-        for _, child in self.named_children():
-            yield child
+        return (child for _, child in self.named_children())
 
     def _named_members(self, registry: str, prefix: str, recurse: bool,
                        remove_duplicate: bool) -> Iterator[tuple[str, Any]]:
@@ -202,8 +196,7 @@ class Module(Stateful):
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """Yields the parameters, as an optimizer takes them."""
-        for _, parameter in self.named_parameters(recurse=recurse):
-            yield parameter
+        return (parameter for _, parameter in self.named_parameters(recurse=recurse))
 
     def named_buffers(self, prefix: str = "", recurse: bool = True,
                       remove_duplicate: bool = True) -> Iterator[tuple[str, Tensor]]:
@@ -212,17 +205,12 @@ class Module(Stateful):
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         """Yields the buffers."""
-        for _, buffer in self.named_buffers(recurse=recurse):
-            yield buffer
+        return (buffer for _, buffer in self.named_buffers(recurse=recurse))
 
     # -- changing all of it ---------------------------------------------------------------------
 
     def train(self, mode: bool = True) -> Self:
-        """Sets training mode (dropout drops), or evaluation mode, here and below, by each child's own `train`.
-
-        Raises:
-            ValueError: `mode` is not a bool.
-        """
+        """Sets training mode (dropout drops), or evaluation mode, here and below, by each child's own `train`."""
         if not isinstance(mode, bool):
             raise ValueError("training mode is expected to be boolean")
 
@@ -280,10 +268,7 @@ class Module(Stateful):
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """Moves parameters and buffers: `to(device)`, `to(dtype)`, `to(device, dtype)` or `to(tensor)`.
 
-        A dtype applies to the floating-point ones alone.
-
-        Raises:
-            TypeError: the dtype is not a floating-point one, or an argument is none of these.
+        A dtype applies to the floating-point ones alone; TypeError for one that is no such.
         """
         device, wanted, copy = conversion(args, kwargs)
         if copy:
@@ -304,9 +289,6 @@ class Module(Stateful):
 
     def cuda(self, device: Any = None) -> Self:
         """Moves parameters and buffers to a GPU, given as a number, a name or a device; by default to the current one.
-
-        Raises:
-            TypeError: it is none of these.
         """
         return self._convert(lambda tensor: tensor.cuda(device))
 
@@ -342,3 +324,10 @@ class Module(Stateful):
             return f"{type(self).__name__}({extra})"
         body = "\n  ".join(([extra] if extra else []) + child_lines)
         return f"{type(self).__name__}(\n  {body}\n)"
+
+
+_ASSIGNED: tuple[tuple[str, Any, str, str], ...] = (
+    ("_parameters", None, "as parameter", "torch.nn.Parameter"),
+    ("_modules", None, "as child module", "torch.nn.Module"),
+    ("_buffers", Tensor, "as buffer", "torch.Tensor"))
+"""Registries, and what but None a name in them is assigned without being registered anew."""

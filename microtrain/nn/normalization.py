@@ -6,19 +6,19 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from ..graph.dtypes import TITLES
 from ..runtime.lock import locked
 from ..scopes import finish
 from ..tensor import Tensor, float32, float64, int64, is_grad_enabled, nn_ops, no_grad, ones, tensor, zeros
 from . import init
-from .function_module import checked
-from .module import Module
-from .naming import scalar_type_name
-from .parameter import Parameter, blank, registered
+from .function_module import Layer
+from .linear import along_channels
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "LayerNorm", "RMSNorm", "batch_norm", "layer_norm", "rms_norm"]
 
 
-def _normalized_axes(input: Tensor, normalized_shape: Sequence[int], star: str) -> tuple[int, ...]:
+def _axes(input: Tensor, normalized_shape: Sequence[int], star: str) -> tuple[int, ...]:
+    """The last dimensions, of `normalized_shape`."""
     shape = list(normalized_shape)
     if not shape:
         raise RuntimeError("Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one "
@@ -30,15 +30,16 @@ def _normalized_axes(input: Tensor, normalized_shape: Sequence[int], star: str) 
     return tuple(range(first, input.dim()))
 
 
-def _check_affine(name: str, parameter: Tensor | None, normalized_shape: Sequence[int]) -> None:
-    if parameter is not None and list(parameter.shape) != list(normalized_shape):
-        raise RuntimeError(f"Expected {name} to be of same shape as normalized_shape, but got {name} of shape "
-                           f"{list(parameter.shape)} and normalized_shape = {list(normalized_shape)}")
+def _check_affine(normalized_shape: Sequence[int], **parameters: Tensor | None) -> None:
+    for name, parameter in parameters.items():
+        if parameter is not None and list(parameter.shape) != list(normalized_shape):
+            raise RuntimeError(f"Expected {name} to be of same shape as normalized_shape, but got {name} of shape "
+                               f"{list(parameter.shape)} and normalized_shape = {list(normalized_shape)}")
 
 
 def _check_floating(input: Tensor, name: str) -> None:
     if not input.is_floating_point():
-        raise NotImplementedError(f"\"{name}\" not implemented for '{scalar_type_name(input)}': convert to a "
+        raise NotImplementedError(f"\"{name}\" not implemented for '{TITLES[input.dtype.name]}': convert to a "
                                   "floating-point dtype")
 
 
@@ -47,16 +48,12 @@ def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | 
     """(input - mean) / sqrt(variance + eps) weight + bias over the last dimensions (Ba et al., 2016).
 
     Args:
-        input: (..., *normalized_shape), floating.
+        input: (..., *normalized_shape), floating (else NotImplementedError).
         normalized_shape: the sizes of the dimensions over which mean and (biased) variance are taken.
-        weight, bias: normalized_shape, of the input's dtype, or None.
-
-    Raises:
-        RuntimeError: shapes that do not fit; a parameter of another dtype.  NotImplementedError: an integer input.
+        weight, bias: normalized_shape, of the input's dtype, or None; RuntimeError for others.
     """
-    _check_affine("weight", weight, normalized_shape)
-    _check_affine("bias", bias, normalized_shape)
-    axes = _normalized_axes(input, normalized_shape, "*, ")
+    _check_affine(normalized_shape, weight=weight, bias=bias)
+    axes = _axes(input, normalized_shape, "*, ")
     _check_floating(input, "LayerNormKernelImpl")
     for parameter in (weight, bias):
         if parameter is not None and parameter.dtype is not input.dtype:
@@ -77,8 +74,8 @@ def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | No
     As `layer_norm`, but the result has the input's dtype, whatever the weight's; no `eps` is the spacing of the numbers
     at 1 (of float32 for half precisions).
     """
-    axes = _normalized_axes(input, normalized_shape, "*")
-    _check_affine("weight", weight, normalized_shape)
+    axes = _axes(input, normalized_shape, "*")
+    _check_affine(normalized_shape, weight=weight)
     _check_floating(input, "rms_norm")
     if eps is None:
         eps = 2.0**-52 if input.dtype is float64 else 2.0**-23
@@ -86,17 +83,11 @@ def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | No
     return result if result.dtype is input.dtype else result.to(input.dtype)
 
 
-def _along_channels(vector: Tensor | None, input: Tensor) -> Tensor | None:
-    """A (C,) vector shaped to broadcast along dimension 1 of `input`."""
-    return vector if vector is None or input.dim() <= 2 else vector.reshape(-1, *[1] * (input.dim() - 2))
-
-
 def _wide(input: Tensor) -> Tensor:
     """In float32 where it is in half precision."""
     return input.float() if input.element_size() < 4 else input
 
 
-@locked
 def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None,
                bias: Tensor | None = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5) -> Tensor:
     """(input - mean) / sqrt(variance + eps) weight + bias for each channel (Ioffe & Szegedy, 2015).
@@ -115,58 +106,54 @@ def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor |
             precisions); no running statistics when not training, or such as require a gradient.
         NotImplementedError: an integer input.
     """
-    result, changes = batch_normalised(input, running_mean, running_var, weight, bias, training, momentum, eps)
-    move(changes)
-    return result
+    return _batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
-def batch_normalised(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None,
-                     bias: Tensor | None, training: bool, momentum: float,
-                     eps: float) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-    """As `batch_norm`, and the running statistics with the values that they are to `move` to. By who has the lock."""
-    changes: list[tuple[Tensor, Tensor]] = []
+@locked
+def _batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None,
+                bias: Tensor | None, training: bool, momentum: float, eps: float,
+                count: Tensor | None = None) -> Tensor:
+    """As `batch_norm`; one more is in the `count` of batches. Statistics and count change together, or not at all."""
     if eps <= 0:
         raise ValueError(f"batch_norm eps must be positive, but got {eps}")
-    count = math.prod(input.shape[:1] + input.shape[2:])
-    if training and count == 1:
+    values = math.prod(input.shape[:1] + input.shape[2:])
+    if training and values == 1:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.shape}")
     channels = input.shape[1] if input.dim() > 1 else 0
     named = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
     for name, vector in named.items():
-        if vector is not None and vector.shape != (channels,):
+        if vector is None:
+            if name.startswith("running") and not training:
+                raise RuntimeError(f"{name} must be defined in evaluation mode")
+            continue
+        if vector.shape != (channels,):
             raise RuntimeError(f"{name} should contain {channels} elements" + (
                 f" not {vector.numel()}" if vector.numel() != channels else
                 f" in one dimension, but its shape is {list(vector.shape)}"))
-        if vector is not None and vector.dtype is not input.dtype and not (
-                vector.dtype is float32 and input.element_size() < 4):
+        if vector.dtype is not input.dtype and not (vector.dtype is float32 and input.element_size() < 4):
             raise RuntimeError(f"batch_norm: mixed dtype: all inputs must share same datatype, but the input has "
                                f"{input.dtype} and {name} {vector.dtype} (float32 goes with half precisions)")
-        if vector is None and name in ("running_mean", "running_var") and not training:
-            raise RuntimeError(f"{name} must be defined in evaluation mode")
-        if vector is not None and name.startswith("running") and vector.requires_grad and is_grad_enabled():
+        if name.startswith("running") and vector.requires_grad and is_grad_enabled():
             raise RuntimeError(f"The function 'batch_norm' is not differentiable with respect to argument '{name}'. "
                                "This input cannot have requires_grad True.")
     _check_floating(input, "batch_norm")
-    axes = tuple(axis for axis in range(input.dim()) if axis != 1)
+    changes = [] if count is None else [(count, count + 1)]
     if not training:
         assert running_mean is not None and running_var is not None
-        mean, var = _along_channels(running_mean.detach(), input), _along_channels(running_var.detach(), input)
-        assert mean is not None and var is not None
+        mean, var = along_channels(running_mean.detach(), input), along_channels(running_var.detach(), input)
         normalised = ((input - mean) * (var + eps).rsqrt()).to(input.dtype)
     else:
+        axes = tuple(axis for axis in range(input.dim()) if axis != 1)
         normalised = nn_ops.normalised(input, axes, float(eps))
         with no_grad():
             wide = _wide(input)
             for running, of_batch in ((running_mean, wide.mean), (running_var, wide.var)):
-                if running is not None and count:
+                if running is not None and values:
                     value = _wide(running) * (1 - momentum) + of_batch(axes) * momentum
                     changes.append((running, value.to(running.dtype)))
-    result = _affine(normalised, _along_channels(weight, input), _along_channels(bias, input)).to(input.dtype)
-    return result, changes
+    weight, bias = (None if vector is None else along_channels(vector, input) for vector in (weight, bias))
+    result = _affine(normalised, weight, bias).to(input.dtype)
 
-
-def move(changes: list[tuple[Tensor, Tensor]]) -> None:
-    """Give tensors their new values, by who has the lock: all of them or, where an interrupt comes first, none."""
     def take() -> None:
         with no_grad():
             while changes:
@@ -174,86 +161,52 @@ def move(changes: list[tuple[Tensor, Tensor]]) -> None:
                 changes.pop()
 
     finish(take)
+    return result
 
 
-def _shape(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
-    return (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+class _Normalisation(Layer):
+    def reset_parameters(self) -> None:
+        """Sets the weight to 1 and the bias to 0."""
+        for name, value in (("weight", 1.0), ("bias", 0.0)):
+            if (parameter := getattr(self, name, None)) is not None:
+                init.constant_(parameter, value)
+
+    def _keep(self, normalized_shape: int | Sequence[int], eps: float | None,
+              elementwise_affine: bool) -> tuple[int, ...]:
+        shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.normalized_shape, self.eps, self.elementwise_affine = shape, eps, elementwise_affine
+        return shape
+
+    def extra_repr(self) -> str:
+        bias = f", bias={self.bias is not None}" if "bias" in self._parameters else ""
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}{bias}"
 
 
-def _register(module: Module, shape: tuple[int, ...], weight: bool, bias: bool, device: Any, dtype: Any) -> None:
-    """A weight and a bias of `shape`, or None in their places."""
-    for name, wanted in (("weight", weight), ("bias", bias)):
-        parameter = blank(*shape, device=device, dtype=dtype) if wanted else None
-        module.register_parameter(name, parameter)
-
-
-def _reset(module: Any) -> None:
-    if module.weight is not None:
-        init.ones_(module.weight)
-    if module.bias is not None:
-        init.zeros_(module.bias)
-
-
-class LayerNorm(Module):
+class LayerNorm(_Normalisation, function=layer_norm):
     """`functional.layer_norm` with a `weight` and a `bias` of `normalized_shape` (an int for one dimension).
 
     They start at 1 and 0; without `elementwise_affine` there is neither, without `bias` no bias.
     """
 
-    _function = staticmethod(checked(layer_norm))
-
-    weight: Parameter | None = registered()
-    bias: Parameter | None = registered()
-
     def __init__(self, normalized_shape: int | Sequence[int], eps: float = 1e-5, elementwise_affine: bool = True,
                  bias: bool = True, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
-        self.normalized_shape, self.eps, self.elementwise_affine = _shape(normalized_shape), eps, elementwise_affine
-        _register(self, self.normalized_shape, elementwise_affine, elementwise_affine and bias, device, dtype)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Sets the weight to 1 and the bias to 0."""
-        _reset(self)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """input (..., *normalized_shape) to the same shape."""
-        return self._function(input, self.normalized_shape, self.weight, self.bias, self.eps)
-
-    def extra_repr(self) -> str:
-        return (f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}, "
-                f"bias={self.bias is not None}")
+        shape = self._keep(normalized_shape, eps, elementwise_affine)
+        self.make_parameters(device, dtype, weight=shape if elementwise_affine else None,
+                             bias=shape if elementwise_affine and bias else None)
 
 
-class RMSNorm(Module):
+class RMSNorm(_Normalisation, function=rms_norm):
     """`functional.rms_norm` with a `weight` of `normalized_shape`, which starts at 1, if `elementwise_affine`."""
-
-    _function = staticmethod(checked(rms_norm))
-
-    weight: Parameter | None = registered()
 
     def __init__(self, normalized_shape: int | Sequence[int], eps: float | None = None, elementwise_affine: bool = True,
                  device: Any = None, dtype: Any = None) -> None:
         super().__init__()
-        self.normalized_shape, self.eps, self.elementwise_affine = _shape(normalized_shape), eps, elementwise_affine
-        shape = self.normalized_shape
-        self.register_parameter("weight", blank(*shape, device=device, dtype=dtype) if elementwise_affine else None)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Sets the weight to 1."""
-        if self.weight is not None:
-            init.ones_(self.weight)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """input (..., *normalized_shape) to the same shape."""
-        return self._function(input, self.normalized_shape, self.weight, self.eps)
-
-    def extra_repr(self) -> str:
-        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+        shape = self._keep(normalized_shape, eps, elementwise_affine)
+        self.make_parameters(device, dtype, weight=shape if elementwise_affine else None)
 
 
-class _BatchNorm(Module):
+class _BatchNorm(_Normalisation):
     """`functional.batch_norm` with `weight` and `bias` (num_features,), which start at 1 and 0, if `affine`.
 
     In training mean and variance are the batch's, and `running_mean` and `running_var` move towards them by
@@ -264,8 +217,7 @@ class _BatchNorm(Module):
 
     _dims: tuple[int, ...]
     _version, _added = 2, {"num_batches_tracked": 2}
-    weight: Parameter | None = registered()
-    bias: Parameter | None = registered()
+    eps: float
     running_mean: Tensor | None
     running_var: Tensor | None
     num_batches_tracked: Tensor | None
@@ -275,12 +227,12 @@ class _BatchNorm(Module):
         super().__init__()
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
-        _register(self, (num_features,), affine, affine and bias, device, dtype)
-        tracked = track_running_stats
-        self.register_buffer("running_mean", zeros(num_features, device=device, dtype=dtype) if tracked else None)
-        self.register_buffer("running_var", ones(num_features, device=device, dtype=dtype) if tracked else None)
-        self.register_buffer("num_batches_tracked", tensor(0, device=device, dtype=int64) if tracked else None)
-        self.reset_parameters()
+        for name, make in (("running_mean", zeros), ("running_var", ones)):
+            self.register_buffer(name, make(num_features, device=device, dtype=dtype) if track_running_stats else None)
+        count = tensor(0, device=device, dtype=int64) if track_running_stats else None
+        self.register_buffer("num_batches_tracked", count)
+        shape = (num_features,)
+        self.make_parameters(device, dtype, weight=shape if affine else None, bias=shape if affine and bias else None)
 
     def reset_running_stats(self) -> None:
         """Sets the running mean to 0, the running variance to 1 and the count to 0."""
@@ -292,7 +244,7 @@ class _BatchNorm(Module):
     def reset_parameters(self) -> None:
         """Starts again: statistics, weight and bias."""
         self.reset_running_stats()
-        _reset(self)
+        super().reset_parameters()
 
     @locked
     def forward(self, input: Tensor) -> Tensor:
@@ -306,13 +258,9 @@ class _BatchNorm(Module):
         if count is not None and self.momentum is None:
             share = 1.0 / (float(count) + 1)
         read = updated or not self.training
-        result, changes = batch_normalised(
+        return _batch_norm(
             input, self.running_mean if read else None, self.running_var if read else None, self.weight, self.bias,
-            self.training or (self.running_mean is None and self.running_var is None), share, self.eps)
-        if count is not None:
-            changes.append((count, count + 1))
-        move(changes)
-        return result
+            self.training or (self.running_mean is None and self.running_var is None), share, self.eps, count)
 
     def extra_repr(self) -> str:
         return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "

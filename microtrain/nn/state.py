@@ -46,8 +46,9 @@ class Stateful:
         super().__init_subclass__(**options)
         for name in ("_save_to_state_dict", "_load_from_state_dict"):
             if name in vars(cls):
+                frames = sum("__init_subclass__" in vars(base) for base in cls.__mro__[1:])
                 warnings.warn(f"{cls.__name__}.{name} is never called here: state beside parameters and buffers goes "
-                              "along by get_extra_state and set_extra_state", stacklevel=2)
+                              "along by get_extra_state and set_extra_state", stacklevel=frames)
 
     def get_extra_state(self) -> Any:
         """State that is no tensor, for the state dict; a module that has some writes this and `set_extra_state`."""
