@@ -22,6 +22,14 @@ def order(op: Op, default: str = "weak") -> str:
     return "relaxed" if found == "volatile" else found
 
 
+def access(e: Emitter, op: Op, what: str, operand: str, nbytes: int, space: str = "", more: int = 0) -> str:
+    """What makes an `Access` at an address."""
+    base, offset = e.address(operand)
+    ordered = order(op, "relaxed" if what == "atomic" else "weak")
+    return (f"Access({e.site}, {what!r}, {space or space_of(op)!r}, {base}, {offset + more}, {e.lanes()}, {nbytes}, "
+            f"{ordered!r})")
+
+
 @row("ld.param ld.param::entry", DATA, "v2 v4")
 def _load_parameter(e: Emitter, op: Op) -> None:
     name, offset = e.place(op.operands[1])
@@ -46,14 +54,14 @@ def _load(e: Emitter, op: Op) -> None:
     parts, unsigned = e.vector(op.operands[0]), f"u{t[1]}"
     merged = op.instruction.predicate is not None and all(e.register_class(part) == unsigned for part in parts)
     olds = e.parts(op.operands[0], unsigned) if merged else "None"
-    e.spread(parts, [t] * len(parts), f"M.load({e.site}, '{space_of(op)}', {e.address(op.operands[1])}, {e.lanes()}, "
-             f"{len(parts)}, '{unsigned}', {olds}, {order(op)!r})", merged)
+    e.spread(parts, [t] * len(parts), f"M.load({access(e, op, 'read', op.operands[1], widths(op))}, {len(parts)}, "
+             f"'{unsigned}', {olds})", merged)
 
 
 @row("st", DATA, f"{SPACES} {ORDER} {CACHING} v2 v4 v8", writes=0)
 def _store(e: Emitter, op: Op) -> str:
     unsigned = f"u{numpy_type(op.type)[1]}"
-    return f"M.store({{site}}, '{space_of(op)}', {{a:at}}, {{on}}, {{b:[u]}}, '{unsigned}', {order(op)!r})"
+    return f"M.store({access(e, op, 'write', op.operands[0], widths(op))}, {{b:[u]}}, '{unsigned}')"
 
 
 ATOMIC = "add min max inc dec and or xor exch cas"
@@ -70,11 +78,10 @@ def _atomic(e: Emitter, op: Op) -> None:
     parts = [e.vector(value) for value in values]
     kind = t if t in ("f16", "bf16", "f16x2", "bf16x2") else numpy_type(t)
     stored = "u2" if t in ("f16", "bf16") else numpy_type(t)
-    base, offset = e.address(address).rsplit(", ", 1)
     for i in range(len(parts[0])):
         given = ", ".join(e.get(part[i], stored) for part in parts)
-        e.line(f"t = M.atomic({e.site}, '{space_of(op)}', {base}, {int(offset) + int(stored[1]) * i}, {e.lanes()}, "
-               f"{name!r}, {kind!r}, '{stored}', [{given}], {order(op, 'relaxed')!r})")
+        one = access(e, op, "atomic", address, int(stored[1]), more=int(stored[1]) * i)
+        e.line(f"t = M.atomic({one}, {name!r}, {kind!r}, '{stored}', [{given}])")
         if op.row.writes:
             e.put(e.vector(op.operands[0])[i], "t", stored)
 
@@ -95,19 +102,22 @@ plain("createpolicy.fractional createpolicy.range createpolicy.cvt", "b64", "np.
 @row("cp.async.ca cp.async.cg", "", f"shared global shared::cta {CACHING}", writes=0)
 def _copy_asynchronously(e: Emitter, op: Op) -> str:
     counted = len(op.operands) > 3 + op.has("L2::cache_hint")
-    return f"M.copy({{site}}, {{a:at}}, {{b:at}}, {{on}}, {{c:n}}, {'{d:u4}' if counted else None})"
+    target, source = (access(e, op, what, operand, widths(op), space) for what, operand, space in
+                      zip(("write", "read"), op.operands, ("shared", "global"), strict=False))
+    return f"M.copy({target}, {source}, {'{d:u4}' if counted else None})"
 
 
-silent("cp.async.commit_group", "M.commit_copies(on)")
+silent("cp.async.commit_group", "M.copies.commit(on)")
 silent("cp.async.wait_group", "M.wait_copies(on, {a:n})")
-silent("cp.async.wait_all", "M.commit_copies(on); M.wait_copies(on, 0)")
+silent("cp.async.wait_all", "M.copies.commit(on); M.wait_copies(on, 0)")
 
 
 MATRIX = "sync aligned m8n8 x1 x2 x4 trans shared shared::cta"
 row("ldmatrix", "b16 b8", MATRIX, "u4*")(
-    lambda e, op: f"M.load_matrix({{site}}, {{a:at}}, {{on}}, {len(e.vector(op.operands[0]))}, {op.has('trans')})")
+    lambda e, op: f"M.load_matrix({access(e, op, 'read', op.operands[1], 16)}, {len(e.vector(op.operands[0]))}, "
+                  f"{op.has('trans')})")
 row("stmatrix", "b16", MATRIX, writes=0)(
-    lambda e, op: f"M.store_matrix({{site}}, {{a:at}}, {{on}}, {{b:[u4]}}, {op.has('trans')})")
+    lambda e, op: f"M.store_matrix({access(e, op, 'write', op.operands[0], 16)}, {{b:[u4]}}, {op.has('trans')})")
 
 
 def widths(op: Op) -> int:

@@ -29,7 +29,7 @@ silent("bra bra.uni brx.idx ret ret.uni exit call call.uni")
 # Time, registers and the launch before are not modelled; the order of a product's registers is always kept.
 silent("nanosleep pmevent setmaxnreg.inc.sync.aligned setmaxnreg.dec.sync.aligned", types="u32")
 silent("griddepcontrol.launch_dependents griddepcontrol.wait wgmma.fence.sync.aligned")
-silent("wgmma.commit_group.sync.aligned", "M.commit_products(on)")
+silent("wgmma.commit_group.sync.aligned", "M.products.commit(M.rows_of(on))")
 silent("wgmma.wait_group.sync.aligned", "M.wait_products(on, {a:n})")
 silent("trap brkpt", "M.trap({site}, {on})")
 

@@ -217,11 +217,10 @@ class Emitter:
             raise Unknown(f"{what} {operand}")
         return match[1], int((match[2] or "0").replace(" ", ""), 0)
 
-    def address(self, operand: str) -> str:
-        """`[register + offset]` as two arguments: an int64 expression and an integer."""
+    def address(self, operand: str) -> tuple[str, int]:
+        """`[register + offset]`: an int64 expression and an integer."""
         name, offset = self.place(operand, "address")
         known = self.register_class(name)
         if known is None and re.fullmatch(r"-?\d+", name):
-            return f"{self.number(int(name), 'i8')}, {offset}"
-        return f"np.asarray({self.get(name, 'u4')}).astype('i8'), {offset}" if known == "u4" else \
-            f"{self.get(name, 'i8')}, {offset}"
+            return self.number(int(name), "i8"), offset
+        return f"np.asarray({self.get(name, 'u4')}).astype('i8')" if known == "u4" else self.get(name, "i8"), offset

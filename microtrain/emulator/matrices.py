@@ -11,10 +11,11 @@ from functools import cache
 import numpy as np
 
 from . import floats as fl
+from .checks import Access
 from .integers import Array, mask, pack, unpack
 from .report import EmulatorError
-from .threads import SHARED_BASE, WARP_SIZE
-from .warps import LANES, Warps
+from .threads import SHARED_BASE, WARP_SIZE, Launch
+from .warps import Warps
 
 FRAGMENTS = 64
 """Operands of mma that are kept."""
@@ -60,6 +61,11 @@ def summed(product: Array, c: list[Array], kind: str, saturate: bool = False) ->
     return [one + before for one, before in zip(product, c, strict=False)]
 
 
+def flipped(matrices: Array) -> Array:
+    """8 x 8 matrices of 16-bit elements, two to a word, transposed."""
+    return np.ascontiguousarray(matrices.view("u2").swapaxes(-1, -2)).view("u4")
+
+
 @cache
 def pattern(low: int, fields: int, rows: int, columns: int, width: int, transposed: bool) -> Array:
     """Where a tile's chunks lie from the last multiple of 1024 bytes before it; `fields`: a descriptor from bit 14."""
@@ -79,76 +85,31 @@ def pattern(low: int, fields: int, rows: int, columns: int, width: int, transpos
 class Matrices(Warps):
     """ldmatrix, stmatrix, mma and wgmma."""
 
-    def init_asynchronous(self) -> None:
-        super().init_asynchronous()
+    def __init__(self, launch: Launch, programs: Array, local_bytes: int) -> None:
+        super().__init__(launch, programs, local_bytes)
         self.fragments: dict[tuple[object, ...], tuple[list[Array], Array]] = {}
         """Operands by the identity of the registers that they were made of, which are held so that no other has it."""
 
-    def rows_at(self, site: int, base: Array, offset: int, on: Array | None, count: int, what: str) -> Array:
-        """Byte offsets in shared memory of rows of 8 x 8 matrices, (warps, 32): lane 8 i + r has row r of matrix i."""
+    def rows_of_matrices(self, a: Access, count: int) -> None:
+        """Lane 8 i + r of a warp has the place of row r of matrix i, of so many; others have none."""
         if count < 4:
-            lanes = self.lanes_of(on)
-            on = lanes[lanes % WARP_SIZE < 8 * count]
-        at, on = self.reach(site, "shared", base, offset, on, 16, what)
-        if on is None:
-            return at.reshape(-1, WARP_SIZE)
-        rows = np.full(self.N, -1, np.int64)
-        rows[on] = at
-        return rows.reshape(-1, WARP_SIZE)
+            lanes = self.lanes_of(a.on)
+            a.on = lanes[lanes % WARP_SIZE < 8 * count]
 
-    def load_matrix(self, site: int, base: Array, offset: int, on: Array | None, count: int,
-                    transposed: bool) -> list[Array]:
+    def load_matrix(self, a: Access, count: int, transposed: bool) -> list[Array]:
         """Fragments of 8 x 8 matrices of 16-bit elements: a lane has two neighbours of row lane / 4."""
-        rows = self.rows_at(site, base, offset, on, count, "read")
-        result = []
-        for i in range(count):
-            if transposed:
-                view = self.views["shared"]["u2"]
-                first = (rows[:, 8 * i + 2 * (LANES & 3)] >> 1, rows[:, 8 * i + 2 * (LANES & 3) + 1] >> 1)
-                value = pack([view.take(row + (LANES >> 2), mode="clip") for row in first], "u4")
-            else:
-                value = self.views["shared"]["u4"].take((rows[:, 8 * i + (LANES >> 2)] >> 2) + (LANES & 3), mode="clip")
-            result.append(value.reshape(-1))
-        return result
+        self.rows_of_matrices(a, count)
+        rows = np.stack(self.load(a, 4, "u4", None), 1).reshape(-1, 4, 8, 4)
+        rows = flipped(rows) if transposed else rows
+        return [rows[:, i].reshape(-1) for i in range(count)]
 
-    def store_matrix(self, site: int, base: Array, offset: int, on: Array | None, values: list[Array],
-                     transposed: bool) -> None:
+    def store_matrix(self, a: Access, values: list[Array], transposed: bool) -> None:
         """The reverse."""
-        rows = self.rows_at(site, base, offset, on, len(values), "write")
-        if not self.launch.checks:
-            self.put_matrices(rows, values, transposed)
-            return
-        lanes = np.flatnonzero(rows.reshape(-1) >= 0)
-        at = rows.reshape(-1)[lanes]
-        self.check_shared_write(site, at, lanes, 16)
-        clashes = self.in_shared.write(at, 16, self.me(lanes))
-
-        def held() -> Array:
-            return self.views["shared"]["u4"].take((at >> 2)[:, None] + np.arange(4), mode="clip")
-
-        before = held()
-        self.put_matrices(rows, values, transposed)
-        if not clashes.any():
-            return
-        # Who writes what is there already, or what all others write, harms nobody: then the order makes no difference.
-        after = held()
-        self.put_matrices(rows[::-1], [self.by_warp(value)[::-1].reshape(-1) for value in values],
-                          transposed)
-        changes, unlike = (held() != after).any(1) | (before != after).any(1), (held() != after).any(1)
-        self.tell(site, "shared", "writes", clashes, at, lanes, 16, changes, unlike)
-
-    def put_matrices(self, rows: Array, values: list[Array], transposed: bool) -> None:
-        """Write fragments to rows of shared memory, the last warp's last."""
-        for i, given in enumerate(values):
-            value = self.by_warp(given)
-            for j in (0, 1) if transposed else (0,):
-                if transposed:
-                    row, view = rows[:, 8 * i + 2 * (LANES & 3) + j], self.views["shared"]["u2"]
-                    index, part = (row >> 1) + (LANES >> 2), unpack(value, "u2", j)
-                else:
-                    row, view = rows[:, 8 * i + (LANES >> 2)], self.views["shared"]["u4"]
-                    index, part = (row >> 2) + (LANES & 3), value
-                view[index[row >= 0]] = part[row >= 0]
+        self.rows_of_matrices(a, len(values))
+        rows = np.zeros((self.N // WARP_SIZE, 4, 8, 4), "u4")
+        for i, value in enumerate(values):
+            rows[:, i] = self.full(value).reshape(-1, 8, 4)
+        self.store(a, list((flipped(rows) if transposed else rows).reshape(-1, 4).T), "u4")
 
     def left(self, registers: list[Array], kind: str, halves: int) -> Array:
         """`left_operand`, made once for all products that take the same registers."""
@@ -212,17 +173,21 @@ class Matrices(Warps):
         at = np.ascontiguousarray(chunks[rows]).reshape(len(rows), groups, -1)
         leaders = (rows[:, None] * self.T + np.arange(groups) * GROUP)[:, :, None]
         lanes = np.broadcast_to(leaders, at.shape).reshape(-1)
-        flat, start = at.reshape(-1), (np.repeat(rows, at.shape[1] * at.shape[2]) * self.stride)
+        start = np.repeat(rows, at.shape[1] * at.shape[2]) * self.stride
+        flat = at.reshape(-1)
+        a = Access(site, "read", "shared", flat, 0, lanes, 16)
+        a.at = flat
         bad = (flat < start) | (flat + 16 > start + self.launch.shared_bytes)
-        message = "wgmma reads outside the program's shared memory"
-        flat, kept = self.dropped(site, "shared", "out of bounds", message, bad, flat, lanes)
-        assert kept is not None
-        self.note_shared_read(site, flat, kept, 16, logged=False)
-        if not bad.any():
-            shift = self.launch.shared_shift
-            granules = (flat >> shift)[:, None] + np.arange(max(16 >> shift, 1))
-            codes = np.broadcast_to(self.me(kept)[:, None], granules.shape)
-            self.begin_product(rows, granules.reshape(len(rows), -1), codes.reshape(len(rows), -1))
+        self.drop(a, "out of bounds", "wgmma reads outside the program's shared memory", bad)
+        self.note_shared_read(a, logged=False)
+        if bad.any():
+            return
+        if self.in_products is None:
+            self.in_products = np.zeros(len(self.in_shared.writers), bool)
+        granules = self.granules(flat, 16)
+        codes = np.broadcast_to(self.me(lanes)[:, None], granules.shape)
+        self.in_products[granules] = True
+        self.products.begin(rows, granules.reshape(len(rows), -1), codes.reshape(len(rows), -1))
 
     def wgmma(self, site: int, shape: str, types: tuple[str, ...], c: list[Array], a: list[Array] | Array, b: Array,
               accumulate: Array, flags: list[int], on: Array | None) -> list[Array]:

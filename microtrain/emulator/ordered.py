@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from . import floats as fl
 from . import integers as ints
-from .access import Access
+from .access import Accesses
+from .checks import Access
 from .integers import Array
 from .shadow import STRONG
 
@@ -48,170 +51,103 @@ def updated(name: str, kind: str, old: Array, given: list[Array]) -> Array:
     return combined(name, typed[0], typed[1:])
 
 
-class Ordered(Access):
-    """Atomic operations and asynchronous copies."""
+class Ordered(Accesses):
+    """Atomic operations, asynchronous copies, and products that are under way."""
 
-    def init_asynchronous(self) -> None:
-        self.copies: list[tuple[Array, Array, Array, Array]] = []
-        """Copies under way: threads, their groups, places in shared memory, data (n,)."""
-        self.group = np.zeros(self.N, np.int64)
-        """Groups of copies that each thread has committed."""
-        self.in_products: Array | None = None
-        """By granule of shared memory: whether a product that is not waited for reads it."""
-        self.products: list[tuple[Array, Array, Array, Array]] = []
-        """Products under way: rows of programs, their groups, granules, codes."""
-        self.product_group = np.zeros(self.B, np.int64)
-
-    def atomic(self, site: int, space: str, base: Array, offset: int, on: Array | None, name: str, kind: str,
-               stored: str, given: list[Array], order: str) -> Array:
+    def atomic(self, a: Access, name: str, kind: str, stored: str, given: list[Array]) -> Array:
         """What was there before; threads at one place take turns, the lowest first."""
-        if space == "generic":
-            space, base = self.windowed(site, base, on)
+        on, t = a.on, f"u{stored[1]}"
         self.launch.polls += 1
-        if order in ("release", "acq_rel"):
+        if a.order in ("release", "acq_rel"):
             self.synchronize(on, "release")
-        t = f"u{stored[1]}"
-        nbytes = int(stored[1])
-        at, lanes = self.reach(site, space, base, offset, on, nbytes, "atomic", order)
-        lanes = self.lanes_of(lanes)
-        data = self.views[space][t]
         result = np.zeros(self.N, t)
-        if len(at):
-            if self.launch.checks:
-                self.note_atomic(site, space, at, lanes, nbytes)
-            index = at >> (nbytes.bit_length() - 1)
-            values = [self.of(one, lanes).view(t) for one in given]
-            turn = np.argsort(index, kind="stable")
-            ordered = index[turn]
-            begins = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-            rank = np.arange(len(turn)) - np.repeat(begins, np.diff(np.r_[begins, len(turn)]))
-            by_rank = turn[np.argsort(rank, kind="stable")]
-            begin = 0
-            for count in np.bincount(rank):
-                some = by_rank[begin:begin + count]
-                begin += int(count)
-                old = data[index[some]]
-                result[lanes[some]] = old
-                new = np.asarray(updated(name, kind, old, [one[some] for one in values])).view(t)
-                data[index[some]] = new
-                self.launch.changes += int((new != old).any())
-        if order in ("acquire", "acq_rel"):
+        for one in self.by_space(a):
+            self.reach(one)
+            if len(one.at):
+                if self.launch.checks:
+                    self.note_atomic(one)
+                self.take_turns(one, name, kind, self.views[one.space][t], given, result)
+        if a.order in ("acquire", "acq_rel"):
             self.synchronize(on, "acquire")
         return result.view(stored)
 
-    def note_atomic(self, site: int, space: str, at: Array, lanes: Array, nbytes: int) -> None:
+    def take_turns(self, a: Access, name: str, kind: str, data: Array, given: list[Array], result: Array) -> None:
+        index, lanes = a.at >> (a.nbytes.bit_length() - 1), self.lanes_of(a.on)
+        values = [self.of(one, lanes).view(data.dtype) for one in given]
+        turn = np.argsort(index, kind="stable")
+        ordered = index[turn]
+        begins = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+        rank = np.arange(len(turn)) - np.repeat(begins, np.diff(np.r_[begins, len(turn)]))
+        by_rank = turn[np.argsort(rank, kind="stable")]
+        for some in np.split(by_rank, np.cumsum(np.bincount(rank))[:-1]):
+            result[lanes[some]] = old = data[index[some]]
+            new = np.asarray(updated(name, kind, old, [one[some] for one in values])).view(data.dtype)
+            data[index[some]] = new
+            self.launch.changes += int((new != old).any())
+
+    def note_atomic(self, a: Access) -> None:
         """Atomics clash with other accesses, not with each other."""
-        shadow = self.in_global if space == "global" else self.in_shared
-        if space == "shared":
-            unwritten = shadow.writers.take(at >> shadow.shift, mode="clip") == 0
-            self.dropped(site, space, "unwritten", "atomic on shared memory that nothing wrote", unwritten, at, lanes)
-        clashes = shadow.write(at, nbytes, self.me(lanes) | STRONG)
-        self.tell(site, space, "updates", clashes, at, lanes, nbytes)
+        shadow = self.in_global if a.space == "global" else self.in_shared
+        if a.space == "shared":
+            unwritten = shadow.writers.take(a.at >> shadow.shift, mode="clip") == 0
+            self.report(a, "unwritten", "atomic on shared memory that nothing wrote", unwritten)
+        self.tell(a, "updates", shadow.write(a.at, a.nbytes, self.me(a.on) | STRONG))
 
     # Asynchronous copies, done as late as they may be
 
-    def copy(self, site: int, target: Array, target_offset: int, source: Array, source_offset: int, on: Array | None,
-             nbytes: int, count: Array | None) -> None:
+    def copy(self, target: Access, source: Access, count: Array | None) -> None:
         """Begin to copy from global to shared memory; past `count` bytes there are zeros, and nothing is read."""
-        given = self.of(np.uint32(nbytes) if count is None else count, on)
+        nbytes = target.nbytes
+        given = self.of(np.uint32(nbytes) if count is None else count, target.on)
         if (given == nbytes).all():
-            data = self.fetched(site, source, source_offset, on, nbytes)
+            data = self.fetched(source)
         else:
-            lanes = self.lanes_of(on)
-            data = np.zeros((self.N, nbytes), np.uint8)
+            lanes, data = self.lanes_of(target.on), np.zeros((self.N, nbytes), np.uint8)
             for size in filter(None, np.unique(given).tolist()):
                 some = lanes[given == size]
-                data[some, :size] = self.fetched(site, source, source_offset, some, size)[some]
-        at, on = self.reach(site, "shared", target, target_offset, on, nbytes, "write")
-        lanes = self.lanes_of(on)
-        if self.launch.checks and len(at):
-            self.check_shared_write(site, at, on, nbytes)
-            clashes = self.in_shared.write(at, nbytes, self.me(on), pending=True)
-            self.tell(site, "shared", "copies over", clashes, at, on, nbytes)
-        if on is not None:
-            data = data[lanes]
-        self.copies.append((lanes, self.group.take(lanes), at, data.view(WORDS[nbytes])[:, 0]))
+                data[some, :size] = self.fetched(replace(source, on=some, nbytes=size))[some]
+        self.reach(target)
+        if self.launch.checks and len(target.at):
+            self.check_shared_write(target)
+            clashes = self.in_shared.write(target.at, nbytes, self.me(target.on), pending=True)
+            self.tell(target, "copies over", clashes)
+        data = data if target.on is None else data[target.on]
+        self.copies.begin(self.lanes_of(target.on), target.at, data.view(WORDS[nbytes])[:, 0])
 
-    def fetched(self, site: int, source: Array, offset: int, on: Array | None, nbytes: int) -> Array:
-        """Bytes from global memory, (N, nbytes); zeros for other threads than `on`."""
-        at, on = self.reach(site, "global", source, offset, on, nbytes, "read")
-        width = nbytes & -nbytes
-        index = at >> (width.bit_length() - 1)
+    def fetched(self, a: Access) -> Array:
+        """Bytes from global memory, (N, nbytes); zeros for other threads than those that read."""
+        self.reach(a)
+        width = a.nbytes & -a.nbytes
+        index = a.at >> (width.bit_length() - 1)
         words = self.launch.memory.data.view(WORDS[width])
-        data = np.stack([words.take(index + i, mode="clip") for i in range(nbytes // width)], 1).view(np.uint8)
-        if on is None:
+        data = np.stack([words.take(index + i, mode="clip") for i in range(a.nbytes // width)], 1).view(np.uint8)
+        if a.on is None:
             return data
-        whole = np.zeros((self.N, nbytes), np.uint8)
-        whole[on] = data
+        whole = np.zeros((self.N, a.nbytes), np.uint8)
+        whole[a.on] = data
         return whole
 
-    def commit_copies(self, on: Array | None) -> None:
-        """What each thread has begun to copy is a group."""
-        self.group[slice(None) if on is None else on] += 1
-
     def wait_copies(self, on: Array | None, left: int) -> None:
-        """All but the last `left` groups of these threads are done."""
-        limit = self.group - left
-        if on is not None:
-            limit = np.where(self.mask_of(on), limit, -1)
-        going = []
-        for lanes, group, at, data in self.copies:
-            done = group < limit.take(lanes)
-            if done.all():
-                self.finish(lanes, at, data)
-            elif done.any():
-                self.finish(lanes[done], at[done], data[done])
-                going.append((lanes[~done], group[~done], at[~done], data[~done]))
-            else:
-                going.append((lanes, group, at, data))
-        self.copies = going
-
-    def finish(self, lanes: Array, at: Array, data: Array) -> None:
-        """Copies are in shared memory, as far as the threads that made them know."""
-        nbytes = data.dtype.itemsize
-        self.shared.view(data.dtype)[at >> (nbytes.bit_length() - 1)] = data
-        if self.launch.checks:
-            shift = self.launch.shared_shift
-            granules = max(nbytes >> shift, 1)
-            self.in_shared.writers[(at >> shift)[:, None] + np.arange(granules)] = self.me(lanes)[:, None]
+        """All but the last `left` groups of these threads are in shared memory, as far as these threads know."""
+        for lanes, _, at, data in self.copies.wait(on, left):
+            nbytes = data.dtype.itemsize
+            self.shared.view(data.dtype)[at >> (nbytes.bit_length() - 1)] = data
+            if self.launch.checks:
+                self.in_shared.writers[self.granules(at, nbytes)] = self.me(lanes)[:, None]
 
     # Products of whole warp groups read shared memory until they are waited for
 
-    def check_shared_write(self, site: int, at: Array, on: Array | None, nbytes: int) -> None:
-        if self.in_products is None or not self.products:
-            return
-        shift = self.launch.shared_shift
-        granules = range(max(nbytes >> shift, 1))
-        bad = np.any([self.in_products.take((at >> shift) + i, mode="clip") for i in granules], axis=0)
-        message = "write of shared memory that a wgmma, not yet waited for, reads"
-        self.dropped(site, "shared", "asynchronous", message, bad, at, on)
-
-    def begin_product(self, rows: Array, granules: Array, codes: Array) -> None:
-        """A product of programs at these rows reads granules (rows, n) as threads of these codes (rows, n)."""
-        if self.in_products is None:
-            self.in_products = np.zeros(len(self.in_shared.writers), bool)
-        self.in_products[granules] = True
-        self.products.append((rows, self.product_group[rows], granules, codes))
-
-    def commit_products(self, on: Array | None) -> None:
-        """What was begun is a group."""
-        self.product_group[slice(None) if on is None else np.unique(self.row[on])] += 1
+    def rows_of(self, on: Array | None) -> Array | None:
+        """The rows of the threads' programs."""
+        return None if on is None else np.unique(self.row[on])
 
     def wait_products(self, on: Array | None, left: int) -> None:
-        """All but the last `left` groups are done."""
-        if not self.products or self.in_products is None:
+        """All but the last `left` groups are done: it is known that they have read."""
+        ended = self.products.wait(self.rows_of(on), left)
+        if self.in_products is None:
             return
-        limit = self.product_group - left
-        if on is not None:
-            limit = np.where(np.isin(np.arange(self.B), self.row[on]), limit, -1)
-        going = []
-        for rows, group, granules, codes in self.products:
-            done = group < limit[rows]
-            if done.any():
-                self.in_products[granules[done]] = False
-                self.in_shared.log.append((granules[done].ravel(), codes[done].ravel(), 1))
-            if not done.all():
-                going.append((rows[~done], group[~done], granules[~done], codes[~done]))
-        self.products = going
-        for _, _, granules, _ in going:
+        for _, _, granules, codes in ended:
+            self.in_products[granules] = False
+            self.in_shared.log.append((granules.ravel(), codes.ravel(), 1))
+        for _, _, granules, _ in self.products.items:
             self.in_products[granules] = True

@@ -11,7 +11,7 @@ In a template `{a}` to `{d}` are the operands that are read, of the instruction'
     {a:f4}   of a NumPy type, "pred", "f16" or "bf16"
     {a:u}    unsigned of the type's width; {a:wide} twice as wide; {a:last} the last of several types
     {a:[u4]} a vector's parts as a list
-    {a:at}   an address as two arguments; {a:n} a number; {a:mask} all ones where a predicate holds
+    {a:n}    a number; {a:mask} all ones where a predicate holds
 
 and `{site}`, `{on}` (the threads that take part), `{how}` (the first modifier) and `{op}` are what their names say.
 Results are of the type too, or of such a one; "u4 pred" are two, and "u4*" any number of them. Templates of floats and
@@ -145,8 +145,8 @@ class Operand(NamedTuple):
 
     def __format__(self, kind: str) -> str:
         e, op, text, half = self
-        if kind in ("at", "n"):
-            return e.address(text) if kind == "at" else str(int(text, 0))
+        if kind == "n":
+            return str(int(text, 0))
         if kind == "mask":
             return e.mask(text, named(op, "u"))
         if kind.startswith("["):

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from . import access_rows, collective_rows, floats, integers, scalar_rows
-from .access import LOCAL_WINDOW, SHARED_WINDOW
+from .access import WINDOWS
 from .blocks import Block, basic_blocks, liveness
+from .checks import Access
 from .dataflow import in_flight, origins
 from .emitter import POISON, Emitter, Unknown, variable
 from .parse import Function, Module
@@ -44,7 +45,7 @@ class Program:
 
 
 NAMESPACE = {name: value for name, value in {**vars(floats), **vars(integers)}.items() if name[0] != "_"} | {
-    "np": np, "LOCAL": np.uint64(LOCAL_WINDOW), "SHARED": np.uint64(SHARED_WINDOW),
+    "np": np, "Access": Access, "LOCAL": np.uint64(WINDOWS["local"]), "SHARED": np.uint64(WINDOWS["shared"]),
 } | {f"POISON_{kind}": value for kind, value in POISON.items()}
 
 
