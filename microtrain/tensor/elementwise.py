@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from .. import ops as g
 from ..graph import dtypes
@@ -29,116 +30,111 @@ from .operands import (
     stranger,
     truth,
 )
-from .operators import floor_quotient, floor_rest, power
+from .operators import power
 from .storage import wrap
 from .types import Operand, Tensor
 
 Unary = Callable[[Tensor], Tensor]
 Binary = Callable[[Tensor, Tensor], Tensor]
+Pair = Callable[[Tensor, Tensor, str], Iterable[Node]]
+M = TypeVar("M", bound=Callable[..., Tensor])
 CHECKED: list[Callable[..., Tensor]] = []
 """Methods that look at their first argument themselves, which need no more to be functions: it may be a number."""
 
 
-def function(operation: Callable[[Node], Node], name: str, doc: str, *, widen: bool = True) -> Unary:
-    """A method of one tensor; with `widen`, integers are taken as floats first."""
+def checked(method: M) -> M:
+    """A method that is one of `CHECKED`."""
+    CHECKED.append(method)
+    return method
+
+
+def function(operation: Callable[[Node], Node], name: str, doc: str,
+             whole: Callable[[Node], Node] | None = None) -> Unary:
+    """A method of one tensor; integers and booleans are taken as floats, or `whole` is for them."""
     def method(input: Tensor) -> Tensor:
         try:
             x = input.node
         except AttributeError:
             raise not_a_tensor(name, input) from None
-        if widen and x.spec.dtype.category != 2:
-            x = floating(x)
+        if x.spec.dtype.category != 2:
+            return wrap(whole(x) if whole is not None else operation(floating(x)))
         return wrap(operation(x))
-    CHECKED.append(called(method, name, doc))
-    return method
+    return called(method, name, doc)
 
 
 def primitive(name: str, doc: str) -> Unary:
     """The method of one tensor that a primitive gives; integers are taken as floats."""
-    return function(getattr(g, name), name, doc)
+    return checked(function(getattr(g, name), name, doc))
 
 
 def unary(name: str, doc: str) -> Unary:
     """The method of one tensor that a composite gives: half precisions in float32, integers as floats."""
-    return function(in_float32(getattr(g, name)), name, doc)
-
-
-def binary(name: str, doc: str, accept: Callable[[Node, str], Node] = lambda x, name: floating(x)) -> Binary:
-    """As `unary`, of two tensors."""
-    operation = in_float32(getattr(g, name))
-
-    def method(self: Tensor, other: Tensor) -> Tensor:
-        return wrap(operation(*[accept(x, name) for x in must_be_operands(self, other, name)]))
-    return called(method, name, doc)
-
-
-def with_number(name: str, doc: str) -> Callable[[Operand, Operand], Tensor]:
-    """As `binary`, of a tensor and a tensor or number; as a function it takes them in either order."""
-    operation = in_float32(getattr(g, name))
-
-    def method(self: Operand, other: Operand) -> Tensor:
-        return wrap(operation(*must_be_floats(self, other, name)))
-    CHECKED.append(called(method, name, doc))
-    return method
+    return checked(function(in_float32(getattr(g, name)), name, doc))
 
 
 def rounding(name: str, doc: str) -> Unary:
     """A method of one tensor that rounds: integers come back as they are, booleans are refused."""
-    operation = getattr(g, name)
+    return function(getattr(g, name), name, doc, lambda x: g.identity(no_bool(x, name)))
 
-    def method(input: Tensor) -> Tensor:
-        x = no_bool(node_of(input, name), name)
-        return wrap(operation(x) if x.spec.dtype.category == 2 else g.identity(x))
+
+def two(operation: Callable[..., Node], name: str, doc: str, pair: Pair = must_be_operands) -> Binary:
+    """A method of two tensors, of which `pair` makes nodes: by default of one dtype."""
+    def method(self: Tensor, other: Tensor) -> Tensor:
+        return wrap(operation(*pair(self, other, name)))
     return called(method, name, doc)
+
+
+def binary(name: str, doc: str, accept: Callable[[Node, str], Node] = lambda x, name: floating(x)) -> Binary:
+    """As `unary`, of two tensors."""
+    return two(in_float32(getattr(g, name)), name, doc,
+               lambda x, y, name: [accept(node, name) for node in must_be_operands(x, y, name)])
+
+
+def with_number(name: str, doc: str) -> Callable[[Operand, Operand], Tensor]:
+    """As `binary`, of a tensor and a tensor or number; as a function it takes them in either order."""
+    method: Any = two(in_float32(getattr(g, name)), name, doc, must_be_floats)
+    method.__annotations__["other"] = "Operand"
+    return checked(method)
 
 
 def extremum(name: str, doc: str) -> Binary:
     """A method of two tensors of any one dtype."""
-    operation = getattr(g, name)
-
-    def method(self: Tensor, other: Tensor) -> Tensor:
-        return wrap(operation(*must_be_operands(self, other, name)))
-    return called(method, name, doc)
+    return two(getattr(g, name), name, doc)
 
 
 def logical(name: str, operation: Callable[[Node, Node], Node], doc: str) -> Binary:
     """A method of what is not zero in two tensors."""
-    def method(self: Tensor, other: Tensor) -> Tensor:
-        return wrap(operation(truth(self.node), truth(other.node)))
-    return called(method, name, doc)
+    return two(operation, name, doc, lambda x, y, name: (truth(x.node), truth(y.node)))
 
 
-def strict(method: operators.Operator, name: str) -> operators.Operator:
+def strict(method: operators.Operator, name: str, doc: str | None = None) -> operators.Operator:
     """An operator as a method: what an operator leaves to the other operand's type, it refuses. TypeError."""
     def refusing(input: Tensor, other: Operand) -> Tensor:
         out = method(input, other) if isinstance(input, Tensor) else NotImplemented
         return must_be_operands(input, other, name) if out is NotImplemented else out       # type: ignore[return-value]
-    return called(refusing, name)
+    return called(refusing, name, doc or method.__doc__)
 
 
-def _relu(x: Node) -> Node:
+def _relu_of_whole(x: Node) -> Node:
     if x.spec.dtype is dtypes.bool_:
         raise RuntimeError("Boolean inputs not supported for relu")
     return g.relu(x)
 
 
-relu = function(_relu, "relu", "x where it is positive, else 0.", widen=False)
-
-
-def abs(self: Tensor) -> Tensor:
-    """The magnitude. Raises NotImplementedError for booleans."""
-    return wrap(g.abs(no_bool(node_of(self, "abs"), "abs")))
-
-
-def softplus(self: Tensor) -> Tensor:
-    """log(1 + exp(x)), without overflow."""
-    return wrap(g.softplus(floating(node_of(self, "softplus"))))
-
-
-def sign(self: Tensor) -> Tensor:
-    """-1, 0 or 1."""
-    x = node_of(self, "sign")
-    return wrap(g.sign(x) if x.spec.dtype.category else g.identity(x))
+relu = checked(function(g.relu, "relu", "x where it is positive, else 0.", _relu_of_whole))
+abs = function(g.abs, "abs", "The magnitude. Raises NotImplementedError for booleans.",
+               lambda x: g.abs(no_bool(x, "abs")))
+softplus = function(g.softplus, "softplus", "log(1 + exp(x)), without overflow.")
+sign = function(g.sign, "sign", "-1, 0 or 1.", lambda x: g.sign(x) if x.spec.dtype.category else g.identity(x))
+logical_not = function(g.logical_not, "logical_not", "Whether each element is zero.", g.logical_not)
+isnan = function(lambda x: g.ne(x, x), "isnan", "Whether each element is NaN.", lambda x: g.ne(x, x))
+isinf = function(lambda x: g.eq(g.abs(x), math.inf), "isinf", "Whether each element is infinite.", lambda x: g.ne(x, x))
+isfinite = function(lambda x: g.lt(g.abs(x), math.inf), "isfinite", "Whether each element is neither infinite nor NaN.",
+                    lambda x: g.eq(x, x))
+mul = strict(operators.mul, "mul", "self * other.")
+floor_divide = strict(operators.floordiv, "floor_divide")
+remainder = strict(operators.mod, "remainder", "What a floor division leaves; it has the divisor's sign.")
+_over = strict(operators.truediv, "div")
 
 
 def round(self: Tensor, *, decimals: int = 0) -> Tensor:
@@ -169,15 +165,6 @@ def sub(self: Tensor, other: Operand, *, alpha: Operand = 1) -> Tensor:
     return wrap(_with_multiple(g.SUB, self, other, alpha, "sub"))
 
 
-def mul(self: Tensor, other: Operand) -> Tensor:
-    """self * other."""
-    if not isinstance(other, Tensor) and not node_of(self, "mul").spec.dtype.wide:
-        node = by_number(self.node, other, g.mul)
-        if node is not None:
-            return wrap(node)
-    return wrap(record2(g.MUL, *must_be_operands(self, other, "mul")))
-
-
 def rsub(self: Tensor, other: Operand, *, alpha: Operand = 1) -> Tensor:
     """other - alpha * self."""
     no_bools(other, self)
@@ -187,8 +174,7 @@ def rsub(self: Tensor, other: Operand, *, alpha: Operand = 1) -> Tensor:
 def div(self: Tensor, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
     """self / other; with `rounding_mode` "floor" or "trunc", rounded so."""
     if rounding_mode is None:
-        node = None if isinstance(other, Tensor) else by_number(node_of(self, "div"), other, g.div)
-        return wrap(record2(g.DIV, *must_be_floats(self, other, "div")) if node is None else node)
+        return _over(self, other)
     pair = must_be_operands(self, other, "div")
     if isinstance(rounding_mode, str) and rounding_mode in ("floor", "trunc"):
         rounded = g.div_floor if rounding_mode == "floor" else g.div_trunc
@@ -197,45 +183,12 @@ def div(self: Tensor, other: Operand, *, rounding_mode: str | None = None) -> Te
                        f"but found '{rounding_mode}'")
 
 
-def floor_divide(self: Tensor, other: Operand) -> Tensor:
-    """The quotient rounded down."""
-    pair = must_be_operands(self, other, "floor_divide")
-    return wrap(by_number(pair[0], other, g.floor_divide) or floor_quotient(*pair))
-
-
-def remainder(self: Tensor, other: Operand) -> Tensor:
-    """What a floor division leaves; it has the divisor's sign."""
-    return wrap(floor_rest(*must_be_operands(self, other, "remainder")))
-
-
 def pow(self: Tensor, exponent: Operand) -> Tensor:
     """self to the power of a number or a tensor."""
     return power(must_be_operands(self, exponent, "pow"), exponent)
 
 
-def logical_not(self: Tensor) -> Tensor:
-    """Whether each element is zero."""
-    return wrap(g.logical_not(node_of(self, "logical_not")))
-
-
-def isnan(self: Tensor) -> Tensor:
-    """Whether each element is NaN."""
-    x = node_of(self, "isnan")
-    return wrap(g.ne(x, x))
-
-
-def isinf(self: Tensor) -> Tensor:
-    """Whether each element is infinite."""
-    x = node_of(self, "isinf")
-    return wrap(g.eq(g.abs(x), math.inf) if x.spec.dtype.category == 2 else g.ne(x, x))
-
-
-def isfinite(self: Tensor) -> Tensor:
-    """Whether each element is neither infinite nor NaN."""
-    x = node_of(self, "isfinite")
-    return wrap(g.lt(g.abs(x), math.inf) if x.spec.dtype.category == 2 else g.eq(x, x))
-
-
+@checked
 def clamp(self: Tensor, min: Operand | None = None, max: Operand | None = None) -> Tensor:
     """Elements limited to [min, max]; either bound may be missing, a number or a tensor."""
     x = node_of(self, "clamp")
@@ -252,9 +205,6 @@ def clamp(self: Tensor, min: Operand | None = None, max: Operand | None = None) 
                  converted(bound, dtype, "clamp")
                  for bound, limit in ((min, dtypes.lowest(dtype)), (max, dtypes.highest(dtype))))
     return wrap(g.clamp(x, low, high))
-
-
-CHECKED.append(clamp)
 
 
 def clamp_min(self: Tensor, min: Operand) -> Tensor:
