@@ -14,7 +14,6 @@ from ..ops.user_kernel import KernelCall, record_call
 from .storage import wrap
 from .types import Tensor
 
-OfInputs = Callable[..., object]
 Grid = int | Sequence[int] | Callable[..., int | Sequence[int]]
 TRITON_NAMES = ("JITFunction", "InterpretedFunction")
 
@@ -22,13 +21,12 @@ TRITON_NAMES = ("JITFunction", "InterpretedFunction")
 class CustomKernel:
     """A Triton kernel with what it takes to call it: made by `custom_kernel`, called with Tensors."""
 
-    def __init__(self, kernel: Any, outputs: Callable[..., Iterable[object]], grid: Grid,
+    def __init__(self, kernel: Any, name: str, outputs: Callable[..., Iterable[object]], grid: Grid,
                  scalars: Callable[..., Sequence[int | float]], constants: Mapping[str, object],
-                 backward: OfInputs | None, saved: Callable[..., Iterable[Tensor]], options: dict[str, int],
-                 name: str) -> None:
-        self.kernel, self.outputs, self.grid, self.scalars = kernel, outputs, grid, scalars
-        self.constants, self.backward, self.saved = dict(constants), backward, saved
-        self.options, self.name = options, name
+                 backward: Callable[..., object] | None, saved: Callable[..., Iterable[Tensor]],
+                 options: dict[str, int]) -> None:
+        self.kernel, self.name, self.outputs, self.grid, self.scalars = kernel, name, outputs, grid, scalars
+        self.constants, self.backward, self.saved, self.options = dict(constants), backward, saved, options
         self.calls: dict[tuple[Spec, ...], KernelCall] = {}
         self.function: type[Function] = type(name, (_Recorded,), {"operation": self})
 
@@ -51,11 +49,10 @@ class CustomKernel:
         """Record one call."""
         nodes = tuple([x.node for x in inputs])
         key = tuple([node.spec for node in nodes])
-        call = self.calls.get(key)
-        if call is None:
+        if key not in self.calls:
             self.check_device(nodes)
-            call = self.calls[key] = self.call_on(inputs)
-        return tuple([wrap(node) for node in record_call(call, nodes)])
+            self.calls[key] = self.call_on(inputs)
+        return tuple([wrap(node) for node in record_call(self.calls[key], nodes)])
 
     def check_device(self, nodes: tuple[Node, ...]) -> None:
         """Raise RuntimeError unless the inputs are on one device that runs this kernel."""
@@ -77,7 +74,9 @@ class CustomKernel:
     def call_on(self, inputs: tuple[Tensor, ...]) -> KernelCall:
         """How the kernel is called on inputs of these shapes and dtypes. Raises TypeError where it does not fit."""
         try:
-            described = _listed(self.outputs(*inputs))
+            described = self.outputs(*inputs)
+            pair = isinstance(described, tuple) and len(described) == 2 and isinstance(described[1], DType)
+            described = [described] if pair or isinstance(described, Tensor) else list(described)
         except TypeError as error:
             raise TypeError(f"{self.name}(): outputs= does not take {len(inputs)} inputs: {error}") from error
         outputs = tuple([_described(out, self.name) for out in described])
@@ -87,7 +86,6 @@ class CustomKernel:
         if not isinstance(scalars, Sequence) or isinstance(scalars, str):
             raise TypeError(f"{self.name}(): scalars= gave {scalars!r} of type {type(scalars).__name__}; it gives a "
                             "list or tuple of ints and floats")
-        scalars = tuple(scalars)
         for value in scalars:
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise TypeError(f"{self.name}(): scalars= gave {value!r} of type {type(value).__name__}; a kernel "
@@ -105,7 +103,7 @@ class CustomKernel:
         if not 1 <= len(grid) <= 3 or not all(isinstance(n, int) and n >= 0 for n in grid):
             raise TypeError(f"{self.name}(): grid= gave {grid}; it is 1 to 3 ints, the number of programs along each "
                             "axis")
-        return KernelCall(self.name, self.kernel, grid, outputs, scalars, self.constants, self.options)
+        return KernelCall(self.name, self.kernel, grid, outputs, tuple(scalars), self.constants, self.options)
 
 
 class _Recorded(Function):
@@ -117,8 +115,7 @@ class _Recorded(Function):
     def forward(cls, ctx: FunctionCtx, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         outputs = cls.operation.record(inputs)
         if any(ctx.needs_input_grad):
-            kept = cls.operation.saved(inputs, outputs)
-            ctx.save_for_backward(*kept)
+            ctx.save_for_backward(*cls.operation.saved(inputs, outputs))
         return outputs if len(outputs) > 1 else outputs[0]
 
     @classmethod
@@ -133,7 +130,7 @@ class _Recorded(Function):
 
 def custom_kernel(kernel: Any, *, outputs: Callable[..., Iterable[object]], grid: Grid,
                   scalars: Callable[..., Sequence[int | float]] | None = None,
-                  constants: Mapping[str, object] | None = None, backward: OfInputs | None = None,
+                  constants: Mapping[str, object] | None = None, backward: Callable[..., object] | None = None,
                   saved: Callable[..., Iterable[Tensor]] | None = None, num_warps: int = 4, num_stages: int = 3,
                   name: str | None = None) -> CustomKernel:
     """A `@triton.jit` kernel as an operation on Tensors.
@@ -143,9 +140,8 @@ def custom_kernel(kernel: Any, *, outputs: Callable[..., Iterable[object]], grid
     of its outputs and changes nothing else. It runs where the device is `cuda` or `interpret` and compiles on `null`.
 
     Args:
-        kernel: what `@triton.jit` made.
-        outputs: of the inputs, what the outputs look like: one or a sequence of Tensors (whose shape and dtype are
-            taken) or pairs (shape, dtype).
+        kernel: what `@triton.jit` made; TypeError for anything else.
+        outputs: of the inputs, one or a sequence of Tensors (whose shape and dtype are taken) or pairs (shape, dtype).
         grid: the number of programs along each axis, an int or 1 to 3 of them, or a function of the inputs.
         scalars: of the inputs, the ints and floats that follow the pointers; a new value is a new plan.
         constants: the kernel's constexprs.
@@ -155,30 +151,14 @@ def custom_kernel(kernel: Any, *, outputs: Callable[..., Iterable[object]], grid
         num_warps, num_stages: Triton's.
         name: what errors and `explain` call it; by default the kernel's name.
 
-    `outputs`, `grid` and `scalars` are called once for each combination of shapes and dtypes, so they may depend on
-    these alone.
-
-    Raises TypeError where the kernel is none.
+    `outputs`, `grid` and `scalars` are called once for each combination of shapes and dtypes: they may depend on these.
     """
     if type(kernel).__name__ not in TRITON_NAMES:
         raise TypeError(f"custom_kernel(): kernel must be a function decorated with @triton.jit, not "
                         f"{type(kernel).__name__}")
-    given = {"outputs": outputs, "scalars": scalars, "backward": backward, "saved": saved}
-    for argument, value in given.items():
-        if not callable(value) and (value is not None or argument == "outputs"):
-            raise TypeError(f"custom_kernel(): {argument} must be a function of the inputs, not {type(value).__name__} "
-                            f"({value!r}): write {argument}=lambda *inputs: ...")
-    if constants is not None and not isinstance(constants, Mapping):
-        raise TypeError(f"custom_kernel(): constants must be a dict of the kernel's constexprs by name, not "
-                        f"{type(constants).__name__}")
-    return CustomKernel(kernel, outputs, grid, scalars or (lambda *inputs: ()), constants or {}, backward,
-                        saved or (lambda inputs, outputs: inputs),
-                        {"num_warps": num_warps, "num_stages": num_stages}, name or kernel.fn.__name__)
-
-
-def _listed(outputs: Iterable[object]) -> list[object]:
-    pair = isinstance(outputs, tuple) and len(outputs) == 2 and isinstance(outputs[1], DType)
-    return [outputs] if pair or isinstance(outputs, Tensor) else list(outputs)
+    return CustomKernel(kernel, name or kernel.fn.__name__, outputs, grid, scalars or (lambda *inputs: ()),
+                        constants or {}, backward, saved or (lambda inputs, outputs: inputs),
+                        {"num_warps": num_warps, "num_stages": num_stages})
 
 
 def _described(out: object, name: str) -> tuple[Shape, DType]:

@@ -93,7 +93,7 @@ def binary(name: str, doc: str, accept: Callable[[Node, str], Node] = lambda x, 
 def with_number(name: str, doc: str) -> Callable[[Operand, Operand], Tensor]:
     """As `binary`, of a tensor and a tensor or number; as a function it takes them in either order."""
     method: Any = two(in_float32(getattr(g, name)), name, doc, must_be_floats)
-    method.__annotations__["other"] = "Operand"
+    method.__annotations__.update(self="Operand", other="Operand")
     return checked(method)
 
 
