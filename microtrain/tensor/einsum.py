@@ -1,13 +1,15 @@
 """Sums of products written as an equation: `einsum("bij,bjk->bik", x, y)`.
 
-The operands are contracted from left to right, two at a time: what only one of them has and nobody needs later is
-summed, and the rest is one (batched) matrix product, or a multiplication where nothing is summed.
+Each label of the equation is an axis of every operand, of size 1 where it has none. They are contracted from left to
+right, two at a time: what only one of them has and nobody needs later is summed, and the rest is one (batched) matrix
+product, or a multiplication where nothing is summed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Sequence
 
 from .operands import no_bool
 from .types import Tensor
@@ -21,21 +23,17 @@ ELLIPSIS = "..."
 def _subscripts(term: str, start: int, called: str) -> Labels:
     """The letters of a term and `ELLIPSIS`. Raises RuntimeError, in PyTorch's words, for anything else."""
     labels: Labels = []
-    i = 0
-    while i < len(term):
-        if term[i].isascii() and term[i].isalpha():
-            labels.append(term[i])
-        elif term[i] == ".":
-            if ELLIPSIS in labels:
-                raise RuntimeError(f"einsum(): found '.' for {called} for which an ellipsis was already found")
-            if term[i:i + 3] != ELLIPSIS:
-                raise RuntimeError(f"einsum(): found '.' for {called} that is not part of any ellipsis (...)")
-            labels.append(ELLIPSIS)
-            i += 2
-        elif term[i] != " ":
-            raise RuntimeError(f"einsum(): invalid subscript given at index {start + i} in the equation string, "
-                               f"subscripts must be in [a-zA-Z], got {term[i]!r}")
-        i += 1
+    for found in re.finditer(r"\.\.\.|.", term, re.DOTALL):
+        label = found[0]
+        if label[0] == "." and ELLIPSIS in labels:
+            raise RuntimeError(f"einsum(): found '.' for {called} for which an ellipsis was already found")
+        if label == ".":
+            raise RuntimeError(f"einsum(): found '.' for {called} that is not part of any ellipsis (...)")
+        if label == ELLIPSIS or (label.isascii() and label.isalpha()):
+            labels.append(label)
+        elif label != " ":
+            raise RuntimeError(f"einsum(): invalid subscript given at index {start + found.start()} in the equation "
+                               f"string, subscripts must be in [a-zA-Z], got {label!r}")
     return labels
 
 
@@ -59,12 +57,12 @@ def _parsed(equation: str, shapes: Sequence[Sequence[int]]) -> tuple[list[Labels
     for i, (term, shape) in enumerate(zip(terms, shapes, strict=True)):
         named = len(term) - (ELLIPSIS in term)
         if len(shape) < named or (ELLIPSIS not in term and len(shape) != named):
-            raise RuntimeError(f"einsum(): the number of subscripts in the equation ({named}) "
-                               f"{'is more than' if ELLIPSIS in term else 'does not match'} the number of dimensions "
-                               f"({len(shape)}) for operand {i}"
-                               f"{'' if ELLIPSIS in term else ' and no ellipsis was given'}")
+            problem, rest = (("is more than", "") if ELLIPSIS in term else
+                             ("does not match", " and no ellipsis was given"))
+            raise RuntimeError(f"einsum(): the number of subscripts in the equation ({named}) {problem} the number of "
+                               f"dimensions ({len(shape)}) for operand {i}{rest}")
         terms[i] = _spelled(term, len(shape) - named)
-        hidden = max(hidden, len(terms[i]) - named)
+        hidden = max(hidden, len(shape) - named)
     every = [label for term in terms for label in term]
     if not arrow:
         letters = sorted({label for label in every if label.isalpha()})
@@ -79,69 +77,58 @@ def _parsed(equation: str, shapes: Sequence[Sequence[int]]) -> tuple[list[Labels
     return terms, output
 
 
-def _check_sizes(terms: list[Labels], shapes: Sequence[Sequence[int]]) -> None:
-    """Raise RuntimeError where one label stands for two sizes, neither of them 1."""
-    seen: dict[str, int] = {}
-    for i, (term, shape) in enumerate(zip(terms, shapes, strict=True)):
-        own: dict[str, int] = {}
-        for label, size in zip(term, shape, strict=True):
-            if own.setdefault(label, size) != size:
-                raise RuntimeError(f"einsum(): subscript {label} is repeated for operand {i} but the sizes don't "
-                                   f"match, {size} != {own[label]}")
-        for label, size in own.items():
-            before = seen.get(label, 1)
-            if size != before and 1 not in (size, before):
-                raise RuntimeError(f"einsum(): subscript {label} has size {size} for operand {i} which does not "
-                                   f"broadcast with previously seen size {before}")
-            seen[label] = before if size == 1 else size
+def _aligned(x: Tensor, term: Labels, operand: int, seen: dict[str, int]) -> Tensor:
+    """An operand, of axes of one label their diagonal, with all labels of `seen` as axes: a dict of their sizes so far.
+
+    Raises RuntimeError where one label stands for two sizes, in two operands neither of them 1.
+    """
+    for label in dict.fromkeys(term):
+        while term.count(label) > 1:
+            a = term.index(label)
+            b = term.index(label, a + 1)
+            if x.shape[a] != x.shape[b]:
+                raise RuntimeError(f"einsum(): subscript {label} is repeated for operand {operand} but the sizes don't "
+                                   f"match, {x.shape[b]} != {x.shape[a]}")
+            x, term = x.diagonal(0, a, b), [*term[:a], *term[a + 1:b], *term[b + 1:], label]
+    for label, size in zip(term, x.shape, strict=True):
+        if size != seen[label] and 1 not in (size, seen[label]):
+            raise RuntimeError(f"einsum(): subscript {label} has size {size} for operand {operand} which does not "
+                               f"broadcast with previously seen size {seen[label]}")
+        seen[label] = seen[label] if size == 1 else size
+    x = x.permute([term.index(label) for label in seen if label in term])
+    for axis, label in enumerate(seen):
+        x = x if label in term else x.unsqueeze(axis)
+    return x
 
 
-def _diagonals(x: Tensor, labels: Labels) -> tuple[Tensor, Labels]:
-    """The elements whose indices are equal along axes of one label."""
-    for label in dict.fromkeys(labels):
-        while labels.count(label) > 1:
-            a = labels.index(label)
-            b = labels.index(label, a + 1)
-            x = x.diagonal(0, a, b)
-            labels = [*labels[:a], *labels[a + 1:b], *labels[b + 1:], label]
-    return x, labels
-
-
-def _summed(x: Tensor, labels: Labels, kept: Collection[str]) -> tuple[Tensor, Labels]:
-    """Summed over all axes whose label is not kept; integers as int64."""
-    dims = [d for d, label in enumerate(labels) if label not in kept]
-    return (x.sum(dims), [label for label in labels if label in kept]) if dims else (x, labels)
-
-
-def _arranged(x: Tensor, labels: Labels, *groups: Labels) -> Tensor:
+def _arranged(x: Tensor, *groups: list[int]) -> Tensor:
     """The axes in the order of the groups, each group merged into one axis."""
-    x = x.permute([labels.index(label) for group in groups for label in group])
+    x = x.permute([axis for group in groups for axis in group])
     sizes = iter(x.shape)
     return x.reshape([math.prod(next(sizes) for _ in group) for group in groups])
 
 
-def _contracted(x: Tensor, mine: Labels, y: Tensor, theirs: Labels, kept: Collection[str]) -> tuple[Tensor, Labels]:
-    """The product of two operands, summed over the labels that are not kept."""
-    for label in [label for label in mine if label in theirs]:
-        a, b = mine.index(label), theirs.index(label)
-        if x.shape[a] == 1 != y.shape[b]:               # a size of 1 is a factor of every element: no axis at all
-            x, mine = x.squeeze(a), [*mine[:a], *mine[a + 1:]]
-        elif y.shape[b] == 1 != x.shape[a]:
-            y, theirs = y.squeeze(b), [*theirs[:b], *theirs[b + 1:]]
-    x, mine = _summed(x, mine, {*theirs, *kept})
-    y, theirs = _summed(y, theirs, {*mine, *kept})
-    batch = [label for label in mine if label in theirs and label in kept]
-    folded = [label for label in mine if label in theirs and label not in kept]
-    rows = [label for label in mine if label not in theirs]
-    columns = [label for label in theirs if label not in mine]
-    size = {**dict(zip(mine, x.shape, strict=True)), **dict(zip(theirs, y.shape, strict=True))}
+def _summed(x: Tensor, y: Tensor, axes: list[int]) -> Tensor:
+    """x summed over those of the axes that y does not have."""
+    own = [axis for axis in axes if x.shape[axis] != 1 == y.shape[axis]]
+    return x.sum(own, keepdim=True) if own else x
+
+
+def _contracted(x: Tensor, y: Tensor, summed: list[int]) -> Tensor:
+    """The product of two operands, summed over these axes."""
+    x, y = _summed(x, y, summed), _summed(y, x, summed)
+    axes = range(x.ndim)
+    both = [axis for axis in axes if x.shape[axis] != 1 != y.shape[axis]]
+    folded, batch = [axis for axis in both if axis in summed], [axis for axis in both if axis not in summed]
+    rows = [axis for axis in axes if x.shape[axis] != 1 == y.shape[axis]]
+    columns = [axis for axis in axes if x.shape[axis] == 1]
     if folded:
         no_bool(x.node, "einsum")
-        product = _arranged(x, mine, batch, rows, folded) @ _arranged(y, theirs, batch, folded, columns)
-    else:
-        product = _arranged(x, mine, batch, rows, []) * _arranged(y, theirs, batch, [], columns)
-    labels = [*batch, *rows, *columns]
-    return product.reshape([size[label] for label in labels]), labels
+    left, right = _arranged(x, batch, rows, folded + columns), _arranged(y, batch, folded + rows, columns)
+    product = left @ right if folded else left * right
+    sizes = [x.shape[axis] for axis in batch + rows] + [y.shape[axis] for axis in columns] + [1] * len(folded)
+    order = [*batch, *rows, *columns, *folded]
+    return product.reshape(sizes).permute([order.index(axis) for axis in axes])
 
 
 def einsum(equation: str, *operands: object) -> Tensor:
@@ -157,7 +144,7 @@ def einsum(equation: str, *operands: object) -> Tensor:
                                   "as in einsum('ij,jk->ik', x, y)")
     if not isinstance(equation, str):
         raise TypeError(f"einsum(): argument 'equation' (position 1) must be str, not {type(equation).__name__}")
-    listed = list(operands[0]) if len(operands) == 1 and isinstance(operands[0], list | tuple) else list(operands)
+    listed = operands[0] if len(operands) == 1 and isinstance(operands[0], list | tuple) else operands
     if not listed:
         raise ValueError("einsum(): must specify the equation string and at least one operand")
     tensors: list[Tensor] = []
@@ -165,13 +152,13 @@ def einsum(equation: str, *operands: object) -> Tensor:
         if not isinstance(operand, Tensor):
             raise TypeError(f"expected Tensor as element {i} in argument 1, but got {type(operand).__name__}")
         tensors.append(operand)
-    shapes = [operand.shape for operand in tensors]
-    terms, output = _parsed(equation, shapes)
-    _check_sizes(terms, shapes)
-    parts = [_diagonals(x, labels) for x, labels in zip(tensors, terms, strict=True)]
-    x, labels = parts[0]
-    for i, (y, theirs) in enumerate(parts[1:], 2):
-        later = {label for _, term in parts[i:] for label in term}
-        x, labels = _contracted(x, labels, y, theirs, {*output, *later})
-    x, labels = _summed(x, labels, output)
-    return x.permute([labels.index(label) for label in output])
+    terms, output = _parsed(equation, [operand.shape for operand in tensors])
+    sizes = dict.fromkeys([*output, *(label for term in terms for label in term)], 1)
+    parts = [_aligned(x, term, i, sizes) for i, (x, term) in enumerate(zip(tensors, terms, strict=True))]
+    rest = [*range(len(output), len(sizes))]
+    total = parts[0]
+    for i, part in enumerate(parts[1:], 2):
+        total = _contracted(total, part, [axis for axis in rest if all(other.shape[axis] == 1 for other in parts[i:])])
+    if rest and len(parts) == 1:
+        return total.sum(rest)
+    return total.squeeze(tuple(rest)) if rest else total
