@@ -25,6 +25,8 @@ from .shaping import sliced
 from .storage import wrap
 from .types import Operand, Tensor
 
+MASKS = (np.bool_, np.uint8)
+
 
 @overload
 def nonzero(input: Tensor, *, as_tuple: Literal[False] = False) -> Tensor: ...
@@ -67,13 +69,12 @@ def _items(index: tuple[object, ...], ndim: int) -> list[object]:
         listed.append(item)
     used = sum(0 if item is None or item is Ellipsis or isinstance(item, bool) else
                _dims(item) if isinstance(item, Tensor | np.ndarray) else 1 for item in listed)
-    if used and not ndim and len(listed) == 1 and isinstance(listed[0], slice):
-        raise IndexError("slice() cannot be applied to a 0-dim tensor.")
-    if used and not ndim and len(listed) == 1 and isinstance(listed[0], int):
-        raise IndexError("invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ "
-                         "to convert a 0-dim tensor to a number")
     if used > ndim:
-        raise IndexError(f"too many indices for tensor of dimension {ndim}")
+        only = listed[0] if not ndim and len(listed) == 1 else None
+        raise IndexError("slice() cannot be applied to a 0-dim tensor." if isinstance(only, slice) else
+                         "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ "
+                         "to convert a 0-dim tensor to a number" if isinstance(only, int) else
+                         f"too many indices for tensor of dimension {ndim}")
     listed = [int(values(item.node)) if _is_integer(item) else item for item in listed]
     dots = [i for i, item in enumerate(listed) if item is Ellipsis]
     if len(dots) > 1:
@@ -89,9 +90,7 @@ def _is_integer(item: object) -> bool:
 
 def _dims(item: Tensor | np.ndarray) -> int:
     """How many axes an array index stands for: a mask for as many as it has."""
-    if isinstance(item, Tensor):
-        return item.ndim if item.dtype in (dtypes.bool_, dtypes.uint8) else 1
-    return item.ndim if item.dtype in (np.bool_, np.uint8) else 1
+    return item.ndim if item.dtype in ((dtypes.bool_, dtypes.uint8) if isinstance(item, Tensor) else MASKS) else 1
 
 
 def _basic(self: Tensor, items: list[object]) -> tuple[Tensor, dict[int, Node]]:
@@ -157,16 +156,8 @@ def _array(item: Tensor | np.ndarray, x: Tensor, dim: int) -> list[Node]:
         return [put(p, dtypes.int64, device) for p in np.nonzero(values(node))]
     if node.dtype.is_floating_point or (isinstance(item, Tensor) and node.dtype in (dtypes.int8, dtypes.int16)):
         raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
-    size = x.shape[dim]
-    node = g.cast(node, dtypes.int64)
-    if device.kind.readable or not isinstance(item, Tensor):     # a list or an array has not left the host
-        found = values(node) if isinstance(item, Tensor) else item
-        low, high = (int(found.min()), int(found.max())) if found.size else (0, -1)
-        if found.size and not (-size <= low and high < size):
-            raise IndexError(f"index {high if high >= size else low} is out of bounds for dimension {dim} with size "
-                             f"{size}")
-        return [node if low >= 0 else g.where(g.lt(node, 0), g.add(node, size), node)]
-    return [placed(node, size, -size, -x.numel())]
+    given = None if isinstance(item, Tensor) else item
+    return [checked(node, x.shape[dim], dim, IndexError, -x.shape[dim], -x.numel(), given)]
 
 
 def placed(index: Node, size: int, low: int, nowhere: int) -> Node:
@@ -188,18 +179,22 @@ def picked(x: Node, index: Node, pick: Callable[[Node, Node], Node] = g.take) ->
     return g.where(g.reshape(there, (*index.shape, *[1] * (len(found.shape) - len(index.shape)))), found, nothing)
 
 
-def checked(index: Node, size: int, dim: int, error: type[Exception] = RuntimeError, low: int = 0) -> Node:
+def checked(index: Node, size: int, dim: int, error: type[Exception] = RuntimeError, low: int = 0, nowhere: int = -1,
+            given: np.ndarray | None = None) -> Node:
     """An integer index as int64, its elements from `low` (0, or -size: those then count from the end) to `size` - 1.
 
-    Raises `error`, naming one out of range, on devices whose values can be looked at without waiting.
+    Raises `error`, naming one out of range, on devices whose values can be looked at without waiting, or where the host
+    has them still; elsewhere it is `placed`.
     """
     index = g.cast(index, dtypes.int64)
-    if index.device.kind.readable and index.spec.numel:
-        found = np.asarray(values(index))
+    if given is not None or index.device.kind.readable:
+        found = np.asarray(values(index) if given is None else given)
         outside = found[(found < low) | (found >= size)]
         if outside.size:
             raise error(f"index {outside[0]} is out of bounds for dimension {dim} with size {size}")
-    return placed(index, size, low, -1)
+        if not (found < 0).any():
+            return index
+    return placed(index, size, low, nowhere)
 
 
 def _flat_index(x: Node, arrays: dict[int, Node]) -> tuple[tuple[int, ...], Node, tuple[int, ...], int]:
@@ -257,15 +252,11 @@ def setitem(self: Tensor, index: object, value: Operand) -> None:
     rest = rows.shape[1:]
     view = (*rest[:place], *shape, *rest[place:])
     source = g.cast(value.node if isinstance(value, Tensor) else _number(value, self).node, x.dtype)
-    if len(source.shape) > len(view):
-        extra = source.shape[:len(source.shape) - len(view)]
-        if any(n != 1 for n in extra):
-            raise RuntimeError(f"shape mismatch: value tensor of shape {list(source.shape)} cannot be broadcast to "
-                               f"indexing result of shape {list(view)}")
-        source = g.reshape(source, source.shape[len(extra):])
-    if any(n not in (1, m) for n, m in zip(reversed(source.shape), reversed(view), strict=False)):
+    extra = max(len(source.shape) - len(view), 0)
+    if any(n not in (1, m) for n, m in zip(source.shape[::-1], (*view[::-1], *[1] * extra), strict=False)):
         raise RuntimeError(f"shape mismatch: value tensor of shape {list(source.shape)} cannot be broadcast to "
                            f"indexing result of shape {list(view)}")
+    source = g.reshape(source, source.shape[extra:]) if extra else source
     if isinstance(value, Tensor) and value.dtype is not x.dtype and not (value.numel() == 1 and _one_mask(index)):
         raise RuntimeError("Index put requires the source and destination dtypes match, got "
                            f"{TITLES[x.dtype.name]} for the destination and {TITLES[value.dtype.name]} for the source.")
