@@ -5,24 +5,20 @@ Its sampler gives a list of Samples: float64 values for every tensor, and attrib
 table on every device.
 """
 
-from tests.op_table.activations import ACTIVATIONS
-from tests.op_table.algebra import ALGEBRA
-from tests.op_table.creation import CREATION
-from tests.op_table.elementwise import ELEMENTWISE_FUNCTIONS
-from tests.op_table.inplace import INPLACE
-from tests.op_table.layers import LAYERS
-from tests.op_table.losses import LOSSES
-from tests.op_table.matrices import MATRICES
-from tests.op_table.operators import OPERATORS
-from tests.op_table.ordering import ORDERING
-from tests.op_table.reductions import REDUCTIONS
-from tests.op_table.row import ELEMENTWISE, EXACT, REDUCTION, Op, Sample, Tolerance
-from tests.op_table.special import SPECIAL_FUNCTIONS
-from tests.op_table.views import VIEWS
+from .activations import ACTIVATIONS
+from .algebra import ALGEBRA
+from .creation import CREATION
+from .elementwise import ELEMENTWISE_FUNCTIONS
+from .layers import LAYERS
+from .losses import LOSSES
+from .operators import OPERATORS
+from .ordering import ORDERING
+from .reductions import REDUCTIONS
+from .row import ELEMENTWISE, EXACT, REDUCTION, Op, Sample, Tolerance
+from .views import INPLACE, VIEWS
 
 __all__ = ["ELEMENTWISE", "EXACT", "OPS", "REDUCTION", "Op", "Sample", "Tolerance"]
 
 OPS: list[Op] = [
-    *OPERATORS, *ELEMENTWISE_FUNCTIONS, *SPECIAL_FUNCTIONS, *ACTIVATIONS, *REDUCTIONS, *ORDERING, *MATRICES,
-    *ALGEBRA, *VIEWS, *INPLACE, *CREATION, *LOSSES, *LAYERS,
-]  # fmt: skip
+    *OPERATORS, *ELEMENTWISE_FUNCTIONS, *ACTIVATIONS, *REDUCTIONS, *ORDERING, *ALGEBRA, *VIEWS, *INPLACE, *CREATION,
+    *LOSSES, *LAYERS]

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from tests.op_table.row import EXACT, Function, Op, nothing, unary
+from .row import EXACT, EXACTLY, Function, Op, Sample, given, unary
 
 
 def create(name: str, function: Function) -> Op:
-    return Op(name, function, nothing, order=0, tolerance=EXACT, dtypes=("float32",))
+    return Op(name, function, given(Sample(())), order=0, tolerance=EXACT, dtypes=("float32",))
 
 
 CREATION = [
@@ -34,13 +34,9 @@ CREATION = [
     create("zeros_like", lambda T: T.zeros_like(T.ones(2, 3, dtype=T.int32))),
     create("ones_like", lambda T: T.ones_like(T.zeros(2, 3), dtype=T.float64)),
     create("full_like", lambda T: T.full_like(T.zeros(2), 3)),
-    *(
-        Op(f"to {dtype}", lambda T, x, d=dtype: x.to(getattr(T, d)), unary(0, 100), tolerance=EXACT, integers=True,
-           order=2 if dtype in ("float32", "float64") else 0)
-        for dtype in ("float32", "float64", "float16", "bfloat16", "int32", "int64", "uint8", "bool")
-    ),
-    *(
-        Op(name, lambda T, x, n=name: getattr(x, n)(), unary(0, 100), tolerance=EXACT, integers=True, order=0)
-        for name in ("float", "double", "half", "bfloat16", "int", "long", "bool")
-    ),
-]  # fmt: skip
+    *(Op(f"to {dtype}", lambda T, x, d=dtype: x.to(getattr(T, d)), unary(0, 100), **EXACTLY,
+         order=2 if dtype in ("float32", "float64") else 0)
+      for dtype in ("float32", "float64", "float16", "bfloat16", "int32", "int64", "uint8", "bool")),
+    *(Op(name, lambda T, x, n=name: getattr(x, n)(), unary(0, 100), **EXACTLY, order=0)
+      for name in ("float", "double", "half", "bfloat16", "int", "long", "bool")),
+]

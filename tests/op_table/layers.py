@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from tests.op_table.losses import losses
-from tests.op_table.row import EXACT, INF, NAN, REDUCTION, Function, Op, Sample, array, distinct, given, named, shaped
+from .losses import losses
+from .row import EXACT, INF, NAN, REDUCTION, Function, Op, Sample, array, at, distinct, given, named, normal, shaped
 
 
 def layer(name: str, *samples: Any, **row: Any) -> Op:
@@ -43,34 +43,22 @@ def apart(*shape: int, **attributes: Any) -> Callable[[Generator], Sample]:
     return lambda rng: Sample((distinct(rng, shape),), dict(attributes), terms=9)
 
 
-def _pairs(rng: Generator) -> tuple[np.ndarray, ...]:
-    return 2 * rng.standard_normal((5, 4)), 2 * rng.standard_normal((5, 4))
+BENDS = at([1.0, -1.0, 0.0, 0.5, -0.5, 2.0, INF, NAN], np.zeros(8), constant=(1,), reduction="none")
+ALIKE = at([0.0, 1.0, 2.0, -1.0, 1.0, 3.0], [1.0, 1.0, -1.0, -1.0, -1.0, -1.0], constant=(1,), reduction="none")
 
-
-def _scores(rng: Generator) -> tuple[np.ndarray, ...]:
-    return 2 * rng.standard_normal((5, 4)), rng.choice([-1.0, 1.0], (5, 4))
-
-
-def _divergence(rng: Generator) -> tuple[np.ndarray, ...]:
-    return -rng.uniform(0.1, 4.0, (5, 4)), rng.uniform(0.05, 1.0, (5, 4))
-
-
-EACH = {"reduction": "none"}
-BENDS = Sample((array([1.0, -1.0, 0.0, 0.5, -0.5, 2.0, INF, NAN]), np.zeros(8)), EACH, constant=(1,))
-ALIKE = Sample((array([0.0, 1.0, 2.0, -1.0, 1.0, 3.0]), array([1.0, 1.0, -1.0, -1.0, -1.0, -1.0])), EACH, constant=(1,))
+PAIRS = lambda rng: (2 * rng.standard_normal((5, 4)), 2 * rng.standard_normal((5, 4)))  # noqa: E731
+SCORES = lambda rng: (2 * rng.standard_normal((5, 4)), rng.choice([-1.0, 1.0], (5, 4)))  # noqa: E731
 
 LOSSES_OF_PAIRS = [
-    *losses("smooth_l1_loss", _pairs, (), {"beta": 0.5}, {"beta": 0}, boundary=(BENDS,)),
-    *losses("huber_loss", _pairs, (), {"delta": 0.5}, boundary=(BENDS,)),
-    *losses("hinge_embedding_loss", _scores, (1,), {"margin": 0.5}, boundary=(ALIKE,)),
-    *losses("soft_margin_loss", _scores, (1,)),
-    *(
-        Op(f"kl_div {attributes}", quiet(named("nn.functional.kl_div"), "reduction: 'mean' divides"),
-           lambda rng, a=attributes: [Sample(_divergence(rng), a, terms=20)], tolerance=REDUCTION)
-        for attributes in ({"reduction": "mean"}, {"reduction": "batchmean"}, {"reduction": "sum", "log_target": True},
-                           {"reduction": "none"})
-    ),
-]  # fmt: skip
+    *losses("smooth_l1_loss", PAIRS, (), {"beta": 0.5}, {"beta": 0}, boundary=(BENDS,)),
+    *losses("huber_loss", PAIRS, (), {"delta": 0.5}, boundary=(BENDS,)),
+    *losses("hinge_embedding_loss", SCORES, (1,), {"margin": 0.5}, boundary=(ALIKE,)),
+    *losses("soft_margin_loss", SCORES, (1,)),
+    *(Op(f"kl_div {ways}", quiet(named("nn.functional.kl_div"), "reduction: 'mean' divides"), lambda rng, ways=ways: [
+        at(-rng.uniform(0.1, 4.0, (5, 4)), rng.uniform(0.05, 1.0, (5, 4)), terms=20, **ways)], tolerance=REDUCTION)
+      for ways in ({"reduction": "mean"}, {"reduction": "batchmean"}, {"reduction": "sum", "log_target": True},
+                   {"reduction": "none"})),
+]
 
 NORMALISATIONS = [
     affine("layer_norm",
@@ -86,13 +74,13 @@ NORMALISATIONS = [
        given(shaped((6, 3), (3,), (3,), terms=18), shaped((2, 3, 2, 3), (3,), (3,), terms=36, eps=0.1)),
        tolerance=REDUCTION),
     Op("batch_norm", lambda T, x, m, v, w, b: T.nn.functional.batch_norm(x, m, v.exp().detach(), w, b),
-       lambda rng: [Sample((*shaped((4, 3, 2), (3,), (3,), (3,), (3,))(rng).arrays,), {}, 24, (1, 2))],
+       lambda rng: [Sample(normal(rng, (4, 3, 2), (3,), (3,), (3,), (3,)), {}, 24, (1, 2))],
        tolerance=REDUCTION),
     layer("normalize", shaped((4, 5), terms=20), shaped((3, 4, 2), terms=24, dim=0), shaped((4, 5), p=1.0, terms=20),
           shaped((2, 6), p=3.0, dim=-1, terms=12), shaped((3, 2), p=INF, terms=6)),
     layer("cosine_similarity", shaped((4, 5), (4, 5), terms=20), shaped((4, 1, 3), (2, 3), dim=-1, terms=24),
           shaped((6,), (6,), dim=0, eps=5.0, terms=6)),
-]  # fmt: skip
+]
 
 CONVOLUTIONS = [
     layer("conv1d", shaped((2, 3, 8), (4, 3, 3), (4,), terms=24), shaped((4, 9), (2, 2, 3), groups=2, stride=2,
@@ -108,10 +96,10 @@ CONVOLUTIONS = [
           shaped((2, 5, 4), kernel_size=2, dilation=2)),
     layer("fold", shaped((2, 8, 6), kernel_size=2, output_size=(3, 4), terms=4),
           shaped((12, 6), kernel_size=(2, 3), output_size=(4, 5), padding=(1, 0), stride=2, terms=4)),
-]  # fmt: skip
+]
 
 MEETINGS = array([[[1, 1, 0, NAN, 2, NAN, 3, 3, -INF, -INF, -INF]]])
-TIES = Sample((MEETINGS,), {"kernel_size": 3, "padding": 1, "stride": 2})
+TIES = at(MEETINGS, kernel_size=3, padding=1, stride=2)
 
 POOLINGS = [
     Op("max_pool1d", lambda T, x, **a: T.nn.functional.max_pool1d(x, **a), given(
@@ -128,14 +116,14 @@ POOLINGS = [
           shaped((2, 5, 5), kernel_size=3, stride=2, padding=1, ceil_mode=True, terms=9),
           shaped((1, 1, 5, 6), kernel_size=(3, 2), padding=1, count_include_pad=False, terms=6),
           shaped((1, 1, 4, 4), kernel_size=3, stride=1, divisor_override=5, terms=9)),
-]  # fmt: skip
+]
 
 PADDINGS = [
     layer("pad", shaped((2, 3), pad=(1, 2)), shaped((2, 3, 4), pad=(0, 1, -1, 2), value=1.5),
           shaped((3, 4), pad=(-2, -1)), shaped((0, 2), pad=(1, 1, 0, 2), value=2.0), tolerance=EXACT),
     *(layer(f"pad {mode}", shaped((2, 3, 4), pad=(2, 1), mode=mode), shaped((1, 2, 4, 5), pad=(1, 0, -1, 2), mode=mode),
             shaped((2, 5), pad=(-2, 2), mode=mode), tolerance=EXACT) for mode in ("reflect", "replicate", "circular")),
-]  # fmt: skip
+]
 
 
 def _attend(T: Any, *tensors: Any, **attributes: Any) -> Any:
@@ -149,7 +137,7 @@ def _unseeing(seen: Any, shapes: Any = ((2, 3, 4), (2, 5, 4), (2, 5, 6))) -> Any
     def sample(rng: Generator) -> Sample:
         mask = rng.random((shapes[0][-2], shapes[1][-2])) < 0.6
         mask[-1] = False
-        return Sample((*shaped(*shapes)(rng).arrays, seen(mask)), {}, 20)
+        return Sample((*normal(rng, *shapes), seen(mask)), {}, 20)
     return sample
 
 
@@ -171,6 +159,6 @@ ATTENTION = [
         Sample((rng.standard_normal((6, 3)), rng.integers(0, 6, 9)), {"padding_idx": -2}, 4),
         Sample((rng.standard_normal((6, 3)), np.asarray(5)), {}),
     ], tolerance=EXACT),
-]  # fmt: skip
+]
 
 LAYERS = [*LOSSES_OF_PAIRS, *NORMALISATIONS, *CONVOLUTIONS, *POOLINGS, *PADDINGS, *ATTENTION]

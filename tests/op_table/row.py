@@ -3,8 +3,9 @@
 Below it: samplers, and short ways of writing rows.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,8 @@ from microtrain.testing.cases import Sample
 from microtrain.testing.closeness import Tolerance
 
 INF, NAN = np.inf, np.nan
-
-
 EXACT, ELEMENTWISE, REDUCTION = Tolerance
-
-
-Function = Callable[..., Any]
-Sampler = Callable[[Generator], list[Sample]]
+Function, Sampler = Callable[..., Any], Callable[[Generator], list[Sample]]
 
 
 @dataclass(frozen=True)
@@ -44,44 +40,38 @@ class Op:
     dtypes: tuple[str, ...] = ("float32", "float64", "float16", "bfloat16")
 
 
+EXACTLY: dict[str, Any] = {"tolerance": EXACT, "integers": True}
+"""Of rows that move, choose or compare elements."""
+
+
 def array(values: Any) -> np.ndarray:
     return np.array(values, dtype=np.float64)
 
 
-def points(*columns: Sequence[float]) -> Sample:
-    """A sample of chosen points, one column of values a tensor."""
-    return Sample(tuple(array(column) for column in columns))
+def at(*arrays: Any, terms: int | None = None, constant: tuple[int, ...] = (), **attributes: Any) -> Sample:
+    """A sample of chosen values."""
+    return Sample(tuple(map(array, arrays)), attributes, terms, constant)
 
 
 SHAPES: tuple[tuple[int, ...], ...] = ((7, 13), (), (0, 3), (2, 3, 5))
 BROADCASTS: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
-    ((5, 7), (5, 7)), ((4, 1, 5), (3, 1)), ((), (6,)), ((2, 3), ()), ((0, 3), (1, 3)), ((1,), (1, 1)),
-)  # fmt: skip
+    ((5, 7), (5, 7)), ((4, 1, 5), (3, 1)), ((), (6,)), ((2, 3), ()), ((0, 3), (1, 3)), ((1,), (1, 1)))
 
 
 def unary(low: float = -3.0, high: float = 3.0, **attributes: Any) -> Sampler:
-    def sample(rng: Generator) -> list[Sample]:
-        return [Sample((rng.uniform(low, high, shape),), dict(attributes)) for shape in SHAPES]
-
-    return sample
+    return lambda rng: [Sample((rng.uniform(low, high, shape),), dict(attributes)) for shape in SHAPES]
 
 
 def binary(low: float = -3.0, high: float = 3.0, low_b: float | None = None, high_b: float | None = None) -> Sampler:
     low_b, high_b = low if low_b is None else low_b, high if high_b is None else high_b
-
-    def sample(rng: Generator) -> list[Sample]:
-        return [
-            Sample((rng.uniform(low, high, a), rng.uniform(low_b, high_b, b)), terms=max(1, int(np.prod(a + b)) // 4))
-            for a, b in BROADCASTS
-        ]
-
-    return sample
+    return lambda rng: [
+        Sample((rng.uniform(low, high, a), rng.uniform(low_b, high_b, b)), terms=max(1, int(np.prod(a + b)) // 4))
+        for a, b in BROADCASTS]
 
 
 def whole(rng: Generator) -> list[Sample]:
     """Pairs of small whole numbers, so that many are equal."""
-    pairs = [(rng.integers(-2, 3, a), rng.integers(-2, 3, b)) for a, b in BROADCASTS]
-    return [Sample((a.astype(np.float64), b.astype(np.float64))) for a, b in pairs]
+    return [at(rng.integers(-2, 3, a), rng.integers(-2, 3, b)) for a, b in BROADCASTS]
 
 
 def distinct(rng: Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -96,14 +86,13 @@ def reduced(dims: Iterable[Any] = (None, 0, -1, (0, 2), (-1, -2)), degenerate: b
     dims = tuple(dims)
 
     def sample(rng: Generator) -> list[Sample]:
-        samples = []
-        for dim in dims:
-            for keepdim in (False, True) if dim is not None else (False,):
-                kw = dict(attributes) if dim is None else {"dim": dim, "keepdim": keepdim, **attributes}
-                samples.append(Sample((distinct(rng, (4, 3, 5)),), kw, terms=60))
+        ways: list[dict[str, Any]] = [
+            way for dim in dims for way in ([{"dim": dim, "keepdim": keep} for keep in (False, True)]
+                                            if dim is not None else [{}])]
+        samples = [Sample((distinct(rng, (4, 3, 5)),), {**way, **attributes}, terms=60) for way in ways]
         if degenerate:
-            samples.append(Sample((distinct(rng, ()) + 1.25,), {} if None in dims else {"dim": 0}))
-            samples.append(Sample((np.zeros((3, 0)),), {"dim": 0}))
+            samples += [Sample((distinct(rng, ()) + 1.25,), {} if None in dims else {"dim": 0}),
+                        Sample((np.zeros((3, 0)),), {"dim": 0})]
         return samples
 
     return sample
@@ -113,28 +102,19 @@ def given(*samples: Callable[[Generator], Sample] | Sample) -> Sampler:
     return lambda rng: [sample if isinstance(sample, Sample) else sample(rng) for sample in samples]
 
 
+def normal(rng: Generator, *shapes: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    return tuple(np.asarray(rng.standard_normal(shape)) for shape in shapes)
+
+
 def shaped(*shapes: tuple[int, ...], terms: int = 1, **attributes: Any) -> Callable[[Generator], Sample]:
     """One sample of standard normal tensors of these shapes."""
-    return lambda rng: Sample(tuple(np.asarray(rng.standard_normal(s)) for s in shapes), dict(attributes), terms)
-
-
-def indexed(*shapes: tuple[int, ...], extra: Callable[[Generator], tuple[np.ndarray, ...]]) -> Sampler:
-    """Normal tensors followed by index, mask or target arrays."""
-    return lambda rng: [Sample((*(np.asarray(rng.standard_normal(s)) for s in shapes), *extra(rng)), terms=8)]
-
-
-def nothing(rng: Generator) -> list[Sample]:
-    return [Sample(())]
+    return lambda rng: Sample(normal(rng, *shapes), dict(attributes), terms)
 
 
 def named(name: str) -> Function:
     """The function of that name in the namespace, `nn.functional` written out."""
-
     def call(T: Any, *tensors: Any, **attributes: Any) -> Any:
-        for part in name.split("."):
-            T = getattr(T, part)
-        return T(*tensors, **attributes)
-
+        return reduce(getattr, name.split("."), T)(*tensors, **attributes)
     return call
 
 

@@ -1,14 +1,15 @@
-"""Shapes and indices."""
+"""Shapes, indices, and changes in place."""
 
+from collections.abc import Callable
 from typing import Any
 
-from tests.op_table.row import ELEMENTWISE, EXACT, Function, Op, given, shaped
+from .row import ELEMENTWISE, EXACT, EXACTLY, Function, Op, given, shaped
 
 
 def view(name: str, function: Function, *shapes: tuple[int, ...], **row: Any) -> Op:
     """A row that moves elements without arithmetic."""
     samples = given(*(shaped(shape) for shape in shapes or ((4, 3, 6),)))
-    return Op(name, function, samples, **{"tolerance": EXACT, "integers": True, **row})
+    return Op(name, function, samples, **{**EXACTLY, **row})
 
 
 VIEWS = [
@@ -57,31 +58,58 @@ VIEWS = [
     view("roll", lambda T, x: x.roll(2), (2, 3), (5,), ()),
     view("roll dims", lambda T, x: T.roll(x, (1, -2, 9), (0, 2, 0))),
     *(view(f"rot90 {k}", lambda T, x, k=k: T.rot90(x, k, (0, -1))) for k in (-1, 0, 1, 2)),
-    *(
-        view(f"index {name}", function)
-        for name, function in {
-            "int": lambda T, x: x[1],
-            "negative": lambda T, x: x[-1, -3],
-            "all ints": lambda T, x: x[3, 0, 5],
-            "slice": lambda T, x: x[1:3],
-            "step": lambda T, x: x[::2, 1:, 1:6:3],
-            "beyond": lambda T, x: x[2:100, -100:2],
-            "nothing": lambda T, x: x[2:2],
-            "new axis": lambda T, x: x[:, None, 1:, None],
-            "ellipsis": lambda T, x: x[..., 0],
-            "mixed": lambda T, x: x[1, ..., None, ::3],
-            "list": lambda T, x: x[[2, 0, 2]],
-            "two lists": lambda T, x: x[[0, 3, 3], [2, 1, 1]],
-            "apart": lambda T, x: x[[0, 3], :, [5, 1]],
-            "broadcast": lambda T, x: x[[[0], [3]], [1, 2]],
-            "list after slice": lambda T, x: x[1:, [2, 2, 0, 0], 1],
-            "array": lambda T, x: x[:, T.tensor([2, -1, 0, 2, 2])],
-            "tensor 2-d": lambda T, x: x[T.tensor([[0, 3], [3, 3]])],
-            "mask": lambda T, x: x[x > 0.2],
-            "mask rows": lambda T, x: x[T.tensor([True, False, False, True])],
-            "mask middle": lambda T, x: x[:, T.tensor([True, False, True]), 2:4],
-            "0-d tensor": lambda T, x: x[T.tensor(2)],
-            "empty list": lambda T, x: x[T.tensor([], dtype=T.int64)],
-        }.items()
-    ),
-]  # fmt: skip
+    *(view(f"index {name}", function) for name, function in {
+        "int": lambda T, x: x[1], "negative": lambda T, x: x[-1, -3], "all ints": lambda T, x: x[3, 0, 5],
+        "slice": lambda T, x: x[1:3], "step": lambda T, x: x[::2, 1:, 1:6:3], "beyond": lambda T, x: x[2:100, -100:2],
+        "nothing": lambda T, x: x[2:2], "new axis": lambda T, x: x[:, None, 1:, None],
+        "ellipsis": lambda T, x: x[..., 0], "mixed": lambda T, x: x[1, ..., None, ::3],
+        "list": lambda T, x: x[[2, 0, 2]], "two lists": lambda T, x: x[[0, 3, 3], [2, 1, 1]],
+        "apart": lambda T, x: x[[0, 3], :, [5, 1]], "broadcast": lambda T, x: x[[[0], [3]], [1, 2]],
+        "list after slice": lambda T, x: x[1:, [2, 2, 0, 0], 1], "array": lambda T, x: x[:, T.tensor([2, -1, 0, 2, 2])],
+        "tensor 2-d": lambda T, x: x[T.tensor([[0, 3], [3, 3]])], "mask": lambda T, x: x[x > 0.2],
+        "mask rows": lambda T, x: x[T.tensor([True, False, False, True])],
+        "mask middle": lambda T, x: x[:, T.tensor([True, False, True]), 2:4], "0-d tensor": lambda T, x: x[T.tensor(2)],
+        "empty list": lambda T, x: x[T.tensor([], dtype=T.int64)]}.items()),
+]
+
+
+def inplace(name: str, change: Callable[[Any, Any, Any], Any], *shapes: tuple[int, ...], **row: Any) -> Op:
+    """A row that changes a copy of its first tensor with its second; the result is the copy, so that the leaf stays
+    differentiable."""
+    def function(T: Any, x: Any, y: Any) -> Any:
+        copy = x.clone()
+        change(T, copy, y)
+        return copy
+
+    return Op(name, function, given(shaped(*(shapes or ((4, 3), (4, 3))), terms=4)), **row)
+
+
+INPLACE = [
+    inplace("zero_", lambda T, x, y: x.zero_(), tolerance=EXACT),
+    inplace("fill_", lambda T, x, y: x.fill_(2.5), tolerance=EXACT),
+    inplace("copy_", lambda T, x, y: x.copy_(y), (4, 3), (3,), tolerance=EXACT),
+    inplace("add_", lambda T, x, y: x.add_(y)),
+    inplace("add_ alpha", lambda T, x, y: x.add_(y, alpha=-0.5)),
+    inplace("sub_", lambda T, x, y: x.sub_(y), (4, 3), (3,)),
+    inplace("mul_", lambda T, x, y: x.mul_(y)),
+    inplace("div_", lambda T, x, y: x.div_(y.exp())),
+    inplace("chained", lambda T, x, y: x.mul_(2).add_(y).sub_(1.0)),
+    *(inplace(f"{name}=", change) for name, change in {
+        "+": lambda T, x, y: x.__iadd__(y), "-": lambda T, x, y: x.__isub__(y), "*": lambda T, x, y: x.__imul__(y),
+        "/": lambda T, x, y: x.__itruediv__(y.exp())}.items()),
+    inplace("setitem row", lambda T, x, y: x.__setitem__(1, y), (4, 3), (3,), tolerance=EXACT),
+    inplace("setitem scalar", lambda T, x, y: x.__setitem__((slice(None), 0), 7.0), tolerance=EXACT),
+    inplace("setitem slice", lambda T, x, y: x.__setitem__((slice(1, None, 2), slice(None, 2)), y), (4, 3), (2, 2),
+            tolerance=EXACT),
+    inplace("setitem list", lambda T, x, y: x.__setitem__([0, 2], y), (4, 3), (2, 3), tolerance=EXACT),
+    inplace("setitem mask", lambda T, x, y: x.__setitem__(x > 0, 0.0), tolerance=EXACT),
+    inplace("through a row", lambda T, x, y: x[1].mul_(y), (4, 3), (3,)),
+    inplace("through a view", lambda T, x, y: x.view(-1)[::2].add_(y), (4, 3), (6,)),
+    inplace("through a diagonal", lambda T, x, y: x.diagonal().mul_(y), (4, 3), (3,)),
+    inplace("through a diagonal of a view", lambda T, x, y: x.transpose(0, 2)[1:].diagonal(-1, 2, 0).copy_(y),
+            (3, 2, 4), (2, 2), tolerance=EXACT),
+    inplace("through a view of a diagonal", lambda T, x, y: x.diagonal(1)[::2].add_(y), (4, 5), (2,)),
+    inplace("tril_", lambda T, x, y: x.tril_(), tolerance=EXACT),
+    inplace("triu_", lambda T, x, y: x.triu_(1), tolerance=EXACT),
+    inplace("through a transpose", lambda T, x, y: x.t().copy_(y), (4, 3), (3, 4), tolerance=EXACT),
+]

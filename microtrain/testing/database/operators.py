@@ -279,7 +279,7 @@ def seeded(samples: Iterable[Any]) -> Iterator[Any]:
     while True:
         random.seed(SEED)
         np.random.seed(SEED)
-        torch.manual_seed(SEED)
+        torch.default_generator.manual_seed(SEED)       # of the CPU alone: `torch.manual_seed` looks through the stack
         try:
             sample = next(drawn)
         except StopIteration:
