@@ -9,21 +9,21 @@ by a tanh, so that programs stay well-conditioned.
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .prelude import namespace
 from .program import LEAF, Sizes, Step, array_of
-
-Line = tuple[str, tuple[int, ...], tuple[Any, ...]]
-"""A step that is yet to be tried: form, sources, attributes."""
 
 GRIDS = {"float64": (4096, 2.0**11), "float32": (4096, 2.0**11), "float16": (16, 2.0**5), "bfloat16": (4, 2.0**4)}
 """Exact values of a dtype are multiples of 1/GRID, below BOUND in magnitude: a bit or two less than the dtype holds, so
@@ -37,6 +37,28 @@ LACKING = ("not implemented for", "Autograd not support", "INTERNAL ASSERT")
 
 HUGE = 2**20
 """Integers beyond this are not used."""
+
+
+def form_of(text: str) -> str:
+    """The form of a step (see `program.Step`) in which x, y, z and w stand for its sources, then its attributes."""
+    return re.sub(r"\b[xyzw]\b(?!=)", lambda found: f"{{{'xyzw'.index(found[0])}}}", text)
+
+
+def forms(text: str) -> list[str]:
+    """Forms of steps, a semicolon between any two."""
+    return [form_of(part) for part in " ".join(text.split()).split("; ")]
+
+
+def picking(grow: Any = None, /, *, least: int = 0) -> Any:
+    """A step about a value that is picked, of at least so many axes; no step where there is none."""
+    if grow is None:
+        return partial(picking, least=least)
+
+    def picked(o: Grower) -> None:
+        if (n := o.pick(least=least)) is not None:
+            grow(o, n)
+    return picked
+
 
 class Scale(NamedTuple):
     """How large a program is: sizes of an axis, rare ones, the most elements of a tensor, and how many steps."""
@@ -89,8 +111,10 @@ class Grower:
     def __getitem__(self, n: int) -> Any:
         return self.names[f"v{n}"]
 
+    def shape_of(self, n: int) -> tuple[int, ...]:
+        return tuple(self[n].shape)
+
     def chance(self, probability: float) -> bool:
-        """True with a probability."""
         return self.random.random() < probability
 
     def memory(self, n: int) -> int:
@@ -109,35 +133,31 @@ class Grower:
             return True
 
     def gradient(self, n: int) -> Any:
-        """The gradient of a value, or None."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")     # of one that is no leaf
             return self[n].grad
 
+    def gradients(self) -> list[Any]:
+        return [gradient for gradient in map(self.gradient, self.floats) if gradient is not None]
+
     def gradients_share(self) -> bool:
         """Whether the gradients of two leaves lie in the same memory."""
-        found = [gradient for gradient in map(self.gradient, self.floats) if gradient is not None]
-        places = [gradient.untyped_storage().data_ptr() for gradient in found if gradient.numel()]
+        places = [gradient.untyped_storage().data_ptr() for gradient in self.gradients() if gradient.numel()]
         return len(set(places)) < len(places)
 
     def exact(self, n: int) -> bool:
         """Whether no rounding led to a value."""
-        value = self[n]
-        if not hasattr(value, "untyped_storage"):
-            return False                        # a list: nothing is known of its members
-        return not value.is_floating_point() or self.memory(n) not in self.inexact
+        value = self[n]                         # of a list nothing is known
+        return hasattr(value, "untyped_storage") and not (value.is_floating_point() and self.memory(n) in self.inexact)
 
     def all_exact(self) -> bool:
         """Whether no value and no gradient was rounded."""
-        gradients = [gradient for gradient in map(self.gradient, self.floats) if gradient is not None]
-        return all(map(self.exact, self.floats)) and all(map(on_grid, gradients))
+        return all(map(self.exact, self.floats)) and all(map(on_grid, self.gradients()))
 
     def pick(self, exact: bool = False, least: int = 0) -> int | None:
         """A floating-point value of at least so many axes, a recent one more likely; None where there is none."""
         found = [n for n in self.floats if self[n].ndim >= least and (not exact or self.exact(n))]
-        if not found:
-            return None
-        return self.choose(found[-4:] if self.chance(0.7) else found)
+        return self.choose(found[-4:] if self.chance(0.7) else found) if found else None
 
     # ------------------------------------------------------------------------------------------------ making things
     @contextmanager
@@ -151,9 +171,7 @@ class Grower:
         """The size of an axis: one of the scale's, rarely a rare one, or empty."""
         if self.empty and self.chance(0.3):
             return 0
-        if self.chance(0.03):
-            return self.choose(self.scale.rare)
-        return self.choose(self.scale.sizes)
+        return self.choose(self.scale.rare if self.chance(0.03) else self.scale.sizes)
 
     def shape(self, most: int = 4) -> tuple[int, ...]:
         """A shape of at most so many axes."""
@@ -172,8 +190,8 @@ class Grower:
 
     def beside(self, n: int) -> int:
         """A value that broadcasts with another one: one at hand, or a new leaf."""
-        shape = tuple(self[n].shape)
-        found = [m for m in self.floats if self.fits(tuple(self[m].shape), shape)]
+        shape = self.shape_of(n)
+        found = [m for m in self.floats if self.fits(self.shape_of(m), shape)]
         if found and self.chance(0.75):
             return self.choose(found)
         sizes = tuple(1 if self.chance(0.25) else size for size in shape)
@@ -188,12 +206,14 @@ class Grower:
 
     def reaches(self, n: int, target: int) -> bool:
         """Whether a value broadcasts to the shape of another."""
-        shape = tuple(self[target].shape)
-        return self.fits(tuple(self[n].shape), shape) and np.broadcast_shapes(self[n].shape, shape) == shape
+        shape = self.shape_of(target)
+        return self.fits(self.shape_of(n), shape) and np.broadcast_shapes(self[n].shape, shape) == shape
 
     def add(self, form: str, sources: tuple[int, ...] = (), attributes: tuple[Any, ...] = (), *, exact: bool = False,
             makes: bool = True, attempts: bool = True) -> int | None:
-        """Try a step; None where PyTorch refuses it, else the number of its value (or of what it changed)."""
+        """Try a step; None where PyTorch refuses it, else the number of its value (or of what it changed). Sources that
+        the form does not name are left out."""
+        form, sources = self.written(form, sources, attributes)
         step = Step(form, sources, attributes, len(self.steps) if makes else None, self.blocks)
         if not self.tried(step, attempts):
             return None
@@ -201,18 +221,16 @@ class Grower:
             self.steps.append(step)
             return sources[0]
         assert step.target is not None
-        value = self[step.target]
+        value, numbers = self[step.target], (self.floats, self.masks, self.integers)
         if not hasattr(value, "untyped_storage"):
             self.steps.append(step)
             return step.target
-        shared = any(self.memory(n) == self.memory(step.target) for n in (*self.floats, *self.masks, *self.integers))
+        shared = any(self.memory(n) == self.memory(step.target) for n in itertools.chain(*numbers))
         if not value.is_contiguous() and not shared:
             # PyTorch lays a result out as its operand is; here results are row-major, and a view of them is another. A
             # copy in both packages, so that in neither what is kept for the derivative is changed with the value.
             return self.add(f"({form}).contiguous().clone()", sources, attributes, exact=exact)
-        if value.numel() > self.scale.elements and form != LEAF:
-            return None
-        if not np.isfinite(array_of(value)).all():
+        if (value.numel() > self.scale.elements and form != LEAF) or not np.isfinite(array_of(value)).all():
             return None
         self.steps.append(step)
         self.kept.append(value)
@@ -226,9 +244,14 @@ class Grower:
         if not shared and not (exact and all(self.exact(n) for n in sources) and on_grid(value)):
             self.inexact.add(self.memory(step.target))
         if large(value):
-            return self.add("{0}.tanh()", (step.target,)) if self.squashes else None
+            return self.add("x.tanh()", (step.target,)) if self.squashes else None
         self.floats.append(step.target)
         return step.target
+
+    @staticmethod
+    def written(form: str, sources: tuple[int, ...], attributes: tuple[Any, ...]) -> tuple[str, tuple[int, ...]]:
+        form = form_of(form)
+        return form, sources if attributes else sources[:1 + max(map(int, re.findall(r"{(\d)}", form)), default=-1)]
 
     def tried(self, step: Step, attempts: bool) -> bool:
         """Run a step in PyTorch; False where it raises: then it may be kept as an attempt."""
@@ -248,12 +271,12 @@ class Grower:
 
     def change(self, form: str, sources: tuple[int, ...], attributes: tuple[Any, ...] = (), *, exact: bool = False,
                attempts: bool = True) -> None:
-        """Try a step that changes its first source in place."""
+        """Try a step that changes its first source in place. What repeats elements may not be: that is refused here,
+        and in PyTorch too unless what is left of the view is a single element."""
+        form, sources = self.written(form, sources, attributes)
         target, *others = sources
-        if self.memory(target) in self.frozen:
+        if self.memory(target) in self.frozen or target in self.repeated:
             return
-        if target in self.repeated:
-            return          # refused here, and in PyTorch too unless what is left of the view is a single element
         whole = "copy_(" in form or "] = " in form
         if any(self.memory(n) == self.memory(target) for n in others if whole or n != target):
             return          # PyTorch leaves open what is read where an operand overlaps what is written
@@ -265,14 +288,13 @@ class Grower:
             # PyTorch takes a view whose base came to require grad for a leaf, until its grad_fn is looked at.
             form = "{0}.grad_fn; " + form
         known = exact and all(self.exact(n) for n in sources)
-        if self.add(form, sources, attributes, makes=False, attempts=attempts) is None:
-            return
-        if not self[target].is_floating_point():
+        if self.add(form, sources, attributes, makes=False, attempts=attempts) is None or \
+                not self[target].is_floating_point():
             return
         if not (known and on_grid(self[target])):
             self.inexact.add(self.memory(target))
         if large(self[target]):
-            self.change("{0}.tanh_()", (target,))
+            self.change("x.tanh_()", (target,))
 
     def forget(self, n: int) -> None:
         """Let later steps not use a value."""

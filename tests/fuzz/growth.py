@@ -6,11 +6,10 @@ import random
 import warnings
 from collections.abc import Callable
 
-from .aliases import MODES, alias, alter, count, duplicate, leave
-from .changes import assign, backward, change, derive, descend, read
+from .changes import MODES, alias, alter, assign, change, count, duplicate, leave, read
 from .grower import USUAL, Grower, Scale
 from .mixes import assign_any, change_any, convert, map_any, meet, whole
-from .observers import differentiate, gradient, hook, retain, update, user_function
+from .observers import backward, derive, descend, differentiate, gradient, hook, retain, update, user_function
 from .operations import binary, compare, fold, join, loss, masked, normalise, product, unary
 from .program import Program
 from .views import view

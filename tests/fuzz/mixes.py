@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .grower import Grower
+from .grower import Grower, forms
 from .program import Sizes
 from .views import advanced, basic
 
@@ -15,43 +15,39 @@ FLOATS = ["single", "half", "brain", "T.float64"]
 INTEGERS = ["T.int64", "T.int32", "T.int16", "T.int8", "T.uint8", "T.bool"]
 LEAF = "T.tensor(np.random.default_rng({0}).integers({1}, {2}, {3}), dtype={4})"
 
-TWO = [
-    "{0} + {1}", "{0} - {1}", "{0} * {1}", "{0} > {1}", "{0} == {1}", "{0} <= {1}", "{0} != {1}", "{0}.maximum({1})",
-    "{0}.minimum({1})", "T.where({0} > 0, {0}, {1})", "T.add({0}.detach(), {1}.detach(), alpha=2)",
-    "T.stack([{0}, {1}.expand_as({0})])", "T.cat([{0}.reshape(-1), {1}.reshape(-1)])", "{0}.logical_and({1})",
-    "{0}.logical_xor({1})", "{0} & {1}", "{0} | {1}", "{0} ^ {1}", "{0}.type_as({1})", "{0}.to({1}.dtype)",
-    "{0}.to({1})", "T.result_type({0}, {1}) == T.promote_types({0}.dtype, {1}.dtype)", "{0}.masked_fill({1}, 2)",
-    "{0}[{1}]"]
-ONE = [
-    "-{0}", "{0} + 1", "{0} + 0.5", "{0} + True", "2 - {0}", "{0} * 2", "{0} * 0.5", "{0} / 2", "{0} // 2",
-    "{0} % 3", "{0} ** 2", "{0} ** 2.0", "~{0}", "{0} > 1", "{0} == 0.5", "{0} & 3", "{0} | 1", "{0} & True",
-    "{0}.abs()", "{0}.sign()", "{0}.square()", "{0}.clamp(0, 2)", "{0}.clamp(min=0.5)", "{0}.sum()", "{0}.sum(0)",
-    "{0}.prod()", "{0}.amax()", "{0}.max()", "{0}.min(-1)[0]", "{0}.any()", "{0}.all(0)", "{0}.argmax()",
-    "{0}.cumsum(0)", "{0}.mean()", "{0}.sum(dtype=T.float64)", "{0}.sum(dtype=T.int64)", "{0}.mean(dtype=T.float64)",
-    "{0}.count_nonzero()", "{0}.floor()", "{0}.round()", "{0}.trunc()", "T.zeros_like({0})",
-    "T.ones_like({0}, dtype=T.int32)", "T.full_like({0}, 2)", "{0}.new_zeros(2)", "{0}.new_tensor([1.5, 2])",
-    "{0}.sort(-1)[0]", "{0}.flip(0)", "{0}.relu()", "{0}.isnan()", "{0}.logical_not()", "{0}.sqrt() * 0",
-    "{0}.exp() * 0", "{0}.float()", "{0}.half()", "{0}.double()", "{0}.bfloat16()",
-    "{0}.item() if {0}.numel() == 1 else None", "{0}.tolist()", "{0}.reciprocal() * 0", "{0}.std() * 0",
-    "T.eye(2, dtype={0}.dtype)"]
-CONVERSIONS = [
-    "{0}.to({1})", "{0}.to({1})", "{0}.type({1})", "{0}.to(dtype={1})", "{0}.to({1}, copy=True)"]
-IN_PLACE = [
-    "{0} += 1", "{0} += 0.5", "{0} *= 2", "{0} *= 0.5", "{0} /= 2", "{0} //= 2", "{0} -= 1", "{0} &= 1", "{0} |= 1",
-    "{0}.zero_()", "{0}.fill_(1)", "{0}.fill_(0.5)", "{0}.neg_()", "{0}.abs_()", "{0}.add_(True)",
-    "{0}.clamp_(0, 1)", "{0} **= 2", "{0} %= 2"]
-IN_PLACE_TWO = [
-    "{0} += {1}", "{0} -= {1}", "{0} *= {1}", "{0}.add_({1})", "{0}.mul_({1})", "{0}.copy_({1})", "{0}.copy_({1})",
-    "{0}[...] = {1}", "{0}.div_({1} * 0 + 2)", "{0}.masked_fill_({1}, 1)"]
+TWO = forms("""
+    x + y; x - y; x * y; x > y; x == y; x <= y; x != y; x.maximum(y); x.minimum(y); T.where(x > 0, x, y);
+    T.add(x.detach(), y.detach(), alpha=2); T.stack([x, y.expand_as(x)]); T.cat([x.reshape(-1), y.reshape(-1)]);
+    x.logical_and(y); x.logical_xor(y); x & y; x | y; x ^ y; x.type_as(y); x.to(y.dtype); x.to(y);
+    T.result_type(x, y) == T.promote_types(x.dtype, y.dtype); x.masked_fill(y, 2); x[y]""")
+ONE = forms("""
+    -x; x + 1; x + 0.5; x + True; 2 - x; x * 2; x * 0.5; x / 2; x // 2; x % 3; x ** 2; x ** 2.0; ~x; x > 1; x == 0.5;
+    x & 3; x | 1; x & True; x.abs(); x.sign(); x.square(); x.clamp(0, 2); x.clamp(min=0.5); x.sum(); x.sum(0);
+    x.prod(); x.amax(); x.max(); x.min(-1)[0]; x.any(); x.all(0); x.argmax(); x.cumsum(0); x.mean();
+    x.sum(dtype=T.float64); x.sum(dtype=T.int64); x.mean(dtype=T.float64); x.count_nonzero(); x.floor(); x.round();
+    x.trunc(); T.zeros_like(x); T.ones_like(x, dtype=T.int32); T.full_like(x, 2); x.new_zeros(2);
+    x.new_tensor([1.5, 2]); x.sort(-1)[0]; x.flip(0); x.relu(); x.isnan(); x.logical_not(); x.sqrt() * 0; x.exp() * 0;
+    x.float(); x.half(); x.double(); x.bfloat16(); x.item() if x.numel() == 1 else None; x.tolist();
+    x.reciprocal() * 0; x.std() * 0; T.eye(2, dtype=x.dtype)""")
+CONVERSIONS = forms("x.to(y); x.to(y); x.type(y); x.to(dtype=y); x.to(y, copy=True)")
+IN_PLACE = forms("""
+    x += 1; x += 0.5; x *= 2; x *= 0.5; x /= 2; x //= 2; x -= 1; x &= 1; x |= 1; x.zero_(); x.fill_(1); x.fill_(0.5);
+    x.neg_(); x.abs_(); x.add_(True); x.clamp_(0, 1); x **= 2; x %= 2""")
+IN_PLACE_TWO = forms("""
+    x += y; x -= y; x *= y; x.add_(y); x.mul_(y); x.copy_(y); x.copy_(y); x[...] = y; x.div_(y * 0 + 2);
+    x.masked_fill_(y, 1)""")
+MASKED = forms("x[y] = 1; x[y] = 0.5; x[y] += 1; x.masked_fill_(y, 2)")
+LISTED = forms("""
+    x[T.tensor(y)] = 1; x[T.tensor(y)] *= 2; x.index_fill_(0, T.tensor(y), 1); x[T.tensor(y, dtype=T.int32)] = 0.5;
+    x.index_add_(0, T.tensor(y), x[:z].clone()); x.index_copy_(0, T.tensor(y), x[-z:].clone())""")
+INDEXED = forms("x[y] = 1; x[y] = 0.5; x[y] = True; x[y] += 1; x[y] *= 0.5")
 
 
 class Code(str):
     """Text that stands in a step as it is."""
 
     __slots__ = ()
-
-    def __repr__(self) -> str:
-        return str(self)
+    __repr__ = str.__str__
 
 
 def everything(o: Grower) -> list[int]:
@@ -81,47 +77,35 @@ def whole(o: Grower) -> None:
 
 def convert(o: Grower) -> None:
     """A value in another dtype; what is not exact stays a float, and what is negative never becomes unsigned."""
-    n = any_value(o)
-    if n is None:
-        return
-    integral = o.exact(n) and o.chance(0.4)
-    dtype = o.choose(INTEGERS if integral else FLOATS)
-    if dtype == "T.uint8" and (o[n] < 0).any():
-        return
-    o.add(o.choose(CONVERSIONS), (n,), (Code(dtype),), exact=True)
+    if (n := any_value(o)) is not None:
+        dtype = o.choose(INTEGERS if o.exact(n) and o.chance(0.4) else FLOATS)
+        if not (dtype == "T.uint8" and (o[n] < 0).any()):
+            o.add(o.choose(CONVERSIONS), (n,), (Code(dtype),), exact=True)
 
 
 def meet(o: Grower) -> None:
-    """An operation of two values of any dtypes."""
-    n = any_value(o)
-    if n is None:
-        return
-    fit = [m for m in everything(o) if o.fits(tuple(o[m].shape), tuple(o[n].shape))]
-    m = o.choose(fit)
-    form = o.choose(TWO)
-    if form == "{0}[{1}]" and str(o[m].dtype) == "torch.uint8":
-        return                                      # as a mask: PyTorch warns of it, if not always
-    if o.exact(n) and o.exact(m):
-        o.add(form, (n, m), exact=True)
+    """An operation of two values of any dtypes. PyTorch warns of a mask of uint8, if not always."""
+    if (n := any_value(o)) is not None:
+        m = o.choose([m for m in everything(o) if o.fits(o.shape_of(m), o.shape_of(n))])
+        form = o.choose(TWO)
+        if not (form == "{0}[{1}]" and str(o[m].dtype) == "torch.uint8") and o.exact(n) and o.exact(m):
+            o.add(form, (n, m), exact=True)
 
 
 def map_any(o: Grower) -> None:
     """An operation of one value of any dtype."""
-    n = any_value(o)
-    form = o.choose(ONE)
+    n, form = any_value(o), o.choose(ONE)
     if n is not None and o.exact(n) and not undefined(o, n, form):
         o.add(form, (n,), exact=True)
 
 
 def change_any(o: Grower) -> None:
     """A value of any dtype changed in place by one of any dtype."""
-    n = any_value(o)
-    if n is None or not o.exact(n):
-        return
-    fit = [m for m in everything(o) if o.reaches(m, n) and o.exact(m)]
-    form, m = o.choose(IN_PLACE if o.chance(0.5) else IN_PLACE_TWO), o.choose(fit)
-    if not undefined(o, n, form, m):
-        o.change(form, (n, m) if "{1}" in form else (n,), exact=True)
+    if (n := any_value(o)) is not None and o.exact(n):
+        fit = [m for m in everything(o) if o.reaches(m, n) and o.exact(m)]
+        form, m = o.choose(IN_PLACE if o.chance(0.5) else IN_PLACE_TWO), o.choose(fit)
+        if not undefined(o, n, form, m):
+            o.change(form, (n, m), exact=True)
 
 
 def assign_any(o: Grower) -> None:
@@ -129,26 +113,20 @@ def assign_any(o: Grower) -> None:
     n = any_value(o)
     if n is None or not o[n].ndim or not o[n].numel() or not o.exact(n):
         return
-    shape = tuple(o[n].shape)
+    shape = o.shape_of(n)
     index: Any = o.choose([basic, lambda o, shape: advanced(o, shape, repeats=False)])(o, shape)
     if not o[n].detach()[tuple(index)].numel():
         return                                      # see `assign`
     scalars = [m for m in everything(o) if o[m].numel() == 1 and o[m].ndim < 2 and o.exact(m)]
-    masks = [m for m in o.masks if tuple(o[m].shape) == shape]
+    masks = [m for m in o.masks if o.shape_of(m) == shape]
     if masks and o.chance(0.4):
-        o.change(o.choose(["{0}[{1}] = 1", "{0}[{1}] = 0.5", "{0}[{1}] += 1", "{0}.masked_fill_({1}, 2)"]),
-                 (n, o.choose(masks)), exact=True)
+        o.change(o.choose(MASKED), (n, o.choose(masks)), exact=True)
     elif scalars and o.chance(0.5):
         m = o.choose(scalars)
         if m != n and not undefined(o, n, "{0}[{2}] = {1}", m):
-            o.change("{0}[{2}] = {1}", (n, m), (index,), exact=True)
+            o.change("x[z] = y", (n, m), (index,), exact=True)
     elif o.chance(0.5):
         at = o.random.sample(range(shape[0]), o.random.randint(1, shape[0]))
-        form = o.choose(["{0}[T.tensor({1})] = 1", "{0}[T.tensor({1})] *= 2", "{0}.index_fill_(0, T.tensor({1}), 1)",
-                         "{0}[T.tensor({1}, dtype=T.int32)] = 0.5",
-                         "{0}.index_add_(0, T.tensor({1}), {0}[:{2}].clone())",
-                         "{0}.index_copy_(0, T.tensor({1}), {0}[-{2}:].clone())"])
-        o.change(form, (n,), (at, len(at)), exact=True)
+        o.change(o.choose(LISTED), (n,), (at, len(at)), exact=True)
     else:
-        form = o.choose(["{0}[{1}] = 1", "{0}[{1}] = 0.5", "{0}[{1}] = True", "{0}[{1}] += 1", "{0}[{1}] *= 0.5"])
-        o.change(form, (n,), (index,), exact=True)
+        o.change(o.choose(INDEXED), (n,), (index,), exact=True)

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from .grower import Grower
+from .grower import Grower, forms, picking
 from .operations import axes
 from .program import Index, Sizes
 
+OF_POINTS = forms("x.unsqueeze(0); x.view(1, 1); x.expand(3); x.reshape(-1)")
 
-def view(o: Grower) -> None:
+
+@picking
+def view(o: Grower, n: int) -> None:
     """A view of a value, or now and then a copy that moves elements."""
-    n = o.pick()
-    if n is None:
-        return
-    ndim = o[n].ndim
-    if not ndim:
-        form = o.choose(["{0}.unsqueeze(0)", "{0}.view(1, 1)", "{0}.expand(3)", "{0}.reshape(-1)"])
-        o.add(form, (n,), exact=True)
-        return
-    o.choose([permuted, permuted, reshaped, reshaped, expanded, sliced, sliced, sliced, picked])(o, n)
+    if o[n].ndim:
+        o.choose([permuted, permuted, reshaped, reshaped, expanded, sliced, sliced, sliced, picked])(o, n)
+    else:
+        o.add(o.choose(OF_POINTS), (n,), exact=True)
 
 
 def permuted(o: Grower, n: int) -> None:
@@ -27,10 +25,9 @@ def permuted(o: Grower, n: int) -> None:
     ndim = o[n].ndim
     dims = tuple(o.random.sample(range(ndim), ndim))
     form, attributes = o.choose([
-        ("{0}.permute({1})", (tuple(d - ndim if o.chance(0.3) else d for d in dims),)),
-        ("{0}.flip({1})", (axes(o, n),)), ("{0}.transpose({1}, {2})", (dims[0], dims[-1])),
-        ("{0}.unsqueeze({1})", (o.random.randint(-1 - ndim, ndim),)),
-        ("{0}.squeeze({1})", (dims[0],)), ("{0}.squeeze()", ()), ("{0}.movedim({1}, {2})", (dims[0], dims[-1]))])
+        ("x.permute(y)", (tuple(d - ndim if o.chance(0.3) else d for d in dims),)), ("x.flip(y)", (axes(o, n),)),
+        ("x.transpose(y, z)", (dims[0], dims[-1])), ("x.unsqueeze(y)", (o.random.randint(-1 - ndim, ndim),)),
+        ("x.squeeze(y)", (dims[0],)), ("x.squeeze()", ()), ("x.movedim(y, z)", (dims[0], dims[-1]))])
     o.add(form, (n,), attributes, exact=True)
 
 
@@ -42,17 +39,16 @@ def reshaped(o: Grower, n: int) -> None:
     """
     rest, shape = o[n].numel(), []
     if not rest:
-        o.add("{0}.reshape({1})", (n,), (Sizes((*o[n].shape, 3)[::-1]),), exact=True)
+        o.add("x.reshape(y)", (n,), (Sizes((*o[n].shape, 3)[::-1]),), exact=True)
         return
     while rest > 1:
-        divisors = [d for d in range(2, rest + 1) if rest % d == 0]
-        shape.append(o.choose(divisors))
+        shape.append(o.choose([d for d in range(2, rest + 1) if rest % d == 0]))
         rest //= shape[-1]
     if o.chance(0.4):
         shape.insert(o.random.randint(0, len(shape)), 1)
     if shape and o.chance(0.4):
         shape[o.random.randrange(len(shape))] = -1
-    o.add("{0}.view({1})" if o[n].is_contiguous() else "{0}.reshape({1}).clone()", (n,), (Sizes(shape),), exact=True)
+    o.add("x.view(y)" if o[n].is_contiguous() else "x.reshape(y).clone()", (n,), (Sizes(shape),), exact=True)
 
 
 def expanded(o: Grower, n: int) -> None:
@@ -61,7 +57,7 @@ def expanded(o: Grower, n: int) -> None:
              for size in o[n].shape]
     if o.chance(0.4):
         shape.insert(0, o.random.randint(1, 3))
-    o.add("{0}.expand({1})", (n,), (Sizes(shape),), exact=True)
+    o.add("x.expand(y)", (n,), (Sizes(shape),), exact=True)
 
 
 def basic(o: Grower, shape: tuple[int, ...]) -> Index:
@@ -86,21 +82,19 @@ def sliced(o: Grower, n: int) -> None:
 
     PyTorch refuses to read one of several views made together once their base has changed, so of those a copy is made.
     """
-    shape = tuple(o[n].shape)
+    shape = o.shape_of(n)
     if o.chance(0.6):
-        o.add("{0}[{1}]", (n,), (basic(o, shape),), exact=True)
+        o.add("x[y]", (n,), (basic(o, shape),), exact=True)
         return
     dim = o.random.randrange(len(shape))
-    size = shape[dim]
-    if not size:
-        return
-    start = o.random.randrange(size)
-    form, attributes = o.choose([
-        ("{0}.narrow({1}, {2}, {3})", (dim, start, o.random.randint(1, size - start))),
-        ("{0}.select({1}, {2})", (dim, start)), ("{0}.unbind({1})[{2}].clone()", (dim, start)),
-        ("{0}.chunk({1}, {2})[0].clone()", (o.random.randint(1, 3), dim)),
-        ("{0}.split({1}, {2})[-1].clone()", (o.random.randint(1, size), dim))])
-    o.add(form, (n,), attributes, exact=True)
+    if size := shape[dim]:
+        start = o.random.randrange(size)
+        form, attributes = o.choose([
+            ("x.narrow(y, z, w)", (dim, start, o.random.randint(1, size - start))),
+            ("x.select(y, z)", (dim, start)), ("x.unbind(y)[z].clone()", (dim, start)),
+            ("x.chunk(y, z)[0].clone()", (o.random.randint(1, 3), dim)),
+            ("x.split(y, z)[-1].clone()", (o.random.randint(1, size), dim))])
+        o.add(form, (n,), attributes, exact=True)
 
 
 def advanced(o: Grower, shape: tuple[int, ...], repeats: bool) -> Index | None:
@@ -119,6 +113,5 @@ def advanced(o: Grower, shape: tuple[int, ...], repeats: bool) -> Index | None:
 
 def picked(o: Grower, n: int) -> None:
     """Elements picked by lists of integers: a copy."""
-    index = advanced(o, tuple(o[n].shape), repeats=True)
-    if index is not None:
-        o.add("{0}[{1}]", (n,), (index,), exact=True)
+    if (index := advanced(o, o.shape_of(n), repeats=True)) is not None:
+        o.add("x[y]", (n,), (index,), exact=True)
