@@ -7,7 +7,7 @@ kernel gives the bits of the unfused ones; booleans, bytes in memory, as `tl.int
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -74,8 +74,8 @@ class Body:
     """
 
     def __init__(self, group: Region, arguments: Arguments, masks: dict[frozenset[str], str],
-                 place: Mapping[Value, Region]) -> None:
-        self.group, self.arguments, self.masks, self.place = group, arguments, masks, place
+                 place: Mapping[Value, Region], fenced: bool) -> None:
+        self.group, self.arguments, self.masks, self.place, self.fenced = group, arguments, masks, place, fenced
         self.owners: dict[frozenset[str], str] = {}
         self.lines: list[str] = []
         self.known: dict[tuple[Value, Coords, tuple[Guard, ...]], str] = {}
@@ -83,7 +83,6 @@ class Body:
         self.symbols: dict[str, frozenset[str]] = {}
         self.loads: list[tuple[Value, Index]] = []
         self.stored: dict[Value, Index] = {}
-        self.fenced = False
 
     # ------------------------------------------------------------------------------------------------------- statements
 
@@ -110,10 +109,20 @@ class Body:
             self.known[key] = name
         return name
 
-    def member(self, value: Value) -> None:
-        """Compute a member of the group (an expression) at its position, to be found there from now on."""
-        coords = split(self.group.members[value], value.shape)
-        self.registers[value] = self.known[value, coords, ()] = self.expression(value, coords, ())
+    def finished(self, members: Iterable[Value], reduced: Callable[[Body, Value, Index], str]) -> list[str]:
+        """All statements, with those that compute members of the group at their positions and store what it stores."""
+        for value in members:
+            position = self.group.members[value]
+            if value.primitive.kind is Kind.REDUCE:
+                self.registers[value] = reduced(self, value, position)
+            else:
+                coords = split(position, value.shape)
+                self.registers[value] = self.known[value, coords, ()] = self.expression(value, coords, ())
+        if self.fenced:
+            self.lines.append("tl.debug_barrier()")
+        for value in self.group.stores:
+            self.store(value)
+        return self.lines
 
     def load(self, value: Value, index: Index, guards: tuple[Guard, ...]) -> str:
         """A load; masked by the boundary of its symbols and the guards."""
@@ -264,6 +273,18 @@ def rounded(expression: str, dtype: DType) -> str:
     if dtype is dtypes.bfloat16:
         return f"round_bf16({expression})"
     return f"({expression}).to(tl.float16).to(tl.float32)" if dtype is dtypes.float16 else expression
+
+
+def accumulator(dtype: DType) -> str:
+    """The type in which a reduction or a product of a dtype is accumulated."""
+    return "tl.int32" if dtype.category < 2 and dtype.itemsize < 4 else COMPUTE[dtype]
+
+
+def settled(expression: str, dtype: DType) -> str:
+    """An accumulated result in the compute type of its dtype, rounded as if stored."""
+    if dtype is dtypes.bool_:
+        return f"({expression} != 0)"
+    return rounded(f"{expression}.to({COMPUTE[dtype]})" if accumulator(dtype) != COMPUTE[dtype] else expression, dtype)
 
 
 def operation(value: Value, names: list[str]) -> str:

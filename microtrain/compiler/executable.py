@@ -16,7 +16,6 @@ from ..errors import OutOfMemoryError
 from ..graph.node import SCALAR
 from ..runtime import kernel_backend
 from ..runtime.backend import Buffer, Pointer
-from .emit_triton import emit
 from .memory import arrange, heirs, lifetimes, nbytes
 from .program import Program, Value
 from .schedule import schedule
@@ -37,7 +36,7 @@ class Executable:
         self.program = self.groups.program
         device = program.device
         self.backend = kernel_backend(device.type, device.index)
-        self.launches = [BoundLaunch(self.launch_of(emit(group, self.groups))) for group in self.groups]
+        self.launches = [BoundLaunch(self.launch_of(Kernel(group, self.groups))) for group in self.groups]
         self.kernels = len(self.launches)
         self.lay_out()
         inputs, outputs = self.program.inputs, self.program.outputs

@@ -6,6 +6,7 @@ groups of different programs share one compiled kernel.
 
 from __future__ import annotations
 
+import hashlib
 import linecache
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +20,13 @@ class Function:
 
     name: str
     source: str
+
+
+def function(role: str, parameters: str, lines: list[str]) -> Function:
+    """The function of these statements under a name that no other text has: Triton tells functions apart by name."""
+    text = f"({parameters}):\n" + "".join(f"    {line}\n" for line in lines or ["pass"])
+    name = f"{role}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    return Function(name, f"@triton.jit\ndef {name}{text}")
 
 
 @cache

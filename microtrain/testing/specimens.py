@@ -10,7 +10,6 @@ from typing import NamedTuple, TypeVar
 
 from .. import ops as g
 from ..autograd import no_grad
-from ..compiler.emit_triton import emit
 from ..compiler.program import Program
 from ..compiler.schedule import schedule
 from ..compiler.simplify import simplify
@@ -128,7 +127,7 @@ def specimens(program: Program, origin: str) -> Iterator[Specimen]:
     groups = schedule(program)
     for group in groups:
         if group.template.ours:
-            yield Specimen(emit(group, groups), origin)
+            yield Specimen(Kernel(group, groups), origin)
 
 
 def compiled_at_once(specimens: Sequence[Specimen], work: Callable[[Specimen], T]) -> list[T]:

@@ -18,8 +18,10 @@ from microtrain.compiler import emit_value
 from microtrain.compiler.access import Guard
 from microtrain.compiler.emit_value import Touch
 from microtrain.compiler.index import Index, Var, combine, constant, floordiv, linear, modulo, split, text, variable
+from microtrain.compiler.templates import matmul
 from microtrain.compiler.templates.template import Launch
 from microtrain.graph import dtypes
+from microtrain.kernels import tiles
 from microtrain.kernels.matmul_tiles import MatmulTile
 from microtrain.kernels.tiles import ARCHITECTURES, MapTile, RowTile
 from microtrain.runtime import resources
@@ -44,9 +46,18 @@ def kernel(case: str) -> budgets.Specimen:
     return specimen
 
 
+def launched(specimen: budgets.Specimen, tile: Any, target: str = "sm_90") -> Launch:
+    """A kernel's launch with a tile that its template would not choose."""
+    choosers: dict[type, tuple[Any, str]] = {MapTile: (tiles, "map_tiles"), RowTile: (tiles, "row_tiles"),
+                                             MatmulTile: (matmul, "matmul_tiles")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(*choosers[type(tile)], lambda *of, **options: [tile])
+        return specimen.launch(target)
+
+
 def problems(specimen: budgets.Specimen, tile: Any = None, target: str = "sm_90") -> list[str]:
     """What is wrong with a kernel, of another tile than its own if one is given."""
-    launch = None if tile is None else specimen.kernel.group.template.launch(specimen.kernel, target, tile)
+    launch = None if tile is None else launched(specimen, tile, target)
     return list(budgets.judged(specimen, target, launch).problems)
 
 
@@ -229,7 +240,7 @@ def wide(index: Index, launch: Launch, guards: tuple[Guard, ...] = (), dtype: An
 def test_what_divides_what_and_what_cuts() -> None:
     """Against what is known of each: `launch` is of 1024 elements a program and 8 a thread."""
     specimen = kernel("elementwise")
-    launch = specimen.kernel.group.template.launch(specimen.kernel, "sm_90", MapTile(1024, 4))
+    launch = launched(specimen, MapTile(1024, 4))
     i = variable("i", 4096)
     rows = split(i, (64, 64))
     assert wide(i, launch) == 4

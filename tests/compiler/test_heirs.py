@@ -10,12 +10,12 @@ import pytest
 
 from microtrain import ops as g
 from microtrain.compiler import memory
-from microtrain.compiler.emit_triton import emit
 from microtrain.compiler.executable import Executable
 from microtrain.compiler.index import ZERO, combine
 from microtrain.compiler.schedule import schedule
 from microtrain.compiler.templates.matmul import Matmul
 from microtrain.compiler.templates.rows import Slab
+from microtrain.compiler.templates.template import Kernel
 from microtrain.compiler.templates.user_kernel import UserKernel
 from microtrain.graph.node import BUFFER
 from microtrain.kernels import tiles
@@ -66,7 +66,7 @@ NAMES = list(updates(*[blank(8, 8)] * 4))
 def test_memory_is_given_only_to_what_no_longer_needs_it(name: str) -> None:
     outputs, expected = updates(*(blank(8, 8) for _ in range(4)))[name]
     scheduled = schedule(program(*outputs)[0])
-    found = memory.heirs([emit(group, scheduled) for group in scheduled], scheduled.program)
+    found = memory.heirs([Kernel(group, scheduled) for group in scheduled], scheduled.program)
     first = next(node for node in scheduled.program.inputs if node.shape)       # in the order in which they were made
     assert all(donor.primitive is BUFFER for donors in found.values() for donor in donors)
     assert any(first in donors for donors in found.values()) is expected
@@ -113,7 +113,7 @@ def test_a_kernel_of_several_results_has_a_barrier_before_it_stores_over_what_it
     w, c = blank(8, 8), blank(8, 8)
     for outputs, fenced in (([g.sub(w, c)], False), ([g.sub(w, c), g.mul(w, c)], True), ([g.sum(w, (1,))], False)):
         scheduled = schedule(program(*outputs)[0])
-        sources = [f.source for group in scheduled for f in emit(group, scheduled).emitted]
+        sources = [f.source for group in scheduled for f in Kernel(group, scheduled).emitted]
         assert any("debug_barrier()" in source for source in sources) is fenced
         for source in sources:
             assert "tl.load" not in source.partition("debug_barrier")[2] and source.count("debug_barrier") <= 1

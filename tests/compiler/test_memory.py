@@ -13,10 +13,10 @@ import pytest
 
 import microtrain as mt
 from microtrain import ops as g
-from microtrain.compiler.emit_triton import emit
 from microtrain.compiler.executable import Executable
 from microtrain.compiler.memory import ALIGNMENT, arrange, lifetimes, nbytes
 from microtrain.compiler.schedule import schedule
+from microtrain.compiler.templates.template import Kernel
 from microtrain.testing import count_kernels, needed_memory, peak_memory
 from tests.conftest import DEVICE
 from tests.support.hypotheses import given, st
@@ -55,7 +55,7 @@ def test_temporaries_of_a_chain_take_turns() -> None:
         x = g.relu(g.matmul(x, weight))
     made, _ = program(x)
     scheduled = schedule(made)
-    kernels = [emit(group, scheduled) for group in scheduled]
+    kernels = [Kernel(group, scheduled) for group in scheduled]
     assert len(kernels) == 6
     lives = lifetimes(kernels, {*scheduled.program.inputs, *scheduled.program.outputs})
     assert sorted(lives.values()) == [(k, k + 1) for k in range(5)]

@@ -5,11 +5,11 @@ import pytest
 
 from microtrain import ops as g
 from microtrain import settings
-from microtrain.compiler.emit_triton import emit
 from microtrain.compiler.horizontal import BUNDLE_POINTERS
 from microtrain.compiler.lower import COLUMNS_MAX, MAX_BATCH, chunked, lower
 from microtrain.compiler.program import Program
 from microtrain.compiler.schedule import CHEAP_OPS, GROUP_OPS, MAX_OPS, schedule
+from microtrain.compiler.templates.template import Kernel
 from microtrain.graph import dtypes
 from microtrain.graph.node import Kind, Node
 from microtrain.kernels.tiles import ROW_MAX
@@ -307,7 +307,7 @@ def test_more_matrices_than_a_grid_has_rows_are_no_matrix_products() -> None:
 def test_indices_are_64_bit_where_a_tensor_has_more_than_2_31_elements() -> None:
     for rows, expected in ((60_000, "tl.int64"), (40_000, "tl.int32")):
         made = groups(g.add(blank(rows, 1), blank(1, 50_000)), g.sum(g.add(blank(rows, 1), blank(1, 50_000)), (1,)))
-        types = [emit(group, made).index_type for group in made if group.template.numel == rows * 50_000]
+        types = [Kernel(group, made).index_type for group in made if group.template.numel == rows * 50_000]
         assert types == [expected] * 2
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Container, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
 
@@ -12,13 +13,12 @@ from ...graph.dtypes import DType
 from ...graph.node import Kind
 from ...kernels import tiles
 from ...kernels.tiles import MapTile
-from ..emit_triton import finished, function, in_memory
-from ..emit_value import Arguments, Body
-from ..index import Index, variable
-from ..jit import Function
+from ..emit_value import Body
+from ..index import Index
+from ..jit import Function, function
 from ..program import Value
 from .rows import elements, held_whole
-from .template import SMALL, Group, Kernel, Launch, Members, Offer, Template, Writer, options
+from .template import SMALL, Group, Kernel, Launch, Members, Offer, Template, in_memory, options, symbol
 
 # Pointers of a part that may be of a class with others: each is one more call within a call for Triton's compiler.
 CLASS_ROLES = 12
@@ -27,41 +27,39 @@ PARAMETERS = "ptrs, scalars, i, mask"
 MASKS = {frozenset("i"): "mask"}
 
 
-class Elementwise(Template[MapTile]):
+class Elementwise(Template):
     """What one map and several have in common."""
 
     def extent(self) -> str:
         sizes = [part.template.numel for part in self.parts] or [self.numel]
         return f"{' + '.join(map(str, sizes))} elements"
 
-    def tiles(self, kernel: Kernel, arch: str) -> list[MapTile]:
+    def launches(self, kernel: Kernel, arch: str) -> Iterator[Launch]:
         itemsize = min(value.dtype.itemsize for value in kernel.pointers)
-        return tiles.map_tiles(self.numel, itemsize=itemsize, arch=arch)
+        for tile in tiles.map_tiles(self.numel, itemsize=itemsize, arch=arch):
+            yield self.launch(kernel, tile)
+
+    @abstractmethod
+    def launch(self, kernel: Kernel, tile: MapTile) -> Launch:
+        """The launch with a tile."""
 
 
 @dataclass(frozen=True)
 class Map(Elementwise):
-    """Every element of tensors of `size` elements."""
+    """Every element of tensors of `numel` elements."""
 
-    size: int
+    numel: int = field()
     name = "map"
     spread = "i"
     bundles = True
+    i = symbol("i", "numel")
 
     @classmethod
     def opened(cls, value: Value) -> Map:
         return cls(value.spec.numel)
 
-    @property
-    def numel(self) -> int:
-        return self.size
-
-    @cached_property
-    def i(self) -> Index:
-        return variable("i", self.size)
-
     def layouts(self, numel: int) -> list[Index]:
-        return [self.i] if numel == self.size else []
+        return [self.i] if numel == self.numel else []
 
     def with_reduction(self, members: Members, value: Value, place: Container[Value]) -> Iterator[Offer]:
         """Maps become rows that fit on chip."""
@@ -82,16 +80,15 @@ class Map(Elementwise):
     def together(self, parts: tuple[Group, ...]) -> Maps:
         return Maps(parts)
 
-    def write(self, kernel: Kernel, begin: Writer) -> None:
-        group = kernel.group
-        lines = finished(group, begin(MASKS), list(group.members))
-        kernel.functions["EXPR"] = function("map", PARAMETERS, lines)
+    def write(self, kernel: Kernel) -> None:
+        kernel.functions["EXPR"] = function("map", PARAMETERS,
+                                            kernel.begin(MASKS).finished(kernel.group.members, self.reduced))
 
-    def launch(self, kernel: Kernel, arch: str, tile: MapTile) -> Launch:
+    def launch(self, kernel: Kernel, tile: MapTile) -> Launch:
         from ...kernels.map import map_kernel
         # Of a size that is no multiple of 16 Triton must know more than that for accesses wider than an element.
-        known = {} if self.size % 16 == 0 else {"numel": self.size}
-        return Launch(kernel, map_kernel, tile.grid(self.size), {} if known else {"numel": self.size},
+        known = {} if self.numel % 16 == 0 else {"numel": self.numel}
+        return Launch(kernel, map_kernel, tile.grid(self.numel), {} if known else {"numel": self.numel},
                       kernel.constexprs(BLOCK=tile.block, **known), options(tile.num_warps))
 
 
@@ -102,19 +99,16 @@ class Maps(Elementwise):
     parts: tuple[Group, ...]
     name = "maps"
 
-    @property
+    @cached_property
     def numel(self) -> int:
         return sum(part.template.numel for part in self.parts)
 
-    def write(self, kernel: Kernel, begin: Writer) -> None:
+    def write(self, kernel: Kernel) -> None:
         """Parts whose functions have the same text, whose buffers have the same dtypes and whose sizes the same
         divisors are a class: one function, and for each role the pointers of all parts."""
-        numbers = {value: k for k, value in enumerate(kernel.scalars)}
-
         def written(part: Group, first: int) -> tuple[Function, Body]:
-            places = {value: first + k for k, value in enumerate(in_memory(part))}
-            made = begin(MASKS, part, Arguments(places, numbers, kernel.index_type))
-            return function("map", PARAMETERS, finished(part, made, list(part.members))), made
+            made = kernel.begin(MASKS, part, kernel.taking(part, first))
+            return function("map", PARAMETERS, made.finished(part.members, part.template.reduced)), made
 
         classes: dict[tuple[str, tuple[DType, ...], int, int], list[tuple[Group, Function, Body]]] = {}
         for part in self.parts:
@@ -146,7 +140,7 @@ class Maps(Elementwise):
         kernel.constants |= {name: tuple(values) for name, values in found.items()}
         kernel.constants["NUMELS"] = tuple([part.template.numel for part in parts])
 
-    def launch(self, kernel: Kernel, arch: str, tile: MapTile) -> Launch:
+    def launch(self, kernel: Kernel, tile: MapTile) -> Launch:
         from ...kernels.map import maps_kernel
         starts = tuple(accumulate([tile.grid(size)[0] for size in kernel.constants["NUMELS"]], initial=0))
         return Launch(kernel, maps_kernel, (starts[-1],), {}, kernel.constexprs(STARTS=starts, BLOCK=tile.block),

@@ -12,20 +12,20 @@ from ...graph import dtypes
 from ...graph.dtypes import DType
 from ...graph.node import Kind
 from ...kernels import tiles
-from ...kernels.matmul_tiles import MatmulTile, matmul_tiles
+from ...kernels.matmul_tiles import matmul_tiles
 from ..access import accesses, operand_coords, product_shape, reduced_sizes, reduction_coords
-from ..emit_triton import accumulator, finished, function, settled
-from ..emit_value import HALF, STORAGE, Body
-from ..index import Coords, Index, combine, variable
+from ..emit_value import HALF, STORAGE, Body, accumulator, settled
+from ..index import Coords, Index, combine
+from ..jit import function
 from ..program import Value
-from .template import Fold, Group, Kernel, Launch, Members, Offer, Template, Writer, options
+from .template import Fold, Group, Kernel, Launch, Members, Offer, Template, options, symbol
 
 # The kinds of matrix operands by the type that their tiles are rounded to; integers are the rest
 OPERANDS = {"tl.float16": "half", "tl.bfloat16": "half", "tl.float32": "float32", "tl.float64": "float64"}
 
 
 @dataclass(frozen=True)
-class Matmul(Template[MatmulTile]):
+class Matmul(Template):
     """`batch` products of an m x k with a k x n matrix."""
 
     batch: int
@@ -34,6 +34,7 @@ class Matmul(Template[MatmulTile]):
     size_k: int
     name = "matmul"
     spread = "bmn"
+    b, m, n, k = (symbol(*pair) for pair in (("b", "batch"), ("m", "size_m"), ("n", "size_n"), ("k", "size_k")))
 
     @classmethod
     def of(cls, product: Value) -> Matmul:
@@ -45,26 +46,10 @@ class Matmul(Template[MatmulTile]):
         return cls.of(value) if value.primitive.kind is Kind.MATMUL else None
 
     @cached_property
-    def b(self) -> Index:
-        return variable("b", self.batch)
-
-    @cached_property
-    def m(self) -> Index:
-        return variable("m", self.size_m)
-
-    @cached_property
-    def n(self) -> Index:
-        return variable("n", self.size_n)
-
-    @cached_property
-    def k(self) -> Index:
-        return variable("k", self.size_k)
-
-    @property
     def numel(self) -> int:
         return self.batch * self.size_m * self.size_n
 
-    @property
+    @cached_property
     def terms(self) -> int:
         return self.size_k
 
@@ -110,50 +95,50 @@ class Matmul(Template[MatmulTile]):
         over = self.fold(value, position).over
         return body.let(settled(f"sum_{over}", value.dtype), "m" if over == "a" else "n")
 
-    def write(self, kernel: Kernel, begin: Writer) -> None:
+    def write(self, kernel: Kernel) -> None:
         group, root = kernel.group, kernel.group.root
         sizes = []
         for role, columns, source, coords in zip("AB", ("m, k", "k, n"), root.sources, self.operands(root),
                                                  strict=True):
             symbols = frozenset(columns.split(", "))
-            load = begin({symbols: "mask"})
+            load = kernel.begin({symbols: "mask"})
             value = load.value(source, coords)
             sizes.append(bytes_loaded(group, load, symbols))
             if not zero_outside(load, value, symbols):
                 value = f"tl.where(mask, {value}, 0)"
             kernel.functions[f"LOAD_{role}"] = function(f"load_{role.lower()}", f"ptrs, scalars, b, {columns}, mask",
                                                         [*load.lines, f"return {value}"])
-        epilogue = begin({frozenset("mn"): "mask"})
+        epilogue = kernel.begin({frozenset("mn"): "mask"})
         epilogue.owners = {frozenset("m"): "once_m", frozenset("n"): "once_n"}
         epilogue.registers[root] = epilogue.let(settled("acc", root.dtype), "mn")
         rest = list(group.members)[1:]
         sums = [self.fold(value, group.members[value]).over for value in rest if value.primitive.kind is Kind.REDUCE]
         parameters = "ptrs, scalars, b, m, n, acc, sum_a, sum_b, mask, once_m, once_n"
-        kernel.functions["EPILOGUE"] = function("epilogue", parameters, finished(group, epilogue, rest))
+        kernel.functions["EPILOGUE"] = function("epilogue", parameters, epilogue.finished(rest, self.reduced))
         kernel.constants |= {"SUM_A": int("a" in sums), "SUM_B": int("b" in sums), "ACC": accumulator(root.dtype),
                              "OPERAND": operand_type(root)}
         kernel.operand_bytes = (sizes[0], sizes[1])
 
-    def tiles(self, kernel: Kernel, arch: str) -> list[MatmulTile]:
-        kind = "tf32" if relaxed(kernel, arch) else operand_kind(kernel)
-        return matmul_tiles(self.size_m, self.size_n, self.size_k, kind, batch=self.batch, arch=arch,
-                            loads=kernel.operand_bytes)
-
-    def launch(self, kernel: Kernel, arch: str, tile: MatmulTile) -> Launch:
+    def launches(self, kernel: Kernel, arch: str) -> Iterator[Launch]:
         from ...kernels.matmul import matmul_kernel
+        kind = operand_kind(kernel)
+        relaxed = (kind == "float32" and settings.matmul_precision.value != "highest"
+                   and arch != tiles.INTERPRET)         # which does not have TF32
         sizes = {"M": self.size_m, "N": self.size_n, "K": self.size_k}
-        blocks = (tile.block_m, tile.block_n, tile.block_k)
-        fixed = kernel.constexprs(DOT=tile.dot, PRECISION="tf32" if relaxed(kernel, arch) else "ieee",
-                                  **{f"BLOCK_{name}": block for name, block in zip(sizes, blocks, strict=True)},
-                                  **{f"DIVISOR_{name}": math.gcd(size, block)
-                                     for (name, size), block in zip(sizes.items(), blocks, strict=True)})
-        if operand_kind(kernel) == "float32":           # half precisions end in fewer digits than one part gives
-            for name, lines in ("SUM_A", tile.block_m), ("SUM_B", tile.block_n):
-                fixed[name] *= tile.sharing(lines)
-        if arch == tiles.INTERPRET and operand_kind(kernel) == "half":
-            fixed["OPERAND"] = fixed["ACC"]             # the interpreter's own half-precision products are wrong
-        return Launch(kernel, matmul_kernel, tile.grid(self.size_m, self.size_n, self.batch), sizes, fixed,
-                      options(tile.num_warps, tile.num_stages))
+        found = matmul_tiles(self.size_m, self.size_n, self.size_k, "tf32" if relaxed else kind, batch=self.batch,
+                             arch=arch, loads=kernel.operand_bytes)
+        for tile in found:
+            blocks = dict(zip(sizes, (tile.block_m, tile.block_n, tile.block_k), strict=True))
+            fixed = kernel.constexprs(DOT=tile.dot, PRECISION="tf32" if relaxed else "ieee",
+                                      **{f"BLOCK_{name}": block for name, block in blocks.items()},
+                                      **{f"DIVISOR_{name}": math.gcd(sizes[name], blocks[name]) for name in sizes})
+            if kind == "float32":                       # half precisions end in fewer digits than one part gives
+                for name, lines in ("SUM_A", tile.block_m), ("SUM_B", tile.block_n):
+                    fixed[name] *= tile.sharing(lines)
+            if kind == "half" and arch == tiles.INTERPRET:
+                fixed["OPERAND"] = fixed["ACC"]         # the interpreter's own half-precision products are wrong
+            yield Launch(kernel, matmul_kernel, tile.grid(self.size_m, self.size_n, self.batch), sizes, fixed,
+                         options(tile.num_warps, tile.num_stages))
 
     def coarser(self, root: Value) -> list[DType]:
         """TF32 has float16's 11 significant bits."""
@@ -164,12 +149,6 @@ class Matmul(Template[MatmulTile]):
 def operand_kind(kernel: Kernel) -> str:
     """What the operands of a product are rounded to, as a kind of number."""
     return OPERANDS.get(kernel.constants["OPERAND"], "integer")
-
-
-def relaxed(kernel: Kernel, arch: str) -> bool:
-    """Whether a product is of float32 numbers that may be rounded to TF32, which the interpreter does not have."""
-    return (operand_kind(kernel) == "float32" and settings.matmul_precision.value != "highest"
-            and arch != tiles.INTERPRET)
 
 
 def operand_type(product: Value) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..program import Value
 from .map import Map, Maps
 from .matmul import Matmul
@@ -12,9 +10,9 @@ from .template import Template
 from .user_kernel import UserKernel
 
 # In the order in which they are asked to open a kernel
-TEMPLATES: tuple[type[Template[Any]], ...] = (Matmul, UserKernel, Slab, Row, Reduce, Map, Maps)
+TEMPLATES: tuple[type[Template], ...] = (Matmul, UserKernel, Slab, Row, Reduce, Map, Maps)
 
 
-def opened(value: Value) -> Template[Any]:
+def opened(value: Value) -> Template:
     """The template of a kernel opened for a value."""
     return next(found for template in TEMPLATES if (found := template.opened(value)) is not None)

@@ -6,41 +6,35 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 from ...graph.node import Kind
 from ...kernels import tiles
-from ...kernels.tiles import ROW_MAX, RowTile
+from ...kernels.tiles import ROW_MAX
 from ..access import reduced_sizes, reduction_coords
-from ..emit_triton import accumulator, finished, function, settled
-from ..emit_value import COMPUTE, Body
-from ..index import ZERO, Index, combine, linear, stride, substituted, variable
+from ..emit_value import COMPUTE, Body, accumulator, settled
+from ..index import ZERO, Index, combine, linear, stride, substituted
+from ..jit import function
 from ..lower import SLABS_MIN
 from ..program import Value
 from .matmul import Matmul, sums_operand
-from .template import SMALL, Fold, Kernel, Launch, Members, Offer, Template, Writer, options
+from .template import SMALL, Fold, Kernel, Launch, Members, Offer, Template, options, symbol
 
 
 @dataclass(frozen=True)
-class Rows(Template[RowTile]):
+class Rows(Template):
     """`rows` rows of `cols` elements each."""
 
     rows: int
     cols: int
     spread = "r"
+    r, c = symbol("r", "rows"), symbol("c", "cols")
 
     @cached_property
-    def r(self) -> Index:
-        return variable("r", self.rows)
-
-    @cached_property
-    def c(self) -> Index:
-        return variable("c", self.cols)
-
-    @property
     def numel(self) -> int:
         return self.rows * self.cols
 
-    @property
+    @cached_property
     def terms(self) -> int:
         return self.cols
 
@@ -57,9 +51,10 @@ class Rows(Template[RowTile]):
 
 @dataclass(frozen=True)
 class Row(Rows):
-    """A row held on chip, or several."""
+    """A row held on chip, or several. `arguments` are the symbols that its function takes."""
 
     name = "row"
+    arguments: ClassVar[str] = "r, c"
 
     @classmethod
     def opened(cls, value: Value) -> Row | None:
@@ -131,27 +126,18 @@ class Row(Rows):
         fold = self.fold(value, position)
         return body.let(settled(folded(body, value, fold), value.dtype), "c" if fold.over == "r" else "r")
 
-    def write(self, kernel: Kernel, begin: Writer) -> None:
-        body = self.whole(kernel, begin, "r, c")
-        kernel.along_rows = strided(body)
+    def write(self, kernel: Kernel) -> None:
+        """The one function of a kernel that holds its rows."""
+        body = kernel.begin({frozenset("r"): "row_mask", frozenset("rc"): "mask"})
+        parameters = f"ptrs, scalars, {self.arguments}, row_mask, mask"
+        kernel.functions["BODY"] = function(self.name, parameters, body.finished(kernel.group.members, self.reduced))
 
-    def whole(self, kernel: Kernel, begin: Writer, symbols: str) -> Body:
-        """Write the one function of a kernel that holds its rows, which takes these symbols."""
-        body = begin({frozenset("r"): "row_mask", frozenset("rc"): "mask"})
-        lines = finished(kernel.group, body, list(kernel.group.members))
-        parameters = f"ptrs, scalars, {symbols}, row_mask, mask"
-        kernel.functions["BODY"] = function(self.name, parameters, lines)
-        return body
-
-    def tiles(self, kernel: Kernel, arch: str) -> list[RowTile]:
-        best = tiles.row_tile(self.rows, self.cols, along_rows=kernel.along_rows, held=held(kernel), arch=arch)
-        return tiles.row_tiles(best, self.rows, arch=arch)
-
-    def launch(self, kernel: Kernel, arch: str, tile: RowTile) -> Launch:
+    def launches(self, kernel: Kernel, arch: str) -> Iterator[Launch]:
         from ...kernels.row import row_kernel
-        return Launch(kernel, row_kernel, tile.grid(self.rows), {"rows": self.rows},
-                      kernel.constexprs(COLS=self.cols, BLOCK_R=tile.block_r, BLOCK_C=tile.block_c),
-                      options(tile.num_warps))
+        best = tiles.row_tile(self.rows, self.cols, along_rows=strided(kernel.bodies[0]), held=held(kernel), arch=arch)
+        for tile in tiles.row_tiles(best, self.rows, arch=arch):
+            fixed = kernel.constexprs(COLS=self.cols, BLOCK_R=tile.block_r, BLOCK_C=tile.block_c)
+            yield Launch(kernel, row_kernel, tile.grid(self.rows), {"rows": self.rows}, fixed, options(tile.num_warps))
 
 
 @dataclass(frozen=True)
@@ -165,6 +151,9 @@ class Slab(Row):
     blocks: int
     name = "slab"
     spread = "b"
+    arguments = "b, r, c"
+    b, row = symbol("b", "blocks"), symbol("r", "height")
+    r = cached_property(lambda slab: combine([(slab.b, slab.height), (slab.row, 1)]))
 
     @staticmethod
     def of(blocks: int, height: int, cols: int, itemsize: int) -> list[Slab]:
@@ -187,23 +176,9 @@ class Slab(Row):
         """Rows of a slab."""
         return self.rows // self.blocks
 
-    @property
+    @cached_property
     def terms(self) -> int:
         return self.cols * self.height
-
-    @cached_property
-    def b(self) -> Index:
-        """The slab, and the program."""
-        return variable("b", self.blocks)
-
-    @cached_property
-    def row(self) -> Index:
-        """The row in its slab."""
-        return variable("r", self.height)
-
-    @cached_property
-    def r(self) -> Index:
-        return combine([(self.b, self.height), (self.row, 1)])
 
     def layouts(self, numel: int) -> list[Index]:
         """Also a value for each column of a slab, and for each slab."""
@@ -242,20 +217,15 @@ class Slab(Row):
         text = f"only({folded(body, value, fold)})"
         return body.let(settled(text, value.dtype), "b" if fold.kept.terms else "")
 
-    def write(self, kernel: Kernel, begin: Writer) -> None:
-        self.whole(kernel, begin, "b, r, c")
-
-    def tiles(self, kernel: Kernel, arch: str) -> list[RowTile]:
-        return [tiles.slab_tile(self.height, self.cols)]
-
-    def launch(self, kernel: Kernel, arch: str, tile: RowTile) -> Launch:
+    def launches(self, kernel: Kernel, arch: str) -> Iterator[Launch]:
         from ...kernels.row import slab_kernel
+        tile = tiles.slab_tile(self.height, self.cols)
         told = options(tile.num_warps)
         if self.blocks == 1:
             # A lone program may have all registers: left alone, ptxas spills to keep room for a second one.
             told["maxnreg"] = tiles.registers(tile.num_warps)
         fixed = kernel.constexprs(ROWS=self.height, COLS=self.cols, BLOCK_R=tile.block_r, BLOCK_C=tile.block_c)
-        return Launch(kernel, slab_kernel, (self.blocks,), {}, fixed, told)
+        yield Launch(kernel, slab_kernel, (self.blocks,), {}, fixed, told)
 
 
 @dataclass(frozen=True)
@@ -272,31 +242,28 @@ class Reduce(Rows):
         """A value for each row."""
         return [self.r] if numel == self.rows else []
 
-    def write(self, kernel: Kernel, begin: Writer) -> None:
+    def write(self, kernel: Kernel) -> None:
         group, root = kernel.group, kernel.group.root
-        load = begin({frozenset("rc"): "mask"})
+        load = kernel.begin({frozenset("rc"): "mask"})
         value = load.value(root.sources[0], reduction_coords(root, self.r, self.c))
         kernel.functions["LOAD"] = function("load", "ptrs, scalars, r, c, mask", [*load.lines, f"return {value}"])
-        kernel.along_rows = strided(load)
-        epilogue = begin({frozenset("r"): "row_mask"})
+        epilogue = kernel.begin({frozenset("r"): "row_mask"})
         epilogue.registers[root] = epilogue.let(settled("acc", root.dtype), "r")
-        lines = finished(group, epilogue, list(group.members)[1:])
+        lines = epilogue.finished(list(group.members)[1:], self.reduced)
         kernel.functions["EPILOGUE"] = function("reduced", "ptrs, scalars, r, acc, row_mask", lines)
         kernel.constants |= {"ACC": accumulator(root.dtype), "IDENTITY": root.primitive.identity(root.dtype)}
 
-    def tiles(self, kernel: Kernel, arch: str) -> list[RowTile]:
-        best = tiles.reduce_tile(self.rows, self.cols, along_rows=kernel.along_rows, arch=arch)
-        return tiles.row_tiles(best, self.rows, arch=arch)
-
-    def launch(self, kernel: Kernel, arch: str, tile: RowTile) -> Launch:
+    def launches(self, kernel: Kernel, arch: str) -> Iterator[Launch]:
         from ...kernels import reductions
         from ...kernels.reduce import reduce_kernel
         fold = kernel.group.root.primitive.triton
-        fixed = kernel.constexprs(BLOCK_R=tile.block_r, BLOCK_C=tile.block_c,
-                                  COMBINE=getattr(reductions, f"combine_{fold}"),
-                                  FINISH=getattr(reductions, f"finish_{fold}"))
-        return Launch(kernel, reduce_kernel, tile.grid(self.rows), {"rows": self.rows, "cols": self.cols}, fixed,
-                      options(tile.num_warps))
+        best = tiles.reduce_tile(self.rows, self.cols, along_rows=strided(kernel.bodies[0]), arch=arch)
+        for tile in tiles.row_tiles(best, self.rows, arch=arch):
+            fixed = kernel.constexprs(BLOCK_R=tile.block_r, BLOCK_C=tile.block_c,
+                                      COMBINE=getattr(reductions, f"combine_{fold}"),
+                                      FINISH=getattr(reductions, f"finish_{fold}"))
+            yield Launch(kernel, reduce_kernel, tile.grid(self.rows), {"rows": self.rows, "cols": self.cols}, fixed,
+                         options(tile.num_warps))
 
 
 def held_whole(value: Value) -> Row | None:

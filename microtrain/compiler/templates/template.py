@@ -10,25 +10,25 @@ from __future__ import annotations
 
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
+from itertools import islice
+from typing import Any, ClassVar, NamedTuple
 
 from ...graph.dtypes import DType
-from ...graph.node import Kind
+from ...graph.node import BUFFER, SCALAR, Kind
 from ...kernels import tiles
 from ...runtime.backend import CompiledKernel, Pointer
 from ...runtime.compiling import POINTERS, Signature, compile_kernel, divisible_by_16, settle
 from ..access import accesses, reduced_sizes, reduction_coords
 from ..emit_numpy import NumpyExecutable, reference
 from ..emit_value import Arguments, Body, Touch
-from ..index import Coords, Index, Var, bases, linear, split
+from ..index import Coords, Index, Var, bases, linear, split, variable
 from ..jit import Function, jitted
 from ..program import Program, Value
 
 SMALL = 1 << 16  # Elements up to which a launch costs more than the work, so that unrelated operations share one
-Tile = TypeVar("Tile")
 Members = dict[Value, Index]
 
 
@@ -47,18 +47,16 @@ class Fold(NamedTuple):
 class Offer(NamedTuple):
     """A template that a group could run over with one more value in it, and where its members would be computed."""
 
-    template: Template[Any]
+    template: Template
     members: Members
 
 
-class Writer(Protocol):
-    """Begins a function of a kernel, or of a part of it: `masks` as a Body's."""
-
-    def __call__(self, masks: dict[frozenset[str], str], part: Group | None = None,
-                 given: Arguments | None = None) -> Body: ...
+def symbol(name: str, size: str) -> cached_property[Index]:
+    """An attribute of a template: the Index of a symbol of which there are as many values as its field `size` says."""
+    return cached_property(lambda template: variable(name, getattr(template, size)))
 
 
-class Template(ABC, Generic[Tile]):
+class Template(ABC):
     """One kernel's use of a template: the sizes that it runs over. An attribute for each of its symbols is its Index.
 
     `name` is how it is called where kernels are explained. `spread` are the symbols by which the elements that
@@ -76,16 +74,16 @@ class Template(ABC, Generic[Tile]):
     # ------------------------------------------------------------------------------------------------ what it runs over
 
     @classmethod
-    def opened(cls, value: Value) -> Template[Any] | None:
+    def opened(cls, value: Value) -> Template | None:
         """The template of a kernel opened for `value`; None where that is another one."""
         return None
 
-    @property
+    @cached_property
     def numel(self) -> int:
         """Elements of the largest values computed."""
         return 0
 
-    @property
+    @cached_property
     def terms(self) -> int:
         """Elements that one result is a sum of, at most."""
         return 1
@@ -163,14 +161,14 @@ class Template(ABC, Generic[Tile]):
         that result, which is then not stored at all."""
         return alone
 
-    def together(self, parts: tuple[Group, ...]) -> Template[Any]:
+    def together(self, parts: tuple[Group, ...]) -> Template:
         """The template of independent groups over templates of this kind in one launch."""
         raise NotImplementedError
 
     # ------------------------------------------------------------------------------------------------ how it is written
 
     @abstractmethod
-    def write(self, kernel: Kernel, begin: Writer) -> None:
+    def write(self, kernel: Kernel) -> None:
         """Write a kernel's functions and constants."""
 
     def reduced(self, body: Body, value: Value, position: Index) -> str:
@@ -178,12 +176,8 @@ class Template(ABC, Generic[Tile]):
         raise NotImplementedError
 
     @abstractmethod
-    def tiles(self, kernel: Kernel, arch: str) -> Sequence[Tile]:
-        """The tiles that a kernel may have on an architecture ("sm_90", "interpret"), the best guess first."""
-
-    @abstractmethod
-    def launch(self, kernel: Kernel, arch: str, tile: Tile) -> Launch:
-        """The launch of a kernel with a tile."""
+    def launches(self, kernel: Kernel, arch: str) -> Iterator[Launch]:
+        """A launch for each tile that a kernel may have on an architecture, the best guess first."""
 
     def coarser(self, root: Value) -> list[DType]:
         """Dtypes to which operands may be rounded though no value has them."""
@@ -199,7 +193,7 @@ class Group:
     """
 
     index: int
-    template: Template[Any]
+    template: Template
     members: Members = field(default_factory=dict)
     reads: dict[Value, None] = field(default_factory=dict)
     stores: list[Value] = field(default_factory=list)
@@ -238,27 +232,60 @@ class Schedule(list[Group]):
         self.place: dict[Value, Group] = {}
 
 
-@dataclass
 class Kernel:
     """A group ready to be compiled: emitted functions by the template's parameter, and its arguments in order.
 
     `pointers` lists buffers read, then buffers written (`stores`); `constants` are the template's other constexprs that
-    follow from the dtypes, type names as text ("tl.float32"). `along_rows` says that a kernel over rows mostly loads
-    memory whose neighbours belong to different rows; `operand_bytes` what is loaded for an element of a product's
-    operands. `bodies` wrote its functions: they know what is loaded and stored where; `touches` has that by statement
-    (listed for each function that has it).
+    follow from the dtypes, type names as text ("tl.float32"), `operand_bytes` what is loaded for an element of a
+    product's operands. `bodies` wrote its functions: they know what is loaded and stored where.
     """
 
-    group: Group
-    pointers: list[Value]
-    scalars: list[Value]
-    wide: bool
-    functions: dict[str, Function | tuple[Function, ...]] = field(default_factory=dict)
-    constants: dict[str, Any] = field(default_factory=dict)
-    along_rows: bool = False
-    operand_bytes: tuple[int, int] = (0, 0)
-    bodies: list[Body] = field(default_factory=list)
-    touches: dict[str, list[Touch]] = field(default_factory=dict)
+    operand_bytes = (0, 0)
+
+    def __init__(self, group: Group, schedule: Schedule) -> None:
+        """Writes the kernel of a group of a schedule."""
+        self.group, self.schedule = group, schedule
+        self.pointers = in_memory(group)
+        self.scalars = [value for value in group.reads if value.primitive is SCALAR]
+        largest = [*[part.template.numel for part in group.parts], *[value.spec.numel for value in self.pointers]]
+        self.wide = tiles.index_bits(max(largest)) == 64
+        self.functions: dict[str, Function | tuple[Function, ...]] = {}
+        self.constants: dict[str, Any] = {}
+        self.bodies: list[Body] = []
+        self.arguments = self.taking(group)
+        group.template.write(self)
+
+    def taking(self, part: Group, first: int = 0) -> Arguments:
+        """What a function is given for a part of the kernel whose pointers are there from number `first` on."""
+        return Arguments({value: first + k for k, value in enumerate(in_memory(part))},
+                         {value: k for k, value in enumerate(self.scalars)}, self.index_type)
+
+    def begin(self, masks: dict[frozenset[str], str], part: Group | None = None,
+              given: Arguments | None = None) -> Body:
+        """A function begun, of the kernel or of a part of it: `masks` as a Body's."""
+        group = part or self.group
+        made = Body(group, given or self.arguments, masks, self.schedule.place, self.overwrites(group))
+        self.bodies.append(made)
+        return made
+
+    def overwrites(self, group: Group) -> bool:
+        """Whether a kernel with several results may be given the memory of an input that it reads for one of them.
+
+        Threads that hold an element twice must then have loaded it before another one stores it. With a single result,
+        which an element reaches only through the thread that stores it, there is nobody to disturb.
+        """
+        given = {value.spec for value in group.reads if value.primitive is BUFFER}
+        written = [value.spec for value in group.stores if value in self.schedule.program.outputs]
+        return len(group.stores) > 1 and not given.isdisjoint(written)
+
+    @cached_property
+    def touches(self) -> dict[str, list[Touch]]:
+        """What is loaded and stored, by statement (listed for each function that has it)."""
+        found: dict[str, list[Touch]] = {}
+        for noted in {id(made.arguments): made.arguments.touches for made in self.bodies}.values():
+            for statement, touches in noted.items():
+                found.setdefault(statement, []).extend(touches)
+        return found
 
     @property
     def emitted(self) -> list[Function]:
@@ -284,12 +311,16 @@ class Kernel:
 
     def launch(self, arch: str) -> Launch:
         """Its launch with the tile that is the best guess for an architecture ("sm_90", "interpret")."""
-        return self.launches(arch, at_most=1)[0]
+        return next(self.group.template.launches(self, arch))
 
     def launches(self, arch: str, at_most: int) -> list[Launch]:
         """Its launches with the tiles that its template offers, the best guess first."""
-        template = self.group.template
-        return [template.launch(self, arch, tile) for tile in template.tiles(self, arch)[:at_most]]
+        return list(islice(self.group.template.launches(self, arch), at_most))
+
+
+def in_memory(group: Group) -> list[Value]:
+    """The buffers that a kernel reads, then those that it writes."""
+    return [*[value for value in group.reads if value.primitive is not SCALAR], *group.stores]
 
 
 def encoded(value: Any, dtype: DType) -> int:

@@ -13,11 +13,11 @@ from ...runtime.compile_cache import sealed
 from ...runtime.compiling import Signature, settle
 from ..index import ZERO, Coords, Index
 from ..program import Value
-from .template import Kernel, Launch, Members, Offer, Template, Writer
+from .template import Kernel, Launch, Members, Offer, Template
 
 
 @dataclass(frozen=True)
-class UserKernel(Template[None]):
+class UserKernel(Template):
     """It reads and writes whole arrays, and is launched as the user says."""
 
     call: KernelCall
@@ -44,7 +44,7 @@ class UserKernel(Template[None]):
         if value.primitive is OUTPUT and value.sources[0] in members:
             yield Offer(self, {**members, value: ZERO})
 
-    def write(self, kernel: Kernel, begin: Writer) -> None:
+    def write(self, kernel: Kernel) -> None:
         """It writes all its outputs, also those that nobody asked for."""
         group, first = kernel.group, kernel.group.root
         given = {value.attrs[1]: value for value in group.members if value is not first}
@@ -54,15 +54,12 @@ class UserKernel(Template[None]):
         kernel.scalars.clear()
         kernel.wide = False
 
-    def tiles(self, kernel: Kernel, arch: str) -> list[None]:
-        return [None]
-
-    def launch(self, kernel: Kernel, arch: str, tile: None) -> Launch:
+    def launches(self, kernel: Kernel, arch: str) -> Iterator[Launch]:
         call = self.call
         free = [name for name in call.kernel.arg_names if name not in call.constants]
         ones = {name: n for name, n in zip(free[len(kernel.pointers):], call.scalars, strict=True)
                 if isinstance(n, int) and n == 1}
-        return CallLaunch(kernel, call.kernel, call.grid, {}, call.constants | ones, call.options, call=call)
+        yield CallLaunch(kernel, call.kernel, call.grid, {}, call.constants | ones, call.options, call=call)
 
 
 @dataclass(eq=False)
