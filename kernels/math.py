@@ -14,25 +14,9 @@ W. Cody and W. Waite, Software Manual for the Elementary Functions (1980).
 import triton
 import triton.language as tl
 
-from .arithmetic import ceil as ceil
-from .arithmetic import div as div
-from .arithmetic import exp2_int as exp2_int
-from .arithmetic import floor as floor
-from .arithmetic import floor_divide as floor_divide
-from .arithmetic import neg as neg
-from .arithmetic import pow as pow
-from .arithmetic import reciprocal as reciprocal
-from .arithmetic import remainder as remainder
-from .arithmetic import round as round
-from .arithmetic import sign as sign
-from .arithmetic import sqrt as sqrt
-from .arithmetic import trunc as trunc
-from .error_function import erf as erf
-from .error_function import erfc as erfc
-from .special import atan2 as atan2
-from .special import log2 as log2
-from .special import log10 as log10
-from .special import signbit as signbit
+from .arithmetic import *  # noqa: F403
+from .arithmetic import div, exp2_int, neg, reciprocal, sqrt
+from .special import *  # noqa: F403
 
 LOG2_E = tl.constexpr(1.4426950408889634)
 

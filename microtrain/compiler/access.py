@@ -7,7 +7,7 @@ emitter, which writes the loads: what the one decides, the other finds.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import NamedTuple
 
 from .. import ops
@@ -54,34 +54,13 @@ def broadcast(coords: Coords, shape: Shape) -> Coords:
 
 def accesses(value: Value, coords: Coords) -> list[Access]:
     """What the element of `value` at `coords` is computed from."""
-    special = SPECIAL.get(value.primitive)
-    if special is not None:
+    if (special := SPECIAL.get(value.primitive)) is not None:
         return special(value, coords)
+    if (place := PLACES.get(value.primitive)) is not None:
+        return [Access(value.sources[0], place(value, coords))]
     if value.primitive.kind in (Kind.LEAF, Kind.CONSTANT):
         return []
     return [Access(source, broadcast(coords, source.shape)) for source in value.sources]
-
-
-def _reshape(value: Value, coords: Coords) -> list[Access]:
-    source, = value.sources
-    return [Access(source, regroup(coords, value.shape, source.shape))]
-
-
-def _permute(value: Value, coords: Coords) -> list[Access]:
-    dims, = value.attrs
-    return [Access(value.sources[0], tuple(coords[dims.index(axis)] for axis in range(len(dims))))]
-
-
-def _slice(value: Value, coords: Coords) -> list[Access]:
-    starts, _, steps = value.attrs
-    return [Access(value.sources[0], tuple(combine([(c, step)], start)
-                                          for c, start, step in zip(coords, starts, steps, strict=True)))]
-
-
-def _flip(value: Value, coords: Coords) -> list[Access]:
-    dims, = value.attrs
-    return [Access(value.sources[0], tuple(combine([(c, -1)], size - 1) if axis in dims else c
-                                          for axis, (c, size) in enumerate(zip(coords, value.shape, strict=True))))]
 
 
 def _pad(value: Value, coords: Coords) -> list[Access]:
@@ -96,12 +75,6 @@ def _pad(value: Value, coords: Coords) -> list[Access]:
     if any(guard.never for guard in guards):
         return []
     return [Access(source, tuple(inner), tuple(g for g in guards if not g.always))]
-
-
-def _windows(value: Value, coords: Coords) -> list[Access]:
-    axis, _, step, dilation = value.attrs
-    place = combine([(coords[axis], step), (coords[-1], dilation)])
-    return [Access(value.sources[0], (*coords[:axis], place, *coords[axis + 1:-1]))]
 
 
 def _cat(value: Value, coords: Coords) -> list[Access]:
@@ -125,9 +98,30 @@ def _take(value: Value, coords: Coords) -> list[Access]:
     return [Access(index, where), Access(source, (row, *broadcast(rest, source.shape[1:])))]
 
 
+def _windows(value: Value, coords: Coords) -> Coords:
+    axis, _, step, dilation = value.attrs
+    place = combine([(coords[axis], step), (coords[-1], dilation)])
+    return (*coords[:axis], place, *coords[axis + 1:-1])
+
+
 SPECIAL: dict[ops.Primitive, Callable[[Value, Coords], list[Access]]] = {
-    ops.RESHAPE: _reshape, ops.PERMUTE: _permute, ops.SLICE: _slice, ops.FLIP: _flip, ops.PAD: _pad, ops.CAT: _cat,
-    ops.TAKE: _take, ops.WINDOWS: _windows}
+    ops.PAD: _pad, ops.CAT: _cat, ops.TAKE: _take}
+# Views of one source, each element of which is one of the source's
+PLACES: dict[ops.Primitive, Callable[[Value, Coords], Coords]] = {
+    ops.RESHAPE: lambda value, coords: regroup(coords, value.shape, value.sources[0].shape),
+    ops.PERMUTE: lambda value, coords: tuple(coords[value.attrs[0].index(axis)] for axis in range(len(coords))),
+    ops.SLICE: lambda value, coords: tuple(combine([(c, step)], start) for c, start, step in
+                                           zip(coords, value.attrs[0], value.attrs[2], strict=True)),
+    ops.FLIP: lambda value, coords: tuple(combine([(c, -1)], value.shape[axis] - 1) if axis in value.attrs[0] else c
+                                          for axis, c in enumerate(coords)),
+    ops.WINDOWS: _windows}
+
+
+def unviewed(value: Value, placed: Container[Value] = ()) -> Value:
+    """What views of one source look at, as far as they are not `placed`."""
+    while value.primitive.kind is Kind.VIEW and len(value.sources) == 1 and value not in placed:
+        value, = value.sources
+    return value
 
 
 def reduced_shape(value: Value) -> tuple[Shape, Shape]:
@@ -160,5 +154,3 @@ def operand_coords(value: Value, b: Index, m: Index, n: Index, k: Index) -> tupl
     x, y = value.sources
     batch = split(b, value.shape[:-2])
     return (broadcast((*batch, m, k), x.shape), broadcast((*batch, k, n), y.shape))
-
-

@@ -21,7 +21,7 @@ from .program import Program, Value
 from .schedule import schedule
 from .templates.template import Kernel, Launch, Schedule, encoded
 from .tune import tuned
-from .validate import Watch
+from .validate import watched
 
 
 class Executable:
@@ -116,15 +116,14 @@ class Executable:
             launch(bound.launch, bound.take_pointers(addresses), bound.take_scalars(addresses))
 
     def watched(self, memory: list[Buffer], values: list[Buffer], left: Iterator[BoundLaunch]) -> None:
-        """As `queue`, each looked at before and after as the settings say. Raises RuntimeError as `Watch.after`."""
+        """As `queue`, each looked at as the settings say. Raises RuntimeError as `validate.watched`."""
         for bound in left:
             given = [values[k] if value.primitive is SCALAR else memory[k]
                      for value, k in zip(bound.group.reads, bound.read_at, strict=True)]
             stored = [memory[k] for k in bound.stored_at]
             fresh = [not any(one is memory[k] for k in self.donatable) for one in stored]
-            watch = Watch(bound.launch, self.backend, given, stored, fresh)
-            self.queue(self.backend.pointers(memory, None, ()), iter((bound,)))
-            watch.after()
+            with watched(bound.launch, self.backend, given, stored, fresh):
+                self.queue(self.backend.pointers(memory, None, ()), iter((bound,)))
 
     def needs(self) -> str:
         """What a run takes, and what a run without memory can do about it."""
@@ -194,8 +193,3 @@ def picked(places: list[int]) -> Callable[[list[Pointer]], tuple[Any, ...]]:
     if len(places) > 1:
         return itemgetter(*places)
     return lambda memory: tuple([memory[k] for k in places])
-
-
-def build(program: Program) -> Executable:
-    """A program compiled for its device: cuda, interpret or null."""
-    return Executable(program)

@@ -152,23 +152,19 @@ def floordiv(index: Index, d: int) -> Index:
     rest = bounded({digit: c for digit, c in index.terms.items() if c % d}, index.const % d)
     if rest.low >= 0:
         quotient = bounded(whole, index.const // d)
-        return narrowed(combine([(quotient, 1), (_divided(rest, d), 1)]), index.low // d, index.high // d)
+        return narrowed(combine([(quotient, 1), (_quotient(rest, d), 1)]), index.low // d, index.high // d)
     return _of_digit(Digit(index, d, index.high // d + 1))
 
 
-def _divided(index: Index, d: int) -> Index:
-    """index // d where no coefficient is a multiple of d and the index is not negative."""
-    if index.high < d:
+def _quotient(rest: Index, d: int) -> Index:
+    """rest // d where no coefficient is a multiple of d and `rest` is not negative."""
+    if rest.high < d:
         return ZERO
-    common = math.gcd(d, *index.terms.values())
-    if common > 1:
-        return floordiv(bounded({t: c // common for t, c in index.terms.items()}, index.const // common), d // common)
-    if len(index.terms) == 1 and index.const == 0:
-        (digit, c), = index.terms.items()
-        limited = digit.div * digit.mod < size_of(digit.base)
-        if c == 1 and not (limited and digit.mod % d):
-            return _of_digit(Digit(digit.base, digit.div * d, -(-digit.mod // d)))
-    return _of_digit(Digit(index, d, index.high // d + 1))
+    if (common := math.gcd(d, *rest.terms.values())) > 1:
+        return floordiv(_shrunk(rest, common), d // common)
+    if (digit := _divisible(rest, d)) is not None:
+        return _of_digit(Digit(digit.base, digit.div * d, -(-digit.mod // d)))
+    return _of_digit(Digit(rest, d, rest.high // d + 1))
 
 
 def modulo(index: Index, d: int) -> Index:
@@ -182,16 +178,24 @@ def modulo(index: Index, d: int) -> Index:
         rest = combine([(rest, 1)], -(rest.low // d) * d)
     if rest.high < d:
         return rest
-    common = math.gcd(d, *rest.terms.values())
-    if common > 1:
-        inner = bounded({t: c // common for t, c in rest.terms.items()}, rest.const // common)
-        return combine([(modulo(inner, d // common), common)], rest.const % common)
-    if len(rest.terms) == 1 and rest.const == 0:
-        (digit, c), = rest.terms.items()
-        limited = digit.div * digit.mod < size_of(digit.base)
-        if c == 1 and not (limited and digit.mod % d):
-            return _of_digit(Digit(digit.base, digit.div, d))
+    if (common := math.gcd(d, *rest.terms.values())) > 1:
+        return combine([(modulo(_shrunk(rest, common), d // common), common)], rest.const % common)
+    if (digit := _divisible(rest, d)) is not None:
+        return _of_digit(Digit(digit.base, digit.div, d))
     return _of_digit(Digit(rest, 1, d))
+
+
+def _shrunk(index: Index, common: int) -> Index:
+    """index // common, which divides all coefficients."""
+    return bounded({digit: c // common for digit, c in index.terms.items()}, index.const // common)
+
+
+def _divisible(index: Index, d: int) -> Digit | None:
+    """The digit that an index is, if the quotient and the remainder by d are digits of the same base."""
+    (digit, c), *others = index.terms.items()
+    limited = digit.div * digit.mod < size_of(digit.base)
+    alone = not others and c == 1 and index.const == 0
+    return digit if alone and not (limited and digit.mod % d) else None
 
 
 def _of_digit(digit: Digit) -> Index:

@@ -19,7 +19,7 @@ from .. import ops
 from ..graph import dtypes
 from ..graph.node import Kind, Signature, interned
 from ..kernels.tiles import ROW_MAX, cdiv, full_reduction, next_power_of_2
-from .access import product_shape, reduced_sizes
+from .access import product_shape, reduced_sizes, unviewed
 from .build import Builder, Traced
 from .program import Program, Value
 
@@ -100,13 +100,6 @@ def carried_sums(program: Program) -> set[Value]:
                 operands |= {(unviewed(x), size, k) for x, size in zip(value.sources, (m, n), strict=True)}
     return {value for value in program.values if value.primitive is ops.SUM
             and (unviewed(value.sources[0]), *reduced_sizes(value)) in operands}
-
-
-def unviewed(value: Value) -> Value:
-    """What views of one source look at."""
-    while value.primitive.kind is Kind.VIEW and len(value.sources) == 1:
-        value, = value.sources
-    return value
 
 
 def product_chunks(value: Value) -> int:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from .. import ops, settings
 from ..graph.node import Kind
 from ..ops.user_kernel import CALL
-from .access import Access, accesses
+from .access import Access, accesses, unviewed
 from .horizontal import bundled
 from .index import Coords
 from .lower import lower
@@ -164,19 +164,13 @@ class Scheduler:
         """
         if value.primitive.kind is not Kind.MAP:
             return False
-        for source in map(self.unviewed, value.sources):
+        for source in [unviewed(source, self.place) for source in value.sources]:
             group = self.place.get(source)
             if group is not None and value.spec.numel <= source.spec.numel:
                 alone = self.demand.readers[source] == 1 and source not in self.outputs
                 if group.template.attracts(value, alone):
                     return True
         return False
-
-    def unviewed(self, value: Value) -> Value:
-        """The value that an inline view looks at."""
-        while value.primitive.kind is Kind.VIEW and len(value.sources) == 1 and value not in self.place:
-            value = value.sources[0]
-        return value
 
     # ------------------------------------------------------------------------------------------------ joining a group
 

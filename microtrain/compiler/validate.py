@@ -6,6 +6,8 @@ MICROTRAIN_POISON and MICROTRAIN_VALIDATE turn that on.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -22,33 +24,28 @@ ULPS = 64  # Rounding errors of one kernel's expression beside those of its sums
 CANCELLATION = 16  # Rounding errors of what a kernel reads that may be left where large terms cancel
 
 
-class Watch:
-    """A look at one launch, which begins before it."""
+@contextmanager
+def watched(launch: Launch, device: KernelBackend, given: list[Buffer], stored: list[Buffer],
+            fresh: list[bool]) -> Iterator[None]:
+    """Look at a launch: poison what it will store, if that is `fresh` memory, remember what it reads, compare after it.
 
-    def __init__(self, launch: Launch, device: KernelBackend, given: list[Buffer], stored: list[Buffer],
-                 fresh: list[bool]) -> None:
-        """Poison what the launch will store, if that is `fresh` memory, and remember what it reads.
-
-        given: a buffer or a number for each value that its group reads; stored: a buffer for each that it stores.
-        """
-        self.launch, self.device, self.stored = launch, device, stored
-        group = launch.kernel.group
-        self.checked = settings.validate.value and group.template.ours
-        # Copies: what a kernel reads it may write over.
-        self.given = [one if value.primitive is SCALAR else device.to_numpy(one).copy()
-                      for value, one in zip(group.reads, given, strict=True)] if self.checked else []
-        if settings.poison.value:
-            for value, buffer, new in zip(group.stores, stored, fresh, strict=True):
-                if new:
-                    device.poison(buffer, value.spec)
-
-    def after(self) -> None:
-        """Raise RuntimeError where a kernel's value is not what NumPy computes."""
-        if self.checked:
-            group, scale = self.launch.kernel.group, largest(self.given)
-            expected = self.launch.meaning.run(self.given)
-            for value, buffer, wanted in zip(group.stores, self.stored, expected, strict=True):
-                compare(group, value, self.device.to_numpy(buffer), wanted, scale)
+    given: a buffer or a number for each value that its group reads; stored: a buffer for each that it stores.
+    Raises RuntimeError where a kernel's value is not what NumPy computes.
+    """
+    group = launch.kernel.group
+    checked = settings.validate.value and group.template.ours
+    # Copies: what a kernel reads it may write over.
+    given = [one if value.primitive is SCALAR else device.to_numpy(one).copy()
+             for value, one in zip(group.reads, given, strict=True)] if checked else []
+    if settings.poison.value:
+        for value, buffer, new in zip(group.stores, stored, fresh, strict=True):
+            if new:
+                device.poison(buffer, value.spec)
+    yield
+    if checked:
+        scale, expected = largest(given), launch.meaning.run(given)
+        for value, buffer, wanted in zip(group.stores, stored, expected, strict=True):
+            compare(group, value, device.to_numpy(buffer), wanted, scale)
 
 
 def tolerance(dtype: DType, group: Group) -> float:

@@ -146,5 +146,5 @@ def build(program: Program) -> Executable:
     if program.device.kind.native:
         from ..compiler.emit_numpy import NumpyExecutable
         return NumpyExecutable(program)
-    from ..compiler.executable import build as build_kernels
-    return build_kernels(program)
+    from ..compiler.executable import Executable as Kernels
+    return Kernels(program)

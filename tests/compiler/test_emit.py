@@ -17,7 +17,7 @@ from microtrain import settings
 from microtrain.compiler import lower as lowering
 from microtrain.compiler import schedule as scheduling
 from microtrain.compiler.emit_numpy import NumpyExecutable
-from microtrain.compiler.executable import Executable, build
+from microtrain.compiler.executable import Executable
 from microtrain.compiler.lower import lower
 from microtrain.compiler.program import Program
 from microtrain.compiler.templates import matmul
@@ -50,7 +50,7 @@ def host(value: Any) -> Any:
 def computed(*outputs: Node) -> tuple[Executable, list[np.ndarray], list[np.ndarray]]:
     """What the kernels compute and what NumPy does, output by output."""
     made, values = program(*outputs)
-    executable = build(made)
+    executable = Executable(made)
     results = [host(buffer) for buffer in executable.run(values)]
     expected = NumpyExecutable(lower(made)).run([host(value) for value in values])
     return executable, results, [np.asarray(array) for array in expected]
@@ -311,7 +311,7 @@ def test_an_output_that_is_an_input_is_returned_as_it_is() -> None:
     x = t([1.0, 2.0])
     made, values = program(g.add(x, 1))
     made = Program(made.values, [made.inputs[0], *made.outputs])
-    assert build(made).run(values)[0] is values[0]
+    assert Executable(made).run(values)[0] is values[0]
 
 
 # ---------------------------------------------------------------------------------------------------------------- fuzz
