@@ -7,7 +7,8 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from .. import settings
-from ..data import DataError, Table, datasets, load, read_csv
+from ..data import DataError, Table, load, read_csv
+from ..data.table import NAMES
 from ..errors import shown
 from ..tensor import default_device
 from ..train import checkpoint
@@ -25,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", choices=list(TASKS), help="what to train")
     parser.add_argument(
         "--data", metavar="NAME|FILE.csv",
-        help=f"{', '.join(datasets.NAMES)} or a CSV file of numbers with a header (default: one that suits the model)"
+        help=f"{', '.join(NAMES)} or a CSV file of numbers with a header (default: one that suits the model)"
     )
     parser.add_argument("--target", metavar="COLUMN", help="the column to predict (default: the file's last)")
     add_device_argument(parser)
@@ -73,13 +74,13 @@ def _check_outputs(args: argparse.Namespace) -> tuple[Path | None, Path | None]:
 
 def _table(task: Task, args: argparse.Namespace) -> Table:
     name = args.data or task.data
-    if name in datasets.NAMES:
+    if name in NAMES:
         table = load(name)
         if args.target not in (None, table.target_name):
             raise UsageError(f"data set '{name}' has the target '{table.target_name}'; --target is for CSV files")
         return table
     if Path(name).suffix.lower() != ".csv" and not Path(name).exists():
-        raise DataError(f"unknown data set '{name}'; give {', '.join(datasets.NAMES)} or a CSV file")
+        raise DataError(f"unknown data set '{name}'; give {', '.join(NAMES)} or a CSV file")
     return read_csv(name, args.target)
 
 

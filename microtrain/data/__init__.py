@@ -4,10 +4,9 @@ import sys as _sys
 
 from ..arguments import guard as _guard
 from .dataset import ConcatDataset, Dataset, Subset, TensorDataset, random_split
-from .datasets import load
 from .loader import DataLoader, default_collate
 from .split import Standardiser, standardise, train_test_split
-from .table import DataError, Table, read_csv
+from .table import DataError, Table, load, read_csv
 
 __all__ = ["ConcatDataset", "DataError", "DataLoader", "Dataset", "Standardiser", "Subset", "Table", "TensorDataset",
            "default_collate", "load", "random_split", "read_csv", "standardise", "train_test_split"]

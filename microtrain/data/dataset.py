@@ -30,14 +30,7 @@ def is_plainly(dataset: Any, kind: Any) -> bool:
 
 
 class TensorDataset(Dataset):
-    """Samples along dimension 0 of one or more tensors.
-
-    Args:
-        tensors: each (samples, ...).
-
-    Raises:
-        ValueError: no tensors, or different numbers of samples.
-    """
+    """Samples along dimension 0 of one or more tensors; ValueError for none, or for different numbers of samples."""
 
     def __init__(self, *tensors: Tensor) -> None:
         if not tensors:
@@ -61,11 +54,7 @@ class TensorDataset(Dataset):
 
 
 class Subset(Dataset):
-    """The samples `indices` of another dataset.
-
-    Raises:
-        TypeError: indices that are no integers.
-    """
+    """The samples `indices`, integers (else TypeError), of another dataset."""
 
     def __init__(self, dataset: Dataset, indices: Sequence[int] | np.ndarray) -> None:
         self.dataset = dataset
@@ -112,11 +101,8 @@ def random_split(dataset: Dataset, lengths: Sequence[float],
     Args:
         dataset: the dataset.
         lengths: whole numbers that add up to `len(dataset)`, or fractions that add up to 1 (what is left
-            by rounding down goes to the first parts, one sample each).
+            by rounding down goes to the first parts, one sample each), else ValueError.
         generator: a generator, ours or NumPy's, or a seed; drawn from the global generator if None.
-
-    Raises:
-        ValueError: lengths that do not add up, or negative ones.
     """
     if not isinstance(lengths, Iterable) or isinstance(lengths, str | bytes):
         raise TypeError(f"random_split(): argument 'lengths' must be tuple of floats, not {type(lengths).__name__}")

@@ -25,8 +25,7 @@ class DataLoader:
         generator: the generator, ours or NumPy's, or the seed, of the order; if None, drawn from the global generator
             at each epoch, so that `manual_seed` fixes it.
 
-    Raises:
-        ValueError: a batch size that is not a positive whole number; shuffling an empty dataset.
+    ValueError for a batch size that is not a positive whole number, and for shuffling an empty dataset.
     """
 
     def __init__(self, dataset: Dataset, batch_size: int = 1, shuffle: bool = False, *, drop_last: bool = False,
@@ -36,11 +35,8 @@ class DataLoader:
             raise ValueError(f"batch_size should be a positive integer value, but got batch_size={batch_size}")
         if shuffle and len(dataset) == 0:
             raise ValueError("num_samples should be a positive integer value, but got num_samples=0")
-        self.dataset = dataset
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.drop_last = drop_last
-        self.collate_fn = collate_fn
+        self.dataset, self.batch_size, self.shuffle = dataset, batch_size, shuffle
+        self.drop_last, self.collate_fn = drop_last, collate_fn
         # A seed becomes a generator here, once: the epochs after the first then differ from it.
         self.generator = as_generator(generator) if isinstance(generator, int) else generator
 
@@ -82,12 +78,8 @@ def default_collate(batch: Sequence[Any]) -> Any:
 
     Tensors and arrays are stacked; numbers become a tensor, of the dtype of them all together (Python floats take the
     default dtype); texts stay a list; dicts, named tuples, tuples, lists and other sequences keep their form, each
-    member a batch.
-
-    Raises:
-        TypeError: samples of another type.
-        RuntimeError: tensors, arrays or sequences of different sizes.
-        KeyError: a dict without a key of the first.
+    member a batch. TypeError for samples of another type; RuntimeError for tensors, arrays or sequences of different
+    sizes; KeyError for a dict without a key of the first.
     """
     if not batch:
         raise IndexError("default_collate: a batch has samples, this one has none")

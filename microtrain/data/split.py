@@ -20,11 +20,8 @@ def train_test_split(*arrays: np.ndarray, test_fraction: float = 0.2, seed: int 
         stratify: (rows,) class labels; each class is split in the same proportion.
 
     Returns:
-        `[a_train, a_test, b_train, b_test, ...]`, rows in random order.
-
-    Raises:
-        ValueError: no arrays, lengths that differ, a fraction outside (0, 1).
-        DataError: a part would be empty, or a class would be missing from a part.
+        `[a_train, a_test, b_train, b_test, ...]`, rows in random order. ValueError for no arrays, lengths that differ,
+        or a fraction outside (0, 1); DataError where a part would be empty, or a class missing from a part.
     """
     if not arrays:
         raise ValueError("at least one array is needed")
@@ -35,7 +32,8 @@ def train_test_split(*arrays: np.ndarray, test_fraction: float = 0.2, seed: int 
     if not 0 < test_fraction < 1:
         raise ValueError(f"test_fraction should be between 0 and 1, got {test_fraction}")
     rng = np.random.default_rng(seed)
-    groups = [np.arange(rows)] if stratify is None else _class_rows(np.asarray(stratify))
+    labels = np.zeros(rows) if stratify is None else np.asarray(stratify)
+    groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     test_parts, train_parts = [], []
     for group in groups:
         held_out = round(len(group) * test_fraction)
@@ -51,22 +49,13 @@ def train_test_split(*arrays: np.ndarray, test_fraction: float = 0.2, seed: int 
     return [part for array in arrays for part in (array[train], array[test])]
 
 
-def _class_rows(labels: np.ndarray) -> list[np.ndarray]:
-    return [np.flatnonzero(labels == label) for label in np.unique(labels)]
-
-
 ROUNDING = 1e-12
 """Of a column's largest number: what its float64 mean may be wrong by, and more."""
 
 
 @dataclass(frozen=True)
 class Standardiser:
-    """Takes off a mean and divides by a standard deviation, column by column.
-
-    Attributes:
-        mean: (columns,) float64, in the data's units.
-        std: (columns,) float64, in the data's units; 1 where a column is constant.
-    """
+    """Takes off a mean and divides by a standard deviation, (columns,) float64; 1 where a column is constant."""
 
     mean: np.ndarray
     std: np.ndarray
@@ -90,12 +79,9 @@ class Standardiser:
 
 
 def standardise(train: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
-    """Scales `train` to mean 0 and standard deviation 1 by column, and `others` by the same numbers.
+    """`[train, *others]`, float64, scaled by column so that `train` has mean 0 and standard deviation 1.
 
     Measured on `train` alone, so that nothing of a held-out part leaks into training.
-
-    Returns:
-        `[train, *others]` scaled, float64.
     """
     for part in (train, *others):
         if part.dtype.kind not in "biuf":

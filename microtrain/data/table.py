@@ -1,11 +1,14 @@
-"""CSV files of numbers: reading them, and saying where they are wrong."""
+"""CSV files of numbers: reading them, and saying where they are wrong; and those that come with the package.
+
+`files/README.md` names their origin and licence.
+"""
 
 from __future__ import annotations
 
 import csv
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +25,9 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Table:
-    """Features and target of a data set.
+    """Features (rows, columns) and target (rows,) of a data set, float64, and what their columns are called.
 
-    Attributes:
-        name: what the data is called: a file's name without its suffix, or a data set's.
-        features: (rows, columns) float64.
-        target: (rows,) float64.
-        feature_names: one for each column of `features`.
-        target_name: the target's column.
+    `name` is a file's name without its suffix, or a data set's.
     """
 
     name: str
@@ -47,14 +45,10 @@ def read_csv(path: str | Path, target: str | None = None) -> Table:
 
     Args:
         path: the file, UTF-8 text. Blank lines are passed over.
-        target: the column to predict; the last one if None.
-
-    Returns:
-        The target's column apart from the others.
+        target: the column to predict, which is kept apart from the others; the last one if None.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        OSError: it cannot be read.
+        OSError: there is no such file, or it cannot be read.
         DataError: it is empty, has no header or no rows, rows of different length, a cell that is not a
             finite number (with line and column), a column name twice, or no column called `target`.
     """
@@ -119,12 +113,9 @@ NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 def number(text: str) -> float:
-    """A finite number as one is written: digits, a point, an exponent; blanks around it do not count.
+    """A finite number as one is written: digits, a point, an exponent; blanks around it do not count. Else ValueError.
 
     `float` takes more: `1_000`, digits of other scripts, "nan" and "infinity".
-
-    Raises:
-        ValueError: anything else, or a number beyond float64.
     """
     if not NUMBER.fullmatch(text.strip(" \t")) or not math.isfinite(value := float(text)):
         raise ValueError(f"'{shown(text)}' is not a finite number")
@@ -162,3 +153,22 @@ def _cell(path: Path, line: int, name: str, cell: str) -> float:
         known = _is_number(text) and "_" not in text and text.isascii() and text.isprintable()
         what = "the cell is empty" if not text else f"'{shown(text)}' is not a {'finite ' * known}number"
         raise DataError(f"{path}, line {line}, column '{shown(name)}': {what}") from None
+
+
+_FILES = Path(__file__).parent / "files"
+_TARGETS = {"breast_cancer": "malignant", "diabetes": "progression"}
+
+NAMES = tuple(sorted(_TARGETS))
+
+
+def load(name: str) -> Table:
+    """Loads a data set that comes with the package.
+
+    - `breast_cancer`: (569, 30), target `malignant`, 0 or 1 (Wisconsin, Diagnostic; CC BY 4.0).
+    - `diabetes`: (442, 10) in raw units, target `progression`, 25 to 346 (Efron et al., 2004).
+
+    DataError for another name.
+    """
+    if name not in _TARGETS:
+        raise DataError(f"unknown data set '{name}'; the known ones are {', '.join(NAMES)}")
+    return replace(read_csv(_FILES / f"{name}.csv", _TARGETS[name]), name=name)

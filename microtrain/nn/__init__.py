@@ -6,13 +6,11 @@ from types import FunctionType as _FunctionType
 from ..arguments import guard as _guard
 from . import functional, init
 from .activation import *
-from .class_loss import *
 from .container import *
 from .convolution import *
-from .distance import *
-from .elementwise_loss import *
 from .embedding import *
 from .linear import *
+from .losses import *
 from .module import Module
 from .normalization import *
 from .padding import *

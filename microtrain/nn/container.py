@@ -30,6 +30,18 @@ class _Indexed(Module):
     def __iter__(self) -> Iterator[Module]:
         return iter(self._modules.values())
 
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> Self: ...
+    def __getitem__(self, index: int | slice) -> Module | Self:
+        if isinstance(index, slice):
+            return self._made_of(dict(list(self._modules.items())[index]))
+        return self._modules[_key(self._modules, index)]
+
+    def _made_of(self, modules: dict[str, Module]) -> Self:
+        return type(self)(modules)  # type: ignore[call-arg]
+
     def __setitem__(self, index: int, module: Module) -> None:
         setattr(self, _key(self._modules, index), module)
 
@@ -37,9 +49,11 @@ class _Indexed(Module):
         doomed = list(self._modules)[index] if isinstance(index, slice) else [_key(self._modules, index)]
         for name in doomed:
             delattr(self, name)
-        kept = list(self._modules.values())
+        self._renumber(list(self._modules.values()))
+
+    def _renumber(self, modules: list[Module]) -> None:
         self._modules.clear()
-        self._modules.update((str(i), module) for i, module in enumerate(kept))
+        self._modules.update((str(i), module) for i, module in enumerate(modules))
 
     def append(self, module: Module) -> Self:
         """Adds `module` at the end."""
@@ -54,37 +68,19 @@ class _Indexed(Module):
 
 
 class Sequential(_Indexed):
-    """Applies its modules one after the other: `Sequential(a, b)(x)` is `b(a(x))`.
-
-    Takes modules, or one dict of names to modules.
-
-    Raises:
-        TypeError: an argument is not a Module.
-    """
+    """Applies its modules one after the other: `Sequential(a, b)(x)` is `b(a(x))`. Takes modules, or a dict of them."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__()
-        if len(args) == 1 and isinstance(args[0], dict):
-            for name, module in args[0].items():
-                self.add_module(name, module)
-        else:
-            for position, module in enumerate(args):
-                self.add_module(str(position), module)
+        named = args[0] if len(args) == 1 and isinstance(args[0], dict) else {str(i): one for i, one in enumerate(args)}
+        for name, module in named.items():
+            self.add_module(name, module)
 
     def forward(self, input: Any) -> Any:
         """Passes the input through the modules in order."""
         for module in self._modules.values():
             input = module(input)
         return input
-
-    @overload
-    def __getitem__(self, index: int) -> Module: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequential: ...
-    def __getitem__(self, index: int | slice) -> Module | Sequential:
-        if isinstance(index, slice):
-            return type(self)(dict(list(self._modules.items())[index]))
-        return self._modules[_key(self._modules, index)]
 
 
 class ModuleList(_Indexed):
@@ -95,14 +91,8 @@ class ModuleList(_Indexed):
         if modules is not None:
             self.extend(modules)
 
-    @overload
-    def __getitem__(self, index: int) -> Module: ...
-    @overload
-    def __getitem__(self, index: slice) -> ModuleList: ...
-    def __getitem__(self, index: int | slice) -> Module | ModuleList:
-        if isinstance(index, slice):
-            return type(self)(list(self._modules.values())[index])
-        return self._modules[_key(self._modules, index)]
+    def _made_of(self, modules: dict[str, Module]) -> Self:
+        return type(self)([*modules.values()])
 
     def insert(self, index: int, module: Module) -> None:
         """Inserts `module` before position `index`."""
@@ -110,8 +100,7 @@ class ModuleList(_Indexed):
         modules.insert(index, module)
         if not isinstance(module, Module):
             raise TypeError(f"{type(module).__name__} is not a Module subclass")
-        self._modules.clear()
-        self._modules.update((str(i), member) for i, member in enumerate(modules))
+        self._renumber(modules)
 
     def __repr__(self) -> str:
         # Runs of modules that print alike are folded: "(0-2): 3 x Linear(...)".

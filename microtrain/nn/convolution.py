@@ -7,11 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from ..tensor import Tensor, nn_ops
-from . import init
-from .function_module import FunctionModule, checked
-from .module import Module
+from .function_module import FunctionModule, Layer, checked
+from .linear import along_channels, uniform_by_inputs
 from .padding import pad
-from .parameter import Parameter, blank, registered
 
 __all__ = ["Conv1d", "Conv2d", "Fold", "Unfold", "conv1d", "conv2d", "fold", "unfold"]
 
@@ -59,10 +57,8 @@ def conv2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: An
         groups: the number of groups of channels that are convolved apart.
 
     Returns:
-        (N, O, HO, WO) or (O, HO, WO), with HO = (H + 2 padding - dilation (KH - 1) - 1) // stride + 1.
-
-    Raises:
-        RuntimeError: shapes, dtypes or options that do not fit.
+        (N, O, HO, WO) or (O, HO, WO), with HO = (H + 2 padding - dilation (KH - 1) - 1) // stride + 1; RuntimeError for
+        shapes, dtypes or options that do not fit.
     """
     return _convolution("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
@@ -100,7 +96,7 @@ def _convolution(name: str, n: int, input: Tensor, weight: Tensor, bias: Tensor 
                            f"({' x '.join(map(str, spans))}). Kernel size can't be greater than actual input size")
     out = nn_ops.convolution(x, weight, strides, pads, dilations, groups)
     if bias is not None:
-        out = out + bias.reshape(-1, *[1] * n)
+        out = out + along_channels(bias, out)
     return out if input.dim() == n + 2 else out.squeeze(0)
 
 
@@ -110,30 +106,24 @@ def _padding(name: str, padding: Any, kernel: tuple[int, ...], strides: tuple[in
     if isinstance(padding, str):
         if padding == "valid":
             return ((0, 0),) * len(kernel)
-        if padding == "same" and max(strides) == 1:
-            return _same(kernel, dilations)
-        if padding == "same":
+        if padding != "same":
+            raise RuntimeError(f"{name}: Invalid padding string: '{padding}'; it is 'valid', 'same', an int or a tuple")
+        if max(strides) != 1:
             raise RuntimeError(f"{name}: padding='same' is not supported for strided convolutions, got {list(strides)}")
-        raise RuntimeError(f"{name}: Invalid padding string: '{padding}'; it is 'valid', 'same', an int or a tuple")
+        # What keeps a size: the odd element of it goes behind.
+        totals = [apart * (size - 1) for size, apart in zip(kernel, dilations, strict=True)]
+        return tuple((total // 2, total - total // 2) for total in totals)
     sizes = each(padding, len(kernel), name, "padding")
     if min(sizes) < 0:
         raise RuntimeError(f"{name}: negative padding is not supported, got {list(sizes)}")
     return tuple((size, size) for size in sizes)
 
 
-def _same(kernel: Sequence[int], dilations: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    """What keeps a size: the odd element of it goes behind."""
-    totals = [apart * (size - 1) for size, apart in zip(kernel, dilations, strict=True)]
-    return tuple((total // 2, total - total // 2) for total in totals)
-
-
 def _check_channels(name: str, x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> None:
     shape, out = list(weight.shape), weight.shape[0]
-    if out < groups:
-        raise RuntimeError(f"Given groups={groups}, expected weight to be at least {groups} at dimension 0, "
-                           f"but got weight of size [{shape}] instead")
-    if out % groups:
-        raise RuntimeError(f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, "
+    if out < groups or out % groups:
+        wanted = "at least" if out < groups else "divisible by"
+        raise RuntimeError(f"Given groups={groups}, expected weight to be {wanted} {groups} at dimension 0, "
                            f"but got weight of size [{shape}] instead")
     if x.shape[1] != weight.shape[1] * groups:
         raise RuntimeError(f"Given groups={groups}, weight of size {shape}, expected input{list(x.shape)} to have "
@@ -156,10 +146,14 @@ def _blocks(function: str, kernel_size: Any, dilation: Any, padding: Any,
     return kernel, apart, pads, steps
 
 
-def _places(size: tuple[int, ...], kernel: Any, apart: Any, pads: Any, steps: Any) -> list[int]:
-    """How many blocks there are along each dimension."""
-    return [(n + 2 * p - d * (k - 1) - 1) // s + 1
-            for n, k, d, p, s in zip(size, kernel, apart, pads, steps, strict=True)]  # fmt: skip
+def _places(given: str, size: tuple[int, ...], kernel: Any, apart: Any, pads: Any, steps: Any) -> list[int]:
+    """How many blocks there are along each dimension. Raises RuntimeError, telling what was `given`, for none."""
+    counts = [(n + 2 * p - d * (k - 1) - 1) // s + 1
+              for n, k, d, p, s in zip(size, kernel, apart, pads, steps, strict=True)]
+    if min(counts) < 1:
+        raise RuntimeError(f"{given}, calculated shape of the array of sliding blocks as ({counts[0]}, {counts[1]}), "
+                           "but its components must be at least one.")
+    return counts
 
 
 def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
@@ -173,12 +167,9 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
         raise RuntimeError("Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero "
                            f"dimensions for input, but got: {list(input.shape)}")
     x = input if input.dim() == 4 else input.unsqueeze(0)
-    places = _places(tuple(x.shape[2:]), kernel, apart, pads, steps)
-    if min(places) < 1:
-        raise RuntimeError(f"Given input with spatial size {tuple(x.shape[2:])}, kernel_size={kernel}, "
-                           f"dilation={apart}, padding={pads}, calculated shape of the array of sliding blocks as "
-                           f"({places[0]}, {places[1]}), but its components must be at least one.")
     n, c, h, w = x.shape
+    places = _places(f"Given input with spatial size {h, w}, kernel_size={kernel}, dilation={apart}, padding={pads}",
+                     (h, w), kernel, apart, pads, steps)
     if any(pads):
         x = nn_ops.padded(x, (0, 0, *pads), (n, c, h + 2 * pads[0], w + 2 * pads[1]), 0)
     for d in range(2):
@@ -204,13 +195,10 @@ def fold(input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, p
     if rows % math.prod(kernel):
         raise RuntimeError("Expected size of input's dimension 1 to be divisible by the product of kernel_size, but "
                            f"got input.size(1)={rows} and kernel_size={kernel}.")
-    places = _places(size, kernel, apart, pads, steps)
-    given = f"Given output_size={size}, kernel_size={kernel}, dilation={apart}, padding={pads}, stride={steps}, "
-    if min(places) < 1:
-        raise RuntimeError(f"{given}calculated shape of the array of sliding blocks as ({places[0]}, {places[1]}), but "
-                           "its components must be at least one.")
+    given = f"Given output_size={size}, kernel_size={kernel}, dilation={apart}, padding={pads}, stride={steps}"
+    places = _places(given, size, kernel, apart, pads, steps)
     if math.prod(places) != count:
-        raise RuntimeError(f"{given}expected size of input's dimension 2 to match the calculated number of sliding "
+        raise RuntimeError(f"{given}, expected size of input's dimension 2 to match the calculated number of sliding "
                            f"blocks {places[0]} * {places[1]} = {math.prod(places)}, but got input.size(2)={count}.")
     x = x.reshape(n, rows // math.prod(kernel), *kernel, *places).permute(0, 1, 4, 5, 2, 3)
     for d in (1, 0):
@@ -223,20 +211,16 @@ _pad = checked(pad)
 _MODES = ("zeros", "reflect", "replicate", "circular")
 
 
-class _Convolution(Module):
+class _Convolution(Layer):
     """Cross-correlation with `weight` (out_channels, in_channels/groups, *kernel_size) plus `bias`.
 
     Both start uniform in ±1/sqrt(in_channels/groups prod(kernel_size)), as PyTorch's do. The other arguments are those
-    of `functional.conv2d`; `padding_mode` says what is put where "zeros" are not.
-
-    Raises:
-        ValueError: channels that the groups do not divide; an unknown padding.
+    of `functional.conv2d`; `padding_mode` says what is put where "zeros" are not. ValueError for channels that the
+    groups do not divide, and for an unknown padding.
     """
 
     _function: ClassVar[Callable[..., Tensor]]
     _dims: ClassVar[int]
-    weight: Parameter = registered()
-    bias: Parameter | None = registered()
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1, padding: Any = 0,
                  dilation: Any = 1, groups: int = 1, bias: bool = True, padding_mode: str = "zeros", device: Any = None,
@@ -264,34 +248,21 @@ class _Convolution(Module):
             self.padding = each(padding, n, name, "padding")
         self.padding_mode = padding_mode
         shape = (out_channels, in_channels // groups, *self.kernel_size)
-        self.weight = blank(*shape, device=device, dtype=dtype)
-        self.register_parameter("bias", blank(out_channels, device=device, dtype=dtype) if bias else None)
-        self.reset_parameters()
+        self.make_parameters(device, dtype, weight=shape, bias=(out_channels,) if bias else None)
 
     def reset_parameters(self) -> None:
         """Draws weight and bias anew from the global generator."""
-        inputs = math.prod(self.weight.shape[1:])
-        bound = 1 / math.sqrt(inputs) if inputs > 0 else 0.0
-        init.uniform_(self.weight, -bound, bound)
-        if self.bias is not None:
-            init.uniform_(self.bias, -bound, bound)
+        uniform_by_inputs(self)
 
     def forward(self, input: Tensor) -> Tensor:
         """input (N, C, *sizes) or (C, *sizes) to (N, O, *sizes) or (O, *sizes)."""
         padding: Any = self.padding
         if self.padding_mode != "zeros":
-            input = _pad(input, self._around(), self.padding_mode)
+            around = [(size, size) for size in padding] if isinstance(padding, tuple) else _padding(
+                type(self).__name__, padding, self.kernel_size, self.stride, self.dilation)
+            input = _pad(input, [size for pair in reversed(around) for size in pair], self.padding_mode)
             padding = 0
         return self._function(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
-
-    def _around(self) -> list[int]:
-        """What `pad` is to put around: the last dimension comes first."""
-        if self.padding == "valid":
-            return [0, 0] * self._dims
-        if self.padding == "same":
-            return [side for pair in reversed(_same(self.kernel_size, self.dilation)) for side in pair]
-        assert not isinstance(self.padding, str)
-        return [size for size in reversed(self.padding) for _ in range(2)]
 
     def extra_repr(self) -> str:
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"

@@ -18,20 +18,12 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, max
     """Rows of `weight` at the indices `input`; its derivative adds up the cotangents of each row, in order.
 
     Args:
-        input: indices 0..K-1, int64 or int32, any shape.
-        weight: (K, D).
-        padding_idx: a row that takes no gradient; negative ones count from the end.
+        input: indices 0..K-1, int64 or int32, any shape; IndexError for one out of range (on a GPU its row is NaN).
+        weight: (K, D); the result has the shape input.shape + (D,).
+        padding_idx: a row that takes no gradient; negative ones count from the end, AssertionError out of range.
         max_norm: rows looked up that are longer are shortened to this, in place and without gradient.
         norm_type: the exponent of that norm.
-        scale_grad_by_freq, sparse: not supported.
-
-    Returns:
-        input.shape + (D,).
-
-    Raises:
-        RuntimeError: `weight` is not a matrix, or `input` not of indices.
-        IndexError: an index out of range (on a GPU indices are not looked at: its row is NaN).
-        AssertionError: `padding_idx` out of range.  NotImplementedError: `scale_grad_by_freq` or `sparse`.
+        scale_grad_by_freq, sparse: NotImplementedError.
     """
     if weight.dim() != 2:
         raise RuntimeError(f"embedding: 'weight' must be 2-D, got shape {list(weight.shape)}")

@@ -3,13 +3,11 @@
 from types import FunctionType as _FunctionType
 
 from .activation import *
-from .class_loss import *
 from .convolution import *
-from .distance import *
-from .elementwise_loss import *
 from .embedding import *
 from .function_module import checked as _checked
 from .linear import *
+from .losses import *
 from .normalization import *
 from .padding import *
 from .pooling import *

@@ -45,10 +45,9 @@ def ones_(tensor: Tensor) -> Tensor:
 
 
 def calculate_gain(nonlinearity: str, param: _Any = None) -> float:
-    """The factor by which a layer's weights are scaled to keep the variance through `nonlinearity`.
+    """The factor that weights are scaled by to keep the variance through `nonlinearity`; `param` is leaky_relu's slope.
 
-    Raises:
-        ValueError: the nonlinearity is not known; `param` (leaky_relu's slope) is not a number.
+    ValueError for a nonlinearity that is not known, and for a slope that is no number.
     """
     if nonlinearity in _FIXED_GAINS:
         return _FIXED_GAINS[nonlinearity]

@@ -1,4 +1,4 @@
-"""Normalisation: over the last dimensions of each example, or over a batch with running statistics."""
+"""Normalisation: over the last dimensions of each example, or over a batch with running statistics; to length 1."""
 
 from __future__ import annotations
 
@@ -9,12 +9,27 @@ from typing import Any
 from ..graph.dtypes import TITLES
 from ..runtime.lock import locked
 from ..scopes import finish
-from ..tensor import Tensor, float32, float64, int64, is_grad_enabled, nn_ops, no_grad, ones, tensor, zeros
+from ..tensor import (
+    Tensor,
+    broadcast_tensors,
+    float32,
+    float64,
+    int64,
+    is_grad_enabled,
+    nn_ops,
+    no_grad,
+    norms,
+    ones,
+    promote_types,
+    tensor,
+    zeros,
+)
 from . import init
-from .function_module import Layer
+from .function_module import FunctionModule, Layer
 from .linear import along_channels
 
-__all__ = ["BatchNorm1d", "BatchNorm2d", "LayerNorm", "RMSNorm", "batch_norm", "layer_norm", "rms_norm"]
+__all__ = ["BatchNorm1d", "BatchNorm2d", "CosineSimilarity", "LayerNorm", "RMSNorm", "batch_norm", "cosine_similarity",
+           "layer_norm", "normalize", "rms_norm"]
 
 
 def _axes(input: Tensor, normalized_shape: Sequence[int], star: str) -> tuple[int, ...]:
@@ -164,6 +179,27 @@ def _batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor 
     return result
 
 
+def normalize(input: Tensor, p: float = 2.0, dim: int | Sequence[int] = 1, eps: float = 1e-12) -> Tensor:
+    """input / max(norm(input), eps), p-norms taken along `dim` (one or several); RuntimeError for an integer input."""
+    return input / norms.vector_norm(input, p, dim, keepdim=True).clamp_min(eps)
+
+
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """The cosine of the angle between vectors along `dim`: sum(x1/max(|x1|, eps) x2/max(|x2|, eps)).
+
+    As in PyTorch, the derivative of a length goes past its limit eps. The result has the shape that x1 and x2 broadcast
+    to, without `dim`. RuntimeError for two integer tensors.
+    """
+    dtype = promote_types(x1.dtype, x2.dtype)
+    if not dtype.is_floating_point:
+        raise RuntimeError(f"expected common dtype to be floating point, yet common dtype is {dtype}")
+    directions = []
+    for x in broadcast_tensors(x1.to(dtype), x2.to(dtype)):
+        length = norms.vector_norm(x, 2, dim, keepdim=True)
+        directions.append(x / (length + (length.clamp_min(eps) - length).detach()))
+    return (directions[0] * directions[1]).sum(dim)
+
+
 class _Normalisation(Layer):
     def reset_parameters(self) -> None:
         """Sets the weight to 1 and the bias to 0."""
@@ -277,3 +313,6 @@ class BatchNorm2d(_BatchNorm):
     """Batch normalisation of (N, C, H, W): arguments and errors are the base class's."""
 
     _dims = (4,)
+
+
+class CosineSimilarity(FunctionModule, function=cosine_similarity): ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 from ..tensor import Tensor, cat, nn_ops
@@ -18,15 +18,11 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
 
     Args:
         input: any shape; for the modes other than "constant" the last one (of 2 or 3), two (of 3 or 4) or three (of 4
-            or 5) dimensions can be padded.
-        pad: (before, after) of the last dimension, then of the last but one, and so on.
+            or 5) dimensions can be padded, else NotImplementedError, as for an unknown mode.
+        pad: (before, after) of the last dimension, then of the last but one, and so on; RuntimeError where they are odd
+            or too many, leave nothing, or ask for more elements than there are to reflect.
         mode: "constant"; "reflect" about the border elements; "replicate" them; "circular".
-        value: what is put in mode "constant", 0 unless given.
-
-    Raises:
-        RuntimeError: an odd or too long `pad`; more elements than there are to reflect; nothing left; a value for
-            another mode.
-        NotImplementedError: an unknown mode; a mode that cannot pad so many dimensions.
+        value: what is put in mode "constant", 0 unless given; RuntimeError in another.
     """
     listed, dims = list(pad), input.dim()
     if len(listed) % 2:
@@ -39,8 +35,8 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         return _constant(input, pairs, 0 if value is None else value)
     if value is not None and value != 0:
         raise RuntimeError(f'Padding mode "{mode}" doesn\'t take in value argument')
-    if mode not in _SIDES:
-        raise NotImplementedError(f"Unrecognised padding mode {mode}; it is constant, {', '.join(_SIDES)}")
+    if mode not in ("reflect", "replicate", "circular"):
+        raise NotImplementedError(f"Unrecognised padding mode {mode}; it is constant, reflect, replicate, circular")
     if len(pairs) not in (1, 2, 3) or dims not in (len(pairs) + 1, len(pairs) + 2):
         raise NotImplementedError(f"Padding size {len(listed)} is not supported for {dims}D input tensor.\n"
                                   "Supported combinations for non-constant padding:\n"
@@ -71,31 +67,22 @@ def _constant(input: Tensor, pairs: Sequence[tuple[int, int, int]], value: float
     return nn_ops.padded(kept, tuple(starts), tuple(shape), value)
 
 
-def _reflected(x: Tensor, axis: int, before: int, after: int) -> tuple[Tensor, Tensor]:
+def _beside(x: Tensor, axis: int, before: int, after: int, mode: str) -> tuple[Tensor, Tensor]:
+    """What goes before and after an axis."""
     size = x.shape[axis]
+    if mode == "replicate":
+        ends = (x.narrow(axis, 0, 1), before), (x.narrow(axis, size - 1, 1), after)
+        first, last = (end.expand(*x.shape[:axis], n, *x.shape[axis + 1 :]) for end, n in ends)
+        return first, last
+    wrong = f"Got padding ({before}, {after}) at dimension {axis} of input {list(x.shape)}"
+    if mode == "circular":
+        if max(before, after) > size:
+            raise RuntimeError(f"Padding value causes wrapping around more than once. {wrong}")
+        return x.narrow(axis, size - before, before), x.narrow(axis, 0, after)
     if max(before, after) >= size:
-        raise RuntimeError("Padding size should be less than the corresponding input dimension, but got: padding "
-                           f"({before}, {after}) at dimension {axis} of input {list(x.shape)}")
+        raise RuntimeError("Padding size should be less than the corresponding input dimension, but got: "
+                           f"{wrong.removeprefix('Got ')}")
     return x.narrow(axis, 1, before).flip(axis), x.narrow(axis, size - 1 - after, after).flip(axis)
-
-
-def _replicated(x: Tensor, axis: int, before: int, after: int) -> tuple[Tensor, Tensor]:
-    ends = (x.narrow(axis, 0, 1), before), (x.narrow(axis, x.shape[axis] - 1, 1), after)
-    first, last = (end.expand(*x.shape[:axis], n, *x.shape[axis + 1 :]) for end, n in ends)
-    return first, last
-
-
-def _continued(x: Tensor, axis: int, before: int, after: int) -> tuple[Tensor, Tensor]:
-    size = x.shape[axis]
-    if max(before, after) > size:
-        raise RuntimeError("Padding value causes wrapping around more than once. Got padding "
-                           f"({before}, {after}) at dimension {axis} of input {list(x.shape)}")
-    return x.narrow(axis, size - before, before), x.narrow(axis, 0, after)
-
-
-_SIDES: dict[str, Callable[[Tensor, int, int, int], tuple[Tensor, Tensor]]] = {
-    "reflect": _reflected, "replicate": _replicated, "circular": _continued}
-"""What goes before and after an axis, by mode."""
 
 
 def _sided(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:
@@ -110,7 +97,7 @@ def _sided(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:
     start = max(0, -before)
     middle = x.narrow(axis, min(start, size), max(0, size - start - max(0, -after)))
     # What is continued around is what is left; what is reflected or repeated, the elements beside it.
-    first, last = _SIDES[mode](middle if mode == "circular" else x, axis, head, tail)
+    first, last = _beside(middle if mode == "circular" else x, axis, head, tail, mode)
     parts = [part for part in (first, middle, last) if part.shape[axis]]
     return cat(parts, axis) if parts else x.narrow(axis, 0, 0)
 
@@ -121,7 +108,8 @@ _pad = checked(pad)
 class _Padding(Module):
     """Pads the last one or two dimensions, as `functional.pad` does, with what the name says.
 
-    Holds `padding`: (before, after) of the last dimension, then of the last but one; an int for all of them.
+    Holds `padding`: (before, after) of the last dimension, then of the last but one; an int for all of them. Of what is
+    circular one batch dimension may be missing; ValueError for more or fewer.
     """
 
     _dims: ClassVar[int] = 0
@@ -138,6 +126,8 @@ class _Padding(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Any shape to one with larger last dimensions."""
+        if self._mode == "circular" and input.dim() not in (self._dims + 1, self._dims + 2):
+            raise ValueError(f"expected {self._dims + 1}D or {self._dims + 2}D input (got {input.dim()}D input)")
         return _pad(input, self.padding, self._mode, self.value)
 
     def extra_repr(self) -> str:
@@ -153,14 +143,6 @@ class _ConstantPad(_Padding):
         return f"padding={self.padding}, value={self.value}"
 
 
-class _CircularPad(_Padding, mode="circular"):
-    def forward(self, input: Tensor) -> Tensor:
-        """One batch dimension may be missing; raises ValueError for more or fewer."""
-        if input.dim() not in (self._dims + 1, self._dims + 2):
-            raise ValueError(f"expected {self._dims + 1}D or {self._dims + 2}D input (got {input.dim()}D input)")
-        return super().forward(input)
-
-
 class ZeroPad1d(_Padding, dims=1): ...
 class ZeroPad2d(_Padding, dims=2): ...
 class ConstantPad1d(_ConstantPad, dims=1): ...
@@ -169,5 +151,5 @@ class ReflectionPad1d(_Padding, dims=1, mode="reflect"): ...
 class ReflectionPad2d(_Padding, dims=2, mode="reflect"): ...
 class ReplicationPad1d(_Padding, dims=1, mode="replicate"): ...
 class ReplicationPad2d(_Padding, dims=2, mode="replicate"): ...
-class CircularPad1d(_CircularPad, dims=1): ...
-class CircularPad2d(_CircularPad, dims=2): ...
+class CircularPad1d(_Padding, dims=1, mode="circular"): ...
+class CircularPad2d(_Padding, dims=2, mode="circular"): ...

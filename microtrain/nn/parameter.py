@@ -13,12 +13,7 @@ if TYPE_CHECKING:
 class Parameter(Tensor):
     """A tensor to be trained. Shares the memory of `data`; is a leaf whatever made `data`.
 
-    Args:
-        data: tensor of any shape; a floating dtype unless `requires_grad` is False.
-        requires_grad: whether backward accumulates into `.grad`.
-
-    Raises:
-        RuntimeError: an integer or bool `data` with `requires_grad=True`.
+    RuntimeError for an integer or bool `data`, unless `requires_grad` is False.
     """
 
     __slots__ = ()

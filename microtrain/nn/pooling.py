@@ -119,11 +119,8 @@ def max_pool2d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any
         return_indices: whether to return the largest elements' places in their plane, row-major, as well.
 
     Returns:
-        (N, C, HO, WO) or (C, HO, WO); with `return_indices` two such tensors, the second of int64.
-
-    Raises:
-        RuntimeError: sizes that are not positive, or leave no window; too much padding; another shape.
-        NotImplementedError: a bool input.
+        (N, C, HO, WO) or (C, HO, WO); with `return_indices` two such tensors, the second of int64. RuntimeError for
+        sizes that are not positive, or leave no window, too much padding, another shape; NotImplementedError for bool.
     """
     return _max_pool("max_pool2d", 2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
@@ -172,11 +169,7 @@ def avg_pool2d(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any
         divisor_override: what to divide each sum by instead of the number of elements.
 
     Returns:
-        (N, C, HO, WO) or (C, HO, WO).
-
-    Raises:
-        RuntimeError: sizes that are not positive, or leave no window; too much padding; another shape; a divisor 0.
-        NotImplementedError: an integer input.
+        (N, C, HO, WO) or (C, HO, WO); errors as `max_pool2d`, and for a divisor 0 and integers.
     """
     return _avg_pool("avg_pool2d", 2, input, kernel_size, stride, padding, ceil_mode, count_include_pad,
                      divisor_override)

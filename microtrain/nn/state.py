@@ -60,14 +60,9 @@ class Stateful:
 
     def state_dict(self, *, destination: Any = None, prefix: str = "",
                    keep_vars: bool = False) -> OrderedDict[str, Any]:
-        """Returns dotted names to tensors, detached (unless `keep_vars`) and sharing storage with the module.
+        """Returns dotted names to tensors, detached and sharing storage with the module (with `keep_vars` its own).
 
-        Each child puts in its own by its `state_dict`.
-
-        Args:
-            destination: a dict to put them into, and to return.
-            prefix: what the names start with.
-            keep_vars: whether the tensors are the module's own, on the tape.
+        Each child puts in its own by its `state_dict`: into `destination`, by names that start with `prefix`.
         """
         found: Any = OrderedDict() if destination is None else destination
         if destination is None:
@@ -94,12 +89,8 @@ class Stateful:
                 stays one, and keeps `requires_grad`.
 
         Returns:
-            `(missing_keys, unexpected_keys)`, both empty when strict.
-
-        Raises:
-            RuntimeError: what does not fit, all of it in one message: a shape that differs; with `strict`, missing or
-                unexpected names as well.
-            TypeError: `state_dict` is not a mapping.
+            `(missing_keys, unexpected_keys)`, both empty when strict. RuntimeError for what does not fit, all of it in
+            one message: a shape that differs; with `strict`, missing or unexpected names as well.
         """
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
@@ -115,16 +106,9 @@ class Stateful:
         unexpected = [name for name in state_dict if name not in own]
         problems = [f"{what} key(s) in state_dict: " + ", ".join(f'"{name}"' for name in names) + ". "
                     for what, names in (("Missing", missing), ("Unexpected", unexpected)) if strict and names]
-        tensors, extra = {}, {}
-        for name, place in own.items():
-            if name not in state_dict:
-                continue
-            if not isinstance(place, tuple):
-                extra[name] = place
-                continue
-            source, target = state_dict[name], place[0][place[1]]
-            problems += _misfit(name, source, target, assign)
-            tensors[name] = place
+        tensors = {name: place for name, place in own.items() if name in state_dict and isinstance(place, tuple)}
+        for name, (registry, key) in tensors.items():
+            problems += _misfit(name, state_dict[name], registry[key], assign)
         if problems:
             raise RuntimeError(f"Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(problems))
 
@@ -139,8 +123,9 @@ class Stateful:
                         registry[key].copy_(source)
 
         finish(copy)
-        for name, module in extra.items():
-            module.set_extra_state(state_dict[name])
+        for name, owner in own.items():
+            if name in state_dict and isinstance(owner, Stateful):
+                owner.set_extra_state(state_dict[name])
         return IncompatibleKeys(missing, unexpected)
 
 

@@ -15,18 +15,14 @@ class Adam(Optimizer):
 
     Args:
         params: tensors or groups.
-        lr: step size, >= 0; a tensor of one element may be changed in place between steps.
+        lr: step size, >= 0 (or ValueError, as for what follows); a tensor of one element may be changed in place.
         betas: decay rates of m and v, each in [0, 1).
         eps: >= 0, added to the root.
         weight_decay: >= 0; times the parameter, added to the gradient (to the step in AdamW).
         amsgrad: divide by the largest v so far (Reddi et al., 2018).
         maximize: ascend instead.
         foreach, capturable, fused: accepted; all updates are fused.
-        differentiable: False.
-
-    Raises:
-        ValueError: an option outside its range.
-        NotImplementedError: `differentiable`.
+        differentiable: False, or NotImplementedError.
     """
 
     _like_params = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")

@@ -39,13 +39,7 @@ class LRScheduler:
 
     A rate that is a tensor is changed in place; what is told or saved is a copy.
 
-    Args:
-        optimizer: the optimizer whose groups are changed.
-        last_epoch: -1 to begin; else the epoch after which to resume (the groups hold `"initial_lr"` then).
-
-    Raises:
-        TypeError: not an Optimizer.
-        KeyError: resuming without `"initial_lr"` in the groups.
+    `last_epoch` is -1 to begin, else the epoch after which to resume; KeyError if no group has an `"initial_lr"` then.
     """
 
     _is_initial = False
@@ -82,8 +76,7 @@ class LRScheduler:
     def step(self, epoch: int | None = None) -> None:
         """Moves to the next epoch and sets the groups' rates; warns where the optimizer has made no step yet.
 
-        Args:
-            epoch: the epoch to move to instead (deprecated), by the rule's closed form where it has one.
+        `epoch` is one to move to instead (deprecated), by the rule's closed form where it has one.
         """
         optimizer = self.optimizer
         own_step = vars(optimizer).get("step")          # the user's, on this optimizer
@@ -146,8 +139,7 @@ class StepLR(LRScheduler):
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
         if step_size == 0:
             raise ValueError("Invalid step_size: 0, the rate would change at no epoch or at all of them")
-        self.step_size = step_size
-        self.gamma = gamma
+        self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[Rate]:
@@ -171,8 +163,7 @@ class CosineAnnealingLR(LRScheduler):
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
         if T_max == 0:
             raise ValueError("Invalid T_max: 0, half a cosine takes at least one epoch")
-        self.T_max = T_max
-        self.eta_min = eta_min
+        self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer, last_epoch)
 
     def _height(self, epoch: int) -> float:
@@ -198,15 +189,7 @@ class CosineAnnealingLR(LRScheduler):
 
 
 class LambdaLR(LRScheduler):
-    """The first rate times `lr_lambda(epoch)`.
-
-    Args:
-        optimizer: the optimizer.
-        lr_lambda: one function of the epoch, or one for each group (a list or tuple).
-        last_epoch: as in `LRScheduler`.
-
-    Raises:
-        ValueError: the number of functions is not the number of groups.
+    """The first rate times `lr_lambda(epoch)`, of one function, or of one for each group (ValueError for others).
     """
 
     def __init__(self, optimizer: Optimizer, lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
@@ -233,8 +216,7 @@ class LambdaLR(LRScheduler):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes over what `state_dict` gave; functions stay as they are, callable objects take the attributes.
 
-        Raises:
-            ValueError: no functions, or another number of them; nothing is changed then.
+        ValueError for no functions, or another number of them; nothing is changed then.
         """
         kept = state_dict.get("lr_lambdas")
         if kept is None:

@@ -28,9 +28,8 @@ class Optimizer:
         params: tensors, or pairs of a name and a tensor, or dicts of options with either under `"params"`.
         defaults: options for the groups that do not give their own.
 
-    Raises:
-        TypeError: `params` is a tensor, or holds something else than tensors.
-        ValueError: no parameters, one that is not a leaf, one that is in two groups; names for some of them only.
+    TypeError where `params` is a tensor, or holds something else than tensors; ValueError for no parameters, one that
+    is not a leaf, one that is in two groups, and names for some of them only.
     """
 
     param_groups: list[ParamGroup]
@@ -71,11 +70,7 @@ class Optimizer:
             self.add_param_group(group)
 
     def add_param_group(self, param_group: ParamGroup) -> None:
-        """Adds a group of parameters with options of its own.
-
-        Raises:
-            TypeError, ValueError: as the constructor; nothing is added then.
-        """
+        """Adds a group of parameters with options of its own. Errors as of the constructor; nothing is added then."""
         if not isinstance(param_group, dict):
             raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
         if "params" not in param_group:
@@ -119,11 +114,7 @@ class Optimizer:
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Updates every parameter that has a gradient.
 
-        Args:
-            closure: computes the loss and its gradients anew; called with gradients enabled.
-
-        Returns:
-            What the closure returned, or None.
+        `closure` computes the loss and its gradients anew; called with gradients enabled. Returns what it returned.
         """
         self.stepped = True
         loss = None
@@ -187,11 +178,9 @@ class Optimizer:
 
         An option that a group there has not is this optimizer's default; names of parameters, those that it has.
 
-        Raises:
-            ValueError: no `"state"` or `"param_groups"`, or groups that differ in number or size from this
-                optimizer's; the state of a parameter that is in no group, that is of another shape or of another kind
-                of optimizer.
-            TypeError: a state that is no dict, or groups that are no dicts.
+        ValueError for no `"state"` or `"param_groups"`, for groups that differ in number or size from this optimizer's,
+        for the state of a parameter that is in no group, of another shape or of another kind of optimizer; TypeError
+        for a state or groups that are no dicts.
         """
         for part in ("state", "param_groups"):
             if part not in state_dict:
@@ -274,11 +263,7 @@ def rate(lr: float | Tensor) -> Any:
 
 
 def check_implementation(foreach: bool | None, differentiable: bool, fused: bool | None) -> None:
-    """Checks PyTorch's choices of an implementation. All updates are fused here, so there is nothing to choose.
-
-    Raises:
-        NotImplementedError: `differentiable`.  RuntimeError: both of the others.
-    """
+    """Checks PyTorch's choices of an implementation. All updates are fused here, so there is nothing to choose."""
     if differentiable:
         raise NotImplementedError("differentiable=True is not supported: a step is taken without gradients; "
                                   "write the update as tensor operations to differentiate through it")

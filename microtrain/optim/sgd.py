@@ -17,16 +17,12 @@ class SGD(Optimizer):
 
     Args:
         params: tensors or groups.
-        lr: step size, >= 0; a tensor of one element may be changed in place between steps.
+        lr: step size, >= 0 (or ValueError, as for what follows); a tensor of one element may be changed in place.
         momentum, dampening, weight_decay: >= 0, of no unit.
         nesterov: needs a momentum and no dampening.
         maximize: ascend instead.
         foreach, fused: accepted; all updates are fused.
-        differentiable: False.
-
-    Raises:
-        ValueError: an option outside its range.
-        NotImplementedError: `differentiable`.
+        differentiable: False, or NotImplementedError.
     """
 
     _like_params = ("momentum_buffer",)

@@ -30,8 +30,7 @@ from ..optim import Optimizer
 from ..optim.lr_scheduler import LRScheduler
 from ..tensor import Generator, Tensor, default_generator
 from . import npz, safetensors
-from .entries import CHECKSUM, FORM, VERSION, Entry, Notes, checksum
-from .plain import put_together, taken_apart
+from .entries import CHECKSUM, FORM, VERSION, Entry, Notes, checksum, put_together, taken_apart
 
 FORMATS = {".safetensors": safetensors, ".npz": npz}
 SUFFIXES = tuple(FORMATS)
@@ -42,12 +41,7 @@ NO_PICKLES = ("a pickle may run any code and is never loaded; in PyTorch, write 
 
 
 def check_checkpoint_path(path: str | Path) -> Path:
-    """Checks that `save` can write to `path`; without a suffix it gets .safetensors.
-
-    Raises:
-        ValueError: another suffix than .safetensors and .npz.
-        OSError: as `microtrain.files.check_destination`.
-    """
+    """Checks that `save` can write to `path`; without a suffix it gets .safetensors. Errors as of `save`."""
     return check_destination(_named(path))
 
 
@@ -70,12 +64,8 @@ def save(state_dict: Mapping[Any, Any], path: str | Path) -> Path:
         path: ends in .safetensors or .npz; without a suffix it gets .safetensors. Both hold every dtype and any name.
 
     Returns:
-        The path written.
-
-    Raises:
-        TypeError: not a dict, or a value of another type, naming it.
-        ValueError: another suffix, or a name that the format cannot hold.
-        OSError: the file cannot be written; what was there is as it was.
+        The path written. TypeError for what is no dict, or a value of another type, naming it; ValueError for another
+        suffix, or a name that the format cannot hold; OSError where the file cannot be written: it is as it was then.
     """
     path = check_checkpoint_path(path)
     if not isinstance(state_dict, Mapping):
@@ -99,11 +89,9 @@ def save(state_dict: Mapping[Any, Any], path: str | Path) -> Path:
 def load(path: str | Path) -> dict[Any, Any]:
     """Reads what `save` wrote, or another program's file of either format; tensors are on the CPU.
 
-    Raises:
-        OSError: there is no such file, or it cannot be read.
-        ValueError: another suffix; a file that is not what its suffix says, is cut short, or does not have the
-            checksum that it carries.
-        ImportError: bfloat16 without ml_dtypes.
+    OSError where there is no such file, or it cannot be read; ValueError for another suffix and for a file that is not
+    what its suffix says, is cut short, or does not have the checksum that it carries; ImportError for bfloat16 without
+    ml_dtypes.
     """
     path = _named(path)
     if path.is_dir():
@@ -130,24 +118,11 @@ def save_training(path: str | Path, model: Module, optimizer: Optimizer, *, sche
                   loaders: Sequence[Any] = (), **more: Any) -> Path:
     """Writes all that a run needs to go on, between two epochs, with the same bits as if it had never been interrupted.
 
-    That is: the state dicts of model, optimizer and scheduler; the order in which loaders will shuffle; and the state
-    of the default random generator, which dropout draws from. Generators that a program has made beside it are its own
-    to keep.
+    That is: the state dicts of model, optimizer and scheduler, if there is one; the order in which `loaders` that
+    shuffle will do so; the state of the default random generator, which dropout draws from; and `more` plain values by
+    name, as `save` takes them: `epoch=3`. Generators that a program has made beside it are its own to keep.
 
-    Args:
-        path: as of `save`.
-        model: the model.
-        optimizer: its optimizer.
-        scheduler: if the run has one.
-        loaders: those that shuffle.
-        more: plain values by name, as `save` takes them: `epoch=3`.
-
-    Returns:
-        The path written.
-
-    Raises:
-        TypeError: a model, optimizer, scheduler or list of loaders that is none.
-        As `save`.
+    Returns the path written; errors as of `save`.
     """
     return save({**_running(model, optimizer, scheduler, loaders), "more": more}, path)
 
@@ -156,20 +131,10 @@ def load_training(path: str | Path, model: Module, optimizer: Optimizer, *, sche
                   loaders: Sequence[Any] = ()) -> dict[str, Any]:
     """Puts a run back to where `save_training` wrote it, all of it or nothing.
 
-    Args:
-        path: what it returned.
-        model: of the same form as the model that was saved; and so the others.
-        optimizer: its optimizer.
-        scheduler: if one was saved.
-        loaders: as many as were saved, in the same order.
+    Model, optimizer and scheduler are of the same form as those that were saved, loaders as many, in the same order.
 
-    Returns:
-        The further values that were saved.
-
-    Raises:
-        ValueError: the file holds no run, or one with other parts.
-        RuntimeError, ValueError: parts that do not fit.
-        As `load`.
+    Returns the further values that were saved. ValueError for a file that holds no run, or one with other parts;
+    RuntimeError or ValueError for parts that do not fit; and errors as of `load`.
     """
     before = _running(model, optimizer, scheduler, loaders)
     state = load(path)

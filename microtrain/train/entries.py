@@ -1,10 +1,10 @@
-"""What a checkpoint file holds, whatever its format: arrays by name, and notes."""
+"""What a checkpoint file holds, whatever its format: arrays by name, and notes; nested values taken apart for that."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,23 +14,13 @@ from ..tensor import Tensor, tensor
 
 Notes = dict[str, str]
 
-VERSION = "microtrain.version"
-"""The note by which a file is ours, and so has a checksum."""
-
-CHECKSUM = "microtrain.sha256"
-"""The note that holds a hash of all else."""
-
-FORM = "microtrain.state"
-"""The note that says in JSON how tensors are nested, and what lies between them; a flat dict of tensors needs none."""
+VERSION, CHECKSUM, FORM = "microtrain.version", "microtrain.sha256", "microtrain.state"
+"""Notes: by which a file is ours, and so has a checksum; a hash of all else; in JSON, how tensors are nested and what
+lies between them (a flat dict of tensors needs none)."""
 
 
 class Entry(NamedTuple):
-    """One array as it lies in a file.
-
-    Attributes:
-        dtype: of its values.
-        array: contiguous; bfloat16 as uint16, so that neither writing nor reading needs ml_dtypes.
-    """
+    """One array as it lies in a file: contiguous; bfloat16 as uint16, so that files need no ml_dtypes."""
 
     dtype: DType
     array: np.ndarray
@@ -71,3 +61,55 @@ def checksum(entries: Mapping[str, Entry], notes: Notes) -> str:
         whole.update(entries[name].bytes())
     whole.update(json.dumps([notes.get(key) for key in ("format", VERSION, FORM)]).encode())
     return whole.hexdigest()
+
+
+ATOMS = (bool, int, float, str, type(None))
+
+
+def taken_apart(value: Any, tensors: dict[str, Tensor], name: str = "") -> Any:
+    """What stands for `value` in JSON, each type kept exactly; its tensors go to `tensors`, named by the way to them.
+
+    `value` is a tensor, a number, a string, None, an array of numbers, or a dict, list or tuple of such (else
+    TypeError).
+    """
+    kind = type(value)
+    if isinstance(value, Tensor):
+        key = name
+        while key in tensors:       # "a.b" beside "b" in "a"
+            key += "'"
+        tensors[key] = value
+        return {"tensor": key}
+    if kind in ATOMS:
+        return value
+    if isinstance(value, Mapping):
+        for key in value:
+            if type(key) not in ATOMS:
+                raise TypeError(f"{_at(name)} has a key of type {type(key).__name__}, not a string or a number")
+        return {"dict": [[key, taken_apart(item, tensors, f"{name}.{key}" if name else str(key))]
+                         for key, item in value.items()]}
+    if kind in (list, tuple):
+        return {kind.__name__: [taken_apart(item, tensors, f"{name}.{i}") for i, item in enumerate(value)]}
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biuf":
+        return {"array": [value.dtype.str, list(value.shape), value.reshape(-1).tolist()]}
+    raise TypeError(f"{_at(name)} is a {kind.__name__}, not a Tensor, a number, a string, None, or a dict, list or "
+                    "tuple of such")
+
+
+def put_together(form: Any, tensor: Callable[[str], Tensor]) -> Any:
+    """The value that `taken_apart` made `form` of; `tensor` gives those by name. An error where it is no such form."""
+    if type(form) in ATOMS:
+        return form
+    ((kind, inner),) = form.items()
+    if kind == "tensor":
+        return tensor(inner)
+    if kind == "dict":
+        return {key: put_together(item, tensor) for key, item in inner}
+    if kind == "array":
+        dtype, shape, values = inner
+        array = np.array(values, dtype).reshape(shape)
+        return array if shape else array[()]
+    return {"list": list, "tuple": tuple}[kind](put_together(item, tensor) for item in inner)
+
+
+def _at(name: str) -> str:
+    return f"state dict entry '{name}'" if name else "the state"

@@ -11,13 +11,9 @@ from ..files import replacing
 
 @dataclass
 class History:
-    """One entry an epoch in each list.
-
-    Attributes:
-        train_loss: the mean over the samples, measured on each batch before the step it causes.
-        val_loss: the mean over the validation samples after the epoch; empty without a validation loader.
-        metrics: name to values on the validation samples.
-        seconds: wall time of the epoch, validation included.
+    """One entry an epoch in each list: means of the loss over the samples, measured on each batch before the step that
+    it causes, and over the validation samples after the epoch, if there are any; metrics of those by name; and the
+    epoch's wall time in seconds, validation included.
     """
 
     train_loss: list[float] = field(default_factory=list)
@@ -31,10 +27,7 @@ class History:
 
     @property
     def best_epoch(self) -> int:
-        """The epoch (from 0) of the lowest validation loss, or of the lowest training loss without validation.
-
-        Raises:
-            ValueError: no epoch was run.
+        """The epoch (from 0) of the lowest validation loss, or training loss without validation; ValueError for none.
         """
         losses = self.val_loss or self.train_loss
         if not losses:
@@ -53,10 +46,6 @@ class History:
         return asdict(self)
 
     def save(self, path: str | Path) -> None:
-        """Writes `to_dict` as JSON, whole or not at all.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
+        """Writes `to_dict` as JSON, whole or not at all; OSError where it cannot be written."""
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")

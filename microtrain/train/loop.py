@@ -28,23 +28,13 @@ Callback = Callable[[int, History], Any]
 
 
 class DivergedError(RuntimeError):
-    """The loss is no longer a finite number.
-
-    Attributes:
-        epoch: counted from 1.
-        batch: counted from 1 within the epoch.
-        loss: the first value that is not finite.
-    """
+    """The loss is no longer a finite number: `loss` is the first, of `batch` (from 1) in `epoch` (from 1)."""
 
     def __init__(self, epoch: int, batch: int, loss: float, lr: float, data: str | None = None) -> None:
-        self.epoch = epoch
-        self.batch = batch
-        self.loss = loss
-        super().__init__(
-            f"the loss became {loss} in epoch {epoch}, batch {batch}: "
-            + (data or f"training diverged; try a learning rate below {lr:g}, such as {lr / 10:g}, and features scaled "
-               "to unit variance")
-        )
+        self.epoch, self.batch, self.loss = epoch, batch, loss
+        super().__init__(f"the loss became {loss} in epoch {epoch}, batch {batch}: " + (
+            data or f"training diverged; try a learning rate below {lr:g}, such as {lr / 10:g}, and features scaled "
+            "to unit variance"))
 
 
 def fit(model: Module, loss_fn: LossFunction, optimizer: Optimizer, train_loader: Iterable[tuple[Tensor, Tensor]],
@@ -72,12 +62,9 @@ def fit(model: Module, loss_fn: LossFunction, optimizer: Optimizer, train_loader
         progress: whether to show it on stderr; or a display of your own.
 
     Returns:
-        The losses, metrics and times by epoch.
-
-    Raises:
-        ValueError: epochs or patience below 1; patience or metrics without a validation loader; no batches.
-        DivergedError: a loss that is not finite, with the batch where it came up first.
-        OSError, ValueError: the checkpoint cannot be written, or is of another run.
+        The losses, metrics and times by epoch. DivergedError for a loss that is not finite; ValueError for epochs or
+        patience below 1, patience or metrics without a validation loader, no batches and the checkpoint of another
+        run; OSError for a checkpoint that cannot be written.
     """
     if epochs < 1:
         raise ValueError(f"epochs should be at least 1, got {epochs}")
@@ -85,7 +72,7 @@ def fit(model: Module, loss_fn: LossFunction, optimizer: Optimizer, train_loader
         raise ValueError(f"patience should be at least 1, got {patience}")
     if val_loader is None and (patience is not None or metrics):
         raise ValueError("patience and metrics are measured on val_loader, which is None")
-    display = _display(progress, epochs)
+    display = progress if not isinstance(progress, bool) else make_progress(epochs) if progress else Silent()
     history = History(metrics={name: [] for name in metrics or ()})
     callbacks = list(callbacks)
     for function in (loss_fn, *callbacks, *(metrics or {}).values()):
@@ -137,12 +124,6 @@ def _resumed(kept: dict[str, Any], new: History, path: str | Path) -> tuple[Hist
         raise ValueError(f"{path} holds a run with the metrics {', '.join(history.metrics) or 'none'}, not "
                          f"{', '.join(new.metrics) or 'none'}")
     return history, kept["best_state"], kept["ended"]
-
-
-def _display(progress: bool | Progress, epochs: int) -> Progress:
-    if isinstance(progress, bool):
-        return make_progress(epochs) if progress else Silent()
-    return progress
 
 
 def _train_epoch(model: Module, loss_fn: LossFunction, optimizer: Optimizer, loader: Iterable[tuple[Tensor, Tensor]],
@@ -200,8 +181,7 @@ def evaluate(model: Module, loss_fn: LossFunction, loader: Iterable[tuple[Tensor
              metrics: Mapping[str, Metric] | None = None) -> tuple[float, dict[str, float]]:
     """The mean loss over the samples of `loader` and the metrics over all of them, in evaluation mode.
 
-    Raises:
-        ValueError: no batches.
+    ValueError for no batches.
     """
     for function in (metrics or {}).values():
         if not callable(function):

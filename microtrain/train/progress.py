@@ -7,9 +7,13 @@ import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Protocol, TextIO, runtime_checkable
 
 from ..errors import shown
+
+WIDTH = 24
+"""Characters of the bar."""
 
 
 @runtime_checkable
@@ -47,12 +51,12 @@ class Silent:
         """Nothing to close."""
 
 
+@dataclass
 class Lines(Silent):
     """One line an epoch, no control characters: for logs."""
 
-    def __init__(self, epochs: int, stream: TextIO) -> None:
-        self.epochs = epochs
-        self.stream = stream
+    epochs: int
+    stream: TextIO
 
     def update(self, epoch: int, values: Mapping[str, float]) -> None:
         """Writes the epoch's line."""
@@ -60,20 +64,17 @@ class Lines(Silent):
         write(self.stream, f"epoch {epoch:{width}}/{self.epochs}  {describe(values)}\n")
 
 
+@dataclass
 class Bar:
     """A bar that redraws its one line on a terminal."""
 
-    WIDTH = 24
-
-    def __init__(self, epochs: int, stream: TextIO) -> None:
-        self.epochs = epochs
-        self.stream = stream
-        self.drawn = 0
+    epochs: int
+    stream: TextIO
+    drawn: int = 0
 
     def update(self, epoch: int, values: Mapping[str, float]) -> None:
         """Redraws the line."""
-        done = self.WIDTH * epoch // self.epochs
-        bar = "#" * done + "." * (self.WIDTH - done)
+        bar = ("#" * (WIDTH * epoch // self.epochs)).ljust(WIDTH, ".")
         text = f"[{bar}] epoch {epoch}/{self.epochs}  {describe(values)}"
         text = text[:shutil.get_terminal_size().columns - 1]     # a line that wraps cannot be drawn over
         write(self.stream, "\r" + text.ljust(self.drawn))
@@ -85,11 +86,11 @@ class Bar:
             write(self.stream, "\n")
 
 
+@dataclass
 class TqdmBar:
     """tqdm's bar, with its estimate of the time left."""
 
-    def __init__(self, bar: Any) -> None:
-        self.bar = bar
+    bar: Any
 
     def update(self, epoch: int, values: Mapping[str, float]) -> None:
         """Moves the bar to `epoch`."""

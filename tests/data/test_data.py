@@ -140,10 +140,10 @@ def test_unknown_data_set():
 
 
 def test_origin_and_licence_are_named():
-    text = (data.datasets._FILES / "README.md").read_text()
-    for name in data.datasets.NAMES:
+    text = (data.table._FILES / "README.md").read_text()
+    for name in data.table.NAMES:
         assert f"## {name}.csv" in text
-    assert text.count("Origin:") == text.count("Licence:") == len(data.datasets.NAMES)
+    assert text.count("Origin:") == text.count("Licence:") == len(data.table.NAMES)
 
 
 # -- splits and scaling ---------------------------------------------------------------------------------------------

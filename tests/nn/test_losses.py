@@ -19,8 +19,7 @@ from tests.support.beside import PAIRS, array, compare, raises_alike
 
 RNG = np.random.default_rng(11)
 LOGITS, PROBABILITIES = RNG.normal(0, 3, (6, 4)), RNG.uniform(0.02, 0.98, (6, 4))
-TARGETS, WEIGHT, CLASSES = RNG.uniform(0, 1, (6, 4)), RNG.uniform(0.5, 2, (6, 4)), np.array([0, 1, 3, 2, -100, 0])
-BCE, LOGITS_BCE = "binary_cross_entropy", "binary_cross_entropy_with_logits"
+TARGETS, WEIGHT = RNG.uniform(0, 1, (6, 4)), RNG.uniform(0.5, 2, (6, 4))
 REDUCTIONS = pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 
 
@@ -35,52 +34,22 @@ def test_weights_of_elements(loss, reduction):
 
 @REDUCTIONS
 def test_weights_of_binary_losses(reduction):
-    compare(lambda T, F, x, y, w: getattr(F, BCE)(x, y, w, reduction=reduction), [PROBABILITIES], [TARGETS, WEIGHT[:1]])
-    compare(lambda T, F, x, y: getattr(F, LOGITS_BCE)(x, y, reduction=reduction), [LOGITS], [TARGETS])
-    compare(lambda T, F, x, y, w, p: getattr(F, LOGITS_BCE)(x, y, w, pos_weight=p, reduction=reduction), [LOGITS],
+    compare(lambda T, F, x, y, w: F.binary_cross_entropy(x, y, w, reduction=reduction), [PROBABILITIES],
+            [TARGETS, WEIGHT[:1]])
+    compare(lambda T, F, x, y, w, p: T.nn.BCEWithLogitsLoss(w, pos_weight=p, reduction=reduction)(x, y), [LOGITS],
             [TARGETS, WEIGHT, WEIGHT[0]])
 
 
-SHAPES = {
-    "(N, C)": ((6, 4), (6,)),
-    "(C,)": ((4,), ()),
-    "(N, C, d)": ((3, 4, 5), (3, 5)),
-    "(N, C, d, e)": ((2, 3, 2, 2), (2, 2, 2)),
-    "one row": ((1, 4), (1,)),
-}
-
-
-@pytest.mark.parametrize("shapes", SHAPES.values(), ids=SHAPES.keys())
 @REDUCTIONS
-@pytest.mark.parametrize("weighted", [False, True])
-class TestClassLosses:
-    def classes(self, shapes, ignore=None):
-        rng = np.random.default_rng(3)
-        shape, target_shape = shapes
-        count = shape[0] if len(shape) == 1 else shape[1]
-        target = rng.integers(0, count, target_shape)
-        if ignore is not None and target.size > 1:
-            target.flat[0] = ignore
-        return rng.normal(0, 2, shape), np.asarray(target), rng.uniform(0.5, 2, count)
-
-    @pytest.mark.parametrize(("smoothing", "ignore"), [(0.0, -100), (0.3, 1), (0.3, -100)])
-    def test_cross_entropy(self, shapes, reduction, weighted, smoothing, ignore):
-        x, y, w = self.classes(shapes, ignore)
-        compare(lambda T, F, x, y, w: F.cross_entropy(x, y, w if weighted else None, reduction=reduction,
-                                                      ignore_index=ignore, label_smoothing=smoothing), [x], [y, w])
-
-    @pytest.mark.parametrize("smoothing", [0.0, 0.3])
-    def test_cross_entropy_of_probabilities(self, shapes, reduction, weighted, smoothing):
-        x, _, w = self.classes(shapes)
-        y = np.random.default_rng(4).dirichlet(np.ones(len(w)), x.size // len(w))
-        y = y.reshape(x.shape) if x.ndim == 1 else np.moveaxis(y.reshape(x.shape[0], *x.shape[2:], len(w)), -1, 1)
-        compare(lambda T, F, x, y, w: F.cross_entropy(x, y, w if weighted else None, reduction=reduction,
-                                                      label_smoothing=smoothing), [x, np.ascontiguousarray(y)], [w])
-
-    def test_nll(self, shapes, reduction, weighted):
-        x, y, w = self.classes(shapes, -100)
-        compare(lambda T, F, x, y, w: F.nll_loss(F.log_softmax(x, 0 if x.dim() == 1 else 1), y,
-                                                 w if weighted else None, reduction=reduction), [x], [y, w])
+@pytest.mark.parametrize(("shape", "target"), [((6, 4), (6,)), ((4,), ()), ((2, 3, 2, 2), (2, 2, 2))], ids=str)
+def test_weights_smoothing_and_classes_to_ignore_together(shape, target, reduction):
+    """Apart they are in PyTorch's database (`test_module_db`)."""
+    rng, classes = np.random.default_rng(3), shape[0] if len(shape) == 1 else shape[1]
+    x, y, w = rng.normal(0, 2, shape), np.asarray(rng.integers(0, classes, target)), rng.uniform(0.5, 2, classes)
+    if y.size > 1:
+        y.flat[0] = 1
+    compare(lambda T, F, x, y, w: F.cross_entropy(x, y, w, reduction=reduction, ignore_index=1, label_smoothing=0.3)
+            + F.nll_loss(F.log_softmax(x, 0 if x.dim() == 1 else 1), y, w, reduction=reduction), [x], [y, w])
 
 
 def test_cross_entropy_of_large_logits():
@@ -166,21 +135,6 @@ def test_scores_of_other_shapes_than_their_targets():
                 except RuntimeError:
                     found.append("refused")
             assert found[0] == found[1], (a, b, found)
-
-
-MODULES = {
-    "MSELoss": (lambda n, w: n.MSELoss(reduction="sum"), LOGITS, TARGETS, WEIGHT[0]),
-    "L1Loss": (lambda n, w: n.L1Loss(), LOGITS, TARGETS, WEIGHT[0]),
-    "BCELoss": (lambda n, w: n.BCELoss(weight=w), PROBABILITIES, TARGETS, WEIGHT),
-    "BCEWithLogitsLoss": (lambda n, w: n.BCEWithLogitsLoss(weight=w, pos_weight=w), LOGITS, TARGETS, WEIGHT[0]),
-    "CrossEntropyLoss": (lambda n, w: n.CrossEntropyLoss(weight=w, label_smoothing=0.1), LOGITS, CLASSES, WEIGHT[0]),
-    "NLLLoss": (lambda n, w: n.NLLLoss(weight=w, reduction="sum"), LOGITS, CLASSES, WEIGHT[0]),
-}
-
-
-@pytest.mark.parametrize(("make", "x", "y", "w"), MODULES.values(), ids=MODULES.keys())
-def test_loss_modules(make, x, y, w):
-    compare(lambda T, F, x, y, w: make(nn if T is mt else torch.nn, w)(x, y), [x], [y, w])
 
 
 def test_a_planted_wrong_loss_is_caught(monkeypatch):
@@ -289,8 +243,7 @@ def test_linear_starts_as_torchs():
 
 def test_constants_and_gains():
     t = mt.empty(3)
-    assert nn_init.ones_(t).tolist() == [1.0] * 3
-    assert nn_init.zeros_(t).tolist() == [0.0] * 3
+    assert [fill(t).tolist() for fill in (nn_init.ones_, nn_init.zeros_)] == [[1.0] * 3, [0.0] * 3]
     assert nn_init.constant_(t, 2.5).tolist() == [2.5] * 3
     for given in ("relu", "tanh", "linear", ("leaky_relu", 0.2), "leaky_relu", "sigmoid", "selu", "conv_transpose2d"):
         given = (given,) if isinstance(given, str) else given
