@@ -11,6 +11,10 @@ class AcceleratorError(RuntimeError):
     """A device can no longer be used by this process: a kernel touched memory that is not its own, or the like."""
 
 
+class VirtualGpuError(RuntimeError):
+    """A launch that a GPU would have gone wrong with, and what was wrong with it."""
+
+
 INSTEAD = {
     "there are no complex numbers; keep real and imaginary parts in two tensors":
         "complex complex64 complex128 cfloat cdouble chalf view_as_real view_as_complex real imag conj angle polar",

@@ -21,10 +21,8 @@ Pointer = object
 class CompiledKernel(Protocol):
     """Triton's, or what stands in for it."""
 
-    @property
-    def run(self) -> Any: ...
-    @property
-    def function(self) -> int: ...
+    run: Any
+    function: int
     @property
     def packed_metadata(self) -> object: ...
 
@@ -34,12 +32,9 @@ class CompiledKernel(Protocol):
 class DType(Protocol):
     """A dtype; `numpy` is NumPy's, `category` 0 for bool."""
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def itemsize(self) -> int: ...
-    @property
-    def category(self) -> int: ...
+    name: str
+    itemsize: int
+    category: int
     @property
     def is_floating_point(self) -> bool: ...
     @property
@@ -49,10 +44,8 @@ class DType(Protocol):
 class Spec(Protocol):
     """Shape and dtype of a value."""
 
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    @property
-    def numel(self) -> int: ...
+    shape: tuple[int, ...]
+    numel: int
     @property
     def dtype(self) -> DType: ...
 

@@ -39,23 +39,17 @@ class Shared:
                 self.held.__exit__(None, None, None)
 
 
-def sealed() -> AbstractContextManager[None]:
+@Shared
+@contextmanager
+def sealed() -> Iterator[None]:
     """What Triton compiles inside the block is sealed, and found in its cache only where the seal holds; and it is kept
     clear of what the assembler gets wrong (`ptxas`)."""
-    return SEALED
-
-
-@contextmanager
-def _sealed() -> Iterator[None]:
     from triton import knobs
     from triton.runtime.cache import FileCacheManager
 
     with careful(), knobs.cache.scope():
         knobs.cache.manager_class = manager(knobs.cache.manager_class or FileCacheManager)
         yield
-
-
-SEALED = Shared(_sealed)
 
 
 @contextmanager

@@ -101,5 +101,5 @@ def compile_kernel(fn: object, signature: Signature, constexprs: Mapping[str, ob
             settle(member)
 
     source = source_class()(fn, signature=dict(signature), constexprs=dict(constexprs), attrs=attrs)
-    with sealed():
+    with sealed:
         return triton.compile(source, target=target, options=dict(options))

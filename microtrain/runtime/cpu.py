@@ -11,11 +11,9 @@ class CpuBackend:
     """Memory of the cpu device. A 0-d value may be a NumPy scalar: its arithmetic is ten times faster."""
 
     def from_numpy(self, array: np.ndarray) -> Buffer:
-        """A private copy of `array`."""
         return array.copy()[()] if array.ndim == 0 else np.array(array, order="C")
 
     def to_numpy(self, buffer: Buffer) -> np.ndarray:
-        """The value as an array that refuses to be written to."""
         array = np.asarray(buffer)
         if any(step < 0 for step in array.strides):
             array = np.ascontiguousarray(array)         # a reversed view is a surprise to many a library

@@ -12,8 +12,7 @@ from . import virtual
 from .backend import Buffer, CompiledKernel, Launch, Pointer, Spec, Timer
 from .compiling import ALIGNMENT
 from .launcher import start
-from .real_torch import real_torch
-from .torch_memory import Torch, TorchDType, TorchMemory
+from .torch_memory import Torch, TorchDType, TorchMemory, real_torch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,15 +36,11 @@ def import_torch() -> Torch:
     """PyTorch with a GPU and Triton beside it. Raises RuntimeError that says what is missing."""
     if virtual.wanted():
         return virtual.gpu().torch
-    try:
-        with real_torch():
-            import torch
-            import triton
-            if torch.cuda.is_available():
-                triton.runtime.driver.active.get_current_target()       # starts Triton's driver
-    except ImportError as error:
-        raise RuntimeError("the cuda device needs PyTorch and Triton: "
-                           f"pip install 'microtrain[gpu]' ({error})") from error
+    with real_torch("the cuda device needs PyTorch and Triton"):
+        import torch
+        import triton
+        if torch.cuda.is_available():
+            triton.runtime.driver.active.get_current_target()       # starts Triton's driver
     if not torch.cuda.is_available():
         why = "this PyTorch was built without CUDA" if torch.version.cuda is None else "its driver reports no GPU"
         raise RuntimeError(f"no CUDA device: {why}; use device='cpu', or 'interpret' to run the kernels without one")
@@ -97,10 +92,7 @@ class CudaBackend(TorchMemory):
         self.stream: int | None = self.driver.get_current_stream(index)     # None once there are several
 
     def allocate(self, shape: Sequence[int], dtype: TorchDType) -> Buffer:
-        """Memory, uninitialised. Its `address` is at hand as an integer.
-
-        Raises OutOfMemoryError, with what the GPU has, and AcceleratorError.
-        """
+        """Memory, uninitialised. Raises OutOfMemoryError, with what the GPU has, and AcceleratorError."""
         try:
             return addressed(super().allocate(shape, dtype))
         except self.torch.OutOfMemoryError as error:
@@ -201,16 +193,15 @@ class CudaBackend(TorchMemory):
 
     @cached_property
     def arch(self) -> str:
-        """The architecture as `kernels.tiles` names it: "sm_90" on NVIDIA, "gfx942" on AMD."""
+        """"sm_90" on NVIDIA, "gfx942" on AMD."""
         cuda = self.torch.cuda
         if self.torch.version.hip is not None:
             return str(cuda.get_device_properties(self.index).gcnArchName).split(":")[0]
         return "sm_{}{}".format(*cuda.get_device_capability(self.index))
 
     def launch(self, launch: Launch, pointers: tuple[Pointer, ...], scalars: tuple[int, ...]) -> None:
-        """Queue one kernel on the current stream of this GPU.
+        """Queue one kernel on the current stream. `pointers` are addresses, divisible by ALIGNMENT.
 
-        pointers: addresses, divisible by ALIGNMENT, in the order of the kernel's pointers.
         Raises RuntimeError for a kernel that is new inside the capture of a CUDA graph, and AcceleratorError.
         """
         try:
@@ -234,7 +225,7 @@ class CudaBackend(TorchMemory):
             launch.queue(stream, arguments)
 
     def compiled(self, launch: Launch) -> CompiledKernel:
-        """Triton's CompiledKernel of a launch, which equal launches share."""
+        """A launch's kernel, which equal launches share."""
         return launch.compiled(self.kernels)
 
     @property
@@ -243,7 +234,6 @@ class CudaBackend(TorchMemory):
 
     @cached_property
     def identity(self) -> dict[str, str]:
-        """What decides how fast a kernel runs here."""
         import triton
         return {"device": self.torch.cuda.get_device_name(self.index), "cuda": str(self.torch.version.cuda),
                 "triton": triton.__version__}
@@ -265,7 +255,6 @@ class CudaBackend(TorchMemory):
         return float(min(milliseconds)) / 10 * 1e-3
 
     def synchronize(self) -> None:
-        """Wait until every kernel queued on this GPU has run. Raises AcceleratorError where one of them failed."""
         try:
             self.torch.cuda.synchronize(self.index)
         except Exception as error:

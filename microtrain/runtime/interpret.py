@@ -9,8 +9,7 @@ import numpy as np
 
 from ..kernels.tiles import INTERPRET
 from .backend import Launch, Pointer
-from .real_torch import real_torch
-from .torch_memory import Torch, TorchMemory
+from .torch_memory import Torch, TorchMemory, real_torch
 
 
 def choose_interpreter() -> None:
@@ -30,13 +29,9 @@ def choose_interpreter() -> None:
 
 def import_torch() -> Torch:
     """PyTorch. Raises RuntimeError, saying what to install, without it or Triton."""
-    try:
-        with real_torch():
-            import torch
-            import triton  # noqa: F401
-    except ImportError as error:
-        raise RuntimeError("the interpret device needs PyTorch (a CPU build will do) and Triton: "
-                           f"pip install 'microtrain[gpu]' ({error})") from error
+    with real_torch("the interpret device needs PyTorch (a CPU build will do) and Triton"):
+        import torch
+        import triton  # noqa: F401
     return torch
 
 

@@ -38,11 +38,6 @@ def number(name: str, place: Index) -> Index:
     return None if place is None else int(place)
 
 
-def target(name: str, place: Index) -> Index:
-    """What the null device compiles for."""
-    return place or "sm_90"
-
-
 @dataclass(eq=False)
 class Kind(Generic[B]):
     """A row of the table.
@@ -77,10 +72,6 @@ class Kind(Generic[B]):
         return found
 
 
-def _cpu(index: Index) -> Backend:
-    return CpuBackend()
-
-
 def _interpret(index: Index) -> KernelBackend:
     from .interpret import InterpretBackend
     return InterpretBackend()
@@ -104,10 +95,11 @@ def _null(index: Index) -> KernelBackend:
 WITH_KERNELS: dict[str, Kind[KernelBackend]] = {
     "cuda": Kind(_cuda, gpu=True, place=number, current=current_cuda),
     "interpret": Kind(_interpret, interpreted=True, readable=True),
-    "null": Kind(_null, computes=False, place=target, current=lambda: "sm_90"),
+    "null": Kind(_null, computes=False, place=lambda name, place: place or "sm_90",
+                 current=lambda: "sm_90"),
 }
 
-KINDS: dict[str, Kind[Backend]] = {"cpu": Kind(_cpu, native=True, readable=True), **WITH_KERNELS}
+KINDS: dict[str, Kind[Backend]] = {"cpu": Kind(lambda index: CpuBackend(), native=True, readable=True), **WITH_KERNELS}
 
 
 def named(text: str) -> str:

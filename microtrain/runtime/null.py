@@ -20,10 +20,7 @@ class Nowhere:
 
 
 class NullBackend:
-    """No memory and no processor: launching a kernel compiles it for `target` and notes what it would use there.
-
-    `resources` holds, for each launch that was compiled, its Resources.
-    """
+    """No memory and no processor: launching a kernel compiles it for `target`, and notes its Resources there."""
 
     timer = None
 
@@ -34,27 +31,21 @@ class NullBackend:
         self.resources: dict[Launch, Resources] = {}
 
     def empty(self, spec: Spec) -> Nowhere:
-        """Stands for memory of a value."""
         return Nowhere(spec.shape, spec.dtype.name)
 
     def workspace(self, size: int) -> Nowhere:
-        """Stands for memory of so many bytes."""
         return Nowhere((size,), "uint8")
 
     def part(self, workspace: object, offset: int, spec: Spec) -> Nowhere:
-        """Stands for a value's memory in a workspace."""
         return self.empty(spec)
 
     def pointers(self, memory: list[object], workspace: object, parts: Sequence[tuple[int, Spec]]) -> list[object]:
-        """What `launch` takes for each memory object, then for each part of a workspace."""
         return [*memory, *[self.part(workspace, offset, spec) for offset, spec in parts]]
 
     def from_numpy(self, array: np.ndarray) -> Nowhere:
-        """Stands for a copy of an array."""
         return Nowhere(array.shape, array.dtype.name)
 
     def to_numpy(self, buffer: object) -> np.ndarray:
-        """Raises RuntimeError: there are no values here."""
         raise RuntimeError(f"the null device compiles kernels (for {self.target}) and computes nothing: a tensor there "
                            "has no values to read; use device='cpu', 'interpret' or 'cuda' for those")
 
@@ -62,10 +53,8 @@ class NullBackend:
         """There is nothing to fill."""
 
     def launch(self, launch: Launch, pointers: tuple[object, ...], scalars: tuple[int, ...]) -> None:
-        """Compile one kernel."""
-        if launch in self.resources:
-            return
-        self.resources[launch] = compile_launch(self.target, launch)
+        if launch not in self.resources:
+            self.resources[launch] = compile_launch(self.target, launch)
 
     def synchronize(self) -> None:
         """Nothing runs."""

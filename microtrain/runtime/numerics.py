@@ -2,13 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from .error_function import Array, erf, erfc
 from .philox import philox_bits
+
+Array = np.ndarray
+"""An array; or a NumPy scalar, which has the methods used here too."""
+
+OVER = (-1.320210862e-08, 4.684752654e-06, 3.796080778e-04, 3.849614378e-03, 5.431690894e-02, 1.852033482e-01,
+        1.128379169)
+UNDER = (6.311034732e-05, 1.307569417e-03, 1.546209257e-02, 1.139584514e-01, 4.974656076e-01, 1.0)
+"""erf(x) / x on |x| <= 4 as a rational function of x^2, highest power first, to 2.1e-9: enough for float32, where
+erf(4) is 1. Fitted by C. L. Lawson's reweighted least squares (1961), the equation multiplied by the denominator."""
+
+
+def polynomial(z: Array, coefficients: Sequence[float]) -> Array:
+    """Horner's rule."""
+    total = z * coefficients[0]
+    total += coefficients[1]
+    for coefficient in coefficients[2:]:
+        total *= z
+        total += coefficient
+    return total
+
+
+def erf(x: Array) -> Array:
+    """The error function, in x's dtype. Within 0.55 ulp for float32; the C library's, element by element, for float64,
+    which costs five times as much."""
+    if x.dtype == np.float64:
+        return each(math.erf, x)
+    wide = np.minimum(np.maximum(x, -4, dtype=np.float64), 4)
+    z = wide * wide
+    return (wide * polynomial(z, OVER) / polynomial(z, UNDER)).astype(x.dtype)
+
+
+def erfc(x: Array) -> Array:
+    """1 - erf(x) with relative accuracy in the tail, in x's dtype: the C library's, element by element."""
+    return each(math.erfc, x)
+
+
+def each(function: Callable[[float], float], x: Array) -> Array:
+    """A function of Python numbers on every element."""
+    values = np.fromiter(map(function, x.ravel().tolist()), np.float64, x.size)
+    return values.reshape(x.shape).astype(x.dtype)[()]
 
 
 def softplus(x: Array) -> Array:
@@ -199,21 +239,15 @@ def cross_entropy_backward(ct: Array, x: Array, target: Array, ignore_index: int
     return out.astype(x.dtype, copy=False)
 
 
-def _namespace() -> dict[str, object]:
-    names = ("absolute add arange arccos arccosh arcsin arcsinh arctan arctan2 arctanh argmax argmin asarray "
-             "broadcast_to ceil concatenate copysign cos cosh divide exp exp2 expm1 flip floor hypot "
-             "log log10 log1p log2 logaddexp matmul maximum minimum multiply negative rint signbit sin sinh sqrt "
-             "subtract take take_along_axis tan tanh trunc where float16 float32 float64 uint8 int8 int16 int32 int64")
-    space: dict[str, object] = {name: getattr(np, name) for name in names.split()}
-    space.update(floor_divide=whole_division(np.floor_divide), remainder=whole_division(np.remainder),
-                 fmod=whole_division(np.fmod), erf=erf, erfc=erfc)
-    space.update(binary_cross_entropy=binary_cross_entropy, cross_entropy=cross_entropy,
-                 cross_entropy_backward=cross_entropy_backward)
-    space.update(accumulate=accumulate, argsort=argsort, scatter=scatter, scatter_add=scatter_add)
-    space.update(bool=np.bool_, sign=sign, power=power, softplus=softplus, scatter_slice=scatter_slice,
-                 slice_update=slice_update, index_add=index_add, index_put=index_put, random_words=random_words)
-    space.update(windows=windows, fold_windows=fold_windows)
-    return space
+NUMPY = ("absolute add arange arccos arccosh arcsin arcsinh arctan arctan2 arctanh argmax argmin asarray "
+         "broadcast_to ceil concatenate copysign cos cosh divide exp exp2 expm1 flip floor hypot log log10 log1p "
+         "log2 logaddexp matmul maximum minimum multiply negative rint signbit sin sinh sqrt subtract take "
+         "take_along_axis tan tanh trunc where float16 float32 float64 uint8 int8 int16 int32 int64")
 
+OURS = (erf, erfc, binary_cross_entropy, cross_entropy, cross_entropy_backward, accumulate, argsort, scatter,
+        scatter_add, sign, power, softplus, scatter_slice, slice_update, index_add, index_put, random_words, windows,
+        fold_windows)
 
-NAMESPACE = _namespace()
+NAMESPACE: dict[str, object] = {
+    "bool": np.bool_, **{name: getattr(np, name) for name in NUMPY.split()}, **{one.__name__: one for one in OURS},
+    **{one.__name__: whole_division(one) for one in (np.floor_divide, np.remainder, np.fmod)}}

@@ -90,8 +90,7 @@ def compile_for(target: str, fn: object, signature: Signature, constexprs: Mappi
                 enable_fp_fusion: bool = ENABLE_FP_FUSION, maxnreg: int | None = None) -> Resources:
     """Compile a `@triton.jit` kernel for a target of `TARGETS` and read off its resources.
 
-    maxnreg: registers a thread may have at most, on NVIDIA; None leaves it to ptxas.
-    attrs: hints by path, see above; None for those of `divisible_by_16(signature)`.
+    maxnreg: registers a thread may have at most, on NVIDIA. attrs: None for those of `divisible_by_16(signature)`.
     Raises ValueError for an unknown target, RuntimeError where Triton was loaded for its interpreter, and Triton's own
     errors where the kernel does not compile.
     """
@@ -114,8 +113,7 @@ def compile_for(target: str, fn: object, signature: Signature, constexprs: Mappi
 
 
 def compile_launch(target: str, launch: Launch) -> Resources:
-    """Compile a launch as the cuda device does: pointers aligned to 16 bytes, and the sizes that are divisible by 16
-    known to be."""
+    """Compile a launch as the cuda device does."""
     signature, even = launch.signature()
     return compile_for(target, launch.function, signature, launch.constexprs, divisible_by_16(signature, even),
                        **launch.options)
@@ -177,24 +175,17 @@ def _read_amd(target: str, kernel: Assembled) -> Resources:
             raise RuntimeError(f"Triton's {target} assembly no longer has the metadata .{name}")
         return int(found[1])
 
-    return Resources(
-        target=target,
-        registers=metadata("vgpr_count"),
-        spills=metadata("vgpr_spill_count"),  # a scalar register goes to a lane of a vector register, not to memory
-        shared_bytes=kernel.metadata.shared,  # the assembly does not know it: it is allotted at launch
-        accesses=tuple(located(assembly, _amd_access)),
-        assembly=assembly,
-    )
+    # A scalar register is spilled to a lane of a vector register, not to memory; shared memory is allotted at launch.
+    return Resources(target=target, registers=metadata("vgpr_count"), spills=metadata("vgpr_spill_count"),
+                     shared_bytes=kernel.metadata.shared, accesses=tuple(located(assembly, _amd_access)),
+                     assembly=assembly)
 
 
-_AMD_BITS: dict[str, Callable[[str], int]] = {"dword": lambda count: 32 * int(count or 1), "short": lambda _: 16,
-                                              "byte": lambda _: 8}
-
-
+_AMD_BITS = {"dword": 32, "short": 16, "byte": 8}
 _AMD_ACCESS = re.compile(r"\b(?:global|buffer|flat)_(load|store)_[us]?(dword|short|byte)(?:x(\d))?")
 
 
 def _amd_access(text: str) -> tuple[str, int] | None:
     """Kind and bits of a vector access: `global_load_dwordx4` loads 128, `buffer_store_short` stores 16."""
     found = _AMD_ACCESS.search(text)
-    return None if found is None else (found[1], _AMD_BITS[found[2]](found[3]))
+    return None if found is None else (found[1], _AMD_BITS[found[2]] * int(found[3] or 1))

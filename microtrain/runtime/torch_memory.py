@@ -1,12 +1,13 @@
 """Memory of the devices that run Triton kernels: PyTorch's tensors, of which nothing but storage is used.
 
 The only PyTorch operations are allocation and copies. bfloat16 crosses as its bits, since NumPy has no such type.
-PyTorch itself is handed in by the device, which knows how to import it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,6 +25,27 @@ class TorchDType(Protocol):
     def itemsize(self) -> int: ...
 
 
+@contextmanager
+def real_torch(needed: str = "") -> Iterator[None]:
+    """Inside the block `import torch` means PyTorch, also in a program that has put microtrain in its place
+    (`sys.modules["torch"] = microtrain`). An ImportError becomes a RuntimeError that says what is `needed`, if told.
+
+    Triton's driver asks for PyTorch by name too, when it is started: start it inside.
+    """
+    have = sys.modules.get("torch")
+    stands_in = have is not None and not hasattr(have, "_C")
+    impostors = {name: sys.modules.pop(name) for name in list(sys.modules)
+                 if stands_in and (name == "torch" or name.startswith("torch."))}
+    try:
+        yield
+    except ImportError as error:
+        if not needed:
+            raise
+        raise RuntimeError(f"{needed}: pip install 'microtrain[gpu]' ({error})") from error
+    finally:
+        sys.modules.update(impostors)
+
+
 def poison(spec: Spec) -> np.ndarray:
     """What fresh memory is filled with so that it is conspicuous: NaN, or the largest integer."""
     dtype = spec.dtype
@@ -39,28 +61,23 @@ class TorchMemory:
         self.device = torch.device(device)
 
     def allocate(self, shape: Sequence[int], dtype: TorchDType) -> Torch:
-        """Memory, uninitialised: where all of this device's comes from."""
+        """Where all memory of this device comes from."""
         return self.torch.empty(shape, dtype=dtype, device=self.device)
 
     def empty(self, spec: Spec) -> Torch:
-        """Memory for a value."""
         return self.allocate(spec.shape, getattr(self.torch, spec.dtype.name))
 
     def workspace(self, size: int) -> Torch:
-        """Memory of `size` bytes, of which values are parts."""
         return self.allocate((size,), self.torch.uint8)
 
     def part(self, workspace: Torch, offset: int, spec: Spec) -> Torch:
-        """A value's memory at an offset in bytes, a multiple of its itemsize, in a workspace."""
         part = self.torch.empty(0, dtype=getattr(self.torch, spec.dtype.name), device=self.device)
         return part.set_(workspace.untyped_storage(), offset // spec.dtype.itemsize, spec.shape)
 
     def pointers(self, memory: list[Buffer], workspace: Torch, parts: Sequence[tuple[int, Spec]]) -> list[Pointer]:
-        """What `launch` takes for each memory object (numbers among them stay as they are), then for each part."""
         return [*memory, *[self.part(workspace, offset, spec) for offset, spec in parts]]
 
     def from_numpy(self, array: np.ndarray) -> Torch:
-        """A private copy of `array` on the device."""
         host = self.host_tensor(array)
         return self.allocate(host.shape, host.dtype).copy_(host)
 
@@ -84,8 +101,7 @@ class TorchMemory:
         return self.torch.from_numpy(array)
 
     def poison(self, buffer: Torch, spec: Spec) -> None:
-        """Fill fresh memory, so that an element that no kernel writes is noticed."""
         buffer.copy_(self.host_tensor(poison(spec)))
 
     def synchronize(self) -> None:
-        """Wait until everything launched here has run."""
+        """A launch has finished when it returns."""

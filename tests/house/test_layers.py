@@ -30,8 +30,8 @@ ALLOWED = {
 
 OPTIONAL = frozenset({"torch", "triton", "ml_dtypes", "matplotlib", "tqdm", "safetensors", "graphviz", "expecttest",
                       "cuda", "jax", "pandas"})
-LATE = frozenset({"microtrain.runtime.interpret", "microtrain.runtime.null", "microtrain.runtime.virtual.emulated"})
-"""A device's backend, and the emulator, which are loaded once they are asked for."""
+LATE = frozenset({"microtrain.runtime.interpret", "microtrain.runtime.null"})
+"""A device's backend, which is loaded once it is asked for."""
 
 SLOW = frozenset({"argparse", "signal", "subprocess", "tempfile", "ctypes", "importlib", "inspect", "urllib", "shutil",
                   "pytest"})

@@ -261,13 +261,13 @@ def test_threads_that_compile_at_once_leave_nothing_behind() -> None:
     inside, may_leave = Barrier(2), Event()
 
     def second() -> None:
-        with sealed():
+        with sealed:
             inside.wait()
             may_leave.wait()
             assert knobs.cache.manager_class is not None
 
     with ThreadPoolExecutor() as pool:
-        with sealed():
+        with sealed:
             other = pool.submit(second)
             inside.wait()
         may_leave.set()

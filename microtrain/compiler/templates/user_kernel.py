@@ -103,5 +103,5 @@ class CallLaunch(Launch):
         from triton.runtime import MockTensor
         pointers = tuple([MockTensor(value.dtype.name) for value in self.kernel.pointers])
         settle(self.function)
-        with sealed():
+        with sealed:
             return self.function.warmup(*self.arguments(pointers, ()), grid=self.grid, **self.options)

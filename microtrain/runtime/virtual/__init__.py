@@ -4,12 +4,11 @@
 direct launch path, donation, workspaces, Triton, its compiler and its launcher. What stands in:
 
 - `libcuda.c`, built by the C compiler at hand, for the driver's library;
-- `memory` for the allocator: host memory that the host is not shown, each allocation known with its size and life;
-- `tensors` and `cuda_module` for PyTorch's CUDA tensors and `torch.cuda` (PyTorch may be a CPU build);
-- `streams` for streams, events and graphs, which notice memory that is let go of while another stream uses it;
+- `memory` for the allocator, `tensors` and `cuda_module` for PyTorch's CUDA tensors and `torch.cuda` (PyTorch may be a
+  CPU build), `streams` for streams, events and graphs;
 - the emulator for the processors; or, with `sm_90=reference`, what the kernel's group means in NumPy (`reference`).
 
-Every launch is looked at (`launches`): grid, block, stream, width and order of the parameters, where pointers point.
+Every launch is looked at (`launches`).
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from ... import settings
-from .errors import VirtualGpuError as VirtualGpuError
+from ...errors import VirtualGpuError as VirtualGpuError
 
 if TYPE_CHECKING:
     from .device import VirtualGpu

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...errors import VirtualGpuError
 from ..backend import Buffer, CompiledKernel, Launch, Pointer
 from ..cuda import CudaBackend
 from ..lock import lock
 from ..torch_memory import Torch
 from . import gpu
-from .errors import VirtualGpuError
 
 if TYPE_CHECKING:
     import numpy as np

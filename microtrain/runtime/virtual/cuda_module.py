@@ -24,7 +24,7 @@ FACTORIES = {"zeros", "ones", "full", "rand", "randn", "randint", "arange", "lin
 
 
 class CudaModule:
-    """`torch.cuda` of one virtual GPU."""
+    """`torch.cuda` of one virtual GPU. Raises RuntimeError for another one, ValueError for what is no GPU."""
 
     def __init__(self, gpu: Hardware) -> None:
         self.gpu = gpu
@@ -33,64 +33,51 @@ class CudaModule:
         self.Event, self.Stream, self.CUDAGraph = partial(Event, streams), streams.new, partial(Graph, streams)
 
     def is_available(self) -> bool:
-        """There is one, at hand from the start."""
         return True
 
     is_initialized = is_available
 
     def device_count(self) -> int:
-        """One."""
         return 1
 
     def current_device(self) -> int:
-        """The only one."""
         return 0
 
     def set_device(self, device: DeviceLike) -> None:
-        """Nothing to choose from. Raises RuntimeError for another GPU."""
         index_of(device)
 
     @contextmanager
     def device(self, device: DeviceLike) -> Iterator[None]:
-        """Nothing to choose from. Raises RuntimeError for another GPU."""
         index_of(device)
         yield
 
     def get_device_capability(self, device: DeviceLike = None) -> tuple[int, int]:
-        """As the architecture says."""
         return self.gpu.properties.major, self.gpu.properties.minor
 
     def get_device_name(self, device: DeviceLike = None) -> str:
-        """A name that says what it is."""
         return str(self.gpu.properties.name)
 
     def get_device_properties(self, device: DeviceLike = None) -> SimpleNamespace:
-        """What the GPU of that architecture has."""
         return self.gpu.properties
 
     def synchronize(self, device: DeviceLike = None) -> None:
-        """Wait until everything queued has run. Raises what went wrong with it; ValueError for what is no GPU."""
         if device is not None:
             index_of(device)
         self.gpu.synchronize()
 
     def current_stream(self, device: DeviceLike = None) -> Stream:
-        """The stream that work is queued on."""
         return self.gpu.streams.current
 
     def default_stream(self, device: DeviceLike = None) -> Stream:
-        """The stream outside all blocks."""
         return self.gpu.streams.default
 
     @contextmanager
     def stream(self, stream: Stream | None) -> Iterator[None]:
-        """Work inside the block is queued on that stream."""
         with stream or nullcontext():
             yield
 
     @contextmanager
     def graph(self, graph: Graph, **options: object) -> Iterator[None]:
-        """Work inside the block becomes the graph's."""
         self.gpu.library.capturing(True)
         try:
             with self.gpu.streams.capture(graph):
@@ -99,27 +86,22 @@ class CudaModule:
             self.gpu.library.capturing(False)
 
     def is_current_stream_capturing(self) -> bool:
-        """Whether it does."""
         return self.gpu.streams.capturing is not None
 
     def memory_allocated(self, device: DeviceLike = None) -> int:
-        """Bytes in use."""
         return self.gpu.memory.used
 
     memory_reserved = memory_allocated
 
     def max_memory_allocated(self, device: DeviceLike = None) -> int:
-        """The most that were in use."""
         return self.gpu.memory.peak
 
     max_memory_reserved = max_memory_allocated
 
     def reset_peak_memory_stats(self, device: DeviceLike = None) -> None:
-        """Begin anew."""
         self.gpu.memory.peak = self.gpu.memory.used
 
     def mem_get_info(self, device: DeviceLike = None) -> tuple[int, int]:
-        """Bytes free, and all."""
         return self.gpu.memory.capacity - self.gpu.memory.used, self.gpu.memory.capacity
 
     def empty_cache(self) -> None:
@@ -141,7 +123,6 @@ class VirtualTorch:
 
     def empty(self, *shape: Any, dtype: torch.dtype | None = None, device: DeviceLike = None,
               **rest: object) -> torch.Tensor:
-        """Memory."""
         if device is None or torch.device(device).type != "cuda":
             return torch.empty(*shape, dtype=dtype, device=device, **rest)
         index_of(device)
@@ -154,7 +135,7 @@ class VirtualTorch:
 
     def made(self, factory: Callable[..., torch.Tensor], *args: object, device: DeviceLike = None,
              **rest: object) -> torch.Tensor:
-        """What a factory makes, moved to the virtual GPU."""
+        """What a factory makes, on the virtual GPU where it was asked for there."""
         like = args[0] if args and isinstance(args[0], VirtualTensor) else None
         if like is not None:
             args = (like.inside, *args[1:])

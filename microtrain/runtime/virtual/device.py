@@ -7,15 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ..real_torch import real_torch
-from .errors import VirtualGpuError
+from ...errors import VirtualGpuError
+from ..torch_memory import real_torch
 from .hardware import PROPERTIES, Hardware
-from .launches import Function, arrived, check
+from .launches import Emulated, Function, Metadata, Source, arrived, check
 from .libcuda import Config, LibCuda, built, triton_driver_class
 
 if TYPE_CHECKING:
     from .cuda_module import VirtualTorch
-    from .emulated import Metadata, Source
 
 ATTRIBUTES = {arch: {10: 32, 12: 65536, 13: 1_755_000, 16: has["multi_processor_count"], 36: 2_619_000, 37: 5120,
                      81: has["shared_memory_per_multiprocessor"], 97: has["shared_memory_per_block_optin"]}
@@ -43,12 +42,8 @@ class VirtualGpu(Hardware):
         self.functions: dict[int, Function] = {}
         self.error: BaseException | None = None
         self.source: tuple[Source, Metadata] | None = None
-        try:
-            with real_torch():
-                self.torch, self.driver = self.start()
-        except ImportError as error:
-            raise RuntimeError("the cuda device needs PyTorch (a CPU build will do for a virtual GPU) and Triton: "
-                               f"pip install 'microtrain[gpu]' ({error})") from error
+        with real_torch("the cuda device needs PyTorch (a CPU build will do for a virtual GPU) and Triton"):
+            self.torch, self.driver = self.start()
 
     def start(self) -> tuple[VirtualTorch, Driver]:
         """PyTorch's stand-in and Triton's driver."""
@@ -64,7 +59,6 @@ class VirtualGpu(Hardware):
         torch = VirtualTorch(self)
         capability = 10 * self.properties.major + self.properties.minor
         driver = triton_driver_class()(self.library, capability, lambda: self.streams.current.cuda_stream, torch)
-
         told = self.raised
 
         class Launcher(CudaLauncher):
@@ -95,7 +89,6 @@ class VirtualGpu(Hardware):
 
     def loaded(self, module: object, function: int, name: str, files: dict[str, str], key: str) -> None:
         """Triton's hook: a kernel was loaded, and these are its files by name."""
-        from .emulated import Emulated
         assert self.source is not None
         source, metadata = self.source
         text = next((Path(path).read_text() for file, path in files.items() if file.endswith(".ptx")), None)

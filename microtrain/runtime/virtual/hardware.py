@@ -6,10 +6,10 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import TypedDict
 
+from ...errors import VirtualGpuError
 from ..lock import lock
-from .errors import VirtualGpuError
 from .libcuda import LibCuda
-from .memory import DeviceMemory, OutOfMemory
+from .memory import DeviceMemory
 from .streams import Graph, Streams
 
 
@@ -54,7 +54,7 @@ class Hardware:
         """The address of fresh memory. Raises torch.OutOfMemoryError."""
         try:
             address = self.memory.allocate(nbytes, self.streams.current.cuda_stream, what)
-        except OutOfMemory:
+        except MemoryError:
             import torch
             total = self.memory.capacity
             free = total - self.memory.used
@@ -91,7 +91,6 @@ class Hardware:
             self.streams.capturing.work.append(run)
 
     def raise_hazards(self) -> None:
-        """Raise VirtualGpuError for what went wrong meanwhile."""
         if self.hazards:
             found, self.hazards = self.hazards, []
             raise VirtualGpuError("; ".join(found))

@@ -6,12 +6,8 @@ Fresh memory is 0xFF all over: NaN in every floating-point format, -1 as an inte
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from ...emulator import Memory
-
-if TYPE_CHECKING:
-    import numpy as np
 
 ARENA = 1 << 37
 """Bytes of addresses: more than there is memory, so that an address is given out again as late as may be."""
@@ -30,10 +26,6 @@ class Held:
     uses: dict[int, int] = field(default_factory=dict)
 
 
-class OutOfMemory(Exception):
-    """There is not as much memory as was asked for."""
-
-
 class DeviceMemory:
     """`capacity` bytes of memory. `used` are in use, `peak` were at most."""
 
@@ -43,13 +35,10 @@ class DeviceMemory:
         self.held: dict[int, Held] = {}
 
     def allocate(self, nbytes: int, stream: int, what: str) -> int:
-        """The address of fresh memory. Raises OutOfMemory."""
+        """The address of fresh memory. Raises MemoryError where there is not so much."""
         if self.used + nbytes > self.capacity:
-            raise OutOfMemory
-        try:
-            address = self.arena.allocate(nbytes, what)
-        except MemoryError as error:
-            raise OutOfMemory from error
+            raise MemoryError
+        address = self.arena.allocate(nbytes, what)
         self.held[address] = Held(address, nbytes, stream, what)
         self.used += nbytes
         self.peak = max(self.peak, self.used)
@@ -61,10 +50,6 @@ class DeviceMemory:
         self.arena.free(address)
         self.used -= gone.nbytes
         return gone
-
-    def view(self, address: int, nbytes: int) -> np.ndarray:
-        """The bytes there, uint8 (nbytes,). Raises ValueError outside one live allocation."""
-        return self.arena.view(address, nbytes)
 
     def holding(self, address: int) -> Held | None:
         """The live allocation that an address lies in."""

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...errors import VirtualGpuError
 from ..backend import CompiledKernel, DType, Launch, Value
 from ..compiling import divisible_by_16
-from .errors import VirtualGpuError
 from .hardware import Hardware
-from .launches import Arrived, aligned, flat
+from .launches import Arrived, Function
 
 if TYPE_CHECKING:
     from .device import VirtualGpu
@@ -24,16 +24,14 @@ HANDLES = count(1 << 32, 16)
 """Of functions that the driver's library did not make."""
 
 
-class Meaning:
-    """A `Function` that is known by what it means: nothing is compiled but Triton's launcher for its signature."""
+class Meaning(Function):
+    """A function that is known by what it means: nothing is compiled but Triton's launcher for its signature."""
 
     def __init__(self, launch: Launch) -> None:
-        self.launch, kernel = weakref.ref(launch), launch.kernel        # it has us, by its kernel's handle
-        self.name = f"{launch.function.fn.__name__} over {kernel.group.template}"
         signature, even = launch.signature()
-        self.kinds = list(flat(signature.values()))
-        self.aligned = aligned(signature.values(), divisible_by_16(signature, even))
-        self.num_warps = launch.options.get("num_warps", 4)
+        super().__init__(f"{launch.function.fn.__name__} over {launch.kernel.group.template}", signature,
+                         launch.options.get("num_warps", 4), divisible_by_16(signature, even))
+        self.launch = weakref.ref(launch)       # it has us, by its kernel's handle
 
     def run(self, arrived: Arrived, gpu: Hardware) -> None:
         """Read what the group reads, compute, and write what it stores. Raises VirtualGpuError as `check`."""
@@ -48,14 +46,13 @@ class Meaning:
         sizes = [launch.sizes[name] for name in launch.function.arg_names[2:] if name in launch.sizes]
         if rest != sizes:
             raise VirtualGpuError(f"{self.name}: sizes {sizes} arrived as {rest}")
-        memory = {node: self.array(gpu, node, arrived.address(k)) for k, node in enumerate(kernel.pointers)}
+        addresses = {node: arrived.integer(k, signed=False) for k, node in enumerate(kernel.pointers)}
+        memory = {node: self.array(gpu, node, address) for node, address in addresses.items()}
         numbers = {node: decoded(arrived.parameters[pointers + k], node.dtype) for k, node in enumerate(kernel.scalars)}
         given: list[object] = [numbers[node] if node in numbers else memory[node].copy() for node in kernel.group.reads]
         for node, value in zip(kernel.group.stores, launch.meaning.run(given), strict=True):
             memory[node][...] = np.asarray(value)
-        for k, node in enumerate(kernel.pointers):
-            if node in kernel.group.stores:
-                gpu.memory.written(arrived.address(k), node.spec.numel * node.dtype.itemsize)
+            gpu.memory.written(addresses[node], node.spec.numel * node.dtype.itemsize)
 
     def array(self, gpu: Hardware, node: Value, address: int) -> np.ndarray:
         """A value in the GPU's memory, which must lie whole in a live allocation."""
@@ -67,7 +64,7 @@ class Meaning:
         if found is None or address + nbytes > found.address + found.nbytes:
             has = "nothing" if found is None else f"{found.address + found.nbytes - address} of its {nbytes} bytes"
             raise VirtualGpuError(f"{self.name}: of {of}, at {address:#x}, {has} lies in a live allocation")
-        return gpu.memory.view(address, nbytes).view(of.dtype.numpy).reshape(of.shape)
+        return gpu.memory.arena.view(address, nbytes).view(of.dtype.numpy).reshape(of.shape)
 
 
 def decoded(bits: bytes, dtype: DType) -> np.generic:

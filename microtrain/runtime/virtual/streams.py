@@ -26,25 +26,20 @@ class Stream:
         self.device_index, self.after = 0, dict[int, int]()
 
     def wait_stream(self, other: Stream) -> None:
-        """What is queued here from now on comes after what is queued there."""
         self.wait_event(other.record_event())
 
     def wait_event(self, event: Event) -> None:
-        """What is queued here from now on comes after the event."""
         merge(self.after, event.after)
 
     def record_event(self, event: Event | None = None) -> Event:
-        """An event after what is queued here."""
         event = event or Event(self.streams)
         event.record(self)
         return event
 
     def synchronize(self) -> None:
-        """Wait until what is queued here has run."""
         self.record_event().synchronize()
 
     def query(self) -> bool:
-        """Whether it has."""
         return True
 
     def __enter__(self) -> Stream:
@@ -63,21 +58,17 @@ class Event:
         self.after: dict[int, int] = {}
 
     def record(self, stream: Stream | None = None) -> None:
-        """Now, on the current stream."""
         stream = stream or self.streams.current
         self.at = time.perf_counter()
         self.after = {**stream.after, stream.cuda_stream: self.streams.count}
 
     def wait(self, stream: Stream | None = None) -> None:
-        """What is queued on the stream from now on comes after this."""
         (stream or self.streams.current).wait_event(self)
 
     def synchronize(self) -> None:
-        """Wait for it."""
         self.streams.waited(self.after)
 
     def query(self) -> bool:
-        """Whether it is over."""
         return True
 
     def elapsed_time(self, other: Event) -> float:
@@ -96,12 +87,10 @@ class Graph:
         self.kept: list[int] = []
 
     def replay(self) -> None:
-        """Run all of it."""
         for one in self.work:
             one()
 
     def reset(self) -> None:
-        """Give its memory back."""
         kept, self.kept, self.work = self.kept, [], []
         for address in kept:
             self.streams.release(address)
@@ -124,11 +113,9 @@ class Streams:
 
     @property
     def current(self) -> Stream:
-        """The stream that work is queued on."""
         return self.entered[-1] if self.entered else self.default
 
     def new(self) -> Stream:
-        """One more stream."""
         made = Stream(self, 0x5EED00 + len(self.known))
         self.known[made.cuda_stream] = made
         return made
@@ -158,7 +145,6 @@ class Streams:
             merge(stream.after, after)
 
     def synchronize(self) -> None:
-        """Wait for everything."""
         self.waited(dict.fromkeys(self.known, self.count))
 
     def queued(self, used: list[Held], handle: int) -> None:

@@ -37,11 +37,9 @@ class Storage:
         self.whole = whole
 
     def data_ptr(self) -> int:
-        """The address."""
         return self.whole.untyped_storage().data_ptr()
 
     def nbytes(self) -> int:
-        """The size."""
         return self.whole.untyped_storage().nbytes()
 
 
@@ -95,7 +93,6 @@ class VirtualTensor(torch.Tensor):
         return self.inside.data_ptr()
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
-        """Refused, as on a GPU."""
         if force:
             return self.cpu().numpy()
         raise TypeError(f"can't convert {CUDA} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to "
@@ -183,6 +180,6 @@ def empty(gpu: Hardware, shape: Sequence[int], dtype: torch.dtype) -> VirtualTen
     if not nbytes:
         return on_gpu(torch.empty(tuple(shape), dtype=dtype), gpu)
     address = gpu.allocate(nbytes, f"a buffer of {str(dtype).removeprefix('torch.')}{list(shape)}")
-    held = gpu.memory.view(address, nbytes)
+    held = gpu.memory.arena.view(address, nbytes)
     weakref.finalize(held, gpu.free, address).atexit = False        # PyTorch holds the array while it needs the memory
     return on_gpu(torch.from_numpy(held).view(dtype).view(tuple(shape)), gpu)
