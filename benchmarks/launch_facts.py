@@ -80,11 +80,11 @@ def steps_of(call: Callable[[], Any]) -> list[BoundLaunch]:
     def listen(kernels: int, program: Any) -> None:
         programs.append(program)
 
-    run.launches.listeners.append(listen)
+    run.listeners.append(listen)
     try:
         call()
     finally:
-        run.launches.listeners.remove(listen)
+        run.listeners.remove(listen)
     made = {id(plan.program): plan for plan in plans.known.values()}
     found = [made[id(program)].executable for program in programs if id(program) in made]
     return [step for executable in found for step in getattr(executable, "launches", ())]

@@ -131,6 +131,8 @@ class detect_anomaly:
 class HookAt(Tape):
     """What a hook made, as a derivative of the entry it hangs on."""
 
+    name = ""
+
     def __init__(self, hook: object) -> None:
         self.name = f"hook '{getattr(hook, '__name__', '<unknown>')}'"
         self.at = (current().visiting or [self])[-1]
@@ -143,8 +145,7 @@ class HookAt(Tape):
 class _Always(threading.local):
     """What is turned on for good, for each thread."""
 
-    def __init__(self) -> None:
-        self.modes: list[detect_anomaly] = []
+    mode: detect_anomaly | None = None
 
 
 _always = _Always()
@@ -154,8 +155,8 @@ class set_detect_anomaly:
     """Turn `detect_anomaly` on or off for good; used as a context manager, until the block's end."""
 
     def __init__(self, mode: bool, check_nan: bool = True) -> None:
-        self.before = _always.modes[:]
-        _switch([detect_anomaly(check_nan)] if mode else [])
+        self.before = _always.mode
+        _switch(detect_anomaly(check_nan) if mode else None)
 
     def __enter__(self) -> None:
         pass
@@ -164,11 +165,12 @@ class set_detect_anomaly:
         _switch(self.before)
 
 
-def _switch(modes: list[detect_anomaly]) -> None:
-    while _always.modes:
-        _always.modes.pop().__exit__(None, None, None)
-    for mode in modes:
-        _always.modes.append(mode.__enter__())
+def _switch(mode: detect_anomaly | None) -> None:
+    before, _always.mode = _always.mode, None
+    if before is not None:
+        before.__exit__(None, None, None)
+    if mode is not None:
+        _always.mode = mode.__enter__()
 
 
 def is_anomaly_enabled() -> bool:

@@ -13,10 +13,11 @@ from ..arguments import refused
 from ..engine.handle import TensorLike, is_tensor, type_of
 from ..engine.session import Session, current
 from ..graph.node import Node
-from ..graph.tape import DeadEnd, Entry, Hooks, Leaf, Tape, grad_mode
+from ..graph.tape import DeadEnd, Entry, Hooks, Leaf, Tape
 from ..runtime.lock import lock
 from ..scopes import finish
 from .checks import hook_result
+from .mode import no_grad
 from .walk import walk
 
 NO_GRAD = "element {} of tensors does not require grad and does not have a grad_fn"
@@ -181,16 +182,12 @@ def _add_to(tensor: TensorLike, one: list[Any], create_graph: bool) -> None:
 
 def after_accumulation(hooks: Hooks | None, tensor: TensorLike) -> None:
     """Call the hooks that want to see a leaf's gradient when it is complete; they may change the leaf."""
-    before, grad_mode.enabled = grad_mode.enabled, False
-    try:
+    with no_grad():
         for hook in list(hooks.after.values()) if hooks is not None else ():
             result = hook(tensor)
-            hook_result(hook, result, tensor.node)
+            hook_result(hook, result, tensor.node)                  # what is no gradient is said so
             if result is not None and result is not tensor:         # `p.sub_(p.grad)` returns p
-                hook_result(hook, result, tensor.node)              # what is no gradient is said so
                 raise RuntimeError("Tensor post accumulate grad hooks should return None.")
-    finally:
-        grad_mode.enabled = before
 
 
 def zero_gradients(tensors: list[object], set_to_none: bool) -> None:
@@ -227,20 +224,19 @@ def grad(outputs: object, inputs: object, grad_outputs: object = None, retain_gr
     if not chosen:
         raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
     cts = _cotangents(listed, grad_outputs)
-    for tensor in chosen:
-        if tensor.node.tape is None:
-            raise RuntimeError("One of the differentiated Tensors does not require grad")
-    found: dict[Any, Node] = walk([t.node for t in listed], cts, [t.node.tape for t in chosen],
-                                  retain_graph=create_graph if retain_graph is None else retain_graph,
-                                  create_graph=create_graph)
+    targets = [tensor.node.tape for tensor in chosen]
+    if None in targets:
+        raise RuntimeError("One of the differentiated Tensors does not require grad")
+    found = walk([t.node for t in listed], cts, targets, create_graph=create_graph,
+                 retain_graph=create_graph if retain_graph is None else retain_graph)
     results: list[TensorLike | None] = []
-    for i, tensor in enumerate(chosen):
-        ct = found.get(tensor.node.tape)
-        if ct is None:
-            if not (allow_unused or materialize_grads):
-                raise RuntimeError(UNUSED.format(i))
-            zeros = type(tensor).from_node(g.zeros_like(tensor.node.spec)) if materialize_grads else None
-            results.append(zeros.requires_grad_(create_graph) if zeros is not None else None)
+    for i, (tensor, tape) in enumerate(zip(chosen, targets, strict=True)):
+        if tape in found:
+            results.append(type(tensor).from_node(found[tape]))
+        elif materialize_grads:
+            results.append(type(tensor).from_node(g.zeros_like(tensor.node.spec)).requires_grad_(create_graph))
+        elif allow_unused:
+            results.append(None)
         else:
-            results.append(type(tensor).from_node(ct))
+            raise RuntimeError(UNUSED.format(i))
     return tuple(results)

@@ -11,6 +11,7 @@ from .. import ops as g
 from ..engine.handle import is_tensor
 from ..graph.node import Node
 from ..graph.tape import Tape, grad_mode
+from .mode import no_grad
 from .recorded import FunctionCtx, FunctionEntry, FunctionOutput, Refusal, named_entry
 
 TWICE = "trying to differentiate twice a function that was marked with @once_differentiable"
@@ -34,11 +35,8 @@ def refused(node: Node, message: str, edges: Sequence[Node | Tape | None] = ()) 
 
 
 def _untaped(node: Node) -> Node:
-    before, grad_mode.enabled = grad_mode.enabled, False
-    try:
-        same = g.identity(node)
-    finally:
-        grad_mode.enabled = before
+    same = g.identity(node)
+    same.tape = None
     return same
 
 
@@ -95,15 +93,12 @@ class Function:
         nodes = [a.node if is_tensor(a) else None for a in inputs]
         context = FunctionCtx(tuple([n is not None and n.tape is not None for n in nodes]))
         recording = grad_mode.enabled and True in context.needs_input_grad
-        before, grad_mode.enabled = grad_mode.enabled, False
-        try:
+        with no_grad():
             if apart:
                 result = cls.forward(*args, **kwargs)
                 cls.setup_context(context, inputs, result)
             else:
                 result = cls.forward(context, *args, **kwargs)
-        finally:
-            grad_mode.enabled = before
         outputs = result if isinstance(result, tuple) else (result,)
         if not {id(t) for t in context._dirty} <= {id(t) for t in outputs}:
             raise RuntimeError("Some elements marked as dirty during the forward method were not returned as output. "
@@ -182,13 +177,10 @@ def once_differentiable(backward: Callable[..., object]) -> Callable[..., object
     differentiate it once more raises RuntimeError."""
     @functools.wraps(backward)
     def wrapped(ctx: object, *cotangents: object) -> object:
-        before, grad_mode.enabled = grad_mode.enabled, False
-        try:
+        with no_grad():
             results = backward(ctx, *cotangents)
-        finally:
-            grad_mode.enabled = before
         edges = [ct.node.tape for ct in cotangents if is_tensor(ct) and ct.node.tape is not None]
-        if not before or not edges:
+        if not grad_mode.enabled or not edges:
             return results
         listed = results if isinstance(results, tuple) else (results,)
         fixed = [r.from_node(refused(r.node, TWICE, edges)) if is_tensor(r) else r for r in listed]

@@ -76,17 +76,15 @@ class FunctionCtx:
         """Note what was saved, once forward is over. Raises TypeError for what is no tensor."""
         self._entry = weakref.ref(entry)
         numbers = {id(value): i for i, value in enumerate(outputs) if is_tensor(value)}
-        tensors: list[TensorLike | None] = []
-        for i, value in enumerate(self._given):
+        for i, value in enumerate(self._given):         # before any is kept
             if value is not None and not is_tensor(value):
                 raise TypeError(f"save_for_backward can only save variables, but argument {i} is of type "
                                 f"{type_of(value)}; keep it as an attribute of ctx")
-            tensors.append(value)
         kept: list[Saved | None] = []
-        for value in tensors:
+        for value in self._given:
             number = numbers.get(id(value))
             out = None if number is None else wrapped[number]
-            if value is None:
+            if not is_tensor(value):
                 kept.append(None)
             elif number is not None and is_tensor(out) and out.node.tape is not None:
                 cell = out.place().family.cell
@@ -106,32 +104,34 @@ def _tensors(values: tuple[object, ...], refusal: str) -> tuple[TensorLike, ...]
     return tuple(found)
 
 
-class FunctionEntry(Tape):
+class Apart(Tape):
+    """What is on the tape and not an operation of the table."""
+
+    __slots__ = ("__weakref__", "bare", "edges", "hooks", "seq")
+    saves_out = False
+
+    def __init__(self, edges: Sequence[Recorded | Tape | None]) -> None:
+        self.edges, self.bare, self.seq = edges, False, next_seq()
+        self.hooks: Hooks | None = None
+
+
+class FunctionEntry(Apart):
     """A user's function on the tape, which is its outputs' grad_fn. The outputs' own entries are `FunctionOutput`s,
     which hand their cotangents to it."""
 
-    __slots__ = ("__weakref__", "bare", "context", "edges", "function", "inputs", "made", "outputs", "pull", "seq",
-                 "tensor", "values")
-    saves_out = False
+    __slots__ = ("context", "function", "inputs", "made", "outputs", "pull", "tensor", "values")
 
     def __init__(self, function: type, pull: Callable[[], Callable[..., object]], context: FunctionCtx,
                  inputs: list[Node | None], tensor: type[TensorLike]) -> None:
+        super().__init__([n if n is None or (n.tape is not None and n.tape.saves_out) else n.tape for n in inputs])
         self.function, self.pull, self.context, self.tensor = function, pull, context, tensor
-        self.edges = [None if n is None else n if n.tape is not None and n.tape.saves_out else n.tape for n in inputs]
         self.inputs = [None if n is None else n.spec for n in inputs]
         self.outputs: list[Spec | None] = []
         self.values: dict[int, Node] = {}               # of outputs changed in place, until forward is over
         self.made: dict[int, weakref.ref[FunctionOutput]] = {}
-        self.bare = False
-        self.seq = next_seq()
-
-    @property
-    def name(self) -> str:
-        """PyTorch's name of it: `CubeBackward` for a function Cube."""
-        return type(self).__name__
 
     def __getattr__(self, name: str) -> Any:
-        if name in FunctionEntry.__slots__:             # half-made
+        if name == "context":                           # half-made
             raise AttributeError(name)
         return getattr(self.context, name)              # ctx is the grad_fn, in PyTorch
 
@@ -187,17 +187,14 @@ def named_entry(name: str) -> type[FunctionEntry]:
     return type(f"{name}Backward", (FunctionEntry,), {"__slots__": (), "__module__": __name__})
 
 
-class FunctionOutput(Tape):
+class FunctionOutput(Apart):
     """One output of a user's function on the tape."""
 
-    __slots__ = ("__weakref__", "bare", "edges", "hooks", "index", "parent", "seq")
-    saves_out = False
+    __slots__ = ("index", "parent")
 
     def __init__(self, parent: FunctionEntry, index: int) -> None:
-        self.parent, self.index, self.edges = parent, index, [parent]
-        self.hooks: Hooks | None = None
-        self.bare = False
-        self.seq = next_seq()
+        super().__init__([parent])
+        self.parent, self.index = parent, index
 
     @property
     def name(self) -> str:
@@ -218,13 +215,12 @@ class FunctionOutput(Tape):
             arrived[self.index] = g.add(arrived[self.index], ct) if self.index in arrived else ct
 
 
-class Refusal(Tape):
+class Refusal(Apart):
     """An entry that no backward may come to, and why."""
 
-    __slots__ = ("__weakref__", "bare", "edges", "hooks", "message", "seq")
-    saves_out = False
+    __slots__ = ("message",)
     name = "Error"
 
     def __init__(self, message: str, edges: Sequence[Node | Tape | None] = ()) -> None:
-        self.message, self.edges, self.bare, self.seq = message, edges, False, next_seq()
-        self.hooks: Hooks | None = None
+        super().__init__(edges)
+        self.message = message

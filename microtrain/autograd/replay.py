@@ -71,7 +71,7 @@ class Replays:
     `known` those to be tried for a walk that begins with a rule, the last one met first."""
 
     def __init__(self) -> None:
-        self.known: dict[Pullback, list[Replay]] = {}
+        self.known: dict[Pullback | None, list[Replay]] = {}
         self.made: dict[tuple[Pullback, ...], list[Replay]] = {}
 
     def run(self, out: Node, ct: Node, room: int) -> dict[Tape, Node] | None:
@@ -79,8 +79,7 @@ class Replays:
 
         Raises RuntimeError for a kept value that was changed in place.
         """
-        tape: Any = out.tape
-        for replay in self.known.get(tape.pullback, ()):
+        for replay in self.known.get(None if out.tape is None else out.tape.pullback, ()):
             if replay.size <= room:
                 found = replay.function(out, ct)
                 if found is not None:
@@ -89,9 +88,8 @@ class Replays:
 
     def learn(self, out: Node, ct: Node, visits: Sequence[Visit], size: int) -> None:
         """Remember a walk that was just made from `out` and recorded `size` nodes; know it when it is met again."""
-        if not 0 < len(visits) <= MAX_VISITS or any(not isinstance(tape, Entry) or tape.bare for tape, *_ in visits):
-            return
-        if any(tape.hooks is not None for tape, *_ in visits):
+        if not 0 < len(visits) <= MAX_VISITS or any(not isinstance(tape, Entry) or tape.bare or tape.hooks is not None
+                                                    for tape, *_ in visits):
             return
         kind = tuple([tape.pullback for tape, *_ in visits])
         made = self.made.get(kind)
@@ -104,24 +102,16 @@ class Replays:
         tried = self.known.get(kind[0], [])
         others = [replay for replay in made if replay not in tried]
         if not others and len(made) < MAX_REPLAYS:              # the same rules, but not the same operands
-            function = emitted(out, ct, visits)
-            if function is None:
+            try:
+                others = [Replay(Walk(out, ct, visits).function(), size)]
+            except Untold:
                 return
-            others = [Replay(function, size)]
             made += others
         self.known[kind[0]] = [*others, *tried][:MAX_REPLAYS]
 
 
 class Untold(Exception):
     """One cannot tell what a walk would do that looks the same."""
-
-
-def emitted(out: Node, ct: Node, visits: Sequence[Visit]) -> Function | None:
-    """The function that makes a walk again, or None where one cannot tell what it would do."""
-    try:
-        return Walk(out, ct, visits).function()
-    except Untold:
-        return None
 
 
 class Walk(Line):

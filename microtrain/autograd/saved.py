@@ -4,12 +4,11 @@ is made to fit its source."""
 from __future__ import annotations
 
 import weakref
-from typing import Any, Protocol
 
 from .. import ops as g
 from ..engine.handle import TensorLike
 from ..graph.dtypes import TITLES
-from ..graph.node import Node
+from ..graph.node import Node, VersionCell
 from ..graph.spec import Spec
 from ..graph.tape import OUT, DeadEnd, Entry, tape_of
 
@@ -19,14 +18,7 @@ AGAIN = ("Trying to backward through the graph a second time (or directly access
          "saved tensors after calling backward.")
 
 
-class Versioned(Protocol):
-    """The cell of some memory, which counts its changes."""
-
-    @property
-    def version(self) -> int: ...
-
-
-def check_version(node: Node, version: tuple[Versioned, int] | None, reader: str) -> None:
+def check_version(node: Node, version: tuple[VersionCell, int] | None, reader: str) -> None:
     """Raise, in PyTorch's words, when a value that `reader` needs has since been changed in place."""
     if version is not None and version[0].version != version[1]:
         tape = getattr(node, "tape", None)
@@ -46,13 +38,9 @@ def fitted(ct: Node, want: Spec) -> Node:
 def check_versions(entry: Entry, out: Node | None) -> None:
     """Raise, in PyTorch's words, when a value that the rule needs has since been changed in place."""
     pullback = entry.pullback
-    kept: list[tuple[int, Any]] = [(i, entry.sources[i]) for i in pullback.kept]
-    if pullback.saves_out and out is not None:
-        kept.append((OUT, out))
-    for i, node in kept:
-        version = node.version
-        if version is not None and version[0].version != version[1] and i in read(entry):
-            check_version(node, version, entry.name)
+    for i, node in [*[(i, entry.sources[i]) for i in pullback.kept], *[(OUT, out)] * pullback.saves_out]:
+        if isinstance(node, Node) and node.version and node.version[0].version != node.version[1] and i in read(entry):
+            check_version(node, node.version, entry.name)
 
 
 def living(entry: Entry) -> list[tuple[int, Spec]]:
@@ -76,7 +64,7 @@ class Saved:
     __slots__ = ("node", "output", "tensor", "version")
 
     def __init__(self, node: Node, tensor: TensorLike, output: int | None = None,
-                 version: tuple[Versioned, int] | None = None) -> None:
+                 version: tuple[VersionCell, int] | None = None) -> None:
         self.node, self.tensor, self.output, self.version = node, weakref.ref(tensor), output, version
         node.holders += 1
 

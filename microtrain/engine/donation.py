@@ -12,9 +12,8 @@ import _signal  # type: ignore[import-not-found]
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-from ..compiler.program import Executable
+from ..compiler.program import Executable, Flat
 from ..graph.dtypes import float32
 from ..graph.node import Kind, Node, Primitive, Signature, leaf, new_node
 from ..graph.spec import Spec
@@ -36,7 +35,7 @@ class Apart:
     order, key, outputs, leaves: as `linearize` gives them; `order` is emptied. candidates: places among the leaves.
     """
 
-    def __init__(self, order: list[Node], key: tuple[Any, ...], outputs: Sequence[int], leaves: list[object],
+    def __init__(self, order: list[Node], key: Flat, outputs: Sequence[int], leaves: list[object],
                  candidates: Sequence[int]) -> None:
         self.key, self.outputs, self.leaves, self.candidates = key, outputs, leaves, candidates
         self.outs = [order[i] for i in outputs]
@@ -62,9 +61,8 @@ class Apart:
         made: list[Node] = []
         outs = dict(zip(self.outputs, self.outs, strict=True))
         at_hand = iter(range(len(self.leaves)))
-        count = len(self.seqs)
-        sources = iter(self.key[count + 1:])
-        for i, signature in enumerate(self.key[1:count + 1]):
+        sources = iter([part for part in self.key[1:] if isinstance(part, int)])
+        for i, signature in enumerate([part for part in self.key[1:] if isinstance(part, Signature)]):
             inputs = tuple([made[next(sources)] for _ in signature.inputs])
             if signature.primitive.kind is Kind.LEAF:
                 node = self.at_leaf(next(at_hand), signature.spec)

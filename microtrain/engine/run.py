@@ -24,25 +24,19 @@ from .plans import plans
 from .session import Session, current, pending, sessions
 from .step import Step
 
-
-class Launches:
-    """How many kernels were launched: on the cpu device, how many there would be on a GPU."""
-
-    def __init__(self) -> None:
-        self.listeners: list[Callable[[int, Program], None]] = []
-
-    def report(self, step: Step) -> None:
-        """Tell the listeners of a step about to run."""
-        kernels, program = step.executable.kernels, step.program
-        if program.device.kind.native:
-            from ..compiler.schedule import schedule
-            program = simplify(Program.read(step.key), native=False)
-            kernels = len(schedule(program))
-        for listener in self.listeners:
-            listener(kernels, program)
+listeners: list[Callable[[int, Program], None]] = []
+"""Told of each program that is run, and of how many kernels: on the cpu device, how many there would be on a GPU."""
 
 
-launches = Launches()
+def report(step: Step) -> None:
+    """Tell the listeners of a step about to run."""
+    kernels, program = step.executable.kernels, step.program
+    if program.device.kind.native:
+        from ..compiler.schedule import schedule
+        program = simplify(Program.read(step.key), native=False)
+        kernels = len(schedule(program))
+    for listener in listeners:
+        listener(kernels, program)
 
 
 def compute(roots: Iterable[Node], device: Device) -> None:
@@ -50,8 +44,8 @@ def compute(roots: Iterable[Node], device: Device) -> None:
     step, order = plans.find(roots, device)
     if step is None:
         return
-    if launches.listeners:
-        launches.report(step)
+    if listeners:
+        report(step)
     for i in step.outputs:
         tape = order[i].tape
         if tape is not None and not tape.bare:
@@ -136,8 +130,9 @@ def flush(device: Device, wanted: Node | None = None, patient: bool = False, ses
             roots[wanted] = None
         together = True
         try:
-            if len(sessions) > 1:
-                compute(wanted_elsewhere(roots), device)
+            if len(sessions) > 1:               # of this graph, what others hold: once, without what they have beside
+                elsewhere = session.elsewhere().difference(roots)
+                compute([node for node in topological(roots) if node in elsewhere] if elsewhere else [], device)
             compute(roots, device)
         except AcceleratorError:
             raise
@@ -149,13 +144,6 @@ def flush(device: Device, wanted: Node | None = None, patient: bool = False, ses
             held[:count] = left
         session.updated.discard(device)
         session.start_counting()
-
-
-def wanted_elsewhere(roots: Iterable[Node]) -> list[Node]:
-    """What other threads hold of the graph behind `roots`: computed once, for all of them, without what is recorded
-    there beside it."""
-    elsewhere = current().elsewhere().difference(roots)
-    return [node for node in topological(roots) if node in elsewhere] if elsewhere else []
 
 
 def may_be_dropped(node: Node) -> bool:

@@ -102,10 +102,6 @@ class Session:
         self.most += count
         self.limit = self.most if self.limit else 0
 
-    def pending(self) -> dict[Node, None]:
-        """The nodes that a tensor of this thread's holds and that are not computed yet, in the order of recording."""
-        return pending_of(self.held)
-
     def keep(self, apart_from: Collection[Node] = ()) -> None:
         """Hold what is not computed yet and no more, apart from some nodes."""
         self.held[:] = [reference for reference in self.held if (tensor := reference()) is not None
@@ -173,4 +169,4 @@ def current() -> Session:
 
 def pending() -> list[Node]:
     """The nodes that a tensor of this thread's holds and that are not computed yet, in the order of recording."""
-    return list(current().pending())
+    return list(pending_of(current().held))

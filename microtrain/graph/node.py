@@ -144,6 +144,15 @@ class Described:
         return self.signature.attrs
 
 
+class VersionCell:
+    """A memory's version, which nodes refer to: not to the memory itself, which refers to a node."""
+
+    __slots__ = ("version",)
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+
+
 class Node(Recorded, Described):
     """A value of the graph. Immutable but for its realization: then `buffer` is set and `sources` are dropped.
 
@@ -158,7 +167,7 @@ class Node(Recorded, Described):
     buffer: Any
     shared: bool
     sources: tuple[Node, ...]
-    version: tuple[Any, int] | None
+    version: tuple[VersionCell, int] | None
 
     def realize(self, buffer: object, shared: bool = False) -> None:
         """Take the computed value and let go of what it was computed from."""

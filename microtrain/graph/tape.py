@@ -132,9 +132,13 @@ class Tape:
     is_leaf = False
     pullback: Pullback | None = None
     released = False
-    name: Any
     saves_out: bool
     seq: int
+
+    @property
+    def name(self) -> str:
+        """PyTorch's name of the backward function, e.g. `AddBackward0`."""
+        return type(self).__name__
 
     @property
     def place(self) -> tuple[Tape | None, int]:
@@ -145,6 +149,9 @@ class Tape:
     def next_functions(self) -> tuple[tuple[Tape | None, int], ...]:
         """The tape entries of the sources, as PyTorch gives them: pairs of entry (or None) and output number."""
         return tuple((None, 0) if tape is None else tape.place for tape in map(tape_of, self.edges))
+
+    def __repr__(self) -> str:
+        return f"<{self.name} object at {id(self):#x}>"
 
 
 def nobody() -> None:
@@ -184,9 +191,6 @@ class Leaf(Tape):
         """The tensor whose `.grad` this accumulates, or None when it is gone or does not require grad any more."""
         return self.tensor()
 
-    def __repr__(self) -> str:
-        return f"<AccumulateGrad object at {id(self):#x}>"
-
 
 class DeadEnd(Tape):
     """The place of a tensor that requires grad and from which no gradient goes on: a view, made without grad mode, of
@@ -205,9 +209,6 @@ class DeadEnd(Tape):
     @property
     def place(self) -> tuple[Tape | None, int]:
         return None if self.is_leaf else self, 0
-
-    def __repr__(self) -> str:
-        return f"<{self.name} object at {id(self):#x}>"
 
 
 class AsStridedBackward0(DeadEnd):
@@ -252,11 +253,6 @@ class Entry(Tape):
         """Whether the rule reads the output's value."""
         return self.pullback.saves_out
 
-    @property
-    def name(self) -> str:
-        """PyTorch's name of the backward function, e.g. `AddBackward0`."""
-        return type(self).__name__
-
     def release(self, out: Recorded | None) -> None:
         """Let go of the kept values, after a backward that does not retain the graph."""
         if self.released:
@@ -268,9 +264,6 @@ class Entry(Tape):
         self.sources = pullback.inputs
         if self.saves_out and out is not None:
             out.holders -= 1
-
-    def __repr__(self) -> str:
-        return f"<{self.name} object at {id(self):#x}>"
 
 
 def tape_of(edge: Recorded | Tape | None) -> Tape | None:

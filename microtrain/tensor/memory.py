@@ -27,6 +27,7 @@ from .. import ops as g
 from ..engine import run
 from ..engine.session import current
 from ..graph.node import Node, leaf, next_seq
+from ..graph.node import VersionCell as VersionCell
 from ..graph.spec import Shape
 from ..graph.tape import AsStridedBackward0, DeadEnd, Leaf, Tape, entry_class, grad_mode
 from ..scopes import finish
@@ -117,15 +118,6 @@ def whole_value(base: Node) -> Node:
 def new_value(base: Node, value: Node) -> Node:
     """The base after all of it was replaced."""
     return value
-
-
-class VersionCell:
-    """A version that nodes refer to: not the family itself, which refers to a node."""
-
-    __slots__ = ("version",)
-
-    def __init__(self, version: int) -> None:
-        self.version = version
 
 
 def kept(node: Node) -> Node:

@@ -12,8 +12,8 @@ from typing import Any
 from ..compiler.memory import nbytes
 from ..compiler.program import Program
 from ..compiler.schedule import schedule
+from ..engine import run
 from ..engine.explain import describe_kernels
-from ..engine.run import launches
 from ..graph.node import SCALAR
 from ..graph.spec import Device
 from ..runtime import backend
@@ -45,11 +45,11 @@ def count_kernels(at_most: int | None = None, exactly: int | None = None) -> Ite
     Raises AssertionError, listing the kernels, when there are more than `at_most` or not `exactly` so many.
     """
     count = KernelCount()
-    launches.listeners.append(count.add)
+    run.listeners.append(count.add)
     try:
         yield count
     finally:
-        launches.listeners.remove(count.add)
+        run.listeners.remove(count.add)
     wrong = (at_most is not None and count.kernels > at_most) or (exactly is not None and count.kernels != exactly)
     if wrong:
         limit = f"at most {at_most}" if at_most is not None else f"exactly {exactly}"

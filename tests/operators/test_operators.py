@@ -62,8 +62,8 @@ def listen(plan: Any) -> None:
 def judged(name: str, monkeypatch: pytest.MonkeyPatch) -> ParityReport:
     """The report on one operator."""
     if name not in DONE:
-        monkeypatch.setattr(run.launches, "report", listen)
-        monkeypatch.setattr(run.launches, "listeners", [listen])
+        monkeypatch.setattr(run, "report", listen)
+        monkeypatch.setattr(run, "listeners", [listen])
         if DEVICE == "cpu":
             DONE[name] = parity([name], DEVICE, choose=everything)
         else:
@@ -132,7 +132,7 @@ def test_long_rows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "ROW_MAX", 2)
     monkeypatch.setattr(lower, "SPLIT_ROWS", 0)
     seen: Counter[str] = Counter()
-    monkeypatch.setattr(run.launches, "listeners", [lambda kernels, program: seen.update(
+    monkeypatch.setattr(run, "listeners", [lambda kernels, program: seen.update(
         group.template.name for group in scheduling.schedule(program))])
     with settings.cache(False):
         report = parity([name], DEVICE, DTYPES[:1], choose=lambda found: sorted(found, key=lambda case: case.size)[-4:])
