@@ -44,12 +44,9 @@ class AnomalyError(RuntimeError):
 class detect_anomaly:
     """Raise AnomalyError at the first operation, forward or backward, that makes a NaN or an infinity.
 
-    A block, or for good through `set_detect_anomaly`. Everything is computed one operation at a time: slow, and meant
-    for looking. A NaN or an infinity that was put in by hand (a mask filled with -inf) is not what an operation made,
-    but the first operation that reads a NaN of a tensor's own data raises too.
-
-    Args:
-        check_nan: False looks at nothing, but keeps every operation apart (PyTorch's argument).
+    Everything is computed one operation at a time: slow, and meant for looking. A NaN or an infinity that was put in by
+    hand (a mask filled with -inf) is not what an operation made, but the first operation that reads a NaN of a tensor's
+    own data raises too. Without `check_nan` nothing is looked at, but every operation is computed apart.
     """
 
     def __init__(self, check_nan: bool = True) -> None:
@@ -72,10 +69,8 @@ class detect_anomaly:
         self.session.start_counting()
 
     def look(self, node: Node, entry: Tape | None = None, index: int = 0) -> None:
-        """Compute a node, and what is pending behind it, and look at the values.
-
-        `entry` is the tape entry whose derivative, by its source number `index`, the node is.
-        """
+        """Compute a node, and what is pending behind it, and look at the values: of the derivative of the operation at
+        `entry` by its source number `index`, if any."""
         if not node.device.kind.computes:
             return
         line = user_line()
@@ -99,11 +94,8 @@ class detect_anomaly:
 
     def complain(self, node: Node, cause: str, called: str, operands: list[tuple[Node, str]], entry: Tape | None,
                  line: str, derivative: int) -> None:
-        """Raise for a node: the first, for what follows from it would have been computed later.
-
-        `line` is the user's line now. In a backward the error's line is that of the forward; where a user's own
-        backward or a hook is at work, it says both.
-        """
+        """Raise for a node. `line` is the user's line now; in a backward the error's is the forward's, and where a
+        user's own backward or a hook is at work, it says both."""
         visiting = self.session.visiting
         derived = entry or (visiting[-1] if visiting else None)
         values = array(node)

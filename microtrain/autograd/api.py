@@ -79,10 +79,8 @@ def _cotangents(outputs: list[TensorLike], given: object) -> list[Node]:
 
 def backward(tensors: object, grad_tensors: object = None, retain_graph: bool | None = None, create_graph: bool = False,
              inputs: object = None) -> None:
-    """Add the gradients of `tensors` to the `.grad` of the leaves (or of `inputs`) that they depend on.
-
-    `grad_tensors` are the cotangents; a scalar may go without. The graph is freed unless `retain_graph` (which
-    `create_graph` implies). Raises RuntimeError as PyTorch does.
+    """Add the gradients of `tensors` to the `.grad` of the leaves (or of `inputs`) that they depend on. `grad_tensors`
+    are the cotangents; a scalar may go without. The graph is freed unless `retain_graph` (`create_graph` implies it).
     """
     if retain_graph is not None or create_graph is not False:
         for name, value in (("retain_graph", retain_graph), ("create_graph", create_graph)):
@@ -211,9 +209,7 @@ def grad(outputs: object, inputs: object, grad_outputs: object = None, retain_gr
          create_graph: bool = False, only_inputs: bool = True, allow_unused: bool | None = None,
          is_grads_batched: bool = False, materialize_grads: bool = False) -> tuple[Any, ...]:
     """Gradients of the sum of `outputs` (weighted by the cotangents `grad_outputs`) with respect to each of `inputs`.
-
-    With `create_graph` they can be differentiated again. An input that the outputs do not depend on raises, or gives
-    None with `allow_unused`, or zeros with `materialize_grads`.
+    One that the outputs do not depend on raises, or gives None with `allow_unused`, or zeros with `materialize_grads`.
     """
     if is_grads_batched or not only_inputs:
         raise NotImplementedError("grad() supports only_inputs=True and is_grads_batched=False")

@@ -33,11 +33,9 @@ def expands_to(shape: Shape, other: Shape) -> bool:
 
 
 def gradient(name: str, index: int, result: object, want: Spec) -> Node:
-    """Gradient number `index` that function `name` returned for an input of the spec `want`, as a node of that spec.
-
-    More axes, and axes of other sizes where the input has size 1, are summed over; the dtype is converted, and so is
-    the device of a 0-d tensor. Raises GradientTypeError for what is no Tensor, RuntimeError for one that does not fit.
-    """
+    """Gradient number `index` that function `name` returned for an input of the spec `want`, as a node of that spec:
+    broadcasting is undone, the dtype converted, and so is the device of a 0-d tensor. Raises GradientTypeError for what
+    is no Tensor, RuntimeError for one that does not fit."""
     if not is_tensor(result):
         raise GradientTypeError(f"Function {name} returned an invalid gradient at index {index} - expected Variable or "
                                 f"None (got {type_of(result)}): a gradient is a Tensor of shape {list(want.shape)}")
@@ -56,10 +54,8 @@ def gradient(name: str, index: int, result: object, want: Spec) -> Node:
 
 
 def hook_result(hook: Callable[..., object], result: object, ct: Node) -> Node:
-    """The cotangent after a hook that was given `ct` and returned `result`: `ct` itself where that is None.
-
-    Raises TypeError for what is no Tensor, RuntimeError for another shape, dtype or device.
-    """
+    """The cotangent after a hook that was given `ct` and returned `result`: `ct` itself where that is None. Raises
+    TypeError for what is no Tensor, RuntimeError for another shape, dtype or device."""
     if result is None:
         return ct
     if not is_tensor(result):

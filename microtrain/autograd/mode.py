@@ -21,9 +21,8 @@ class _Mode(_io._IOBase):
 
     A decorated generator or coroutine runs in the mode; what runs between its steps does not.
 
-    To Python it is a file, for how a block of one ends: in C, which calls `close`, and that is a function of C's too.
-    Where a function of Python's begins an interrupt may come, so an `__exit__` of ours might never run, and all that
-    follows were in the mode.
+    To Python it is a file, for how a block of one ends: in C, which calls `close`, a function of C's too. Where one of
+    Python's begins an interrupt may come, so an `__exit__` of ours might never run.
     """
 
     __slots__ = ()

@@ -146,11 +146,7 @@ class FunctionEntry(Apart):
 
     def apply(self, cotangents: dict[int, Node]) -> Iterator[tuple[int, Recorded | Tape, Node | None]]:
         """Call the user's backward; yields each edge that needs a gradient, after its number, with its cotangent or,
-        where the backward gave none, None.
-
-        Raises RuntimeError for the wrong number of gradients, or for one of the wrong shape or device; TypeError for
-        one that is no tensor.
-        """
+        where the backward gave none, None. Raises RuntimeError for the wrong number of gradients, and as `gradient`."""
         wrap, zeros, name = self.tensor.from_node, self.context._materialize, self.name
         arguments = [wrap(cotangents[i]) if i in cotangents else None if spec is None or not zeros else
                      wrap(g.zeros_like(spec)) for i, spec in enumerate(self.outputs)]

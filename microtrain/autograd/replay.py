@@ -2,24 +2,9 @@
 
 A rule of the table is a function of the signatures of what it is given, of the values of numbers among them, and of the
 grad mode, and of nothing else (see `Rule`). So for a tape of the same structure a walk records the same nodes, and a
-walk that is made again gets a function of its own, emitted as text. It first compares the tape with the one that it was
-made from: the rules, who feeds whom, the order of recording, and the signatures of whatever a rule looks at. Then it
-makes the nodes that the walk made, in the same order, and lets go of what the walk let go of. For `(w * x).sigmoid()`
-it is
-
-    def replay(n0, c0):
-        if c0.signature is not given: return None
-        t0 = n0.tape
-        s = n0.sources
-        if t0.pullback is not p0 or t0.sources is not s: return None
-        n1, = s
-        ...
-        v0 = Node()
-        v0.signature = s0
-        v0.sources = (c0, n0)
-        ...
-        return {l0: v1}
-
+walk that is made again gets a function of its own, emitted as text (see `engine.match`). It first compares the tape
+with the one that it was made from: the rules, who feeds whom, the order of recording, and the signatures of whatever a
+rule looks at. Then it makes the nodes that the walk made, in the same order, and lets go of what the walk let go of.
 A rule that is given a number whose value is not part of the structure is called, as the walk would.
 
 Only what a training step does is replayed: one loss, all leaves, no hooks but theirs, nothing to retain or to
@@ -75,10 +60,8 @@ class Replays:
         self.made: dict[tuple[Pullback, ...], list[Replay]] = {}
 
     def run(self, out: Node, ct: Node, room: int) -> dict[Tape, Node] | None:
-        """The leaves' cotangents, when such a walk is known that records at most `room` nodes.
-
-        Raises RuntimeError for a kept value that was changed in place.
-        """
+        """The leaves' cotangents, when such a walk is known that records at most `room` nodes. Raises RuntimeError for
+        a kept value that was changed in place."""
         for replay in self.known.get(None if out.tape is None else out.tape.pullback, ()):
             if replay.size <= room:
                 found = replay.function(out, ct)

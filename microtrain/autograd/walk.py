@@ -25,11 +25,8 @@ from .saved import AGAIN, check_versions, fitted, living, read
 
 def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Sequence[Tape | None] | None, *,
          retain_graph: bool, create_graph: bool, through: bool = False) -> dict[Tape, Node]:
-    """Cotangents of the tape entries `targets`, or of every leaf reached when `targets` is None; hooks are called.
-
-    The rules of the entries walked are used, those of the targets only where they lead to another target or with
-    `through`. Without `retain_graph`, what the tape kept for them is released.
-    """
+    """Cotangents of the tape entries `targets`, or of every leaf reached when `targets` is None; hooks are called. The
+    targets' own rules are used only where they lead to another target, or with `through`."""
     session = current()
     depth = len(session.visiting)
     before, grad_mode.enabled = grad_mode.enabled, create_graph         # no call from here to the block

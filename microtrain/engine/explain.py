@@ -40,16 +40,10 @@ def explain(*tensors: HasNode, file: IO[str] | None = None, draw: str | os.PathL
     """Print the graph behind pending tensors and the kernels that it would become on a GPU; nothing is computed.
 
     Args:
-        tensors: tensors of any shape, dtype and device (also `cpu` and `null`); none at all: everything pending.
-        file: where the text goes, by default to standard output.
-        draw: a file for the picture too, see `Explanation.draw`.
-
-    What is printed is `str()` of the Explanation returned. A tensor whose value is at hand is said to be so. Reading a
-    tensor also computes whatever else is pending on its device: `explain()` shows that program.
-
-    Raises:
-        TypeError: an argument is no tensor.
-        ValueError, RuntimeError, OSError: as `Explanation.draw`.
+        tensors: tensors of any shape, dtype and device (also `cpu` and `null`); none at all: everything pending, which
+            is what reading one value computes.
+        file: where the text, `str()` of the Explanation returned, goes; by default to standard output.
+        draw: a file for the picture too. Raises as `Explanation.draw`.
     """
     for tensor in tensors:
         if not isinstance(getattr(tensor, "node", None), Node):

@@ -1,14 +1,13 @@
 """Comparing a graph with one that was met before, and with nothing else: a function of its own for each such graph.
 
 Building a structure's key takes a set, an index and a sort of all its nodes; to see that a graph *is* a known one takes
-a look at each signature and each edge. So what is met again gets a function, emitted as one straight line, which
-compares node by node. The function that finds a plan for `(w * x).sigmoid()` says
+a look at each signature and each edge. So what is met again gets a function, emitted as one straight line. That which
+finds a plan for `(w * x).sigmoid()` says
 
     n0, = roots
     if n0.signature is not s0: return None
     n1, = n0.sources
     if n1.signature is not s1 or n1.holders: return None
-    n2, n3, = n1.sources
     ...
 
 A backward that was walked before is found in the same way: see `autograd.replay`.

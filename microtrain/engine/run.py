@@ -147,18 +147,14 @@ def flush(device: Device, wanted: Node | None = None, patient: bool = False, ses
 
 
 def may_be_dropped(node: Node) -> bool:
-    """Whether a value of this step was differentiated already: a loss that nobody has read.
-
-    Most are dropped in the next step; one that is still held then is computed with it.
-    """
+    """Whether a value of this step was differentiated already: a loss that nobody has read. Most are dropped in the
+    next step; one that is still held then is computed with it."""
     return getattr(node.tape, "released", False)
 
 
 def isolate(roots: Iterable[Node], wanted: Node | None, device: Device, session: Session) -> None:
-    """Compute each root alone, after they failed together.
-
-    Raises only for the one that is wanted: another that fails is no longer pending and raises when it is read.
-    """
+    """Compute each root alone, after they failed together. Raises only for the one that is wanted: another that fails
+    is no longer pending and raises when it is read."""
     failed: set[Node] = set()
     try:
         for node in roots:
@@ -175,21 +171,16 @@ def isolate(roots: Iterable[Node], wanted: Node | None, device: Device, session:
 
 
 def parameter_changed(device: Device) -> None:
-    """Note that a parameter was updated in place: a step of training ends here.
-
-    The step is computed before the next one begins, that is before the next operation that requires grad is recorded.
-    So every step is a graph of the same structure, whether its loss is read or not.
-    """
+    """Note that a parameter was updated in place: a step of training ends here. It is computed before the next
+    operation that requires grad is recorded, so every step is a graph of the same structure, its loss read or not."""
     session = current()
     session.updated.add(device)
     session.limit = 0
 
 
 def settle(node: Node, session: Session) -> None:
-    """Compute what is pending in this thread when a step has ended or the graph has grown past `MAX_PENDING`.
-
-    `node` was just recorded and no tensor holds it yet.
-    """
+    """Compute what is pending in this thread when a step has ended or the graph has grown past `MAX_PENDING`. `node`
+    was just recorded and no tensor holds it yet."""
     if node.tape is not None and node.spec.device in session.updated and not session.watchers:
         flush(node.spec.device, None, node.spec.device.kind.native, session)
     elif node.seq > session.most or session.watchers:

@@ -40,7 +40,7 @@ class Session:
         recorded: how many operations this thread has recorded, where each thread counts its own; None where there is
             but one, whose recording numbers say it.
         retained: while gradients are accumulated: the tensors that had theirs retained, with what it was before.
-        since: the same as it was at `started`.
+        since: `recorded` (or the recording number) as it was at `started`.
         updated: devices on which a parameter was changed in place since the last computation.
         visiting: while there are watchers, the entries of the tape that backwards, one inside another, are at.
         watchers: what is told of every operation that a tensor records, as it is recorded; anomaly detection computes
@@ -84,11 +84,8 @@ class Session:
         return number if self.recorded is None else self.recorded
 
     def full(self, number: int) -> bool:
-        """Whether more than `MAX_PENDING` operations are pending when one with this recording number is.
-
-        Numbers are taken by all threads, and another one's are not counted: else it depended on how threads take turns
-        where a step is cut in two, and each time it were another graph.
-        """
+        """Whether more than `MAX_PENDING` operations are pending when one with this recording number is. Another
+        thread's are not counted: else it depended on how threads take turns where a step is cut in two."""
         excess = (number if self.recorded is None else self.recorded) - self.since - MAX_PENDING
         if excess <= 0:
             self.most = number - excess

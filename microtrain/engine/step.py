@@ -110,15 +110,12 @@ class Step:
 
     def run(self, arguments: Sequence[object], numbers: Sequence[bool | int | float] | None = None,
             free: Collection[int] = ()) -> list[object]:
-        """Buffers of the outputs, nothing being recorded.
+        """Buffers of the outputs, nothing being recorded. Raises ValueError where there are more or fewer ports.
 
         Args:
             arguments: a buffer for each port that takes one, in their order, of the port's shape, dtype and device.
             numbers: a Python number for each port that takes one, in their order; by default those of the recording.
             free: which of the inputs' memory may be written over, as numbers of ports: see `Executable.donatable`.
-
-        Raises:
-            ValueError: there are more or fewer ports.
         """
         ports, numbers = self.ports[:len(self.inputs)], self.numbers if numbers is None else numbers
         taken = sum(port.kind in NUMBERS for port in ports)

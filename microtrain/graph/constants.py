@@ -8,8 +8,7 @@ from sys import getrefcount
 
 import numpy as np
 
-from .attributes import number
-from .dtypes import DType
+from .dtypes import DType, number
 from .node import Node, literal, new_node, scalar_signature
 from .spec import Device, all_specs, spec
 

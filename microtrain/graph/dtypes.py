@@ -1,9 +1,15 @@
-"""Element types and PyTorch's promotion rules between them."""
+"""Element types, PyTorch's promotion rules between them, and what an operation's attributes may be: numbers, dtypes and
+tuples of them, made of Python's own types.
+
+Attributes become text: of NumPy expressions, of kernels. So none is taken that could say what its text is, or that is
+no number to begin with. It costs nothing where it is asked for: once for each signature, when it is first inferred.
+"""
 
 from __future__ import annotations
 
 import math
 from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 
@@ -115,16 +121,6 @@ def of_scalar(value: bool | int | float) -> DType:
     return int64 if isinstance(value, int) else _default[0]
 
 
-def lowest(dtype: DType) -> float | int:
-    """The smallest value of a dtype: the identity of `max`."""
-    return dtype.low
-
-
-def highest(dtype: DType) -> float | int:
-    """The largest value of a dtype: the identity of `min`."""
-    return dtype.high
-
-
 def holds(dtype: DType, value: bool | int | float | complex) -> bool:
     """Whether PyTorch fills a tensor of a dtype with a number: a float holds infinities and NaN, an unsigned integer
     the negative of what it holds."""
@@ -132,8 +128,7 @@ def holds(dtype: DType, value: bool | int | float | complex) -> bool:
         return False
     if dtype.category == 2:
         return value != value or value in (math.inf, -math.inf) or abs(value) <= largest_finite(dtype)
-    low, high = lowest(dtype), highest(dtype)
-    return (-high if dtype is uint8 and isinstance(value, int) else low) <= value <= high
+    return (-dtype.high if dtype is uint8 and isinstance(value, int) else dtype.low) <= value <= dtype.high
 
 
 def below(dtype: DType, bound: int | float) -> float:
@@ -147,3 +142,40 @@ def below(dtype: DType, bound: int | float) -> float:
 def largest_finite(dtype: DType) -> float:
     """The largest finite number of a floating dtype; its negative is the smallest."""
     return 2.0**128 - 2.0**120 if dtype is bfloat16 else float(np.finfo(dtype.numpy).max)
+
+
+PLAIN = frozenset((int, float, bool, type(None)))
+
+OBJECTS: set[type] = {DType}
+"""Classes of the graph's own whose instances are attributes."""
+
+WORDS = frozenset(("mean", "sum", "none"))
+"""All text that is an attribute."""
+
+
+def number(value: object, operation: str = "") -> bool | int | float:
+    """A number as one of Python's own types: subclasses say what their text is, NumPy's have other types.
+
+    Raises TypeError for what is no number.
+    """
+    if type(value) in PLAIN and isinstance(value, int | float):
+        return value
+    if isinstance(value, np.generic) and value.dtype.kind in "biuf":
+        return value.item()
+    if isinstance(value, int):
+        return int.__index__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    raise TypeError(f"{operation or 'an operation'}: a number is needed, not {type(value).__name__}")
+
+
+def plain(value: object, operation: str) -> Any:
+    """An attribute, its numbers as Python's own. Raises TypeError for what an attribute cannot be."""
+    kind = type(value)
+    if kind in PLAIN or kind in OBJECTS or (kind is str and value in WORDS):
+        return value
+    if isinstance(value, tuple):
+        parts = tuple([plain(part, operation) for part in tuple.__iter__(value)])
+        same = kind is tuple and all(new is old for new, old in zip(parts, value, strict=True))
+        return value if same else parts
+    return number(value, operation)

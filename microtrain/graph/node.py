@@ -13,8 +13,7 @@ from enum import Enum
 from typing import Any
 
 from ..runtime.lock import lock
-from .attributes import plain
-from .dtypes import DType, float32
+from .dtypes import DType, float32, plain
 from .spec import Device, Shape, Spec, spec
 from .tape import Pullback, Recorded, Rule, enter, grad_mode
 

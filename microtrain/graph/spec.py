@@ -12,7 +12,7 @@ import numpy as np
 from ..runtime.backend import Backend
 from ..runtime.kinds import KINDS, Index, Kind
 from . import dtypes
-from .attributes import number
+from .dtypes import number
 
 Shape = tuple[int, ...]
 

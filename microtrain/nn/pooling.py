@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..graph.dtypes import lowest
 from ..tensor import Tensor, arange, nn_ops, no_grad, tensor, where
 from .convolution import check_positive, each
 from .function_module import FunctionModule
@@ -81,7 +80,7 @@ def _max_pool(function: str, n: int, input: Tensor, kernel_size: Any, stride: An
     windows = _windows(function, n, input, kernel_size, stride, padding, dilation, ceil_mode)
     if str(input.dtype).endswith("bool"):
         raise NotImplementedError(f"\"{function}\" not implemented for 'Bool': convert to another dtype")
-    unrolled = _unrolled(input, windows, lowest(input.dtype))
+    unrolled = _unrolled(input, windows, input.dtype.low)
     with no_grad():
         # An element's place in the plane says which it is, wherever windows overlap; what is padded comes last of all.
         # The first of equals is taken, but the last NaN, as in PyTorch: the places of NaN count down from -1.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, Unpack
 
 from ..graph import dtypes
@@ -67,8 +68,8 @@ def _prod(ct: Node, o: object, x: Node, axes: Axes) -> Node:
 
 SUM, sum = fold("sum", "sum", "add.reduce", lambda ct, o, x, axes: spread(ct, x.shape, axes), "",
                 identity=lambda dtype: 0)
-AMAX, amax = fold("amax", "max", "maximum.reduce", extremum, "ox", identity=dtypes.lowest)
-AMIN, amin = fold("amin", "min", "minimum.reduce", extremum, "ox", identity=dtypes.highest)
+AMAX, amax = fold("amax", "max", "maximum.reduce", extremum, "ox", identity=attrgetter("low"))
+AMIN, amin = fold("amin", "min", "minimum.reduce", extremum, "ox", identity=attrgetter("high"))
 PROD, prod = fold("prod", "prod", "multiply.reduce", _prod, "x", identity=lambda dtype: 1)
 
 

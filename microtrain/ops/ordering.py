@@ -75,7 +75,7 @@ def reverse(scan: Scan, x: Node, axis: int) -> Node:
 
 def _logcumsumexp_gradient(ct: Node, o: Node, x: Node, axis: int) -> Node:
     """The sum over i >= j of ct_i exp(x_j - o_i), in logarithms, its positive and negative terms apart."""
-    nothing = dtypes.lowest(o.dtype)        # no difference of two such is NaN
+    nothing = o.dtype.low        # no difference of two such is NaN
 
     def of_sign(holds: Node, size: Node) -> Node:
         terms = g.where(holds, g.sub(g.log(g.where(holds, size, 1)), o), nothing)

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..graph.attributes import OBJECTS
-from ..graph.dtypes import DType
+from ..graph.dtypes import OBJECTS, DType
 from ..graph.node import Kind, Node, Primitive, record
 from ..graph.spec import Shape
 

@@ -36,10 +36,8 @@ POINTERS = {"bool": "*i1", "uint8": "*u8", "int8": "*i8", "int16": "*i16", "int3
 
 
 def divisible_by_16(signature: Signature, names: Iterable[str] = ()) -> Attributes:
-    """The hint that every pointer's address, and each integer parameter in `names`, is divisible by 16.
-
-    Raises ValueError for a name that is no parameter.
-    """
+    """The hint that every pointer's address, and each integer parameter in `names`, is divisible by 16. Raises
+    ValueError for a name that is no parameter."""
     unknown = sorted(set(names) - set(signature))
     if unknown:
         raise ValueError(f"no parameter named {', '.join(unknown)}; the signature has {', '.join(signature)}")
@@ -54,11 +52,9 @@ def divisible_by_16(signature: Signature, names: Iterable[str] = ()) -> Attribut
 
 
 def settle(fn: object, within: tuple[object, ...] = ()) -> None:
-    """Have Triton hash a `@triton.jit` function after those that it calls, directly or as members of a module.
-
-    Into a function's key Triton takes the constants that its callees name, but only of callees whose own key was asked
-    for before: the key would hang on what else the process compiled, and another process not find the kernel.
-    """
+    """Have Triton hash a `@triton.jit` function after those that it calls, directly or as members of a module. Into its
+    key Triton takes the constants that callees name only of those whose own key was asked for before: another process,
+    which compiled other things, would not find the kernel."""
     from triton.runtime import JITFunction
 
     if isinstance(fn, JITFunction) and fn.hash is None and fn not in within:
@@ -86,10 +82,8 @@ def source_class() -> type:
 
 def compile_kernel(fn: object, signature: Signature, constexprs: Mapping[str, object], attrs: Attributes,
                    options: Mapping[str, object], target: object = None) -> Any:
-    """Triton's CompiledKernel of a `@triton.jit` function for a GPUTarget, by default the GPU at hand.
-
-    Raises RuntimeError where Triton was loaded for its interpreter, and Triton's own errors where it does not compile.
-    """
+    """Triton's CompiledKernel of a `@triton.jit` function for a GPUTarget, by default the GPU at hand. Raises
+    RuntimeError where Triton was loaded for its interpreter, and Triton's own errors."""
     import triton
 
     if not isinstance(fn, triton.runtime.JITFunction):

@@ -175,12 +175,8 @@ class CudaBackend(TorchMemory):
 
     def share(self, memory: list[Torch], stream: int) -> None:
         """Tell the allocator that the current stream uses these buffers: none is given to another stream's tensors
-        before this one has got as far as their last reader.
-
-        A graph that is being captured has a stream of its own, on which nothing runs now: what its kernels read must be
-        kept for its replays in any case.
-        """
-        if self.capturing():
+        before this one has got as far as their last reader."""
+        if self.capturing():            # on a stream of the graph's own, where nothing runs now
             return
         self.stream = None
         fresh = [buffer for buffer in memory if hasattr(buffer, "record_stream")

@@ -118,10 +118,7 @@ settings.device.parse = named
 
 
 def backend(kind: str, index: Index = None) -> Backend:
-    """The backend of a device, loaded when first asked for. Raises what the backend raises when it cannot run here.
-
-    index: of a GPU, by default the current one; the null device's target, by default sm_90; None for the others.
-    """
+    """The backend of a device, as `Kind.backend`."""
     return KINDS[kind].backend(index)
 
 

@@ -24,9 +24,9 @@ GRID = (2 ** 31 - 1, 65535, 65535)
 
 
 def start(kernel: CompiledKernel, grid: tuple[int, ...], stream: int, arguments: tuple[object, ...]) -> Queue:
-    """Queue a CompiledKernel for the first time, on a grid of 1 to 3 axes, and return how to queue it from then on.
+    """Queue a CompiledKernel for the first time, on a grid of 1 to 3 axes, and return how to queue it from then on:
+    by the call into C, or Triton's own slower way where the launcher is not a known one or does not take the call.
 
-    That is the call into C, or Triton's own slower way where the launcher is not a known one or does not take the call.
     Raises ValueError for a grid that CUDA does not take, or of 2^31 programs and more, which Triton's launcher counts
     in 32 bits and passes over without a word.
     """

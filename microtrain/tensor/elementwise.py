@@ -203,7 +203,7 @@ def clamp(self: Tensor, min: Operand | None = None, max: Operand | None = None) 
     dtype = x.spec.dtype
     low, high = (limit if bound is None else g.cast(bound.node, dtype) if isinstance(bound, Tensor) else
                  converted(bound, dtype, "clamp")
-                 for bound, limit in ((min, dtypes.lowest(dtype)), (max, dtypes.highest(dtype))))
+                 for bound, limit in ((min, dtype.low), (max, dtype.high)))
     return wrap(g.clamp(x, low, high))
 
 

@@ -175,7 +175,7 @@ def picked(x: Node, index: Node, pick: Callable[[Node, Node], Node] = g.take) ->
         return pick(x, index)
     there = g.ge(index, 0)
     found = pick(x, g.where(there, index, 0))
-    nothing = math.nan if x.dtype.is_floating_point else dtypes.lowest(x.dtype)
+    nothing = math.nan if x.dtype.is_floating_point else x.dtype.low
     return g.where(g.reshape(there, (*index.shape, *[1] * (len(found.shape) - len(index.shape)))), found, nothing)
 
 

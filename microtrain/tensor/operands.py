@@ -10,9 +10,8 @@ import numpy as np
 
 from .. import ops as g
 from ..graph import dtypes
-from ..graph.attributes import number
 from ..graph.constants import constant
-from ..graph.dtypes import DType, promote_types
+from ..graph.dtypes import DType, number, promote_types
 from ..graph.node import Node
 from .host import moved
 from .memory import named
@@ -113,7 +112,7 @@ def beyond(value: Operand, x: Node) -> bool:
 
 def check_range(value: float, dtype: DType) -> None:
     """Raise RuntimeError when an integer does not fit a dtype."""
-    if not dtypes.lowest(dtype) <= value <= dtypes.highest(dtype):
+    if not dtype.low <= value <= dtype.high:
         raise RuntimeError(without_overflow(value, dtype))
 
 

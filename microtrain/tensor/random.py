@@ -202,7 +202,7 @@ def randint(low: Any = 0, high: Any = None, size: Sizes | None = None, *, genera
     if high - low > 2**32:
         raise RuntimeError(f"randint draws from at most 2**32 values, got a range of {high - low}")
     for name, bound in (("from", low), ("to - 1", high - 1)):
-        if not dtypes.lowest(wanted) <= bound <= dtypes.highest(wanted) or not dtypes.holds(wanted, bound):
+        if not wanted.low <= bound <= wanted.high or not dtypes.holds(wanted, bound):
             raise RuntimeError(f"{name} is out of bounds for {in_c(wanted)}: {bound}")
     shape = sizes((size,))
     bits = g.random_bits(*_draw(generator), shape, 0, place(device))

@@ -13,8 +13,7 @@ import numpy as np
 
 from .. import ops as g
 from ..graph import dtypes
-from ..graph.attributes import number
-from ..graph.dtypes import DType
+from ..graph.dtypes import DType, number
 from ..graph.node import Node
 from ..graph.spec import Shape, normalise_dim
 from .create import DeviceLike, kind, place

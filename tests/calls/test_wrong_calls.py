@@ -18,7 +18,7 @@ import torch
 import microtrain as mt
 from microtrain import arguments
 from microtrain.arguments import guarded
-from microtrain.graph.attributes import plain
+from microtrain.graph.dtypes import plain
 from tests.calls import planted, wrong_calls
 
 ROOT = Path(__file__).resolve().parents[2]

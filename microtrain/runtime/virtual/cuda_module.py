@@ -68,9 +68,6 @@ class CudaModule:
     def current_stream(self, device: DeviceLike = None) -> Stream:
         return self.gpu.streams.current
 
-    def default_stream(self, device: DeviceLike = None) -> Stream:
-        return self.gpu.streams.default
-
     @contextmanager
     def stream(self, stream: Stream | None) -> Iterator[None]:
         with stream or nullcontext():
