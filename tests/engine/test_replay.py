@@ -209,7 +209,7 @@ def test_more_walks_than_are_tried_do_not_emit_their_functions_again(monkeypatch
     for _ in range(2):
         for function in many:
             gradients(function, 0.1)
-    monkeypatch.setattr(replaying, "emitted", refuse)
+    monkeypatch.setattr(replaying, "Walk", refuse)
     monkeypatch.setattr(planning, "recogniser", refuse)
     for function in many:
         gradients(function, 0.1)
