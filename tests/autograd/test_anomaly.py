@@ -119,16 +119,6 @@ def test_off_it_costs_and_says_nothing_and_training_is_the_same():
     (mt.zeros(2) / 0).tolist()
 
 
-def test_it_can_be_turned_on_for_good():
-    mt.autograd.set_detect_anomaly(True)
-    try:
-        with pytest.raises(AnomalyError, match="log made infinity"):
-            mt.zeros(2).log()
-    finally:
-        mt.autograd.set_detect_anomaly(False)
-    assert mt.zeros(2).log().tolist() == [-math.inf] * 2
-
-
 def test_check_nan_false_only_separates_the_operations():
     with testing.detect_anomaly(check_nan=False), testing.count_kernels() as counted:
         (mt.zeros(3, requires_grad=True).log() * 2 + 1).tolist()

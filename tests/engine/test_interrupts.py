@@ -38,25 +38,18 @@ on_triton = pytest.mark.skipif(DEVICE == "cpu", reason="the cpu device launches 
 SAMPLE = 8
 
 
+WORK = {**{f"an interrupt in {name}": lambda name=name: works_of(name, SAMPLE, seed=SCENARIOS.index(name))
+           for name in SCENARIOS},
+        **{f"a {error.__name__}": lambda error=error: works_of("sgd saves", SAMPLE, 1, error=ERRORS[error.__name__])
+           for error in (MemoryError, RuntimeError)},
+        "a timer": lambda: [*works_of("sgd saves", 20, 0, signals=True), *works_of("adam", 20, 0, signals=True)]}
+
+
 @on_cpu
-@pytest.mark.parametrize("scenario", SCENARIOS)
-def test_training_goes_on_after_an_interrupt_at_any_point(scenario: str) -> None:
-    for work in works_of(scenario, SAMPLE, seed=SCENARIOS.index(scenario)):
+@pytest.mark.parametrize("what", WORK)
+def test_training_goes_on_after_it_came_at_any_point(what: str) -> None:
+    for work in WORK[what]():
         work()
-
-
-@on_cpu
-@pytest.mark.parametrize("error", [MemoryError, RuntimeError])
-def test_training_goes_on_after_a_failure_at_any_point(error: type[BaseException]) -> None:
-    for work in works_of("sgd saves", SAMPLE, 1, error=ERRORS[error.__name__]):
-        work()
-
-
-@on_cpu
-def test_training_goes_on_after_a_timer_at_any_time() -> None:
-    for scenario in ("sgd saves", "adam"):
-        for work in works_of(scenario, 20, 0, signals=True):
-            work()
 
 
 def interrupted(k: int | None, call: Any) -> Injector:

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 import microtrain as mt
-from microtrain.compiler.executable import Executable
 from microtrain.engine import session
 from microtrain.engine.plans import plans
 from microtrain.engine.step import Step
 from microtrain.graph.node import Node
 from microtrain.runtime import backend
 from tests.conftest import DEVICE
+from tests.engine.test_donation import Given
 
 
 def tensor(value: np.ndarray) -> mt.Tensor:
@@ -34,6 +34,12 @@ def buffer(value: np.ndarray) -> Any:
 
 def array(value: Any, device: Any) -> np.ndarray:
     return np.asarray(backend(device.type, device.index).to_numpy(value))
+
+
+def results(step: Step, out: list[Any]) -> dict[tuple[int, ...], np.ndarray]:
+    """What a run gave, by shape."""
+    return {port.spec.shape: array(value, port.spec.device)
+            for port, value in zip(step.ports[len(step.inputs):], out, strict=True)}
 
 
 def random(*shape: int) -> np.ndarray:
@@ -71,12 +77,10 @@ def test_a_step_runs_again_with_other_arguments_and_numbers() -> None:
     count = session.current().ordinal()
     for by in (0.3, 0.01):
         numbers = [by if place == rate else number for place, number in enumerate(step.numbers)]
-        out = step.run([buffer(values[port.spec.shape]) for port in arguments], numbers)
-        results = {port.spec.shape: array(value, port.spec.device)
-                   for port, value in zip(step.ports[len(step.inputs):], out, strict=True)}
+        found = results(step, step.run([buffer(values[port.spec.shape]) for port in arguments], numbers))
         want = by_hand(x, y, v, by)
-        np.testing.assert_allclose(results[()], want[0], rtol=2e-5)
-        np.testing.assert_allclose(results[5,], want[1], rtol=2e-5, atol=1e-6)
+        np.testing.assert_allclose(found[()], want[0], rtol=2e-5)
+        np.testing.assert_allclose(found[5,], want[1], rtol=2e-5, atol=1e-6)
     assert session.current().ordinal() - count <= 8, "only the buffers that were put on the device are counted"
     want = by_hand(random(16, 5), (random(16) > 0).astype(np.float32), random(5), 0.3)
     np.testing.assert_allclose(loss.item(), want[0], rtol=2e-5)
@@ -85,9 +89,8 @@ def test_a_step_runs_again_with_other_arguments_and_numbers() -> None:
 
 def test_the_recorded_values_are_those_of_a_replay_bit_for_bit() -> None:
     w, loss, _, step, order = logistic()
-    out = step.of(order).run([order[port.place].buffer for port in step.ports if port.kind == "argument"])
-    replayed = {port.spec.shape: array(value, port.spec.device)
-                for port, value in zip(step.ports[len(step.inputs):], out, strict=True)}
+    replayed = results(step, step.of(order).run([order[port.place].buffer for port in step.ports
+                                                 if port.kind == "argument"]))
     assert replayed[()] == loss.detach().cpu().numpy()
     assert (replayed[5,] == w.detach().cpu().numpy()).all()
 
@@ -137,15 +140,7 @@ def test_the_seed_is_a_port() -> None:
 
 
 def test_an_update_is_written_over_memory_that_is_given_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    over: list[int] = []
-    if DEVICE != "cpu":
-        allocate = Executable.allocate
-
-        def counted(executable: Executable, memory: list[Any], free: Any) -> Any:
-            found = allocate(executable, memory, free)
-            over.extend([donor for donor, _ in found])
-            return found
-        monkeypatch.setattr(Executable, "allocate", counted)
+    given = Given(monkeypatch)
     w, x = tensor(random(8)), tensor(random(8) + 1)
     before = w.node
     w -= 0.25 * x
@@ -159,7 +154,7 @@ def test_an_update_is_written_over_memory_that_is_given_away(monkeypatch: pytest
         out = step.run(arguments, [0.25] * sum(port.kind == "number" for port in step.ports), (place,))
         value = value - np.float32(0.25) * other
         np.testing.assert_array_equal(array(out[0], w.node.device), value, err_msg=f"round {rounds}")
-    assert over == ([] if DEVICE == "cpu" else [place] * 3)
+    assert given.places == ([] if DEVICE == "cpu" else [place] * 3)
     assert place in step.executable.donatable or DEVICE == "cpu"
 
 

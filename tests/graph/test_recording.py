@@ -1,10 +1,13 @@
 """Recording is written out more than once for speed: every way makes the same node and the same entry on the tape."""
 
+from collections.abc import Callable
+from itertools import product
+
 import pytest
 
 from microtrain import ops as g
 from microtrain.graph.dtypes import float32
-from microtrain.graph.node import Node, apply1, apply2, infer, leaf, record, record1, record2, record_with
+from microtrain.graph.node import Node, Primitive, apply1, apply2, infer, leaf, record, record1, record2, record_with
 from microtrain.graph.spec import Device, spec
 from microtrain.graph.tape import Leaf, grad_mode
 from microtrain.ops import PRIMITIVES
@@ -26,40 +29,32 @@ def state(node: Node, names: list[Node]) -> tuple:
     return slots, [names.index(s) for s in node.sources], node.spec, entry, [s.holders for s in names]
 
 
+def ways(primitive: Primitive, count: int) -> list[Callable[..., Node]]:
+    """The functions that record an operation of one source, or of two."""
+    if count == 1:
+        return [lambda x: record(primitive, (x,)), lambda x: record1(primitive, x), getattr(g, primitive.name),
+                lambda x: apply1(infer(primitive, x.spec, (x,), ()), x), lambda x: record_with(primitive, x)]
+    return [lambda x, y: record(primitive, (x, y)), lambda x, y: record2(primitive, x, y), getattr(g, primitive.name),
+            lambda x, y: apply2(infer(primitive, (x.spec, y.spec), (x, y), ()), x, y)]
+
+
+OPERATIONS = [(name, on_tape) for count, names in ((1, "exp sin neg"), (2, "add mul div maximum"))
+              for name in names.split() for on_tape in product((True, False), repeat=count)]
+
+
 @pytest.mark.parametrize("enabled", [True, False])
-@pytest.mark.parametrize("x_on_tape", [True, False])
-@pytest.mark.parametrize("name", ["exp", "sin", "neg"])
-def test_one_source(name: str, x_on_tape: bool, enabled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "on_tape"), OPERATIONS)
+def test_every_way_records_the_same(name: str, on_tape: tuple[bool, ...], enabled: bool,
+                                    monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grad_mode, "enabled", enabled)
-    primitive, found = PRIMITIVES[name], []
-    for way in (lambda x: record(primitive, (x,)), lambda x: record1(primitive, x), getattr(g, name),
-                lambda x: apply1(infer(primitive, x.spec, (x,), ()), x), lambda x: record_with(primitive, x)):
-        x = value(x_on_tape)
-        node = way(x)
-        assert (node.tape is not None) is (x_on_tape and enabled)
-        found.append(state(node, [x]))
+    found = []
+    for way in ways(PRIMITIVES[name], len(on_tape)):
+        sources = list(map(value, on_tape))
+        node = way(*sources)
+        assert (node.tape is not None) is (enabled and any(on_tape))
+        found.append(state(node, sources))
     first = found[0]
     for other in found[1:]:
         assert str(other[0]["signature"]) == str(first[0]["signature"])
         other[0]["signature"] = first[0]["signature"]           # `record` keys its memo by attributes
-        assert (other[0], other[1:3], other[4]) == (first[0], first[1:3], first[4])
-        assert (other[3] is None) is (first[3] is None) and (first[3] is None or other[3][1:] == first[3][1:])
-
-
-@pytest.mark.parametrize("enabled", [True, False])
-@pytest.mark.parametrize("on_tape", [(True, True), (True, False), (False, True), (False, False)])
-@pytest.mark.parametrize("name", ["add", "mul", "div", "maximum"])
-def test_two_sources(name: str, on_tape: tuple[bool, bool], enabled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grad_mode, "enabled", enabled)
-    primitive, found = PRIMITIVES[name], []
-    for way in (lambda x, y: record(primitive, (x, y)), lambda x, y: record2(primitive, x, y), getattr(g, name),
-                lambda x, y: apply2(infer(primitive, (x.spec, y.spec), (x, y), ()), x, y)):
-        x, y = map(value, on_tape)
-        node = way(x, y)
-        assert (node.tape is not None) is (enabled and any(on_tape))
-        found.append(state(node, [x, y]))
-    first = found[0]
-    for other in found[1:]:
-        assert str(other[0]["signature"]) == str(first[0]["signature"])
-        other[0]["signature"] = first[0]["signature"]
         assert other == first

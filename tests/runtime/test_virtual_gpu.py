@@ -385,8 +385,3 @@ def test_derivatives_are_checked_on_cuda(gpu: VirtualGpu, monkeypatch: pytest.Mo
     monkeypatch.setattr(mt.Tensor, "cpu", lambda self: self)
     with pytest.raises(TypeError, match="can't convert cuda:0"):
         gradcheck(lambda a: a.sin() * a, (inputs,))
-
-
-def test_one_gpu_is_one_device(gpu: VirtualGpu) -> None:
-    """Fault 5: two objects for one GPU had two tables of kernels."""
-    assert backend("cuda") is backend("cuda", 0)

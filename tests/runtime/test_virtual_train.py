@@ -13,14 +13,9 @@ import pytest
 
 from microtrain import settings
 from microtrain.cli import main
-from microtrain.runtime.virtual import libcuda
-from tests.runtime.test_virtual_gpu import REAL, ROOT
+from tests.runtime import test_virtual_gpu
 
-pytestmark = [
-    pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="kernels are interpreted in this process"),
-    pytest.mark.skipif(REAL, reason="the driver of a real GPU is loaded in this process"),
-    pytest.mark.skipif(libcuda.compiler() is None, reason="needs a C compiler, as Triton does"),
-]
+pytestmark = test_virtual_gpu.pytestmark
 
 
 @pytest.mark.parametrize("text, value", [("sm_90", "sm_90"), ("sm_80=reference", "sm_80=reference"),
@@ -60,7 +55,7 @@ def scores(printed: str) -> list[float]:
 def test_make_train_in_a_clean_clone(gpu_there: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Where `nvidia-smi` answers it installs PyTorch and Triton, and trains on cuda, as well as on the cpu and with no
     word of a device; elsewhere it installs neither."""
-    shutil.copytree(ROOT, tmp_path / "clone", symlinks=True, ignore=shutil.ignore_patterns(
+    shutil.copytree(test_virtual_gpu.ROOT, tmp_path / "clone", symlinks=True, ignore=shutil.ignore_patterns(
         ".*", "runs", "__pycache__", "*.egg-info", "results", "tests"))
     script(tmp_path / "nvidia-smi", f"#!/bin/sh\nexit {int(not gpu_there)}\n")
     script(tmp_path / "pip", PIP.format(python=sys.executable, folder=str(tmp_path),
