@@ -55,11 +55,9 @@ def read(entry: Entry) -> set[int]:
 
 
 class Saved:
-    """A tensor that a user's function keeps for its backward.
-
-    The node is held, and the tensor only known: a function must not keep alive what was computed from it. Of an output,
-    number `output`, the node is the value before it was put on the tape, and `version` that of the tensor handed out.
-    """
+    """A tensor that a user's function keeps for its backward. The node is held, and the tensor only known: a function
+    must not keep alive what was computed from it. Of an output, number `output`, the node is the value before it was
+    put on the tape, and `version` that of the tensor handed out."""
 
     __slots__ = ("node", "output", "tensor", "version")
 
@@ -73,10 +71,8 @@ class Saved:
         self.node.holders -= 1
 
     def given(self, reader: str) -> TensorLike | None:
-        """The tensor again, or None where it is gone or holds another value by now.
-
-        Raises RuntimeError when the value was changed in place.
-        """
+        """The tensor again, or None where it is gone or holds another value by now. Raises RuntimeError when the value
+        was changed in place."""
         check_version(self.node, self.version or self.node.version, reader)
         tensor = self.tensor()
         return tensor if tensor is not None and tensor.node is self.node else None

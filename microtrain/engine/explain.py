@@ -144,10 +144,8 @@ class Explanation:
 
     def draw(self, path: str | os.PathLike[str]) -> Path:
         """Write the picture: DOT text to a .dot or .gv file, which always works, others through Graphviz's `dot`.
-
         Returns the path. Raises ValueError for an unknown suffix, RuntimeError where `dot` is missing (saying what to
-        install) or fails, OSError where the file cannot be written; nothing half-written is left.
-        """
+        install) or fails, OSError where the file cannot be written; nothing half-written is left."""
         target = Path(path)
         suffix = target.suffix.lower()
         if suffix in TEXT_SUFFIXES:

@@ -25,10 +25,8 @@ Recogniser = Callable[[Sequence[Node]], "list[Node] | None"]
 
 
 class Line:
-    """A function of one straight line, in the making: it returns None for another graph than it was made from.
-
-    `names` are those of the nodes that were met, `space` what else the text names.
-    """
+    """A function of one straight line, in the making: it returns None for another graph than it was made from. `names`
+    are those of the nodes that were met, `space` what else the text names."""
 
     def __init__(self, head: str, met: Sequence[Node] = ()) -> None:
         self.text = [f"def {head}:"]

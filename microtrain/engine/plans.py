@@ -27,10 +27,8 @@ _seq, _signature, _sources = attrgetter("seq"), attrgetter("signature"), attrget
 
 
 def linearize(roots: Iterable[Node]) -> tuple[list[Node], Flat, tuple[int, ...]]:
-    """The graph behind `roots`: nodes in recording order, its structure (a `Program`, flat) and its outputs.
-
-    Outputs are the roots and every pending node that the tape keeps for a derivative.
-    """
+    """The graph behind `roots`: nodes in recording order, its structure (a `Program`, flat) and its outputs. Outputs
+    are the roots and every pending node that the tape keeps for a derivative."""
     wanted = set(roots)
     seen = wanted.copy()
     order = list(wanted)
@@ -52,11 +50,8 @@ def linearize(roots: Iterable[Node]) -> tuple[list[Node], Flat, tuple[int, ...]]
 
 
 class Plans:
-    """Every thread's plans.
-
-    `known` are the plans by device, switches and structure; `recent` those met more than once, by device, switches and
-    the roots' signatures: `MAX_RECENT` each, the latest first.
-    """
+    """Every thread's plans. `known` are the plans by device, switches and structure; `recent` those met more than once,
+    by device, switches and the roots' signatures: `MAX_RECENT` each, the latest first."""
 
     def __init__(self) -> None:
         self.known: dict[object, Step] = {}

@@ -15,11 +15,9 @@ import numpy as np
 
 
 class DType:
-    """One element type: its name, its NumPy twin and its place in the promotion order.
-
-    `category` orders kinds as PyTorch does: 0 bool, 1 integral, 2 floating point. `wide`: float32 or float64, in which
-    a Python number is computed with as it is. `low` and `high`: its smallest and largest value, infinite for floats.
-    """
+    """One element type: its name, its NumPy twin and its place in the promotion order. `category` orders kinds as
+    PyTorch does: 0 bool, 1 integral, 2 floating point. `wide`: float32 or float64, in which a Python number is computed
+    with as it is. `low` and `high`: its smallest and largest value, infinite for floats."""
 
     __slots__ = ("__dict__", "category", "high", "itemsize", "low", "name", "wide")
 
@@ -32,10 +30,8 @@ class DType:
 
     @cached_property
     def numpy(self) -> np.dtype:
-        """The NumPy dtype; bfloat16 is ml_dtypes', imported only when it is asked for.
-
-        Raises ImportError, naming the extra, when ml_dtypes is not installed.
-        """
+        """The NumPy dtype; bfloat16 is ml_dtypes', imported only when it is asked for. Raises ImportError, naming the
+        extra, when ml_dtypes is not installed."""
         if self.name != "bfloat16":
             return np.dtype(self.name)
         try:
@@ -154,10 +150,8 @@ WORDS = frozenset(("mean", "sum", "none"))
 
 
 def number(value: object, operation: str = "") -> bool | int | float:
-    """A number as one of Python's own types: subclasses say what their text is, NumPy's have other types.
-
-    Raises TypeError for what is no number.
-    """
+    """A number as one of Python's own types: subclasses say what their text is, NumPy's have other types. Raises
+    TypeError for what is no number."""
     if type(value) in PLAIN and isinstance(value, int | float):
         return value
     if isinstance(value, np.generic) and value.dtype.kind in "biuf":

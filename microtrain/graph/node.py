@@ -79,11 +79,9 @@ def primitive_named(name: str) -> Primitive:
 
 
 class Signature:
-    """A primitive applied to given source specs with given attributes: interned, so plans are keyed by identity.
-
-    Where it has a derivative, `first`, `second` and `both` are its pullbacks where that source alone, or both of two,
-    require grad; those of more sources are in `pullbacks`, by who requires grad.
-    """
+    """A primitive applied to given source specs with given attributes: interned, so plans are keyed by identity. Where
+    it has a derivative, `first`, `second` and `both` are its pullbacks where that source alone, or both of two, require
+    grad; those of more sources are in `pullbacks`, by who requires grad."""
 
     __slots__ = ("attrs", "both", "first", "inputs", "primitive", "pullbacks", "rule", "second", "spec")
 
@@ -182,10 +180,8 @@ class Node(Recorded, Described):
 
 
 class Unmade(Node):
-    """A node that is made once anything of it is asked for; then it is a node as any other.
-
-    Until then its `sources` are a function that, given it, has it `become` one.
-    """
+    """A node that is made once anything of it is asked for; then it is a node as any other. Until then its `sources`
+    are a function that, given it, has it `become` one."""
 
     __slots__ = ()
 
@@ -274,10 +270,8 @@ def literal(value: bool | int | float, dtype: DType, device: Device) -> Node:
 
 
 def infer(primitive: Primitive, key: Hashable, sources: tuple[Node, ...], attrs: tuple[object, ...]) -> Signature:
-    """Run the shape and dtype rules once for this combination and remember the answer.
-
-    Raises TypeError for attributes that are no numbers, dtypes or tuples of them.
-    """
+    """Run the shape and dtype rules once for this combination and remember the answer. Raises TypeError for attributes
+    that are no numbers, dtypes or tuples of them."""
     device = sources[0].spec.device
     for source in sources[1:]:
         if source.spec.device is not device:

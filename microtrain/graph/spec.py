@@ -18,10 +18,8 @@ Shape = tuple[int, ...]
 
 
 class Device:
-    """Where values live: `cpu`, `cuda[:index]`, `interpret` or `null[:target]`. Interned; prints as PyTorch's.
-
-    "cuda" without an index is the current GPU at the time when something is made on it: see `resolved`.
-    """
+    """Where values live: `cpu`, `cuda[:index]`, `interpret` or `null[:target]`. Interned; prints as PyTorch's. "cuda"
+    without an index is the current GPU at the time when something is made on it: see `resolved`."""
 
     __slots__ = ("index", "kind", "type")
     _known: ClassVar[dict[tuple[str, Index], Device]] = {}
@@ -75,11 +73,9 @@ class Device:
 
 
 class Spec:
-    """Shape, dtype and device of a value: one object for each combination, so memo tables key by identity.
-
-    What hangs on that combination alone lies on it too: the signatures of its leaves, and its constants and literals,
-    nodes by their number. `node` puts them there; this module knows nothing of either.
-    """
+    """Shape, dtype and device of a value: one object for each combination, so memo tables key by identity. What hangs
+    on that combination alone lies on it too: the signatures of its leaves, and its constants and literals, nodes by
+    their number. `node` puts them there; this module knows nothing of either."""
 
     __slots__ = ("buffer_signature", "constants", "device", "dtype", "literals", "numel", "scalar_signature", "shape")
 

@@ -61,10 +61,8 @@ class Rule:
 
 class Pullback:
     """A signature's rule where certain of the sources require grad: worked out once, shared by all such entries.
-
     `steps` pairs the index of each of those sources with its spec. `kept` are the indices of the sources whose values
-    the rule reads; `saves_out` says whether it reads the output's, `keeps` whether it reads any.
-    """
+    the rule reads; `saves_out` says whether it reads the output's, `keeps` whether it reads any."""
 
     __slots__ = ("attrs", "entry", "hooks", "inputs", "keeps", "kept", "rule", "saves_out", "steps")
 
@@ -285,10 +283,8 @@ def enter(node: Recorded, pullback: Pullback) -> None:
 
 
 def strip(tape: Tape) -> None:
-    """Make an entry, whose value has been computed, and all that are behind it let go of what no rule reads.
-
-    A step that drops its loss unread never comes here: its entries go with it, as they were recorded.
-    """
+    """Make an entry, whose value has been computed, and all that are behind it let go of what no rule reads. A step
+    that drops its loss unread never comes here: its entries go with it, as they were recorded."""
     stack = [tape]
     while stack:
         tape = stack.pop()

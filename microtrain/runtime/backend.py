@@ -96,11 +96,8 @@ class Function(Protocol):
 
 
 class Launch(Protocol):
-    """One kernel launch but for its buffers and scalars.
-
-    `function` is the `@triton.jit` function, `sizes` the run-time integers that follow pointers and numbers, `queue`
-    what a device keeps there, None at first.
-    """
+    """One kernel launch but for its buffers and scalars. `function` is the `@triton.jit` function, `sizes` the run-time
+    integers that follow pointers and numbers, `queue` what a device keeps there, None at first."""
 
     @property
     def kernel(self) -> Kernel: ...

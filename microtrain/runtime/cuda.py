@@ -54,10 +54,8 @@ def triton_driver() -> Any:
 
 
 def addressed(buffer: Torch) -> Torch:
-    """A tensor with its address beside it, so that PyTorch is asked once and not at each launch.
-
-    Raises RuntimeError for an address that kernels are not compiled for; PyTorch's allocator gives multiples of 512.
-    """
+    """A tensor with its address beside it, so that PyTorch is asked once and not at each launch. Raises RuntimeError
+    for an address that kernels are not compiled for; PyTorch's allocator gives multiples of 512."""
     address = buffer.address = buffer.data_ptr()
     if address % ALIGNMENT:
         raise RuntimeError(f"memory at {address:#x} is not aligned to {ALIGNMENT} bytes, as every kernel expects; give "
@@ -71,10 +69,8 @@ CAPTURING = ("{} while a CUDA graph is being captured on this stream: {}. Run th
 
 class CudaBackend(TorchMemory):
     """One GPU. Kernels go to PyTorch's current stream, so that its allocator knows when memory may be used again.
-
     Memory belongs to the stream that was current when it was allocated. As long as there is but one, that is all; once
-    another is seen, each run tells the allocator which stream uses its memory.
-    """
+    another is seen, each run tells the allocator which stream uses its memory."""
 
     def __init__(self, index: int = 0) -> None:
         if os.environ.get("TRITON_INTERPRET") == "1":
@@ -196,10 +192,8 @@ class CudaBackend(TorchMemory):
         return "sm_{}{}".format(*cuda.get_device_capability(self.index))
 
     def launch(self, launch: Launch, pointers: tuple[Pointer, ...], scalars: tuple[int, ...]) -> None:
-        """Queue one kernel on the current stream. `pointers` are addresses, divisible by ALIGNMENT.
-
-        Raises RuntimeError for a kernel that is new inside the capture of a CUDA graph, and AcceleratorError.
-        """
+        """Queue one kernel on the current stream. `pointers` are addresses, divisible by ALIGNMENT. Raises RuntimeError
+        for a kernel that is new inside the capture of a CUDA graph, and AcceleratorError."""
         try:
             if self.driver.get_current_device() == self.index:
                 self.queue(launch, pointers, scalars)

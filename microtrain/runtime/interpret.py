@@ -13,11 +13,8 @@ from .torch_memory import Torch, TorchMemory, real_torch
 
 
 def choose_interpreter() -> None:
-    """Make Triton interpret every kernel that is decorated from now on.
-
-    Raises RuntimeError where Triton was imported without it: its own functions, and what was decorated so far, would be
-    compiled.
-    """
+    """Make Triton interpret every kernel that is decorated from now on. Raises RuntimeError where Triton was imported
+    without it: its own functions, and what was decorated so far, would be compiled."""
     library = sys.modules.get("triton.language.standard")
     if library is not None and type(library.sum).__name__ != "InterpretedFunction":
         raise RuntimeError(

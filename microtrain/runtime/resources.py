@@ -42,10 +42,8 @@ TARGETS = {"sm_80": Target("cuda", 80, 32, "NVIDIA Ampere, A100"),
 
 
 class Access(NamedTuple):
-    """One instruction that touches global memory, and the line of the kernel that it was compiled from.
-
-    `function` is the emitted function's name, "" where the line lies in none or where the compiler forgot it.
-    """
+    """One instruction that touches global memory, and the line of the kernel that it was compiled from. `function` is
+    the emitted function's name, "" where the line lies in none or where the compiler forgot it."""
 
     kind: str  # "load" or "store"
     bits: int  # that a thread moves

@@ -29,9 +29,7 @@ class TorchDType(Protocol):
 def real_torch(needed: str = "") -> Iterator[None]:
     """Inside the block `import torch` means PyTorch, also in a program that has put microtrain in its place
     (`sys.modules["torch"] = microtrain`). An ImportError becomes a RuntimeError that says what is `needed`, if told.
-
-    Triton's driver asks for PyTorch by name too, when it is started: start it inside.
-    """
+    Triton's driver asks for PyTorch by name too, when it is started: start it inside."""
     have = sys.modules.get("torch")
     stands_in = have is not None and not hasattr(have, "_C")
     impostors = {name: sys.modules.pop(name) for name in list(sys.modules)

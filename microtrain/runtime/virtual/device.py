@@ -31,10 +31,8 @@ class Driver(Protocol):
 
 class VirtualGpu(Hardware):
     """One virtual GPU. `reference` has NumPy compute what each kernel of microtrain's means; its users' kernels, whose
-    meaning nobody knows, are emulated all the same.
-
-    Raises RuntimeError that says what is missing: PyTorch, Triton, a C compiler; and where a real driver is used.
-    """
+    meaning nobody knows, are emulated all the same. Raises RuntimeError that says what is missing: PyTorch, Triton, a C
+    compiler; and where a real driver is used."""
 
     def __init__(self, arch: str, reference: bool = False) -> None:
         super().__init__(arch)

@@ -73,10 +73,8 @@ def _with_library(folder: Path) -> Path:
 
 
 class LibCuda:
-    """The library, loaded: from then on it is what this process finds under the driver's name.
-
-    Raises RuntimeError where another library answers to it, as in a process that has used a real GPU.
-    """
+    """The library, loaded: from then on it is what this process finds under the driver's name. Raises RuntimeError
+    where another library answers to it, as in a process that has used a real GPU."""
 
     def __init__(self, folder: Path) -> None:
         ctypes.CDLL(str(folder / NAME), ctypes.RTLD_GLOBAL)
