@@ -9,7 +9,6 @@ they are "planted()".
 
 from __future__ import annotations
 
-import argparse
 import ast
 import builtins
 import itertools
@@ -17,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import chdir
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ import numpy as np
 
 import microtrain as mt
 from tests.calls.public_calls import Target, base, targets
-from tests.calls.wrong_calls import kept, outcome, prepared
+from tests.calls.wrong_calls import kept, options_of, outcome, prepared
 
 WORD = "planted"
 PLANTED = f"{WORD}()"
@@ -41,8 +41,8 @@ def names_of(source: str) -> set[str]:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
         return {source}
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} | \
-        {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return {node.id if isinstance(node, ast.Name) else node.attr for node in ast.walk(tree)
+            if isinstance(node, ast.Name | ast.Attribute)}
 
 
 def audit(event: str, arguments: tuple[Any, ...]) -> None:
@@ -56,76 +56,38 @@ def audit(event: str, arguments: tuple[Any, ...]) -> None:
             watching[0] = True
 
 
+def always(value: Any) -> Any:
+    """A method that gives this, whatever it is asked."""
+    return lambda self, *_: value
+
+
 class Number(int):
     """An integer that calls itself by another name, and is equal to any."""
 
-    def __repr__(self) -> str:
-        return PLANTED
-
-    __str__ = __repr__
-
-    def __format__(self, spec: str) -> str:
-        return PLANTED
-
-    def __index__(self) -> int:
-        return self
-
-    __int__ = __index__
-
-    def __eq__(self, other: object) -> bool:
-        return True
-
-    __hash__ = int.__hash__
+    __repr__ = __str__ = __format__ = always(PLANTED)
+    __index__ = __int__ = lambda self: self
+    __eq__, __hash__ = always(True), int.__hash__
 
 
 class Real(float):
     """A float that calls itself by another name."""
 
-    __repr__, __str__, __format__ = Number.__repr__, Number.__str__, Number.__format__        # type: ignore[assignment]
+    __repr__ = __str__ = __format__ = always(PLANTED)
 
 
 class Text(str):
     """Text that says of itself that it is not quoted, and that it is in every set."""
 
-    def __repr__(self) -> str:
-        return PLANTED
-
-    def __eq__(self, other: object) -> bool:
-        return True
-
-    def __ne__(self, other: object) -> bool:
-        return False
-
-    def __hash__(self) -> int:
-        return hash("mean")
+    __repr__, __eq__, __ne__, __hash__ = always(PLANTED), always(True), always(False), always(hash("mean"))
 
 
 class Anything:
     """An object that is whatever is asked for."""
 
-    __repr__, __str__, __format__, __hash__ = Number.__repr__, Number.__str__, Number.__format__, object.__hash__
-
-    def __index__(self) -> int:
-        return Number(1)
-
-    __int__ = __len__ = __index__
-
-    def __float__(self) -> float:
-        return Real(1.0)
-
-    def __bool__(self) -> bool:
-        return True
-
-    def __lt__(self, other: object) -> bool:
-        return False
-
-    __le__ = __gt__ = __ge__ = __lt__
-
-    def __eq__(self, other: object) -> bool:
-        return True
-
-    def __call__(self, *arguments: object) -> Any:
-        return PLANTED
+    __repr__ = __str__ = __format__ = __call__ = always(PLANTED)
+    __index__ = __int__ = __len__ = always(Number(1))
+    __float__, __bool__, __eq__, __hash__ = always(Real(1.0)), always(True), always(True), object.__hash__
+    __lt__ = __le__ = __gt__ = __ge__ = always(False)
 
 
 SEEDS: tuple[Any, ...] = (PLANTED, Text("mean"), Number(1), Number(0), Real(0.5), Anything(), (Number(1), Number(1)),
@@ -134,18 +96,13 @@ SEEDS: tuple[Any, ...] = (PLANTED, Text("mean"), Number(1), Number(0), Real(0.5)
 
 def calls(every: int, only: str) -> Iterator[tuple[str, Any]]:
     """Names of calls, and functions that make them."""
-    count = itertools.count()
-    for target in targets():
-        if only in target.name:
-            for argument, seed in itertools.product(target.signature.parameters, SEEDS):
-                if next(count) % every == 0:
-                    yield f"{target.name}({argument}={type(seed).__name__})", \
-                        lambda t=target, a=argument, s=seed: called(t, a, s)
-            if target.name.endswith("()"):
-                for attribute, seed in itertools.product(attributes(target), SEEDS):
-                    if next(count) % every == 0:
-                        yield f"{target.name[:-2]}.{attribute} = {type(seed).__name__}", \
-                            lambda t=target, a=attribute, s=seed: changed(t, a, s)
+    def all_of(target: Target) -> Iterator[tuple[str, Any]]:
+        for argument, seed in itertools.product(target.signature.parameters, SEEDS):
+            yield f"{target.name}({argument}={type(seed).__name__})", partial(called, target, argument, seed)
+        for attribute, seed in itertools.product(attributes(target) if target.name.endswith("()") else (), SEEDS):
+            yield f"{target.name[:-2]}.{attribute} = {type(seed).__name__}", partial(changed, target, attribute, seed)
+    found = itertools.chain.from_iterable(all_of(target) for target in targets() if only in target.name)
+    return itertools.islice(found, 0, None, every)
 
 
 def called(target: Target, argument: str, seed: Any) -> Any:
@@ -155,8 +112,6 @@ def called(target: Target, argument: str, seed: Any) -> Any:
 
 def attributes(target: Target) -> list[str]:
     """What a module holds beside parameters and modules."""
-    made, _ = outcome(lambda: None)
-    del made
     return [name for name in vars(target.get(mt)) if not name.startswith("_")]
 
 
@@ -172,7 +127,7 @@ def options(every: int) -> Iterator[tuple[str, Any]]:
     """Steps of optimizers, an option of a group changed; what schedulers go by."""
     for name in ("SGD", "Adam", "AdamW"):
         for option, seed in itertools.product(getattr(mt.optim, name)([mt.nn.Parameter(mt.ones(1))]).defaults, SEEDS):
-            yield f"{name}: {option} = {type(seed).__name__}", lambda n=name, o=option, s=seed: stepped(n, o, s)
+            yield f"{name}: {option} = {type(seed).__name__}", partial(stepped, name, option, seed)
 
 
 def stepped(name: str, option: str, seed: Any) -> Any:
@@ -205,10 +160,7 @@ def hunt(every: int = 1, only: str = "") -> tuple[int, list[str]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--every", type=int, default=1, help="only every so manyth call")
-    parser.add_argument("--only", default="", help="only callables whose name has this word")
-    given = parser.parse_args()
+    given = options_of(__doc__).parse_args()
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
         prepared(Path())
         count, found = hunt(given.every, given.only)

@@ -36,17 +36,16 @@ import torch
 
 import microtrain as mt
 from tests.calls import public_calls
-from tests.calls.public_calls import Target, base, const, matrix, plain, targets
+from tests.calls.public_calls import Maker, Target, base, const, matrix, plain, targets
 
 
 class Other:
     """An object of no use."""
 
 
-WRONG: dict[str, Callable[[Any], Any]] = {
-    "None": const(None), "text": const("planted()"), "bytes": const(b"planted()"), "int": const(3),
-    "negative": const(-7),
-    "float": const(1.5), "nan": const(float("nan")), "huge": const(2**70), "True": const(True), "complex": const(1j),
+WRONG: dict[str, Maker] = {
+    "None": const(None), "text": const("planted()"), "bytes": const(b"planted()"), "int": const(3), "True": const(True),
+    "negative": const(-7), "float": const(1.5), "nan": const(float("nan")), "huge": const(2**70), "complex": const(1j),
     "list": lambda T: [1.0, 2.0], "texts": lambda T: ["planted()", "b"], "empty": lambda T: [], "pair": const((1, 0)),
     "seven": const((1, 2, 3, 4, 5, 6, 7)), "dict": lambda T: {"planted()": 1}, "set": lambda T: {1.5},
     "array": lambda T: np.ones((2, 3), np.float32), "objects": lambda T: np.array(["planted()", None], object),
@@ -54,7 +53,6 @@ WRONG: dict[str, Callable[[Any], Any]] = {
     "foreign": lambda T: (mt if T is torch else torch).ones(2, 3), "object": lambda T: Other(), "class": const(Other),
     "function": const(len),
 }
-
 
 ALLOWED = (
     ("full new_full randint tile", "size dims", "int", "one number is one size"),
@@ -113,11 +111,10 @@ class Verdict(NamedTuple):
 
 
 SECONDS = 20
-"""How long a call may take."""
 
 
 class Late(BaseException):
-    """A call that has not ended in time."""
+    """A call that has not ended in SECONDS."""
 
 
 def _late(*_: Any) -> None:
@@ -137,11 +134,9 @@ def outcome(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
             signal.alarm(SECONDS)
             try:
                 return plainly(call()), None
-            except Exception as error:
-                return None, error
             finally:
                 signal.alarm(0)
-        except Late as error:
+        except (Exception, Late) as error:
             return None, error
 
 
@@ -184,8 +179,7 @@ def says(error: BaseException) -> bool:
 
 
 RANDOM = ("rand", "bernoulli", "dropout", "Dropout", "uniform", "normal", "empty", "nn.", "seed", "init.", "manual",
-          "new_empty",
-          "Tensor.__deepcopy__", "data.random_split", "__format__", "Tensor.T", "Size")
+          "new_empty", "Tensor.__deepcopy__", "data.random_split", "__format__", "Tensor.T", "Size")
 """Callables whose values are drawn, or mean nothing."""
 
 
@@ -193,31 +187,27 @@ def judge(target: Target, argument: str, wrong: str, comparable: bool) -> Verdic
     """One wrong call, on microtrain and on PyTorch."""
     ours, mine = run(target, mt, argument, WRONG[wrong])
     theirs, its = run(target, torch, argument, WRONG[wrong]) if comparable else (None, None)
-    told = f"{type(mine).__name__}: {mine}"[:160] if mine is not None else f"accepted {str(ours)[:60]}"
-    its_told = f"accepted {str(theirs)[:60]}" if its is None else f"{type(its).__name__}: {its}"[:90].splitlines()[0]
-    its_told = its_told if comparable else "-"
+    told, its_told = (f"accepted {str(value)[:60]}" if error is None else f"{type(error).__name__}: {error}"[:160]
+                      for value, error in ((ours, mine), (theirs, its)))
     kind = "fine"
     if allowed(target, argument, wrong):
         pass
-    elif isinstance(mine, INSIDE) and not (isinstance(mine, KeyError | AssertionError)
-                                            and (type(its) is type(mine) or says(mine))):
-        kind = "inside"
-    elif mine is not None and wrong == "function":      # which was called, and raised what it raises
-        pass
-    elif mine is not None and not says(mine):
-        kind = "inside" if isinstance(mine, IndexError) else "unsaid"
-    elif mine is None and (wrong in ("huge", "nan", "numpy int", "numpy float")     # numbers like any
-                           or target.signature.parameters[argument].default is WRONG[wrong](mt)):
-        pass
-    elif mine is None and its is not None:
-        kind = "silent"
-    elif mine is None and comparable and not any(word in target.name for word in RANDOM) and not alike(ours, theirs):
-        kind = "differs"
-    return Verdict(kind, target.name, argument, wrong, told.replace("\n", " "), its_told)
+    elif mine is not None:
+        inside = isinstance(mine, INSIDE) and not (isinstance(mine, KeyError | AssertionError)
+                                                   and (type(its) is type(mine) or says(mine)))
+        if inside or (wrong != "function" and not says(mine)):      # which was called, and raised what it raises
+            kind = "inside" if inside or isinstance(mine, IndexError) else "unsaid"
+    elif wrong not in ("huge", "nan", "numpy int", "numpy float") and \
+            target.signature.parameters[argument].default is not WRONG[wrong](mt):      # numbers like any
+        if its is not None:
+            kind = "silent"
+        elif comparable and not any(word in target.name for word in RANDOM) and not alike(ours, theirs):
+            kind = "differs"
+    return Verdict(kind, target.name, argument, wrong, told.replace("\n", " "),
+                   its_told.splitlines()[0] if comparable else "-")
 
 
-def run(target: Target, T: Any, argument: str = "",
-        wrong: Callable[[Any], Any] | None = None) -> tuple[Any, BaseException | None]:
+def run(target: Target, T: Any, argument: str = "", wrong: Maker | None = None) -> tuple[Any, BaseException | None]:
     """A call of a target with one argument wrong; the modes are put back."""
     def call() -> Any:
         args, kwargs = base(target.name, target.signature, T, argument, wrong(T) if wrong else None)
@@ -284,10 +274,15 @@ def exists(target: Target) -> bool:
     return not target.name.startswith("settings")
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options_of(description: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--every", type=int, default=1, help="only every so manyth call")
     parser.add_argument("--only", default="", help="only callables whose name has this word")
+    return parser
+
+
+def main() -> int:
+    parser = options_of(__doc__)
     parser.add_argument("--list", default="inside,unsaid,silent,differs,unknown", help="kinds that are listed")
     options = parser.parse_args()
     counts: Counter[str] = Counter()

@@ -23,32 +23,17 @@ def row_reference(body: Callable[[Array, Array], Array], rows: int, cols: int) -
     return body(np.arange(rows)[:, None], np.arange(cols)[None, :])
 
 
-def reduce_reference(
-    load: Callable[[Array, Array], Array], reduction: np.ufunc, identity: complex, rows: int, cols: int, acc: DTypeLike
-) -> Array:
+def reduce_reference(load: Callable[[Array, Array], Array], reduction: np.ufunc, identity: complex, rows: int,
+                     cols: int, acc: DTypeLike) -> Array:
     """`load(r, c)` reduced over c by a ufunc (np.add, np.maximum, ...), starting from its identity; [rows, 1]."""
-    value = load(np.arange(rows)[:, None], np.arange(cols)[None, :]).astype(acc)
-    return reduction.reduce(value, axis=1, keepdims=True, initial=identity)
+    return reduction.reduce(row_reference(load, rows, cols).astype(acc), axis=1, keepdims=True, initial=identity)
 
 
-def matmul_reference(
-    load_a: Callable[[int, Array, Array], Array],
-    load_b: Callable[[int, Array, Array], Array],
-    epilogue: Callable[[int, Array, Array, Array], Array],
-    shape: tuple[int, int, int, int],
-    acc: DTypeLike,
-) -> Array:
+def matmul_reference(load_a: Callable[[int, Array, Array], Array], load_b: Callable[[int, Array, Array], Array],
+                     epilogue: Callable[[int, Array, Array, Array], Array], shape: tuple[int, int, int, int],
+                     acc: DTypeLike) -> Array:
     """`epilogue(b, m, n, load_a(b, m, k) @ load_b(b, k, n))` for a shape (batch, M, N, K); returns [batch, M, N]."""
     batch, size_m, size_n, size_k = shape
-    m, n, k = np.arange(size_m), np.arange(size_n), np.arange(size_k)
-    return np.stack(
-        [
-            epilogue(
-                b,
-                m[:, None],
-                n[None, :],
-                load_a(b, m[:, None], k[None, :]).astype(acc) @ load_b(b, k[:, None], n[None, :]).astype(acc),
-            )
-            for b in range(batch)
-        ]
-    )
+    m, n, k = np.arange(size_m)[:, None], np.arange(size_n)[None, :], np.arange(size_k)
+    return np.stack([epilogue(b, m, n, load_a(b, m, k[None, :]).astype(acc) @ load_b(b, k[:, None], n).astype(acc))
+                     for b in range(batch)])

@@ -15,8 +15,8 @@ and counted as died. One process a file: give each MICROTRAIN_SHARD its own.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +50,8 @@ class Progress:
         """Append an entry, in one write: a process that is killed leaves whole lines."""
         assert self.path is not None
         self.done.add(entry["test"])
-        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(file, (json.dumps(entry) + "\n").encode())
-        finally:
-            os.close(file)
+        with self.path.open("ab", buffering=0) as file:
+            file.write((json.dumps(entry) + "\n").encode())
         self.running.write_text("")
 
     def left(self, items: Sequence[pytest.Item]) -> list[pytest.Item]:
@@ -98,18 +95,14 @@ class Progress:
 
 def read(path: Path) -> set[str]:
     """The tests of a file of finished ones; a last line that was cut off is none, and is ended so that the next is."""
-    if not path.exists():
-        return set()
-    text = path.read_text()
+    text = path.read_text() if path.exists() else ""
     if text and not text.endswith("\n"):
         with path.open("a") as file:
             file.write("\n")
     found = set()
     for line in text.splitlines():
-        try:
+        with suppress(ValueError, KeyError, TypeError):
             found.add(json.loads(line)["test"])
-        except (ValueError, KeyError, TypeError):
-            continue
     return found
 
 

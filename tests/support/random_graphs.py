@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -44,40 +45,36 @@ class Grower:
         return pending[-1:] + [node for node in pending[:-1] if self.random.random() < 0.15]
 
 
-def _unary(o: Grower, x: Node) -> Node:
-    return o.random.choice([g.tanh, g.sigmoid, g.neg, g.abs, g.relu, lambda v: g.exp(g.neg(g.abs(v))), g.sin,
-                            lambda v: g.mul(v, 0.37), lambda v: g.add(v, 1.0)])(x)      # type: ignore[no-any-return]
+UNARY = (g.tanh, g.sigmoid, g.neg, g.abs, g.relu, lambda v: g.exp(g.neg(g.abs(v))), g.sin, lambda v: g.mul(v, 0.37),
+         lambda v: g.add(v, 1.0))
+BINARY = (g.add, g.sub, g.mul, g.maximum, lambda a, b: g.div(a, g.add(g.abs(b), 1.0)),
+          lambda a, b: g.where(g.gt(a, 0.0), a, b))
 
 
-def _binary(o: Grower, x: Node) -> Node:
-    return o.random.choice([g.add, g.sub, g.mul, g.maximum, lambda a, b: g.div(a, g.add(g.abs(b), 1.0)),
-                            lambda a, b: g.where(g.gt(a, 0.0), a, b)])(x, o.like(x))    # type: ignore[no-any-return]
+def some_axes(o: Grower, x: Node) -> tuple[int, ...]:
+    return tuple(axis for axis in range(len(x.shape)) if o.random.random() < 0.5)
 
 
-def _broadcast(o: Grower, x: Node) -> Node:
+def broadcast(o: Grower, x: Node) -> Any:
     sizes = [1 if o.random.random() < 0.4 else size for size in x.shape]
-    return g.mul(x, o.leaf(tuple(sizes[o.random.randint(0, len(sizes)):])))     # type: ignore[no-any-return]
+    return g.mul(x, o.leaf(tuple(sizes[o.random.randint(0, len(sizes)):])))
 
 
-def _fold(o: Grower, x: Node) -> Node | None:
-    axes = tuple(axis for axis in range(len(x.shape)) if o.random.random() < 0.5)
+def fold(o: Grower, x: Node) -> Any:
+    axes = some_axes(o, x)
     fold = o.random.choice([g.sum, g.sum, g.prod] + [g.amax, g.amin] * (x.spec.numel > 0))
-    return fold(x, axes, o.random.random() < 0.5) if axes else None     # type: ignore[no-any-return]
+    return fold(x, axes, o.random.random() < 0.5) if axes else None
 
 
-def _normalise(o: Grower, x: Node) -> Node | None:
-    if not x.shape or not x.spec.numel:
-        return None
-    axis = o.random.randrange(len(x.shape))
-    return o.random.choice([lambda: g.softmax(x, axis), lambda: g.sub(x, g.keep(g.mean(x, (axis,)), x.shape, (axis,))),
-                            lambda: g.cast(g.argmax(x, axis), x.dtype)])()      # type: ignore[no-any-return]
+def normalise(o: Grower, x: Node) -> Any:
+    if x.shape and x.spec.numel:
+        axis = o.random.randrange(len(x.shape))
+        return o.random.choice([
+            lambda: g.softmax(x, axis), lambda: g.sub(x, g.keep(g.mean(x, (axis,)), x.shape, (axis,))),
+            lambda: g.cast(g.argmax(x, axis), x.dtype)])()
 
 
-def _permute(o: Grower, x: Node) -> Node:
-    return g.permute(x, tuple(o.random.sample(range(len(x.shape)), len(x.shape))))
-
-
-def _reshape(o: Grower, x: Node) -> Node | None:
+def reshape(o: Grower, x: Node) -> Any:
     rest, shape = x.spec.numel, []
     while rest > 1:
         shape.append(o.random.choice([d for d in range(2, rest + 1) if rest % d == 0]))
@@ -87,53 +84,42 @@ def _reshape(o: Grower, x: Node) -> Node | None:
     return g.reshape(x, tuple(shape)) if x.spec.numel else None
 
 
-def _slice(o: Grower, x: Node) -> Node | None:
+def slice(o: Grower, x: Node) -> Any:
     starts = tuple(o.random.randint(0, max(size - 1, 0)) for size in x.shape)
     steps = tuple(o.random.choice([1, 1, 2]) for _ in x.shape)
     most = [-(-(size - a) // s) for size, a, s in zip(x.shape, starts, steps, strict=True)]
     return g.slice(x, starts, tuple(o.random.randint(min(1, n), n) for n in most), steps) if x.shape else None
 
 
-def _flip(o: Grower, x: Node) -> Node:
-    return g.flip(x, tuple(axis for axis in range(len(x.shape)) if o.random.random() < 0.5))
-
-
-def _pad(o: Grower, x: Node) -> Node:
+def pad(o: Grower, x: Node) -> Any:
     steps = tuple(o.random.choice([1, 1, 2]) for _ in x.shape)
     starts = tuple(o.random.randint(0, 2) for _ in x.shape)
     ends = [a + max((n - 1) * s + 1, 0) for a, n, s in zip(starts, x.shape, steps, strict=True)]
     return g.pad(x, starts, tuple(end + o.random.randint(0, 2) for end in ends), steps)
 
 
-def _cat(o: Grower, x: Node) -> Node | None:
-    if not x.shape:
-        return None
-    dim = o.random.randrange(len(x.shape))
-    parts = [x, *[o.leaf((*x.shape[:dim], o.random.randint(0, 3), *x.shape[dim + 1:]))
-                  for _ in range(o.random.randint(1, 2))]]
-    return g.cat(tuple(o.random.sample(parts, len(parts))), dim)
+def cat(o: Grower, x: Node) -> Any:
+    if x.shape:
+        dim = o.random.randrange(len(x.shape))
+        parts = [x, *[o.leaf((*x.shape[:dim], o.random.randint(0, 3), *x.shape[dim + 1:]))
+                      for _ in range(o.random.randint(1, 2))]]
+        return g.cat(tuple(o.random.sample(parts, len(parts))), dim)
 
 
-def _expand(o: Grower, x: Node) -> Node:
-    return g.expand(x, (o.random.randint(1, 3), *x.shape))
+def matmul(o: Grower, x: Node) -> Any:
+    if len(x.shape) > 1:
+        batch = x.shape[:-2] if o.random.random() < 0.5 else ()
+        return g.matmul(x, o.leaf((*batch, x.shape[-1], o.random.choice([1, 2, 5]))))
 
 
-def _take(o: Grower, x: Node) -> Node | None:
-    if not x.shape or not x.shape[0]:
-        return None
-    return g.take(x, tensor(np.asarray(o.rng.integers(0, x.shape[0], o.shape(2)), np.int64), "interpret"))
-
-
-def _matmul(o: Grower, x: Node) -> Node | None:
-    if len(x.shape) < 2:
-        return None
-    batch = x.shape[:-2] if o.random.random() < 0.5 else ()
-    return g.matmul(x, o.leaf((*batch, x.shape[-1], o.random.choice([1, 2, 5]))))
-
-
-GROWTHS: list[Callable[[Grower, Node], Node | None]] = [
-    _unary, _unary, _binary, _binary, _broadcast, _fold, _fold, _normalise, _permute, _reshape, _slice, _flip, _pad,
-    _cat, _expand, _take, _matmul]
+GROWTHS: list[Callable[[Grower, Node], Any]] = [
+    *[lambda o, x: o.random.choice(UNARY)(x)] * 2, *[lambda o, x: o.random.choice(BINARY)(x, o.like(x))] * 2,
+    broadcast, fold, fold, normalise,
+    lambda o, x: g.permute(x, tuple(o.random.sample(range(len(x.shape)), len(x.shape)))), reshape, slice,
+    lambda o, x: g.flip(x, some_axes(o, x)), pad, cat, lambda o, x: g.expand(x, (o.random.randint(1, 3), *x.shape)),
+    lambda o, x: g.take(x, tensor(np.asarray(o.rng.integers(0, x.shape[0], o.shape(2)), np.int64), "interpret"))
+    if x.shape and x.shape[0] else None, matmul]
+"""Each takes an operation to a node of the pool, or none."""
 
 
 def grown(seed: int, most: int) -> list[Node]:
