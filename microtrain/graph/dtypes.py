@@ -13,6 +13,9 @@ from typing import Any
 
 import numpy as np
 
+__all__ = ["DType", "bfloat16", "bool_", "float16", "float32", "float64", "get_default_dtype", "int8", "int16", "int32",
+           "int64", "set_default_dtype", "uint8"]
+
 
 class DType:
     """One element type: its name, its NumPy twin and its place in the promotion order. `category` orders kinds as

@@ -8,81 +8,20 @@ from collections.abc import Callable
 
 from ..arguments import guard
 from ..autograd import Function, backward, enable_grad, grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
-from ..graph.dtypes import (
-    DType,
-    bfloat16,
-    bool_,
-    float16,
-    float32,
-    float64,
-    get_default_dtype,
-    int8,
-    int16,
-    int32,
-    int64,
-    of_scalar,
-    set_default_dtype,
-    uint8,
-)
+from ..graph.dtypes import *
+from ..graph.dtypes import of_scalar
 from ..graph.spec import Device
 from .core import Size
-from .create import (
-    arange,
-    as_tensor,
-    default_device,
-    empty,
-    empty_like,
-    eye,
-    from_numpy,
-    full,
-    full_like,
-    linspace,
-    ones,
-    ones_like,
-    promote_types,
-    set_default_device,
-    tensor,
-    zeros,
-    zeros_like,
-)
+from .create import *
 from .custom import custom_kernel
 from .einsum import einsum
 from .elementwise import CHECKED
 from .gathering import where
-from .joining import (
-    atleast_1d,
-    atleast_2d,
-    atleast_3d,
-    broadcast_shapes,
-    broadcast_tensors,
-    cat,
-    column_stack,
-    dstack,
-    hstack,
-    meshgrid,
-    stack,
-    vstack,
-)
+from .joining import *
 from .linalg import get_float32_matmul_precision, set_float32_matmul_precision
-from .operands import must_be_operands, no_out, node_of, not_a_tensor
+from .operands import must_be_operands, no_out, not_a_tensor
 from .printing import set_printoptions
-from .random import (
-    Generator,
-    bernoulli,
-    default_generator,
-    get_rng_state,
-    initial_seed,
-    manual_seed,
-    rand,
-    rand_like,
-    randint,
-    randint_like,
-    randn,
-    randn_like,
-    randperm,
-    seed,
-    set_rng_state,
-)
+from .random import *
 from .rearranging import tril_indices, triu_indices
 from .special import fill
 from .tensor_class import FUNCTIONS, Tensor
@@ -131,8 +70,7 @@ def is_tensor(obj: object) -> bool:
 
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether two tensors have the same shape and elements."""
-    one, two = node_of(input, "equal"), node_of(other, "equal", "other", 2)
-    return one.spec.shape == two.spec.shape and bool((input == other).all())
+    return input.shape == other.shape and bool((input == other).all())
 
 
 __all__ = ["DType", "Device", "Function", "Generator", "Size", "Tensor", "arange", "as_tensor", "backward", "bernoulli",

@@ -10,14 +10,13 @@ from functools import partial
 from typing import Any, Self, overload
 
 from .. import ops as g
-from ..autograd import api
+from ..autograd import api, no_grad
 from ..autograd.checks import assigned
 from ..graph.dtypes import DType
 from ..graph.node import Node, next_seq
 from ..graph.spec import Device, normalise_dim
-from ..graph.tape import DeadEnd, Hooks, Leaf, Tape, grad_mode
+from ..graph.tape import DeadEnd, Hooks, HookTable, Leaf, Tape
 from ..runtime.lock import locked
-from .hooks import RemovableHandle
 from .memory import alone, owned
 from .refusal import Refused
 from .storage import Shared, wrap
@@ -35,6 +34,39 @@ class Size(tuple[int, ...]):
 
     def __repr__(self) -> str:
         return f"torch.Size({list(self)})"
+
+
+class RemovableHandle:
+    """What registering a hook returns: `remove()`, or the end of a `with` block, takes the hook away."""
+
+    def __init__(self, hooks: HookTable) -> None:
+        self.hooks_dict_ref, self.id = weakref.ref(hooks), next_seq()
+
+    @classmethod
+    def enter(cls, hooks: HookTable, hook: Callable[..., object]) -> RemovableHandle:
+        """Enter a hook among others; what it returns takes it out again."""
+        handle = cls(hooks)
+        hooks[handle.id] = hook
+        return handle
+
+    def remove(self) -> None:
+        """Take the hook away; a second call does nothing."""
+        hooks = self.hooks_dict_ref()
+        if hooks is not None:
+            hooks.pop(self.id, None)
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.remove()
+
+    def __getstate__(self) -> tuple[HookTable, int]:
+        return HookTable(self.hooks_dict_ref() or {}), self.id
+
+    def __setstate__(self, state: tuple[HookTable, int]) -> None:
+        hooks, self.id = state
+        self.hooks_dict_ref = weakref.ref(hooks)
 
 
 class Handle(Shared):
@@ -173,8 +205,7 @@ class Handle(Shared):
         if requires_grad != (self.node.tape.__class__ is Leaf):
             node = alone(self.node)
             if requires_grad:                   # again the leaf that it was, with its hooks
-                self._leaf = node.tape = self._leaf or Leaf(next_seq())
-                self._leaf.tensor = weakref.ref(self)
+                node.tape = self._be_leaf(self._leaf)
             else:
                 if self._leaf is not None:
                     self._leaf.tensor = partial(_while_leaf, weakref.ref(self))
@@ -226,20 +257,20 @@ class Handle(Shared):
         elif ct.tape is None and self._grad.node.tape is None:
             self._grad.rebind(g.add(self._grad.node, ct))
         else:
-            before, grad_mode.enabled = grad_mode.enabled, False
-            try:
+            with no_grad():
                 self._grad.rebind(g.add(self._grad.node, ct))
-            finally:
-                grad_mode.enabled = before
+
+    def _be_leaf(self, leaf: Leaf | None = None) -> Leaf:
+        """Be a new leaf, or one from before."""
+        self._leaf = leaf or Leaf(next_seq())
+        self._leaf.tensor = weakref.ref(self)
+        return self._leaf
 
     @locked
     def _hooks(self, tape: Any) -> Hooks:
         """The hooks at a place on the tape. Those at a dead end are of the leaf that it may be."""
         if tape.__class__ is DeadEnd:
-            if self._leaf is None or self._leaf.hooks is None:
-                self._leaf = Leaf(next_seq())
-                self._leaf.tensor = weakref.ref(self)
-            tape = self._leaf
+            tape = self._leaf if self._leaf is not None and self._leaf.hooks is not None else self._be_leaf()
         if tape.hooks is None:
             tape.hooks = Hooks(self.from_node)
         return tape.hooks
@@ -267,17 +298,14 @@ class Handle(Shared):
         before = self._leaf
         if before is not None:
             before.tensor = partial(_while_leaf, weakref.ref(self))
-            self._leaf = Leaf(next_seq())
-            self._leaf.tensor = weakref.ref(self)
+            leaf = self._be_leaf()
             if before.hooks is not None:
-                self._leaf.hooks = before.hooks
+                leaf.hooks = before.hooks
 
     def _keep_hooks(self, hooks: Hooks) -> None:
         """Have the hooks of the place on the tape that this tensor had called for the leaf that it may be again."""
         hooks.retaining = [one for one in hooks.retaining if one() is not self]
-        self._leaf = Leaf(next_seq())
-        self._leaf.tensor = weakref.ref(self)
-        self._leaf.hooks = hooks
+        self._be_leaf().hooks = hooks
 
     @locked
     def retain_grad(self) -> None:

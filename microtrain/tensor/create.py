@@ -23,6 +23,8 @@ from .reading import checked, read
 from .storage import wrap
 from .types import Operand, Sizes, Tensor
 
+__all__ = ["arange", "as_tensor", "default_device", "empty", "empty_like", "eye", "from_numpy", "full", "full_like",
+           "linspace", "ones", "ones_like", "promote_types", "set_default_device", "tensor", "zeros", "zeros_like"]
 DeviceLike = Device | str | int | None
 _default_device: list[Device] = []
 

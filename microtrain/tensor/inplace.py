@@ -24,37 +24,26 @@ InPlace = Callable[..., Tensor]
 LEAF = "a leaf Variable that requires grad is being used in an in-place operation."
 
 
-def inplace(name: str) -> InPlace:
-    """The in-place form of the method `name`."""
+def inplace(name: str, method: str = "") -> InPlace:
+    """The in-place form of the method `name`, or of one by another name, which may leave it to the other operand."""
     @locked
-    def method(self: Tensor, *args: object, **kwargs: object) -> Tensor:
+    def changed(self: Tensor, *args: object, **kwargs: object) -> Tensor:
         self.check_inplace()
         if self._alias is not None:
             must_not_overlap(self, (*args, *kwargs.values()))
-        node = getattr(self.twin(), name)(*args, **kwargs).node
-        if node.buffer is None and node is not self.node:
-            node.shared = False         # the handle that it was made for is gone
-        return self.assign(node, name + "_")
-    return called(method, name + "_", f"In-place `{name}`.")
-
-
-def augmented(name: str) -> InPlace:
-    """The in-place form of a binary operator; the fast path of a parameter's update."""
-    dunder = f"__{name}__"
-
-    @locked
-    def method(self: Tensor, other: Operand) -> Tensor:
-        self.check_inplace()
-        if self._alias is not None:
-            must_not_overlap(self, (other,))
-        out = getattr(self.twin(), dunder)(other)
+        out = getattr(self.twin(), method or name)(*args, **kwargs)
         if out is NotImplemented:
             return out
         node = out.node
-        if node.buffer is None:
-            node.shared = False         # no handle's but `out`'s
+        if node.buffer is None and node is not self.node:
+            node.shared = False         # the handle that it was made for is gone
         return self.assign(node, name + "_")
-    return called(method, name + "_", f"In-place `{name}`.")
+    return called(changed, name + "_", f"In-place `{name}`.")
+
+
+def augmented(name: str) -> InPlace:
+    """The in-place form of a binary operator."""
+    return inplace(name, f"__{name}__")
 
 
 def update(primitive: Primitive, name: str, general: InPlace) -> InPlace:
@@ -86,11 +75,9 @@ def check_inplace(self: Tensor) -> None:
     tape = self.node.tape
     if tape is None:
         return
-    if alias is not None and alias.view is not same_value:
-        base = alias.family.node.tape
-        if base is None or base.is_leaf:
-            raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place "
-                               "operation.")
+    if alias is not None and alias.view is not same_value and (
+            (base := alias.family.node.tape) is None or base.is_leaf):
+        raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
     if tape.is_leaf:
         raise RuntimeError(LEAF)
 
@@ -134,9 +121,7 @@ def assign(self: Tensor, node: Node, name: str) -> Tensor:
             raise RuntimeError(f"result type {TITLES[node.spec.dtype.name]} can't be cast to the desired output "
                                f"type {TITLES[mine.dtype.name]} (in {name})")
         node = g.cast(node, mine.dtype)
-    if node is self.node:
-        return self
-    return self.rebind(node)
+    return self if node is self.node else self.rebind(node)
 
 
 def zero_(self: Tensor) -> Tensor:
@@ -190,15 +175,13 @@ def copy_(self: Tensor, src: object, non_blocking: bool = False) -> Tensor:
     return self.overwrite(g.identity(node) if node is src.node else node, "CopyBackwards")
 
 
-def uniform_(self: Tensor, low: float = 0.0, high: float = 1.0, *,
-             generator: Generator | None = None) -> Tensor:
+def uniform_(self: Tensor, low: float = 0.0, high: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Fill with uniform random numbers in [low, high). Raises RuntimeError for bounds that are none."""
     self.check_inplace()
     return self.overwrite(uniform(low, high, self.node, generator), "UniformBackward0")
 
 
-def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *,
-            generator: Generator | None = None) -> Tensor:
+def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Fill with normal random numbers. Raises RuntimeError for a negative deviation."""
     self.check_inplace()
     if not std >= 0:

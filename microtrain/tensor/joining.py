@@ -13,6 +13,9 @@ from .operands import no_out, node_of, result_dtype
 from .storage import wrap
 from .types import Tensor
 
+__all__ = ["atleast_1d", "atleast_2d", "atleast_3d", "broadcast_shapes", "broadcast_tensors", "cat", "column_stack",
+           "dstack", "hstack", "meshgrid", "stack", "vstack"]
+
 
 def _nodes(tensors: Sequence[Tensor], name: str) -> list[Node]:
     if not tensors:

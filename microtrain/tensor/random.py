@@ -27,6 +27,9 @@ from .operands import in_c, node_of, without_overflow
 from .storage import wrap
 from .types import Operand, Sizes, Tensor
 
+__all__ = ["Generator", "bernoulli", "default_generator", "get_rng_state", "initial_seed", "manual_seed", "rand",
+           "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm", "seed", "set_rng_state"]
+
 
 class Generator:
     """A seed and the number of draws made from it. It can be copied and pickled."""
