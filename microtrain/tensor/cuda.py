@@ -7,11 +7,12 @@ of the allocator, which are PyTorch's, is asked of PyTorch, and raises what it r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager as _AbstractContextManager
 from types import ModuleType as _ModuleType
 from typing import Any
 from typing import Protocol as _Protocol
+from typing import TypeVar as _TypeVar
 
 from ..arguments import tidy as _tidy
 from ..errors import OutOfMemoryError as OutOfMemoryError
@@ -23,6 +24,8 @@ from . import random as _random
 from .create import DeviceLike as _DeviceLike
 from .operands import called as _called
 from .types import Tensor as _Tensor
+
+_Answer = _TypeVar("_Answer", covariant=True)
 
 
 def is_available() -> bool:
@@ -50,22 +53,6 @@ def device(device: _DeviceLike) -> _AbstractContextManager[object]:
     return _torch().device(_index(device))
 
 
-def get_device_name(device: _DeviceLike = None) -> str:
-    """What a device is called: "NVIDIA H100 80GB HBM3"."""
-    return str(_torch().get_device_name(_index(device)))
-
-
-def get_device_capability(device: _DeviceLike = None) -> tuple[int, int]:
-    """A device's compute capability: (9, 0)."""
-    major, minor = _torch().get_device_capability(_index(device))
-    return int(major), int(minor)
-
-
-def get_device_properties(device: _DeviceLike = None) -> Any:
-    """PyTorch's record of a device: name, total_memory (bytes), multi_processor_count, ..."""
-    return _torch().get_device_properties(_index(device))
-
-
 def synchronize(device: _DeviceLike = None) -> None:
     """Wait until everything launched on a CUDA device has run. Raises AcceleratorError where a kernel failed.
 
@@ -78,31 +65,35 @@ def synchronize(device: _DeviceLike = None) -> None:
     backend("cuda", index).synchronize()
 
 
-class _Asked(_Protocol):
-    def __call__(self, device: _DeviceLike = None) -> int: ...
+class _Asked(_Protocol[_Answer]):
+    def __call__(self, device: _DeviceLike = None) -> _Answer: ...
 
 
-def _bytes(name: str, doc: str) -> _Asked:
-    def asked(device: _DeviceLike = None) -> int:
-        return int(getattr(_torch(), name)(_index(device)))
+def _asked(name: str, taken: Callable[[Any], _Answer], doc: str) -> _Asked[_Answer]:
+    """What PyTorch answers about a device."""
+    def asked(device: _DeviceLike = None) -> _Answer:
+        return taken(getattr(_torch(), name)(_index(device)))
     return _called(asked, name, doc)
 
 
-memory_allocated = _bytes("memory_allocated", "The bytes of a device in use by values, PyTorch's and microtrain's.")
-max_memory_allocated = _bytes("max_memory_allocated", "Most bytes in use since the start or `reset_peak_memory_stats`.")
-memory_reserved = _bytes("memory_reserved", "The bytes that the allocator has from the driver, in use or not.")
-max_memory_reserved = _bytes("max_memory_reserved", "Most that it had since the start or `reset_peak_memory_stats`.")
+def _two(found: tuple[int, int]) -> tuple[int, int]:
+    return int(found[0]), int(found[1])
 
 
-def reset_peak_memory_stats(device: _DeviceLike = None) -> None:
-    """Let `max_memory_allocated` and `max_memory_reserved` start anew."""
-    _torch().reset_peak_memory_stats(_index(device))
-
-
-def mem_get_info(device: _DeviceLike = None) -> tuple[int, int]:
-    """The bytes of a device that are free, and all of them, as the driver says."""
-    free, total = _torch().mem_get_info(_index(device))
-    return int(free), int(total)
+get_device_name = _asked("get_device_name", str, 'What a device is called: "NVIDIA H100 80GB HBM3".')
+get_device_capability = _asked("get_device_capability", _two, "A device's compute capability: (9, 0).")
+get_device_properties = _asked("get_device_properties", lambda found: found,
+                               "PyTorch's record of a device: name, total_memory (bytes), multi_processor_count, ...")
+memory_allocated = _asked("memory_allocated", int,
+                          "The bytes of a device in use by values, PyTorch's and microtrain's.")
+max_memory_allocated = _asked("max_memory_allocated", int,
+                              "Most bytes in use since the start or `reset_peak_memory_stats`.")
+memory_reserved = _asked("memory_reserved", int, "The bytes that the allocator has from the driver, in use or not.")
+max_memory_reserved = _asked("max_memory_reserved", int,
+                             "Most that it had since the start or `reset_peak_memory_stats`.")
+reset_peak_memory_stats = _asked("reset_peak_memory_stats", lambda done: None,
+                                 "Let `max_memory_allocated` and `max_memory_reserved` start anew.")
+mem_get_info = _asked("mem_get_info", _two, "The bytes of a device that are free, and all of them, as the driver says.")
 
 
 def empty_cache() -> None:
