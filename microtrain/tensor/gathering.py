@@ -43,10 +43,10 @@ def gather(self: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) 
     if len(flat.shape) != len(x.shape):
         raise RuntimeError("gather(): Index tensor must have the same number of dimensions as input tensor: index "
                            f"has {index.ndim}, input {self.ndim}")
-    for d, (n, m) in enumerate(zip(x.shape, flat.shape, strict=True)):
-        if d != axis and m > n:
-            raise RuntimeError(f"Size does not match at dimension {d} expected index {list(i.shape)} to be no "
-                               f"larger than self {list(self.shape)} apart from dimension {axis}")
+    large = next((d for d, n in enumerate(flat.shape) if d != axis and n > x.shape[d]), None)
+    if large is not None:
+        raise RuntimeError(f"Size does not match at dimension {large} expected index {list(i.shape)} to be no larger "
+                           f"than self {list(self.shape)} apart from dimension {axis}")
     out = picked(_corner(x, flat.shape, axis), checked(flat, x.shape[axis], axis), lambda x, at: g.gather(x, at, axis))
     return wrap(g.reshape(out, i.shape), "GatherBackward0")
 
@@ -66,7 +66,7 @@ def scatter(self: Tensor, dim: int, index: Tensor, src: Operand | None = None, *
         raise TypeError("scatter(): missing the argument 'src' (or 'value')")
     if reduce not in (None, "add", "multiply"):
         raise RuntimeError(f"reduce argument must be either add or multiply, got {reduce!r}.")
-    write = {None: _replaced, "add": _added, "multiply": _multiplied}[reduce]
+    write = {None: g.scatter, "add": _added, "multiply": _multiplied}[reduce]
     if not isinstance(source, Tensor) and stranger(source) is None:
         raise TypeError(f"scatter(): argument 'src' must be Tensor or Number, not {type(source).__name__}")
     label = f"ScatterBackward{int(not isinstance(source, Tensor))}"
@@ -115,6 +115,21 @@ def take(self: Tensor, index: Tensor) -> Tensor:
     return wrap(picked(g.reshape(self.node, (n,)), checked(i, n, 0, IndexError, -n)), "TakeBackward0")
 
 
+def index_select(self: Tensor, dim: int, index: Tensor) -> Tensor:
+    """The indices listed in the 1-d `index` along `dim`, each from 0 to its size - 1."""
+    x, i = self.node, index.node
+    axis = normalise_dim(dim, len(x.shape))
+    if i.dtype not in INTEGERS:
+        raise RuntimeError(f"index_select(): Expected dtype int32 or int64 for index, got {i.dtype!r}")
+    if len(i.shape) > 1:
+        raise IndexError(f"index_select(): Index is supposed to be a vector, got {len(i.shape)} dimensions")
+    if not x.shape and i.spec.numel != 1:
+        raise RuntimeError(f"index_select(): Index to scalar can have only 1 value, got {i.spec.numel} value(s)")
+    rows = _slices(x, axis)
+    found = picked(rows, _listed(i, rows, axis))
+    return wrap(_unsliced(found, x.shape, axis), "IndexSelectBackward0")
+
+
 def index_add(self: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Number = 1) -> Tensor:
     """A copy with alpha times slice i of `source` added to slice index[i] along `dim`."""
     x, src, i = self.node, source.node, index.node
@@ -135,7 +150,7 @@ def index_add(self: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: N
     if len(src.shape) != len(x.shape) or rows.shape[1:] != added.shape[1:]:
         raise RuntimeError("source tensor shape must match self tensor shape, excluding the specified dimension. "
                            f"Got self.shape = {list(x.shape)} source.shape = {list(src.shape)}")
-    i = g.reshape(checked(i, rows.shape[0], axis), (i.spec.numel,))
+    i = _listed(i, rows, axis)
     total = g.mul(g.index_add(_numbers(added), i, rows.shape[0]), alpha)
     out = _like(g.add(_numbers(rows), total), x.dtype)
     return wrap(_unsliced(out, x.shape, axis), "IndexAddBackward0")
@@ -159,8 +174,8 @@ def index_copy(self: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     if rows.shape[1:] != written.shape[1:]:
         raise RuntimeError("index_copy_(): Source/destination tensor must have same slice shapes. Destination "
                            f"shape: {list(x.shape)}, source shape: {list(src.shape)}, dimension {axis}")
-    i = g.reshape(checked(i, rows.shape[0], axis, IndexError), (i.spec.numel,))
-    return wrap(_unsliced(g.index_put(rows, i, written), x.shape, axis), "IndexCopyBackward0")
+    written = g.index_put(rows, _listed(i, rows, axis, IndexError), written)
+    return wrap(_unsliced(written, x.shape, axis), "IndexCopyBackward0")
 
 
 def index_fill(self: Tensor, dim: int, index: Tensor, value: Operand) -> Tensor:
@@ -175,12 +190,12 @@ def index_fill(self: Tensor, dim: int, index: Tensor, value: Operand) -> Tensor:
         raise RuntimeError("index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
                            f"{value.ndim} dimension(s).")
     rows = _slices(x, axis)
-    i = g.reshape(checked(i, rows.shape[0], axis, IndexError, -rows.shape[0]), (i.spec.numel,))
-    chosen = filling(value, x, "index_fill")
+    i = _listed(i, rows, axis, IndexError, -rows.shape[0])
     reached = g.index_put(g.full(False, rows.shape[:1], dtypes.bool_, x.device), i,
                           g.full(True, i.shape, dtypes.bool_, x.device))
-    out = g.where(g.reshape(reached, (rows.shape[0], *[1] * (len(rows.shape) - 1))), chosen, rows)
-    return wrap(_unsliced(out, x.shape, axis), f"IndexFillBackward{int(isinstance(value, Tensor))}")
+    reached = g.reshape(reached, (rows.shape[0], *[1] * (len(rows.shape) - 1)))
+    out = _unsliced(g.where(reached, filling(value, x, "index_fill"), rows), x.shape, axis)
+    return wrap(out, f"IndexFillBackward{int(isinstance(value, Tensor))}")
 
 
 def masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
@@ -242,10 +257,6 @@ def _like(x: Node, dtype: dtypes.DType) -> Node:
     return truth(x) if dtype is dtypes.bool_ else x
 
 
-def _replaced(x: Node, index: Node, source: Node, axis: int) -> Node:
-    return g.scatter(x, index, source, axis)
-
-
 def _added(x: Node, index: Node, source: Node, axis: int) -> Node:
     return _like(g.add(_numbers(x), g.scatter_add(_numbers(source), index, axis, x.shape[axis])), x.dtype)
 
@@ -289,6 +300,11 @@ def _slices(x: Node, axis: int) -> Node:
     return g.transpose(x, 0, axis) if x.shape else g.reshape(x, (1,))
 
 
+def _listed(index: Node, rows: Node, axis: int, error: type[Exception] = RuntimeError, low: int = 0) -> Node:
+    """An index of slices, `checked`, as a vector."""
+    return g.reshape(checked(index, rows.shape[0], axis, error, low), (index.spec.numel,))
+
+
 def _unsliced(rows: Node, shape: Shape, axis: int) -> Node:
     return g.transpose(rows, 0, axis) if shape else g.reshape(rows, ())
 
@@ -303,9 +319,8 @@ def where(condition: Tensor, input: Operand | None = None, other: Operand | None
     Raises TypeError for a condition that is no Tensor, and for values that are neither Tensors nor numbers;
     RuntimeError for a condition that is not bool.
     """
-    alone = input is None and other is None
     must_be("condition", 1, condition, "Tensor")
-    if alone:
+    if input is None and other is None:
         return nonzero(condition, as_tuple=True)
     must_be("input", 2, input, "Tensor or Number")
     must_be("other", 3, other, "Tensor or Number")

@@ -13,7 +13,7 @@ from .. import ops as g
 from ..graph import dtypes
 from ..graph.dtypes import TITLES
 from ..graph.node import Node
-from ..graph.spec import broadcast_shapes, normalise_dim
+from ..graph.spec import broadcast_shapes
 from ..graph.tape import grad_mode
 from ..runtime.lock import locked
 from .create import tensor
@@ -289,21 +289,6 @@ def _number(value: Operand, like: Tensor) -> Tensor:
     if isinstance(value, np.generic | int | float) and (like.dtype.category == 1 or like.dtype.wide):
         value = converted(value, like.dtype, "__setitem__")
     return tensor(value, dtype=like.dtype if not hasattr(value, "dtype") else None, device=like.device)
-
-
-def index_select(self: Tensor, dim: int, index: Tensor) -> Tensor:
-    """The indices listed in the 1-d `index` along `dim`, each from 0 to its size - 1."""
-    axis = normalise_dim(dim, self.ndim)
-    if index.dtype not in (dtypes.int32, dtypes.int64):
-        raise RuntimeError(f"index_select(): Expected dtype int32 or int64 for index, got {index.dtype!r}")
-    if index.ndim > 1:
-        raise IndexError(f"index_select(): Index is supposed to be a vector, got {index.ndim} dimensions")
-    if not self.ndim and index.numel() != 1:
-        raise RuntimeError(f"index_select(): Index to scalar can have only 1 value, got {index.numel()} value(s)")
-    rows = self.node if self.ndim else g.reshape(self.node, (1,))
-    wanted = g.reshape(checked(index.node, rows.shape[axis], axis), (index.numel(),))
-    out = g.transpose(picked(g.transpose(rows, 0, axis), wanted), 0, axis)
-    return wrap(out if self.ndim else g.reshape(out, ()), "IndexSelectBackward0")
 
 
 def masked_select(self: Tensor, mask: Tensor) -> Tensor:

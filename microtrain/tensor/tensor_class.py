@@ -226,7 +226,7 @@ class Tensor(Handle):
     gather, scatter, scatter_add = gathering.gather, gathering.scatter, gathering.scatter_add
     take_along_dim, take, index_add = gathering.take_along_dim, gathering.take, gathering.index_add
     index_copy, index_fill, masked_scatter = gathering.index_copy, gathering.index_fill, gathering.masked_scatter
-    nonzero, index_select, masked_select = index.nonzero, index.index_select, index.masked_select
+    nonzero, index_select, masked_select = index.nonzero, gathering.index_select, index.masked_select
     # ----------------------------------------------------------------------------------------------------- conversions
     item, tolist, numpy, to, type = transfer.item, transfer.tolist, transfer.numpy, transfer.to, transfer.type
     type_as, float, double, half = transfer.type_as, transfer.to_float, transfer.double, transfer.half
