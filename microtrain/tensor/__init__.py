@@ -19,7 +19,7 @@ from .elementwise import CHECKED
 from .gathering import where
 from .joining import *
 from .linalg import get_float32_matmul_precision, set_float32_matmul_precision
-from .operands import must_be_operands, no_out, not_a_tensor
+from .operands import must_be_operands, no_out, node_of, not_a_tensor
 from .printing import set_printoptions
 from .random import *
 from .rearranging import tril_indices, triu_indices
@@ -70,7 +70,8 @@ def is_tensor(obj: object) -> bool:
 
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether two tensors have the same shape and elements."""
-    return input.shape == other.shape and bool((input == other).all())
+    one, two = node_of(input, "equal"), node_of(other, "equal", "other", 2)
+    return one.spec.shape == two.spec.shape and bool((input == other).all())
 
 
 __all__ = ["DType", "Device", "Function", "Generator", "Size", "Tensor", "arange", "as_tensor", "backward", "bernoulli",

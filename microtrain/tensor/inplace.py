@@ -43,7 +43,11 @@ def inplace(name: str, method: str = "") -> InPlace:
 
 def augmented(name: str) -> InPlace:
     """The in-place form of a binary operator."""
-    return inplace(name, f"__{name}__")
+    change = inplace(name, f"__{name}__")
+
+    def method(self: Tensor, other: Operand) -> Tensor:
+        return change(self, other)
+    return called(method, name + "_", f"In-place `{name}`.")
 
 
 def update(primitive: Primitive, name: str, general: InPlace) -> InPlace:
