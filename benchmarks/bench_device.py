@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from microtrain.bench.gpu import Gpu, kernel_clocks
-from microtrain.bench.timing import Clock, LoopClock
+from microtrain.bench.timing import Clock, loop_clock
 from microtrain.graph.spec import Device
 from microtrain.runtime import virtual
 
@@ -66,7 +66,7 @@ class Place:
 
 def place(device: str, effort: Effort) -> Place:
     """The place of a device: cpu, interpret or cuda. Raises ImportError where it needs PyTorch and there is none."""
-    loop = (LoopClock(effort.seconds),)
+    loop = (loop_clock(effort.seconds),)
     if device == "cpu":
         return Place(device, "cpu", HostMemory(), loop, loop, SuiteHostCeilings(), effort.rounds)
     import torch
@@ -90,4 +90,4 @@ def on_virtual_gpu(device: str, gpu: Gpu, effort: Effort) -> Place:
 def on_gpu(device: str, gpu: Gpu, effort: Effort) -> Place:
     """The place of a GPU."""
     return Place(device, gpu.device, TorchArrays(gpu.torch, gpu.device), kernel_clocks(gpu, effort.seconds),
-                 (LoopClock(effort.seconds),), SuiteGpuCeilings(gpu), effort.rounds, gpu)
+                 (loop_clock(effort.seconds),), SuiteGpuCeilings(gpu), effort.rounds, gpu)

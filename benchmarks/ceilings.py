@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import abstractmethod
 
 from microtrain.bench.ceilings import HostCeilings
 from microtrain.bench.gpu import COPIED, LARGE, TRIES, Gpu, GpuCeilings, repeated
 from microtrain.bench.limits import Ceilings, Product
-from microtrain.bench.timing import Contender, LoopClock
+from microtrain.bench.timing import Contender, loop_clock
 
 NODES = 256
 
 
-class SuiteCeilings(Ceilings, Protocol):
+class SuiteCeilings(Ceilings):
     """What the machine was seen to do at most. None where that could not be measured."""
 
+    @abstractmethod
     def launch(self) -> float | None:
         """Microseconds that the driver takes for a launch."""
 
+    @abstractmethod
     def document(self) -> dict[str, object]:
         """What was measured, for a report."""
 
+    def written(self) -> list[dict[str, object]]:
+        """The products that were measured."""
+        return [{"format": format, "shape": list(product), "us": round(time, 4)}
+                for (format, product), time in self.products.items() if time]
 
-class SuiteHostCeilings(HostCeilings):
+
+class SuiteHostCeilings(HostCeilings, SuiteCeilings):
     """The host's."""
 
     def launch(self) -> float | None:
@@ -30,13 +37,11 @@ class SuiteHostCeilings(HostCeilings):
         return None
 
     def document(self) -> dict[str, object]:
-        """What was measured, for a report."""
-        return {"copy_GB_s": None if self.copy is None else round(self.copy / 1e3, 3),
-                "products": [{"format": "float32", "shape": list(product), "us": round(time, 4)}
-                             for product, time in self.products.items()]}
+        copy = self.rates.get("copy")
+        return {"copy_GB_s": None if copy is None else round(copy / 1e3, 3), "products": self.written()}
 
 
-class SuiteGpuCeilings(GpuCeilings):
+class SuiteGpuCeilings(GpuCeilings, SuiteCeilings):
     """The GPU's."""
 
     def __init__(self, gpu: Gpu, copied: int = COPIED, large: Product = LARGE, seconds: float = 0.01) -> None:
@@ -50,7 +55,7 @@ class SuiteGpuCeilings(GpuCeilings):
             try:
                 from .launch_ways import RawLaunch
                 raw = RawLaunch(self.gpu.torch, self.gpu.device)
-                sampler = LoopClock(self.seconds).sampler(Contender(raw, raw.check, self.gpu.torch.cuda.synchronize))
+                sampler = loop_clock(self.seconds).sampler(Contender(raw, raw.check, self.gpu.torch.cuda.synchronize))
                 self.raw = sorted(sampler.take() for _ in range(TRIES))[TRIES // 2]
             except Exception as error:
                 self.reason = f"{type(error).__name__}: {error}"
@@ -62,7 +67,6 @@ class SuiteGpuCeilings(GpuCeilings):
         return sorted(self.gpu.timed(replay) / NODES for _ in range(TRIES))[TRIES // 2]
 
     def document(self) -> dict[str, object]:
-        """What was measured, for a report."""
         rates = {format: self.rate(format) for format in ("bfloat16", "tf32", "float32")}
         self.bandwidth()
         return {**{f"{name}_GB_s": round(rate / 1e3, 1) for name, rate in self.rates.items()},
@@ -70,5 +74,4 @@ class SuiteGpuCeilings(GpuCeilings):
                 "launch_us": self.launch(), "launch_reason": self.reason or None,
                 "graph_node_us": round(self.node(), 4),
                 "l2_bytes": self.gpu.properties.L2_cache_size,
-                "products": [{"format": format, "shape": list(product), "us": round(time, 4)}
-                             for (format, product), time in self.products.items()]}
+                "products": self.written()}

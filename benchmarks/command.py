@@ -12,9 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from microtrain import settings
-from microtrain.cli.device import check_device
-from microtrain.cli.errors import UsageError
-from microtrain.cli.parse import positive_float
+from microtrain.cli.parse import DEVICES, UsageError, check_device, positive_float
 from microtrain.files import check_destination
 from microtrain.runtime.detect import installed
 from microtrain.tensor import default_device
@@ -31,8 +29,6 @@ from .report import document, dropped, limits, misses, table, write_json
 from .roofline import roofline
 from .suite import Result, run_all
 from .workload import Subject
-
-DEVICES = ("cpu", "cuda", "interpret")
 
 SECONDS = 500
 """Of a run, unless told otherwise: with the suite before it a GPU's run is to end within ten minutes or so."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from microtrain.emulator import Memory, launch, parse
 from microtrain.emulator.launch import translated
+from microtrain.runtime.resources import compile_launch
 from microtrain.testing.specimens import CASES, Specimen, of_case
 
 THREADS = 1 << 14
@@ -26,8 +27,8 @@ NAMED = ("elementwise", "elementwise, bfloat16", "softmax", "layer norm", "linea
 
 def measured(specimen: Specimen, target: str, checks: bool) -> tuple[int, float, float]:
     """Instructions executed, the seconds that took, and those of parsing and translating."""
-    launching = specimen.launch(target)
-    resources = specimen.compiled(launching, target)
+    launching = specimen.kernel.launch(target)
+    resources = compile_launch(target, launching)
     begin = time.process_time()
     module = parse(resources.assembly)
     translated(module)

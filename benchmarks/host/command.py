@@ -6,7 +6,7 @@ import argparse
 from datetime import UTC, datetime
 
 from microtrain.bench.comparison import WrongResult
-from microtrain.cli.errors import UsageError
+from microtrain.cli.parse import UsageError
 from microtrain.files import check_destination
 
 from ..environment import again_on_one_thread, environment, on_one_thread

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .limits import Format, Product
-from .timing import Clock, Contender, LoopClock, Sampler
+from .limits import Ceilings, Format, Product
+from .timing import Clock, Contender, Sampler, loop_clock
 
 WARM_UP = 3
 """Calls before a capture, as PyTorch's notes on CUDA graphs ask for: libraries set themselves up in them."""
@@ -117,98 +117,64 @@ def repeated(calls: int, *bodies: Callable[[], Any]) -> Callable[[], Any]:
     return body
 
 
-@dataclass(frozen=True)
-class ColdGraphClock:
+def cold_graph(gpu: Gpu, seconds: float) -> Clock:
     """Calls in a graph with L2 cleared before each, less the same graph without the calls."""
-
-    gpu: Gpu
-    seconds: float
-
-    name = "graph, cold L2"
-
-    def sampler(self, contender: Contender) -> Sampler:
-        """As `Clock`."""
-        calls = self.gpu.calls(contender, self.seconds, CAPTURED)
-        both = self.gpu.captured(repeated(calls, self.gpu.clear, contender.call))
-        clears = self.gpu.captured(repeated(calls, self.gpu.clear))
-        return Sampler(calls, lambda: max((self.gpu.timed(both) - self.gpu.timed(clears)) / calls, RESOLUTION))
+    def sampler(contender: Contender) -> Sampler:
+        calls = gpu.calls(contender, seconds, CAPTURED)
+        both = gpu.captured(repeated(calls, gpu.clear, contender.call))
+        clears = gpu.captured(repeated(calls, gpu.clear))
+        return Sampler(calls, lambda: max((gpu.timed(both) - gpu.timed(clears)) / calls, RESOLUTION))
+    return Clock("graph, cold L2", sampler)
 
 
-@dataclass(frozen=True)
-class WarmGraphClock:
+def warm_graph(gpu: Gpu, seconds: float) -> Clock:
     """Calls in a graph, one after the other: what fits L2 is found there."""
-
-    gpu: Gpu
-    seconds: float
-
-    name = "graph, warm L2"
-
-    def sampler(self, contender: Contender) -> Sampler:
-        """As `Clock`."""
-        calls = self.gpu.calls(contender, self.seconds, CAPTURED)
-        replay = self.gpu.captured(repeated(calls, contender.call))
-        return Sampler(calls, lambda: self.gpu.timed(replay) / calls)
+    def sampler(contender: Contender) -> Sampler:
+        calls = gpu.calls(contender, seconds, CAPTURED)
+        replay = gpu.captured(repeated(calls, contender.call))
+        return Sampler(calls, lambda: gpu.timed(replay) / calls)
+    return Clock("graph, warm L2", sampler)
 
 
-@dataclass(frozen=True)
-class EventClock:
+def events(gpu: Gpu, seconds: float) -> Clock:
     """Each call between two events, L2 cleared before it, the host ahead of it: `do_bench`'s way."""
-
-    gpu: Gpu
-    seconds: float
-
-    name = "events, cold L2"
-
-    def sampler(self, contender: Contender) -> Sampler:
-        """As `Clock`."""
-        calls = self.gpu.calls(contender, self.seconds, BETWEEN_EVENTS)
-        return Sampler(calls, lambda: sum(self.gpu.timed(contender.call, self.gpu.clear) for _ in range(calls)) / calls)
+    def sampler(contender: Contender) -> Sampler:
+        calls = gpu.calls(contender, seconds, BETWEEN_EVENTS)
+        return Sampler(calls, lambda: sum(gpu.timed(contender.call, gpu.clear) for _ in range(calls)) / calls)
+    return Clock("events, cold L2", sampler)
 
 
 def kernel_clocks(gpu: Gpu, seconds: float) -> Sequence[Clock]:
     """The clocks of a workload whose kernels count: the first that can time it gives the figure."""
-    return (ColdGraphClock(gpu, seconds), EventClock(gpu, seconds), WarmGraphClock(gpu, seconds), LoopClock(seconds))
+    return cold_graph(gpu, seconds), events(gpu, seconds), warm_graph(gpu, seconds), loop_clock(seconds)
 
 
-class GpuCeilings:
-    """PyTorch's copy and its matrix products, each measured when it is first asked for."""
+class GpuCeilings(Ceilings):
+    """PyTorch's copy, its sum of two and its matrix products."""
 
     def __init__(self, gpu: Gpu, copied: int = COPIED, large: Product = LARGE, seconds: float = 0.01) -> None:
-        self.gpu, self.copied, self.large, self.seconds = gpu, copied, large, seconds
-        self.products: dict[tuple[Format, Product], float] = {}
-        self.rates: dict[str, float] = {}
+        super().__init__(copied, large)
+        self.gpu, self.seconds = gpu, seconds
 
-    def bandwidth(self) -> float | None:
-        """As `Ceilings`: of a copy or of a sum of two, whichever is faster. Memory that is written as often as it is
-        read turns around more often: an H100 copied at 2.4 TB/s and ran a map of two inputs at 3.1."""
-        if not self.rates:
-            source = self.gpu.torch.zeros(self.copied // 4, device=self.gpu.device)
-            other, target = self.gpu.torch.zeros_like(source), self.gpu.torch.empty_like(source)
-            self.rates["copy"] = 2 * self.copied / self._median(lambda: target.copy_(source))
-            self.rates["add"] = 3 * self.copied / self._median(lambda: self.gpu.torch.add(source, other, out=target))
-        return max(self.rates.values())
+    def _copies(self) -> dict[str, float]:
+        """Of a copy and of a sum of two. Memory that is written as often as it is read turns around more often: an H100
+        copied at 2.4 TB/s and ran a map of two inputs at 3.1."""
+        source = self.gpu.torch.zeros(self.copied // 4, device=self.gpu.device)
+        other, target = self.gpu.torch.zeros_like(source), self.gpu.torch.empty_like(source)
+        return {"copy": 2 * self.copied / self._median(lambda: target.copy_(source)),
+                "add": 3 * self.copied / self._median(lambda: self.gpu.torch.add(source, other, out=target))}
 
-    def product(self, format: Format, product: Product) -> float | None:
-        """As `Ceilings`, of `torch.matmul`."""
-        if (format, product) not in self.products:
-            torch, (m, k, n) = self.gpu.torch, product
-            dtype = torch.bfloat16 if format == "bfloat16" else torch.float32
-            a = torch.randn(m, k, device=self.gpu.device).to(dtype)
-            b = torch.randn(k, n, device=self.gpu.device).to(dtype)
-            before = torch.get_float32_matmul_precision()
-            torch.set_float32_matmul_precision("high" if format == "tf32" else "highest")
-            try:
-                self.products[format, product] = self._median(lambda: torch.matmul(a, b))
-            finally:
-                torch.set_float32_matmul_precision(before)
-        return self.products[format, product]
-
-    def rate(self, format: Format) -> float | None:
-        """As `Ceilings`."""
-        time = self.product(format, self.large)
-        m, k, n = self.large
-        return 2 * m * k * n / time if time else None
+    def _product(self, format: Format, product: Product) -> float | None:
+        torch, (m, k, n) = self.gpu.torch, product
+        dtype = torch.bfloat16 if format == "bfloat16" else torch.float32
+        a, b = (torch.randn(shape, device=self.gpu.device).to(dtype) for shape in ((m, k), (k, n)))
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("high" if format == "tf32" else "highest")
+        try:
+            return self._median(lambda: torch.matmul(a, b))
+        finally:
+            torch.set_float32_matmul_precision(before)
 
     def _median(self, call: Callable[[], Any]) -> float:
-        take = ColdGraphClock(self.gpu, self.seconds).sampler(Contender(call, lambda: None, lambda: None)).take
+        take = cold_graph(self.gpu, self.seconds).sampler(Contender(call, lambda: None, lambda: None)).take
         return sorted(take() for _ in range(TRIES))[TRIES // 2]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from math import prod
+from typing import Literal
 
 Format = Literal["float32", "tf32", "bfloat16"]
 """How numbers are kept and multiplied: float32 in IEEE products, float32 in TF32 products, bfloat16."""
@@ -12,17 +14,39 @@ Product = tuple[int, int, int]
 """(m, k, n) of an [m, k] @ [k, n]."""
 
 
-class Ceilings(Protocol):
-    """What the machine was seen to do at most. None where that could not be measured."""
+class Ceilings(ABC):
+    """What the machine was seen to do at most, each measured when it is first asked for; None where that cannot be.
+
+    `copied` are the bytes of the array that is copied, past any cache; `large` the product whose rate stands for all.
+    """
+
+    def __init__(self, copied: int, large: Product) -> None:
+        self.copied, self.large = copied, large
+        self.rates: dict[str, float] = {}
+        self.products: dict[tuple[Format, Product], float | None] = {}
+
+    @abstractmethod
+    def _copies(self) -> dict[str, float]:
+        """Bytes a microsecond, read plus written, by what was done to large arrays."""
+
+    @abstractmethod
+    def _product(self, format: Format, product: Product) -> float | None:
+        """As `product`, measured."""
 
     def bandwidth(self) -> float | None:
         """Bytes a microsecond, read plus written, of a large copy."""
+        self.rates = self.rates or self._copies()
+        return max(self.rates.values())
 
     def product(self, format: Format, product: Product) -> float | None:
         """Microseconds of the vendor's matrix product of that shape."""
+        if (format, product) not in self.products:
+            self.products[format, product] = self._product(format, product)
+        return self.products[format, product]
 
     def rate(self, format: Format) -> float | None:
         """Operations a microsecond of a large matrix product."""
+        return over(2 * prod(self.large), self.product(format, self.large))
 
 
 @dataclass(frozen=True)

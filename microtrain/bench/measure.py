@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -45,33 +46,32 @@ def measure(makers: Mapping[str, Callable[[], Contender]], clocks: Sequence[Cloc
     for name, make in makers.items():
         if isinstance(runners.get(first), Failure):
             break
-        runners[name] = _attempt(partial(_made, make, clocks))
-    for turn in range(rounds):
-        names = list(runners)
-        for name in names[turn % len(names):] + names[: turn % len(names)]:
+        runners[name] = _attempt(partial(_Runner, make, clocks))
+    names = deque(runners)
+    for _ in range(rounds):
+        for name in names:
             runner = runners[name]
             if isinstance(runner, _Runner) and not isinstance(runners[first], Failure):
-                failure = _attempt(runner.sample)
-                runners[name] = failure if isinstance(failure, Failure) else runner
-    if not isinstance(runners[first], Failure):
-        for runner in runners.values():
-            if isinstance(runner, _Runner):
-                runner.go_on()
+                runners[name] = _attempt(runner.sample) or runner
+        names.rotate(-1)
+    for runner in runners.values():
+        if isinstance(runner, _Runner) and not isinstance(runners[first], Failure):
+            runner.go_on()
     return Comparison(tuple(_entry(name, runners.get(name), runners[first]) for name in makers))
 
 
 class _Runner:
     """A contender that passed its check, with its samples."""
 
-    def __init__(self, contender: Contender, clocks: Sequence[Clock]) -> None:
-        self.contender = contender
-        self.tolerance_used = contender.check()
+    def __init__(self, make: Callable[[], Contender], clocks: Sequence[Clock]) -> None:
+        self.contender = make()
+        self.tolerance_used = self.contender.check()
         self.samples: list[float] = []
         self.otherwise: dict[str, Quantiles] = {}
         self.declined: dict[str, str] = {}
         for number, clock in enumerate(clocks, 1):
             try:
-                self.sampler = clock.sampler(contender)
+                self.sampler = clock.sampler(self.contender)
             except Exception as error:
                 if number == len(clocks):
                     raise
@@ -91,10 +91,6 @@ class _Runner:
                 self.otherwise[clock.name] = Quantiles.of([take() for _ in range(FURTHER_SAMPLES)])
             except Exception as error:
                 self.declined[clock.name] = failure(error).reason
-
-
-def _made(make: Callable[[], Contender], clocks: Sequence[Clock]) -> _Runner:
-    return _Runner(make(), clocks)
 
 
 def _attempt(action: Callable[[], Any]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -54,31 +54,27 @@ class Sampler:
     take: Callable[[], float]
 
 
-class Clock(Protocol):
-    """A way to time contenders."""
-
-    @property
-    def name(self) -> str:
-        """What a report calls it."""
-
-    def sampler(self, contender: Contender) -> Sampler:
-        """Warm a contender up and find how many of its calls make a sample. Raises what the contender raises."""
-
-
 @dataclass(frozen=True)
-class LoopClock:
-    """A loop on the host, from its first call until all that it queued is done: what a user of a loop waits for."""
+class Clock:
+    """A way to time contenders, by the name that a report gives it.
 
-    seconds: float
-    """Of a sample, at least, unless one call takes longer."""
+    `sampler` warms a contender up and finds how many of its calls make a sample; it raises what the contender raises.
+    """
 
-    name = "loop"
+    name: str
+    sampler: Callable[[Contender], Sampler]
 
-    def sampler(self, contender: Contender) -> Sampler:
-        """As `Clock`."""
-        calls = calibrate(contender.call, contender.finish, self.seconds)
+
+def loop_clock(seconds: float) -> Clock:
+    """A loop on the host, from its first call until all that it queued is done: what a user of a loop waits for.
+
+    `seconds`: of a sample, at least, unless one call takes longer.
+    """
+    def sampler(contender: Contender) -> Sampler:
+        calls = calibrate(contender.call, contender.finish, seconds)
         return Sampler(calls * contender.steps,
                        lambda: sample(contender.call, contender.finish, calls) / contender.steps)
+    return Clock("loop", sampler)
 
 
 def sample(call: Callable[[], Any], finish: Callable[[], Any], calls: int) -> float:

@@ -12,7 +12,7 @@ from importlib import metadata
 from .. import settings
 from ..errors import shown
 from ..tensor import default_device
-from .device import DEVICES
+from .parse import DEVICES
 
 _PACKAGES = ("microtrain", "numpy", "ml_dtypes", "torch", "triton", "matplotlib", "tqdm", "safetensors")
 
@@ -45,7 +45,7 @@ def _set_to(flag: settings.Flag) -> str:
 
 _PROBE = """
 import sys
-from microtrain.cli.device import usable
+from microtrain.cli.parse import usable
 sys.exit(usable(sys.argv[1]))
 """
 

@@ -6,9 +6,9 @@ import argparse
 
 from ..bench.text import columns
 from ..runtime.detect import installed
-from ..runtime.resources import TARGETS
+from ..runtime.resources import TARGETS, compile_launch
 from ..testing.specimens import CASES, Specimen, compiled_at_once, of_case
-from .errors import UsageError
+from .parse import UsageError
 
 HEADS = ("kernel", "template", "registers", "spills", "shared B", "load bits", "store bits")
 
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
 def table(specimens: list[Specimen], target: str) -> str:
     """A row for each kernel, compiled for a target."""
-    found = compiled_at_once(specimens, lambda one: one.compiled(one.launch(target), target))
+    found = compiled_at_once(specimens, lambda one: compile_launch(target, one.kernel.launch(target)))
     return columns(HEADS, [(one.origin, one.template, str(used.registers), str(used.spills), str(used.shared_bytes),
                             str(used.load_bits or "-"), str(used.store_bits))
                            for one, used in zip(specimens, found, strict=True)], left=2)

@@ -2,42 +2,50 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NoReturn
 
-from .errors import USER_ERRORS, UsageError, one_line
-from .parse import Parser
+from ..data import DataError
+from ..errors import shown
+from ..train import DivergedError
+from .parse import Parser, UsageError
 from .process import BROKEN_PIPE, Terminated, ended, signals, standard_streams
 
-
-@dataclass(frozen=True)
-class Command:
-    """A sub-command: one line of help, and the module with `configure(parser)` and `run(args) -> int`."""
-
-    help: str
-    module: str
-
-
 COMMANDS = {
-    "train": Command("train a perceptron or a linear regression on real data", "microtrain.cli.train"),
-    "kernels": Command("compile the kernels for a GPU, without one, and report resources", "microtrain.cli.kernels"),
-    "parity": Command("compare operators with PyTorch: values, gradients, second gradients", "microtrain.cli.parity"),
-    "info": Command("print versions, devices at hand and flags", "microtrain.cli.info"),
+    "train": "train a perceptron or a linear regression on real data",
+    "kernels": "compile the kernels for a GPU, without one, and report resources",
+    "parity": "compare operators with PyTorch: values, gradients, second gradients",
+    "info": "print versions, devices at hand and flags",
 }
+"""A line of help by name; a module of that name has `configure(parser)` and `run(args) -> int`."""
+
+# Each of these carries a message written for the user. Anything else is a defect and keeps its traceback.
+USER_ERRORS = (UsageError, DataError, DivergedError, OSError)
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+
+
+def one_line(error: BaseException) -> str:
+    """The message on a single line, with nothing in it that a terminal would obey."""
+    if isinstance(error, OSError) and error.strerror:
+        # What is written to a file is told of with its name.
+        where = error.filename or ("standard output" if error.errno in NO_ROOM else None)
+        return shown(f"{where}: {error.strerror}" if where else error.strerror)
+    return shown(" ".join(str(error).split()))
 
 
 def build_parser(chosen: str | None) -> Parser:
     """The parser; only the chosen command's module is imported, so that none pays for another's."""
     parser = Parser(prog="microtrain", description="Trains small models on a GPU at the speed the GPU allows.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
-    for name, command in COMMANDS.items():
-        sub = commands.add_parser(name, help=command.help, description=f"microtrain {name}: {command.help}.")
+    for name, said in COMMANDS.items():
+        sub = commands.add_parser(name, help=said, description=f"microtrain {name}: {said}.")
         if name == chosen:
-            module = importlib.import_module(command.module)
+            module = importlib.import_module(f"microtrain.cli.{name}")
             module.configure(sub)
             sub.set_defaults(run=module.run)
     return parser
@@ -88,6 +96,3 @@ def program() -> NoReturn:
     if status > 128:
         os._exit(status)
     sys.exit(status)
-
-
-__all__ = ["COMMANDS", "Command", "UsageError", "build_parser", "main", "program"]

@@ -16,9 +16,7 @@ from ..tensor import default_device
 from ..testing.database.operators import DTYPES, FURTHER, NAMES, database
 from ..testing.database.parity import about, at_most, everything, parity
 from ..testing.report import ORDERS, SECOND, ParityReport
-from .device import DEVICES, check_device
-from .errors import UsageError
-from .parse import positive_int
+from .parse import DEVICES, UsageError, check_device, positive_int
 
 KNOWN = (*NAMES, *FURTHER)
 

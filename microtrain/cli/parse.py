@@ -1,4 +1,4 @@
-"""Argument types, and a parser that raises instead of printing its usage."""
+"""What is given to a command: arguments' types and devices, and a parser that raises instead of printing its usage."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 from ..data.table import number
-from .errors import UsageError
+from ..tensor import tensor
 
 N = TypeVar("N", int, float)
+
+DEVICES = ("cpu", "cuda", "interpret")
+
+
+class UsageError(Exception):
+    """The command line asks for something that cannot be done; the message says what and what would work."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -55,3 +61,19 @@ seed = _kind(_whole, lambda n: 0 <= n < 2**64, "a whole number from 0 to 2**64 -
 positive_float = _kind(_number, lambda x: x > 0 and math.isfinite(x), "a number above 0")
 fraction = _kind(_number, lambda x: 0 <= x < 1, "at least 0 and below 1")
 open_fraction = _kind(_number, lambda x: 0 < x < 1, "between 0 and 1")
+
+
+def usable(device: str) -> str | None:
+    """Why `device` cannot be used on this machine, or None if it can."""
+    try:
+        tensor([1.0], device=device).sum().item()
+    except (RuntimeError, ImportError, ValueError, OSError, AssertionError) as error:
+        return " ".join(str(error).split()) or type(error).__name__
+    return None
+
+
+def check_device(device: str) -> None:
+    """Raises UsageError, with the reason, unless a value can be computed on `device`."""
+    reason = usable(device)
+    if reason is not None:
+        raise UsageError(f"device '{device}' cannot be used here: {reason}")

@@ -29,13 +29,8 @@ RESOLUTION = 2**-17
 class Task:
     """A linear model with a loss: what it is called, what it is judged by, and options that suit it.
 
-    Attributes:
-        name: as on the command line.
-        data: the data set it is run on by default.
-        classification: whether the target is a class, 0 or 1.
-        loss: the loss's class.
-        score_name, score: what the held-out part is judged by.
-        epochs, batch_size, lr, momentum: defaults of the run.
+    `data` is the data set it is run on by default, `classification` says whether the target is a class, 0 or 1; the
+    held-out part is judged by `score`.
     """
 
     name: str
@@ -60,16 +55,10 @@ TASKS = {task.name: task for task in (PERCEPTRON, LINEAR_REGRESSION)}
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished run.
+    """A finished run: a model of features in the table's units, and what it gives for the held-out rows.
 
-    Attributes:
-        model: takes features in the table's units; gives logits, or the target in its units.
-        history: by epoch; losses are of the standardised target.
-        train_rows: how many rows were trained on.
-        target: (rows,) of the held-out part.
-        prediction: (rows,) logits, or predictions in the target's units.
-        score: on the held-out part.
-        least_squares_score: that of the closed-form least-squares fit to the same rows (regression only).
+    Losses of the `history` are of the standardised target; `prediction` are logits, or in the target's units;
+    `least_squares_score` is that of the closed-form fit to the same rows (regression only).
     """
 
     model: Linear
@@ -86,8 +75,7 @@ def run_task(task: Task, table: Table, *, device: Any = None, seed: int = 0, tes
     """Splits, standardises, trains and scores.
 
     Args:
-        task: the task.
-        table: its data.
+        task, table: what is trained, and on which data.
         device: where to train; the default device if None.
         seed: of the split, the weights and the order of the batches.
         test_fraction: the share of the rows held out.
@@ -130,10 +118,9 @@ def run_task(task: Task, table: Table, *, device: Any = None, seed: int = 0, tes
     prediction = predict(model, test.tensors[0])[:, 0].astype(np.float64)
     if y_scale is not None:
         prediction = y_scale.inverse(prediction)
-    reference = None if task.classification else least_squares(x_train, y_train, x_test)
-    return Outcome(model=in_units(model, x_scale, y_scale), history=history, train_rows=len(x_train), target=y_test,
-                   prediction=prediction, score=task.score(prediction, y_test),
-                   least_squares_score=None if reference is None else task.score(reference, y_test))
+    exact = None if task.classification else task.score(least_squares(x_train, y_train, x_test), y_test)
+    return Outcome(in_units(model, x_scale, y_scale), history, len(x_train), y_test, prediction,
+                   task.score(prediction, y_test), exact)
 
 
 def _check_numbers(task: Task, table: Table) -> None:
@@ -166,10 +153,8 @@ def _check_target(task: Task, table: Table) -> None:
     values = np.unique(table.target)
     if task.classification and list(values) != [0, 1]:
         some = ", ".join(f"{value:g}" for value in values[:5]) + (", ..." if len(values) > 5 else "")
-        raise DataError(
-            f"the {task.name} needs a target of 0 and 1; column '{shown(table.target_name)}' of {shown(table.name)} "
-            f"holds {some}"
-        )
+        raise DataError(f"the {task.name} needs a target of 0 and 1; column '{shown(table.target_name)}' of "
+                        f"{shown(table.name)} holds {some}")
     if not task.classification and len(values) < 2:
         raise DataError(f"column '{shown(table.target_name)}' of {shown(table.name)} is constant: there is nothing to "
                         "learn")
@@ -190,15 +175,8 @@ def least_squares(x_train: np.ndarray, y_train: np.ndarray, x_test: np.ndarray) 
 def in_units(model: Linear, x_scale: Standardiser, y_scale: Standardiser | None) -> Linear:
     """The same linear map for raw numbers: takes features, and gives the target, in the data's own units.
 
-    With x' = (x - m) / s and y = a y' + b:  y = x · (a w / s) + a (bias - w · m / s) + b.
-
-    Args:
-        model: (columns -> 1), for standardised features and target.
-        x_scale: of the features.
-        y_scale: of the target; None if it was not scaled.
-
-    Returns:
-        A model on the CPU.
+    With x' = (x - m) / s and y = a y' + b:  y = x · (a w / s) + a (bias - w · m / s) + b. `y_scale` is None for a
+    target that was not scaled; the result is on the CPU.
     """
     if model.bias is None:
         raise ValueError("a model without bias cannot take up the features' mean")

@@ -13,9 +13,7 @@ from ..errors import shown
 from ..tensor import default_device
 from ..train import checkpoint
 from ..viz import check_plot_path, plot_classification, plot_regression
-from .device import add_device_argument, check_device
-from .errors import UsageError
-from .parse import fraction, open_fraction, positive_float, positive_int, seed
+from .parse import DEVICES, UsageError, check_device, fraction, open_fraction, positive_float, positive_int, seed
 from .tasks import TASKS, Outcome, Task, run_task
 
 _CLASS_NAMES = {"malignant": ("benign", "malignant")}
@@ -24,12 +22,11 @@ _CLASS_NAMES = {"malignant": ("benign", "malignant")}
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments."""
     parser.add_argument("model", choices=list(TASKS), help="what to train")
-    parser.add_argument(
-        "--data", metavar="NAME|FILE.csv",
-        help=f"{', '.join(NAMES)} or a CSV file of numbers with a header (default: one that suits the model)"
-    )
+    parser.add_argument("--data", metavar="NAME|FILE.csv", help=f"{', '.join(NAMES)} or a CSV file of numbers "
+                        "with a header (default: one that suits the model)")
     parser.add_argument("--target", metavar="COLUMN", help="the column to predict (default: the file's last)")
-    add_device_argument(parser)
+    parser.add_argument("--device", choices=DEVICES,
+                        help="where to run (default: MICROTRAIN_DEVICE, else cuda where there is one, else cpu)")
     parser.add_argument("--epochs", type=positive_int, help="passes over the training rows")
     parser.add_argument("--batch-size", type=positive_int, help="rows a step")
     parser.add_argument("--lr", type=positive_float, help="learning rate")

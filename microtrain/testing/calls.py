@@ -23,11 +23,11 @@ HALF = 0.5
 """By which inputs are multiplied in place: exact, and it leaves the domain of few functions."""
 
 SURROUNDINGS = (
-    ("depends on masked lanes: a tl.load(..., mask=...) without other= holds zeros there in the interpreter and "
-     "anything on a GPU", poisoned_lanes),
-    *((f"depends on the order of the programs: run {how} they give other bits: a race between programs, or atomics",
-       order) for how, order in ORDERS))
-"""Where interpreted kernels are run once more, and what is said where the bits are others."""
+    ("masked lanes: a tl.load(..., mask=...) without other= holds zeros there in the interpreter and anything on a GPU",
+     poisoned_lanes),
+    *((f"the order of the programs: run {how} they give other bits: a race between programs, or atomics", order)
+      for how, order in ORDERS))
+"""Where interpreted kernels are run once more, and on what they depend where the bits are others."""
 
 
 def probe(subject: Subject, trial: Trial) -> list[Finding]:
@@ -38,9 +38,9 @@ def probe(subject: Subject, trial: Trial) -> list[Finding]:
     found = [*differing(first, again, "is not deterministic: a second call on equal inputs gives other bits"),
              *overwritten(subject, trial), *stale(subject, trial, first)]
     if (interpreting() and library.module is not microtrain) or subject.device == "interpret":
-        for problem, surroundings in SURROUNDINGS:
+        for cause, surroundings in SURROUNDINGS:
             with surroundings():
-                other = differing(first, run(library, subject.fn, trial), problem)
+                other = differing(first, run(library, subject.fn, trial), f"depends on {cause}")
             if other:
                 return [*found, *other]
     return found
@@ -61,8 +61,7 @@ def overwritten(subject: Subject, trial: Trial) -> Iterator[Finding]:
     mine, theirs = after(on(subject.device), subject.fn), after(on("torch"), subject.oracle)
     for i, (a, b) in enumerate(zip(mine, theirs, strict=True)):
         if a.tobytes() != b.tobytes():
-            places = np.argwhere(~((a == b) | ((a != a) & (b != b))))
-            at = tuple(int(n) for n in places[0]) if len(places) else ()
+            at = next((tuple(map(int, place)) for place in np.argwhere(~((a == b) | ((a != a) & (b != b))))), ())
             yield Finding(VALUE, i, f"input {i}", f"is overwritten: after the call and its derivatives it holds "
                                                   f"{a[at]!r} at {list(at)}, where it held {b[at]!r}; what was saved "
                                                   "for the backward is lost", None, np.inf)
@@ -81,11 +80,9 @@ def stale(subject: Subject, trial: Trial, first: Run) -> Iterator[Finding]:
     if subject.failures(changed):
         return                              # wrong for other reasons
     second = run(library, subject.fn, changed, given)
-    for finding in subject.against(second, changed):
-        if finding.wrong:
-            old, got = (one.array(finding.part, finding.number) for one in (first, second))
-            same = old is not None and got is not None and old.tobytes() == got.tobytes()
-            which = "the first call's" if same else "neither the first call's nor the new values'"
-            yield replace(finding, problem="is stale: after the inputs were changed in place a second call on the "
-                                           f"same tensors gives {which} result: something is kept between calls")
-            return
+    for finding in [one for one in subject.against(second, changed) if one.wrong][:1]:
+        old, got = (one.array(finding.part, finding.number) for one in (first, second))
+        same = old is not None and got is not None and old.tobytes() == got.tobytes()
+        which = "the first call's" if same else "neither the first call's nor the new values'"
+        yield replace(finding, problem="is stale: after the inputs were changed in place a second call on the same "
+                                       f"tensors gives {which} result: something is kept between calls")

@@ -15,11 +15,11 @@ import numpy as np
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 """Distance from 1 to the next number of each dtype."""
 
-TINY = {"float64": 2.0**-1074, "float32": 2.0**-149, "float16": 2.0**-24, "bfloat16": 2.0**-133}
-"""The smallest positive (subnormal) number of each dtype."""
-
 NORMAL = {"float64": 2.0**-1022, "float32": 2.0**-126, "float16": 2.0**-14, "bfloat16": 2.0**-126}
 """The smallest normal number of each dtype."""
+
+TINY = {name: NORMAL[name] * EPSILON[name] for name in EPSILON}
+"""The smallest positive (subnormal) number of each dtype."""
 
 ACCUMULATOR = {"float16": "float32", "bfloat16": "float32"}
 """Where a sum of half precisions is accumulated: rounding errors of its terms do not add up in the dtype itself."""

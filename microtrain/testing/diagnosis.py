@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
@@ -20,15 +21,11 @@ LENGTHS = (16, 256, 4096)
 
 def diagnose(subject: Subject, trial: Trial, finding: Finding) -> list[str]:
     """What the experiments say. None of them raises."""
-    said = []
+    said = list[str | None]()
     for experiment in EXPERIMENTS:
-        try:
-            sentence = experiment(subject, trial, finding)
-        except Exception:               # an experiment that cannot be done says nothing
-            continue
-        if sentence:
-            said.append(sentence)
-    return said
+        with suppress(Exception):       # an experiment that cannot be done says nothing
+            said.append(experiment(subject, trial, finding))
+    return [sentence for sentence in said if sentence]
 
 
 def passes(subject: Subject, trial: Trial, part: int) -> bool:
@@ -40,9 +37,8 @@ def earlier_parts(subject: Subject, trial: Trial, finding: Finding) -> str | Non
     """The value may be right where the gradient is wrong."""
     if finding.part == VALUE or not passes(subject, replace(trial, order=finding.part - 1), finding.part - 1):
         return None
-    right = "the value is right" if finding.part == GRADIENT else "value and gradient are right"
-    return f"{right}: the derivative is at fault" if finding.part == GRADIENT else (
-        f"{right}: the derivative of the backward is at fault")
+    return ("the value is right: the derivative is at fault" if finding.part == GRADIENT else
+            "value and gradient are right: the derivative of the backward is at fault")
 
 
 def layout(subject: Subject, trial: Trial, finding: Finding) -> str | None:
@@ -52,22 +48,28 @@ def layout(subject: Subject, trial: Trial, finding: Finding) -> str | None:
         return None
     by_cotangents = not passes(subject, replace(trial, inputs="contiguous"), finding.part)
     by_inputs = not passes(subject, replace(trial, cotangents="contiguous"), finding.part)
-    whose = {(True, False): f"cotangents that are {trial.cotangents}", (False, True): f"inputs that are {trial.inputs}"
-             }.get((by_cotangents, by_inputs), f"inputs or cotangents that are {trial.inputs}")
+    whose = (f"inputs or cotangents that are {trial.inputs}" if by_cotangents == by_inputs else
+             f"cotangents that are {trial.cotangents}" if by_cotangents else f"inputs that are {trial.inputs}")
     return f"fails only for {whose}: strides are ignored, or memory is taken to be contiguous"
+
+
+def flat(finding: Finding) -> tuple[np.ndarray, np.ndarray, float]:
+    """What was got and what was expected, flat, and the epsilon. Raises ValueError where they are not of one shape."""
+    if finding.got is None or finding.expected is None or finding.got.shape != finding.expected.shape:
+        raise ValueError("there is nothing to compare")
+    a, b = (array.astype(np.float64).ravel() for array in (finding.got, finding.expected))
+    return a, b, EPSILON.get(finding.got.dtype.name, 1e-6)
 
 
 def constant_factor(subject: Subject, trial: Trial, finding: Finding) -> str | None:
     """Everything may be off by the same factor."""
-    if finding.got is None or finding.expected is None or finding.got.shape != finding.expected.shape:
-        return None
-    a, b = (array.astype(np.float64).ravel() for array in (finding.got, finding.expected))
+    a, b, epsilon = flat(finding)
     kept = np.isfinite(a) & np.isfinite(b) & (b != 0)
     if kept.sum() < 2 or a[~kept & (b == 0)].any():
         return None
     ratios = a[kept] / b[kept]
     factor = float(np.median(ratios))
-    few = 64 * EPSILON.get(finding.got.dtype.name, 1e-6) * max(1.0, abs(factor))
+    few = 64 * epsilon * max(1.0, abs(factor))
     if np.abs(ratios - factor).max() > few or abs(factor - 1) <= few:
         return None
     return "is zero everywhere" if factor == 0 else f"is {factor:.6g} times the oracle's everywhere"
@@ -126,13 +128,9 @@ def accumulation(subject: Subject, trial: Trial, finding: Finding) -> str | None
         return None
     measured = []
     for length in LENGTHS:
-        arrays = []
-        for array in trial.sample.arrays:
-            for axis, n in enumerate(array.shape):
-                if n == longest:
-                    array = np.take(array, np.arange(length) % n, axis)
-            arrays.append(array)
-        longer = replace(trial, sample=replace(trial.sample, arrays=tuple(arrays), terms=None))
+        arrays = tuple(array[np.ix_(*(np.arange(length) % n if n == longest else np.arange(n) for n in array.shape))]
+                       for array in trial.sample.arrays)
+        longer = replace(trial, sample=replace(trial.sample, arrays=arrays, terms=None))
         same = [one for one in subject.findings(longer) if (one.part, one.number) == (finding.part, finding.number)]
         measured.append(same[0].ulps)
     if not np.isfinite(measured).all() or measured[-1] < 8 * max(1.0, measured[0]):
@@ -165,9 +163,7 @@ def not_a_number(subject: Subject, trial: Trial, finding: Finding) -> str | None
 
 def last_elements(subject: Subject, trial: Trial, finding: Finding) -> str | None:
     """What is wrong may be the end of the array alone."""
-    if finding.got is None or finding.expected is None or finding.got.shape != finding.expected.shape:
-        return None
-    a, b = (array.astype(np.float64).ravel() for array in (finding.got, finding.expected))
+    a, b, _ = flat(finding)
     with np.errstate(invalid="ignore"):
         wrong = np.flatnonzero(~(np.abs(a - b) <= 1e-2 * (np.abs(b) + np.abs(b[np.isfinite(b)]).max(initial=0.0))))
     if not wrong.size or wrong[0] == 0 or wrong[-1] != a.size - 1 or wrong.size < 0.5 * (a.size - wrong[0]):

@@ -13,14 +13,13 @@ from ..autograd import no_grad
 from ..compiler.program import Program
 from ..compiler.schedule import schedule
 from ..compiler.simplify import simplify
-from ..compiler.templates.template import Kernel, Launch
+from ..compiler.templates.template import Kernel
 from ..engine.plans import linearize
 from ..graph import dtypes
 from ..graph.dtypes import DType
 from ..graph.node import leaf
 from ..graph.spec import Device, spec
 from ..runtime.null import Nowhere
-from ..runtime.resources import Resources, compile_launch
 from ..tensor import Tensor
 from ..tensor.storage import wrap
 
@@ -44,14 +43,6 @@ class Specimen:
         """The name of its template."""
         return self.kernel.group.template.name
 
-    def launch(self, target: str) -> Launch:
-        """Its launch with the tile for a target of `resources.TARGETS`."""
-        return self.kernel.launch(target)
-
-    def compiled(self, launch: Launch, target: str) -> Resources:
-        """What a launch of it uses on a target."""
-        return compile_launch(target, launch)
-
 
 class Case(NamedTuple):
     """A program that stands for a use of a template."""
@@ -63,11 +54,6 @@ class Case(NamedTuple):
 def x(*shape: int, dtype: DType = dtypes.float32) -> Tensor:
     """A tensor of that shape, which is nowhere."""
     return wrap(leaf(Nowhere(shape, dtype.name), spec(shape, dtype, Device(DEVICE))))
-
-
-def _map() -> list[Tensor]:
-    a = x(LARGE)
-    return [(a.exp() + x(LARGE)) * a.tanh()]
 
 
 def _softmax_backward() -> list[Tensor]:
@@ -91,7 +77,7 @@ def _weight_update() -> list[Tensor]:
 
 
 CASES = (
-    Case("elementwise", _map),
+    Case("elementwise", lambda: [((a := x(LARGE)).exp() + x(LARGE)) * a.tanh()]),
     Case("elementwise, float64", lambda: [x(LARGE, dtype=dtypes.float64).sigmoid() * x(LARGE, dtype=dtypes.float64)]),
     Case("elementwise, bfloat16",
          lambda: [x(LARGE, dtype=dtypes.bfloat16).sigmoid() * x(LARGE, dtype=dtypes.bfloat16)]),
@@ -125,9 +111,7 @@ def of_case(case: Case) -> list[Specimen]:
 def specimens(program: Program, origin: str) -> Iterator[Specimen]:
     """The kernels of a simplified program."""
     groups = schedule(program)
-    for group in groups:
-        if group.template.ours:
-            yield Specimen(Kernel(group, groups), origin)
+    return (Specimen(Kernel(group, groups), origin) for group in groups if group.template.ours)
 
 
 def compiled_at_once(specimens: Sequence[Specimen], work: Callable[[Specimen], T]) -> list[T]:

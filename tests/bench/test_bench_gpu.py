@@ -32,15 +32,7 @@ from microtrain.bench import (
     compare,
 )
 from microtrain.bench.comparison import WrongResult
-from microtrain.bench.gpu import (
-    ColdGraphClock,
-    EventClock,
-    Gpu,
-    GpuCeilings,
-    WarmGraphClock,
-    kernel_clocks,
-    repeated,
-)
+from microtrain.bench.gpu import Gpu, GpuCeilings, cold_graph, events, kernel_clocks, repeated, warm_graph
 from microtrain.bench.measure import measure
 from microtrain.bench.timing import Contender
 from microtrain.compiler.emit_numpy import reference
@@ -70,7 +62,7 @@ def kernel(paper: FakeCuda, cost: float) -> Contender:
 
 def test_a_graph_shows_the_kernel_alone_and_its_edge(paper: FakeCuda) -> None:
     gpu = Timed(torch, "cpu")
-    for clock in (ColdGraphClock, WarmGraphClock):
+    for clock in (cold_graph, warm_graph):
         sampler = clock(gpu, 1e-3).sampler(kernel(paper, 7.0))
         assert sampler.take() == pytest.approx(7.0 + NODE)
     assert paper.calls.count("capture") == 3
@@ -79,14 +71,14 @@ def test_a_graph_shows_the_kernel_alone_and_its_edge(paper: FakeCuda) -> None:
 def test_what_is_cleared_before_a_call_is_taken_off(paper: FakeCuda) -> None:
     """Both graphs hold as many clears; without the second one they would be counted as the call's."""
     gpu = Timed(torch, "cpu")
-    sampler = ColdGraphClock(gpu, 1e-3).sampler(kernel(paper, 100.0))
+    sampler = cold_graph(gpu, 1e-3).sampler(kernel(paper, 100.0))
     assert sampler.calls == 10 and sampler.take() == pytest.approx(100.0 + NODE)
 
 
 def test_between_events_a_slow_host_does_not_count(paper: FakeCuda) -> None:
     """Its 10 us a call are hidden behind the GPU's head start; timed at once they would be the figure."""
     gpu = Timed(torch, "cpu")
-    assert EventClock(gpu, 1e-3).sampler(kernel(paper, 3.0)).take() == pytest.approx(3.0)
+    assert events(gpu, 1e-3).sampler(kernel(paper, 3.0)).take() == pytest.approx(3.0)
     torch.cuda._sleep = lambda cycles: None             # the fixture puts it back
     assert gpu.timed(kernel(paper, 3.0).call) == pytest.approx(HOST + 3.0)
 

@@ -17,7 +17,7 @@ from microtrain.bench import (
     timing,
 )
 from microtrain.bench.comparison import Entry
-from microtrain.bench.timing import Contender, LoopClock
+from microtrain.bench.timing import Contender, loop_clock
 from tests.bench.shared import Clock, Fixed, accept
 
 pytestmark = pytest.mark.usefixtures("nothing_pending")
@@ -53,7 +53,7 @@ def test_waiting_for_what_was_queued_counts():
 
 def test_a_call_of_many_steps_counts_as_so_many(monkeypatch):
     clock = Clock(monkeypatch)
-    sampler = LoopClock(1e-3).sampler(Contender(clock.takes(300_000), accept, lambda: None, steps=100))
+    sampler = loop_clock(1e-3).sampler(Contender(clock.takes(300_000), accept, lambda: None, steps=100))
     assert sampler.calls % 100 == 0 and sampler.take() == 3.0
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from microtrain.compiler.templates.matmul import operand_kind
 from microtrain.compiler.templates.template import Launch
 from microtrain.graph import dtypes
-from microtrain.runtime.resources import TARGETS, Access, Resources
+from microtrain.runtime.resources import TARGETS, Access, Resources, compile_launch
 from microtrain.testing.specimens import Specimen
 
 from . import widths
@@ -43,8 +43,8 @@ class Verdict:
 
 def judged(specimen: Specimen, target: str, launch: Launch | None = None) -> Verdict:
     """Compile a kernel for a target, with its own tile or as `launch` says, and judge it."""
-    launch = launch or specimen.launch(target)
-    return judge(specimen, launch, specimen.compiled(launch, target))
+    launch = launch or specimen.kernel.launch(target)
+    return judge(specimen, launch, compile_launch(target, launch))
 
 
 def judge(specimen: Specimen, launch: Launch, resources: Resources) -> Verdict:

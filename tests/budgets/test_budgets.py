@@ -25,6 +25,7 @@ from microtrain.kernels import tiles
 from microtrain.kernels.matmul_tiles import MatmulTile
 from microtrain.kernels.tiles import ARCHITECTURES, MapTile, RowTile
 from microtrain.runtime import resources
+from microtrain.runtime.resources import compile_launch
 from tests import budgets
 from tests.budgets import widths
 from tests.budgets.sample import content
@@ -142,8 +143,8 @@ def test_one_scalar_load_among_wide_ones_is_caught(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(emit_value.Body, "load", load)
     specimen = kernel("elementwise")
-    launch = specimen.launch("sm_90")
-    assert max(specimen.compiled(launch, "sm_90").loads) == 128
+    launch = specimen.kernel.launch("sm_90")
+    assert max(compile_launch("sm_90", launch).loads) == 128
     found, = problems(specimen)
     assert found.startswith("a load of 32 bits where 128 are possible: v") and "(i * 3) // 3" in found
 
@@ -161,8 +162,8 @@ def test_what_is_strided_by_its_nature_is_not_asked_to_be_wide() -> None:
 
 def test_an_excuse_has_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     specimen = kernel("softmax")
-    launch = specimen.launch("sm_90")
-    resources = specimen.compiled(launch, "sm_90")
+    launch = specimen.kernel.launch("sm_90")
+    resources = compile_launch("sm_90", launch)
     excuse = budgets.Excuse(("sm_90",), ("row",), "planted", spills=8)
     monkeypatch.setattr(sys.modules[budgets.Verdict.__module__], "EXCUSES", (excuse,))
     assert budgets.judge(specimen, launch, replace(resources, spills=8)).excuses == (excuse,)
@@ -172,8 +173,8 @@ def test_an_excuse_has_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_report_has_the_source_and_says_where_the_kernel_is_from(sampled: list[budgets.Specimen]) -> None:
     specimen = next(one for one in sampled if one.origin.startswith("fuzz.program("))
-    launch = specimen.launch("sm_80")
-    resources = specimen.compiled(launch, "sm_80")
+    launch = specimen.kernel.launch("sm_80")
+    resources = compile_launch("sm_80", launch)
     report = budgets.judge(specimen, launch, replace(resources, spills=999)).report()
     assert report.startswith(f"sm_80: {specimen.origin} ({budgets.kind_of(specimen)}): spills 999\n    @triton.jit\n")
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from microtrain.cli import kernels
-from microtrain.cli.errors import UsageError
+from microtrain.cli.parse import UsageError
 from microtrain.kernels import tiles
 from microtrain.runtime import backend
 from microtrain.runtime.resources import TARGETS

@@ -22,6 +22,7 @@ from microtrain.compiler.emit_numpy import reference
 from microtrain.compiler.templates.template import Group, encoded
 from microtrain.emulator import Memory, launch, parse
 from microtrain.graph.node import Node
+from microtrain.runtime.resources import compile_launch
 from microtrain.testing import specimens as cases
 from tests import budgets
 
@@ -58,8 +59,8 @@ def compared(specimen: budgets.Specimen, target: str, most: int = PROGRAMS) -> i
     """Run some programs of a kernel; elements that agree with NumPy. Raises where one does not, or for a fault."""
     rng = np.random.default_rng(0)
     kernel, group = specimen.kernel, specimen.kernel.group
-    launching = specimen.launch(target)
-    resources = specimen.compiled(launching, target)
+    launching = specimen.kernel.launch(target)
+    resources = compile_launch(target, launching)
     values, wanted = meant(group)
     memory, names, held = Memory(1 << 34), {}, []
     for i, node in enumerate(kernel.pointers):
