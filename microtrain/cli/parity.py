@@ -14,7 +14,7 @@ from .. import settings
 from ..files import check_destination, replacing
 from ..tensor import default_device
 from ..testing.database.operators import DTYPES, FURTHER, NAMES, database
-from ..testing.database.parity import about, at_most, everything, parity
+from ..testing.database.parity import about, at_most, parity
 from ..testing.report import ORDERS, SECOND, ParityReport
 from .parse import DEVICES, UsageError, check_device, positive_int
 
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         most = args.most or (INTERPRETED if device == "interpret" else None)
         for name in progress(names, device):
             report.merge(parity([name], device, args.dtype or DTYPES, args.order,
-                                everything if most is None else at_most(most), args.errors))
+                                list if most is None else at_most(most), args.errors))
     print(report.text())
     for path, contents in ((args.json, report.json), (args.html, report.html)):
         if path is not None:
@@ -83,19 +83,16 @@ def chosen(patterns: Sequence[str]) -> list[str]:
 
     Raises UsageError, naming near ones, for a pattern that matches none.
     """
-    if not patterns:
-        return list(KNOWN)
-    found = set()
-    for pattern in patterns:
-        # The last part of a name is enough: gelu is nn.functional.gelu.
-        matching = [name for name in KNOWN
-                    if any(fnmatchcase(word, pattern) for word in (name, name.rpartition(".")[2]))]
+    # The last part of a name is enough: gelu is nn.functional.gelu.
+    words = [(word, name) for name in KNOWN for word in (name, name.rpartition(".")[2])]
+    found = set[str]()
+    for pattern in patterns or "*":
+        matching = {name for word, name in words if fnmatchcase(word, pattern)}
         if not matching:
-            words = {word: name for name in KNOWN for word in (name, name.rpartition(".")[2])}
-            near = [words[word] for word in difflib.get_close_matches(pattern, words, n=4)]
-            raise UsageError(f"no operator is called '{pattern}'" + (f"; near it: {', '.join(dict.fromkeys(near))}"
-                                                                     if near else ""))
-        found.update(matching)
+            near = dict(words)
+            close = dict.fromkeys(near[word] for word in difflib.get_close_matches(pattern, near, n=4))
+            raise UsageError(f"no operator is called '{pattern}'" + (f"; near it: {', '.join(close)}" if close else ""))
+        found |= matching
     return [name for name in KNOWN if name in found]
 
 

@@ -99,15 +99,15 @@ class ParityReport:
         self.absent = dict(absent or {})
         self.tallies: dict[tuple[str, str, str, int], Tally] = {}
 
-    def add(self, tally: Tally) -> None:
+    def add(self, *tallies: Tally) -> None:
         """Count some cases; those with the same operation, device, dtype and order are counted together."""
-        key = (tally.operation, tally.device, tally.dtype, tally.order)
-        self.tallies.setdefault(key, Tally(*key)).add(tally)
+        for tally in tallies:
+            key = (tally.operation, tally.device, tally.dtype, tally.order)
+            self.tallies.setdefault(key, Tally(*key)).add(tally)
 
     def merge(self, other: ParityReport) -> None:
         """Count another report's cases too."""
-        for tally in other.tallies.values():
-            self.add(tally)
+        self.add(*other.tallies.values())
         self.absent |= other.absent
 
     @property

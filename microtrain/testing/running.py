@@ -234,8 +234,7 @@ class Run:
 
     def array(self, part: int, number: int) -> np.ndarray | None:
         """An array of a part, if it is there."""
-        found = self.parts.get(part, [])
-        return found[number] if number < len(found) else None
+        return next(iter(self.parts.get(part, [])[number:]), None)
 
     def bits(self, part: int) -> list[bytes | None]:
         """A part, for comparing two runs bit for bit."""

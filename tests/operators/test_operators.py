@@ -27,7 +27,7 @@ from microtrain.ops import PRIMITIVES
 from microtrain.testing.database import judge as judging
 from microtrain.testing.database.exceptions import REFUSALS, UNSPECIFIED
 from microtrain.testing.database.operators import DTYPES, FURTHER, NAMES, cases, database, find
-from microtrain.testing.database.parity import at_most, everything, parity
+from microtrain.testing.database.parity import at_most, parity
 from microtrain.testing.report import GRADIENT, SECOND, VALUE, ParityReport, Tally
 from tests.conftest import DEVICE
 
@@ -65,7 +65,7 @@ def judged(name: str, monkeypatch: pytest.MonkeyPatch) -> ParityReport:
         monkeypatch.setattr(run, "report", listen)
         monkeypatch.setattr(run, "listeners", [listen])
         if DEVICE == "cpu":
-            DONE[name] = parity([name], DEVICE, choose=everything)
+            DONE[name] = parity([name], DEVICE)
         else:
             DONE[name] = parity([name], DEVICE, DTYPES[:1], choose=at_most(FEW))
     return DONE[name]

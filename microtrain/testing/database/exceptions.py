@@ -39,10 +39,8 @@ REFUSALS = (
 
 def refusal(case: Case, error: Exception) -> Refusal | None:
     """The row of the table that makes an error a refusal on purpose; None where it is a failure."""
-    if not isinstance(error, CLEAR):
-        return None
-    return next((row for row in REFUSALS
-                 if row.operation == case.operation and row.says in str(error) and row.when(case)), None)
+    return next((row for row in REFUSALS if isinstance(error, CLEAR) and row.operation == case.operation
+                 and row.says in str(error) and row.when(case)), None)
 
 
 Given = Callable[[Sequence[Any]], Callable[..., Any]]

@@ -111,8 +111,7 @@ class Call:
     kwargs: dict[str, Any]
 
     def __str__(self) -> str:
-        words = [*map(shown, self.args), *(f"{name}={shown(value)}" for name, value in self.kwargs.items())]
-        return f"({', '.join(words)})"
+        return f"({', '.join([*map(shown, self.args), *(f'{k}={shown(v)}' for k, v in self.kwargs.items())])})"
 
     def arguments(self, library: Library, dtype: str | None = None) -> Arguments:
         """The arguments in a library, tensors copied; PyTorch's tensors and dtypes of floating point as `dtype`."""
@@ -207,7 +206,7 @@ def mapped(change: Callable[[Any], Any], args: tuple[Any, ...],
         if id(value) not in copies:
             copies[id(value)] = change(value)
         return copies[id(value)]
-    return tree_map(once, args), tree_map(once, kwargs)
+    return tree_map(once, (args, kwargs))
 
 
 def tensors_in(tree: Any) -> list[Any]:
@@ -232,12 +231,14 @@ def shown(value: Any) -> str:
 def cases(name: str, dtype: str) -> Iterator[Case]:
     """All samples of an operator in a dtype, the same ones every time; none where the operator does not take it."""
     import torch
+    from torch.testing._internal.opinfo.core import BinaryUfuncInfo, UnaryUfuncInfo
     kind = getattr(torch, dtype)
     for entry in database()[name]:
         if kind not in entry.dtypes:
             continue
         order = 0 if not entry.supports_autograd else 2 if entry.supports_gradgrad else 1
-        tolerance = Tolerance.ELEMENTWISE if elementwise(entry) else Tolerance.REDUCTION
+        elementwise = isinstance(entry, BinaryUfuncInfo | UnaryUfuncInfo)
+        tolerance = Tolerance.ELEMENTWISE if elementwise else Tolerance.REDUCTION
         samples = entry.sample_inputs_func(entry, "cpu", kind, entry.supports_autograd)
         for number, sample in enumerate(seeded(samples)):
             yield Case(name, entry.op, (sample.input, *sample.args), sample.kwargs, entry.variant_test_name, dtype,
@@ -255,18 +256,10 @@ class ErrorCase(Call):
 def error_cases(name: str) -> Iterator[ErrorCase]:
     """The arguments with which an operator must raise."""
     for entry in database()[name]:
-        if entry.error_inputs_func is None:
-            continue
-        for wrong in seeded(entry.error_inputs_func(entry, "cpu")):
+        for wrong in seeded(entry.error_inputs_func(entry, "cpu") if entry.error_inputs_func else ()):
             sample = wrong.sample_input
             yield ErrorCase(name, entry.op, (sample.input, *sample.args), sample.kwargs, wrong.error_type,
                             wrong.error_regex)
-
-
-def elementwise(entry: Any) -> bool:
-    """Whether each element of the result comes of one element of each operand."""
-    from torch.testing._internal.opinfo.core import BinaryUfuncInfo, UnaryUfuncInfo
-    return isinstance(entry, BinaryUfuncInfo | UnaryUfuncInfo)
 
 
 def seeded(samples: Iterable[Any]) -> Iterator[Any]:
@@ -275,14 +268,12 @@ def seeded(samples: Iterable[Any]) -> Iterator[Any]:
     That one also looks through the stack for the test that asks, at every sample: it takes longer than the samples.
     """
     import torch
-    drawn = iter(samples)
+    drawn, end = iter(samples), object()
     while True:
         random.seed(SEED)
         np.random.seed(SEED)
         torch.default_generator.manual_seed(SEED)       # of the CPU alone: `torch.manual_seed` looks through the stack
-        try:
-            sample = next(drawn)
-        except StopIteration:
+        if (sample := next(drawn, end)) is end:
             return
         yield sample
 

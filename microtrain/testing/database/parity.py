@@ -18,19 +18,14 @@ from .raising import judge_error
 Choose = Callable[[list[Case]], list[Case]]
 
 
-def everything(found: list[Case]) -> list[Case]:
-    """All cases of an operator in a dtype."""
-    return found
-
-
 def at_most(count: int) -> Choose:
     """So many of an operator's cases in a dtype, the smaller half evenly; see `operators.spread`."""
     return lambda found: spread(found, count)
 
 
 def parity(names: Iterable[str], device: str, dtypes: Sequence[str] = DTYPES, order: int = SECOND,
-           choose: Choose = everything, errors: bool = False) -> ParityReport:
-    """Judge operators on a device against PyTorch; with `errors`, their wrong arguments too.
+           choose: Choose = list, errors: bool = False) -> ParityReport:
+    """Judge operators on a device against PyTorch, all cases or chosen ones; with `errors`, wrong arguments too.
 
     Names that microtrain does not have are in the report's `absent`. Raises ImportError where PyTorch's database cannot
     be loaded, RuntimeError where the device cannot be used.
@@ -43,10 +38,8 @@ def parity(names: Iterable[str], device: str, dtypes: Sequence[str] = DTYPES, or
                 continue
             for dtype in dtypes:
                 for case in choose(list(cases(name, dtype))):
-                    for tally in judge(case, device, order):
-                        report.add(tally)
-            for wrong in error_cases(name) if errors else ():
-                report.add(judge_error(wrong, device))
+                    report.add(*judge(case, device, order))
+            report.add(*[judge_error(wrong, device) for wrong in error_cases(name) if errors])
     return report
 
 
