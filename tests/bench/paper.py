@@ -6,9 +6,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
-from microtrain.bench.gpu import (
-    Gpu,
-)
+from microtrain.bench.gpu import Gpu
 
 CLEAR, NODE, HOST = 40.0, 1.0, 10.0
 """Microseconds of the GPU for clearing L2 and for a graph's edge, and of the host for one call."""

@@ -84,12 +84,6 @@ def test_peers_are_chosen_by_name(here, capsys, monkeypatch):
     assert set(re.findall(r"^map of 2, .* cpu +(.+?) +[\d.]+ +[\d.]+ ", out, re.M)) == {"numpy by hand"}
 
 
-def test_an_unknown_peer_is_one_line(here, capsys):
-    status, out, err = bench(capsys, "--peers", "numpy")
-    assert (status, out) == (2, "") and err.count("\n") == 1
-    assert "no peer 'numpy'; there are torch" in err and "numpy by hand" in err
-
-
 def test_once_runs_full_sizes_a_single_time(here, capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(command, "catalogue", lambda *arguments, **named: [MAP] if not any(named.values()) else [])
     status, out, _ = bench(capsys, "--once", "--output", tmp_path)
@@ -126,8 +120,9 @@ def test_quick_from_end_to_end(tmp_path):
     (["--seconds", "0"], "argument --seconds: should be a number above 0"),
     (["--quick", "--tiny"], "not allowed with argument"),
     (["--tiny", "--once"], "not allowed with argument"),
+    (["--peers", "numpy"], "no peer 'numpy'; there are torch"),
 ])  # fmt: skip
-def test_a_mistake_is_one_line(capsys, arguments, complaint):
+def test_a_mistake_is_one_line(here, capsys, arguments, complaint):
     status, out, err = bench(capsys, *arguments)
     assert (status, out) == (2, "")
     assert complaint in err and err.count("\n") == 1

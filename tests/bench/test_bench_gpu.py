@@ -26,11 +26,7 @@ from benchmarks.peers import torch_peers
 from benchmarks.roofline import roofs
 from benchmarks.suite import Result, _caller, kernels_a_call, run
 from microtrain import settings
-from microtrain.bench import (
-    Quantiles,
-    ceilings,
-    compare,
-)
+from microtrain.bench import Quantiles, ceilings, compare
 from microtrain.bench.comparison import WrongResult
 from microtrain.bench.gpu import Gpu, GpuCeilings, cold_graph, events, kernel_clocks, repeated, warm_graph
 from microtrain.bench.measure import measure
@@ -53,6 +49,11 @@ def paper(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
     return fake
 
 
+@pytest.fixture
+def timed(paper: FakeCuda) -> Timed:
+    return Timed(torch, "cpu")
+
+
 def kernel(paper: FakeCuda, cost: float) -> Contender:
     return Contender(lambda: paper.queue(cost), lambda: None, lambda: None)
 
@@ -60,52 +61,40 @@ def kernel(paper: FakeCuda, cost: float) -> Contender:
 # Clocks
 
 
-def test_a_graph_shows_the_kernel_alone_and_its_edge(paper: FakeCuda) -> None:
-    gpu = Timed(torch, "cpu")
-    for clock in (cold_graph, warm_graph):
-        sampler = clock(gpu, 1e-3).sampler(kernel(paper, 7.0))
-        assert sampler.take() == pytest.approx(7.0 + NODE)
-    assert paper.calls.count("capture") == 3
+def test_a_graph_shows_the_kernel_alone_and_its_edge_and_holds_what_fills_the_seconds(
+        paper: FakeCuda, timed: Timed) -> None:
+    """Both graphs of a cold one hold as many clears; without the second one they would be counted as the call's."""
+    for clock, cost, calls in ((cold_graph, 7.0, 32), (warm_graph, 7.0, 32), (cold_graph, 100.0, 10)):
+        sampler = clock(timed, 1e-3).sampler(kernel(paper, cost))
+        assert sampler.calls == calls and sampler.take() == pytest.approx(cost + NODE)
+    assert paper.calls.count("capture") == 5
+    assert [timed.calls(kernel(paper, cost), 1e-3, 32) for cost in (1.0, 100.0, 5000.0)] == [32, 10, 1]
 
 
-def test_what_is_cleared_before_a_call_is_taken_off(paper: FakeCuda) -> None:
-    """Both graphs hold as many clears; without the second one they would be counted as the call's."""
-    gpu = Timed(torch, "cpu")
-    sampler = cold_graph(gpu, 1e-3).sampler(kernel(paper, 100.0))
-    assert sampler.calls == 10 and sampler.take() == pytest.approx(100.0 + NODE)
-
-
-def test_between_events_a_slow_host_does_not_count(paper: FakeCuda) -> None:
+def test_between_events_a_slow_host_does_not_count(paper: FakeCuda, timed: Timed) -> None:
     """Its 10 us a call are hidden behind the GPU's head start; timed at once they would be the figure."""
-    gpu = Timed(torch, "cpu")
-    assert events(gpu, 1e-3).sampler(kernel(paper, 3.0)).take() == pytest.approx(3.0)
+    assert events(timed, 1e-3).sampler(kernel(paper, 3.0)).take() == pytest.approx(3.0)
     torch.cuda._sleep = lambda cycles: None             # the fixture puts it back
-    assert gpu.timed(kernel(paper, 3.0).call) == pytest.approx(HOST + 3.0)
+    assert timed.timed(kernel(paper, 3.0).call) == pytest.approx(HOST + 3.0)
 
 
-def test_calls_fill_the_seconds_and_a_graph_holds_so_many(paper: FakeCuda) -> None:
-    gpu = Timed(torch, "cpu")
-    assert [gpu.calls(kernel(paper, cost), 1e-3, 32) for cost in (1.0, 100.0, 5000.0)] == [32, 10, 1]
-
-
-def test_what_a_graph_cannot_hold_is_timed_by_events_and_says_so(paper: FakeCuda) -> None:
+def test_what_a_graph_cannot_hold_is_timed_by_events_and_says_so(paper: FakeCuda, timed: Timed) -> None:
     paper.refuses = True
-    gpu = Timed(torch, "cpu")
-    found = measure({"ours": lambda: kernel(paper, 3.0)}, kernel_clocks(gpu, 1e-3), 3).first
+    found = measure({"ours": lambda: kernel(paper, 3.0)}, kernel_clocks(timed, 1e-3), 3).first
     assert found.clock == "events, cold L2" and found.time is not None and found.time.median == pytest.approx(3.0)
     assert found.declined["graph, cold L2"] == "RuntimeError: operation not permitted when stream is capturing"
     assert set(found.otherwise) == {"loop"} and "graph, warm L2" in found.declined
 
 
-def test_what_runs_on_streams_of_its_own_is_never_timed_by_a_graph_that_would_be_empty(paper: FakeCuda) -> None:
+def test_what_runs_on_streams_of_its_own_is_never_timed_by_a_graph_that_would_be_empty(timed: Timed) -> None:
     contender = Contender(lambda: None, lambda: None, lambda: None, on_stream=False)
-    found = measure({"JAX": lambda: contender}, kernel_clocks(Timed(torch, "cpu"), 1e-6), 1).first
+    found = measure({"JAX": lambda: contender}, kernel_clocks(timed, 1e-6), 1).first
     assert found.clock == "loop" and "streams of its own" in found.declined["graph, cold L2"]
 
 
-def test_a_capture_runs_its_body_once_before_and_once_within(paper: FakeCuda) -> None:
+def test_a_capture_runs_its_body_once_before_and_once_within(paper: FakeCuda, timed: Timed) -> None:
     seen: list[int] = []
-    replay = Timed(torch, "cpu").captured(repeated(3, lambda: seen.append(1), lambda: torch.ones(2)))
+    replay = timed.captured(repeated(3, lambda: seen.append(1), lambda: torch.ones(2)))
     assert len(seen) == 6 and paper.calls == ["stream", "capture", "replay"]
     assert torch.equal(replay.held, torch.ones(2))      # type: ignore[attr-defined]
     replay()
@@ -121,9 +110,9 @@ def test_clearing_reads_twice_what_l2_holds(paper: FakeCuda) -> None:
 
 
 def test_users_functions_are_timed_the_same_way_once_a_gpu_is_started(
-        paper: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+        paper: FakeCuda, timed: Timed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
-    monkeypatch.setattr(ceilings, "gpu_ceilings", lambda: GpuCeilings(Timed(torch, "cpu"), 4000, (4, 8, 2)))
+    monkeypatch.setattr(ceilings, "gpu_ceilings", lambda: GpuCeilings(timed, 4000, (4, 8, 2)))
     monkeypatch.setattr(GpuCeilings, "bandwidth", lambda self: 100.0)
     found = compare({"mine": lambda: paper.queue(7.0), "reads": lambda: paper.queue(15.0)}, check=lambda out: None,
                     rounds=3, seconds=1e-3, bytes=400)
@@ -138,27 +127,19 @@ def test_users_functions_are_timed_the_same_way_once_a_gpu_is_started(
 
 
 def test_ceilings_are_bytes_and_operations_over_the_time_of_copies_sums_and_products(
-        paper: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
-    copy, add, product = torch.Tensor.copy_, torch.add, torch.matmul
+        paper: FakeCuda, timed: Timed, monkeypatch: pytest.MonkeyPatch) -> None:
     precisions: list[Any] = []
 
-    def timed_copy(target: Any, source: Any) -> Any:
-        paper.queue(49.0)
-        return copy(target, source)
+    def taking(cost: float, function: Any) -> Any:
+        def run(*given: Any, **named: Any) -> Any:
+            paper.queue(cost)
+            precisions.append((given[0].dtype, torch.get_float32_matmul_precision()))
+            return function(*given, **named)
+        return run
 
-    def timed_add(*given: Any, **named: Any) -> Any:
-        paper.queue(59.0)
-        return add(*given, **named)
-
-    def timed_product(a: Any, b: Any) -> Any:
-        paper.queue(19.0)
-        precisions.append((a.dtype, torch.get_float32_matmul_precision()))
-        return product(a, b)
-
-    monkeypatch.setattr(torch.Tensor, "copy_", timed_copy)
-    monkeypatch.setattr(torch, "add", timed_add)
-    monkeypatch.setattr(torch, "matmul", timed_product)
-    found = SuiteGpuCeilings(Timed(torch, "cpu"), 4000, (4, 8, 2))
+    for owner, name, cost in ((torch.Tensor, "copy_", 49.0), (torch, "add", 59.0), (torch, "matmul", 19.0)):
+        monkeypatch.setattr(owner, name, taking(cost, getattr(owner, name)))
+    found = SuiteGpuCeilings(timed, 4000, (4, 8, 2))
     assert found.bandwidth() == pytest.approx(12000 / (59.0 + NODE))
     for format, expected in (("bfloat16", (torch.bfloat16, "highest")), ("tf32", (torch.float32, "high")),
                              ("float32", (torch.float32, "highest"))):
@@ -175,13 +156,13 @@ def test_ceilings_are_bytes_and_operations_over_the_time_of_copies_sums_and_prod
 
 
 def test_a_launch_that_cannot_be_measured_is_no_ceiling_and_the_report_says_why(
-        paper: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+        timed: Timed, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> Any:
         raise OSError(f"{name}: cannot open shared object file")
 
     monkeypatch.setattr(launch_ways, "add_kernel", PaperKernel())
     monkeypatch.setattr(ctypes, "CDLL", missing)
-    found = SuiteGpuCeilings(Timed(torch, "cpu"), 4000, (4, 8, 2))
+    found = SuiteGpuCeilings(timed, 4000, (4, 8, 2))
     assert found.launch() is None
     assert found.document()["launch_reason"] == "OSError: libcuda.so.1: cannot open shared object file"
 
@@ -240,9 +221,6 @@ def test_the_driver_gets_the_kernels_arguments_and_geometry(driver: PaperDriver)
     driver.error = 700
     with pytest.raises(RuntimeError, match="failed with error 700"):
         raw()
-
-
-def test_a_launch_that_does_not_add_is_wrong(driver: PaperDriver) -> None:
     raw = launch_ways.RawLaunch(torch, "cpu")
     raw.call = lambda: None
     with pytest.raises(WrongResult, match="did not add"):

@@ -114,23 +114,15 @@ def test_nodes_are_those_that_a_step_records(monkeypatch: pytest.MonkeyPatch) ->
     assert all(cost.time.lower > 0 for cost in costs.values())
 
 
-def row(cost: Cost) -> str:
-    """Its line of the table."""
-    return host_table([cost]).splitlines()[1].rstrip()
-
-
-def test_a_row_says_whether_its_target_is_met() -> None:
-    of = Cost("step", "record", 10.0, "nodes", Quantiles(1.0, 2.0, 3.0), 2.0)
-    assert of.met and row(of).endswith("<= 2  met")
-    missed = replace(of, target=1.9)
-    assert missed.met is False and row(missed).endswith("missed") and "20.0" in row(missed)
-    untold = replace(of, target=None)
-    assert untold.met is None and row(untold).endswith("1.00 to 3.00")
-
-
-def test_the_table_says_what_each_row_contains() -> None:
-    of = Cost("perceptron", "step", 10.0, "nodes", Quantiles(1.0, 2.0, 3.0), None)
-    assert "optimizer; no target" in host_table([of]) and "queueing" not in host_table([of])
+@pytest.mark.parametrize(("layer", "target", "met", "end"), [
+    ("record", 2.0, True, "<= 2  met"), ("record", 1.9, False, "missed"), ("step", None, None, "1.00 to 3.00")])
+def test_a_row_says_whether_its_target_is_met_and_the_table_what_it_contains(
+        layer: str, target: float | None, met: bool | None, end: str) -> None:
+    of = Cost("perceptron", layer, 10.0, "nodes", Quantiles(1.0, 2.0, 3.0), target)
+    table = host_table([of])
+    row = table.splitlines()[1].rstrip()
+    assert of.met is met and row.endswith(end) and "20.0" in row
+    assert ("optimizer; no target" in table) is (layer == "step") and "queueing" not in table
 
 
 interpreted = os.environ.get("TRITON_INTERPRET") == "1"
@@ -138,11 +130,16 @@ on_the_stub = pytest.mark.skipif(stub_driver.compiler() is None or interpreted,
                                  reason="needs a C compiler, and kernels that are compiled")
 
 
-@on_the_stub
-def test_the_command_prints_every_layer_and_writes_what_it_printed(
-        tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def of_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command times the perceptron alone, in this process."""
     monkeypatch.setattr(host_command, "on_one_thread", lambda: True)
     monkeypatch.setattr(host_command, "STEPS", (PERCEPTRON,))
+
+
+@on_the_stub
+def test_the_command_prints_every_layer_and_writes_what_it_printed(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str], of_one_step: None) -> None:
     assert main(["--host", "--quick", "--output", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     file, = tmp_path.glob("host-*-quick.json")
@@ -156,22 +153,18 @@ def test_the_command_prints_every_layer_and_writes_what_it_printed(
         assert (cost["target"] is None) == (cost["met"] is None) == untargeted
 
 
-def test_without_a_c_compiler_the_other_layers_are_timed(capsys: pytest.CaptureFixture[str],
-                                                        monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host_command, "on_one_thread", lambda: True)
-    monkeypatch.setattr(host_command, "STEPS", (PERCEPTRON,))
+def test_without_a_c_compiler_the_other_layers_are_timed(
+        capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, of_one_step: None) -> None:
     monkeypatch.setattr(libcuda, "compiler", lambda: None)
     assert main(["--host", "--quick"]) == 0
     printed = capsys.readouterr().out
     assert "launches are not timed" in printed and "install gcc" in printed and "record" in printed
 
 
-def test_a_failed_check_is_the_commands_failure(capsys: pytest.CaptureFixture[str],
-                                               monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_check_is_the_commands_failure(
+        capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, of_one_step: None) -> None:
     def wrong(*arguments: Any) -> Any:
         raise WrongResult("the driver is told 1, and by Triton 2")
-    monkeypatch.setattr(host_command, "on_one_thread", lambda: True)
-    monkeypatch.setattr(host_command, "STEPS", (PERCEPTRON,))
     monkeypatch.setattr(host_command, "measure_launches", wrong)
     assert main(["--host", "--quick"]) == 1
     assert "failed: the driver is told 1" in capsys.readouterr().out

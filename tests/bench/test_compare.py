@@ -7,15 +7,7 @@ import numpy as np
 import pytest
 
 import microtrain as mt
-from microtrain.bench import (
-    Bound,
-    Failure,
-    Quantiles,
-    ceilings,
-    compare,
-    measure,
-    timing,
-)
+from microtrain.bench import Bound, Failure, Quantiles, ceilings, compare, measure, timing
 from microtrain.bench.comparison import Entry
 from microtrain.bench.timing import Contender, loop_clock
 from tests.bench.shared import Clock, Fixed, accept

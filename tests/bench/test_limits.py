@@ -9,10 +9,7 @@ from benchmarks.ceilings import SuiteHostCeilings
 from benchmarks.limits import Excess, Limit, Share, Speed, least
 from benchmarks.suite import MICROTRAIN
 from benchmarks.workload import by_hand, results
-from microtrain.bench import (
-    Bound,
-    Comparison,
-)
+from microtrain.bench import Bound, Comparison
 from tests.bench.shared import TINY, Fixed, inputs_of, timed
 
 pytestmark = pytest.mark.usefixtures("nothing_pending")

@@ -17,11 +17,7 @@ from benchmarks.picture import draw
 from benchmarks.report import document, limits, misses, table, write_json
 from benchmarks.roofline import points, roofline
 from benchmarks.suite import MICROTRAIN, Result
-from microtrain.bench import (
-    Bound,
-    Comparison,
-    Failure,
-)
+from microtrain.bench import Bound, Comparison, Failure
 from microtrain.bench.comparison import Entry
 from microtrain.bench.text import columns, microseconds
 from tests.bench.shared import MAP, ROOT, SMALL, STEPS, Fixed, timed

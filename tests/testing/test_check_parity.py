@@ -1,6 +1,7 @@
 """`check_parity` itself: what it takes, what it tries, what it counts, what it says; shrinking, layouts, samplers."""
 
 import re
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 import microtrain as mt
 from microtrain import settings
-from microtrain.testing import OracleError, ParityError, ParityReport, Sample, Tolerance, cases, check_parity, checking
+from microtrain.testing import OracleError, ParityError, Sample, Tolerance, cases, check_parity, checking
 from microtrain.testing.cases import samples_of, special_values
 from microtrain.testing.closeness import EPSILON, TINY, difference, worst
 from microtrain.testing.report import GRADIENT, SECOND, VALUE
@@ -17,12 +18,7 @@ from microtrain.testing.running import LAYOUTS, Library, Trial, fitting, laid_ou
 from microtrain.testing.shrink import TRIES, shrink
 
 QUICK: dict[str, Any] = {"dtypes": ("float32",)}
-
-
-@pytest.fixture(autouse=True)
-def report_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is compared here, wrong on purpose, is no part of the suite's own parity report."""
-    monkeypatch.setattr(checking, "SESSION", ParityReport())
+ONCE: dict[str, Any] = {"order": 0, "layouts": ("contiguous",), **QUICK}
 
 
 # -------------------------------------------------------------------------------------------- what it takes and counts
@@ -48,17 +44,15 @@ def test_inputs_may_be_given_in_many_ways(inputs: Any) -> None:
     assert report.total(order=GRADIENT).tried == 1
 
 
-def test_what_cannot_be_tried_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"inputs must be NumPy arrays, Samples or a sampler .* not str"):
-        check_parity(mt.exp, torch.exp, ["x"])
-    with pytest.raises(ValueError, match="inputs gave no sample"):
-        check_parity(mt.exp, torch.exp, [])
-    with pytest.raises(ValueError, match="order must be 0, 1 or 2, not 3"):
-        check_parity(mt.exp, torch.exp, np.ones(2), order=3)
-    with pytest.raises(OracleError, match=r"the oracle itself raised RuntimeError for shapes \(\(2,\), \(3,\)\)"):
-        check_parity(mt.add, torch.add, [np.ones(2), np.ones(3)])
-    with pytest.raises(ValueError, match=r"unknown layout 'strided'; there are contiguous, "):
-        laid_out(Library(mt), np.ones(2), "strided", "float32")
+@pytest.mark.parametrize(("error", "said", "fn", "inputs", "order"), [
+    (TypeError, r"inputs must be NumPy arrays, Samples or a sampler .* not str", "exp", ["x"], 2),
+    (ValueError, "inputs gave no sample", "exp", [], 2),
+    (ValueError, "order must be 0, 1 or 2, not 3", "exp", np.ones(2), 3),
+    (OracleError, r"the oracle itself raised RuntimeError for shapes \(\(2,\), \(3,\)\)", "add",
+     [np.ones(2), np.ones(3)], 2)])
+def test_what_cannot_be_tried_is_refused(error: Any, said: str, fn: str, inputs: Any, order: int) -> None:
+    with pytest.raises(error, match=said):
+        check_parity(getattr(mt, fn), getattr(torch, fn), inputs, order)
 
 
 def test_indices_masks_and_constants_are_passed_on() -> None:
@@ -75,29 +69,18 @@ def test_indices_masks_and_constants_are_passed_on() -> None:
     assert report.total().failed == 0
 
 
-def test_several_results_some_of_them_integers() -> None:
-    def both(T: Any) -> Any:
-        return lambda x: (*T.max(x, 1), x.sum())
-    assert check_parity(both(mt), both(torch), cases.rows(((3, 5),)), **QUICK).total().failed == 0
+def both(T: Any) -> Any:
+    return lambda x: (*T.max(x, 1), x.sum())
 
 
-def test_an_autograd_function_of_either_library() -> None:
-    def cube(T: Any) -> Any:
-        class Cube(T.autograd.Function):
-            @staticmethod
-            def forward(ctx: Any, x: Any) -> Any:
-                ctx.save_for_backward(x)
-                return x * x * x
+def first(T: Any) -> Any:
+    return lambda x, y: x * 2 if T is mt else x * 2 + y * 0
 
-            @staticmethod
-            def backward(ctx: Any, ct: Any) -> Any:
-                x, = ctx.saved_tensors
-                return 3 * ct * x * x
-        return Cube
-    small = cases.unary(shapes=((3, 5),))
-    assert check_parity(cube(mt), lambda x: x ** 3, small, **QUICK).operations == ["Cube"]
-    assert check_parity(cube(mt), cube(torch), small, **QUICK).total().failed == 0
-    assert check_parity(cube(torch), lambda x: x ** 3, small, devices=("torch",), **QUICK).total().failed == 0
+
+@pytest.mark.parametrize(("of", "inputs"), [(both, cases.rows(((3, 5),))), (first, cases.alike(2, shapes=((3,),)))],
+                         ids=["several results, some of them integers", "a missing gradient is a zero one"])
+def test_results_and_gradients_may_be_of_any_kind(of: Any, inputs: Any) -> None:
+    assert check_parity(of(mt), of(torch), inputs, **QUICK).total().failed == 0
 
 
 def test_tolerances_tell_reductions_from_elements() -> None:
@@ -105,31 +88,27 @@ def test_tolerances_tell_reductions_from_elements() -> None:
     def nudged(x: Any) -> Any:
         return mt.where(x < 1, x * (1 + 1e-4), x)
     sample = Sample((np.array([1e-3, 100.0]),))
-    options: dict[str, Any] = {"order": 0, "layouts": ("contiguous",), **QUICK}
-    check_parity(nudged, lambda x: x * 1, sample, **options)
+    check_parity(nudged, lambda x: x * 1, sample, **ONCE)
     with pytest.raises(ParityError):
-        check_parity(nudged, lambda x: x * 1, sample, tolerance=Tolerance.ELEMENTWISE, **options)
+        check_parity(nudged, lambda x: x * 1, sample, tolerance=Tolerance.ELEMENTWISE, **ONCE)
     with pytest.raises(ParityError, match=r"-0\.0"):
         check_parity(lambda x: x * 0.0, lambda x: x.abs() * 0.0, np.array([-1.0, 2.0]), tolerance=Tolerance.EXACT,
-                     **options)
+                     **ONCE)
 
 
-def test_wrong_dtypes_shapes_and_numbers_of_results_are_found() -> None:
-    options: dict[str, Any] = {"order": 0, "layouts": ("contiguous",), **QUICK}
-    with pytest.raises(ParityError, match=r"the value: is float64\[\], the oracle's float32\[\]"):
-        check_parity(lambda x: x.to(mt.float64), lambda x: x, np.ones(3), **options)
-    with pytest.raises(ParityError, match=r"the value: is float32\[\], the oracle's float32\[1\]"):
-        check_parity(lambda x: x.sum(), lambda x: x.sum(0, keepdim=True), np.ones(3), **options)
-    with pytest.raises(ParityError, match="the value: 1 results, the oracle has 2"):
-        check_parity(lambda x: x, lambda x: (x, x), np.ones(3), **options)
-    with pytest.raises(ParityError, match=r"of the results \[\] require grad, of the oracle's \[0\]"):
-        check_parity(lambda x: x.detach(), lambda x: x * 1, np.ones(3), order=1, **QUICK)
+def raises(x: Any) -> Any:
+    raise KeyError("planted")
 
 
-def test_a_missing_gradient_is_a_zero_one() -> None:
-    def first(T: Any) -> Any:
-        return lambda x, y: x * 2 if T is mt else x * 2 + y * 0
-    assert check_parity(first(mt), first(torch), cases.alike(2, shapes=((3,),)), **QUICK).total().failed == 0
+@pytest.mark.parametrize(("wrong", "right", "order", "said"), [
+    (lambda x: x.to(mt.float64), lambda x: x, 0, r"the value: is float64\[\], the oracle's float32\[\]"),
+    (lambda x: x.sum(), lambda x: x.sum(0, keepdim=True), 0, r"the value: is float32\[\], the oracle's float32\[1\]"),
+    (lambda x: x, lambda x: (x, x), 0, "the value: 1 results, the oracle has 2"),
+    (lambda x: x.detach(), lambda x: x * 1, 1, r"of the results \[\] require grad, of the oracle's \[0\]"),
+    (raises, torch.exp, 2, "raises: the value: raised KeyError: 'planted'")])
+def test_wrong_dtypes_shapes_and_numbers_of_results_are_found(wrong: Any, right: Any, order: int, said: str) -> None:
+    with pytest.raises(ParityError, match=said):
+        check_parity(wrong, right, np.ones(3), order, layouts=("contiguous",), **QUICK)
 
 
 def test_fresh_memory_is_poisoned_meanwhile() -> None:
@@ -161,13 +140,6 @@ def test_a_failure_says_all_there_is_to_know() -> None:
     assert "and 3 more:" in said and "the value, float32 on" in said
     assert len(error.failures) == 4 and error.smallest.sample.shapes == ((),)
     assert error.report.total().failed == 4 and len(error.report.failures) == 4
-
-
-def test_the_first_call_that_raises_is_named() -> None:
-    def wrong(x: Any) -> Any:
-        raise KeyError("planted")
-    with pytest.raises(ParityError, match="wrong: the value: raised KeyError: 'planted'"):
-        check_parity(wrong, torch.exp, np.ones(3), **QUICK)
 
 
 # ------------------------------------------------------------------------------------------- shrinking and its samples
@@ -218,6 +190,8 @@ def test_a_layout_changes_strides_and_nothing_else(T: Any, shape: tuple[int, ...
     assert base.is_leaf and tuple(view.shape) == shape
     if layout != "contiguous" and len(shape) > 1 and min(shape) > 1:
         assert not view.is_contiguous()
+    with pytest.raises(ValueError, match=r"unknown layout 'strided'; there are contiguous, "):
+        laid_out(Library(T), values, "strided", "float64")
 
 
 @pytest.mark.parametrize("dtype", EPSILON)
@@ -226,9 +200,8 @@ def test_special_values_are_what_they_are_called(dtype: str) -> None:
     np.testing.assert_array_equal(quantised(values, dtype), values)
     assert values.shape == (19,) and np.isnan(values).sum() == 1 and np.isinf(values).sum() == 2
     assert (np.signbit(values) & (values == 0)).any() and TINY[dtype] in values
-    next_up = torch.nextafter(torch.tensor(float(values[7]), dtype=getattr(torch, dtype)), torch.tensor(
-        float("inf"), dtype=getattr(torch, dtype)))
-    assert torch.isinf(next_up)                                     # the largest number
+    largest, infinity = torch.tensor([values[7], np.inf], dtype=getattr(torch, dtype))
+    assert torch.isinf(torch.nextafter(largest, infinity))
 
 
 @pytest.mark.parametrize("sampler", [cases.unary(), cases.binary(), cases.alike(3), cases.rows(), cases.matrices(),
@@ -237,8 +210,8 @@ def test_samplers_give_the_same_again(sampler: Any) -> None:
     first, second = (samples_of(sampler, np.random.default_rng(3)) for _ in range(2))
     assert len(first) == len(second) > 0
     for one, other in zip(first, second, strict=True):
-        assert all(isinstance(array, np.ndarray) for array in one.arrays)
         for a, b in zip(one.arrays, other.arrays, strict=True):
+            assert isinstance(a, np.ndarray)
             np.testing.assert_array_equal(a, b)
 
 
@@ -261,11 +234,9 @@ def test_derivatives_are_those_of_an_inner_product() -> None:
 
 def test_values_are_rounded_once_for_all() -> None:
     trial = Trial(Sample((np.array([0.1]),)), "bfloat16", order=0)
-    for library in (Library(mt, "cpu"), Library(torch)):
-        tensor, = trial.arguments(library).args
+    for library, dtype in product((Library(mt, "cpu"), Library(torch)), (None, "float64")):
+        tensor, = trial.arguments(library, dtype).args
         assert library.array(tensor).astype(np.float64).tolist() == [0.10009765625]
-        tensor, = trial.arguments(library, "float64").args
-        assert library.array(tensor).tolist() == [0.10009765625]
 
 
 @pytest.mark.parametrize(("got", "oracle", "truth", "right"), [

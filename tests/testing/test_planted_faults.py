@@ -11,15 +11,7 @@ import pytest
 import torch
 
 import microtrain as mt
-from microtrain.testing import (
-    ParityError,
-    ParityReport,
-    Sample,
-    Tolerance,
-    cases,
-    check_parity,
-    checking,
-)
+from microtrain.testing import ParityError, Sample, Tolerance, cases, check_parity
 from tests.conftest import DEVICE
 
 interpreted = pytest.mark.skipif(DEVICE != "interpret", reason="watching kernels needs Triton's interpreter; "
@@ -27,12 +19,6 @@ interpreted = pytest.mark.skipif(DEVICE != "interpret", reason="watching kernels
 SMALL = cases.unary(shapes=((3, 5), (7,)))
 PAIRS = cases.binary(shapes=(((3, 5), (3, 5)), ((4, 5), (5,))))
 QUICK: dict[str, Any] = {"dtypes": ("float32",), "devices": (DEVICE,)}
-
-
-@pytest.fixture(autouse=True)
-def report_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is wrong on purpose is no part of the suite's own parity report."""
-    monkeypatch.setattr(checking, "SESSION", ParityReport())
 
 
 def told(*arguments: Any, **options: Any) -> str:

@@ -11,16 +11,10 @@ import triton.language as tl
 
 import microtrain as mt
 from microtrain import settings
-from microtrain.testing import (
-    KernelError,
-    Sample,
-    cases,
-    check_kernel,
-    poison,
-)
+from microtrain.testing import KernelError, Sample, cases, check_kernel, poison
 from microtrain.testing.closeness import EPSILON
 from tests.conftest import DEVICE
-from tests.testing.test_planted_faults import differentiable, interpreted, report_of_its_own, told  # noqa: F401
+from tests.testing.test_planted_faults import interpreted, told
 
 # -------------------------------------------------------------------------------------------------- faults of kernels
 BLOCK = 16
@@ -188,25 +182,6 @@ def test_a_race_of_a_torch_function_is_named() -> None:
 
 
 @interpreted
-def test_strides_ignored_by_a_kernel_are_named() -> None:
-    def forward(x: torch.Tensor) -> torch.Tensor:
-        x = x.contiguous()
-        out = torch.empty_like(x)
-        doubled[(triton.cdiv(x.numel(), BLOCK),)](x, out, x.numel(), BLOCK=BLOCK)
-        return out
-
-    def backward(ct: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        out = torch.empty(ct.shape, dtype=ct.dtype)
-        doubled[(triton.cdiv(ct.numel(), BLOCK),)](ct, out, ct.numel(), BLOCK=BLOCK)
-        return out
-
-    wrong = differentiable(torch, forward, backward)
-    said = told(wrong, lambda x: x * 2, cases.unary(shapes=((3, 5),)), order=1, devices=("torch",),
-                layouts=("contiguous", "transposed"))
-    assert "fails only for cotangents that are transposed: strides are ignored" in said
-
-
-@interpreted
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "int32", "int64"])
 def test_poison_fills_fresh_memory_and_masked_lanes(dtype: str) -> None:
     """Of sixteen lanes three are loaded and all stored; and a kernel without programs stores nothing."""
@@ -231,26 +206,24 @@ def test_poison_fills_fresh_memory_and_masked_lanes(dtype: str) -> None:
 
 @interpreted
 def test_a_kernel_on_bfloat16_and_on_descriptors_is_watched() -> None:
-    x = values(16).astype(ml_dtypes.bfloat16)
-    check_kernel(copied_without_other, [x, np.empty_like(x), 16], 1, outputs=["out_ptr"], constants={"BLOCK": BLOCK})
-    with pytest.raises(KernelError, match=r"masked lanes: "):
-        check_kernel(copied_without_other, [x, np.empty_like(x), 9], 1, outputs=["out_ptr"], constants={"BLOCK": BLOCK})
-    x = values(40)
-    check_kernel(through_descriptors, [x, np.empty_like(x), 40], 3, outputs=["out_ptr"], constants={"BLOCK": BLOCK})
-    with pytest.raises(KernelError, match=r"out of bounds: .* loads element 40 of x_ptr"):
-        check_kernel(through_descriptors, [x, np.empty_like(x), 48], 3, outputs=["out_ptr"],
-                     constants={"BLOCK": BLOCK})
+    for kernel, x, grid, wrong, said in (
+            (copied_without_other, values(16).astype(ml_dtypes.bfloat16), 1, 9, "masked lanes: "),
+            (through_descriptors, values(40), 3, 48, "out of bounds: .* loads element 40 of x_ptr")):
+        options: dict[str, Any] = {"outputs": ["out_ptr"], "constants": {"BLOCK": BLOCK}}
+        check_kernel(kernel, [x, np.empty_like(x), x.size], grid, **options)
+        with pytest.raises(KernelError, match=said):
+            check_kernel(kernel, [x, np.empty_like(x), wrong], grid, **options)
 
 
 @interpreted
 def test_what_check_kernel_needs_to_know() -> None:
     x = values(4)
-    with pytest.raises(ValueError, match=r"outputs=\['y_ptr'\] and updated=\[\] must name pointers .* x_ptr, out_ptr"):
-        check_kernel(doubled, [x, x, 4], 1, outputs=["y_ptr"], constants={"BLOCK": BLOCK})
-    with pytest.raises(ValueError, match=r"outputs=\[\] and updated=\[\] must name pointers"):
-        check_kernel(doubled, [x, x, 4], 1, constants={"BLOCK": BLOCK})
-    with pytest.raises(ValueError, match="doubled takes 3 arguments beside its constants, not 2"):
-        check_kernel(doubled, [x, x], 1, outputs=["out_ptr"], constants={"BLOCK": BLOCK})
+    for arguments, outputs, said in (
+            ([x, x, 4], ["y_ptr"], r"outputs=\['y_ptr'\] and updated=\[\] must name pointers .* x_ptr, out_ptr"),
+            ([x, x, 4], [], r"outputs=\[\] and updated=\[\] must name pointers"),
+            ([x, x], ["out_ptr"], "doubled takes 3 arguments beside its constants, not 2")):
+        with pytest.raises(ValueError, match=said):
+            check_kernel(doubled, arguments, 1, outputs=outputs, constants={"BLOCK": BLOCK})
 
 
 def test_a_compiled_kernel_cannot_be_watched() -> None:

@@ -57,10 +57,12 @@ def test_parity(fn):
 pytestmark = pytest.mark.skipif(DEVICE == "cuda", reason="the devices of these sessions are cpu and interpret")
 
 
+DEVICES = ["cpu", "interpret"] if DEVICE == "interpret" else ["cpu"]
+
+
 def test_a_test_runs_on_every_device_at_hand_and_the_session_ends_in_a_report(tmp_path: Path) -> None:
     said = session(tmp_path, EVERYWHERE, "-v", device=DEVICE)
-    devices = ["cpu", "interpret"] if DEVICE == "interpret" else ["cpu"]
-    for device in devices:
+    for device in DEVICES:
         assert f"test_on_every_device[{device}] PASSED" in said
         assert f"test_without_naming_the_fixture[{device}] PASSED" in said
         assert re.search(rf"test_parity\[({device}-tanh|tanh-{device})\] PASSED", said)
@@ -87,16 +89,11 @@ def test_the_package_announces_it() -> None:
     assert project["tool"]["setuptools"]["py-modules"] == ["pytest_microtrain"]
 
 
-def blocks(*words: str) -> list[str]:
-    """The blocks of Python on the page for users whose fence says one of these words after `python`."""
-    found = re.findall(r"^```python ?(\w*)\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    return [source for word, source in found if word in words]
-
-
 def test_the_page_for_users_runs(tmp_path: Path) -> None:
     """Every block, in order, as one file of tests; those of kernels where kernels are interpreted."""
-    assert len(blocks("")) >= 6 and len(blocks("interpret")) == 3
-    sources = blocks("", "interpret") if DEVICE == "interpret" else blocks("")
+    blocks = re.findall(r"^```python ?(\w*)\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    words = [word for word, _ in blocks]
+    assert words.count("") >= 6 and words.count("interpret") == 3
+    sources = [source for word, source in blocks if word == "" or (word, DEVICE) == ("interpret", "interpret")]
     said = session(tmp_path, "\n".join(sources), device=DEVICE)
-    devices = len(["cpu", "interpret"] if DEVICE == "interpret" else ["cpu"])
-    assert f"{2 * devices} passed" in said and "microtrain parity" in said, said
+    assert f"{2 * len(DEVICES)} passed" in said and "microtrain parity" in said, said
