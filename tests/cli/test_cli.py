@@ -24,16 +24,6 @@ def cli(capsys, *arguments):
     return status, out, err
 
 
-def write_csv(folder, rows=40, classes=True):
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(rows, 2))
-    y = (x[:, 0] > 0).astype(int) if classes else x @ [2, -1] + 3
-    lines = [f"{a!r},{c!r},{b!r}" for (a, b), c in zip(x.tolist(), y.tolist(), strict=True)]
-    path = folder / "mine.csv"
-    path.write_text("a,label,b\n" + "\n".join(lines) + "\n")
-    return path
-
-
 def test_perceptron(capsys, tmp_path):
     status, out, err = cli(capsys, "train", "perceptron", "--plot", tmp_path / "p.png", "--save", tmp_path / "m.npz")
     assert (status, err) == (0, "")
@@ -54,11 +44,12 @@ def test_regression_prints_both_scores(capsys):
 
 
 def test_a_file_of_ones_own(capsys, tmp_path):
-    path = write_csv(tmp_path)
-    status, out, err = cli(capsys, "train", "perceptron", "--data", path, "--target", "label", "--quiet",
-                           "--epochs", 60,
-                           "--batch-size", 8, "--lr", 0.5, "--momentum", 0, "--test-fraction", 0.25,
-                           "--save", tmp_path / "m.npz", "--device", os.environ.get("MICROTRAIN_DEVICE") or "cpu")
+    path = tmp_path / "mine.csv"
+    rows = np.random.default_rng(0).normal(size=(40, 2)).tolist()
+    path.write_text("a,label,b\n" + "".join(f"{a!r},{int(a > 0)},{b!r}\n" for a, b in rows))
+    status, out, err = cli(capsys, "train", "perceptron", "--data", path, "--target", "label", "--quiet", "--epochs",
+                           60, "--batch-size", 8, "--lr", 0.5, "--momentum", 0, "--test-fraction", 0.25, "--save",
+                           tmp_path / "m.npz", "--device", os.environ.get("MICROTRAIN_DEVICE") or "cpu")
     assert (status, err) == (0, "")
     assert "perceptron on mine: 30 rows trained on, 10 held out, 60 epochs" in out
     model = nn.Linear(2, 1, device="cpu")
@@ -139,23 +130,17 @@ ERRORS = {
 }
 
 
-def folder_of_broken_files(tmp_path):
-    for name, text in BROKEN_FILES.items():
-        (tmp_path / name).write_text(text)
-    (tmp_path / "dir.png").mkdir()
-    return sorted(os.listdir(tmp_path))
-
-
 def check_one_line(err, message):
-    assert err.endswith("\n")
-    assert err.count("\n") == 1
-    assert err.startswith("microtrain: error: ")
-    assert message in err
+    assert err.startswith("microtrain: error: ") and message in err
+    assert err.endswith("\n") and err.count("\n") == 1
 
 
 @pytest.mark.parametrize(("arguments", "message"), ERRORS.values(), ids=ERRORS.keys())
 def test_errors_of_the_user(capsys, tmp_path, monkeypatch, arguments, message):
-    before = folder_of_broken_files(tmp_path)
+    for name, text in BROKEN_FILES.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "dir.png").mkdir()
+    before = sorted(os.listdir(tmp_path))
     monkeypatch.chdir(tmp_path)
     status, out, err = cli(capsys, *arguments)
     assert status == 2
@@ -164,43 +149,28 @@ def test_errors_of_the_user(capsys, tmp_path, monkeypatch, arguments, message):
     assert sorted(os.listdir(tmp_path)) == before
 
 
-def run_module(*arguments, cwd, **environment):
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]), **environment}
-    return subprocess.run([sys.executable, "-m", "microtrain", *arguments], cwd=cwd, env=env, capture_output=True,
-                          text=True, timeout=120)
-
-
-def test_a_diverging_process_says_one_line(tmp_path):
+@pytest.mark.parametrize(("option", "environment", "said"), [
+    (("--lr", "1e38"), {}, "training diverged"),
+    (("--device", "cuda"), {"CUDA_VISIBLE_DEVICES": "", "MICROTRAIN_VIRTUAL_GPU": ""}, "'cuda' cannot be used here: ")])
+def test_a_process_says_one_line(tmp_path, option, environment, said):
     """In a process of its own, where NumPy's warnings would show as well."""
-    result = run_module("train", "perceptron", "--lr", "1e38", "--save", "m.npz", cwd=tmp_path)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]), **environment}
+    result = subprocess.run([sys.executable, "-m", "microtrain", "train", "perceptron", *option, "--save", "m.npz"],
+                            cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
     assert result.returncode == 2
-    check_one_line(result.stderr, "training diverged")
+    check_one_line(result.stderr, said)
     assert os.listdir(tmp_path) == []
 
 
-def test_a_device_that_is_not_there(tmp_path):
-    result = run_module("train", "perceptron", "--device", "cuda", cwd=tmp_path, CUDA_VISIBLE_DEVICES="",
-                        MICROTRAIN_VIRTUAL_GPU="")
-    assert result.returncode == 2
-    check_one_line(result.stderr, "device 'cuda' cannot be used here: ")
-
-
-def test_help_lists_the_commands(capsys):
-    with pytest.raises(SystemExit) as info:
-        main(["--help"])
-    out = capsys.readouterr().out
-    assert info.value.code == 0
-    assert list(COMMANDS) == ["train", "kernels", "parity", "info"]
-    for name, command in COMMANDS.items():
-        assert re.search(rf"^ +{name} +{re.escape(command.split()[0])}", out, re.M)
-
-
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", ["", *COMMANDS])
 def test_every_command_has_its_help(capsys, name):
     with pytest.raises(SystemExit) as info:
-        main([name, "--help"])
-    assert info.value.code == 0
-    assert f"usage: microtrain {name}" in capsys.readouterr().out
+        main([*name.split(), "--help"])
+    out = capsys.readouterr().out
+    assert info.value.code == 0 and f"usage: microtrain {name}" in out
+    assert list(COMMANDS) == ["train", "kernels", "parity", "info"]
+    for command, said in ({} if name else COMMANDS).items():
+        assert re.search(rf"^ +{command} +{re.escape(said.split()[0])}", out, re.M)
 
 
 def test_info(capsys, monkeypatch):

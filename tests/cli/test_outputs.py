@@ -155,22 +155,14 @@ def test_wrong_values_of_switches(monkeypatch, capsys):
             assert flag.value == before
 
 
-def test_interruption_is_not_a_traceback(capsys, monkeypatch):
-    def interrupted(*args, **kwargs):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("microtrain.cli.train.run_task", interrupted)
-    status, out, err = cli(capsys, "train", "perceptron", "--quiet")
-    assert (status, out, err) == (130, "", "microtrain: interrupted\n")
-
-
-def test_a_defect_is_not_hidden(monkeypatch):
+def test_an_interruption_is_not_a_traceback_and_a_defect_is_not_hidden(capsys, monkeypatch):
     """Only errors meant for the user become a line; a bug keeps its traceback."""
+    def raised(*args, **kwargs):
+        raise errors.pop()
 
-    def broken(*args, **kwargs):
-        raise ZeroDivisionError("defect")
-
-    monkeypatch.setattr("microtrain.cli.train.run_task", broken)
+    errors = [ZeroDivisionError("defect"), KeyboardInterrupt]
+    monkeypatch.setattr("microtrain.cli.train.run_task", raised)
+    assert cli(capsys, "train", "perceptron", "--quiet") == (130, "", "microtrain: interrupted\n")
     with pytest.raises(ZeroDivisionError):
         main(["train", "perceptron", "--quiet"])
 

@@ -1,6 +1,7 @@
 """Pictures: written whole, of the right size, showing what they are given; and clear errors."""
 
 import builtins
+import itertools
 import os
 
 import numpy as np
@@ -78,27 +79,19 @@ def test_names_are_drawn_as_they_are_written(tmp_path, monkeypatch, name):
 
 def test_loss_panel_shows_both_losses():
     axes = panel(pictures._loss_panel(HISTORY, "loss (nats)"))
-    training, held_out = axes.get_lines()
-    assert training.get_ydata().tolist() == HISTORY.train_loss
-    assert held_out.get_ydata().tolist() == HISTORY.val_loss
-    assert training.get_xdata().tolist() == [1, 2, 3]
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "loss (nats)")
-    assert [t.get_text() for t in axes.get_legend().get_texts()] == ["training", "held out"]
-
-
-def test_one_epoch_is_visible():
-    axes = panel(pictures._loss_panel(History([0.5], [0.4], {}, [0.1]), "loss"))
-    assert all(line.get_marker() == "o" for line in axes.get_lines())
+    drawn = [(line.get_label(), line.get_xdata().tolist(), line.get_ydata().tolist()) for line in axes.get_lines()]
+    assert drawn == [("training", [1, 2, 3], HISTORY.train_loss), ("held out", [1, 2, 3], HISTORY.val_loss)]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "loss (nats)") and axes.get_legend()
+    one = panel(pictures._loss_panel(History([0.5], [0.4], {}, [0.1]), "loss"))
+    assert all(line.get_marker() == "o" for line in one.get_lines())
 
 
 def test_score_panel_counts_every_sample():
     axes = panel(pictures._score_panel(TARGET, LOGIT, ("no", "yes")))
     counts = [sum(bar.get_height() for bar in container) for container in axes.containers]
     assert counts == [(TARGET == 0).sum(), (TARGET == 1).sum()]
-    texts = [t.get_text() for t in axes.get_legend().get_texts()]
-    assert f"no ({(TARGET == 0).sum()})" in texts
-    edges = {round(bar.get_x(), 9) for bar in axes.containers[0]}
-    assert 0.0 in edges  # no bar straddles the threshold
+    assert f"no ({counts[0]:g})" in [t.get_text() for t in axes.get_legend().get_texts()]
+    assert 0.0 in {round(bar.get_x(), 9) for bar in axes.containers[0]}  # no bar straddles the threshold
 
 
 @pytest.mark.parametrize("logit", [np.full(50, 3.0), np.linspace(1, 2, 50), np.linspace(-1e-9, 1e-9, 50)])
@@ -110,10 +103,9 @@ def test_score_panel_of_one_sided_scores(logit):
 def test_roc_panel_holds_the_confusion_counts():
     axes = panel(pictures._roc_panel(TARGET, LOGIT, ("no", "yes")))
     cells = axes.tables[0].get_celld()
-    said = LOGIT > 0
-    for row, truth in ((1, 0), (2, 1)):
-        for column, answer in ((0, False), (1, True)):
-            assert int(cells[row, column].get_text().get_text()) == ((truth == TARGET) & (said == answer)).sum()
+    for truth, answer in itertools.product((0, 1), (0, 1)):
+        count = ((truth == TARGET) & ((LOGIT > 0) == answer)).sum()
+        assert int(cells[truth + 1, answer].get_text().get_text()) == count
 
 
 def test_regression_panels_show_every_point():
@@ -133,15 +125,15 @@ def test_scores_are_in_the_titles(tmp_path, monkeypatch):
     assert titles == ["T: accuracy 0.750 (1 of 4 wrong)", "T: R² 0.500, root mean squared error 1.15"]
 
 
-def test_errors_leave_nothing(tmp_path):
-    with pytest.raises(ValueError, match=r"a picture ends in \.png, \.pdf, \.svg"):
-        DRAW["history"](tmp_path / "p.bmp")
-    with pytest.raises(FileNotFoundError, match="there is no folder"):
-        DRAW["history"](tmp_path / "no" / "p.png")
-    with pytest.raises(ValueError, match="the history is empty"):
-        viz.plot_history(History(), tmp_path / "p.png")
-    with pytest.raises(ValueError, match="needs both classes"):
-        viz.plot_classification(np.ones(5), np.ones(5), tmp_path / "p.png")
+@pytest.mark.parametrize(("error", "said", "draw"), [
+    (ValueError, r"a picture ends in \.png, \.pdf, \.svg", lambda folder: DRAW["history"](folder / "p.bmp")),
+    (FileNotFoundError, "there is no folder", lambda folder: DRAW["history"](folder / "no" / "p.png")),
+    (ValueError, "the history is empty", lambda folder: viz.plot_history(History(), folder / "p.png")),
+    (ValueError, "needs both classes", lambda folder: viz.plot_classification(TARGET * 0, LOGIT, folder / "p.png")),
+])
+def test_errors_leave_nothing(tmp_path, error, said, draw):
+    with pytest.raises(error, match=said):
+        draw(tmp_path)
     assert os.listdir(tmp_path) == []
 
 
