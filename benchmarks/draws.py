@@ -35,19 +35,15 @@ class NumpyDraw:
         self.rng = np.random.default_rng(seed)
 
     def normal(self, *shape: int) -> np.ndarray:
-        """As `Draw`."""
         return np.asarray(self.rng.standard_normal(shape, np.float32))
 
     def uniform(self, bound: float, *shape: int) -> np.ndarray:
-        """As `Draw`."""
         return np.asarray((self.rng.random(shape, np.float32) * 2 - 1) * np.float32(bound))
 
     def classes(self, count: int, rows: int) -> np.ndarray:
-        """As `Draw`."""
         return self.rng.integers(0, count, rows)
 
     def zeros(self, *shape: int) -> np.ndarray:
-        """As `Draw`."""
         return np.zeros(shape, np.float32)
 
 
@@ -59,17 +55,13 @@ class TorchDraw:
         self.generator = torch.Generator(device=device).manual_seed(seed)
 
     def normal(self, *shape: int) -> Any:
-        """As `Draw`."""
         return self.torch.randn(shape, generator=self.generator, device=self.device)
 
     def uniform(self, bound: float, *shape: int) -> Any:
-        """As `Draw`."""
         return (self.torch.rand(shape, generator=self.generator, device=self.device) * 2 - 1) * bound
 
     def classes(self, count: int, rows: int) -> Any:
-        """As `Draw`."""
         return self.torch.randint(count, (rows,), generator=self.generator, device=self.device)
 
     def zeros(self, *shape: int) -> Any:
-        """As `Draw`."""
         return self.torch.zeros(shape, device=self.device)

@@ -67,7 +67,6 @@ class TritonLaunch(Addition):
     """`kernel[grid](...)`."""
 
     def prepared(self) -> Callable[[], Any]:
-        """As `Addition`."""
         return lambda: add_kernel[(1,)](self.x, self.y, self.out, SIZE, BLOCK=SIZE)
 
 
@@ -76,7 +75,6 @@ class RawLaunch(Addition):
     Triton no longer says how its kernels are launched."""
 
     def prepared(self) -> Callable[[], Any]:
-        """As `Addition`."""
         kernel = add_kernel[(1,)](self.x, self.y, self.out, SIZE, BLOCK=SIZE)
         driver = ctypes.CDLL("libcuda.so.1")
         values = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (self.x, self.y, self.out)]
@@ -103,7 +101,6 @@ class OwnLaunch(Addition):
         super().__init__(torch, torch_device)
 
     def prepared(self) -> Callable[[], Any]:
-        """As `Addition`."""
         memory: Any = kernel_backend(self.of.device.type, self.of.device.index)
         x, y, self.out = (memory.empty(self.of) for _ in range(3))
         x.copy_(self.x)

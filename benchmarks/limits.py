@@ -74,7 +74,6 @@ class Share:
     at_least: float
 
     def judge(self, comparison: Comparison, least: Bound | None) -> Verdict:
-        """As `Target`."""
         time = comparison.first.time
         found = None if time is None or least is None else least.time / time.median
         return _verdict(f">= {self.at_least:g} of the limit", found, lambda one: one >= self.at_least)
@@ -88,7 +87,6 @@ class Speed:
     at_least: float
 
     def judge(self, comparison: Comparison, least: Bound | None) -> Verdict:
-        """As `Target`."""
         entry = _entry(comparison, self.peer)
         found = None if entry is None or entry.ratio is None else 1 / entry.ratio.median
         return _verdict(f">= {self.at_least:g} x {self.peer}", found, lambda one: one >= self.at_least)
@@ -102,7 +100,6 @@ class Excess:
     at_most: float
 
     def judge(self, comparison: Comparison, least: Bound | None) -> Verdict:
-        """As `Target`."""
         entry = _entry(comparison, self.peer)
         first = comparison.first.time
         found = None if entry is None or entry.time is None or first is None else first.median - entry.time.median

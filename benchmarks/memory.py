@@ -59,45 +59,38 @@ class HostMemory:
     """NumPy's arrays; the right results are those by hand."""
 
     def draw(self, seed: int) -> Draw:
-        """As `Memory`."""
         return NumpyDraw(seed)
 
     def inputs(self, workload: Workload, seed: int = 0) -> Values:
-        """As `Memory`."""
         dtype = from_name(workload.dtype).numpy
         found = {name: np.asarray(value) for name, value in workload.inputs(self.draw(seed)).items()}
         return {name: value.astype(dtype) if value.dtype.kind == "f" else value for name, value in found.items()}
 
     def nudged(self, values: Values, seed: int, by: float) -> Values:
-        """As `Memory`."""
         rng = np.random.default_rng(seed)
         return {name: value if value.dtype.kind in "iu" else
                 np.asarray(value * (1 + by * rng.uniform(-1, 1, value.shape)), value.dtype)
                 for name, value in values.items()}
 
     def tensors(self, workload: Workload, values: Values, device: str) -> dict[str, Tensor]:
-        """As `Memory`."""
         return {name: microtrain.tensor(value, device=device) for name, value in values.items()}
 
     def right(self, workload: Workload, values: Values) -> Values:
-        """As `Memory`."""
         wide = {name: value if value.dtype.kind in "iu" else value.astype(np.float64)
                 for name, value in values.items()}
         return results(by_hand(workload, np, wide), workload.steps)
 
     def wide(self, value: Any) -> np.ndarray:
-        """As `Memory`."""
         if hasattr(value, "detach"):
             value = value.detach().cpu()
             value = value.double().numpy() if not isinstance(value, Tensor) else value.numpy()
         return np.array(value, np.float64)
 
     def largest(self, value: Any) -> float:
-        """As `Memory`."""
         return float(np.abs(value).max(initial=0.0))
 
     def free(self) -> None:
-        """As `Memory`."""
+        """Nothing to do."""
 
 
 class TorchArrays:
@@ -110,17 +103,14 @@ class TorchArrays:
         self.torch, self.device = torch, device
 
     def draw(self, seed: int) -> Draw:
-        """As `Memory`."""
         return TorchDraw(self.torch, self.device, seed)
 
     def inputs(self, workload: Workload, seed: int = 0) -> Values:
-        """As `Memory`."""
         dtype = getattr(self.torch, workload.dtype)
         return {name: value.to(dtype) if value.is_floating_point() else value
                 for name, value in workload.inputs(self.draw(seed)).items()}
 
     def nudged(self, values: Values, seed: int, by: float) -> Values:
-        """As `Memory`."""
         draw = self.draw(seed)
         return {name: (value * (1 + draw.uniform(by, *value.shape))).to(value.dtype) if value.is_floating_point()
                 else value for name, value in values.items()}
@@ -137,7 +127,6 @@ class TorchArrays:
         return found
 
     def right(self, workload: Workload, values: Values) -> Values:
-        """As `Memory`."""
         from .peers.torch_peers import eager
 
         wide = {name: value.double() if value.is_floating_point() else value for name, value in values.items()}
@@ -145,7 +134,6 @@ class TorchArrays:
                 results(eager(workload, wide, self.device), workload.steps).items()}
 
     def wide(self, value: Any) -> Any:
-        """As `Memory`."""
         if isinstance(value, Tensor):
             value = realize(value.detach().node)
         if not isinstance(value, self.torch.Tensor):
@@ -157,7 +145,6 @@ class TorchArrays:
         return float(value.abs().max()) if value.numel() else 0.0
 
     def free(self) -> None:
-        """As `Memory`."""
         if gpu_started():
             if self.torch.cuda.memory_allocated() > STILL_HELD:
                 gc.collect()

@@ -34,15 +34,9 @@ class Failure:
 class Entry:
     """What was found out about one function: a failure, or its figures.
 
-    Attributes:
-        clock: what timed it.
-        calls: calls a sample.
-        samples: microseconds a call, one number a round.
-        time: their quartiles.
-        ratio: the first function's time over this one's, taken round by round; below 1 where the first is faster.
-        tolerance_used: the largest error found over the error allowed.
-        otherwise: quartiles of microseconds a call on further clocks, by their names.
-        declined: why a clock could not time it, by the clock's name.
+    `clock` timed so many `calls` a sample; `samples` are microseconds a call, one a round, `time` their quartiles.
+    `ratio` is the first function's time over this one's, round by round: below 1 where the first is faster. Further
+    clocks have their quartiles in `otherwise`, and in `declined` why they could not time it, by name.
     """
 
     name: str
@@ -69,12 +63,10 @@ class Comparison:
 
     @property
     def first(self) -> Entry:
-        """The one that the others are compared with."""
         return self.entries[0]
 
     @property
     def others(self) -> tuple[Entry, ...]:
-        """All but the first."""
         return self.entries[1:]
 
     def share(self, name: str) -> float | None:

@@ -8,7 +8,6 @@ kernel but the edge to it (1.3 us on an H100); the latter a few microseconds, so
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from .limits import Ceilings, Format, Product
@@ -40,17 +39,6 @@ COPIED = 1 << 30
 LARGE: Product = (4096, 4096, 4096)
 
 
-@dataclass(frozen=True)
-class Replay:
-    """A captured graph, and the memory that it writes to."""
-
-    graph: Any
-    held: Any
-
-    def __call__(self) -> None:
-        self.graph.replay()
-
-
 class Gpu:
     """One GPU of PyTorch's. `device` is where its tensors are made."""
 
@@ -79,8 +67,8 @@ class Gpu:
         del held
         return float(start.elapsed_time(end)) * 1e3
 
-    def captured(self, body: Callable[[], Any]) -> Callable[[], None]:
-        """What `body` queues as one graph; a call replays it. Raises what the warm-up or the capture raises."""
+    def captured(self, body: Callable[[], Any]) -> Callable[[], Any]:
+        """What `body` queues as one graph; a call replays it, and gives its result. Raises what a capture raises."""
         cuda = self.torch.cuda
         side = cuda.Stream()
         side.wait_stream(cuda.current_stream())
@@ -92,7 +80,11 @@ class Gpu:
             held = body()
         graph.replay()
         cuda.synchronize()
-        return Replay(graph, held)
+
+        def replay() -> Any:
+            graph.replay()
+            return held             # the memory that it writes to
+        return replay
 
     def calls(self, contender: Contender, seconds: float, most: int) -> int:
         """How many calls fill `seconds` of the GPU's time, `most` at most. Raises RuntimeError for a contender that

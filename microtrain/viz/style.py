@@ -15,7 +15,6 @@ from ..files import check_destination, replacing
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
-    from matplotlib.figure import Figure
 
 SUFFIXES = (".png", ".pdf", ".svg")
 
@@ -36,10 +35,8 @@ Panel = Callable[["Axes"], None]
 def check_plot_path(path: str | Path) -> Path:
     """Checks, before any work is done, that a picture can be written at `path`.
 
-    Raises:
-        ValueError: its suffix is not one of SUFFIXES.
-        ImportError: matplotlib is not installed.
-        OSError: the folder is missing or cannot be written to.
+    Raises ValueError for another suffix than SUFFIXES, ImportError where matplotlib is not installed, OSError where the
+    folder is missing or cannot be written to.
     """
     path = Path(path)
     if path.suffix not in SUFFIXES:
@@ -76,16 +73,18 @@ def write_panels(path: str | Path, title: str, panels: Sequence[Panel], *, colum
                  size: tuple[float, float] = (5.0, 4.6)) -> Path:
     """Draws panels under a title, side by side or in rows of `columns`, and writes them, whole or not at all.
 
-    size: inches of a panel, across and down.
-
-    Raises:
-        ValueError, ImportError, OSError: as `check_plot_path`.
+    size: inches of a panel, across and down. Raises what `check_plot_path` raises.
     """
     path = check_plot_path(path)
     across = columns or len(panels)
     down = -(-len(panels) // across)
     with _matplotlib().rc_context(_RC), _quiet():
-        figure = _figure(across * size[0], down * size[1])
+        # A Figure of its own, not pyplot's: no window system, no global list of figures that grows.
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(across * size[0], down * size[1]), layout="constrained")
+        FigureCanvasAgg(figure)
         grid = figure.subplots(down, across, squeeze=False).flat
         for axes, panel in zip(grid, panels, strict=False):
             panel(axes)
@@ -118,13 +117,3 @@ def _written_out(axis: Axis) -> None:
         axis.set_major_formatter(WrittenOut())
     if isinstance(axis.get_minor_formatter(), LogFormatter):
         axis.set_minor_formatter(WrittenOut(labelOnlyBase=False))
-
-
-def _figure(width: float, height: float) -> Figure:
-    # A Figure of its own, not pyplot's: no window system, no global list of figures that grows.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure

@@ -96,8 +96,7 @@ def test_a_capture_runs_its_body_once_before_and_once_within(paper: FakeCuda, ti
     seen: list[int] = []
     replay = timed.captured(repeated(3, lambda: seen.append(1), lambda: torch.ones(2)))
     assert len(seen) == 6 and paper.calls == ["stream", "capture", "replay"]
-    assert torch.equal(replay.held, torch.ones(2))      # type: ignore[attr-defined]
-    replay()
+    assert torch.equal(replay(), torch.ones(2))
     assert len(seen) == 6 and paper.calls[-1] == "replay"
 
 
