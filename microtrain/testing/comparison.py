@@ -63,96 +63,97 @@ def unlike(part: int, problem: str) -> Finding:
     return Finding(part, 0, f"the {ORDERS[part]}", problem, None, np.inf)
 
 
-def described(part: int, number: int, trial: Tried, count: int) -> str:
-    """What array `number` of a part is: "the gradient of input 1"."""
-    if part == VALUE:
-        return "the value" if count == 1 else f"value {number}"
-    inputs = trial.differentiated
-    if number < len(inputs):
-        return f"the {ORDERS[part]} of input {inputs[number]}"
-    return f"the {ORDERS[part]} of the cotangent of value {number - len(inputs)}"
-
-
-Near = Callable[[], Sequence[Oracle]]
-"""What the oracle says of neighbours: asked where an array differs, and allowed for."""
-
-
-def compare(got: Run, oracle: Oracle, trial: Tried, tolerance: Tolerance, slack: float = 0.0,
-            near: Near = tuple) -> list[Finding]:
-    """Each array of a run against the oracle's.
+@dataclass(frozen=True)
+class Comparison:
+    """A run against the oracle's.
 
     `tolerance` is that of the value; derivatives have a reduction's. `slack` is the relative error of the oracle's own
-    second gradient, where it is an approximation.
+    second gradient, where it is an approximation. `near` tells what the oracle says of neighbours: it is asked where an
+    array differs, and what they differ by is allowed, too.
     """
-    if trial.order > VALUE and got.live != oracle.expected.live:
-        return [other_live(GRADIENT, got, oracle)]
-    return [finding for part in oracle.expected.parts
-            for finding in compare_part(part, got, oracle, trial, tolerance, slack, near)]
 
+    got: Run
+    oracle: Oracle
+    trial: Tried
+    tolerance: Tolerance
+    slack: float = 0.0
+    near: Callable[[], Sequence[Oracle]] = tuple
 
-def other_live(part: int, got: Run, oracle: Oracle) -> Finding:
-    """What is said where other results require grad than the oracle's."""
-    return unlike(part, f"of the results {list(got.live)} require grad, of the oracle's {list(oracle.expected.live)}")
+    def findings(self) -> list[Finding]:
+        """How each array of each part compares."""
+        if self.trial.order > VALUE and self.got.live != self.oracle.expected.live:
+            return [self.other_live(GRADIENT)]
+        return [finding for part in self.oracle.expected.parts for finding in self.part(part)]
 
+    def other_live(self, part: int) -> Finding:
+        """What is said where other results require grad than the oracle's."""
+        return unlike(part, f"of the results {list(self.got.live)} require grad, of the oracle's "
+                            f"{list(self.oracle.expected.live)}")
 
-def compare_part(part: int, got: Run, oracle: Oracle, trial: Tried, tolerance: Tolerance, slack: float = 0.0,
-                 near: Near = tuple) -> list[Finding]:
-    """Each array of a part; see `compare`."""
-    count, wanted = len(got.parts.get(part, [])), len(oracle.expected.parts[part])
-    if count != wanted:
-        return [unlike(part, f"{count} results, the oracle has {wanted}")]
-    kind = tolerance if part == VALUE else Tolerance.REDUCTION
-    return [compare_array(part, number, got, oracle, trial, kind, slack, near) for number in range(count)]
+    def part(self, part: int) -> list[Finding]:
+        """How each array of a part compares."""
+        count, wanted = len(self.got.parts.get(part, [])), len(self.oracle.expected.parts[part])
+        if count != wanted:
+            return [unlike(part, f"{count} results, the oracle has {wanted}")]
+        return [self.array(part, number) for number in range(count)]
 
+    def described(self, part: int, number: int) -> str:
+        """What array `number` of a part is: "the gradient of input 1"."""
+        if part == VALUE:
+            return f"value {number}" if len(self.oracle.expected.parts[part]) > 1 else "the value"
+        inputs = self.trial.differentiated
+        return f"the {ORDERS[part]} of " + (f"input {inputs[number]}" if number < len(inputs) else
+                                            f"the cotangent of value {number - len(inputs)}")
 
-def compare_array(part: int, number: int, got: Run, oracle: Oracle, trial: Tried, kind: Tolerance, slack: float,
-                  near: Near) -> Finding:
-    """One array; a gradient that is not there is a zero one."""
-    what = described(part, number, trial, len(oracle.expected.parts[part]))
-    found = [run.array(part, number) for run in (got, *oracle)]
-    like = next((array for array in (found[1], found[0]) if array is not None), None)
-    if like is None:
-        return Finding(part, number, what)
-    mine, expected, fine, rough = (np.zeros_like(like) if array is None else array for array in found)
-    if mine.dtype != expected.dtype or mine.shape != expected.shape:
-        return Finding(part, number, what, f"is {mine.dtype.name}{list(mine.shape)}, the oracle's "
-                                           f"{expected.dtype.name}{list(expected.shape)}", None, np.inf, mine, expected)
-    dtype = expected.dtype.name
-    if kind is Tolerance.EXACT or dtype not in EPSILON:
-        wrong = exact_difference(mine, expected, dtype)
-        return Finding(part, number, what, None, wrong, np.inf if wrong else 0.0, mine, expected)
-    truth = fine.astype(np.float64)
-    second = part == SECOND and found[1] is not None and found[2] is not None
+    def array(self, part: int, number: int) -> Finding:
+        """How one array compares; a gradient that is not there is a zero one."""
+        what = self.described(part, number)
+        kind = self.tolerance if part == VALUE else Tolerance.REDUCTION
+        found = [run.array(part, number) for run in (self.got, *self.oracle)]
+        like = next((array for array in (found[1], found[0]) if array is not None), None)
+        if like is None:
+            return Finding(part, number, what)
+        mine, expected, fine, rough = (np.zeros_like(like) if array is None else array for array in found)
+        if mine.dtype != expected.dtype or mine.shape != expected.shape:
+            problem = (f"is {mine.dtype.name}{list(mine.shape)}, the oracle's "
+                       f"{expected.dtype.name}{list(expected.shape)}")
+            return Finding(part, number, what, problem, None, np.inf, mine, expected)
+        dtype = expected.dtype.name
+        if kind is Tolerance.EXACT or dtype not in EPSILON:
+            wrong = exact_difference(mine, expected, dtype)
+            return Finding(part, number, what, None, wrong, np.inf if wrong else 0.0, mine, expected)
+        truth = fine.astype(np.float64)
+        second = part == SECOND and found[1] is not None and found[2] is not None
 
-    def judged(error: np.ndarray) -> Finding:
-        error = np.fmax(error * (EPSILON[dtype] / EPSILON[rough.dtype.name]), gap(expected, truth))
-        allowed = allowance(truth, error, dtype, kind, trial.terms or max(1, trial.size // max(1, truth.size)))
-        if second:
-            allowed += slack * np.abs(truth) if slack else contraction(oracle.precise, trial, number, truth, dtype)
-        return Finding(part, number, what, None, difference(mine, expected, truth, allowed, dtype),
-                       worst(mine, expected, truth, kind, error), mine, expected)
+        def judged(error: np.ndarray) -> Finding:
+            error = np.fmax(error * (EPSILON[dtype] / EPSILON[rough.dtype.name]), gap(expected, truth))
+            terms = self.trial.terms or max(1, self.trial.size // max(1, truth.size))
+            allowed = allowance(truth, error, dtype, kind, terms)
+            if second:
+                allowed += self.slack * np.abs(truth) if self.slack else self.contraction(number, truth, dtype)
+            return Finding(part, number, what, None, difference(mine, expected, truth, allowed, dtype),
+                           worst(mine, expected, truth, kind, error), mine, expected)
 
-    error = gap(rough, truth)
-    finding = judged(error)
-    if finding.wrong:
-        for other in near():
-            a, b = other.rough.array(part, number), other.precise.array(part, number)
-            if a is not None and b is not None and a.shape == b.shape == error.shape:
-                error = np.fmax(error, gap(a, b))
+        error = gap(rough, truth)
         finding = judged(error)
-    return finding
+        if finding.wrong:
+            for other in self.near():
+                a, b = other.rough.array(part, number), other.precise.array(part, number)
+                if a is not None and b is not None and a.shape == b.shape == error.shape:
+                    error = np.fmax(error, gap(a, b))
+            finding = judged(error)
+        return finding
 
+    def contraction(self, number: int, result: np.ndarray, dtype: str) -> float:
+        """What is allowed beyond the rest where terms cancel: in the second gradient of a cotangent.
 
-def contraction(precise: Run, trial: Tried, number: int, result: np.ndarray, dtype: str) -> float:
-    """What is allowed beyond the rest where terms cancel: in the second gradient of a cotangent.
-
-    That is the Jacobian times random weights, whose terms are of the size of the gradient however small their sum.
-    """
-    if number < len(trial.differentiated):
-        return 0.0
-    sizes = [np.abs(array[np.isfinite(array)]).max(initial=0.0) for array in precise.parts[GRADIENT]
-             if array is not None]
-    return float(ULPS * EPSILON[dtype] * max(1.0, trial.size / max(1, result.size)) ** 0.5 * max(sizes, default=0.0))
+        That is the Jacobian times random weights, whose terms are of the size of the gradient however small their sum.
+        """
+        if number < len(self.trial.differentiated):
+            return 0.0
+        size = max((np.abs(array[np.isfinite(array)]).max(initial=0.0)
+                    for array in self.oracle.precise.parts[GRADIENT] if array is not None), default=0.0)
+        return float(ULPS * EPSILON[dtype] * max(1.0, self.trial.size / max(1, result.size)) ** 0.5 * size)
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ class Subject:
                         trial.order)
             return [unlike(part, f"raised {type(got.error).__name__}: {got.error}")]
         near = cache(lambda: [consult(self.oracle, trial.neighbour(number)) for number in range(NEIGHBOURS)])
-        return compare(got, oracle, trial, self.tolerance, self.slack, near)
+        return Comparison(got, oracle, trial, self.tolerance, self.slack, near).findings()
 
     def findings(self, trial: Trial) -> list[Finding]:
         """How every array of a trial compares; one finding for the part at which the function raises.

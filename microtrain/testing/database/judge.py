@@ -10,7 +10,7 @@ import numpy as np
 
 import microtrain
 
-from ..comparison import Near, Oracle, compare_part, consult, other_live
+from ..comparison import Comparison, Oracle, consult
 from ..report import SECOND, VALUE, Tally
 from ..running import Library, Run, attempt
 from .exceptions import Unspecified, refusal, unspecified
@@ -35,14 +35,17 @@ def judge(case: Case, device: str, order: int = SECOND) -> list[Tally]:
         got = attempt(Library(microtrain, device), function, case)
         oracle = yardstick(case, loose, got)
         near = cache(lambda: [yardstick(case.neighbour(number), loose, got) for number in range(NEIGHBOURS)])
-        tallies = []
+        comparison, tallies = Comparison(got, oracle, case, case.kind, near=near), list[Tally]()
         for part in range(case.order + 1):
             theirs = [run.part(part) for run in oracle]
             if theirs[0] is None:
                 break
-            unable = any(isinstance(one, Exception) for one in theirs)
-            tallies.append(Tally(case.operation, device, case.dtype, part, uncounted=1) if unable else
-                           tally(part, case, device, got, oracle, loose, near))
+            tally = Tally(case.operation, device, case.dtype, part)
+            tallies.append(tally)
+            if any(isinstance(one, Exception) for one in theirs):
+                tally.uncounted = 1
+            else:
+                enter(tally, case, comparison, loose)
     return tallies
 
 
@@ -58,25 +61,22 @@ def yardstick(case: Case, loose: Unspecified | None, got: Run) -> Oracle:
     return oracle
 
 
-def tally(part: int, case: Case, device: str, got: Run, oracle: Oracle, loose: Unspecified | None,
-          near: Near) -> Tally:
-    """Whether a part of a case passed, was refused or failed, and by how much it missed."""
-    entered, mine = Tally(case.operation, device, case.dtype, part, tried=1), got.part(part)
+def enter(tally: Tally, case: Case, comparison: Comparison, loose: Unspecified | None) -> None:
+    """Enter in a tally whether a part of a case passed, was refused or failed, and by how much it missed."""
+    tally.tried = 1
+    part, mine = tally.order, comparison.got.part(tally.order)
     if isinstance(mine, Exception):
         if refusal(case, mine):
-            entered.refused = 1
+            tally.refused = 1
         else:
-            entered.worst_ulps = np.inf
-            entered.failures.append(f"{case}: {type(mine).__name__}: {' '.join(str(mine).split())}")
-        return entered
-    live, wanted = got.live, oracle.expected.live
-    if (part != VALUE and live != wanted) or set(live) - set(wanted):       # grad where PyTorch has none is wrong
-        found = [other_live(part, got, oracle)]
-    else:
-        found = compare_part(part, got, oracle, case, case.kind, near=near)
+            tally.worst_ulps = np.inf
+            tally.failures.append(f"{case}: {type(mine).__name__}: {' '.join(str(mine).split())}")
+        return
+    live, wanted = comparison.got.live, comparison.oracle.expected.live
+    other = (part != VALUE and live != wanted) or set(live) - set(wanted)       # grad where PyTorch has none is wrong
+    found = [comparison.other_live(part)] if other else comparison.part(part)
     if loose and loose.given is None:
         found = [replace(finding, difference=None, ulps=0.0) for finding in found]
-    entered.failures = [f"{case}: {finding}" for finding in found if finding.wrong][:1]
-    entered.passed = int(not entered.failures)
-    entered.worst_ulps = max((finding.ulps for finding in found), default=0.0)
-    return entered
+    tally.failures = [f"{case}: {finding}" for finding in found if finding.wrong][:1]
+    tally.passed = int(not tally.failures)
+    tally.worst_ulps = max((finding.ulps for finding in found), default=0.0)
