@@ -43,12 +43,9 @@ def again_on_one_thread(arguments: Sequence[str]) -> int:
 def environment(device: str) -> dict[str, Any]:
     """Device, versions and revision, for a report: what is not known or not there is None."""
     versions = {"python": platform.python_version(), "microtrain": microtrain.__version__}
-    return {
-        "device": {"type": device, **(_gpu() if device == "cuda" else _cpu())},
-        "system": f"{platform.system()} {platform.machine()}",
-        "versions": {**versions, **{package: _version(package) for package in PACKAGES}},
-        "revision": revision(),
-    }
+    return {"device": {"type": device, **(_gpu() if device == "cuda" else _cpu())},
+            "system": f"{platform.system()} {platform.machine()}",
+            "versions": {**versions, **{package: _version(package) for package in PACKAGES}}, "revision": revision()}
 
 
 def revision() -> str | None:

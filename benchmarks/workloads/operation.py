@@ -13,16 +13,9 @@ ITEMSIZE = {"float32": 4, "tf32": 4, "bfloat16": 2}
 """Bytes of an element by format."""
 
 
-def operation(
-    family: str,
-    name: str,
-    about: str,
-    inputs: Callable[[Draw], Values],
-    function: Callable[[Any, Mapping[str, Any]], Any],
-    by_hand: Callable[[Any, Values], Any],
-    limit: Limit,
-    format: Format = "float32",
-) -> Workload:
+def operation(family: str, name: str, about: str, inputs: Callable[[Draw], Values],
+              function: Callable[[Any, Mapping[str, Any]], Any], by_hand: Callable[[Any, Values], Any], limit: Limit,
+              format: Format = "float32") -> Workload:
     """A workload whose call is `function(T, tensors)`; `by_hand(xp, values)` gives the same."""
     def build(T: Any, tensors: Mapping[str, Any], compiled: Compile) -> Instance:
         return Instance(compiled(lambda: function(T, tensors)))
@@ -31,17 +24,9 @@ def operation(
                     by_hand=lambda xp, values: (by_hand(xp, values), {}))
 
 
-def gradient(
-    family: str,
-    name: str,
-    about: str,
-    inputs: Callable[[Draw], Values],
-    function: Callable[[Any, Mapping[str, Any]], Any],
-    wanted: tuple[str, ...],
-    by_hand: Callable[[Any, Values], Any],
-    limit: Limit,
-    with_value: bool = False,
-) -> Workload:
+def gradient(family: str, name: str, about: str, inputs: Callable[[Draw], Values],
+             function: Callable[[Any, Mapping[str, Any]], Any], wanted: tuple[str, ...],
+             by_hand: Callable[[Any, Values], Any], limit: Limit, with_value: bool = False) -> Workload:
     """A workload whose call differentiates `function(T, tensors)` with respect to `wanted`.
 
     The cotangent is the input "ct", or one where there is none. The call returns the gradients, after the value when
