@@ -130,3 +130,16 @@ def widths(op: Op) -> int:
     if name.startswith(("cp.async.c", "wgmma.mma")) and "commit" not in name:
         return int(op.operands[2], 0) if name.startswith("cp") else 16
     return 16 if name.endswith("matrix") else 0
+
+
+def spaces(op: Op) -> tuple[str, ...]:
+    """Of the global and the shared space those that an access may go to."""
+    name, space = op.row.name, space_of(op)
+    if name.startswith("cp.async") or (space == "generic" and name in ("ld", "st", "atom", "red")):
+        return "global", "shared"
+    return ("shared",) if name.startswith("wgmma") else ("global" if space == "const" else space,)
+
+
+def orders(op: Op) -> bool:
+    """Whether an access orders others, or is ordered."""
+    return op.row.name in ("atom", "red") or (op.row.name in ("ld", "st") and order(op) != "weak")

@@ -31,20 +31,10 @@ def to_bf16(x: Array) -> Array:
     return np.where(np.isnan(x), np.uint16(0x7FFF), rounded.astype("u2"))
 
 
-def truncated_bf16(x: Array) -> Array:
-    """Bits of float32 rounded to bfloat16 toward zero."""
-    return (np.asarray(x).view("u4") >> np.uint32(16)).astype("u2")
-
-
 def rounded_tf32(bits: Array, away: bool) -> Array:
     """Bits of the nearest TF32; ties away from zero, or to even."""
     half = np.uint32(0x1000) if away else np.uint32(0xFFF) + (bits >> np.uint32(13) & np.uint32(1))
     return (bits + half) & np.uint32(0xFFFFE000)
-
-
-def to_half(x: Array) -> Array:
-    """Integers as the nearest float16, in float32."""
-    return x.astype("f8").astype("f2").astype("f4")
 
 
 def from_f16(x: Array) -> Array:
@@ -148,28 +138,22 @@ def directed(rounded: Array, error: Array, mode: str) -> Array:
     return np.where(lower, down, np.where(higher, up, rounded))
 
 
-def narrowed(x: Array, dtype: str, mode: str = "rn") -> Array:
+def narrowed(x: Array, dtype: str, mode: str) -> Array:
     """A wider float rounded to float32 or float16 in a mode."""
     x = np.asarray(x)
     result = x.astype(dtype)
-    if mode == "rn":
-        return result
     return directed(result, np.nan_to_num(x - result.astype(x.dtype)), mode)
 
 
-def add(a: Array, b: Array, mode: str = "rn") -> Array:
+def add(a: Array, b: Array, mode: str) -> Array:
     """a + b in their own type, rounded in a mode."""
     s = np.asarray(a + b)
-    if mode == "rn":
-        return s
     return directed(s, sum_error(a, b, s), mode)
 
 
-def multiply(a: Array, b: Array, mode: str = "rn") -> Array:
+def multiply(a: Array, b: Array, mode: str) -> Array:
     """a * b in their own type, rounded in a mode."""
     p = np.asarray(a * b)
-    if mode == "rn":
-        return p
     if p.dtype == np.float32:
         return narrowed(np.asarray(a).astype("f8") * b, "f4", mode)
     return directed(p, np.nan_to_num(product_error(np.asarray(a), np.asarray(b), p)), mode)
@@ -194,11 +178,6 @@ def fma32(a: Array, b: Array, c: Array, mode: str = "rn") -> Array:
     if halfway.any() or ((np.abs(result) <= TINY) & (s != 0)).any():
         return wide_fma(a, b, c).astype("f4")
     return result
-
-
-def fma16(a: Array, b: Array, c: Array) -> Array:
-    """float32 values of float16: a * b + c rounded once to float16."""
-    return wide_fma(a, b, c).astype("f2").astype("f4")
 
 
 def fma_bf16(a: Array, b: Array, c: Array) -> Array:
@@ -252,21 +231,6 @@ def exact_fma64(a: float, b: float, c: float, mode: str) -> float:
 def in_float64(function: Callable[[Array], Array], x: Array) -> Array:
     """A function of float32, computed in float64 and rounded."""
     return function(np.asarray(x).astype("f8")).astype("f4")
-
-
-def reciprocal_root(x: Array) -> Array:
-    """1 / sqrt(x)."""
-    return 1.0 / np.sqrt(x)
-
-
-def reciprocal(x: Array) -> Array:
-    """1 / x."""
-    return 1.0 / x
-
-
-def upper_half(x: Array) -> Array:
-    """float64 without its low 32 bits, as the gross approximations of float64 give them."""
-    return (np.asarray(x).view("u8") & np.uint64(0xFFFFFFFF00000000)).view("f8")
 
 
 # Comparisons, extrema

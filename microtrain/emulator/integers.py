@@ -68,11 +68,6 @@ def high_product(a: Array, b: Array) -> Array:
     return top.view(a.dtype)
 
 
-def low_24(x: Array) -> Array:
-    """The lower 24 bits, with the sign that they have in a signed type."""
-    return x << x.dtype.type(8) >> x.dtype.type(8)
-
-
 def carried(a: Array, b: Array, carry: Array, subtract: bool) -> tuple[Array, Array]:
     """a + b + carry or a - b - carry, wrapped, and the carry out."""
     a, b, carry = np.asarray(a), np.asarray(b), np.asarray(carry).astype(b.dtype)
@@ -112,22 +107,13 @@ def funnel(a: Array, b: Array, n: Array, left: bool, wrap: bool) -> Array:
     return ((whole << n) >> np.uint64(32) if left else whole >> n).astype("u4")
 
 
-def population(x: Array) -> Array:
-    """Set bits, uint32."""
-    return np.bitwise_count(np.asarray(x)).astype("u4")
-
-
-def smeared(x: Array) -> Array:
-    """With all bits set below the highest one."""
-    x = np.asarray(x)
-    for n in (1, 2, 4, 8, 16, 32)[:(8 * x.dtype.itemsize).bit_length() - 1]:
-        x = x | x >> x.dtype.type(n)
-    return x
-
-
 def leading_zeros(x: Array) -> Array:
     """Zeros above the highest set bit, uint32."""
-    return np.uint32(8 * np.asarray(x).dtype.itemsize) - population(smeared(x))
+    x = np.asarray(x)
+    bits = 8 * x.dtype.itemsize
+    for n in (1, 2, 4, 8, 16, 32)[:bits.bit_length() - 1]:       # all bits below the highest one are set
+        x = x | x >> x.dtype.type(n)
+    return np.uint32(bits) - np.bitwise_count(x)
 
 
 def highest_bit(x: Array, shift: bool) -> Array:

@@ -6,14 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from .access_rows import STRONG, widths
+from .access_rows import spaces, widths
 from .integers import Array
 from .machine import Machine
 from .memory import Memory
 from .parse import Module
 from .report import EmulatorError, Report
 from .shadow import Sync
-from .table import Op
 from .threads import Launch
 from .translate import Program, translate
 
@@ -36,11 +35,17 @@ def launch(module: Module, entry: str, grid: Sequence[int], block: Sequence[int]
     that do not fit, for instructions that are not known (`UnknownInstruction`), and for faults, unless `collect` is
     set: then the report has them. Without `checks` only values are computed.
     """
-    program = translated(module)
+    program, called = translated(module), names or {}
     function = module.functions.get(entry)
     if function is None or not function.entry:
         raise EmulatorError(f"no kernel {entry!r} is in the PTX; there are {', '.join(module.entries)}")
-    check_parameters(entry, [one.nbytes for one in function.parameters], parameters, names or {})
+    if len(function.parameters) != len(parameters):
+        raise EmulatorError(f"{entry} has {len(function.parameters)} parameters; {len(parameters)} are given")
+    values = dict(zip(function.parameters, parameters, strict=True))
+    for i, (width, raw) in enumerate(zip(function.parameters.values(), parameters, strict=True)):
+        if width != len(raw):
+            name = f" ({called[i]})" if i in called else ""
+            raise EmulatorError(f"parameter {i}{name} of {entry} has {width} bytes; {len(raw)} are given")
     sizes = three(grid), three(block)
     needed = (*function.needed_threads, 1, 1)[:3] if function.needed_threads else sizes[1]
     if needed != sizes[1]:
@@ -53,10 +58,11 @@ def launch(module: Module, entry: str, grid: Sequence[int], block: Sequence[int]
             data = module.variables[name]
             memory.view(address, len(data))[:] = np.frombuffer(data, np.uint8)
             memory.written(address, len(data))
-        values = {one.name: raw for one, raw in zip(function.parameters, parameters, strict=True)}
-        whole = Launch(entry, sizes[0], sizes[1], module.shared_bytes + shared_bytes, values,
-                       memory, checks, report, [op.instruction for op in program.ops], held, memory.live())
-        prepare(whole, program, entry, parameters, names or {}, total)
+        shifts = program.global_shift, program.shared_shift
+        whole = Launch(entry, *sizes, module.shared_bytes + shared_bytes, values, memory, checks, report,
+                       [op.instruction for op in program.ops], held, memory.live(), *shifts,
+                       Sync(total) if program.strong else None)
+        prepare(whole, program, [called.get(i, "") for i in range(len(parameters))])
         chosen = np.arange(total) if programs is None else np.asarray(programs)
         with np.errstate(all="ignore"):
             run(whole, program, entry, chosen)
@@ -81,85 +87,34 @@ def translated(module: Module) -> Program:
     found = module.translated.get("program")
     if not isinstance(found, Program):
         found = module.translated["program"] = translate(module)
-        found.accessed = {site: op for site, op in enumerate(found.ops) if widths(op)}
-        found.shifts = narrowest(found.accessed, False), narrowest(found.accessed, True)
-        found.strong = any(is_strong(op) for op in found.ops)
     return found
 
 
-def check_parameters(entry: str, widths: list[int], given: Sequence[bytes], names: Mapping[int, str]) -> None:
-    """Raise `EmulatorError` unless there are as many bytes as the kernel reads."""
-    if len(widths) != len(given):
-        raise EmulatorError(f"{entry} has {len(widths)} parameters; {len(given)} are given")
-    for i, (width, raw) in enumerate(zip(widths, given, strict=False)):
-        if width != len(raw):
-            name = f" ({names[i]})" if i in names else ""
-            raise EmulatorError(f"parameter {i}{name} of {entry} has {width} bytes; {len(raw)} are given")
-
-
-def prepare(whole: Launch, program: Program, entry: str, parameters: Sequence[bytes], names: Mapping[int, str],
-            total: int) -> None:
-    """What is known of the accesses before the first: where they belong, and how narrow they are."""
+def prepare(whole: Launch, program: Program, names: Sequence[str]) -> None:
+    """What is known of the accesses before the first: where they belong, and what is both read and written."""
     pointers: dict[str, int] = {}
     index = {region.start: i for i, region in enumerate(whole.regions)}
-    called: dict[int, str] = {}
-    function = program.codes[entry].function
-    for i, (one, raw) in enumerate(zip(function.parameters, parameters, strict=False)):
+    for (name, raw), called in zip(whole.parameters.items(), names, strict=True):
         region = whole.memory.find(int.from_bytes(raw, "little")) if len(raw) == 8 else None
         if region is not None:
-            pointers[one.name] = index[region.start]
-            if i in names:
-                called[region.start] = names[i]
-    whole.names = called
-    accessed = program.accessed
-    whole.global_shift, whole.shared_shift = program.shifts
-    if program.strong:
-        whole.sync = Sync(total)
+            pointers[name] = index[region.start]
+            if called:
+                whole.names[region.start] = called
     read: set[int] = set()
     written: set[int] = set()
     everything = set(range(len(whole.regions)))
     for code in program.codes.values():
         for site, origin in code.origins.items():
-            if site not in accessed:
+            if not widths(program.ops[site]):
                 continue
             regions = {pointers[name] for name in origin or () if name in pointers}
             if regions:
                 whole.allowed[site] = frozenset(regions)
             name = program.ops[site].row.name
-            if is_shared(program.ops[site]):
-                continue
-            if name not in ("st", "red"):
-                read |= regions or everything
-            if name in ("st", "red", "atom"):
-                written |= regions or everything
+            if "global" in spaces(program.ops[site]):
+                read |= set() if name in ("st", "red") else regions or everything
+                written |= regions or everything if name in ("st", "red", "atom") else set()
     whole.tracked = frozenset(read & written)
-
-
-def is_shared(op: Op) -> bool:
-    """Whether an access is of shared or local memory alone."""
-    return not op.row.name.startswith("cp.async") and any(
-        modifier.startswith(("shared", "local")) for modifier in op.modifiers)
-
-
-def is_strong(op: Op) -> bool:
-    """Whether an access orders others, or is ordered."""
-    return op.row.name in ("atom", "red") or (op.row.name in ("ld", "st") and any(
-        modifier in STRONG.split() for modifier in op.modifiers))
-
-
-def narrowest(accessed: Mapping[int, Op], shared: bool) -> int:
-    """The binary logarithm of the bytes of the narrowest access, which all others are multiples of."""
-    found = 16
-    for op in accessed.values():
-        name = op.row.name
-        of_shared = is_shared(op) or name.startswith(("cp.async", "wgmma")) or name.endswith("matrix")
-        generic = name in ("ld", "st", "atom", "red") and not any(
-            modifier.startswith(("shared", "global", "local", "const")) for modifier in op.modifiers)
-        of_global = not is_shared(op) and not name.startswith("wgmma") and not name.endswith("matrix")
-        if generic or (of_shared if shared else of_global):
-            width = widths(op)
-            found = min(found, width & -width)
-    return found.bit_length() - 1
 
 
 def run(whole: Launch, program: Program, entry: str, chosen: Array) -> None:

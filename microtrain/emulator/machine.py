@@ -54,51 +54,43 @@ class Machine(Matrices):
         waiting = np.zeros(self.N, bool)
         while True:
             steps += 1
-            if place is None:
-                block = blocks[at]
-                self.thread_instructions += (len(block.ops) + 1) * self.N
-                answer = block.run(self, registers, None)
-                if block.end.kind == "call":
-                    yield from self.invoke(block, registers, None)
-                if block.end.kind == "barrier":
-                    self.pass_barrier(None)
-                    if self.launch.checks:
-                        self.in_shared.log.clear()      # after a barrier of all programs no read of before can clash
-                goal = self.following(block, answer)
-                if isinstance(goal, int):
-                    if goal == GONE:
+            here: Array | None = None
+            if place is not None:
+                ready = np.where(waiting, GONE, place)
+                at = int(ready.min())
+                if at == GONE:
+                    if not waiting.any():
                         return
-                    at = goal
-                else:
-                    place = goal
-                if self.waits and steps % TURNS == 0:
-                    yield
-                continue
-            ready = np.where(waiting, GONE, place)
-            at = int(ready.min())
-            if at == GONE:
-                if not waiting.any():
-                    return
-                self.release(code, place, waiting)
-                waiting[:] = False
-                continue
-            if self.waits and steps % PATIENCE == 0:
-                at = self.farthest(ready)
-                if steps % TURNS == 0:
-                    yield
-            here = ready == at
-            if here.all():
-                place = None
-                continue
+                    self.release(code, place, waiting)
+                    waiting[:] = False
+                    continue
+                if self.waits and steps % PATIENCE == 0:
+                    at = self.farthest(ready)
+                here = ready == at
+                if here.all():
+                    place = here = None
             block = blocks[at]
-            self.thread_instructions += (len(block.ops) + 1) * int(here.sum())
+            self.thread_instructions += (len(block.ops) + 1) * (self.N if here is None else int(here.sum()))
             answer = block.run(self, registers, here)
             if block.end.kind == "call":
                 yield from self.invoke(block, registers, here)
             goal = self.following(block, answer)
-            place = np.where(here, goal, place)
-            if block.end.kind == "barrier":
-                waiting |= here
+            if place is not None and here is not None:
+                place = np.where(here, goal, place)
+                if block.end.kind == "barrier":
+                    waiting |= here
+            elif isinstance(goal, int):
+                if block.end.kind == "barrier":
+                    self.pass_barrier(None)
+                    if self.launch.checks:
+                        self.in_shared.log.clear()      # after a barrier of all programs no read of before can clash
+                if goal == GONE:
+                    return
+                at = goal
+            else:
+                place = goal
+            if self.waits and steps % TURNS == 0:
+                yield
 
     def following(self, block: Block, answer: Array | None) -> int | Array:
         """The number of the block that comes next, or one for each thread."""
@@ -160,13 +152,14 @@ class Machine(Matrices):
                 raise EmulatorError(f"line {instruction.line}: {name} is not in the PTX")
             registers[results, 0] = np.zeros((), np.uint32)
             return
-        def hand(stored: str, name: str) -> None:
-            registers.update({(name, key[1]): value for key, value in registers.items()
-                              if isinstance(key, tuple) and key[0] == stored})
-
         for parameter, argument in zip(code.function.parameters, given, strict=False):
-            hand(argument, parameter.name)
+            hand(registers, argument, parameter)
         yield from self.call(code, registers, m)
         for result in code.function.returns:
-            hand(result.name, results)
+            hand(registers, result, results)
 
+
+def hand(registers: Registers, stored: str, name: str) -> None:
+    """What was stored as one parameter is another's too."""
+    registers.update({(name, key[1]): value for key, value in registers.items()
+                      if isinstance(key, tuple) and key[0] == stored})

@@ -36,21 +36,13 @@ class Instruction:
 
 
 @dataclass
-class Parameter:
-    """A kernel's parameter: its name and its bytes."""
-
-    name: str
-    nbytes: int
-
-
-@dataclass
 class Function:
     """An entry or a device function: its instructions, and labels as strings among them."""
 
     name: str
     entry: bool
-    parameters: list[Parameter]
-    returns: list[Parameter]
+    parameters: dict[str, int]       # Bytes by name
+    returns: dict[str, int]
     body: list[Instruction | str] = field(default_factory=list)
     registers: dict[str, str] = field(default_factory=dict)
     """Class ("p", "u2", "u4", "u8") by name, or by the prefix of a family `%r<9>`."""
@@ -98,21 +90,24 @@ def split_operands(text: str) -> list[str]:
     return [*parts, text[begin:].strip()]
 
 
-VARIABLE = re.compile(r"(?:\.align\s+(\d+)\s+)?\.(\w+)\s+([\w$]+)\s*(?:\[(\d*)\])?\s*(?:=\s*(.*))?$", re.S)
+COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*|^[ \t]*\.loc\s[^\n]*", re.S | re.M)
+LINE = r"\s*(?:(?P<line>\.(?:loc|file|version|target|address_size)\b[^\n]*)|"
+OUTSIDE = re.compile(LINE + r"(?P<head>[^;{]*\.(?:entry|func)\b[^;{]*)\{|(?P<declaration>[^;]*);)")
+INSIDE = re.compile(LINE + r"(?P<label>[\w$%]+)\s*:(?!:)|(?P<brace>[{}])|(?P<statement>[^;]*);)")
 HEAD = re.compile(r"\.(entry|func)\s*(?:\(([^)]*)\))?\s*([\w$]+)\s*(?:\(([^)]*)\))?(.*)$", re.S)
-LABEL = re.compile(r"([\w$%]+)\s*:(?!:)\s*")
-GUARD = re.compile(r"@(!?)([\w$%]+)\s+")
+GUARD = re.compile(r"@(!?)([\w$%]+) ")
 DECLARED = re.compile(r"\.param\s+(?:\.align\s+\d+\s+)?\.(\w+)\b[^,]*?([\w$]+)\s*(?:\[(\d+)\])?\s*$")
+VARIABLE = re.compile(r"(?:\.align\s+(\d+)\s+)?\.(\w+)\s+([\w$]+)\s*(?:\[(\d*)\])?\s*(?:=\s*(.*))?$", re.S)
 
 
-def parameters(text: str) -> list[Parameter]:
+def parameters(text: str) -> dict[str, int]:
     """Of a parameter list, without its parentheses."""
-    found = []
+    found = {}
     for part in filter(None, (part.strip() for part in (text or "").split(","))):
         match = DECLARED.match(part)
         if match is None:
             raise EmulatorError(f"cannot read the parameter {part!r}")
-        found.append(Parameter(match[2], size_of(match[1]) * int(match[3] or 1)))
+        found[match[2]] = size_of(match[1]) * int(match[3] or 1)
     return found
 
 
@@ -131,7 +126,7 @@ def placed(one: re.Match[str], align: int, places: dict[str, int], end: int) -> 
 
 
 class Parser:
-    """One pass over the lines of a PTX file."""
+    """One pass over a PTX file."""
 
     def __init__(self, text: str) -> None:
         self.module = Module()
@@ -140,72 +135,43 @@ class Parser:
         self.scopes: list[dict[str, str]] = []
         self.source, self.scoped = "", 0
         self.dynamic: list[tuple[str, int]] = []
-        pending, begun = "", 0
-        text = re.sub(r"/\*.*?\*/", lambda comment: "\n" * comment[0].count("\n"), text, flags=re.S)
-        for number, line in enumerate(text.splitlines(), 1):
-            statement = line.strip()
-            if statement.startswith(".loc") and statement[4:5].isspace():
-                self.locate(statement)
-                continue
-            comment = statement.find("//")
-            if comment >= 0:
-                statement = statement[:comment].rstrip()
-            if not statement or statement.startswith((".version", ".target", ".address_size")):
-                continue
-            if statement.startswith(".file"):
-                parts = statement.split(None, 2)
-                self.files[parts[1]] = parts[2].split(",")[0].strip('"')
-                continue
-            if statement.startswith(".section"):
-                break
-            if not pending:
-                begun = number
-            pending = self.take(f"{pending} {statement}" if pending else statement, begun)
+        text = COMMENT.sub(lambda one: one[0] if one[0].lstrip()[0] == "." else "\n" * one[0].count("\n"), text)
+        text = re.split(r"^\s*\.section\b", text, maxsplit=1, flags=re.M)[0]
+        at, line, counted = 0, 1, 0
+        while found := (INSIDE if self.function else OUTSIDE).match(text, at):
+            kind, at = found.lastgroup or "", found.end()
+            line += text.count("\n", counted, begin := found.start(kind))
+            counted = begin
+            self.take(kind, found[kind].strip(), line)
         for name, align in self.dynamic:        # all at one place, behind the others
             self.module.shared_bytes = -(-self.module.shared_bytes // align) * align
             self.module.shared[name] = self.module.shared_bytes
 
-    def locate(self, statement: str) -> None:
-        """A `.loc`: Triton writes names and the chain of calls in a comment behind it."""
-        position, _, comment = statement.partition("//")
-        _, file, line, column = position.replace(",", " ").split()[:4]
-        self.source = comment.strip() or f"{self.files.get(file, 'file ' + file)}:{line}:{column}"
+    def take(self, kind: str, text: str, line: int) -> None:
+        """Take a part of the file."""
+        if kind == "line":
+            self.locate(text)
+        elif self.function is None:
+            self.begin(text) if kind == "head" else self.declare(text)
+        elif kind == "label":
+            self.function.body.append(text)
+        elif text == "{":
+            self.scopes.append({})
+        elif text == "}" and self.scopes:
+            self.scopes.pop()
+        elif text == "}":
+            self.function = None
+        elif text:
+            self.statement(self.function, " ".join(text.split()), line)
 
-    def take(self, text: str, line: int) -> str:
-        """Take whole statements off a text; what is left waits for the next line."""
-        while text:
-            if self.function is None:
-                if (brace := text.find("{")) >= 0 and HEAD.search(text[:brace]):
-                    self.begin(text[:brace])
-                    text = text[brace + 1:].lstrip()
-                    continue
-                statement, found, rest = text.partition(";")
-                if not found:
-                    return text
-                self.declare(statement.strip())
-                text = rest.lstrip()
-                continue
-            label = LABEL.match(text)
-            if label:
-                self.function.body.append(label[1])
-                text = text[label.end():]
-            elif text[0] == "{":
-                self.scopes.append({})
-                text = text[1:].lstrip()
-            elif text[0] == "}":
-                if self.scopes:
-                    self.scopes.pop()
-                else:
-                    self.function = None
-                text = text[1:].lstrip()
-            else:
-                statement, found, rest = text.partition(";")
-                if not found:
-                    return text
-                if statement.strip():
-                    self.statement(statement.strip(), line)
-                text = rest.lstrip()
-        return ""
+    def locate(self, line: str) -> None:
+        """A `.file` or `.loc`: Triton writes names and the chain of calls in a comment behind it."""
+        position, _, comment = line.partition("//")
+        directive, file, *rest = position.replace(",", " ").split()
+        if directive == ".file":
+            self.files[file] = line.split(None, 2)[2].split(",")[0].strip('"')
+        elif directive == ".loc":
+            self.source = comment.strip() or f"{self.files.get(file, 'file ' + file)}:{rest[0]}:{rest[1]}"
 
     def begin(self, head: str) -> None:
         """A function with a body."""
@@ -240,42 +206,30 @@ class Parser:
         else:
             self.module.shared_bytes = placed(one, align, self.module.shared, self.module.shared_bytes)
 
-    def statement(self, text: str, line: int) -> None:
+    def statement(self, function: Function, text: str, line: int) -> None:
         """A declaration or an instruction in a function."""
-        function = self.function
-        assert function is not None
-        if text[0] == ".":
-            kind, _, rest = text.partition(" ")
-            if kind == ".reg":
-                self.registers(rest.strip())
-            elif kind == ".local":
-                one = variable(rest.strip(), repr(text), f"line {line}: ")
-                align = max(int(one[1] or 1), 16)
-                function.local_bytes = placed(one, align, function.locals, function.local_bytes)
-            elif kind == ".shared":
-                self.shared(rest.strip())
-            elif kind.startswith(".branchtargets"):
-                label = function.body.pop()
-                function.tables[str(label)] = [part.strip() for part in rest.split(",")]
-            elif kind not in (".pragma", ".param"):
-                raise EmulatorError(f"line {line}: cannot read {text!r}")
-            return
         guard = GUARD.match(text)
-        if guard:
-            text = text[guard.end():]
-        opcode, _, rest = text.partition(" ")
-        if "\t" in opcode:
-            opcode, _, rest = text.partition("\t")
-        rest = rest.strip()
-        predicate = guard[2] if guard else None
-        if any(self.scopes):
-            rest, predicate = self.renamed(rest), predicate and self.renamed(predicate)
-        function.body.append(Instruction(opcode.strip(), split_operands(rest) if rest else [], predicate,
-                                         bool(guard and guard[1]), line, self.source))
+        opcode, _, rest = text[guard.end() if guard else 0:].partition(" ")
+        if opcode == ".reg":
+            self.registers(function, rest)
+        elif opcode == ".local":
+            one = variable(rest, repr(text), f"line {line}: ")
+            function.local_bytes = placed(one, max(int(one[1] or 1), 16), function.locals, function.local_bytes)
+        elif opcode == ".shared":
+            self.shared(rest)
+        elif opcode.startswith(".branchtargets"):
+            function.tables[str(function.body.pop())] = [part.strip() for part in rest.split(",")]
+        elif opcode[0] != ".":
+            predicate = guard[2] if guard else None
+            if any(self.scopes):
+                rest, predicate = self.renamed(rest), predicate and self.renamed(predicate)
+            function.body.append(Instruction(opcode, split_operands(rest) if rest else [], predicate,
+                                             bool(guard and guard[1]), line, self.source))
+        elif opcode not in (".pragma", ".param"):
+            raise EmulatorError(f"line {line}: cannot read {text!r}")
 
-    def registers(self, text: str) -> None:
+    def registers(self, function: Function, text: str) -> None:
         """`.b32 %r<9>` or `.b32 tmp, other`; names that a scope of its own declares are told from all others."""
-        assert self.function is not None
         kind, _, names = text.partition(" ")
         kinds = re.sub(r"^\.[a-z]?(?=\d)|^\.", "", kind)
         if kinds not in REGISTER_CLASSES:
@@ -283,18 +237,16 @@ class Parser:
         for name in names.split(","):
             name, _, count = name.strip().partition("<")
             if not self.scopes:
-                self.function.registers[name] = REGISTER_CLASSES[kinds]
+                function.registers[name] = REGISTER_CLASSES[kinds]
                 continue
             self.scoped += 1
             for one in [f"{name}{i}" for i in range(int(count.rstrip(">")))] if count else [name]:
                 self.scopes[-1][one] = unique = f"{one}_in{self.scoped}_"
-                self.function.registers[unique] = REGISTER_CLASSES[kinds]
+                function.registers[unique] = REGISTER_CLASSES[kinds]
 
     def renamed(self, text: str) -> str:
         """With names of the innermost scopes instead of those in the text."""
-        names: dict[str, str] = {}
-        for scope in self.scopes:
-            names |= scope
+        names = {name: unique for scope in self.scopes for name, unique in scope.items()}
         return re.sub(r"%?[A-Za-z_$][\w$]*", lambda found: names.get(found[0], found[0]), text)
 
 

@@ -17,7 +17,7 @@ plain("mad.lo", INTEGERS, "{a} * {b} + {c}")
 plain("mad.hi", INTEGERS, "high_product({a}, {b}) + {c}")
 plain("rem", INTEGERS, "remainder({a}, {b})")
 plain("sad", INTEGERS, "np.where({a} > {b}, {a} - {b}, {b} - {a}) + {c}")
-plain("popc", "b32 b64", "population({a})", "u4")
+plain("popc", "b32 b64", "np.bitwise_count({a}).astype('u4')", "u4")
 plain("clz", "b32 b64", "leading_zeros({a})", "u4")
 plain("bfind", "s32 u32 s64 u64", "highest_bit({a}, False)", "u4")
 plain("bfind.shiftamt", "s32 u32 s64 u64", "highest_bit({a}, True)", "u4")
@@ -38,8 +38,8 @@ plain("xor", f"{BITS} pred", "{a} ^ {b}")
 
 plain("mul.wide", NARROW, "np.asarray({a}).astype('{wide}') * np.asarray({b}).astype('{wide}')", "wide")
 plain("mad.wide", NARROW, "np.asarray({a}).astype('{wide}') * np.asarray({b}).astype('{wide}') + {c:wide}", "wide")
-plain("mul24.lo", "s32 u32", "low_24({a}) * low_24({b})")
-plain("mad24.lo", "s32 u32", "low_24({a}) * low_24({b}) + {c}")
+plain("mul24.lo", "s32 u32", "({a} << 8 >> 8) * ({b} << 8 >> 8)")
+plain("mad24.lo", "s32 u32", "({a} << 8 >> 8) * ({b} << 8 >> 8) + {c}")
 
 
 @row("add.cc addc addc.cc sub.cc subc subc.cc mad.lo.cc mad.hi.cc madc.lo madc.hi madc.lo.cc madc.hi.cc",
@@ -84,9 +84,10 @@ def _arithmetic(e: Emitter, op: Op) -> str | tuple[str, str]:
 @row("mad", "f32 f64", f"{MODES} ftz sat")
 def _fused(e: Emitter, op: Op) -> str:
     mode = op.one_of(MODES, "rn")
-    function = {"f32": "fma32", "f64": "fma64"}.get(op.type, "fma_bf16" if "bf" in op.type else "fma16")
-    extra = f", {mode!r}" if op.type in ("f32", "f64") and mode != "rn" else ""
-    return f"{function}({{a}}, {{b}}, {{c}}{extra})"
+    if op.type in ("f16", "f16x2"):
+        return "wide_fma({a}, {b}, {c}).astype('f2').astype('f4')"
+    function = {"f32": "fma32", "f64": "fma64"}.get(op.type, "fma_bf16")
+    return f"{function}({{a}}, {{b}}, {{c}}{f', {mode!r}' if mode != 'rn' else ''})"
 
 
 @row("div", f"f32 f64 {INTEGERS}", APPROXIMATE + " full")
@@ -98,10 +99,11 @@ def _divide(e: Emitter, op: Op) -> str:
 @row("rcp rsqrt", "f32 f64", APPROXIMATE)
 def _inverse(e: Emitter, op: Op) -> str:
     """Of float64 the flushing approximation has 20 bits of fraction: the low half of the register is zero."""
-    function = "reciprocal" if op.row.name == "rcp" else "reciprocal_root"
+    wide = "np.asarray({a}).astype('f8')"
+    inverse = f"1 / {wide}" if op.row.name == "rcp" else f"1 / np.sqrt({wide})"
     if op.type == "f32":
-        return f"in_float64({function}, {{a}})"
-    return f"upper_half({function}({{a}}))" if op.has("ftz") else f"{function}({{a}})"
+        return f"({inverse}).astype('f4')"
+    return f"(({inverse}).view('u8') & np.uint64(0xFFFFFFFF00000000)).view('f8')" if op.has("ftz") else f"({inverse})"
 
 
 # Functions that a GPU approximates.
@@ -233,7 +235,7 @@ def _convert(e: Emitter, op: Op) -> tuple[str, str]:
 def rounded(value: str, kind: str, mode: str) -> str:
     """Bits of float32 rounded to a 16-bit float."""
     if mode == "rz":
-        return f"truncated_bf16({value})" if kind == "bf16" else f"narrowed({value}, 'f2', 'rz').view('u2')"
+        return f"(np.asarray({value}).view('u4') >> 16).astype('u2')" if kind == "bf16" else f"narrowed({value}, 'f2', 'rz').view('u2')"
     return f"to_{kind}({value})"
 
 
@@ -253,7 +255,7 @@ def converted(op: Op, target: str, source: str, mode: str) -> tuple[str, str]:
         if mode == "rz" and s == "f4":
             return rounded(value, d, mode), "u2"
         if s not in ("f16", "bf16", "f4"):
-            value = f"{value}.astype('f4')" if d == "bf16" else f"to_half({value})"
+            value = f"{value}.astype('f4')" if d == "bf16" else f"{value}.astype('f8').astype('f2').astype('f4')"
     elif d != s:
         widens = mode == "rn" or s in ("f16", "bf16", "f4")
         value = f"{value}.astype('{d}')" if widens else f"narrowed({value}, '{d}', {mode!r})"

@@ -39,14 +39,14 @@ class Launch:
     report: Report
     instructions: Sequence[Instruction]
     symbols: Mapping[str, int]
-    regions: list[Allocation] = field(default_factory=list)       # Live allocations, by address
+    regions: list[Allocation]       # Live allocations, by address
+    global_shift: int       # Binary logarithms of the narrowest accesses
+    shared_shift: int
+    sync: Sync | None       # Where programs order each other's accesses
     allowed: dict[int, frozenset[int]] = field(default_factory=dict)
     """By number of the instruction: indices of the regions in which its addresses belong."""
     tracked: frozenset[int] = frozenset()       # Regions that are read and written: there the reads are noted too
-    names: Mapping[int, str] = field(default_factory=dict)       # By start of an allocation: what its messages call it
-    global_shift: int = 0
-    shared_shift: int = 0
-    sync: Sync | None = None
+    names: dict[int, str] = field(default_factory=dict)       # By start of an allocation: what its messages call it
     ranges: dict[int, tuple[int, int, bool]] = field(default_factory=dict)
     """By number of the instruction: bytes of the arena between which it accessed, and whether it writes."""
     changes: int = 0

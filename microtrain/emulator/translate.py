@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from .table import Op
 from .threads import SHARED_BASE
 from .undefined import UNDEFINED, flag, follow, suspects
 
-assert access_rows and collective_rows and scalar_rows      # they fill the table
+assert collective_rows and scalar_rows      # they fill the table
 
 
 @dataclass
@@ -39,9 +39,9 @@ class Program:
 
     codes: dict[str, Code]
     ops: list[Op]
-    accessed: dict[int, Op] = field(default_factory=dict)       # The accesses to memory, by number
-    shifts: tuple[int, int] = (0, 0)       # Binary logarithms of the narrowest accesses, of global and of shared memory
-    strong: bool = False       # Whether any access orders others, or is ordered
+    global_shift: int       # Binary logarithms of the narrowest accesses, which all others are multiples of
+    shared_shift: int
+    strong: bool       # Whether any access orders others, or is ordered
 
 
 NAMESPACE = {name: value for name, value in {**vars(floats), **vars(integers)}.items() if name[0] != "_"} | {
@@ -61,7 +61,10 @@ def translate(module: Module) -> Program:
             codes[function.name] = compiled(function, blocks, symbols, ops, unknown)
     if unknown:
         raise UnknownInstruction("the emulator does not know:\n" + "\n".join(dict.fromkeys(unknown)))
-    return Program(codes, ops)
+    narrowest = [min([16, *(width & -width for op in ops if (width := access_rows.widths(op))
+                           and space in access_rows.spaces(op))]) for space in ("global", "shared")]
+    of_global, of_shared = (width.bit_length() - 1 for width in narrowest)
+    return Program(codes, ops, of_global, of_shared, any(map(access_rows.orders, ops)))
 
 
 def compiled(function: Function, blocks: list[Block], symbols: dict[str, int], ops: list[Op],

@@ -99,7 +99,7 @@ def test_ptx_is_read_with_its_scopes_variables_and_lines() -> None:
     module = parse(PTX)
     assert module.entries == ["kernel"] and module.variables["table"] == bytes([1, 2, 3, 4, 255, 0, 0, 128])
     function = module.functions["kernel"]
-    assert [one.nbytes for one in function.parameters] == [8, 128] and function.needed_threads == (32, 1, 1)
+    assert [*function.parameters.values()] == [8, 128] and function.needed_threads == (32, 1, 1)
     instructions = [one for one in function.body if not isinstance(one, str)]
     assert instructions[0].source == "kernel.py:3:9" and instructions[3].source == "kernel.py:4:1 @[ other.py:2:2 ]"
     assert PTX.splitlines()[instructions[-2].line - 1].strip().startswith("st.global.v4.b32")

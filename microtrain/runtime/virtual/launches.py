@@ -146,7 +146,7 @@ class Emulated(Function):
             raise VirtualGpuError(f"{self.name} was found in Triton's cache without its PTX, which the emulator runs: "
                                   "compile it again without TRITON_STORE_BINARY_ONLY, or give it another cache")
         module = emulator.parse(self.ptx)
-        has = [parameter.nbytes for parameter in module.functions[self.name].parameters]
+        has = [*module.functions[self.name].parameters.values()]
         told = [WIDTHS.get(kind, 8) for kind in self.kinds]
         if has != told:
             raise VirtualGpuError(f"{self.name} is compiled for parameters of {has} bytes, and its signature says "
