@@ -48,7 +48,6 @@ class Emitter:
         self.begin()
 
     def begin(self) -> None:
-        """Start a block."""
         self.lines: list[str] = []
         self.types: dict[str, set[str]] = {}
         """The types in which a register's present value is at hand."""
@@ -56,11 +55,9 @@ class Emitter:
         self.negated = False
 
     def start(self, site: int, instruction: Instruction) -> None:
-        """Start an instruction."""
         self.site, self.predicate, self.negated = site, instruction.predicate, instruction.negated
 
     def line(self, text: str) -> None:
-        """Write a line."""
         self.lines.append(text)
 
     def number(self, value: int, t: str) -> str:
@@ -200,7 +197,6 @@ class Emitter:
         return [part.strip() for part in operand.strip("{} ").split(",")]
 
     def parts(self, operand: str, t: str) -> str:
-        """A vector's parts as a list of expressions."""
         return f"[{', '.join(self.get(part, t) for part in self.vector(operand))}]"
 
     def spread(self, registers: list[str], types: Sequence[str], call: str, merged: bool = False) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from .access_rows import spaces, widths
 from .integers import Array
 from .machine import Machine
+from .machine_rows import spaces, widths
 from .memory import Memory
 from .parse import Module
 from .report import EmulatorError, Report

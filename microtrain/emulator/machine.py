@@ -12,10 +12,10 @@ import numpy as np
 
 from .blocks import Block
 from .integers import Array
-from .matrices import Matrices
 from .report import EmulatorError
 from .threads import Launch, Registers
 from .translate import Code, Program
+from .warps import Warps
 
 GONE = 1 << 30
 """The place of threads that have returned."""
@@ -25,7 +25,7 @@ PATIENCE = 64
 """Steps apart after which the program that is farthest goes first, once: the others may be waiting for it."""
 
 
-class Machine(Matrices):
+class Machine(Warps):
     """A batch of programs of a kernel."""
 
     def __init__(self, launch: Launch, programs: Array, program: Program, entry: str, waits: bool) -> None:
@@ -38,17 +38,14 @@ class Machine(Matrices):
         self.thread_instructions = 0
 
     def run(self) -> Iterator[None]:
-        """Execute; yields whenever another batch should have its turn."""
         return self.call(self.code[self.entry], {}, None)
 
     def early(self, site: int, register: str, on: Array | None) -> None:
-        """A register was touched that a product under way will write."""
         if self.launch.checks and (on is None or len(on)):
             self.fault(site, "asynchronous", f"{register} is used before the wgmma that writes it is waited for",
                        0 if on is None else int(on[0]))
 
     def call(self, code: Code, registers: Registers, m: Array | None) -> Iterator[None]:
-        """A function, by the threads of m."""
         blocks, at, steps = code.blocks, 0, 0
         place: Array | None = None if m is None else np.where(m, 0, GONE)
         waiting = np.zeros(self.N, bool)

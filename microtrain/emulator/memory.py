@@ -34,12 +34,6 @@ class Allocation:
     name: str
 
 
-def mapped(size: int) -> tuple[mmap.mmap, np.ndarray]:
-    """`size` bytes of zeros that take no memory until touched."""
-    held = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | NORESERVE)
-    return held, np.frombuffer(held, np.uint8)
-
-
 class Memory:
     """An arena of `size` bytes of host memory, given out by address.
 
@@ -64,9 +58,9 @@ class Memory:
         self._codes: tuple[np.ndarray, np.ndarray] | None = None
 
     def _map(self, width: int) -> np.ndarray:
-        held, array = mapped(self.size * width)
+        held = mmap.mmap(-1, self.size * width, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | NORESERVE)
         self._maps.append((held, width))
-        return array
+        return np.frombuffer(held, np.uint8)
 
     def allocate(self, nbytes: int, name: str = "", alignment: int = 512) -> int:
         """The address of `nbytes` fresh bytes, unwritten. Raises MemoryError when the arena has no room for them."""
@@ -110,7 +104,6 @@ class Memory:
         return None
 
     def _clear(self, at: int, nbytes: int) -> None:
-        """Nothing is written from byte `at` of the arena on."""
         if nbytes > SMALL:
             self._drop(self._maps[1], at, nbytes)
         else:
@@ -191,7 +184,6 @@ class Memory:
         return min(near, key=lambda one: max(one.start - address, address - one.end, 0), default=None)
 
     def live(self) -> list[Allocation]:
-        """The live allocations, by address."""
         return [self._live[start] for start in self._starts]
 
     def codes(self) -> tuple[np.ndarray, np.ndarray]:

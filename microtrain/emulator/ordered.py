@@ -8,8 +8,7 @@ import numpy as np
 
 from . import floats as fl
 from . import integers as ints
-from .access import Accesses
-from .checks import Access
+from .access import Access, Accesses
 from .integers import Array
 from .shadow import STRONG
 
@@ -138,7 +137,6 @@ class Ordered(Accesses):
     # Products of whole warp groups read shared memory until they are waited for
 
     def rows_of(self, on: Array | None) -> Array | None:
-        """The rows of the threads' programs."""
         return None if on is None else np.unique(self.row[on])
 
     def wait_products(self, on: Array | None, left: int) -> None:

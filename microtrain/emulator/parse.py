@@ -8,15 +8,14 @@ from dataclasses import dataclass, field
 
 from .report import EmulatorError
 
-SIZES = {"8": 1, "16": 2, "32": 4, "64": 8, "128": 16}
 REGISTER_CLASSES = {"pred": "p", "16": "u2", "32": "u4", "64": "u8"}
 """Registers are arrays of unsigned integers of their width, predicates of booleans."""
 
 
 def size_of(type_name: str) -> int:
     """Bytes of a PTX type such as `.b32`; packed types count both halves."""
-    digits = re.sub(r"^.*?(\d+)(x2)?$", r"\1\2", type_name)
-    return SIZES[digits.removesuffix("x2")] * (2 if digits.endswith("x2") else 1)
+    bits, pair, _ = re.sub(r"^\D+", "", type_name).partition("x2")
+    return int(bits) // 8 * (2 if pair else 1)
 
 
 @dataclass
@@ -74,22 +73,8 @@ class Module:
         return [function.name for function in self.functions.values() if function.entry]
 
 
-def split_operands(text: str) -> list[str]:
-    """Operands between commas that no bracket holds."""
-    if "{" not in text and "[" not in text and "(" not in text:
-        return [part.strip() for part in text.split(",")]
-    parts, depth, begin = [], 0, 0
-    for i, letter in enumerate(text):
-        if letter in "{[(":
-            depth += 1
-        elif letter in "}])":
-            depth -= 1
-        elif letter == "," and depth == 0:
-            parts.append(text[begin:i].strip())
-            begin = i + 1
-    return [*parts, text[begin:].strip()]
-
-
+OPERAND = re.compile(r"(?:[^,{\[(]|\{[^}]*\}|\[[^\]]*\]|\([^)]*\))+")
+"""What is between commas that no bracket holds."""
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*|^[ \t]*\.loc\s[^\n]*", re.S | re.M)
 LINE = r"\s*(?:(?P<line>\.(?:loc|file|version|target|address_size)\b[^\n]*)|"
 OUTSIDE = re.compile(LINE + r"(?P<head>[^;{]*\.(?:entry|func)\b[^;{]*)\{|(?P<declaration>[^;]*);)")
@@ -148,7 +133,6 @@ class Parser:
             self.module.shared[name] = self.module.shared_bytes
 
     def take(self, kind: str, text: str, line: int) -> None:
-        """Take a part of the file."""
         if kind == "line":
             self.locate(text)
         elif self.function is None:
@@ -174,7 +158,6 @@ class Parser:
             self.source = comment.strip() or f"{self.files.get(file, 'file ' + file)}:{rest[0]}:{rest[1]}"
 
     def begin(self, head: str) -> None:
-        """A function with a body."""
         match = HEAD.search(head)
         assert match is not None
         self.function = Function(match[3], match[1] == "entry", parameters(match[4]), parameters(match[2]))
@@ -184,7 +167,6 @@ class Parser:
         self.module.functions[match[3]] = self.function
 
     def declare(self, statement: str) -> None:
-        """A variable of the module, or a function declared before its body."""
         match = re.search(r"\.(global|const|shared)\b(.*)$", statement, re.S)
         if match is None:
             return
@@ -198,7 +180,6 @@ class Parser:
         self.module.variables[one[3]] = b"".join(struct.pack("<Q", value & (1 << 64) - 1)[:width] for value in values)
 
     def shared(self, text: str) -> None:
-        """A variable in shared memory; the dynamic one has no size."""
         one = variable(text, f"the shared variable {text!r}")
         align = int(one[1] or 1)
         if one[4] == "":
@@ -223,7 +204,7 @@ class Parser:
             predicate = guard[2] if guard else None
             if any(self.scopes):
                 rest, predicate = self.renamed(rest), predicate and self.renamed(predicate)
-            function.body.append(Instruction(opcode, split_operands(rest) if rest else [], predicate,
+            function.body.append(Instruction(opcode, [one.strip() for one in OPERAND.findall(rest)], predicate,
                                              bool(guard and guard[1]), line, self.source))
         elif opcode not in (".pragma", ".param"):
             raise EmulatorError(f"line {line}: cannot read {text!r}")

@@ -234,9 +234,11 @@ def _convert(e: Emitter, op: Op) -> tuple[str, str]:
 
 def rounded(value: str, kind: str, mode: str) -> str:
     """Bits of float32 rounded to a 16-bit float."""
-    if mode == "rz":
-        return f"(np.asarray({value}).view('u4') >> 16).astype('u2')" if kind == "bf16" else f"narrowed({value}, 'f2', 'rz').view('u2')"
-    return f"to_{kind}({value})"
+    if mode != "rz":
+        return f"to_{kind}({value})"
+    if kind == "bf16":
+        return f"(np.asarray({value}).view('u4') >> 16).astype('u2')"
+    return f"narrowed({value}, 'f2', 'rz').view('u2')"
 
 
 def converted(op: Op, target: str, source: str, mode: str) -> tuple[str, str]:

@@ -46,7 +46,6 @@ class Clashes(NamedTuple):
     reads: Array | None
 
     def any(self) -> bool:
-        """Whether there are."""
         return self.before is not None or self.at_once is not None or self.reads is not None
 
 
@@ -68,25 +67,19 @@ class Sync:
         self.releasing, self.acquiring = np.full((2, programs), ANY, np.int64)
         """The threads that did, in the epochs above."""
 
-    def release(self, codes: Array) -> None:
-        """Threads of these codes publish what happened before."""
-        self.note(self.released, self.releasing, codes, np.maximum)
-
-    def acquire(self, codes: Array) -> None:
-        """Threads of these codes see what was published."""
-        self.note(self.acquired, self.acquiring, codes, np.minimum)
-
-    @staticmethod
-    def note(epochs: Array, threads: Array, codes: Array, extremum: np.ufunc) -> None:
-        """Keep the latest or the first epoch of each program, and the thread."""
+    def note(self, order: str, codes: Array) -> None:
+        """Threads of these codes publish what happened before (release), see what was published (acquire), or both."""
         who, now, thread = (codes >> PROGRAM) - 1, codes & EPOCHS, codes >> THREAD & 1023
-        before = epochs[who]
-        after = extremum(before, now)
-        again = (now == before) & (threads[who] != thread)
-        threads[who] = np.where(after != before, thread, np.where(again, ANY, threads[who]))
-        epochs[who] = after
-        several = (now == after) & (threads[who] != thread)
-        threads[who[several]] = ANY
+        for what, epochs, threads, extremum in (("release", self.released, self.releasing, np.maximum),
+                                                ("acquire", self.acquired, self.acquiring, np.minimum)):
+            if order in (what, "acq_rel"):
+                before = epochs[who]
+                after = extremum(before, now)
+                again = (now == before) & (threads[who] != thread)
+                threads[who] = np.where(after != before, thread, np.where(again, ANY, threads[who]))
+                epochs[who] = after
+                several = (now == after) & (threads[who] != thread)
+                threads[who[several]] = ANY
 
     def orders(self, first: Array, second: Array) -> Array:
         """Whether accesses of two programs are ordered: one before a release, one after an acquire."""
@@ -144,30 +137,22 @@ class Shadow:
         return codes, merged(clashes, codes)
 
     def settle_reads(self) -> None:
-        """Enter the logged reads."""
         log, self.log = self.log, []
         self.any_read = True
         for first, me, count in log:
             for i in range(count):
                 granule = first + i
-                before = self.readers.take(granule, mode="clip")
-                several = (before != 0) & (((np.abs(before) ^ me) & self.others) != 0)
-                if not self.several_matter(before, me, several):
-                    several = None
-                self.readers[granule] = me if several is None else np.where(several, -me, me)
+                before = np.abs(self.readers.take(granule, mode="clip"))
+                differs = before ^ me
+                # Where others read since what orders them before me, it is several.
+                other = (differs & OTHER_PROGRAM) != 0
+                several = (before != 0) & ((differs & self.others) != 0) & (((differs & EPOCHS) == 0) | other)
+                if self.sync is not None and several.any():
+                    several &= ~(other & self.sync.orders(before, me))
+                self.readers[granule] = np.where(several, -me, me) if several.any() else me
                 lost = ((np.abs(self.readers.take(granule, mode="clip")) ^ me) & self.others) != 0
                 if lost.any():
                     self.readers[granule[lost]] = -np.broadcast_to(me, granule.shape)[lost]
-
-    def several_matter(self, before: Array, me: Array, several: Array) -> bool:
-        """Whether others read since what orders them before me; marks where in `several`."""
-        before = np.abs(before)
-        differs = before ^ me
-        other = (differs & OTHER_PROGRAM) != 0
-        several &= ((differs & EPOCHS) == 0) | other
-        if self.sync is not None and several.any():
-            several &= ~(other & self.sync.orders(before, me))
-        return bool(several.any())
 
     def clash_with_reads(self, granule: Array, me: Array) -> tuple[Array | None, Array]:
         """Where a write clashes with a read, and the readers' codes."""

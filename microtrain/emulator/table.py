@@ -1,10 +1,9 @@
 """The table of instructions: one row a family, saying which types and modifiers it has and the Python that it becomes.
 
-The rows are in `scalar_rows` (arithmetic), `convert_rows`, `access_rows` (memory) and `collective_rows` (threads
-together). A row has a template of its result, or a function that gives one, or that writes lines through an `Emitter`:
-operands as expressions of a NumPy type, results under the instruction's predicate. Whatever a row does not list is
-unknown, and is named rather than passed over. Meanings are those of NVIDIA's "Parallel Thread Execution ISA", chapter
-9.7, in its order.
+The rows are in `scalar_rows` (what a thread computes by itself) and `machine_rows`. A row has a template of its result,
+or a function that gives one, or that writes lines through an `Emitter`: operands as expressions of a NumPy type,
+results under the instruction's predicate. What a row does not list is unknown, and is named rather than passed over.
+Meanings are those of NVIDIA's "Parallel Thread Execution ISA", chapter 9.7, in its order.
 
 In a template `{a}` to `{d}` are the operands that are read, of the instruction's type `t`, or of another:
 
@@ -21,7 +20,6 @@ of packed pairs are written for one number: what `ftz`, `sat` and `relu` ask for
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from .emitter import NAME, Emitter
@@ -49,37 +47,23 @@ def numpy_type(name: str) -> str:
     return "u4" if name == "tf32" or name.endswith("x2") else f"{NUMPY[name[0]]}{int(name[1:]) // 8}"
 
 
-@dataclass(frozen=True)
-class Op:
+class Op(NamedTuple):
     """An instruction with its row: its modifiers and types apart."""
 
     row: Row
     instruction: Instruction
+    operands: list[str]       # As in the text
     types: tuple[str, ...]
     modifiers: tuple[str, ...]
-
-    @property
-    def type(self) -> str:
-        """Its first type; "" if it has none."""
-        return self.types[0] if self.types else ""
-
-    @property
-    def last(self) -> str:
-        """Its last type: that of the operands where the first is the result's."""
-        return self.types[-1] if self.types else ""
+    type: str       # The first of the types; "" if there is none
+    last: str       # The last: that of the operands where the first is the result's
 
     @property
     def floats(self) -> bool:
         """Whether its first type is of floating point."""
         return self.type in FLOATING
 
-    @property
-    def operands(self) -> list[str]:
-        """As in the text."""
-        return self.instruction.operands
-
     def has(self, modifier: str) -> bool:
-        """Whether the opcode has a modifier."""
         return modifier in self.modifiers
 
     def one_of(self, names: str, default: str) -> str:
@@ -214,7 +198,10 @@ def look_up(instruction: Instruction) -> Op | str:
                *(one for one in modifiers if one not in found.modifiers)]
     if unknown:
         return f"'{found.name}' is known, but not with .{', .'.join(unknown)}"
-    return Op(found, instruction, types, modifiers) if types or not found.typed else f"'{found.name}' needs a type"
+    if found.typed and not types:
+        return f"'{found.name}' needs a type"
+    first, *_, last = (*types, *types) or ("", "")
+    return Op(found, instruction, instruction.operands, types, modifiers, first, last)
 
 
 def registers(function: Function, operand: str) -> list[str]:

@@ -142,15 +142,12 @@ class Threads:
 
     @staticmethod
     def lanes(m: Array | None) -> Array | None:
-        """Indices of the threads of m."""
         return None if m is None else np.flatnonzero(m)
 
     def full(self, values: Array | np.generic) -> Array:
-        """Values of all threads, (N,)."""
         return np.broadcast_to(values, (self.N,))
 
     def of(self, values: Array | np.generic, on: Array | None) -> Array:
-        """Values of the threads `on`."""
         values = np.asarray(values)
         if on is None:
             return np.broadcast_to(values, (self.N,)) if values.ndim == 0 else values
@@ -172,7 +169,6 @@ class Threads:
         return self._me if on is None else self._me.take(on)
 
     def pass_barrier(self, rows: Array | None) -> None:
-        """Programs (all, or those at these rows) have passed a barrier."""
         if rows is None:
             self.epoch += 1
         else:
@@ -180,7 +176,6 @@ class Threads:
         self._me = None
 
     def warp_barrier(self, on: Array | None) -> None:
-        """Warps have passed a barrier of their own."""
         if on is None:
             self.warp_epoch += 1
         else:
@@ -190,7 +185,6 @@ class Threads:
     # What is said
 
     def coordinates(self, program: int) -> tuple[int, int, int]:
-        """A program's place in the grid."""
         x, y, _ = self.launch.grid
         return program % x, program // x % y, program // (x * y)
 
@@ -216,7 +210,6 @@ class Threads:
                        int(np.flatnonzero(bad)[0]), count=int(bad.sum()))
 
     def trap(self, site: int, on: Array | None) -> None:
-        """The kernel gave up."""
         if on is None or len(on):
             self.fault(site, "trap", "the kernel stops itself", 0 if on is None else int(on[0]))
             self.launch.report.check()

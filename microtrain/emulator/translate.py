@@ -7,11 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import access_rows, collective_rows, floats, integers, scalar_rows
-from .access import WINDOWS
-from .blocks import Block, basic_blocks, liveness
-from .checks import Access
-from .dataflow import in_flight, origins
+from . import floats, integers, machine_rows, scalar_rows
+from .access import WINDOWS, Access
+from .blocks import Block, basic_blocks, in_flight, liveness, origins
 from .emitter import POISON, Emitter, Unknown, variable
 from .parse import Function, Module
 from .report import UnknownInstruction
@@ -19,7 +17,7 @@ from .table import Op
 from .threads import SHARED_BASE
 from .undefined import UNDEFINED, flag, follow, suspects
 
-assert collective_rows and scalar_rows      # they fill the table
+assert scalar_rows      # it fills the table
 
 
 @dataclass
@@ -61,10 +59,10 @@ def translate(module: Module) -> Program:
             codes[function.name] = compiled(function, blocks, symbols, ops, unknown)
     if unknown:
         raise UnknownInstruction("the emulator does not know:\n" + "\n".join(dict.fromkeys(unknown)))
-    narrowest = [min([16, *(width & -width for op in ops if (width := access_rows.widths(op))
-                           and space in access_rows.spaces(op))]) for space in ("global", "shared")]
+    narrowest = [min([16, *(width & -width for op in ops if (width := machine_rows.widths(op))
+                           and space in machine_rows.spaces(op))]) for space in ("global", "shared")]
     of_global, of_shared = (width.bit_length() - 1 for width in narrowest)
-    return Program(codes, ops, of_global, of_shared, any(map(access_rows.orders, ops)))
+    return Program(codes, ops, of_global, of_shared, any(map(machine_rows.orders, ops)))
 
 
 def compiled(function: Function, blocks: list[Block], symbols: dict[str, int], ops: list[Op],
