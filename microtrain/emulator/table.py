@@ -200,8 +200,8 @@ def look_up(instruction: Instruction) -> Op | str:
         return f"'{found.name}' is known, but not with .{', .'.join(unknown)}"
     if found.typed and not types:
         return f"'{found.name}' needs a type"
-    first, *_, last = (*types, *types) or ("", "")
-    return Op(found, instruction, instruction.operands, types, modifiers, first, last)
+    ends = types or ("",)
+    return Op(found, instruction, instruction.operands, types, modifiers, ends[0], ends[-1])
 
 
 def registers(function: Function, operand: str) -> list[str]:

@@ -58,15 +58,11 @@ def run(args: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
-def main() -> int:
-    """Run the command."""
-    def command() -> int:
-        parser = Parser(prog="python -m tests.budgets", description=__doc__)
-        configure(parser)
-        return run(parser.parse_args())
-
-    return answered(command)
+def command() -> int:
+    parser = Parser(prog="python -m tests.budgets", description=__doc__)
+    configure(parser)
+    return run(parser.parse_args())
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(answered(command))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from microtrain.compiler.templates.matmul import operand_kind
@@ -51,6 +51,14 @@ def judge(specimen: Specimen, launch: Launch, resources: Resources) -> Verdict:
     """Hold a compiled kernel against the table."""
     problems: list[str] = []
     used: dict[Excuse, None] = {}
+
+    def excused(text: str, fits: Callable[[Excuse], bool]) -> None:
+        excuse = next(filter(fits, excuses), None)
+        if excuse is None:
+            problems.append(text)
+        else:
+            used[excuse] = None
+
     excuses = [excuse for excuse in EXCUSES if excuse.covers(kind_of(specimen), resources.target)]
     allowed = budget(kind_of(specimen), resources.target)
     for what, value, limit in (("registers", resources.registers, allowed.registers),
@@ -58,18 +66,10 @@ def judge(specimen: Specimen, launch: Launch, resources: Resources) -> Verdict:
         if value > limit:
             problems.append(f"{value} {what}, budget {limit}")
     if resources.spills:
-        excuse = next((e for e in excuses if e.spills >= resources.spills), None)
-        if excuse is None:
-            problems.append(f"spills {resources.spills}")
-        else:
-            used[excuse] = None
+        excused(f"spills {resources.spills}", lambda e: e.spills >= resources.spills)
     for kind, bits, possible, text in narrow(launch, resources):
-        excuse = next((e for e in excuses if (0 < e.store_bits <= bits if kind == "store" else
-                                              possible <= e.load_bits)), None)
-        if excuse is None:
-            problems.append(text)
-        else:
-            used[excuse] = None
+        excused(text, lambda e, kind=kind, bits=bits, possible=possible: (
+            0 < e.store_bits <= bits if kind == "store" else possible <= e.load_bits))
     return Verdict(specimen, resources, tuple(problems), tuple(used))
 
 

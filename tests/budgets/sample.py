@@ -10,7 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import count, cycle
+from itertools import chain, count, cycle
 
 import microtrain as mt
 from microtrain import settings
@@ -25,13 +25,10 @@ from .training import folds, steps
 
 Run = tuple[str, Callable[[], object]]
 """The text that makes a program again, and what runs it."""
-
 EACH = 2
 """Kernels taken of one program at most, so that the sample is of many."""
-
 WEIGHTS = {"map": 3, "maps": 2, "row": 3, "slab": 2, "matmul": 4, "reduce": 1}
 """How often a template should come, in proportion: of a program's new kernels the rarest so far are taken."""
-
 DTYPES = ("float32", "bfloat16", "float32", "float16", "float64")
 """What the random programs are run in, in turn."""
 
@@ -55,7 +52,7 @@ def sample(size: int) -> list[Specimen]:
 
 
 def kernels(origin: str, run: Callable[[], object]) -> list[Specimen]:
-    """What one program would launch: by itself, and with random numbers of its own."""
+    """What one program would launch, by itself and with random numbers of its own."""
     flush(device("cpu"))
     mt.manual_seed(0)
     with count_kernels() as found:
@@ -76,12 +73,10 @@ def runs() -> Iterator[Run]:
     trained, long = list(steps()), list(folds())
     random.Random(0).shuffle(trained)
     turns = [cycle(trained), programs("WIDE"), cycle(trained[::-1]), programs("USUAL"), cycle(long)]
-    for turn in cycle(turns):
-        yield next(turn)
+    return chain.from_iterable(zip(*turns, strict=False))
 
 
 def programs(scale: str) -> Iterator[Run]:
-    """Random programs of a scale."""
     for seed in count():
         program = fuzz.program(seed, getattr(fuzz, scale))
         dtype = DTYPES[seed % len(DTYPES)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from microtrain import nn, optim
 from microtrain.nn import functional as F
 from microtrain.tensor import Tensor
 
-Make = Callable[["Maker"], tuple[nn.Module, Callable[[], Tensor]]]
+Made = tuple[nn.Module, Callable[[], Tensor]]
 """A model and the loss of one batch."""
 
 
@@ -33,90 +34,77 @@ class Maker:
         return mt.tensor(self.random.integers(0, count, shape))
 
 
-def perceptron(batch: int, sizes: tuple[int, ...], activation: Callable[[], nn.Module]) -> Make:
+def perceptron(of: Maker, batch: int, sizes: tuple[int, ...], activation: Callable[[], nn.Module]) -> Made:
     """Linear layers with an activation between them, and cross entropy."""
-    def make(of: Maker) -> tuple[nn.Module, Callable[[], Tensor]]:
-        layers: list[nn.Module] = []
-        for before, after in itertools.pairwise(sizes):
-            layers += [nn.Linear(before, after), activation()]
-        model = nn.Sequential(*layers[:-1])
-        x, y = of.floats(batch, sizes[0]), of.classes(sizes[-1], batch)
-        return model, lambda: F.cross_entropy(model(x), y)
-    return make
+    layers = [layer for sides in itertools.pairwise(sizes) for layer in (nn.Linear(*sides), activation())]
+    model = nn.Sequential(*layers[:-1])
+    x, y = of.floats(batch, sizes[0]), of.classes(sizes[-1], batch)
+    return model, lambda: F.cross_entropy(model(x), y)
 
 
-def regression(batch: int, features: int, loss: Callable[[Tensor, Tensor], Tensor]) -> Make:
+def regression(of: Maker, batch: int, features: int, loss: Callable[[Tensor, Tensor], Tensor]) -> Made:
     """A linear layer with one output."""
-    def make(of: Maker) -> tuple[nn.Module, Callable[[], Tensor]]:
-        model = nn.Linear(features, 1)
-        x, y = of.floats(batch, features), of.floats(batch, 1).sigmoid()
-        return model, lambda: loss(model(x), y)
-    return make
+    model = nn.Linear(features, 1)
+    x, y = of.floats(batch, features), of.floats(batch, 1).sigmoid()
+    return model, lambda: loss(model(x), y)
 
 
-def normalised(batch: int, width: int, norm: Callable[[int], nn.Module]) -> Make:
+def normalised(of: Maker, batch: int, width: int, norm: Callable[[int], nn.Module]) -> Made:
     """A normalisation between two layers, with dropout."""
-    def make(of: Maker) -> tuple[nn.Module, Callable[[], Tensor]]:
-        model = nn.Sequential(nn.Linear(width, width), norm(width), nn.GELU(), nn.Dropout(0.25), nn.Linear(width, 16))
-        x, y = of.floats(batch, width), of.floats(batch, 16)
-        return model, lambda: F.mse_loss(model(x), y)
-    return make
+    model = nn.Sequential(nn.Linear(width, width), norm(width), nn.GELU(), nn.Dropout(0.25), nn.Linear(width, 16))
+    x, y = of.floats(batch, width), of.floats(batch, 16)
+    return model, lambda: F.mse_loss(model(x), y)
 
 
-def attention(batch: int, length: int, width: int) -> Make:
+def attention(of: Maker, batch: int, length: int, width: int) -> Made:
     """Self-attention of one head over short sequences."""
-    def make(of: Maker) -> tuple[nn.Module, Callable[[], Tensor]]:
-        project, out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        x, y = of.floats(batch, length, width), of.floats(batch, length, width)
+    project, out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+    x, y = of.floats(batch, length, width), of.floats(batch, length, width)
 
-        def loss() -> Tensor:
-            q, k, v = project(x).chunk(3, -1)
-            weights = (q @ k.mT * width**-0.5).softmax(-1)
-            return F.mse_loss(out(weights @ v), y)
-        return nn.ModuleList([project, out]), loss
-    return make
+    def loss() -> Tensor:
+        q, k, v = project(x).chunk(3, -1)
+        weights = (q @ k.mT * width**-0.5).softmax(-1)
+        return F.mse_loss(out(weights @ v), y)
+    return nn.ModuleList([project, out]), loss
 
 
-def convolutional(batch: int, side: int, channels: int) -> Make:
+def convolutional(of: Maker, batch: int, side: int, channels: int) -> Made:
     """Convolution, batch normalisation, pooling, a linear layer."""
-    def make(of: Maker) -> tuple[nn.Module, Callable[[], Tensor]]:
-        model = nn.Sequential(nn.Conv2d(3, channels, 3, padding=1), nn.BatchNorm2d(channels), nn.ReLU(),
-                              nn.MaxPool2d(2), nn.Flatten(), nn.Linear(channels * (side // 2) ** 2, 10))
-        x, y = of.floats(batch, 3, side, side), of.classes(10, batch)
-        return model, lambda: F.cross_entropy(model(x), y)
-    return make
+    model = nn.Sequential(nn.Conv2d(3, channels, 3, padding=1), nn.BatchNorm2d(channels), nn.ReLU(),
+                          nn.MaxPool2d(2), nn.Flatten(), nn.Linear(channels * (side // 2) ** 2, 10))
+    x, y = of.floats(batch, 3, side, side), of.classes(10, batch)
+    return model, lambda: F.cross_entropy(model(x), y)
 
 
-def embedded(batch: int, length: int, words: int, width: int) -> Make:
+def embedded(of: Maker, batch: int, length: int, words: int, width: int) -> Made:
     """Embeddings summed over a sequence, and a linear layer over the words."""
-    def make(of: Maker) -> tuple[nn.Module, Callable[[], Tensor]]:
-        table, out = nn.Embedding(words, width), nn.Linear(width, words)
-        x, y = of.classes(words, batch, length), of.classes(words, batch)
-        return nn.ModuleList([table, out]), lambda: F.cross_entropy(out(table(x).mean(1)), y)
-    return make
+    table, out = nn.Embedding(words, width), nn.Linear(width, words)
+    x, y = of.classes(words, batch, length), of.classes(words, batch)
+    return nn.ModuleList([table, out]), lambda: F.cross_entropy(out(table(x).mean(1)), y)
 
 
-MODELS: dict[str, Make] = {
-    "perceptron 64-64-10, batch 64": perceptron(64, (64, 64, 10), nn.ReLU),
-    "perceptron 784-128-10, batch 128": perceptron(128, (784, 128, 10), nn.ReLU),
-    "perceptron 100-50-7, batch 33": perceptron(33, (100, 50, 7), nn.Tanh),
-    "perceptron 256-512-512-16, batch 512": perceptron(512, (256, 512, 512, 16), nn.SiLU),
-    "perceptron 30-24-3, batch 1": perceptron(1, (30, 24, 3), nn.LeakyReLU),
-    "logistic regression 256 x 64": regression(256, 64, F.binary_cross_entropy_with_logits),
-    "logistic regression 33 x 30": regression(33, 30, F.binary_cross_entropy_with_logits),
-    "logistic regression 32768 x 32": regression(1 << 15, 32, F.binary_cross_entropy_with_logits),
-    "linear regression 128 x 10": regression(128, 10, F.mse_loss),
-    "linear regression 1024 x 256": regression(1024, 256, F.smooth_l1_loss),
-    "layer norm, batch 64": normalised(64, 256, nn.LayerNorm),
-    "layer norm, batch 5": normalised(5, 33, nn.LayerNorm),
-    "batch norm, batch 256": normalised(256, 64, nn.BatchNorm1d),
-    "attention of 16 x 64": attention(8, 16, 64),
-    "attention of 13 x 20": attention(3, 13, 20),
-    "convolution of 8 x 16 x 16": convolutional(8, 16, 16),
-    "convolution of 3 x 10 x 10": convolutional(3, 10, 5),
-    "embedding of 1000 words": embedded(32, 8, 1000, 64),
-    "embedding of 33 words": embedded(7, 5, 33, 12),
+MODELS: dict[str, tuple[Any, ...]] = {
+    "perceptron 64-64-10, batch 64": (perceptron, 64, (64, 64, 10), nn.ReLU),
+    "perceptron 784-128-10, batch 128": (perceptron, 128, (784, 128, 10), nn.ReLU),
+    "perceptron 100-50-7, batch 33": (perceptron, 33, (100, 50, 7), nn.Tanh),
+    "perceptron 256-512-512-16, batch 512": (perceptron, 512, (256, 512, 512, 16), nn.SiLU),
+    "perceptron 30-24-3, batch 1": (perceptron, 1, (30, 24, 3), nn.LeakyReLU),
+    "logistic regression 256 x 64": (regression, 256, 64, F.binary_cross_entropy_with_logits),
+    "logistic regression 33 x 30": (regression, 33, 30, F.binary_cross_entropy_with_logits),
+    "logistic regression 32768 x 32": (regression, 1 << 15, 32, F.binary_cross_entropy_with_logits),
+    "linear regression 128 x 10": (regression, 128, 10, F.mse_loss),
+    "linear regression 1024 x 256": (regression, 1024, 256, F.smooth_l1_loss),
+    "layer norm, batch 64": (normalised, 64, 256, nn.LayerNorm),
+    "layer norm, batch 5": (normalised, 5, 33, nn.LayerNorm),
+    "batch norm, batch 256": (normalised, 256, 64, nn.BatchNorm1d),
+    "attention of 16 x 64": (attention, 8, 16, 64),
+    "attention of 13 x 20": (attention, 3, 13, 20),
+    "convolution of 8 x 16 x 16": (convolutional, 8, 16, 16),
+    "convolution of 3 x 10 x 10": (convolutional, 3, 10, 5),
+    "embedding of 1000 words": (embedded, 32, 8, 1000, 64),
+    "embedding of 33 words": (embedded, 7, 5, 33, 12),
 }
+"""What makes each, and with what."""
 
 OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
     "SGD": lambda parameters: optim.SGD(parameters, lr=0.1),
@@ -129,23 +117,22 @@ def steps() -> Iterator[tuple[str, Callable[[], None]]]:
     """Every model in float32 with every optimizer, and in the other dtypes with Adam; with the text that makes each."""
     for model in MODELS:
         for dtype, optimizer in [*[("float32", key) for key in OPTIMIZERS], ("bfloat16", "Adam"), ("float64", "Adam")]:
-            yield f"training.step({model!r}, {optimizer!r}, {dtype!r})()", step(model, optimizer, dtype)
+            yield f"training.step({model!r}, {optimizer!r}, {dtype!r})", partial(step, model, optimizer, dtype)
 
 
-def step(model: str, optimizer: str, dtype: str) -> Callable[[], None]:
-    """What runs two steps."""
-    def run() -> None:
-        of = Maker(dtype)
-        network, loss = MODELS[model](of)
-        network.to(of.dtype)
-        chosen = OPTIMIZERS[optimizer](network.parameters())
-        for _ in range(2):
-            chosen.zero_grad()
-            value = loss()
-            value.backward()
-            chosen.step()
-            value.item()
-    return run
+def step(model: str, optimizer: str, dtype: str) -> None:
+    """Run two steps."""
+    of = Maker(dtype)
+    make, *given = MODELS[model]
+    network, loss = make(of, *given)
+    network.to(of.dtype)
+    chosen = OPTIMIZERS[optimizer](network.parameters())
+    for _ in range(2):
+        chosen.zero_grad()
+        value = loss()
+        value.backward()
+        chosen.step()
+        value.item()
 
 
 FOLDS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -163,16 +150,14 @@ LONG = ((128, 1 << 15), (130, 33001))
 """Rows too long for the chip, and enough of them that each is folded by one program."""
 
 
-def folds() -> Iterator[tuple[str, Callable[[], None]]]:
+def folds() -> Iterator[tuple[str, Callable[[], object]]]:
     """Every reduction in every size, dtypes by turns; with the text that makes each."""
     dtypes = itertools.cycle(("float32", "bfloat16", "float64"))
     for (rows, cols), name in itertools.product(LONG, FOLDS):
         dtype = next(dtypes)
-        yield f"training.fold({name!r}, {rows}, {cols}, {dtype!r})()", fold(name, rows, cols, dtype)
+        yield f"training.fold({name!r}, {rows}, {cols}, {dtype!r})", partial(fold, name, rows, cols, dtype)
 
 
-def fold(name: str, rows: int, cols: int, dtype: str) -> Callable[[], None]:
-    """What runs one reduction."""
-    def run() -> None:
-        FOLDS[name](Maker(dtype).floats(rows, cols)).cpu().numpy()
-    return run
+def fold(name: str, rows: int, cols: int, dtype: str) -> object:
+    """Run one reduction."""
+    return FOLDS[name](Maker(dtype).floats(rows, cols)).cpu().numpy()

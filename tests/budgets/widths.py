@@ -18,13 +18,10 @@ from microtrain.runtime.resources import Target
 
 WIDEST = 16
 """Bytes of the widest access a thread has."""
-
 HINTED = 16
 """Sizes that a kernel is told when it is launched are known to be multiples of this, or of nothing."""
-
 BLOCKS = {"i": "BLOCK", "r": "BLOCK_R", "c": "BLOCK_C", "m": "BLOCK_M", "n": "BLOCK_N", "k": "BLOCK_K"}
 """The template's constant that says how many values of a symbol a tile has."""
-
 RUN_TIME = {"i": "numel", "r": "rows", "c": "cols"}
 """The template's parameter for the size of a symbol, where it may be told at launch. (That of a product has constants
 beside it that say what divides its sizes.)"""
@@ -52,7 +49,6 @@ def run(touch: Touch, launch: Launch, symbol: str, most: int) -> int:
 
 
 def uniform(guard: Guard, symbol: str, width: int) -> bool:
-    """Whether a condition has one answer for each aligned block of `width` values of a symbol."""
     slope, multiple = along(guard.place, symbol, width)
     ends = [guard.low] if guard.place.low < guard.low else []
     ends += [guard.high] if guard.place.high >= guard.high else []
@@ -70,10 +66,15 @@ def along(index: Index, symbol: str, width: int) -> tuple[int | None, int]:
     multiple = abs(index.const)
     for (base, div, mod), coefficient in index.terms.items():
         step, begins = _of_base(base, symbol, width)
+        # A block between two multiples of what divides has one quotient, and remainders one by one.
+        aligned = step == 1 and begins % width == 0
         if div > 1:
-            step, begins = _divided(step, begins, div, width)
+            constant = 0 if step == 0 or (aligned and div % width == 0) else None
+            step, begins = constant, begins // div if step == 0 and begins % div == 0 else 1
+            aligned = False
         if div * mod < size_of(base):
-            step, begins = _wrapped(step, begins, mod, width)
+            regular = step == 0 or (aligned and mod % width == 0)
+            step, begins = (step, math.gcd(begins, mod)) if regular else (None, 1)
         slope = None if slope is None or step is None else slope + coefficient * step
         multiple = math.gcd(multiple, begins * abs(coefficient))
     return slope, multiple
@@ -86,21 +87,3 @@ def _of_base(base: Var | Loaded | Index, symbol: str, width: int) -> tuple[int |
         return (1, width) if base.name == symbol else (0, 1)
     varies = any(isinstance(inner, Var) and inner.name == symbol for c in base.coords for inner in bases(c))
     return (None, 1) if varies else (0, 1)
-
-
-def _divided(step: int | None, multiple: int, div: int, width: int) -> tuple[int | None, int]:
-    """Of index // div: constant where a block lies between two multiples of div."""
-    if step == 0:
-        return 0, multiple // div if multiple % div == 0 else 1
-    if step == 1 and multiple % width == 0 and div % width == 0:
-        return 0, 1
-    return None, 1
-
-
-def _wrapped(step: int | None, multiple: int, mod: int, width: int) -> tuple[int | None, int]:
-    """Of index % mod: as before where no block crosses a multiple of mod."""
-    if step == 0:
-        return 0, math.gcd(multiple, mod)
-    if step == 1 and multiple % width == 0 and mod % width == 0:
-        return 1, math.gcd(multiple, mod)
-    return None, 1

@@ -36,6 +36,7 @@ from microtrain.engine.plans import plans
 from microtrain.engine.run import flush
 from microtrain.graph.spec import Device
 from microtrain.runtime import resources
+from tests.stress import forked
 
 NULL = Device("null:sm_90")
 STEPS = {workload.name.split()[0]: workload for workload in host.STEPS}
@@ -52,7 +53,6 @@ class Outcome:
 
 
 def training_step(name: str) -> Outcome:
-    """Compile the kernels of one step of the workload of this name."""
     told: list[bool] = []
     binaries: list[str] = []
     compile_kernel = resources.compile_kernel
@@ -80,25 +80,15 @@ class Child:
 
     def __init__(self, step: str, cache: Path, prepare: Callable[[], None] = lambda: None) -> None:
         self.read, write = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            status = 1
-            try:
-                os.close(self.read)
-                os.environ["TRITON_CACHE_DIR"] = str(cache)
-                prepare()
-                outcome = training_step(step)
-                os.write(write, json.dumps(vars(outcome)).encode())
-                status = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(status)
-        os.close(write)
 
-    def kill(self) -> None:
-        """SIGKILL, wherever it is."""
-        os.kill(self.pid, signal.SIGKILL)
+        def work() -> None:
+            os.close(self.read)
+            os.environ["TRITON_CACHE_DIR"] = str(cache)
+            prepare()
+            os.write(write, json.dumps(vars(training_step(step))).encode())
+
+        self.pid = forked(work)
+        os.close(write)
 
     def outcome(self) -> Outcome | None:
         """Wait for it. None where it was killed; raises RuntimeError where it failed."""
@@ -151,7 +141,7 @@ def stress(step: str, processes: int, kills: int, moves: int, seed: int) -> dict
             cache = killed / str(died // 2)     # the second of two finds what the first one left
             victim = Child(step, cache)
             time.sleep(draw.uniform(0, longest))
-            victim.kill()
+            os.kill(victim.pid, signal.SIGKILL)
             ended = victim.outcome()
             if ended is not None:               # too late: nothing is left to be killed at in this cache
                 finished += 1
@@ -178,7 +168,6 @@ def stress(step: str, processes: int, kills: int, moves: int, seed: int) -> dict
 
 
 def main() -> int:
-    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--step", default="mlp", choices=STEPS)
     parser.add_argument("--processes", type=int, default=8)

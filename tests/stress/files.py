@@ -23,7 +23,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -34,6 +33,7 @@ import numpy as np
 import microtrain as mt
 from microtrain import data, nn, optim
 from microtrain.train import checkpoint, fit
+from tests.stress import forked
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSION = struct.Struct("q")
@@ -46,19 +46,8 @@ OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
 
 
 def killed(work: Callable[[], None], seconds: float) -> bool:
-    """Do some work in a process of its own and kill it after so long. Whether that was before its end.
-
-    Raises RuntimeError where it failed."""
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
+    """Do some work in a process of its own and kill it after so long. Whether that was before its end."""
+    pid = forked(work)
     until = time.monotonic() + seconds
     while not (ended := os.waitpid(pid, os.WNOHANG))[0] and time.monotonic() < until:
         time.sleep(min(0.001, seconds / 10))

@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, partial
@@ -71,7 +72,6 @@ class Injector:
         sys.settrace(None)
 
     def entered(self, frame: FrameType, event: str, argument: Any) -> Any:
-        """A function begins."""
         name = frame.f_code.co_filename
         if not name.startswith((PACKAGE, "<microtrain")) and frame.f_code is not Training.step.__code__:
             return None
@@ -117,7 +117,6 @@ class Training:
         self.kept: Any = None
 
     def step(self) -> None:
-        """As a user writes it."""
         self.optimizer.zero_grad()
         loss = F.mse_loss(self.model(self.x), self.y)
         loss.backward()
@@ -139,7 +138,6 @@ class Training:
         return found
 
     def statistics(self) -> list[Any]:
-        """The buffers, which a forward moves."""
         return [np.array(buffer.numpy()) for buffer in self.model.buffers()]
 
 
@@ -148,7 +146,6 @@ SCENARIOS = ("sgd", "sgd saves", "adam", "adam saves", "adam reads", "sgd norm")
 
 
 def equal(a: list[Any], b: list[Any]) -> bool:
-    """Bit by bit."""
     return len(a) == len(b) and all(
         np.array_equal(x, y) if isinstance(x, np.ndarray) and isinstance(y, np.ndarray) else x == y
         for x, y in zip(a, b, strict=True))
@@ -167,10 +164,9 @@ class Reference:
 
     def steps_of(self, state: list[Any]) -> int:
         """After how many steps that is the state. Raises AssertionError where it is after none."""
-        for steps, known in enumerate(self.states):
-            if equal(state, known):
-                return steps
-        raise AssertionError("a step is half taken")
+        found = [steps for steps, known in enumerate(self.states) if equal(state, known)]
+        assert found, "a step is half taken"
+        return found[0]
 
 
 @contextmanager
@@ -206,7 +202,6 @@ def check(training: Training, reference: Reference, said: list[str]) -> int:
 
 
 def points(scenario: str) -> int:
-    """Points in `STEPS` steps."""
     training = Training(scenario)
     with Injector(None) as injector:
         for _ in range(STEPS):
@@ -230,7 +225,6 @@ def interrupt(scenario: str, reference: Reference, k: int, error: type[BaseExcep
 
 
 def by_signal(scenario: str, reference: Reference, seconds: float) -> None:
-    """The same by a timer that goes off."""
     def handler(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -238,13 +232,11 @@ def by_signal(scenario: str, reference: Reference, seconds: float) -> None:
     before = signal.signal(signal.SIGALRM, handler)
     try:
         with quiet() as said:
-            try:
+            with suppress(KeyboardInterrupt):
                 signal.setitimer(signal.ITIMER_REAL, seconds)
                 for _ in range(STEPS):
                     training.step()
                 signal.setitimer(signal.ITIMER_REAL, 0)
-            except KeyboardInterrupt:
-                pass
             signal.setitimer(signal.ITIMER_REAL, 0)
             check(training, reference, said)
     finally:
@@ -279,7 +271,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     scenarios = given.scenario or SCENARIOS
-    wrong: dict[str, int] = {}
+    wrong = Counter[str]()
     done, begun = 0, time.perf_counter()
     for scenario in scenarios:
         Reference(scenario)         # plans are made now
@@ -288,12 +280,11 @@ def main() -> int:
             try:
                 work()
             except AssertionError as error:
-                key = str(error)
-                wrong[key] = wrong.get(key, 0) + 1
+                wrong[str(error)] += 1
                 plans.forget()
                 mt.set_grad_enabled(True)       # each is looked at by itself
             done += 1
-    for text, times in sorted(wrong.items(), key=lambda item: -item[1])[:40]:
+    for text, times in wrong.most_common(40):
         print(f"{times} x {text}")
     print(f"{done} interrupts in {len(scenarios)} scenarios, {time.perf_counter() - begun:.0f} s: "
           f"{sum(wrong.values())} wrong")

@@ -31,7 +31,6 @@ STEPS = 12
 
 
 def arrays(tensors: Any) -> Values:
-    """Copies of some tensors' values."""
     return [np.array(tensor.detach().cpu().numpy()) for tensor in tensors]
 
 
@@ -69,7 +68,6 @@ def train(model: nn.Module, optimizer: Any, seed: int, steps: int = STEPS, read:
 
 
 def sgd(seed: int) -> Values:
-    """SGD with momentum, no loss read."""
     model = mlp(seed)
     return train(model, optim.SGD(model.parameters(), lr=0.05, momentum=0.9), seed)
 
@@ -87,7 +85,6 @@ def adam(seed: int) -> Values:
 
 
 def batch_norm(seed: int) -> Values:
-    """BatchNorm: running statistics are changed in every forward."""
     model = mlp(seed, nn.BatchNorm1d(8))
     return train(model, optim.SGD(model.parameters(), lr=0.05), seed)
 
@@ -142,7 +139,6 @@ def switching(interval: float = 1e-6) -> Iterator[None]:
 
 
 def repeated(count: int, work: Any) -> Any:
-    """Some work done so many times."""
     def several() -> None:
         for _ in range(count):
             work()
@@ -174,7 +170,6 @@ def together(works: list[Callable[[], Any]], patience: float = 120) -> list[Any]
 
 
 def same(found: Values, expected: Values) -> None:
-    """Bit by bit."""
     assert len(found) == len(expected)
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_array_equal(a, b)
