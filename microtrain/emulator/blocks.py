@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from .integers import Array
@@ -15,10 +15,7 @@ BARRIERS = ("bar.sync", "barrier.sync", "bar.cta.sync", "barrier.cta.sync", "bar
 
 @dataclass
 class End:
-    """How a block ends.
-
-    `kind` is "fall", "jump", "branch", "table", "return", "barrier" or "call".
-    """
+    """How a block ends: `kind` is "fall", "jump", "branch", "table", "return", "barrier" or "call"."""
 
     kind: str
     predicate: str | None = None
@@ -139,49 +136,40 @@ NUMBERS = ("mul", "shl", "shr", "neg", "div", "rem", "not", "bfe", "bfi", "popc"
 
 def origins(function: Function, blocks: list[Block]) -> dict[int, frozenset[str] | None]:
     """By number of a memory access: the parameters that its address is made of, None where it may be any address."""
-    known: dict[str, frozenset[str] | None] = {}
+    known: dict[str, frozenset[str]] = {}
     ops = [(site, op) for block in blocks for site, op in block.ops]
+    nothing, anything = frozenset[str](), frozenset([""])
 
-    def of(operand: str) -> frozenset[str] | None:
-        found: frozenset[str] = frozenset()
-        for register in registers(function, operand):
-            one = known.get(register, frozenset())
-            if one is None:
-                return None
-            found |= one
-        return found
+    def of(operands: Sequence[str]) -> frozenset[str]:
+        return nothing.union(*(known.get(one, nothing) for operand in operands for one in registers(function, operand)))
 
-    def result(op: Op) -> frozenset[str] | None:
+    def result(op: Op) -> frozenset[str]:
         name = op.row.name
         if name.startswith("ld.param"):
             source = op.operands[1].strip("[] ")
-            return frozenset([source]) if function.entry and not source.startswith("%") else None
+            return frozenset([source]) if function.entry and not source.startswith("%") else anything
         if name.startswith("mad"):
-            return of(op.operands[3])
+            return of(op.operands[3:4])
         if name.split(".")[0] in NUMBERS:
-            return frozenset()
-        if name.split(".")[0] in KEEPS and not op.operands[1].startswith("{"):
-            sources = [of(operand) for operand in op.operands[1:]]
-            return None if None in sources else frozenset().union(*(one for one in sources if one is not None))
-        return None
+            return nothing
+        keeps = name.split(".")[0] in KEEPS and not op.operands[1].startswith("{")
+        return of(op.operands[1:]) if keeps else anything
 
     changed = True
     while changed:
         changed = False
         for _, op in ops:
-            written = [name for name in split(function, op)[0] if function.register_class(name) == "u8"]
-            for register in written:
-                before = known.get(register, frozenset())
-                new = result(op)
-                joined = None if before is None or new is None else before | new
-                if register not in known or joined != before:
+            for register in split(function, op)[0]:
+                if function.register_class(register) == "u8":
+                    joined = known.get(register, nothing) | result(op)
+                    changed |= joined != known.get(register)
                     known[register] = joined
-                    changed = True
     found: dict[int, frozenset[str] | None] = {}
     for site, op in ops:
         addresses = [operand for operand in op.operands if operand.startswith("[")]
         if addresses:
-            found[site] = of(addresses[-1]) or None
+            made = of(addresses[-1:])
+            found[site] = None if made >= anything else made or None
     return found
 
 

@@ -11,10 +11,11 @@ from . import floats, integers, machine_rows, scalar_rows
 from .access import WINDOWS, Access
 from .blocks import Block, basic_blocks, in_flight, liveness, origins
 from .emitter import POISON, Emitter, Unknown, variable
+from .integers import Array, mask, select
 from .parse import Function, Module
 from .report import UnknownInstruction
 from .table import Op
-from .threads import SHARED_BASE
+from .threads import SHARED_BASE, Registers
 from .undefined import UNDEFINED, flag, follow, suspects
 
 assert scalar_rows      # it fills the table
@@ -42,8 +43,20 @@ class Program:
     strong: bool       # Whether any access orders others, or is ordered
 
 
+def keep(registers: Registers, m: Array | None, values: dict[str | tuple[str, int], Array]) -> None:
+    """What lives on after a block, merged under the mask; "?" and a name are the bits that are undefined."""
+    if m is None:
+        registers.update(values)
+        return
+    for name, value in values.items():
+        kind, predicate = value.dtype.str[1:], value.dtype == bool
+        old: Array = registers.get(name, ~np.zeros((), kind) if str(name)[0] == "?" else POISON["p" if predicate else kind])
+        registers[name] = np.where(m, value, old) if predicate else select(mask(m, kind), value, old)
+
+
 NAMESPACE = {name: value for name, value in {**vars(floats), **vars(integers)}.items() if name[0] != "_"} | {
-    "np": np, "Access": Access, "LOCAL": np.uint64(WINDOWS["local"]), "SHARED": np.uint64(WINDOWS["shared"]),
+    "np": np, "keep": keep, "Access": Access, "LOCAL": np.uint64(WINDOWS["local"]),
+    "SHARED": np.uint64(WINDOWS["shared"]),
 } | {f"POISON_{kind}": value for kind, value in POISON.items()}
 
 
@@ -112,28 +125,14 @@ def block_source(block: Block, function: Function, e: Emitter, early: dict[int, 
         lines.append(f"{variable(register)}{suffix} = R.get({prefix + register!r}, POISON_{kind})")
         if register in followed:
             lines.append(f"{flag(register)} = R.get({'?' + prefix + register!r}, {UNDEFINED[kind]})")
-    kept = sorted(block.live_out & block.defines)
-    flags = [(register, prefix + register) for register in kept if register in followed]
-    values = []
-    body = e.lines
-    e.lines = []
-    for register in kept:
+    body, e.lines = e.lines, []
+    kept = {}
+    for register in sorted(block.live_out & block.defines):
         kind = function.register_class(register) or ""
-        values.append((prefix + register, e.get(register, "pred" if kind == "p" else kind), kind))
+        kept[prefix + register] = e.get(register, "pred" if kind == "p" else kind)
+        if register in followed:
+            kept["?" + prefix + register] = flag(register)
     lines += body + e.lines
-    if kept:
-        lines.append("if m is None:")
-        lines += [f"    R[{name!r}] = {value}" for name, value, _ in values]
-        lines.append("else:")
-        lines[-1:-1] = [f"    R[{'?' + name!r}] = {flag(register)}" for register, name in flags]
-        for register, name in flags:
-            old = f"R.get({'?' + name!r}, {UNDEFINED[function.register_class(register) or '']})"
-            lines.append(f"    R[{'?' + name!r}] = np.where(m, {flag(register)}, {old})")
-        widths = sorted({kind for _, _, kind in values if kind != "p"})
-        lines += [f"    m{kind[1:]} = mask(m, '{kind}')" for kind in widths]
-        for name, value, kind in values:
-            old = f"R.get({name!r}, POISON_{kind})"
-            merged = f"np.where(m, {value}, {old})" if kind == "p" else f"select(m{kind[1:]}, {value}, {old})"
-            lines.append(f"    R[{name!r}] = {merged}")
+    lines.append(f"keep(R, m, {{{', '.join(f'{name!r}: {value}' for name, value in kept.items())}}})")
     lines.append(f"return {result}")
     return "\n    ".join(lines) + "\n"
