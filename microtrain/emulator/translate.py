@@ -50,7 +50,8 @@ def keep(registers: Registers, m: Array | None, values: dict[str | tuple[str, in
         return
     for name, value in values.items():
         kind, predicate = value.dtype.str[1:], value.dtype == bool
-        old: Array = registers.get(name, ~np.zeros((), kind) if str(name)[0] == "?" else POISON["p" if predicate else kind])
+        unwritten = ~np.zeros((), kind) if str(name)[0] == "?" else POISON["p" if predicate else kind]
+        old = np.asarray(registers.get(name, np.asarray(unwritten)))
         registers[name] = np.where(m, value, old) if predicate else select(mask(m, kind), value, old)
 
 
