@@ -21,19 +21,10 @@ def write(folder, text, name="t.csv"):
 
 def test_read_csv(tmp_path):
     table = data.read_csv(write(tmp_path, "a, b,y\n1,2,3\n\n4,5e1,-6\n"))
-    assert table.name == "t"
-    assert table.feature_names == ("a", "b")
-    assert table.target_name == "y"
-    assert table.features.tolist() == [[1.0, 2.0], [4.0, 50.0]]
-    assert table.target.tolist() == [3.0, -6.0]
-    assert len(table) == 2
-
-
-def test_read_csv_with_a_target_in_the_middle(tmp_path):
+    assert (table.name, table.feature_names, table.target_name, len(table)) == ("t", ("a", "b"), "y", 2)
+    assert table.features.tolist() == [[1.0, 2.0], [4.0, 50.0]] and table.target.tolist() == [3.0, -6.0]
     table = data.read_csv(str(write(tmp_path, '\ufeff"a,1",b,c\n1,2,3\n')), target="b")
-    assert table.feature_names == ("a,1", "c")
-    assert table.features.tolist() == [[1.0, 3.0]]
-    assert table.target.tolist() == [2.0]
+    assert (table.feature_names, table.features.tolist(), table.target.tolist()) == (("a,1", "c"), [[1.0, 3.0]], [2.0])
 
 
 BAD_CSV = {
@@ -101,42 +92,28 @@ def test_wide_and_long_tables_take_time_by_their_cells(tmp_path):
         data.read_csv(path, target="z")
 
 
-def test_missing_column_lists_the_columns(tmp_path):
+def test_what_is_not_there(tmp_path):
     with pytest.raises(DataError, match="no column 'z'; the columns are a, b"):
         data.read_csv(write(tmp_path, "a,b\n1,2\n"), target="z")
-
-
-def test_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=re.escape(str(tmp_path / "none.csv"))):
         data.read_csv(tmp_path / "none.csv")
     with pytest.raises(DataError, match="is not a file"):
         data.read_csv(tmp_path)
+    with pytest.raises(DataError, match="unknown data set 'iris'; the known ones are breast_cancer, diabetes"):
+        data.load("iris")
 
 
 # -- what comes along -----------------------------------------------------------------------------------------------
 
 
-def test_breast_cancer():
-    table = data.load("breast_cancer")
-    assert table.features.shape == (569, 30)
-    assert table.target_name == "malignant"
-    assert table.target.sum() == 212  # as published: 212 malignant, 357 benign
-    radius = table.features[:, table.feature_names.index("mean radius")]
-    assert (radius.min(), radius.max()) == (6.981, 28.11)  # as published
-
-
-def test_diabetes():
-    table = data.load("diabetes")
-    assert table.features.shape == (442, 10)
-    assert (table.target.min(), table.target.max()) == (25, 346)  # as published
-    assert table.target.mean() == pytest.approx(152.133, abs=1e-3)
-    age = table.features[:, 0]
-    assert (age.min(), age.max()) == (19, 79)
-
-
-def test_unknown_data_set():
-    with pytest.raises(DataError, match="unknown data set 'iris'; the known ones are breast_cancer, diabetes"):
-        data.load("iris")
+def test_the_data_sets_are_as_published():
+    cancer, diabetes = data.load("breast_cancer"), data.load("diabetes")
+    assert cancer.features.shape == (569, 30) and cancer.target_name == "malignant" and cancer.target.sum() == 212
+    radius = cancer.features[:, cancer.feature_names.index("mean radius")]
+    assert (radius.min(), radius.max()) == (6.981, 28.11)
+    assert diabetes.features.shape == (442, 10) and diabetes.target.mean() == pytest.approx(152.133, abs=1e-3)
+    assert (diabetes.target.min(), diabetes.target.max()) == (25, 346)
+    assert (diabetes.features[:, 0].min(), diabetes.features[:, 0].max()) == (19, 79)
 
 
 def test_origin_and_licence_are_named():
@@ -152,25 +129,16 @@ def test_origin_and_licence_are_named():
 def test_split_is_a_partition_and_keeps_rows_together():
     x = np.arange(50)
     x_train, x_test, y_train, y_test = data.train_test_split(x, x * 2, test_fraction=0.3, seed=1)
-    assert len(x_test) == 15
-    assert sorted(np.concatenate([x_train, x_test])) == list(x)
-    assert np.array_equal(y_train, x_train * 2)
-    assert np.array_equal(y_test, x_test * 2)
-
-
-def test_split_follows_its_seed():
-    x = np.arange(100)
-    first, again, other = (data.train_test_split(x, seed=s)[1].tolist() for s in (3, 3, 4))
-    assert first == again
-    assert first != other
+    assert len(x_test) == 15 and sorted(np.concatenate([x_train, x_test])) == list(x)
+    assert np.array_equal(y_train, x_train * 2) and np.array_equal(y_test, x_test * 2)
+    first, again, other = (data.train_test_split(np.arange(100), seed=s)[1].tolist() for s in (3, 3, 4))
+    assert first == again != other
 
 
 def test_stratified_split_keeps_the_proportions():
     labels = np.array([0] * 80 + [1] * 20)
     train, test = data.train_test_split(labels, test_fraction=0.25, stratify=labels)
-    assert (test == 1).sum() == 5
-    assert (test == 0).sum() == 20
-    assert (train == 1).sum() == 15
+    assert ((test == 1).sum(), (test == 0).sum(), (train == 1).sum()) == (5, 20, 15)
 
 
 @pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, float("nan")])
@@ -191,9 +159,7 @@ def test_split_refuses_what_cannot_be_split():
 
 
 def test_standardise_measures_the_training_part_alone():
-    train = np.array([[1.0, 5.0], [3.0, 5.0]])
-    test = np.array([[5.0, 6.0]])
-    scaled_train, scaled_test = data.standardise(train, test)
+    scaled_train, scaled_test = data.standardise(np.array([[1.0, 5.0], [3.0, 5.0]]), np.array([[5.0, 6.0]]))
     assert scaled_train.tolist() == [[-1.0, 0.0], [1.0, 0.0]]  # a constant column is left at 0
     assert scaled_test.tolist() == [[3.0, 1.0]]
 

@@ -20,9 +20,7 @@ def numbered(n=10):
 def test_tensor_dataset():
     dataset = numbered()
     x, y = dataset[3]
-    assert x.tolist() == [3.0]
-    assert y.item() == 3
-    assert len(dataset) == 10
+    assert (x.tolist(), y.item(), len(dataset)) == ([3.0], 3, 10)
     with pytest.raises(ValueError, match=r"Size mismatch between tensors: .*\(2,\), \(3,\)"):
         TensorDataset(mt.zeros(2), mt.zeros(3))
     with pytest.raises(ValueError, match="Size mismatch"):
@@ -32,42 +30,18 @@ def test_tensor_dataset():
 
 
 def test_random_split():
-    a, b = data.random_split(numbered(), [7, 3], generator=0)
-    assert (len(a), len(b)) == (7, 3)
-    assert sorted([*a.indices, *b.indices]) == list(range(10))
-    again, _ = data.random_split(numbered(), [7, 3], generator=0)
-    assert a.indices.tolist() == again.indices.tolist()
-    assert [len(p) for p in data.random_split(numbered(), [0.55, 0.45], generator=0)] == [6, 4]
+    a, b = random_split(numbered(), [7, 3], generator=0)
+    assert (len(a), len(b)) == (7, 3) and sorted([*a.indices, *b.indices]) == list(range(10))
+    assert a.indices.tolist() == random_split(numbered(), [7, 3], generator=0)[0].indices.tolist()
+    assert [len(p) for p in random_split(numbered(), [0.55, 0.45], generator=0)] == [6, 4]
     assert a[0][1].item() == a.indices[0]
-
-
-def test_random_split_follows_the_global_seed():
-    orders = []
-    for seed in (1, 1, 2):
-        mt.manual_seed(seed)
-        orders.append(data.random_split(numbered(), [10])[0].indices.tolist())
-    assert orders[0] == orders[1]
-    assert orders[0] != orders[2]
-
-
-def test_random_split_errors():
-    with pytest.raises(ValueError, match=r"^Sum of input lengths does not equal the length of the input dataset!$"):
-        data.random_split(numbered(), [5, 4])
-    with pytest.raises(ValueError, match="add up to 1"):
-        data.random_split(numbered(), [0.5, 0.4])
-    with pytest.raises(ValueError, match="negative"):
-        data.random_split(numbered(), [11, -1])
 
 
 def test_concatenation():
     both = data.ConcatDataset([numbered(3), numbered(2)])
-    assert [both[i][1].item() for i in range(len(both))] == [0, 1, 2, 0, 1]
-    assert both[-1][1].item() == 1
+    assert [both[i][1].item() for i in (*range(len(both)), -1)] == [0, 1, 2, 0, 1, 1]
     with pytest.raises(IndexError, match="index 5 is out of range for 5 samples"):
         both[5]
-
-
-def test_a_dataset_must_say_what_it_holds():
     with pytest.raises(NotImplementedError, match="Dataset has no __len__"):
         len(data.Dataset())
 
@@ -81,16 +55,10 @@ def seen(loader):
 
 def test_batches_in_order():
     loader = DataLoader(numbered(), batch_size=4)
-    assert seen(loader) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
-    assert len(loader) == 3
-    x, _ = next(iter(loader))
-    assert tuple(x.shape) == (4, 1)
-
-
-def test_drop_last():
+    assert seen(loader) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]] and len(loader) == 3
+    assert tuple(next(iter(loader))[0].shape) == (4, 1)
     loader = DataLoader(numbered(), batch_size=4, drop_last=True)
-    assert seen(loader) == [[0, 1, 2, 3], [4, 5, 6, 7]]
-    assert len(loader) == 2
+    assert seen(loader) == [[0, 1, 2, 3], [4, 5, 6, 7]] and len(loader) == 2
 
 
 def test_shuffling_is_seeded_and_differs_by_epoch():
@@ -104,13 +72,11 @@ def test_shuffling_is_seeded_and_differs_by_epoch():
     assert seen(DataLoader(numbered(30), batch_size=7, shuffle=True, generator=generator)) == first
 
 
-def test_shuffling_follows_the_global_seed():
-    orders = []
-    for seed in (3, 3, 4):
-        mt.manual_seed(seed)
-        orders.append(seen(DataLoader(numbered(30), batch_size=30, shuffle=True)))
-    assert orders[0] == orders[1]
-    assert orders[0] != orders[2]
+@pytest.mark.parametrize("order", [lambda: seen(DataLoader(numbered(30), batch_size=30, shuffle=True)),
+                                   lambda: random_split(numbered(), [10])[0].indices.tolist()], ids=["loader", "split"])
+def test_orders_follow_the_global_seed(order):
+    first, again, other = ((mt.manual_seed(seed), order())[1] for seed in (3, 3, 4))
+    assert first == again != other
 
 
 def test_subsets_are_gathered_whole():
@@ -129,15 +95,11 @@ class Squares(data.Dataset):
 def test_collation_of_any_samples():
     batch = next(iter(DataLoader(Squares(), batch_size=3)))
     assert batch["x"].tolist() == [[0.0], [1.0], [2.0]]
-    assert batch["y"][0].tolist() == [0, 1, 2]
-    assert str(batch["y"][0].dtype) == "torch.int64"
-    assert str(batch["y"][1].dtype) == "torch.float64"
-    assert str(batch["y"][2].dtype) == "torch.float32"
-    assert batch["y"][1].tolist() == [0.0, 1.0, 4.0]
+    assert [member.tolist() for member in batch["y"][:2]] == [[0, 1, 2], [0.0, 1.0, 4.0]]
+    assert [member.dtype for member in batch["y"]] == [mt.int64, mt.float64, mt.float32]
     with pytest.raises(TypeError, match="found <class 'object'>"):
         data.default_collate([object(), object()])
-    sizes = DataLoader(Squares(), batch_size=4, collate_fn=len)
-    assert list(sizes) == [4, 1]
+    assert list(DataLoader(Squares(), batch_size=4, collate_fn=len)) == [4, 1]
 
 
 @pytest.mark.parametrize("size", [0, -1, 2.5, True])
@@ -233,9 +195,14 @@ def test_lengths_of_any_kind(lengths, sizes):
     assert [len(part) for part in random_split(TensorDataset(mt.arange(10)), lengths)] == sizes
 
 
-@pytest.mark.parametrize("lengths", [[float("nan")] * 2, [5.0, 5.0], [-1, 11], [1.5, -0.5], [3, 6], [], [0.3, 0.3]])
-def test_lengths_that_add_up_to_nothing(lengths):
-    with pytest.raises(ValueError, match=r"lengths should not|add up|Sum of input lengths"):
+SUM = "^Sum of input lengths does not equal the length of the input dataset!$"
+
+
+@pytest.mark.parametrize(("lengths", "words"), [
+    ([float("nan")] * 2, "add up to 1"), ([5.0, 5.0], "add up to 1"), ([0.3, 0.3], "add up to 1"), ([3, 6], SUM),
+    ([], SUM), ([-1, 11], "should not be negative"), ([1.5, -0.5], "should not be negative")])
+def test_lengths_that_add_up_to_nothing(lengths, words):
+    with pytest.raises(ValueError, match=words):
         random_split(TensorDataset(mt.arange(10)), lengths)
 
 

@@ -18,6 +18,7 @@ from microtrain.testing.closeness import EPSILON, Tolerance, allowance, differen
 from microtrain.testing.database.judge import NEIGHBOURS
 from microtrain.testing.database.operators import mapped, nearby
 from tests.conftest import DEVICE
+from tests.support.beside import array
 
 pytest.importorskip("expecttest", reason="PyTorch's databases need expecttest: pip install expecttest")
 from torch.testing._internal.common_modules import FunctionInput, ModuleErrorEnum, ModuleInfo, ModuleInput, module_db
@@ -50,24 +51,16 @@ def errors_of(info: ModuleInfo) -> list[Any]:
                                               training=True))
 
 
-def converted(T: Any, value: Any, dtype: str | None) -> Any:
-    """An argument for `torch` or this package, floats in `dtype` if one is given, leaves of their own."""
-    if isinstance(value, torch.Tensor):
+def arguments(T: Any, given: FunctionInput, dtype: str | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """For `torch` or this package, floats in `dtype` if one is given, leaves of their own."""
+    def converted(value: Any) -> Any:
+        if not isinstance(value, torch.Tensor):
+            return value
         wanted = dtype if dtype and value.is_floating_point() else str(value.dtype).rpartition(".")[2]
         tensor = T.tensor(value.detach().numpy().copy(), dtype=getattr(T, wanted))
         return tensor.requires_grad_() if value.requires_grad else tensor
-    if isinstance(value, list | tuple):
-        return type(value)(converted(T, item, dtype) for item in value)
-    return value
 
-
-def arguments(T: Any, given: FunctionInput, dtype: str | None) -> tuple[list[Any], dict[str, Any]]:
-    return ([converted(T, value, dtype) for value in given.args],
-            {key: converted(T, value, dtype) for key, value in given.kwargs.items()})
-
-
-def array(tensor: Any) -> np.ndarray:
-    return np.array(tensor.detach().cpu().numpy())
+    return mapped(converted, given.args, given.kwargs)
 
 
 class Run(NamedTuple):
@@ -131,14 +124,11 @@ def error_near(info: ModuleInfo, given: Any, training: bool, state: dict[str, np
     return worst
 
 
-def cases() -> list[Any]:
-    return [pytest.param(info, dtype, training, id=f"{name_of(info)}-{dtype}-{'train' if training else 'eval'}")
-            for info in INFOS for dtype in ("float32", "float64") for training in (True, False)]
-
-
 @pytest.mark.filterwarnings("ignore:reduction. 'mean' divides", "ignore:Using padding='same' with even kernel lengths",
                             "ignore:Using a target size")
-@pytest.mark.parametrize(("info", "dtype", "training"), cases())
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("info", INFOS, ids=name_of)
 def test_every_input_gives_the_same(info: ModuleInfo, dtype: str, training: bool) -> None:
     problems = []
     for given in inputs_of(info, training):

@@ -39,8 +39,7 @@ def optimizer(T: Any, lr: Any = 1.0) -> Any:
     def parameter() -> Any:
         return T.nn.Parameter(T.zeros(1))
 
-    made = T.optim.SGD([{"params": [parameter()]}, {"params": [parameter()], "lr": 0.3}], lr=lr)
-    return made
+    return T.optim.SGD([{"params": [parameter()]}, {"params": [parameter()], "lr": 0.3}], lr=lr)
 
 
 def rates(scheduler: Any, epochs: int) -> list[Any]:
@@ -53,18 +52,23 @@ def rates(scheduler: Any, epochs: int) -> list[Any]:
     return found
 
 
+def alike(run: Any) -> Any:
+    """What is found in both packages, which is the same."""
+    ours, theirs = run(mt), run(torch)
+    assert ours == theirs
+    return ours
+
+
 @EVERY
 def test_rates_of_fifty_epochs(make: Any) -> None:
-    ours, theirs = (rates(make(T, optimizer(T)), 50) for T in (mt, torch))
-    assert ours == theirs
-    assert len({tuple(told) for _, told, _ in ours}) > 5            # and they change
+    found = alike(lambda T: rates(make(T, optimizer(T)), 50))
+    assert len({tuple(told) for _, told, _ in found}) > 5           # and they change
 
 
 @EVERY
 @pytest.mark.parametrize("before", [0, 1], ids=["the last epoch", "the epoch before"])
-def test_resumed_by_last_epoch_after_each_of_fifty(make: Any, before: int) -> None:
-    found: list[Any] = []
-    for T in (mt, torch):
+def test_resumed_after_each_of_fifty(make: Any, before: int) -> None:
+    def run(T: Any) -> Any:
         trained, seen = optimizer(T), []
         scheduler = make(T, trained)
         for _ in range(50):
@@ -72,37 +76,26 @@ def test_resumed_by_last_epoch_after_each_of_fifty(make: Any, before: int) -> No
             scheduler.step()
             other = optimizer(T)
             other.load_state_dict(copy.deepcopy(trained.state_dict()))
-            seen.append(rates(make(T, other, last_epoch=scheduler.last_epoch - before), 3))
-        found.append(seen)
-    assert found[0] == found[1]
+            by_epoch = make(T, other, last_epoch=scheduler.last_epoch - before)
+            by_state = make(T, optimizer(T))
+            by_state.load_state_dict(pickle.loads(pickle.dumps(scheduler.state_dict())))
+            seen.append((rates(by_epoch, 3), by_state.get_last_lr(), rates(by_state, 2)))
+        return seen, sorted(scheduler.state_dict())
 
-
-@EVERY
-def test_resumed_by_state_after_each_of_fifty(make: Any) -> None:
-    found: list[Any] = []
-    for T in (mt, torch):
-        scheduler, seen = make(T, optimizer(T)), []
-        for _ in range(50):
-            scheduler.step()
-            other = make(T, optimizer(T))
-            other.load_state_dict(pickle.loads(pickle.dumps(scheduler.state_dict())))
-            seen.append((other.get_last_lr(), rates(other, 2)))
-        seen.append(sorted(scheduler.state_dict()))
-        found.append(seen)
-    assert found[0] == found[1]
+    alike(run)
 
 
 @EVERY
 def test_a_given_epoch_takes_the_closed_form(make: Any) -> None:
-    found = []
-    for T in (mt, torch):
+    def run(T: Any) -> Any:
         scheduler, seen = make(T, optimizer(T)), []
         for epoch in (3, 9, 0, 30):
             with pytest.warns(UserWarning, match=r"epoch parameter in `scheduler.step\(\)` was not necessary"):
                 scheduler.step(epoch)
             seen.append((scheduler.last_epoch, scheduler.get_last_lr()))
-        found.append((seen, rates(scheduler, 3)))
-    assert found[0] == found[1]
+        return seen, rates(scheduler, 3)
+
+    alike(run)
 
 
 @EVERY
@@ -208,21 +201,15 @@ def test_a_scheduler_is_copied_with_its_optimizer(make: Any) -> None:
     scheduler.step()
     other = copy.deepcopy(scheduler)
     assert other.optimizer is not scheduler.optimizer and rates(other, 9) == rates(scheduler, 9)
-
-
-def test_a_scheduler_is_pickled_with_its_optimizer() -> None:
     scheduler = after_a_step(lr_scheduler.LambdaLR)(optimizer(mt), Decay(0.5))
     scheduler.step()
     assert rates(pickle.loads(pickle.dumps(scheduler)), 9) == rates(scheduler, 9)
 
 
-SCHEDULERS = mt.optim.lr_scheduler
-
-
 @pytest.mark.parametrize(("make", "words"), [
-    (lambda o: SCHEDULERS.StepLR(o, 0), "Invalid step_size: 0"),
-    (lambda o: SCHEDULERS.CosineAnnealingLR(o, 0), "Invalid T_max: 0"),
-    (lambda o: SCHEDULERS.LambdaLR(o, lambda epoch: 1).load_state_dict({"last_epoch": 1}),
+    (lambda o: lr_scheduler.StepLR(o, 0), "Invalid step_size: 0"),
+    (lambda o: lr_scheduler.CosineAnnealingLR(o, 0), "Invalid T_max: 0"),
+    (lambda o: lr_scheduler.LambdaLR(o, lambda epoch: 1).load_state_dict({"last_epoch": 1}),
      r"must have 'lr_lambdas', but has only \['last_epoch'\]")])
 def test_what_no_rate_can_be_made_of(make: Any, words: str) -> None:
     optimizer = mt.optim.SGD([mt.nn.Parameter(mt.zeros(1))], lr=0.5)
@@ -233,7 +220,7 @@ def test_what_no_rate_can_be_made_of(make: Any, words: str) -> None:
 
 def test_a_group_that_came_after_the_scheduler() -> None:
     optimizer = mt.optim.SGD([mt.nn.Parameter(mt.zeros(1))], lr=0.5)
-    scheduler = SCHEDULERS.LambdaLR(optimizer, lambda epoch: 0.1 ** epoch)
+    scheduler = lr_scheduler.LambdaLR(optimizer, lambda epoch: 0.1 ** epoch)
     optimizer.add_param_group({"params": [mt.nn.Parameter(mt.zeros(1))]})
     optimizer.step()
     with pytest.raises(ValueError, match="LambdaLR was made for 1 parameter groups, the optimizer has 2: make it"):

@@ -2,11 +2,13 @@
 
 import collections
 import importlib.util
+import io
 import os
 import pickle
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +21,6 @@ from microtrain.train import checkpoint
 ROOT = Path(__file__).resolve().parents[2]
 SUFFIXES = checkpoint.SUFFIXES
 DTYPES = ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64"]
-
-needs_safetensors = pytest.mark.skipif(
-    importlib.util.find_spec("safetensors") is None, reason="safetensors is not installed"
-)
 
 
 def same(a, b):
@@ -105,7 +103,7 @@ def test_bfloat16_in_a_process_that_has_not_met_it(tmp_path):
     assert f"ImportError: {paths[0]}: bfloat16 needs ml_dtypes: pip install" in done.stderr
 
 
-@needs_safetensors
+@pytest.mark.skipif(importlib.util.find_spec("safetensors") is None, reason="safetensors is not installed")
 def test_the_safetensors_package_reads_it_and_the_other_way_round(tmp_path):
     from safetensors import safe_open
     from safetensors.numpy import load_file, save_file
@@ -139,8 +137,7 @@ def test_the_safetensors_package_reads_it_and_the_other_way_round(tmp_path):
 def test_numpy_reads_it_and_the_other_way_round(tmp_path):
     path = checkpoint.save({"layer.0/w": mt.ones(2, 3), "b": mt.tensor(2)}, tmp_path / "ours.npz")
     with np.load(path) as file:
-        assert file["layer.0/w"].tolist() == [[1.0] * 3] * 2
-        assert file["b"] == 2
+        assert file["layer.0/w"].tolist() == [[1.0] * 3] * 2 and file["b"] == 2
     arrays = {"f": np.arange(6.0).reshape(3, 2).T, "big": np.arange(3, dtype=">i4"), "s": np.float32(2)}
     for write in (np.savez, np.savez_compressed):
         write(tmp_path / "theirs.npz", **arrays)
@@ -155,28 +152,22 @@ def test_numpy_reads_it_and_the_other_way_round(tmp_path):
             checkpoint.load(tmp_path / "odd.npz")
 
 
-def test_what_cannot_be_saved(tmp_path):
-    save, at = checkpoint.save, tmp_path / "m.npz"
-    with pytest.raises(ValueError, match=r"a checkpoint ends in \.safetensors or \.npz; a pickle may run any code"):
-        save({}, tmp_path / "m.pt")
-    with pytest.raises(TypeError, match=r"state dict entry 'a.b.1' is a object, not a Tensor, a number"):
-        save({"a": {"b": [1, object()]}}, at)
-    with pytest.raises(TypeError, match="entry 'f' is a function"):
-        save({"f": lambda: 0}, at)
-    with pytest.raises(TypeError, match=r"has a key of type tuple"):
-        save({(1, 2): mt.ones(1)}, at)
-    with pytest.raises(TypeError, match=r"a dict of Tensors such as model\.state_dict\(\), but got Linear"):
-        save(nn.Linear(1, 1), at)
-    with pytest.raises(ValueError, match=r"cannot be called '__metadata__' in a \.safetensors file"):
-        save({"__metadata__": mt.ones(1)}, tmp_path / "m.safetensors")
-    with pytest.raises(ValueError, match=r"'\\ud800' is no name for a tensor"):
-        save({"\ud800": mt.ones(1)}, at)
+@pytest.mark.parametrize(("state", "name", "kind", "words"), [
+    ({}, "m.pt", ValueError, r"a checkpoint ends in \.safetensors or \.npz; a pickle may run any code"),
+    ({"a": {"b": [1, object()]}}, "m.npz", TypeError, r"state dict entry 'a.b.1' is a object, not a Tensor, a number"),
+    ({"f": len}, "m.npz", TypeError, "entry 'f' is a builtin_function"),
+    ({(1, 2): mt.ones(1)}, "m.npz", TypeError, "has a key of type tuple"),
+    (nn.Linear(1, 1), "m.npz", TypeError, r"a dict of Tensors such as model\.state_dict\(\), but got Linear"),
+    ({"__metadata__": mt.ones(1)}, "m.safetensors", ValueError, "be called .__metadata__. in a .safetensors file"),
+    ({"\ud800": mt.ones(1)}, "m.npz", ValueError, r"'\\ud800' is no name for a tensor")])
+def test_what_cannot_be_saved(tmp_path, state, name, kind, words):
+    with pytest.raises(kind, match=words):
+        checkpoint.save(state, tmp_path / name)
     assert os.listdir(tmp_path) == []
 
 
 def test_a_name_without_suffix_is_the_same_file_for_both(tmp_path):
-    path = checkpoint.save({"a": mt.ones(1)}, tmp_path / "model")
-    assert path.name == "model.safetensors"
+    assert checkpoint.save({"a": mt.ones(1)}, tmp_path / "model").name == "model.safetensors"
     assert checkpoint.load(tmp_path / "model")["a"].tolist() == [1.0]
 
 
@@ -209,9 +200,6 @@ def test_no_flipped_bit_and_no_cut_changes_a_value(tmp_path, suffix):
 
 
 def torch_zip():
-    import io
-    import zipfile
-
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("archive/data.pkl", pickle.dumps({}))
@@ -247,7 +235,7 @@ def test_files_of_another_kind_are_named(tmp_path, suffix):
                                 (path.mkdir, IsADirectoryError, "it is a folder"),
                                 (lambda: (path.rmdir(), os.mkfifo(path)), FileNotFoundError, "is not a file")):
         make()
-        with pytest.raises(kind, match=f"{message}.*" if "is not" not in message else message):
+        with pytest.raises(kind, match=message):
             checkpoint.load(path)
     with pytest.raises(ValueError, match="a checkpoint ends in"):
         checkpoint.load(tmp_path / "m.pt")

@@ -1,8 +1,8 @@
 """How a run is shown, on terminals that come and go, and its scores."""
 
-import builtins
 import importlib.util
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -18,29 +18,32 @@ class Terminal(io.StringIO):
         return True
 
 
+def shown(out, epochs, values):
+    """What a display writes of some epochs."""
+    display = progress.make_progress(epochs[-1], out)
+    for epoch, one in zip(epochs, values, strict=True):
+        display.update(epoch, one)
+    display.close()
+    return out.getvalue()
+
+
 def test_display_is_told_every_epoch():
     model, loss, optimizer, loader = setup()
-    shown = Recorder()
-    history = fit(model, loss, optimizer, loader, epochs=3, progress=shown)
-    assert shown.epochs == [(i + 1, {"train loss": history.train_loss[i]}) for i in range(3)]
-    assert shown.closed
+    told = Recorder()
+    history = fit(model, loss, optimizer, loader, epochs=3, progress=told)
+    assert told.closed and told.epochs == [(i + 1, {"train loss": history.train_loss[i]}) for i in range(3)]
 
 
 def test_lines_have_no_control_characters():
-    out = io.StringIO()
-    display = progress.make_progress(10, out)
-    for epoch in (1, 10):
-        display.update(epoch, {"train loss": 0.25, "R²": 0.5})
-    display.close()
-    assert out.getvalue() == "epoch  1/10  train loss 0.25  R² 0.5\nepoch 10/10  train loss 0.25  R² 0.5\n"
+    assert shown(io.StringIO(), (1, 10), [{"train loss": 0.25, "R²": 0.5}] * 2) == (
+        "epoch  1/10  train loss 0.25  R² 0.5\nepoch 10/10  train loss 0.25  R² 0.5\n")
 
 
 def test_default_display_of_a_log_is_stdout(capsys):
     model, loss, optimizer, loader = setup()
     fit(model, loss, optimizer, loader, epochs=2)
     out, err = capsys.readouterr()
-    assert [line.split()[1] for line in out.splitlines()] == ["1/2", "2/2"]
-    assert err == ""
+    assert [line.split()[1] for line in out.splitlines()] == ["1/2", "2/2"] and err == ""
 
 
 class Gone(io.StringIO):
@@ -60,10 +63,7 @@ class Gone(io.StringIO):
 
 @pytest.mark.parametrize("terminal", [False, True])
 def test_a_display_that_cannot_be_shown_costs_nothing(terminal):
-    display = progress.make_progress(2, Gone(terminal))
-    for epoch in (1, 2):
-        display.update(epoch, {"R²\x1b[2J": 0.5})
-    display.close()
+    assert shown(Gone(terminal), (1, 2), [{"R²\x1b[2J": 0.5}] * 2) == ""
 
 
 def test_what_an_encoding_lacks_and_a_terminal_obeys_is_escaped(monkeypatch):
@@ -78,34 +78,16 @@ def test_what_an_encoding_lacks_and_a_terminal_obeys_is_escaped(monkeypatch):
 
 
 def test_own_bar_without_tqdm(monkeypatch):
-    real = builtins.__import__
-
-    def without_tqdm(name, *args, **kwargs):
-        if name == "tqdm":
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without_tqdm)
-    out = Terminal()
-    display = progress.make_progress(2, out)
-    display.update(1, {"train loss": 0.123456})
-    display.update(2, {"train loss": 0.1})
-    display.close()
-    first, second = out.getvalue().rstrip("\n").split("\r")[1:]
-    assert first == "[############............] epoch 1/2  train loss 0.1235"
-    assert second == "[########################] epoch 2/2  train loss 0.1   "
-    assert out.getvalue().endswith("\n")
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    assert shown(Terminal(), (1, 2), [{"train loss": 0.123456}, {"train loss": 0.1}]) == (
+        "\r[############............] epoch 1/2  train loss 0.1235"
+        "\r[########################] epoch 2/2  train loss 0.1   \n")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tqdm") is None, reason="tqdm is not installed")
 def test_tqdm_on_a_terminal():
-    out = Terminal()
-    display = progress.make_progress(2, out)
-    display.update(1, {"train loss": 0.5})
-    display.update(2, {"train loss": 0.25})
-    display.close()
-    assert "2/2" in out.getvalue()
-    assert "train loss 0.25" in out.getvalue()
+    text = shown(Terminal(), (1, 2), [{"train loss": 0.5}, {"train loss": 0.25}])
+    assert "2/2" in text and "train loss 0.25" in text
 
 
 # -- scores ---------------------------------------------------------------------------------------------------------

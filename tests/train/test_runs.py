@@ -13,15 +13,11 @@ from microtrain import data, nn, optim
 from microtrain.train import checkpoint, fit
 from tests.train.test_checkpoint import ROOT, SUFFIXES, same
 
-# -- runs that go on ------------------------------------------------------------------------------------------------
-
 OPTIMIZERS = {
     "SGD": lambda p: optim.SGD(p, lr=0.05, momentum=0.9, nesterov=True),
     "Adam": lambda p: optim.Adam(p, lr=0.01, amsgrad=True),
     "AdamW": lambda p: optim.AdamW(p, lr=0.01),
 }
-
-
 ORDERS = {"of its own": lambda: 3, "of a generator of ours": lambda: mt.Generator().manual_seed(3),
           "of the default generator": lambda: None}
 
@@ -36,12 +32,15 @@ def parts(optimizer="Adam", own_order="of its own"):
     return model, steps, optim.lr_scheduler.CosineAnnealingLR(steps, 8), loader
 
 
+def bits(model):
+    return [value.cpu().numpy().tobytes() for value in model.state_dict().values()]
+
+
 def trained(epochs, path=None, optimizer="Adam", own_order="of its own", **options):
     model, steps, scheduler, loader = parts(optimizer, own_order)
     history = fit(model, nn.MSELoss(), steps, loader, loader, epochs=epochs, scheduler=scheduler, progress=False,
                   checkpoint=path, **options)
-    return [value.cpu().numpy().tobytes() for value in model.state_dict().values()], history.train_loss, (
-        history.val_loss, steps.param_groups[0]["lr"])
+    return bits(model), history.train_loss, history.val_loss, steps.param_groups[0]["lr"]
 
 
 @pytest.mark.parametrize("own_order", ORDERS)
@@ -78,12 +77,12 @@ def test_by_hand(tmp_path):
     path = checkpoint.save_training(tmp_path / "run", model, optimizer, scheduler=scheduler, loaders=[loader], epoch=2,
                                     note={"lr": (0.1, "first")})
     steps(model, optimizer, scheduler, loader, 2)
-    wanted = [value.cpu().numpy().tobytes() for value in model.state_dict().values()]
+    wanted = bits(model)
     model, optimizer, scheduler, loader = parts()
     more = checkpoint.load_training(path, model, optimizer, scheduler=scheduler, loaders=[loader])
     assert more == {"epoch": 2, "note": {"lr": (0.1, "first")}}
     steps(model, optimizer, scheduler, loader, 2)
-    assert [value.cpu().numpy().tobytes() for value in model.state_dict().values()] == wanted
+    assert bits(model) == wanted
 
 
 class Counting(nn.Module):
@@ -133,7 +132,6 @@ def test_wrong_parts_are_refused_at_the_door(tmp_path):
 
 def test_a_schedule_of_functions_goes_on(tmp_path):
     def make():
-        mt.manual_seed(2)
         model = nn.Linear(2, 1)
         steps = optim.SGD(model.parameters(), lr=1.0)
         return model, steps, optim.lr_scheduler.LambdaLR(steps, lambda epoch: 0.5 ** epoch)
