@@ -13,8 +13,7 @@ from ..errors import shown
 from ..nn import BCEWithLogitsLoss, Linear, Module, MSELoss
 from ..optim import SGD
 from ..tensor import manual_seed, tensor
-from ..train.history import History
-from ..train.loop import fit, predict
+from ..train.loop import History, fit, predict
 from ..train.metrics import Metric, binary_accuracy, r2_score
 from ..train.progress import Progress
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 from typing import Any, Self, overload
 
 from .module import Module, indent
@@ -104,14 +105,10 @@ class ModuleList(_Indexed):
 
     def __repr__(self) -> str:
         # Runs of modules that print alike are folded: "(0-2): 3 x Linear(...)".
-        runs: list[tuple[int, int, str]] = []
-        for position, text in enumerate(map(repr, self)):
-            if runs and runs[-1][2] == text:
-                runs[-1] = (runs[-1][0], position, text)
-            else:
-                runs.append((position, position, text))
-        lines = []
-        for first, last, text in runs:
+        lines, first = [], 0
+        for text, run in groupby(map(repr, self)):
+            last = first + len([*run]) - 1
             label = f"({first}): " if first == last else f"({first}-{last}): {last - first + 1} x "
             lines.append(indent(label + text))
+            first = last + 1
         return self._assemble_repr(lines)

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..arguments import guarded
+from ..tensor import empty
 from .module import Module
-from .parameter import Parameter, blank, registered
+from .parameter import Parameter, registered
 
 LOOKING = frozenset(("binary_cross_entropy_with_logits", "cross_entropy", "linear", "log_softmax", "mse_loss", "relu",
                      "sigmoid", "softmax", "tanh"))
@@ -97,7 +98,8 @@ class Layer(FunctionModule):
     def make_parameters(self, device: Any, dtype: Any, **shapes: tuple[int, ...] | None) -> None:
         """Registers parameters of these names and shapes, None where there is none, and gives them their values."""
         for name, shape in shapes.items():
-            self.register_parameter(name, None if shape is None else blank(*shape, device=device, dtype=dtype))
+            self.register_parameter(name, None if shape is None else
+                                    Parameter.adopt(empty(*shape, device=device, dtype=dtype)))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -71,11 +71,6 @@ class Registered:
             raise AttributeError(self.name) from None
 
 
-def blank(*shape: int, device: Any, dtype: Any) -> Parameter:
-    """A parameter whose values are still to be set."""
-    return Parameter.adopt(empty(*shape, device=device, dtype=dtype))
-
-
 def registered() -> Any:
     """What a layer's class has under its parameter's name."""
     return Registered()

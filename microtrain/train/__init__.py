@@ -4,8 +4,7 @@ import sys as _sys
 
 from ..arguments import guard as _guard
 from . import checkpoint, metrics
-from .history import History
-from .loop import DivergedError, evaluate, fit, predict
+from .loop import DivergedError, History, evaluate, fit, predict
 from .progress import Progress, make_progress
 
 __all__ = ["DivergedError", "History", "Progress", "checkpoint", "evaluate", "fit", "make_progress", "metrics",

@@ -192,17 +192,12 @@ def _kind(path: Path) -> str | None:
     """What a file is that is not what its suffix says, if its beginning tells."""
     with path.open("rb") as file:
         head = file.read(300)
-    if not head:
-        return "it is empty"
-    if head[:1] == b"\x80" and 2 <= head[1] <= 5:
-        return f"it is a pickle: {NO_PICKLES}"
-    if head.startswith(b"\x93NUMPY"):
-        return "it is one array (.npy): numpy.load reads it"
-    if head[8:10] == b'{"' and path.suffix != ".safetensors":
-        return "it is a safetensors file: let its name end in .safetensors"
-    if head.startswith(b"PK\3\4"):
-        if b"data.pkl" in head:     # the first member's name
-            return f"it is a pickle of PyTorch's: {NO_PICKLES}"
-        if path.suffix != ".npz":
-            return "it is a zip file, as an .npz is"
-    return None
+    zipped = head.startswith(b"PK\3\4")
+    return next((what for found, what in (
+        (not head, "it is empty"),
+        (head[:1] == b"\x80" and b"\2" <= head[1:2] <= b"\5", f"it is a pickle: {NO_PICKLES}"),
+        (head.startswith(b"\x93NUMPY"), "it is one array (.npy): numpy.load reads it"),
+        (head[8:10] == b'{"' and path.suffix != ".safetensors", "it is a safetensors file: let its name end in "
+                                                                ".safetensors"),
+        (zipped and b"data.pkl" in head, f"it is a pickle of PyTorch's: {NO_PICKLES}"),     # the first member's name
+        (zipped and path.suffix != ".npz", "it is a zip file, as an .npz is")) if found), None)

@@ -1,17 +1,20 @@
-"""The training loop."""
+"""The training loop, and what it measured epoch by epoch."""
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..data.dataset import TensorDataset, is_plainly
+from ..files import replacing
 from ..nn import Module
 from ..nn.state import snapshot
 from ..optim import Optimizer
@@ -19,12 +22,53 @@ from ..optim.lr_scheduler import LRScheduler
 from ..scopes import finish
 from ..tensor import Tensor, no_grad, stack
 from .checkpoint import check_checkpoint_path, load_training, save_training
-from .history import History
 from .metrics import Metric
 from .progress import Progress, Silent, make_progress
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
-Callback = Callable[[int, History], Any]
+Callback = Callable[[int, "History"], Any]
+
+
+@dataclass
+class History:
+    """One entry an epoch in each list: means of the loss over the samples, measured on each batch before the step that
+    it causes, and over the validation samples after the epoch, if there are any; metrics of those by name; and the
+    epoch's wall time in seconds, validation included.
+    """
+
+    train_loss: list[float] = field(default_factory=list)
+    val_loss: list[float] = field(default_factory=list)
+    metrics: dict[str, list[float]] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """The number of epochs."""
+        return len(self.train_loss)
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch (from 0) of the lowest validation loss, or training loss without validation; ValueError for none.
+        """
+        losses = self.val_loss or self.train_loss
+        if not losses:
+            raise ValueError("the history is empty: no epoch was run")
+        return min(range(len(losses)), key=losses.__getitem__)
+
+    def last(self) -> dict[str, float]:
+        """The last epoch's values by name."""
+        values = {"train loss": self.train_loss[-1]}
+        if self.val_loss:
+            values["val loss"] = self.val_loss[-1]
+        return values | {name: series[-1] for name, series in self.metrics.items()}
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain lists and dicts."""
+        return asdict(self)
+
+    def save(self, path: str | Path) -> None:
+        """Writes `to_dict` as JSON, whole or not at all; OSError where it cannot be written."""
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
 
 
 class DivergedError(RuntimeError):
@@ -45,9 +89,7 @@ def fit(model: Module, loss_fn: LossFunction, optimizer: Optimizer, train_loader
     """Trains `model` for `epochs` passes over `train_loader`.
 
     Args:
-        model: called with each batch's input.
-        loss_fn: `loss_fn(model(x), y)`, a scalar that is a mean over the batch.
-        optimizer: over the model's parameters.
+        model, loss_fn, optimizer: a step lowers `loss_fn(model(x), y)`, a scalar that is a mean over the batch.
         train_loader: yields `(x, y)`; iterated once an epoch.
         val_loader: measured after each epoch, in evaluation mode.
         epochs: at least 1.

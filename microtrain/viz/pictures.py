@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import shown
-from ..train.history import History
+from ..train.loop import History
 from ..train.metrics import binary_accuracy, r2_score, roc_curve, root_mean_squared_error
 from .style import BLUE, GREEN, GREY, ORANGE, Panel, whole_numbers, write_panels
 
