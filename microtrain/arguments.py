@@ -247,10 +247,8 @@ def guarded(function: Any, name: str = "", itself: tuple[str, ...] = (), method:
 
 
 def guard(space: Any, names: Iterable[str], but: Collection[str] = (), itself: tuple[str, ...] = ()) -> None:
-    """Guard what is public of a module (or class): functions of these names, and the constructors of classes.
-
-    Not those in `but`, and not the arguments in `itself`.
-    """
+    """Guard what is public of a module (or class): functions of these names, and the constructors of classes. Not those
+    in `but`, and not the arguments in `itself`."""
     for name in names:
         home = next(one for one in getattr(space, "__mro__", (space,)) if name in vars(one))
         value = vars(home)[name]

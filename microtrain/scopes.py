@@ -17,10 +17,7 @@ Block = AbstractContextManager[Any]
 
 def finish(function: Callable[..., None], *arguments: Any) -> None:
     """Call a function that makes a change of several parts, to its end: where an interrupt comes in between (or one
-    part fails), the others are made before it is raised.
-
-    function: called again, it makes what is not made yet.
-    """
+    part fails), the others are made before it is raised. function: called again, it makes what is not made yet."""
     try:
         function(*arguments)
     except BaseException:
@@ -29,10 +26,8 @@ def finish(function: Callable[..., None], *arguments: Any) -> None:
 
 
 def decorated(function: Callable[..., Any], block: Callable[[], Block]) -> Callable[..., Any]:
-    """The function, generator function, coroutine function or asynchronous generator function in a block.
-
-    Each call makes a block of its own, which is entered anew for each step of a generator.
-    """
+    """The function, generator function, coroutine function or asynchronous generator function in a block. Each call
+    makes a block of its own, which is entered anew for each step of a generator."""
     import inspect  # where something is decorated, not where the package is imported
     if inspect.isasyncgenfunction(function):
         @functools.wraps(function)

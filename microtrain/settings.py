@@ -128,9 +128,7 @@ FLAGS = {"device": device, "debug": debug, "fuse": fuse, "poison": poison, "vali
 
 def check() -> None:
     """Raises ValueError where the environment gives a switch a value that it cannot have; ends a command with a line.
-
-    Nothing is remembered: a variable that is set later, before it is first used, counts.
-    """
+    Nothing is remembered: a variable that is set later, before it is first used, counts."""
     try:
         for flag in FLAGS.values():
             flag.read(_os.environ.get(flag.variable, ""))

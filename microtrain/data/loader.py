@@ -74,13 +74,10 @@ class DataLoader:
 
 
 def default_collate(batch: Sequence[Any]) -> Any:
-    """Makes one batch of samples, by the kind of the first.
-
-    Tensors and arrays are stacked; numbers become a tensor, of the dtype of them all together (Python floats take the
-    default dtype); texts stay a list; dicts, named tuples, tuples, lists and other sequences keep their form, each
-    member a batch. TypeError for samples of another type; RuntimeError for tensors, arrays or sequences of different
-    sizes; KeyError for a dict without a key of the first.
-    """
+    """Makes one batch of samples, by the kind of the first. Tensors and arrays are stacked; numbers become a tensor, of
+    the dtype of them all together (Python floats take the default dtype); texts stay a list; dicts, named tuples,
+    tuples, lists and other sequences keep their form, each member a batch. TypeError for samples of another type;
+    RuntimeError for tensors, arrays or sequences of different sizes; KeyError for a dict without a key of the first."""
     if not batch:
         raise IndexError("default_collate: a batch has samples, this one has none")
     first = batch[0]

@@ -62,10 +62,8 @@ class Standardiser:
 
     @classmethod
     def fit(cls, values: np.ndarray) -> Standardiser:
-        """Measures mean and standard deviation (of the population, ddof 0) of `values`, (rows, ...).
-
-        A column that differs from its mean by rounding alone is constant.
-        """
+        """Measures mean and standard deviation (of the population, ddof 0) of `values`, (rows, ...). A column that
+        differs from its mean by rounding alone is constant."""
         std = values.std(axis=0)
         return cls(values.mean(axis=0), np.where(std > ROUNDING * np.abs(values).max(axis=0, initial=0), std, 1.0))
 
@@ -79,10 +77,8 @@ class Standardiser:
 
 
 def standardise(train: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
-    """`[train, *others]`, float64, scaled by column so that `train` has mean 0 and standard deviation 1.
-
-    Measured on `train` alone, so that nothing of a held-out part leaks into training.
-    """
+    """`[train, *others]`, float64, scaled by column so that `train` has mean 0 and standard deviation 1. Measured on
+    `train` alone, so that nothing of a held-out part leaks into training."""
     for part in (train, *others):
         if part.dtype.kind not in "biuf":
             raise TypeError(f"standardise(): arrays of numbers are scaled, not of {part.dtype}")

@@ -25,10 +25,8 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Table:
-    """Features (rows, columns) and target (rows,) of a data set, float64, and what their columns are called.
-
-    `name` is a file's name without its suffix, or a data set's.
-    """
+    """Features (rows, columns) and target (rows,) of a data set, float64, and what their columns are called. `name` is
+    a file's name without its suffix, or a data set's."""
 
     name: str
     features: np.ndarray
@@ -114,9 +112,7 @@ NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 def number(text: str) -> float:
     """A finite number as one is written: digits, a point, an exponent; blanks around it do not count. Else ValueError.
-
-    `float` takes more: `1_000`, digits of other scripts, "nan" and "infinity".
-    """
+    `float` takes more: `1_000`, digits of other scripts, "nan" and "infinity"."""
     if not NUMBER.fullmatch(text.strip(" \t")) or not math.isfinite(value := float(text)):
         raise ValueError(f"'{shown(text)}' is not a finite number")
     return value

@@ -73,10 +73,8 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
 
 
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
-    """The input limited to [`min_val`, `max_val`]; unlike `clamp`'s, the derivative at the limits is 0.
-
-    ValueError for min_val > max_val; RuntimeError for a bool input, or an unsigned one with negative limits.
-    """
+    """The input limited to [`min_val`, `max_val`]; unlike `clamp`'s, the derivative at the limits is 0. ValueError for
+    min_val > max_val; RuntimeError for a bool input, or an unsigned one with negative limits."""
     if min_val > max_val:
         raise ValueError(f"min_val cannot be greater than max_val: {min_val} > {max_val}")
     if input.dtype.name == "bool":
@@ -115,11 +113,8 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
-    """The input above 0, `weight` times it below (He et al., 2015).
-
-    `weight` is one number, 0-d or (1,), or one for each channel, (C,), of an input (N, C, ...), and of its dtype;
-    RuntimeError for others.
-    """
+    """The input above 0, `weight` times it below (He et al., 2015). `weight` is one number, 0-d or (1,), or one for
+    each channel, (C,), of an input (N, C, ...), and of its dtype; RuntimeError for others."""
     if not isinstance(weight, Tensor):
         raise TypeError(f"prelu(): argument 'weight' (position 2) must be Tensor, not {type(weight).__name__}")
     if weight.dtype is not input.dtype:
@@ -195,11 +190,8 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 
 
 def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
-    """The input times the normal distribution function of it (Hendrycks and Gimpel, 2016).
-
-    approximate: "none", or "tanh" for input (1 + tanh(sqrt(2 / pi) (input + 0.044715 input^3))) / 2; RuntimeError for
-    another.
-    """
+    """The input times the normal distribution function of it (Hendrycks and Gimpel, 2016). approximate: "none", or
+    "tanh" for input (1 + tanh(sqrt(2 / pi) (input + 0.044715 input^3))) / 2; RuntimeError for another."""
     if approximate not in ("none", "tanh"):
         raise RuntimeError(f"approximate argument must be either none or tanh, but got {approximate!r}")
     return _single(a.gelu if approximate == "none" else a.gelu_tanh, "gelu", input)
@@ -232,9 +224,7 @@ def tanhshrink(input: Tensor) -> Tensor:
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """The first half along `dim` times the sigmoid of the second (Dauphin et al., 2017): half the size there.
-
-    RuntimeError for a 0-d input and for an odd size; IndexError for a missing dim; NotImplementedError for integers.
-    """
+    RuntimeError for a 0-d input and for an odd size; IndexError for a missing dim; NotImplementedError for integers."""
     if input.dim() == 0:
         raise RuntimeError("glu does not support scalars because halving size must be even")
     if not input.is_floating_point():

@@ -157,11 +157,9 @@ def _places(given: str, size: tuple[int, ...], kernel: Any, apart: Any, pads: An
 
 
 def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
-    """Sliding blocks of a batch of images as columns: (N, C, H, W) to (N, C KH KW, L), or either without N.
-
-    Column l is block l, blocks in row-major order; the sizes are as those of `conv2d`, ints or tuples. RuntimeError for
-    sizes that are not positive, or leave no block, and for an input of another shape.
-    """
+    """Sliding blocks of a batch of images as columns: (N, C, H, W) to (N, C KH KW, L), or either without N. Column l is
+    block l, blocks in row-major order; the sizes are as those of `conv2d`, ints or tuples. RuntimeError for sizes that
+    are not positive, or leave no block, and for an input of another shape."""
     kernel, apart, pads, steps = _blocks("unfold", kernel_size, dilation, padding, stride)
     if input.dim() not in (3, 4) or 0 in input.shape[-3:]:
         raise RuntimeError("Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero "
@@ -180,11 +178,9 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
 
 def fold(input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
          stride: Any = 1) -> Tensor:
-    """Blocks added up into images of `output_size` (H, W) where they overlap: the adjoint of `unfold`.
-
-    Maps (N, C KH KW, L) to (N, C, H, W), or either without N. RuntimeError for sizes that are not positive, and for an
-    input that such blocks do not make.
-    """
+    """Blocks added up into images of `output_size` (H, W) where they overlap: the adjoint of `unfold`. Maps (N, C KH
+    KW, L) to (N, C, H, W), or either without N. RuntimeError for sizes that are not positive, and for an input that
+    such blocks do not make."""
     kernel, apart, pads, steps = _blocks("fold", kernel_size, dilation, padding, stride)
     size = each(output_size, 2, "fold", "output_size")
     if input.dim() not in (2, 3) or 0 in input.shape[-2:]:
@@ -212,12 +208,10 @@ _MODES = ("zeros", "reflect", "replicate", "circular")
 
 
 class _Convolution(Layer):
-    """Cross-correlation with `weight` (out_channels, in_channels/groups, *kernel_size) plus `bias`.
-
-    Both start uniform in ±1/sqrt(in_channels/groups prod(kernel_size)), as PyTorch's do. The other arguments are those
-    of `functional.conv2d`; `padding_mode` says what is put where "zeros" are not. ValueError for channels that the
-    groups do not divide, and for an unknown padding.
-    """
+    """Cross-correlation with `weight` (out_channels, in_channels/groups, *kernel_size) plus `bias`. Both start uniform
+    in ±1/sqrt(in_channels/groups prod(kernel_size)), as PyTorch's do. The other arguments are those of
+    `functional.conv2d`; `padding_mode` says what is put where "zeros" are not. ValueError for channels that the groups
+    do not divide, and for an unknown padding."""
 
     _function: ClassVar[Callable[..., Tensor]]
     _dims: ClassVar[int]

@@ -60,9 +60,7 @@ def _shorten(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -
 
 class Embedding(Layer, function=embedding):
     """Rows of `weight` (num_embeddings, embedding_dim), which start normal; the others are `functional.embedding`'s.
-
-    Row `padding_idx` starts at 0.
-    """
+    Row `padding_idx` starts at 0."""
 
     def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None,
                  max_norm: float | None = None, norm_type: float = 2.0, scale_grad_by_freq: bool = False,

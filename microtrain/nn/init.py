@@ -46,9 +46,7 @@ def ones_(tensor: Tensor) -> Tensor:
 
 def calculate_gain(nonlinearity: str, param: _Any = None) -> float:
     """The factor that weights are scaled by to keep the variance through `nonlinearity`; `param` is leaky_relu's slope.
-
-    ValueError for a nonlinearity that is not known, and for a slope that is no number.
-    """
+    ValueError for a nonlinearity that is not known, and for a slope that is no number."""
     if nonlinearity in _FIXED_GAINS:
         return _FIXED_GAINS[nonlinearity]
     if nonlinearity == "leaky_relu":

@@ -24,10 +24,8 @@ def _check_probability(p: float) -> None:
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Zeroes each element with probability `p` and scales the others by 1/(1-p), if `training`.
-
-    Random values come from the global generator (Srivastava et al., 2014). ValueError for a `p` outside [0, 1].
-    """
+    """Zeroes each element with probability `p` and scales the others by 1/(1-p), if `training`. Random values come from
+    the global generator (Srivastava et al., 2014). ValueError for a `p` outside [0, 1]."""
     _check_probability(p)
     if not training or p == 0:
         return input
@@ -102,10 +100,8 @@ def _for_heads(query: Tensor, shared: Tensor) -> Tensor:
 
 class Linear(Layer, function=linear):
     """`y = x @ weight.T + bias` for x of shape (..., in_features), else RuntimeError; y is (..., out_features).
-
-    `weight` is (out_features, in_features), `bias` (out_features,); both start uniform in
-    ±1/sqrt(in_features), as PyTorch's do (LeCun et al., "Efficient BackProp", 1998).
-    """
+    `weight` is (out_features, in_features), `bias` (out_features,); both start uniform in ±1/sqrt(in_features), as
+    PyTorch's do (LeCun et al., "Efficient BackProp", 1998)."""
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, device: Any = None,
                  dtype: Any = None) -> None:

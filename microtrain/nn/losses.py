@@ -40,10 +40,8 @@ def _reduced(loss: Tensor, reduction: str) -> Tensor:
 
 
 def _difference(name: str, input: Tensor, target: Tensor, stacklevel: int = 4) -> Tensor:
-    """input - target, a bool beside another dtype counted as 0 or 1.
-
-    Warns of shapes that differ; `stacklevel` is the caller's caller's, a guard between them counted.
-    """
+    """input - target, a bool beside another dtype counted as 0 or 1. Warns of shapes that differ; `stacklevel` is the
+    caller's caller's, a guard between them counted."""
     try:
         one, other = input.node.spec, target.node.spec
     except AttributeError:
@@ -58,11 +56,9 @@ def _difference(name: str, input: Tensor, target: Tensor, stacklevel: int = 4) -
 
 
 def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
-    """(input - target)², reduced.
-
-    `target` has the input's shape (PyTorch's warning, and broadcasting, if not; RuntimeError if they do not broadcast),
-    and so has `weight`, a factor for each element (ValueError if not); "mean" is over its sum then.
-    """
+    """(input - target)², reduced. `target` has the input's shape (PyTorch's warning, and broadcasting, if not;
+    RuntimeError if they do not broadcast), and so has `weight`, a factor for each element (ValueError if not); "mean"
+    is over its sum then."""
     return _weighted("mse_loss", nn_ops.squared_error(_difference("mse_loss", input, target, 3)), weight, reduction)
 
 
@@ -103,13 +99,10 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
 
 def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tensor | None = None, *,
                                      reduction: str = "mean", pos_weight: Tensor | None = None) -> Tensor:
-    """Binary cross entropy of `sigmoid(input)`, computed from the logits so that nothing overflows.
-
-    (1-t) x + softplus(-x), with softplus(-x) times 1 + (pos_weight-1) t: neither term cancels the other.
-
-    `target` holds probabilities, of the input's shape (else ValueError); `weight`, a factor for each element, and
-    `pos_weight`, one for the positive part, are broadcast to it.
-    """
+    """Binary cross entropy of `sigmoid(input)`, computed from the logits so that nothing overflows. (1-t) x +
+    softplus(-x), with softplus(-x) times 1 + (pos_weight-1) t: neither term cancels the other. `target` holds
+    probabilities, of the input's shape (else ValueError); `weight`, a factor for each element, and `pos_weight`, one
+    for the positive part, are broadcast to it."""
     try:
         one, other = input.node.spec, target.node.spec
     except AttributeError:
@@ -133,11 +126,9 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tens
 
 def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0,
                weight: Tensor | None = None) -> Tensor:
-    """(input - target)² / 2 where |input - target| < delta, else delta (|input - target| - delta / 2); reduced.
-
-    Huber, "Robust Estimation of a Location Parameter", 1964. Arguments as `mse_loss`, but "mean" is over all elements
-    with weights too, as in PyTorch; RuntimeError unless delta > 0.
-    """
+    """(input - target)² / 2 where |input - target| < delta, else delta (|input - target| - delta / 2); reduced. Huber,
+    "Robust Estimation of a Location Parameter", 1964. Arguments as `mse_loss`, but "mean" is over all elements with
+    weights too, as in PyTorch; RuntimeError unless delta > 0."""
     if delta <= 0:
         raise RuntimeError(f"huber_loss does not support non-positive values for delta. Got: {delta}")
     loss = nn_ops.huber(_difference("huber_loss", input, target), float(delta))
@@ -145,10 +136,8 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
 
 
 def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
-    """(input - target)² / (2 beta) where |input - target| < beta, else |input - target| - beta / 2; reduced.
-
-    Girshick, "Fast R-CNN", 2015. With beta 0 it is `l1_loss`; RuntimeError for a negative one.
-    """
+    """(input - target)² / (2 beta) where |input - target| < beta, else |input - target| - beta / 2; reduced. Girshick,
+    "Fast R-CNN", 2015. With beta 0 it is `l1_loss`; RuntimeError for a negative one."""
     if beta < 0:
         raise RuntimeError(f"smooth_l1_loss does not support negative values for beta. Got: {beta}")
     difference = _difference("smooth_l1_loss", input, target)
@@ -183,19 +172,15 @@ def kl_div(input: Tensor, target: Tensor, *, reduction: str = "mean", log_target
 
 
 def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, *, reduction: str = "mean") -> Tensor:
-    """input where target is 1, max(0, margin - input) where it is -1 (both added where it is neither); reduced.
-
-    Inputs are distances, `margin` the one from which dissimilar pairs cost nothing; the shapes broadcast.
-    """
+    """input where target is 1, max(0, margin - input) where it is -1 (both added where it is neither); reduced. Inputs
+    are distances, `margin` the one from which dissimilar pairs cost nothing; the shapes broadcast."""
     apart = where(target != 1, (margin - input).clamp_min(0), 0.0)
     return _reduced(apart + where(target != -1, input, 0.0), reduction)
 
 
 def soft_margin_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
-    """log(1 + exp(-target input)), reduced; finite even where PyTorch's exponential overflows.
-
-    Inputs are scores, targets 1 or -1, of a shape that broadcasts to the input's (else RuntimeError).
-    """
+    """log(1 + exp(-target input)), reduced; finite even where PyTorch's exponential overflows. Inputs are scores,
+    targets 1 or -1, of a shape that broadcasts to the input's (else RuntimeError)."""
     if input.shape != target.shape and (shape := broadcast_shapes(input.shape, target.shape)) != input.shape:
         raise RuntimeError(f"output with shape {list(input.shape)} doesn't match the broadcast shape {list(shape)}: "
                            f"the target of shape {list(target.shape)} has to broadcast to the input's")
@@ -237,11 +222,9 @@ def _check_weight(input: Tensor, weight: Tensor | None) -> None:
 
 
 def _check_class_range(target: Tensor, classes: int, ignore_index: int) -> bool:
-    """Whether the indices could be looked at; raises IndexError, naming one, if it is out of range.
-
-    Only values that lie in the host's memory are looked at: computing them, or waiting for a GPU, would break up
-    the step that is being recorded.
-    """
+    """Whether the indices could be looked at; raises IndexError, naming one, if it is out of range. Only values that
+    lie in the host's memory are looked at: computing them, or waiting for a GPU, would break up the step that is being
+    recorded."""
     if not target.device.kind.native or target.node.buffer is None:
         return False
     known = target.__dict__.get("_extent")          # a data set's targets are looked at once, not at every step
@@ -258,10 +241,8 @@ def _check_class_range(target: Tensor, classes: int, ignore_index: int) -> bool:
 
 def _reduced_pick(log_prob: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str,
                   label_smoothing: float = 0.0) -> Tensor:
-    """Minus the log probability of each target that is not ignored; "mean" divides by the weights that count.
-
-    A class index that is out of range, and could not be looked at, gives NaN.
-    """
+    """Minus the log probability of each target that is not ignored; "mean" divides by the weights that count. A class
+    index that is out of range, and could not be looked at, gives NaN."""
     dim = _class_dim(log_prob)
     classes = log_prob.shape[dim]
     valid = target != ignore_index
@@ -355,11 +336,9 @@ def _soft_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None, ig
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
-    """Class indices of any shape to int64 vectors: 1 at the index, 0 elsewhere, in a new last dimension.
-
-    `num_classes` is the length of the vectors; -1: one more than the largest index. RuntimeError for another dtype, an
-    index negative or too large, nothing to infer the classes from.
-    """
+    """Class indices of any shape to int64 vectors: 1 at the index, 0 elsewhere, in a new last dimension. `num_classes`
+    is the length of the vectors; -1: one more than the largest index. RuntimeError for another dtype, an index negative
+    or too large, nothing to infer the classes from."""
     if tensor.dtype is not int64:
         raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
     if math.prod(tensor.shape) == 0:

@@ -27,10 +27,8 @@ def _misplaced(value: object, verb: str, name: str, expected: str) -> TypeError:
 
 
 class Module(Stateful):
-    """Base of every layer and model: assign Parameters and Modules as attributes and write `forward`.
-
-    Follows `torch.nn.Module`: the same registration rules, names, state dicts and errors.
-    """
+    """Base of every layer and model: assign Parameters and Modules as attributes and write `forward`. Follows
+    `torch.nn.Module`: the same registration rules, names, state dicts and errors."""
 
     training: bool
     _modules: dict[str, Module | None]
@@ -122,17 +120,13 @@ class Module(Stateful):
         entries[name] = value
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
-        """Registers `param` under `name`; None keeps the name for a parameter that is absent.
-
-        KeyError for a name that is empty, has a dot or is taken; TypeError for no Parameter.
-        """
+        """Registers `param` under `name`; None keeps the name for a parameter that is absent. KeyError for a name that
+        is empty, has a dot or is taken; TypeError for no Parameter."""
         self._register("_parameters", "parameters", name, param, Parameter, "torch.nn.Parameter")
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
-        """Registers a tensor that is state but is not trained; left out of state dicts if not persistent.
-
-        KeyError as `register_parameter`; TypeError for no Tensor.
-        """
+        """Registers a tensor that is state but is not trained; left out of state dicts if not persistent. KeyError as
+        `register_parameter`; TypeError for no Tensor."""
         self._register("_buffers", "buffer", name, tensor, Tensor, "torch Tensor")
         (self._non_persistent.discard if persistent else self._non_persistent.add)(name)
 
@@ -266,10 +260,8 @@ class Module(Stateful):
         return self
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
-        """Moves parameters and buffers: `to(device)`, `to(dtype)`, `to(device, dtype)` or `to(tensor)`.
-
-        A dtype applies to the floating-point ones alone; TypeError for one that is no such.
-        """
+        """Moves parameters and buffers: `to(device)`, `to(dtype)`, `to(device, dtype)` or `to(tensor)`. A dtype applies
+        to the floating-point ones alone; TypeError for one that is no such."""
         device, wanted, copy = conversion(args, kwargs)
         if copy:
             raise RuntimeError(".to() does not accept copy argument")

@@ -84,11 +84,9 @@ def _affine(normalised: Tensor, weight: Tensor | None, bias: Tensor | None) -> T
 
 def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None,
              eps: float | None = None) -> Tensor:
-    """input / sqrt(mean(input²) + eps) weight over the last dimensions (Zhang & Sennrich, 2019).
-
-    As `layer_norm`, but the result has the input's dtype, whatever the weight's; no `eps` is the spacing of the numbers
-    at 1 (of float32 for half precisions).
-    """
+    """input / sqrt(mean(input²) + eps) weight over the last dimensions (Zhang & Sennrich, 2019). As `layer_norm`, but
+    the result has the input's dtype, whatever the weight's; no `eps` is the spacing of the numbers at 1 (of float32 for
+    half precisions)."""
     axes = _axes(input, normalized_shape, "*")
     _check_affine(normalized_shape, weight=weight)
     _check_floating(input, "rms_norm")
@@ -185,11 +183,9 @@ def normalize(input: Tensor, p: float = 2.0, dim: int | Sequence[int] = 1, eps: 
 
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
-    """The cosine of the angle between vectors along `dim`: sum(x1/max(|x1|, eps) x2/max(|x2|, eps)).
-
-    As in PyTorch, the derivative of a length goes past its limit eps. The result has the shape that x1 and x2 broadcast
-    to, without `dim`. RuntimeError for two integer tensors.
-    """
+    """The cosine of the angle between vectors along `dim`: sum(x1/max(|x1|, eps) x2/max(|x2|, eps)). As in PyTorch, the
+    derivative of a length goes past its limit eps. The result has the shape that x1 and x2 broadcast to, without `dim`.
+    RuntimeError for two integer tensors."""
     dtype = promote_types(x1.dtype, x2.dtype)
     if not dtype.is_floating_point:
         raise RuntimeError(f"expected common dtype to be floating point, yet common dtype is {dtype}")
@@ -219,10 +215,8 @@ class _Normalisation(Layer):
 
 
 class LayerNorm(_Normalisation, function=layer_norm):
-    """`functional.layer_norm` with a `weight` and a `bias` of `normalized_shape` (an int for one dimension).
-
-    They start at 1 and 0; without `elementwise_affine` there is neither, without `bias` no bias.
-    """
+    """`functional.layer_norm` with a `weight` and a `bias` of `normalized_shape` (an int for one dimension). They start
+    at 1 and 0; without `elementwise_affine` there is neither, without `bias` no bias."""
 
     def __init__(self, normalized_shape: int | Sequence[int], eps: float = 1e-5, elementwise_affine: bool = True,
                  bias: bool = True, device: Any = None, dtype: Any = None) -> None:
@@ -243,13 +237,11 @@ class RMSNorm(_Normalisation, function=rms_norm):
 
 
 class _BatchNorm(_Normalisation):
-    """`functional.batch_norm` with `weight` and `bias` (num_features,), which start at 1 and 0, if `affine`.
-
-    In training mean and variance are the batch's, and `running_mean` and `running_var` move towards them by
-    `momentum` (None: they are the averages of all batches so far, of which `num_batches_tracked` counts the number,
-    and which is read at every step) while `track_running_stats` is set; in evaluation they are the running ones, or
-    the batch's where there are none. ValueError for an input of another number of dimensions.
-    """
+    """`functional.batch_norm` with `weight` and `bias` (num_features,), which start at 1 and 0, if `affine`. In
+    training mean and variance are the batch's, and `running_mean` and `running_var` move towards them by `momentum`
+    (None: they are the averages of all batches so far, of which `num_batches_tracked` counts the number, and which is
+    read at every step) while `track_running_stats` is set; in evaluation they are the running ones, or the batch's
+    where there are none. ValueError for an input of another number of dimensions."""
 
     _dims: tuple[int, ...]
     _version, _added = 2, {"num_batches_tracked": 2}

@@ -106,11 +106,9 @@ _pad = checked(pad)
 
 
 class _Padding(Module):
-    """Pads the last one or two dimensions, as `functional.pad` does, with what the name says.
-
-    Holds `padding`: (before, after) of the last dimension, then of the last but one; an int for all of them. Of what is
-    circular one batch dimension may be missing; ValueError for more or fewer.
-    """
+    """Pads the last one or two dimensions, as `functional.pad` does, with what the name says. Holds `padding`: (before,
+    after) of the last dimension, then of the last but one; an int for all of them. Of what is circular one batch
+    dimension may be missing; ValueError for more or fewer."""
 
     _dims: ClassVar[int] = 0
     _mode: ClassVar[str] = "constant"

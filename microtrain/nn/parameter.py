@@ -11,10 +11,8 @@ if TYPE_CHECKING:
 
 
 class Parameter(Tensor):
-    """A tensor to be trained. Shares the memory of `data`; is a leaf whatever made `data`.
-
-    RuntimeError for an integer or bool `data`, unless `requires_grad` is False.
-    """
+    """A tensor to be trained. Shares the memory of `data`; is a leaf whatever made `data`. RuntimeError for an integer
+    or bool `data`, unless `requires_grad` is False."""
 
     __slots__ = ()
 
@@ -25,10 +23,8 @@ class Parameter(Tensor):
 
     @classmethod
     def adopt(cls, leaf: Tensor, requires_grad: bool = True) -> Self:
-        """Turns a tensor that nobody else holds into a parameter itself.
-
-        Unlike `Parameter(leaf)` no second tensor sees the memory then, so an update need not look for one.
-        """
+        """Turns a tensor that nobody else holds into a parameter itself. Unlike `Parameter(leaf)` no second tensor sees
+        the memory then, so an update need not look for one."""
         leaf.requires_grad_(requires_grad)
         leaf.__class__ = cls
         return leaf  # type: ignore[return-value]
@@ -54,10 +50,8 @@ class Parameter(Tensor):
 
 
 class Registered:
-    """Where a layer's parameter is looked for before `__getattr__`, which Python calls only once it has failed.
-
-    Says nothing of a parameter that is registered no more: what else goes by the name is found as ever.
-    """
+    """Where a layer's parameter is looked for before `__getattr__`, which Python calls only once it has failed. Says
+    nothing of a parameter that is registered no more: what else goes by the name is found as ever."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name

@@ -29,11 +29,9 @@ class IncompatibleKeys(NamedTuple):
 
 
 class Stateful:
-    """What of a module goes into a state dict and comes back.
-
-    A state dict notes of each module, in `_metadata`, of which `_version` it is. What was `_added` to the tensors with
-    some version may be missing in a dict from before it, and in one that notes nothing: it is left as it is.
-    """
+    """What of a module goes into a state dict and comes back. A state dict notes of each module, in `_metadata`, of
+    which `_version` it is. What was `_added` to the tensors with some version may be missing in a dict from before it,
+    and in one that notes nothing: it is left as it is."""
 
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
@@ -61,9 +59,7 @@ class Stateful:
     def state_dict(self, *, destination: Any = None, prefix: str = "",
                    keep_vars: bool = False) -> OrderedDict[str, Any]:
         """Returns dotted names to tensors, detached and sharing storage with the module (with `keep_vars` its own).
-
-        Each child puts in its own by its `state_dict`: into `destination`, by names that start with `prefix`.
-        """
+        Each child puts in its own by its `state_dict`: into `destination`, by names that start with `prefix`."""
         found: Any = OrderedDict() if destination is None else destination
         if destination is None:
             found._metadata = OrderedDict()

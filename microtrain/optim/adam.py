@@ -73,10 +73,8 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam whose weight decay shrinks the parameter itself: p *= 1 - lr weight_decay (Loshchilov & Hutter, 2019).
-
-    Args and errors: as `Adam`; `weight_decay` is 0.01 unless given.
-    """
+    """Adam whose weight decay shrinks the parameter itself: p *= 1 - lr weight_decay (Loshchilov & Hutter, 2019). Args
+    and errors: as `Adam`; `weight_decay` is 0.01 unless given."""
 
     _decoupled_weight_decay = True
 

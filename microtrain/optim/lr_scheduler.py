@@ -35,12 +35,9 @@ NOT_SAVED = ("optimizer", "_own_step")
 
 
 class LRScheduler:
-    """Base: keeps each group's first learning rate and sets `group["lr"]` from the epoch number.
-
-    A rate that is a tensor is changed in place; what is told or saved is a copy.
-
-    `last_epoch` is -1 to begin, else the epoch after which to resume; KeyError if no group has an `"initial_lr"` then.
-    """
+    """Base: keeps each group's first learning rate and sets `group["lr"]` from the epoch number. A rate that is a
+    tensor is changed in place; what is told or saved is a copy. `last_epoch` is -1 to begin, else the epoch after which
+    to resume; KeyError if no group has an `"initial_lr"` then."""
 
     _is_initial = False
     _get_lr_called_within_step = False
@@ -74,10 +71,8 @@ class LRScheduler:
         return self._last_lr
 
     def step(self, epoch: int | None = None) -> None:
-        """Moves to the next epoch and sets the groups' rates; warns where the optimizer has made no step yet.
-
-        `epoch` is one to move to instead (deprecated), by the rule's closed form where it has one.
-        """
+        """Moves to the next epoch and sets the groups' rates; warns where the optimizer has made no step yet. `epoch`
+        is one to move to instead (deprecated), by the rule's closed form where it has one."""
         optimizer = self.optimizer
         own_step = vars(optimizer).get("step")          # the user's, on this optimizer
         if self._step_count == 1 and own_step is not self._own_step:
@@ -153,12 +148,10 @@ class StepLR(LRScheduler):
 
 
 class CosineAnnealingLR(LRScheduler):
-    """From the first rate down to `eta_min` along half a cosine of `T_max` epochs, and up again after it.
-
-    eta_min + (base - eta_min) (1 + cos(pi epoch / T_max)) / 2 (Loshchilov & Hutter, 2017, without restarts),
-    computed from the previous rate as PyTorch does, so that it can be chained with other schedulers. Raises ValueError
-    for a `T_max` of 0.
-    """
+    """From the first rate down to `eta_min` along half a cosine of `T_max` epochs, and up again after it. eta_min +
+    (base - eta_min) (1 + cos(pi epoch / T_max)) / 2 (Loshchilov & Hutter, 2017, without restarts), computed from the
+    previous rate as PyTorch does, so that it can be chained with other schedulers. Raises ValueError for a `T_max` of
+    0."""
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
         if T_max == 0:
@@ -189,8 +182,7 @@ class CosineAnnealingLR(LRScheduler):
 
 
 class LambdaLR(LRScheduler):
-    """The first rate times `lr_lambda(epoch)`, of one function, or of one for each group (ValueError for others).
-    """
+    """The first rate times `lr_lambda(epoch)`, of one function, or of one for each group (ValueError for others)."""
 
     def __init__(self, optimizer: Optimizer, lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
                  last_epoch: int = -1) -> None:
@@ -215,9 +207,7 @@ class LambdaLR(LRScheduler):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes over what `state_dict` gave; functions stay as they are, callable objects take the attributes.
-
-        ValueError for no functions, or another number of them; nothing is changed then.
-        """
+        ValueError for no functions, or another number of them; nothing is changed then."""
         kept = state_dict.get("lr_lambdas")
         if kept is None:
             raise ValueError(f"loaded state dict must have 'lr_lambdas', but has only {sorted(map(str, state_dict))}")

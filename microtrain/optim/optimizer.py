@@ -112,10 +112,8 @@ class Optimizer:
         zero_gradients([param for group in self.param_groups for param in group["params"]], set_to_none)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Updates every parameter that has a gradient.
-
-        `closure` computes the loss and its gradients anew; called with gradients enabled. Returns what it returned.
-        """
+        """Updates every parameter that has a gradient. `closure` computes the loss and its gradients anew; called with
+        gradients enabled. Returns what it returned."""
         self.stepped = True
         loss = None
         if closure is not None:
@@ -159,11 +157,9 @@ class Optimizer:
             left.pop()
 
     def _update(self, param: Tensor, grad: Tensor, group: ParamGroup, state: State) -> tuple[Tensor, State]:
-        """A parameter's value after the step, and what becomes of its state; called without gradients.
-
-        Nothing is changed here. Tensors of the state are new ones in each step: cheaper to record than changes in
-        place, and the same on the device.
-        """
+        """A parameter's value after the step, and what becomes of its state; called without gradients. Nothing is
+        changed here. Tensors of the state are new ones in each step: cheaper to record than changes in place, and the
+        same on the device."""
         raise NotImplementedError(f"{type(self).__name__} has no update rule")
 
     @locked
@@ -174,14 +170,11 @@ class Optimizer:
         return {"state": {index[id(param)]: dict(state) for param, state in self.state.items()}, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Takes over options and state from `state_dict`; tensors are copied. All or nothing.
-
-        An option that a group there has not is this optimizer's default; names of parameters, those that it has.
-
-        ValueError for no `"state"` or `"param_groups"`, for groups that differ in number or size from this optimizer's,
-        for the state of a parameter that is in no group, of another shape or of another kind of optimizer; TypeError
-        for a state or groups that are no dicts.
-        """
+        """Takes over options and state from `state_dict`; tensors are copied. All or nothing. An option that a group
+        there has not is this optimizer's default; names of parameters, those that it has. ValueError for no `"state"`
+        or `"param_groups"`, for groups that differ in number or size from this optimizer's, for the state of a
+        parameter that is in no group, of another shape or of another kind of optimizer; TypeError for a state or groups
+        that are no dicts."""
         for part in ("state", "param_groups"):
             if part not in state_dict:
                 raise ValueError(f"loaded state dict must have {part!r}, but has only {sorted(map(str, state_dict))}")

@@ -87,12 +87,9 @@ def save(state_dict: Mapping[Any, Any], path: str | Path) -> Path:
 
 
 def load(path: str | Path) -> dict[Any, Any]:
-    """Reads what `save` wrote, or another program's file of either format; tensors are on the CPU.
-
-    OSError where there is no such file, or it cannot be read; ValueError for another suffix and for a file that is not
-    what its suffix says, is cut short, or does not have the checksum that it carries; ImportError for bfloat16 without
-    ml_dtypes.
-    """
+    """Reads what `save` wrote, or another program's file of either format; tensors are on the CPU. OSError where there
+    is no such file, or it cannot be read; ValueError for another suffix and for a file that is not what its suffix
+    says, is cut short, or does not have the checksum that it carries; ImportError for bfloat16 without ml_dtypes."""
     path = _named(path)
     if path.is_dir():
         raise IsADirectoryError(f"cannot read {path}: it is a folder")
@@ -117,25 +114,19 @@ def load(path: str | Path) -> dict[Any, Any]:
 def save_training(path: str | Path, model: Module, optimizer: Optimizer, *, scheduler: LRScheduler | None = None,
                   loaders: Sequence[Any] = (), **more: Any) -> Path:
     """Writes all that a run needs to go on, between two epochs, with the same bits as if it had never been interrupted.
-
     That is: the state dicts of model, optimizer and scheduler, if there is one; the order in which `loaders` that
     shuffle will do so; the state of the default random generator, which dropout draws from; and `more` plain values by
-    name, as `save` takes them: `epoch=3`. Generators that a program has made beside it are its own to keep.
-
-    Returns the path written; errors as of `save`.
-    """
+    name, as `save` takes them: `epoch=3`. Generators that a program has made beside it are its own to keep. Returns the
+    path written; errors as of `save`."""
     return save({**_running(model, optimizer, scheduler, loaders), "more": more}, path)
 
 
 def load_training(path: str | Path, model: Module, optimizer: Optimizer, *, scheduler: LRScheduler | None = None,
                   loaders: Sequence[Any] = ()) -> dict[str, Any]:
-    """Puts a run back to where `save_training` wrote it, all of it or nothing.
-
-    Model, optimizer and scheduler are of the same form as those that were saved, loaders as many, in the same order.
-
-    Returns the further values that were saved. ValueError for a file that holds no run, or one with other parts;
-    RuntimeError or ValueError for parts that do not fit; and errors as of `load`.
-    """
+    """Puts a run back to where `save_training` wrote it, all of it or nothing. Model, optimizer and scheduler are of
+    the same form as those that were saved, loaders as many, in the same order. Returns the further values that were
+    saved. ValueError for a file that holds no run, or one with other parts; RuntimeError or ValueError for parts that
+    do not fit; and errors as of `load`."""
     before = _running(model, optimizer, scheduler, loaders)
     state = load(path)
     if set(state) != {*before, "more"}:

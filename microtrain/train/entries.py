@@ -35,10 +35,8 @@ class Entry(NamedTuple):
 
     @classmethod
     def of_bytes(cls, dtype: DType, shape: tuple[int, ...], data: bytes) -> Entry:
-        """An array of a shape (a tuple of ints) from its bytes, little-endian.
-
-        Raises ValueError for a truth value that is neither 0 nor 1: NumPy takes such for whatever it likes.
-        """
+        """An array of a shape (a tuple of ints) from its bytes, little-endian. Raises ValueError for a truth value that
+        is neither 0 nor 1: NumPy takes such for whatever it likes."""
         if dtype is bool_ and np.frombuffer(data, np.uint8).max(initial=0) > 1:
             raise ValueError("a byte of a BOOL array is neither 0 nor 1")
         raw = np.dtype(np.uint16) if dtype is bfloat16 else dtype.numpy
@@ -68,10 +66,8 @@ ATOMS = (bool, int, float, str, type(None))
 
 def taken_apart(value: Any, tensors: dict[str, Tensor], name: str = "") -> Any:
     """What stands for `value` in JSON, each type kept exactly; its tensors go to `tensors`, named by the way to them.
-
     `value` is a tensor, a number, a string, None, an array of numbers, or a dict, list or tuple of such (else
-    TypeError).
-    """
+    TypeError)."""
     kind = type(value)
     if isinstance(value, Tensor):
         key = name

@@ -33,8 +33,7 @@ Callback = Callable[[int, "History"], Any]
 class History:
     """One entry an epoch in each list: means of the loss over the samples, measured on each batch before the step that
     it causes, and over the validation samples after the epoch, if there are any; metrics of those by name; and the
-    epoch's wall time in seconds, validation included.
-    """
+    epoch's wall time in seconds, validation included."""
 
     train_loss: list[float] = field(default_factory=list)
     val_loss: list[float] = field(default_factory=list)
@@ -221,10 +220,8 @@ def _read(losses: list[Tensor]) -> np.ndarray:
 
 def evaluate(model: Module, loss_fn: LossFunction, loader: Iterable[tuple[Tensor, Tensor]],
              metrics: Mapping[str, Metric] | None = None) -> tuple[float, dict[str, float]]:
-    """The mean loss over the samples of `loader` and the metrics over all of them, in evaluation mode.
-
-    ValueError for no batches.
-    """
+    """The mean loss over the samples of `loader` and the metrics over all of them, in evaluation mode. ValueError for
+    no batches."""
     for function in (metrics or {}).values():
         if not callable(function):
             raise TypeError(f"evaluate(): metrics are functions, but one is {type(function).__name__}")

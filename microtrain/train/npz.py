@@ -40,10 +40,8 @@ def write(file: IO[bytes], entries: Mapping[str, Entry], notes: Notes) -> None:
 
 
 def read(file: IO[bytes]) -> tuple[dict[str, Entry], Notes]:
-    """Arrays and notes of a file; an array's name is its member's without .npy where the file is not of ours.
-
-    Raises ValueError, or another error of zipfile or NumPy, saying what is wrong with it. Nothing is unpickled.
-    """
+    """Arrays and notes of a file; an array's name is its member's without .npy where the file is not of ours. Raises
+    ValueError, or another error of zipfile or NumPy, saying what is wrong with it. Nothing is unpickled."""
     with zipfile.ZipFile(file) as archive:
         members = archive.namelist()
         if len(set(members)) != len(members):

@@ -106,9 +106,7 @@ class TqdmBar:
 
 def make_progress(epochs: int, stream: TextIO | None = None) -> Progress:
     """The progress display: on a terminal tqdm's bar, or our own when tqdm is not installed; else one line an epoch.
-
-    Without a stream, bars go to stderr and lines to stdout: stderr of a run that is logged is for what went wrong.
-    """
+    Without a stream, bars go to stderr and lines to stdout: stderr of a run that is logged is for what went wrong."""
     out = sys.stderr if stream is None else stream
     if out is None or not out.isatty() or os.environ.get("TERM") == "dumb":
         lines = sys.stdout if stream is None else stream
