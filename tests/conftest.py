@@ -24,6 +24,10 @@ from microtrain.engine.session import pending  # noqa: E402
 from microtrain.runtime import virtual  # noqa: E402
 from tests.support.progress import Progress  # noqa: E402
 
+if DEVICE == "interpret":
+    from tests.support.interpreter import patch_once
+    patch_once()
+
 CUDA = virtual.gpu().torch.cuda if DEVICE == "cuda" and virtual.wanted() else torch.cuda
 """What answers for the GPU: PyTorch, or what stands in for it where that is a virtual one."""
 

@@ -37,11 +37,9 @@ class Tally:
     failures: list[Verdict] = field(default_factory=list)
 
     def add(self, verdict: Verdict) -> None:
-        """Count a program."""
         self.programs[verdict.kind] += 1
         self.refused += verdict.refused
-        if verdict.wrong is not None:
-            self.failures.append(verdict)
+        self.failures += [verdict] * (verdict.wrong is not None)
 
     def __str__(self) -> str:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.programs.items()))
@@ -69,49 +67,41 @@ def examine(seed: int, device: str, kind: str | None = None) -> Verdict:
 def run(seeds: Iterable[int], device: str, kind: str | None = None, processes: int = 2,
         tell: Callable[[Verdict, Tally], None] = lambda verdict, tally: None) -> Tally:
     """Examine the programs of seeds, every so many in each of some processes; `tell` hears of each as it is done."""
-    tally = Tally()
-    for verdict in verdicts(list(seeds), device, kind, processes):
+    tally, seeds = Tally(), list(seeds)
+    for verdict in verdicts([seeds[i::processes] for i in range(min(processes, len(seeds)))], device, kind):
         tally.add(verdict)
         tell(verdict, tally)
     return tally
 
 
-def verdicts(seeds: list[int], device: str, kind: str | None, processes: int) -> Iterator[Verdict]:
-    """Verdicts as processes come to them."""
-    started = [Worker(seeds[i::processes], device, kind) for i in range(min(processes, len(seeds)))]
-    open_ends: dict[Any, Worker] = {worker.end: worker for worker in started}
-    while open_ends:
-        for end in wait(list(open_ends)):
-            worker = open_ends[end]
-            try:
-                yield worker.receive()
-            except EOFError:
-                del open_ends[end]
-                worker.process.join()
-                if worker.left:                 # it went down with the program that it was at
-                    seed, *left = worker.left
-                    yield Verdict(seed, "crashed", False, f"the process ended with {worker.process.exitcode}")
-                    if left:
-                        fresh = Worker(left, device, kind)
-                        open_ends[fresh.end] = fresh
+def verdicts(shares: list[list[int]], device: str, kind: str | None) -> Iterator[Verdict]:
+    """Verdicts as processes, one a share, come to them."""
+    context = multiprocessing.get_context("spawn")
+    started: dict[Any, tuple[Any, list[int]]] = {}         # by the end of a pipe: a process, and what it has left
 
-
-class Worker:
-    """A process that examines some seeds, one after another."""
-
-    def __init__(self, seeds: list[int], device: str, kind: str | None) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.left = list(seeds)
-        self.end, other = context.Pipe(duplex=False)
-        self.process = context.Process(target=work, args=(other, seeds, device, kind), daemon=True)
-        self.process.start()
+    def start(seeds: list[int]) -> None:
+        end, other = context.Pipe(duplex=False)
+        process = context.Process(target=work, args=(other, seeds, device, kind), daemon=True)
+        process.start()
         other.close()
+        started[end] = process, seeds
 
-    def receive(self) -> Verdict:
-        """The next verdict. Raises EOFError where there is none."""
-        verdict: Verdict = self.end.recv()
-        self.left.remove(verdict.seed)
-        return verdict
+    for share in shares:
+        start(share)
+    while started:
+        for end in wait(list(started)):
+            process, left = started[end]
+            try:
+                verdict = end.recv()
+                left.remove(verdict.seed)
+                yield verdict
+            except EOFError:
+                del started[end]
+                process.join()
+                if left:                    # it went down with the program that it was at
+                    yield Verdict(left[0], "crashed", False, f"the process ended with {process.exitcode}")
+                    if left[1:]:
+                        start(left[1:])
 
 
 def work(end: Connection, seeds: list[int], device: str, kind: str | None) -> None:

@@ -111,16 +111,16 @@ class Oracle:
                 continue
             if name not in got.values:
                 return "missing", f"{name} is None, expected {want.dtype}{list(want.shape)}"
-            have = got.values[name]
-            if have.dtype != want.dtype or have.shape != want.shape:
-                return "type", f"{name} is {have.dtype}{list(have.shape)}, expected {want.dtype}{list(want.shape)}"
+            have, kind = got.values[name], f"{want.dtype}{list(want.shape)}"
+            if f"{have.dtype}{list(have.shape)}" != kind:
+                return "type", f"{name} is {have.dtype}{list(have.shape)}, expected {kind}"
             if want.dtype.kind == "f":
                 wrong = difference(have, want, self.truth.values[name], np.full(want.shape, self.allowed(name)),
                                    self.program.dtype)
             else:
                 wrong = exact_difference(have, want, want.dtype.name)
             if wrong is not None:
-                return "value", f"{name}, {want.dtype}{list(want.shape)}, {wrong}"
+                return "value", f"{name}, {kind}, {wrong}"
         for name in sorted(got.values.keys() - expected.values.keys() - open_):
             if not (self.twice and np.all(got.values[name] == 0)):
                 return "missing", f"{name} is {got.values[name].dtype}{list(got.values[name].shape)}, expected None"
@@ -159,9 +159,7 @@ class Oracle:
 
 def _largest(values: np.ndarray) -> float:
     """The largest finite magnitude; 0 where there is none, and for what is no float."""
-    if values.dtype.kind != "f":
-        return 0.0
-    return float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
+    return float(np.abs(values[np.isfinite(values)]).max(initial=0.0)) if values.dtype.kind == "f" else 0.0
 
 
 def saving_copies() -> AbstractContextManager[Any]:
@@ -186,15 +184,8 @@ def _raised(outcome: Outcome, program: Program) -> str:
 def outcome(program: Program, mode: str) -> Outcome:
     """What a program leaves here, run in one of the MODES."""
     import microtrain
-    if mode == MODES[1]:
-        return program.run(microtrain, reading=True)
-    if mode == MODES[2]:
-        with EachAtOnce():
-            return program.run(microtrain)
-    if mode == MODES[3]:
-        with settings.fuse(False):
-            return program.run(microtrain)
-    return program.run(microtrain)
+    with EachAtOnce() if mode == MODES[2] else settings.fuse(False) if mode == MODES[3] else nullcontext():
+        return program.run(microtrain, reading=mode == MODES[1])
 
 
 def check(program: Program, modes: tuple[str, ...] = MODES[:3]) -> Failure | None:

@@ -5,9 +5,12 @@ It is source, so that a program prints with what it needs and runs as it stands 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import cache
 from typing import Any
+
+import numpy as np
 
 FUNCTIONS = {
     "Product": """
@@ -75,9 +78,6 @@ def needed(text: str) -> str:
 
 def namespace(T: Any, dtype: str, attempt: Callable[[], Any], text: str = ", ".join(FUNCTIONS)) -> dict[str, Any]:
     """The names that a program's text speaks of, in the package `T`."""
-    import copy
-
-    import numpy as np
     names: dict[str, Any] = {"T": T, "np": np, "copy": copy}
     for name, kind in {"dtype": dtype, "single": "float32", "half": "float16", "brain": "bfloat16"}.items():
         names[name] = getattr(T, kind)

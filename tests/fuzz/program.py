@@ -38,14 +38,11 @@ class Index(tuple[Any, ...]):
     __slots__ = ()
 
     def __repr__(self) -> str:
-        return ", ".join(_written(item) for item in self)
+        return ", ".join("..." if item is Ellipsis else written(item) if isinstance(item, slice) else repr(item)
+                         for item in self)
 
 
-def _written(item: Any) -> str:
-    if item is Ellipsis:
-        return "..."
-    if not isinstance(item, slice):
-        return repr(item)
+def written(item: slice) -> str:
     ends = ["" if n is None else str(n) for n in (item.start, item.stop)]
     return ":".join(ends if item.step in (None, 1) else [*ends, str(item.step)])
 
@@ -130,21 +127,20 @@ class Program:
         return cls(tuple(Step(line.strip()) for line in text.strip().splitlines()), dtype)
 
     @cached_property
+    def text(self) -> str:
+        """The steps, one a line."""
+        return "\n".join(map(str, self.steps))
+
+    @cached_property
     def code(self) -> CodeType:
-        """The steps compiled, one a line."""
         return compile(self.text, FILE, "exec")
 
     @cached_property
     def reading_code(self) -> CodeType:
-        """The steps compiled, each value read as soon as it is made or changed."""
+        """The steps, each value read as soon as it is made or changed."""
         lines = [f"{step}" if step.touched is None or step.form.startswith("del ") else f"{step}; look(v{step.touched})"
                  for step in self.steps]
         return compile("\n".join(lines), FILE, "exec")
-
-    @cached_property
-    def text(self) -> str:
-        """The steps, one a line."""
-        return "\n".join(map(str, self.steps))
 
     def __str__(self) -> str:
         origin = "" if self.seed is None else f"    # seed {self.seed}"
@@ -154,8 +150,10 @@ class Program:
                           *filter(None, [needed(self.text)]), self.text])
 
     def with_steps(self, steps: tuple[Step, ...]) -> Program:
-        """The same program of other steps."""
         return replace(self, steps=steps)
+
+    def with_step(self, i: int, step: Step) -> Program:
+        return replace(self, steps=(*self.steps[:i], step, *self.steps[i + 1:]))
 
     def run(self, T: Any, dtype: str | None = None, *, reading: bool = False,
             within: Callable[[], AbstractContextManager[Any]] = nullcontext) -> Outcome:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from itertools import islice
 
 from .judge import Failure, check
 from .program import LEAF, Program, Sizes, Step
@@ -31,19 +31,10 @@ def shrink(failure: Failure, most: int = 600) -> Failure:
     while smaller and runs < most:
         smaller = False
         for reductions in (without_steps, with_leaves, with_smaller_sizes, without_gradients, without_blocks):
-            while (found := first(reductions(failure.program), still, most - runs)) is not None:
+            while found := next(filter(None, map(still, islice(reductions(failure.program), max(0, most - runs)))), 0):
                 failure, smaller = found, True
                 most -= 1
     return failure
-
-
-def first(programs: Iterator[Program], still: Callable[[Program], Failure | None], most: int) -> Failure | None:
-    """The first of (at most so many) programs that still fails, as a failure."""
-    for _, program in zip(range(most), programs, strict=False):
-        found = still(program)
-        if found is not None:
-            return found
-    return None
 
 
 def without_steps(program: Program) -> Iterator[Program]:
@@ -53,10 +44,10 @@ def without_steps(program: Program) -> Iterator[Program]:
         if cut:
             yield program.with_steps(steps[:-cut])
     for i in reversed(range(len(steps))):
-        yield program.with_steps(tuple(_without(steps, i)))
+        yield program.with_steps(tuple(without(steps, i)))
 
 
-def _without(steps: tuple[Step, ...], dropped: int) -> Iterator[Step]:
+def without(steps: tuple[Step, ...], dropped: int) -> Iterator[Step]:
     """The steps but for one, and for those that read a value which is then missing."""
     missing = {steps[dropped].target}
     for i, step in enumerate(steps):
@@ -76,8 +67,8 @@ def with_leaves(program: Program) -> Iterator[Program]:
         shape = shapes.get(f"v{step.target}")
         if step.form != LEAF and step.target is not None and shape is not None:
             for requires_grad in (False, True):
-                leaf = Step(LEAF, (), (step.target, -2, 3, Sizes(shape), 2, requires_grad), step.target)
-                yield program.with_steps((*program.steps[:i], leaf, *program.steps[i + 1:]))
+                yield program.with_step(i, Step(LEAF, (), (step.target, -2, 3, Sizes(shape), 2, requires_grad),
+                                                step.target))
 
 
 def with_smaller_sizes(program: Program) -> Iterator[Program]:
@@ -86,25 +77,20 @@ def with_smaller_sizes(program: Program) -> Iterator[Program]:
     for size in sorted(sizes, reverse=True):
         for new in dict.fromkeys((1, 2, size // 2, size - 1)):
             if 0 < new < size:
-                yield program.with_steps(tuple(_resized(step, size, new) for step in program.steps))
-
-
-def _resized(step: Step, size: int, new: int) -> Step:
-    def smaller(value: Any) -> Any:
-        return Sizes(new if n == size else n for n in value) if isinstance(value, Sizes) else value
-    return replace(step, attributes=tuple(map(smaller, step.attributes)))
+                yield program.with_steps(tuple(replace(step, attributes=tuple(
+                    Sizes(new if n == size else n for n in value) if isinstance(value, Sizes) else value
+                    for value in step.attributes)) for step in program.steps))
 
 
 def without_gradients(program: Program) -> Iterator[Program]:
     """The program with a leaf that requires no grad in place of one that does."""
     for i, step in enumerate(program.steps):
         if step.form == LEAF and step.attributes[-1]:
-            plain = replace(step, attributes=(*step.attributes[:-1], False))
-            yield program.with_steps((*program.steps[:i], plain, *program.steps[i + 1:]))
+            yield program.with_step(i, replace(step, attributes=(*step.attributes[:-1], False)))
 
 
 def without_blocks(program: Program) -> Iterator[Program]:
     """The program with a step that stands in blocks no more, but for one that may raise."""
     for i, step in enumerate(program.steps):
         if (kept := tuple(block for block in step.blocks if block == "attempt()")) != step.blocks:
-            yield program.with_steps((*program.steps[:i], replace(step, blocks=kept), *program.steps[i + 1:]))
+            yield program.with_step(i, replace(step, blocks=kept))

@@ -110,9 +110,16 @@ def test_many_programs_in_two_processes() -> None:
 
 
 # ------------------------------------------------------------------------------------------------------- planted faults
-def wrong_rule(name: str, function: Callable[..., Node]) -> Callable[[pytest.MonkeyPatch], None]:
+Planting = Callable[[pytest.MonkeyPatch], None]
+
+
+def wrong_rule(name: str, function: Callable[..., Node]) -> Planting:
     """A derivative of a primitive that is wrong for its first source."""
     return lambda monkeypatch: plant(monkeypatch, name, lambda right, *arguments: function(*arguments))
+
+
+def instead(owner: Any, name: str, function: Any) -> Planting:
+    return lambda monkeypatch: monkeypatch.setattr(owner, name, function)
 
 
 def merged_whatever_the_attributes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,11 +131,6 @@ def merged_whatever_the_attributes(monkeypatch: pytest.MonkeyPatch) -> None:
                 and made.primitive is signature.primitive]
         return same[0] if sources and same else make(self, signature, sources)
     monkeypatch.setattr(Simplifier, "make", planted)
-
-
-def aliases_are_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A change in place reaches the tensor itself and nobody who shares its memory."""
-    monkeypatch.setattr(Shared, "rebind", lambda self, node: (self._put(node), self)[1])
 
 
 def detached_aliases_are_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,17 +159,6 @@ def views_of_detached_aliases_are_not_told(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(Family, "change", planted)
 
 
-def detached_changes_are_no_versions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A change through a detached alias does not count, as one through `.data` does not."""
-    detached = Shared.detached
-    monkeypatch.setattr(Shared, "detached", lambda self, counts=True: detached(self, False))
-
-
-def the_first_dtype_wins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two dtypes of one category are not promoted: a result has the first operand's."""
-    monkeypatch.setattr(operands, "promote_types", lambda a, b: a)
-
-
 def kept_values_are_not_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the tape keeps is overwritten by zeros once the program that computed it has run."""
     compute = run.compute
@@ -181,12 +172,7 @@ def kept_values_are_not_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "compute", planted)
 
 
-def cotangents_are_not_added(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two cotangents of a value the later one is taken."""
-    monkeypatch.setattr(walk.g, "add", lambda x, y: y)
-
-
-FAULTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+FAULTS: dict[str, Planting] = {
     "the derivative of sin": wrong_rule("sin", lambda ct, o, x: g.mul(ct, g.sin(x))),
     "the derivative of a logsumexp": wrong_rule("logsumexp", lambda ct, o, x, axes: g.spread(ct, x.shape, axes)),
     "ties of amax share nothing": wrong_rule(
@@ -194,15 +180,17 @@ FAULTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "the derivative of a slice": wrong_rule(
         "slice", lambda ct, o, x, starts, sizes, steps: g.pad(ct, (0,) * len(starts), x.shape, steps)),
     "operations merged": merged_whatever_the_attributes,
-    "aliases not told": aliases_are_not_told,
+    # a change in place reaches the tensor itself and nobody who shares its memory
+    "aliases not told": instead(Shared, "rebind", lambda self, node: (self._put(node), self)[1]),
     "values the tape keeps": kept_values_are_not_outputs,
-    "cotangents not added": cotangents_are_not_added,
+    "cotangents not added": instead(walk.g, "add", lambda x, y: y),
     "detached aliases not told": detached_aliases_are_not_told,
     "views of detached aliases not told": views_of_detached_aliases_are_not_told,
-    "detached changes are no versions": detached_changes_are_no_versions,
-    "versions not looked at": lambda patch: patch.setattr(walk, "check_versions", lambda entry, out: None),
-    "retained gradients stay": lambda patch: patch.setattr(Handle, "_move_retained", lambda self, before: None),
-    "promoted to the first dtype": the_first_dtype_wins,
+    "detached changes are no versions": instead(
+        Shared, "detached", lambda self, counts=True, detached=Shared.detached: detached(self, False)),
+    "versions not looked at": instead(walk, "check_versions", lambda entry, out: None),
+    "retained gradients stay": instead(Handle, "_move_retained", lambda self, before: None),
+    "promoted to the first dtype": instead(operands, "promote_types", lambda a, b: a),
 }
 KINDS = {"detached": "memory", "views of detached": "memory", "versions": "memory", "retained": "memory",
          "promoted": "dtypes"}
@@ -225,20 +213,16 @@ def test_a_planted_fault_is_found(fault: str, monkeypatch: pytest.MonkeyPatch, n
     assert any(fuzz.check(program, (FUSED,)) for program in programs(300, kind)), fault
 
 
-def wrong_elements(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kernel that has a value at hand takes it, though it depends on the value at another place."""
-    monkeypatch.setattr(Group, "computes", lambda self, node, coords: node in self.members)
-
-
-def dropped_dependency(monkeypatch: pytest.MonkeyPatch) -> None:
+def the_last_kernel_first(self: Scheduler, right: Any = Scheduler.run) -> Schedule:
     """The last kernel runs before what it reads is computed."""
-    run = Scheduler.run
+    groups = right(self)
+    groups[:] = [*groups[-1:], *groups[:-1]]
+    return groups
 
-    def planted(self: Scheduler) -> Schedule:
-        groups = run(self)
-        groups[:] = [*groups[-1:], *groups[:-1]]
-        return groups
-    monkeypatch.setattr(Scheduler, "run", planted)
+
+# A kernel that has a value at hand takes it, though it depends on the value at another place.
+wrong_elements = instead(Group, "computes", lambda self, node, coords: node in self.members)
+dropped_dependency = instead(Scheduler, "run", the_last_kernel_first)
 
 
 @pytest.mark.skipif(DEVICE != "interpret", reason="kernels are scheduled and interpreted on that device alone")
