@@ -43,57 +43,46 @@ def refusal(case: Case, error: Exception) -> Refusal | None:
                  and row.says in str(error) and row.when(case)), None)
 
 
-Given = Callable[[Sequence[Any]], Callable[..., Any]]
-
-
 @dataclass(frozen=True)
 class Unspecified:
     """Cases of an operator that are compared with something else, from an order of derivative on.
 
-    `given`, told our results, makes the PyTorch function to compare with. Without it shapes and dtypes are compared
-    alone, and no derivatives.
+    `given` is called as PyTorch's function with our results before the arguments. Without it shapes and dtypes are
+    compared alone, and no derivatives.
     """
 
     operation: str
     when: Callable[[Case], bool]
     reason: str
-    given: Given | None = None
+    given: Callable[..., Any] | None = None
     since: int = VALUE
 
 
-def dropped(results: Sequence[Any]) -> Callable[..., Any]:
+def dropped(results: Sequence[Any], input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
     """A dropout that drops what we dropped."""
     import torch
-    kept = torch.as_tensor(results[0]) != 0
-
-    def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
-        return torch.where(kept, input / (1 - p), 0)
-    return dropout
+    return torch.where(torch.as_tensor(results[0]) != 0, input / (1 - p), 0)
 
 
-def cross_entropy_of_logarithms(results: Sequence[Any]) -> Callable[..., Any]:
+def cross_entropy_of_logarithms(results: Sequence[Any], input: Any, target: Any, weight: Any = None,
+                                reduction: str = "mean") -> Any:
     """Binary cross entropy as its definition says."""
-    def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
-        loss = -(target * input.log().clamp_min(-100) + (1 - target) * (1 - input).log().clamp_min(-100))
-        loss = loss if weight is None else loss * weight
-        return {"none": loss.clone, "mean": loss.mean, "sum": loss.sum}[reduction]()
-    return binary_cross_entropy
+    loss = -(target * input.log().clamp_min(-100) + (1 - target) * (1 - input).log().clamp_min(-100))
+    loss = loss if weight is None else loss * weight
+    return {"none": loss.clone, "mean": loss.mean, "sum": loss.sum}[reduction]()
 
 
-def composed_attention(results: Sequence[Any]) -> Callable[..., Any]:
+def composed_attention(results: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
     """PyTorch's attention without its fused kernels."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.nn.functional import scaled_dot_product_attention
-
-    def attention(*args: Any, **kwargs: Any) -> Any:
-        with sdpa_kernel(SDPBackend.MATH):
-            return scaled_dot_product_attention(*args, **kwargs)
-    return attention
+    with sdpa_kernel(SDPBackend.MATH):
+        return scaled_dot_product_attention(*args, **kwargs)
 
 
-def hardsigmoid(results: Sequence[Any]) -> Callable[..., Any]:
+def hardsigmoid(results: Sequence[Any], input: Any, inplace: bool = False) -> Any:
     """The hard sigmoid as its definition says."""
-    return lambda input, inplace=False: (input + 3).clamp(0, 6) / 6
+    return (input + 3).clamp(0, 6) / 6
 
 
 def may_drop(case: Case) -> bool:
