@@ -38,7 +38,6 @@ class HostCeilings(Ceilings):
 
 
 def _fastest(call: Callable[[], object]) -> float:
-    """Microseconds of the fastest call."""
     call()
     return min(repeat(call, number=1, repeat=TRIES)) * 1e6
 

@@ -84,7 +84,6 @@ class _Runner:
         self.samples.append(self.sampler.take())
 
     def go_on(self) -> None:
-        """Sample on the further clocks."""
         for clock in self.further:
             try:
                 take = clock.sampler(self.contender).take

@@ -24,7 +24,6 @@ class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose errors are UsageErrors, so that every error ends in the same single line."""
 
     def error(self, message: str) -> NoReturn:
-        """Raises UsageError."""
         raise UsageError(f"{message} (see {self.prog} --help)")
 
     def print_help(self, file: Any = None) -> None:

@@ -38,12 +38,10 @@ class Sample:
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
-        """The shapes of its arrays."""
         return tuple(array.shape for array in self.arrays)
 
     @property
     def differentiated(self) -> tuple[int, ...]:
-        """The positions of the arrays that are differentiated."""
         return tuple(i for i, array in enumerate(self.arrays) if array.dtype.kind == "f" and i not in self.constant)
 
 

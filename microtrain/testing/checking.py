@@ -57,7 +57,6 @@ class ParityError(AssertionError):
         super().__init__(self.text())
 
     def text(self) -> str:
-        """The whole message."""
         first = self.failures[0]
         subject, trial = first.subject, self.smallest
         again = [one for one in subject.failures(trial) if one.part == first.finding.part]

@@ -80,7 +80,6 @@ class Comparison:
     near: Callable[[], Sequence[Oracle]] = tuple
 
     def findings(self) -> list[Finding]:
-        """How each array of each part compares."""
         if self.trial.order > VALUE and self.got.live != self.oracle.expected.live:
             return [self.other_live(GRADIENT)]
         return [finding for part in self.oracle.expected.parts for finding in self.part(part)]
@@ -91,7 +90,6 @@ class Comparison:
                             f"{list(self.oracle.expected.live)}")
 
     def part(self, part: int) -> list[Finding]:
-        """How each array of a part compares."""
         count, wanted = len(self.got.parts.get(part, [])), len(self.oracle.expected.parts[part])
         if count != wanted:
             return [unlike(part, f"{count} results, the oracle has {wanted}")]
@@ -168,7 +166,6 @@ class Subject:
     slack: float = 0.0
 
     def attempt(self, trial: Trial) -> Run:
-        """What the function makes of a trial, on its device."""
         return attempt(on(self.device), self.fn, trial)
 
     def against(self, got: Run, trial: Trial) -> list[Finding]:
@@ -195,7 +192,6 @@ class Subject:
         return self.against(self.attempt(trial), trial)
 
     def failures(self, trial: Trial) -> list[Finding]:
-        """The findings in which something is wrong; none where the oracle raises."""
         try:
             return [finding for finding in self.findings(trial) if finding.wrong]
         except OracleError:

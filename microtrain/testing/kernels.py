@@ -60,7 +60,6 @@ class Watch:
         self.problems: dict[str, str] = {}      # the first of each kind
 
     def note(self, kind: str, problem: str) -> None:
-        """Note a problem, unless one of its kind is known."""
         self.problems.setdefault(kind, problem)
 
     def program(self, set_index: Callable[..., Any], x: int, y: int, z: int) -> Any:
@@ -92,14 +91,12 @@ class Watch:
         return type(pointers)(inside, tl.int1), touched
 
     def reads(self, verb: str, buffer: Buffer, places: np.ndarray) -> None:
-        """Note a use of fresh memory."""
         fresh = places[buffer.written[places] == NOBODY] if buffer.output else places[:0]
         if fresh.size:
             self.note("unwritten read", f"reads its output before it is written: {self.name} {verb} "
                                         f"{buffer.place(fresh[0])}; fresh memory holds anything")
 
     def changes(self, verb: str, buffer: Buffer, places: np.ndarray) -> None:
-        """Note a change of an input."""
         if not (buffer.output or buffer.updated):
             self.note("input", f"overwrites its input: {self.name} {verb} {buffer.place(places[0])}, which is not "
                                "among the outputs")
@@ -209,12 +206,10 @@ class Launch:
 
     @property
     def parameters(self) -> list[str]:
-        """The names of the arguments, in order."""
         return [name for name in self.kernel.arg_names if name not in self.constants]
 
     @property
     def pointers(self) -> list[str]:
-        """The names of those that are arrays."""
         return [name for name, value in zip(self.parameters, self.arguments, strict=True)
                 if isinstance(value, np.ndarray)]
 
@@ -233,7 +228,6 @@ class Launch:
         return {name: library.array(tensors[name]).tobytes() for name in (*self.outputs, *self.updated)}
 
     def watched(self) -> list[str]:
-        """What is seen of its memory operations."""
         tensors = self.tensors()
         watch = Watch([Buffer(name, tensor, name in self.outputs, name in self.updated)
                        for name, tensor in tensors.items()])

@@ -47,11 +47,9 @@ class Tally:
 
     @property
     def failed(self) -> int:
-        """The cases that neither passed nor were refused."""
         return self.tried - self.passed - self.refused
 
     def add(self, other: Tally) -> None:
-        """Count the other's cases too."""
         self.tried += other.tried
         self.passed += other.passed
         self.refused += other.refused
@@ -67,7 +65,6 @@ class Tally:
 
     @property
     def worst(self) -> str:
-        """The worst error; nothing where none is measured."""
         return ulps_text(self.worst_ulps) if self.tried and self.order != ERRORS else ""
 
     @property
@@ -76,7 +73,6 @@ class Tally:
         return [f"{ORDERS[self.order]} {self.dtype} {self.device}: {failure}" for failure in self.failures]
 
     def _cell(self) -> str:
-        """What the page's matrix says of it."""
         if not self.tried:
             return "<td class=\"none\"></td>"
         kind = "bad" if self.failed else f"h{heat(self.worst_ulps)}"
@@ -106,7 +102,6 @@ class ParityReport:
             self.tallies.setdefault(key, Tally(*key)).add(tally)
 
     def merge(self, other: ParityReport) -> None:
-        """Count another report's cases too."""
         self.add(*other.tallies.values())
         self.absent |= other.absent
 
@@ -127,7 +122,6 @@ class ParityReport:
                 if all(want in (None, has) for want, has in zip(wanted, (key[0], key[1], key[3]), strict=True))]
 
     def total(self, operation: str | None = None, device: str | None = None, order: int | None = None) -> Tally:
-        """Their sum."""
         found = Tally(operation or "", device or "", "", order or VALUE)
         for tally in self.of(operation, device, order):
             found.add(tally)

@@ -32,7 +32,6 @@ class KernelCount:
         self.programs.append(program)
 
     def describe(self) -> str:
-        """The kernels, one after the other."""
         return "\n".join(describe_kernels(program) for program in self.programs)
 
 
@@ -64,11 +63,9 @@ class Memory:
         self._held: dict[int, tuple[weakref.ref[Any], int]] = {}
 
     def reset(self) -> None:
-        """Look for a new peak from here on."""
         self.peak = self.live
 
     def add(self, buffer: Any) -> None:
-        """Count a buffer for as long as it lives."""
         size = buffer.numel() * buffer.element_size()
         reference = weakref.ref(buffer, self._forget)
         self._held[id(reference)] = reference, size

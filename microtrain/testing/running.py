@@ -100,7 +100,7 @@ class Tried(ABC):
     @property
     @abstractmethod
     def differentiated(self) -> Sequence[int]:
-        """The positions of the inputs that are differentiated."""
+        """The positions of the inputs that are."""
 
     @abstractmethod
     def arguments(self, library: Library, dtype: str | None = None) -> Arguments:
@@ -150,7 +150,6 @@ class Trial(Tried):
                 for array in self.sample.arrays]
 
     def with_arrays(self, arrays: Iterable[np.ndarray]) -> Trial:
-        """The same trial of other values."""
         return replace(self, sample=replace(self.sample, arrays=tuple(arrays)))
 
     def arguments(self, library: Library, dtype: str | None = None) -> Arguments:
@@ -233,11 +232,9 @@ class Run:
         return self.parts.get(order, self.error)
 
     def array(self, part: int, number: int) -> np.ndarray | None:
-        """An array of a part, if it is there."""
         return next(iter(self.parts.get(part, [])[number:]), None)
 
     def bits(self, part: int) -> list[bytes | None]:
-        """A part, for comparing two runs bit for bit."""
         return [None if array is None else array.tobytes() for array in self.parts.get(part, [])]
 
 

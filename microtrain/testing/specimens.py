@@ -40,7 +40,6 @@ class Specimen:
 
     @property
     def template(self) -> str:
-        """The name of its template."""
         return self.kernel.group.template.name
 
 

@@ -52,7 +52,7 @@ def launched(specimen: budgets.Specimen, tile: Any, target: str = "sm_90") -> La
                                              MatmulTile: (matmul, "matmul_tiles")}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(*choosers[type(tile)], lambda *of, **options: [tile])
-        return specimen.launch(target)
+        return specimen.kernel.launch(target)
 
 
 def problems(specimen: budgets.Specimen, tile: Any = None, target: str = "sm_90") -> list[str]:

@@ -75,7 +75,7 @@ def test_a_kernel_that_llvm_packs_is_kept_clear_of_it(monkeypatch: pytest.Monkey
     (one,) = [specimen for program in count.programs for specimen in specimens(program, "padding")
               if specimen.template == "maps"]
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    assembly = compile_launch("sm_90", one.launch("sm_90")).assembly
+    assembly = compile_launch("sm_90", one.kernel.launch("sm_90")).assembly
     assert ".entry maps_kernel" in assembly and not PACKED.search(assembly)
     if triton.__version__.startswith("3.6."):       # later ones leave this kernel's additions apart
         assert "0x7fff7fff" in assembly

@@ -21,7 +21,6 @@ class Raised:
 
     @property
     def problem(self) -> str | None:
-        """What is wrong with it."""
         if self.error is None:
             return "did not raise"
         said = f"{type(self.error).__name__}: {' '.join(str(self.error).split())}"
