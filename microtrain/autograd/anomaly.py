@@ -8,11 +8,9 @@ the line of the user's code that recorded it is known, also when it is the deriv
 from __future__ import annotations
 
 import linecache
-import os
 import sys
 import threading
 import weakref
-from pathlib import Path
 from types import FrameType, TracebackType
 
 import numpy as np
@@ -24,7 +22,7 @@ from ..graph.node import Kind, Node, next_seq, topological
 from ..graph.tape import Tape
 from ..runtime import backend
 
-PACKAGE = f"{Path(__file__).parent.parent}{os.sep}"
+PACKAGE = __name__.partition(".")[0]
 
 
 class AnomalyError(RuntimeError):
@@ -197,7 +195,7 @@ def written(node: Node) -> str:
 def user_line() -> str:
     """The innermost line that is not this package's: "file:number, in function: code"."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == PACKAGE:
         frame = frame.f_back
     if frame is None:
         return "no line of the user's"

@@ -95,8 +95,7 @@ def _null(index: Index) -> KernelBackend:
 WITH_KERNELS: dict[str, Kind[KernelBackend]] = {
     "cuda": Kind(_cuda, gpu=True, place=number, current=current_cuda),
     "interpret": Kind(_interpret, interpreted=True, readable=True),
-    "null": Kind(_null, computes=False, place=lambda name, place: place or "sm_90",
-                 current=lambda: "sm_90"),
+    "null": Kind(_null, computes=False, place=lambda name, place: place or "sm_90", current=lambda: "sm_90"),
 }
 
 KINDS: dict[str, Kind[Backend]] = {"cpu": Kind(lambda index: CpuBackend(), native=True, readable=True), **WITH_KERNELS}

@@ -44,13 +44,6 @@ def real_torch(needed: str = "") -> Iterator[None]:
         sys.modules.update(impostors)
 
 
-def poison(spec: Spec) -> np.ndarray:
-    """What fresh memory is filled with so that it is conspicuous: NaN, or the largest integer."""
-    dtype = spec.dtype
-    value = float("nan") if dtype.is_floating_point else True if dtype.category == 0 else np.iinfo(dtype.numpy).max
-    return np.full(spec.shape, value, dtype.numpy)
-
-
 class TorchMemory:
     """Buffers as contiguous PyTorch tensors of a node's shape and dtype on one device."""
 
@@ -99,7 +92,9 @@ class TorchMemory:
         return self.torch.from_numpy(array)
 
     def poison(self, buffer: Torch, spec: Spec) -> None:
-        buffer.copy_(self.host_tensor(poison(spec)))
+        dtype = spec.dtype
+        value = float("nan") if dtype.is_floating_point else True if dtype.category == 0 else np.iinfo(dtype.numpy).max
+        buffer.copy_(self.host_tensor(np.full(spec.shape, value, dtype.numpy)))
 
     def synchronize(self) -> None:
         """A launch has finished when it returns."""

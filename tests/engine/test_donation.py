@@ -6,6 +6,7 @@ small programs that run one after another, so that one that reads what another h
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -255,19 +256,26 @@ def test_optimizers_keep_their_parameters_and_state_where_they_are(given: Given)
 
 # ------------------------------------------------------------------------------------------------------- interrupted
 
+def fail() -> None:
+    raise ValueError("planted")
+
+
 class Breaking:
     """A device whose launch (or allocation) number `left` fails, before or after the kernel has run."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str, left: int, late: bool = False) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str, left: int, late: bool = False,
+                 act: Callable[[], None] = fail) -> None:
         self.left = left
         device = backend(DEVICE)
         method = getattr(device, name)
 
         def failing(*arguments: Any) -> Any:
             self.left -= 1
-            result = method(*arguments) if late or self.left != -1 else None
-            if self.left == -1:
-                raise ValueError("planted")
+            if self.left == -1 and not late:
+                act()
+            result = method(*arguments)
+            if self.left == -1 and late:
+                act()
             return result
         monkeypatch.setattr(device, name, failing)
 
@@ -314,6 +322,31 @@ def test_without_memory_for_a_run_nothing_is_lost(given: Given, monkeypatch: pyt
     assert broken.left < 0
     step()
     equal(copied(step.state), expected)
+
+
+@on_triton
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGALRM, signal.SIGTERM])
+def test_a_signal_takes_effect_when_the_step_is_done(number: int, given: Given,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its handler raises: a parameter that is half written over is lost."""
+    def handler(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    expected, step = copied(trained(6).state), trained(4)
+    step()
+    given.specs.clear()
+    broken = Breaking(monkeypatch, "launch", 2, act=lambda: signal.raise_signal(number))
+    before = signal.signal(number, handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            step.loss.item()
+        assert broken.left < 0 and "float32[4, 8]" in given.specs and signal.getsignal(number) is handler
+        step()
+        equal(copied(step.state), expected)
+        with pytest.raises(KeyboardInterrupt):              # and later ones at once again
+            signal.raise_signal(number)
+    finally:
+        signal.signal(number, before)
 
 
 @on_triton

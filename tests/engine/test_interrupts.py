@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -257,40 +256,6 @@ def test_training_goes_on_where_memory_cannot_be_had(
         monkeypatch.undo()
         with quiet() as said:
             check(training, reference, said)
-
-
-@on_triton
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGALRM, signal.SIGTERM])
-def test_a_signal_waits_for_a_run_that_writes_over_values(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """Whatever its handler raises: a parameter that is half written over is lost."""
-    def handler(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    device = mt.ones(1).device
-    backend: Any = kernel_backend(device.type, device.index)
-    reference, training = Reference("sgd"), Training("sgd")
-    for _ in range(2):
-        training.step()
-    training.state()
-    launch = backend.launch
-
-    def launched(*arguments: Any) -> None:
-        signal.raise_signal(number)
-        launch(*arguments)
-        signal.raise_signal(number)
-
-    before = signal.signal(number, handler)
-    try:
-        training.step()
-        monkeypatch.setattr(backend, "launch", launched)
-        with pytest.raises(KeyboardInterrupt):
-            next(training.model.parameters()).tolist()
-        monkeypatch.undo()
-        assert signal.getsignal(number) is handler
-        with quiet() as said:
-            assert check(training, reference, said) == 3
-    finally:
-        signal.signal(number, before)
 
 
 HALF_MADE = {
