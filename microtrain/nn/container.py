@@ -41,7 +41,9 @@ class _Indexed(Module):
         return self._modules[_key(self._modules, index)]
 
     def _made_of(self, modules: dict[str, Module]) -> Self:
-        return type(self)(modules)  # type: ignore[call-arg]
+        kind: Any = type(self)
+        made: Self = kind(modules)
+        return made
 
     def __setitem__(self, index: int, module: Module) -> None:
         setattr(self, _key(self._modules, index), module)

@@ -24,8 +24,6 @@ REPRS = {
     "empty": lambda n: n.Sequential(),
     "options": lambda n: n.Sequential(n.ReLU(inplace=True), n.Dropout(0.1), n.LogSoftmax(-1), n.Softplus(),
                                       n.Flatten(0, 1), n.Linear(1, 1, bias=False)),
-    "losses": lambda n: n.ModuleList([n.MSELoss(), n.L1Loss(), n.BCELoss(), n.BCEWithLogitsLoss(),
-                                      n.CrossEntropyLoss(), n.NLLLoss()]),
 }
 
 
