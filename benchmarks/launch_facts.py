@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from microtrain.compiler.emit_numpy import evaluated
-from microtrain.compiler.executable import BoundLaunch
 from microtrain.compiler.program import Value
+from microtrain.compiler.templates.template import Launch
 from microtrain.engine import run
 from microtrain.engine.plans import plans
 from microtrain.graph.node import Kind
@@ -73,7 +73,7 @@ class Launched:
         return "; ".join([*parts, f"{megabytes:.3g} MB in {self.time:.3g} us ({self.bandwidth:.0f} GB/s)"])
 
 
-def steps_of(call: Callable[[], Any]) -> list[BoundLaunch]:
+def steps_of(call: Callable[[], Any]) -> list[Launch]:
     """The launches of a call's plans, in order. None on the cpu device, which launches nothing."""
     programs: list[Any] = []
 
@@ -90,8 +90,8 @@ def steps_of(call: Callable[[], Any]) -> list[BoundLaunch]:
     return [step for executable in found for step in getattr(executable, "launches", ())]
 
 
-def described(steps: Sequence[BoundLaunch], target: str, properties: Any,
-              timed: Callable[[BoundLaunch], float]) -> list[Launched]:
+def described(steps: Sequence[Launch], target: str, properties: Any,
+              timed: Callable[[Launch], float]) -> list[Launched]:
     """The kernels behind some launches, those that move most bytes first, PARTS at most.
 
     target: the GPU as the null device names it; one that it does not know leaves resources out. properties: the GPU's,
@@ -101,17 +101,17 @@ def described(steps: Sequence[BoundLaunch], target: str, properties: Any,
     return [_described(step, target, properties, timed) for step in largest]
 
 
-def _bytes(step: BoundLaunch) -> tuple[int, int]:
+def _bytes(step: Launch) -> tuple[int, int]:
     def total(nodes: Any) -> int:
         return sum(node.spec.numel * node.dtype.itemsize for node in nodes)
 
-    kernel = step.launch.kernel
+    kernel = step.kernel
     stores = kernel.group.stores
     return total(node for node in kernel.pointers if node not in stores), total(stores)
 
 
-def _described(step: BoundLaunch, target: str, properties: Any, timed: Callable[[BoundLaunch], float]) -> Launched:
-    launch, group = step.launch, step.launch.kernel.group
+def _described(step: Launch, target: str, properties: Any, timed: Callable[[Launch], float]) -> Launched:
+    launch, group = step, step.kernel.group
     read, written = _bytes(step)
     tile = {name: value for name, value in launch.constexprs.items()
             if name.startswith(("BLOCK", "SPLIT", "GROUP", "COLS")) and isinstance(value, int)}
@@ -127,12 +127,12 @@ def _described(step: BoundLaunch, target: str, properties: Any, timed: Callable[
                     warps, launch.options["num_stages"], read, written, timed(step), **facts)
 
 
-def resources(step: BoundLaunch, target: str) -> dict[str, Any]:
+def resources(step: Launch, target: str) -> dict[str, Any]:
     """What the null device reads off a launch compiled for a target."""
-    null, kernel = NullBackend(target), step.launch.kernel
-    null.launch(step.launch, tuple([Nowhere(node.spec.shape, node.dtype.name) for node in kernel.pointers]),
+    null, kernel = NullBackend(target), step.kernel
+    null.launch(step, tuple([Nowhere(node.spec.shape, node.dtype.name) for node in kernel.pointers]),
                 (1,) * len(kernel.scalars))
-    found = null.resources[step.launch]
+    found = null.resources[step]
     return {"registers": found.registers, "spills": found.spills, "shared_bytes": found.shared_bytes,
             "load_bits": found.load_bits, "store_bits": found.store_bits}
 
@@ -147,7 +147,7 @@ def occupancy(registers: int, shared_bytes: int, warps: int, properties: Any) ->
     return programs * warps / most
 
 
-def alone(step: BoundLaunch, backend: Any) -> Callable[[], Any]:
+def alone(step: Launch, backend: Any) -> Callable[[], Any]:
     """A launch over memory of its own: zeros for integers, which are right as indices anywhere, and random numbers
     else, since a product of zeros takes less power and so less time."""
     def buffer(node: Value) -> Any:
@@ -155,10 +155,10 @@ def alone(step: BoundLaunch, backend: Any) -> Callable[[], Any]:
         (memory.uniform_ if node.dtype.is_floating_point else memory.zero_)()
         return memory
 
-    kernel = step.launch.kernel
+    kernel = step.kernel
     buffers = [buffer(node) for node in kernel.pointers]
     pointers, scalars = tuple(backend.pointers(buffers, None, ())), (0,) * len(kernel.scalars)
 
     def call(kept: Any = buffers) -> None:
-        backend.launch(step.launch, pointers, scalars)
+        backend.launch(step, pointers, scalars)
     return call

@@ -110,9 +110,9 @@ class OwnLaunch(Addition):
         executable = Executable(simplify(Program.read(linearize([total])[1])))
         (step,) = executable.launches
         where = dict(zip(executable.program.inputs, (x, y), strict=True))
-        buffers = [where.get(node, self.out) for node in step.launch.kernel.pointers]
+        buffers = [where.get(node, self.out) for node in step.kernel.pointers]
         pointers = tuple(memory.pointers(buffers, None, ()))
 
         def call(kept: Any = buffers) -> None:
-            memory.launch(step.launch, pointers, ())
+            memory.launch(step, pointers, ())
         return call

@@ -163,7 +163,7 @@ def main() -> int:
             found.append(listed(function(*[mt.tensor(array, device=args.device) for array in arrays])))
 
         try:
-            templates = [step.launch.kernel.group.template.name for step in steps_of(call)]
+            templates = [step.kernel.group.template.name for step in steps_of(call)]
             right = listed(function(*[mt.tensor(array, device="cpu") for array in arrays]))
             complaint = wrong(found[0], right, allowed)
         except Exception as error:

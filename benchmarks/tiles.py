@@ -18,7 +18,6 @@ from benchmarks.launch_facts import resources, steps_of
 from benchmarks.suite import _caller, matmuls
 from benchmarks.workload import Workload
 from benchmarks.workloads import losses, maps, products, rows, steps
-from microtrain.compiler.executable import BoundLaunch
 from microtrain.compiler.tune import measured, tile_of
 from microtrain.files import replacing
 from microtrain.runtime import backend
@@ -53,7 +52,7 @@ def table(workload: Workload, at: Any, at_most: int, compile_only: bool) -> Iter
     seen: list[Any] = []
     with matmuls(workload):
         for step in steps_of(_caller(workload, at.memory.inputs(workload), at)):
-            kernel = step.launch.kernel
+            kernel = step.kernel
             if any(kernel is one for one in seen) or not kernel.group.template.ours:
                 continue
             seen.append(kernel)
@@ -64,7 +63,7 @@ def table(workload: Workload, at: Any, at_most: int, compile_only: bool) -> Iter
                 continue
             times = measured(kernel, launches, where)
             for launch, seconds in zip(launches, times, strict=True):
-                found = resources(BoundLaunch(launch), where.arch) if seconds < float("inf") else {}
+                found = resources(launch, where.arch) if seconds < float("inf") else {}
                 yield {"workload": workload.name, "kernel": str(kernel.group.template), "tile": tile_of(launch),
                        "grid": launch.grid, "us": seconds * 1e6, "of_the_fastest": min(times) / seconds,
                        "registers": found.get("registers"), "spills": found.get("spills")}

@@ -75,7 +75,9 @@ class Builder:
         self.g = Traced(self.make)
 
     def make(self, signature: Signature, sources: tuple[Value, ...]) -> Value:
-        """What an operation on values of this program becomes."""
+        """What an operation on values of this program becomes: a composite is taken apart."""
+        if signature.primitive.decompose is not None:
+            return self.g(signature.primitive.decompose, *sources, *signature.attrs)
         return self.value(signature, sources)
 
     def value(self, signature: Signature, sources: tuple[Value, ...]) -> Value:

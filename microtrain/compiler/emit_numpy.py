@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from .. import ops
-from ..graph.dtypes import bfloat16, float16
+from ..graph.dtypes import HALF, bfloat16
 from ..graph.node import Kind, buffer_signature
 from ..graph.spec import Spec
 from ..runtime import numerics
@@ -24,7 +24,6 @@ from .build import Builder
 from .program import Program, Value
 
 LARGE = 4096  # Elements from which a temporary is worth reusing: below, an allocation costs less than the extra call.
-HALF = (float16, bfloat16)
 
 
 class _Context(threading.local):

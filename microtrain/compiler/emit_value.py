@@ -13,13 +13,12 @@ from typing import NamedTuple, Protocol
 
 from .. import ops
 from ..graph import dtypes
-from ..graph.dtypes import DType
+from ..graph.dtypes import HALF, DType
 from ..graph.node import Kind
 from .access import Guard, accesses
 from .index import Coords, Index, Loaded, Var, bases, combine, linear, split, text
 from .program import Value
 
-HALF = (dtypes.float16, dtypes.bfloat16)
 STORAGE = {d: f"tl.{d.name}" for d in dtypes.DTYPES.values()} | {dtypes.bool_: "tl.uint8"}
 COMPUTE = STORAGE | {dtypes.bool_: "tl.int1"} | dict.fromkeys(HALF, "tl.float32")
 
@@ -60,9 +59,6 @@ class Region(Protocol):
 
     def size(self, symbol: str) -> int:
         """How many values a symbol has."""
-
-    def in_one_program(self, position: Index) -> bool:
-        """Whether no two programs compute the element at a position."""
 
 
 class Body:

@@ -17,7 +17,7 @@ from ..graph.node import SCALAR
 from ..runtime import kernel_backend
 from ..runtime.backend import Buffer, Pointer
 from .memory import arrange, heirs, lifetimes, nbytes
-from .program import Program, Value
+from .program import Program
 from .schedule import schedule
 from .templates.template import Kernel, Launch, Schedule, encoded
 from .tune import tuned
@@ -36,7 +36,7 @@ class Executable:
         self.program = self.groups.program
         device = program.device
         self.backend = kernel_backend(device.type, device.index)
-        self.launches = [BoundLaunch(self.launch_of(Kernel(group, self.groups))) for group in self.groups]
+        self.launches = [self.launch_of(Kernel(group, self.groups)) for group in self.groups]
         self.kernels = len(self.launches)
         self.lay_out()
         inputs, outputs = self.program.inputs, self.program.outputs
@@ -52,7 +52,7 @@ class Executable:
 
     def lay_out(self) -> None:
         """Give every value a place in a run's memory: inputs, then what is allocated alone, then temporaries."""
-        kernels = [bound.launch.kernel for bound in self.launches]
+        kernels = [launch.kernel for launch in self.launches]
         inputs, outputs = self.program.inputs, self.program.outputs
         stored = {value: number for number, kernel in enumerate(kernels) for value in kernel.group.stores}
         donors = heirs(kernels, self.program)
@@ -64,7 +64,7 @@ class Executable:
         # Those with the fewest inputs to choose from come first.
         single = sorted(alone, key=lambda value: (stored.get(value, 0), len(donors.get(value, ()))))
         offsets, self.workspace = arrange(lifetimes(kernels, {*inputs, *single}))
-        place = {value: k for k, value in enumerate([*inputs, *single, *offsets])}
+        self.place = place = {value: k for k, value in enumerate([*inputs, *single, *offsets])}
         self.single = [(value.spec, tuple([place[donor] for donor in donors.get(value, ())]), stored.get(value, 0))
                        for value in single]
         self.parts = [(offset, value.spec) for value, offset in offsets.items()]
@@ -72,8 +72,9 @@ class Executable:
         self.donatable = tuple(sorted({k for _, found, _ in self.single for k in found}))
         self.numbers = [(k, value.dtype) for k, value in enumerate(inputs) if value.primitive is SCALAR]
         self.results = [place[value] for value in outputs]
-        for bound in self.launches:
-            bound.find(place)
+        for launch in self.launches:
+            launch.take_pointers = picked([place[value] for value in launch.kernel.pointers])
+            launch.take_scalars = picked([place[value] for value in launch.kernel.scalars])
 
     def run(self, values: list[Buffer], free: Collection[int] = ()) -> list[Buffer]:
         """Buffers of the outputs (row-major), given buffers, and Python numbers for scalars, of the inputs.
@@ -106,24 +107,24 @@ class Executable:
             raise
         return results
 
-    def queue(self, addresses: list[Pointer], left: Iterator[BoundLaunch] | None = None) -> None:
+    def queue(self, addresses: list[Pointer], left: Iterator[Launch] | None = None) -> None:
         """Queue every launch, given an address for each place of a run's memory: all that a run does on the device.
 
         `left` are the launches to queue, by default all of them.
         """
-        launch = self.backend.launch
-        for bound in self.launches if left is None else left:
-            launch(bound.launch, bound.take_pointers(addresses), bound.take_scalars(addresses))
+        queue = self.backend.launch
+        for launch in self.launches if left is None else left:
+            queue(launch, launch.take_pointers(addresses), launch.take_scalars(addresses))
 
-    def watched(self, memory: list[Buffer], values: list[Buffer], left: Iterator[BoundLaunch]) -> None:
+    def watched(self, memory: list[Buffer], values: list[Buffer], left: Iterator[Launch]) -> None:
         """As `queue`, each looked at as the settings say. Raises RuntimeError as `validate.watched`."""
-        for bound in left:
-            given = [values[k] if value.primitive is SCALAR else memory[k]
-                     for value, k in zip(bound.group.reads, bound.read_at, strict=True)]
-            stored = [memory[k] for k in bound.stored_at]
+        for launch in left:
+            group = launch.kernel.group
+            given = [(values if value.primitive is SCALAR else memory)[self.place[value]] for value in group.reads]
+            stored = [memory[self.place[value]] for value in group.stores]
             fresh = [not any(one is memory[k] for k in self.donatable) for one in stored]
-            with watched(bound.launch, self.backend, given, stored, fresh):
-                self.queue(self.backend.pointers(memory, None, ()), iter((bound,)))
+            with watched(launch, self.backend, given, stored, fresh):
+                self.queue(self.backend.pointers(memory, None, ()), iter((launch,)))
 
     def needs(self) -> str:
         """What a run takes, and what a run without memory can do about it."""
@@ -155,37 +156,20 @@ class Executable:
 
     def describe(self) -> str:
         """Each kernel for a person to read: template, domain, operations, what it reads and writes, and its source."""
-        return "\n".join(bound.describe(number) for number, bound in enumerate(self.launches, 1))
+        return "\n".join([described(number, launch) for number, launch in enumerate(self.launches, 1)])
 
 
-class BoundLaunch:
-    """One launch of a run. `take_pointers` and `take_scalars` pick its arguments from the run's memory."""
-
-    take_pointers: Callable[[list[Pointer]], tuple[Pointer, ...]]
-    take_scalars: Callable[[list[Pointer]], tuple[int, ...]]
-
-    def __init__(self, launch: Launch) -> None:
-        self.launch, self.group = launch, launch.kernel.group
-        self.pointers, self.scalars = launch.kernel.pointers, launch.kernel.scalars
-        self.stores = self.group.stores
-
-    def find(self, place: dict[Value, int]) -> None:
-        """Learn where in a run's memory everything is."""
-        self.take_pointers = picked([place[value] for value in self.pointers])
-        self.take_scalars = picked([place[value] for value in self.scalars])
-        self.read_at = [place[value] for value in self.group.reads]
-        self.stored_at = [place[value] for value in self.stores]
-
-    def describe(self, number: int) -> str:
-        group = self.group
-        reads = [str(value.spec) for value in self.pointers if value not in self.stores]
-        reads += [f"{len(self.scalars)} numbers"] if self.scalars else []
-        lines = [f"kernel {number}: {group.template}, grid {self.launch.grid}",
-                 f"  reads  {', '.join(reads) or 'nothing'}",
-                 f"  writes {', '.join(str(value.spec) for value in self.stores)}",
-                 f"  computes {', '.join(value.primitive.name for value in group.members)} ({group.ops} operations)"]
-        sources = "\n".join(function.source for function in self.launch.kernel.emitted)
-        return "\n".join(lines) + "\n" + "".join(f"    {line}\n" for line in sources.splitlines())
+def described(number: int, launch: Launch) -> str:
+    """One kernel for a person to read."""
+    kernel, group = launch.kernel, launch.kernel.group
+    reads = [str(value.spec) for value in kernel.pointers if value not in group.stores]
+    reads += [f"{len(kernel.scalars)} numbers"] if kernel.scalars else []
+    lines = [f"kernel {number}: {group.template}, grid {launch.grid}",
+             f"  reads  {', '.join(reads) or 'nothing'}",
+             f"  writes {', '.join(str(value.spec) for value in group.stores)}",
+             f"  computes {', '.join(value.primitive.name for value in group.members)} ({group.ops} operations)"]
+    sources = "\n".join(function.source for function in kernel.emitted)
+    return "\n".join(lines) + "\n" + "".join(f"    {line}\n" for line in sources.splitlines())
 
 
 def picked(places: list[int]) -> Callable[[list[Pointer]], tuple[Any, ...]]:

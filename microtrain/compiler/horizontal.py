@@ -42,13 +42,10 @@ def bundled(groups: Schedule) -> None:
         at[group.index] = where[k]
         for part in bundles[k]:
             at[part.index] = where[k]
-    slots: list[Group | None] = list(groups)
-    for position, group in enumerate(groups):
-        if group.template.bundles:
-            slots[position] = None
+    slots = {position: group for position, group in enumerate(groups) if not group.template.bundles}
     for parts, position in zip(bundles, where, strict=True):
         slots[position] = parts[0] if len(parts) == 1 else together(parts)
-    groups[:] = [group for group in slots if group is not None]
+    groups[:] = [slots[position] for position in sorted(slots)]
     for index, group in enumerate(groups):
         for part in group.parts:
             part.index = index

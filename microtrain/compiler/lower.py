@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 from .. import ops
 from ..graph import dtypes
+from ..graph.dtypes import HALF
 from ..graph.node import Kind, Signature, interned
 from ..kernels.tiles import ROW_MAX, cdiv, full_reduction, next_power_of_2
 from .access import product_shape, reduced_sizes, unviewed
@@ -45,7 +46,6 @@ SPLIT_LENGTH = 1024
 SPLIT_CHUNKS = 8
 # Elements of a chunk of a long reduction: what is computed on the way fits the registers of 256 threads.
 CHUNK_MAX = 4096
-HALF = (dtypes.float16, dtypes.bfloat16)
 
 
 def lower(program: Program) -> Program:
@@ -73,13 +73,9 @@ class Lowering(Builder):
         self.copies: dict[Value, Value] = {}
 
     def make(self, signature: Signature, sources: tuple[Value, ...]) -> Value:
-        primitive = signature.primitive
-        if primitive.kind is Kind.COMPOSITE:
-            assert primitive.decompose is not None
-            return self.g(primitive.decompose, *sources, *signature.attrs)
-        rule = LOWERINGS.get(primitive.kind)
+        rule = LOWERINGS.get(signature.primitive.kind)
         lowered = rule and rule(self, Value(signature, sources))
-        return lowered or self.value(signature, sources)
+        return lowered or super().make(signature, sources)
 
     def in_memory(self, value: Value) -> Value:
         """A value, a number as one in memory."""

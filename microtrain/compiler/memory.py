@@ -84,6 +84,6 @@ def elementwise(kernel: Kernel, given: Value, stored: Value) -> bool:
         return False
     body, = reading
     position = body.stored.get(stored)
-    return (position is not None and (body.fenced or len(body.group.stores) == 1)
-            and body.group.in_one_program(position)
+    part, = [part for part in kernel.group.parts if part is body.group]
+    return (position is not None and (body.fenced or len(part.stores) == 1) and part.template.in_one_program(position)
             and all(index == position for value, index in body.loads if value is given))

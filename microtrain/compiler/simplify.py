@@ -42,8 +42,7 @@ class Simplifier(Builder):
     def make(self, signature: Signature, sources: tuple[Value, ...]) -> Value:
         primitive = signature.primitive
         if primitive.kind is Kind.COMPOSITE and not (self.native and primitive.numpy):
-            assert primitive.decompose is not None
-            return self.g(primitive.decompose, *sources, *signature.attrs)
+            return super().make(signature, sources)
         if not sources:
             return self.value(signature, ())
         if primitive.kind is Kind.MAP and primitive is not ops.CAST:

@@ -65,6 +65,7 @@ bfloat16 = DType("bfloat16", 2, 2)
 float32 = DType("float32", 2, 4)
 float64 = DType("float64", 2, 8)
 
+HALF = (float16, bfloat16)
 DTYPES = {d.name: d for d in (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64)}
 
 TITLES = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long",

@@ -36,7 +36,7 @@ def masked(ct: Node, condition: Node) -> Node:
 
 def widened(x: Node) -> Node:
     """Half precisions in float32, for what PyTorch computes in one kernel and rounds once."""
-    return cast(x, dtypes.float32) if x.dtype in (dtypes.float16, dtypes.bfloat16) else x
+    return cast(x, dtypes.float32) if x.dtype in dtypes.HALF else x
 
 
 # ------------------------------------------------------------------------------------------------------- two operands

@@ -13,15 +13,18 @@ from ..graph.dtypes import DType, bool_, int64
 from ..graph.spec import Shape, Spec, broadcast_shapes
 
 
-def same(*specs: Spec) -> tuple[Shape, DType]:
-    """Elementwise: the broadcast shape, the first source's dtype."""
-    first = specs[0]
-    if len(specs) == 1:
-        return first.shape, first.dtype
-    for other in specs[1:]:
+def one_dtype(first: Spec, *others: Spec) -> DType:
+    """The dtype of all. Raises RuntimeError where they differ."""
+    for other in others:
         if other.dtype is not first.dtype:
             raise RuntimeError(f"expected one dtype, got {first.dtype!r} and {other.dtype!r}")
-    return broadcast_shapes(*[s.shape for s in specs]), first.dtype
+    return first.dtype
+
+
+def same(*specs: Spec) -> tuple[Shape, DType]:
+    """Elementwise: the broadcast shape, the one dtype."""
+    dtype = one_dtype(*specs)
+    return broadcast_shapes(*[s.shape for s in specs]), dtype
 
 
 TWO_BOOLS = ("Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` "
@@ -111,8 +114,7 @@ def padded(x: Spec, starts: Shape, shape: Shape, steps: Shape) -> tuple[Shape, D
 
 def updated(x: Spec, value: Spec, starts: Shape, steps: Shape) -> tuple[Shape, DType]:
     """x with a slice of it replaced by `value`."""
-    if value.dtype is not x.dtype:
-        raise RuntimeError(f"expected one dtype, got {x.dtype!r} and {value.dtype!r}")
+    one_dtype(x, value)
     sliced(x, starts, value.shape, steps)
     return x.shape, x.dtype
 
@@ -126,18 +128,13 @@ def flipped(x: Spec, dims: tuple[int, ...]) -> tuple[Shape, DType]:
 
 def joined(*arguments: Spec | int) -> tuple[Shape, DType]:
     """Specs and an axis: the sizes along the axis added up."""
-    *specs, dim = arguments
-    first = specs[0]
-    assert isinstance(first, Spec) and isinstance(dim, int)
-    total = 0
+    specs, dim = [one for one in arguments if isinstance(one, Spec)], arguments[-1]
+    assert isinstance(dim, int)
+    dtype, shape = one_dtype(*specs), specs[0].shape
     for other in specs:
-        assert isinstance(other, Spec)
-        if other.dtype is not first.dtype:
-            raise RuntimeError(f"expected one dtype, got {first.dtype!r} and {other.dtype!r}")
-        if other.shape[:dim] != first.shape[:dim] or other.shape[dim + 1:] != first.shape[dim + 1:]:
-            raise RuntimeError(f"cat: shapes {list(first.shape)} and {list(other.shape)} differ beside axis {dim}")
-        total += other.shape[dim]
-    return (*first.shape[:dim], total, *first.shape[dim + 1:]), first.dtype
+        if other.shape[:dim] != shape[:dim] or other.shape[dim + 1:] != shape[dim + 1:]:
+            raise RuntimeError(f"cat: shapes {list(shape)} and {list(other.shape)} differ beside axis {dim}")
+    return (*shape[:dim], sum(other.shape[dim] for other in specs), *shape[dim + 1:]), dtype
 
 
 def windows_along(length: int, size: int, step: int, dilation: int) -> int:

@@ -130,7 +130,7 @@ def test_rows_held_whole_are_folded_every_way(fold: str, shape: tuple[int, int],
                g.div(every, 7.0), g.add(near, total), g.add(near, columns)]
     executable = check(*outputs, kernels=1)
     if shape[1] > 1:
-        assert executable.launches[0].launch.grid == (1,)
+        assert executable.launches[0].grid == (1,)
 
 
 @pytest.mark.parametrize("fold", FOLDS)
@@ -177,7 +177,7 @@ def test_sums_of_an_operand_come_with_the_product(name: str, first: str, operand
         db = g.sum(ct, (0,))
     b, w = t(rng.standard_normal(24), dtype), t(rng.standard_normal(dw.shape), dtype)
     executable = check(g.sub(w, g.mul(dw, 0.1)), g.sub(b, g.mul(db, 0.1)), db, kernels=1)
-    assert executable.launches[0].launch.grid == (6, 1)
+    assert executable.launches[0].grid == (6, 1)
 
 
 @pytest.mark.parametrize("operand", [0, 1])
@@ -252,7 +252,7 @@ def test_maps_of_other_sizes_share_a_launch(rng: np.random.Generator, monkeypatc
     outputs.append(g.add(t(rng.integers(0, 5, 130), np.int64), 1))
     outputs.append(g.add(t(rng.integers(0, 5, (33, 3)), np.uint8), t(rng.integers(0, 5, 3), np.uint8)))
     executable = check(*outputs, kernels=1)
-    assert executable.launches[0].launch.grid == (5 + 1 + 1 + 1 + 1 + 4 + 3 + 2,)
+    assert executable.launches[0].grid == (5 + 1 + 1 + 1 + 1 + 4 + 3 + 2,)
 
 
 def test_maps_that_differ_in_buffers_and_sizes_alone_are_compiled_once(rng: np.random.Generator,
@@ -266,7 +266,7 @@ def test_maps_that_differ_in_buffers_and_sizes_alone_are_compiled_once(rng: np.r
 
     other = g.exp(t(rng.standard_normal(320)))
     executable = check(*[node for size in sizes for node in update(size)], other, kernels=1)
-    kernel = executable.launches[0].launch.kernel
+    kernel = executable.launches[0].kernel
     parts = kernel.constants["PARTS"]
     counts = [end - start for start, end in pairwise(parts)]
     classes = zip(counts, kernel.constants["ROLES"], kernel.constants["DIVISORS"], strict=True)

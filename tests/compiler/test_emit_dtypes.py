@@ -115,7 +115,7 @@ def test_validation_passes_what_is_right_and_catches_what_is_not(rng: np.random.
 def test_equal_groups_share_one_function(rng: np.random.Generator) -> None:
     def kernel() -> Any:
         executable = check(g.mul(g.add(t(rng.standard_normal((4, 4))), 1.25), 3.5))
-        return executable.launches[0].launch.constexprs["EXPR"]
+        return executable.launches[0].constexprs["EXPR"]
     assert kernel() is kernel()
 
 

@@ -53,7 +53,7 @@ class Memory:
         executable = Executable(made)
         executable.run(values)
         resources = backend("null", self.target).resources
-        return [(step.launch, resources[step.launch]) for step in executable.launches]
+        return [(step, resources[step]) for step in executable.launches]
 
     def product(self, *outputs: Node) -> Resources:
         """What the one kernel that computes `outputs`, of the matmul template, uses."""

@@ -159,7 +159,7 @@ def cached(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Callable[
     """A function that compiles a kernel for sm_90 in a cache of its own, and what it gave the first time."""
     of = spec((1 << 12,), dtypes.float32, Device("null:sm_90"))
     made, _ = program(g.mul(g.exp(leaf(None, of)), 1.25))
-    launch: Launch = Executable(made).launches[0].launch
+    launch: Launch = Executable(made).launches[0]
 
     def compiled() -> Any:
         from triton.backends.compiler import GPUTarget

@@ -277,7 +277,7 @@ def launch_of_a_map(addend: float = 1.37, numel: int = 1 << 20) -> Launch:
     of = spec((numel,), dtypes.float32, Device("null:sm_90"))
     made, _ = program(g.mul(g.add(leaf(None, of), addend), 1.73))
     step, = Executable(made).launches
-    return step.launch
+    return step
 
 
 @compiles
@@ -352,4 +352,4 @@ def launch_of_a_call(numbers: tuple[int | float, ...]) -> Launch:
                       {"BLOCK": 64, "MORE": 2}, {"num_warps": 2})
     made, _ = program(record_call(call, (leaf(None, of),))[0])
     step, = Executable(made).launches
-    return step.launch
+    return step

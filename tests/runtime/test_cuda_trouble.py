@@ -344,5 +344,5 @@ def test_a_cache_of_binaries_alone_is_no_obstacle_to_the_null_device(tmp_path: P
     x = leaf(None, spec((1 << 12,), dtypes.float32, Device("null:sm_90")))
     step, = Executable(program(g.add(x, 1.37))[0]).launches
     found = NullBackend("sm_90")
-    found.launch(step.launch, (), ())
-    assert found.resources[step.launch].load_bits == 128
+    found.launch(step, (), ())
+    assert found.resources[step].load_bits == 128

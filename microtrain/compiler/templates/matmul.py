@@ -9,12 +9,12 @@ from functools import cached_property
 
 from ... import ops, settings
 from ...graph import dtypes
-from ...graph.dtypes import DType
+from ...graph.dtypes import HALF, DType
 from ...graph.node import Kind
 from ...kernels import tiles
 from ...kernels.matmul_tiles import matmul_tiles
 from ..access import accesses, operand_coords, product_shape, reduced_sizes, reduction_coords
-from ..emit_value import HALF, STORAGE, Body, accumulator, settled
+from ..emit_value import STORAGE, Body, accumulator, settled
 from ..index import Coords, Index, combine
 from ..jit import function
 from ..program import Value

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -218,10 +218,6 @@ class Group:
         index: Index = getattr(self.template, symbol)
         return next((base.size for base in bases(index) if isinstance(base, Var) and base.name == symbol), 1)
 
-    def in_one_program(self, position: Index) -> bool:
-        """As the template's."""
-        return self.template.in_one_program(position)
-
 
 class Schedule(list[Group]):
     """Groups in the order in which they run, of `program` (lowered); `place` says which group computes a value."""
@@ -341,7 +337,8 @@ class Launch:
 
     `function` is the `@triton.jit` function, `sizes` are the run-time integers that follow `ptrs` and `scalars`,
     `constexprs` what is known when it is compiled, `options` what the compiler is told: warps, stages, whether it may
-    contract multiplications and additions.
+    contract multiplications and additions. `take_pointers` and `take_scalars` pick its arguments from the memory of a
+    run, once that is laid out.
     """
 
     kernel: Kernel
@@ -351,6 +348,8 @@ class Launch:
     constexprs: dict[str, Any]
     options: dict[str, bool | int]
     queue: Any = None       # how the device queues it, once it has
+    take_pointers: Callable[[list[Pointer]], tuple[Pointer, ...]] = field(init=False, repr=False)
+    take_scalars: Callable[[list[Pointer]], tuple[int, ...]] = field(init=False, repr=False)
 
     @cached_property
     def rest(self) -> tuple[object, ...]:
