@@ -98,10 +98,17 @@ def test_reductions_over_every_set_of_axes(fold: str, rng: np.random.Generator) 
     check(*[FOLDS[fold](x, axes) for axes in sets])
 
 
+@pytest.mark.parametrize("name", ["float32", "float64", "int32", "int64"])
 @pytest.mark.parametrize("fold", FOLDS)
-def test_rows_too_long_for_the_chip(fold: str, rng: np.random.Generator, short_rows: None) -> None:
-    x = t(rng.standard_normal((8, 50)))
-    executable = check(g.mul(FOLDS[fold](x, (1,)), 0.5), kernels=1)
+def test_rows_too_long_for_the_chip(fold: str, name: str, rng: np.random.Generator, short_rows: None) -> None:
+    """What is computed where the row has ended is 2: no identity of any fold."""
+    values = rng.choice([1, 3], (8, 50)) * (1 if fold == "amin" else -1) / 3
+    if name.startswith("int"):
+        x = g.add(t(np.rint(3 * values), dtypes.from_name(name).numpy), 2)
+    else:
+        values[3, 40] = np.nan
+        x = g.add(g.exp(t(values, dtypes.from_name(name).numpy)), 1.0)
+    executable = check(g.mul(FOLDS[fold](x, (1,)), 3), kernels=1)
     assert executable.groups[0].template.name == "reduce"
 
 
@@ -286,6 +293,17 @@ def test_products(m: int, n: int, k: int, rng: np.random.Generator) -> None:
     x, y = rng.standard_normal((m, k)), rng.standard_normal((k, n))
     bias = t(rng.standard_normal(n))
     check(g.relu(g.add(g.matmul(t(x), t(y)), bias)), g.matmul(g.transpose(t(x.T.copy())), g.transpose(t(y.T.copy()))))
+
+
+@pytest.mark.parametrize("name", ["float32", "float64", "bfloat16", "float16", "int64", "int32"])
+@pytest.mark.parametrize("m, n, k", [(17, 33, 19), (33, 16, 40), (5, 7, 0)])
+def test_products_in_several_tiles(m: int, n: int, k: int, name: str, rng: np.random.Generator,
+                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a computed operand, which is not 0 where its tile ends; integers without `tl.dot`."""
+    dtype, whole = dtypes.from_name(name).numpy, name.startswith("int")
+    monkeypatch.setattr(matmul, "matmul_tiles", lambda *of, **options: [MatmulTile(16, 16, 16, 4, 1, dot=not whole)])
+    x, y, bias = (t(rng.integers(-4, 5, shape) / (1 if whole else 4), dtype) for shape in ((2, m, k), (2, k, n), (n,)))
+    check(g.relu(g.add(g.matmul(g.add(x, 1) if whole else g.exp(x), y), bias)))
 
 
 def test_batched_products_with_broadcast_operands(rng: np.random.Generator) -> None:

@@ -244,10 +244,28 @@ def test_integer_products_compile_without_dot(target: str, dtype: DType) -> None
     assert found.spills == 0 and found.load_bits >= 32
 
 
-# ----------------------------------------------------------------------------------------------------------------- maps
+# -------------------------------------------------------------------------------------------- maps, rows and reductions
 
 @pytest.mark.parametrize(("numel", "bits"), [(1 << 12, 128), (1000, 128), (101_770, 64), (999, 32)])
 def test_maps_access_as_much_at_once_as_their_size_divides(numel: int, bits: int) -> None:
     x = Memory("sm_90")
     (_, found), = x.compiled(g.exp(x(numel)))
     assert set(found.loads) == {bits} == set(found.stores)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_longest_row_leaves_registers_for_a_second_program(target: str) -> None:
+    x = Memory(target)
+    ct, y = x(4096, tiles.ROW_MAX), g.softmax(x(4096, tiles.ROW_MAX), 1)
+    (_, found), = x.compiled(g.mul(y, g.sub(ct, g.sum(g.mul(ct, y), (1,), keepdim=True))))
+    assert found.spills == 0 and found.registers <= 128 and set(found.loads) == {128} == set(found.stores)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("fold", [g.sum, g.amax, g.amin, g.prod])
+def test_long_reductions_take_few_registers(fold: Any, target: str) -> None:
+    x = Memory(target)
+    for of in (x(1024, 1 << 20), g.transpose(x(1 << 20, 1024))):       # along the columns, and along the rows
+        (launch, found), = x.compiled(fold(of, (1,)))
+        assert launch.kernel.group.template.name == "reduce"
+        assert found.spills == 0 and found.registers <= 64 and set(found.loads) == {128}
