@@ -117,16 +117,20 @@ def test_reductions_over_every_set_of_axes(fold: str, rng: np.random.Generator) 
 
 @pytest.mark.parametrize("name", ["float32", "float64", "int32", "int64"])
 @pytest.mark.parametrize("fold", FOLDS)
-def test_rows_too_long_for_the_chip(fold: str, name: str, rng: np.random.Generator, short_rows: None) -> None:
+@pytest.mark.parametrize("template", ["row", "reduce"])
+def test_rows_alone_and_too_long_for_the_chip(template: str, fold: str, name: str, rng: np.random.Generator,
+                                              request: pytest.FixtureRequest) -> None:
     """What is computed where the row has ended is 2: no identity of any fold."""
-    values = rng.choice([1, 3], (8, 50)) * (1 if fold == "amin" else -1) / 3
+    if template == "reduce":
+        request.getfixturevalue("short_rows")
+    values = rng.choice([1, 3], (7, 50)) * (1 if fold == "amin" else -1) / 3
     if name.startswith("int"):
         x = g.add(t(np.rint(3 * values), dtypes.from_name(name).numpy), 2)
     else:
         values[3, 40] = np.nan
         x = g.add(g.exp(t(values, dtypes.from_name(name).numpy)), 1.0)
     executable = check(g.mul(FOLDS[fold](x, (1,)), 3), kernels=1)
-    assert executable.groups[0].template.name == "reduce"
+    assert executable.groups[0].template.name == template
 
 
 SHAPES = [((3, 50), (1,)), ((50, 3), (0,)), ((64,), (0,)), ((5, 3, 7), (0, 2)), ((37,), (0,))]
