@@ -28,11 +28,11 @@ DRAW = {
 }
 
 
-def panel(draw):
+def panel(draw, *given):
     from matplotlib.figure import Figure
 
     axes = Figure().subplots()
-    draw(axes)
+    draw(axes, *given)
     return axes
 
 
@@ -78,16 +78,16 @@ def test_names_are_drawn_as_they_are_written(tmp_path, monkeypatch, name):
 
 
 def test_loss_panel_shows_both_losses():
-    axes = panel(pictures._loss_panel(HISTORY, "loss (nats)"))
+    axes = panel(pictures._loss, HISTORY, "loss (nats)")
     drawn = [(line.get_label(), line.get_xdata().tolist(), line.get_ydata().tolist()) for line in axes.get_lines()]
     assert drawn == [("training", [1, 2, 3], HISTORY.train_loss), ("held out", [1, 2, 3], HISTORY.val_loss)]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "loss (nats)") and axes.get_legend()
-    one = panel(pictures._loss_panel(History([0.5], [0.4], {}, [0.1]), "loss"))
+    one = panel(pictures._loss, History([0.5], [0.4], {}, [0.1]), "loss")
     assert all(line.get_marker() == "o" for line in one.get_lines())
 
 
 def test_score_panel_counts_every_sample():
-    axes = panel(pictures._score_panel(TARGET, LOGIT, ("no", "yes")))
+    axes = panel(pictures._score, TARGET, LOGIT, ("no", "yes"))
     counts = [sum(bar.get_height() for bar in container) for container in axes.containers]
     assert counts == [(TARGET == 0).sum(), (TARGET == 1).sum()]
     assert f"no ({counts[0]:g})" in [t.get_text() for t in axes.get_legend().get_texts()]
@@ -96,12 +96,12 @@ def test_score_panel_counts_every_sample():
 
 @pytest.mark.parametrize("logit", [np.full(50, 3.0), np.linspace(1, 2, 50), np.linspace(-1e-9, 1e-9, 50)])
 def test_score_panel_of_one_sided_scores(logit):
-    axes = panel(pictures._score_panel(TARGET, logit, ("no", "yes")))
+    axes = panel(pictures._score, TARGET, logit, ("no", "yes"))
     assert sum(bar.get_height() for container in axes.containers for bar in container) == 50
 
 
 def test_roc_panel_holds_the_confusion_counts():
-    axes = panel(pictures._roc_panel(TARGET, LOGIT, ("no", "yes")))
+    axes = panel(pictures._roc, TARGET, LOGIT, ("no", "yes"))
     cells = axes.tables[0].get_celld()
     for truth, answer in itertools.product((0, 1), (0, 1)):
         count = ((truth == TARGET) & ((LOGIT > 0) == answer)).sum()
@@ -109,10 +109,10 @@ def test_roc_panel_holds_the_confusion_counts():
 
 
 def test_regression_panels_show_every_point():
-    agreement = panel(pictures._agreement_panel(VALUES, PREDICTED, "mass (kg)"))
+    agreement = panel(pictures._agreement, VALUES, PREDICTED, "mass (kg)")
     assert np.asarray(agreement.collections[0].get_offsets()).tolist() == np.c_[VALUES, PREDICTED].tolist()
     assert agreement.get_xlabel() == "true mass (kg)"
-    residual = panel(pictures._residual_panel(VALUES, PREDICTED, "mass (kg)"))
+    residual = panel(pictures._residual, VALUES, PREDICTED, "mass (kg)")
     shown = np.asarray(residual.collections[-1].get_offsets())
     assert np.array_equal(shown, np.c_[PREDICTED, VALUES - PREDICTED])
 
