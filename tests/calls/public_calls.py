@@ -264,7 +264,6 @@ def without_self(signature: inspect.Signature) -> inspect.Signature:
 
 
 def constructed(T: Any, path: str, signature: inspect.Signature) -> Any:
-    """An instance of a class, of valid arguments."""
     args, kwargs = base(path, signature, T)
     return here(T, path)(*args, **kwargs)
 
@@ -274,7 +273,6 @@ def known_as(path: str) -> tuple[str, ...]:
 
 
 def valid(path: str, name: str) -> Maker | None:
-    """How to make a valid value of an argument."""
     for known in known_as(path):
         for own in (name, "self") if name == "input" else (name,):
             if own in PARTICULAR.get(known, ()):

@@ -53,20 +53,16 @@ def test_wrong_calls_end_at_the_door(folder: Path, capsys: pytest.CaptureFixture
     unknown = [str(verdict) for verdict in verdicts if verdict.kind == "unknown"]
     with capsys.disabled():
         print(f"\n{len(verdicts)} wrong calls, {len(bad)} not refused as they should be")
-    assert len(verdicts) > 2000
-    assert not bad, "\n".join(bad)
+    assert len(verdicts) > 2000 and not bad, "\n".join(bad)
     assert len(unknown) < 10, "\n".join(unknown)        # new ones, until public_calls.py knows their arguments
-    assert pending.tolist() == [2.0] * 3
-    assert mt.is_grad_enabled()
-    assert mt.get_default_dtype() is mt.float32
-    assert trained() == before
+    assert mt.is_grad_enabled() and mt.get_default_dtype() is mt.float32
+    assert pending.tolist() == [2.0] * 3 and trained() == before
 
 
 @pytest.mark.skipif(mt.default_device().type != "cpu", reason="run in a process of its own for the other devices")
 def test_nothing_planted_is_run(folder: Path) -> None:
     count, found = planted.hunt(every=9)
-    assert count > 2000
-    assert not found, "\n".join(found)
+    assert count > 2000 and not found, "\n".join(found)
 
 
 @pytest.mark.parametrize("device", [
@@ -143,10 +139,9 @@ def test_arrays_beside_tensors_are_refused_in_words(operation: str, other: Any) 
 @pytest.mark.parametrize("operation", ["+=", "-=", "*=", "/=", "//=", "%=", "**="])
 def test_arrays_in_place(operation: str) -> None:
     x = mt.ones(2)
-    with pytest.raises(TypeError, match=r"write microtrain\.tensor\(array\)"):
-        exec(f"x {operation} y", {"x": x, "y": np.ones(2, np.float32)})
-    with pytest.raises(TypeError, match="Tensor"):
-        exec(f"y {operation} x", {"x": x, "y": np.ones(2, np.float32)})
+    for text, words in ((f"x {operation} y", r"write microtrain\.tensor\(array\)"), (f"y {operation} x", "Tensor")):
+        with pytest.raises(TypeError, match=words):
+            exec(text, {"x": x, "y": np.ones(2, np.float32)})
     assert x.tolist() == [1.0, 1.0]
 
 
@@ -166,11 +161,8 @@ def test_numbers_of_other_types_count_as_in_pytorch(number: Any, dtype: str) -> 
 
 def test_tensors_beside_what_is_no_number() -> None:
     x = mt.ones(2)
-    assert (x == "x") is False
-    assert (x != "x") is True
-    assert (x == None) is False                     # noqa: E711
-    assert x in [x]
-    assert 1 in x
+    assert (x == "x") is False and (x != "x") is True and (x == None) is False      # noqa: E711
+    assert x in [x] and 1 in x
     with pytest.raises(RuntimeError, match="only supports Tensor or scalar"):
         "x" in x                                    # noqa: B015
     for wrong in ("x", None, [1, 2], {}, 1j):
@@ -204,13 +196,13 @@ def test_a_guard_converts_and_refuses() -> None:
     assert door(1, 2, scale=2) == (1, (2,), 2, False, None)
     made = door(np.int64(1), sizes=[np.int64(2), planted.Number(3)], flag=np.True_, scale=np.float32(0.5))
     assert repr(made) == "(1, (), 0.5, True, [2, 3])"
-    for wrong in ({"n": True}, {"n": "1"}, {"n": 1, "flag": 1}, {"n": 1, "scale": "1"}, {"n": 1, "sizes": ["a"]}):
-        with pytest.raises(TypeError, match=r"f\(\): argument '\w+' must be"):
-            door(**wrong)
-    with pytest.raises(TypeError, match=r"f\(\): argument 'rest' \(position 2\) must be int, not str"):
-        door(1, "a")
-    with pytest.raises(TypeError, match="unexpected keyword"):
-        door(1, more=2)
+    must_be = r"f\(\): argument '\w+' must be"
+    for words, *args, wrong in ((must_be, {"n": True}), (must_be, {"n": "1"}), (must_be, 1, {"flag": 1}),
+                                (must_be, 1, {"scale": "1"}), (must_be, 1, {"sizes": ["a"]}),
+                                (r"f\(\): argument 'rest' \(position 2\) must be int, not str", 1, "a", {}),
+                                ("unexpected keyword", 1, {"more": 2})):
+        with pytest.raises(TypeError, match=words):
+            door(*args, **wrong)
 
 
 PUBLIC = ("", ".nn", ".nn.functional", ".nn.init", ".optim", ".optim.lr_scheduler", ".data", ".train", ".viz",

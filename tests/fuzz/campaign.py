@@ -105,7 +105,6 @@ def verdicts(shares: list[list[int]], device: str, kind: str | None) -> Iterator
 
 
 def work(end: Connection, seeds: list[int], device: str, kind: str | None) -> None:
-    """What a process does."""
     import torch
     torch.set_num_threads(1)
     for seed in seeds:

@@ -122,7 +122,6 @@ class Grower:
         return int(self[n].untyped_storage().data_ptr()) or -n
 
     def shared(self, n: int) -> bool:
-        """Whether another value is in the same memory."""
         return any(self.memory(m) == self.memory(n) for m in self.floats if m != n)
 
     def is_leaf(self, n: int) -> bool:
@@ -141,17 +140,14 @@ class Grower:
         return [gradient for gradient in map(self.gradient, self.floats) if gradient is not None]
 
     def gradients_share(self) -> bool:
-        """Whether the gradients of two leaves lie in the same memory."""
         places = [gradient.untyped_storage().data_ptr() for gradient in self.gradients() if gradient.numel()]
         return len(set(places)) < len(places)
 
     def exact(self, n: int) -> bool:
-        """Whether no rounding led to a value."""
         value = self[n]                         # of a list nothing is known
         return hasattr(value, "untyped_storage") and not (value.is_floating_point() and self.memory(n) in self.inexact)
 
     def all_exact(self) -> bool:
-        """Whether no value and no gradient was rounded."""
         return all(map(self.exact, self.floats)) and all(map(on_grid, self.gradients()))
 
     def pick(self, exact: bool = False, least: int = 0) -> int | None:
@@ -162,7 +158,6 @@ class Grower:
     # ------------------------------------------------------------------------------------------------ making things
     @contextmanager
     def within(self, *blocks: str) -> Iterator[None]:
-        """Let the steps that are made meanwhile stand in blocks."""
         before, self.blocks = self.blocks, blocks
         yield
         self.blocks = before
@@ -174,7 +169,6 @@ class Grower:
         return self.choose(self.scale.rare if self.chance(0.03) else self.scale.sizes)
 
     def shape(self, most: int = 4) -> tuple[int, ...]:
-        """A shape of at most so many axes."""
         while True:
             shape = tuple(self.size() for _ in range(self.choose([0, 1, 2, 2, 3, 3, 4][:most + 3])))
             if math.prod(shape) <= self.scale.elements // 2:
@@ -205,7 +199,6 @@ class Grower:
             return False
 
     def reaches(self, n: int, target: int) -> bool:
-        """Whether a value broadcasts to the shape of another."""
         shape = self.shape_of(target)
         return self.fits(self.shape_of(n), shape) and np.broadcast_shapes(self[n].shape, shape) == shape
 
@@ -297,7 +290,6 @@ class Grower:
             self.change("x.tanh_()", (target,))
 
     def forget(self, n: int) -> None:
-        """Let later steps not use a value."""
         for numbers in (self.floats, self.masks, self.integers):
             if n in numbers:
                 numbers.remove(n)
@@ -316,5 +308,4 @@ def on_grid(value: Any) -> bool:
 
 
 def large(value: Any, most: float = LARGE) -> bool:
-    """Whether some element is beyond `most`."""
     return bool((np.abs(array_of(value)) > most).any())

@@ -72,7 +72,6 @@ class Oracle:
         self.scale = max([1e-3, *map(_largest, self.truth.values.values())])
 
     def allowed(self, name: str) -> float:
-        """How far any element of a result may lie from the truth."""
         own = _largest(self.coarse.values[name] - self.truth.values[name])
         scaled = own * EPSILON[self.program.dtype] / EPSILON["float32"]
         return ERROR_FACTOR * scaled + ROUNDINGS * self.unit * self.scale

@@ -51,7 +51,6 @@ class Code(str):
 
 
 def everything(o: Grower) -> list[int]:
-    """All tensors that later steps may use."""
     return [*o.floats, *o.integers, *o.masks]
 
 
@@ -93,7 +92,6 @@ def meet(o: Grower) -> None:
 
 
 def map_any(o: Grower) -> None:
-    """An operation of one value of any dtype."""
     n, form = any_value(o), o.choose(ONE)
     if n is not None and o.exact(n) and not undefined(o, n, form):
         o.add(form, (n,), exact=True)

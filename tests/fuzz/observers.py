@@ -28,7 +28,6 @@ UPDATES = forms("""
 
 
 def recorded(o: Grower) -> list[int]:
-    """The values that require grad."""
     return [n for n in o.floats if o[n].requires_grad]
 
 

@@ -46,7 +46,6 @@ OF_MASKS = forms("""
 
 
 def unary(o: Grower) -> None:
-    """A map of one value."""
     if o.chance(0.35) and (n := o.pick(exact=True)) is not None:
         o.add(o.choose(JUMPING), (n,), exact=True)
     elif (n := o.pick()) is not None:
@@ -56,7 +55,6 @@ def unary(o: Grower) -> None:
 
 @picking
 def binary(o: Grower, n: int) -> None:
-    """A map of two values that broadcast."""
     m = o.beside(n)
     if o.exact(n) and o.exact(m) and o.chance(0.4):
         o.add(o.choose(TWO_JUMPING), (n, m), exact=True)
@@ -66,7 +64,6 @@ def binary(o: Grower, n: int) -> None:
 
 
 def compare(o: Grower) -> None:
-    """A comparison, which makes a mask."""
     if (n := o.pick(exact=True)) is not None and o.exact(m := o.beside(n)):
         o.add(o.choose(COMPARISONS), (n, m))
 

@@ -72,7 +72,6 @@ class attempt:                              # says what was raised, and goes on
 
 
 def needed(text: str) -> str:
-    """The source of what a program's text speaks of."""
     return "".join(source for name, source in FUNCTIONS.items() if name in text).lstrip("\n")
 
 

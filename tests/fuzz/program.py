@@ -103,7 +103,6 @@ class EachAtOnce:
 
     @staticmethod
     def look(node: Node, entry: Any, index: int) -> None:
-        """Compute a node that was just recorded."""
         if node.buffer is None and node.sources:
             run.compute([node], node.device)
 
@@ -128,7 +127,6 @@ class Program:
 
     @cached_property
     def text(self) -> str:
-        """The steps, one a line."""
         return "\n".join(map(str, self.steps))
 
     @cached_property
@@ -210,7 +208,6 @@ class Left:
     facts: dict[str, dict[str, Any]]
 
     def add(self, name: str, value: Any) -> None:
-        """Enter a tensor with its gradient, a number, or the members of a list of them; nothing else."""
         if isinstance(value, (list, tuple)) and (not value or hasattr(value[0], "detach") or value[0] is None):
             self.facts[name] = {"length": len(value)}
             for i, member in enumerate(value):
@@ -236,7 +233,6 @@ def array_of(value: Any) -> np.ndarray:
 
 
 def seen(value: Any) -> None:
-    """Read a value, if it is one."""
     if hasattr(value, "detach"):
         array_of(value)
 

@@ -52,7 +52,6 @@ def reshaped(o: Grower, n: int) -> None:
 
 
 def expanded(o: Grower, n: int) -> None:
-    """Axes repeated."""
     shape = [o.random.randint(2, 3) if size == 1 and o.chance(0.7) else -1 if o.chance(0.3) else size
              for size in o[n].shape]
     if o.chance(0.4):

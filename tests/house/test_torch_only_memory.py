@@ -21,20 +21,16 @@ MEMORY = {"empty", "new_empty", "empty_strided", "copy_", "_to_copy", "set_", "d
 
 
 class Watch(TorchDispatchMode):
-    """Counts PyTorch operations by name."""
+    """Counts PyTorch operations by name; those that are more than memory are `computing`."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen: Counter[str] = Counter()
+        self.seen, self.computing = Counter[str](), Counter[str]()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.seen[func._schema.name.split("::")[-1]] += 1
+        name = func._schema.name.split("::")[-1]
+        (self.seen if name in MEMORY else self.computing)[name] += 1
         return func(*args, **(kwargs or {}))
-
-    @property
-    def computing(self) -> dict[str, int]:
-        """What is more than memory."""
-        return {name: n for name, n in self.seen.items() if name not in MEMORY}
 
 
 def train() -> float:

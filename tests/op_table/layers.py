@@ -1,6 +1,5 @@
 """Layers: convolution, pooling, normalisation, padding, attention and lookup, and the losses that came with them."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 from numpy.random import Generator
 
 from .losses import losses
-from .row import EXACT, INF, NAN, REDUCTION, Function, Op, Sample, array, at, distinct, given, named, normal, shaped
+from .row import EXACT, INF, NAN, REDUCTION, Op, Sample, array, at, distinct, given, named, normal, quiet, shaped
 
 
 def layer(name: str, *samples: Any, **row: Any) -> Op:
@@ -18,24 +17,10 @@ def layer(name: str, *samples: Any, **row: Any) -> Op:
 
 def affine(name: str, *samples: Any) -> Op:
     """A row for a function whose tensors after the first are called weight and bias."""
-    function = named(f"nn.functional.{name}")
-
-    def call(T: Any, x: Any, weight: Any = None, bias: Any = None, **attributes: Any) -> Any:
-        given = {"weight": weight, "bias": bias}
-        return function(T, x, **attributes, **{key: value for key, value in given.items() if value is not None})
-
+    def call(T: Any, x: Any, *weight_and_bias: Any, **attributes: Any) -> Any:
+        more = dict(zip(("weight", "bias"), weight_and_bias, strict=False))
+        return named(f"nn.functional.{name}")(T, x, **attributes, **more)
     return Op(name, call, given(*samples), tolerance=REDUCTION)
-
-
-def quiet(function: Function, message: str) -> Function:
-    """The function without a warning that PyTorch gives."""
-
-    def call(*arguments: Any, **attributes: Any) -> Any:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=message)
-            return function(*arguments, **attributes)
-
-    return call
 
 
 def apart(*shape: int, **attributes: Any) -> Callable[[Generator], Sample]:

@@ -1,13 +1,12 @@
 """Scans, sorting, and elements picked, replaced or added at indices along one axis."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 
-from .row import EXACT, EXACTLY, INF, NAN, REDUCTION, Op, Sample, array, at, distinct, given, named, normal, op, shaped
+from .row import EXACT, EXACTLY, INF, NAN, REDUCTION, Op, Sample, at, distinct, given, named, normal, op, quiet, shaped
 
 
 def ordered(**attributes: Any) -> Callable[[Generator], list[Sample]]:
@@ -26,9 +25,9 @@ def factors(rng: Generator) -> list[Sample]:
 
 SCANNED = given(shaped((4, 6, 5), dim=1, terms=6), shaped((3, 7), dim=0, terms=3), shaped((2, 70), dim=-1, terms=70),
                 shaped((), dim=0), shaped((0, 3), dim=0), shaped((2, 0), dim=0))
-ZEROS = array([[2.0, 3.0, 4.0, 1.5], [2.0, 0.0, 4.0, 3.0], [0.0, 3.0, 0.0, 2.0], [5.0, 2.0, 1.0, 0.0]])
-UNORDERED = array([[NAN, 1.0, 5.0], [-INF, INF, 0.0], [2.0, NAN, -1.0]])
-TIES = array([[1.0, 3.0, 3.0, 1.0], [2.0, 2.0, 2.0, 0.5]])
+ZEROS = np.array([[2.0, 3.0, 4.0, 1.5], [2.0, 0.0, 4.0, 3.0], [0.0, 3.0, 0.0, 2.0], [5.0, 2.0, 1.0, 0.0]])
+UNORDERED = np.array([[NAN, 1.0, 5.0], [-INF, INF, 0.0], [2.0, NAN, -1.0]])
+TIES = np.array([[1.0, 3.0, 3.0, 1.0], [2.0, 2.0, 2.0, 0.5]])
 
 
 def picking(function: Callable[..., Any], *shapes: tuple[int, ...], index: tuple[int, ...], high: int, name: str,
@@ -36,13 +35,6 @@ def picking(function: Callable[..., Any], *shapes: tuple[int, ...], index: tuple
     """A row of normal tensors followed by an int64 index below `high`, which repeats."""
     return Op(name, function, lambda rng: [Sample((*normal(rng, *shapes), rng.integers(0, high, index)), terms=8)],
               **{**EXACTLY, **row})
-
-
-def reduced(function: Callable[..., Any], *arguments: Any, **attributes: Any) -> Any:
-    """A call without PyTorch's warning that `reduce` is deprecated."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return function(*arguments, **attributes)
 
 
 ONCE = np.array([[2, 0, 1], [0, 3, 2]])
@@ -92,10 +84,10 @@ ORDERING = [
     picking(lambda T, x, i: x.scatter(0, i, 2.5), (3, 4), index=(2, 3), high=3, name="scatter number", integers=False),
     picking(lambda T, x, y, i: x.scatter(0, i[:1], y), (3, 4), (2, 3), index=(2, 3), high=3, name="scatter larger",
             order=0),
-    *(picking(lambda T, x, y, i, how=how: reduced(T.scatter, x, 1, i, y, reduce=how), (3, 4), (2, 6), index=(2, 5),
+    *(picking(lambda T, x, y, i, how=how: quiet(T.scatter)(x, 1, i, y, reduce=how), (3, 4), (2, 6), index=(2, 5),
               high=4, order=0, name=f"scatter {how}", tolerance=REDUCTION)
       for how in ("add", "multiply")),
-    picking(lambda T, x, i: reduced(T.scatter, x, 0, i, 3, reduce="multiply"), (3, 4), index=(5, 2), high=3, order=0,
+    picking(lambda T, x, i: quiet(T.scatter)(x, 0, i, 3, reduce="multiply"), (3, 4), index=(5, 2), high=3, order=0,
             name="scatter multiply number", tolerance=REDUCTION),
     picking(lambda T, x, y, i: T.scatter_add(x, 1, i, y), (3, 4), (2, 5), index=(2, 5), high=4, name="scatter_add",
             tolerance=REDUCTION),

@@ -3,6 +3,7 @@
 Below it: samplers, and short ways of writing rows.
 """
 
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import reduce
@@ -115,6 +116,15 @@ def named(name: str) -> Function:
     """The function of that name in the namespace, `nn.functional` written out."""
     def call(T: Any, *tensors: Any, **attributes: Any) -> Any:
         return reduce(getattr, name.split("."), T)(*tensors, **attributes)
+    return call
+
+
+def quiet(function: Function, message: str = "") -> Function:
+    """The function without a warning that PyTorch gives."""
+    def call(*arguments: Any, **attributes: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=message)
+            return function(*arguments, **attributes)
     return call
 
 

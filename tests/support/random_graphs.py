@@ -14,7 +14,6 @@ from tests.support.programs import tensor
 
 
 class Grower:
-    """Grows a random graph, operation by operation."""
 
     def __init__(self, seed: int) -> None:
         self.random, self.rng = random.Random(seed), np.random.default_rng(seed)

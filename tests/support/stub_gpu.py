@@ -47,19 +47,16 @@ class FakeGpu:
 
         def synchronize(index: int) -> None:
             self.synchronized.append(index)
-            if self.broken:
-                raise RuntimeError(self.broken)
+            is_capturing()
 
         def is_capturing() -> bool:
             if self.broken:
                 raise RuntimeError(self.broken)         # any question is answered so then
             return self.capturing
 
-        def current_stream(index: int) -> Any:
-            return self.driver.streams[index]
-
         fake = SimpleNamespace(device_count=lambda: 2, device=guard, synchronize=synchronize,
-                               get_device_capability=lambda index: (9, 0), current_stream=current_stream,
+                               get_device_capability=lambda index: (9, 0),
+                               current_stream=lambda index: self.driver.streams[index],
                                is_current_stream_capturing=is_capturing,
                                mem_get_info=lambda index: (3 << 30, 80 << 30),
                                memory_allocated=lambda index: 70 << 30, memory_reserved=lambda index: 71 << 30)
