@@ -6,6 +6,7 @@ A failure prints the smallest program that fails in the same way; kept as a regr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -34,13 +35,17 @@ SCALE = fuzz.USUAL if ON_CPU else fuzz.SMALL
 BLOCKS, BLOCK = (8, 100) if ON_CPU else (10, 20)
 
 
+made = cache(fuzz.program)
+"""Programs by seed, scale and kind: tests have many in common."""
+
+
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_random_programs(block: int) -> None:
     """A hundred programs a block; next to none so ill-conditioned, or of halves that were rounded, that its tolerance
     says nothing."""
     loose = rounded = 0
     for seed in range(block * BLOCK, (block + 1) * BLOCK):
-        program = fuzz.program(seed, SCALE)
+        program = made(seed, SCALE)
         oracle = fuzz.Oracle(program)
         loose += oracle.looseness > 1e-4 and not program.rounded
         rounded += program.rounded
@@ -51,12 +56,12 @@ def test_random_programs(block: int) -> None:
 
 
 def programs(count: int, kind: str | None = None) -> Iterator[fuzz.Program]:
-    return (fuzz.program(seed, SCALE, kind) for seed in range(count))
+    return (made(seed, SCALE, *[kind] * (kind is not None)) for seed in range(count))
 
 
 def test_programs_have_all_kinds_of_steps() -> None:
     """What the generator is to cover is met in the programs of the suite."""
-    texts = [str(fuzz.program(seed)) for seed in range(600)]
+    texts = [str(made(seed, fuzz.USUAL)) for seed in range(600)]
     kinds = {
         "views": ("permute(", ".view(", "expand(", "[", "flip(", "narrow(", "unsqueeze(", "select(", "chunk("),
         "reductions": (".sum((", ".mean((", ".amax((", "logsumexp(", "var(", "softmax(", "keepdim=True"),
