@@ -105,14 +105,12 @@ def _tensors(values: tuple[object, ...], refusal: str) -> tuple[TensorLike, ...]
 
 
 class Apart(Tape):
-    """What is on the tape and not an operation of the table."""
+    """What is on the tape and not an operation of the table. Each class sets what is here itself: a call costs time."""
 
     __slots__ = ("__weakref__", "bare", "edges", "hooks", "seq")
     saves_out = False
-
-    def __init__(self, edges: Sequence[Recorded | Tape | None]) -> None:
-        self.edges, self.bare, self.seq = edges, False, next_seq()
-        self.hooks: Hooks | None = None
+    edges: Sequence[Recorded | Tape | None]
+    hooks: Hooks | None
 
 
 class FunctionEntry(Apart):
@@ -123,7 +121,8 @@ class FunctionEntry(Apart):
 
     def __init__(self, function: type, pull: Callable[[], Callable[..., object]], context: FunctionCtx,
                  inputs: list[Node | None], tensor: type[TensorLike]) -> None:
-        super().__init__([n if n is None or (n.tape is not None and n.tape.saves_out) else n.tape for n in inputs])
+        self.edges = [n if n is None or (n.tape is not None and n.tape.saves_out) else n.tape for n in inputs]
+        self.bare, self.hooks, self.seq = False, None, next_seq()
         self.function, self.pull, self.context, self.tensor = function, pull, context, tensor
         self.inputs = [None if n is None else n.spec for n in inputs]
         self.outputs: list[Spec | None] = []
@@ -189,8 +188,8 @@ class FunctionOutput(Apart):
     __slots__ = ("index", "parent")
 
     def __init__(self, parent: FunctionEntry, index: int) -> None:
-        super().__init__([parent])
-        self.parent, self.index = parent, index
+        self.parent, self.index, self.edges = parent, index, [parent]
+        self.bare, self.hooks, self.seq = False, None, next_seq()
 
     @property
     def name(self) -> str:
@@ -218,5 +217,5 @@ class Refusal(Apart):
     name = "Error"
 
     def __init__(self, message: str, edges: Sequence[Node | Tape | None] = ()) -> None:
-        super().__init__(edges)
-        self.message = message
+        self.message, self.edges = message, edges
+        self.bare, self.hooks, self.seq = False, None, next_seq()
