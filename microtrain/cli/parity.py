@@ -42,14 +42,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the table.
+    """Prints the table; 1 where a case failed, else 0.
 
-    Returns:
-        0, or 1 where a case failed.
-
-    Raises:
-        UsageError: an unknown name, a device that cannot be used here, or no PyTorch to compare with.
-        OSError: a file cannot be written.
+    Raises UsageError for an unknown name, a device that cannot be used here, or no PyTorch to compare with, OSError
+    where a file cannot be written.
     """
     for path in (args.json, args.html):
         if path is not None:

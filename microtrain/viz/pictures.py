@@ -29,9 +29,8 @@ def plot_history(history: History, path: str | Path, title: str = "Training", lo
         title: above the picture.
         loss_name: the loss's axis label, with its unit.
 
-    Raises:
-        ValueError: an empty history or another suffix.  ImportError: matplotlib is not installed.
-        OSError: the file cannot be written.
+    Raises ValueError for an empty history or another suffix, ImportError without matplotlib, OSError where the file
+    cannot be written.
     """
     if not len(history):
         raise ValueError("the history is empty: no epoch was run")
@@ -52,7 +51,7 @@ def plot_classification(target: np.ndarray, logit: np.ndarray, path: str | Path,
         class_names: of 0 and of 1.
         history: its losses become a first panel.
 
-    Raises: as `plot_history`.
+    Raises what `plot_history` raises.
     """
     if len(class_names) != 2:
         raise ValueError(f"class_names are of 0 and of 1, two names, got {len(class_names)}")
@@ -77,7 +76,7 @@ def plot_regression(target: np.ndarray, prediction: np.ndarray, path: str | Path
         quantity: what the target is, with its unit.
         history: its losses become a first panel.
 
-    Raises: as `plot_history`.
+    Raises what `plot_history` raises.
     """
     quantity = _name(quantity)
     losses = "mean squared error (target's variance = 1)"

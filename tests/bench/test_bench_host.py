@@ -31,26 +31,23 @@ BRIEF = Effort(rounds=3, seconds=1e-3)
 PERCEPTRON = host.STEPS[0]
 
 
-def by_layer(costs: list[Cost]) -> dict[str, Cost]:
-    return {cost.layer: cost for cost in costs}
+def computing_another(T: Any, tensors: Any, compiled: Any) -> Any:
+    return PERCEPTRON.build(T, {**tensors, "x": tensors["x"] * 1.01}, compiled)
 
 
-def test_a_wrong_step_gets_no_figure() -> None:
-    def build(T: Any, tensors: Any, compiled: Any) -> Any:
-        return PERCEPTRON.build(T, {**tensors, "x": tensors["x"] * 1.01}, compiled)
-    with pytest.raises(WrongResult, match="off by"):
-        measure_step(replace(PERCEPTRON, build=build), BRIEF)
+def of_ever_new_graphs(T: Any, tensors: Any, compiled: Any) -> Any:
+    instance, calls = PERCEPTRON.build(T, tensors, compiled), []
+
+    def run() -> Any:
+        calls.append(None)
+        return sum([instance.run()] * max(len(calls) - PERCEPTRON.steps, 1))
+    return replace(instance, run=run)
 
 
-def test_a_step_whose_plan_is_not_found_gets_no_figure() -> None:
-    def build(T: Any, tensors: Any, compiled: Any) -> Any:
-        instance, calls = PERCEPTRON.build(T, tensors, compiled), []
-
-        def run() -> Any:
-            calls.append(None)
-            return sum([instance.run()] * max(len(calls) - PERCEPTRON.steps, 1))
-        return replace(instance, run=run)
-    with pytest.raises(WrongResult, match="graphs were not met before"):
+@pytest.mark.parametrize(("build", "said"), [(computing_another, "off by"),
+                                             (of_ever_new_graphs, "graphs were not met before")])
+def test_a_step_that_is_wrong_or_whose_plan_is_not_found_gets_no_figure(build: Any, said: str) -> None:
+    with pytest.raises(WrongResult, match=said):
         measure_step(replace(PERCEPTRON, build=build), BRIEF)
 
 
@@ -106,7 +103,7 @@ def test_the_device_is_left_out_and_put_back() -> None:
 def test_nodes_are_those_that_a_step_records(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replays, "known", {})               # as in a process that has made no step before
     monkeypatch.setattr(replays, "made", {})
-    costs = by_layer(measure_step(PERCEPTRON, BRIEF))
+    costs = {cost.layer: cost for cost in measure_step(PERCEPTRON, BRIEF)}
     operations = 10                                     # clamp and log and all between, as they are written
     assert costs["record"].count > operations
     assert costs["step"].count == costs["record"].count + 4               # two updates, of a product and a difference
