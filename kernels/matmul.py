@@ -24,10 +24,6 @@ here has gone nowhere: Triton cancels the two.
 DIVISOR_M, DIVISOR_N and DIVISOR_K are powers of two that divide the sizes: where the block's side does, no mask is
 needed along that axis; else accesses can be as wide as the divisor.
 
-Loads are of pointers, not of TMA descriptors. Of a bfloat16 iteration of 128 x 256 x 64 on sm_90, in which the tensor
-cores are busy for 1,000 cycles, those would save 25 of 101 instructions, 50 cycles of issue in the products' shadow;
-and a descriptor made in the kernel needs memory allotted at every launch, which launching by address avoids.
-
 Split-K is this template with the K chunks as the batch, then a sum over it: a fixed order and no atomics.
 """
 

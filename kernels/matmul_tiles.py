@@ -1,20 +1,6 @@
 """Tiles for matrix products: plain data by the kind of operands and by architecture, and how one is chosen.
 
-What the tables rest on. A program does 2 BLOCK_M BLOCK_N BLOCK_K operations on (BLOCK_M + BLOCK_N) BLOCK_K numbers:
-128 x 256 does 85 operations for each byte of bfloat16 that it reads from the L2 cache, 128 x 128 64, 64 x 64 32,
-16 x 16 8. So large tiles are wanted where there are enough of them: a processor without a program does nothing, and
-programs count for more than intensity until every processor has one.
-
-- Large products (4096 x 4096: 512 programs of 128 x 256 for an H100's 132 processors) take the largest tile.
-- Small ones (256 x 256: 2 programs of 128 x 256, 256 of 16 x 16) take smaller ones, until there are programs enough.
-- Skinny ones (a side of at most 32) have tiles of their own, as narrow as they are: in a 128 x 128 tile of a product
-  with 10 columns 92 of 100 operations are on padding. They read every number of the long operand once, so what
-  counts is how many bytes are on their way: their tiles are deep in k and have more stages.
-
-The sides of the largest tiles are what registers allow. An accumulator of 128 x 256 float32 numbers takes 128 registers
-of each of 256 threads on Ampere and Hopper, and a weight gradient with all that is fused into it (the activation's
-mask, the bias gradient, the update of weights, biases and momenta) the rest: with the operands in registers too, on
-sm_80, that spills.
+What the tables rest on stands in `docs/gpu.md`.
 """
 
 from dataclasses import dataclass

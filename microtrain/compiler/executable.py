@@ -25,11 +25,7 @@ from .validate import watched
 
 
 class Executable:
-    """A scheduled program. `kernels` is the number of launches of a run; `groups` what each of them computes.
-
-    `donatable` are the places of inputs over which an output may be written, `shared` those of outputs whose buffer is
-    an input's or another output's too, `passed` those of inputs that are outputs.
-    """
+    """A scheduled program. `kernels` is the number of launches of a run; `groups` what each of them computes."""
 
     def __init__(self, program: Program) -> None:
         self.groups: Schedule = schedule(program)
@@ -77,11 +73,7 @@ class Executable:
             launch.take_scalars = picked([place[value] for value in launch.kernel.scalars])
 
     def run(self, values: list[Buffer], free: Collection[int] = ()) -> list[Buffer]:
-        """Buffers of the outputs (row-major), given buffers, and Python numbers for scalars, of the inputs.
-
-        `free` are places of inputs whose memory the caller gives away. If the run fails, those of them that may have
-        been written over are None in `values`; without memory for the run (OutOfMemoryError) none is.
-        """
+        """As `program.Executable` says; without memory for the run (OutOfMemoryError) nothing was written over."""
         memory = [*values]
         for k, dtype in self.numbers:
             memory[k] = encoded(memory[k], dtype)

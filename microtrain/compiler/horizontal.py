@@ -13,25 +13,23 @@ BUNDLE_OPS = 2048  # Operations of one launch, all parts together; a hundred par
 
 
 def bundled(groups: Schedule) -> None:
-    """Replace groups of maps that do not depend on each other by bundles, in place, each where its first or
-    last part was.
-
-    The groups' `stores` are known already.
-    """
+    """Replace groups of maps that do not depend on each other, whose `stores` are known, by bundles, in place, each
+    where its first or last part was."""
     bundles: list[list[Group]] = []
     where: list[int] = []                                       # the place in `groups` at which each bundle runs
     at = {group.index: position for position, group in enumerate(groups)}
     for position, group in enumerate(groups):
         if not group.template.bundles:
             continue
-        needs = max([at[i] for i in sources(group, groups)], default=-1)
+        needs = max([at[groups.place[value].index] for value in group.reads if value in groups.place], default=-1)
         for k, parts in enumerate(bundles):
             if type(parts[0].template) is not type(group.template) or not fits([*parts, group]):
                 continue
             if needs < where[k]:                                # what it reads is there when the bundle runs
                 parts.append(group)
                 break
-            if not any(reads_any(reader, parts) for reader in groups[where[k] + 1:position + 1]):
+            between = [value for reader in groups[where[k] + 1:position + 1] for value in reader.reads]
+            if not any(value in part.members for value in between for part in parts):
                 parts.append(group)                             # nobody reads the bundle before the group runs
                 where[k] = position
                 break
@@ -67,13 +65,3 @@ def fits(parts: list[Group]) -> bool:
     """Whether one launch can take so much."""
     pointers = sum(len(part.reads) + len(part.stores) for part in parts)
     return pointers <= BUNDLE_POINTERS and sum(part.ops for part in parts) <= BUNDLE_OPS
-
-
-def sources(group: Group, groups: Schedule) -> set[int]:
-    """The numbers of the groups whose values a group reads."""
-    return {groups.place[value].index for value in group.reads if value in groups.place}
-
-
-def reads_any(reader: Group, parts: list[Group]) -> bool:
-    """Whether a group reads what some part stores."""
-    return any(value in part.members for value in reader.reads for part in parts)

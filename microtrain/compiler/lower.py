@@ -229,10 +229,8 @@ def _matmul(lowering: Lowering, value: Value) -> Value | None:
 
 
 def _in_chunks(g: Traced, x: Value, axis: int, chunks: int) -> Value:
-    """A matrix with `axis` in about as many chunks, numbered by a new axis before the matrix.
-
-    Without a remainder where the axis has a divisor of the right size, else filled up with zeros.
-    """
+    """A matrix with `axis` in about as many chunks, numbered by a new axis before the matrix: without a remainder where
+    the axis has a divisor of the right size, else filled up with zeros."""
     axis %= len(x.shape)
     k, rank = x.shape[axis], len(x.shape)
     shortest = cdiv(k, chunks)

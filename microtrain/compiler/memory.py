@@ -16,8 +16,7 @@ from .templates.template import Kernel
 
 # Bytes at whose multiples temporaries begin, as CUDA's own allocations do: every access may be 16 bytes wide.
 ALIGNMENT = 256
-# The first and the last launch, inclusive, during which a value needs its memory
-Lives = Mapping[Value, tuple[int, int]]
+Lives = Mapping[Value, tuple[int, int]]  # The first and the last launch during which a value needs its memory
 
 
 def nbytes(spec: Spec) -> int:
