@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from .. import ops
@@ -37,15 +37,11 @@ class Touch(NamedTuple):
 
 @dataclass
 class Arguments:
-    """What a kernel is given: a place in `ptrs` for each buffer, one in `scalars` for each run-time number.
-
-    `touches` collects what the kernel's functions load and store, by statement.
-    """
+    """What a kernel is given: a place in `ptrs` for each buffer, one in `scalars` for each run-time number."""
 
     pointers: dict[Value, int]
     scalars: dict[Value, int]
     index_type: str
-    touches: dict[str, list[Touch]] = field(default_factory=dict)
 
 
 class Region(Protocol):
@@ -66,7 +62,7 @@ class Body:
 
     `masks` names the boundary mask for a set of the template's symbols; a single symbol is compared with its size.
     `owners` names the mask under which one of several programs stores what varies with those symbols alone.
-    `loads` and `stored` note what was loaded and stored where; `fenced` asks for a barrier between the two.
+    `touches` notes what was loaded and stored, by which statement; `fenced` asks for a barrier between the two.
     """
 
     def __init__(self, group: Region, arguments: Arguments, masks: dict[frozenset[str], str],
@@ -77,8 +73,7 @@ class Body:
         self.known: dict[tuple[Value, Coords, tuple[Guard, ...]], str] = {}
         self.registers: dict[Value, str] = {}
         self.symbols: dict[str, frozenset[str]] = {}
-        self.loads: list[tuple[Value, Index]] = []
-        self.stored: dict[Value, Index] = {}
+        self.touches: list[tuple[str, Touch]] = []
 
     # ------------------------------------------------------------------------------------------------------- statements
 
@@ -122,7 +117,6 @@ class Body:
 
     def load(self, value: Value, index: Index, guards: tuple[Guard, ...]) -> str:
         """A load; masked by the boundary of its symbols and the guards."""
-        self.loads.append((value, index))
         address, symbols = self.address(index, guards)
         conditions = [self.condition(guard, guards[:i]) for i, guard in enumerate(guards)]
         missing = frozenset().union(*[s for _, s in conditions]) - symbols
@@ -144,7 +138,6 @@ class Body:
     def store(self, value: Value) -> None:
         """Write a computed member to memory."""
         name = self.registers[value]
-        self.stored[value] = self.group.members[value]
         address, symbols = self.address(self.group.members[value], ())
         missing = self.symbols[name] - symbols
         address += "".join(f" + {symbol} * 0" for symbol in sorted(missing))
@@ -160,7 +153,12 @@ class Body:
     def touched(self, value: Value, index: Index, guards: tuple[Guard, ...], symbols: frozenset[str]) -> None:
         """Note what the last statement loads or stores."""
         sizes = {symbol: self.group.size(symbol) for symbol in symbols if symbol != "b"}
-        self.arguments.touches.setdefault(self.lines[-1], []).append(Touch(value, index, guards, sizes))
+        self.touches.append((self.lines[-1], Touch(value, index, guards, sizes)))
+
+    @property
+    def loads(self) -> list[Touch]:
+        """What was loaded, and where: all that was touched, but the group's own values."""
+        return [touch for _, touch in self.touches if touch.value not in self.group.members]
 
     def boundary(self, symbols: frozenset[str]) -> list[str]:
         """The mask that keeps symbols inside the domain."""

@@ -78,11 +78,11 @@ def elementwise(kernel: Kernel, given: Value, stored: Value) -> bool:
     What the compiler makes of one program is not in our hands: its threads may hold copies of an element in several
     layouts. So a function that stores more than one value is to have a barrier between its loads and its stores.
     """
-    reading = [body for body in kernel.bodies if any(value is given for value, _ in body.loads)]
+    reading = [body for body in kernel.bodies if any(touch.value is given for touch in body.loads)]
     if len(reading) != 1:           # one may still read what another has stored
         return False
     body, = reading
-    position = body.stored.get(stored)
+    position = next((touch.at for _, touch in body.touches if touch.value is stored), None)
     part, = [part for part in kernel.group.parts if part is body.group]
     return (position is not None and (body.fenced or len(part.stores) == 1) and part.template.in_one_program(position)
-            and all(index == position for value, index in body.loads if value is given))
+            and all(index == position for value, index, *_ in body.loads if value is given))

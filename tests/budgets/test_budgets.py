@@ -132,9 +132,8 @@ def test_one_scalar_load_among_wide_ones_is_caught(monkeypatch: pytest.MonkeyPat
     def load(self: emit_value.Body, node: Any, index: Index, guards: Any) -> str:
         name = whole(self, node, index, guards)
         if len(self.loads) == 2:
-            touches = self.arguments.touches.pop(self.lines[-1])
             self.lines[-1] = self.lines[-1].replace(" + i,", " + (i * 3) // 3,")
-            self.arguments.touches[self.lines[-1]] = touches
+            self.touches[-1] = (self.lines[-1], self.touches[-1][1])
         return name
 
     monkeypatch.setattr(emit_value.Body, "load", load)

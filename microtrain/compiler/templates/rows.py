@@ -289,10 +289,10 @@ def folded(body: Body, value: Value, fold: Fold) -> str:
 
 def strided(body: Body) -> bool:
     """Whether more loads are contiguous in r than in c."""
-    return sum((stride(index, "r") == 1) - (stride(index, "c") == 1) for _, index in body.loads) > 0
+    return sum((stride(index, "r") == 1) - (stride(index, "c") == 1) for _, index, *_ in body.loads) > 0
 
 
 def held(kernel: Kernel) -> int:
     """32-bit registers for what a kernel loads for each element."""
-    return sum(-(-touch.value.dtype.itemsize // 4) for touches in kernel.touches.values() for touch in touches
-               if {"r", "c"} <= touch.sizes.keys() and touch.value not in kernel.group.members)
+    return sum(-(-touch.value.dtype.itemsize // 4) for body in kernel.bodies for touch in body.loads
+               if {"r", "c"} <= touch.sizes.keys())

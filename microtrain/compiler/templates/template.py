@@ -278,9 +278,8 @@ class Kernel:
     def touches(self) -> dict[str, list[Touch]]:
         """What is loaded and stored, by statement (listed for each function that has it)."""
         found: dict[str, list[Touch]] = {}
-        for noted in {id(made.arguments): made.arguments.touches for made in self.bodies}.values():
-            for statement, touches in noted.items():
-                found.setdefault(statement, []).extend(touches)
+        for statement, touch in [noted for body in self.bodies for noted in body.touches]:
+            found.setdefault(statement, []).append(touch)
         return found
 
     @property
