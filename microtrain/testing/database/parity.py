@@ -39,7 +39,7 @@ def parity(names: Iterable[str], device: str, dtypes: Sequence[str] = DTYPES, or
             for dtype in dtypes:
                 for case in choose(list(cases(name, dtype))):
                     report.add(*judge(case, device, order))
-            report.add(*[judge_error(wrong, device) for wrong in error_cases(name) if errors])
+            report.add(*[judge_error(wrong, device) for wrong in (error_cases(name) if errors else ())])
     return report
 
 
