@@ -62,7 +62,8 @@ class Machine(Warps):
                     waiting[:] = False
                     continue
                 if self.waits and steps % PATIENCE == 0:
-                    at = self.farthest(ready)
+                    lowest = ready.reshape(self.B, self.T).min(1)
+                    at = int(lowest[lowest < GONE].max())       # the program that is farthest
                 here = ready == at
                 if here.all():
                     place = here = None
@@ -107,11 +108,6 @@ class Machine(Warps):
         if answer.all():
             return yes
         return np.where(self.full(answer), yes, no) if answer.any() else no
-
-    def farthest(self, ready: Array) -> int:
-        """Where the program that is farthest has its lowest threads."""
-        lowest = ready.reshape(self.B, self.T).min(1)
-        return int(lowest[lowest < GONE].max())
 
     def release(self, code: Code, place: Array, waiting: Array) -> None:
         """Nothing else can run: threads that wait pass their barrier. Reports those that wait at different ones."""

@@ -25,17 +25,6 @@ OTHER_PROGRAM = np.int64(STRONG - (1 << PROGRAM))
 ORDERED_BY_WARP = np.int64(0xFFFFFF)
 
 
-
-def program_of(code: int) -> int:
-    """The program, as a number in the grid."""
-    return ((abs(code) & ~int(STRONG)) >> PROGRAM) - 1
-
-
-def thread_of(code: int) -> int:
-    """The thread in its program."""
-    return abs(code) >> THREAD & 1023
-
-
 class Clashes(NamedTuple):
     """The codes that writes met, by granule, and where (None: nowhere) they clash with what wrote there before, with
     writes of the same instruction, and with reads."""

@@ -11,7 +11,7 @@ from .integers import Array
 from .memory import Allocation, Memory
 from .parse import Instruction
 from .report import EmulatorError, Finding, Report
-from .shadow import EPOCH, PROGRAM, THREAD, Sync, program_of, thread_of
+from .shadow import EPOCH, PROGRAM, STRONG, THREAD, Sync
 
 Registers = dict[str | tuple[str, int], Array]
 """Values by name, and parameters of calls by name and offset."""
@@ -61,7 +61,6 @@ class Threads:
         self.launch = launch
         self.B, self.T = len(programs), int(np.prod(launch.block))
         self.N = self.B * self.T
-        self.programs = programs
         if self.T % WARP_SIZE:
             raise EmulatorError(f"blocks of {self.T} threads are not whole warps of {WARP_SIZE}")
         self.thread = np.tile(np.arange(self.T, dtype=np.int64), self.B)
@@ -77,10 +76,9 @@ class Threads:
 
     def special(self, name: str) -> Array | np.generic:
         """A special register, uint32 (or uint64) by thread."""
-        found = self._special.get(name)
-        if found is None:
-            found = self._special[name] = self.make_special(name)
-        return found
+        if name not in self._special:
+            self._special[name] = self.make_special(name)
+        return self._special[name]
 
     def make_special(self, name: str) -> Array | np.generic:
         register, _, axis = name[1:].partition(".")
@@ -200,7 +198,8 @@ class Threads:
         """Another access, from its code; 0 where several threads read, the one at fault last of all."""
         if not code:
             return f"{verb} several threads"
-        return f"{verb} thread {thread_of(int(code))} of program {self.coordinates(program_of(int(code)))}"
+        code = abs(code) & ~int(STRONG)
+        return f"{verb} thread {code >> THREAD & 1023} of program {self.coordinates((code >> PROGRAM) - 1)}"
 
     def undefined(self, site: int, what: str, where: Array, on: Array | None) -> None:
         """Report the use of registers that nothing wrote, in those of the threads `on` where they are that."""

@@ -29,7 +29,6 @@ class Code:
     blocks: list[Block]
     origins: dict[int, frozenset[str] | None]
     """By number of the instruction: parameters that its address is made of; None if it may be any."""
-    source: str
 
 
 @dataclass
@@ -70,7 +69,7 @@ def translate(module: Module) -> Program:
     for function in module.functions.values():
         blocks = basic_blocks(function, ops, unknown)
         if not unknown:
-            codes[function.name] = compiled(function, blocks, symbols, ops, unknown)
+            codes[function.name] = compiled(function, blocks, symbols, unknown)
     if unknown:
         raise UnknownInstruction("the emulator does not know:\n" + "\n".join(dict.fromkeys(unknown)))
     narrowest = [min([16, *(width & -width for op in ops if (width := machine_rows.widths(op))
@@ -79,8 +78,7 @@ def translate(module: Module) -> Program:
     return Program(codes, ops, of_global, of_shared, any(map(machine_rows.orders, ops)))
 
 
-def compiled(function: Function, blocks: list[Block], symbols: dict[str, int], ops: list[Op],
-             unknown: list[str]) -> Code:
+def compiled(function: Function, blocks: list[Block], symbols: dict[str, int], unknown: list[str]) -> Code:
     """The function's blocks with their Python functions."""
     liveness(function, blocks)
     emitter = Emitter(function, symbols)
@@ -91,7 +89,7 @@ def compiled(function: Function, blocks: list[Block], symbols: dict[str, int], o
         exec(compile(source, f"<ptx {function.name}>", "exec"), names)
         for block in blocks:
             block.run = names[f"block{block.index}"]
-    return Code(function, blocks, origins(function, blocks), source)
+    return Code(function, blocks, origins(function, blocks))
 
 
 def block_source(block: Block, function: Function, e: Emitter, early: dict[int, str], followed: set[str],
