@@ -28,6 +28,8 @@ def test_where_names_the_argument_and_whose_tensor_it_is(kind: str) -> None:
                            (lambda: x.where(x > 0, value), r"'other' \(position 3\) must be Tensor or Number,")):
         with pytest.raises(TypeError, match=rf"^where\(\): argument {argument} not {kind}"):
             call()
+    with pytest.raises(TypeError, match=rf"'condition' .* must be Tensor, not {kind.removeprefix('numpy.')}"):
+        x.where(value, 0.0)
     with pytest.raises(TypeError, match=r"argument 'other' \(position 3\) must be Tensor or Number, not NoneType"):
         mt.where(x > 0, x)
 
@@ -120,8 +122,3 @@ print(mt.default_device(), mt.cuda.is_available(), mt.cuda.device_count())
 """
     done = run(code, MICROTRAIN_DEVICE="", MICROTRAIN_VIRTUAL_GPU="")
     assert (done.stdout, done.stderr) == ("cpu False 0\n", "")
-
-
-def test_a_tensor_of_another_package_is_named() -> None:
-    with pytest.raises(TypeError, match=r"'condition' .* must be Tensor, not torch\.Tensor"):
-        mt.ones(2).where(torch.tensor([True, False]), 0.0)
