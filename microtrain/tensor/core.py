@@ -277,10 +277,8 @@ class Handle(Shared):
 
     def register_hook(self, hook: Callable[[Tensor], object]) -> RemovableHandle:
         """Call `hook(gradient)` when this tensor's gradient is computed; what it returns (if not None) replaces it.
-
         After an in-place change an earlier hook still is one of the value before. Raises RuntimeError for a tensor that
-        does not require grad.
-        """
+        does not require grad."""
         if not self.requires_grad:
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
         return RemovableHandle.enter(self._hooks(self.node.tape), hook)

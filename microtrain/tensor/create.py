@@ -40,11 +40,9 @@ def default_device() -> Device:
 
 
 def set_default_device(device: DeviceLike) -> None:
-    """Make new tensors on `device`; None goes back to the default.
-
-    "interpret" also chooses Triton's interpreter for every kernel decorated from now on, so a program with kernels of
-    its own calls this before it imports Triton. Raises RuntimeError where that is too late.
-    """
+    """Make new tensors on `device`; None goes back to the default. "interpret" also chooses Triton's interpreter for
+    every kernel decorated from now on, so a program with kernels of its own calls this before it imports Triton. Raises
+    RuntimeError where that is too late."""
     if device is not None and Device(device).kind.interpreted:
         from ..runtime.interpret import choose_interpreter
         choose_interpreter()
@@ -68,10 +66,8 @@ def kind(dtype: DType | None) -> DType | None:
 
 
 def promote_types(type1: DType | None, type2: DType | None) -> DType:
-    """The smallest dtype to which both convert, by PyTorch's table; Python's float, int and bool are dtypes too.
-
-    Raises TypeError for what is none.
-    """
+    """The smallest dtype to which both convert, by PyTorch's table; Python's float, int and bool are dtypes too. Raises
+    TypeError for what is none."""
     one, two = kind(type1), kind(type2)
     if one is None or two is None:
         which = ("type1", 1) if one is None else ("type2", 2)
@@ -105,11 +101,9 @@ def finish(node: Node, requires_grad: bool = False) -> Tensor:
 
 def tensor(data: object, *, dtype: DType | None = None, device: DeviceLike = None,
            requires_grad: bool = False) -> Tensor:
-    """A leaf with a copy of `data` (numbers, nested sequences, arrays), of the dtype given or of `read`'s.
-
-    Raises TypeError or ValueError for anything that is not a regular array of numbers, RuntimeError for a number that
-    an integer dtype does not hold (numbers from an array are converted as NumPy does).
-    """
+    """A leaf with a copy of `data` (numbers, nested sequences, arrays), of the dtype given or of `read`'s. Raises
+    TypeError or ValueError for anything that is not a regular array of numbers, RuntimeError for a number that an
+    integer dtype does not hold (numbers from an array are converted as NumPy does)."""
     array, own = read(data)
     wanted = kind(dtype) or own
     if not isinstance(data, np.ndarray | np.generic | Tensor):
@@ -127,10 +121,8 @@ def as_tensor(data: object, dtype: DType | None = None, device: DeviceLike = Non
 
 
 def from_numpy(array: np.ndarray) -> Tensor:
-    """A tensor with a copy of an array, on the default device.
-
-    PyTorch shares the memory; values are immutable here, so a later change of the array is not seen.
-    """
+    """A tensor with a copy of an array, on the default device. PyTorch shares the memory; values are immutable here, so
+    a later change of the array is not seen."""
     if not isinstance(array, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(array).__name__})")
     return tensor(array)
@@ -138,10 +130,8 @@ def from_numpy(array: np.ndarray) -> Tensor:
 
 def full(size: Sizes, fill_value: Operand, *, dtype: DType | None = None, device: DeviceLike = None,
          requires_grad: bool = False) -> Tensor:
-    """`fill_value` in every element; its own dtype (as a Python number) unless one is given.
-
-    Raises TypeError for what is no number, RuntimeError for one that the dtype does not hold.
-    """
+    """`fill_value` in every element; its own dtype (as a Python number) unless one is given. Raises TypeError for what
+    is no number, RuntimeError for one that the dtype does not hold."""
     value = _fill_value(fill_value, "full")
     wanted = kind(dtype) or dtypes.of_scalar(value)
     return finish(g.full(converted(value, wanted), sizes((size,)), wanted, place(device)), requires_grad)

@@ -54,10 +54,8 @@ def device(device: _DeviceLike) -> _AbstractContextManager[object]:
 
 
 def synchronize(device: _DeviceLike = None) -> None:
-    """Wait until everything launched on a CUDA device has run. Raises AcceleratorError where a kernel failed.
-
-    What is pending is not launched by this: a value is computed when it is read.
-    """
+    """Wait until everything launched on a CUDA device has run. Raises AcceleratorError where a kernel failed. What is
+    pending is not launched by this: a value is computed when it is read."""
     index = _index(device)
     count = device_count()
     if count and index >= count:

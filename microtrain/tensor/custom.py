@@ -31,11 +31,9 @@ class CustomKernel:
         self.function: type[Function] = type(name, (_Recorded,), {"operation": self})
 
     def __call__(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """The outputs of the kernel: a Tensor, or a tuple where there are several.
-
-        Raises TypeError for an argument that is no Tensor or a call that does not fit the kernel's parameters,
-        RuntimeError for tensors on different devices or on one that runs no Triton kernels.
-        """
+        """The outputs of the kernel: a Tensor, or a tuple where there are several. Raises TypeError for an argument
+        that is no Tensor or a call that does not fit the kernel's parameters, RuntimeError for tensors on different
+        devices or on one that runs no Triton kernels."""
         if not inputs or not all(isinstance(x, Tensor) for x in inputs):
             given = ", ".join(type(x).__name__ for x in inputs) or "nothing"
             raise TypeError(f"{self.name}(): takes Tensors, one for each pointer that the kernel reads, not {given}; "

@@ -79,9 +79,7 @@ def _parsed(equation: str, shapes: Sequence[Sequence[int]]) -> tuple[list[Labels
 
 def _aligned(x: Tensor, term: Labels, operand: int, seen: dict[str, int]) -> Tensor:
     """An operand, of axes of one label their diagonal, with all labels of `seen` as axes: a dict of their sizes so far.
-
-    Raises RuntimeError where one label stands for two sizes, in two operands neither of them 1.
-    """
+    Raises RuntimeError where one label stands for two sizes, in two operands neither of them 1."""
     for label in dict.fromkeys(term):
         while term.count(label) > 1:
             a = term.index(label)

@@ -218,10 +218,8 @@ def clamp_max(self: Tensor, max: Operand) -> Tensor:
 
 
 def masked_fill(self: Tensor, mask: Tensor, value: Operand) -> Tensor:
-    """`value`, a number or a 0-d tensor, where `mask` holds, else self; the dtype is self's.
-
-    Raises RuntimeError for a mask that is not bool, and for a value that the dtype does not hold.
-    """
+    """`value`, a number or a 0-d tensor, where `mask` holds, else self; the dtype is self's. Raises RuntimeError for a
+    mask that is not bool, and for a value that the dtype does not hold."""
     chosen, x, mine = mask.node, self.node, mask.node.spec.dtype
     if mine is not dtypes.bool_:
         raise RuntimeError("masked_fill_ only supports boolean masks, but got mask with dtype "

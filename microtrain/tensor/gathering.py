@@ -27,10 +27,8 @@ from .types import Operand, Tensor
 
 
 def gather(self: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
-    """out[..., i, ...] = self[..., index[..., i, ...], ...] along `dim`; of the index's shape.
-
-    Raises RuntimeError for an index that is larger than self on another axis, or out of range.
-    """
+    """out[..., i, ...] = self[..., index[..., i, ...], ...] along `dim`; of the index's shape. Raises RuntimeError for
+    an index that is larger than self on another axis, or out of range."""
     x, i = self.node, index.node
     axis = normalise_dim(dim, len(x.shape))
     if sparse_grad:
@@ -53,12 +51,10 @@ def gather(self: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) 
 
 def scatter(self: Tensor, dim: int, index: Tensor, src: Operand | None = None, *, value: Operand | None = None,
             reduce: str | None = None) -> Tensor:
-    """A copy with self[..., index[..., i, ...], ...] replaced by src[..., i, ...] along `dim`; the last one wins.
-
-    `src` is a tensor of this dtype, at least as large as the index, or a number (also as `value`). With `reduce`
-    "add" or "multiply" it is combined with what is there instead; a product is formed by comparison, so it costs
-    the length of the axis times that of the index.
-    """
+    """A copy with self[..., index[..., i, ...], ...] replaced by src[..., i, ...] along `dim`; the last one wins. `src`
+    is a tensor of this dtype, at least as large as the index, or a number (also as `value`). With `reduce` "add" or
+    "multiply" it is combined with what is there instead; a product is formed by comparison, so it costs the length of
+    the axis times that of the index."""
     source = value if src is None else src
     if src is not None and value is not None:
         raise TypeError("scatter(): takes the argument 'src' or 'value', not both")
@@ -79,10 +75,8 @@ def scatter_add(self: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
 
 
 def take_along_dim(self: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
-    """As `gather`, the other axes broadcast; an index may count from the end. Without `dim`, of all elements.
-
-    Raises RuntimeError for an index out of range (PyTorch takes it modulo the size).
-    """
+    """As `gather`, the other axes broadcast; an index may count from the end. Without `dim`, of all elements. Raises
+    RuntimeError for an index out of range (PyTorch takes it modulo the size)."""
     x, i = self.node, indices.node
     if i.dtype is not dtypes.int64:
         raise RuntimeError(f"torch.take_along_dim(): dtype of indices should be Long but got {i.dtype!r}")
@@ -102,10 +96,8 @@ def take_along_dim(self: Tensor, indices: Tensor, dim: int | None = None) -> Ten
 
 
 def take(self: Tensor, index: Tensor) -> Tensor:
-    """The elements of the flattened tensor at `index` (int64, any shape), which may count from the end.
-
-    Raises IndexError for an index out of range.
-    """
+    """The elements of the flattened tensor at `index` (int64, any shape), which may count from the end. Raises
+    IndexError for an index out of range."""
     i = index.node
     if i.dtype is not dtypes.int64:
         raise RuntimeError(f"take(): Expected a long tensor for index, but got {i.dtype!r}")
@@ -199,11 +191,9 @@ def index_fill(self: Tensor, dim: int, index: Tensor, value: Operand) -> Tensor:
 
 
 def masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
-    """A copy with the elements where `mask` holds replaced by those of `source`, in order; both are broadcast.
-
-    Raises RuntimeError when `source` has too few elements, on devices whose values can be looked at without
-    waiting; elsewhere its last element is repeated.
-    """
+    """A copy with the elements where `mask` holds replaced by those of `source`, in order; both are broadcast. Raises
+    RuntimeError when `source` has too few elements, on devices whose values can be looked at without waiting; elsewhere
+    its last element is repeated."""
     x, m, src = self.node, mask.node, source.node
     if m.dtype is not dtypes.bool_:
         raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got mask with dtype {m.dtype!r}")
@@ -314,11 +304,9 @@ def where(condition: Tensor) -> tuple[Tensor, ...]: ...
 @overload
 def where(condition: Tensor, input: Operand, other: Operand) -> Tensor: ...
 def where(condition: Tensor, input: Operand | None = None, other: Operand | None = None) -> Tensor | tuple[Tensor, ...]:
-    """`input` where `condition` holds, else `other`; with the condition alone, the indices where it holds.
-
-    Raises TypeError for a condition that is no Tensor, and for values that are neither Tensors nor numbers;
-    RuntimeError for a condition that is not bool.
-    """
+    """`input` where `condition` holds, else `other`; with the condition alone, the indices where it holds. Raises
+    TypeError for a condition that is no Tensor, and for values that are neither Tensors nor numbers; RuntimeError for a
+    condition that is not bool."""
     must_be("condition", 1, condition, "Tensor")
     if input is None and other is None:
         return nonzero(condition, as_tuple=True)

@@ -182,10 +182,8 @@ def picked(x: Node, index: Node, pick: Callable[[Node, Node], Node] = g.take) ->
 def checked(index: Node, size: int, dim: int, error: type[Exception] = RuntimeError, low: int = 0, nowhere: int = -1,
             given: np.ndarray | None = None) -> Node:
     """An integer index as int64, its elements from `low` (0, or -size: those then count from the end) to `size` - 1.
-
     Raises `error`, naming one out of range, on devices whose values can be looked at without waiting, or where the host
-    has them still; elsewhere it is `placed`.
-    """
+    has them still; elsewhere it is `placed`."""
     index = g.cast(index, dtypes.int64)
     if given is not None or index.device.kind.readable:
         found = np.asarray(values(index) if given is None else given)
@@ -198,10 +196,8 @@ def checked(index: Node, size: int, dim: int, error: type[Exception] = RuntimeEr
 
 
 def _flat_index(x: Node, arrays: dict[int, Node]) -> tuple[tuple[int, ...], Node, tuple[int, ...], int]:
-    """Array indices as one.
-
-    Returns the axis order with theirs in front, the index into those axes flattened, and where they return.
-    """
+    """Array indices as one. Returns the axis order with theirs in front, the index into those axes flattened, and where
+    they return."""
     dims = tuple(arrays)
     try:
         shape = broadcast_shapes(*[n.shape for n in arrays.values()])
