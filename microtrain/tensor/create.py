@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,17 +27,16 @@ from .types import Operand, Sizes, Tensor
 __all__ = ["arange", "as_tensor", "default_device", "empty", "empty_like", "eye", "from_numpy", "full", "full_like",
            "linspace", "ones", "ones_like", "promote_types", "set_default_device", "tensor", "zeros", "zeros_like"]
 DeviceLike = Device | str | int | None
-_default_device: list[Device] = []
 
 
 def default_device() -> Device:
     """The device new tensors are made on: MICROTRAIN_DEVICE, else cuda where there is one, else cpu."""
-    name = settings.device.value
-    if not name:
-        if not _default_device:
-            _default_device.append(Device("cuda" if has_cuda() else "cpu"))
-        return _default_device[0].resolved
-    return Device(name).resolved
+    return (Device(settings.device.value) if settings.device.value else _best_device()).resolved
+
+
+@cache
+def _best_device() -> Device:
+    return Device("cuda" if has_cuda() else "cpu")
 
 
 def set_default_device(device: DeviceLike) -> None:
@@ -140,10 +140,9 @@ def full(size: Sizes, fill_value: Operand, *, dtype: DType | None = None, device
 def _fill_value(value: Operand, name: str) -> bool | int | float:
     if value.__class__ is float or value.__class__ is int:
         return value
+    number: object = value
     if isinstance(value, np.generic) or (isinstance(value, Tensor) and not value.ndim):
-        number: object = value.item()
-    else:
-        number = value
+        number = value.item()
     if not isinstance(number, bool | int | float):
         raise TypeError(f"{name}(): argument 'fill_value' (position 2) must be Number, not {type(value).__name__}")
     return number
@@ -187,8 +186,7 @@ def arange(start: Number | None = None, end: Number | None = None, step: Number 
         start, end = 0, start
     elif start is None:
         start = 0
-    start, end, step = (v.item() if isinstance(v, np.generic) or (isinstance(v, Tensor) and not v.ndim) else v
-                        for v in (start, end, step))
+    start, end, step = (v.item() if isinstance(v, Tensor | np.generic) else v for v in (start, end, step))
     if step == 0 or step != step:
         raise RuntimeError(f"arange(): step must be nonzero, got {step}")
     if not (math.isfinite(start) and math.isfinite(end)):
@@ -204,7 +202,7 @@ def arange(start: Number | None = None, end: Number | None = None, step: Number 
             raise ValueError(f"arange(): step must be nonzero, and {step} is 0 in {wanted!r}")
         if wanted is dtypes.int64:                              # and counts without them in int64 alone
             start, end, step, whole = int(start), int(end), whole_step, True
-    n = max(0, math.ceil((end - start) / step)) if not whole else max(0, -(-(end - start) // step))
+    n = max(0, -(-(end - start) // step) if whole else math.ceil((end - start) / step))
     if whole:
         converted(end, dtypes.int64)
     if not wanted.is_floating_point:

@@ -97,11 +97,6 @@ def with_number(name: str, doc: str) -> Callable[[Operand, Operand], Tensor]:
     return checked(method)
 
 
-def extremum(name: str, doc: str) -> Binary:
-    """A method of two tensors of any one dtype."""
-    return two(getattr(g, name), name, doc)
-
-
 def logical(name: str, operation: Callable[[Node, Node], Node], doc: str) -> Binary:
     """A method of what is not zero in two tensors."""
     return two(operation, name, doc, lambda x, y, name: (truth(x.node), truth(y.node)))

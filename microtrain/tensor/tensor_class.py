@@ -34,7 +34,7 @@ from . import (
 from . import reduce as r
 from .core import Handle
 from .create import DeviceLike, default_device
-from .elementwise import binary, extremum, logical, primitive, rounding, strict, unary, with_number
+from .elementwise import binary, logical, primitive, rounding, strict, two, unary, with_number
 from .host import values
 from .inplace import augmented, update
 from .inplace import inplace as in_place
@@ -167,8 +167,8 @@ class Tensor(Handle):
     floor = rounding("floor", "The largest integer not above.")
     ceil = rounding("ceil", "The smallest integer not below.")
     trunc = fix = rounding("trunc", "The integer part.")
-    maximum = extremum("maximum", "The larger of two elements; NaN wins. Ties share the gradient.")
-    minimum = extremum("minimum", "The smaller of two elements; NaN wins. Ties share the gradient.")
+    maximum = two(g.maximum, "maximum", "The larger of two elements; NaN wins. Ties share the gradient.")
+    minimum = two(g.minimum, "minimum", "The smaller of two elements; NaN wins. Ties share the gradient.")
     logical_and = logical("logical_and", g.bitwise_and, "Whether both elements are non-zero.")
     logical_or = logical("logical_or", g.bitwise_or, "Whether either element is non-zero.")
     logical_xor = logical("logical_xor", g.bitwise_xor, "Whether exactly one element is non-zero.")
