@@ -9,7 +9,7 @@ from ..graph.node import Node
 from ..graph.spec import broadcast_shapes as common_shape
 from ..graph.spec import normalise_dim
 from .core import Size
-from .operands import no_out, node_of, result_dtype
+from .operands import called, no_out, node_of, result_dtype
 from .storage import wrap
 from .types import Tensor
 
@@ -75,16 +75,6 @@ def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(t.expand(shape) for t in tensors)
 
 
-def _at_least(tensors: tuple[object, ...], widen: Callable[[Tensor], Tensor], name: str) -> Tensor | tuple[Tensor, ...]:
-    """`widen` of one tensor, or of each of several (also given as one list), as a tuple."""
-    listed = tensors[0] if len(tensors) == 1 and not isinstance(tensors[0], Tensor) else tensors
-    if not isinstance(listed, Sequence) or not all(isinstance(t, Tensor) for t in listed):
-        wrong = next((t for t in listed if not isinstance(t, Tensor)), None) if isinstance(listed, Sequence) else listed
-        raise TypeError(f"{name}(): expected Tensors, got {type(wrong).__name__}")
-    parts = tuple(widen(t) for t in listed)
-    return parts[0] if listed is tensors and len(parts) == 1 else parts
-
-
 def _one_axis(t: Tensor) -> Tensor:
     return t if t.ndim else t.reshape(1)
 
@@ -93,54 +83,47 @@ def _two_axes(t: Tensor) -> Tensor:
     return t if t.ndim > 1 else _one_axis(t).unsqueeze(0)
 
 
+def _columns(t: Tensor) -> Tensor:
+    return t if t.ndim > 1 else t.reshape(-1, 1)
+
+
 def _three_axes(t: Tensor) -> Tensor:
     return t if t.ndim > 2 else _two_axes(t).unsqueeze(-1)
 
 
-def atleast_1d(*tensors: object) -> Tensor | tuple[Tensor, ...]:
-    """Tensors with at least 1 axis: a 0-d one as (1,). Several give a tuple."""
-    return _at_least(tensors, _one_axis, "atleast_1d")
+def _at_least(name: str, widen: Callable[[Tensor], Tensor], doc: str) -> Callable[..., Tensor | tuple[Tensor, ...]]:
+    def function(*tensors: object) -> Tensor | tuple[Tensor, ...]:
+        listed = tensors[0] if len(tensors) == 1 and not isinstance(tensors[0], Tensor) else tensors
+        if not isinstance(listed, Sequence) or not all(isinstance(t, Tensor) for t in listed):
+            wrong = next((t for t in listed if not isinstance(t, Tensor)), None) if isinstance(listed, Sequence) else \
+                listed
+            raise TypeError(f"{name}(): expected Tensors, got {type(wrong).__name__}")
+        parts = tuple(widen(t) for t in listed)
+        return parts[0] if listed is tensors and len(parts) == 1 else parts
+    return called(function, name, f"Tensors with at least {doc}. Several, also as one list, give a tuple.")
 
 
-def atleast_2d(*tensors: object) -> Tensor | tuple[Tensor, ...]:
-    """Tensors with at least 2 axes: a vector as one row. Several give a tuple."""
-    return _at_least(tensors, _two_axes, "atleast_2d")
+atleast_1d = _at_least("atleast_1d", _one_axis, "1 axis: a 0-d one as (1,)")
+atleast_2d = _at_least("atleast_2d", _two_axes, "2 axes: a vector as one row")
+atleast_3d = _at_least("atleast_3d", _three_axes, "3 axes: a vector as (1, n, 1), a matrix as (m, n, 1)")
 
 
-def atleast_3d(*tensors: object) -> Tensor | tuple[Tensor, ...]:
-    """Tensors with at least 3 axes: a vector as (1, n, 1), a matrix as (m, n, 1). Several give a tuple."""
-    return _at_least(tensors, _three_axes, "atleast_3d")
+def _stacked(name: str, widen: Callable[[Tensor], Tensor], dim: int, doc: str) -> Callable[[Sequence[Tensor]], Tensor]:
+    def function(tensors: Sequence[Tensor]) -> Tensor:
+        wide = [widen(wrap(node)) for node in _nodes(tensors, name)]
+        return cat(wide, min(dim, wide[0].ndim - 1))
+    return called(function, name, f"Tensors {doc}.")
 
 
-def _stacked(tensors: Sequence[Tensor], widen: Callable[[Tensor], Tensor], dim: int, name: str) -> Tensor:
-    return cat([widen(wrap(node)) for node in _nodes(tensors, name)], dim)
-
-
-def vstack(tensors: Sequence[Tensor]) -> Tensor:
-    """Tensors one under the other, vectors as rows: joined along the first of at least 2 axes."""
-    return _stacked(tensors, _two_axes, 0, "vstack")
-
-
-def hstack(tensors: Sequence[Tensor]) -> Tensor:
-    """Tensors side by side: vectors joined end to end, others along the second axis."""
-    return _stacked(tensors, _one_axis, int(len(_nodes(tensors, "hstack")[0].shape) > 1), "hstack")
-
-
-def dstack(tensors: Sequence[Tensor]) -> Tensor:
-    """Tensors one behind the other: joined along the third of at least 3 axes."""
-    return _stacked(tensors, _three_axes, 2, "dstack")
-
-
-def column_stack(tensors: Sequence[Tensor]) -> Tensor:
-    """Tensors side by side, vectors as columns."""
-    return _stacked(tensors, lambda t: t if t.ndim > 1 else t.reshape(-1, 1), 1, "column_stack")
+vstack = _stacked("vstack", _two_axes, 0, "one under the other, vectors as rows: joined along the first axis")
+hstack = _stacked("hstack", _one_axis, 1, "side by side: vectors joined end to end, others along the second axis")
+dstack = _stacked("dstack", _three_axes, 2, "one behind the other: joined along the third of at least 3 axes")
+column_stack = _stacked("column_stack", _columns, 1, "side by side, vectors as columns")
 
 
 def broadcast_shapes(*shapes: object) -> Size:
-    """The shape to which all of `shapes` (ints or sequences of ints) broadcast.
-
-    Raises RuntimeError where there is none, ValueError for a negative size.
-    """
+    """The shape to which all of `shapes` (ints or sequences of ints) broadcast. Raises RuntimeError where there is
+    none, ValueError for a negative size."""
     listed = [(shape,) if isinstance(shape, int) else tuple(shape) if isinstance(shape, Sequence) else (None,)
               for shape in shapes]
     for given, shape in zip(shapes, listed, strict=True):
@@ -155,9 +138,7 @@ def broadcast_shapes(*shapes: object) -> Size:
 
 def meshgrid(*tensors: object, indexing: str = "ij") -> tuple[Tensor, ...]:
     """For vectors of n1, n2, ... elements as many tensors (n1, n2, ...), each varying along its own axis.
-
-    `indexing="xy"` exchanges the first two axes. Raises RuntimeError for more than 1 axis or several dtypes.
-    """
+    `indexing="xy"` exchanges the first two axes. Raises RuntimeError for more than 1 axis or several dtypes."""
     listed = list(tensors[0] if len(tensors) == 1 and isinstance(tensors[0], Sequence) else tensors)
     if not listed:
         raise RuntimeError("meshgrid expects a non-empty TensorList")

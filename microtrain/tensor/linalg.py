@@ -31,13 +31,13 @@ def _pair(a: Operand, b: Operand, name: str) -> tuple[Node, Node]:
     return x, y
 
 
-def _expect(node: Node, ndim: int, name: str, which: str) -> None:
-    if len(node.shape) != ndim:
-        kind = {1: "vector", 2: "matrix", 3: "3D tensor"}[ndim]
-        if name == "outer":
-            raise RuntimeError(f"outer: Expected 1-D argument {which}, but got {len(node.shape)}-D")
-        raise RuntimeError(f"{name}: {which} must be a {kind}, got {len(node.shape)}-D tensor of shape "
-                           f"{list(node.shape)}")
+def _expect(name: str, *expected: tuple[str, Node, int]) -> None:
+    for which, node, ndim in expected:
+        if len(node.shape) != ndim:
+            kind = {1: "vector", 2: "matrix", 3: "3D tensor"}[ndim]
+            raise RuntimeError(f"outer: Expected 1-D argument {which}, but got {len(node.shape)}-D" if name == "outer"
+                               else f"{name}: {which} must be a {kind}, got {len(node.shape)}-D tensor of shape "
+                               f"{list(node.shape)}")
 
 
 def _dot(x: Node, y: Node) -> Tensor:
@@ -94,16 +94,14 @@ def rmatmul_operator(self: Tensor, other: Tensor) -> Tensor:
 def mm(self: Tensor, mat2: Tensor) -> Tensor:
     """(M, K) @ (K, N)."""
     x, y = _pair(self, mat2, "mm")
-    _expect(x, 2, "mm", "self")
-    _expect(y, 2, "mm", "mat2")
+    _expect("mm", ("self", x, 2), ("mat2", y, 2))
     return wrap(g.matmul(x, y))
 
 
 def bmm(self: Tensor, mat2: Tensor) -> Tensor:
     """(B, M, K) @ (B, K, N)."""
     x, y = _pair(self, mat2, "bmm")
-    _expect(x, 3, "bmm", "batch1")
-    _expect(y, 3, "bmm", "batch2")
+    _expect("bmm", ("batch1", x, 3), ("batch2", y, 3))
     _same_batches(x, y)
     return wrap(g.matmul(x, y), "BmmBackward0")
 
@@ -111,8 +109,7 @@ def bmm(self: Tensor, mat2: Tensor) -> Tensor:
 def mv(self: Tensor, vec: Tensor) -> Tensor:
     """(M, K) @ (K,)."""
     x, y = _pair(self, vec, "mv")
-    _expect(x, 2, "mv", "self")
-    _expect(y, 1, "mv", "vec")
+    _expect("mv", ("self", x, 2), ("vec", y, 1))
     return _mv(x, y)
 
 
@@ -130,8 +127,7 @@ def dot(self: Tensor, other: Tensor) -> Tensor:
 def outer(self: Tensor, vec2: Tensor) -> Tensor:
     """The product of every element of one vector with every one of another."""
     x, y = node_of(self, "outer"), node_of(vec2, "outer")
-    _expect(x, 1, "outer", "self")
-    _expect(y, 1, "outer", "vec2")
+    _expect("outer", ("self", x, 1), ("vec2", y, 1))
     return self.unsqueeze(1) * vec2.unsqueeze(0)
 
 
@@ -145,8 +141,7 @@ def addmv(self: Tensor, mat: Tensor, vec: Tensor, *, beta: Number = 1, alpha: Nu
     """beta * self + alpha * (mat @ vec), for a matrix and a vector; self broadcasts. With beta 0 it is not read."""
     x, y = _tensors(mat, vec, "addmv", ("mat", "vec"))
     if len(x.shape) != 2 or len(y.shape) != 1 or self.ndim > 1:
-        raise RuntimeError("addmv: vector + matrix @ vector expected, got "
-                           f"{self.ndim}, {len(x.shape)}, {len(y.shape)}")
+        raise RuntimeError(f"addmv: vector + matrix @ vector expected, got {self.ndim}, {len(x.shape)}, {len(y.shape)}")
     (m, k), n = x.shape, y.shape[0]
     if k != n or self.shape not in ((), (1,), (m,)):
         raise RuntimeError(f"addmv: size mismatch, got input ({self.numel()}), mat ({m}x{k}), vec ({n})")
@@ -166,8 +161,8 @@ def addbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, al
     not read."""
     x, y = _factors(batch1, batch2, "addbmm", 3, ("batch1", "batch2"))
     if x.shape[0] != y.shape[0]:
-        raise RuntimeError("addbmm: batch1 and batch2 must have same number of batches, got "
-                           f"{x.shape[0]} and {y.shape[0]}")
+        raise RuntimeError(f"addbmm: batch1 and batch2 must have same number of batches, got {x.shape[0]} and "
+                           f"{y.shape[0]}")
     _same_batches(x, y)
     (b, m, k), n = x.shape, y.shape[2]
     product = g.matmul(g.reshape(g.permute(x, (1, 0, 2)), (m, b * k)), g.reshape(y, (b * k, n)))    # one long sum
@@ -175,10 +170,8 @@ def addbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, al
 
 
 def tensordot(self: Tensor, other: Tensor, dims: object = 2) -> Tensor:
-    """The sum of products over the last `dims` axes of self and the first of other, or over two lists of axes.
-
-    Raises RuntimeError where the axes' sizes, or the dtypes, differ.
-    """
+    """The sum of products over the last `dims` axes of self and the first of other, or over two lists of axes. Raises
+    RuntimeError where the axes' sizes, or the dtypes, differ."""
     x, y = _tensors(self, other, "tensordot", ("input", "other"), "both inputs should have same dtype")
     mine, theirs = _contracted(dims, len(x.shape), len(y.shape))
     for a, b in zip(mine, theirs, strict=True):
@@ -220,8 +213,7 @@ def _tensors(a: Tensor, b: Tensor, name: str, which: tuple[str, str], complaint:
 def _factors(a: Tensor, b: Tensor, name: str, ndim: int, which: tuple[str, str]) -> tuple[Node, Node]:
     """As `_tensors`, of `ndim` axes each. Raises RuntimeError for other numbers of axes."""
     x, y = _tensors(a, b, name, which)
-    _expect(x, ndim, name, which[0])
-    _expect(y, ndim, name, which[1])
+    _expect(name, (which[0], x, ndim), (which[1], y, ndim))
     return x, y
 
 
@@ -300,12 +292,9 @@ def get_float32_matmul_precision() -> str:
 def set_float32_matmul_precision(precision: str) -> None:
     """How products of float32 matrices are computed from now on; what was recorded before is computed as it was meant.
 
-    Args:
-        precision: "highest" for IEEE arithmetic; "high" for TF32, which rounds the operands to 11 significant bits for
-            the tensor cores and accumulates in float32; "medium" is the same here (PyTorch may round to bfloat16).
-            It matters on the devices cuda and null: cpu and interpret have no TF32 and compute in IEEE arithmetic.
-
-    Raises ValueError for another word.
+    "highest" is IEEE arithmetic; "high" is TF32, which rounds the operands to 11 significant bits for the tensor cores
+    and accumulates in float32; "medium" is the same here (PyTorch may round to bfloat16). It matters on the devices
+    cuda and null: cpu and interpret have no TF32. Raises ValueError for another word.
     """
     if precision not in ("highest", "high", "medium"):
         raise ValueError(f"set_float32_matmul_precision(): expected 'highest', 'high' or 'medium', not {precision!r}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Concatenate, ParamSpec
 
 from .. import ops as g
 from ..graph.dtypes import int64
@@ -15,13 +14,11 @@ from .operands import converted, no_tensor
 from .storage import wrap
 from .types import Tensor
 
-P = ParamSpec("P")
 
-
-def recording(operation: Callable[Concatenate[Node, P], Node]) -> Callable[Concatenate[Tensor, P], Tensor]:
-    """An operation of a node and of numbers, as one of a tensor."""
-    def recorded(input: Tensor, *args: P.args, **kwargs: P.kwargs) -> Tensor:
-        return wrap(operation(input.node, *args, **kwargs))
+def recording(operation: Callable[..., Node], name: str | None = None) -> Callable[..., Tensor]:
+    """An operation of nodes and numbers as one of tensors; `name` is what its grad_fn goes by."""
+    def recorded(*args: object, **kwargs: object) -> Tensor:
+        return wrap(operation(*(x.node if isinstance(x, Tensor) else x for x in args), **kwargs), name)
     return recorded
 
 
@@ -33,12 +30,11 @@ normalised, rms_normalised = recording(g.normalised), recording(g.rms_normalised
 logistic, squared_error = recording(g.logistic_loss), recording(g.squared_error)
 huber, smooth_l1 = recording(g.huber), recording(g.smooth_l1)
 """Losses of each element: of a logit; of differences."""
-
-
-def convolution(input: Tensor, weight: Tensor, stride: Shape, padding: tuple[tuple[int, int], ...], dilation: Shape,
-                groups: int) -> Tensor:
-    """Cross-correlation of input (N, C, *sizes) with weight (O, C/groups, *kernel), zeros before and after."""
-    return wrap(g.convolution(input.node, weight.node, stride, padding, dilation, groups), "ConvolutionBackward0")
+binary_cross_entropy = recording(g.binary_cross_entropy)
+binary_cross_entropy_with_logits = recording(g.binary_cross_entropy_with_logits)
+"""Of each element, for probabilities and for logits; shapes broadcast, dtypes agree."""
+convolution = recording(g.convolution, "ConvolutionBackward0")
+"""Cross-correlation of input (N, C, *sizes) with weight (O, C/groups, *kernel), zeros before and after."""
 
 
 def padded(input: Tensor, starts: Shape, shape: Shape, value: float) -> Tensor:
@@ -57,11 +53,8 @@ def lower_triangle(rows: int, columns: int, device: Device) -> Tensor:
 
 
 def rows_of(input: Tensor, index: Tensor) -> Tensor:
-    """Rows of input (K, D) at `index` (int64, any shape): index.shape + (D,).
-
-    Raises IndexError for one outside [0, K), on the devices whose values can be looked at without waiting; on a GPU its
-    row is NaN.
-    """
+    """Rows of input (K, D) at `index` (int64, any shape): index.shape + (D,). Raises IndexError for one outside [0, K),
+    on the devices whose values can be looked at without waiting; on a GPU its row is NaN."""
     node, rows = index.node, input.node.shape[0]
     if node.device.kind.readable and node.spec.numel:
         found = values(node)
@@ -86,19 +79,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         raise no_tensor("linear", input=input, weight=weight, bias=bias) from None
 
 
-def binary_cross_entropy(input: Tensor, target: Tensor) -> Tensor:
-    """Of each element, for probabilities; shapes broadcast, dtypes agree."""
-    return wrap(g.binary_cross_entropy(input.node, target.node))
-
-
-def binary_cross_entropy_with_logits(input: Tensor, target: Tensor) -> Tensor:
-    """Of each element, for logits; shapes broadcast, dtypes agree."""
-    return wrap(g.binary_cross_entropy_with_logits(input.node, target.node))
-
-
 def cross_entropy(input: Tensor, target: Tensor, ignore_index: int, reduction: str) -> Tensor:
-    """Of logits (N, C) with classes (N,) int64: (N,), or 0-d where `reduction` is "mean" or "sum".
-
-    The mean is over the rows that count, those whose class is not `ignore_index`.
-    """
+    """Of logits (N, C) with classes (N,) int64: (N,), or 0-d where `reduction` is "mean" or "sum". The mean is over the
+    rows that count, those whose class is not `ignore_index`."""
     return wrap(g.cross_entropy(input.node, target.node, ignore_index, reduction))

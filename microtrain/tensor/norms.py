@@ -50,11 +50,9 @@ def _no_identity(x: Node, axes: tuple[int, ...], p: float) -> None:
 
 def vector_norm(x: Tensor, ord: Number = 2, dim: int | Sequence[int] | None = None, keepdim: bool = False, *,
                 dtype: DType | None = None) -> Tensor:
-    """sum(|x|^ord)^(1/ord) over `dim` (all axes by default), computed in `dtype` where one is given.
-
-    Order 0 counts what is not zero; inf and -inf give the largest and the smallest magnitude. Raises RuntimeError for
-    integers, and for a negative order or inf over no elements.
-    """
+    """sum(|x|^ord)^(1/ord) over `dim` (all axes by default), computed in `dtype` where one is given. Order 0 counts
+    what is not zero; inf and -inf give the largest and the smallest magnitude. Raises RuntimeError for integers, and
+    for a negative order or inf over no elements."""
     node = _floats(node_of(x, "linalg_vector_norm"), dtype, "linalg.vector_norm")
     if not isinstance(ord, int | float):
         raise TypeError(f"linalg_vector_norm(): argument 'ord' (position 2) must be Number, not {type(ord).__name__}")
@@ -72,11 +70,8 @@ def vector_norm(x: Tensor, ord: Number = 2, dim: int | Sequence[int] | None = No
 def matrix_norm(A: Tensor, ord: object = "fro", dim: Sequence[int] = (-2, -1), keepdim: bool = False, *,
                 dtype: DType | None = None) -> Tensor:
     """The norm of the matrices of axes `dim`: "fro" (the root of the sum of squares), 1 and -1 (the largest and the
-    smallest sum of magnitudes of a column), inf and -inf (of a row).
-
-    Raises RuntimeError for integers, fewer than 2 axes or another order; NotImplementedError for the orders 2, -2 and
-    "nuc", which need singular values.
-    """
+    smallest sum of magnitudes of a column), inf and -inf (of a row). Raises RuntimeError for integers, fewer than 2
+    axes or another order; NotImplementedError for the orders 2, -2 and "nuc", which need singular values."""
     node = _floats(node_of(A, "linalg_matrix_norm"), dtype, "linalg.matrix_norm")
     ndim = len(node.shape)
     if ndim < 2:
@@ -111,9 +106,7 @@ def matrix_norm(A: Tensor, ord: object = "fro", dim: Sequence[int] = (-2, -1), k
 def norm(A: Tensor, ord: object = None, dim: int | Sequence[int] | None = None, keepdim: bool = False, *,
          dtype: DType | None = None) -> Tensor:
     """torch.linalg.norm: a matrix norm over two axes where `ord` is given, else a vector norm; the 2-norm by default.
-
-    Raises as `vector_norm` and `matrix_norm` do, and RuntimeError for more than 2 axes where `ord` is given.
-    """
+    Raises as `vector_norm` and `matrix_norm` do, and RuntimeError for more than 2 axes where `ord` is given."""
     ndim = node_of(A, "linalg_norm").spec.ndim
     dims = None if dim is None else [dim] if isinstance(dim, int) else list(dim)
     if dims is not None and len(dims) not in (1, 2):
@@ -130,10 +123,8 @@ def norm(A: Tensor, ord: object = None, dim: int | Sequence[int] | None = None, 
 
 def tensor_norm(self: Tensor, p: object = "fro", dim: int | Sequence[int] | None = None, keepdim: bool = False,
          dtype: DType | None = None) -> Tensor:
-    """The vector norm of order `p` over `dim` (all axes by default); "fro" is 2.
-
-    Raises NotImplementedError for the nuclear norm "nuc", RuntimeError for integers.
-    """
+    """The vector norm of order `p` over `dim` (all axes by default); "fro" is 2. Raises NotImplementedError for the
+    nuclear norm "nuc", RuntimeError for integers."""
     if isinstance(p, str) and (p != "fro" or (isinstance(dim, Sequence) and len(dim) > 2)):
         axes = range(self.ndim) if dim is None else [dim] if isinstance(dim, int) else dim
         return matrix_norm(self, p, axes, keepdim, dtype=dtype)

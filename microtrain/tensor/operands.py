@@ -55,10 +55,8 @@ def no_tensor(name: str, **arguments: object) -> TypeError:
 
 
 def number_beside(x: Node, value: Any) -> tuple[Node, Node] | None:
-    """A tensor's node and a Python number as operands of one dtype; None when `value` is no number.
-
-    An integer beyond an integer dtype wraps around, as PyTorch's does; one beyond 64 bits raises OverflowError.
-    """
+    """A tensor's node and a Python number as operands of one dtype; None when `value` is no number. An integer beyond
+    an integer dtype wraps around, as PyTorch's does; one beyond 64 bits raises OverflowError."""
     dtype = x.spec.dtype
     if dtype.category == 2:
         known = x.spec.constants.get(value) if value.__class__ in _CATEGORY and value else None
@@ -82,10 +80,8 @@ def number_beside(x: Node, value: Any) -> tuple[Node, Node] | None:
 
 
 def stranger(value: Any) -> bool | int | float | None:
-    """The number that an operand of none of Python's own types is; None where it is no number.
-
-    Raises TypeError, saying what to write, for an array: NumPy would go on alone, and compare it as another object.
-    """
+    """The number that an operand of none of Python's own types is; None where it is no number. Raises TypeError, saying
+    what to write, for an array: NumPy would go on alone, and compare it as another object."""
     if isinstance(value, np.ndarray) or (type(value).__module__ == "torch" and hasattr(value, "__array__")):
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
         raise TypeError(f"unsupported operand: a Tensor goes with Tensors and numbers, not {kind} (of shape "
@@ -130,10 +126,8 @@ def in_c(dtype: DType) -> str:
 
 
 def converted(value: Operand, dtype: DType, name: str = "masked_fill") -> bool | int | float:
-    """A number to fill with, as a value of a dtype: cut to an integer; a negative one wraps around in uint8.
-
-    Raises RuntimeError for one that the dtype does not hold, TypeError for what is no number, in PyTorch's words.
-    """
+    """A number to fill with, as a value of a dtype: cut to an integer; a negative one wraps around in uint8. Raises
+    RuntimeError for one that the dtype does not hold, TypeError for what is no number, in PyTorch's words."""
     if value.__class__ is float and dtype.wide and abs(value) < 3e38:
         return value
     if isinstance(value, np.generic):
@@ -213,12 +207,14 @@ def filling(value: Operand, x: Node, name: str) -> Node | bool | int | float:
 
 def as_floats(a: Operand, b: Operand, name: str) -> tuple[Node, Node] | None:
     """As `operands`, in a floating dtype: a number beside integers is not made one of theirs first."""
-    if isinstance(a, Tensor):
-        pair = operands(a, b, name) if isinstance(b, Tensor) else number_beside(floating(a.node), b)
+    if isinstance(a, Tensor) and not isinstance(b, Tensor):
+        pair = number_beside(floating(a.node), b)
+    elif isinstance(b, Tensor) and not isinstance(a, Tensor):
+        pair = number_beside(floating(b.node), a)
+        pair = pair and (pair[1], pair[0])
     else:
-        pair = number_beside(floating(b.node), a) if isinstance(b, Tensor) else None
-        pair = None if pair is None else (pair[1], pair[0])
-    return None if pair is None else (floating(pair[0]), floating(pair[1]))
+        pair = operands(a, b, name)
+    return pair and (floating(pair[0]), floating(pair[1]))
 
 
 def must_be_floats(a: Operand, b: Operand, name: str) -> tuple[Node, Node]:
@@ -246,9 +242,8 @@ def by_number(x: Node, value: Operand, operation: Callable[[Node, Node], Node]) 
         return None
     value = float(value)
     bits, least = (11, 2.0**-14) if dtype is dtypes.float16 else (8, 2.0**-126)
-    if value == 0 or not math.isfinite(value):
-        return None
-    if (math.frexp(value)[0] * 2**bits).is_integer() and least <= abs(value) <= dtypes.largest_finite(dtype):
+    exact = (math.frexp(value)[0] * 2**bits).is_integer() and least <= abs(value) <= dtypes.largest_finite(dtype)
+    if value == 0 or exact or not math.isfinite(value):
         return None
     number = constant(value, dtypes.float32, x.spec.device)
     return in_float32(lambda wide: operation(wide, number))(x)

@@ -10,20 +10,8 @@ from ..graph import dtypes
 from ..graph.node import Node, Primitive, apply2, record2
 from ..graph.tape import entry_class
 from ..ops import MUL
-from .operands import (
-    as_floats,
-    beyond,
-    by_number,
-    called,
-    check_range,
-    comparable_dtype,
-    divisor,
-    must_be_operands,
-    no_bool,
-    no_bools,
-    node_of,
-    operands,
-)
+from . import operands as o
+from .operands import as_floats, by_number, called, operands
 from .storage import wrap
 from .types import Operand, Tensor
 
@@ -58,38 +46,39 @@ def operator(primitive: Primitive, name: str, check: Callable[[Operand, Operand]
     return called(method, name)
 
 
-def compared(primitive: Primitive, name: str) -> Operator:
-    """A comparison with a tensor or a number, as an operator.
+def paired(record: Callable[..., Node], name: str, doc: str | None = None, reflected: bool = False) -> Operator:
+    """An operator that records something of a pair of operands, or of the same pair the other way round."""
+    def method(self: Tensor, other: Operand) -> Tensor:
+        pair = operands(other, self, name) if reflected else operands(self, other, name)
+        return NotImplemented if pair is None else wrap(record(*pair))
+    return called(method, name, doc)
 
-    With an integer beyond the tensor's dtype, as a number or in a tensor without axes, it is right; PyTorch's wraps.
-    """
+
+def compared(primitive: Primitive, name: str) -> Operator:
+    """A comparison with a tensor or a number, as an operator. With an integer beyond the tensor's dtype, as a number or
+    in a tensor without axes, it is right; PyTorch's wraps."""
     for_numbers = getattr(python_operator, name)
 
-    def method(input: Tensor, other: Operand) -> Tensor:
-        if isinstance(input, Tensor) and (x := input.node).spec.dtype.category == 1 and beyond(other, x):
+    def method(self: Tensor, other: Operand) -> Tensor:
+        if (x := self.node).spec.dtype.category == 1 and o.beyond(other, x):
             return wrap(g.full(for_numbers(0, other), x.spec.shape, dtypes.bool_, x.spec.device))
-        pair = operands(input, other, name, comparable_dtype)
-        if pair is None:
-            return NotImplemented
-        return wrap(record2(primitive, *pair))
+        pair = operands(self, other, name, o.comparable_dtype)
+        return NotImplemented if pair is None else wrap(record2(primitive, *pair))
     return called(method, name)
 
 
 def bitwise(primitive: Primitive, name: str) -> Operator:
     """A bitwise operator, for integers and booleans; raises RuntimeError for floating dtypes."""
-    def method(input: Tensor, other: Operand) -> Tensor:
-        pair = operands(input, other, name)
-        if pair is None:
-            return NotImplemented
-        if pair[0].spec.dtype.category == 2:
-            raise RuntimeError(f'"{name}" not implemented for {pair[0].spec.dtype!r}: use integer or bool tensors')
-        return wrap(record2(primitive, *pair))
-    return called(method, name)
+    def record(x: Node, y: Node) -> Node:
+        if x.spec.dtype.category == 2:
+            raise RuntimeError(f'"{name}" not implemented for {x.spec.dtype!r}: use integer or bool tensors')
+        return record2(primitive, x, y)
+    return paired(record, name)
 
 
 mul = operator(g.MUL, "mul")
 add = operator(g.ADD, "add")
-sub = operator(g.SUB, "sub", no_bools)
+sub = operator(g.SUB, "sub", o.no_bools)
 
 
 def rsub(self: Tensor, other: Operand) -> Tensor:
@@ -97,7 +86,7 @@ def rsub(self: Tensor, other: Operand) -> Tensor:
     x = self.node
     known = x.spec.constants.get(other) if other.__class__ in (float, int) and other else None
     if known is None or x.spec.dtype.category != 2:
-        no_bools(other, self)
+        o.no_bools(other, self)
         pair = operands(other, self, "rsub")
         if pair is None:
             return NotImplemented
@@ -127,33 +116,24 @@ def rtruediv(self: Tensor, other: Operand) -> Tensor:
     return wrap(by_number(inverse, other, g.mul) or g.mul(inverse, number))
 
 
-def rdiv(self: Tensor, other: Operand) -> Tensor:
-    """As `rtruediv`; TypeError for a foreign type."""
-    node_of(self, "__rdiv__")
-    must_be_operands(other, self, "__rdiv__")
-    return rtruediv(self, other)
-
-
 def floordiv(self: Tensor, other: Operand) -> Tensor:
     """The quotient rounded down."""
     pair = operands(self, other, "floor_divide")
-    if pair is None:
-        return NotImplemented
-    return wrap(by_number(pair[0], other, g.floor_divide) or floor_quotient(*pair))
+    return NotImplemented if pair is None else wrap(by_number(pair[0], other, g.floor_divide) or _quotient(*pair))
 
 
-def _paired(record: Callable[[Node, Node], Tensor], name: str, reflected: bool, doc: str) -> Operator:
-    """An operator of a pair of operands, or of the same pair the other way round."""
-    def method(self: Tensor, other: Operand) -> Tensor:
-        pair = operands(other, self, name) if reflected else operands(self, other, name)
-        return NotImplemented if pair is None else record(*pair)
-    return called(method, name, doc)
+def _quotient(x: Node, y: Node) -> Node:
+    return g.floor_divide(o.no_bool(x, "floor_divide"), o.divisor(y))
 
 
-rfloordiv = _paired(lambda x, y: wrap(floor_quotient(x, y)), "floor_divide", True, "other // self.")
-mod = _paired(lambda x, y: wrap(floor_rest(x, y)), "remainder", False, "What a floor division leaves.")
-rmod = _paired(lambda x, y: wrap(floor_rest(x, y)), "remainder", True, "other % self.")
-rpow = _paired(lambda x, y: wrap(g.pow(x, y)), "pow", True, "`other` to the power of self.")
+def _rest(x: Node, y: Node) -> Node:
+    return g.remainder(o.no_bool(x, "remainder"), o.divisor(y))
+
+
+rfloordiv = paired(_quotient, "floor_divide", "other // self.", reflected=True)
+mod = paired(_rest, "remainder", "What a floor division leaves.")
+rmod = paired(_rest, "remainder", "other % self.", reflected=True)
+rpow = paired(g.pow, "pow", "`other` to the power of self.", reflected=True)
 
 
 def pow(self: Tensor, other: Operand) -> Tensor:
@@ -178,7 +158,7 @@ def pos(self: Tensor) -> Tensor:
 
 def invert(self: Tensor) -> Tensor:
     """Each bit flipped, of booleans `not`. Raises TypeError for floats."""
-    x = node_of(self, "bitwise_not")
+    x = o.node_of(self, "bitwise_not")
     if x.spec.dtype.category == 2:
         raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
     return wrap(g.bitwise_not(x) if x.spec.dtype.category else g.logical_not(x))
@@ -190,25 +170,15 @@ bitwise_and, bitwise_or = bitwise(g.BITWISE_AND, "bitwise_and"), bitwise(g.BITWI
 bitwise_xor = bitwise(g.BITWISE_XOR, "bitwise_xor")
 
 
-def floor_quotient(x: Node, y: Node) -> Node:
-    """The quotient rounded down, refused for booleans and a divisor that is the integer 0."""
-    return g.floor_divide(no_bool(x, "floor_divide"), divisor(y))
-
-
-def floor_rest(x: Node, y: Node) -> Node:
-    """What it leaves."""
-    return g.remainder(no_bool(x, "remainder"), divisor(y))
-
-
 def power(pair: tuple[Node, Node], exponent: Operand) -> Tensor:
     """The power of a pair, whose second came from `exponent`."""
     x, y = pair
     if x.spec.dtype.category == 0 and not isinstance(exponent, bool):
-        no_bool(x, "pow")
+        o.no_bool(x, "pow")
     if isinstance(exponent, Tensor):
         return wrap(g.pow(x, y))
     if x.spec.dtype.category == 1:
         if exponent < 0:
             raise RuntimeError("Integers to negative integer powers are not allowed.")
-        check_range(exponent, x.spec.dtype)
+        o.check_range(exponent, x.spec.dtype)
     return wrap(g.pow(x, y), "PowBackward0")

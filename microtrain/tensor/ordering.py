@@ -18,6 +18,7 @@ from ..ops.ordering import median_index
 from .create import kind
 from .operands import no_bool, node_of
 from .storage import wrap
+from .strides import along
 from .types import Tensor
 
 SortResult = namedtuple("SortResult", "values indices", module="torch.return_types")
@@ -40,17 +41,14 @@ def cumprod(self: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
 
 def logcumsumexp(self: Tensor, dim: int) -> Tensor:
     """log(cumsum(exp(x))) along `dim`, without overflow. Raises NotImplementedError for integers."""
-    x = node_of(self, "logcumsumexp")
-    if not x.dtype.is_floating_point:
-        raise NotImplementedError(f'"logcumsumexp" not implemented for {x.dtype!r}: use a floating-point dtype')
+    if not self.dtype.is_floating_point:
+        raise NotImplementedError(f'"logcumsumexp" not implemented for {self.dtype!r}: use a floating-point dtype')
     return _scanned(self, g.logcumsumexp, "logcumsumexp", dim, None)
 
 
 def sort(self: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False) -> SortResult:
-    """(values, indices) of the elements in order along `dim`.
-
-    Always stable: equals keep their order, descending too. A NaN is larger than any number.
-    """
+    """(values, indices) of the elements in order along `dim`. Always stable: equals keep their order, descending too. A
+    NaN is larger than any number."""
     x, axis = _rows(self, dim, "sort")
     return SortResult(*_picked(self, x, g.argsort(x, axis, descending), axis, "SortBackward0"))
 
@@ -67,10 +65,8 @@ def msort(self: Tensor) -> Tensor:
 
 
 def topk(self: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> TopkResult:
-    """(values, indices) of the k largest (or smallest) elements along `dim`, best first; of equals the first.
-
-    Raises RuntimeError when `dim` has fewer than k elements.
-    """
+    """(values, indices) of the k largest (or smallest) elements along `dim`, best first; of equals the first. Raises
+    RuntimeError when `dim` has fewer than k elements."""
     x, axis = _rows(self, dim, "topk")
     if x.dtype is dtypes.bool_:
         raise RuntimeError("topk does not support bool dtypes")
@@ -78,22 +74,22 @@ def topk(self: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool
         raise RuntimeError(f"selected index k out of range: k is {k}, dimension {axis} of size {x.shape[axis]}")
     if not self.ndim:
         k = 1                           # as in PyTorch, which gives the one element for k = 0 too
-    order = _narrowed(g.argsort(x, axis, largest), axis, 0, k)
+    order = g.argsort(x, axis, largest)
+    order = g.slice(order, *along(order.shape, axis, 0, k))
     return TopkResult(*_picked(self, x, order, axis, "TopkBackward0"))
 
 
 def kthvalue(self: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> KthvalueResult:
-    """(value, index) of the k-th smallest element along `dim`, k from 1; a NaN is larger than any number.
-
-    Raises RuntimeError when `dim` has fewer than k elements.
-    """
+    """(value, index) of the k-th smallest element along `dim`, k from 1; a NaN is larger than any number. Raises
+    RuntimeError when `dim` has fewer than k elements."""
     x, axis = _rows(self, dim, "kthvalue")
     no_bool(x, "kthvalue")
     _nonempty(x, axis, "kthvalue")
     if not 1 <= k <= x.shape[axis]:
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {axis}: k is {k}, its size "
                            f"{x.shape[axis]}")
-    order = _narrowed(g.argsort(x, axis, False), axis, k - 1, 1)
+    order = g.argsort(x, axis, False)
+    order = g.slice(order, *along(order.shape, axis, k - 1, 1))
     return KthvalueResult(*_picked(self, x, order, axis, "KthvalueBackward0", keepdim))
 
 
@@ -102,10 +98,8 @@ def median(self: Tensor, dim: None = None, keepdim: bool = False) -> Tensor: ...
 @overload
 def median(self: Tensor, dim: int, keepdim: bool = False) -> MedianResult: ...
 def median(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor | MedianResult:
-    """The lower median of all elements; over `dim`, (value, index) of it. NaN where there is one.
-
-    Of all elements, those equal to the median share the gradient; over `dim`, the one at the index takes it.
-    """
+    """The lower median of all elements, whose equals share the gradient; over `dim`, (value, index) of it, and the one
+    at the index takes the gradient. NaN where there is one."""
     return _median(self, dim, keepdim, "median", MedianResult)
 
 
@@ -138,11 +132,6 @@ def _rows(self: Tensor, dim: int, name: str) -> tuple[Node, int]:
 def _nonempty(x: Node, axis: int, name: str) -> None:
     if not x.shape[axis]:
         raise IndexError(f"{name}(): Expected reduction dim {axis} to have non-zero size.")
-
-
-def _narrowed(order: Node, axis: int, start: int, size: int) -> Node:
-    starts = tuple(start if i == axis else 0 for i in range(len(order.shape)))
-    return g.slice(order, starts, (*order.shape[:axis], size, *order.shape[axis + 1:]), (1,) * len(starts))
 
 
 def _picked(self: Tensor, x: Node, order: Node, axis: int, name: str, keepdim: bool = True) -> tuple[Tensor, Tensor]:

@@ -39,10 +39,8 @@ class Generator:
         self._seed, self._stream = 67280421310721, 0
 
     def manual_seed(self, seed: int) -> Generator:
-        """Start again from `seed`, an integer of 64 bits; a negative one counts from 2**64.
-
-        Raises TypeError for anything else, ValueError beyond 64 bits.
-        """
+        """Start again from `seed`, an integer of 64 bits; a negative one counts from 2**64. Raises TypeError for
+        anything else, ValueError beyond 64 bits."""
         if not hasattr(seed, "__index__"):
             raise TypeError(f"manual_seed expected a int, but got {type(seed).__name__}")
         number = operator.index(seed)
@@ -88,47 +86,29 @@ class Generator:
         return self._seed - (self._seed >> 63 << 64), self._stream
 
 
-_default: list[Generator] = []
+_default = Generator("cpu")
+manual_seed, seed, initial_seed = _default.manual_seed, _default.seed, _default.initial_seed
 
 
 def default_generator() -> Generator:
-    """The generator that is used where none is given."""
-    if not _default:
-        _default.append(Generator("cpu"))
-    return _default[0]
-
-
-def manual_seed(seed: int) -> Generator:
-    """Seed the default generator, which all devices share."""
-    return default_generator().manual_seed(seed)
-
-
-def seed() -> int:
-    """Seed the default generator from the operating system."""
-    return default_generator().seed()
-
-
-def initial_seed() -> int:
-    """The default generator's seed."""
-    return default_generator().initial_seed()
+    """The generator that is used where none is given, which all devices share."""
+    return _default
 
 
 def get_rng_state() -> Tensor:
     """The default generator's state: a uint8 tensor (16,), which may be kept in a checkpoint."""
-    return default_generator().get_state()
+    return _default.get_state()
 
 
 def set_rng_state(new_state: Tensor) -> None:
     """Let the default generator go on from a state that `get_rng_state` gave. Raises as `Generator.set_state`."""
-    default_generator().set_state(new_state)
+    _default.set_state(new_state)
 
 
 @contextmanager
 def fork_rng(devices: object = None, enabled: bool = True) -> Iterator[None]:
-    """A block after which the default generator goes on as if nothing had been drawn in it.
-
-    One generator serves all devices, so `devices` changes nothing.
-    """
+    """A block after which the default generator goes on as if nothing had been drawn in it. One generator serves all
+    devices, so `devices` changes nothing."""
     before = get_rng_state()
     try:
         yield
@@ -138,7 +118,7 @@ def fork_rng(devices: object = None, enabled: bool = True) -> Iterator[None]:
 
 
 def _draw(generator: Generator | None) -> tuple[int, int]:
-    return (generator or default_generator()).draw()
+    return (generator or _default).draw()
 
 
 def _floating(dtype: DType | None, name: str) -> DType:
@@ -163,10 +143,8 @@ def randn(*size: Sizes, generator: Generator | None = None, dtype: DType | None 
 
 
 def uniform(low: float, high: float, like: Node, generator: Generator | None) -> Node:
-    """Uniform in [low, high), of a node's shape, dtype and device; half precisions are computed in float32.
-
-    Raises RuntimeError, in PyTorch's words, for bounds that are no numbers of the dtype, or in the wrong order.
-    """
+    """Uniform in [low, high), of a node's shape, dtype and device; half precisions are computed in float32. Raises
+    RuntimeError, in PyTorch's words, for bounds that are no numbers of the dtype, or in the wrong order."""
     dtype = _floating(like.spec.dtype, "check_uniform_bounds")
     largest = dtypes.largest_finite(dtype)
     for name, bound in (("from", low), ("to", high)):
@@ -187,10 +165,8 @@ def uniform(low: float, high: float, like: Node, generator: Generator | None) ->
 def randint(low: Any = 0, high: Any = None, size: Sizes | None = None, *, generator: Generator | None = None,
             dtype: DType | None = None, device: DeviceLike = None, requires_grad: bool = False) -> Tensor:
     """Integers in [low, high): `randint(high, size)` or `randint(low, high, size)`; at most 2**32 different ones.
-
     Raises RuntimeError where there are none, too many, or more than the dtype holds; TypeError for bounds that are no
-    integers.
-    """
+    integers."""
     if size is None or high is None:
         low, high, size = 0, low, high if size is None else size
     if not isinstance(size, Sequence):
@@ -230,10 +206,8 @@ def randperm(n: int, *, generator: Generator | None = None, dtype: DType | None 
 
 
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
-    """1 with probability `input` (or `p`, a number, for every element), else 0; of input's shape and dtype.
-
-    The probabilities are computed and looked at. Raises RuntimeError for one that is not between 0 and 1.
-    """
+    """1 with probability `input` (or `p`, a number, for every element), else 0; of input's shape and dtype. The
+    probabilities are computed and looked at. Raises RuntimeError for one that is not between 0 and 1."""
     node = node_of(input, "bernoulli")
     if p is not None:
         return wrap(bernoulli_of(p, node, generator))

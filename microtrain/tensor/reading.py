@@ -19,11 +19,9 @@ _PYTHON: dict[type, Callable[[], DType]] = {
 
 
 def read(data: object) -> tuple[np.ndarray, DType]:
-    """Nested numbers, arrays and tensors as one array, and the dtype of them all together, as PyTorch has it.
-
-    A Python float counts as the default dtype, an int as int64, a NumPy number, an array and a tensor as what they are.
-    Raises ValueError or TypeError, in PyTorch's words, for what is not regular or no number.
-    """
+    """Nested numbers, arrays and tensors as one array, and the dtype of them all together, as PyTorch has it. A Python
+    float counts as the default dtype, an int as int64, a NumPy number, an array and a tensor as what they are. Raises
+    ValueError or TypeError, in PyTorch's words, for what is not regular or no number."""
     if isinstance(data, Tensor):
         return data.detach().cpu().numpy(), data.dtype
     if isinstance(data, np.ndarray | np.generic):

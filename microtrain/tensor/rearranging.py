@@ -18,8 +18,9 @@ from ..graph.node import Node
 from ..graph.spec import Shape, normalise_dim
 from .create import DeviceLike, kind, place
 from .host import put, values
-from .operands import labelled, no_bool, node_of
+from .operands import called, labelled, no_bool, node_of
 from .storage import wrap
+from .strides import along
 from .types import Sizes, Tensor
 
 
@@ -41,7 +42,7 @@ def _size(value: object, name: str) -> int:
     return int(number(value))
 
 
-def _listed(given: Sequence[object], name: str) -> list[int]:
+def _ints(given: Sequence[object], name: str) -> list[int]:
     """Ints given one by one or as one sequence. Raises TypeError for anything else."""
     many = given[0] if len(given) == 1 and isinstance(given[0], Sequence) and not isinstance(given[0], bytes) else given
     return [_size(value, name) for value in many]
@@ -77,22 +78,9 @@ class _Diagonal:
         return g.permute(g.reshape(flat, self.square), _inverse(self.order))
 
 
-def _triangle(self: Tensor, name: str, compare: Callable[[Node, int], Node], diagonal: int) -> Tensor:
-    x = node_of(self, name)
-    if len(x.shape) < 2:
-        raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions, got {len(x.shape)} "
-                           f"(shape {list(x.shape)})")
-    r, c = x.shape[-2:]
-    k = max(-r, min(diagonal, c))          # beyond, nothing changes; an int64 cannot overflow
-    inside = compare(g.sub(g.reshape(g.iota(c, x.device), (1, c)), g.reshape(g.iota(r, x.device), (r, 1))), k)
-    return wrap(g.where(inside, x, 0), f"{name.capitalize()}Backward0")
-
-
 def diagonal(self: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """The diagonal of axes dim1 and dim2, as the last axis, `offset` to the right of the main one. A view.
-
-    Raises RuntimeError for equal axes, IndexError for one out of range.
-    """
+    """The diagonal of axes dim1 and dim2, as the last axis, `offset` to the right of the main one. A view. Raises
+    RuntimeError for equal axes, IndexError for one out of range."""
     x = node_of(self, "diagonal")
     a, b = _two_axes(dim1, dim2, len(x.shape))
     where = _Diagonal(x.shape, offset, a, b)
@@ -103,10 +91,8 @@ def diagonal(self: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Ten
 
 
 def diag(self: Tensor, diagonal: int = 0) -> Tensor:
-    """The matrix with a vector on its diagonal; of a matrix, a copy of its diagonal.
-
-    Raises RuntimeError for other than 1 or 2 axes.
-    """
+    """The matrix with a vector on its diagonal; of a matrix, a copy of its diagonal. Raises RuntimeError for other than
+    1 or 2 axes."""
     x = node_of(self, "diag")
     if len(x.shape) == 1:
         return self.diag_embed(diagonal)
@@ -116,10 +102,8 @@ def diag(self: Tensor, diagonal: int = 0) -> Tensor:
 
 
 def diag_embed(self: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
-    """Square matrices of axes dim1 and dim2 whose diagonal is the last axis, zero elsewhere.
-
-    Raises RuntimeError for equal axes, IndexError for one out of range.
-    """
+    """Square matrices of axes dim1 and dim2 whose diagonal is the last axis, zero elsewhere. Raises RuntimeError for
+    equal axes, IndexError for one out of range."""
     x = node_of(self, "diag_embed")
     ndim = len(x.shape)
     a, b = _two_axes(dim1, dim2, ndim + 1)
@@ -132,10 +116,8 @@ def diag_embed(self: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) ->
 
 
 def trace(self: Tensor) -> Tensor:
-    """The sum of a matrix's diagonal; integers give int64.
-
-    Raises RuntimeError for other than 2 axes, NotImplementedError for booleans.
-    """
+    """The sum of a matrix's diagonal; integers give int64. Raises RuntimeError for other than 2 axes,
+    NotImplementedError for booleans."""
     x = node_of(self, "trace")
     if len(x.shape) != 2:
         raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {len(x.shape)}")
@@ -143,31 +125,30 @@ def trace(self: Tensor) -> Tensor:
     return wrap(g.sum(_Diagonal(x.shape, 0, 0, 1).of(x), (0,)), "TraceBackward0")
 
 
-def tril(self: Tensor, diagonal: int = 0) -> Tensor:
-    """The lower triangle of the last two axes, up to the given diagonal; zero above it.
+def _triangle(name: str, compare: Callable[[Node, int], Node], doc: str) -> Callable[..., Tensor]:
+    def method(self: Tensor, diagonal: int = 0) -> Tensor:
+        x = node_of(self, name)
+        if len(x.shape) < 2:
+            raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions, got {len(x.shape)} "
+                               f"(shape {list(x.shape)})")
+        r, c = x.shape[-2:]
+        k = max(-r, min(diagonal, c))          # beyond, nothing changes; an int64 cannot overflow
+        inside = compare(g.sub(g.reshape(g.iota(c, x.device), (1, c)), g.reshape(g.iota(r, x.device), (r, 1))), k)
+        return wrap(g.where(inside, x, 0), f"{name.capitalize()}Backward0")
+    return called(method, name, f"The {doc} it. Raises RuntimeError for fewer than 2 axes.")
 
-    Raises RuntimeError for fewer than 2 axes.
-    """
-    return _triangle(self, "tril", g.le, diagonal)
 
-
-def triu(self: Tensor, diagonal: int = 0) -> Tensor:
-    """The upper triangle of the last two axes, from the given diagonal on; zero below it.
-
-    Raises RuntimeError for fewer than 2 axes.
-    """
-    return _triangle(self, "triu", g.ge, diagonal)
+tril = _triangle("tril", g.le, "lower triangle of the last two axes, up to the given diagonal; zero above")
+triu = _triangle("triu", g.ge, "upper triangle of the last two axes, from the given diagonal on; zero below")
 
 
 def repeat(self: Tensor, *repeats: Sizes) -> Tensor:
-    """The tensor so many times along each axis, in a copy; more numbers than axes make new leading axes.
-
-    Raises RuntimeError for fewer numbers than axes, or a negative one.
-    """
+    """The tensor so many times along each axis, in a copy; more numbers than axes make new leading axes. Raises
+    RuntimeError for fewer numbers than axes, or a negative one."""
     x = node_of(self, "repeat")
     if not repeats:
         raise TypeError("repeat(): missing 1 required positional argument: 'repeats'")
-    times = _listed(repeats, "repeat")
+    times = _ints(repeats, "repeat")
     lead = len(times) - len(x.shape)
     if lead < 0:
         raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of "
@@ -184,17 +165,15 @@ def repeat(self: Tensor, *repeats: Sizes) -> Tensor:
 
 def tile(self: Tensor, *dims: Sizes) -> Tensor:
     """As `repeat`, where fewer numbers than axes stand for the last axes."""
-    times = _listed(dims, "tile")
+    times = _ints(dims, "tile")
     return self.repeat([*[1] * (self.ndim - len(times)), *times])
 
 
 def repeat_interleave(self: Tensor, repeats: object, dim: int | None = None, *,
                       output_size: int | None = None) -> Tensor:
     """Each element `repeats` times, one copy after the other, along `dim` (of all elements in a row by default).
-
     `repeats` is an int, or an int tensor with one number for each place along `dim` (its values are read at once).
-    Raises RuntimeError for a negative number, or numbers that do not match the axis.
-    """
+    Raises RuntimeError for a negative number, or numbers that do not match the axis."""
     x = node_of(self, "repeat_interleave")
     if dim is None:
         return self.flatten().repeat_interleave(repeats, 0, output_size=output_size)
@@ -209,13 +188,14 @@ def repeat_interleave(self: Tensor, repeats: object, dim: int | None = None, *,
     if counts.ndim > 1:
         raise RuntimeError(f"repeat_interleave only accept 1D vector as repeat, got shape {list(counts.shape)}")
     if counts.size not in (1, n):
-        raise RuntimeError(f"repeats must have the same size as input along dim, but got repeats.size(0) = "
+        raise RuntimeError("repeats must have the same size as input along dim, but got repeats.size(0) = "
                            f"{counts.size} and input.size({axis}) = {n}")
     if (counts < 0).any():
         raise RuntimeError(f"repeats can not be negative, got {counts.min()}")
-    if output_size is not None and int(np.broadcast_to(counts, n).sum()) != output_size:
-        raise RuntimeError(f"allocated size does not match required size: output_size is {output_size}, "
-                           f"the repeats add up to {int(np.broadcast_to(counts, n).sum())}")
+    total = int(np.broadcast_to(counts, n).sum())
+    if output_size is not None and total != output_size:
+        raise RuntimeError(f"allocated size does not match required size: output_size is {output_size}, the repeats "
+                           f"add up to {total}")
     if counts.size == 1:
         count = int(counts.reshape(()))
         before, after = x.shape[:axis + 1], x.shape[axis + 1:]
@@ -230,8 +210,7 @@ def roll(self: Tensor, shifts: Sizes, dims: Sizes = ()) -> Tensor:
     """The elements moved `shifts` places along `dims`, those pushed out coming in at the other end; without dims,
     the tensor is taken as one row. Raises RuntimeError where shifts and dims differ in number."""
     x = node_of(self, "roll")
-    moves = _listed((shifts,), "roll") if isinstance(shifts, Sequence) else [_size(shifts, "roll")]
-    axes = _listed((dims,), "roll") if isinstance(dims, Sequence) else [_size(dims, "roll")]
+    moves, axes = _ints((shifts,), "roll"), _ints((dims,), "roll")
     if not moves:
         raise RuntimeError("`shifts` required")
     if not axes and len(moves) == 1:
@@ -246,15 +225,14 @@ def roll(self: Tensor, shifts: Sizes, dims: Sizes = ()) -> Tensor:
         n = x.shape[axis]
         cut = -move % n if n else 0
         if cut:
-            out = g.cat((_part(out, axis, cut, n - cut), _part(out, axis, 0, cut)), axis)
+            out = g.cat((g.slice(out, *along(x.shape, axis, cut, n - cut)),
+                         g.slice(out, *along(x.shape, axis, 0, cut))), axis)
     return wrap(g.identity(x) if out is x else out, "RollBackward0")
 
 
 def rot90(self: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
-    """Turned by k * 90 degrees from the first of two axes towards the second.
-
-    Raises RuntimeError for other than two different axes.
-    """
+    """Turned by k * 90 degrees from the first of two axes towards the second. Raises RuntimeError for other than two
+    different axes."""
     ndim, turns = node_of(self, "rot90").spec.ndim, k % 4
     if len(dims) != 2:
         raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
@@ -270,31 +248,19 @@ def rot90(self: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     return self.flip(b).transpose(a, b) if turns == 1 else self.flip(a).transpose(a, b)
 
 
-def _part(x: Node, axis: int, start: int, length: int) -> Node:
-    """`length` elements from `start` along an axis."""
-    starts = tuple(start if d == axis else 0 for d in range(len(x.shape)))
-    return g.slice(x, starts, (*x.shape[:axis], length, *x.shape[axis + 1:]), (1,) * len(starts))
-
-
-def _triangle_indices(row: int, col: int, offset: int, name: str, lower: bool, dtype: DType | None,
-                      device: DeviceLike) -> Tensor:
-    if row < 0 or col < 0:
-        raise RuntimeError(f"{name}: row and col must be non-negative, got row {row}, col {col}")
-    wanted = kind(dtype) or dtypes.int64
-    if wanted not in (dtypes.int32, dtypes.int64):
-        raise RuntimeError(f"{name}: dtype must be int32 or int64, got {wanted!r}")
-    places = np.stack(np.tril_indices(row, offset, col) if lower else np.triu_indices(row, offset, col))
-    return wrap(put(places, wanted, place(device)))
-
-
-def tril_indices(row: int, col: int, offset: int = 0, *, dtype: DType | None = dtypes.int64,
+def _triangle_indices(name: str, indices: Callable[..., tuple[np.ndarray, ...]], doc: str) -> Callable[..., Tensor]:
+    def function(row: int, col: int, offset: int = 0, *, dtype: DType | None = dtypes.int64,
                  device: DeviceLike = None) -> Tensor:
-    """Row and column numbers (2, n) of the elements of a lower triangle, row by row. Raises RuntimeError for a negative
-    size or a dtype that is neither int32 nor int64."""
-    return _triangle_indices(row, col, offset, "tril_indices", True, dtype, device)
+        if row < 0 or col < 0:
+            raise RuntimeError(f"{name}: row and col must be non-negative, got row {row}, col {col}")
+        wanted = kind(dtype) or dtypes.int64
+        if wanted not in (dtypes.int32, dtypes.int64):
+            raise RuntimeError(f"{name}: dtype must be int32 or int64, got {wanted!r}")
+        return wrap(put(np.stack(indices(row, offset, col)), wanted, place(device)))
+    return called(function, name, doc)
 
 
-def triu_indices(row: int, col: int, offset: int = 0, *, dtype: DType | None = dtypes.int64,
-                 device: DeviceLike = None) -> Tensor:
-    """As `tril_indices`, of an upper triangle."""
-    return _triangle_indices(row, col, offset, "triu_indices", False, dtype, device)
+tril_indices = _triangle_indices(
+    "tril_indices", np.tril_indices, "Row and column numbers (2, n) of the elements of a lower triangle, row by row. "
+    "Raises RuntimeError for a negative size or a dtype that is neither int32 nor int64.")
+triu_indices = _triangle_indices("triu_indices", np.triu_indices, "As `tril_indices`, of an upper triangle.")

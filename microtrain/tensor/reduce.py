@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from collections import namedtuple
 from collections.abc import Callable
 from typing import TypeVar, overload
@@ -14,7 +13,7 @@ from ..graph.dtypes import DType
 from ..graph.node import Node
 from ..graph.spec import normalise_dim, normalise_dims
 from .create import kind
-from .operands import flag, floating, labelled, node_of, truth
+from .operands import called, flag, floating, labelled, node_of, truth
 from .storage import wrap
 from .types import Dims, Tensor
 
@@ -22,6 +21,7 @@ MaxResult = namedtuple("MaxResult", "values indices", module="torch.return_types
 MinResult = namedtuple("MinResult", "values indices", module="torch.return_types")
 AminmaxResult = namedtuple("AminmaxResult", "min max", module="torch.return_types")
 R = TypeVar("R", MaxResult, MinResult)
+Method = Callable[..., Tensor]
 
 
 def _integral_total(x: Node, dtype: DType | None) -> Node:
@@ -41,13 +41,9 @@ def _some(x: Node, axes: tuple[int, ...], name: str, dim: Dims) -> None:
             raise IndexError(f"{name}(): Expected reduction dim {axis} to have non-zero size.")
 
 
-def _needs_float(x: Node, name: str, dtype: DType | None = None) -> Node:
-    if dtype is not None:
-        x = g.cast(x, dtype)
+def _needs_float(x: Node, message: str) -> Node:
     if x.spec.dtype.category != 2:
-        raise RuntimeError(f"{name}(): could not infer output dtype. Input dtype must be either a floating point or "
-                           f"complex dtype. Got: {x.spec.dtype.name.capitalize()}" if name == "mean" else
-                           "std and var only support floating point and complex dtypes")
+        raise RuntimeError(message)
     return x
 
 
@@ -62,23 +58,34 @@ def sum(self: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType |
 
 def mean(self: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
     """The mean over `dim` (all axes by default). Raises RuntimeError for integers."""
-    x = _needs_float(node_of(self, "mean"), "mean", kind(dtype))
+    x, wanted = node_of(self, "mean"), kind(dtype)
+    x = x if wanted is None else g.cast(x, wanted)
+    _needs_float(x, "mean(): could not infer output dtype. Input dtype must be either a floating point or complex "
+                    f"dtype. Got: {x.spec.dtype.name.capitalize()}")
     if keepdim is not False:
         keepdim = flag(keepdim, "mean", "keepdim")
     out = wrap(g.mean(x, normalise_dims(dim, len(x.spec.shape)), keepdim))
     return out if dim is None else labelled(out, "MeanBackward1")
 
 
-def var(self: Tensor, dim: Dims = None, unbiased: bool | None = None, keepdim: bool = False, *,
-        correction: Number | None = None) -> Tensor:
-    """The variance over `dim` with divisor n - correction (1 by default)."""
-    return _spread(self, g.var, "var", dim, unbiased, keepdim, correction)
+def _spread(name: str, doc: str) -> Method:
+    operation = getattr(g, name)
+
+    def method(self: Tensor, dim: Dims = None, unbiased: bool | None = None, keepdim: bool = False, *,
+               correction: Number | None = None) -> Tensor:
+        if isinstance(dim, bool):
+            dim, unbiased = None, dim
+        if correction is None:
+            correction = 1 if unbiased is None else int(unbiased)
+        x = _needs_float(node_of(self, name), "std and var only support floating point and complex dtypes")
+        axes = normalise_dims(dim, len(x.spec.shape))
+        out = operation(x, axes, correction)
+        return wrap(g.keep(out, x.spec.shape, axes) if keepdim else out, f"{name.capitalize()}Backward0")
+    return called(method, name, doc)
 
 
-def std(self: Tensor, dim: Dims = None, unbiased: bool | None = None, keepdim: bool = False, *,
-        correction: Number | None = None) -> Tensor:
-    """The standard deviation over `dim` with divisor n - correction (1 by default)."""
-    return _spread(self, g.std, "std", dim, unbiased, keepdim, correction)
+var = _spread("var", "The variance over `dim` with divisor n - correction (1 by default).")
+std = _spread("std", "The standard deviation over `dim` with divisor n - correction (1 by default).")
 
 
 def prod(self: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
@@ -88,14 +95,19 @@ def prod(self: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: 
     return wrap(g.prod(x, axes, keepdim), "ProdBackward0" if dim is None else "ProdBackward1")
 
 
-def amax(self: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
-    """The maximum over `dim`; ties share the gradient."""
-    return _extreme(self, g.amax, "amax", dim, keepdim)
+def _extreme(name: str, doc: str) -> Method:
+    operation = getattr(g, name)
+
+    def method(self: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
+        x = node_of(self, name)
+        axes = normalise_dims(dim, len(x.spec.shape))
+        _some(x, axes, name, dim)
+        return wrap(operation(x, axes, keepdim))
+    return called(method, name, doc)
 
 
-def amin(self: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
-    """The minimum over `dim`; ties share the gradient."""
-    return _extreme(self, g.amin, "amin", dim, keepdim)
+amax = _extreme("amax", "The maximum over `dim`; ties share the gradient.")
+amin = _extreme("amin", "The minimum over `dim`; ties share the gradient.")
 
 
 def aminmax(self: Tensor, *, dim: int | None = None, keepdim: bool = False) -> AminmaxResult:
@@ -127,24 +139,48 @@ def min(self: Tensor, dim: int | Tensor | None = None, keepdim: bool = False) ->
     return _max_or_min(self, dim, keepdim, "min", MinResult)
 
 
-def argmax(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """Index of the largest element of the flattened tensor, or along `dim`; the first of equals."""
-    return _arg(self, g.argmax, "argmax", dim, keepdim)
+def _place(name: str, doc: str) -> Method:
+    operation = getattr(g, name)
+
+    def method(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+        x = node_of(self, name)
+        if x.spec.dtype.category == 0:
+            raise RuntimeError(f"{name}(): does not support bool input")
+        shape = x.spec.shape
+        if dim is None:
+            if x.spec.numel == 0:
+                raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. "
+                                 "Specify the reduction dim with the 'dim' argument.")
+            out = operation(g.reshape(x, (x.spec.numel,)), 0)
+            return wrap(g.reshape(out, (1,) * len(shape)) if keepdim else out)
+        axis = normalise_dim(dim, len(shape))
+        if not shape:
+            return wrap(g.full(0, (), dtypes.int64, x.device))
+        _some(x, (axis,), name, dim)
+        out = operation(x, axis)
+        return wrap(g.keep(out, shape, (axis,)) if keepdim else out)
+    return called(method, name, doc)
 
 
-def argmin(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """Index of the smallest element of the flattened tensor, or along `dim`; the first of equals."""
-    return _arg(self, g.argmin, "argmin", dim, keepdim)
+argmax = _place("argmax", "Index of the largest element of the flattened tensor, or along `dim`; the first of equals.")
+argmin = _place("argmin", "Index of the smallest element of the flattened tensor, or along `dim`; the first of equals.")
 
 
-def any(self: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
-    """Whether some element over `dim` is non-zero."""
-    return _truth(self, g.amax, "any", False, dim, keepdim)
+def _truth(name: str, operation: Callable[..., Node], of_none: bool, doc: str) -> Method:
+    def method(self: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
+        x = node_of(self, name)
+        axes = () if isinstance(dim, tuple | list) and not dim else normalise_dims(dim, len(x.spec.shape))
+        if 0 in (x.spec.shape[a] for a in axes):
+            out = g.full(of_none, tuple(n for i, n in enumerate(x.spec.shape) if i not in axes), dtypes.bool_, x.device)
+            out = g.keep(out, x.spec.shape, axes) if keepdim else out
+        else:
+            out = operation(truth(x), axes, keepdim)
+        return wrap(g.cast(out, dtypes.uint8) if x.spec.dtype is dtypes.uint8 else out)
+    return called(method, name, doc)
 
 
-def all(self: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
-    """Whether every element over `dim` is non-zero."""
-    return _truth(self, g.amin, "all", True, dim, keepdim)
+any = _truth("any", g.amax, False, "Whether some element over `dim` is non-zero.")
+all = _truth("all", g.amin, True, "Whether every element over `dim` is non-zero.")
 
 
 def count_nonzero(self: Tensor, dim: Dims = None) -> Tensor:
@@ -166,33 +202,26 @@ def logsumexp(self: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
     return wrap(g.logsumexp(x, normalise_dims(dim, len(x.spec.shape)), keepdim), "LogsumexpBackward0")
 
 
-def softmax(self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
-    """exp(x) / sum(exp(x)) along `dim`."""
-    return _row(self, g.softmax, "softmax", dim, dtype)
+def _row(name: str, doc: str) -> Method:
+    operation = getattr(g, name)
+
+    def method(self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
+        x, wanted = node_of(self, name), kind(dtype)
+        x = x if wanted is None else g.cast(x, wanted)
+        if x.spec.dtype.category != 2:
+            mine = x.spec.dtype.name
+            title = {"int64": "Long", "int32": "Int", "bool": "Bool", "uint8": "Byte"}.get(mine, mine)
+            raise NotImplementedError(f'"{name}_lastdim_kernel_impl" not implemented for \'{title}\'; '
+                                      "pass a floating-point dtype, e.g. dtype=float32")
+        axis = normalise_dim(dim, len(x.spec.shape))
+        if not x.spec.shape:
+            return wrap(g.reshape(operation(g.reshape(x, (1,)), 0), ()))
+        return wrap(operation(x, axis) if x.spec.shape[axis] else g.identity(x))
+    return called(method, name, doc)
 
 
-def log_softmax(self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
-    """x - logsumexp(x) along `dim`."""
-    return _row(self, g.log_softmax, "log_softmax", dim, dtype)
-
-
-def _spread(self: Tensor, operation: Callable[..., Node], name: str, dim: Dims, unbiased: bool | None, keepdim: bool,
-            correction: Number | None) -> Tensor:
-    if isinstance(dim, bool):
-        dim, unbiased = None, dim
-    if correction is None:
-        correction = 1 if unbiased is None else int(unbiased)
-    x = _needs_float(node_of(self, name), name)
-    axes = normalise_dims(dim, len(x.spec.shape))
-    out = operation(x, axes, correction)
-    return wrap(g.keep(out, x.spec.shape, axes) if keepdim else out, f"{name.capitalize()}Backward0")
-
-
-def _extreme(self: Tensor, operation: Callable[..., Node], name: str, dim: Dims, keepdim: bool) -> Tensor:
-    x = node_of(self, name)
-    axes = normalise_dims(dim, len(x.spec.shape))
-    _some(x, axes, name, dim)
-    return wrap(operation(x, axes, keepdim))
+softmax = _row("softmax", "exp(x) / sum(exp(x)) along `dim`.")
+log_softmax = _row("log_softmax", "x - logsumexp(x) along `dim`.")
 
 
 def _max_or_min(self: Tensor, dim: int | Tensor | None, keepdim: bool, name: str, result: type[R]) -> Tensor | R:
@@ -219,47 +248,3 @@ def _max_or_min(self: Tensor, dim: int | Tensor | None, keepdim: bool, name: str
     else:
         values = operation(x, (axis,), keepdim)
     return result(wrap(values, f"{name.capitalize()}Backward0"), wrap(kept if keepdim else index))
-
-
-def _arg(self: Tensor, operation: Callable[..., Node], name: str, dim: int | None, keepdim: bool) -> Tensor:
-    x = node_of(self, name)
-    if x.spec.dtype.category == 0:
-        raise RuntimeError(f"{name}(): does not support bool input")
-    shape = x.spec.shape
-    if dim is None:
-        if x.spec.numel == 0:
-            raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. "
-                             "Specify the reduction dim with the 'dim' argument.")
-        out = operation(g.reshape(x, (x.spec.numel,)), 0)
-        return wrap(g.reshape(out, (1,) * len(shape)) if keepdim else out)
-    axis = normalise_dim(dim, len(shape))
-    if not shape:
-        return wrap(g.full(0, (), dtypes.int64, x.device))
-    _some(x, (axis,), name, dim)
-    out = operation(x, axis)
-    return wrap(g.keep(out, shape, (axis,)) if keepdim else out)
-
-
-def _truth(self: Tensor, operation: Callable[..., Node], name: str, empty: bool, dim: Dims, keepdim: bool) -> Tensor:
-    x = node_of(self, name)
-    axes = () if isinstance(dim, tuple | list) and not dim else normalise_dims(dim, len(x.spec.shape))
-    if builtins.any(x.spec.shape[a] == 0 for a in axes):
-        out = g.full(empty, tuple(n for i, n in enumerate(x.spec.shape) if i not in axes), dtypes.bool_, x.device)
-        out = g.keep(out, x.spec.shape, axes) if keepdim else out
-    else:
-        out = operation(truth(x), axes, keepdim)
-    return wrap(g.cast(out, dtypes.uint8) if x.spec.dtype is dtypes.uint8 else out)
-
-
-def _row(self: Tensor, operation: Callable[..., Node], name: str, dim: int, dtype: DType | None) -> Tensor:
-    x, wanted = node_of(self, name), kind(dtype)
-    x = x if wanted is None else g.cast(x, wanted)
-    if x.spec.dtype.category != 2:
-        mine = x.spec.dtype.name
-        kind_name = {"int64": "Long", "int32": "Int", "bool": "Bool", "uint8": "Byte"}.get(mine, mine)
-        raise NotImplementedError(f'"{name}_lastdim_kernel_impl" not implemented for \'{kind_name}\'; '
-                                  "pass a floating-point dtype, e.g. dtype=float32")
-    axis = normalise_dim(dim, len(x.spec.shape))
-    if not x.spec.shape:
-        return wrap(g.reshape(operation(g.reshape(x, (1,)), 0), ()))
-    return wrap(operation(x, axis) if x.spec.shape[axis] else g.identity(x))

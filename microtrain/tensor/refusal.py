@@ -29,10 +29,8 @@ ITSELF = "is being"
 
 
 def must_not_overlap(written: Tensor, others: Iterable[object]) -> None:
-    """Raise RuntimeError, as PyTorch, where an operand has a part of the memory of the tensor that is written to.
-
-    Where both are dense, that is: others it does not look at. The same elements in the same order are no part.
-    """
+    """Raise RuntimeError, as PyTorch, where an operand has a part of the memory of the tensor that is written to. Where
+    both are dense, that is: others it does not look at. The same elements in the same order are no part."""
     mine = written._alias
     if mine is None:
         return

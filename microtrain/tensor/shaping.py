@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from operator import index
 from typing import Any
 
@@ -12,9 +13,9 @@ from ..graph.dtypes import TITLES, int64
 from ..graph.node import Node
 from ..graph.spec import Shape, normalise_dim, normalise_dims
 from .memory import one_of_several
-from .operands import labelled
+from .operands import called, labelled
 from .storage import wrap
-from .strides import repeats, view_strides
+from .strides import along, repeats, view_strides
 from .types import Dims, Sizes, Tensor
 
 
@@ -45,11 +46,12 @@ def full_shape(shape: Sequence[int], numel: int) -> Shape:
     raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {numel}")
 
 
-def _signed(size: Sequence[Any]) -> list[int]:
-    listed = list(size[0]) if len(size) == 1 and isinstance(size[0], Sequence) and \
-        not isinstance(size[0], str | bytes) else list(size)
+def _signed(given: Sequence[Any]) -> list[int]:
+    """Ints given one by one or as one sequence; also NumPy's, and tensors of one. Raises TypeError for others."""
+    listed = list(given[0] if len(given) == 1 and isinstance(given[0], Sequence) and
+                  not isinstance(given[0], str | bytes) else given)
     for i, n in enumerate(listed):
-        if n.__class__ is not int:              # NumPy's, or a tensor of one
+        if n.__class__ is not int:
             try:
                 listed[i] = index(None if isinstance(n, bool) else n)       # type: ignore[arg-type]
             except TypeError:
@@ -71,8 +73,8 @@ def view(self: Tensor, *shape: Sizes) -> Tensor:
     new = full_shape(_signed(shape), self.numel())
     strides = view_strides(self.node.shape, self.stride(), new)
     if strides is None:
-        raise RuntimeError("view size is not compatible with input tensor's size and stride (at least one "
-                           "dimension spans across two contiguous subspaces). Use .reshape(...) instead.")
+        raise RuntimeError("view size is not compatible with input tensor's size and stride (at least one dimension "
+                           "spans across two contiguous subspaces). Use .reshape(...) instead.")
     return _reshaped(self, new, strides, "ViewBackward0")
 
 
@@ -113,12 +115,11 @@ def ravel(self: Tensor) -> Tensor:
 
 def permute(self: Tensor, *dims: Sizes) -> Tensor:
     """Axes in another order: output axis i is input axis dims[i]."""
-    listed = _signed(dims)
-    ndim = self.ndim
+    listed, ndim = _signed(dims), self.ndim
     if len(listed) != ndim:
-        raise RuntimeError("permute(sparse_coo): number of dimensions in the tensor input does not match the "
-                           f"length of the desired ordering of dimensions i.e. input.dim() = {ndim} is not equal "
-                           f"to len(dims) = {len(listed)}")
+        raise RuntimeError("permute(sparse_coo): number of dimensions in the tensor input does not match the length of "
+                           f"the desired ordering of dimensions i.e. input.dim() = {ndim} is not equal to len(dims) = "
+                           f"{len(listed)}")
     order = tuple(normalise_dim(d, ndim) for d in listed)
     if len(set(order)) != ndim:
         raise RuntimeError(f"permute(): duplicate dims are not allowed: {listed}")
@@ -167,8 +168,7 @@ def expand(self: Tensor, *size: Sizes) -> Tensor:
         raise RuntimeError(f"expand(torch.{TITLES[self.dtype.name]}Tensor{{{list(shape)}}}, size={listed}): the "
                            f"number of sizes provided ({len(listed)}) must be greater or equal to the number of "
                            f"dimensions in the tensor ({len(shape)})")
-    new, strides = [], []
-    mine = self.stride()
+    new, strides, mine = [], [], self.stride()
     for i, n in enumerate(listed):
         have = shape[i - lead] if i >= lead else 1
         if n == -1:
@@ -177,8 +177,7 @@ def expand(self: Tensor, *size: Sizes) -> Tensor:
             n = have
         if have not in (1, n):
             raise RuntimeError(f"The expanded size of the tensor ({n}) must match the existing size ({have}) at "
-                               f"non-singleton dimension {i}.  Target sizes: {listed}.  Tensor sizes: "
-                               f"{list(shape)}")
+                               f"non-singleton dimension {i}.  Target sizes: {listed}.  Tensor sizes: {list(shape)}")
         new.append(n)
         strides.append(mine[i - lead] if i >= lead and have == n else 0)
     for i in reversed(range(lead if shape else 0)):
@@ -254,7 +253,7 @@ def narrow(self: Tensor, dim: int, start: int | Tensor, length: int) -> Tensor:
                          f"{start})")
     if first + length > size:
         raise RuntimeError(f"narrow(): start ({start}) + length ({length}) exceeds dimension size ({size}).")
-    return sliced(self, axis, first, length, 1)
+    return sliced(self, axis, first, length)
 
 
 def select(self: Tensor, dim: int, index: int) -> Tensor:
@@ -266,8 +265,7 @@ def select(self: Tensor, dim: int, index: int) -> Tensor:
     if not -size <= index < size:
         raise IndexError(f"select(): index {index} out of range for tensor of size {list(self.node.shape)} at "
                          f"dimension {axis}")
-    part = sliced(self, axis, index % size, 1, 1)
-    return labelled(part.squeeze(axis), "SelectBackward0")
+    return labelled(sliced(self, axis, index % size, 1).squeeze(axis), "SelectBackward0")
 
 
 def split(self: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
@@ -285,10 +283,9 @@ def split(self: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[
         if sum(parts) != size or min(parts, default=0) < 0:
             raise RuntimeError(f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's "
                                f"size at dimension {axis}), but got split_sizes={parts}")
-    starts = [sum(parts[:i]) for i in range(len(parts))]
     label = "SplitBackward0" if isinstance(split_size, int) else "SplitWithSizesBackward0"
-    return one_of_several(labelled(sliced(self, axis, start, length, 1), label)
-                          for start, length in zip(starts, parts, strict=True))
+    return one_of_several(labelled(sliced(self, axis, start, length), label)
+                          for start, length in zip(accumulate(parts, initial=0), parts, strict=False))
 
 
 def chunk(self: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
@@ -304,11 +301,9 @@ def chunk(self: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 
 
 def tensor_split(self: Tensor, indices_or_sections: Sizes | Tensor, dim: int = 0) -> tuple[Tensor, ...]:
-    """As many parts as the number given, sizes differing by at most 1; or cut before each of the indices given
-    (a tensor's values are read at once).
-
-    Raises RuntimeError for no parts or a 0-d tensor, TypeError for what is neither int nor ints.
-    """
+    """As many parts as the number given, sizes differing by at most 1; or cut before each of the indices given (a
+    tensor's values are read at once). Raises RuntimeError for no parts or a 0-d tensor, TypeError for what is neither
+    int nor ints."""
     if not self.ndim:
         raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
     axis = normalise_dim(dim, self.ndim)
@@ -331,23 +326,27 @@ def tensor_split(self: Tensor, indices_or_sections: Sizes | Tensor, dim: int = 0
         raise TypeError(f"tensor_split(): expected an int or a sequence of ints, got {type(wanted).__name__} "
                         f"({wanted!r})")
     cuts = [max(0, min(i + size if i < 0 else i, size)) for i in _signed([wanted])]
-    return tuple(sliced(self, axis, start, max(0, end - start), 1)
+    return tuple(sliced(self, axis, start, max(0, end - start))
                  for start, end in zip([0, *cuts], [*cuts, size], strict=True))
 
 
-def hsplit(self: Tensor, indices_or_sections: Sizes | Tensor) -> tuple[Tensor, ...]:
-    """Parts side by side: equal ones, or cut before each index, along the second axis (a vector's only one)."""
-    return _split_evenly(self, indices_or_sections, "hsplit", 1, 0 if self.ndim == 1 else 1)
+def _into_equal(name: str, least: int, axis: int, doc: str) -> Callable[..., tuple[Tensor, ...]]:
+    """`tensor_split` into equal parts only, of a tensor of at least so many axes."""
+    def method(self: Tensor, indices_or_sections: Sizes | Tensor) -> tuple[Tensor, ...]:
+        wanted, dim = indices_or_sections, min(axis, self.ndim - 1)
+        if self.ndim < least:
+            raise RuntimeError(f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor with "
+                               f"{self.ndim} dimensions!")
+        if isinstance(wanted, int) and (wanted <= 0 or self.node.shape[dim] % wanted):
+            raise RuntimeError(f"torch.{name} attempted to split along dimension {dim}, but the size of the dimension "
+                               f"{self.node.shape[dim]} is not divisible by the split_size {wanted}!")
+        return self.tensor_split(wanted, dim)
+    return called(method, name, f"Parts {doc}: equal ones, or cut before each index, along the axis {axis}.")
 
 
-def vsplit(self: Tensor, indices_or_sections: Sizes | Tensor) -> tuple[Tensor, ...]:
-    """Parts one under the other: equal ones, or cut before each index, along the first axis."""
-    return _split_evenly(self, indices_or_sections, "vsplit", 2, 0)
-
-
-def dsplit(self: Tensor, indices_or_sections: Sizes | Tensor) -> tuple[Tensor, ...]:
-    """Parts one behind the other: equal ones, or cut before each index, along the third axis."""
-    return _split_evenly(self, indices_or_sections, "dsplit", 3, 2)
+hsplit = _into_equal("hsplit", 1, 1, "side by side (of a vector, one after the other)")
+vsplit = _into_equal("vsplit", 2, 0, "one under the other")
+dsplit = _into_equal("dsplit", 3, 2, "one behind the other")
 
 
 def unbind(self: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
@@ -356,17 +355,6 @@ def unbind(self: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
         raise IndexError(f"unbind(): Dimension specified as {dim} but tensor has no dimensions")
     size = self.shape[normalise_dim(dim, self.ndim)]
     return one_of_several(labelled(self.select(dim, i), "UnbindBackward0") for i in range(size))
-
-
-def _split_evenly(self: Tensor, wanted: Sizes | Tensor, name: str, least: int, dim: int) -> tuple[Tensor, ...]:
-    """`tensor_split` into equal parts only, of a tensor of at least so many axes."""
-    if self.ndim < least:
-        raise RuntimeError(f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor with "
-                           f"{self.ndim} dimensions!")
-    if isinstance(wanted, int) and (wanted <= 0 or self.node.shape[dim] % wanted):
-        raise RuntimeError(f"torch.{name} attempted to split along dimension {dim}, but the size of the dimension "
-                           f"{self.node.shape[dim]} is not divisible by the split_size {wanted}!")
-    return self.tensor_split(wanted, dim)
 
 
 def permuted(self: Tensor, order: Shape, label: str) -> Tensor:
@@ -381,12 +369,10 @@ def _expanded_update(base: Node, value: Node) -> Node:
                        "memory location. Please clone() the tensor before performing the operation.")
 
 
-def sliced(self: Tensor, axis: int, start: int, length: int, step: int) -> Tensor:
+def sliced(self: Tensor, axis: int, start: int, length: int, step: int = 1) -> Tensor:
     """A view of every `step`-th of the elements from `start` along an axis, `length` of them."""
     shape, strides = self.node.shape, self.stride()
-    starts = tuple(start if i == axis else 0 for i in range(len(shape)))
-    steps = tuple(step if i == axis else 1 for i in range(len(shape)))
-    counts = (*shape[:axis], length, *shape[axis + 1:])
+    starts, counts, steps = along(shape, axis, start, length, step)
     part = self.share(lambda x: g.slice(x, starts, counts, steps),
                       lambda base, v: g.slice_update(base, v, starts, steps),
                       tuple(s * k for s, k in zip(strides, steps, strict=True)), start * strides[axis])

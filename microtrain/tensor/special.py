@@ -119,10 +119,8 @@ def heaviside(self: Tensor, values: Tensor) -> Tensor:
 
 
 def lerp(self: Tensor, end: Tensor, weight: Tensor | Number) -> Tensor:
-    """self + weight (end - self), for a number or a tensor as weight; all have one floating dtype.
-
-    Raises RuntimeError where they do not, NotImplementedError for integers.
-    """
+    """self + weight (end - self), for a number or a tensor as weight; all have one floating dtype. Raises RuntimeError
+    where they do not, NotImplementedError for integers."""
     x = floats_only(node_of(self, "lerp"), "lerp")
     parts = {"end": end} | ({"weight": weight} if isinstance(weight, Tensor) else {})
     for name, part in parts.items():
@@ -164,9 +162,7 @@ def nan_to_num(self: Tensor, nan: float | None = None, posinf: float | None = No
 def isclose(self: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8,
             equal_nan: bool = False) -> Tensor:
     """Whether |self - other| <= atol + rtol * |other|; equal infinities are close, NaNs where `equal_nan` says so.
-
-    Raises RuntimeError where the dtypes differ or a tolerance is negative.
-    """
+    Raises RuntimeError where the dtypes differ or a tolerance is negative."""
     x, y = must_be_operands(self, other, "isclose")
     if self.dtype is not other.dtype:
         raise RuntimeError(f"{self.dtype!r} did not match {other.dtype!r}: isclose compares tensors of one dtype")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Self, overload
+from typing import TYPE_CHECKING, Self, overload
 from weakref import ref
 
 from .. import ops as g
@@ -19,29 +19,8 @@ from ..graph.spec import Shape, normalise_dim
 from ..graph.tape import DeadEnd, Leaf, Tape, grad_mode
 from ..runtime.lock import locked
 from ..scopes import finish
-from .memory import (
-    Alias,
-    Family,
-    Memory,
-    Update,
-    VersionCell,
-    View,
-    alone,
-    apart,
-    carried,
-    composed,
-    entered,
-    fresh,
-    kept,
-    named,
-    owned,
-    pending,
-    placed,
-    same_value,
-    scattered,
-    whole_value,
-    with_grad_mode,
-)
+from . import memory as m
+from .memory import Alias, Family, Memory, Update, VersionCell, View, named, same_value
 from .refusal import FROM_FUNCTION, ITSELF, NO_GRAD, ONE_OF_SEVERAL, Refused
 from .strides import contiguous_strides, repeats, same_layout
 from .types import Root, Tensor
@@ -71,7 +50,10 @@ class Shared(Root):
 
     __slots__ = ()
 
-    requires_grad: bool                             # see `core`
+    if TYPE_CHECKING:                               # see `core`
+        requires_grad: bool
+        _move_retained: Callable[[bool], None]
+        _other_leaf: Callable[[], None]
     _leaf: Leaf | None = None                       # its place on the tape, where it is a leaf that requires grad
     # Defaults of the class, not of every tensor: most never share memory and are never changed in place.
     _alias: Alias | None = None
@@ -120,20 +102,17 @@ class Shared(Root):
     @locked
     def share(self, view: View, update: Update, strides: Shape | None = None, offset: int = 0) -> Tensor:
         """A tensor that sees this one's memory through `view`; `update(base, value)` is a base with the view replaced.
-
-        `strides` (in elements) are the view's, by default this tensor's own; `offset` is from this tensor's first.
-        """
+        `strides` (in elements) are the view's, by default this tensor's own; `offset` is from this tensor's first."""
         alias = self.place()
         node = view(self.node)
         if node is self.node:
             node = g.identity(node)
         strides = alias.strides if strides is None else strides
-        both = composed(alias.view, alias.update, view, update)
+        both = m.composed(alias.view, alias.update, view, update)
         if 0 in alias.strides and repeats(self.node.shape, alias.strides) and not repeats(node.shape, strides):
-            both = both[0], partial(scattered, both[0])         # a part of what was expanded, in which nothing repeats
+            both = both[0], partial(m.scattered, both[0])       # a part of what was expanded, in which nothing repeats
         origin = alias.origin if grad_mode.enabled else NO_GRAD
-        place = Alias(alias.family, strides, alias.offset + offset, *both, origin)
-        other = joined(node, place)
+        other = joined(node, Alias(alias.family, strides, alias.offset + offset, *both, origin))
         if not grad_mode.enabled and alias.family.node.tape is not None:
             node.tape = DeadEnd()           # requires grad, as its base does, but no gradient goes on from here
         return other
@@ -143,8 +122,7 @@ class Shared(Root):
         """A place in this tensor's memory and in a family of its own, which counts changes in `cell`, by default in
         this one's."""
         alias = self.place()
-        memory = alias.family.shared()
-        return apart(alone(self.node), cell or alias.family.cell, memory, alias)
+        return m.apart(m.alone(self.node), cell or alias.family.cell, alias.family.shared(), alias)
 
     @locked
     def detached(self, counts: bool = True) -> Tensor:
@@ -168,11 +146,11 @@ class Shared(Root):
         alias = other.beside(cell)
         alias.was_view, node = mine.is_view(), alias.view(alias.family.node)
         if tape.__class__ is Leaf:
-            node = placed(node, self._leaf)                 # type: ignore[arg-type]
+            node = m.placed(node, self._leaf)                 # type: ignore[arg-type]
         elif differs and tape is not None and not tape.is_leaf:
-            node = carried(node, with_grad_mode(True, lambda x: g.cast(x, node.dtype), before))
+            node = m.carried(node, m.with_grad_mode(True, lambda x: g.cast(x, node.dtype), before))
         elif tape is not None:
-            node = carried(node, before) if tape.saves_out else placed(node, tape)
+            node = m.carried(node, before) if tape.saves_out else m.placed(node, tape)
         alias.tape = tape
         alias.family.members.append(ref(self))
         self._alias, self.node = alias, node
@@ -200,7 +178,7 @@ class Shared(Root):
     def returned(self, node: Node) -> Tensor:
         """A tensor that sees what this one sees, as a user's function returns it, which gave it `node`."""
         alias = self.place()
-        view = whole_value if alias.view is same_value else alias.view
+        view = m.whole_value if alias.view is same_value else alias.view
         return joined(node, Alias(alias.family, alias.strides, alias.offset, view, alias.update, FROM_FUNCTION))
 
     def came_from_function(self, number: int, several: bool) -> None:
@@ -218,10 +196,8 @@ class Shared(Root):
 
     @locked
     def rebind(self, node: Node) -> Self:
-        """Give this tensor, and all that share its memory, a new value of the same shape and dtype.
-
-        A change that is not recorded leaves them where they are on the tape.
-        """
+        """Give this tensor, and all that share its memory, a new value of the same shape and dtype. A change that is
+        not recorded leaves them where they are on the tape."""
         alias = self._alias
         if alias is not None:
             if not (alias.view is same_value and self.is_contiguous() and alias.family.is_only(self)):
@@ -247,27 +223,21 @@ class Shared(Root):
         if recorded:
             self.refreshed()                        # its hooks are those of the new value from here on
         elif alias.view is not same_value and alias.tape is None and alias.family.node.tape is None:
-            self._hold(fresh(node))                 # what `view` would find in the new base
+            self._hold(m.fresh(node))                 # what `view` would find in the new base
         return self
 
     def refused(self, alias: Alias) -> RuntimeError:
         """Why a view must not be changed in place."""
         return alias.refusal(alias.tape if self.node.__class__ is Refused else self.node.tape, ITSELF)
 
-    def _move_retained(self, at_once: bool) -> None:
-        raise NotImplementedError                   # see `core`
-
-    def _other_leaf(self) -> None:
-        raise NotImplementedError                   # see `core`
-
     def _put(self, node: Node, keep: bool = True) -> None:
         """Hold a fresh node. A leaf that requires grad keeps its place on the tape; with `keep` so does any tensor,
         where the node has none of its own."""
         tape = self.node.tape
         if not node.sources:
-            node = owned(node)
+            node = m.owned(node)
         if tape is not None and node.tape is not tape and (tape.__class__ is Leaf or (keep and node.tape is None)):
-            node = placed(fresh(node), tape)
+            node = m.placed(m.fresh(node), tape)
         self._hold(node)
 
     @locked
@@ -295,7 +265,7 @@ class Shared(Root):
         if refused or (requires_grad and alias.version != alias.family.cell.version):
             self._let_go()                          # made anew it will be recorded, or not be refused
             return
-        node = alone(self.node)
+        node = m.alone(self.node)
         node.tape = DeadEnd() if requires_grad else None
         self._hold(node)
 
@@ -331,7 +301,7 @@ class Shared(Root):
             session.updated.add(node.spec.device)       # as in `parameter_changed`
             session.limit = 0
         elif tape is not None:
-            placed(node, tape)
+            m.placed(node, tape)
         self._changes += 1
         self.node = node
         if node.buffer is None:
@@ -374,7 +344,7 @@ def _make(alias: Alias, reference: ref[Shared], unmade: Node, at_once: bool = Fa
     once it is used."""
     if type(unmade) is not Unmade:
         return
-    node, tensor = kept(alias.made()), reference()
+    node, tensor = m.kept(alias.made()), reference()
     if node.__class__ is Node:
         node.version = node.version or (alias.family.cell, alias.family.cell.version)
 
@@ -395,6 +365,6 @@ def joined(node: Node, alias: Alias) -> Tensor:
     node.version = (family.cell, family.cell.version)
     other._alias, alias.version = alias, family.cell.version
     if family.memory is not None:
-        pending(family)
-    family.members = entered(family.members, other)
+        m.pending(family)
+    family.members = m.entered(family.members, other)
     return other

@@ -38,11 +38,15 @@ def repeats(shape: Shape, strides: Shape) -> bool:
     return 0 not in shape and any(size > 1 and stride == 0 for size, stride in zip(shape, strides, strict=True))
 
 
-def view_strides(shape: Shape, strides: Shape, new: Shape) -> Shape | None:
-    """Strides under which the same memory has the shape `new`, or None where only a copy can have it.
+def along(shape: Shape, axis: int, start: int, length: int, step: int = 1) -> tuple[Shape, Shape, Shape]:
+    """The starts, sizes and steps that slice `length` elements along one axis."""
+    return (tuple(start if i == axis else 0 for i in range(len(shape))), (*shape[:axis], length, *shape[axis + 1:]),
+            tuple(step if i == axis else 1 for i in range(len(shape))))
 
-    Old axes are merged into runs that are contiguous in themselves; each run must be split by the new shape exactly.
-    """
+
+def view_strides(shape: Shape, strides: Shape, new: Shape) -> Shape | None:
+    """Strides under which the same memory has the shape `new`, or None where only a copy can have it. Old axes are
+    merged into runs that are contiguous in themselves; each run must be split by the new shape exactly."""
     if 0 in shape:
         return contiguous_strides(new)
     runs: list[list[int]] = []                      # [size, stride of the last axis]

@@ -46,10 +46,8 @@ from .storage import blank
 
 
 class Tensor(Handle):
-    """An array of numbers on a device, recorded on the tape when it requires grad.
-
-    `Tensor(data)` makes a leaf of the default floating dtype; `tensor(data)` keeps the data's own kind.
-    """
+    """An array of numbers on a device, recorded on the tape when it requires grad. `Tensor(data)` makes a leaf of the
+    default floating dtype; `tensor(data)` keeps the data's own kind."""
 
     __slots__ = ()
     __array_ufunc__ = None          # an ndarray on the left defers to the tensor: ndarray * Tensor is a Tensor
@@ -106,7 +104,8 @@ class Tensor(Handle):
     __add__ = __radd__ = operators.add
     __sub__, __rsub__ = operators.sub, operators.rsub
     __mul__ = __rmul__ = operators.mul
-    __truediv__, __rtruediv__, __rdiv__ = operators.truediv, operators.rtruediv, operators.rdiv
+    __truediv__, __rtruediv__ = operators.truediv, operators.rtruediv
+    __rdiv__ = strict(operators.rtruediv, "__rdiv__")
     __floordiv__, __rfloordiv__ = operators.floordiv, operators.rfloordiv
     __mod__, __rmod__ = operators.mod, operators.rmod
     __pow__, __rpow__ = operators.pow, operators.rpow

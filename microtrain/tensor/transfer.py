@@ -29,11 +29,9 @@ TO, AS, LIKE = (tuple(names.split()) for names in ("device dtype non_blocking co
 
 
 def conversion(args: tuple[object, ...], kwargs: dict[str, object]) -> tuple[DeviceLike, DType | None, bool]:
-    """What arguments of `to` ask for: device and dtype, each None where none is given, and whether always to copy.
-
-    They are `(device, dtype, non_blocking, copy)`, `(dtype, non_blocking, copy)` or `(tensor, non_blocking, copy)`, and
-    may go by these names. Raises TypeError for any others.
-    """
+    """What arguments of `to` ask for: device and dtype, each None where none is given, and whether always to copy. They
+    are `(device, dtype, non_blocking, copy)`, `(dtype, non_blocking, copy)` or `(tensor, non_blocking, copy)`, and may
+    go by these names. Raises TypeError for any others."""
     first = args[0] if args else kwargs.get("other")
     if isinstance(first, DType) and len(args) == 1 and not kwargs:      # most calls
         return None, first, False
