@@ -91,7 +91,7 @@ def test_generated_kernel(number: int) -> None:
                                if node.primitive is not SCALAR}
     memory |= {node: device.empty(node.spec) for node in kernel.pointers if node not in memory}
     pointers = device.pointers([memory[node] for node in kernel.pointers], None, ())
-    device.launch(generated()[number].launch(device.arch), tuple(pointers),
+    device.launch(kernel.launch(device.arch), tuple(pointers),
                   tuple([encoded(given[node].item(), node.dtype) for node in kernel.scalars]))
     scale = largest([value for node, value in given.items() if node.primitive is not SCALAR])
     for node, value in zip(group.stores, expected, strict=True):
