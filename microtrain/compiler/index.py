@@ -199,7 +199,7 @@ def _divisible(index: Index, d: int) -> Digit | None:
 
 
 def _of_digit(digit: Digit) -> Index:
-    return combine([(Index({digit: 1}, 0, 0, digit.mod - 1), 1)]) if digit.mod > 1 else ZERO
+    return combine([(bounded({digit: 1}, 0), 1)]) if digit.mod > 1 else ZERO
 
 
 Coords = tuple[Index, ...]

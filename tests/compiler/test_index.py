@@ -105,6 +105,8 @@ def test_division_and_remainder_of_known_bounds() -> None:
     assert floordiv(combine([(i, 6)], 5), 6) == i
     assert modulo(combine([(i, 6)], 5), 6) == constant(5)
     assert floordiv(narrowed(combine([(i, 1)], -20), 0, 3), 4) == constant(0)
+    assert [modulo(i, 5).high, floordiv(i, 5).high, modulo(floordiv(i, 5), 3).high] == [4, 4, 2]
+    assert floordiv(modulo(i, 5), 5) == constant(0)             # a digit is less than its base
 
 
 def test_stride() -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import microtrain as mt
+from microtrain.graph.dtypes import largest_finite
 
 DTYPES = ("float32", "float64", "float16", "bfloat16", "int32", "int64", "uint8", "bool")
 OPERATORS = {
@@ -173,3 +174,11 @@ def test_the_dtype_of_two(T: Any) -> None:
     for wrong in (None, "1", [1], str):
         with pytest.raises((TypeError, ValueError)):
             T.result_type(1, wrong)
+
+
+def test_the_largest_number_that_a_float_holds() -> None:
+    floats = ("float64", "float32", "float16", "bfloat16")
+    largest = [torch.finfo(getattr(torch, dtype)).max for dtype in floats]
+    assert [largest_finite(getattr(mt, dtype)) for dtype in floats] == largest
+    all_agree(lambda T, case, factor: T.full((2,), case[1] * factor, dtype=getattr(T, case[0])),
+              list(zip(floats, largest, strict=True))[1:], (1, -1, 1 + 2**-20))
