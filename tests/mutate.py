@@ -3,8 +3,9 @@
     python tests/mutate.py --seed 1 --count 60 --jobs 2 microtrain/ops microtrain/engine
 
 picks changes at random (the same for the same seed and tree) in the given files and folders, makes one at a time in a
-clone of the last commit, and runs what `make test` runs until something fails. It prints each change with what caught
-it, and ends with 1 if more than one in twenty survived. Those are for a person to judge: one may change nothing.
+clone of the last commit, and runs what `make test` runs until something fails: of all changes first the tests that are
+near them. It prints each change with what caught it and after each round those that are left, and ends with 1 if more
+than one in twenty survived. Those are for a person to judge: one may change nothing.
 With `--entered PATH`, which `tests.support.entered` has written, the tests that enter the changed function come first.
 """
 
@@ -182,38 +183,39 @@ def entering(change: Change, record: Path) -> list[str]:
     return [test for row in zip_longest(*by_file.values()) for test in row if test][:FEW]
 
 
-def caught(change: Change, tree: Path, record: Path | None) -> str:
-    """What fails once the change is made in a clone; "" where nothing does."""
-    target = tree / change.path
-    before = target.read_bytes()
-    target.write_bytes(changed(change))
+def runs(change: Change, tree: Path, record: Path | None) -> list[tuple[str, list[str]]]:
+    """Devices and tests, the quickest to notice a change first; together what `make test` runs."""
     interpreted = subprocess.run(["make", "-s", "interpret-tests"], cwd=tree, capture_output=True, text=True,
                                  check=True).stdout.split()
     room = change.path.parts[-2] if change.path.parts[0] == "kernels" else change.path.parts[1]
     near = [f"tests/{name}" for name in NEAR.get(room, (room,)) if (ROOT / "tests" / name).is_dir()]
     wide = [str(path) for name in WIDE for path in Path("tests").glob(f"{name}*.py")]
-    cpu = ["-m", "not budgets and not emulated"]
-    runs = [("cpu", tests)] if record and (tests := entering(change, record)) else []
-    runs += [("cpu", [*cpu, *near])] if near else []
-    runs += [("cpu", [*cpu, *wide]), ("cpu", cpu), ("interpret", interpreted)]
-    if room == "kernels":
-        runs.insert(0, ("interpret", ["tests/kernels"]))
+    suite = ["-m", "not budgets and not emulated"]
+    first = ("interpret", ["tests/kernels"]) if room == "kernels" else \
+        ("cpu", entering(change, record) if record else [])
+    return [first, ("cpu", [*suite, *near] if near else []), ("cpu", [*suite, *wide]), ("cpu", suite),
+            ("interpret", interpreted), ("mypy", [])]
+
+
+def caught(change: Change, tree: Path, device: str, arguments: list[str]) -> str:
+    """What fails of a run once the change is made in a clone; "" where nothing does."""
+    if not arguments and device != "mypy":
+        return ""
+    target = tree / change.path
+    before = target.read_bytes()
+    target.write_bytes(changed(change))
+    command = ["mypy"] if device == "mypy" else ["pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider"]
     try:
-        for device, arguments in runs:
-            done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider",
-                                   *arguments], cwd=tree, capture_output=True, text=True, timeout=SECONDS,
-                                  env=os.environ | {"PYTHONPATH": ".", "MICROTRAIN_DEVICE": device})
-            if done.returncode in (4, 5):       # pytest's for a command line that is wrong, and for no test found
-                raise RuntimeError(done.stdout + done.stderr)
-            if done.returncode:
-                lines = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-                return f"{device} {lines[0] if lines else (done.stdout + done.stderr)[-200:]}"
-        lint = subprocess.run([sys.executable, "-m", "mypy"], cwd=tree, capture_output=True, text=True)
-        return f"mypy {lint.stdout.splitlines()[0]}" if lint.returncode else ""
+        done = subprocess.run([sys.executable, "-m", *command, *arguments], cwd=tree, capture_output=True, text=True,
+                              timeout=SECONDS, env=os.environ | {"PYTHONPATH": ".", "MICROTRAIN_DEVICE": device})
     except subprocess.TimeoutExpired:
-        return "a run that does not end"
+        return f"{device} a run that does not end"
     finally:
         target.write_bytes(before)
+    if done.returncode in (4, 5):           # pytest's for a command line that is wrong, and for no test found
+        raise RuntimeError(done.stdout + done.stderr)
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR")) or device == "mypy"]
+    return f"{device} {lines[0] if lines else (done.stdout + done.stderr)[-200:]}" if done.returncode else ""
 
 
 def main() -> int:
@@ -230,27 +232,28 @@ def main() -> int:
     if args.list:
         print(*planted, sep="\n")
         return 0
-    survivors = 0
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(args.jobs) as pool:
         trees = [Path(folder) / str(k) for k in range(args.jobs)]
         for tree in trees:
             subprocess.run(["git", "clone", "--quiet", str(ROOT), str(tree)], check=True)
         free = trees.copy()
 
-        def judged(change: Change) -> str:
+        def judged(change: Change, device: str, arguments: list[str]) -> str:
             tree = free.pop()
             try:
-                return caught(change, tree, args.entered)
+                return caught(change, tree, device, arguments)
             finally:
                 free.append(tree)
 
-        running = {pool.submit(judged, change): change for change in planted}
-        for done in as_completed(running):
-            change, by = running[done], done.result()
-            survivors += not by
-            print(f"{'caught  ' if by else 'SURVIVED'} {change}\n         {by}", flush=True)
-    print(f"{len(planted) - survivors} of {len(planted)} caught")
-    return int(survivors * 20 > len(planted))
+        left = {change: runs(change, trees[0], args.entered) for change in planted}
+        while any(left.values()):                       # each change's first run, then the next of those not caught
+            running = {pool.submit(judged, change, *runs.pop(0)): change for change, runs in left.items() if runs}
+            for done in as_completed(running):
+                if by := done.result():
+                    del left[running[done]]
+                    print(f"caught   {running[done]}\n         {by}", flush=True)
+            print(f"{len(left)} of {len(planted)} left", *left, sep="\n    ", flush=True)
+    return int(len(left) * 20 > len(planted))
 
 
 if __name__ == "__main__":
