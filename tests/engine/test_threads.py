@@ -17,7 +17,7 @@ import pytest
 import microtrain as mt
 from microtrain import optim, settings
 from microtrain.engine import session as session_module
-from microtrain.engine.session import pending, sessions
+from microtrain.engine.session import MAX_PENDING, pending, sessions
 from microtrain.graph import constants as graph_constants
 from tests.conftest import DEVICE
 from tests.stress.threads import JOBS, check, data, loader_beside, mlp, one_model, repeated, sgd, switching, together
@@ -86,6 +86,21 @@ def test_what_one_thread_has_half_recorded_another_leaves_alone() -> None:
     half = x * 3
     assert together([lambda: (x + 1).tolist()]) == [[2, 3]]
     assert half.node.buffer is None and half.tolist() == [3, 6]
+
+
+def test_what_another_thread_records_cuts_no_graph_in_two() -> None:
+    x = mt.ones(3, requires_grad=True)
+
+    def record(count: int) -> mt.Tensor:
+        y = x
+        for _ in range(count):
+            y = y * 1.01
+        return y
+
+    half = record(MAX_PENDING // 2)
+    together([lambda: record(MAX_PENDING).detach().numpy(), lambda: None])
+    whole = half + record(MAX_PENDING // 4)
+    assert half.node.buffer is None and whole.node.buffer is None
 
 
 def test_what_another_thread_recorded_is_computed_once_for_both() -> None:

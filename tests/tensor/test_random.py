@@ -37,6 +37,17 @@ def test_uniform_numbers_have_as_many_bits_as_their_dtype(dtype: str) -> None:
     assert np.sum((counts - MANY / 64) ** 2 / (MANY / 64)) < 63 + 5 * np.sqrt(2 * 63)   # chi-squared, 5 sigma
 
 
+def test_numbers_of_two_words() -> None:
+    """A float64 has 27 bits of the first word and 26 of the second; Box and Muller take 24 of each."""
+    mt.manual_seed(3)
+    drawn = found(mt.rand(100, dtype=mt.float64)), found(mt.randn(100)), found(mt.randn(100, dtype=mt.float64))
+    words = [[philox_bits(3, stream, 100, word).astype(np.int64) for word in (0, 1)] for stream in (1, 2, 3)]
+    np.testing.assert_array_equal(drawn[0], ((words[0][0] >> 5) * 2**26 + (words[0][1] >> 6)) * 2.0**-53)
+    for got, (first, second), rtol in zip(drawn[1:], words[1:], (2e-5, 1e-12), strict=True):
+        radius = np.sqrt(-2 * np.log(((first >> 8) + 1) * 2.0**-24))
+        np.testing.assert_allclose(got, radius * np.cos(2 * np.pi * (second >> 8) * 2.0**-24), rtol, 1e-6)
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize(("low", "high"), [(2, 3), (-1, 1), (0.0, 1e-3), (1000, 1001), (-3e4, 3e4), (0.1, 0.1), (5, 5)])
 def test_uniform_numbers_stay_below_their_bound(dtype: str, low: float, high: float) -> None:
