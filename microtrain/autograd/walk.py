@@ -32,7 +32,7 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Sequence[
     before, grad_mode.enabled = grad_mode.enabled, create_graph         # no call from here to the block
     try:
         if targets is not None or len(outputs) > 1 or retain_graph or create_graph or session.watchers:
-            reached = hooked_leaves(explore(outputs, cotangents, targets, retain_graph, create_graph, [], through))
+            reached = hooked_leaves(explore(outputs, cotangents, targets, retain_graph, create_graph, None, through))
             return reached if targets is None else {tape: reached[tape] for tape in targets if tape in reached}
         first = session.ordinal()               # the backward of a training step: most were walked before
         room = session.since + MAX_PENDING - first
@@ -50,8 +50,8 @@ def walk(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Sequence[
 
 
 def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterable[Tape | None] | None,
-            retain_graph: bool, create_graph: bool, visits: list[Visit], through: bool) -> dict[Tape, Node]:
-    """The walk itself; adds to `visits` the entries it comes to, with their edges."""
+            retain_graph: bool, create_graph: bool, learnt: list[Visit] | None, through: bool) -> dict[Tape, Node]:
+    """The walk itself; adds to `learnt` the entries it comes to, with their edges and what it made at each."""
     # What leads to a dead end alone is not visited: nothing arrives there.
     wanted = None if targets is None else {tape for tape in targets if tape.__class__ is not DeadEnd}
     needed = None if wanted is None else leading_to(wanted, outputs)
@@ -63,7 +63,7 @@ def explore(outputs: Sequence[Node], cotangents: Sequence[Node], targets: Iterab
     session = current()
     watching, depth = session.watchers, len(session.visiting)
     once = wanted is None and not retain_graph      # whatever is reached is visited, and let go of
-    learning = once and not watching and not grad_mode.enabled
+    learning, visits = learnt is not None, [] if learnt is None else learnt
 
     def push(edge: Any, ct: Node | None) -> Any:
         """Add a cotangent to what has arrived at an edge; returns the sum. None is none: it goes on to users'

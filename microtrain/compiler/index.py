@@ -84,7 +84,7 @@ def variable(name: str, size: int) -> Index:
 
 def of_base(base: Var | Loaded) -> Index:
     """A whole base as an Index."""
-    return Index({Digit(base, 1, base.size): 1}, 0, 0, base.size - 1) if base.size > 1 else ZERO
+    return bounded({Digit(base, 1, base.size): 1}, 0) if base.size > 1 else ZERO
 
 
 def combine(pairs: Iterable[tuple[Index, int]], const: int = 0) -> Index:

@@ -318,6 +318,9 @@ def hooks_see_and_replace_the_summed_gradient(T: Any) -> Any:
     second = x.grad.tolist()
     x.register_post_accumulate_grad_hook(lambda t: t.grad)
     refused((x * 3).sum().backward, "Tensor post accumulate grad hooks should return None")
+    y = T.ones(2, requires_grad=True)
+    y.register_post_accumulate_grad_hook(lambda t: 3)
+    refused((y * 3).sum().backward, "expected Variable, but hook returned 'int'")
     return seen, first, second
 
 

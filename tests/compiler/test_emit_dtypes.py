@@ -9,6 +9,7 @@ import pytest
 
 from microtrain import ops as g
 from microtrain import settings
+from microtrain.compiler.validate import largest
 from microtrain.graph import dtypes
 from tests.compiler.test_emit import HERE, check, computed, t
 
@@ -122,3 +123,8 @@ def test_equal_groups_share_one_function(rng: np.random.Generator) -> None:
 def test_describe_shows_each_kernel(rng: np.random.Generator) -> None:
     text = check(g.softmax(t(rng.standard_normal((4, 6))), 1)).describe()
     assert "Row(rows=4, cols=6)" in text and "amax" in text and "@triton.jit" in text and "row_sum" in text
+
+
+def test_what_an_error_is_small_beside_is_a_finite_float() -> None:
+    read = [np.float32([1, -3, np.inf]), np.int64([1000]), np.float64([np.nan, 2]), np.array([True])]
+    assert largest(read) == 3 and largest(read[1:2]) == 0

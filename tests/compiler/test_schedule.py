@@ -1,5 +1,7 @@
 """How many kernels a program becomes, and which: a fusion that is lost fails here, on a machine without a GPU."""
 
+from functools import reduce
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from microtrain.compiler.lower import COLUMNS_MAX, MAX_BATCH, chunked, lower
 from microtrain.compiler.program import Program
 from microtrain.compiler.schedule import CHEAP_OPS, GROUP_OPS, MAX_OPS, schedule
 from microtrain.compiler.templates.template import Kernel
+from microtrain.graph.dtypes import from_name
 from microtrain.graph.node import Kind, Node
 from microtrain.kernels.tiles import ROW_MAX
 from tests.support.programs import blank, groups, program, templates
@@ -268,3 +271,12 @@ def test_groups_run_in_an_order_in_which_everything_is_there() -> None:
         for node in group.reads:
             home = made.place.get(node)
             assert home is None or (home.index < group.index and node in home.stores)
+
+
+@pytest.mark.parametrize("dtype, operands, rows", [("float16", 2, 8), ("float32", 2, 8), ("float32", 4, 4),
+                                                   ("float64", 2, 4)])
+def test_a_program_takes_as_many_columns_as_its_registers_hold(dtype: str, operands: int, rows: int) -> None:
+    factors: list[Node] = [blank(2048, 512, dtype=from_name(dtype)) for _ in range(operands)]
+    made = groups(g.sum(reduce(lambda x, y: g.mul(x, y), factors), (0,)))
+    launch = next(iter(Kernel(made[0], made).launches("sm_90", 1)))
+    assert (launch.constexprs["BLOCK_R"], launch.constexprs["BLOCK_C"]) == (rows, 2048)

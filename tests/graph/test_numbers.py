@@ -16,6 +16,10 @@ import torch
 
 import microtrain as mt
 from microtrain.engine.plans import plans
+from microtrain.graph import dtypes
+from microtrain.graph.constants import constant
+from microtrain.graph.node import LITERAL, SCALAR
+from microtrain.graph.spec import Device
 from microtrain.ops import PRIMITIVES
 from tests.conftest import DEVICE
 
@@ -160,3 +164,12 @@ def test_what_is_made_of_numbers_alone_has_its_dtype(combine: Any) -> None:
     for shape in ((), (1, 1), (2,)):
         found = combine(mt.full(shape, 1.0), mt.full(shape, 2.0))
         assert found.cpu().numpy().dtype == np.float32
+
+
+def test_which_numbers_are_part_of_the_structure() -> None:
+    where = Device("cpu")
+    structural = [0, 1, -1, 2, 4, 0.5, inf, -inf, nan]
+    assert all(constant(n, dtypes.float32, where).primitive is LITERAL for n in structural)
+    assert all(constant(n, dtypes.from_name("bool"), where).primitive is LITERAL for n in (True, False))
+    assert all(constant(n, dtypes.float32, where).primitive is SCALAR for n in (0.1, 7, 1e30))
+    assert constant(7, dtypes.int64, where).primitive is SCALAR

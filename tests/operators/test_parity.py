@@ -18,7 +18,7 @@ import torch
 import microtrain as mt
 from microtrain.testing.closeness import allowance, difference, exact_difference
 from microtrain.testing.comparison import Subject
-from microtrain.testing.running import LAYOUTS, Library, Trial, listed
+from microtrain.testing.running import LAYOUTS, Library, Trial, listed, run
 from tests.conftest import DEVICE
 from tests.op_table import EXACT, OPS, Op, Sample
 
@@ -62,6 +62,29 @@ def test_single_and_double(op: Op, dtype: str) -> None:
         if DEVICE != "cpu" and dtype == "float64":
             break
     assert not problems, "\n".join(problems)
+
+
+@pytest.mark.skipif(DEVICE != "cpu", reason="the tape is the same on every device")
+@pytest.mark.parametrize("op", [op for op in OPS if op.order], ids=lambda op: op.name)
+def test_what_is_read_in_between_is_let_go_of_only_where_no_rule_reads_it(
+        op: Op, monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = Trial(replace(samples(op)[0], terms=1), "float64", order=op.order, seed=3)
+    function, grad = partial(op.function, mt), mt.autograd.grad
+    expected = run(OURS, function, trial).parts
+
+    def read(outputs: list[mt.Tensor], *rest: Any, **options: Any) -> Any:
+        for tensor in outputs:
+            tensor.detach().numpy()
+        return grad(outputs, *rest, **options)
+
+    monkeypatch.setattr(mt.autograd, "grad", read)
+    found = run(OURS, function, trial).parts
+    assert found.keys() == expected.keys()
+    for part, tensors in expected.items():
+        for got, want in zip(found[part], tensors, strict=True):
+            assert (got is None) == (want is None)
+            if want is not None:
+                np.testing.assert_allclose(got, want, rtol=1e-7, atol=1e-10)
 
 
 @pytest.mark.parametrize(("op", "dtype"), cases(("float16", "bfloat16")))
