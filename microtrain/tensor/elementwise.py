@@ -105,7 +105,8 @@ def logical(name: str, operation: Callable[[Node, Node], Node], doc: str) -> Bin
 def strict(method: operators.Operator, name: str, doc: str | None = None) -> operators.Operator:
     """An operator as a method: what an operator leaves to the other operand's type, it refuses. TypeError."""
     def refusing(input: Tensor, other: Operand) -> Tensor:
-        out = method(input, other) if isinstance(input, Tensor) else NotImplemented
+        node_of(input, name)
+        out = method(input, other)
         return must_be_operands(input, other, name) if out is NotImplemented else out       # type: ignore[return-value]
     return called(refusing, name, doc or method.__doc__)
 

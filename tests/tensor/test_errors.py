@@ -194,3 +194,11 @@ def test_a_class_that_does_not_exist(target: int, device: str) -> None:
             continue
         with pytest.raises(IndexError, match=f"Target {target} is out of bounds."):
             T.nn.functional.cross_entropy(T.zeros(2, 3), T.tensor([0, target])).item()
+
+
+@pytest.mark.parametrize("name", ["mul", "div", "floor_divide", "remainder", "eq", "lt", "maximum", "atan2",
+                                  "bitwise_and", "logical_or", "__rdiv__"])
+def test_a_method_of_what_is_no_tensor_is_refused(name: str) -> None:
+    for T in (torch, mt):
+        with pytest.raises(AttributeError if name == "__rdiv__" and T is torch else TypeError):
+            getattr(T.Tensor, name)(2, T.tensor([1, 2, 3]))
