@@ -35,7 +35,8 @@ INTERPRET_TESTS ?= $(wildcard $(addprefix tests/*/test_,$(addsuffix .py,\
 SHARDS ?= $(shell nproc 2>/dev/null || echo 4)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test budgets stress fuzz threads interrupts kills calls gpu gpu-cache virtual lint clean suite-cpu suite-interpret
+.PHONY: help train test budgets stress fuzz threads interrupts kills calls gpu gpu-cache virtual lint clean suite-cpu suite-interpret \
+	suite-emulator
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -15
@@ -46,10 +47,12 @@ train: $(VENV)/train.stamp
 	$(PY) -m microtrain train linear-regression --plot runs/linear-regression.png --save runs/linear-regression.npz
 
 # Two processes at once, as a process interprets Triton's kernels or compiles them, never both; a thread of products in
-# each. The second one's output, and lint's before it, follow the first one's.
+# each. The second one's output, with lint's before it, follows the first one's. Tests of the emulator need no device:
+# they are the second's, which is done sooner.
 test: $(VENV)/test.stamp
 	@export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1; log=$$(mktemp); \
-	{ $(MAKE) --no-print-directory lint && $(MAKE) --no-print-directory suite-interpret; } >$$log 2>&1 & interpret=$$!; \
+	{ $(MAKE) --no-print-directory lint && $(MAKE) --no-print-directory suite-interpret && \
+	  $(MAKE) --no-print-directory suite-emulator; } >$$log 2>&1 & interpret=$$!; \
 	$(MAKE) --no-print-directory suite-cpu; cpu=$$?; \
 	wait $$interpret; status=$$?; cat $$log; rm -f $$log; exit $$((cpu + status))
 
@@ -58,7 +61,10 @@ lint: $(VENV)/test.stamp
 	$(PY) -m mypy
 
 suite-cpu: $(VENV)/test.stamp
-	MICROTRAIN_DEVICE=cpu $(PY) -m pytest -q -m "not budgets and not emulated"
+	MICROTRAIN_DEVICE=cpu $(PY) -m pytest -q -m "not budgets and not emulated" --ignore=tests/emulator
+
+suite-emulator: $(VENV)/test.stamp
+	MICROTRAIN_DEVICE=cpu $(PY) -m pytest -q -m "not budgets and not emulated" tests/emulator
 
 # Fresh memory is poisoned.
 suite-interpret: $(VENV)/test.stamp
