@@ -98,7 +98,7 @@ def test_what_another_thread_records_cuts_no_graph_in_two() -> None:
         return y
 
     half = record(MAX_PENDING // 2)
-    together([lambda: record(MAX_PENDING).detach().numpy(), lambda: None])
+    together([lambda: record(MAX_PENDING).detach().cpu().numpy(), lambda: None])
     whole = half + record(MAX_PENDING // 4)
     assert half.node.buffer is None and whole.node.buffer is None
 
