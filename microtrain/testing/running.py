@@ -116,8 +116,8 @@ class Tried(ABC):
 
     @abstractmethod
     def neighbour(self, number: int) -> Tried:
-        """The same with inputs up to a percent smaller: on few elements, or where terms cancel to zero, the oracle may
-        be right by luck, on one processor only."""
+        """The same with inputs and cotangents up to a percent smaller: on few elements, or where terms cancel to zero,
+        the oracle may be right by luck, on one processor only."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,8 @@ class Trial(Tried):
     cotangents: str = "contiguous"
     order: int = SECOND
     seed: int = 1
+    near: int | None = None
+    """Which neighbour this is of the trial that it is compared for."""
 
     @property
     def terms(self) -> int | None:
@@ -166,13 +168,19 @@ class Trial(Tried):
 
     def cotangent(self, library: Library, rng: Generator, like: Any, requires_grad: bool) -> tuple[Any, Any]:
         shape = tuple(like.shape)
-        values = quantised(rng.uniform(0.25, 1.5, shape) * rng.choice([-1, 1], shape), self.coarse)
+        values = nudged(rng.uniform(0.25, 1.5, shape) * rng.choice([-1, 1], shape), self.near)
+        values = quantised(values, self.coarse)
         return laid_out(library, fitting(values, self.cotangents), self.cotangents, dtype_name(like), requires_grad)
 
     def neighbour(self, number: int) -> Trial:
-        rng = np.random.default_rng(number)
-        return self.with_arrays(array * (1 - 0.01 * rng.random(array.shape)) if array.dtype.kind == "f" else array
-                                for array in self.sample.arrays)
+        moved = self.with_arrays(nudged(array, (number, k)) if array.dtype.kind == "f" else array
+                                 for k, array in enumerate(self.sample.arrays))
+        return replace(moved, near=number)
+
+
+def nudged(values: np.ndarray, seed: int | tuple[int, ...] | None) -> np.ndarray:
+    """Up to a percent smaller, by factors of a seed; as they are without one."""
+    return values if seed is None else values * (1 - 0.01 * np.random.default_rng(seed).random(values.shape))
 
 
 def quantised(values: np.ndarray, dtype: str) -> np.ndarray:

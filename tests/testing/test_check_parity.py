@@ -1,7 +1,7 @@
 """`check_parity` itself: what it takes, what it tries, what it counts, what it says; shrinking, layouts, samplers."""
 
 import re
-from itertools import product
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -259,3 +259,13 @@ def test_the_truth_decides_at_infinities_and_not_the_oracles_vector_code(got: fl
     assert (found is None) is right
     units = worst(a, b, np.array([truth]), Tolerance.ELEMENTWISE, np.zeros(1))
     assert bool(np.isfinite(units)) is (right or got == 3.5)
+
+
+def test_a_neighbour_has_inputs_and_cotangents_of_its_own() -> None:
+    """Else an oracle whose sum of cotangents is right by luck is taken for exact: a gradient of twelve that cancel."""
+    trial = Trial(Sample((np.ones((3, 4)), np.array(2.0))))
+    drawn = [one.cotangent(Library(torch), np.random.default_rng(1), torch.ones(3, 4), False)[1].numpy()
+             for one in (trial, trial.neighbour(0), trial.neighbour(1))]
+    inputs = [one.arguments(Library(torch)).args[0].detach().numpy() for one in (trial, trial.neighbour(0))]
+    for first, other in (*combinations(drawn, 2), inputs):
+        assert 0 < abs(first - other).max() <= 0.01 * abs(first).max() + 1e-6

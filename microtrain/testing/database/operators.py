@@ -20,7 +20,7 @@ from numpy.random import Generator
 import microtrain
 
 from ..closeness import Tolerance
-from ..running import Arguments, Library, Tried, dtype_name
+from ..running import Arguments, Library, Tried, dtype_name, nudged
 
 NAMES = tuple("""
 __getitem__ __radd__ __rdiv__ __rmatmul__ __rmul__ __rpow__ __rsub__ abs acos acosh add addcdiv addcmul addmm all amax
@@ -134,6 +134,7 @@ class Case(Call, Tried):
     finish: Callable[[Any], Any]
     order: int
     kind: Tolerance
+    near: int | None = None
 
     @property
     def own(self) -> str | None:
@@ -153,13 +154,14 @@ class Case(Call, Tried):
         return tensors_in(self.finish(result))
 
     def cotangent(self, library: Library, rng: Generator, like: Any, requires_grad: bool) -> tuple[Any, Any]:
-        values = rng.standard_normal(tuple(like.shape)).astype(np.float32)      # so that every precision can hold them
+        values = nudged(rng.standard_normal(tuple(like.shape)), self.near)
+        values = values.astype(np.float32)              # so that every precision can hold them
         leaf = library.tensor(values, dtype_name(like), requires_grad)
         return leaf, leaf
 
     def neighbour(self, number: int) -> Case:
         args, kwargs = mapped(nearby(number), self.args, self.kwargs)
-        return replace(self, args=args, kwargs=kwargs)
+        return replace(self, args=args, kwargs=kwargs, near=number)
 
 
 def nearby(number: int) -> Callable[[Any], Any]:
