@@ -143,15 +143,13 @@ class Comparison:
         return finding
 
     def contraction(self, number: int, result: np.ndarray, dtype: str) -> float:
-        """What is allowed beyond the rest where terms cancel: in the second gradient of a cotangent.
-
-        That is the Jacobian times random weights, whose terms are of the size of the gradient however small their sum.
-        """
-        if number < len(self.trial.differentiated):
-            return 0.0
+        """What is allowed beyond the rest where terms cancel: they are of the size of the gradient however small their
+        sum. In the second gradient of a cotangent, the Jacobian times random weights, as much as the dtype rounds; in
+        that of an input what the oracle in float64 rounds itself, which may give 1e-18 for 0."""
         size = max((np.abs(array[np.isfinite(array)]).max(initial=0.0)
                     for array in self.oracle.precise.parts[GRADIENT] if array is not None), default=0.0)
-        return float(ULPS * EPSILON[dtype] * max(1.0, self.trial.size / max(1, result.size)) ** 0.5 * size)
+        epsilon = EPSILON["float64" if number < len(self.trial.differentiated) else dtype]
+        return float(ULPS * epsilon * max(1.0, self.trial.size / max(1, result.size)) ** 0.5 * size)
 
 
 @dataclass(frozen=True)

@@ -269,3 +269,13 @@ def test_a_neighbour_has_inputs_and_cotangents_of_its_own() -> None:
     inputs = [one.arguments(Library(torch)).args[0].detach().numpy() for one in (trial, trial.neighbour(0))]
     for first, other in (*combinations(drawn, 2), inputs):
         assert 0 < abs(first - other).max() <= 0.01 * abs(first).max() + 1e-6
+
+
+def test_a_second_gradient_is_known_as_well_as_the_oracle_rounds_its_terms() -> None:
+    def tried(noise: float) -> None:
+        check_parity(lambda x: x * 3, lambda x: x * 3 + noise * x * x, Sample((np.array([0.5, 1.0]),)),
+                     dtypes=("float64",), layouts=("contiguous",))
+
+    tried(1e-18)
+    with pytest.raises(ParityError, match="second gradient"):
+        tried(1e-14)
