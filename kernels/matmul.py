@@ -65,15 +65,15 @@ def whole(total, lost):
 
 
 @triton.jit
-def matmul_kernel(ptrs, scalars, M, N, K, LOAD_A: tl.constexpr, LOAD_B: tl.constexpr, EPILOGUE: tl.constexpr,
-                  SUM_A: tl.constexpr, SUM_B: tl.constexpr, ACC: tl.constexpr, DOT: tl.constexpr,
-                  PRECISION: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
-                  INDEX: tl.constexpr, OPERAND: tl.constexpr, DIVISOR_M: tl.constexpr, DIVISOR_N: tl.constexpr,
-                  DIVISOR_K: tl.constexpr):
-    """A program for each of the tiles of the result, in grouped order, and each matrix: at most 65535 of those."""
+def matmul_program(pid, matrix, ptrs, scalars, M, N, K, LOAD_A: tl.constexpr, LOAD_B: tl.constexpr,
+                   EPILOGUE: tl.constexpr, SUM_A: tl.constexpr, SUM_B: tl.constexpr, ACC: tl.constexpr,
+                   DOT: tl.constexpr, PRECISION: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+                   BLOCK_K: tl.constexpr, INDEX: tl.constexpr, OPERAND: tl.constexpr, DIVISOR_M: tl.constexpr,
+                   DIVISOR_N: tl.constexpr, DIVISOR_K: tl.constexpr):
+    """Compute tile number `pid`, in grouped order, of product number `matrix`."""
     tiles_m = tl.cdiv(M, BLOCK_M)
     tiles_n = tl.cdiv(N, BLOCK_N)
-    pid, b = tl.program_id(0), tl.program_id(1).to(INDEX)
+    b = matrix.to(INDEX)
     pid_m, pid_n = tl.swizzle2d(pid // tiles_n, pid % tiles_n, tiles_m, tiles_n, GROUP_M)
     offs_m = pid_m.to(INDEX) * BLOCK_M + tl.arange(0, BLOCK_M).to(INDEX)
     offs_n = pid_n.to(INDEX) * BLOCK_N + tl.arange(0, BLOCK_N).to(INDEX)
@@ -106,3 +106,14 @@ def matmul_kernel(ptrs, scalars, M, N, K, LOAD_A: tl.constexpr, LOAD_B: tl.const
     sum_a = tl.sum(whole(sum_a, lost_a), axis=1, keep_dims=True)
     sum_b = tl.sum(whole(sum_b, lost_b), axis=0, keep_dims=True)
     EPILOGUE(ptrs, scalars, b, offs_m[:, None], offs_n[None, :], acc, sum_a, sum_b, mask, once_m, once_n)
+
+
+@triton.jit
+def matmul_kernel(ptrs, scalars, M, N, K, LOAD_A: tl.constexpr, LOAD_B: tl.constexpr, EPILOGUE: tl.constexpr,
+                  SUM_A: tl.constexpr, SUM_B: tl.constexpr, ACC: tl.constexpr, DOT: tl.constexpr,
+                  PRECISION: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+                  INDEX: tl.constexpr, OPERAND: tl.constexpr, DIVISOR_M: tl.constexpr, DIVISOR_N: tl.constexpr,
+                  DIVISOR_K: tl.constexpr):
+    """Launch on a grid of (tiles of the result, matrices): at most 65535 of those."""
+    matmul_program(tl.program_id(0), tl.program_id(1), ptrs, scalars, M, N, K, LOAD_A, LOAD_B, EPILOGUE, SUM_A, SUM_B,
+                   ACC, DOT, PRECISION, BLOCK_M, BLOCK_N, BLOCK_K, INDEX, OPERAND, DIVISOR_M, DIVISOR_N, DIVISOR_K)

@@ -14,14 +14,14 @@ import triton.language as tl
 
 
 @triton.jit
-def reduce_kernel(ptrs, scalars, rows, cols, LOAD: tl.constexpr, COMBINE: tl.constexpr, FINISH: tl.constexpr,
-                  EPILOGUE: tl.constexpr, IDENTITY: tl.constexpr, ACC: tl.constexpr, BLOCK_R: tl.constexpr,
-                  BLOCK_C: tl.constexpr, INDEX: tl.constexpr):
-    """Each of cdiv(rows, BLOCK_R) programs reduces BLOCK_R rows over `cols` columns, accumulating in dtype ACC.
+def reduce_program(pid, ptrs, scalars, rows, cols, LOAD: tl.constexpr, COMBINE: tl.constexpr, FINISH: tl.constexpr,
+                   EPILOGUE: tl.constexpr, IDENTITY: tl.constexpr, ACC: tl.constexpr, BLOCK_R: tl.constexpr,
+                   BLOCK_C: tl.constexpr, INDEX: tl.constexpr):
+    """Reduce BLOCK_R rows, tile number `pid`, over `cols` columns, accumulating in dtype ACC.
 
     With `cols` 0 the result is FINISH of the identity.
     """
-    r = tl.program_id(0).to(INDEX) * BLOCK_R + tl.arange(0, BLOCK_R).to(INDEX)[:, None]
+    r = pid.to(INDEX) * BLOCK_R + tl.arange(0, BLOCK_R).to(INDEX)[:, None]
     offs_c = tl.arange(0, BLOCK_C).to(INDEX)[None, :]
     row_mask = r < rows
     identity = tl.full([BLOCK_R, BLOCK_C], IDENTITY, ACC)
@@ -32,3 +32,12 @@ def reduce_kernel(ptrs, scalars, rows, cols, LOAD: tl.constexpr, COMBINE: tl.con
         value = LOAD(ptrs, scalars, r, c, mask)
         acc = COMBINE(acc, tl.where(mask, value.to(ACC), identity))
     EPILOGUE(ptrs, scalars, r, FINISH(acc), row_mask)
+
+
+@triton.jit
+def reduce_kernel(ptrs, scalars, rows, cols, LOAD: tl.constexpr, COMBINE: tl.constexpr, FINISH: tl.constexpr,
+                  EPILOGUE: tl.constexpr, IDENTITY: tl.constexpr, ACC: tl.constexpr, BLOCK_R: tl.constexpr,
+                  BLOCK_C: tl.constexpr, INDEX: tl.constexpr):
+    """Launch on a grid of (cdiv(rows, BLOCK_R),) programs."""
+    reduce_program(tl.program_id(0), ptrs, scalars, rows, cols, LOAD, COMBINE, FINISH, EPILOGUE, IDENTITY, ACC,
+                   BLOCK_R, BLOCK_C, INDEX)

@@ -14,20 +14,34 @@ import triton.language as tl
 
 
 @triton.jit
-def row_kernel(ptrs, scalars, rows, BODY: tl.constexpr, COLS: tl.constexpr, BLOCK_R: tl.constexpr,
-               BLOCK_C: tl.constexpr, INDEX: tl.constexpr):
-    """Each of cdiv(rows, BLOCK_R) programs evaluates `BODY` on BLOCK_R rows and all COLS columns."""
-    r = tl.program_id(0).to(INDEX) * BLOCK_R + tl.arange(0, BLOCK_R).to(INDEX)[:, None]
+def row_program(pid, ptrs, scalars, rows, BODY: tl.constexpr, COLS: tl.constexpr, BLOCK_R: tl.constexpr,
+                BLOCK_C: tl.constexpr, INDEX: tl.constexpr):
+    """Evaluate `BODY` on BLOCK_R rows, tile number `pid`, and all COLS columns."""
+    r = pid.to(INDEX) * BLOCK_R + tl.arange(0, BLOCK_R).to(INDEX)[:, None]
     c = tl.arange(0, BLOCK_C).to(INDEX)[None, :]
     row_mask = r < rows
     BODY(ptrs, scalars, r, c, row_mask, row_mask & (c < COLS))
 
 
 @triton.jit
-def slab_kernel(ptrs, scalars, BODY: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, BLOCK_R: tl.constexpr,
-                BLOCK_C: tl.constexpr, INDEX: tl.constexpr):
-    """A program for each slab evaluates `BODY` on all its ROWS rows of COLS columns."""
+def row_kernel(ptrs, scalars, rows, BODY: tl.constexpr, COLS: tl.constexpr, BLOCK_R: tl.constexpr,
+               BLOCK_C: tl.constexpr, INDEX: tl.constexpr):
+    """Launch on a grid of (cdiv(rows, BLOCK_R),) programs."""
+    row_program(tl.program_id(0), ptrs, scalars, rows, BODY, COLS, BLOCK_R, BLOCK_C, INDEX)
+
+
+@triton.jit
+def slab_program(pid, ptrs, scalars, BODY: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, BLOCK_R: tl.constexpr,
+                 BLOCK_C: tl.constexpr, INDEX: tl.constexpr):
+    """Evaluate `BODY` on all ROWS rows of COLS columns of slab number `pid`."""
     r = tl.arange(0, BLOCK_R).to(INDEX)[:, None]
     c = tl.arange(0, BLOCK_C).to(INDEX)[None, :]
     row_mask = r < ROWS
-    BODY(ptrs, scalars, tl.program_id(0).to(INDEX), r, c, row_mask, row_mask & (c < COLS))
+    BODY(ptrs, scalars, pid.to(INDEX), r, c, row_mask, row_mask & (c < COLS))
+
+
+@triton.jit
+def slab_kernel(ptrs, scalars, BODY: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, BLOCK_R: tl.constexpr,
+                BLOCK_C: tl.constexpr, INDEX: tl.constexpr):
+    """Launch on a grid of a program for each slab."""
+    slab_program(tl.program_id(0), ptrs, scalars, BODY, ROWS, COLS, BLOCK_R, BLOCK_C, INDEX)
