@@ -18,6 +18,7 @@ from . import autograd as autograd
 from . import settings as settings
 from . import tensor as _tensor_layer
 from .errors import AcceleratorError as AcceleratorError
+from .errors import CompileError as CompileError
 from .errors import OutOfMemoryError as OutOfMemoryError
 from .errors import missing as _missing
 from .tensor import *  # noqa: F403
@@ -49,6 +50,10 @@ def __getattr__(name: str) -> _Any:
         module = _importlib.import_module(_LAZY[name], __name__)
         globals()[name] = module
         return module
+    if name == "compile":
+        from .compiled import compile
+        globals()[name] = compile
+        return compile
     if name == "explain":
         from .engine.explain import explain
         globals()[name] = explain

@@ -11,6 +11,10 @@ class AcceleratorError(RuntimeError):
     """A device can no longer be used by this process: a kernel touched memory that is not its own, or the like."""
 
 
+class CompileError(RuntimeError):
+    """A step that `mt.compile` was given cannot be replayed: which line of it, why, and what to write instead."""
+
+
 class VirtualGpuError(RuntimeError):
     """A launch that a GPU would have gone wrong with, and what was wrong with it."""
 
@@ -21,7 +25,7 @@ INSTEAD = {
     "there are no sparse tensors; use a dense one":
         "sparse sparse_coo_tensor sparse_csr_tensor to_sparse to_dense coalesce is_sparse",
     "nothing needs to be compiled by hand: what is recorded is, when a value is read; microtrain.explain shows how":
-        "compile jit fx export",
+        "jit fx export",
     "write the batch axis out, with broadcasting, and differentiate with microtrain.autograd.grad": "vmap func",
     "compute it with numpy.linalg on x.numpy()":
         "svd qr eig eigh inverse det logdet slogdet cholesky lstsq pinverse matrix_exp matrix_power",

@@ -17,6 +17,9 @@ from . import command as _command
 from .arguments import tidy as _tidy
 from .scopes import decorated as _decorated
 
+changes = 0
+"""How often a switch was set: what depends on them compares this number first."""
+
 
 class Flag:
     """One switch. `flag.value` reads it; `with flag(new):` changes it for a block; `flag.set(new)` for good."""
@@ -40,7 +43,9 @@ class Flag:
 
     def set(self, value: Any) -> None:
         """Change the value until it is changed again. Raises ValueError for one that it cannot have."""
+        global changes
         self.value = self.read(value)
+        changes += 1
 
     def __call__(self, value: Any) -> Setting:
         """The value for a block, or for a decorated function. Raises ValueError for one that it cannot have."""

@@ -96,6 +96,9 @@ def traced(step: Step, order: list[Node], leaves: list[object]) -> list[object]:
 
 def realize(node: Node) -> object:
     """The buffer of a node, computing it and everything pending on its device if need be."""
+    recorder = current().recorder
+    if recorder is not None:
+        recorder.read(node)
     if node.buffer is None:
         flush(node.spec.device, node)
     return node.buffer
@@ -109,6 +112,8 @@ def flush(device: Device, wanted: Node | None = None, patient: bool = False, ses
     can no longer be used (AcceleratorError) none can. Whatever is raised, what was not computed is pending as before.
     """
     session = session or current()
+    if session.recorder is not None and wanted is None:
+        return                                  # a step that is recorded is one program
     with lock:
         if wanted is not None and wanted.buffer is not None:        # another thread was quicker
             return

@@ -19,6 +19,7 @@ from ..graph.spec import Device
 from ..graph.tape import Tape
 from ..runtime.lock import lock
 from .handle import HasNode, TensorLike
+from .recorder import Recorder
 
 MAX_PENDING = 1024
 """Operations recorded since the last computation after which what is pending is computed at once, so that a running
@@ -43,12 +44,13 @@ class Session:
         since: `recorded` (or the recording number) as it was at `started`.
         updated: devices on which a parameter was changed in place since the last computation.
         visiting: while there are watchers, the entries of the tape that backwards, one inside another, are at.
+        recorder: what is told of a whole step while it is recorded; nothing is computed then.
         watchers: what is told of every operation that a tensor records, as it is recorded; anomaly detection computes
             it at once.
     """
 
-    __slots__ = ("__weakref__", "held", "limit", "most", "recorded", "retained", "since", "started", "updated",
-                 "visiting", "watchers")
+    __slots__ = ("__weakref__", "held", "limit", "most", "recorded", "recorder", "retained", "since", "started",
+                 "updated", "visiting", "watchers")
 
     limit: int
     most: int
@@ -62,6 +64,7 @@ class Session:
         self.visiting: list[Tape] = []
         self.retained: list[tuple[TensorLike, TensorLike | None]] = []
         self.recorded: int | None = None
+        self.recorder: Recorder | None = None
         with lock:
             sessions.append((weakref.ref(self), self.held))
             if len(sessions) > 1:

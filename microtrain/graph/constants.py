@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from sys import getrefcount
+from typing import Any
 
 import numpy as np
 
@@ -38,8 +39,37 @@ def forget_constants() -> None:
                     table.pop(value, None)
 
 
+class GivenFloat(float):
+    """A number that is another in each replay of a step; `source` says where it comes from, `nodes` are those made."""
+
+    source: object
+    nodes: dict[object, Node]
+
+
+class GivenInt(int):
+    """As `GivenFloat`, an integer."""
+
+    source: object
+    nodes: dict[object, Node]
+
+
+GIVEN = frozenset((GivenFloat, GivenInt))
+
+
+def given(number: Any, dtype: DType, device: Device) -> Node:
+    """The node for a number that is handed to each replay anew: a run-time scalar of its own, whatever its value."""
+    node = number.nodes.get((dtype, device))
+    if node is None:
+        of = spec((), dtype, device)
+        node = number.nodes[dtype, device] = new_node(of.scalar_signature or scalar_signature(of), ())
+        node.buffer = scalar(number.real, dtype)
+    return node
+
+
 def constant(value: bool | int | float, dtype: DType, device: Device) -> Node:
     """A 0-d node for a Python number: a literal when it is `STRUCTURAL`, else a run-time scalar."""
+    if value.__class__ in GIVEN:
+        return given(value, dtype, device)
     of = spec((), dtype, device)
     node = of.constants.get(value if value else str(value))
     if node is None:
@@ -59,9 +89,11 @@ def like(value: Node | bool | int | float, node: Node) -> Node:
     """`value` as a node: a number becomes a constant of `node`'s dtype and device."""
     if isinstance(value, Node):
         return value
-    known = node.spec.constants.get(value) if value else None
+    known = node.spec.constants.get(value) if value and value.__class__ not in GIVEN else None
     if known is None:
         known = constant(value, node.spec.dtype, node.spec.device)
+        if value.__class__ in GIVEN:
+            return known
         value = number(value)
         if value and value == value:
             known = node.spec.constants.setdefault(value, known)

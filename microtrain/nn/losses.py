@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import math
 import warnings
+from functools import partial
+
+import numpy as np
 
 from ..arguments import is_int, is_number, refused
 from ..graph.dtypes import TITLES
 from ..tensor import Tensor, arange, broadcast_shapes, int64, nn_ops, uint8, where
+from ..tensor.host import answered, recorded
 from ..tensor.operands import floats_only, no_tensor, node_of
 from .function_module import FunctionModule
 from .linear import along_channels
@@ -227,16 +231,22 @@ def _check_class_range(target: Tensor, classes: int, ignore_index: int) -> bool:
     recorded."""
     if not target.device.kind.native or target.node.buffer is None:
         return False
-    known = target.__dict__.get("_extent")          # a data set's targets are looked at once, not at every step
-    if known is None or known[0] is not target.node:
-        values = target.numpy()
-        known = target.__dict__["_extent"] = (target.node, values.min(initial=0), values.max(initial=0))
-    if known[1] < 0 or known[2] >= classes:
-        values = target.numpy()
-        bad = values[((values < 0) | (values >= classes)) & (values != ignore_index)]
-        if bad.size:
-            raise IndexError(f"Target {bad[0]} is out of bounds.")
+    known = target.__dict__.get("_looked_at")       # a data set's targets are looked at once, not at every step
+    asked = (target.node.buffer, classes, ignore_index)
+    if known is None or known[0] is not asked[0] or known[1:] != asked[1:] or recorded():
+        bad = answered(target.node, partial(_no_class, classes, ignore_index))
+        if bad is not None:
+            raise IndexError(f"Target {bad} is out of bounds.")
+        target.__dict__["_looked_at"] = asked
     return True
+
+
+def _no_class(classes: int, ignore_index: int, indices: np.ndarray) -> int | None:
+    """The first of some indices that is no class, unless it is `ignore_index`."""
+    if indices.min(initial=0) >= 0 and indices.max(initial=0) < classes:
+        return None
+    bad = indices[((indices < 0) | (indices >= classes)) & (indices != ignore_index)]
+    return int(bad[0]) if bad.size else None
 
 
 def _reduced_pick(log_prob: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str,

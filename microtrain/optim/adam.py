@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..tensor import Tensor, zeros_like
-from .optimizer import Optimizer, ParamGroup, State, check_at_least_zero, check_implementation, check_lr, rate
+from .optimizer import Numbers, Optimizer, ParamGroup, State, check_at_least_zero, check_implementation, check_lr, rate
 
 
 class Adam(Optimizer):
@@ -27,6 +27,7 @@ class Adam(Optimizer):
 
     _like_params = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
     _needed = ("step", "exp_avg", "exp_avg_sq")
+    _given = ("lr", "betas", "eps", "weight_decay")
     _decoupled_weight_decay = False
 
     def __init__(self, params: Iterable[Any], lr: float | Tensor = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
@@ -47,29 +48,34 @@ class Adam(Optimizer):
                     "differentiable": differentiable, "fused": fused}
         super().__init__(params, defaults)
 
-    def _update(self, param: Tensor, grad: Tensor, group: ParamGroup, state: State) -> tuple[Tensor, State]:
+    def _numbers(self, group: ParamGroup, count: int) -> Numbers:
+        beta1, beta2 = group["betas"]
+        lr, decay, step = rate(group["lr"]), group["weight_decay"], count + 1
+        # The bias corrections are numbers of the host: they reach the kernel as scalars, not as new code.
+        return (beta1, 1 - beta1, beta2, 1 - beta2, 1 - lr * decay if self._decoupled_weight_decay else decay,
+                lr / (1 - beta1 ** step), 1 / math.sqrt(1 - beta2 ** step), group["eps"])
+
+    def _update(self, param: Tensor, grad: Tensor, group: ParamGroup, state: State,
+                numbers: Numbers) -> tuple[Tensor, State]:
+        beta1, rest1, beta2, rest2, decay, lr, root_correction, eps = numbers
         if not state:
             state = {"step": 0, "exp_avg": zeros_like(param), "exp_avg_sq": zeros_like(param)}
             if group["amsgrad"]:
                 state["max_exp_avg_sq"] = zeros_like(param)
         step = state["step"] + 1
-        beta1, beta2 = group["betas"]
-        lr, decay = rate(group["lr"]), group["weight_decay"]
         direction = -grad if group["maximize"] else grad
         value = param
-        if decay != 0:
+        if group["weight_decay"] != 0:
             if self._decoupled_weight_decay:
-                value = param * (1 - lr * decay)
+                value = param * decay
             else:
                 direction = direction + param * decay
-        mean = state["exp_avg"] * beta1 + direction * (1 - beta1)
-        square = state["exp_avg_sq"] * beta2 + direction * direction * (1 - beta2)
+        mean = state["exp_avg"] * beta1 + direction * rest1
+        square = state["exp_avg_sq"] * beta2 + direction * direction * rest2
         state = {"step": step, "exp_avg": mean, "exp_avg_sq": square} | (
             {"max_exp_avg_sq": state["max_exp_avg_sq"].maximum(square)} if group["amsgrad"] else {})
-        # The bias corrections are numbers of the host: they reach the kernel as scalars, not as new code.
-        root_correction = 1 / math.sqrt(1 - beta2 ** step)
-        denominator = state.get("max_exp_avg_sq", square).sqrt() * root_correction + group["eps"]
-        return value - mean / denominator * (lr / (1 - beta1 ** step)), state
+        denominator = state.get("max_exp_avg_sq", square).sqrt() * root_correction + eps
+        return value - mean / denominator * lr, state
 
 
 class AdamW(Adam):

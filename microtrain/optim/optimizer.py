@@ -13,12 +13,15 @@ from typing import Any
 from ..arguments import described
 from ..autograd import enable_grad
 from ..autograd.api import zero_gradients
+from ..engine.session import current
 from ..runtime.lock import lock, locked
 from ..scopes import finish
 from ..tensor import Tensor, no_grad
 
 ParamGroup = dict[str, Any]
 State = dict[str, Any]
+Numbers = tuple[Any, ...]
+"""What a step multiplies and adds for a group: Python numbers, or a tensor as the rate."""
 
 
 class Optimizer:
@@ -38,6 +41,9 @@ class Optimizer:
     """What the state of a parameter holds in the parameter's own shape."""
     _needed: tuple[str, ...] = ()
     """What no state goes without, unless it is empty."""
+    _given: tuple[str, ...] = ()
+    """The options from which `_numbers` makes numbers: a compiled step is handed those anew. What else an update reads
+    of an option is whether it is zero."""
     stepped = False
     """Whether a step was ever taken, by which a scheduler knows that it is not the first."""
 
@@ -129,7 +135,9 @@ class Optimizer:
         left: list[list[Any]] = []              # parameters, each with what becomes of it
         memories: set[Any] = set()
         apart = True
-        for group in self.param_groups:
+        recorder = current().recorder
+        for number, group in enumerate(self.param_groups):
+            known: dict[int, Numbers] = {}
             for param in group["params"]:
                 grad = param._grad
                 if grad is not None:
@@ -138,8 +146,13 @@ class Optimizer:
                         apart = False           # what is read from here on is what those before leave there
                     if memory is not None:
                         memories.add(memory)
-                    change = self._update(param, grad, group, self.state.get(param, {})) if apart else None
-                    left.append([param, grad, group, change])
+                    state = self.state.get(param, {})
+                    count = state.get("step", 0)
+                    if count not in known:
+                        numbers = self._numbers(group, count)
+                        known[count] = numbers if recorder is None else recorder.numbers(self, number, count, numbers)
+                    change = self._update(param, grad, group, state, known[count]) if apart else None
+                    left.append([param, grad, group, known[count], change])
         left.reverse()
         with lock:
             finish(self._take, left)            # a step is taken by all parameters or by none
@@ -147,16 +160,21 @@ class Optimizer:
     def _take(self, left: list[list[Any]]) -> None:
         """Gives parameters their new values and states, from the end of the list, and lets go of each that has them."""
         while left:
-            param, grad, group, change = left[-1]
+            param, grad, group, numbers, change = left[-1]
             if change is None:
-                left[-1][3] = change = self._update(param, grad, group, self.state.get(param, {}))
+                left[-1][4] = change = self._update(param, grad, group, self.state.get(param, {}), numbers)
             value, state = change
             if state:
                 self.state[param].update(state)
             param.become(value)
             left.pop()
 
-    def _update(self, param: Tensor, grad: Tensor, group: ParamGroup, state: State) -> tuple[Tensor, State]:
+    def _numbers(self, group: ParamGroup, count: int) -> Numbers:
+        """The numbers of a group's step, of the host, for parameters that have made `count` steps."""
+        return ()
+
+    def _update(self, param: Tensor, grad: Tensor, group: ParamGroup, state: State,
+                numbers: Numbers) -> tuple[Tensor, State]:
         """A parameter's value after the step, and what becomes of its state; called without gradients. Nothing is
         changed here. Tensors of the state are new ones in each step: cheaper to record than changes in place, and the
         same on the device."""

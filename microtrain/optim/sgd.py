@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..tensor import Tensor
-from .optimizer import Optimizer, ParamGroup, State, check_at_least_zero, check_implementation, check_lr, rate
+from .optimizer import Numbers, Optimizer, ParamGroup, State, check_at_least_zero, check_implementation, check_lr, rate
 
 
 class SGD(Optimizer):
@@ -26,6 +26,7 @@ class SGD(Optimizer):
     """
 
     _like_params = ("momentum_buffer",)
+    _given = ("lr", "momentum", "dampening", "weight_decay")
 
     def __init__(self, params: Iterable[Any], lr: float | Tensor = 1e-3, momentum: float = 0, dampening: float = 0,
                  weight_decay: float = 0, nesterov: bool = False, *, maximize: bool = False,
@@ -41,19 +42,22 @@ class SGD(Optimizer):
                     "fused": fused}
         super().__init__(params, defaults)
 
-    def _update(self, param: Tensor, grad: Tensor, group: ParamGroup, state: State) -> tuple[Tensor, State]:
+    def _numbers(self, group: ParamGroup, count: int) -> Numbers:
+        return rate(group["lr"]), group["momentum"], 1 - group["dampening"], group["weight_decay"]
+
+    def _update(self, param: Tensor, grad: Tensor, group: ParamGroup, state: State,
+                numbers: Numbers) -> tuple[Tensor, State]:
+        lr, momentum, undamped, decay = numbers
         direction = -grad if group["maximize"] else grad
         if group["weight_decay"] != 0:
-            direction = direction + param * group["weight_decay"]
-        momentum = group["momentum"]
-        if momentum != 0:
+            direction = direction + param * decay
+        if group["momentum"] != 0:
             buffer = state.get("momentum_buffer")
             if buffer is None:
                 # A copy: the next backward accumulates into the gradient itself, in place.
                 buffer = direction.detach().clone()
             else:
-                dampening = group["dampening"]
-                buffer = buffer * momentum + (direction * (1 - dampening) if dampening != 0 else direction)
+                buffer = buffer * momentum + (direction * undamped if group["dampening"] != 0 else direction)
             state = {"momentum_buffer": buffer}
             direction = direction + buffer * momentum if group["nesterov"] else buffer
-        return param - direction * rate(group["lr"]), state
+        return param - direction * lr, state

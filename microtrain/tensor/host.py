@@ -7,7 +7,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..autograd.function import Function
+from ..engine.recorder import Question
 from ..engine.run import realize
+from ..engine.session import current
 from ..graph.dtypes import DType
 from ..graph.node import Node, leaf
 from ..graph.spec import Device, spec
@@ -28,6 +30,21 @@ def exported(node: Node) -> Any:
     buffer = realize(node)
     node.shared = True
     return buffer
+
+
+def recorded() -> bool:
+    """Whether a whole step is being recorded, which asks again in each replay."""
+    return current().recorder is not None
+
+
+def answered(node: Node, question: Question) -> Any:
+    """What a question about a value that must be at hand is answered; the answer decides what is recorded."""
+    recorder, device = current().recorder, node.spec.device
+    buffer = realize(node) if recorder is None or node.buffer is None else node.buffer
+    answer = question(backend(device.type, device.index).to_numpy(buffer))
+    if recorder is not None:
+        recorder.answered(node, question, answer)
+    return answer
 
 
 def put(array: np.ndarray, dtype: DType, device: Device) -> Node:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -17,7 +18,7 @@ from ..graph.spec import broadcast_shapes
 from ..graph.tape import grad_mode
 from ..runtime.lock import locked
 from .create import tensor
-from .host import put, values
+from .host import answered, put, values
 from .memory import named
 from .operands import converted, node_of, stranger
 from .reading import read
@@ -186,13 +187,19 @@ def checked(index: Node, size: int, dim: int, error: type[Exception] = RuntimeEr
     has them still; elsewhere it is `placed`."""
     index = g.cast(index, dtypes.int64)
     if given is not None or index.device.kind.readable:
-        found = np.asarray(values(index) if given is None else given)
-        outside = found[(found < low) | (found >= size)]
-        if outside.size:
-            raise error(f"index {outside[0]} is out of bounds for dimension {dim} with size {size}")
-        if not (found < 0).any():
+        question = partial(_range, low, size)
+        outside, from_end = answered(index, question) if given is None else question(given)
+        if outside is not None:
+            raise error(f"index {outside} is out of bounds for dimension {dim} with size {size}")
+        if not from_end:
             return index
     return placed(index, size, low, nowhere)
+
+
+def _range(low: int, size: int, index: np.ndarray) -> tuple[int | None, bool]:
+    """The first element out of range, if there is one, and whether one counts from the end."""
+    outside = index[(index < low) | (index >= size)]
+    return int(outside[0]) if outside.size else None, bool((index < 0).any())
 
 
 def _flat_index(x: Node, arrays: dict[int, Node]) -> tuple[tuple[int, ...], Node, tuple[int, ...], int]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+
+import numpy as np
 
 from .. import ops as g
 from ..graph.dtypes import int64
 from ..graph.node import Node
 from ..graph.spec import Device, Shape
-from .host import values
+from .host import answered
 from .index import picked, placed
 from .operands import converted, no_tensor
 from .storage import wrap
@@ -57,11 +60,16 @@ def rows_of(input: Tensor, index: Tensor) -> Tensor:
     on the devices whose values can be looked at without waiting; on a GPU its row is NaN."""
     node, rows = index.node, input.node.shape[0]
     if node.device.kind.readable and node.spec.numel:
-        found = values(node)
-        low, high = int(found.min()), int(found.max())
-        if low < 0 or high >= rows:
-            raise IndexError(f"index out of range in self: got {low if low < 0 else high}, there are {rows} rows")
+        wrong = answered(node, partial(_out_of_range, rows))
+        if wrong is not None:
+            raise IndexError(f"index out of range in self: got {wrong}, there are {rows} rows")
     return wrap(picked(input.node, placed(node, rows, 0, -1)), "EmbeddingBackward0")
+
+
+def _out_of_range(rows: int, index: np.ndarray) -> int | None:
+    """The lowest index below 0, or else the highest, where it is not below `rows`."""
+    low, high = int(index.min()), int(index.max())
+    return low if low < 0 else high if high >= rows else None
 
 
 def occurs(index: Tensor, n: int) -> Tensor:

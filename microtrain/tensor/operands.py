@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import ops as g
 from ..graph import dtypes
-from ..graph.constants import constant
+from ..graph.constants import GIVEN, constant, given
 from ..graph.dtypes import DType, number, promote_types
 from ..graph.node import Node
 from .host import moved
@@ -58,6 +58,8 @@ def number_beside(x: Node, value: Any) -> tuple[Node, Node] | None:
     """A tensor's node and a Python number as operands of one dtype; None when `value` is no number. An integer beyond
     an integer dtype wraps around, as PyTorch's does; one beyond 64 bits raises OverflowError."""
     dtype = x.spec.dtype
+    if value.__class__ in GIVEN and dtype.category == 2:
+        return x, given(value, dtype, x.spec.device)
     if dtype.category == 2:
         known = x.spec.constants.get(value) if value.__class__ in _CATEGORY and value else None
         if known is not None:
@@ -240,6 +242,9 @@ def by_number(x: Node, value: Operand, operation: Callable[[Node, Node], Node]) 
     dtype = x.spec.dtype
     if dtype.category != 2 or dtype.wide or not isinstance(value, int | float | np.number):
         return None
+    if value.__class__ in GIVEN:        # whatever its value is now
+        number = constant(value, dtypes.float32, x.spec.device)
+        return in_float32(lambda wide: operation(wide, number))(x)
     value = float(value)
     bits, least = (11, 2.0**-14) if dtype is dtypes.float16 else (8, 2.0**-126)
     exact = (math.frexp(value)[0] * 2**bits).is_integer() and least <= abs(value) <= dtypes.largest_finite(dtype)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import ops as g
+from ..engine.session import current
 from ..graph import dtypes
 from ..graph.dtypes import DType
 from ..graph.node import Node
@@ -118,7 +119,9 @@ def fork_rng(devices: object = None, enabled: bool = True) -> Iterator[None]:
 
 
 def _draw(generator: Generator | None) -> tuple[int, int]:
-    return (generator or _default).draw()
+    chosen = generator or _default
+    recorder = current().recorder
+    return chosen.draw() if recorder is None else recorder.drawn(chosen, *chosen.draw())
 
 
 def _floating(dtype: DType | None, name: str) -> DType:

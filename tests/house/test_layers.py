@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("settings", "errors", "arguments", "files", "scopes", "command"), ("emulator",), ("kernels",), ("runtime",),
     ("graph",), ("ops",), ("compiler",), ("engine",), ("autograd",), ("tensor",),
-    ("nn", "optim", "data", "train", "special", "linalg", "random"), ("cli", "bench", "testing", "viz", "__main__", ""))
+    ("nn", "optim", "data", "special", "linalg", "random"), ("compiled",), ("train",),
+    ("cli", "bench", "testing", "viz", "__main__", ""))
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
 ALLOWED = {
     "torch": ("microtrain.runtime.cuda", "microtrain.runtime.interpret", "microtrain.runtime.virtual",

@@ -1,0 +1,131 @@
+"""`mt.compile`: a function whose calls are recorded once for each structure, and replayed."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+from ..engine.session import current
+from ..errors import CompileError
+from ..runtime.lock import lock
+from .recording import Recording, record
+from .replay import MISS, Line, circumstances
+from .sight import Sight
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Attempt = Callable[..., Any]
+
+MAX_RECORDINGS = 64
+"""Structures of a step that are kept; of more, those met longest ago are recorded anew."""
+
+MAX_LINES = 8
+"""Replays of a step, each bound to the objects that it was made for, that are tried before a structure is looked up."""
+
+
+class Compiled(Generic[P, R]):
+    """A function that is recorded once for each structure, and replayed: what `compile` returns. Called as the function
+    is."""
+
+    def __init__(self, function: Callable[P, R], fallback: bool = False) -> None:
+        functools.update_wrapper(self, function)
+        self.function, self.fallback = function, fallback
+        self.recordings: dict[Any, Recording] = {}
+        self.lines: list[Attempt] = []
+        self.told: set[str] = set()
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        result: Any
+        with lock:
+            for line in self.lines:
+                result = line(args, kwargs)
+                if result is not MISS:
+                    break
+            else:
+                result = self.anew(args, kwargs)
+        return result                           # type: ignore[no-any-return]
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        """As a method: bound to its object."""
+        return self if instance is None else functools.partial(self, instance)
+
+    def anew(self, args: Any, kwargs: Any) -> Any:
+        """Look the structure up, or record it."""
+        session = current()
+        if session.recorder is not None or session.watchers:
+            return self.function(*args, **kwargs)
+        try:
+            sight = Sight.of(self.function, args, kwargs)
+            key = (sight.description, circumstances())
+            known = self.recordings.get(key)
+            if known is None:
+                result, known = record(self.function, args, kwargs, sight)
+                self.remember(key, known)
+                if known.reason:
+                    self.tell(known.reason)
+                else:
+                    sight = Sight.of(self.function, args, kwargs)
+                    again = self.recordings.get((sight.description, circumstances()))
+                    if again is not None and not again.reason:
+                        self.bind(again, sight, args, kwargs)
+                return result
+        except CompileError as error:
+            if not self.fallback:
+                raise
+            self.tell(str(error))
+            return self.function(*args, **kwargs)
+        if known.reason:
+            return self.function(*args, **kwargs)
+        line = self.bind(known, sight, args, kwargs)
+        result = line(args, kwargs)
+        assert result is not MISS
+        return result
+
+    def remember(self, key: Any, recording: Recording) -> None:
+        """Keep a recording under its structure."""
+        if len(self.recordings) >= MAX_RECORDINGS:
+            self.recordings.pop(next(iter(self.recordings)))
+        self.recordings[key] = recording
+
+    def bind(self, recording: Recording, sight: Sight, args: Any, kwargs: Any) -> Attempt:
+        """The replay of a recording, bound to the objects that a sight has met; the first to be tried from now on."""
+        line = Line(recording, sight, args, kwargs).function()
+        self.lines = [line, *self.lines[:MAX_LINES - 1]]
+        return line
+
+    def tell(self, reason: str) -> None:
+        """Warn, once, that the function is run as it is."""
+        if reason not in self.told:
+            self.told.add(reason)
+            name = getattr(self.function, "__qualname__", "the step")
+            warnings.warn(f"{name} is run as it is, not compiled: {reason}", UserWarning, stacklevel=4)
+
+
+@overload
+def compile(step: Callable[P, R], *, fallback: bool = False) -> Compiled[P, R]: ...
+@overload
+def compile(step: None = None, *, fallback: bool = False) -> Callable[[Callable[P, R]], Compiled[P, R]]: ...
+def compile(step: Callable[P, R] | None = None, *, fallback: bool = False) -> Any:
+    """A step of training (or any function of tensors) that is recorded once and then replayed; also as a decorator.
+
+    The function is called once for each structure: what it records becomes one program, of which each further call runs
+    the program alone. Values of tensors, an optimizer's numbers and counts and a generator's draws are handed to it
+    anew; whatever else the function can see (closure, globals, attributes, modes, switches) is compared at each call,
+    and recorded anew where it has changed. After a call all is as after a plain call of the function.
+
+    Args:
+        step: a function of tensors, which may hold model and optimizer by closure or take them as arguments.
+        fallback: warn and run the function as it is, where it cannot be replayed.
+
+    Raises:
+        CompileError: at a call, where the function looks at a value, prints, or changes a Python value: with the line.
+        TypeError: for what is not callable.
+    """
+    if step is None:
+        return functools.partial(compile, fallback=fallback)
+    if not callable(step):
+        raise TypeError(f"compile(): argument 'step' (position 1) must be callable, not {type(step).__name__}")
+    return Compiled(step, fallback)

@@ -1,0 +1,357 @@
+"""A replay as one straight line: a function that checks that nothing has changed, runs the step, and leaves all as the
+step would have left it.
+
+    def attempt(args, kwargs):
+        x2, x3, = args
+        if not (switches.changes == 0 and ... and cell.cell_contents is x0 and ...): return MISS
+        n0 = x0.node
+        if n0.spec is not s0 or n0.tape is not p0 or ...: return MISS
+        r0, r1, = run([n0.buffer, ...])
+        m0.buffer = r0; ...
+        return fresh(...)
+
+From the first change on nothing is called, so that an interrupt comes before all of them or after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import is_
+from sys import getrefcount
+from typing import Any
+
+from .. import settings
+from ..engine.run import listeners, realize, report
+from ..engine.session import current
+from ..graph.constants import scalar
+from ..graph.dtypes import DType, get_default_dtype
+from ..graph.node import Node
+from ..graph.tape import grad_mode
+from ..tensor import Tensor
+from .recorder import Call, Draw
+from .results import Built, Constant, Fresh, Recording, Result, There
+from .running import OWN, Again, GroupNumbers, Runner, circumstances, fresh, twin
+from .sight import Sight
+
+MISS = object()
+"""What a replay gives where something has changed."""
+
+
+class Line:
+    """A replay in the making, bound to what a sight has met."""
+
+    def __init__(self, recording: Recording, sight: Sight, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        assert recording.step is not None
+        self.recording, self.sight, self.step = recording, sight, recording.step
+        self.text = ["def attempt(args, kwargs):"]
+        self.space: dict[str, Any] = {"MISS": MISS, "Node": Node, "settings": settings, "grad_mode": grad_mode,
+                                      "refs": getrefcount, "fresh": fresh, "twin": twin, "realize": realize,
+                                      "scalar": scalar, "default_dtype": get_default_dtype, "listeners": listeners,
+                                      "report": report, "current": current, "is_": is_, "kept": recording.kept}
+        self.names: dict[int, str] = {}         # of objects in `space`, which keeps them
+        self.number = {id(tensor): k for k, tensor in enumerate(sight.tensors)}
+        self.given: set[int] = set()            # tensors that are arguments and may be others in the next call
+        self.bound: set[int] = set()
+        self.conditions: list[str] = []
+        self.circumstances()
+        self.arguments(args, kwargs)
+        for condition, objects in sight.checks:
+            self.conditions.append(condition.format(*[self.name(one) for one in objects]))
+        self.refuse()
+        self.tensors()
+        self.questions()
+        self.refuse()
+        self.run()
+        self.leave()
+
+    def function(self) -> Callable[[tuple[Any, ...], dict[str, Any]], Any]:
+        """The function itself."""
+        exec(compiled("\n".join(self.text)), self.space)
+        return self.space["attempt"]
+
+    # ---------------------------------------------------------------------------------------------- writing
+    def name(self, value: Any) -> str:
+        """A name for an object; a number by itself."""
+        if type(value) in (int, bool, type(None), str):
+            return repr(value)
+        name = self.names.get(id(value))
+        if name is None:
+            name = self.names[id(value)] = f"k{len(self.names)}"
+            self.space[name] = value
+        return name
+
+    def write(self, line: str) -> None:
+        self.text.append(f"    {line}")
+
+    def refuse(self) -> None:
+        """Have the replay miss where a condition does not hold."""
+        if self.conditions:
+            self.write(f"if not ({' and '.join(self.conditions)}): return MISS")
+            self.conditions = []
+
+    # ---------------------------------------------------------------------------------------------- guards
+    def circumstances(self) -> None:
+        _, dtype, enabled = circumstances()
+        self.conditions += [f"settings.changes == {settings.changes}", f"default_dtype() is {self.name(dtype)}",
+                            f"grad_mode.enabled is {enabled}", "not current().watchers"]
+
+    def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Name what is handed over, and compare it."""
+        self.conditions += [f"len(args) == {len(args)}", f"kwargs.keys() == {self.name(kwargs.keys() and set(kwargs))}"
+                            if kwargs else "not kwargs"]
+        self.refuse()
+        for k, value in enumerate(args):
+            self.argument(value, f"args[{k}]")
+        for key, value in kwargs.items():
+            self.argument(value, f"kwargs[{key!r}]")
+
+    def argument(self, value: Any, text: str) -> None:
+        """Compare one that is handed over."""
+        if isinstance(value, Tensor):
+            k = self.number[id(value)]
+            if k in self.bound or k < self.sight.first_argument or self.is_fixed(k):
+                self.conditions.append(f"{text} is {f'x{k}' if k in self.bound else self.name(value)}")
+                return
+            self.bound.add(k)
+            self.given.add(k)
+            self.refuse()
+            self.write(f"x{k} = {text}")
+            self.conditions.append(f"x{k}.__class__ is {self.name(type(value))}")
+        elif type(value) in (list, tuple):
+            self.conditions.append(f"{text}.__class__ is {self.name(type(value))} and len({text}) == {len(value)}")
+            for k, part in enumerate(value):
+                self.argument(part, f"{text}[{k}]")
+        elif type(value) is dict:
+            self.conditions.append(f"{text}.__class__ is dict and list({text}) == {self.name(list(value))}")
+            for key, part in value.items():
+                self.argument(part, f"{text}[{self.name(key)}]")
+        elif type(value) in (int, str, bool, bytes, float) and value == value and value != 0:
+            self.conditions.append(f"{text}.__class__ is {self.name(type(value))} and {text} == {self.name(value)}")
+        else:
+            self.conditions.append(f"{text} is {self.name(value)}")
+
+    def is_fixed(self, k: int) -> bool:
+        """Whether an argument is one tensor throughout: it is changed, requires grad, has a gradient."""
+        tensor = self.sight.tensors[k]
+        return (tensor._grad is not None or tensor.node.tape is not None or (tensor._alias is not None
+                and any(change.tensor == k for change in self.recording.changes))
+                or any(change.tensor == k for change in self.recording.changes)
+                or any(number == k for number, _ in self.recording.gradients))
+
+    def tensors(self) -> None:
+        """Name all tensors and their nodes, and compare what an operation records of them."""
+        changed = {change.tensor for change in self.recording.changes}
+        for k, tensor in enumerate(self.sight.tensors):
+            place, x = self.sight.loose.get(k), f"x{k}"
+            if place is not None:
+                held = (f"x{place[1]}._grad" if place[0] == "grad" else
+                        f"{self.state(place[1], place[2])}.get({place[3]!r})")
+                self.write(f"{x} = {held}")
+                self.write(f"if {x}.__class__ is not {self.name(type(tensor))}: return MISS")
+            elif k not in self.bound:
+                self.space[x] = tensor
+            node = tensor.node
+            self.write(f"n{k} = {x}.node")
+            self.conditions += [f"n{k}.__class__ is {self.name(node.__class__)}",
+                                f"n{k}.spec is {self.name(node.spec)}", f"n{k}.tape is {self.name(node.tape)}"]
+            if tensor._grad is None:
+                self.conditions.append(f"{x}._grad is None")
+            if node.tape is not None or k in changed:
+                self.conditions += [f"{x}._backward_hooks is {self.name(tensor._backward_hooks)}",
+                                    f"{x}._alias is {self.name(tensor._alias)}"]
+            if k in self.given and changed:
+                ids = frozenset([id(self.sight.tensors[one]) for one in changed])
+                self.conditions.append(f"id({x}) not in {self.name(ids)}")
+            self.refuse()
+
+    def state(self, optimizer: Any, param: Tensor) -> str:
+        """A name for the state that an optimizer keeps of a parameter."""
+        return self.name(optimizer.state[param])
+
+    def questions(self) -> None:
+        """Ask again what was asked of values."""
+        for k, question, answer in self.recording.asked:
+            self.conditions.append(f"{self.name(Again(question))}(n{k}) == {self.name(answer)}")
+
+    # ---------------------------------------------------------------------------------------------- the run
+    def run(self) -> None:
+        """Gather the inputs, do what is done on the host, run the step."""
+        uses: dict[int, list[tuple[int, DType]]] = {}
+        texts = []
+        used: dict[int, None] = {}
+        self.refuse()
+        for source, port in zip(self.recording.inputs, self.step.ports, strict=False):
+            if source.kind == "number":
+                listed = uses.setdefault(source.number, [])
+                use = (source.which, port.spec.dtype)
+                if use not in listed:
+                    listed.append(use)
+                texts.append(f"q{source.number}[{listed.index(use)}]")
+            elif source.kind == "constant":
+                texts.append(self.name(source.value))
+            else:
+                used[source.number] = None
+                texts.append(f"b{source.number}")
+        for k in used:
+            self.write(f"b{k} = n{k}.buffer")
+            self.write(f"if b{k} is None: b{k} = realize(n{k})")
+        self.counts()
+        events = self.recording.events
+        last = max((k for k, event in enumerate(events) if not isinstance(event, Call)), default=-1)
+        for k, event in enumerate(events[:last + 1]):
+            self.event(k, event, uses.get(k, []))
+        self.prepare()
+        outputs = ", ".join(f"r{k}" for k in range(len(self.step.outputs)))
+        self.write(f"if listeners: report({self.name(self.step)})")
+        free = self.free()
+        self.space["run"] = run = Runner(self.step)
+        self.write(f"{outputs}, = {'run.quick' if run.native else 'run'}([{', '.join(texts)}]"
+                   f"{'' if run.native else f', {free}'})")
+        self.after = [(k, event) for k, event in enumerate(events) if k > last]
+
+    def event(self, k: int, event: Any, uses: list[tuple[int, DType]]) -> None:
+        """What is done on the host, in a replay."""
+        if isinstance(event, Draw):
+            self.write(f"q{k} = {self.name(event.generator)}.draw()")
+            self.space["scalar"] = scalar
+            made = ", ".join(f"scalar(q{k}[{which}], {self.name(dtype)})" for which, dtype in uses)
+            self.write(f"q{k} = ({made},)")
+        elif isinstance(event, Call):
+            self.write(f"{self.name(event.method)}({', '.join(self.name(one) for one in event.arguments)})")
+        else:
+            optimizer = self.optimizer_of(event)
+            numbers = GroupNumbers(optimizer, event.group, uses)
+            param = optimizer.param_groups[event.group]["params"][event.place]
+            self.write(f"q{k} = {self.name(numbers)}({self.count_of(optimizer, param)})")
+
+    def optimizer_of(self, event: Any) -> Any:
+        """The optimizer of this sight that stands where the recorded one stood."""
+        return self.sight.optimizers[self.recording.optimizers.index(id(event.optimizer))]
+
+    def counts(self) -> None:
+        """Name how many steps each parameter has made; those that were as many as another's must be."""
+        self.counted: dict[tuple[int, int], str] = {}
+        for number, param, _, count in self.recording.states:
+            if count is None:
+                continue
+            optimizer, tensor = self.sight.optimizers[number], self.sight.tensors[param]
+            c = f"c{number}_{param}"
+            self.counted[id(optimizer), id(tensor)] = c
+            self.write(f"{c} = {self.state(optimizer, tensor)}['step']" if tensor in optimizer.state else f"{c} = 0")
+        for optimizer in self.sight.optimizers:
+            for group in optimizer.param_groups:
+                first: dict[int, str] = {}
+                for param in group["params"]:
+                    c = self.counted.get((id(optimizer), id(param)), "")
+                    if c:
+                        now = optimizer.state.get(param, {}).get("step", 0)
+                        if now in first:
+                            self.conditions.append(f"{c} == {first[now]}")
+                        first.setdefault(now, c)
+                self.conditions += [f"{a} != {b}" for a, b in zip(list(first.values()), list(first.values())[1:],
+                                                                  strict=False)]
+        self.refuse()
+
+    def count_of(self, optimizer: Any, param: Tensor) -> str:
+        return self.counted.get((id(optimizer), id(param)), "0")
+
+    # ---------------------------------------------------------------------------------------------- what is left
+    def prepare(self) -> None:
+        """Have a node ready for each new value: the tensor's own where nobody else holds it."""
+        for change in self.recording.changes:
+            self.write(f"m{change.tensor} = n{change.tensor} if refs(n{change.tensor}) <= {OWN} "
+                       f"else twin(n{change.tensor})")
+
+    def free(self) -> str:
+        """The text for places of inputs that may be written over."""
+        texts = []
+        for place, source in enumerate(self.recording.inputs):
+            if (source.kind == "tensor" and place in self.step.executable.donatable
+                    and any(change.tensor == source.number for change in self.recording.changes)):
+                k = source.number
+                texts.append(f"*(({place},) if m{k} is n{k} and not n{k}.shared else ())")
+        return f"({', '.join(texts)}{',' if texts else ''}), [{', '.join(self.nodes())}]"
+
+    def nodes(self) -> list[str]:
+        """The node behind each input."""
+        return [f"n{source.number}" if source.kind == "tensor" else "None" for source in self.recording.inputs]
+
+    def leave(self) -> None:
+        """Leave all as the step would have left it."""
+        self.made: dict[int, str] = {}
+        later: list[str] = []
+        for change in self.recording.changes:
+            value, k = self.value_of(change.value), change.tensor
+            later += [f"m{k}.buffer = {value}", f"m{k}.shared = {self.is_shared(change.value)}", f"x{k}.node = m{k}",
+                      f"x{k}._changes += {change.times}"]
+        for k, result in self.recording.gradients:
+            later.append(f"x{k}._grad = {self.result(result)}")
+        for number, param, results, count in self.recording.states:
+            optimizer, tensor = self.sight.optimizers[number], self.sight.tensors[param]
+            items = {key: self.result(result) for key, result in results.items()
+                     if not (isinstance(result, There) and result.tensor in self.sight.loose)}
+            if count is not None:
+                items["step"] = f"{self.counted[id(optimizer), id(tensor)]} + {count}"
+            if tensor not in optimizer.state:
+                pairs = ", ".join(f"{key!r}: {text}" for key, text in items.items())
+                later.append(f"{self.name(optimizer.state)}[{self.name(tensor)}] = {{{pairs}}}")
+            else:
+                later += [f"{self.state(optimizer, tensor)}[{key!r}] = {text}" for key, text in items.items()]
+        for container, key, result in self.recording.stored:
+            text = self.result(result)
+            later.append(f"{self.name(container)}.cell_contents = {text}" if key is None else
+                         f"{self.name(container)}[{self.name(key)}] = {text}" if isinstance(container, dict | list) else
+                         f"{self.name(container)}.{key} = {text}")
+        returned = self.result(self.recording.result)
+        for line in later:
+            self.write(line)
+        for k, event in self.after:
+            self.event(k, event, [])
+        self.write(f"return {returned}")
+
+    def value_of(self, value: Fresh) -> str:
+        """The buffer of a result."""
+        if value.output is not None:
+            return f"r{self.recording.renumber.get(value.output, value.output)}"
+        source = value.source
+        assert source is not None
+        return f"n{source.number}.buffer" if source.kind == "tensor" else self.name(source.value)
+
+    def is_shared(self, value: Fresh) -> bool:
+        """Whether the buffer of a result may be seen without its node."""
+        return value.output is None or self.step.shared[self.recording.renumber.get(value.output, value.output)]
+
+    def result(self, result: Result) -> str:
+        """The text that gives a result; what is made is made before, once."""
+        if isinstance(result, There):
+            return f"x{result.tensor}"
+        if isinstance(result, Constant):
+            return self.name(result.value)
+        if isinstance(result, Built):
+            parts = [self.result(part) for part in result.parts]
+            if result.kind is dict:
+                pairs = [f"{self.name(key)}: {part}" for key, part in zip(result.keys, parts, strict=True)]
+                return f"{{{', '.join(pairs)}}}"
+            listed = f"[{', '.join(parts)}]"
+            return listed if result.kind is list else f"{self.name(result.kind)}(*{listed})" \
+                if hasattr(result.kind, "_fields") else f"({', '.join(parts)}{',' if parts else ''})"
+        name = self.made.get(id(result), "")
+        if not name:
+            name = self.made[id(result)] = f"y{len(self.made)}"
+            self.write(f"{name} = fresh({self.name(result.kind)}, {self.name(result.spec)}, {self.value_of(result)}, "
+                       f"{self.name(result.tape)})")
+            if self.is_shared(result):
+                self.write(f"{name}.node.shared = True")
+        return name
+
+
+_codes: dict[str, Any] = {}
+
+
+def compiled(text: str) -> Any:
+    """The code of a text, compiled once."""
+    if text not in _codes:
+        if len(_codes) >= 256:
+            _codes.clear()
+        _codes[text] = compile(text, "<microtrain replay>", "exec")
+    return _codes[text]

@@ -1,0 +1,126 @@
+"""What a replay calls: the step itself, an optimizer's numbers, questions about values, new tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from sys import getrefcount
+from typing import Any
+
+import numpy as np
+
+from .. import settings
+from ..engine.donation import LOST, uninterrupted
+from ..engine.run import realize
+from ..engine.step import Step
+from ..graph.constants import scalar
+from ..graph.dtypes import DType, get_default_dtype
+from ..graph.node import Node, Signature, leaf
+from ..graph.spec import Spec
+from ..graph.tape import Tape, grad_mode
+from ..runtime import backend
+from ..tensor import Tensor
+from ..tensor.storage import blank
+
+
+def own_references() -> int:
+    """What `getrefcount` says of a value that an attribute, a local variable and its own call refer to."""
+    value = object()
+    holder = [value]
+    return getrefcount(value) if holder else 0
+
+
+OWN = own_references()
+
+_switches: list[tuple[int, tuple[Any, ...]]] = [(-1, ())]
+
+
+def circumstances() -> tuple[Any, ...]:
+    """What else decides how a step is recorded and compiled."""
+    count, values = _switches[0]
+    if count != settings.changes:
+        values = tuple([flag.value for flag in settings.FLAGS.values()])
+        _switches[0] = settings.changes, values
+    return (values, get_default_dtype(), grad_mode.enabled)
+
+
+class GroupNumbers:
+    """An optimizer's numbers for a group, as the scalars that a step takes: made anew where an option or the count of
+    steps has changed. `uses` are those that are needed: which number, in which dtype."""
+
+    def __init__(self, optimizer: Any, group: int, uses: Sequence[tuple[int, DType]]) -> None:
+        self.optimizer, self.group, self.uses = optimizer, group, uses
+        self.last: Any = None
+        self.scalars: list[Any] = []
+
+    def __call__(self, count: int) -> list[Any]:
+        group = self.optimizer.param_groups[self.group]
+        now = (count, *[group[name] for name in self.optimizer._given])
+        if self.last is None or any(a is not b and a != b for a, b in zip(now, self.last, strict=True)):
+            numbers = self.optimizer._numbers(group, count)
+            self.scalars = [scalar(numbers[which], dtype) for which, dtype in self.uses]
+            self.last = now
+        return self.scalars
+
+
+def twin(node: Node) -> Node:
+    """A node in the place of one that others hold, which is to be given another value."""
+    other = leaf(None, node.spec)
+    other.tape = node.tape
+    return other
+
+
+def fresh(kind: type, spec: Spec, buffer: Any, tape: Tape | None) -> Tensor:
+    """A new tensor of a value."""
+    node = leaf(buffer, spec)
+    node.tape = tape
+    tensor = blank[0]()
+    if tensor.__class__ is not kind:
+        tensor.__class__ = kind
+    tensor.node = node
+    return tensor
+
+
+class Runner:
+    """Runs a step on buffers."""
+
+    def __init__(self, step: Step) -> None:
+        self.step, self.executable = step, step.executable
+        self.native = step.program.device.kind.native
+        self.quick = step.executable.run
+
+    def __call__(self, values: list[Any], free: tuple[int, ...], nodes: list[Node | None]) -> list[Any]:
+        """The outputs; inputs in `free` are written over, and where a run fails in between they are lost."""
+        if not free or not self.step.trusted:
+            results = self.executable.run(values)
+            self.step.trusted = True
+            return results
+        made: list[Any] = []
+
+        def go() -> None:
+            try:
+                made[:] = self.executable.run(values, free)
+            except BaseException:
+                for place in free:
+                    node = nodes[place]
+                    if values[place] is None and node is not None:
+                        node.signature, node.buffer = Signature(LOST, (), (), node.spec), None
+                raise
+        uninterrupted(go)
+        return made
+
+
+class Again:
+    """A question about a value, asked in each replay; of a value that was asked about last time nothing is asked."""
+
+    def __init__(self, question: Callable[[np.ndarray], Hashable]) -> None:
+        self.question = question
+        self.last: Any = None
+        self.answer: Hashable = None
+
+    def __call__(self, node: Node) -> Hashable:
+        buffer = realize(node)
+        if buffer is not self.last or node.shared:
+            device = node.spec.device
+            self.answer = self.question(backend(device.type, device.index).to_numpy(buffer))
+            self.last = buffer
+        return self.answer

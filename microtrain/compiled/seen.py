@@ -1,0 +1,220 @@
+"""What one comes to from some objects: tensors, containers, plain values, described at one moment.
+
+Two moments with one description are one structure. Nothing of the user's is called here, and nothing is changed.
+"""
+
+from __future__ import annotations
+
+import enum
+import sys
+import types
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..graph.dtypes import DType
+from ..graph.node import Node, Unmade
+from ..graph.spec import Device, Spec
+from ..graph.tape import Leaf
+from ..optim import Optimizer
+from ..tensor import Tensor
+from ..tensor.memory import same_value
+from ..tensor.random import Generator
+
+MOST = 100_000
+"""Objects looked at; a function that leads to more of them is refused."""
+
+PLAIN = (bool, int, str, bytes, type(None), type(...), type(NotImplemented), complex, range, DType, Device, Spec)
+"""What is known by its value."""
+
+SAME = (types.ModuleType, types.BuiltinFunctionType, types.CodeType, types.MethodWrapperType,
+        types.WrapperDescriptorType,
+        types.MethodDescriptorType, types.ClassMethodDescriptorType, types.GetSetDescriptorType, np.ufunc, np.dtype,
+        enum.Enum, Generator)
+"""What is known by being the same object."""
+
+OURS = ("microtrain", "numpy", "torch", "builtins")
+
+Check = tuple[str, tuple[object, ...]]
+"""A condition, with `{0}`, `{1}`, ... for the objects that follow: it holds as long as nothing has changed there."""
+
+
+def known_by(kind: type) -> bool:
+    """Whether a class is one of Python's or of this package's own: it is not looked into."""
+    top = (getattr(kind, "__module__", None) or "").partition(".")[0]
+    return top in OURS or (top in sys.stdlib_module_names and top != "__main__")
+
+
+class Endless(RuntimeError):
+    """More than `MOST` objects."""
+
+
+class Seen:
+    """What some roots lead to, at one moment.
+
+    Attributes:
+        tokens: the description, flat: what is read here, in the order in which it is met.
+        tensors, paths: the tensors that are met, in order, and how one comes to each.
+        checks: conditions, which all hold as long as nothing is described otherwise but the tensors.
+        places: containers with what they held, for putting it back.
+        optimizers, iterators: those that are met; the latter by how one comes to them.
+        own: containers that an optimizer or a scheduler changes, with the keys under which it does (None for all).
+        loose: tensors, by number, that are looked up anew in each replay, with where: whose gradient (its number), or
+            under which key of the state that which optimizer keeps of which parameter.
+    """
+
+    looks: ClassVar[list[tuple[Any, Callable[..., None]]]] = []
+    """How objects of certain classes are described; any other is an instance."""
+
+    def __init__(self) -> None:
+        self.tokens: list[Any] = []             # hashable, each
+        self.tensors: list[Tensor] = []
+        self.paths: list[str] = []
+        self.checks: list[Check] = []
+        self.places: list[tuple[Any, Any, str]] = []
+        self.optimizers: list[Optimizer] = []
+        self.iterators: list[str] = []
+        self.own: dict[int, tuple[str, ...] | None] = {}
+        self.loose: dict[int, tuple[Any, ...]] = {}
+        self.first_argument = 0
+        self.numbers: dict[int, int] = {}       # of each object that may be met again
+        self.kept: list[object] = []            # whose identity is part of the description
+
+    def argument(self, value: Any, path: str) -> None:
+        """Describe one that is handed over: lists, tuples and dicts are others in the next call."""
+        if type(value) in (list, tuple, dict):
+            self.tokens += (type(value), len(value))
+            if type(value) is not tuple:
+                self.places.append((value, value.copy(), path))
+            if type(value) is dict:
+                self.tokens += value
+            for key, part in value.items() if type(value) is dict else enumerate(value):
+                self.argument(part, f"{path}[{key!r}]")
+        else:
+            self.see(value, path)
+
+    @property
+    def description(self) -> tuple[Hashable, ...]:
+        """What is equal at two moments where the function would do the same."""
+        return tuple(self.tokens)
+
+    # ---------------------------------------------------------------------------------------------- any value
+    def see(self, value: Any, path: str) -> None:
+        """Describe a value and all that it leads to."""
+        kind = type(value)
+        if kind in PLAIN:
+            self.tokens += (kind, value)
+        elif kind is float:
+            self.tokens += (kind, value if value and value == value else repr(value))
+        elif isinstance(value, SAME) or kind in SAME:
+            self.same(value)
+        elif self.again(value):
+            return
+        elif isinstance(value, Tensor):
+            self.tensor(value, path)
+        else:
+            for of, look in self.looks:
+                if isinstance(value, of):
+                    look(self, value, path)
+                    return
+            self.instance(value, path)
+
+    def same(self, value: object) -> None:
+        """Describe an object by which one it is."""
+        self.kept.append(value)
+        self.tokens.append(id(value))
+
+    def again(self, value: object) -> bool:
+        """Whether an object was met before; it is described by when."""
+        number = self.numbers.get(id(value))
+        if number is not None:
+            self.tokens += ("again", number)
+            return True
+        if len(self.numbers) >= MOST:
+            raise Endless(f"the step leads to more than {MOST} objects")
+        self.numbers[id(value)] = len(self.numbers)
+        self.kept.append(value)
+        return False
+
+    # ---------------------------------------------------------------------------------------------- tensors
+    def tensor(self, tensor: Tensor, path: str) -> None:
+        """Describe a tensor by what an operation records of it, and its gradient. Its value is none of it."""
+        alias = tensor._alias
+        if alias is not None and alias.view is same_value and tensor.is_contiguous() and alias.family.is_only(tensor):
+            tensor.leave()                          # as the next change in place would do
+        node = tensor.node
+        if type(node) is Unmade:
+            node.spec                               # noqa: B018 (asked for, it is made)
+        self.tensors.append(tensor)
+        self.paths.append(path)
+        tape = None if node.__class__ is not Node else node.tape
+        place = "none" if tape is None else "leaf" if tape.__class__ is Leaf else "graph"
+        if node.__class__ is not Node:
+            place = node.__class__.__name__
+        self.tokens += (type(tensor), tensor.node.spec, place, tensor._alias is not None,
+                        None if tensor._backward_hooks is None else id(tensor._backward_hooks), bool(tensor._retains))
+        if tensor._backward_hooks is not None:
+            self.sequence(list(tensor._backward_hooks.values()), f"{path}'s hooks")
+            self.sequence(list(tensor._backward_hooks.after.values()), f"{path}'s hooks")
+        number = len(self.tensors) - 1
+        if tensor._grad is not None and id(tensor._grad) not in self.numbers:
+            self.loose[len(self.tensors)] = ("grad", number)
+        self.see(tensor._grad, f"{path}.grad")
+
+    # ---------------------------------------------------------------------------------------------- containers
+    def sequence(self, values: Sequence[Any], path: str) -> None:
+        """Describe a list or tuple."""
+        self.tokens += (type(values), len(values))
+        if isinstance(values, list):
+            self.check("len({0}) == {1} and all(map(is_, {0}, {2}))", values, len(values), tuple(values))
+            self.places.append((values, list(values), path))
+        for k, value in enumerate(list(values)):
+            self.see(value, f"{path}[{k}]")
+
+    def mapping(self, values: dict[Any, Any], path: str, free: Sequence[str] = (), attribute: bool = False) -> None:
+        """Describe a dict, or the attributes of an object: all but what is under the keys that are `free`."""
+        self.tokens += (type(values), len(values))
+        items = list(values.items())
+        held = [(key, value) for key, value in items if key not in free]
+        self.places.append((values, dict(items), path))
+        if free:
+            for key, value in held:
+                self.check("{0}[{1}] is {2}", values, key, value)
+            self.check("len({0}) == {1}", values, len(values))
+        elif items:
+            keys, stored = zip(*items, strict=True)
+            self.check("len({0}) == {1} and all(map(is_, {0}.values(), {2})) and all(map(is_, {0}, {3}))", values,
+                       len(values), stored, keys)
+        else:
+            self.check("not {0}", values)
+        for key, value in held:
+            self.see(key, path)
+            self.see(value, f"{path}.{key}" if attribute else f"{path}[{key!r}]" if isinstance(key, str | int)
+                     else f"{path}[...]")
+
+    def group(self, values: set[Any] | frozenset[Any], path: str) -> None:
+        """Describe a set: by its elements, in any order, where they are plain."""
+        self.tokens += (type(values), len(values))
+        if isinstance(values, set):
+            self.check("{0} == {1}", values, frozenset(values))
+            self.places.append((values, set(values), path))
+        if all(type(value) in (*PLAIN, float) for value in values):
+            self.tokens.append(frozenset((type(value), value) for value in values))
+        else:
+            for value in values:
+                self.see(value, f"an element of {path}")
+
+    def array(self, array: np.ndarray, path: str) -> None:
+        """Describe an array by what it holds."""
+        self.tokens += (array.shape, array.dtype.str, array.tobytes())
+        self.check("{0}.shape == {1} and {0}.tobytes() == {2}", array, array.shape, array.tobytes())
+        self.places.append((array, array.copy(), path))
+
+    def check(self, condition: str, *objects: object) -> None:
+        """Note a condition that holds now."""
+        self.checks.append((condition, objects))
+
+    def instance(self, value: Any, path: str) -> None:
+        """Describe an object of any other class."""
+        self.same(value)
