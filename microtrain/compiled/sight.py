@@ -12,6 +12,7 @@ import os
 import sys
 import types
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from opcode import opmap
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ class Sight(Seen):
                 self.check("{1} not in {0}", space, name)
             elif isinstance(module := sys.modules.get(name), types.ModuleType):
                 self.named(module, name, names)
-            elif any(code_stores(code, name)):
+            elif name in made_global(code):
                 self.check("{1} not in {0}", space, name)
                 self.places.append((space, (name,), name))
 
@@ -235,11 +236,13 @@ def named_in(code: types.CodeType) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*code.co_names, *[name for one in inner for name in named_in(one)]]))
 
 
-def code_stores(code: types.CodeType, name: str) -> list[bool]:
-    """For a name that is no global yet: whether the code may make it one."""
-    import dis
-    return [True for instruction in dis.get_instructions(code)
-            if instruction.opname == "STORE_GLOBAL" and instruction.argval == name]
+@functools.cache
+def made_global(code: types.CodeType) -> frozenset[str]:
+    """The names that a function's code, and that of functions in it, may make global ones."""
+    own = [code.co_names[place] for operation, place in zip(code.co_code[::2], code.co_code[1::2], strict=True)
+           if operation == opmap["STORE_GLOBAL"] and place < len(code.co_names)]
+    inner = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+    return frozenset(own).union(*map(made_global, inner))
 
 
 def environment(sight: Sight, value: Any, path: str) -> None:
