@@ -80,6 +80,11 @@ def perceptron() -> Made:
     return by_hand(forward, (), ())
 
 
+def linear() -> Made:
+    x, y = on_cpu(np.float32(0.7)), on_cpu(np.float32(-1.3))
+    return by_hand(lambda w, b: (w * x + b - y) ** 2, (), (), rate=0.07)
+
+
 def logistic() -> Made:
     x, y = on_cpu(array(64, 8)), on_cpu((array(64, 1) > 0).astype(np.float32))
     return by_hand(lambda w, b: F.binary_cross_entropy_with_logits(F.linear(x, w, b), y), (1, 8), (1,))
@@ -149,8 +154,9 @@ def doubles() -> Made:
 
 
 SET_UPS: dict[str, Callable[[], Made]] = {
-    "perceptron": perceptron, "logistic": logistic, "large": large, "dropout": dropout, "convolution": convolution,
-    "embedding": embedding, "batch norm": normalised, "hoisted": hoisted, "float64": doubles,
+    "perceptron": perceptron, "linear": linear, "logistic": logistic, "large": large, "dropout": dropout,
+    "convolution": convolution, "embedding": embedding, "batch norm": normalised, "hoisted": hoisted,
+    "float64": doubles,
     "SGD": lambda: mlp(mt.optim.SGD, lr=0.1), "momentum": lambda: mlp(mt.optim.SGD, lr=0.1, momentum=0.9),
     "Nesterov": lambda: mlp(mt.optim.SGD, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
     "dampening": lambda: mlp(mt.optim.SGD, lr=0.1, momentum=0.9, dampening=0.3, maximize=True),

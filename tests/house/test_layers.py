@@ -30,7 +30,7 @@ ALLOWED = {
 """Who may import what not everybody has."""
 
 OPTIONAL = frozenset({"torch", "triton", "ml_dtypes", "matplotlib", "tqdm", "safetensors", "graphviz", "expecttest",
-                      "cuda", "jax", "pandas"})
+                      "cuda", "jax", "pandas", "numba"})
 LATE = frozenset({"microtrain.runtime.interpret", "microtrain.runtime.null"})
 """A device's backend, which is loaded once it is asked for."""
 
