@@ -29,7 +29,7 @@ INTERPRET_TESTS ?= $(wildcard $(addprefix tests/*/test_,$(addsuffix .py,\
     kernels device_math tiles philox emit emit_dtypes matmul_precision split_k index custom_kernel anomaly parity \
     check_parity planted_faults planted_kernels heirs operators ordering fuzz higher_order seeds autograd nn losses optim fusion \
     torch_only_memory donation memory function function_memory gradients graph_memory numbers edges random \
-    shared_memory threads threads_memory interrupts)))
+    shared_memory threads threads_memory interrupts loop_kernel)))
 
 # On a GPU most of the suite's time is compiling, one kernel a core.
 SHARDS ?= $(shell nproc 2>/dev/null || echo 4)

@@ -8,7 +8,12 @@ from typing import Protocol
 
 import numpy as np
 
+from ..graph import dtypes
+from ..graph.node import buffer_signature, interned
+from ..graph.spec import spec
+from ..ops import TAKE
 from ..runtime.backend import Buffer
+from .program import Program, Value
 
 
 @dataclass(frozen=True)
@@ -44,3 +49,31 @@ class Loop(Protocol):
             `rows`; anything for a number. None of them is written over.
         numbers: for each input that is a number, in order, its values: of shape (steps,), of the input's dtype.
         """
+
+
+def batched(program: Program, arguments: Mapping[int, int]) -> tuple[Program, int]:
+    """The same program on a minibatch of data, and the place of a new input, an int64 index of shape (B,).
+
+    arguments: places of inputs (B, *rest) of one B, each with the rows N that there are: in its place is an input
+        (N, *rest), of which the index picks the rows. No input has another place than before.
+    ValueError for an input of no axes or of another B.
+    """
+    device, inputs = program.device, program.inputs
+    sizes = {inputs[place].shape[:1] for place in arguments}
+    if len(sizes) != 1 or () in sizes:
+        raise ValueError("a minibatch is of rows of data, as many of each: the arguments are of shapes "
+                         f"{', '.join(str(list(inputs[place].shape)) for place in arguments)}")
+    new = {value: Value(value.signature, ()) for value in inputs}
+    index = Value(buffer_signature(spec(sizes.pop(), dtypes.int64, device)), ())
+    values = [*new.values(), index]
+    for place, rows in arguments.items():
+        whole = new[inputs[place]]
+        whole.signature = buffer_signature(spec((rows, *whole.shape[1:]), whole.dtype, device))
+        whole.spec = whole.signature.spec
+        new[inputs[place]] = Value(interned(TAKE, (), (whole.spec, index.spec)), (whole, index))
+        values.append(new[inputs[place]])
+    for value in program.values:
+        if value not in new:
+            new[value] = Value(value.signature, tuple([new[source] for source in value.sources]))
+            values.append(new[value])
+    return Program(values, [new[value] for value in program.outputs]), len(inputs)

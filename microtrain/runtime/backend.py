@@ -148,6 +148,9 @@ class KernelBackend(Backend, Protocol):
     def empty(self, spec: Spec) -> Buffer:
         """A buffer for a value, uninitialised. OutOfMemoryError where there is no room for it."""
 
+    def copy(self, buffer: Buffer) -> Buffer:
+        """Another buffer with the same value. OutOfMemoryError where there is no room for it."""
+
     def workspace(self, size: int) -> Buffer:
         """Memory of `size` bytes, of which values are parts. OutOfMemoryError where there is no room for it."""
 

@@ -45,6 +45,9 @@ class NullBackend:
     def from_numpy(self, array: np.ndarray) -> Nowhere:
         return Nowhere(array.shape, array.dtype.name)
 
+    def copy(self, buffer: object) -> object:
+        return buffer
+
     def to_numpy(self, buffer: object) -> np.ndarray:
         raise RuntimeError(f"the null device compiles kernels (for {self.target}) and computes nothing: a tensor there "
                            "has no values to read; use device='cpu', 'interpret' or 'cuda' for those")

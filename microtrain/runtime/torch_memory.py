@@ -72,6 +72,9 @@ class TorchMemory:
         host = self.host_tensor(array)
         return self.allocate(host.shape, host.dtype).copy_(host)
 
+    def copy(self, buffer: Torch) -> Torch:
+        return self.allocate(buffer.shape, buffer.dtype).copy_(buffer)
+
     def to_numpy(self, buffer: Torch) -> np.ndarray:
         """A value as a read-only array on the host; on a CPU device over the same memory."""
         if buffer.device.type != "cpu":

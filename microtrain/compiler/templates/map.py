@@ -11,7 +11,7 @@ from itertools import accumulate
 
 from ...graph.dtypes import DType
 from ...graph.node import Kind
-from ...kernels import tiles
+from ...kernels import loop_tiles, tiles
 from ...kernels.tiles import MapTile
 from ..emit_value import Body
 from ..index import Index
@@ -83,6 +83,9 @@ class Map(Elementwise):
     def write(self, kernel: Kernel) -> None:
         kernel.functions["EXPR"] = function("map", PARAMETERS,
                                             kernel.begin(MASKS).finished(kernel.group.members, self.reduced))
+
+    def looped(self, kernel: Kernel, arch: str, num_warps: int) -> Launch:
+        return self.launch(kernel, loop_tiles.map_tile(self.numel, num_warps))
 
     def launch(self, kernel: Kernel, tile: MapTile) -> Launch:
         from ...kernels.map import map_kernel

@@ -11,8 +11,8 @@ from ... import ops, settings
 from ...graph import dtypes
 from ...graph.dtypes import HALF, DType
 from ...graph.node import Kind
-from ...kernels import tiles
-from ...kernels.matmul_tiles import matmul_tiles
+from ...kernels import loop_tiles, tiles
+from ...kernels.matmul_tiles import MatmulTile, matmul_tiles
 from ..access import accesses, operand_coords, product_shape, reduced_sizes, reduction_coords
 from ..emit_value import STORAGE, Body, accumulator, settled
 from ..index import Coords, Index, combine
@@ -120,30 +120,43 @@ class Matmul(Template):
         kernel.operand_bytes = (sizes[0], sizes[1])
 
     def launches(self, kernel: Kernel, arch: str) -> Iterator[Launch]:
+        for tile in matmul_tiles(self.size_m, self.size_n, self.size_k, multiplied(kernel, arch), batch=self.batch,
+                                 arch=arch, loads=kernel.operand_bytes):
+            yield self.launch(kernel, tile, arch)
+
+    def looped(self, kernel: Kernel, arch: str, num_warps: int) -> Launch:
+        kind = multiplied(kernel, arch)
+        tile = loop_tiles.matmul_tile(self.size_m, self.size_n, self.size_k, kind, num_warps)
+        return self.launch(kernel, tile, arch)
+
+    def launch(self, kernel: Kernel, tile: MatmulTile, arch: str) -> Launch:
+        """The launch with a tile."""
         from ...kernels.matmul import matmul_kernel
-        kind = operand_kind(kernel)
-        relaxed = (kind == "float32" and settings.matmul_precision.value != "highest"
-                   and arch != tiles.INTERPRET)         # which does not have TF32
+        kind = multiplied(kernel, arch)
         sizes = {"M": self.size_m, "N": self.size_n, "K": self.size_k}
-        found = matmul_tiles(self.size_m, self.size_n, self.size_k, "tf32" if relaxed else kind, batch=self.batch,
-                             arch=arch, loads=kernel.operand_bytes)
-        for tile in found:
-            blocks = dict(zip(sizes, (tile.block_m, tile.block_n, tile.block_k), strict=True))
-            fixed = kernel.constexprs(DOT=tile.dot, PRECISION="tf32" if relaxed else "ieee",
-                                      **{f"BLOCK_{name}": block for name, block in blocks.items()},
-                                      **{f"DIVISOR_{name}": math.gcd(sizes[name], blocks[name]) for name in sizes})
-            if kind == "float32":                       # half precisions end in fewer digits than one part gives
-                for name, lines in ("SUM_A", tile.block_m), ("SUM_B", tile.block_n):
-                    fixed[name] *= tile.sharing(lines)
-            if kind == "half" and arch == tiles.INTERPRET:
-                fixed["OPERAND"] = fixed["ACC"]         # the interpreter's own half-precision products are wrong
-            yield Launch(kernel, matmul_kernel, tile.grid(self.size_m, self.size_n, self.batch), sizes, fixed,
-                         options(tile.num_warps, tile.num_stages))
+        blocks = dict(zip(sizes, (tile.block_m, tile.block_n, tile.block_k), strict=True))
+        fixed = kernel.constexprs(DOT=tile.dot, PRECISION="tf32" if kind == "tf32" else "ieee",
+                                  **{f"BLOCK_{name}": block for name, block in blocks.items()},
+                                  **{f"DIVISOR_{name}": math.gcd(sizes[name], blocks[name]) for name in sizes})
+        if kind in ("float32", "tf32"):                 # half precisions end in fewer digits than one part gives
+            for name, lines in ("SUM_A", tile.block_m), ("SUM_B", tile.block_n):
+                fixed[name] *= tile.sharing(lines)
+        if kind == "half" and arch == tiles.INTERPRET:
+            fixed["OPERAND"] = fixed["ACC"]             # the interpreter's own half-precision products are wrong
+        return Launch(kernel, matmul_kernel, tile.grid(self.size_m, self.size_n, self.batch), sizes, fixed,
+                      options(tile.num_warps, tile.num_stages))
 
     def coarser(self, root: Value) -> list[DType]:
         """TF32 has float16's 11 significant bits."""
         tf32 = settings.matmul_precision.value != "highest" and root.dtype is dtypes.float32
         return [dtypes.float16] if tf32 else []
+
+
+def multiplied(kernel: Kernel, arch: str) -> str:
+    """How the operands of a product are multiplied on an architecture: as their kind, or rounded to TF32."""
+    kind = operand_kind(kernel)
+    relaxed = settings.matmul_precision.value != "highest" and arch != tiles.INTERPRET     # which does not have TF32
+    return "tf32" if kind == "float32" and relaxed else kind
 
 
 def operand_kind(kernel: Kernel) -> str:

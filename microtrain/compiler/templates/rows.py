@@ -4,13 +4,13 @@ folded in tiles (`kernels/reduce.py`)."""
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
 from ...graph.node import Kind
-from ...kernels import tiles
-from ...kernels.tiles import ROW_MAX
+from ...kernels import loop_tiles, tiles
+from ...kernels.tiles import ROW_MAX, RowTile
 from ..access import reduced_sizes, reduction_coords
 from ..emit_value import COMPUTE, Body, accumulator, settled
 from ..index import ZERO, Index, combine, linear, stride, substituted
@@ -133,11 +133,18 @@ class Row(Rows):
         kernel.functions["BODY"] = function(self.name, parameters, body.finished(kernel.group.members, self.reduced))
 
     def launches(self, kernel: Kernel, arch: str) -> Iterator[Launch]:
-        from ...kernels.row import row_kernel
         best = tiles.row_tile(self.rows, self.cols, along_rows=strided(kernel.bodies[0]), held=held(kernel), arch=arch)
         for tile in tiles.row_tiles(best, self.rows, arch=arch):
-            fixed = kernel.constexprs(COLS=self.cols, BLOCK_R=tile.block_r, BLOCK_C=tile.block_c)
-            yield Launch(kernel, row_kernel, tile.grid(self.rows), {"rows": self.rows}, fixed, options(tile.num_warps))
+            yield self.launch(kernel, tile)
+
+    def looped(self, kernel: Kernel, arch: str, num_warps: int) -> Launch:
+        return self.launch(kernel, loop_tiles.row_tile(self.rows, self.cols, num_warps))
+
+    def launch(self, kernel: Kernel, tile: RowTile) -> Launch:
+        """The launch with a tile."""
+        from ...kernels.row import row_kernel
+        fixed = kernel.constexprs(COLS=self.cols, BLOCK_R=tile.block_r, BLOCK_C=tile.block_c)
+        return Launch(kernel, row_kernel, tile.grid(self.rows), {"rows": self.rows}, fixed, options(tile.num_warps))
 
 
 @dataclass(frozen=True)
@@ -218,14 +225,19 @@ class Slab(Row):
         return body.let(settled(text, value.dtype), "b" if fold.kept.terms else "")
 
     def launches(self, kernel: Kernel, arch: str) -> Iterator[Launch]:
+        yield self.launch(kernel, tiles.slab_tile(self.height, self.cols))
+
+    def looped(self, kernel: Kernel, arch: str, num_warps: int) -> Launch:
+        return self.launch(kernel, replace(tiles.slab_tile(self.height, self.cols), num_warps=num_warps))
+
+    def launch(self, kernel: Kernel, tile: RowTile) -> Launch:
         from ...kernels.row import slab_kernel
-        tile = tiles.slab_tile(self.height, self.cols)
         told = options(tile.num_warps)
         if self.blocks == 1:
             # A lone program may have all registers: left alone, ptxas spills to keep room for a second one.
             told["maxnreg"] = tiles.registers(tile.num_warps)
         fixed = kernel.constexprs(ROWS=self.height, COLS=self.cols, BLOCK_R=tile.block_r, BLOCK_C=tile.block_c)
-        yield Launch(kernel, slab_kernel, (self.blocks,), {}, fixed, told)
+        return Launch(kernel, slab_kernel, (self.blocks,), {}, fixed, told)
 
 
 @dataclass(frozen=True)
@@ -254,16 +266,23 @@ class Reduce(Rows):
         kernel.constants |= {"ACC": accumulator(root.dtype), "IDENTITY": root.primitive.identity(root.dtype)}
 
     def launches(self, kernel: Kernel, arch: str) -> Iterator[Launch]:
+        best = tiles.reduce_tile(self.rows, self.cols, along_rows=strided(kernel.bodies[0]), arch=arch)
+        for tile in tiles.row_tiles(best, self.rows, arch=arch):
+            yield self.launch(kernel, tile)
+
+    def looped(self, kernel: Kernel, arch: str, num_warps: int) -> Launch:
+        return self.launch(kernel, loop_tiles.reduce_tile(self.rows, self.cols, num_warps))
+
+    def launch(self, kernel: Kernel, tile: RowTile) -> Launch:
+        """The launch with a tile."""
         from ...kernels import reductions
         from ...kernels.reduce import reduce_kernel
         fold = kernel.group.root.primitive.triton
-        best = tiles.reduce_tile(self.rows, self.cols, along_rows=strided(kernel.bodies[0]), arch=arch)
-        for tile in tiles.row_tiles(best, self.rows, arch=arch):
-            fixed = kernel.constexprs(BLOCK_R=tile.block_r, BLOCK_C=tile.block_c,
-                                      COMBINE=getattr(reductions, f"combine_{fold}"),
-                                      FINISH=getattr(reductions, f"finish_{fold}"))
-            yield Launch(kernel, reduce_kernel, tile.grid(self.rows), {"rows": self.rows, "cols": self.cols}, fixed,
-                         options(tile.num_warps))
+        fixed = kernel.constexprs(BLOCK_R=tile.block_r, BLOCK_C=tile.block_c,
+                                  COMBINE=getattr(reductions, f"combine_{fold}"),
+                                  FINISH=getattr(reductions, f"finish_{fold}"))
+        return Launch(kernel, reduce_kernel, tile.grid(self.rows), {"rows": self.rows, "cols": self.cols}, fixed,
+                      options(tile.num_warps))
 
 
 def held_whole(value: Value) -> Row | None:

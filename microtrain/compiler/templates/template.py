@@ -179,6 +179,10 @@ class Template(ABC):
     def launches(self, kernel: Kernel, arch: str) -> Iterator[Launch]:
         """A launch for each tile that a kernel may have on an architecture, the best guess first."""
 
+    def looped(self, kernel: Kernel, arch: str, num_warps: int) -> Launch:
+        """The launch whose programs a single one of so many warps is to run one after another, in a loop of steps."""
+        raise NotImplementedError
+
     def coarser(self, root: Value) -> list[DType]:
         """Dtypes to which operands may be rounded though no value has them."""
         return []
