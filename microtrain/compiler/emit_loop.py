@@ -15,7 +15,7 @@ from .. import ops
 from ..runtime.backend import Buffer
 from .emit_numpy import Emitter, writes_in_place
 from .loop import Roles
-from .program import Program, Value
+from .program import Program
 
 Function = Callable[[Sequence[Buffer], Sequence[np.ndarray], int], tuple[tuple[Buffer, ...], int]]
 """A loop: of the inputs, the numbers' tables and the steps, the outputs and how many steps were made (see `Loop`)."""
@@ -27,7 +27,7 @@ class LoopEmitter(Emitter):
     def __init__(self, program: Program, roles: Roles) -> None:
         super().__init__(program)
         self.roles = roles
-        self.namespace |= {"empty": np.empty, "finite": math.isfinite}
+        self.namespace["finite"] = math.isfinite
         changing = {value for place, value in enumerate(program.inputs)
                     if value.primitive is ops.SCALAR or place in roles.carried or place in roles.rows}
         self.changing = changing.copy()
@@ -37,7 +37,6 @@ class LoopEmitter(Emitter):
 
     def function(self) -> str:
         inputs, roles = self.program.inputs, self.roles
-        self.names |= {value: f"a{i}" for i, value in enumerate(inputs)}
         before = [f"{''.join(f'a{i}, ' for i in range(len(inputs)))}= values"] if inputs else []
         numbers = [self.names[value] for value in inputs if value.primitive is ops.SCALAR]
         before += [f"{''.join(f'{name}, ' for name in numbers)}= numbers"] if numbers else []
@@ -45,9 +44,9 @@ class LoopEmitter(Emitter):
                 if value not in self.names and value.primitive is not ops.LITERAL and value in self.last]
         for i, value in used:
             if self.is_constant(value):
-                self.names[value] = self.once(value, i)
+                self.names[value] = self.once(value)
             elif value not in self.changing:
-                before.append(f"f{i} = {self.expression(value, i)}")
+                before.append(f"f{i} = {self.expression(value)}")
                 self.names[value] = f"f{i}"
                 self.owned.discard(value)
                 self.takers[value.spec] = self.takers.get(value.spec, 0) - writes_in_place(value)
@@ -73,13 +72,6 @@ class LoopEmitter(Emitter):
                               f"for {', '.join(['k', *moving])} in {each(tables)}:",
                               *[f"    {line}" for line in [*step, *finite]],
                               f"return ({''.join(f'{name}, ' for name in outputs)}), k + 1"]) + "\n"
-
-    def statement(self, value: Value, i: int) -> list[str]:
-        """The statement that computes a value, and what is let go of after it."""
-        self.names[value] = f"v{i}"
-        text = f"v{i} = {self.expression(value, i)}"
-        gone = self.retire(value, i)
-        return [text, f"del {', '.join(gone)}"] if gone else [text]
 
 
 def each(tables: list[str]) -> str:

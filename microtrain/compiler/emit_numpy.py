@@ -21,6 +21,7 @@ from ..graph.spec import Spec
 from ..runtime import numerics
 from ..runtime.backend import Buffer
 from .build import Builder
+from .overwrite import Overwriting, memories
 from .program import Program, Value
 
 LARGE = 4096  # Elements from which a temporary is worth reusing: below, an allocation costs less than the extra call.
@@ -38,83 +39,142 @@ _context = _Context()
 T = TypeVar("T")
 
 
-def quiet(function: Callable[[list[Buffer]], T], values: list[Buffer]) -> T:
+def quiet(function: Callable[..., T], *arguments: object) -> T:
     """Call a plan without NumPy's warnings (its error state is a context variable since NumPy 2.0)."""
-    return _context.run(function, values)
+    return _context.run(function, *arguments)
 
 
 class NumpyExecutable:
     """A program as a Python function. `kernels` counts statements, not launches.
 
-    No input is ever written over: arrays may be views of one another, and nobody knows which are.
+    in_place: whether large outputs may be written over inputs that are given away. Arrays may be views of one another,
+        and nobody here knows which are: who gives one away answers for it that nobody else sees its memory.
+    fixed: places of inputs that are the same in many runs: what depends on them and on constants alone is what
+        `prepare` gives.
     """
 
-    donatable: tuple[int, ...] = ()
-    passed: tuple[int, ...] = ()
-
-    def __init__(self, program: Program) -> None:
-        emitter = Emitter(program)
-        self.source = emitter.function()
-        made: dict[str, Callable[[list[Buffer]], list[Buffer]]] = {}
+    def __init__(self, program: Program, in_place: bool = False, fixed: Collection[int] = ()) -> None:
+        emitter = Emitter(program, in_place, {program.inputs[k] for k in fixed})
+        self.source = emitter.functions()
+        made: dict[str, Callable[..., list[Buffer]]] = {}
         exec(compile(self.source, "<microtrain cpu plan>", "exec"), emitter.namespace, made)
-        self.function = made["plan"]
-        self.kernels = self.source.count("\n") - 2
-        times = Counter(program.outputs)
-        self.shared = tuple([k for k, value in enumerate(program.outputs) if times[value] > 1])
+        self.function, self.hoisted = made["plan"], made.get("prepare")
+        self.kernels = self.source.count("\n    ") - 1
+        self.donatable = tuple([k for k, value in enumerate(program.inputs) if value in emitter.over.values()])
+        memory = memories(program)
+        times = Counter([memory[value] for value in program.outputs])
+        self.passed = tuple([k for k, value in enumerate(program.inputs) if value in times])
+        self.shared = tuple([k for k, value in enumerate(program.outputs)
+                             if memory[value] is not value or times[value] > 1 or value in program.inputs])
 
-    def run(self, values: list[Buffer], free: Collection[int] = ()) -> list[Buffer]:
-        """Arrays of the outputs. Floating-point oddities (1/0, log 0) give inf and NaN without a warning."""
-        return quiet(self.function, values)
+    def run(self, values: list[Buffer], free: Collection[int] = (), kept: list[Buffer] | None = None) -> list[Buffer]:
+        """Arrays of the outputs. Floating-point oddities (1/0, log 0) give inf and NaN without a warning.
+
+        kept: what `prepare` gave for these fixed inputs; by default it is computed.
+        """
+        if kept is None and self.hoisted is not None:
+            kept = quiet(self.hoisted, values)
+        return quiet(self.function, values, free, kept)
+
+    def prepare(self, values: list[Buffer]) -> list[Buffer]:
+        """What depends on the fixed inputs alone; the other values do not matter."""
+        return [] if self.hoisted is None else quiet(self.hoisted, values)
 
     def describe(self) -> str:
         return self.source
 
 
 class Emitter:
-    """Names, lifetimes and text of one program, and the namespace that its function runs in."""
+    """Names, lifetimes and text of one program, and the namespace that its functions run in."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, in_place: bool = False, fixed: Collection[Value] = ()) -> None:
         self.program = program
         self.namespace: dict[str, object] = dict(numerics.NAMESPACE)
-        self.names: dict[Value, str] = {}
-        self.taken = ""
+        self.names: dict[Value, str] = {value: f"a{i}" for i, value in enumerate(program.inputs)}
+        self.hoisted = dependent(program, fixed)
+        found = Overwriting(program, writes_in_place if in_place else lambda value: False, fixed)
+        self.over, self.order, self.late = found.over, (*found.first, *found.last), set(found.last)
         self.last: dict[Value, int] = {}
-        for i, value in enumerate(program.values):
+        for i, value in enumerate(self.order):
             for source in value.sources:
                 self.last[source] = i
         for value in program.outputs:
             self.last[value] = len(program.values)
+        self.memory: list[str] = []                 # statements: what is taken before anything is written over
         self.owned: set[Value] = set()               # values whose memory this function made and may overwrite
         self.free: dict[Spec, list[str]] = {}       # dead ones, by spec, that a later operation will write into
         self.takers: dict[Spec, int] = {}           # how many operations are still to come that could
         for value in program.values:
-            if writes_in_place(value):
+            if self.takes(value):
                 self.takers[value.spec] = self.takers.get(value.spec, 0) + 1
         self.viewed: set[Value] = {s for n in program.values if n.primitive.kind is Kind.VIEW for s in n.sources}
         if any(n.dtype is bfloat16 for n in program.values):
             self.namespace["bfloat16"] = bfloat16.numpy
 
-    def function(self) -> str:
-        """The function's source."""
-        lines = ["def plan(values):"]
-        for i, value in enumerate(self.program.inputs):
-            self.names[value] = f"a{i}"
-        if self.program.inputs:
-            lines.append(f"    {', '.join(f'a{i}' for i in range(len(self.program.inputs)))}, = values")
-        for i, value in enumerate(self.program.values):
+    def functions(self) -> str:
+        """The source of `plan`, and of `prepare` where anything is hoisted."""
+        prepared = self.prepared()
+        body: list[str] = []
+        ends: list[str] = []
+        for i, value in enumerate(self.order):
             if value in self.names or value.primitive is ops.LITERAL or value not in self.last:
                 continue
-            if self.is_constant(value):
-                self.names[value] = self.once(value, i)
-                continue
-            self.names[value] = f"v{i}"
-            lines.append(f"    v{i} = {self.expression(value, i)}")
-            gone = self.retire(value, i)
-            if gone:
-                lines.append(f"    del {', '.join(gone)}")
+            if value in self.late:
+                ends += self.statement(value, i)
+            else:
+                body += self.statement(value, i)
+        if ends:
+            over = [self.names[donor][1:] for donor in self.over.values()]
+            ends = ["try:", *[f"    {line}" for line in ends], "except BaseException:",
+                    f"    for k in {', '.join(over)},:", "        if k in free: values[k] = None", "    raise"]
         outputs = [self.names.get(n) or self.typed(n) for n in self.program.outputs]
-        lines.append(f"    return [{', '.join(outputs)}]")
-        return "\n".join(lines) + "\n"
+        inputs = ", ".join(f"a{i}" for i in range(len(self.program.inputs)))
+        unpack = [f"{inputs}, = values"] if inputs else []
+        needed = [self.names[value] for value in self.kept()]
+        lines = ["def plan(values, free, kept):", *unpack, *([f"{', '.join(needed)}, = kept"] if needed else []),
+                 *body, *self.memory, *ends, f"return [{', '.join(outputs)}]"]
+        if needed:
+            lines = ["def prepare(values):", *unpack, *prepared, f"return [{', '.join(needed)}]", *lines]
+        return "".join([f"{line}\n" if line.startswith("def") else f"    {line}\n" for line in lines])
+
+    def statement(self, value: Value, i: int) -> list[str]:
+        """The statement that computes a value, the i-th of all, and what is let go of after it."""
+        name = self.names[value] = f"v{value.number}"
+        taken = self.room(value, i) if self.takes(value) else ""
+        if value in self.late and not taken:
+            self.memory.append(f"{name} = {self.place(value)}")
+            text = self.expression(value, name)
+        else:
+            text = f"{name} = {self.expression(value, taken)}"
+        gone = self.retire(value, i, taken)
+        return [text, f"del {', '.join(gone)}"] if gone else [text]
+
+    def prepared(self) -> list[str]:
+        """Name what no run has to compute: constants are computed now; and the statements of what is hoisted."""
+        lines = []
+        for value in self.program.values:
+            if value not in self.names and self.is_constant(value):
+                self.names[value] = self.once(value)
+            elif value in self.hoisted:
+                self.names[value] = f"h{value.number}"
+                lines.append(f"{self.names[value]} = {self.expression(value)}")
+        self.owned.clear()
+        return lines
+
+    def kept(self) -> list[Value]:
+        """Of what is hoisted, that which `plan` reads."""
+        found = {source for value in self.program.values if value not in self.hoisted for source in value.sources}
+        return [value for value in self.hoisted if value in found and self.names[value][0] == "h"]
+
+    def place(self, value: Value) -> str:
+        """Memory for a value that is written among the last."""
+        fresh = f"empty({value.shape!r}, {value.dtype.name})"
+        donor = self.names.get(self.over.get(value, value), "")
+        return f"{donor} if {donor[1:]} in free else {fresh}" if value in self.over else fresh
+
+    def takes(self, value: Value) -> bool:
+        """Whether a value is written into memory of this function's that is there."""
+        return writes_in_place(value) and value not in self.over and value not in self.hoisted
 
     def is_constant(self, value: Value) -> bool:
         """Whether a small value depends on no input: it is computed when the plan is made, once."""
@@ -123,30 +183,30 @@ class Emitter:
         return bool(value.sources) and all(s.primitive is ops.LITERAL or self.names.get(s, "")[:1] == "c"
                                           for s in value.sources)
 
-    def once(self, value: Value, i: int) -> str:
+    def once(self, value: Value) -> str:
         """Compute a constant now and give it a name."""
+        name = f"c{value.number}"
         with np.errstate(all="ignore"):
-            self.namespace[f"c{i}"] = eval(self.expression(value, i), self.namespace)
-        return f"c{i}"
+            self.namespace[name] = eval(self.expression(value), self.namespace)
+        return name
 
-    def retire(self, value: Value, i: int) -> list[str]:
-        """Names to delete after statement i: large values used for the last time, but for those that a later operation
-        of the same spec will write into."""
+    def retire(self, value: Value, i: int, taken: str) -> list[str]:
+        """Names to delete after statement i, which has written into `taken`: large values used for the last time, but
+        for those that a later operation of the same spec will write into."""
         gone = []
-        if writes_in_place(value):
+        if self.takes(value):
             self.takers[value.spec] -= 1
         for source in dict.fromkeys(value.sources):
             name = self.names.get(source, "")
             if self.last[source] != i or source.spec.numel < LARGE or name[:1] != "v":
                 continue
             writable = source in self.owned and source not in self.viewed
-            if name != self.taken and writable and self.takers.get(source.spec):
+            if name != taken and writable and self.takers.get(source.spec):
                 self.free.setdefault(source.spec, []).append(name)
             else:
                 gone.append(name)
-        if self.taken and self.taken not in gone:
-            gone.append(self.taken)
-        self.taken = ""
+        if taken and taken not in gone:
+            gone.append(taken)
         return gone
 
     def typed(self, value: Value) -> str:
@@ -161,7 +221,8 @@ class Emitter:
         number = value.attrs[0]
         return f"({number!r})" if weak and np.isfinite(number) else self.typed(value)
 
-    def expression(self, value: Value, i: int) -> str:
+    def expression(self, value: Value, out: str = "") -> str:
+        """The text of a value, written into the memory of the name `out` where there is one."""
         primitive, sources = value.primitive, value.sources
         scalar = None if value.shape else primitive.numpy_scalar
         # A bare Python number takes the other operand's dtype, but only beside one that has a dtype (two of three might
@@ -183,10 +244,8 @@ class Emitter:
             self.owned.add(value)
         if primitive.kind is Kind.REDUCE and not value.dtype.is_floating_point:
             template = f"{template[:-1]}, dtype={value.dtype.name})"
-        if writes_in_place(value):
-            self.taken = self.room(value, i)
-            if self.taken:
-                return primitive.numpy_out.format(*operands, out=self.taken)
+        if out:
+            return primitive.numpy_out.format(*operands, out=out)
         return str(template.format(*operands))
 
     def room(self, value: Value, i: int) -> str:
@@ -200,6 +259,18 @@ class Emitter:
                 return self.names[source]
         waiting = self.free.get(value.spec)
         return waiting.pop() if waiting else ""
+
+
+def dependent(program: Program, fixed: Collection[Value]) -> dict[Value, None]:
+    """What depends on fixed inputs and constants alone. An output is not among it: it may be written over later."""
+    known = {*fixed, *[value for value in program.values if value.primitive is ops.LITERAL]} if fixed else set()
+    found: dict[Value, None] = {}
+    for value in program.values:
+        if (value.sources and known.issuperset(value.sources) and value not in program.outputs
+                and value.primitive is not ops.RANDOM_BITS):
+            known.add(value)
+            found[value] = None
+    return found
 
 
 def writes_in_place(value: Value) -> bool:

@@ -43,12 +43,12 @@ class ScalarEmitter(LoopEmitter):
     def operand(self, value: Value, weak: bool) -> str:
         return super().operand(value, False)
 
-    def once(self, value: Value, i: int) -> str:
+    def once(self, value: Value) -> str:
         with np.errstate(all="ignore"):
-            self.namespace[f"c{i}"] = eval(super().expression(value, i), self.namespace)
-        return f"c{i}"
+            self.namespace[f"c{value.number}"] = eval(super().expression(value), self.namespace)
+        return f"c{value.number}"
 
-    def expression(self, value: Value, i: int) -> str:
+    def expression(self, value: Value, out: str = "") -> str:
         return TEXT[value.primitive].format(*[self.operand(source, False) for source in value.sources],
                                             dtype=value.dtype.name)
 
