@@ -19,6 +19,7 @@ from . import settings as settings
 from . import tensor as _tensor_layer
 from .errors import AcceleratorError as AcceleratorError
 from .errors import CompileError as CompileError
+from .errors import NonFiniteLossError as NonFiniteLossError
 from .errors import OutOfMemoryError as OutOfMemoryError
 from .errors import missing as _missing
 from .tensor import *  # noqa: F403

@@ -15,6 +15,15 @@ class CompileError(RuntimeError):
     """A step that `mt.compile` was given cannot be replayed: which line of it, why, and what to write instead."""
 
 
+class NonFiniteLossError(ArithmeticError):
+    """A loss is infinite or NaN: `loss`, of `step` (from 1); `losses` are those so far. What was trained is kept."""
+
+    def __init__(self, step: int, loss: float, losses: object = None) -> None:
+        self.step, self.loss, self.losses = step, loss, losses
+        super().__init__(f"the loss became {loss} in step {step}: a lower learning rate may help, or data without "
+                         "infinite values; what was trained is kept, `losses` of this error has those so far")
+
+
 class VirtualGpuError(RuntimeError):
     """A launch that a GPU would have gone wrong with, and what was wrong with it."""
 

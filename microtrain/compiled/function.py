@@ -5,14 +5,18 @@ from __future__ import annotations
 import functools
 import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from ..engine.session import current
 from ..errors import CompileError
 from ..runtime.lock import lock
-from .recording import Recording, record
-from .replay import MISS, Line, circumstances
+from ..tensor import Tensor
+from .looping import Progress, loop
+from .recording import record
+from .replay import MISS, Line
+from .results import Recording
+from .running import circumstances
 from .sight import Sight
 
 P = ParamSpec("P")
@@ -37,6 +41,7 @@ class Compiled(Generic[P, R]):
         self.recordings: dict[Any, Recording] = {}
         self.lines: list[Attempt] = []
         self.told: set[str] = set()
+        self.steps_alone = ""                   # why a loop's steps were made one by one, the last time
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         result: Any
@@ -69,7 +74,9 @@ class Compiled(Generic[P, R]):
                     self.tell(known.reason)
                 else:
                     sight = Sight.of(self.function, args, kwargs)
-                    again = self.recordings.get((sight.description, circumstances()))
+                    after = (sight.description, circumstances())
+                    known.stationary = after == key
+                    again = self.recordings.get(after)
                     if again is not None and not again.reason:
                         self.bind(again, sight, args, kwargs)
                 return result
@@ -84,6 +91,35 @@ class Compiled(Generic[P, R]):
         result = line(args, kwargs)
         assert result is not MISS
         return result
+
+    def known(self, args: Any, kwargs: Any) -> tuple[Recording | None, Sight]:
+        """The recording, if there is one, of a call with some arguments now."""
+        sight = Sight.of(self.function, args, kwargs)
+        return self.recordings.get((sight.description, circumstances())), sight
+
+    def loop(self, data: Tensor | Sequence[Tensor], steps: int | None = None, batch_size: int | None = None,
+             shuffle: int | None = None, epochs: int | None = None, progress: Progress | None = None) -> Tensor:
+        """Call the step many times over, as many at once as the device takes; all is then as after so many calls.
+
+        Args:
+            data: the step's argument, or a tuple of its arguments, of shape (N, ...) where there is a batch size.
+            steps, epochs: how many steps, or passes over the data; one of them.
+            batch_size: rows of the data in each step, by default all; rows that do not fill a batch are left out.
+            shuffle: a seed; the rows are in another order in each epoch: those that `microtrain.randperm(N)` gives one
+                after another, of a generator with that seed. By default they are in theirs.
+            progress: called now and then, with the number of steps that are made and that of all.
+
+        Returns:
+            The losses that the step returned, of shape (steps,). What was trained so far is kept where it is
+            interrupted, or where a loss is not finite.
+
+        Raises:
+            NonFiniteLossError: a loss is not finite: which step's, and the losses so far.
+            TypeError, ValueError: the step does not return a loss; sizes that do not go together.
+            CompileError: as the call.
+        """
+        losses, self.steps_alone = loop(self, data, steps, batch_size, shuffle, epochs, progress)
+        return losses
 
     def remember(self, key: Any, recording: Recording) -> None:
         """Keep a recording under its structure."""

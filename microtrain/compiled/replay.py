@@ -40,10 +40,12 @@ MISS = object()
 class Line:
     """A replay in the making, bound to what a sight has met."""
 
-    def __init__(self, recording: Recording, sight: Sight, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def __init__(self, recording: Recording, sight: Sight, args: tuple[Any, ...], kwargs: dict[str, Any],
+                 looped: bool = False) -> None:
         assert recording.step is not None
+        self.looped = looped
         self.recording, self.sight, self.step = recording, sight, recording.step
-        self.text = ["def attempt(args, kwargs):"]
+        self.text = [f"def attempt(args, kwargs{', loop' * looped}):"]
         self.space: dict[str, Any] = {"MISS": MISS, "Node": Node, "settings": settings, "grad_mode": grad_mode,
                                       "refs": getrefcount, "fresh": fresh, "twin": twin, "realize": realize,
                                       "scalar": scalar, "default_dtype": get_default_dtype, "listeners": listeners,
@@ -186,7 +188,7 @@ class Line:
                 use = (source.which, port.spec.dtype)
                 if use not in listed:
                     listed.append(use)
-                texts.append(f"q{source.number}[{listed.index(use)}]")
+                texts.append("None" if self.looped else f"q{source.number}[{listed.index(use)}]")
             elif source.kind == "constant":
                 texts.append(self.name(source.value))
             else:
@@ -196,18 +198,21 @@ class Line:
             self.write(f"b{k} = n{k}.buffer")
             self.write(f"if b{k} is None: b{k} = realize(n{k})")
         self.counts()
-        events = self.recording.events
+        events = [] if self.looped else self.recording.events
         last = max((k for k, event in enumerate(events) if not isinstance(event, Call)), default=-1)
         for k, event in enumerate(events[:last + 1]):
             self.event(k, event, uses.get(k, []))
         self.prepare()
         outputs = ", ".join(f"r{k}" for k in range(len(self.step.outputs)))
+        self.after = [(k, event) for k, event in enumerate(events) if k > last]
+        if self.looped:
+            self.write(f"({outputs},), made = loop([{', '.join(texts)}])")
+            return
         self.write(f"if listeners: report({self.name(self.step)})")
         free = self.free()
         self.space["run"] = run = Runner(self.step)
         self.write(f"{outputs}, = {'run.quick' if run.native else 'run'}([{', '.join(texts)}]"
                    f"{'' if run.native else f', {free}'})")
-        self.after = [(k, event) for k, event in enumerate(events) if k > last]
 
     def event(self, k: int, event: Any, uses: list[tuple[int, DType]]) -> None:
         """What is done on the host, in a replay."""
@@ -283,7 +288,7 @@ class Line:
         for change in self.recording.changes:
             value, k = self.value_of(change.value), change.tensor
             later += [f"m{k}.buffer = {value}", f"m{k}.shared = {self.is_shared(change.value)}", f"x{k}.node = m{k}",
-                      f"x{k}._changes += {change.times}"]
+                      f"x{k}._changes += {self.times(change.times)}"]
         for k, result in self.recording.gradients:
             later.append(f"x{k}._grad = {self.result(result)}")
         for number, param, results, count in self.recording.states:
@@ -291,7 +296,7 @@ class Line:
             items = {key: self.result(result) for key, result in results.items()
                      if not (isinstance(result, There) and result.tensor in self.sight.loose)}
             if count is not None:
-                items["step"] = f"{self.counted[id(optimizer), id(tensor)]} + {count}"
+                items["step"] = f"{self.counted[id(optimizer), id(tensor)]} + {self.times(count)}"
             if tensor not in optimizer.state:
                 pairs = ", ".join(f"{key!r}: {text}" for key, text in items.items())
                 later.append(f"{self.name(optimizer.state)}[{self.name(tensor)}] = {{{pairs}}}")
@@ -302,12 +307,21 @@ class Line:
             later.append(f"{self.name(container)}.cell_contents = {text}" if key is None else
                          f"{self.name(container)}[{self.name(key)}] = {text}" if isinstance(container, dict | list) else
                          f"{self.name(container)}.{key} = {text}")
-        returned = self.result(self.recording.result)
+        returned = self.loss() if self.looped else self.result(self.recording.result)
         for line in later:
             self.write(line)
         for k, event in self.after:
             self.event(k, event, [])
         self.write(f"return {returned}")
+
+    def times(self, count: int) -> str:
+        """What a count grows by: in a loop, in each step that was made."""
+        return f"{count} * made" if self.looped else str(count)
+
+    def loss(self) -> str:
+        """What a loop gives: the losses, and how many steps were made."""
+        assert isinstance(self.recording.result, Fresh)
+        return f"{self.value_of(self.recording.result)}, made"
 
     def value_of(self, value: Fresh) -> str:
         """The buffer of a result."""

@@ -88,6 +88,9 @@ class Recording:
         result: what the function returned.
         reason: why the step is not replayed, though it was recorded; "" where it is.
         line: the user's line to tell it with.
+        stationary: whether the next step has the same description.
+        optimizers: who the optimizers were, by number in the sight.
+        renumber: outputs of the recorded program, as numbers of `step`'s, where those differ.
         kept: what must live as long as the recording, whose description names it.
     """
 
@@ -102,6 +105,7 @@ class Recording:
     states: list[tuple[int, int, dict[str, Result], int | None]] = field(default_factory=list)
     stored: list[tuple[Any, Any, Result]] = field(default_factory=list)
     result: Result = Constant(None)
+    stationary: bool = False
     optimizers: list[int] = field(default_factory=list)
     kept: list[object] = field(default_factory=list)
     renumber: dict[int, int] = field(default_factory=dict)

@@ -1,0 +1,179 @@
+"""`compiled.loop`: many steps, run as many at once as the device takes, with all that a person wants between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..engine.run import realize
+from ..errors import NonFiniteLossError
+from ..graph.node import leaf
+from ..graph.spec import spec
+from ..runtime import backend
+from ..runtime.lock import lock
+from ..tensor import Generator, Tensor, cat, randperm
+from ..tensor import tensor as tensor_of
+from ..tensor.host import values
+from ..tensor.storage import wrap
+from .loop import NotLooped, Pace, StepLoop, answers_hold
+from .replay import MISS, Line
+from .results import Recording
+from .sight import Sight
+
+Progress = Callable[[int, int], object]
+"""Told, now and then, how many steps of how many are done."""
+
+
+class Steps(Protocol):
+    """A compiled step, as a loop needs it."""
+
+    def __call__(self, *args: Any) -> Any: ...
+    def known(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Recording | None, Sight]: ...
+
+
+class Batches:
+    """Which rows each step sees: whole batches, one after another, in each epoch in another order if `shuffle` is a
+    seed; rows that do not fill a batch are left out of an epoch."""
+
+    def __init__(self, rows: int, size: int, shuffle: int | None) -> None:
+        self.rows, self.size, self.each = rows, size, rows // size
+        self.generator = None if shuffle is None else Generator("cpu").manual_seed(shuffle)
+        self.orders: list[np.ndarray] = []
+
+    def order(self, epoch: int) -> np.ndarray:
+        """The rows of an epoch in order; epochs are asked for in theirs."""
+        if self.generator is None:
+            return np.arange(self.rows)
+        while len(self.orders) <= epoch:
+            self.orders.append(randperm(self.rows, generator=self.generator, device="cpu").numpy())
+        return self.orders[epoch]
+
+    def table(self, first: int, steps: int) -> np.ndarray:
+        """The rows of so many steps, of shape (steps, size)."""
+        found = []
+        while len(found) < steps:
+            epoch, place = divmod(first + len(found), self.each)
+            order = self.order(epoch)[:self.each * self.size].reshape(self.each, self.size)
+            found += list(order[place:place + steps - len(found)])
+        return np.stack(found).astype(np.int64)
+
+
+class Looping:
+    """A loop that is under way."""
+
+    def __init__(self, steps: Steps, data: tuple[Tensor, ...], batches: Batches | None) -> None:
+        self.steps, self.data, self.batches = steps, data, batches
+        self.pace = Pace()
+        self.losses: list[Tensor] = []
+        self.done = 0
+        self.attempt: Callable[..., Any] | None = None
+        self.loop: StepLoop | None = None
+        self.why = ""
+
+    def arguments(self) -> tuple[Tensor, ...]:
+        """What the next step is called with."""
+        if self.batches is None:
+            return self.data
+        index = self.batches.table(self.done, 1)[0]
+        return tuple([one[tensor_of(index, device=one.device)] for one in self.data])
+
+    def advance(self, left: int) -> None:
+        """Make some steps, at most `left`. Raises NonFiniteLossError."""
+        args = self.arguments()
+        with lock:
+            if self.attempt is None and not self.why:
+                self.bind(args)
+            made = self.many(args, left) if self.attempt is not None else None
+        if made is None:
+            loss = self.steps(*args)
+            if not isinstance(loss, Tensor) or loss.shape:
+                raise TypeError("loop() keeps the losses: the step has to return its loss, a tensor without axes, not "
+                                f"{f'one of shape {list(loss.shape)}' if isinstance(loss, Tensor) else type(loss).__name__}")
+            self.keep(loss.detach().reshape(1), 1)
+
+    def bind(self, args: tuple[Tensor, ...]) -> None:
+        """Have the loop ready, where the step was recorded and leaves all as it found it."""
+        recording, sight = self.steps.known(args, {})
+        if recording is None or recording.reason or not recording.stationary:
+            self.why = "" if recording is None else recording.reason
+            return
+        rows = None if self.batches is None else self.batches.rows
+        try:
+            if rows is not None and not answers_hold(recording, self.data, sight.first_argument):
+                raise NotLooped("an index counts from the end in some batches only")
+            self.loop = StepLoop(recording, sight, rows)
+            self.attempt = Line(recording, sight, args, {}, looped=True).function()
+        except NotLooped as error:
+            self.why = str(error)
+
+    def many(self, args: tuple[Tensor, ...], left: int) -> int | None:
+        """Make many steps at once; None where something has changed in the meantime."""
+        assert self.attempt is not None and self.loop is not None
+        steps = min(self.pace.steps, left)
+        index, data = None, []
+        if self.batches is not None:
+            device = self.data[0].device
+            index = backend(device.type, device.index).from_numpy(self.batches.table(self.done, steps))
+            data = [realize(one.node) for one in self.data]
+        with self.loop.all_or_nothing(), self.pace.timed(steps):
+            result = self.attempt(args, {}, self.loop.runner(steps, data, index))
+        if result is MISS:
+            self.attempt = self.loop = None
+            return None
+        buffer, made = result
+        port = self.loop.program.outputs[self.loop.output(self.loop.recording.result)].spec
+        losses = wrap(leaf(buffer, spec((steps,), port.dtype, port.device)))
+        self.keep(losses if made == steps else losses[:made], made)
+        return int(made)
+
+    def keep(self, losses: Tensor, made: int) -> None:
+        """Keep the losses of some steps. Raises NonFiniteLossError where one is not finite."""
+        self.losses.append(losses)
+        wrong = np.flatnonzero(~np.isfinite(values(losses.node)))
+        if wrong.size:
+            step = self.done + int(wrong[0]) + 1
+            self.done += made
+            raise NonFiniteLossError(step, float(values(losses.node)[wrong[0]]), self.all())
+        self.done += made
+
+    def all(self) -> Tensor:
+        """The losses of all steps that were made."""
+        return cat(self.losses) if len(self.losses) > 1 else self.losses[0]
+
+
+def loop(steps: Steps, data: Any, count: int | None, batch_size: int | None, shuffle: int | None, epochs: int | None,
+         progress: Progress | None) -> tuple[Tensor, str]:
+    """As `Compiled.loop`; returns also why steps were made one by one, if they were."""
+    tensors: tuple[Any, ...] = tuple(data) if isinstance(data, list | tuple) else (data,)
+    if not tensors or not all(isinstance(one, Tensor) for one in tensors):
+        raise TypeError("loop(): argument 'data' must be a tensor or a tuple of tensors, the step's arguments")
+    batches = None
+    if batch_size is not None:
+        batches = Batches(checked_rows(tensors, batch_size), batch_size, shuffle)
+    elif shuffle is not None:
+        raise ValueError("loop(): shuffle goes with a batch_size: without one each step sees all of the data")
+    if (count is None) == (epochs is None):
+        raise ValueError(f"loop(): give steps or epochs, one of them, not {count} and {epochs}")
+    total = count if count is not None else (epochs or 0) * (1 if batches is None else batches.each)
+    if not isinstance(total, int) or total < 1:
+        raise ValueError(f"loop(): there must be at least one step, not {total}")
+    looping = Looping(steps, tensors, batches)
+    while looping.done < total:
+        looping.advance(total - looping.done)
+        if progress is not None:
+            progress(looping.done, total)
+    return looping.all(), looping.why
+
+
+def checked_rows(tensors: Sequence[Tensor], batch_size: int) -> int:
+    """How many rows there are. Raises ValueError where tensors have not as many, or not enough for a batch."""
+    rows = {one.shape[0] if one.shape else 0 for one in tensors}
+    if len(rows) != 1:
+        raise ValueError("loop(): with a batch_size the data are rows, as many of each, not of shapes "
+                         f"{', '.join(str(list(one.shape)) for one in tensors)}")
+    count = rows.pop()
+    if not isinstance(batch_size, int) or not 1 <= batch_size <= count:
+        raise ValueError(f"loop(): batch_size must be from 1 to the number of rows, {count}, not {batch_size}")
+    return count
