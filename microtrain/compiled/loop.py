@@ -8,16 +8,17 @@ and handed over as a table; then those steps are run at once, and then all is as
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from ..compiler.loop import Loop, Roles, batched
-from ..compiler.program import Program
+from ..compiler.program import Program, Value
 from ..graph.constants import scalar
 from ..graph.dtypes import DType
+from ..graph.node import SCALAR, literal
 from ..graph.spec import Device
 from ..tensor import Tensor
 from .recorder import Call, Draw
@@ -47,11 +48,15 @@ class StepLoop:
     def __init__(self, recording: Recording, sight: Sight, rows: int | None) -> None:
         assert recording.step is not None
         self.recording, self.sight, self.step = recording, sight, recording.step
-        self.program: Program = self.step.program
+        fixed = {place: source.value for place, source in enumerate(recording.inputs) if source.kind == "constant"
+                 and self.step.program.inputs[place].primitive is SCALAR}
+        self.program: Program = with_literals(self.step.program, fixed)
+        self.places = [place for place in range(len(recording.inputs)) if place not in fixed]
+        self.inputs = [recording.inputs[place] for place in self.places]
         self.batches: list[int] = []
         index: frozenset[int] = frozenset()
         if rows is not None:
-            places = [place for place, source in enumerate(recording.inputs)
+            places = [place for place, source in enumerate(self.inputs)
                       if source.kind == "tensor" and source.number >= sight.first_argument]
             if places:
                 self.batches = places
@@ -61,9 +66,9 @@ class StepLoop:
         self.roles = Roles(dict(self.carried()), index, frozenset((history,)), history)
         self.loop = built(self.program, self.roles)
         self.uses: list[tuple[int, int, DType]] = []
-        for source, port in zip(recording.inputs, self.step.ports, strict=False):
+        for source, value in zip(self.inputs, self.program.inputs, strict=False):
             if source.kind == "number":
-                self.uses.append((source.number, source.which, port.spec.dtype))
+                self.uses.append((source.number, source.which, value.dtype))
 
     def output(self, result: object) -> int:
         """Which output of the program a result is."""
@@ -76,7 +81,7 @@ class StepLoop:
         recording, sight = self.recording, self.sight
         becomes: dict[int, object] = {change.tensor: change.value for change in recording.changes}
         grads, loose = dict(recording.gradients), sight.loose
-        for place, source in enumerate(recording.inputs):
+        for place, source in enumerate(self.inputs):
             if source.kind != "tensor":
                 continue
             where = loose.get(source.number)
@@ -135,13 +140,13 @@ class StepLoop:
         return [np.array(column, dtype.numpy) for column, (_, _, dtype) in zip(columns, self.uses, strict=True)]
 
     def runner(self, steps: int, data: Sequence[Any], index: Any) -> Callable[[list[Any]], tuple[list[Any], int]]:
-        """What runs so many steps, given the inputs of the first: `data` and a table of indices in the batches' place."""
+        """What runs so many steps, given the inputs of the first: `data` and a table of rows in the batches' place."""
         def run(values: list[Any]) -> tuple[list[Any], int]:
             numbers = self.numbers(steps)
+            values = [values[place] for place in self.places]
             if self.batches:
                 for place in self.batches:
-                    number = self.recording.inputs[place].number - self.sight.first_argument
-                    values[place] = data[number]
+                    values[place] = data[self.inputs[place].number - self.sight.first_argument]
                 values.append(index)
             return self.loop.run(values, numbers, steps)
         return run
@@ -165,17 +170,27 @@ class StepLoop:
             raise
 
 
+def with_literals(program: Program, numbers: Mapping[int, np.generic]) -> Program:
+    """A program in which some inputs, by their places, are constants."""
+    if not numbers:
+        return program
+    new: dict[Value, Value] = {}
+    for place, number in numbers.items():
+        value = program.inputs[place]
+        new[value] = Value(literal(number.item(), value.dtype, program.device).signature, ())
+    for value in program.values:
+        if value not in new:
+            new[value] = Value(value.signature, tuple([new[source] for source in value.sources]))
+    return Program([new[value] for value in program.values], [new[value] for value in program.outputs])
+
+
 def built(program: Program, roles: Roles) -> Loop:
     """The loop of a program, for its device. Raises NotLooped where it cannot be one."""
     device: Device = program.device
     if device.kind.native:
         from ..compiler.loop_numpy import NumpyLoop
         return NumpyLoop(program, roles)
-    from ..compiler.loop_kernel import KernelLoop, refusal
-    reason = refusal(program, roles)
-    if reason is not None:
-        raise NotLooped(reason)
-    return KernelLoop(program, roles)
+    raise NotLooped(f"on {device} steps are replayed one after another")
 
 
 class Pace:

@@ -52,7 +52,7 @@ class Batches:
 
     def table(self, first: int, steps: int) -> np.ndarray:
         """The rows of so many steps, of shape (steps, size)."""
-        found = []
+        found: list[np.ndarray] = []
         while len(found) < steps:
             epoch, place = divmod(first + len(found), self.each)
             order = self.order(epoch)[:self.each * self.size].reshape(self.each, self.size)
@@ -89,8 +89,9 @@ class Looping:
         if made is None:
             loss = self.steps(*args)
             if not isinstance(loss, Tensor) or loss.shape:
+                given = f"one of shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
                 raise TypeError("loop() keeps the losses: the step has to return its loss, a tensor without axes, not "
-                                f"{f'one of shape {list(loss.shape)}' if isinstance(loss, Tensor) else type(loss).__name__}")
+                                f"{given}")
             self.keep(loss.detach().reshape(1), 1)
 
     def bind(self, args: tuple[Tensor, ...]) -> None:
