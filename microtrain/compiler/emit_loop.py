@@ -12,52 +12,41 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from .. import ops
+from ..graph.node import BUFFER, SCALAR
 from ..runtime.backend import Buffer
-from .emit_numpy import Emitter, writes_in_place
+from .emit_numpy import Emitter
 from .loop import Roles
-from .program import Program
+from .program import Program, Value
 
 Function = Callable[[Sequence[Buffer], Sequence[np.ndarray], int], tuple[tuple[Buffer, ...], int]]
 """A loop: of the inputs, the numbers' tables and the steps, the outputs and how many steps were made (see `Loop`)."""
 
 
 class LoopEmitter(Emitter):
-    """Text of one program's loop. Values that are computed before it are named `f`, so no step writes over them."""
+    """Text of one program's loop."""
 
     def __init__(self, program: Program, roles: Roles) -> None:
-        super().__init__(program)
+        super().__init__(program, fixed=[value for place, value in enumerate(program.inputs) if
+                                         value.primitive is BUFFER and place not in {*roles.carried, *roles.rows}])
         self.roles = roles
-        self.namespace["finite"] = math.isfinite
-        changing = {value for place, value in enumerate(program.inputs)
-                    if value.primitive is ops.SCALAR or place in roles.carried or place in roles.rows}
-        self.changing = changing.copy()
-        for value in program.values:
-            if not self.changing.isdisjoint(value.sources):
-                self.changing.add(value)
+        self.namespace |= {"empty": np.empty, "finite": math.isfinite}
 
     def function(self) -> str:
+        """The source of `loop`."""
         inputs, roles = self.program.inputs, self.roles
-        before = [f"{''.join(f'a{i}, ' for i in range(len(inputs)))}= values"] if inputs else []
-        numbers = [self.names[value] for value in inputs if value.primitive is ops.SCALAR]
+        numbers = [self.names[value] for value in inputs if value.primitive is SCALAR]
+        before = [f"{''.join(f'{self.names[value]}, ' for value in inputs)}= values"] if inputs else []
         before += [f"{''.join(f'{name}, ' for name in numbers)}= numbers"] if numbers else []
-        used = [(i, value) for i, value in enumerate(self.program.values)
-                if value not in self.names and value.primitive is not ops.LITERAL and value in self.last]
-        for i, value in used:
-            if self.is_constant(value):
-                self.names[value] = self.once(value)
-            elif value not in self.changing:
-                before.append(f"f{i} = {self.expression(value)}")
-                self.names[value] = f"f{i}"
-                self.owned.discard(value)
-                self.takers[value.spec] = self.takers.get(value.spec, 0) - writes_in_place(value)
-        step = [line for i, value in used if value not in self.names for line in self.statement(value, i)]
+        before += self.prepared()
+        step = [line for i, value in enumerate(self.order) if value not in self.names
+                and value.primitive is not ops.LITERAL and value in self.last for line in self.statement(value, i)]
         outputs = [self.names.get(value) or self.typed(value) for value in self.program.outputs]
+        finite = [] if roles.watched is None else [f"if not finite({outputs[roles.watched]}): break"]
         for place in sorted(roles.history):
             spec = self.program.outputs[place].spec
-            before.append(f"h{place} = empty(({', '.join(['steps', *map(str, spec.shape)])},), {spec.dtype.name})")
-            step.append(f"h{place}[k] = {outputs[place]}")
+            before.append(f"t{place} = empty(({', '.join(['steps', *map(str, spec.shape)])},), {spec.dtype.name})")
+            step.append(f"t{place}[k] = {outputs[place]}")
         carried = {self.names[inputs[place]]: outputs[after] for place, after in roles.carried.items()}
-        finite = [] if roles.watched is None else [f"if not finite({outputs[roles.watched]}): break"]
         for place, name in enumerate(outputs):
             if name in carried:                     # what an input was in this step, not what it is in the next
                 step.append(f"o{place} = {name}")
@@ -65,15 +54,18 @@ class LoopEmitter(Emitter):
         if carried:
             step.append(f"{', '.join(carried)} = {', '.join(carried.values())}")
         moving = [*numbers, *[f"a{place}" for place in sorted(roles.rows)]]
-        tables = [f"t{name}" for name in moving]
-        outputs = [f"h{place}" if place in roles.history else name for place, name in enumerate(outputs)]
+        before += [f"t{name} = {name}" for name in moving]
+        outputs = [f"t{place}" if place in roles.history else name for place, name in enumerate(outputs)]
+        over = ", ".join(["range(steps)", *[f"t{name}" for name in moving]])
         return "\n    ".join(["def loop(values, numbers, steps):", *before,
-                              *[f"{table} = {name}" for table, name in zip(tables, moving, strict=True)],
-                              f"for {', '.join(['k', *moving])} in {each(tables)}:",
+                              f"for {', '.join(['k', *moving])} in {f'zip({over})' if moving else over}:",
                               *[f"    {line}" for line in [*step, *finite]],
                               f"return ({''.join(f'{name}, ' for name in outputs)}), k + 1"]) + "\n"
 
-
-def each(tables: list[str]) -> str:
-    """What a loop runs over: its steps, with a row of each table."""
-    return f"zip({', '.join(['range(steps)', *tables])})" if tables else "range(steps)"
+    def statement(self, value: Value, i: int) -> list[str]:
+        """The statement that computes a value, and what is let go of after it."""
+        name = self.names[value] = f"v{value.number}"
+        taken = self.room(value, i) if self.takes(value) else ""
+        text = f"{name} = {self.expression(value, taken)}"
+        gone = self.retire(value, i, taken)
+        return [text, f"del {', '.join(gone)}"] if gone else [text]

@@ -44,26 +44,27 @@ class ScalarEmitter(LoopEmitter):
         return super().operand(value, False)
 
     def once(self, value: Value) -> str:
+        name = f"c{value.number}"
         with np.errstate(all="ignore"):
-            self.namespace[f"c{value.number}"] = eval(super().expression(value), self.namespace)
-        return f"c{value.number}"
+            self.namespace[name] = eval(super().expression(value), self.namespace)
+        return name
 
     def expression(self, value: Value, out: str = "") -> str:
         return TEXT[value.primitive].format(*[self.operand(source, False) for source in value.sources],
                                             dtype=value.dtype.name)
 
 
-def takes(value: Value) -> bool:
+def known(value: Value) -> bool:
     """Whether numba computes a value with NumPy's bits."""
-    if not value.sources:
+    if not value.sources and not value.shape:
         return value.dtype in (float32, float64, bool_, int64)
-    known = PREDICATES if value.dtype is bool_ else TEXT if value.dtype in (float32, float64) else ()
-    return value.primitive in known
+    table = PREDICATES if value.dtype is bool_ else TEXT if value.dtype in (float32, float64) else ()
+    return not value.shape and value.primitive in table
 
 
 def compiled(program: Program, roles: Roles) -> Function | None:
     """The loop as machine code; None where a value is not 0-d, an operation has no text here, or there is no numba."""
-    if any(value.shape or not takes(value) for value in program.values):
+    if not all(map(known, program.values)):
         return None
     try:
         import numba

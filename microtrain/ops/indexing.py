@@ -16,7 +16,7 @@ from .table import Operation, composite, row
 
 # ----------------------------------------------------------------------------------------------------- along first axes
 index_add: Operation      # derivatives name them before they are there
-TAKE = row("take", Kind.INDEX, shapes.taken, "take({0}, {1}, 0)", "",
+TAKE = row("take", Kind.INDEX, shapes.taken, "{0}.take({1}, 0)", "",
            lambda ct, o, x, index: index_add(ct, index, x.shape[0]), "y", none, "", grad_name="IndexBackward0")
 
 

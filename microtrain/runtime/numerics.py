@@ -241,7 +241,7 @@ def cross_entropy_backward(ct: Array, x: Array, target: Array, ignore_index: int
 
 NUMPY = ("absolute add arange arccos arccosh arcsin arcsinh arctan arctan2 arctanh argmax argmin asarray "
          "broadcast_to ceil concatenate copysign cos cosh divide empty exp exp2 expm1 flip floor hypot log log10 log1p "
-         "log2 logaddexp matmul maximum minimum multiply negative rint signbit sin sinh sqrt subtract take "
+         "log2 logaddexp matmul maximum minimum multiply negative rint signbit sin sinh sqrt subtract "
          "take_along_axis tan tanh trunc where float16 float32 float64 uint8 int8 int16 int32 int64")
 
 OURS = (erf, erfc, binary_cross_entropy, cross_entropy, cross_entropy_backward, accumulate, argsort, scatter,

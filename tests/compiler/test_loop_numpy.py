@@ -13,7 +13,7 @@ import microtrain as mt
 from microtrain import ops as g
 from microtrain.compiler import emit_numpy
 from microtrain.compiler.emit_numpy import NumpyExecutable
-from microtrain.compiler.loop import Roles
+from microtrain.compiler.loop import Roles, batched
 from microtrain.compiler.loop_numpy import NumpyLoop
 from microtrain.nn import functional as F
 from tests.support.programs import program, tensor
@@ -202,13 +202,23 @@ def test_a_minibatch_is_a_row() -> None:
 
 
 def test_a_batch_is_picked_by_one_take() -> None:
-    """Rows of data that an index names: one statement a step, and no other copy."""
-    data, index = on_cpu(array(50, 12)), on_cpu(np.arange(8))
-    step, state = by_hand(lambda w: ((data[index] @ w) ** 2).mean(), (12, 1))
+    """Of each argument: one statement a step, and no other copy of it."""
+    x, y = on_cpu(array(8, 12)), classes(8, 5)
+    loop = looped(*optimized(mt.optim.SGD, network(x, y), *SIZES, lr=0.1, momentum=0.9), steps=K)
     picked = np.random.default_rng(2).integers(0, 50, (K, 8))
-    made = check(looped(step, state, steps=K, rows={index: picked}))
-    body = made.source.split(" in zip(")[1]
-    assert body.count("take") == 1 and "asarray" not in body and "astype" not in body
+    data = array(50, 12), np.random.default_rng(3).integers(0, 5, 50)
+    at = [next(place for place, value in enumerate(loop.values) if value is tensor.node.buffer) for tensor in (x, y)]
+    program, index = batched(loop.program, dict.fromkeys(at, 50))
+    values = [*loop.values, picked]
+    for place, whole in zip(at, data, strict=True):
+        values[place] = whole
+    made = check(replace(loop, program=program, roles=replace(loop.roles, rows=frozenset({index})), values=values))
+    before, body = made.source.split("for k")
+    assert body.count(".take(") == 2 and ".take(" not in before
+    rows = replace(loop, roles=replace(loop.roles, rows=frozenset(at)), values=list(loop.values))
+    for place, whole in zip(at, data, strict=True):
+        rows.values[place] = whole[picked]
+    same(made.run(values, loop.numbers, K), rows.singly(NumpyExecutable(loop.program)))
 
 
 @pytest.mark.parametrize("limit", [1, emit_numpy.LARGE])
