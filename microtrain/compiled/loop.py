@@ -190,7 +190,11 @@ def built(program: Program, roles: Roles) -> Loop:
     if device.kind.native:
         from ..compiler.loop_numpy import NumpyLoop
         return NumpyLoop(program, roles)
-    raise NotLooped(f"on {device} steps are replayed one after another")
+    from ..compiler.loop_kernel import KernelLoop, Refusal
+    try:
+        return KernelLoop(program, roles)
+    except Refusal as why:
+        raise NotLooped(str(why)) from None
 
 
 class Pace:

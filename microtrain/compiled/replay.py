@@ -209,10 +209,22 @@ class Line:
             self.write(f"({outputs},), made = loop([{', '.join(texts)}])")
             return
         self.write(f"if listeners: report({self.name(self.step)})")
-        free = self.free()
-        self.space["run"] = run = Runner(self.step)
-        self.write(f"{outputs}, = {'run.quick' if run.native else 'run'}([{', '.join(texts)}]"
-                   f"{'' if run.native else f', {free}'})")
+        arguments = [place for place, source in enumerate(self.recording.inputs)
+                     if source.kind == "tensor" and source.number in self.given]
+        run = self.recording.runner = self.recording.runner or Runner(self.step, arguments)
+        values, kept = f"[{', '.join(texts)}]", "None"
+        if run.fixed:
+            nodes = ", ".join(f"n{self.recording.inputs[place].number}" for place in run.fixed)
+            self.write(f"values = {values}")
+            self.write(f"kept = {self.name(run)}.same(values, ({nodes},))")
+            values, kept = "values", "kept"
+        free = self.free(run)
+        if free:
+            nodes = ", ".join(f"n{source.number}" if source.kind == "tensor" else "None"
+                              for source in self.recording.inputs)
+            self.write(f"{outputs}, = {self.name(run)}.run({values}, ({', '.join(free)},), ({nodes},), {kept})")
+        else:
+            self.write(f"{outputs}, = {self.name(run.quick)}({values}{', (), kept' * (kept != 'None')})")
 
     def event(self, k: int, event: Any, uses: list[tuple[int, DType]]) -> None:
         """What is done on the host, in a replay."""
@@ -267,19 +279,28 @@ class Line:
             self.write(f"m{change.tensor} = n{change.tensor} if refs(n{change.tensor}) <= {OWN} "
                        f"else twin(n{change.tensor})")
 
-    def free(self) -> str:
-        """The text for places of inputs that may be written over."""
+    def free(self, run: Runner) -> list[str]:
+        """The texts for places of inputs that may be written over: those of tensors that have another value afterwards,
+        or that are replaced, where nobody else sees the value."""
         texts = []
+        changed = {change.tensor for change in self.recording.changes}
         for place, source in enumerate(self.recording.inputs):
-            if (source.kind == "tensor" and place in self.step.executable.donatable
-                    and any(change.tensor == source.number for change in self.recording.changes)):
-                k = source.number
-                texts.append(f"*(({place},) if m{k} is n{k} and not n{k}.shared else ())")
-        return f"({', '.join(texts)}{',' if texts else ''}), [{', '.join(self.nodes())}]"
+            k = source.number
+            if source.kind != "tensor" or place not in run.donatable:
+                continue
+            alone = f" and refs(b{k}) <= {OWN} and b{k}.base is None" if run.native else ""
+            if k in changed:
+                texts.append(f"*(({place},) if m{k} is n{k} and not n{k}.shared{alone} else ())")
+            elif self.sight.loose.get(k, ("",))[0] == "state" and self.is_replaced(k):
+                texts.append(f"*(({place},) if refs(n{k}) <= {OWN} and refs(x{k}) <= {OWN} and not n{k}.shared{alone} "
+                             "else ())")
+        return texts
 
-    def nodes(self) -> list[str]:
-        """The node behind each input."""
-        return [f"n{source.number}" if source.kind == "tensor" else "None" for source in self.recording.inputs]
+    def is_replaced(self, k: int) -> bool:
+        """Whether a tensor of an optimizer's state is another one afterwards."""
+        _, optimizer, param, key = self.sight.loose[k]
+        return any(self.sight.optimizers[number] is optimizer and self.sight.tensors[tensor] is param
+                   and isinstance(results.get(key), Fresh) for number, tensor, results, _ in self.recording.states)
 
     def leave(self) -> None:
         """Leave all as the step would have left it."""

@@ -88,6 +88,7 @@ class Recording:
         result: what the function returned.
         reason: why the step is not replayed, though it was recorded; "" where it is.
         line: the user's line to tell it with.
+        runner: what runs the step, once it was replayed.
         stationary: whether the next step has the same description.
         optimizers: who the optimizers were, by number in the sight.
         renumber: outputs of the recorded program, as numbers of `step`'s, where those differ.
@@ -106,6 +107,7 @@ class Recording:
     stored: list[tuple[Any, Any, Result]] = field(default_factory=list)
     result: Result = Constant(None)
     stationary: bool = False
+    runner: Any = None
     optimizers: list[int] = field(default_factory=list)
     kept: list[object] = field(default_factory=list)
     renumber: dict[int, int] = field(default_factory=dict)

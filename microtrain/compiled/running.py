@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from operator import is_
 from sys import getrefcount
 from typing import Any
 
@@ -81,24 +82,52 @@ def fresh(kind: type, spec: Spec, buffer: Any, tape: Tape | None) -> Tensor:
 
 
 class Runner:
-    """Runs a step on buffers."""
+    """Runs a step on buffers.
 
-    def __init__(self, step: Step) -> None:
+    fixed: places of inputs that may be the same in many runs; on the cpu what depends on them alone is kept.
+    """
+
+    def __init__(self, step: Step, fixed: Sequence[int]) -> None:
         self.step, self.executable = step, step.executable
+        self.fixed: tuple[int, ...] = ()
+        self.last: list[Any] = []
+        self.kept: Any = None
+        self.quick: Callable[..., list[Any]] = self.executable.run
+        if step.program.device.kind.native:
+            from ..compiler.emit_numpy import NumpyExecutable
+            native = NumpyExecutable(step.program, in_place=True, fixed=fixed)
+            self.executable, self.quick = native, native.run
+            self.fixed = tuple(fixed) if native.hoisted is not None else ()
+            self.prepare = native.prepare
         self.native = step.program.device.kind.native
-        self.quick = step.executable.run
+        self.donatable = frozenset(self.executable.donatable)
+        self.trusted = self.native
 
-    def __call__(self, values: list[Any], free: tuple[int, ...], nodes: list[Node | None]) -> list[Any]:
+    def same(self, values: list[Any], nodes: Sequence[Node]) -> Any:
+        """What depends on the fixed inputs alone, kept while they are the same and nobody else sees them."""
+        given = [values[place] for place in self.fixed]
+        if len(self.last) != len(given) or not all(map(is_, self.last, given)):
+            self.last, self.kept = given, None              # of values that are met once nothing is kept
+            return None
+        if any(node.shared for node in nodes):
+            return None
+        if self.kept is None:
+            self.kept = self.prepare(values)
+        return self.kept
+
+    def run(self, values: list[Any], free: tuple[int, ...], nodes: Sequence[Node | None],
+            kept: Any = None) -> list[Any]:
         """The outputs; inputs in `free` are written over, and where a run fails in between they are lost."""
-        if not free or not self.step.trusted:
-            results = self.executable.run(values)
-            self.step.trusted = True
+        more = () if kept is None else (kept,)
+        if not free or not self.trusted:
+            results = self.executable.run(values, (), *more)
+            self.trusted = True
             return results
         made: list[Any] = []
 
         def go() -> None:
             try:
-                made[:] = self.executable.run(values, free)
+                made[:] = self.executable.run(values, free, *more)
             except BaseException:
                 for place in free:
                     node = nodes[place]
