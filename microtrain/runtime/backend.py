@@ -148,14 +148,18 @@ class KernelBackend(Backend, Protocol):
     def empty(self, spec: Spec) -> Buffer:
         """A buffer for a value, uninitialised. OutOfMemoryError where there is no room for it."""
 
-    def copy(self, buffer: Buffer) -> Buffer:
-        """Another buffer with the same value. OutOfMemoryError where there is no room for it."""
+    def copy(self, buffer: Buffer, into: Buffer | None = None) -> Buffer:
+        """Another buffer with the same value: new memory, contiguous, or that of `into`. OutOfMemoryError where there
+        is no room for it."""
 
     def workspace(self, size: int) -> Buffer:
         """Memory of `size` bytes, of which values are parts. OutOfMemoryError where there is no room for it."""
 
     def part(self, workspace: Buffer, offset: int, spec: Spec) -> Buffer:
         """A value's buffer at an offset in bytes, a multiple of its itemsize, in a workspace."""
+
+    def rows(self, workspace: Buffer, count: int, width: int, spec: Spec) -> Buffer:
+        """Of a workspace a table of `count` values, one every `width` bytes, to be copied."""
 
     def pointers(self, memory: list[Buffer], workspace: Buffer, parts: Sequence[tuple[int, Spec]]) -> list[Pointer]:
         """What `launch` takes for each buffer (numbers among them stay as they are), then for each part."""

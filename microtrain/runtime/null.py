@@ -45,7 +45,10 @@ class NullBackend:
     def from_numpy(self, array: np.ndarray) -> Nowhere:
         return Nowhere(array.shape, array.dtype.name)
 
-    def copy(self, buffer: object) -> object:
+    def rows(self, workspace: object, count: int, width: int, spec: Spec) -> Nowhere:
+        return Nowhere((count, *spec.shape), spec.dtype.name)
+
+    def copy(self, buffer: object, into: object = None) -> object:
         return buffer
 
     def to_numpy(self, buffer: object) -> np.ndarray:

@@ -5,6 +5,7 @@ The only PyTorch operations are allocation and copies. bfloat16 crosses as its b
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -65,6 +66,11 @@ class TorchMemory:
         part = self.torch.empty(0, dtype=getattr(self.torch, spec.dtype.name), device=self.device)
         return part.set_(workspace.untyped_storage(), offset // spec.dtype.itemsize, spec.shape)
 
+    def rows(self, workspace: Torch, count: int, width: int, spec: Spec) -> Torch:
+        part = self.torch.empty(0, dtype=getattr(self.torch, spec.dtype.name), device=self.device)
+        strides = [math.prod(spec.shape[axis + 1:]) for axis in range(len(spec.shape))]
+        return part.set_(workspace.untyped_storage(), 0, (count, *spec.shape), (width // spec.dtype.itemsize, *strides))
+
     def pointers(self, memory: list[Buffer], workspace: Torch, parts: Sequence[tuple[int, Spec]]) -> list[Pointer]:
         return [*memory, *[self.part(workspace, offset, spec) for offset, spec in parts]]
 
@@ -72,8 +78,8 @@ class TorchMemory:
         host = self.host_tensor(array)
         return self.allocate(host.shape, host.dtype).copy_(host)
 
-    def copy(self, buffer: Torch) -> Torch:
-        return self.allocate(buffer.shape, buffer.dtype).copy_(buffer)
+    def copy(self, buffer: Torch, into: Torch = None) -> Torch:
+        return (self.allocate(buffer.shape, buffer.dtype) if into is None else into).copy_(buffer)
 
     def to_numpy(self, buffer: Torch) -> np.ndarray:
         """A value as a read-only array on the host; on a CPU device over the same memory."""

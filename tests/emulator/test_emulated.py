@@ -22,12 +22,10 @@ from microtrain.graph.node import SCALAR, Node
 from microtrain.runtime import kernel_backend
 from microtrain.testing.running import LAYOUTS
 from tests.budgets import Specimen, sample
-from tests.compiler.test_loop_kernel import five_steps
 from tests.emulator.test_emulator_corpus import meant
 from tests.op_table import OPS, Op
 from tests.operators.test_parity import check, samples
 from tests.runtime.test_virtual_train import scores
-from tests.support.recorded_steps import MODELS
 
 ARCH = settings.virtual_gpu.value
 
@@ -98,13 +96,6 @@ def test_generated_kernel(number: int) -> None:
     scale = largest([value for node, value in given.items() if node.primitive is not SCALAR])
     for node, value in zip(group.stores, expected, strict=True):
         compare(group, node, device.to_numpy(memory[node]), value, scale)
-
-
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("gathered", [False, True], ids=["whole", "minibatches"])
-def test_loop(name: str, gathered: bool, rng: np.random.Generator) -> None:
-    """Steps in one launch: what one leaves in memory the next one reads."""
-    five_steps(name, gathered, rng)
 
 
 @pytest.mark.parametrize("task", ["perceptron", "linear-regression"])

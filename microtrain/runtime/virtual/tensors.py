@@ -104,9 +104,9 @@ class VirtualTensor(torch.Tensor):
     def untyped_storage(self) -> Storage:
         return Storage(self.inside)
 
-    def set_(self, source: Storage, offset: int = 0, size: Sequence[int] = (), stride: object = None) -> VirtualTensor:
+    def set_(self, source: Storage, offset: int, size: Sequence[int], *stride: Sequence[int]) -> VirtualTensor:
         """A tensor over a part of a storage. A wrapper cannot change its shape, so it is a new one."""
-        part = torch.empty(0, dtype=self.dtype).set_(source.whole.untyped_storage(), offset, size)
+        part = torch.empty(0, dtype=self.dtype).set_(source.whole.untyped_storage(), offset, size, *stride)
         return on_gpu(part, self.gpu)
 
     @property
