@@ -18,7 +18,14 @@ from .arguments import tidy as _tidy
 from .scopes import decorated as _decorated
 
 changes = 0
-"""How often a switch was set: what depends on them compares this number first."""
+"""How often a switch, or what else decides how operations are recorded, was set: who depends on any of them compares
+this number first."""
+
+
+def changed() -> None:
+    """Count a change."""
+    global changes
+    changes += 1
 
 
 class Flag:
@@ -43,9 +50,8 @@ class Flag:
 
     def set(self, value: Any) -> None:
         """Change the value until it is changed again. Raises ValueError for one that it cannot have."""
-        global changes
         self.value = self.read(value)
-        changes += 1
+        changed()
 
     def __call__(self, value: Any) -> Setting:
         """The value for a block, or for a decorated function. Raises ValueError for one that it cannot have."""

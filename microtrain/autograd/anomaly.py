@@ -16,6 +16,7 @@ from types import FrameType, TracebackType
 import numpy as np
 
 from .. import ops as g
+from .. import settings
 from ..engine import run
 from ..engine.session import current
 from ..graph.node import Kind, Node, next_seq, topological
@@ -54,6 +55,7 @@ class detect_anomaly:
     def __enter__(self) -> detect_anomaly:
         self.began, self.session = next_seq(), current()
         self.session.watchers += [self.look]
+        settings.changed()
         try:
             self.session.start_counting()
         except BaseException:           # an interrupt: then there is no block that could end
@@ -64,6 +66,7 @@ class detect_anomaly:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         self.session.watchers.remove(self.look)
+        settings.changed()
         self.session.start_counting()
 
     def look(self, node: Node, entry: Tape | None = None, index: int = 0) -> None:

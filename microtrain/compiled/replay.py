@@ -22,15 +22,15 @@ from typing import Any
 
 from .. import settings
 from ..engine.run import listeners, realize, report
-from ..engine.session import current
 from ..graph.constants import scalar
-from ..graph.dtypes import DType, get_default_dtype
-from ..graph.node import Node
-from ..graph.tape import grad_mode
+from ..graph.dtypes import DType
+from ..graph.node import Node, buffer_signature, making, next_seq
+from ..graph.tape import Leaf, grad_mode
 from ..tensor import Tensor
+from ..tensor.storage import blank
 from .recorder import Call, Draw
 from .results import Built, Constant, Fresh, Recording, Result, There
-from .running import OWN, Again, GroupNumbers, Runner, circumstances, fresh, twin
+from .running import OWN, Again, GroupNumbers, Runner, circumstances, twin
 from .sight import Sight
 
 MISS = object()
@@ -47,9 +47,9 @@ class Line:
         self.recording, self.sight, self.step = recording, sight, recording.step
         self.text = [f"def attempt(args, kwargs{', loop' * looped}):"]
         self.space: dict[str, Any] = {"MISS": MISS, "Node": Node, "settings": settings, "grad_mode": grad_mode,
-                                      "refs": getrefcount, "fresh": fresh, "twin": twin, "realize": realize,
-                                      "scalar": scalar, "default_dtype": get_default_dtype, "listeners": listeners,
-                                      "report": report, "current": current, "is_": is_, "kept": recording.kept}
+                                      "refs": getrefcount, "twin": twin, "realize": realize,
+                                      "scalar": scalar, "listeners": listeners, "report": report,
+                                      "blank": blank[0], "number_of": next_seq, "is_": is_, "kept": recording.kept}
         self.names: dict[int, str] = {}         # of objects in `space`, which keeps them
         self.number = {id(tensor): k for k, tensor in enumerate(sight.tensors)}
         self.given: set[int] = set()            # tensors that are arguments and may be others in the next call
@@ -93,9 +93,7 @@ class Line:
 
     # ---------------------------------------------------------------------------------------------- guards
     def circumstances(self) -> None:
-        _, dtype, enabled = circumstances()
-        self.conditions += [f"settings.changes == {settings.changes}", f"default_dtype() is {self.name(dtype)}",
-                            f"grad_mode.enabled is {enabled}", "not current().watchers"]
+        self.conditions += [f"settings.changes == {settings.changes}", f"grad_mode.enabled is {circumstances()[-1]}"]
 
     def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Name what is handed over, and compare it."""
@@ -158,10 +156,13 @@ class Line:
                                 f"n{k}.spec is {self.name(node.spec)}", f"n{k}.tape is {self.name(node.tape)}"]
             if tensor._grad is None:
                 self.conditions.append(f"{x}._grad is None")
-            if node.tape is not None or k in changed:
-                self.conditions += [f"{x}._backward_hooks is {self.name(tensor._backward_hooks)}",
-                                    f"{x}._alias is {self.name(tensor._alias)}"]
-            if k in self.given and changed:
+            if node.tape.__class__ is Leaf:
+                self.conditions.append(f"{self.name(node.tape)}.hooking is {self.name(node.tape.hooking)}")
+            if (node.tape is not None or k in changed) and tensor._alias is None:
+                self.conditions.append(f"(n{k}.version is None or {x}._alias is None)")
+            elif node.tape is not None:
+                self.conditions.append(f"{x}._alias is {self.name(tensor._alias)}")
+            if k in self.given and any(self.sight.tensors[one].node.tape is None for one in changed):
                 ids = frozenset([id(self.sight.tensors[one]) for one in changed])
                 self.conditions.append(f"id({x}) not in {self.name(ids)}")
             self.refuse()
@@ -216,7 +217,12 @@ class Line:
         if run.fixed:
             nodes = ", ".join(f"n{self.recording.inputs[place].number}" for place in run.fixed)
             self.write(f"values = {values}")
-            self.write(f"kept = {self.name(run)}.same(values, ({nodes},))")
+            name = self.name(run)
+            same = [f"{name}.kept is not None"]
+            for number, place in enumerate(run.fixed):
+                k = self.recording.inputs[place].number
+                same.append(f"{name}.last[{number}] is b{k} and not n{k}.shared")
+            self.write(f"kept = {name}.kept if {' and '.join(same)} else {name}.same(values, ({nodes},))")
             values, kept = "values", "kept"
         free = self.free(run)
         if free:
@@ -224,7 +230,9 @@ class Line:
                               for source in self.recording.inputs)
             self.write(f"{outputs}, = {self.name(run)}.run({values}, ({', '.join(free)},), ({nodes},), {kept})")
         else:
-            self.write(f"{outputs}, = {self.name(run.quick)}({values}{', (), kept' * (kept != 'None')})")
+            more = f", (), {kept}" if run.native else ""
+            function = f"{self.name(run.function)}, " if run.native else ""
+            self.write(f"{outputs}, = {self.name(run.quick)}({function}{values}{more})")
 
     def event(self, k: int, event: Any, uses: list[tuple[int, DType]]) -> None:
         """What is done on the host, in a replay."""
@@ -373,10 +381,14 @@ class Line:
         name = self.made.get(id(result), "")
         if not name:
             name = self.made[id(result)] = f"y{len(self.made)}"
-            self.write(f"{name} = fresh({self.name(result.kind)}, {self.name(result.spec)}, {self.value_of(result)}, "
-                       f"{self.name(result.tape)})")
-            if self.is_shared(result):
-                self.write(f"{name}.node.shared = True")
+            spec = result.spec
+            signature = spec.buffer_signature or buffer_signature(spec)
+            for line in (*making("node", self.name(signature), self.name(spec), "()", "number_of()"),
+                         f"node.tape = {self.name(result.tape)}", f"node.buffer = {self.value_of(result)}",
+                         f"node.shared = {self.is_shared(result)}", f"{name} = blank()", f"{name}.node = node"):
+                self.write(line)
+            if result.kind is not Tensor:
+                self.write(f"{name}.__class__ = {self.name(result.kind)}")
         return name
 
 

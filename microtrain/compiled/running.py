@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Callable, Hashable, Sequence
 from operator import is_
 from sys import getrefcount
@@ -16,11 +17,8 @@ from ..engine.step import Step
 from ..graph.constants import scalar
 from ..graph.dtypes import DType, get_default_dtype
 from ..graph.node import Node, Signature, leaf
-from ..graph.spec import Spec
-from ..graph.tape import Tape, grad_mode
+from ..graph.tape import grad_mode
 from ..runtime import backend
-from ..tensor import Tensor
-from ..tensor.storage import blank
 
 
 def own_references() -> int:
@@ -31,6 +29,10 @@ def own_references() -> int:
 
 
 OWN = own_references()
+
+quietly = contextvars.copy_context()
+"""A context in which NumPy does not warn, for who has the lock: entering it costs next to nothing."""
+quietly.run(np.seterr, all="ignore")
 
 _switches: list[tuple[int, tuple[Any, ...]]] = [(-1, ())]
 
@@ -70,17 +72,6 @@ def twin(node: Node) -> Node:
     return other
 
 
-def fresh(kind: type, spec: Spec, buffer: Any, tape: Tape | None) -> Tensor:
-    """A new tensor of a value."""
-    node = leaf(buffer, spec)
-    node.tape = tape
-    tensor = blank[0]()
-    if tensor.__class__ is not kind:
-        tensor.__class__ = kind
-    tensor.node = node
-    return tensor
-
-
 class Runner:
     """Runs a step on buffers.
 
@@ -93,10 +84,11 @@ class Runner:
         self.last: list[Any] = []
         self.kept: Any = None
         self.quick: Callable[..., list[Any]] = self.executable.run
+        self.function: Any = None
         if step.program.device.kind.native:
             from ..compiler.emit_numpy import NumpyExecutable
             native = NumpyExecutable(step.program, in_place=True, fixed=fixed)
-            self.executable, self.quick = native, native.run
+            self.executable, self.quick, self.function = native, quietly.run, native.function
             self.fixed = tuple(fixed) if native.hoisted is not None else ()
             self.prepare = native.prepare
         self.native = step.program.device.kind.native
@@ -106,14 +98,12 @@ class Runner:
     def same(self, values: list[Any], nodes: Sequence[Node]) -> Any:
         """What depends on the fixed inputs alone, kept while they are the same and nobody else sees them."""
         given = [values[place] for place in self.fixed]
-        if len(self.last) != len(given) or not all(map(is_, self.last, given)):
-            self.last, self.kept = given, None              # of values that are met once nothing is kept
-            return None
-        if any(node.shared for node in nodes):
-            return None
-        if self.kept is None:
-            self.kept = self.prepare(values)
-        return self.kept
+        again = len(self.last) == len(given) and all(map(is_, self.last, given))
+        self.last, self.kept = given, None
+        made = self.prepare(values)
+        if again and not any(node.shared for node in nodes):
+            self.kept = made                    # of values that are met once nothing is kept
+        return made
 
     def run(self, values: list[Any], free: tuple[int, ...], nodes: Sequence[Node | None],
             kept: Any = None) -> list[Any]:

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from .. import settings
+
 __all__ = ["DType", "bfloat16", "bool_", "float16", "float32", "float64", "get_default_dtype", "int8", "int16", "int32",
            "int64", "set_default_dtype", "uint8"]
 
@@ -85,6 +87,7 @@ def set_default_dtype(dtype: DType) -> None:
     if not isinstance(dtype, DType) or not dtype.is_floating_point:
         raise TypeError(f"only floating-point types are supported as the default type, got {dtype!r}")
     _default[0] = dtype
+    settings.changed()
 
 
 def from_name(name: str) -> DType:
