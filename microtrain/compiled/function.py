@@ -12,9 +12,10 @@ from ..engine.session import current
 from ..errors import CompileError
 from ..runtime.lock import lock
 from ..tensor import Tensor
+from .guards import MISS
 from .looping import Progress, loop
 from .recording import record
-from .replay import MISS, Line
+from .replay import Line
 from .results import Recording
 from .running import circumstances
 from .sight import Sight

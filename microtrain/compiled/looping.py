@@ -17,8 +17,9 @@ from ..tensor import Generator, Tensor, cat, randperm
 from ..tensor import tensor as tensor_of
 from ..tensor.host import values
 from ..tensor.storage import wrap
+from .guards import MISS
 from .loop import NotLooped, Pace, StepLoop, answers_hold
-from .replay import MISS, Line
+from .replay import Line
 from .results import Recording
 from .sight import Sight
 
