@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -14,24 +15,44 @@ from .loop_numba import compiled
 from .program import Program
 
 MANY = 2000
-"""Steps of one program from which on its loop is worth compiling, which takes numba about a second."""
+"""Steps of a program, in all its loops, from which on it is compiled, which takes numba about a second."""
 
 
 class NumpyLoop:
-    """A program and its loop as a Python function. Every program can be looped so."""
+    """A program and its loop as a Python function. Every program can be looped so; equal loops share what was made."""
+
+    def __init__(self, program: Program, roles: Roles) -> None:
+        carried = tuple(sorted(roles.carried.items()))
+        self.made = made(program, carried, roles.rows, roles.history, roles.watched)
+
+    def run(self, values: list[Buffer], numbers: Sequence[np.ndarray], steps: int) -> tuple[list[Buffer], int]:
+        function = self.made.function(steps)
+        outputs, count = quiet(function, values, numbers, steps)
+        return list(outputs), count
+
+
+class Made:
+    """The functions of a loop, and in how many steps they were run."""
 
     def __init__(self, program: Program, roles: Roles) -> None:
         self.program, self.roles, self.steps = program, roles, 0
-        self.machine: Function | None = None
         emitter = LoopEmitter(program, roles)
         self.source = emitter.function()
-        made: dict[str, Function] = {}
-        exec(compile(self.source, "<microtrain cpu loop>", "exec"), emitter.namespace, made)
-        self.function = made["loop"]
+        namespace: dict[str, Function] = {}
+        exec(compile(self.source, "<microtrain cpu loop>", "exec"), emitter.namespace, namespace)
+        self.python = namespace["loop"]
+        self.machine: Function | None = None
 
-    def run(self, values: list[Buffer], numbers: Sequence[np.ndarray], steps: int) -> tuple[list[Buffer], int]:
+    def function(self, steps: int) -> Function:
+        """What runs so many steps more."""
         if self.steps < MANY <= self.steps + steps:
             self.machine = compiled(self.program, self.roles)
         self.steps += steps
-        outputs, made = quiet(lambda values: (self.machine or self.function)(values, numbers, steps), values)
-        return list(outputs), made
+        return self.machine or self.python
+
+
+@lru_cache(maxsize=256)
+def made(program: Program, carried: tuple[tuple[int, int], ...], rows: frozenset[int], history: frozenset[int],
+         watched: int | None) -> Made:
+    """The functions of a loop, whoever asks."""
+    return Made(program, Roles(dict(carried), rows, history, watched))

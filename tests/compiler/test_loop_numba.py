@@ -14,6 +14,7 @@ from microtrain.compiler.emit_numpy import NumpyExecutable
 from microtrain.compiler.loop import Roles
 from microtrain.compiler.loop_numba import TEXT, compiled
 from microtrain.compiler.loop_numpy import NumpyLoop
+from microtrain.compiler.program import Program
 from microtrain.graph.node import SCALAR, Node
 from tests.compiler.test_loop_numpy import linear, logistic
 from tests.conftest import DEVICE
@@ -76,16 +77,19 @@ def test_every_operation_has_numpys_bits(dtype: str) -> None:
 def test_a_long_loop_is_compiled_and_a_short_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also one that is cut into pieces, which go on where the last one ended."""
     monkeypatch.setattr(loop_numpy, "MANY", 50)
+    loop_numpy.made.cache_clear()
     loop = looped(*linear(), steps=80)
     made, values, found = NumpyLoop(loop.program, loop.roles), list(loop.values), []
     for at in range(0, 80, 20):
-        assert (made.machine is None) == (at < 60)
+        assert (made.made.machine is None) == (at < 60)
         outputs, count = made.run(values, [table[at:at + 20] for table in loop.numbers], 20)
         assert count == 20
         found.append(outputs[min(loop.roles.history)])
         for place, after in loop.roles.carried.items():
             values[place] = outputs[after]
-    assert made.machine is not None
+    assert made.made.machine is not None
+    equal_loop = NumpyLoop(Program.read(loop.program.flat), loop.roles)
+    assert equal_loop.made is made.made, "it is not compiled again"
     want, _ = loop.singly(NumpyExecutable(loop.program))
     for place, one in enumerate(outputs):
         equal(np.concatenate(found) if place in loop.roles.history else one, want[place], str(place))
@@ -115,6 +119,7 @@ def test_what_has_elements_is_not_compiled() -> None:
 def test_without_numba_there_is_the_python_function(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numba", None)
     monkeypatch.setattr(loop_numpy, "MANY", 1)
+    loop_numpy.made.cache_clear()
     loop = looped(*linear(), steps=3)
     made = NumpyLoop(loop.program, loop.roles)
-    assert made.run(loop.values, loop.numbers, 3)[1] == 3 and made.machine is None
+    assert made.run(loop.values, loop.numbers, 3)[1] == 3 and made.made.machine is None

@@ -213,7 +213,7 @@ def test_a_batch_is_picked_by_one_take() -> None:
     for place, whole in zip(at, data, strict=True):
         values[place] = whole
     made = check(replace(loop, program=program, roles=replace(loop.roles, rows=frozenset({index})), values=values))
-    before, body = made.source.split("for k")
+    before, body = made.made.source.split("for k")
     assert body.count(".take(") == 2 and ".take(" not in before
     rows = replace(loop, roles=replace(loop.roles, rows=frozenset(at)), values=list(loop.values))
     for place, whole in zip(at, data, strict=True):
@@ -236,7 +236,7 @@ def test_random_orders_of_carrying(limit: int, monkeypatch: pytest.MonkeyPatch) 
 
 def test_what_depends_on_data_alone_is_computed_once() -> None:
     made = check(looped(*hoisted(), steps=K))
-    before, body = made.source.split("for k")
+    before, body = made.made.source.split("for k")
     assert "tanh" in before and "transpose" in before and "tanh" not in body and "transpose" not in body
 
 
