@@ -18,7 +18,7 @@ MISS = object()
 
 
 class Guards:
-    """The first lines of a replay, bound to what a sight has met: they name tensors `x0`, ... and their nodes `n0`, ...,
+    """The first lines of a replay, bound to what a sight has met: they name tensors `x0`, ... and their nodes `n0`, ...
     and return `MISS` where a condition does not hold."""
 
     def __init__(self, head: str, recording: Recording, sight: Sight, args: tuple[Any, ...],
