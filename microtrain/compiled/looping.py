@@ -61,17 +61,32 @@ class Batches:
         return np.stack(found).astype(np.int64)
 
 
+class Rows:
+    """Rows that are given: `given`, of shape (steps, size), int64, are those of each step."""
+
+    def __init__(self, rows: int, given: np.ndarray) -> None:
+        self.rows, self.given = rows, given
+
+    def table(self, first: int, steps: int) -> np.ndarray:
+        """The rows of so many steps, of shape (steps, size)."""
+        return self.given[first:first + steps]
+
+
 class Looping:
     """A loop that is under way."""
 
-    def __init__(self, steps: Steps, data: tuple[Tensor, ...], batches: Batches | None) -> None:
-        self.steps, self.data, self.batches = steps, data, batches
+    def __init__(self, steps: Steps, data: tuple[Tensor, ...], batches: Batches | Rows | None) -> None:
+        self.steps, self.data = steps, data
         self.pace = Pace()
-        self.losses: list[Tensor] = []
-        self.done = 0
+        self.begin(batches)
         self.attempt: Callable[..., Any] | None = None
         self.loop: StepLoop | None = None
         self.why = ""
+
+    def begin(self, batches: Batches | Rows | None) -> None:
+        """Begin with the steps of some batches of the data."""
+        self.batches, self.done = batches, 0
+        self.losses: list[Tensor] = []
 
     def arguments(self) -> tuple[Tensor, ...]:
         """What the next step is called with."""

@@ -58,20 +58,27 @@ def record(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
         flush(device)
     before = [Before(tensor.node, tensor._version, tensor._grad, tensor._alias is not None) for tensor in sight.tensors]
     session, recorder, counts = current(), StepRecorder(), counts_of(sight)
-    profile = sys.getprofile()
+    profile: Any = sys.getprofile()
     try:
         session.recorder = recorder
         sys.setprofile(recorder.watch)
         try:
             result = function(*args, **kwargs)
         finally:
-            sys.setprofile(profile)
+            restore(profile)
             session.recorder = None
         recording = Reading(sight, before, counts, recorder, result).recording
     except CompileError:
         undo(sight, before, recorder)
         raise
     return result, recording
+
+
+def restore(profile: Any) -> None:
+    """Set a profiler again: a function, or cProfile's, which is none."""
+    sys.setprofile(profile if callable(profile) else None)
+    if hasattr(profile, "enable"):
+        profile.enable()
 
 
 def undo(sight: Sight, before: Sequence[Before], recorder: StepRecorder) -> None:

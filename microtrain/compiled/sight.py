@@ -179,7 +179,8 @@ class Sight(Seen):
         self.check("{0}.param_groups is {1} and {0}.state is {2} and len({1}) == {3} and len({2}) == {4}", optimizer,
                    groups, state, len(groups), len(state))
         self.own |= {id(space): ("stepped",), id(state): None}
-        self.places += [(space, dict(space), path), (groups, list(groups), f"{path}.param_groups")]
+        self.places += [(space, dict(space), path), (groups, list(groups), f"{path}.param_groups"),
+                        (state, dict(state), f"{path}.state")]
         for k, group in enumerate(groups):
             free = [key for key in group
                     if key == "initial_lr" or (key in given and not isinstance(group[key], Tensor))]

@@ -47,9 +47,10 @@ class DataLoader:
 
     def __iter__(self) -> Iterator[Any]:
         """The batches of an epoch. One that could not be made raises, and the next one is there all the same."""
-        return map(self._fetch, self._batches())
+        return map(self._fetch, self.orders())
 
-    def _batches(self) -> Iterator[np.ndarray]:
+    def orders(self) -> Iterator[np.ndarray]:
+        """The samples of each batch of an epoch, (batch,) int64, drawn as the batches' are."""
         samples = len(self.dataset)
         order = as_generator(self.generator).permutation(samples) if self.shuffle else np.arange(samples)
         for batch in range(len(self)):

@@ -20,12 +20,12 @@ from ..nn.state import snapshot
 from ..optim import Optimizer
 from ..optim.lr_scheduler import LRScheduler
 from ..scopes import finish
-from ..tensor import Tensor, no_grad, stack
+from ..tensor import Tensor, no_grad
 from .checkpoint import check_checkpoint_path, load_training, save_training
 from .metrics import Metric
 from .progress import Progress, Silent, make_progress
+from .steps import LossFunction, Steps, pairs, read
 
-LossFunction = Callable[[Tensor, Tensor], Tensor]
 Callback = Callable[[int, "History"], Any]
 
 
@@ -33,12 +33,14 @@ Callback = Callable[[int, "History"], Any]
 class History:
     """One entry an epoch in each list: means of the loss over the samples, measured on each batch before the step that
     it causes, and over the validation samples after the epoch, if there are any; metrics of those by name; and the
-    epoch's wall time in seconds, validation included."""
+    epoch's wall time in seconds, validation included. `steps` says how the last epoch's were made: "looped", many at
+    once; "replayed" one by one, or "plain", with the reason why not in a faster way."""
 
     train_loss: list[float] = field(default_factory=list)
     val_loss: list[float] = field(default_factory=list)
     metrics: dict[str, list[float]] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
+    steps: str = field(default="", compare=False)
 
     def __len__(self) -> int:
         """The number of epochs."""
@@ -61,8 +63,8 @@ class History:
         return values | {name: series[-1] for name, series in self.metrics.items()}
 
     def to_dict(self) -> dict[str, object]:
-        """Plain lists and dicts."""
-        return asdict(self)
+        """What was measured, as plain lists and dicts."""
+        return {name: value for name, value in asdict(self).items() if name != "steps"}
 
     def save(self, path: str | Path) -> None:
         """Writes `to_dict` as JSON, whole or not at all; OSError where it cannot be written."""
@@ -86,6 +88,10 @@ def fit(model: Module, loss_fn: LossFunction, optimizer: Optimizer, train_loader
         scheduler: LRScheduler | None = None, patience: int | None = None, checkpoint: str | Path | None = None,
         progress: bool | Progress = True) -> History:
     """Trains `model` for `epochs` passes over `train_loader`.
+
+    Steps are compiled (`microtrain.compile`), and those of an epoch looped where the loader is a DataLoader that takes
+    rows of two tensors and does nothing else. They have the bits of plain steps, which are made where the model or the
+    loss does something in Python at each call. `History.steps` says which it was.
 
     Args:
         model, loss_fn, optimizer: a step lowers `loss_fn(model(x), y)`, a scalar that is a mean over the batch.
@@ -113,7 +119,8 @@ def fit(model: Module, loss_fn: LossFunction, optimizer: Optimizer, train_loader
         raise ValueError(f"patience should be at least 1, got {patience}")
     if val_loader is None and (patience is not None or metrics):
         raise ValueError("patience and metrics are measured on val_loader, which is None")
-    display = progress if not isinstance(progress, bool) else make_progress(epochs) if progress else Silent()
+    own = make_progress(epochs) if progress is True else Silent()
+    display = own if isinstance(progress, bool) else progress
     history = History(metrics={name: [] for name in metrics or ()})
     callbacks = list(callbacks)
     for function in (loss_fn, *callbacks, *(metrics or {}).values()):
@@ -122,6 +129,7 @@ def fit(model: Module, loss_fn: LossFunction, optimizer: Optimizer, train_loader
                             f"{type(function).__name__}")
     best_state: dict[str, Any] = {}
     ended = False
+    steps = Steps(model, loss_fn, optimizer)
     loaders = [train_loader] if val_loader is None else [train_loader, val_loader]
     if checkpoint is not None and (checkpoint := check_checkpoint_path(checkpoint)).exists():
         history, best_state, ended = _resumed(
@@ -130,7 +138,8 @@ def fit(model: Module, loss_fn: LossFunction, optimizer: Optimizer, train_loader
         for epoch in range(len(history) + 1, 1 if ended else epochs + 1):
             start = time.perf_counter()
             model.train()
-            history.train_loss.append(_train_epoch(model, loss_fn, optimizer, train_loader, epoch))
+            history.train_loss.append(_train_epoch(steps, optimizer, train_loader, epoch))
+            history.steps = steps.way
             if val_loader is not None:
                 val_loss, scores = evaluate(model, loss_fn, val_loader, metrics)
                 history.val_loss.append(val_loss)
@@ -151,6 +160,8 @@ def fit(model: Module, loss_fn: LossFunction, optimizer: Optimizer, train_loader
                 break
     finally:
         display.close()
+    if history.steps:
+        own.note(f"steps: {history.steps}")
     if best_state:
         model.load_state_dict(best_state)
     return history
@@ -167,21 +178,11 @@ def _resumed(kept: dict[str, Any], new: History, path: str | Path) -> tuple[Hist
     return history, kept["best_state"], kept["ended"]
 
 
-def _train_epoch(model: Module, loss_fn: LossFunction, optimizer: Optimizer, loader: Iterable[tuple[Tensor, Tensor]],
-                 epoch: int) -> float:
+def _train_epoch(steps: Steps, optimizer: Optimizer, loader: Iterable[tuple[Tensor, Tensor]], epoch: int) -> float:
     """One pass with a step for each batch; the mean loss over its samples."""
-    losses: list[Tensor] = []
-    sizes: list[int] = []
-    for x, y in pairs(loader):
-        optimizer.zero_grad()
-        loss = loss_fn(model(x), y)
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.detach())
-        sizes.append(len(x))
-    if not losses:
+    values, sizes = steps.epoch(loader)
+    if not sizes:
         raise ValueError("the training loader yields no batches")
-    values = _read(losses)
     for batch, value in enumerate(values, start=1):
         if not math.isfinite(value):
             rate = max(float(group["lr"]) for group in optimizer.param_groups)
@@ -204,20 +205,6 @@ def _not_finite(loader: Iterable[tuple[Tensor, Tensor]]) -> str | None:
     return None
 
 
-def pairs(loader: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-    """A loader's batches. Raises TypeError for one that is no pair of input and target."""
-    for batch in loader:
-        if not isinstance(batch, tuple | list) or len(batch) != 2:
-            of = f" of {len(batch)}" if isinstance(batch, tuple | list) else ""
-            raise TypeError(f"a loader yields pairs of input and target, not {type(batch).__name__}{of}")
-        yield batch[0], batch[1]
-
-
-def _read(losses: list[Tensor]) -> np.ndarray:
-    """The values of scalar tensors, in one transfer."""
-    return stack(losses).cpu().numpy().astype(np.float64)
-
-
 def evaluate(model: Module, loss_fn: LossFunction, loader: Iterable[tuple[Tensor, Tensor]],
              metrics: Mapping[str, Metric] | None = None) -> tuple[float, dict[str, float]]:
     """The mean loss over the samples of `loader` and the metrics over all of them, in evaluation mode. ValueError for
@@ -236,7 +223,7 @@ def evaluate(model: Module, loss_fn: LossFunction, loader: Iterable[tuple[Tensor
                 targets.append(y.cpu().numpy())
         if not losses:
             raise ValueError("the validation loader yields no batches")
-        loss = float(np.average(_read(losses), weights=sizes))
+        loss = float(np.average(read(losses), weights=sizes))
     if not metrics:
         return loss, {}
     prediction, target = np.concatenate(predictions), np.concatenate(targets)

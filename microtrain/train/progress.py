@@ -27,6 +27,13 @@ class Progress(Protocol):
         """No further epoch follows, be it because of an error."""
 
 
+class Display(Progress, Protocol):
+    """One of our own, which can also say something."""
+
+    def note(self, text: str) -> None:
+        """Shows a line, after `close`."""
+
+
 def describe(values: Mapping[str, float]) -> str:
     """`train loss 0.1234  val loss 0.1300`."""
     return "  ".join(f"{shown(name)} {value:.4g}" for name, value in values.items())
@@ -50,6 +57,9 @@ class Silent:
     def close(self) -> None:
         """Nothing to close."""
 
+    def note(self, text: str) -> None:
+        """Shows nothing."""
+
 
 @dataclass
 class Lines(Silent):
@@ -62,6 +72,10 @@ class Lines(Silent):
         """Writes the epoch's line."""
         width = len(str(self.epochs))
         write(self.stream, f"epoch {epoch:{width}}/{self.epochs}  {describe(values)}\n")
+
+    def note(self, text: str) -> None:
+        """Writes the line."""
+        write(self.stream, f"{shown(text)}\n")
 
 
 @dataclass
@@ -85,6 +99,10 @@ class Bar:
         if self.drawn:
             write(self.stream, "\n")
 
+    def note(self, text: str) -> None:
+        """Writes the line."""
+        write(self.stream, f"{shown(text)}\n")
+
 
 @dataclass
 class TqdmBar:
@@ -103,8 +121,12 @@ class TqdmBar:
         with suppress(OSError, ValueError):
             self.bar.close()
 
+    def note(self, text: str) -> None:
+        """Writes the line."""
+        write(self.bar.fp, f"{shown(text)}\n")
 
-def make_progress(epochs: int, stream: TextIO | None = None) -> Progress:
+
+def make_progress(epochs: int, stream: TextIO | None = None) -> Display:
     """The progress display: on a terminal tqdm's bar, or our own when tqdm is not installed; else one line an epoch.
     Without a stream, bars go to stderr and lines to stdout: stderr of a run that is logged is for what went wrong."""
     out = sys.stderr if stream is None else stream

@@ -43,7 +43,7 @@ def test_default_display_of_a_log_is_stdout(capsys):
     model, loss, optimizer, loader = setup()
     fit(model, loss, optimizer, loader, epochs=2)
     out, err = capsys.readouterr()
-    assert [line.split()[1] for line in out.splitlines()] == ["1/2", "2/2"] and err == ""
+    assert [line.split()[1] for line in out.splitlines()] == ["1/2", "2/2", "looped"] and err == ""
 
 
 class Gone(io.StringIO):
