@@ -78,15 +78,22 @@ class Looping:
     def __init__(self, steps: Steps, data: tuple[Tensor, ...], batches: Batches | Rows | None) -> None:
         self.steps, self.data = steps, data
         self.pace = Pace()
-        self.begin(batches)
         self.attempt: Callable[..., Any] | None = None
+        self.args: tuple[Tensor, ...] = ()      # what the loop is bound to: the batch of one of its steps
         self.loop: StepLoop | None = None
         self.why = ""
+        self.begin(batches)
 
     def begin(self, batches: Batches | Rows | None) -> None:
         """Begin with the steps of some batches of the data."""
         self.batches, self.done = batches, 0
         self.losses: list[Tensor] = []
+        if self.loop is not None and not self.answers_hold(self.loop.recording, self.loop.sight):
+            self.attempt = self.loop = None
+
+    def answers_hold(self, recording: Recording, sight: Sight) -> bool:
+        """Whether what was asked of a batch is answered for all of the data as it was."""
+        return self.batches is None or answers_hold(recording, self.data, sight.first_argument)
 
     def arguments(self) -> tuple[Tensor, ...]:
         """What the next step is called with."""
@@ -97,13 +104,12 @@ class Looping:
 
     def advance(self, left: int) -> None:
         """Make some steps, at most `left`. Raises NonFiniteLossError."""
-        args = self.arguments()
         with lock:
             if self.attempt is None and not self.why:
-                self.bind(args)
-            made = self.many(args, left) if self.attempt is not None else None
+                self.bind(self.arguments())
+            made = self.many(left) if self.attempt is not None else None
         if made is None:
-            loss = self.steps(*args)
+            loss = self.steps(*self.arguments())
             if not isinstance(loss, Tensor) or loss.shape:
                 given = f"one of shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
                 raise TypeError("loop() keeps the losses: the step has to return its loss, a tensor without axes, not "
@@ -118,14 +124,14 @@ class Looping:
             return
         rows = None if self.batches is None else self.batches.rows
         try:
-            if rows is not None and not answers_hold(recording, self.data, sight.first_argument):
+            if not self.answers_hold(recording, sight):
                 raise NotLooped("an index counts from the end in some batches only")
             self.loop = StepLoop(recording, sight, rows)
-            self.attempt = Line(recording, sight, args, {}, looped=True).function()
+            self.attempt, self.args = Line(recording, sight, args, {}, looped=True).function(), args
         except NotLooped as error:
             self.why = str(error)
 
-    def many(self, args: tuple[Tensor, ...], left: int) -> int | None:
+    def many(self, left: int) -> int | None:
         """Make many steps at once; None where something has changed in the meantime."""
         assert self.attempt is not None and self.loop is not None
         steps = min(self.pace.steps, left)
@@ -135,7 +141,7 @@ class Looping:
             index = backend(device.type, device.index).from_numpy(self.batches.table(self.done, steps))
             data = [realize(one.node) for one in self.data]
         with self.loop.all_or_nothing(), self.pace.timed(steps):
-            result = self.attempt(args, {}, self.loop.runner(steps, data, index))
+            result = self.attempt(self.args, {}, self.loop.runner(steps, data, index))
         if result is MISS:
             self.attempt = self.loop = None
             return None
