@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from .. import ops
-from ..graph.dtypes import HALF, bfloat16
+from ..graph.dtypes import HALF, bfloat16, float32, float64
 from ..graph.node import Kind, buffer_signature
 from ..graph.spec import Spec
 from ..runtime import numerics
@@ -225,18 +225,24 @@ class Emitter:
         """The text of a value, written into the memory of the name `out` where there is one."""
         primitive, sources = value.primitive, value.sources
         scalar = None if value.shape else primitive.numpy_scalar
+        half = value.dtype in HALF or (bool(sources) and sources[-1].dtype in HALF)
         # A bare Python number takes the other operand's dtype, but only beside one that has a dtype (two of three might
         # meet each other first), and in arithmetic: where one of the operands is chosen, the number itself would be the
-        # result.
+        # result. Two NumPy scalars meet in half the time that one and a number take.
         weak = (primitive.kind is Kind.MAP and primitive is not ops.WHERE and scalar is None and len(sources) > 1
+                and (bool(value.shape) or half)
                 and sum(s.primitive is ops.LITERAL for s in sources) == 1)
         operands = [self.operand(s, weak) for s in sources]
         template = primitive.numpy
         if not isinstance(template, str):
             template = template(value.spec, *[s.spec for s in sources], *value.attrs)
-        template = scalar or template
+        template = self.masking(value) or template
+        if scalar is not None:
+            dtype = float32 if value.dtype in HALF else value.dtype
+            self.namespace |= {f"one_{dtype.name}": dtype.numpy.type(1), f"zero_{dtype.name}": dtype.numpy.type(0)}
+            template = scalar.replace("{one}", f"one_{dtype.name}").replace("{zero}", f"zero_{dtype.name}")
         if primitive.kind in (Kind.MAP, Kind.REDUCE, Kind.MATMUL) and primitive is not ops.CAST:
-            if value.dtype in HALF or (sources[-1].dtype in HALF):
+            if half:
                 operands = [f"{o}.astype(float32)" if s.dtype in HALF and o[0] != "(" else o
                             for o, s in zip(operands, sources, strict=True)]
                 text = template.format(*operands)
@@ -247,6 +253,16 @@ class Emitter:
         if out:
             return primitive.numpy_out.format(*operands, out=out)
         return str(template.format(*operands))
+
+    def masking(self, value: Value) -> str:
+        """The text of a large choice between a value and 0: a branch for each element costs six times a mask."""
+        if value.primitive is ops.WHERE and value.spec.numel >= LARGE and value.dtype in (float32, float64):
+            for kept, other, text in ((1, 2, "masked({1}, {0})"), (2, 1, "masked({2}, ~{0})")):
+                zero = value.sources[other]
+                if zero.primitive is ops.LITERAL and str(zero.attrs[0]) in ("0", "0.0") \
+                        and value.sources[kept].spec is value.spec:
+                    return text
+        return ""
 
     def room(self, value: Value, i: int) -> str:
         """The name of memory to write a result into: an operand that dies here, else a value that died before.

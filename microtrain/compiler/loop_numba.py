@@ -15,6 +15,7 @@ import numpy as np
 from .. import ops
 from ..graph.dtypes import bool_, float32, float64, int64
 from ..runtime.backend import Buffer
+from ..runtime.numerics import LONE
 from .emit_loop import Function, LoopEmitter
 from .loop import Roles
 from .program import Program, Value
@@ -22,11 +23,13 @@ from .program import Program, Value
 PREDICATES = frozenset({ops.EQ, ops.NE, ops.LT, ops.LE, ops.GT, ops.GE, ops.BITWISE_AND, ops.BITWISE_OR,
                         ops.BITWISE_XOR, ops.BITWISE_NOT, ops.LOGICAL_NOT})
 
-ROUNDED = {ops.SQRT: "sqrt"}
+ROUNDED = {ops.PRIMITIVES[name]: name for name in LONE.split()}
 
 TEXT = {
     **{primitive: str(primitive.numpy) for primitive in (ops.ADD, ops.SUB, ops.MUL, ops.DIV, ops.NEG, *PREDICATES)},
     **{primitive: f"{{dtype}}(math.{name}(float64({{0}})))" for primitive, name in ROUNDED.items()},
+    ops.SIGMOID: "{dtype}(1.0 / (1.0 + math.exp(-float64({0}))))",
+    ops.SOFTPLUS: "{dtype}(math.log1p(math.exp(-abs(float64({0})))) + max(float64({0}), 0.0))",
     ops.CAST: "{dtype}({0})", ops.WHERE: "({1} if {0} else {2})", ops.ABS: "abs({0})",
     ops.SIGN: "({dtype}({0} > 0) - {dtype}({0} < 0))",
     ops.MAXIMUM: "({0} if {0} > {1} or {0} != {0} else {1})", ops.MINIMUM: "({0} if {0} < {1} or {0} != {0} else {1})",

@@ -15,7 +15,7 @@ from ..graph.spec import Device, Shape, Spec
 from ..graph.tape import grad_mode
 from . import shapes
 from .shapes import difference, predicate, same
-from .table import Binary, Number, Operand, Unary, binary, compare, composite, precise, row, unary
+from .table import Binary, Number, Operand, Unary, binary, compare, composite, lone, precise, row, unary
 
 # --------------------------------------------------------------------------------------------- what derivatives share
 
@@ -91,16 +91,18 @@ MUL, mul = binary("mul", "({0} * {1})", "({0} * {1})",
 DIV, div = binary("div", "({0} / {1})", "div({0}, {1})", lambda ct, o, x, y: div(ct, y), "y",
                   lambda ct, o, x, y: neg(mul(ct, div(div(x, y), y))), "xy", numpy_out="divide({0}, {1}, out={out})")
 POW, pow = binary("pow", "power({0}, {1})", "pow({0}, {1})", _pow_base, "xy", _pow_exponent, "xyo",
-                  grad_name="PowBackward1", on_bool="({0} | ({1} == 0))")
+                  numpy_scalar="lone_pow({0}, {1}, {one})", grad_name="PowBackward1", on_bool="({0} | ({1} == 0))")
 ATAN2, atan2 = binary("atan2", precise("arctan2", "{0}, {1}"), "atan2({0}, {1})",
                       lambda ct, o, y, x: _turn(ct, x, y, x), "xy", lambda ct, o, y, x: _turn(ct, neg(y), y, x), "xy")
 MAXIMUM, maximum = binary("maximum", "maximum({0}, {1})", "maximum({0}, {1})",
                           lambda ct, o, x, y: _extreme(ct, x, y, lt(x, y)), "xy",
                           lambda ct, o, x, y: _extreme(ct, y, x, lt(y, x)), "xy", on_bool="({0} | {1})",
+                          numpy_scalar="({0} if {0} > {1} or {0} != {0} else {1})",
                           numpy_out="maximum({0}, {1}, out={out})")
 MINIMUM, minimum = binary("minimum", "minimum({0}, {1})", "minimum({0}, {1})",
                           lambda ct, o, x, y: _extreme(ct, x, y, gt(x, y)), "xy",
                           lambda ct, o, x, y: _extreme(ct, y, x, gt(y, x)), "xy", on_bool="({0} & {1})",
+                          numpy_scalar="({0} if {0} < {1} or {0} != {0} else {1})",
                           numpy_out="minimum({0}, {1}, out={out})")
 FLOOR_DIVIDE, floor_divide = binary("floor_divide", "floor_divide({0}, {1})", "floor_divide({0}, {1})",
                                     _not_implemented, "", _not_implemented, "", grad_name="NotImplemented")
@@ -117,38 +119,50 @@ BITWISE_XOR, bitwise_xor = binary("bitwise_xor", "({0} ^ {1})", "({0} ^ {1})", d
 # -------------------------------------------------------------------------------------------------------- one operand
 IDENTITY, identity = unary("identity", "{0}", "{0}", lambda ct, o, x: ct, "", grad_name="AliasBackward0")
 NEG, _neg = unary("neg", "(-{0})", "neg({0})", lambda ct, o, x: neg(ct), "", numpy_out="negative({0}, out={out})")
-SIGN, sign = unary("sign", "sign({0})", "sign({0})", none, "")
-ABS, abs = unary("abs", "absolute({0})", "tl.abs({0})", lambda ct, o, x: mul(ct, sign(x)), "x")
-EXP, exp = unary("exp", "exp({0})", "exp({0})", lambda ct, o, x: mul(ct, o), "o", numpy_out="exp({0}, out={out})")
-LOG, log = unary("log", "log({0})", "log({0})", lambda ct, o, x: div(ct, x), "x", numpy_out="log({0}, out={out})")
-LOG1P, log1p = unary("log1p", "log1p({0})", "log1p({0})", lambda ct, o, x: div(ct, add(x, 1)), "x")
-EXPM1, expm1 = unary("expm1", "expm1({0})", "expm1({0})", lambda ct, o, x: mul(ct, add(o, 1)), "o")
+SIGN, sign = unary("sign", "sign({0})", "sign({0})", none, "",
+                   numpy_scalar="({one} if {0} > 0 else -{one} if {0} < 0 else {zero})")
+ABS, abs = unary("abs", "absolute({0})", "tl.abs({0})", lambda ct, o, x: mul(ct, sign(x)), "x",
+                 numpy_scalar="abs({0})")
+EXP, exp = unary("exp", "exp({0})", "exp({0})", lambda ct, o, x: mul(ct, o), "o", numpy_scalar=lone("exp"),
+                 numpy_out="exp({0}, out={out})")
+LOG, log = unary("log", "log({0})", "log({0})", lambda ct, o, x: div(ct, x), "x", numpy_scalar=lone("log"),
+                 numpy_out="log({0}, out={out})")
+LOG1P, log1p = unary("log1p", "log1p({0})", "log1p({0})", lambda ct, o, x: div(ct, add(x, 1)), "x",
+                     numpy_scalar=lone("log1p"))
+EXPM1, expm1 = unary("expm1", "expm1({0})", "expm1({0})", lambda ct, o, x: mul(ct, add(o, 1)), "o",
+                     numpy_scalar=lone("expm1"))
 SQRT, sqrt = unary("sqrt", "sqrt({0})", "sqrt({0})", lambda ct, o, x: div(ct, mul(o, 2)), "o",
-                   numpy_out="sqrt({0}, out={out})")
+                   numpy_scalar=lone("sqrt"), numpy_out="sqrt({0}, out={out})")
 RSQRT, rsqrt = unary("rsqrt", "(1.0 / sqrt({0}))", "rsqrt({0})",
-                     lambda ct, o, x: mul(mul(ct, -0.5), mul(o, mul(o, o))), "o")
+                     lambda ct, o, x: mul(mul(ct, -0.5), mul(o, mul(o, o))), "o",
+                     numpy_scalar="({one} / ({one} * lone_sqrt({0})))")
 RECIPROCAL, reciprocal = unary("reciprocal", "(1.0 / {0})", "reciprocal({0})",
-                               lambda ct, o, x: neg(mul(ct, mul(o, o))), "o")
+                               lambda ct, o, x: neg(mul(ct, mul(o, o))), "o", numpy_scalar="({one} / {0})")
 cos: Unary
 relu_backward: Binary
 sigmoid_backward: Binary
 tanh_backward: Binary
-SIN, sin = unary("sin", precise("sin"), "sin({0})", lambda ct, o, x: mul(ct, cos(x)), "x")
-COS, cos = unary("cos", precise("cos"), "cos({0})", lambda ct, o, x: neg(mul(ct, sin(x))), "x")
-TAN, tan = unary("tan", precise("tan"), "tan({0})", lambda ct, o, x: mul(ct, add(mul(o, o), 1)), "o")
-LOG2, log2 = unary("log2", "log2({0})", "log2({0})", lambda ct, o, x: div(ct, mul(x, math.log(2))), "x")
-LOG10, log10 = unary("log10", precise("log10"), "log10({0})", lambda ct, o, x: div(ct, mul(x, math.log(10))), "x")
+SIN, sin = unary("sin", precise("sin"), "sin({0})", lambda ct, o, x: mul(ct, cos(x)), "x", numpy_scalar=lone("sin"))
+COS, cos = unary("cos", precise("cos"), "cos({0})", lambda ct, o, x: neg(mul(ct, sin(x))), "x",
+                 numpy_scalar=lone("cos"))
+TAN, tan = unary("tan", precise("tan"), "tan({0})", lambda ct, o, x: mul(ct, add(mul(o, o), 1)), "o",
+                 numpy_scalar=lone("tan"))
+LOG2, log2 = unary("log2", "log2({0})", "log2({0})", lambda ct, o, x: div(ct, mul(x, math.log(2))), "x",
+                   numpy_scalar=lone("log2"))
+LOG10, log10 = unary("log10", precise("log10"), "log10({0})", lambda ct, o, x: div(ct, mul(x, math.log(10))), "x",
+                     numpy_scalar=lone("log10"))
 ERF, erf = unary("erf", "erf({0})", "erf({0})",
-                 lambda ct, o, x: mul(mul(ct, 2 / math.sqrt(math.pi)), _bell(x)), "x")
+                 lambda ct, o, x: mul(mul(ct, 2 / math.sqrt(math.pi)), _bell(x)), "x", numpy_scalar=lone("erf"))
 ERFC, erfc = unary("erfc", "erfc({0})", "erfc({0})",
-                   lambda ct, o, x: mul(mul(ct, -2 / math.sqrt(math.pi)), _bell(x)), "x")
+                   lambda ct, o, x: mul(mul(ct, -2 / math.sqrt(math.pi)), _bell(x)), "x", numpy_scalar=lone("erfc"))
 TANH, tanh = unary("tanh", "tanh({0})", "tanh({0})", lambda ct, o, x: tanh_backward(ct, o), "o",
-                   numpy_out="tanh({0}, out={out})")
+                   numpy_scalar=lone("tanh"), numpy_out="tanh({0}, out={out})")
 SIGMOID, sigmoid = unary("sigmoid", "(1.0 / (1.0 + exp(-{0})))", "sigmoid({0})",
-                         lambda ct, o, x: sigmoid_backward(ct, o), "o")
-SOFTPLUS, softplus = unary("softplus", "softplus({0})", "softplus({0})", lambda ct, o, x: mul(ct, sigmoid(x)), "x")
+                         lambda ct, o, x: sigmoid_backward(ct, o), "o", numpy_scalar=lone("sigmoid"))
+SOFTPLUS, softplus = unary("softplus", "softplus({0})", "softplus({0})", lambda ct, o, x: mul(ct, sigmoid(x)), "x",
+                           numpy_scalar=lone("softplus"))
 RELU, relu = unary("relu", "maximum({0}, 0)", "relu({0})", lambda ct, o, x: relu_backward(ct, o), "o",
-                   numpy_scalar="({0} if not {0} <= 0 else {0}.dtype.type(0))", numpy_out="maximum({0}, 0, out={out})")
+                   numpy_scalar="({zero} if {0} <= {zero} else {0})", numpy_out="maximum({0}, 0, out={out})")
 FLOOR, floor = unary("floor", "floor({0})", "floor({0})", none, "")
 CEIL, ceil = unary("ceil", "ceil({0})", "ceil({0})", none, "")
 TRUNC, trunc = unary("trunc", "trunc({0})", "trunc({0})", none, "")
@@ -189,7 +203,8 @@ CLAMP = row("clamp", Kind.MAP, same, "minimum(maximum({0}, {1}), {2})", "clamp({
             lambda ct, o, x, low, high: clamp_backward(ct, x, low, high), "xyz",
             lambda ct, o, x, low, high: masked(ct, bitwise_and(lt(x, low), lt(low, high))), "xyz",
             lambda ct, o, x, low, high: masked(ct, bitwise_or(gt(x, high), lt(high, low))), "xyz",
-            numpy_scalar="({0} if {1} <= {0} <= {2} else minimum(maximum({0}, {1}), {2}))", grad_name="ClampBackward1")
+            numpy_scalar="({0} if {1} <= {0} <= {2} or {0} != {0} else {1} if {1} != {1} else "
+                         "{2} if {2} < {1} or {2} < {0} or {2} != {2} else {1})", grad_name="ClampBackward1")
 
 
 def clamp(x: Node, low: Operand, high: Operand) -> Node:

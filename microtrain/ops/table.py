@@ -4,7 +4,8 @@ A row's `numpy` column is a Python expression, its `triton` column the expressio
 kernel; `{0}`, `{1}`, ... stand for the sources (in Triton already loaded, half precisions already widened to float32),
 `{i}` in Triton for the row-major place of the element, of type `{INDEX}`. Where the text depends on attributes it is a
 function `(out_spec, *source_specs, *attrs) -> text`. `numpy_scalar` is a faster expression for 0-d values, which NumPy
-handles as scalars, `numpy_out` one that writes a large result into the memory `{out}`. Names in the expressions are
+handles as scalars: `{one}` is 1 in the value's dtype, by which Python's numbers become NumPy's, `{zero}` 0.
+`numpy_out` is one that writes a large result into the memory `{out}`. Names in the expressions are
 those of NumPy and `runtime.numerics`, and of `triton.language` (as `tl`) and `kernels.math`. `on_bool` is the Triton
 text for booleans, of arithmetic which on one-bit integers would wrap, or not compile.
 
@@ -155,6 +156,11 @@ def along(name: str, decompose: Operation, *pairs: Derivative, infer: Infer = la
           numpy: Text = "", **options: Unpack[Options]) -> tuple[Primitive, Callable[[Node, int], Node]]:
     """A composite along one axis, by default with the shape and dtype of its source."""
     return composite(name, infer, decompose, *pairs, numpy=numpy, **options)
+
+
+def lone(name: str, operands: str = "{0}") -> str:
+    """The `numpy_scalar` of a function that the C library computes in float64: rounded once, and quicker than NumPy."""
+    return f"({{one}} * lone_{name}({operands}))"
 
 
 def precise(name: str, operands: str = "{0}") -> Text:

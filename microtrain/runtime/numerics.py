@@ -51,6 +51,46 @@ def each(function: Callable[[float], float], x: Array) -> Array:
     return values.reshape(x.shape).astype(x.dtype)[()]
 
 
+def masked(x: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """x (float32 or float64) where `keep` holds, else 0, also of infinities and NaN: its bits times 0 or 1."""
+    return np.multiply(x.view(f"i{x.itemsize}"), keep).view(x.dtype)
+
+
+def lone(function: Callable[[float], float], ufunc: Callable[..., object]) -> Callable[[float], float]:
+    """A function of one number, Python's or NumPy's, by the C library and as a Python number. Where Python would raise
+    (at a pole, outside of the domain, past the largest number) it is what NumPy says: infinite or NaN."""
+    def apply(x: float) -> float:
+        try:
+            return function(x)
+        except (ValueError, OverflowError):
+            return float(ufunc(np.float64(x)))              # type: ignore[arg-type]
+    return apply
+
+
+def lone_pow(x: np.floating, y: np.floating, one: np.floating) -> np.floating | Array:
+    """`power` of two NumPy scalars, `one` of their dtype."""
+    if x.dtype.kind != "f":
+        return power(np.asarray(x), np.asarray(y))
+    try:
+        return one * math.pow(x, y)
+    except (ValueError, OverflowError):
+        return one * float(np.power(np.float64(x), np.float64(y)))
+
+
+def lone_sigmoid(x: float) -> float:
+    """1 / (1 + exp(-x))."""
+    try:
+        return 1.0 / (1.0 + math.exp(-float(x)))
+    except OverflowError:
+        return 0.0
+
+
+def lone_softplus(x: float) -> float:
+    """log(1 + exp(x)), as `softplus`."""
+    x = float(x)
+    return math.log1p(math.exp(-abs(x))) + max(x, 0.0)
+
+
 def softplus(x: Array) -> Array:
     """log(1 + exp(x)) without overflow: log1p(exp(-|x|)) + max(x, 0)."""
     return np.log1p(np.exp(-np.abs(x))) + np.maximum(x, 0)
@@ -246,8 +286,12 @@ NUMPY = ("absolute add arange arccos arccosh arcsin arcsinh arctan arctan2 arcta
 
 OURS = (erf, erfc, binary_cross_entropy, cross_entropy, cross_entropy_backward, accumulate, argsort, scatter,
         scatter_add, sign, power, softplus, scatter_slice, slice_update, index_add, index_put, random_words, windows,
-        fold_windows)
+        fold_windows, lone_pow, lone_sigmoid, lone_softplus, masked)
+
+LONE = "cos erf erfc exp expm1 log log10 log1p log2 sin sqrt tan tanh"
+"""What NumPy scalars have functions of their own for, `lone_exp` and so on."""
 
 NAMESPACE: dict[str, object] = {
+    **{f"lone_{name}": lone(getattr(math, name), getattr(np, name, float)) for name in LONE.split()},
     "bool": np.bool_, **{name: getattr(np, name) for name in NUMPY.split()}, **{one.__name__: one for one in OURS},
     **{one.__name__: whole_division(one) for one in (np.floor_divide, np.remainder, np.fmod)}}

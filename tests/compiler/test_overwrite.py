@@ -176,3 +176,19 @@ def test_random_programs_have_the_bits_of_a_plain_run(seed: int) -> None:
     for _ in range(2):
         have = executable.run(copies(inputs), executable.donatable, kept)
         assert bits(have) == bits(NumpyExecutable(made).run(inputs))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("wide", [True, False])
+def test_a_choice_of_zero_has_the_bits_of_a_branch(dtype: str, wide: bool) -> None:
+    rng = np.random.default_rng(0)
+    special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, -np.nan, 1e-45, -3.5], dtype)
+    x, by = rng.choice(special, SHAPE), rng.normal(size=SHAPE if wide else (1, 64))
+    value, over, keep = tensor(x), tensor(np.asfortranarray(x)), by > 0
+    made, inputs = program(g.where(tensor(keep), value, 0), g.where(tensor(keep), 0, g.transpose(over)),
+                           g.where(tensor(keep), value, -0.0))
+    executable = NumpyExecutable(made)
+    assert executable.source.count("masked(") == 2
+    zero = x.dtype.type(0)
+    want = [np.where(keep, x, zero), np.where(keep, zero, x.T), np.where(keep, x, -zero)]
+    assert bits(executable.run(inputs)) == bits(want)
