@@ -16,6 +16,7 @@ from ..graph.dtypes import DType, bfloat16, bool_, float16
 from ..graph.node import Kind, Signature, interned
 from ..graph.spec import broadcast_shapes
 from .build import Builder, Traced
+from .native import SHARING
 from .program import Program, Value
 
 
@@ -179,4 +180,4 @@ REWRITES: dict[ops.Primitive, Callable[..., Value | None]] = {
     ops.CAST: lambda g, value, x: x if x.dtype is value.dtype else None,
     ops.ADD: lambda g, value, x, y: _folded(g, value, operator.add, x, y),
     ops.NEG: _neg, ops.SUB: _sub, ops.MUL: _mul, ops.DIV: _div, ops.POW: _pow,
-    ops.RESHAPE: _reshape, ops.PERMUTE: _permute, ops.EXPAND: _expand}
+    ops.RESHAPE: _reshape, ops.PERMUTE: _permute, ops.EXPAND: _expand, **SHARING}

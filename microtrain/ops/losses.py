@@ -151,7 +151,9 @@ CROSS_ENTROPY, cross_entropy = composite(
     "cross_entropy",
     lambda x, target, ignore_index, reduction: ((x.shape[:1] if reduction == "none" else ()), x.dtype), _cross_entropy,
     lambda ct, o, *rest: cross_entropy_backward(ct, *rest), "xy", none, "",
-    numpy=lambda out, x, target, ignore_index, reduction: f"cross_entropy({{0}}, {{1}}, {ignore_index}, {reduction!r})",
+    numpy=lambda out, x, target, ignore_index, reduction:
+    f"cross_entropy(softmax_parts({{0}}), class_rows({{1}}, {x.shape[1]}, {ignore_index}), {reduction!r}, "
+    f"{x.dtype.name})",
     grad_name="NllLossBackward0")
 """Cross entropy of softmax(x) (N, C) with classes `target` (N,) int64. It is (N,), or 0-d for the reduction "mean" or
 "sum"."""
@@ -200,5 +202,6 @@ CROSS_ENTROPY_BACKWARD, cross_entropy_backward = composite(
     "cross_entropy_backward", lambda ct, x, *rest: (x.shape, x.dtype), _cross_entropy_backward,
     _cross_entropy_twice_ct, "yz", _cross_entropy_twice_x, "xyz", none, "",
     numpy=lambda out, ct, x, target, ignore_index, reduction:
-    f"cross_entropy_backward({{0}}, {{1}}, {{2}}, {ignore_index}, {reduction!r})")
+    f"cross_entropy_backward({{0}}, softmax_parts({{1}}), class_rows({{2}}, {x.shape[1]}, {ignore_index}), "
+    f"{reduction!r}, {x.dtype.name})")
 """The derivative of `cross_entropy` with respect to x, times ct (0-d, or (N,) for reduction "none")."""

@@ -232,51 +232,61 @@ def binary_cross_entropy(p: Array, y: Array) -> Array:
     return (y - 1) * np.maximum(np.log1p(-p), -100) - y * np.maximum(np.log(p), -100)
 
 
-def _shifted(x: Array) -> np.ndarray:
-    """x (N, C) less each row's maximum, in float32 at least, so that exp neither overflows nor loses its sum."""
+Parts = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Of rows (N, C): less their maxima, e to the power of that, and its sums (N, 1)."""
+
+Rows = tuple[np.ndarray, np.ndarray | None, np.floating]
+"""Of classes (N,): the places of their elements in (N, C), which of them count (None: all), and how many that are."""
+
+
+def softmax_parts(x: Array) -> Parts:
+    """Of rows x (N, C), in float32 at least; less their maxima exp neither overflows nor loses its sum."""
     wide = x if x.dtype.itemsize >= 4 else x.astype(np.float32)
     top = np.maximum.reduce(wide, 1, keepdims=True) if wide.size else wide[:, :1]
-    return wide - np.where(np.isinf(top), 0, top)
+    if not math.isfinite(np.add.reduce(top, None)):
+        top = np.where(np.isinf(top), 0, top)
+    shift = wide - top
+    powers = np.exp(shift)
+    return shift, powers, np.add.reduce(powers, 1, keepdims=True)
 
 
-def _counted(target: Array, classes: int, ignore_index: int) -> np.ndarray | None:
-    """Which rows count; None when all do. Raises IndexError, naming one, for a class out of range."""
-    if not target.size or (target.min() >= 0 and target.max() < classes and not 0 <= ignore_index < classes):
-        return None
+def class_rows(target: Array, classes: int, ignore_index: int) -> Rows:
+    """Where the classes (N,) stand in rows (N, C). Raises IndexError, naming one, for a class out of range."""
+    starts = np.arange(0, len(target) * classes, classes) if classes else np.zeros(len(target), np.int64)
+    # Of unsigned integers those below 0 are the largest.
+    if not target.size or (np.maximum.reduce(target.view(np.uint64)) < classes and not 0 <= ignore_index < classes):
+        return starts + target, None, np.float32(len(target))
     valid = target != ignore_index
     outside = valid & ((target < 0) | (target >= classes))
     if outside.any():
         raise IndexError(f"Target {target[outside][0]} is out of bounds.")
-    return valid
+    return starts + np.where(valid, target, 0), valid, np.float32(valid.sum())
 
 
-def cross_entropy(x: Array, target: Array, ignore_index: int, reduction: str) -> Array:
-    """Cross entropy of softmax(x) (N, C) with classes (N,). Raises IndexError, naming one, for a class out of range."""
-    valid = _counted(target, x.shape[1], ignore_index)
-    shift = _shifted(x)
-    picked = shift[np.arange(len(shift)), target if valid is None else np.where(valid, target, 0)]
-    loss = np.log(np.add.reduce(np.exp(shift), 1)) - picked
+def cross_entropy(parts: Parts, rows: Rows, reduction: str, dtype: type) -> Array:
+    """Cross entropy of softmax(x) (N, C) with classes (N,), of what both are made into above."""
+    (shift, _, total), (places, valid, count) = parts, rows
+    loss = np.log(total)[:, 0] - shift.take(places)
     if valid is not None:
         loss = np.where(valid, loss, 0)
     if reduction != "none":
         loss = np.add.reduce(loss)
         if reduction == "mean":
-            loss = loss / np.float32(len(shift) if valid is None else valid.sum())
-    return loss.astype(x.dtype)
+            loss = loss / count
+    return loss if loss.dtype == dtype else loss.astype(dtype)
 
 
-def cross_entropy_backward(ct: Array, x: Array, target: Array, ignore_index: int, reduction: str) -> Array:
+def cross_entropy_backward(ct: Array, parts: Parts, rows: Rows, reduction: str, dtype: type) -> Array:
     """(softmax(x) - one_hot(target)) ct, over the number of rows that count for the mean; 0 for rows that do not."""
-    valid = _counted(target, x.shape[1], ignore_index)
-    out = np.exp(_shifted(x))
-    out /= np.add.reduce(out, 1, keepdims=True)
-    out[np.arange(len(out)), target if valid is None else np.where(valid, target, 0)] -= 1
+    (_, powers, total), (places, valid, count) = parts, rows
+    out = np.divide(powers, total, order="C")
+    out.reshape(-1)[places] -= 1
     if reduction == "mean":
-        ct = ct / np.float32(len(out) if valid is None else valid.sum())
+        ct = ct / count
     out *= ct[:, None] if reduction == "none" else ct
     if valid is not None:
         out[~valid] = 0
-    return out.astype(x.dtype, copy=False)
+    return out.astype(dtype, copy=False)
 
 
 NUMPY = ("absolute add arange arccos arccosh arcsin arcsinh arctan arctan2 arctanh argmax argmin asarray "
@@ -284,9 +294,9 @@ NUMPY = ("absolute add arange arccos arccosh arcsin arcsinh arctan arctan2 arcta
          "log2 logaddexp matmul maximum minimum multiply negative rint signbit sin sinh sqrt subtract "
          "take_along_axis tan tanh trunc where float16 float32 float64 uint8 int8 int16 int32 int64")
 
-OURS = (erf, erfc, binary_cross_entropy, cross_entropy, cross_entropy_backward, accumulate, argsort, scatter,
-        scatter_add, sign, power, softplus, scatter_slice, slice_update, index_add, index_put, random_words, windows,
-        fold_windows, lone_pow, lone_sigmoid, lone_softplus, masked)
+OURS = (erf, erfc, binary_cross_entropy, softmax_parts, class_rows, cross_entropy, cross_entropy_backward, accumulate,
+        argsort, scatter, scatter_add, sign, power, softplus, scatter_slice, slice_update, index_add, index_put,
+        random_words, windows, fold_windows, lone_pow, lone_sigmoid, lone_softplus, masked)
 
 LONE = "cos erf erfc exp expm1 log log10 log1p log2 sin sqrt tan tanh"
 """What NumPy scalars have functions of their own for, `lone_exp` and so on."""
