@@ -15,7 +15,7 @@ from .loop_numba import compiled
 from .program import Program
 
 MANY = 2000
-"""Steps of a program, in all its loops, from which on it is compiled, which takes numba about a second."""
+"""Steps of a program, in all its loops, from which on one of a few values is compiled."""
 
 
 class NumpyLoop:
@@ -31,11 +31,17 @@ class NumpyLoop:
         return list(outputs), count
 
 
+def many(program: Program) -> int:
+    """Steps from which on a program is compiled. numba's time grows faster than the program: a perceptron's 40 values
+    take it a second, 400 take it 5, 800 take it 14; and n² steps of n values take no less without it."""
+    return max(MANY, len(program.values) ** 2)
+
+
 class Made:
     """The functions of a loop, and in how many steps they were run."""
 
     def __init__(self, program: Program, roles: Roles) -> None:
-        self.program, self.roles, self.steps = program, roles, 0
+        self.program, self.roles, self.many, self.steps = program, roles, many(program), 0
         emitter = LoopEmitter(program, roles)
         self.source = emitter.function()
         namespace: dict[str, Function] = {}
@@ -45,7 +51,7 @@ class Made:
 
     def function(self, steps: int) -> Function:
         """What runs so many steps more."""
-        if self.steps < MANY <= self.steps + steps:
+        if self.steps < self.many <= self.steps + steps:
             self.machine = compiled(self.program, self.roles)
         self.steps += steps
         return self.machine or self.python

@@ -16,7 +16,7 @@ from microtrain.compiler.loop_numba import TEXT, compiled
 from microtrain.compiler.loop_numpy import NumpyLoop
 from microtrain.compiler.program import Program
 from microtrain.graph.node import SCALAR, Node
-from tests.compiler.test_loop_numpy import linear, logistic
+from tests.compiler.test_loop_numpy import linear, logistic, perceptron
 from tests.conftest import DEVICE
 from tests.support.programs import program, tensor
 from tests.support.steps import Looped, looped
@@ -76,7 +76,7 @@ def test_every_operation_has_numpys_bits(dtype: str) -> None:
 
 def test_a_long_loop_is_compiled_and_a_short_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also one that is cut into pieces, which go on where the last one ended."""
-    monkeypatch.setattr(loop_numpy, "MANY", 50)
+    monkeypatch.setattr(loop_numpy, "many", lambda program: 50)
     loop_numpy.made.cache_clear()
     loop = looped(*linear(), steps=80)
     made, values, found = NumpyLoop(loop.program, loop.roles), list(loop.values), []
@@ -93,6 +93,14 @@ def test_a_long_loop_is_compiled_and_a_short_one_is_not(monkeypatch: pytest.Monk
     want, _ = loop.singly(NumpyExecutable(loop.program))
     for place, one in enumerate(outputs):
         equal(np.concatenate(found) if place in loop.roles.history else one, want[place], str(place))
+
+
+def test_the_larger_a_program_the_more_steps_are_worth_compiling() -> None:
+    w = x = tensor(np.float32(0.9))
+    for _ in range(200):
+        w = g.mul(w, x)
+    assert loop_numpy.many(looped(*perceptron(), steps=1).program) == 2000
+    assert 30_000 < loop_numpy.many(program(w)[0]) < 100_000
 
 
 def test_a_compiled_loop_ends_where_its_loss_is_not_finite() -> None:
@@ -118,7 +126,7 @@ def test_what_has_elements_is_not_compiled() -> None:
 
 def test_without_numba_there_is_the_python_function(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numba", None)
-    monkeypatch.setattr(loop_numpy, "MANY", 1)
+    monkeypatch.setattr(loop_numpy, "many", lambda program: 1)
     loop_numpy.made.cache_clear()
     loop = looped(*linear(), steps=3)
     made = NumpyLoop(loop.program, loop.roles)
