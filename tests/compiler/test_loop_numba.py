@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from microtrain.compiler.loop_numba import TEXT, compiled
 from microtrain.compiler.loop_numpy import NumpyLoop
 from microtrain.compiler.program import Program
 from microtrain.graph.node import SCALAR, Node
-from tests.compiler.test_loop_numpy import linear, logistic, perceptron
+from tests.compiler.test_loop_numpy import Made, linear, logistic, perceptron
 from tests.conftest import DEVICE
 from tests.support.programs import program, tensor
 from tests.support.steps import Looped, looped
@@ -74,11 +75,13 @@ def test_every_operation_has_numpys_bits(dtype: str) -> None:
     assert (fused != want[list(made).index("multiply, add")]).sum() > 50
 
 
-def test_a_long_loop_is_compiled_and_a_short_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("make", [linear, perceptron])
+def test_a_long_loop_is_compiled_and_a_short_one_is_not(make: Callable[[], Made],
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
     """Also one that is cut into pieces, which go on where the last one ended."""
     monkeypatch.setattr(loop_numpy, "many", lambda program: 50)
     loop_numpy.made.cache_clear()
-    loop = looped(*linear(), steps=80)
+    loop = looped(*make(), steps=80)
     made, values, found = NumpyLoop(loop.program, loop.roles), list(loop.values), []
     for at in range(0, 80, 20):
         assert (made.made.machine is None) == (at < 60)
