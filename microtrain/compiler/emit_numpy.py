@@ -7,6 +7,7 @@ tenth of a 0-d array's; large temporaries are overwritten in place where they di
 from __future__ import annotations
 
 import contextvars
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -25,6 +26,8 @@ from .overwrite import Overwriting, memories
 from .program import Program, Value
 
 LARGE = 4096  # Elements from which a temporary is worth reusing: below, an allocation costs less than the extra call.
+
+GIVEN = 1 << 16  # Elements from which memory is worth giving away: who does so asks about it, and holds signals off.
 
 
 class _Context(threading.local):
@@ -92,7 +95,7 @@ class Emitter:
         self.namespace: dict[str, object] = dict(numerics.NAMESPACE)
         self.names: dict[Value, str] = {value: f"a{i}" for i, value in enumerate(program.inputs)}
         self.hoisted = dependent(program, fixed)
-        found = Overwriting(program, writes_in_place if in_place else lambda value: False, fixed)
+        found = Overwriting(program, writes_in_place, fixed, GIVEN if in_place else math.inf)
         self.over, self.order, self.late = found.over, (*found.first, *found.last), set(found.last)
         self.last: dict[Value, int] = {}
         for i, value in enumerate(self.order):

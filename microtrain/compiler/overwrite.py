@@ -33,8 +33,9 @@ class Overwriting:
         first, last: the values of the program; those that are `over` an input, and what is computed from them.
     """
 
-    def __init__(self, program: Program, able: Callable[[Value], bool], kept: Collection[Value]) -> None:
-        """able: whether a value can be written into memory that is there. kept: values that must stay as they are."""
+    def __init__(self, program: Program, able: Callable[[Value], bool], kept: Collection[Value], least: float) -> None:
+        """able: whether a value can be written into memory that is there. kept: values that must stay as they are.
+        least: how many elements are worth it."""
         memory = memories(program)
         self.users: dict[Value, list[Value]] = {value: [] for value in program.values}
         readers: dict[Value, list[Value]] = {value: [] for value in program.values}
@@ -48,7 +49,7 @@ class Overwriting:
         donors = [value for value in program.inputs if value.primitive is BUFFER and value not in seen]
         by_spec = {value.spec: [donor for donor in donors if donor.spec is value.spec] for value in donors}
         for value in sorted(set(program.outputs), key=lambda value: value.number):
-            found = by_spec.get(value.spec, []) if able(value) else []
+            found = by_spec.get(value.spec, []) if value.spec.numel >= least and able(value) else []
             # Its own old value, mostly, is near.
             behind = [*value.sources, *[one for source in value.sources for one in source.sources]]
             for donor in sorted(found, key=lambda donor: behind.index(donor) if donor in behind else len(behind)):

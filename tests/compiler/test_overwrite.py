@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from microtrain import ops as g
+from microtrain.compiler import emit_numpy
 from microtrain.compiler.emit_numpy import NumpyExecutable
 from microtrain.compiler.program import Program
 from microtrain.graph import dtypes
@@ -15,6 +16,11 @@ from microtrain.graph.node import Node
 from tests.support.programs import program, tensor
 
 SHAPE = (64, 64)
+
+
+@pytest.fixture(autouse=True)
+def little_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emit_numpy, "GIVEN", emit_numpy.LARGE)
 
 
 def large(seed: int = 0, dtype: str = "f4") -> Node:
@@ -81,9 +87,11 @@ def test_what_cannot_wait_is_not_written_over_anything(more: Any) -> None:
     assert executable.donatable == () and over[0] is None
 
 
-def test_what_small_values_and_half_precisions_become_is_new() -> None:
+def test_what_small_values_and_half_precisions_become_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = tensor(np.ones(8, np.float32)), tensor(np.ones(SHAPE, np.float16))
     assert NumpyExecutable(program(g.neg(x), g.neg(y))[0], in_place=True).donatable == ()
+    monkeypatch.setattr(emit_numpy, "GIVEN", emit_numpy.LARGE + 1)
+    assert NumpyExecutable(program(g.neg(large()))[0], in_place=True).donatable == ()
 
 
 def test_the_output_of_a_failed_run_is_lost_only_if_it_was_begun() -> None:
