@@ -1,7 +1,8 @@
 """Reductions of a tile along an axis, and the pairs that the `reduce` template takes.
 
 `row_*(value, mask)` reduce [BLOCK_R, BLOCK_C] to [BLOCK_R, 1] and `column_*(value, mask)` to [1, BLOCK_C]; lanes
-outside `mask` count as the identity, whatever they hold. Maxima and minima propagate NaN, as PyTorch's do.
+outside `mask` count as the identity, whatever they hold. Maxima and minima propagate NaN, as PyTorch's do. A column may
+be a vector, [BLOCK_R], too.
 `combine_*(a, b)` join two tiles lane by lane and `finish_*(acc, AXIS)` reduce one, all of whose lanes count, along an
 axis that is kept with size 1.
 """
@@ -76,10 +77,9 @@ def finish_prod(acc, AXIS: tl.constexpr = 1):
 
     `tl.reduce` with a multiplying function runs in Python, element by element, in the interpreter; the scan does not.
     """
-    if AXIS == 1:
-        place = tl.arange(0, acc.shape[1])[None, :]
-    else:
-        place = tl.arange(0, acc.shape[0])[:, None]
+    place = tl.arange(0, acc.shape[AXIS])
+    if len(acc.shape) > 1:
+        place = tl.expand_dims(place, 1 - AXIS)
     running = tl.cumprod(acc, axis=AXIS)
     return finish_sum(tl.where(place == acc.shape[AXIS] - 1, running, tl.zeros(acc.shape, acc.dtype)), AXIS)
 
@@ -166,3 +166,32 @@ def column_min(value, mask):
 def column_prod(value, mask):
     """The product of each column, in the dtype of `value`."""
     return finish_prod(masked(value, mask, 1), 0)
+
+
+@triton.jit
+def flat_rows(r):
+    """The rows of a slab, [BLOCK_R, 1], as a vector [BLOCK_R]."""
+    return tl.arange(0, r.shape[0]).to(r.dtype)
+
+
+@triton.jit
+def flat(value):
+    """What all threads of a row hold, [BLOCK_R, 1], as a vector [BLOCK_R], a part to each thread."""
+    return handed(tl.reshape(value, [value.shape[0]]))
+
+
+@triton.jit
+def spread(value):
+    """A vector [BLOCK_R] as what all threads of a row hold, [BLOCK_R, 1]."""
+    return handed(value)[:, None]
+
+
+@triton.jit
+def handed(value):
+    """The same vector, gathered by other threads than hold it, through shared memory: Triton leaves a mere change of
+    layout out and has its operands computed in both."""
+    place = tl.arange(0, value.shape[0])
+    if value.dtype == tl.int1:
+        return tl.gather(value.to(tl.int8), place, 0) != 0
+    else:
+        return tl.gather(value, place, 0)

@@ -6,7 +6,8 @@
 BLOCK_C is the power of two at or above COLS: softmax, layer norm and cross entropy read their row once.
 
 A program of the slab template holds all rows of its slab, number `b`: `BODY(ptrs, scalars, b, r, c, row_mask, mask)`,
-with `r` the row in the slab, may reduce over the rows with the `column_*` functions too.
+with `r` the row in the slab, may reduce over the rows with the `column_*` functions too. All threads of a row hold its
+values; where there is much to compute of those, they are made vectors [BLOCK_R] (`reductions.flat`, `spread`).
 """
 
 import triton

@@ -7,7 +7,7 @@ kernel gives the bits of the unfused ones; booleans, bytes in memory, as `tl.int
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -63,11 +63,16 @@ class Body:
     `masks` names the boundary mask for a set of the template's symbols; a single symbol is compared with its size.
     `owners` names the mask under which one of several programs stores what varies with those symbols alone.
     `touches` notes what was loaded and stored, by which statement; `fenced` asks for a barrier between the two.
+    `flat`: what varies with rows alone is computed as a vector, [BLOCK_R]; `tall` names what is [BLOCK_R, 1] all the
+    same, `forms` the other form of a value, once there is one.
     """
 
     def __init__(self, group: Region, arguments: Arguments, masks: dict[frozenset[str], str],
-                 place: Mapping[Value, Region], fenced: bool) -> None:
+                 place: Mapping[Value, Region], fenced: bool, flat: bool = False) -> None:
         self.group, self.arguments, self.masks, self.place, self.fenced = group, arguments, masks, place, fenced
+        self.flat = flat
+        self.tall: set[str] = {"r"}
+        self.forms: dict[str, str] = {"r": "flat_r"}
         self.owners: dict[frozenset[str], str] = {}
         self.lines: list[str] = []
         self.known: dict[tuple[Value, Coords, tuple[Guard, ...]], str] = {}
@@ -83,6 +88,22 @@ class Body:
         self.lines.append(f"{name} = {expression}")
         self.symbols[name] = frozenset(symbols)
         return name
+
+    def vector(self, symbols: Container[str]) -> bool:
+        """Whether what varies with `symbols` is computed as a vector."""
+        return self.flat and "r" in symbols and "c" not in symbols
+
+    def shaped(self, name: str, symbols: Container[str]) -> str:
+        """A value or a symbol as an operand of what varies with `symbols`: where values of rows are flat, in its form
+        for that."""
+        own = self.symbols.get(name, frozenset((name,)))
+        if not self.vector(own) or (name in self.tall) == ("c" in symbols):
+            return name
+        if name not in self.forms:
+            self.forms[name] = self.let(f"{'flat' if name in self.tall else 'spread'}({name})", own)
+            if name not in self.tall:
+                self.tall.add(self.forms[name])
+        return self.forms[name]
 
     def value(self, value: Value, coords: Coords, guards: tuple[Guard, ...] = ()) -> str:
         """The name of the element of `value` at `coords`, computed where `guards` hold (elsewhere: anything)."""
@@ -117,12 +138,12 @@ class Body:
 
     def load(self, value: Value, index: Index, guards: tuple[Guard, ...]) -> str:
         """A load; masked by the boundary of its symbols and the guards."""
-        address, symbols = self.address(index, guards)
-        conditions = [self.condition(guard, guards[:i]) for i, guard in enumerate(guards)]
-        missing = frozenset().union(*[s for _, s in conditions]) - symbols
-        address += "".join(f" + {symbol} * 0" for symbol in sorted(missing))
-        symbols |= missing
-        mask = " & ".join([*self.boundary(symbols), *[text for text, _ in conditions]])
+        within = frozenset().union(*[self.condition(guard, guards[:i])[1] for i, guard in enumerate(guards)])
+        address, symbols = self.address(index, guards, within)
+        missing, symbols = within - symbols, symbols | within
+        address += "".join(f" + {self.shaped(symbol, symbols)} * 0" for symbol in sorted(missing))
+        conditions = [self.condition(guard, guards[:i], symbols)[0] for i, guard in enumerate(guards)]
+        mask = " & ".join([*self.boundary(symbols), *conditions])
         place = f"ptrs[{self.arguments.pointers[value]}] + {address}"
         expression = f"tl.load({place}, mask={mask}, other=0)" if mask else f"tl.load({place})"
         if value.dtype is dtypes.bool_:
@@ -138,17 +159,18 @@ class Body:
     def store(self, value: Value) -> None:
         """Write a computed member to memory."""
         name = self.registers[value]
-        address, symbols = self.address(self.group.members[value], ())
-        missing = self.symbols[name] - symbols
-        address += "".join(f" + {symbol} * 0" for symbol in sorted(missing))
-        mask = self.owners.get(symbols | missing) or " & ".join(self.boundary(symbols | missing))
+        address, symbols = self.address(self.group.members[value], (), self.symbols[name])
+        missing, symbols = self.symbols[name] - symbols, symbols | self.symbols[name]
+        address += "".join(f" + {self.shaped(symbol, symbols)} * 0" for symbol in sorted(missing))
+        mask = self.owners.get(symbols) or " & ".join(self.boundary(symbols))
+        name = self.shaped(name, symbols)
         place = f"ptrs[{self.arguments.pointers[value]}] + {address}"
         if value.dtype is dtypes.bfloat16:
             name = f"to_bf16({name})"
         elif STORAGE[value.dtype] != COMPUTE[value.dtype]:
             name += f".to({STORAGE[value.dtype]})"
         self.lines.append(f"tl.store({place}, {name}{f', mask={mask}' if mask else ''})")
-        self.touched(value, self.group.members[value], (), symbols | missing)
+        self.touched(value, self.group.members[value], (), symbols)
 
     def touched(self, value: Value, index: Index, guards: tuple[Guard, ...], symbols: frozenset[str]) -> None:
         """Note what the last statement loads or stores."""
@@ -169,30 +191,35 @@ class Body:
             return [self.masks[tiled]]
         return [f"({symbol} < {self.group.size(symbol)})" for symbol in sorted(tiled)]
 
-    def address(self, index: Index, guards: tuple[Guard, ...]) -> tuple[str, frozenset[str]]:
-        """An index as text, and the symbols that it varies with."""
+    def address(self, index: Index, guards: tuple[Guard, ...],
+                within: frozenset[str] = frozenset()) -> tuple[str, frozenset[str]]:
+        """An index as text, an operand of what varies with `within` too, and the symbols that it varies with."""
         symbols: set[str] = set()
 
-        def name(base: Var | Loaded) -> str:
-            if isinstance(base, Var):
-                symbols.add(base.name)
-                return base.name
-            loaded = self.value(base.value, base.coords, guards)
-            symbols.update(self.symbols[loaded])
-            return f"{loaded}.to({self.arguments.index_type})"
+        def seen(base: Var | Loaded) -> str:
+            name = base.name if isinstance(base, Var) else self.value(base.value, base.coords, guards)
+            symbols.update(self.symbols.get(name, (name,)))
+            return name
 
-        return text(index, name), frozenset(symbols)
+        def written(base: Var | Loaded) -> str:
+            name = self.shaped(seen(base), symbols | within)
+            return name if isinstance(base, Var) else f"{name}.to({self.arguments.index_type})"
 
-    def condition(self, guard: Guard, outer: tuple[Guard, ...]) -> tuple[str, frozenset[str]]:
-        """A guard as text, and the symbols that it varies with."""
-        index, symbols = self.address(guard.place, outer)
+        text(index, seen)
+        return text(index, written), frozenset(symbols)
+
+    def condition(self, guard: Guard, outer: tuple[Guard, ...],
+                  within: frozenset[str] = frozenset()) -> tuple[str, frozenset[str]]:
+        """A guard as text, an operand of what varies with `within` too, and the symbols that it varies with."""
+        index, symbols = self.address(guard.place, outer, within)
         parts = []
         if guard.place.low < guard.low:
             parts.append(f"({index} >= {guard.low})")
         if guard.place.high >= guard.high:
             parts.append(f"({index} < {guard.high})")
         if guard.step > 1:
-            parts.append(f"(({self.address(combine([(guard.place, 1)], -guard.low), outer)[0]}) % {guard.step} == 0)")
+            steps = self.address(combine([(guard.place, 1)], -guard.low), outer, symbols | within)[0]
+            parts.append(f"(({steps}) % {guard.step} == 0)")
         return truth(" & ".join(parts), symbols), symbols
 
     def number(self, value: float, dtype: DType) -> str:
@@ -219,7 +246,7 @@ class Body:
         if kind is Kind.MAP:
             names = [self.value(access.source, access.coords, guards) for access in found]
             symbols = frozenset().union(*[self.symbols[name] for name in names])
-            text = rounded(operation(value, names), dtype)
+            text = rounded(operation(value, [self.shaped(name, symbols) for name in names]), dtype)
             return self.let(truth(text, symbols) if dtype is dtypes.bool_ else text, symbols)
         if value.primitive is ops.TAKE:
             found = found[1:]                   # the index is loaded where the element's address is written
@@ -252,9 +279,11 @@ class Body:
 
     def select(self, access_guards: tuple[Guard, ...], guards: tuple[Guard, ...], inside: str, outside: str) -> str:
         """`inside` where the guards hold, else `outside`."""
-        conditions = [self.condition(guard, guards) for guard in access_guards]
-        symbols = frozenset().union(*[s for _, s in conditions], self.symbols[inside], self.symbols[outside])
-        return self.let(f"tl.where({' & '.join(c for c, _ in conditions)}, {inside}, {outside})", symbols)
+        symbols = frozenset().union(*[self.condition(guard, guards)[1] for guard in access_guards],
+                                    self.symbols[inside], self.symbols[outside])
+        conditions = [self.condition(guard, guards, symbols)[0] for guard in access_guards]
+        inside, outside = self.shaped(inside, symbols), self.shaped(outside, symbols)
+        return self.let(f"tl.where({' & '.join(conditions)}, {inside}, {outside})", symbols)
 
 
 def truth(expression: str, symbols: frozenset[str]) -> str:

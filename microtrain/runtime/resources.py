@@ -6,7 +6,8 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -61,6 +62,14 @@ class Resources:
     shared_bytes: int  # a program
     accesses: tuple[Access, ...]  # to global memory, in program order
     assembly: str  # PTX or AMD's assembly
+    binary: bytes = field(default=b"", repr=False)  # NVIDIA's cubin
+
+    @cached_property
+    def instructions(self) -> int:
+        """The machine's instructions in it, padding apart."""
+        if not self.binary:
+            return len(_AMD_INSTRUCTION.findall(self.assembly))
+        return len(_SASS_INSTRUCTION.findall(_cuobjdump("-sass", self.binary)))
 
     @property
     def loads(self) -> tuple[int, ...]:
@@ -119,20 +128,30 @@ def compile_launch(target: str, launch: Launch) -> Resources:
 
 def _read_nvidia(target: str, kernel: Assembled) -> Resources:
     """Registers and stack from the cubin by cuobjdump, access widths from the PTX."""
-    import triton.backends.nvidia
-
-    tool = Path(triton.backends.nvidia.__path__[0]) / "bin" / "cuobjdump"
-    with tempfile.TemporaryDirectory() as folder:
-        cubin = Path(folder) / "kernel.cubin"
-        cubin.write_bytes(kernel.asm["cubin"])
-        report = subprocess.run([tool, "-res-usage", cubin], check=True, capture_output=True, text=True).stdout
+    report = _cuobjdump("-res-usage", kernel.asm["cubin"])
     usage = {name: int(value) for name, value in re.findall(r"\b(REG|STACK|LOCAL):(\d+)", report)}
     ptx = kernel.asm["ptx"]
     # sin and cos reduce large arguments in an array in local memory, which shares the stack with what is spilled.
     arrays = sum(int(size) for size in re.findall(r"\.local \.align \d+ \.b8\s+\w+\[(\d+)\]", ptx))
     return Resources(target=target, registers=usage["REG"],
                      spills=max(usage["STACK"] + usage["LOCAL"] - -(-arrays // STACK_ALIGNMENT) * STACK_ALIGNMENT, 0),
-                     shared_bytes=kernel.metadata.shared, accesses=tuple(located(ptx, _ptx_access)), assembly=ptx)
+                     shared_bytes=kernel.metadata.shared, accesses=tuple(located(ptx, _ptx_access)), assembly=ptx,
+                     binary=kernel.asm["cubin"])
+
+
+def _cuobjdump(what: str, binary: bytes) -> str:
+    """What Triton's cuobjdump says of a cubin."""
+    import triton.backends.nvidia
+
+    tool = Path(triton.backends.nvidia.__path__[0]) / "bin" / "cuobjdump"
+    with tempfile.TemporaryDirectory() as folder:
+        cubin = Path(folder) / "kernel.cubin"
+        cubin.write_bytes(binary)
+        return subprocess.run([tool, what, cubin], check=True, capture_output=True, text=True).stdout
+
+
+_SASS_INSTRUCTION = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?!NOP\b)\S", re.MULTILINE)
+_AMD_INSTRUCTION = re.compile(r"^\s+(?!s_nop|s_code_end)(?:[vs]_|ds_|global_|buffer_|flat_|scratch_)\w", re.MULTILINE)
 
 
 PLACE = re.compile(r"<microtrain\.emitted (\w+)>:(\d+):")

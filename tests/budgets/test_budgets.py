@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from microtrain import settings
 from microtrain.compiler import emit_value
 from microtrain.compiler.access import Guard
 from microtrain.compiler.emit_value import Touch
@@ -26,8 +27,8 @@ from microtrain.kernels.tiles import ARCHITECTURES, MapTile, RowTile
 from microtrain.runtime import resources
 from microtrain.runtime.resources import compile_launch
 from tests import budgets
-from tests.budgets import widths
-from tests.budgets.sample import content
+from tests.budgets import training, widths
+from tests.budgets.sample import content, kernels
 
 if os.environ.get("TRITON_INTERPRET") == "1":
     pytest.skip("compiles kernels, which are interpreted in this process", allow_module_level=True)
@@ -91,6 +92,31 @@ def test_the_table_has_a_budget_for_each_target_that_the_target_has() -> None:
     for excuse in budgets.EXCUSES:
         assert set(excuse.kinds) <= set(budgets.BUDGETS) and set(excuse.targets) <= set(resources.TARGETS)
         assert len(excuse.reason) > 40
+
+
+def logistic_step(arch: str = "sm_90") -> Launch:
+    """A whole step of a logistic regression on 256 rows of 64, in one kernel."""
+    def run() -> None:
+        training.step("logistic regression 256 x 64", "SGD", "float32")
+    with settings.device("cpu"), settings.fuse(True):
+        *_, specimen = kernels("a logistic step", run)
+    assert specimen.template == "slab"
+    return specimen.kernel.launch(arch)
+
+
+def test_a_logistic_step_computes_each_row_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in every thread that holds some of it: some 640 instructions where there were 1,430."""
+    made = compile_launch("sm_90", logistic_step())
+    assert not made.spills and made.registers <= 80
+    assert 400 < made.instructions <= 700
+    monkeypatch.setattr(tiles, "flat_pays", lambda *of, **told: False)
+    assert compile_launch("sm_90", logistic_step()).instructions > 2 * made.instructions
+
+
+def test_instructions_of_amd_are_counted_too() -> None:
+    few, many = (compile_launch("gfx942", kernel(case).kernel.launch("gfx942")).instructions
+                 for case in ("elementwise, bfloat16", "normal random numbers"))
+    assert 20 < few < many < 3000
 
 
 # ------------------------------------------------------------------------------------------------------ what is planted

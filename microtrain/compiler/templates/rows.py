@@ -124,11 +124,16 @@ class Row(Rows):
     def reduced(self, body: Body, value: Value, position: Index) -> str:
         """Over what is held on chip."""
         fold = self.fold(value, position)
-        return body.let(settled(folded(body, value, fold), value.dtype), "c" if fold.over == "r" else "r")
+        name = body.let(settled(folded(body, value, fold), value.dtype), "c" if fold.over == "r" else "r")
+        body.tall.add(name)
+        return name
 
     def write(self, kernel: Kernel) -> None:
         """The one function of a kernel that holds its rows."""
-        body = kernel.begin({frozenset("r"): "row_mask", frozenset("rc"): "mask"})
+        self.finish(kernel, kernel.begin({frozenset("r"): "row_mask", frozenset("rc"): "mask"}))
+
+    def finish(self, kernel: Kernel, body: Body) -> None:
+        """That function, of a body begun."""
         parameters = f"ptrs, scalars, {self.arguments}, row_mask, mask"
         kernel.functions["BODY"] = function(self.name, parameters, body.finished(kernel.group.members, self.reduced))
 
@@ -224,6 +229,26 @@ class Slab(Row):
         text = f"only({folded(body, value, fold)})"
         return body.let(settled(text, value.dtype), "b" if fold.kept.terms else "")
 
+    def write(self, kernel: Kernel) -> None:
+        """Also with the values of rows as vectors, and that one where it pays."""
+        super().write(kernel)
+        plain, = kernel.bodies
+        operations = row_operations(plain)
+        if not operations:
+            return
+        written = kernel.functions["BODY"]
+        body = kernel.begin({frozenset("r"): "flat_mask", frozenset("rc"): "mask"}, flat=True)
+        body.lines += ["flat_r = flat_rows(r)", f"flat_mask = flat_r < {self.height}"]
+        self.finish(kernel, body)
+        handed = len(body.forms) - 1                    # all but the rows' numbers
+        along_rows = strided(plain)
+        itemsize = min([touch.value.dtype.itemsize for touch in plain.loads if len(touch.sizes) > 1], default=4)
+        if tiles.flat_pays(tiles.slab_tile(self.height, self.cols), self.height if along_rows else self.cols, itemsize,
+                           operations, handed, along_rows=along_rows):
+            kernel.bodies = [body]
+        else:
+            kernel.bodies, kernel.functions["BODY"] = [plain], written
+
     def launches(self, kernel: Kernel, arch: str) -> Iterator[Launch]:
         yield self.launch(kernel, tiles.slab_tile(self.height, self.cols))
 
@@ -299,11 +324,21 @@ def folded(body: Body, value: Value, fold: Fold) -> str:
     """A reduction of what is held on chip, as text."""
     kind = value.primitive.triton
     name = body.value(value.sources[0], reduction_coords(value, fold.kept, fold.folded))
+    mask = "row_mask" if fold.over == "r" else body.boundary(frozenset(fold.over))[0]
+    if fold.over == "r" and body.vector(body.symbols[name]):
+        name, mask = body.shaped(name, "r"), "flat_mask"
+    else:
+        name = body.shaped(name, "rc")
     if accumulator(value.dtype) != COMPUTE[value.dtype]:
-        name = body.let(f"{name}.to({accumulator(value.dtype)})", body.symbols[name])
-    mask = body.boundary(frozenset(fold.over))[0]
+        name = f"{name}.to({accumulator(value.dtype)})"
     text = f"column_{kind}({name}, {mask})" if fold.over == "r" else f"row_{kind}({name}, {mask})"
     return f"finish_{kind}({text}, 0)" if fold.over == "rc" else text
+
+
+def row_operations(body: Body) -> int:
+    """Operations on what varies with rows alone."""
+    return len({name for (value, *_), name in body.known.items() if value.primitive.kind is Kind.MAP
+                and "r" in body.symbols[name] and "c" not in body.symbols[name]})
 
 
 def strided(body: Body) -> bool:

@@ -261,10 +261,10 @@ class Kernel:
                          {value: k for k, value in enumerate(self.scalars)}, self.index_type)
 
     def begin(self, masks: dict[frozenset[str], str], part: Group | None = None,
-              given: Arguments | None = None) -> Body:
-        """A function begun, of the kernel or of a part of it: `masks` as a Body's."""
+              given: Arguments | None = None, flat: bool = False) -> Body:
+        """A function begun, of the kernel or of a part of it: `masks` and `flat` as a Body's."""
         group = part or self.group
-        made = Body(group, given or self.arguments, masks, self.schedule.place, self.overwrites(group))
+        made = Body(group, given or self.arguments, masks, self.schedule.place, self.overwrites(group), flat)
         self.bodies.append(made)
         return made
 
