@@ -51,7 +51,8 @@ class Simplifier(Builder):
             if bare is not sources:
                 signature = interned(primitive, signature.attrs, tuple([source.spec for source in bare]))
                 sources = bare
-        rewrite = _reduce if primitive.kind is Kind.REDUCE else REWRITES.get(primitive)
+        rewrites = NATIVE if self.native and primitive in NATIVE else REWRITES
+        rewrite = _reduce if primitive.kind is Kind.REDUCE else rewrites.get(primitive)
         rewritten = rewrite and rewrite(self.g, Value(signature, sources), *sources)
         if rewritten is not None:
             return rewritten
@@ -96,6 +97,33 @@ def _folded(g: Traced, value: Value, operation: Callable[..., np.floating], *sou
     with np.errstate(all="ignore"):
         result = float(kind(operation(*[wide(kind(one)) for one in numbers])))
     return g.filled(result, value.spec) if math.isfinite(result) else None
+
+
+def _opposite(g: Traced, value: Value) -> Value | None:
+    """-value where it takes less than the value itself: the sign of one factor, or of all, is left out."""
+    if value.primitive is ops.NEG:
+        return value.sources[0]
+    if value.primitive in (ops.MUL, ops.DIV):
+        again = g.mul if value.primitive is ops.MUL else g.div
+        x, y = value.sources
+        if x.primitive is ops.NEG:
+            return again(x.sources[0], y)
+        if y.primitive is ops.NEG:
+            return again(x, y.sources[0])
+    return None
+
+
+def _add(g: Traced, value: Value, x: Value, y: Value) -> Value | None:
+    """A sum with what has a sign is a difference: with equal bits, signs of zeros included."""
+    if (less := _opposite(g, y)) is not None:
+        return g.sub(x, less)
+    if (less := _opposite(g, x)) is not None:
+        return g.sub(y, less)
+    return _folded(g, value, operator.add, x, y)
+
+
+def _subtract(g: Traced, value: Value, x: Value, y: Value) -> Value | None:
+    return _sub(g, value, x, y) if (more := _opposite(g, y)) is None else g.add(x, more)
 
 
 def _neg(g: Traced, value: Value, x: Value) -> Value | None:
@@ -180,4 +208,9 @@ REWRITES: dict[ops.Primitive, Callable[..., Value | None]] = {
     ops.CAST: lambda g, value, x: x if x.dtype is value.dtype else None,
     ops.ADD: lambda g, value, x, y: _folded(g, value, operator.add, x, y),
     ops.NEG: _neg, ops.SUB: _sub, ops.MUL: _mul, ops.DIV: _div, ops.POW: _pow,
-    ops.RESHAPE: _reshape, ops.PERMUTE: _permute, ops.EXPAND: _expand, **SHARING}
+    ops.RESHAPE: _reshape, ops.PERMUTE: _permute, ops.EXPAND: _expand}
+
+NATIVE: dict[ops.Primitive, Callable[..., Value | None]] = {
+    **SHARING, ops.ADD: _add, ops.SUB: _subtract,
+    ops.NEG: lambda g, value, x: _neg(g, value, x) or _opposite(g, x)}
+"""What is rewritten otherwise for NumPy, which takes a statement for each sign; in a kernel it costs nothing."""

@@ -15,7 +15,7 @@ from microtrain.graph import constants as graph_constants
 from microtrain.graph import dtypes
 from microtrain.graph.node import Kind, Node, literal
 from microtrain.graph.spec import Device, spec
-from tests.support.programs import blank, program, tensor
+from tests.support.programs import blank, program, recorded, tensor
 
 CPU = Device("cpu")
 
@@ -100,3 +100,32 @@ def test_a_step_is_one_structure_however_many_numbers_there_were(monkeypatch: py
         counts.append(len(plans.known))
         kept.append(len(spec((), mt.float32, parameters[0].device).constants))
     assert counts[4] == counts[-1] and max(kept) - kept[0] < 20, (counts, kept)       # others may hold some
+
+
+SIGNED = {
+    "a + -b": (lambda a, b, c: g.add(a, g.neg(b)), ["sub"]), "-a + b": (lambda a, b, c: g.add(g.neg(a), b), ["sub"]),
+    "a - -b": (lambda a, b, c: g.sub(a, g.neg(b)), ["add"]),
+    "--a": (lambda a, b, c: g.mul(g.neg(g.neg(a)), b), ["mul"]),
+    "-(-a / b)": (lambda a, b, c: g.neg(g.div(g.neg(a), b)), ["div"]),
+    "-(a * -b)": (lambda a, b, c: g.neg(g.mul(a, g.neg(b))), ["mul"]),
+    "a + -b / c": (lambda a, b, c: g.add(a, g.div(g.neg(b), c)), ["div", "sub"]),
+    "a * -1 + b": (lambda a, b, c: g.add(g.mul(a, -1), b), ["sub"]),
+    "-(a - b)": (lambda a, b, c: g.neg(g.sub(a, b)), ["sub", "neg"]),       # of equals it is -0.0
+    "-(a + b)": (lambda a, b, c: g.neg(g.add(a, b)), ["add", "neg"])}
+
+
+@pytest.mark.parametrize(("written", "dtype"), [(written, dtype) for written in SIGNED for dtype in ("f4", "f2", "i4")
+                                                if dtype != "i4" or "/" not in written])
+def test_signs_that_cancel_vanish_and_every_bit_stays(written: str, dtype: str) -> None:
+    make, left = SIGNED[written]
+    special = np.array([0, 3, -1, -2 ** 31, 2 ** 31 - 1] if dtype == "i4" else
+                       [0, -0.0, 1, -1, -2.5, 6e4, 1e-7, np.inf, -np.inf], dtype)
+    a, b, c = (part.ravel() for part in np.meshgrid(special, special, special))
+    made, inputs = program(make(*map(tensor, (a, b, c))))
+    assert [node.primitive.name for node in made.values if node.primitive.kind is Kind.MAP] == left
+    have, = NumpyExecutable(made).run(inputs)
+    recorded_one = recorded(make(*map(tensor, (a, b, c))))
+    want, = NumpyExecutable(recorded_one).run(inputs)
+    same = have == want
+    assert (same | np.isnan(want) & np.isnan(have)).all()
+    assert (np.signbit(have) == np.signbit(want))[same].all()
