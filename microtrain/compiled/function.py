@@ -14,10 +14,10 @@ from ..runtime.lock import lock
 from ..tensor import Tensor
 from .guards import MISS
 from .looping import Progress, loop
-from .recording import record
+from .recording import NOTHING, record
 from .replay import Line
 from .results import Recording
-from .running import circumstances
+from .running import Again, circumstances
 from .sight import Sight
 
 P = ParamSpec("P")
@@ -39,7 +39,7 @@ class Compiled(Generic[P, R]):
     def __init__(self, function: Callable[P, R], fallback: bool = False) -> None:
         functools.update_wrapper(self, function)
         self.function, self.fallback = function, fallback
-        self.recordings: dict[Any, Recording] = {}
+        self.recordings: dict[Any, list[Recording]] = {}
         self.lines: list[Attempt] = []
         self.told: set[str] = set()
         self.steps_alone = ""                   # why a loop's steps were made one by one, the last time
@@ -67,17 +67,18 @@ class Compiled(Generic[P, R]):
         try:
             sight = Sight.of(self.function, args, kwargs)
             key = (sight.description, circumstances())
-            known = self.recordings.get(key)
+            known = self.fitting(key, sight)
             if known is None:
                 result, known = record(self.function, args, kwargs, sight)
                 self.remember(key, known)
                 if known.reason:
-                    self.tell(known.reason)
+                    if known.reason is not NOTHING:
+                        self.tell(known.reason)
                 else:
                     sight = Sight.of(self.function, args, kwargs)
                     after = (sight.description, circumstances())
                     known.stationary = after == key
-                    again = self.recordings.get(after)
+                    again = self.fitting(after, sight)
                     if again is not None and not again.reason:
                         self.bind(again, sight, args, kwargs)
                 return result
@@ -96,7 +97,15 @@ class Compiled(Generic[P, R]):
     def known(self, args: Any, kwargs: Any) -> tuple[Recording | None, Sight]:
         """The recording, if there is one, of a call with some arguments now."""
         sight = Sight.of(self.function, args, kwargs)
-        return self.recordings.get((sight.description, circumstances())), sight
+        return self.fitting((sight.description, circumstances()), sight), sight
+
+    def fitting(self, key: Any, sight: Sight) -> Recording | None:
+        """The recording of a structure where what was asked of values is answered as it was."""
+        for recording in self.recordings.get(key, ()):
+            if all(Again(question)(sight.tensors[number].node) == answer
+                   for number, question, answer in recording.asked):
+                return recording
+        return None
 
     def loop(self, data: Tensor | Sequence[Tensor], steps: int | None = None, batch_size: int | None = None,
              shuffle: int | None = None, epochs: int | None = None, progress: Progress | None = None) -> Tensor:
@@ -126,7 +135,7 @@ class Compiled(Generic[P, R]):
         """Keep a recording under its structure."""
         if len(self.recordings) >= MAX_RECORDINGS:
             self.recordings.pop(next(iter(self.recordings)))
-        self.recordings[key] = recording
+        self.recordings.setdefault(key, []).append(recording)
 
     def bind(self, recording: Recording, sight: Sight, args: Any, kwargs: Any) -> Attempt:
         """The replay of a recording, bound to the objects that a sight has met; the first to be tried from now on."""

@@ -11,7 +11,7 @@ from ..graph.tape import Leaf, grad_mode
 from ..tensor import Tensor
 from .results import Recording
 from .running import Again, circumstances
-from .sight import Sight
+from .sight import Bare, Sight
 
 MISS = object()
 """What a replay gives where something has changed."""
@@ -44,8 +44,10 @@ class Guards:
     # ---------------------------------------------------------------------------------------------- writing
     def name(self, value: Any) -> str:
         """A name for an object; a number by itself."""
-        if type(value) in (int, bool, type(None), str):
+        if value is None or value is True or value is False:
             return repr(value)
+        if isinstance(value, Bare):
+            return value
         name = self.names.get(id(value))
         if name is None:
             name = self.names[id(value)] = f"k{len(self.names)}"
@@ -66,7 +68,7 @@ class Guards:
 
     def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Name what is handed over, and compare it."""
-        self.conditions += [f"len(args) == {len(args)}", f"kwargs.keys() == {self.name(kwargs.keys() and set(kwargs))}"
+        self.conditions += [f"len(args) == {len(args)}", f"[*kwargs] == {self.name([*kwargs])}"
                             if kwargs else "not kwargs"]
         self.refuse()
         for k, value in enumerate(args):
@@ -78,7 +80,7 @@ class Guards:
         """Compare one that is handed over."""
         if isinstance(value, Tensor):
             k = self.number[id(value)]
-            if k in self.bound or k < self.sight.first_argument or self.is_fixed(k):
+            if k in self.bound or not self.sight.is_argument(k) or self.is_fixed(k):
                 self.conditions.append(f"{text} is {f'x{k}' if k in self.bound else self.name(value)}")
                 return
             self.bound.add(k)
@@ -131,6 +133,10 @@ class Guards:
                 self.conditions.append(f"(n{k}.version is None or {x}._alias is None)")
             elif node.tape is not None:
                 self.conditions.append(f"{x}._alias is {self.name(tensor._alias)}")
+            if k in self.given:
+                strides = None if tensor._alias is None else tensor._alias.strides
+                self.conditions.append(f"{x}._alias is None" if strides is None else
+                                       f"{x}._alias is not None and {x}._alias.strides == {self.name(strides)}")
             if k in self.given and any(self.sight.tensors[one].node.tape is None for one in changed):
                 ids = frozenset([id(self.sight.tensors[one]) for one in changed])
                 self.conditions.append(f"id({x}) not in {self.name(ids)}")

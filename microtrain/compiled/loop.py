@@ -57,7 +57,7 @@ class StepLoop:
         index: frozenset[int] = frozenset()
         if rows is not None:
             places = [place for place, source in enumerate(self.inputs)
-                      if source.kind == "tensor" and source.number >= sight.first_argument]
+                      if source.kind == "tensor" and sight.is_argument(source.number)]
             if places:
                 self.batches = places
                 self.program, place = batched(self.program, dict.fromkeys(places, rows))

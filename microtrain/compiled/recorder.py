@@ -3,35 +3,28 @@ not do again is refused at the line that does it."""
 
 from __future__ import annotations
 
-import builtins
-import contextvars
-import datetime
-import io
-import os
-import random
-import sys
 import types
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..engine.recorder import Question
 from ..errors import CompileError
 from ..graph.constants import GivenFloat, GivenInt
 from ..graph.node import Node, next_seq
+from ..optim.lr_scheduler import LRScheduler
 from ..tensor import Tensor
+from ..tensor.random import Generator
+from .blame import is_users, place, users_line
+from .stateful import stateful
 
-PACKAGE = str(Path(__file__).resolve().parents[1]) + os.sep
+IN_PYTHON = frozenset((Generator.get_state.__code__, Generator.seed.__code__))
+"""Functions in Python that are refused."""
 
-CLOCKS = ("time", "posix", "nt", "secrets", "_socket", "_uuid")
-"""Modules in C whose functions give another value each time, or change the world."""
-
-WORLD: dict[object, str] = {builtins.print: "prints", builtins.input: "asks for input", io.open: "opens a file"}
-"""Functions that a replay would leave out, in words."""
-
-STATEFUL = (random.Random, io.IOBase, contextvars.ContextVar)
-"""Objects in C whose methods give another value each time, or change the world."""
+SEEDED = frozenset((Generator.manual_seed.__code__, Generator.set_state.__code__))
+"""Functions that each replay calls as well; and `step` of schedulers."""
 
 
 @dataclass
@@ -40,6 +33,7 @@ class Draw:
 
     generator: Any
     numbers: tuple[GivenInt, GivenInt]
+    line: str
 
 
 @dataclass
@@ -76,6 +70,7 @@ class StepRecorder:
     started: int = field(default_factory=next_seq)
     events: list[Draw | Numbers | Call] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
+    inside: types.FrameType | None = None
     reason: str = ""
     """Why the step, though it was recorded, is not replayed."""
 
@@ -92,7 +87,7 @@ class StepRecorder:
 
     def drawn(self, generator: object, seed: int, stream: int) -> tuple[int, int]:
         """Note a draw, and give its numbers as ones that are another in each replay."""
-        draw = Draw(generator, (given(seed), given(stream)))        # type: ignore[arg-type]
+        draw = Draw(generator, (given(seed), given(stream)), users_line())
         self.events.append(draw)
         return draw.numbers
 
@@ -103,52 +98,65 @@ class StepRecorder:
         params = optimizer.param_groups[group]["params"]
         place = next(k for k, param in enumerate(params) if param._grad is not None
                      and optimizer.state.get(param, {}).get("step", 0) == count)
-        made = tuple([number if isinstance(number, Tensor) else given(number) for number in numbers])
+        made = tuple([given(number) if isinstance(number, int | float | np.number) else number for number in numbers])
         self.events.append(Numbers(optimizer, group, place, made))
         return made
 
-    def called(self, method: Callable[..., Any], *arguments: object) -> None:
-        """Note a call on the host."""
-        self.events.append(Call(method, arguments))
+    def called(self, frame: types.FrameType) -> None:
+        """Note a call of what each replay has to call as well."""
+        code, held = frame.f_code, frame.f_locals
+        owner, *arguments = [held[name] for name in code.co_varnames[:code.co_argcount]]
+        self.inside = frame
+        self.events.append(Call(getattr(owner, code.co_name), tuple(arguments)))
 
     def watch(self, frame: types.FrameType, event: str, called: Any) -> None:
-        """Refuse a function in C that would give another value each time, or change the world: a profiler's hook."""
-        if event != "c_call" or frame.f_code.co_filename.startswith(PACKAGE):
+        """Refuse a function that would give another value each time, or change the world: a profiler's hook."""
+        if self.inside is not None:
+            if event == "return" and frame is self.inside:
+                self.inside = None
             return
-        owner = getattr(called, "__self__", None)
-        module = owner.__name__ if isinstance(owner, types.ModuleType) else ""
-        what = WORLD.get(called) if called.__hash__ else None
-        if what is None and (module in CLOCKS or isinstance(owner, STATEFUL)
-                             or owner in (datetime.datetime, datetime.date)
-                             or type(owner).__module__.startswith("numpy.random")):
-            what = "calls"
-        if what is not None and not in_warnings(frame):
-            raise refusal(f"{what} ({called.__name__})",
-                          "do it outside the step, or hand the value over as an argument")
+        if event == "c_call":
+            what = stateful(called)
+        elif event == "call" and (frame.f_code in SEEDED or (frame.f_code.co_name == "step" and is_scheduler(frame))):
+            self.called(frame)
+            return
+        elif event == "call" and frame.f_code in IN_PYTHON and (before := frame.f_back) is not None:
+            frame, what, called = before, "calls", frame.f_code
+        else:
+            return
+        if what and (user := led_by_user(frame)) is not None:
+            name = getattr(called, "__name__", "") or getattr(called, "co_name", "")
+            raise CompileError(f"{place(user)}the compiled step {what} ({name}). A replay would not do that again: do "
+                               "it outside the step, or hand the value over as an argument")
 
 
-def given(number: float | int) -> Any:
+MACHINERY = frozenset(("microtrain", "warnings", "importlib", "linecache", "_frozen_importlib",
+                       "_frozen_importlib_external"))
+
+
+def is_scheduler(frame: types.FrameType) -> bool:
+    """Whether a scheduler's method is called."""
+    names = frame.f_code.co_varnames[:1]
+    return bool(names) and isinstance(frame.f_locals.get(names[0]), LRScheduler)
+
+
+def led_by_user(frame: types.FrameType | None) -> types.FrameType | None:
+    """The frame of the user's that led to one; None where this package did, or Python's machinery."""
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__"))
+        if module.partition(".")[0] in MACHINERY:
+            return None
+        if is_users(frame):
+            return frame
+        frame = frame.f_back
+    return None
+
+
+def given(number: float | int | np.number) -> Any:
     """A number that is another in each replay."""
-    made: Any = GivenInt(number) if isinstance(number, int) and not isinstance(number, bool) else GivenFloat(number)
+    made: Any = GivenInt(number) if isinstance(number, int) and not isinstance(number, bool) else GivenFloat(float(number))
     made.nodes = {}
     return made
-
-
-def in_warnings(frame: types.FrameType | None) -> bool:
-    """Whether a warning is being shown."""
-    while frame is not None:
-        if frame.f_globals.get("__name__") in ("warnings", "linecache"):
-            return True
-        frame = frame.f_back
-    return False
-
-
-def users_line() -> str:
-    """File and line of the user's that led here."""
-    frame: types.FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
-        frame = frame.f_back
-    return "" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}: "
 
 
 def refusal(what: str, instead: str) -> CompileError:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,13 +22,24 @@ from ..graph.node import LITERAL, SCALAR, Node, Unmade
 from ..graph.tape import Entry
 from ..tensor import Tensor
 from ..tensor.memory import same_value
+from .blame import changing, naming
 from .recorder import Call, Draw, StepRecorder
 from .results import Built, Change, Constant, Fresh, Recording, Result, Source, There
 from .sight import Sight
 
+NOTHING = "it computes nothing"
+
 
 class Unfit(Exception):
     """Why a step that was recorded cannot be replayed; what it did is right."""
+
+
+class Altered(CompileError):
+    """A place of the user's was changed: which, what it held, and how one comes to it."""
+
+    def __init__(self, place: Any, held: Any, path: str) -> None:
+        super().__init__(path)
+        self.place, self.held, self.path = place, held, path
 
 
 @dataclass
@@ -51,23 +64,26 @@ def record(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
 
     Raises CompileError for what cannot be replayed: all is as before the call then. `sight` is what it sees.
     """
-    if sight.iterators:
-        raise CompileError(f"the compiled step leads to an iterator ({sight.iterators[0]}), which gives another value "
-                           "each time: take the next value outside, and hand it over as an argument")
+    if sight.refused:
+        where, path, kind = min((*naming(sight.codes, path), path, kind) for path, kind in sight.refused)[1:]
+        raise CompileError(f"{where}the compiled step reads {path}, of type {kind}, which cannot "
+                           "be compared from call to call: hand over what it gives as an argument")
     for device in dict.fromkeys(node.device for node in pending()):
         flush(device)
     before = [Before(tensor.node, tensor._version, tensor._grad, tensor._alias is not None) for tensor in sight.tensors]
-    session, recorder, counts = current(), StepRecorder(), counts_of(sight)
-    profile: Any = sys.getprofile()
+    recorder, counts = StepRecorder(), counts_of(sight)
     try:
-        session.recorder = recorder
-        sys.setprofile(recorder.watch)
-        try:
+        with recording_to(recorder):
             result = function(*args, **kwargs)
-        finally:
-            restore(profile)
-            session.recorder = None
         recording = Reading(sight, before, counts, recorder, result).recording
+    except Altered as error:
+        undo(sight, before, recorder)
+        place, held = error.place, error.held
+        with recording_to(recorder):
+            where = changing(lambda: function(*args, **kwargs), lambda: changed(place, held))
+        undo(sight, before, recorder)
+        raise CompileError(f"{where}the compiled step changes {error.path}, a Python value. A replay would not do that "
+                           "again: return what changes, and change it outside") from None
     except CompileError:
         undo(sight, before, recorder)
         raise
@@ -79,6 +95,20 @@ def restore(profile: Any) -> None:
     sys.setprofile(profile if callable(profile) else None)
     if hasattr(profile, "enable"):
         profile.enable()
+
+
+@contextmanager
+def recording_to(recorder: StepRecorder) -> Iterator[None]:
+    """A block in which a step is recorded."""
+    session = current()
+    profile: Any = sys.getprofile()
+    try:
+        session.recorder = recorder
+        sys.setprofile(recorder.watch)
+        yield
+    finally:
+        restore(profile)
+        session.recorder = None
 
 
 def undo(sight: Sight, before: Sequence[Before], recorder: StepRecorder) -> None:
@@ -113,7 +143,7 @@ def put_back(place: Any, held: Any) -> None:
             place.pop(held[0], None)
     elif isinstance(held, tuple):
         if held[1] is not None:
-            object.__setattr__(place, *held)
+            (type if isinstance(place, type) else object).__setattr__(place, *held)
     elif isinstance(place, dict):
         if any(place.get(key, place) is not value for key, value in held.items()) or len(place) != len(held):
             dict.clear(place)
@@ -121,6 +151,9 @@ def put_back(place: Any, held: Any) -> None:
     elif isinstance(place, set):
         place.clear()
         place.update(held)
+    elif isinstance(place, deque):
+        place.clear()
+        place.extend(held)
     else:
         place[:] = held
 
@@ -142,7 +175,8 @@ class Reading:
             self.values()
             self.read_program(result)
         except Unfit as error:
-            self.recording.reason = str(error)
+            # What was recorded is right: it is computed as it is.
+            self.recording.reason = str(error) or NOTHING
             self.compute_all()
         if self.unfit and not self.recording.reason:
             self.recording.reason = self.unfit
@@ -153,15 +187,15 @@ class Reading:
         scheduled = any(isinstance(event, Call) for event in self.recorder.events)
         groups = {id(group) for optimizer in self.sight.optimizers for group in optimizer.param_groups}
         for place, held, path in self.sight.places:
+            own_of_group = self.sight.own.get(id(place)) or () if id(place) in groups else ()
             own = self.sight.own.get(id(place), ())
             for key, now in [] if own is None else changed(place, held):
                 if key in (own or ()) and (scheduled or id(place) not in groups):
                     continue
-                if isinstance(now, Tensor):
+                if isinstance(now, Tensor) or (key in own_of_group and self.sight.exact):
                     self.recording.stored.append((place, key, now))         # type: ignore[arg-type]
                 else:
-                    raise CompileError(f"the compiled step changes {path}, a Python value. A replay would not do that "
-                                       "again: return what changes, and change it outside")
+                    raise Altered(place, held, path)
 
     def values(self) -> None:
         """Tensors that have other values than before, and other gradients."""
@@ -188,10 +222,10 @@ class Reading:
     def read_program(self, returned: Any) -> None:
         """The program, whose values enter it, and the results."""
         recording, sight = self.recording, self.sight
-        roots = pending()
+        roots = list(dict.fromkeys([*pending(), *[node for node in self.wanted if node.buffer is None]]))
         devices = {node.device for node in roots}
         if not roots:
-            raise Unfit("it computes nothing")
+            raise Unfit("")
         if len(devices) > 1:
             raise Unfit(f"it computes on several devices, {', '.join(sorted(map(str, devices)))}")
         recording.device = device = roots[0].device
@@ -210,7 +244,8 @@ class Reading:
                       if isinstance(number, GivenFloat | GivenInt) for node in number.nodes.values()}
         for event in recording.events:
             if isinstance(event, Draw) and not event.numbers[1].nodes:
-                raise Unfit("it draws random numbers on the host")
+                raise CompileError(f"{event.line}the compiled step draws random numbers on the host (as randperm "
+                                   "does). A replay would not draw others: hand them over as an argument")
         inputs = [self.source(order[place]) for place in step.inputs]
         for asked in self.recorder.asked:
             source = self.source(asked.node)
@@ -303,7 +338,7 @@ class Reading:
     def made_as(self, tensor: Tensor) -> Fresh:
         """Where its value comes from. Raises Unfit where a replay could not make it."""
         alias = tensor._alias
-        if alias is not None and not (tensor.is_contiguous() and alone(tensor)):
+        if alias is not None and not (tensor.is_contiguous() and alone(tensor, self.number)):
             raise Unfit("it gives a tensor that shares memory with another")
         node = tensor.node
         if node.__class__ is not Node:
@@ -326,12 +361,11 @@ class Reading:
         return Fresh(type(tensor), output, source, node.spec, tape)
 
 
-def alone(tensor: Tensor) -> bool:
-    """Whether nobody that is alive shares a tensor's memory."""
+def alone(tensor: Tensor, there: Mapping[int, int]) -> bool:
+    """Whether nobody that was there before shares a tensor's memory."""
     family = tensor._alias.family                   # type: ignore[union-attr]
-    return (all(member is tensor for member in family.living())
-            and (family.memory is None or all(one is family or not any(True for _ in one.living())
-                                              for one in family.memory.living())))
+    families = [family] if family.memory is None else [family, *family.memory.living()]
+    return all(id(member) not in there for one in families for member in one.living())
 
 
 def changed(place: Any, held: Any) -> list[tuple[Any, Any]]:
@@ -346,7 +380,7 @@ def changed(place: Any, held: Any) -> list[tuple[Any, Any]]:
         now = place.get(held[0], missing)
         return [] if same(now, held[1] if len(held) == 2 else missing) else [(held[0], now)]
     if isinstance(held, tuple):
-        now = getattr(place, held[0], None)
+        now = place.__dict__.get(held[0]) if isinstance(place, type) else getattr(place, held[0], None)
         return [] if same(now, held[1]) else [(held[0], now)]
     if isinstance(place, dict):
         gone = [(key, None) for key in held if key not in place]

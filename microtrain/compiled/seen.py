@@ -5,14 +5,21 @@ Two moments with one description are one structure. Nothing of the user's is cal
 
 from __future__ import annotations
 
-import enum
+import collections
+import datetime
+import decimal
+import re
 import sys
+import threading
 import types
+from array import array as Array
 from collections.abc import Callable, Hashable, Sequence
+from pathlib import PurePath
 from typing import Any, ClassVar
 
 import numpy as np
 
+from ..errors import CompileError
 from ..graph.dtypes import DType
 from ..graph.node import Node, Unmade
 from ..graph.spec import Device, Spec
@@ -20,34 +27,36 @@ from ..graph.tape import Leaf
 from ..optim import Optimizer
 from ..tensor import Tensor
 from ..tensor.memory import same_value
-from ..tensor.random import Generator
 
 MOST = 100_000
 """Objects looked at; a function that leads to more of them is refused."""
 
-PLAIN = (bool, int, str, bytes, type(None), type(...), type(NotImplemented), complex, range, DType, Device, Spec)
+PLAIN = frozenset((bool, int, str, bytes, type(None), type(...), type(NotImplemented), complex, range, DType, Device,
+                   Spec, datetime.date, datetime.datetime, datetime.timedelta, decimal.Decimal))
 """What is known by its value."""
 
-SAME = (types.ModuleType, types.BuiltinFunctionType, types.CodeType, types.MethodWrapperType,
-        types.WrapperDescriptorType,
-        types.MethodDescriptorType, types.ClassMethodDescriptorType, types.GetSetDescriptorType, np.ufunc, np.dtype,
-        enum.Enum, Generator)
-"""What is known by being the same object."""
+SAME = (types.CodeType, types.MethodWrapperType, types.WrapperDescriptorType, types.MethodDescriptorType,
+        types.ClassMethodDescriptorType, types.GetSetDescriptorType, types.MemberDescriptorType,
+        type(collections.namedtuple("_Pair", "a").a), np.ufunc, np.dtype,       # type: ignore[attr-defined]
+        PurePath, re.Pattern, type(threading.Lock()), type(threading.RLock()), types.FrameType)
+"""What is known by being the same object: it never changes, or nothing can be read of it."""
 
 OURS = ("microtrain", "numpy", "torch", "builtins")
+
+OWN_ATTRIBUTES = frozenset(("_grad", "_leaf", "_alias", "_changes", "_based", "_retains", "_backward_hooks",
+                            "_looked_at"))
+"""Of a tensor."""
 
 Check = tuple[str, tuple[object, ...]]
 """A condition, with `{0}`, `{1}`, ... for the objects that follow: it holds as long as nothing has changed there."""
 
+Look = Callable[[Any, Any, str], None]
 
-def known_by(kind: type) -> bool:
-    """Whether a class is one of Python's or of this package's own: it is not looked into."""
+
+def known_by(kind: object) -> bool:
+    """Whether a class or function is one of Python's or of this package's own: it is not looked into."""
     top = (getattr(kind, "__module__", None) or "").partition(".")[0]
     return top in OURS or (top in sys.stdlib_module_names and top != "__main__")
-
-
-class Endless(RuntimeError):
-    """More than `MOST` objects."""
 
 
 class Seen:
@@ -58,13 +67,15 @@ class Seen:
         tensors, paths: the tensors that are met, in order, and how one comes to each.
         checks: conditions, which all hold as long as nothing is described otherwise but the tensors.
         places: containers with what they held, for putting it back.
-        optimizers, iterators: those that are met; the latter by how one comes to them.
+        optimizers: those that are met.
         own: containers that an optimizer or a scheduler changes, with the keys under which it does (None for all).
         loose: tensors, by number, that are looked up anew in each replay, with where: whose gradient (its number), or
             under which key of the state that which optimizer keeps of which parameter.
+        names: texts, and names that code of the user's looks for, as globals or attributes.
+        refused: objects that cannot be compared from call to call: how one comes to them, and what they are.
     """
 
-    looks: ClassVar[list[tuple[Any, Callable[..., None]]]] = []
+    looks: ClassVar[list[tuple[Any, Look]]] = []
     """How objects of certain classes are described; any other is an instance."""
 
     def __init__(self) -> None:
@@ -74,25 +85,12 @@ class Seen:
         self.checks: list[Check] = []
         self.places: list[tuple[Any, Any, str]] = []
         self.optimizers: list[Optimizer] = []
-        self.iterators: list[str] = []
         self.own: dict[int, tuple[str, ...] | None] = {}
         self.loose: dict[int, tuple[Any, ...]] = {}
-        self.first_argument = 0
+        self.refused: list[tuple[str, str]] = []
+        self.names: dict[str, None] = {}
         self.numbers: dict[int, int] = {}       # of each object that may be met again
         self.kept: list[object] = []            # whose identity is part of the description
-
-    def argument(self, value: Any, path: str) -> None:
-        """Describe one that is handed over: lists, tuples and dicts are others in the next call."""
-        if type(value) in (list, tuple, dict):
-            self.tokens += (type(value), len(value))
-            if type(value) is not tuple:
-                self.places.append((value, value.copy(), path))
-            if type(value) is dict:
-                self.tokens += value
-            for key, part in value.items() if type(value) is dict else enumerate(value):
-                self.argument(part, f"{path}[{key!r}]")
-        else:
-            self.see(value, path)
 
     @property
     def description(self) -> tuple[Hashable, ...]:
@@ -105,9 +103,11 @@ class Seen:
         kind = type(value)
         if kind in PLAIN:
             self.tokens += (kind, value)
+            if kind is str:
+                self.names[value] = None
         elif kind is float:
             self.tokens += (kind, value if value and value == value else repr(value))
-        elif isinstance(value, SAME) or kind in SAME:
+        elif isinstance(value, SAME):
             self.same(value)
         elif self.again(value):
             return
@@ -117,6 +117,8 @@ class Seen:
             for of, look in self.looks:
                 if isinstance(value, of):
                     look(self, value, path)
+                    if not known_by(kind):
+                        self.more(value, path)
                     return
             self.instance(value, path)
 
@@ -132,10 +134,18 @@ class Seen:
             self.tokens += ("again", number)
             return True
         if len(self.numbers) >= MOST:
-            raise Endless(f"the step leads to more than {MOST} objects")
+            raise CompileError(f"the compiled step leads to more than {MOST} objects, too many to compare at each call")
         self.numbers[id(value)] = len(self.numbers)
         self.kept.append(value)
         return False
+
+    def opaque(self, value: Any, path: str) -> None:
+        """Note an object that cannot be compared from call to call."""
+        self.refused.append((path, type(value).__name__))
+        self.same(value)
+
+    def more(self, value: Any, path: str) -> None:
+        """Describe what an object of a class derived from one of Python's has beside that: attributes and class."""
 
     # ---------------------------------------------------------------------------------------------- tensors
     def tensor(self, tensor: Tensor, path: str) -> None:
@@ -143,6 +153,7 @@ class Seen:
         alias = tensor._alias
         if alias is not None and alias.view is same_value and tensor.is_contiguous() and alias.family.is_only(tensor):
             tensor.leave()                          # as the next change in place would do
+            alias = None
         node = tensor.node
         if type(node) is Unmade:
             node.spec                               # noqa: B018 (asked for, it is made)
@@ -152,11 +163,16 @@ class Seen:
         place = "none" if tape is None else "leaf" if tape.__class__ is Leaf else "graph"
         if node.__class__ is not Node:
             place = node.__class__.__name__
-        self.tokens += (type(tensor), tensor.node.spec, place, tensor._alias is not None,
+        self.tokens += (type(tensor), tensor.node.spec, place, None if alias is None else alias.strides,
                         None if tensor._backward_hooks is None else id(tensor._backward_hooks), bool(tensor._retains))
+        for name, value in tensor.__dict__.items():
+            if name not in OWN_ATTRIBUTES:
+                self.check("{0}.__dict__.get({1}) is {2}", tensor, name, value)
+                self.places.append((tensor.__dict__, (name, value), f"{path}.{name}"))
+                self.see(value, f"{path}.{name}")
         if tensor._backward_hooks is not None:
-            self.sequence(list(tensor._backward_hooks.values()), f"{path}'s hooks")
-            self.sequence(list(tensor._backward_hooks.after.values()), f"{path}'s hooks")
+            self.mapping(tensor._backward_hooks, f"{path}'s hooks")
+            self.mapping(tensor._backward_hooks.after, f"{path}'s hooks")
         number = len(self.tensors) - 1
         if tensor._grad is not None and id(tensor._grad) not in self.numbers:
             self.loose[len(self.tensors)] = ("grad", number)
@@ -166,7 +182,7 @@ class Seen:
     def sequence(self, values: Sequence[Any], path: str) -> None:
         """Describe a list or tuple."""
         self.tokens += (type(values), len(values))
-        if isinstance(values, list):
+        if isinstance(values, list | collections.deque):
             self.check("len({0}) == {1} and all(map(is_, {0}, {2}))", values, len(values), tuple(values))
             self.places.append((values, list(values), path))
         for k, value in enumerate(list(values)):
@@ -197,19 +213,33 @@ class Seen:
         """Describe a set: by its elements, in any order, where they are plain."""
         self.tokens += (type(values), len(values))
         if isinstance(values, set):
-            self.check("{0} == {1}", values, frozenset(values))
+            self.check("len({0}) == {1} and all(map(is_, {0}, {2}))", values, len(values), tuple(values))
             self.places.append((values, set(values), path))
         if all(type(value) in (*PLAIN, float) for value in values):
-            self.tokens.append(frozenset((type(value), value) for value in values))
+            self.tokens.append(frozenset((type(value), repr(value)) for value in values))
         else:
             for value in values:
                 self.see(value, f"an element of {path}")
 
     def array(self, array: np.ndarray, path: str) -> None:
         """Describe an array by what it holds."""
-        self.tokens += (array.shape, array.dtype.str, array.tobytes())
-        self.check("{0}.shape == {1} and {0}.tobytes() == {2}", array, array.shape, array.tobytes())
+        self.tokens += (array.shape, array.dtype.str)
+        if array.dtype.hasobject:
+            held = tuple(array.flat)
+            self.check("{0}.shape == {1} and all(map(is_, {0}.flat, {2}))", array, array.shape, held)
+            for value in held:
+                self.see(value, f"an element of {path}")
+        else:
+            self.tokens.append(array.tobytes())
+            self.check("{0}.shape == {1} and {0}.tobytes() == {2}", array, array.shape, array.tobytes())
         self.places.append((array, array.copy(), path))
+
+    def raw(self, value: bytearray | Array[Any] | memoryview, path: str) -> None:
+        """Describe memory by its bytes."""
+        self.tokens.append(bytes(memoryview(value).cast("B")))
+        self.check("bytes({0}) == {1}", value, bytes(value))
+        if not isinstance(value, memoryview):
+            self.places.append((value, value[:], path))
 
     def check(self, condition: str, *objects: object) -> None:
         """Note a condition that holds now."""
@@ -217,4 +247,4 @@ class Seen:
 
     def instance(self, value: Any, path: str) -> None:
         """Describe an object of any other class."""
-        self.same(value)
+        self.opaque(value, path)

@@ -7,7 +7,7 @@ something asks it first; what draws a number on the host that is another in the 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -31,7 +31,4 @@ class Recorder(Protocol):
 
     def numbers(self, optimizer: object, group: int, count: object, numbers: tuple[float, ...]) -> tuple[float, ...]:
         """An optimizer is about to use these numbers for a group's parameters that have made `count` steps."""
-
-    def called(self, method: Callable[..., Any], *arguments: object) -> None:
-        """Something is called on the host that each replay has to call as well."""
 

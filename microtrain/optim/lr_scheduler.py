@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..arguments import tidy as _tidy
-from ..engine.session import current as _current
 from ..scopes import finish as _finish
 from ..tensor import Tensor
 from .optimizer import Optimizer
@@ -74,8 +73,6 @@ class LRScheduler:
     def step(self, epoch: int | None = None) -> None:
         """Moves to the next epoch and sets the groups' rates; warns where the optimizer has made no step yet. `epoch`
         is one to move to instead (deprecated), by the rule's closed form where it has one."""
-        if (recorder := _current().recorder) is not None:
-            recorder.called(self.step, epoch)
         optimizer = self.optimizer
         own_step = vars(optimizer).get("step")          # the user's, on this optimizer
         if self._step_count == 1 and own_step is not self._own_step:
