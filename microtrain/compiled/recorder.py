@@ -154,7 +154,8 @@ def led_by_user(frame: types.FrameType | None) -> types.FrameType | None:
 
 def given(number: float | int | np.number) -> Any:
     """A number that is another in each replay."""
-    made: Any = GivenInt(number) if isinstance(number, int) and not isinstance(number, bool) else GivenFloat(float(number))
+    whole = isinstance(number, int) and not isinstance(number, bool)
+    made: Any = GivenInt(number) if whole else GivenFloat(float(number))
     made.nodes = {}
     return made
 

@@ -67,7 +67,7 @@ def record(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
     if sight.refused:
         where, path, kind = min((*naming(sight.codes, path), path, kind) for path, kind in sight.refused)[1:]
         raise CompileError(f"{where}the compiled step reads {path}, of type {kind}, which cannot "
-                           "be compared from call to call: hand over what it gives as an argument")
+                           "be compared from call to call: read it outside, and hand over what it gives as an argument")
     for device in dict.fromkeys(node.device for node in pending()):
         flush(device)
     before = [Before(tensor.node, tensor._version, tensor._grad, tensor._alias is not None) for tensor in sight.tensors]

@@ -205,7 +205,10 @@ class Seen:
         else:
             self.check("not {0}", values)
         for key, value in held:
-            self.see(key, path)
+            if type(key) is str:
+                self.tokens.append(key)             # no text that may be a name which is looked for
+            else:
+                self.see(key, path)
             self.see(value, f"{path}.{key}" if attribute else f"{path}[{key!r}]" if isinstance(key, str | int)
                      else f"{path}[...]")
 

@@ -112,8 +112,6 @@ class Sight(Seen):
             return
         code = function.__code__
         self.codes.append(code)
-        if not path.endswith("__init__"):           # of an object that is there already
-            self.pairs |= asked_of(code)
         self.tokens += ("function", code)
         self.check("{0}.__code__ is {1} and {0}.__defaults__ is {2} and {0}.__kwdefaults__ is {3}", function, code,
                    function.__defaults__, function.__kwdefaults__)
@@ -124,7 +122,9 @@ class Sight(Seen):
         if vars(function):
             self.see(vars(function), path)
         names, texts = named_in(code)
-        self.names |= dict.fromkeys(names) | dict.fromkeys(texts)
+        if not path.endswith("__init__"):           # of an object that is there already
+            self.names |= dict.fromkeys(names) | dict.fromkeys(texts)
+            self.pairs |= asked_of(code)
         for name in [name for name in names if name in looked_up(code)]:
             if name in space:
                 self.check("{0}.get({1}, {0}) is {2}", space, name, space[name])
