@@ -55,14 +55,16 @@ class _Found(BaseException):
 
 def changing(call: Callable[[], Any], changed: Callable[[], Any]) -> str:
     """File and line of the user's after which something has changed, while a function is called again."""
-    last: list[types.FrameType | tuple[str, int]] = []
+    last: list[tuple[str, int]] = []
 
     def line(frame: types.FrameType, event: str, argument: Any) -> Any:
         if not is_users(frame):
             return None
         if changed():
             raise _Found
-        last[:] = [(frame.f_code.co_filename, frame.f_lineno)]
+        now = users_frame(frame.f_back) if event == "return" else frame
+        if now is not None:
+            last[:] = [(now.f_code.co_filename, now.f_lineno)]
         return line
 
     before = sys.gettrace()
@@ -73,4 +75,4 @@ def changing(call: Callable[[], Any], changed: Callable[[], Any]) -> str:
         pass
     finally:
         sys.settrace(before)
-    return f"{last[0][0]}:{last[0][1]}: " if last else ""       # type: ignore[index]
+    return f"{last[0][0]}:{last[0][1]}: " if last else ""

@@ -23,6 +23,9 @@ from .stateful import stateful
 IN_PYTHON = frozenset((Generator.get_state.__code__, Generator.seed.__code__))
 """Functions in Python that are refused."""
 
+RANDOM = frozenset(("random", "secrets", "uuid", "tempfile", "subprocess", "socket"))
+"""Modules in Python whose functions are refused."""
+
 SEEDED = frozenset((Generator.manual_seed.__code__, Generator.set_state.__code__))
 """Functions that each replay calls as well; and `step` of schedulers."""
 
@@ -120,7 +123,8 @@ class StepRecorder:
         elif event == "call" and (frame.f_code in SEEDED or (frame.f_code.co_name == "step" and is_scheduler(frame))):
             self.called(frame)
             return
-        elif event == "call" and frame.f_code in IN_PYTHON and (before := frame.f_back) is not None:
+        elif (event == "call" and (before := frame.f_back) is not None
+              and (frame.f_code in IN_PYTHON or frame.f_globals.get("__name__") in RANDOM)):
             frame, what, called = before, "calls", frame.f_code
         else:
             return

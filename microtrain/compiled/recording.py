@@ -187,12 +187,11 @@ class Reading:
         scheduled = any(isinstance(event, Call) for event in self.recorder.events)
         groups = {id(group) for optimizer in self.sight.optimizers for group in optimizer.param_groups}
         for place, held, path in self.sight.places:
-            own_of_group = self.sight.own.get(id(place)) or () if id(place) in groups else ()
             own = self.sight.own.get(id(place), ())
             for key, now in [] if own is None else changed(place, held):
                 if key in (own or ()) and (scheduled or id(place) not in groups):
                     continue
-                if isinstance(now, Tensor) or (key in own_of_group and self.sight.exact):
+                if isinstance(now, Tensor):
                     self.recording.stored.append((place, key, now))         # type: ignore[arg-type]
                 else:
                     raise Altered(place, held, path)
