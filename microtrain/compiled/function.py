@@ -13,7 +13,7 @@ from ..errors import CompileError
 from ..runtime.lock import lock
 from ..tensor import Tensor
 from .guards import MISS
-from .looping import Progress, loop
+from .looping import Looping, Progress, loop
 from .recording import NOTHING, record
 from .replay import Line
 from .results import Recording
@@ -42,6 +42,7 @@ class Compiled(Generic[P, R]):
         self.recordings: dict[Any, list[Recording]] = {}
         self.lines: list[Attempt] = []
         self.told: set[str] = set()
+        self.loops: dict[int | None, Looping] = {}
         self.steps_alone = ""                   # why a loop's steps were made one by one, the last time
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -128,7 +129,7 @@ class Compiled(Generic[P, R]):
             TypeError, ValueError: the step does not return a loss; sizes that do not go together.
             CompileError: as the call.
         """
-        losses, self.steps_alone = loop(self, data, steps, batch_size, shuffle, epochs, progress)
+        losses, self.steps_alone = loop(self, self.loops, data, steps, batch_size, shuffle, epochs, progress)
         return losses
 
     def remember(self, key: Any, recording: Recording) -> None:

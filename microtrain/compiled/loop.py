@@ -109,6 +109,8 @@ class StepLoop:
 
     def numbers(self, steps: int) -> list[np.ndarray]:
         """Do what is done on the host in so many steps; what they are handed, a column for each input."""
+        if not self.recording.events:
+            return []
         columns: list[list[Any]] = [[] for _ in self.uses]
         made: list[tuple[Any, Any]] = []
         for k, event in enumerate(self.recording.events):

@@ -23,6 +23,9 @@ from .replay import Line
 from .results import Recording
 from .sight import Sight
 
+MAX_LOOPS = 4
+"""Loops of a step that are kept, for data of so many numbers of rows."""
+
 Progress = Callable[[int, int], object]
 """Told, now and then, how many steps of how many are done."""
 
@@ -166,9 +169,10 @@ class Looping:
         return cat(self.losses) if len(self.losses) > 1 else self.losses[0]
 
 
-def loop(steps: Steps, data: Any, count: int | None, batch_size: int | None, shuffle: int | None, epochs: int | None,
-         progress: Progress | None) -> tuple[Tensor, str]:
-    """As `Compiled.loop`; returns also why steps were made one by one, if they were."""
+def loop(steps: Steps, loops: dict[int | None, Looping], data: Any, count: int | None, batch_size: int | None,
+         shuffle: int | None, epochs: int | None, progress: Progress | None) -> tuple[Tensor, str]:
+    """As `Compiled.loop`; returns also why steps were made one by one, if they were. `loops` are those made before, by
+    the number of rows."""
     tensors: tuple[Any, ...] = tuple(data) if isinstance(data, list | tuple) else (data,)
     if not tensors or not all(isinstance(one, Tensor) for one in tensors):
         raise TypeError("loop(): argument 'data' must be a tensor or a tuple of tensors, the step's arguments")
@@ -182,12 +186,22 @@ def loop(steps: Steps, data: Any, count: int | None, batch_size: int | None, shu
     total = count if count is not None else (epochs or 0) * (1 if batches is None else batches.each)
     if not isinstance(total, int) or total < 1:
         raise ValueError(f"loop(): there must be at least one step, not {total}")
-    looping = Looping(steps, tensors, batches)
-    while looping.done < total:
-        looping.advance(total - looping.done)
-        if progress is not None:
-            progress(looping.done, total)
-    return looping.all(), looping.why
+    key = None if batches is None else batches.rows
+    looping = loops[key] = loops.pop(key, None) or Looping(steps, tensors, batches)
+    if len(loops) > MAX_LOOPS:
+        loops.pop(next(iter(loops)))
+    looping.data, looping.why = tensors, ""
+    looping.args = tensors if batches is None else looping.args
+    looping.begin(batches)
+    try:
+        while looping.done < total:
+            looping.advance(total - looping.done)
+            if progress is not None:
+                progress(looping.done, total)
+        return looping.all(), looping.why
+    finally:
+        looping.data, looping.losses = (), []       # it is kept, not what it has seen
+        looping.args = () if batches is None else looping.args
 
 
 def checked_rows(tensors: Sequence[Tensor], batch_size: int) -> int:
