@@ -187,7 +187,8 @@ def loop(steps: Steps, loops: dict[int | None, Looping], data: Any, count: int |
     if not isinstance(total, int) or total < 1:
         raise ValueError(f"loop(): there must be at least one step, not {total}")
     key = None if batches is None else batches.rows
-    looping = loops[key] = loops.pop(key, None) or Looping(steps, tensors, batches)
+    looping = loops.get(key) or Looping(steps, tensors, batches)
+    loops[key] = looping
     if len(loops) > MAX_LOOPS:
         loops.pop(next(iter(loops)))
     looping.data, looping.why = tensors, ""
