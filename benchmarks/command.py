@@ -28,6 +28,7 @@ from .picture import draw
 from .report import document, dropped, limits, misses, table, write_json
 from .roofline import roofline
 from .suite import Result, run_all
+from .whole_steps import command as steps_command
 from .workload import Subject
 
 SECONDS = 500
@@ -85,6 +86,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="for everything; what no longer fits is dropped and named (default: %(default)s)")
     parser.add_argument("--host", action="store_true",
                         help="time what a step costs this process instead: recorded, its plan looked up, launched")
+    parser.add_argument("--steps", action="store_true",
+                        help="time whole steps on the cpu instead: compiled, many in one call, and the peers likewise")
     parser.add_argument("--workloads", metavar="A,B", help=f"some of {', '.join(FAMILIES)} (default: all)")
     parser.add_argument("--peers", metavar="A,B", help="some of the peers, by the names in the tables (default: all)")
 
@@ -101,6 +104,8 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.host:
         return host_command.run(args)
+    if args.steps:
+        return steps_command.run(args)
     chosen = _chosen(args)
     now = datetime.now(UTC)
     stem = chosen.stem(now)

@@ -17,7 +17,7 @@ import microtrain
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 """Read by the BLAS libraries that NumPy and PyTorch come with, once, when they are loaded."""
 
-PACKAGES = ("numpy", "torch", "triton", "jax")
+PACKAGES = ("numpy", "torch", "triton", "jax", "numba")
 
 
 def on_one_thread() -> bool:

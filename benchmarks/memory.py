@@ -21,7 +21,7 @@ from microtrain.tensor import Tensor
 from microtrain.tensor.storage import wrap
 
 from .draws import Draw, NumpyDraw, TorchDraw
-from .workload import Values, Workload, by_hand, results
+from .workload import Instance, Values, Workload, by_hand, results
 
 STILL_HELD = 1 << 32
 """Bytes above which cycles are looked for: that takes a process with PyTorch's compiler in it half a second."""
@@ -76,9 +76,13 @@ class HostMemory:
         return {name: microtrain.tensor(value, device=device) for name, value in values.items()}
 
     def right(self, workload: Workload, values: Values) -> Values:
+        return results(self.in_float64(workload, values), workload.steps)
+
+    def in_float64(self, workload: Workload, values: Values) -> Instance:
+        """The workload by hand."""
         wide = {name: value if value.dtype.kind in "iu" else value.astype(np.float64)
                 for name, value in values.items()}
-        return results(by_hand(workload, np, wide), workload.steps)
+        return by_hand(workload, np, wide)
 
     def wide(self, value: Any) -> np.ndarray:
         if hasattr(value, "detach"):

@@ -12,7 +12,7 @@ from .limits import Format, Limit, Target
 Values = dict[str, Any]
 """Arrays by name: NumPy's, PyTorch's or JAX's."""
 
-Compile = Callable[[Callable[[], Any]], Callable[[], Any]]
+Compile = Callable[[Callable[..., Any]], Callable[..., Any]]
 """What is done to a workload's functions before they run: nothing, or `torch.compile`."""
 
 ByHand = Callable[[Any, Values], tuple[Any, Values]]
@@ -30,6 +30,7 @@ class Instance:
         optimizer: the optimizer that `run` steps, if it has one.
         wait: waits until what the last run queued is done, for a package that PyTorch does not wait for.
         advance: takes a number of steps in one call, for a package that can; `run` then takes `steps`.
+        step, data: of a training step, `run` as a function of its data, and the data.
     """
 
     run: Callable[[], Any]
@@ -38,6 +39,8 @@ class Instance:
     wait: Callable[[], Any] | None = None
     advance: Callable[[int], Any] | None = None
     steps: int = 1
+    step: Callable[..., Any] | None = None
+    data: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +95,15 @@ class Workload(Subject):
         return "bfloat16" if self.format == "bfloat16" else "float32"
 
 
-def unchanged(function: Callable[[], Any]) -> Callable[[], Any]:
+def unchanged(function: Callable[..., Any]) -> Callable[..., Any]:
     """The Compile that does nothing."""
     return function
+
+
+def training(step: Callable[..., Any], data: tuple[Any, ...], state: Mapping[str, Any], optimizer: Any = None
+             ) -> Instance:
+    """An Instance from a training step as a function of its data."""
+    return Instance(lambda: step(*data), state, optimizer, step=step, data=data)
 
 
 def by_hand(workload: Workload, xp: Any, values: Values) -> Instance:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,31 @@ def looped(workload: Workload, values: Values, where: Any) -> Instance:
 
     return Instance(lambda: advance(AT_ONCE), state, wait=lambda: jax.block_until_ready(last), advance=advance,
                     steps=AT_ONCE)
+
+
+def scanned(workload: Workload, values: Values, where: Any, steps: int) -> Instance:
+    """So many steps in one call, by `lax.scan`, and the losses of all; `advance` compiles each other number anew."""
+    call, data = _call(workload), arrays(values, where)
+    current: dict[str, Any] = {name: data.pop(name) for name in jax.eval_shape(call, data)[1]}
+    state = {name: current[name] for name in workload.state}
+    last: list[Any] = []
+
+    @partial(jax.jit, static_argnums=0)
+    def many(steps: int, first: Values, data: Values) -> tuple[Values, Any]:
+        def body(carry: Values, _: Any) -> tuple[Values, Any]:
+            out, changed = call(data | carry)
+            return changed, out
+        return jax.lax.scan(body, first, length=steps)  # type: ignore[no-any-return]
+
+    def advance(steps: int) -> Any:
+        after, losses = many(steps, current, data)
+        current.update(after)
+        state.update((name, after[name]) for name in workload.state)
+        last[:] = [after, losses]
+        return losses
+
+    return Instance(lambda: advance(steps), state, wait=lambda: jax.block_until_ready(last), advance=advance,
+                    steps=steps)
 
 
 def arrays(values: Values, where: Any) -> dict[str, Any]:

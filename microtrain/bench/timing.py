@@ -65,38 +65,40 @@ class Clock:
     sampler: Callable[[Contender], Sampler]
 
 
-def loop_clock(seconds: float) -> Clock:
+def loop_clock(seconds: float, processor: bool = False) -> Clock:
     """A loop on the host, from its first call until all that it queued is done: what a user of a loop waits for.
 
-    `seconds`: of a sample, at least, unless one call takes longer.
+    `seconds`: of a sample, at least, unless one call takes longer. `processor`: of this process's time on processors,
+    all threads together, which other processes do not add to.
     """
     def sampler(contender: Contender) -> Sampler:
-        calls = calibrate(contender.call, contender.finish, seconds)
+        calls = calibrate(contender.call, contender.finish, seconds, processor)
         return Sampler(calls * contender.steps,
-                       lambda: sample(contender.call, contender.finish, calls) / contender.steps)
-    return Clock("loop", sampler)
+                       lambda: sample(contender.call, contender.finish, calls, processor) / contender.steps)
+    return Clock("loop, processor time" if processor else "loop", sampler)
 
 
-def sample(call: Callable[[], Any], finish: Callable[[], Any], calls: int) -> float:
+def sample(call: Callable[[], Any], finish: Callable[[], Any], calls: int, processor: bool = False) -> float:
     """Microseconds a call: `calls` of them, then `finish`, which waits for what they queued.
 
     A call's result is held until the next call returns, as a training loop holds its loss: what nobody holds, a lazy
     package need not compute.
     """
-    start = time.perf_counter_ns()
+    now = time.process_time_ns if processor else time.perf_counter_ns
+    start = now()
     for _ in range(calls):
         held = call()
     finish()
-    elapsed = time.perf_counter_ns() - start
+    elapsed = now() - start
     del held
     return elapsed / calls / 1e3
 
 
-def calibrate(call: Callable[[], Any], finish: Callable[[], Any], seconds: float) -> int:
+def calibrate(call: Callable[[], Any], finish: Callable[[], Any], seconds: float, processor: bool = False) -> int:
     """How many calls fill `seconds`, found by doubling, which is the warm-up as well."""
     calls = 1
     while calls < MAX_CALLS:
-        took = sample(call, finish, calls) * calls / 1e6
+        took = sample(call, finish, calls, processor) * calls / 1e6
         if took >= seconds:
             break
         # Half-way measurements are too short to be trusted: at most four times as many calls at once.
