@@ -46,6 +46,17 @@ def appended_to_a_queue(train: Any, w: Any, x: Any, y: Any, own: Any) -> Any:
 
 
 @quietly
+def taken_from_a_queue(train: Any, w: Any, x: Any, y: Any, own: Any) -> Any:
+    return train(x * own.deque.popleft(), y)
+
+
+@quietly
+def rotated(train: Any, w: Any, x: Any, y: Any, own: Any) -> Any:
+    own.deque.rotate()
+    return train(x * own.deque[0], y)
+
+
+@quietly
 def put_into_a_queue(train: Any, w: Any, x: Any, y: Any, own: Any) -> Any:
     loss = train(x, y)
     own.queue.put(loss.detach())
@@ -60,8 +71,44 @@ def appended_to_a_list_in_python(train: Any, w: Any, x: Any, y: Any, own: Any) -
 
 
 @quietly
+def counted_in_a_namespace(train: Any, w: Any, x: Any, y: Any, own: Any) -> Any:
+    own.namespace.count += 1
+    return train(x * own.namespace.count, y)
+
+
+@quietly
 def counted_in_a_counter(train: Any, w: Any, x: Any, y: Any, own: Any) -> Any:
     own.counter["steps"] += 1
+    return train(x, y)
+
+
+@quietly
+def counted_by_globals(train: Any, w: Any, x: Any, y: Any, own: Any) -> Any:
+    globals()["COUNT"] += 1
+    return train(x, y)
+
+
+@quietly
+def counted_in_an_array_of_the_library(train: Any, w: Any, x: Any, y: Any, own: Any) -> Any:
+    own.numbers.append(1)
+    return train(x, y)
+
+
+@quietly
+def counted_in_bytes(train: Any, w: Any, x: Any, y: Any, own: Any) -> Any:
+    own.bytes[0] += 1
+    return train(x, y)
+
+
+@quietly
+def counted_on_a_tensor(train: Any, w: Any, x: Any, y: Any, own: Any) -> Any:
+    w.model.weight.count = getattr(w.model.weight, "count", 0) + 1
+    return train(x, y)
+
+
+@quietly
+def counted_in_a_record_of_the_package(train: Any, w: Any, x: Any, y: Any, own: Any) -> Any:
+    own.history.train_loss.append(0.5)
     return train(x, y)
 
 
@@ -78,6 +125,25 @@ def random_as_a_key(train: Any, w: Any, x: Any, y: Any, own: Any) -> Any:
 @quietly
 def random_by_map(train: Any, w: Any, x: Any, y: Any, own: Any) -> Any:
     return train(x * sum(map(random.uniform, [0], [1])), y)
+
+
+@quietly
+def seeded(train: Any, w: Any, x: Any, y: Any, own: Any) -> Any:
+    mt.manual_seed(3)
+    return train(x * mt.rand(4), y)
+
+
+@quietly
+def random_state_put_back(train: Any, w: Any, x: Any, y: Any, own: Any) -> Any:
+    with mt.random.fork_rng():
+        x = x * mt.rand(4)
+    return train(x, y)
+
+
+@quietly
+def rows_drawn(train: Any, w: Any, x: Any, y: Any, own: Any) -> Any:
+    rows = mt.randperm(6)[:3]
+    return train(x[rows], y[rows])
 
 
 @quietly

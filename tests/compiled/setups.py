@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,20 @@ def linear_by_hand() -> World:
             b.copy_(b - 0.1 * gb)
         return loss
     return World(step, mt.tensor(X), mt.tensor(Y), w=w, b=b)
+
+
+@setup
+def gradients_left_and_zeroed() -> World:
+    w = leaf(4, 3)
+
+    def step(x: Any, y: Any) -> Any:
+        if w.grad is not None:
+            w.grad.zero_()
+        loss = ((x @ w - y) ** 2).mean()
+        loss.backward()
+        w.data -= 0.1 * w.grad
+        return loss
+    return World(step, mt.tensor(X), mt.tensor(Y), w=w)
 
 
 @setup
@@ -303,6 +318,24 @@ def gradient_penalty() -> World:
         w.grad = None
         return loss.detach()
     return World(step, mt.tensor(X), mt.tensor(Y), w=w)
+
+
+@setup
+def two_models_held_by_an_object() -> World:
+    """With a running mean beside them, written in place."""
+    held = SimpleNamespace(a=nn.Linear(4, 3), b=nn.Linear(3, 3, bias=False), mean=mt.zeros(3))
+    opt = Adam([*held.a.parameters(), *held.b.parameters()], lr=0.01)
+
+    def step(x: Any, y: Any) -> Any:
+        h = held.a(x).sigmoid()
+        with mt.no_grad():
+            held.mean.mul_(0.9).add_(h.mean(0), alpha=0.1)
+        loss = F.smooth_l1_loss(held.b(h - held.mean), y)
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+        return loss
+    return World(step, mt.tensor(X), mt.tensor(Y), a=held.a, b=held.b, mean=held.mean, opt=opt)
 
 
 @setup

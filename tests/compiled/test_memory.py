@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import pickle
+import warnings
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -195,6 +196,31 @@ def test_gradients_flow_from_what_was_kept() -> None:
                     found.append(mt.autograd.grad(value, world.model.weight)[0].tolist())
                 except RuntimeError as error:
                     found.append(str(error))
+        return found
+    same(run(True), run(False))
+
+
+def test_what_is_returned_is_on_the_tape_as_after_a_plain_call() -> None:
+    def run(compiled: bool) -> list[Any]:
+        by_default()
+        model = nn.Linear(4, 3)
+
+        def step(x: Any) -> Any:
+            y = model(x)
+            return y, y.detach(), y.sum()
+        call = mt.compile(step) if compiled else step
+        found = []
+        for k in range(4):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")         # that it is run as it is
+                y, off, total = call(mt.ones(2, 4) * k)
+            found += [y.requires_grad, off.requires_grad, total.is_leaf, y.tolist()]
+            (total * 2).backward()
+            found += [model.weight.grad.tolist(), model.bias.grad.tolist()]
+            try:
+                total.backward()
+            except RuntimeError as error:
+                found.append(str(error))
         return found
     same(run(True), run(False))
 

@@ -49,6 +49,11 @@ def rows_now_so_now_so(w: Any) -> None:
 
 
 @mutations()
+def no_rows(w: Any) -> None:
+    w.args = batch(0)
+
+
+@mutations()
 def columns_that_do_not_fit(w: Any) -> None:
     """Plain, an error: of the step's, and nothing is changed."""
     kept = w.args
@@ -227,6 +232,17 @@ def dict_as_an_argument(w: Any) -> None:
     held["x"] = x * 2
     w.run(2)
     held["unused"] = 7
+
+
+@mutations(of_anything)
+def object_as_an_argument(w: Any) -> None:
+    x, = w.args
+    held = SimpleNamespace(x=x)
+    w.args = (held,)
+    w.run(2)
+    held.x = x * 2
+    w.run(2)
+    held.x = x[:3]
 
 
 def by_argument() -> World:

@@ -7,8 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
+import operator
 import os
+import sys
+import types
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -66,6 +71,34 @@ class Inner:
 
 
 # ------------------------------------------------- modules and names
+@hidden(lambda module: module.RATE, lambda: elsewhere)
+def module_in_a_cell(w: Any) -> None:
+    elsewhere.RATE = 0.5
+
+
+@hidden(lambda held: held.module.RATE, lambda: SimpleNamespace(module=elsewhere))
+def module_in_an_attribute(w: Any) -> None:
+    elsewhere.RATE = 0.5
+
+
+@hidden(lambda name: getattr(elsewhere, name), lambda: "RATE")
+def module_by_getattr(w: Any) -> None:
+    elsewhere.RATE = 0.5
+
+
+@hidden(lambda _: vars(elsewhere)["RATE"])
+def module_by_its_dict(w: Any) -> None:
+    elsewhere.RATE = 0.5
+
+
+@hidden(lambda _: sys.modules["tests.compiled.elsewhere"].RATE)
+def module_of_the_table_of_modules(w: Any) -> None:
+    elsewhere.RATE = 0.5
+
+
+@hidden(lambda _: importlib.import_module("tests.compiled.elsewhere").RATE)
+def module_imported_by_name(w: Any) -> None:
+    elsewhere.RATE = 0.5
 
 
 def imported(_: Any) -> Any:
@@ -78,11 +111,31 @@ def module_imported_in_the_step(w: Any) -> None:
     elsewhere.RATE = 0.5
 
 
+@hidden(lambda _: globals()["RATE"])
+def global_by_globals(w: Any) -> None:
+    globals()["RATE"] = 0.5
+
+
+@hidden(lambda _: eval("RATE"))
+def global_by_eval(w: Any) -> None:
+    globals()["RATE"] = 0.5
+
+
 def later(_: Any) -> Any:
     try:
         return LATER
     except NameError:
         return 0.1
+
+
+@hidden(later)
+def global_that_is_not_there_yet(w: Any) -> None:
+    globals()["LATER"] = 0.5
+
+
+@hidden(lambda _: getattr(elsewhere, "LATER", 0.1))
+def name_of_a_module_that_is_not_there_yet(w: Any) -> None:
+    elsewhere.LATER = 0.5
 
 
 @hidden(lambda held: len(held) / 10, lambda: [1])
@@ -99,6 +152,11 @@ def environment(w: Any) -> None:
 @functools.wraps(mt.relu)
 def disguised(_: Any) -> Any:
     return RATE
+
+
+@hidden(disguised)
+def function_that_says_that_it_is_anothers(w: Any) -> None:
+    globals()["RATE"] = 0.5
 
 
 @mt.no_grad()
@@ -126,6 +184,18 @@ def function_that_makes_a_block(w: Any) -> None:
     globals()["RATE"] = 0.5
 
 
+@hidden(lambda cached: cached(), lambda: functools.lru_cache(lambda: RATE))
+def function_with_a_cache(w: Any) -> None:
+    globals()["RATE"] = 0.5
+    w.run(2)
+    w.value.cache_clear()
+
+
+@hidden(lambda get: get("rate"), lambda: {"rate": 0.1}.get)
+def method_of_a_dict(w: Any) -> None:
+    w.value.__self__["rate"] = 0.5
+
+
 @hidden(lambda get: get("rate"), lambda: functools.partial(dict.get, {"rate": 0.1}))
 def partial_of_a_method_of_a_dict(w: Any) -> None:
     w.value.args[0]["rate"] = 0.5
@@ -141,6 +211,16 @@ def function_called_by_a_function_in_c(w: Any) -> None:
     globals()["RATE"] = 0.5
 
 
+@hidden(lambda held: operator.attrgetter("rate")(held), lambda: SimpleNamespace(rate=0.1))
+def attribute_by_a_getter(w: Any) -> None:
+    w.value.rate = 0.5
+
+
+@hidden(lambda held: held[0](0), lambda: [types.MethodType(lambda self, _: self.rate, SimpleNamespace(rate=0.1))])
+def object_of_a_method(w: Any) -> None:
+    w.value[0].__self__.rate = 0.5
+
+
 def generator_of_a_rate() -> Iterator[float]:
     held = [0.1]
     while True:
@@ -150,6 +230,11 @@ def generator_of_a_rate() -> Iterator[float]:
 @hidden(lambda held: held.gi_frame.f_locals["held"][0], lambda: (g := generator_of_a_rate(), next(g))[0])
 def variable_of_a_generator(w: Any) -> None:
     w.value.gi_frame.f_locals["held"][0] = 0.5
+
+
+@hidden(lambda compiled: compiled(), lambda: mt.compile(lambda: RATE))
+def a_compiled_function_that_is_called(w: Any) -> None:
+    globals()["RATE"] = 0.5
 
 
 def recursive(depth: int) -> Any:

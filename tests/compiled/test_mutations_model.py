@@ -145,9 +145,19 @@ def weights_tied(w: Any) -> None:
     w.set(opt=SGD(w.model.parameters(), lr=0.1))
 
 
+@mutations()
+def forward_of_the_object(w: Any) -> None:
+    w.model.forward = lambda x: F.linear(x, w.model.weight)
+
+
 @mutations(lambda: regression(layers=lambda: type("Mine", (nn.Linear,), {})(4, 3)))
 def forward_of_the_class(w: Any) -> None:
     type(w.model).forward = lambda self, x: F.linear(x, self.weight)
+
+
+@mutations()
+def class_of_the_object(w: Any) -> None:
+    w.model.__class__ = type("Mine", (nn.Linear,), {"forward": lambda self, x: F.linear(x, self.weight)})
 
 
 @mutations(dropout)

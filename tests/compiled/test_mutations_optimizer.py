@@ -225,6 +225,14 @@ def optimizer_of_another_kind(w: Any) -> None:
 
 
 @mutations()
+def optimizer_with_a_step_of_its_own(w: Any) -> None:
+    class Halved(SGD):
+        def _update(self, param: Any, grad: Any, *rest: Any) -> Any:
+            return super()._update(param, grad / 2, *rest)
+    w.opt.__class__ = Halved
+
+
+@mutations()
 def parameter_taken_out(w: Any) -> None:
     w.opt.param_groups[0]["params"].pop()
 

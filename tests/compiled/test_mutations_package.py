@@ -15,6 +15,7 @@ from microtrain import nn
 from microtrain.optim import SGD, Adam
 from microtrain.optim.lr_scheduler import LRScheduler, StepLR
 from tests.compiled.support import Mutations, World, data, regression
+from tests.conftest import DEVICE
 
 mutations = Mutations()
 
@@ -47,9 +48,40 @@ def told(read: Callable[[World], Any]) -> Callable[[], World]:
     return build
 
 
+@mutations(told(lambda held: held.opt.param_groups[0]["lr"]), refusable="")
+def rate_read_by_the_step(w: Any) -> None:
+    w.opt.param_groups[0]["lr"] = 0.5
+
+
 @mutations(told(lambda held: held.opt.defaults["lr"]), refusable="")
 def default_read_by_the_step(w: Any) -> None:
     w.opt.defaults["lr"] = 0.5
+
+
+@mutations(told(lambda held: held.opt.state[held.model.weight].get("step", 0)), refusable="")
+def count_read_by_the_step(w: Any) -> None:
+    w.run()
+
+
+@mutations(told(lambda held: held.scheduler.last_epoch), refusable="")
+def epoch_read_by_the_step(w: Any) -> None:
+    w.scheduler.step()
+
+
+@mutations(told(lambda held: held.scheduler.get_last_lr()[0]), refusable="")
+def last_rate_read_by_the_step(w: Any) -> None:
+    w.scheduler.step()
+    w.scheduler.step()
+
+
+@mutations(told(lambda held: mt.initial_seed() % 7), refusable="")
+def seed_read_by_the_step(w: Any) -> None:
+    mt.manual_seed(3)
+
+
+@mutations(told(lambda held: mt.rand(1, generator=held.generator)), quiet=True)
+def generator_of_its_own(w: Any) -> None:
+    w.run(2)
 
 
 @mutations(told(lambda held: 0.5 if mt.is_grad_enabled() else 0.1), quiet=True)
@@ -87,6 +119,11 @@ def schedule_of_a_users_class(w: Any) -> None:
     w.scheduler.factor = 0.8
 
 
+@mutations(scheduled_before, refusable="changes")
+def schedule_with_a_step_of_its_own(w: Any) -> None:
+    w.scheduler.step = lambda: w.opt.param_groups[0].update(lr=0.01)
+
+
 @mutations(scheduled_before)
 def schedule_replaced(w: Any) -> None:
     w.set(scheduler=StepLR(w.opt, 1, 0.9))
@@ -108,9 +145,53 @@ def scheduled_and_by_hand() -> World:
     return World(step, mt.tensor(data(6, 4)), model=model, opt=opt)
 
 
+@mutations(scheduled_and_by_hand, quiet=True, refusable="")
+def rate_changed_by_the_step(w: Any) -> None:
+    w.run(2)
+
+
+@mutations()
+def optimizer_with_a_step_in_the_object(w: Any) -> None:
+    own = w.opt.step
+
+    def halved() -> None:
+        w.model.weight.grad.mul_(0.5)
+        own()
+    w.opt.step = halved
+
+
+@mutations()
+def optimizer_that_zeroes_nothing(w: Any) -> None:
+    w.opt.zero_grad = lambda: None
+
+
 def of_the_package() -> World:
     SGD._update, nn.Linear.forward = SGD_UPDATE, LINEAR_FORWARD
     return regression()
+
+
+@mutations(of_the_package)
+def optimizer_with_another_update(w: Any) -> None:
+    SGD._update = lambda self, param, grad, group, state: (param - grad * 0.01, state)
+
+
+@mutations(of_the_package)
+def forward_of_the_packages_class(w: Any) -> None:
+    nn.Linear.forward = lambda self, x: x @ self.weight.T
+
+
+@mutations()
+def rate_of_a_numpy_kind(w: Any) -> None:
+    for rate in (np.float32(0.05), np.float32(0.5), np.float64(0.25), np.array(0.1)):
+        w.opt.param_groups[0]["lr"] = rate
+        w.run()
+
+
+@mutations()
+def rate_in_an_array(w: Any) -> None:
+    w.opt.param_groups[0]["lr"] = rate = np.array(0.05)
+    w.run(2)
+    rate[...] = 0.5
 
 
 @mutations(lambda: regression(Adam, lr=0.05))
@@ -146,6 +227,11 @@ def named() -> World:
 
 
 @mutations(named)
+def order_of_keywords(w: Any) -> None:
+    w.kwargs = dict(reversed(w.kwargs.items()))
+
+
+@mutations(named)
 def order_of_an_argument_that_is_a_dict(w: Any) -> None:
     held, w.kwargs = w.kwargs, {}
     w.args = (held,)
@@ -163,6 +249,15 @@ def asking() -> World:
         z = z + 5 if x.is_leaf else z
         return z.detach()
     return World(step, mt.tensor(data(4, 4)), mt.tensor(data(4, 4)))
+
+
+@mutations(asking, refusable="")
+def strides_of_an_argument(w: Any) -> None:
+    x, y = w.args
+    for args in ((x.T, y), (x[:, :], y), (x, x), (x.clone().requires_grad_(), y), (x.expand(2, 4, 4)[0], y),
+                 (x.clone().requires_grad_() * 2, y), (mt.ones(4, 8)[:, ::2], y)):
+        w.args = args
+        w.run()
 
 
 def labelled() -> World:
@@ -230,3 +325,30 @@ def probable() -> World:
     def step(x: Any, y: Any) -> Any:
         return nn.functional.binary_cross_entropy(x, y)
     return World(step, mt.tensor([0.1, 0.5, 0.7]), mt.tensor([0.0, 1.0, 1.0]))
+
+
+@pytest.mark.parametrize(("build", "place", "by", "error"), [
+    (labelled, 1, 5, IndexError), (labelled, 0, 5, IndexError), (probable, 0, 3.0, RuntimeError)],
+    ids=["label", "word", "probability"])
+def test_values_that_a_program_refuses(build: Callable[[], World], place: int, by: float, error: type) -> None:
+    """An error as after a plain call, there or where the loss is read; and with good values it goes on."""
+    for compiled in (False, True):
+        world = build()
+        world.call = mt.compile(world.step) if compiled else world.step
+        good = world.args
+        for _ in range(3):
+            world.call(*good).tolist()
+        spoilt = (*good[:place], good[place] + by, *good[place + 1:])
+        with pytest.raises(error, match=r"out of (bounds|range)|between 0 and 1"):
+            world.call(*spoilt).tolist()
+
+
+@pytest.mark.skipif(DEVICE != "cpu", reason="a kernel does not look at its indices")
+def test_values_that_a_program_refuses_in_memory_that_a_compiled_step_changes() -> None:
+    world = labelled()
+    words = world.args[0]
+    count, step = mt.compile(lambda: words.add_(1)), mt.compile(world.step)
+    with pytest.raises(IndexError, match="out of range"):
+        for _ in range(12):
+            count()
+            step(*world.args).tolist()

@@ -62,6 +62,13 @@ def hook_on_a_parameter(w: Any) -> None:
 
 
 @mutations()
+def hook_added_and_removed(w: Any) -> None:
+    hook = w.model.weight.register_hook(lambda grad: grad * 2)
+    w.run(2)
+    hook.remove()
+
+
+@mutations()
 def hook_with_a_number_of_its_own(w: Any) -> None:
     factor = [2.0]
     w.model.weight.register_hook(lambda grad: grad * factor[0])
@@ -165,6 +172,11 @@ def making() -> World:
             p.sub_(0.1 * p.grad)
         return loss
     return World(step, mt.tensor(data(6, 4)), p=p)
+
+
+@mutations(making)
+def default_dtype(w: Any) -> None:
+    mt.set_default_dtype(mt.float64)
 
 
 @mutations(quiet=True)

@@ -253,6 +253,11 @@ def code_of_the_step(w: Any) -> None:
 
 
 @mutations(reading(value=lambda: SimpleNamespace(rate=0.1)))
+def attribute(w: Any) -> None:
+    w.value.rate = 0.5
+
+
+@mutations(reading(value=lambda: SimpleNamespace(rate=0.1)))
 def object_replaced(w: Any) -> None:
     w.set(value=SimpleNamespace(rate=0.5))
 
@@ -304,6 +309,11 @@ def attribute_of_the_object_before_that_of_the_class(w: Any) -> None:
     w.value.rate = 0.5
 
 
+@mutations(reading(value=Shared))
+def class_of_an_object(w: Any) -> None:
+    w.value.__class__ = type("Other", (), {"rate": 0.5})
+
+
 @mutations(reading(value=lambda: Kind.SLOW))
 def member_of_an_enumeration(w: Any) -> None:
     w.set(value=Kind.FAST)
@@ -349,9 +359,20 @@ def entry_of_an_ordered_dict(w: Any) -> None:
     w.value[0.1] = 0.9
 
 
+@mutations(reading(value=lambda: UserDict({0.1: 0.2})))
+def entry_of_a_users_dict(w: Any) -> None:
+    w.value[0.1] = 0.9
+
+
 @mutations(reading(value=lambda: {0.1, 0.2}))
 def member_of_a_set(w: Any) -> None:
     w.value.add(0.5)
+
+
+@mutations(reading(value=lambda: deque([0.1, 0.2])))
+def entry_of_a_queue(w: Any) -> None:
+    w.value.rotate()
+    w.value.append(0.9)
 
 
 @mutations(reading(value=lambda: np.array([0.1, 0.2])))

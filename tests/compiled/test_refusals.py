@@ -4,9 +4,12 @@ it is, with a warning."""
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import logging
+import operator
 import random
+import time
 import warnings
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -102,6 +105,16 @@ def test_done_or_refused(name: str) -> None:
             same([world.seen(), effect(world)], want)
 
 
+@pytest.mark.parametrize("clock", [
+    time.perf_counter_ns, functools.partial(time.perf_counter_ns),
+    lambda: next(map(operator.call, [time.perf_counter_ns]))], ids=["function", "partial", "map"])
+def test_no_clock_stands_still(clock: Callable[[], int]) -> None:
+    compiled = mt.compile(lambda: mt.tensor(clock() % 2 ** 40))
+    with contextlib.suppress(mt.CompileError):
+        times = [compiled().item() for _ in range(5)]
+        assert len(set(times)) == 5
+
+
 def effect(world: World) -> Any:
     own = {name: len(value) if name in ("deque", "user_list", "numbers", "losses") else value.qsize()
            if name == "queue" else vars(value) if name in ("namespace", "history") else list(value)
@@ -109,6 +122,20 @@ def effect(world: World) -> Any:
            if name not in ("append", "random", "rng", "cached", "seen", "kind")}
     return [seen(own), effects.COUNT, mt.get_default_dtype(), mt.is_grad_enabled(),
             getattr(world.model.weight, "count", None), seen(getattr(world.model, "last", None))]
+
+
+def test_a_step_is_recorded_again_once_what_was_refused_is_gone() -> None:
+    plain = world_of(chosen_or_not)
+    plain.run(3)
+    want = plain.seen()
+    world = world_of(chosen_or_not)
+    world.call = mt.compile(world.step)
+    world.own.count = 1
+    with pytest.raises(mt.CompileError):
+        world.call(*world.args)
+    world.own.count = 0
+    world.run(3)
+    same(world.seen(), want)
 
 
 def chosen_or_not(train: Any, w: Any, x: Any, y: Any, own: Any) -> Any:
