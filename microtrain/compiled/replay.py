@@ -15,7 +15,7 @@ From the first change on nothing is called, so that an interrupt comes before al
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from sys import getrefcount
 from typing import Any
 
@@ -87,7 +87,7 @@ class Line(Guards):
         self.write(f"if listeners: report({self.name(self.step)})")
         arguments = [place for place, source in enumerate(self.recording.inputs)
                      if source.kind == "tensor" and source.number in self.given]
-        run = self.recording.runner = self.recording.runner or Runner(self.step, arguments)
+        run = self.recording.runner = self.recording.runner or Runner(self.step, arguments, dict(self.carried()))
         values, kept = f"[{', '.join(texts)}]", "None"
         if run.fixed:
             nodes = ", ".join(f"n{self.recording.inputs[place].number}" for place in run.fixed)
@@ -174,16 +174,26 @@ class Line(Guards):
             alone = f" and refs(b{k}) <= {OWN} and b{k}.base is None" if run.native else ""
             if k in changed:
                 texts.append(f"*(({place},) if m{k} is n{k} and not n{k}.shared{alone} else ())")
-            elif self.sight.loose.get(k, ("",))[0] == "state" and self.is_replaced(k):
+            elif isinstance(self.replaced(k), Fresh):
                 texts.append(f"*(({place},) if refs(n{k}) <= {OWN} and refs(x{k}) <= {OWN} and not n{k}.shared{alone} "
                              "else ())")
         return texts
 
-    def is_replaced(self, k: int) -> bool:
-        """Whether a tensor of an optimizer's state is another one afterwards."""
+    def replaced(self, k: int) -> Result | None:
+        """What becomes of a tensor of an optimizer's state; None where it is none."""
+        if self.sight.loose.get(k, ("",))[0] != "state":
+            return None
         _, optimizer, param, key = self.sight.loose[k]
-        return any(self.sight.optimizers[number] is optimizer and self.sight.tensors[tensor] is param
-                   and isinstance(results.get(key), Fresh) for number, tensor, results, _ in self.recording.states)
+        return next((results.get(key) for number, tensor, results, _ in self.recording.states
+                     if self.sight.optimizers[number] is optimizer and self.sight.tensors[tensor] is param), None)
+
+    def carried(self) -> Iterator[tuple[int, int]]:
+        """Places of inputs, each with that of the output that is the tensor's value after the step."""
+        changed: dict[int, Result] = {change.tensor: change.value for change in self.recording.changes}
+        for place, source in enumerate(self.recording.inputs):
+            after = changed.get(source.number) or self.replaced(source.number) if source.kind == "tensor" else None
+            if isinstance(after, Fresh) and after.output is not None:
+                yield place, self.recording.renumber.get(after.output, after.output)
 
     def leave(self) -> None:
         """Leave all as the step would have left it."""

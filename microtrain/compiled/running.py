@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from operator import is_
 from sys import getrefcount
 from typing import Any
@@ -76,9 +76,10 @@ class Runner:
     """Runs a step on buffers.
 
     fixed: places of inputs that may be the same in many runs; on the cpu what depends on them alone is kept.
+    carried: places of inputs, each with the place of the output that is its value in the next run.
     """
 
-    def __init__(self, step: Step, fixed: Sequence[int]) -> None:
+    def __init__(self, step: Step, fixed: Sequence[int], carried: Mapping[int, int]) -> None:
         self.step, self.executable = step, step.executable
         self.fixed: tuple[int, ...] = ()
         self.last: list[Any] = []
@@ -91,7 +92,13 @@ class Runner:
             self.executable, self.quick, self.function = native, quietly.run, native.function
             self.fixed = tuple(fixed) if native.hoisted is not None else ()
             self.prepare = native.prepare
+        else:
+            from ..compiler.executable import Executable
+            from ..compiler.fixed_run import FixedRun
+            assert isinstance(step.executable, Executable)
+            self.quick = FixedRun(step.executable, carried).run
         self.native = step.program.device.kind.native
+        self.execute: Callable[..., list[Any]] = self.executable.run if self.native else self.quick
         self.donatable = frozenset(self.executable.donatable)
         self.trusted = self.native
 
@@ -110,14 +117,14 @@ class Runner:
         """The outputs; inputs in `free` are written over, and where a run fails in between they are lost."""
         more = () if kept is None else (kept,)
         if not free or not self.trusted:
-            results = self.executable.run(values, (), *more)
+            results = self.execute(values, (), *more)
             self.trusted = True
             return results
         made: list[Any] = []
 
         def go() -> None:
             try:
-                made[:] = self.executable.run(values, free, *more)
+                made[:] = self.execute(values, free, *more)
             except BaseException:
                 for place in free:
                     node = nodes[place]

@@ -79,7 +79,7 @@ class Executable:
             memory[k] = encoded(memory[k], dtype)
         try:
             over = self.allocate(memory, free)
-            workspace = self.backend.workspace(self.workspace) if self.parts else None
+            workspace = self.between() if self.parts else None
         except OutOfMemoryError as error:
             memory.clear()      # an exception that is kept keeps what is in its frames
             raise OutOfMemoryError(f"{error}. {self.needs()}") from None
@@ -131,11 +131,18 @@ class Executable:
         """Append memory for each output; returns which inputs will be written over, and by which launch."""
         if free != self.chosen[0]:
             self.chosen = free, self.choose(free)
-        chosen, empty = self.chosen[1], self.backend.empty
-        memory += [empty(spec) if donor is None else memory[donor]
-                   for (spec, *_), donor in zip(self.single, chosen, strict=True)]
+        chosen = self.chosen[1]
+        memory += [self.fresh(k) if donor is None else memory[donor] for k, donor in enumerate(chosen)]
         return [(donor, number) for (*_, number), donor in zip(self.single, chosen, strict=True)
                 if donor is not None] if free else []
+
+    def fresh(self, number: int) -> Buffer:
+        """Memory for one of the values that are allocated alone."""
+        return self.backend.empty(self.single[number][0])
+
+    def between(self) -> Buffer:
+        """Memory for the temporaries."""
+        return self.backend.workspace(self.workspace)
 
     def choose(self, free: Collection[int]) -> list[int | None]:
         """Which of the free inputs each output is written over."""

@@ -5,7 +5,7 @@ What comes from above is described by as much of it as is used here: the compile
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -145,6 +145,10 @@ class KernelBackend(Backend, Protocol):
     def timer(self) -> Timer | None:
         """What measures launches here; None where that would mean nothing."""
 
+    @property
+    def requeuing(self) -> Requeuing | None:
+        """What queues launches again here; None where their arguments are not addresses and numbers."""
+
     def empty(self, spec: Spec) -> Buffer:
         """A buffer for a value, uninitialised. OutOfMemoryError where there is no room for it."""
 
@@ -169,6 +173,18 @@ class KernelBackend(Backend, Protocol):
 
     def launch(self, launch: Launch, pointers: tuple[Pointer, ...], scalars: tuple[int, ...]) -> None:
         """Queue one kernel. AcceleratorError where nothing can be run here any more."""
+
+
+class Requeuing(Protocol):
+    """A device whose launches can be queued again with all the arguments that they had."""
+
+    def only_stream(self) -> int | None:
+        """The current stream, if it is the only one that was used so far, and this GPU the current one. Else None:
+        which memory is whose has to be asked in each run."""
+
+    def requeue(self, launches: Iterable[Launch], arguments: Iterable[tuple[object, ...]], stream: int) -> None:
+        """Queue launches that were queued before, each with its arguments, on the current stream of the current GPU.
+        AcceleratorError where nothing can be run here any more."""
 
 
 class Timer(KernelBackend, Protocol):

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import AcceleratorError, OutOfMemoryError
 from . import virtual
-from .backend import Buffer, CompiledKernel, Launch, Pointer, Spec, Timer
+from .backend import Buffer, CompiledKernel, Launch, Pointer, Requeuing, Spec, Timer
 from .compiling import ALIGNMENT
 from .launcher import start
 from .torch_memory import Torch, TorchDType, TorchMemory, real_torch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy as np
 
@@ -213,6 +213,23 @@ class CudaBackend(TorchMemory):
             launch.queue = start(self.compiled(launch), launch.grid, stream, arguments)
         else:
             launch.queue(stream, arguments)
+
+    @property
+    def requeuing(self) -> Requeuing:
+        return self
+
+    def only_stream(self) -> int | None:
+        stream = self.driver.get_current_stream(self.index)
+        return stream if stream == self.stream and self.driver.get_current_device() == self.index else None
+
+    def requeue(self, launches: Iterable[Launch], arguments: Iterable[tuple[object, ...]], stream: int) -> None:
+        try:
+            for launch, given in zip(launches, arguments, strict=True):
+                assert launch.queue is not None
+                launch.queue(stream, given)
+        except Exception as error:
+            self.judge(error)
+            raise
 
     def compiled(self, launch: Launch) -> CompiledKernel:
         """A launch's kernel, which equal launches share."""

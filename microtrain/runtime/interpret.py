@@ -37,6 +37,7 @@ class InterpretBackend(TorchMemory):
 
     arch = INTERPRET
     timer = None
+    requeuing = None
 
     def __init__(self) -> None:
         choose_interpreter()

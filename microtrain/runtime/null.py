@@ -23,6 +23,7 @@ class NullBackend:
     """No memory and no processor: launching a kernel compiles it for `target`, and notes its Resources there."""
 
     timer = None
+    requeuing = None
 
     def __init__(self, target: str = "sm_90") -> None:
         if target not in TARGETS:

@@ -32,6 +32,13 @@ def exported(node: Node) -> Any:
     return buffer
 
 
+def lent(node: Node) -> Any:
+    """A node's buffer on a GPU, which may be seen for longer than Python knows of: no replay writes over it."""
+    buffer = exported(node)
+    buffer.lent = True
+    return buffer
+
+
 def recorded() -> bool:
     """Whether a whole step is being recorded, which asks again in each replay."""
     return current().recorder is not None

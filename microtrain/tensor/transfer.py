@@ -17,7 +17,7 @@ from ..graph.tape import grad_mode
 from ..runtime import backend
 from ..runtime.lock import locked
 from .create import DeviceLike, kind, place, tensor
-from .host import exported, moved, values
+from .host import lent, moved, values
 from .memory import alone
 from .operands import called, flag
 from .storage import wrap
@@ -91,7 +91,7 @@ def as_dlpack(self: Tensor, **options: Any) -> object:
     if self.node.tape is not None:
         raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
     if self.node.device.kind.gpu:
-        return exported(self.node).__dlpack__(**options)
+        return lent(self.node).__dlpack__(**options)
     return values(self.node).copy().__dlpack__(**options)
 
 
@@ -107,7 +107,7 @@ def cuda_array_interface(self: Tensor) -> dict[str, object]:
         raise AttributeError(f"Can't get __cuda_array_interface__ on non-CUDA tensor type: {self.node.device}")
     if self.node.tape is not None:
         raise RuntimeError("Can't get __cuda_array_interface__ on Tensor that requires grad; use tensor.detach()")
-    return exported(self.node).__cuda_array_interface__
+    return lent(self.node).__cuda_array_interface__
 
 
 def as_bool(self: Tensor) -> bool:

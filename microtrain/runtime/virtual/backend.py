@@ -12,6 +12,8 @@ from ..torch_memory import Torch
 from . import gpu
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy as np
 
 
@@ -30,6 +32,12 @@ class VirtualBackend(CudaBackend):
             self.gpu.raised()
         if self.gpu.library.launches == before and 0 not in launch.grid:
             raise VirtualGpuError(f"a launch on grid {list(launch.grid)} never reached the driver")
+
+    def requeue(self, launches: Iterable[Launch], arguments: Iterable[tuple[object, ...]], stream: int) -> None:
+        try:
+            super().requeue(launches, arguments, stream)
+        finally:
+            self.gpu.raised()
 
     def from_numpy(self, array: np.ndarray) -> Buffer:
         with lock:
