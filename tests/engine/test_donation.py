@@ -20,7 +20,7 @@ from microtrain.engine.plans import plans
 from microtrain.graph import constants
 from microtrain.kernels import tiles
 from microtrain.runtime import backend
-from microtrain.tensor.transfer import exported
+from microtrain.tensor.host import exported
 from tests.conftest import DEVICE
 
 STEPS = 3
