@@ -3,7 +3,7 @@
 The list of files in architecture.md has the first sentence of each. The first Python block of step.md is run on the
 cpu device and in Triton's interpreter; what they say replaces the fenced block after each `<!-- printed: ... -->`
 mark. Every Python block of fusion.md ends with an explanation: its kernels replace the block after the next `<!--
-kernels: NAME -->` mark, and Graphviz draws fusion/NAME.svg.
+kernels: NAME -->` mark, and Graphviz draws fusion/NAME.svg. The Python block of compile.md is run on the cpu device.
 """
 
 import ast
@@ -17,6 +17,7 @@ from pathlib import Path
 OVERVIEW = Path(__file__).with_name("architecture.md")
 PAGE = Path(__file__).with_name("step.md")
 FUSION = Path(__file__).with_name("fusion.md")
+COMPILE = Path(__file__).with_name("compile.md")
 PICTURES = FUSION.with_suffix("")
 ROOT = PAGE.parent.parent
 
@@ -64,7 +65,7 @@ def replaced(page: str, mark: str, text: str) -> str:
     return pattern.sub(lambda found: f"{found[1]}{text.rstrip()}\n{found[2]}", page)
 
 
-ROOMS = ("microtrain/tensor", "microtrain/autograd", "microtrain/engine", "microtrain/compiler",
+ROOMS = ("microtrain/compiled", "microtrain/tensor", "microtrain/autograd", "microtrain/engine", "microtrain/compiler",
          "microtrain/compiler/templates", "microtrain/ops", "microtrain/graph", "microtrain/runtime", "kernels")
 """The folders at the core, from the user down."""
 
@@ -102,6 +103,11 @@ def explanations(page: str) -> dict[str, tuple[str, str]]:
     return found
 
 
+def explained(page: str) -> str:
+    """What the example of compile.md prints on the cpu device."""
+    return printed(example(page), "cpu")[0]
+
+
 def stamp(dot: str) -> str:
     """The comment by which a picture is known to be of this DOT text."""
     return f"<!-- of {hashlib.sha256(dot.encode()).hexdigest()} -->\n"
@@ -125,6 +131,7 @@ def main() -> None:
         if not picture.exists() or not picture.read_text().startswith(stamp(dot)):
             picture.write_text(drawn(dot))
     FUSION.write_text(page)
+    COMPILE.write_text(replaced(COMPILE.read_text(), "printed: explain", explained(COMPILE.read_text())))
 
 
 if __name__ == "__main__":

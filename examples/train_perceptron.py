@@ -1,4 +1,4 @@
-"""A perceptron on the breast-cancer data, with the loop written out.
+"""A perceptron on the breast-cancer data, with a compiled step and the loop written out.
 
 usage: python examples/train_perceptron.py
 """
@@ -26,14 +26,18 @@ def main():
     model = nn.Linear(len(table.feature_names), 1)
     optimizer = optim.SGD(model.parameters(), lr=0.005, momentum=0.9)
 
+    @mt.compile
+    def step(x, y):
+        optimizer.zero_grad()
+        loss = nn.functional.binary_cross_entropy_with_logits(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
     for epoch in range(1, EPOCHS + 1):
         total = 0.0
         for x, y in loader:
-            optimizer.zero_grad()
-            loss = nn.functional.binary_cross_entropy_with_logits(model(x), y)
-            loss.backward()
-            optimizer.step()
-            total += loss.item() * len(x)
+            total += step(x, y).item() * len(x)
         if epoch % 10 == 0:
             print(f"epoch {epoch:2}  loss {total / len(train):.4f}")
 

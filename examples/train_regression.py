@@ -35,6 +35,7 @@ def main():
         progress=False,
     )
     print(f"loss {history.train_loss[0]:.3f} in the first epoch, {history.train_loss[-1]:.3f} in the last")
+    print(f"steps: {history.steps}")
     prediction = scale.inverse(predict(model, test.tensors[0])[:, 0].astype(np.float64))
     print(f"held-out R² {r2_score(prediction, y_test):.4f}")
     a_train, a_test = (np.c_[x, np.ones(len(x))] for x in (x_train, x_test))

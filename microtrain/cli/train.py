@@ -84,7 +84,8 @@ def _table(task: Task, args: argparse.Namespace) -> Table:
 def _report(task: Task, table: Table, outcome: Outcome) -> None:
     rows = f"{outcome.train_rows} rows trained on, {len(outcome.target)} held out"
     seconds = sum(outcome.history.seconds)
-    print(f"{task.name} on {shown(table.name)}: {rows}, {len(outcome.history)} epochs in {seconds:.2f} s")
+    print(f"{task.name} on {shown(table.name)}: {rows}, {len(outcome.history)} epochs in {seconds:.2f} s, "
+          f"steps {outcome.history.steps}")
     print(f"held-out {task.score_name}: {outcome.score:.4f}")
     if outcome.least_squares_score is not None:
         print(f"least squares, closed form, same split: {task.score_name} {outcome.least_squares_score:.4f}")

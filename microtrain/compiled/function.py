@@ -6,12 +6,14 @@ import functools
 import types
 import warnings
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from ..engine.session import current
 from ..errors import CompileError
 from ..runtime.lock import lock
 from ..tensor import Tensor
+from .explaining import explained
 from .guards import MISS
 from .looping import Looping, Progress, loop
 from .recording import NOTHING, record
@@ -44,6 +46,7 @@ class Compiled(Generic[P, R]):
         self.told: set[str] = set()
         self.loops: dict[int | None, Looping] = {}
         self.steps_alone = ""                   # why a loop's steps were made one by one, the last time
+        self.last_loop = ""                     # how it was run
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         result: Any
@@ -85,6 +88,7 @@ class Compiled(Generic[P, R]):
                 return result
         except CompileError as error:
             if not self.fallback:
+                self.told.add(str(error))
                 raise
             self.tell(str(error))
             return self.function(*args, **kwargs)
@@ -129,8 +133,15 @@ class Compiled(Generic[P, R]):
             TypeError, ValueError: the step does not return a loss; sizes that do not go together.
             CompileError: as the call.
         """
-        losses, self.steps_alone = loop(self, self.loops, data, steps, batch_size, shuffle, epochs, progress)
+        losses, self.steps_alone, self.last_loop = loop(self, self.loops, data, steps, batch_size, shuffle, epochs,
+                                                        progress)
         return losses
+
+    def explain(self) -> str:
+        """What became of the function, for a person to read: each structure that was met, with the inputs of its
+        program, what it changes and the kernels that it is, or why it is not replayed; and how the last loop was run.
+        """
+        return explained(chain.from_iterable(self.recordings.values()), self.told, self.last_loop)
 
     def remember(self, key: Any, recording: Recording) -> None:
         """Keep a recording under its structure."""

@@ -89,7 +89,7 @@ class Looping:
 
     def begin(self, batches: Batches | Rows | None) -> None:
         """Begin with the steps of some batches of the data."""
-        self.batches, self.done = batches, 0
+        self.batches, self.done, self.alone = batches, 0, 0
         self.losses: list[Tensor] = []
         if self.loop is not None and not self.answers_hold(self.loop.recording, self.loop.sight):
             self.attempt = self.loop = None
@@ -113,6 +113,7 @@ class Looping:
             made = self.many(left) if self.attempt is not None else None
         if made is None:
             loss = self.steps(*self.arguments())
+            self.alone += 1
             if not isinstance(loss, Tensor) or loss.shape:
                 given = f"one of shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
                 raise TypeError("loop() keeps the losses: the step has to return its loss, a tensor without axes, not "
@@ -164,15 +165,21 @@ class Looping:
             raise NonFiniteLossError(step, float(values(losses.node)[wrong[0]]), self.all())
         self.done += made
 
+    def described(self) -> str:
+        """How the steps were run."""
+        if self.loop is None:
+            return f"{self.done} steps one by one" + (f": {self.why}" if self.why else "")
+        return f"{self.done} steps, {self.alone} of them one by one, the others by {self.loop.loop.way}"
+
     def all(self) -> Tensor:
         """The losses of all steps that were made."""
         return cat(self.losses) if len(self.losses) > 1 else self.losses[0]
 
 
 def loop(steps: Steps, loops: dict[int | None, Looping], data: Any, count: int | None, batch_size: int | None,
-         shuffle: int | None, epochs: int | None, progress: Progress | None) -> tuple[Tensor, str]:
-    """As `Compiled.loop`; returns also why steps were made one by one, if they were. `loops` are those made before, by
-    the number of rows."""
+         shuffle: int | None, epochs: int | None, progress: Progress | None) -> tuple[Tensor, str, str]:
+    """As `Compiled.loop`; returns also why steps were made one by one, if they were, and how they were run. `loops`
+    are those made before, by the number of rows."""
     tensors: tuple[Any, ...] = tuple(data) if isinstance(data, list | tuple) else (data,)
     if not tensors or not all(isinstance(one, Tensor) for one in tensors):
         raise TypeError("loop(): argument 'data' must be a tensor or a tuple of tensors, the step's arguments")
@@ -199,7 +206,7 @@ def loop(steps: Steps, loops: dict[int | None, Looping], data: Any, count: int |
             looping.advance(total - looping.done)
             if progress is not None:
                 progress(looping.done, total)
-        return looping.all(), looping.why
+        return looping.all(), looping.why, looping.described()
     finally:
         looping.data, looping.losses = (), []       # it is kept, not what it has seen
         looping.args = () if batches is None else looping.args

@@ -165,7 +165,7 @@ class Reading:
                  recorder: StepRecorder, result: Any) -> None:
         self.sight, self.before, self.counts, self.recorder = sight, before, counts, recorder
         self.number = {id(tensor): k for k, tensor in enumerate(sight.tensors)}
-        self.recording = Recording(recorder.reason, events=recorder.events, kept=sight.kept,
+        self.recording = Recording(recorder.reason, events=recorder.events, kept=sight.kept, paths=sight.paths,
                                    optimizers=[id(one) for one in sight.optimizers])
         self.fresh: dict[int, Fresh] = {}
         self.wanted: dict[Node, None] = {}

@@ -39,6 +39,10 @@ class Roles:
 class Loop(Protocol):
     """A program compiled to be run many times at once."""
 
+    @property
+    def way(self) -> str:
+        """What runs the steps, in words."""
+
     def run(self, values: list[Buffer], numbers: Sequence[np.ndarray], steps: int) -> tuple[list[Buffer], int]:
         """Buffers of the program's outputs after the last step, and how many steps were made: all, unless `watched`
         was not finite before.

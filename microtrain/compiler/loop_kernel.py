@@ -190,6 +190,11 @@ class KernelLoop:
                     device.poison(device.part(memory[k], made * nbytes(of), rest), rest)
         return [memory[pair[made % 2]] for pair in self.results], made
 
+    @property
+    def way(self) -> str:
+        """As `Loop` says."""
+        return "one launch"
+
     def describe(self) -> str:
         """What is run, for a person to read."""
         return "\n".join(function.source for function in self.launch.kernel.emitted)

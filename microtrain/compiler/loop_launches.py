@@ -40,6 +40,11 @@ class LaunchLoop:
         self.history = {place[outputs[k]]: outputs[k].spec for k in self.roles.history}
         self.numbers = [inputs[k] for k, _ in executable.numbers]
 
+    @property
+    def way(self) -> str:
+        """As `Loop` says."""
+        return "a step's launches again and again"
+
     def run(self, values: list[Buffer], numbers: Sequence[np.ndarray], steps: int) -> tuple[list[Buffer], int]:
         """As `Loop` says."""
         executable, device = self.executable, self.executable.backend

@@ -25,6 +25,11 @@ class NumpyLoop:
         carried = tuple(sorted(roles.carried.items()))
         self.made = made(program, carried, roles.rows, roles.history, roles.watched)
 
+    @property
+    def way(self) -> str:
+        """As `Loop` says."""
+        return "a function of NumPy calls" if self.made.machine is None else "machine code, which numba made"
+
     def run(self, values: list[Buffer], numbers: Sequence[np.ndarray], steps: int) -> tuple[list[Buffer], int]:
         function = self.made.function(steps)
         outputs, count = quiet(function, values, numbers, steps)

@@ -281,6 +281,12 @@ def test_the_page_shows_what_its_example_prints() -> None:
     assert runpy.run_path(str(DOCS / "refresh.py"))["refreshed"](text) == text, "run: python docs/refresh.py"
 
 
+def test_the_page_of_compiled_steps_shows_what_its_example_prints() -> None:
+    tools = runpy.run_path(str(DOCS / "refresh.py"))
+    text = tools["COMPILE"].read_text()
+    assert tools["replaced"](text, "printed: explain", tools["explained"](text)) == text, "run: python docs/refresh.py"
+
+
 def test_the_page_of_fusion_lists_and_draws_the_kernels_of_its_examples() -> None:
     """The lists, and the pictures by the hash of the DOT text that they were drawn from."""
     tools = runpy.run_path(str(ROOT / "docs" / "refresh.py"))

@@ -1,10 +1,13 @@
 """How `fit` makes its steps: looped, replayed or plain, with the same bits."""
 
+import cProfile
+
 import numpy as np
 import pytest
 
 import microtrain as mt
 from microtrain import data, nn, optim
+from microtrain.compiled import seen
 from microtrain.train import DivergedError, fit
 from microtrain.train import steps as ways
 from tests.train.test_train import Recorder
@@ -153,6 +156,22 @@ def test_a_first_attempt_leaves_nothing(optimizer):
     wanted, got, _ = both(Counting, MODELS["network"], OPTIMIZERS[optimizer], epochs=1,
                           loader=lambda: [next(iter(data.DataLoader(dataset(), 8)))])
     assert got == wanted
+
+
+def test_a_step_that_leads_to_too_much_is_a_plain_one(monkeypatch):
+    monkeypatch.setattr(seen, "MOST", 5)
+    wanted, got, history = both()
+    assert got == wanted and history.steps == "plain (the compiled step leads to more than 5 objects, too many to compare at each call)"
+
+
+def test_a_profiler_goes_on():
+    profile = cProfile.Profile()
+    profile.enable()
+    wanted, got, history = both()
+    len([])
+    profile.disable()
+    assert got == wanted and history.steps == "looped"
+    assert any(entry.code == "<built-in method builtins.len>" for entry in profile.getstats())
 
 
 def test_what_cannot_be_replayed_is_told_where_progress_is(capsys):
