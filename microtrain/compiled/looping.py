@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..engine.run import realize
-from ..errors import NonFiniteLossError
+from ..errors import CompileError, NonFiniteLossError
 from ..graph.node import leaf
 from ..graph.spec import spec
 from ..runtime import backend
@@ -122,7 +122,11 @@ class Looping:
 
     def bind(self, args: tuple[Tensor, ...]) -> None:
         """Have the loop ready, where the step was recorded and leaves all as it found it."""
-        recording, sight = self.steps.known(args, {})
+        try:
+            recording, sight = self.steps.known(args, {})
+        except CompileError as error:
+            self.why = str(error)
+            return
         if recording is None or recording.reason or not recording.stationary:
             self.why = "" if recording is None else recording.reason
             return
