@@ -161,7 +161,8 @@ def test_a_first_attempt_leaves_nothing(optimizer):
 def test_a_step_that_leads_to_too_much_is_a_plain_one(monkeypatch):
     monkeypatch.setattr(seen, "MOST", 5)
     wanted, got, history = both()
-    assert got == wanted and history.steps == "plain (the compiled step leads to more than 5 objects, too many to compare at each call)"
+    assert got == wanted
+    assert history.steps.startswith("plain (") and "more than 5 objects" in history.steps
 
 
 def test_a_profiler_goes_on():
