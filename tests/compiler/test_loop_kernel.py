@@ -104,6 +104,13 @@ def test_five_steps_in_one_launch_are_five_steps(name: str, gathered: bool, rng:
 
 
 @needs_kernels
+@pytest.mark.parametrize("name", ["perceptron", "logistic"])
+def test_what_is_read_where_it_is_stored_keeps_its_place(name: str, rng: np.random.Generator) -> None:
+    made = recorded(MODELS[name](rng, DEVICE))
+    assert "turn(" not in KernelLoop(made.program, made.roles, force=True).describe()
+
+
+@needs_kernels
 @pytest.mark.parametrize("name", ["logistic", "momentum"])
 def test_five_steps_of_launches_are_five_steps(name: str, rng: np.random.Generator) -> None:
     made = minibatches(recorded(MODELS[name](rng, DEVICE)), rng)
@@ -173,8 +180,15 @@ def long_rows() -> Recorded:
     return step([g.mul(a, 0.37), g.sum(a, (1,)), g.softmax(b, 1)], {a: 0, b: 2}, history=frozenset({1}))
 
 
+def small_beside_large() -> Recorded:
+    """A program has as many threads as the large one asks for: several have the small one's elements."""
+    small, large = made_of(4, 6), made_of(100, 100, seed=2)
+    return step([g.softmax(small, 1), g.tanh(large)], {small: 0, large: 1})
+
+
 WAYS = [pytest.param(KernelLoop, marks=in_one_launch), LaunchLoop]
-ROLES = (swapped, one_for_two, every_role_at_once, read_by_a_later_kernel, an_operand, many_dtypes, nothing, long_rows)
+ROLES = (swapped, one_for_two, every_role_at_once, read_by_a_later_kernel, an_operand, many_dtypes, nothing, long_rows,
+         small_beside_large)
 
 
 @needs_kernels
