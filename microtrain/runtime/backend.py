@@ -175,6 +175,16 @@ class KernelBackend(Backend, Protocol):
         """Queue one kernel. AcceleratorError where nothing can be run here any more."""
 
 
+class Graph(Protocol):
+    """Launches that are queued at once."""
+
+    def renew(self, number: int, words: Sequence[Pointer]) -> None:
+        """Have a launch take other pointers and numbers from now on. Raises GraphRefused."""
+
+    def launch(self, stream: int) -> None:
+        """Queue all of them on a stream. Raises RuntimeError."""
+
+
 class Requeuing(Protocol):
     """A device whose launches can be queued again with all the arguments that they had."""
 
@@ -185,6 +195,14 @@ class Requeuing(Protocol):
     def requeue(self, launches: Iterable[Launch], arguments: Iterable[tuple[object, ...]], stream: int) -> None:
         """Queue launches that were queued before, each with its arguments, on the current stream of the current GPU.
         AcceleratorError where nothing can be run here any more."""
+
+    def graph(self, launches: Sequence[Launch], arguments: Sequence[tuple[object, ...]],
+              words: Sequence[Sequence[Pointer]]) -> Graph:
+        """A graph of launches that were queued before, each with its arguments, and with the pointers and numbers
+        among them. Raises GraphRefused, which says why there is none."""
+
+    def queue_graph(self, graph: Graph, stream: int) -> None:
+        """As `requeue`, of a graph."""
 
 
 class Timer(KernelBackend, Protocol):

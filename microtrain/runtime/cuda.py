@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import AcceleratorError, OutOfMemoryError
 from . import virtual
-from .backend import Buffer, CompiledKernel, Launch, Pointer, Requeuing, Spec, Timer
+from .backend import Buffer, CompiledKernel, Graph, Launch, Pointer, Requeuing, Spec, Timer
 from .compiling import ALIGNMENT
+from .graphs import LaunchGraph
 from .launcher import start
 from .torch_memory import Torch, TorchDType, TorchMemory, real_torch
 
@@ -227,6 +228,17 @@ class CudaBackend(TorchMemory):
             for launch, given in zip(launches, arguments, strict=True):
                 assert launch.queue is not None
                 launch.queue(stream, given)
+        except Exception as error:
+            self.judge(error)
+            raise
+
+    def graph(self, launches: Sequence[Launch], arguments: Sequence[tuple[object, ...]],
+              words: Sequence[Sequence[Any]]) -> Graph:
+        return LaunchGraph(launches, arguments, words)
+
+    def queue_graph(self, graph: Graph, stream: int) -> None:
+        try:
+            graph.launch(stream)
         except Exception as error:
             self.judge(error)
             raise

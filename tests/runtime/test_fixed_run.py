@@ -96,6 +96,46 @@ def test_a_replay_as_the_last_one_makes_no_argument_anew(gpu: VirtualGpu, monkey
     assert 0 < len(made) < launches, "those that read the data"
 
 
+def test_many_replays_are_graphs(gpu: VirtualGpu) -> None:
+    """A launch a step, whatever the arguments; the bits are those of plain steps, and nothing is left of it."""
+    steps, graphs = 48, gpu.driver_graphs
+    want = ran(*trainer(), steps)
+    model, opt, step = trainer()
+    before = gpu.library.launches, graphs.launches
+    assert ran(model, opt, mt.compile(step), steps) == want
+    made = graphs.launches - before[1]
+    assert made >= steps - 2 * fixed_run.GRAPH_RUNS - fixed_run.PLAIN_RUNS - 4
+    each = len(next(iter(graphs.executables.values())))
+    assert gpu.library.launches - before[0] <= (steps - made + 2) * (each + 1)
+    del model, opt, step
+    gc.collect()
+    assert not graphs.executables and not graphs.graphs
+
+
+def test_a_graph_takes_other_arguments(gpu: VirtualGpu) -> None:
+    compiled, plain = (settled(2 * fixed_run.GRAPH_RUNS + 8)[0] for _ in range(2))
+    before, plain = gpu.driver_graphs.launches, plain.function
+    for k in range(1, 4):
+        batch = on_gpu(X[k]), on_gpu(Y[k])
+        assert compiled(*batch).item() == plain(*batch).item()
+    assert gpu.driver_graphs.launches == before + 3
+
+
+def test_without_graphs_launches_are_queued_one_by_one(gpu: VirtualGpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*arguments: object) -> None:
+        raise RuntimeError("this driver has none")
+    monkeypatch.setattr(gpu.driver_graphs, "cuGraphInstantiateWithFlags", refused)
+    graphs = gpu.driver_graphs.launches
+    with pytest.warns(RuntimeWarning, match="kernel by kernel, not as a CUDA graph: cuGraphInst.*this driver has none"):
+        compiled, x, y = settled(2 * fixed_run.GRAPH_RUNS + 8)
+    before = gpu.library.launches
+    compiled(x, y).item()
+    assert gpu.library.launches > before + 2 and gpu.driver_graphs.launches == graphs
+    del compiled
+    gc.collect()
+    assert not gpu.driver_graphs.graphs
+
+
 def test_what_a_user_keeps_is_not_written_over(gpu: VirtualGpu) -> None:
     compiled, x, y = settled()
     losses = [compiled(x, y) for _ in range(4)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...errors import VirtualGpuError
-from ..backend import Buffer, CompiledKernel, Launch, Pointer
+from ..backend import Buffer, CompiledKernel, Graph, Launch, Pointer
 from ..cuda import CudaBackend
 from ..lock import lock
 from ..torch_memory import Torch
@@ -36,6 +36,12 @@ class VirtualBackend(CudaBackend):
     def requeue(self, launches: Iterable[Launch], arguments: Iterable[tuple[object, ...]], stream: int) -> None:
         try:
             super().requeue(launches, arguments, stream)
+        finally:
+            self.gpu.raised()
+
+    def queue_graph(self, graph: Graph, stream: int) -> None:
+        try:
+            super().queue_graph(graph, stream)
         finally:
             self.gpu.raised()
 

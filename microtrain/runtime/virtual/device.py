@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from ...errors import VirtualGpuError
 from ..torch_memory import real_torch
+from .graphs import DriverGraphs
 from .hardware import PROPERTIES, Hardware
-from .launches import Emulated, Function, Metadata, Source, arrived, check
+from .launches import Arrived, Emulated, Function, Metadata, Source, arrived, check
 from .libcuda import Config, LibCuda, built, triton_driver_class
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class VirtualGpu(Hardware):
         self.functions: dict[int, Function] = {}
         self.error: BaseException | None = None
         self.source: tuple[Source, Metadata] | None = None
+        self.driver_graphs = DriverGraphs(self.run)
         with real_torch("the cuda device needs PyTorch (a CPU build will do for a virtual GPU) and Triton"):
             self.torch, self.driver = self.start()
 
@@ -53,7 +55,7 @@ class VirtualGpu(Hardware):
         real.cuda.is_available()    # PyTorch's own CUDA must not find the library: it looks for one once
         self.library = LibCuda(built())
         self.library.describe(ATTRIBUTES[self.arch])
-        self.library.listen(self.on_launch, lambda address: int(self.memory.owns(address)))
+        self.library.listen(self.on_launch, lambda address: int(self.memory.owns(address)), self.on_graph)
         torch = VirtualTorch(self)
         capability = 10 * self.properties.major + self.properties.minor
         driver = triton_driver_class()(self.library, capability, lambda: self.streams.current.cuda_stream, torch)
@@ -94,24 +96,41 @@ class VirtualGpu(Hardware):
 
     def on_launch(self, config: ctypes._Pointer[Config], handle: int, arguments: Sequence[int]) -> int:
         """The driver's launch: 0, or an error code. What went wrong is `error`, which `raised` raises."""
-        self.error = None
-        try:
-            self.raise_hazards()
+        def launched() -> None:
             function = self.functions.get(handle)
             if function is None:
                 raise VirtualGpuError(f"launch of a function that nobody loaded, {handle:#x}")
             launch = arrived(config.contents, arguments, function.kinds)
-            used = check(function, launch, self)
+            if not self.driver_graphs.captured(handle, function, launch):
+                self.run(handle, launch)
 
-            def run() -> None:
-                self.streams.queued(used, self.streams.current.cuda_stream)     # a graph's is where it is replayed
-                function.run(launch, self)
+        return self.answered(launched)
 
-            self.queue_operation(run, synchronizes=False)
+    def on_graph(self, name: bytes, *arguments: int) -> int:
+        """What the driver is asked of graphs, as a launch."""
+        return self.answered(lambda: self.driver_graphs.answer(name, *arguments))
+
+    def answered(self, do: Callable[[], object]) -> int:
+        """The driver's answer: 0, or an error code where something went wrong."""
+        self.error = None
+        try:
+            self.raise_hazards()
+            do()
             return 0
         except BaseException as error:
             self.error = error
             return self.library.refuse(f"{type(error).__name__}: {error}")
+
+    def run(self, handle: int, launch: Arrived) -> None:
+        """Do a launch. Raises VirtualGpuError and EmulatorError."""
+        function = self.functions[handle]
+        used = check(function, launch, self)
+
+        def run() -> None:
+            self.streams.queued(used, self.streams.current.cuda_stream)     # a graph's is where it is replayed
+            function.run(launch, self)
+
+        self.queue_operation(run, synchronizes=False)
 
     def raised(self) -> None:
         """Raise what went wrong in the last launch."""

@@ -21,6 +21,8 @@ typedef int (*Live)(uint64_t);
 
 Hook on_launch;                     /* answers 0, or REFUSED with `refusal` filled in */
 Live is_device_memory;              /* whether an address is the device's */
+typedef int (*Graphs)(const char *, void *, void *, void *);
+Graphs on_graph;                    /* what is asked of graphs, by the function's name; as on_launch */
 char refusal[512];                  /* Triton copies it behind a prefix into 1024 bytes */
 int attributes[256];                /* by the number of a CU_DEVICE_ATTRIBUTE */
 int capturing;
@@ -49,6 +51,19 @@ int cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned 
     Config config = {{x, y, z}, {bx, by, bz}, shared, stream, 0, 0};
     return cuLaunchKernelEx(&config, function, arguments, extra);
 }
+
+#define OF_GRAPHS(name) int name(void *a, void *b, void *c) { return on_graph ? on_graph(#name, a, b, c) : NOT_FOUND; }
+OF_GRAPHS(cuStreamCreate)
+OF_GRAPHS(cuStreamDestroy_v2)
+OF_GRAPHS(cuStreamBeginCapture_v2)
+OF_GRAPHS(cuStreamEndCapture)
+OF_GRAPHS(cuGraphGetNodes)
+OF_GRAPHS(cuGraphKernelNodeGetParams_v2)
+OF_GRAPHS(cuGraphInstantiateWithFlags)
+OF_GRAPHS(cuGraphExecKernelNodeSetParams_v2)
+OF_GRAPHS(cuGraphLaunch)
+OF_GRAPHS(cuGraphExecDestroy)
+OF_GRAPHS(cuGraphDestroy)
 
 /* A CUDA runtime that finds this library, such as PyTorch's, is told that there is no device. */
 int cuInit(unsigned flags) { return NO_DEVICE; }

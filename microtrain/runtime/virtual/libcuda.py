@@ -34,6 +34,7 @@ class Config(ctypes.Structure):
 
 
 Hook = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(Config), ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p))
+Asked = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 Live = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_uint64)
 
 
@@ -94,9 +95,11 @@ class LibCuda:
         for number, value in attributes.items():
             table[number] = value
 
-    def listen(self, on_launch: Callable[..., int], is_device_memory: Callable[[int], int]) -> None:
-        """Have Python told of every launch, and asked whose memory an address is."""
-        for name, function in (("on_launch", Hook(on_launch)), ("is_device_memory", Live(is_device_memory))):
+    def listen(self, on_launch: Callable[..., int], is_device_memory: Callable[[int], int],
+               on_graph: Callable[..., int]) -> None:
+        """Have Python told of every launch and of graphs, and asked whose memory an address is."""
+        for name, function in (("on_launch", Hook(on_launch)), ("is_device_memory", Live(is_device_memory)),
+                               ("on_graph", Asked(on_graph))):
             self.kept.append(function)
             ctypes.c_void_p.in_dll(self.library, name).value = ctypes.cast(function, ctypes.c_void_p).value
 
