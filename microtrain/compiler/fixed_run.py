@@ -57,11 +57,12 @@ class Turn:
 
 
 class FixedLaunches:
-    """An executable's launches with the arguments of the last few runs; all of them have run before."""
+    """An executable's launches with the arguments of the last few runs; the first run of all is plain."""
 
     def __init__(self, executable: Executable, device: Requeuing) -> None:
         self.executable, self.device = executable, device
         self.launches = executable.launches
+        self.begun = False                      # whether all kernels are compiled
         self.thread = threading.get_ident()     # another one may have no context of the driver's
         self.turns: list[Turn] = []             # the latest is the last
         self.graphs = len(self.launches) >= GRAPH_LAUNCHES and all(
@@ -74,8 +75,9 @@ class FixedLaunches:
     def queue(self, addresses: list[Pointer], left: Iterator[Launch] | None = None) -> None:
         """As `Executable.queue`."""
         stream = self.device.only_stream()
-        if stream is None or threading.get_ident() != self.thread:
+        if stream is None or threading.get_ident() != self.thread or not self.begun:
             Executable.queue(self.executable, addresses, left)
+            self.begun = True
             return
         turn = next((turn for turn in self.turns if turn.addresses == addresses), None)
         if turn is None:

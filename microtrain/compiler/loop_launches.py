@@ -15,6 +15,7 @@ from ..graph.spec import Spec
 from ..runtime.backend import Buffer, Pointer
 from ..runtime.compiling import ALIGNMENT
 from .executable import Executable
+from .fixed_run import FixedLaunches
 from .loop import Roles
 from .loop_kernel import apart, encoded_rows
 from .memory import heirs, nbytes
@@ -31,6 +32,8 @@ class LaunchLoop:
         self.outputs = len(program.outputs)
         program, self.roles = apart(program, roles)
         self.executable = executable = Executable(program)
+        device = executable.backend.requeuing
+        self.queue = executable.queue if device is None else FixedLaunches(executable, device).queue
         inputs, outputs, place = executable.program.inputs, executable.program.outputs, executable.place
         donors = heirs([launch.kernel for launch in executable.launches], executable.program)
         pairs = {outputs[after]: inputs[before] for before, after in self.roles.carried.items()}
@@ -64,7 +67,7 @@ class LaunchLoop:
         for now in zip(range(steps), *changing.values(), strict=False):     # turns have no end
             for k, pointer in zip(changing, now[1:], strict=True):
                 addresses[k] = pointer
-            executable.queue(addresses)
+            self.queue(addresses)
             made += 1
             if watched is not None and not np.isfinite(device.to_numpy(self.latest(memory, watched, made))):
                 break

@@ -10,12 +10,18 @@ import numpy as np
 import pytest
 
 import microtrain as mt
+from microtrain import ops as g
 from microtrain.compiler import fixed_run
 from microtrain.compiler.executable import Executable
+from microtrain.compiler.loop import Roles
+from microtrain.compiler.loop_launches import LaunchLoop
 from microtrain.compiler.templates.template import Launch
+from microtrain.engine.plans import linearize
+from microtrain.graph.node import SCALAR
 from microtrain.runtime import backend
 from microtrain.runtime.virtual.device import VirtualGpu
 from tests.runtime import test_virtual_gpu
+from tests.support.programs import program, tensor
 
 pytestmark = test_virtual_gpu.pytestmark
 gpu = test_virtual_gpu.gpu
@@ -119,6 +125,29 @@ def test_a_graph_takes_other_arguments(gpu: VirtualGpu) -> None:
         batch = on_gpu(X[k]), on_gpu(Y[k])
         assert compiled(*batch).item() == plain(*batch).item()
     assert gpu.driver_graphs.launches == before + 3
+
+
+def test_a_loop_of_launches_is_graphs(gpu: VirtualGpu) -> None:
+    """Two places by turns, and a history: addresses are others in each step."""
+    steps, before = 2 * fixed_run.GRAPH_RUNS + 6, gpu.driver_graphs.launches
+    rng = np.random.default_rng(2)
+    w, b, x = (tensor(rng.standard_normal(shape), "cuda:0") for shape in ((40, 30), (600, 50), (300, 40)))
+    h = g.matmul(x, w)
+    out = [g.mul(w, 0.99), g.softmax(b, 1), g.sum(g.mul(h, h), (0, 1))]
+    leaves = [node for node in linearize(out)[0] if node.buffer is not None]
+    made_of, values = program(*out)
+    roles = Roles({leaves.index(w): 0, leaves.index(b): 1}, history=frozenset({2}))
+    numbers = [np.full(steps, node.buffer) for node in leaves if node.signature.primitive is SCALAR]
+    found, made = LaunchLoop(made_of, roles).run([*values], numbers, steps)
+    assert made == steps and gpu.driver_graphs.launches > before
+    executable, state, losses = Executable(made_of), [*values], []
+    for _ in range(steps):
+        results = executable.run([*state])
+        losses.append(backend("cuda").to_numpy(results[2]))
+        for place, after in roles.carried.items():
+            state[place] = results[after]
+    for got, want in zip(found, (*map(backend("cuda").to_numpy, results[:2]), np.stack(losses)), strict=True):
+        assert np.array_equal(backend("cuda").to_numpy(got), want)
 
 
 def test_without_graphs_launches_are_queued_one_by_one(gpu: VirtualGpu, monkeypatch: pytest.MonkeyPatch) -> None:
