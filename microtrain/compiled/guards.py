@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from operator import is_
 from typing import Any
 
@@ -36,6 +37,7 @@ class Guards:
         self.arguments(args, kwargs)
         for condition, objects in sight.checks:
             self.conditions.append(condition.format(*[self.name(one) for one in objects]))
+        self.containers()
         self.refuse()
         self.tensors()
         self.questions()
@@ -108,6 +110,21 @@ class Guards:
                 and any(change.tensor == k for change in self.recording.changes))
                 or any(change.tensor == k for change in self.recording.changes)
                 or any(number == k for number, _ in self.recording.gradients))
+
+    def containers(self) -> None:
+        """Compare what containers hold, all of a kind in a few loops of C's."""
+        self.space |= {"chain": chain.from_iterable, "values_of": dict.values}
+        dicts = self.sight.dicts
+        held = [(self.sight.lists, "{0}"), ([(one, stored) for one, _, stored in dicts], "map(values_of, {0})")]
+        for listed, elements in held:
+            if listed:
+                name = self.name(tuple([one for one, _ in listed]))
+                members = self.name(tuple([member for _, stored in listed for member in stored]))
+                self.conditions += [f"[*map(len, {name})] == {self.name([len(one) for one, _ in listed])}",
+                                    f"all(map(is_, chain({elements.format(name)}), {members}))"]
+        if dicts:
+            keys = self.name(tuple([key for _, named, _ in dicts for key in named]))
+            self.conditions.append(f"all(map(is_, chain({self.name(tuple([one for one, *_ in dicts]))}), {keys}))")
 
     def tensors(self) -> None:
         """Name all tensors and their nodes, and compare what an operation records of them."""

@@ -203,11 +203,15 @@ class Line(Guards):
             value, k = self.value_of(change.value), change.tensor
             later += [f"m{k}.buffer = {value}", f"m{k}.shared = {self.is_shared(change.value)}", f"x{k}.node = m{k}",
                       f"x{k}._changes += {self.times(change.times)}"]
+        self.later = later
         for k, result in self.recording.gradients:
-            later.append(f"x{k}._grad = {self.result(result)}")
+            old = next((number for number, place in self.sight.loose.items() if place == ("grad", k)), None)
+            later.append(f"x{k}._grad = {self.result(result, old)}")
         for number, param, results, count in self.recording.states:
             optimizer, tensor = self.sight.optimizers[number], self.sight.tensors[param]
-            items = {key: self.result(result) for key, result in results.items()
+            old = {place[3]: k for k, place in self.sight.loose.items()
+                   if place[0] == "state" and place[1] is optimizer and place[2] is tensor}
+            items = {key: self.result(result, old.get(key)) for key, result in results.items()
                      if not (isinstance(result, There) and result.tensor in self.sight.loose)}
             if count is not None:
                 items["step"] = f"{self.counted[id(optimizer), id(tensor)]} + {self.times(count)}"
@@ -249,8 +253,9 @@ class Line(Guards):
         """Whether the buffer of a result may be seen without its node."""
         return value.output is None or self.step.shared[self.recording.renumber.get(value.output, value.output)]
 
-    def result(self, result: Result) -> str:
-        """The text that gives a result; what is made is made before, once."""
+    def result(self, result: Result, old: int | None = None) -> str:
+        """The text that gives a result; what is made is made before, once: or the tensor that was in its place before
+        is taken (its number is `old`), where nobody else holds it."""
         if isinstance(result, There):
             return f"x{result.tensor}"
         if isinstance(result, Constant):
@@ -266,15 +271,27 @@ class Line(Guards):
         name = self.made.get(id(result), "")
         if not name:
             name = self.made[id(result)] = f"y{len(self.made)}"
-            spec = result.spec
+            node, spec = f"z{name[1:]}", result.spec
             signature = spec.buffer_signature or buffer_signature(spec)
-            for line in (*making("node", self.name(signature), self.name(spec), "()", "number_of()"),
-                         f"node.tape = {self.name(result.tape)}", f"node.buffer = {self.value_of(result)}",
-                         f"node.shared = {self.is_shared(result)}", f"{name} = blank()", f"{name}.node = node"):
-                self.write(line)
+            lines = [*making(node, self.name(signature), self.name(spec), "()", "number_of()")[:-1],
+                     f"{node}.version = None", f"{node}.tape = {self.name(result.tape)}", f"{name} = blank()",
+                     f"{name}.node = {node}"]
             if result.kind is not Tensor:
-                self.write(f"{name}.__class__ = {self.name(result.kind)}")
+                lines.append(f"{name}.__class__ = {self.name(result.kind)}")
+            if old is not None and self.is_like(old, result):
+                lines = [f"if refs(x{old}) <= {OWN} and refs(n{old}) <= {OWN} and n{old}.version is None: "
+                         f"{name}, {node} = x{old}, n{old}", "else:", *[f"    {line}" for line in lines]]
+            for line in lines:
+                self.write(line)
+            self.later[:0] = [f"{node}.buffer = {self.value_of(result)}", f"{node}.shared = {self.is_shared(result)}"]
         return name
+
+    def is_like(self, old: int, result: Fresh) -> bool:
+        """Whether a tensor that was there could stand for a result, but for its value."""
+        tensor = self.sight.tensors[old]
+        return (type(tensor) is result.kind and tensor.node.spec is result.spec and tensor.node.tape is result.tape
+                and tensor._grad is None and self.value_of(result)[0] == "r"
+                and all(change.tensor != old for change in self.recording.changes))
 
 
 _codes: dict[str, Any] = {}

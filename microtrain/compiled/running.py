@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from operator import is_
+from operator import is_, itemgetter
 from sys import getrefcount
 from typing import Any
 
@@ -51,17 +51,19 @@ class GroupNumbers:
     steps has changed. `uses` are those that are needed: which number, in which dtype."""
 
     def __init__(self, optimizer: Any, group: int, uses: Sequence[tuple[int, DType]]) -> None:
-        self.optimizer, self.group, self.uses = optimizer, group, uses
-        self.last: Any = None
+        self.optimizer, self.group, self.uses = optimizer, optimizer.param_groups[group], uses
+        # A rate that is a tensor, or an array, is compared with the rest of the group.
+        given = [name for name in optimizer._given if isinstance(self.group[name], int | float | tuple)]
+        self.given = itemgetter(*given) if given else id
+        self.last, self.count = self.given(self.group), -1
         self.scalars: list[Any] = []
 
     def __call__(self, count: int) -> list[Any]:
-        group = self.optimizer.param_groups[self.group]
-        now = (count, *[group[name] for name in self.optimizer._given])
-        if self.last is None or any(a is not b and a != b for a, b in zip(now, self.last, strict=True)):
-            numbers = self.optimizer._numbers(group, count)
+        now = self.given(self.group)
+        if count != self.count or now != self.last:
+            numbers = self.optimizer._numbers(self.group, count)
             self.scalars = [scalar(numbers[which], dtype) for which, dtype in self.uses]
-            self.last = now
+            self.last, self.count = now, count
         return self.scalars
 
 

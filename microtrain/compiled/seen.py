@@ -66,6 +66,7 @@ class Seen:
         tokens: the description, flat: what is read here, in the order in which it is met.
         tensors, paths: the tensors that are met, in order, and how one comes to each.
         checks: conditions, which all hold as long as nothing is described otherwise but the tensors.
+        dicts, lists: containers with the keys and elements that they had: checked all at once, there are many.
         places: containers with what they held, for putting it back.
         optimizers: those that are met.
         own: containers that an optimizer or a scheduler changes, with the keys under which it does (None for all).
@@ -83,6 +84,8 @@ class Seen:
         self.tensors: list[Tensor] = []
         self.paths: list[str] = []
         self.checks: list[Check] = []
+        self.dicts: list[tuple[dict[Any, Any], tuple[Any, ...], tuple[Any, ...]]] = []
+        self.lists: list[tuple[Any, tuple[Any, ...]]] = []
         self.places: list[tuple[Any, Any, str]] = []
         self.optimizers: list[Optimizer] = []
         self.own: dict[int, tuple[str, ...] | None] = {}
@@ -183,7 +186,7 @@ class Seen:
         """Describe a list or tuple."""
         self.tokens += (type(values), len(values))
         if isinstance(values, list | collections.deque):
-            self.check("len({0}) == {1} and all(map(is_, {0}, {2}))", values, len(values), tuple(values))
+            self.lists.append((values, tuple(values)))
             self.places.append((values, list(values), path))
         for k, value in enumerate(list(values)):
             self.see(value, f"{path}[{k}]")
@@ -198,12 +201,8 @@ class Seen:
             for key, value in held:
                 self.check("{0}[{1}] is {2}", values, key, value)
             self.check("len({0}) == {1}", values, len(values))
-        elif items:
-            keys, stored = zip(*items, strict=True)
-            self.check("len({0}) == {1} and all(map(is_, {0}.values(), {2})) and all(map(is_, {0}, {3}))", values,
-                       len(values), stored, keys)
         else:
-            self.check("not {0}", values)
+            self.dicts.append((values, tuple(values), tuple(values.values())))
         for key, value in held:
             if type(key) is str:
                 self.tokens.append(key)             # no text that may be a name which is looked for
@@ -216,7 +215,8 @@ class Seen:
         """Describe a set: by its elements, in any order, where they are plain."""
         self.tokens += (type(values), len(values))
         if isinstance(values, set):
-            self.check("len({0}) == {1} and all(map(is_, {0}, {2}))", values, len(values), tuple(values))
+            self.check("not {0}" if not values else "len({0}) == {1} and all(map(is_, {0}, {2}))", values, len(values),
+                       tuple(values))
             self.places.append((values, set(values), path))
         if all(type(value) in (*PLAIN, float) for value in values):
             self.tokens.append(frozenset((type(value), repr(value)) for value in values))
