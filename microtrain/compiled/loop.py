@@ -193,10 +193,11 @@ def built(program: Program, roles: Roles) -> Loop:
         from ..compiler.loop_numpy import NumpyLoop
         return NumpyLoop(program, roles)
     from ..compiler.loop_kernel import KernelLoop, Refusal
+    from ..compiler.loop_launches import LaunchLoop
     try:
         return KernelLoop(program, roles)
-    except Refusal as why:
-        raise NotLooped(str(why)) from None
+    except Refusal:
+        return LaunchLoop(program, roles)
 
 
 class Pace:

@@ -209,9 +209,9 @@ class Line(Guards):
             later.append(f"x{k}._grad = {self.result(result, old)}")
         for number, param, results, count in self.recording.states:
             optimizer, tensor = self.sight.optimizers[number], self.sight.tensors[param]
-            old = {place[3]: k for k, place in self.sight.loose.items()
-                   if place[0] == "state" and place[1] is optimizer and place[2] is tensor}
-            items = {key: self.result(result, old.get(key)) for key, result in results.items()
+            before = {place[3]: k for k, place in self.sight.loose.items()
+                      if place[0] == "state" and place[1] is optimizer and place[2] is tensor}
+            items = {key: self.result(result, before.get(key)) for key, result in results.items()
                      if not (isinstance(result, There) and result.tensor in self.sight.loose)}
             if count is not None:
                 items["step"] = f"{self.counted[id(optimizer), id(tensor)]} + {self.times(count)}"
