@@ -114,17 +114,18 @@ class Guards:
     def containers(self) -> None:
         """Compare what containers hold, all of a kind in a few loops of C's."""
         self.space |= {"chain": chain.from_iterable, "values_of": dict.values}
-        dicts = self.sight.dicts
-        held = [(self.sight.lists, "{0}"), ([(one, stored) for one, _, stored in dicts], "map(values_of, {0})")]
-        for listed, elements in held:
-            if listed:
-                name = self.name(tuple([one for one, _ in listed]))
-                members = self.name(tuple([member for _, stored in listed for member in stored]))
-                self.conditions += [f"[*map(len, {name})] == {self.name([len(one) for one, _ in listed])}",
-                                    f"all(map(is_, chain({elements.format(name)}), {members}))"]
-        if dicts:
-            keys = self.name(tuple([key for _, named, _ in dicts for key in named]))
-            self.conditions.append(f"all(map(is_, chain({self.name(tuple([one for one, *_ in dicts]))}), {keys}))")
+        full = [one for one in self.sight.dicts if one[0]]
+        everything: list[Any] = [one for one, _ in self.sight.lists] + [one for one, *_ in self.sight.dicts]
+        lists, dicts = (self.name(tuple([one[0] for one in listed])) for listed in (self.sight.lists, full))
+        members = [member for _, stored in self.sight.lists for member in stored]
+        values, keys = ([member for one in full for member in one[place]] for place in (2, 1))
+        if everything:
+            sizes = self.name([*map(len, everything)])
+            self.conditions.append(f"[*map(len, {self.name(tuple(everything))})] == {sizes}")
+        for elements, of, stored in (("{0}", lists, members), ("map(values_of, {0})", dicts, values),
+                                     ("{0}", dicts, keys)):
+            if stored:
+                self.conditions.append(f"all(map(is_, chain({elements.format(of)}), {self.name(tuple(stored))}))")
 
     def tensors(self) -> None:
         """Name all tensors and their nodes, and compare what an operation records of them."""

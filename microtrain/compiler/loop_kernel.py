@@ -20,7 +20,7 @@ from ..runtime import kernel_backend
 from ..runtime.backend import Buffer
 from ..runtime.resources import TARGETS, compile_launch
 from .loop import Roles
-from .memory import arrange, heirs, lifetimes, nbytes
+from .memory import arrange, heirs, lifetimes
 from .program import Program, Value
 from .schedule import schedule
 from .templates.loop import Looped
@@ -184,10 +184,6 @@ class KernelLoop:
         made = steps
         if self.roles.watched is not None and self.program.device.kind.computes:
             made = int(device.to_numpy(memory[self.table + 1])[0])
-            for k, (of, each) in enumerate(self.alone, len(self.given)):
-                if each and made < steps:
-                    rest = lengthened(of, steps - made)
-                    device.poison(device.part(memory[k], made * nbytes(of), rest), rest)
         return [memory[pair[made % 2]] for pair in self.results], made
 
     @property
