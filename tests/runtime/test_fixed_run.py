@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -170,6 +171,18 @@ def test_what_a_user_keeps_is_not_written_over(gpu: VirtualGpu) -> None:
     losses = [compiled(x, y) for _ in range(4)]
     assert len({one.item() for one in losses}) == 4
     assert [one.item() for one in losses] == sorted([one.item() for one in losses], reverse=True)
+
+
+def test_what_another_library_sees_is_not_written_over(gpu: VirtualGpu) -> None:
+    """It holds memory in a way that Python knows nothing of."""
+    compiled, x, y = settled()
+    loss = compiled(x, y).detach()
+    assert loss.__cuda_array_interface__["shape"] == ()
+    value, seen = loss.item(), weakref.ref(loss.node.buffer)
+    del loss
+    compiled(x, y)
+    held = seen()
+    assert held is not None and float(held.cpu()) == value
 
 
 def test_another_stream_has_memory_of_its_own(gpu: VirtualGpu, monkeypatch: pytest.MonkeyPatch) -> None:
