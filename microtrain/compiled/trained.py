@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from operator import itemgetter
 
 from ..optim import Optimizer
 from ..optim.lr_scheduler import LRScheduler
@@ -52,9 +51,9 @@ class Trained(Seen):
             self.mapping(group, f"{path}.param_groups[{k}]", free)
             self.tokens += [structure(group[key]) for key in free]
             if free:
-                now, options = [group[key] for key in free], itemgetter(*free)
-                self.check("({4}({1}) == {5} or {0}([{1}[key] for key in {2}]) == {3})", structures, group, free,
-                           structures(now), options, options(group))
+                now = tuple([group[key] for key in free])
+                self.check("(all(map(is_, map({1}.get, {2}), {4})) or {0}([{1}.get(key) for key in {2}]) == {3})",
+                           structures, group, free, structures(now), now)
             counts = [state.get(param, {}).get("step", 0) for param in group["params"]]
             self.tokens.append(tuple(map(counts.index, counts)))
         for param, held in list(state.items()):
