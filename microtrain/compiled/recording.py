@@ -286,6 +286,7 @@ class Reading:
             if not same and node.seq < self.recorder.started:
                 raise Unfit("it reads a tensor that neither its closure, nor globals, nor arguments lead to")
             if not same:
+                node.shared = True                  # each replay reads it: no run is given its memory
                 return Source("constant", value=node.buffer)
             k = same[0]
         return Source("tensor", k)

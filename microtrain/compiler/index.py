@@ -218,6 +218,8 @@ def linear(coords: Sequence[Index], shape: Shape) -> Index:
 def split(index: Index, shape: Shape) -> Coords:
     """The coordinates in `shape` of a row-major position."""
     coords = [ZERO] * len(shape)
+    if 0 in shape:
+        return tuple(coords)
     places = [axis for axis, size in enumerate(shape) if size != 1]
     for axis in reversed(places):
         coords[axis] = narrowed(index if axis == places[0] else modulo(index, shape[axis]), 0, shape[axis] - 1)

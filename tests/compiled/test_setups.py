@@ -3,21 +3,17 @@ schedules have the same bits."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import microtrain as mt
-from microtrain.runtime import virtual
 from tests.compiled.setups import ROWS, SETUPS
-from tests.compiled.support import World, by_default, entries, same, seen
+from tests.compiled.support import World, by_default, entries, same, seen, sums_in_one_order
 
 STEPS = 7
 BATCH = 4
-sums_in_one_order = pytest.mark.skipif(virtual.wanted() and "reference" in os.environ["MICROTRAIN_VIRTUAL_GPU"],
-                                       reason="NumPy computes single steps there, and the emulator runs loops")
 setups = pytest.mark.parametrize("build", SETUPS.values(), ids=SETUPS)
 
 

@@ -18,7 +18,7 @@ from microtrain.compiled.looping import Batches
 from microtrain.nn import functional as F
 from microtrain.optim import Adam
 from microtrain.optim.lr_scheduler import StepLR
-from tests.compiled.support import by_default, same, seen
+from tests.compiled.support import by_default, same, seen, sums_in_one_order
 
 ROWS, SIZE = 40, 4
 
@@ -62,6 +62,7 @@ def after(steps: int) -> Any:
     return run.state()
 
 
+@sums_in_one_order
 def test_a_loop_that_progress_ends_keeps_the_steps_that_were_made() -> None:
     run, done = Run(), list[int]()
 
@@ -76,6 +77,7 @@ def test_a_loop_that_progress_ends_keeps_the_steps_that_were_made() -> None:
     same(run.state(), after(done[-1]))
 
 
+@sums_in_one_order
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the system has no timers of signals")
 @pytest.mark.parametrize("delay", [0.002, 0.01, 0.03])
 def test_a_signal_leaves_whole_steps(delay: float, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,6 +108,7 @@ def test_a_signal_leaves_whole_steps(delay: float, monkeypatch: pytest.MonkeyPat
     same(run.state(), plain.state())
 
 
+@sums_in_one_order
 @pytest.mark.parametrize("error", [MemoryError, mt.OutOfMemoryError])
 def test_a_chunk_that_finds_no_memory_has_changed_nothing(error: type[Exception],
                                                           monkeypatch: pytest.MonkeyPatch) -> None:
