@@ -36,7 +36,7 @@ SHARDS ?= $(shell nproc 2>/dev/null || echo 4)
 
 .DEFAULT_GOAL := help
 .PHONY: help train test budgets stress fuzz threads interrupts kills calls gpu gpu-cache virtual lint clean suite-cpu suite-interpret \
-	suite-emulator
+	suite-others
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -15
@@ -47,12 +47,12 @@ train: $(VENV)/train.stamp
 	$(PY) -m microtrain train linear-regression --plot runs/linear-regression.png --save runs/linear-regression.npz
 
 # Two processes at once, as a process interprets Triton's kernels or compiles them, never both; a thread of products in
-# each. The second one's output, with lint's before it, follows the first one's. Tests of the emulator need no device:
-# they are the second's, which is done sooner.
+# each. The second one's output, with lint's before it, follows the first one's. Some tests that could be the first one's
+# are the second's, which is done sooner.
 test: $(VENV)/test.stamp
 	@export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1; log=$$(mktemp); \
 	{ $(MAKE) --no-print-directory lint && $(MAKE) --no-print-directory suite-interpret && \
-	  $(MAKE) --no-print-directory suite-emulator; } >$$log 2>&1 & interpret=$$!; \
+	  $(MAKE) --no-print-directory suite-others; } >$$log 2>&1 & interpret=$$!; \
 	$(MAKE) --no-print-directory suite-cpu; cpu=$$?; \
 	wait $$interpret; status=$$?; cat $$log; rm -f $$log; exit $$((cpu + status))
 
@@ -60,11 +60,13 @@ lint: $(VENV)/test.stamp
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 
-suite-cpu: $(VENV)/test.stamp
-	MICROTRAIN_DEVICE=cpu $(PY) -m pytest -q -m "not budgets and not emulated" --ignore=tests/emulator
+OTHERS := tests/emulator tests/compiled tests/bench tests/train
 
-suite-emulator: $(VENV)/test.stamp
-	MICROTRAIN_DEVICE=cpu $(PY) -m pytest -q -m "not budgets and not emulated" tests/emulator
+suite-cpu: $(VENV)/test.stamp
+	MICROTRAIN_DEVICE=cpu $(PY) -m pytest -q -m "not budgets and not emulated" $(addprefix --ignore=,$(OTHERS))
+
+suite-others: $(VENV)/test.stamp
+	MICROTRAIN_DEVICE=cpu $(PY) -m pytest -q -m "not budgets and not emulated" $(OTHERS)
 
 # Fresh memory is poisoned.
 suite-interpret: $(VENV)/test.stamp

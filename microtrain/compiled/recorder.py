@@ -3,6 +3,7 @@ not do again is refused at the line that does it."""
 
 from __future__ import annotations
 
+import gc
 import types
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -146,9 +147,10 @@ def is_scheduler(frame: types.FrameType) -> bool:
 
 def led_by_user(frame: types.FrameType | None) -> types.FrameType | None:
     """The frame of the user's that led to one; None where this package did, or Python's machinery."""
+    collecting = {getattr(callback, "__code__", None) for callback in gc.callbacks}
     while frame is not None:
         module = str(frame.f_globals.get("__name__"))
-        if module.partition(".")[0] in MACHINERY:
+        if module.partition(".")[0] in MACHINERY or frame.f_code in collecting or frame.f_code.co_name == "__del__":
             return None
         if is_users(frame):
             return frame

@@ -102,9 +102,10 @@ def recording_to(recorder: StepRecorder) -> Iterator[None]:
     """A block in which a step is recorded."""
     session = current()
     profile: Any = sys.getprofile()
+    watch = recorder.watch                  # held, for one that raises is let go of while it is being called
     try:
         session.recorder = recorder
-        sys.setprofile(recorder.watch)
+        sys.setprofile(watch)
         yield
     finally:
         restore(profile)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import inspect
 import logging
 import operator
@@ -171,3 +172,21 @@ def test_the_message_says_what_to_write_instead() -> None:
     assert isinstance(caught.value, RuntimeError)
     assert len(str(caught.value).splitlines()) <= 3
     assert "return" in str(caught.value) or "outside" in str(caught.value)
+
+
+def test_the_clock_of_who_watches_the_garbage_collector_is_none_of_the_steps() -> None:
+    world, times = regression(), list[float]()
+
+    def told(phase: str, info: dict[str, int]) -> None:
+        times.append(time.perf_counter())
+
+    def step(x: Any, y: Any) -> Any:
+        gc.collect()
+        return world.step(x, y)
+    compiled = mt.compile(step)
+    gc.callbacks.append(told)
+    try:
+        compiled(*world.args)
+    finally:
+        gc.callbacks.remove(told)
+    assert times

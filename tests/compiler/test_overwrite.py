@@ -54,8 +54,8 @@ def test_an_update_is_written_over_what_it_updates() -> None:
     made, inputs = program(g.sub(weight, g.div(g.mul(faster, 0.1), g.sqrt(larger))), faster, larger)
     assert NumpyExecutable(made).donatable == ()
     places = [next(k for k, one in enumerate(inputs) if one is node.buffer) for node in (weight, velocity, square)]
-    executable, over = in_place(made, inputs)
-    assert over == places and executable.donatable == tuple(sorted(places))
+    executable, over = in_place(made, inputs, {*places})
+    assert over == places and {*places} <= {*executable.donatable}
     for free in ({places[0]}, {places[1], places[2]}, set()):
         assert in_place(made, inputs, free)[1] == [place if place in free else None for place in places]
 
@@ -78,7 +78,7 @@ def test_outputs_that_read_each_others_memory_are_not_both_written_over_it() -> 
 
 
 @pytest.mark.parametrize("more", [
-    lambda x, new: g.add(g.transpose(x), new), lambda x, new: g.sum(new, (1,)), lambda x, new: g.reshape(x, (4096,)),
+    lambda x, new: g.mul(g.transpose(x), new), lambda x, new: g.sum(new, (1,)), lambda x, new: g.reshape(x, (4096,)),
     lambda x, new: g.cast(new, dtypes.float64), lambda x, new: x], ids=["crosswise", "sum", "view", "cast", "itself"])
 def test_what_cannot_wait_is_not_written_over_anything(more: Any) -> None:
     x = large()
