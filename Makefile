@@ -7,6 +7,7 @@
 # make gpu-cache  kernels of suite and benchmarks compiled for an H100 and packed into .gpu/, in 30 minutes; a machine that
 #              has one unpacks them and need not compile
 # make budgets every kernel of a sample of 200 compiled for four GPUs: spills, registers, shared memory, access widths
+# make peers   loops of machine code beside ours, and the peers of the benchmark of steps, which numba compiles
 # make stress  what random members of a kind show, each a target of its own: fuzz (FUZZ=20000 programs beside PyTorch on
 #              cpu, a twentieth in Triton's interpreter and on a virtual GPU), threads (4 at once, bit for bit, ROUNDS=20),
 #              interrupts (at INTERRUPTS=3000 points, and as often by a timer), kills (KILLS=100 while saving and while
@@ -35,11 +36,11 @@ INTERPRET_TESTS ?= $(wildcard $(addprefix tests/*/test_,$(addsuffix .py,\
 SHARDS ?= $(shell nproc 2>/dev/null || echo 4)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test budgets stress fuzz threads interrupts kills calls gpu gpu-cache virtual lint clean suite-cpu suite-interpret \
+.PHONY: help train test budgets peers stress fuzz threads interrupts kills calls gpu gpu-cache virtual lint clean suite-cpu suite-interpret \
 	suite-others
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -15
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -16
 
 train: $(VENV)/train.stamp
 	@mkdir -p runs
@@ -60,13 +61,17 @@ lint: $(VENV)/test.stamp
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 
-OTHERS := tests/emulator tests/compiled tests/bench tests/train
+OTHERS := tests/emulator tests/compiled tests/train
+PEERS  := tests/bench/test_whole_steps.py tests/compiler/test_loop_numba.py
 
 suite-cpu: $(VENV)/test.stamp
-	MICROTRAIN_DEVICE=cpu $(PY) -m pytest -q -m "not budgets and not emulated" $(addprefix --ignore=,$(OTHERS))
+	MICROTRAIN_DEVICE=cpu $(PY) -m pytest -q -m "not budgets and not emulated" $(addprefix --ignore=,$(OTHERS) $(PEERS))
 
 suite-others: $(VENV)/test.stamp
 	MICROTRAIN_DEVICE=cpu $(PY) -m pytest -q -m "not budgets and not emulated" $(OTHERS)
+
+peers: $(VENV)/test.stamp
+	MICROTRAIN_DEVICE=cpu OMP_NUM_THREADS=1 $(PY) -m pytest -q $(PEERS)
 
 # Fresh memory is poisoned.
 suite-interpret: $(VENV)/test.stamp

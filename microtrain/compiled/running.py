@@ -90,7 +90,7 @@ class Runner:
         self.function: Any = None
         if step.program.device.kind.native:
             from ..compiler.emit_numpy import NumpyExecutable
-            native = NumpyExecutable(step.program, in_place=True, fixed=fixed)
+            native = NumpyExecutable(step.program, in_place=True, fixed=fixed, carried=carried)
             self.executable, self.quick, self.function = native, quietly.run, native.function
             self.fixed = tuple(fixed) if native.hoisted is not None else ()
             self.prepare = native.prepare

@@ -10,7 +10,7 @@ import contextvars
 import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -54,10 +54,13 @@ class NumpyExecutable:
         and nobody here knows which are: who gives one away answers for it that nobody else sees its memory.
     fixed: places of inputs that are the same in many runs: what depends on them and on constants alone is what
         `prepare` gives.
+    carried: places of inputs, each with the place of the output that is its value in the next run.
     """
 
-    def __init__(self, program: Program, in_place: bool = False, fixed: Collection[int] = ()) -> None:
-        emitter = Emitter(program, in_place, {program.inputs[k] for k in fixed})
+    def __init__(self, program: Program, in_place: bool = False, fixed: Collection[int] = (),
+                 carried: Mapping[int, int] | None = None) -> None:
+        emitter = Emitter(program, in_place, {program.inputs[k] for k in fixed},
+                          {program.outputs[after]: program.inputs[k] for k, after in (carried or {}).items()})
         self.source = emitter.functions()
         made: dict[str, Callable[..., list[Buffer]]] = {}
         exec(compile(self.source, "<microtrain cpu plan>", "exec"), emitter.namespace, made)
@@ -90,12 +93,13 @@ class NumpyExecutable:
 class Emitter:
     """Names, lifetimes and text of one program, and the namespace that its functions run in."""
 
-    def __init__(self, program: Program, in_place: bool = False, fixed: Collection[Value] = ()) -> None:
+    def __init__(self, program: Program, in_place: bool = False, fixed: Collection[Value] = (),
+                 before: Mapping[Value, Value] | None = None) -> None:
         self.program = program
         self.namespace: dict[str, object] = dict(numerics.NAMESPACE)
         self.names: dict[Value, str] = {value: f"a{i}" for i, value in enumerate(program.inputs)}
         self.hoisted = dependent(program, fixed)
-        found = Overwriting(program, writes_in_place, fixed, GIVEN if in_place else math.inf)
+        found = Overwriting(program, writes_in_place, fixed, GIVEN if in_place else math.inf, before or {})
         self.over, self.order, self.late = found.over, (*found.first, *found.last), set(found.last)
         self.last: dict[Value, int] = {}
         for i, value in enumerate(self.order):

@@ -6,7 +6,7 @@ can fail. Arrays here may be views of one another, unlike memory on a GPU.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from .. import ops
 from ..graph.node import BUFFER, Kind
@@ -33,9 +33,10 @@ class Overwriting:
         first, last: the values of the program; those that are `over` an input, and what is computed from them.
     """
 
-    def __init__(self, program: Program, able: Callable[[Value], bool], kept: Collection[Value], least: float) -> None:
+    def __init__(self, program: Program, able: Callable[[Value], bool], kept: Collection[Value], least: float,
+                 before: Mapping[Value, Value]) -> None:
         """able: whether a value can be written into memory that is there. kept: values that must stay as they are.
-        least: how many elements are worth it."""
+        least: how many elements are worth it. before: of outputs the input that each replaces, where that is known."""
         memory = memories(program)
         self.users: dict[Value, list[Value]] = {value: [] for value in program.values}
         readers: dict[Value, list[Value]] = {value: [] for value in program.values}
@@ -51,7 +52,8 @@ class Overwriting:
         for value in sorted(set(program.outputs), key=lambda value: value.number):
             found = by_spec.get(value.spec, []) if value.spec.numel >= least and able(value) else []
             # Its own old value, mostly, is near.
-            behind = [*value.sources, *[one for source in value.sources for one in source.sources]]
+            behind = [*([before[value]] if value in before else ()), *value.sources,
+                      *[one for source in value.sources for one in source.sources]]
             for donor in sorted(found, key=lambda donor: behind.index(donor) if donor in behind else len(behind)):
                 views = [source for source in value.sources if source is not donor and memory[source] is donor]
                 if not views and self.comes_last(value, readers[donor], able):
