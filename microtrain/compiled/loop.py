@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -43,9 +43,10 @@ class StepLoop:
     Args:
         recording, sight: of a step after which the next has the same description.
         rows: for a loop over batches of data, how many rows there are; the arguments are batches.
+        one_launch: whether, on a GPU, one program may do all; it may add up in another order than a step's kernels.
     """
 
-    def __init__(self, recording: Recording, sight: Sight, rows: int | None) -> None:
+    def __init__(self, recording: Recording, sight: Sight, rows: int | None, one_launch: bool = True) -> None:
         assert recording.step is not None
         self.recording, self.sight, self.step = recording, sight, recording.step
         fixed = {place: source.value for place, source in enumerate(recording.inputs) if source.kind == "constant"
@@ -64,7 +65,7 @@ class StepLoop:
                 index = frozenset((place,))
         history = self.output(recording.result)
         self.roles = Roles(dict(self.carried()), index, frozenset((history,)), history)
-        self.loop = built(self.program, self.roles)
+        self.loop = built(self.program, self.roles, one_launch)
         self.uses: list[tuple[int, int, DType]] = []
         for source, value in zip(self.inputs, self.program.inputs, strict=False):
             if source.kind == "number":
@@ -186,7 +187,7 @@ def with_literals(program: Program, numbers: Mapping[int, np.generic]) -> Progra
     return Program([new[value] for value in program.values], [new[value] for value in program.outputs])
 
 
-def built(program: Program, roles: Roles) -> Loop:
+def built(program: Program, roles: Roles, one_launch: bool = True) -> Loop:
     """The loop of a program, for its device. Raises NotLooped where it cannot be one."""
     device: Device = program.device
     if device.kind.native:
@@ -194,10 +195,10 @@ def built(program: Program, roles: Roles) -> Loop:
         return NumpyLoop(program, roles)
     from ..compiler.loop_kernel import KernelLoop, Refusal
     from ..compiler.loop_launches import LaunchLoop
-    try:
-        return KernelLoop(program, roles)
-    except Refusal:
-        return LaunchLoop(program, roles)
+    if one_launch:
+        with suppress(Refusal):
+            return KernelLoop(program, roles)
+    return LaunchLoop(program, roles)
 
 
 class Pace:

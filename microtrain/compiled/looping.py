@@ -78,8 +78,9 @@ class Rows:
 class Looping:
     """A loop that is under way."""
 
-    def __init__(self, steps: Steps, data: tuple[Tensor, ...], batches: Batches | Rows | None) -> None:
-        self.steps, self.data = steps, data
+    def __init__(self, steps: Steps, data: tuple[Tensor, ...], batches: Batches | Rows | None,
+                 one_launch: bool = True) -> None:
+        self.steps, self.data, self.one_launch = steps, data, one_launch
         self.pace = Pace()
         self.attempt: Callable[..., Any] | None = None
         self.args: tuple[Tensor, ...] = ()      # what the loop is bound to: the batch of one of its steps
@@ -134,7 +135,7 @@ class Looping:
         try:
             if not self.answers_hold(recording, sight):
                 raise NotLooped("an index counts from the end in some batches only")
-            self.loop = StepLoop(recording, sight, rows)
+            self.loop = StepLoop(recording, sight, rows, self.one_launch)
             self.attempt, self.args = Line(recording, sight, args, {}, looped=True).function(), args
         except NotLooped as error:
             self.why = str(error)

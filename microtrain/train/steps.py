@@ -129,7 +129,8 @@ class Steps(Compiled[[Tensor, Tensor], Tensor]):
         """Make steps with rows of a data set, as many as can be looped; their losses."""
         rows = Rows(dataset.tensors[0].shape[0], table)
         if self.looping is None or any(map(is_not, self.looping.data, dataset.tensors)):
-            self.looping = Looping(self, dataset.tensors, rows)
+            # A run has its bits wherever it is gone on with: one launch might add up otherwise than single steps.
+            self.looping = Looping(self, dataset.tensors, rows, one_launch=False)
         else:
             self.looping.begin(rows)
         alone = 0
