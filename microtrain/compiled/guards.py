@@ -106,8 +106,7 @@ class Guards:
     def is_fixed(self, k: int) -> bool:
         """Whether an argument is one tensor throughout: it is changed, requires grad, has a gradient."""
         tensor = self.sight.tensors[k]
-        return (tensor._grad is not None or tensor.node.tape is not None or (tensor._alias is not None
-                and any(change.tensor == k for change in self.recording.changes))
+        return (tensor._grad is not None or tensor.node.tape is not None
                 or any(change.tensor == k for change in self.recording.changes)
                 or any(number == k for number, _ in self.recording.gradients))
 

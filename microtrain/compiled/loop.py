@@ -20,7 +20,6 @@ from ..graph.constants import scalar
 from ..graph.dtypes import DType
 from ..graph.node import SCALAR, literal
 from ..graph.spec import Device
-from ..tensor import Tensor
 from .recorder import Call, Draw
 from .results import Fresh, Recording, There
 from .running import GroupNumbers
@@ -118,7 +117,7 @@ class StepLoop:
             if isinstance(event, Draw | Call):
                 made.append((event, None))
                 continue
-            optimizer = self.sight.optimizers[self.recording.optimizers.index(id(event.optimizer))]
+            optimizer = self.sight.optimizers[event.number]
             param = optimizer.param_groups[event.group]["params"][event.place]
             uses = [(which, dtype) for number, which, dtype in self.uses if number == k]
             grows = next((count for number, tensor, _, count in self.recording.states if count is not None
@@ -214,10 +213,3 @@ class Pace:
         yield
         seconds = time.perf_counter() - begun
         self.steps = max(1, min(8 * steps, int(steps * SECONDS / max(seconds, 1e-9))))
-
-
-def answers_hold(recording: Recording, data: Sequence[Tensor], first: int) -> bool:
-    """Whether what was asked of a batch is answered for all of the data as it was."""
-    from .running import Again
-    return all(Again(question)(data[number - first].node) == answer for number, question, answer in recording.asked
-               if number >= first)

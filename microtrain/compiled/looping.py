@@ -18,9 +18,10 @@ from ..tensor import tensor as tensor_of
 from ..tensor.host import values
 from ..tensor.storage import wrap
 from .guards import MISS
-from .loop import NotLooped, Pace, StepLoop, answers_hold
+from .loop import NotLooped, Pace, StepLoop
 from .replay import Line
 from .results import Recording
+from .running import Again
 from .sight import Sight
 
 MAX_LOOPS = 4
@@ -97,7 +98,9 @@ class Looping:
 
     def answers_hold(self, recording: Recording, sight: Sight) -> bool:
         """Whether what was asked of a batch is answered for all of the data as it was."""
-        return self.batches is None or answers_hold(recording, self.data, sight.first_argument)
+        first = sight.first_argument
+        return self.batches is None or all(Again(question)(self.data[number - first].node) == answer
+                                           for number, question, answer in recording.asked if number >= first)
 
     def arguments(self) -> tuple[Tensor, ...]:
         """What the next step is called with."""

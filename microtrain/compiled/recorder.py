@@ -42,12 +42,14 @@ class Draw:
 
 @dataclass
 class Numbers:
-    """An optimizer's numbers for the parameters of a group that have made as many steps as its parameter `place`."""
+    """An optimizer's numbers for the parameters of a group that have made as many steps as its parameter `place`;
+    `number` is the optimizer's in the sight, once it is known."""
 
     optimizer: Any
     group: int
     place: int
     numbers: tuple[Any, ...]
+    number: int = -1
 
 
 @dataclass

@@ -23,7 +23,7 @@ from ..graph.tape import Entry
 from ..tensor import Tensor
 from ..tensor.memory import same_value
 from .blame import changing, naming
-from .recorder import Call, Draw, StepRecorder
+from .recorder import Call, Draw, Numbers, StepRecorder
 from .results import Built, Change, Constant, Fresh, Recording, Result, Source, There
 from .sight import Sight
 
@@ -166,11 +166,9 @@ class Reading:
                  recorder: StepRecorder, result: Any) -> None:
         self.sight, self.before, self.counts, self.recorder = sight, before, counts, recorder
         self.number = {id(tensor): k for k, tensor in enumerate(sight.tensors)}
-        self.recording = Recording(recorder.reason, events=recorder.events, kept=sight.kept, paths=sight.paths,
-                                   optimizers=[id(one) for one in sight.optimizers])
+        self.recording = Recording(recorder.reason, events=recorder.events, kept=sight.kept, paths=sight.paths)
         self.fresh: dict[int, Fresh] = {}
         self.wanted: dict[Node, None] = {}
-        self.unfit = recorder.reason
         try:
             self.places()
             self.values()
@@ -179,8 +177,6 @@ class Reading:
             # What was recorded is right: it is computed as it is.
             self.recording.reason = str(error) or NOTHING
             self.compute_all()
-        if self.unfit and not self.recording.reason:
-            self.recording.reason = self.unfit
 
     # ------------------------------------------------------------------------------------------ what was changed
     def places(self) -> None:
@@ -232,7 +228,6 @@ class Reading:
         step, order = plans.plans.find(roots, device)
         assert step is not None
         self.outputs = {order[place]: k for k, place in enumerate(step.outputs)}
-        self.sources: dict[Node, Source] = {}
         self.by_node: dict[Node, int] = {}
         self.by_buffer: dict[int, list[int]] = {}
         for k, was in enumerate(self.before):
@@ -243,6 +238,10 @@ class Reading:
                       if not isinstance(event, Call) for which, number in enumerate(event.numbers)
                       if isinstance(number, GivenFloat | GivenInt) for node in number.nodes.values()}
         for event in recording.events:
+            if isinstance(event, Numbers):
+                if event.optimizer not in sight.optimizers:
+                    raise Unfit("it steps an optimizer that neither its closure, nor globals, nor arguments lead to")
+                event.number = sight.optimizers.index(event.optimizer)
             if isinstance(event, Draw) and not event.numbers[1].nodes:
                 raise CompileError(f"{event.line}the compiled step draws random numbers on the host (as randperm "
                                    "does). A replay would not draw others: hand them over as an argument")

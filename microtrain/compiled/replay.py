@@ -119,14 +119,10 @@ class Line(Guards):
         elif isinstance(event, Call):
             self.write(f"{self.name(event.method)}({', '.join(self.name(one) for one in event.arguments)})")
         else:
-            optimizer = self.optimizer_of(event)
+            optimizer = self.sight.optimizers[event.number]
             numbers = GroupNumbers(optimizer, event.group, uses)
             param = optimizer.param_groups[event.group]["params"][event.place]
             self.write(f"q{k} = {self.name(numbers)}({self.count_of(optimizer, param)})")
-
-    def optimizer_of(self, event: Any) -> Any:
-        """The optimizer of this sight that stands where the recorded one stood."""
-        return self.sight.optimizers[self.recording.optimizers.index(id(event.optimizer))]
 
     def counts(self) -> None:
         """Name how many steps each parameter has made; those that were as many as another's must be."""

@@ -91,7 +91,6 @@ class Recording:
         runner: what runs the step, once it was replayed.
         stationary: whether the next step has the same description.
         paths: how the step comes to each tensor.
-        optimizers: who the optimizers were, by number in the sight.
         renumber: outputs of the recorded program, as numbers of `step`'s, where those differ.
         kept: what must live as long as the recording, whose description names it.
     """
@@ -110,6 +109,5 @@ class Recording:
     stationary: bool = False
     runner: Any = None
     paths: list[str] = field(default_factory=list)
-    optimizers: list[int] = field(default_factory=list)
     kept: list[object] = field(default_factory=list)
     renumber: dict[int, int] = field(default_factory=dict)

@@ -99,6 +99,8 @@ class KernelLoop:
             affordable(parts)
         kernels = [Phase(part, groups) for part in parts]
         self.lay_out(kernels)
+        if (pointers := self.table + 2 + len(self.parts)) > MAX_POINTERS:
+            raise Refusal(f"a step has {pointers} places in memory, more than the {MAX_POINTERS} that a launch is told")
         self.launch = self.compiled(kernels, groups, force)
 
     # ----------------------------------------------------------------------------------------------------- memory

@@ -190,3 +190,26 @@ def test_the_clock_of_who_watches_the_garbage_collector_is_none_of_the_steps() -
     finally:
         gc.callbacks.remove(told)
     assert times
+
+
+def test_an_optimizer_that_nothing_leads_to_makes_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a place of the package's, which is not looked into."""
+    def run(compiled: bool) -> Any:
+        by_default()
+        w = regression()
+        model, opt = w.model, w.opt
+        monkeypatch.setattr(mt, "an_optimizer", opt, raising=False)
+
+        def step(x: Any, y: Any) -> Any:
+            model.zero_grad()
+            loss = mt.nn.functional.mse_loss(model(x), y)
+            loss.backward()
+            mt.an_optimizer.step()                                      # type: ignore[attr-defined]
+            return loss
+        call = mt.compile(step) if compiled else step
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            losses = [call(*w.args).item() for _ in range(4)]
+        assert any("steps an optimizer that" in str(one.message) for one in said) == compiled
+        return losses, seen(model)
+    same([*run(True)], [*run(False)])

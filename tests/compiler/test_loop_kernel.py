@@ -249,3 +249,9 @@ def test_too_much_for_one_processor_is_refused() -> None:
     assert "multiplies 16,777,216 numbers" in str(refusal(products, Roles()))
     assert "computes 262,144 numbers" in str(refusal(elements, Roles()))
     assert KernelLoop(elements, Roles(), force=True).launch.grid == (1,)
+
+
+def test_more_places_than_a_launch_is_told_of_are_refused() -> None:
+    few, many = ([g.add(blank(4), blank(4)) for _ in range(count)] for count in (50, 150))
+    assert refusal(program(*few)[0], Roles()) is None
+    assert "places in memory, more than the 400 that a launch is told" in str(refusal(program(*many)[0], Roles()))
