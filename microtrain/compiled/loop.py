@@ -65,6 +65,7 @@ class StepLoop:
         history = self.output(recording.result)
         self.roles = Roles(dict(self.carried()), index, frozenset((history,)), history)
         self.loop = built(self.program, self.roles, one_launch)
+        self.left = False
         self.uses: list[tuple[int, int, DType]] = []
         for source, value in zip(self.inputs, self.program.inputs, strict=False):
             if source.kind == "number":
@@ -155,7 +156,9 @@ class StepLoop:
 
     @contextmanager
     def all_or_nothing(self) -> Iterator[None]:
-        """A block after which, where it is left by an exception, all that was done on the host is as it was."""
+        """A block after which, where it is left by an exception before what was computed is everybody's (`left`), all
+        that was done on the host is as it was."""
+        self.left = False
         schedulers = [event.method.__self__ for event in self.recording.events         # type: ignore[attr-defined]
                       if isinstance(event, Call)]
         before = [(vars(one), dict(vars(one))) for one in schedulers]
@@ -164,12 +167,12 @@ class StepLoop:
                    if isinstance(event, Draw)]
         try:
             yield
-        except BaseException:
-            for place, held in before:
-                place.update(held)
-            for generator, stream in streams:
-                generator._stream = stream
-            raise
+        finally:
+            if not self.left:
+                for place, held in before:
+                    place.update(held)
+                for generator, stream in streams:
+                    generator._stream = stream
 
 
 def with_literals(program: Program, numbers: Mapping[int, np.generic]) -> Program:

@@ -139,7 +139,7 @@ class Looping:
             if not self.answers_hold(recording, sight):
                 raise NotLooped("an index counts from the end in some batches only")
             self.loop = StepLoop(recording, sight, rows, self.one_launch)
-            self.attempt, self.args = Line(recording, sight, args, {}, looped=True).function(), args
+            self.attempt, self.args = Line(recording, sight, args, {}, self.loop).function(), args
         except NotLooped as error:
             self.why = str(error)
 

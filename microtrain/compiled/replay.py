@@ -34,13 +34,13 @@ from .sight import Sight
 
 class Line(Guards):
     """A replay in the making, bound to what a sight has met. One that is `looped` is handed what runs many steps at
-    once, and gives their losses and how many they were."""
+    once, and gives their losses and how many they were; it tells `looped`, by its `left`, that all is left so."""
 
     def __init__(self, recording: Recording, sight: Sight, args: tuple[Any, ...], kwargs: dict[str, Any],
-                 looped: bool = False) -> None:
+                 looped: Any = None) -> None:
         assert recording.step is not None
         self.looped, self.step = looped, recording.step
-        super().__init__(f"attempt(args, kwargs{', loop' * looped})", recording, sight, args, kwargs)
+        super().__init__(f"attempt(args, kwargs{', loop' if looped else ''})", recording, sight, args, kwargs)
         self.space |= {"refs": getrefcount, "twin": twin, "realize": realize, "scalar": scalar, "listeners": listeners,
                        "report": report, "blank": blank[0], "number_of": next_seq}
         self.run()
@@ -222,6 +222,8 @@ class Line(Guards):
                          f"{self.name(container)}[{self.name(key)}] = {text}" if isinstance(container, dict | list) else
                          f"{self.name(container)}.{key} = {text}")
         returned = self.loss() if self.looped else self.result(self.recording.result)
+        if self.looped:
+            later.insert(0, f"{self.name(self.looped)}.left = True")
         for line in later:
             self.write(line)
         for k, event in self.after:

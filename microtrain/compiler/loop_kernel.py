@@ -149,15 +149,15 @@ class KernelLoop:
 
     def compiled(self, kernels: Sequence[Kernel], groups: Schedule, force: bool) -> Launch:
         """The launch with so many warps as the steps ask for, and more or fewer where registers then run out."""
-        tried: list[tuple[int, Launch]] = []
+        tried: list[int] = []
         for num_warps in warps(kernels):
             launch = self.launch_of(kernels, groups, num_warps)
             if force or self.backend.arch not in TARGETS:
                 return launch
-            tried.append((compile_launch(self.backend.arch, launch).spills, launch))
-            if not tried[-1][0]:
+            tried.append(compile_launch(self.backend.arch, launch).spills)
+            if not tried[-1]:
                 return launch
-        raise Refusal(f"a step takes more registers than a program has: {min(tried)[0]} bytes a thread are spilled")
+        raise Refusal(f"a step takes more registers than a program has: {min(tried)} bytes a thread are spilled")
 
     def launch_of(self, kernels: Sequence[Kernel], groups: Schedule, num_warps: int) -> Launch:
         """The launch of a program of so many warps."""

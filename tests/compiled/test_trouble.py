@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -102,6 +102,25 @@ def test_a_signal_leaves_whole_steps(delay: float, monkeypatch: pytest.MonkeyPat
     # It may come between the end of a chunk and its being told.
     count = run.opt.state[run.model[0].weight]["step"] - 4
     assert count >= done[-1]
+    plain = Run()
+    plain.plainly(4)
+    plain.plainly(count)
+    same(run.state(), plain.state())
+
+
+def test_what_comes_when_all_is_left_undoes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run()
+    run.looped(4)
+
+    @contextlib.contextmanager
+    def interrupted(self: loops.Pace, steps: int) -> Iterator[None]:
+        yield
+        raise KeyboardInterrupt
+    monkeypatch.setattr(loops.Pace, "timed", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.looped(60)
+    count = run.opt.state[run.model[0].weight]["step"] - 4
+    assert count > 5, "the schedule has a step among them"
     plain = Run()
     plain.plainly(4)
     plain.plainly(count)

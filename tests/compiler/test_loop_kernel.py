@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -252,6 +253,8 @@ def test_too_much_for_one_processor_is_refused() -> None:
 
 
 def test_more_places_than_a_launch_is_told_of_are_refused() -> None:
-    few, many = ([g.add(blank(4), blank(4)) for _ in range(count)] for count in (50, 150))
+    few, more, many = ([g.add(blank(4), blank(4)) for _ in range(count)] for count in (20, 100, 150))
     assert refusal(program(*few)[0], Roles()) is None
+    if DEVICE == "cpu":     # their addresses alone do not fit the registers of a thread
+        assert re.search(r"more registers than a program has: [1-9]\d* bytes", str(refusal(program(*more)[0], Roles())))
     assert "places in memory, more than the 400 that a launch is told" in str(refusal(program(*many)[0], Roles()))
