@@ -20,7 +20,7 @@ import torch  # noqa: E402
 
 import microtrain as mt  # noqa: E402
 from microtrain.engine import run  # noqa: E402
-from microtrain.engine.session import pending  # noqa: E402
+from microtrain.engine.session import current, pending  # noqa: E402
 from microtrain.runtime import virtual  # noqa: E402
 from tests.support.progress import Progress  # noqa: E402
 
@@ -116,8 +116,9 @@ def seeds() -> None:
 
 @pytest.fixture
 def nothing_pending() -> None:
-    """Compute what earlier tests left (tensors in the frames of an exception, say), for tests that count kernels."""
-    for device in {node.device for node in pending()}:
+    """End what earlier tests left (tensors in the frames of an exception, a step whose parameters are gone: the next
+    operation would begin another), for tests that count kernels."""
+    for device in {node.device for node in pending()} | current().updated:
         run.flush(device)
 
 
