@@ -112,12 +112,13 @@ class Compiled(Generic[P, R]):
                 return recording
         return None
 
-    def loop(self, data: Tensor | Sequence[Tensor], steps: int | None = None, batch_size: int | None = None,
+    def loop(self, data: Tensor | Sequence[Tensor] = (), steps: int | None = None, batch_size: int | None = None,
              shuffle: int | None = None, epochs: int | None = None, progress: Progress | None = None) -> Tensor:
         """Call the step many times over, as many at once as the device takes; all is then as after so many calls.
 
         Args:
-            data: the step's argument, or a tuple of its arguments, of shape (N, ...) where there is a batch size.
+            data: the step's argument, or a tuple of its arguments, of shape (N, ...) where there is a batch size;
+                nothing for a step without arguments.
             steps, epochs: how many steps, or passes over the data; one of them.
             batch_size: rows of the data in each step, by default all; rows that do not fill a batch are left out.
             shuffle: a seed; the rows are in another order in each epoch: those that `microtrain.randperm(N)` gives one

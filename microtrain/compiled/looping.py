@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, SupportsIndex
 
 import numpy as np
 
@@ -189,9 +190,12 @@ def loop(steps: Steps, loops: dict[int | None, Looping], data: Any, count: int |
     """As `Compiled.loop`; returns also why steps were made one by one, if they were, and how they were run. `loops`
     are those made before, by the number of rows."""
     tensors: tuple[Any, ...] = tuple(data) if isinstance(data, list | tuple) else (data,)
-    if not tensors or not all(isinstance(one, Tensor) for one in tensors):
+    if not all(isinstance(one, Tensor) for one in tensors):
         raise TypeError("loop(): argument 'data' must be a tensor or a tuple of tensors, the step's arguments")
     batches = None
+    count, batch_size, epochs = whole("steps", count), whole("batch_size", batch_size), whole("epochs", epochs)
+    if batch_size is not None and not tensors:
+        raise ValueError("loop(): batch_size goes with data, of which each step is handed rows")
     if batch_size is not None:
         batches = Batches(checked_rows(tensors, batch_size), batch_size, shuffle)
     elif shuffle is not None:
@@ -199,7 +203,7 @@ def loop(steps: Steps, loops: dict[int | None, Looping], data: Any, count: int |
     if (count is None) == (epochs is None):
         raise ValueError(f"loop(): give steps or epochs, one of them, not {count} and {epochs}")
     total = count if count is not None else (epochs or 0) * (1 if batches is None else batches.each)
-    if not isinstance(total, int) or total < 1:
+    if total < 1:
         raise ValueError(f"loop(): there must be at least one step, not {total}")
     key = None if batches is None else batches.rows
     looping = loops.get(key) or Looping(steps, tensors, batches)
@@ -220,6 +224,14 @@ def loop(steps: Steps, loops: dict[int | None, Looping], data: Any, count: int |
         looping.args = () if batches is None else looping.args
 
 
+def whole(name: str, count: SupportsIndex | None) -> int | None:
+    """A count as Python's integer. Raises TypeError where it is none."""
+    try:
+        return None if count is None else operator.index(count)
+    except TypeError:
+        raise TypeError(f"loop(): argument '{name}' must be int, not {type(count).__name__}") from None
+
+
 def checked_rows(tensors: Sequence[Tensor], batch_size: int) -> int:
     """How many rows there are. Raises ValueError where tensors have not as many, or not enough for a batch."""
     rows = {one.shape[0] if one.shape else 0 for one in tensors}
@@ -227,6 +239,6 @@ def checked_rows(tensors: Sequence[Tensor], batch_size: int) -> int:
         raise ValueError("loop(): with a batch_size the data are rows, as many of each, not of shapes "
                          f"{', '.join(str(list(one.shape)) for one in tensors)}")
     count = rows.pop()
-    if not isinstance(batch_size, int) or not 1 <= batch_size <= count:
+    if not 1 <= batch_size <= count:
         raise ValueError(f"loop(): batch_size must be from 1 to the number of rows, {count}, not {batch_size}")
     return count

@@ -7,6 +7,7 @@ of a table, and for what is carried where a later launch reads the old value: th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import cycle
 
 import numpy as np
@@ -23,14 +24,16 @@ from .program import Program
 
 
 class LaunchLoop:
-    """A program's launches, so many times: a `Loop`. With `watched` the host looks at a number after each step.
+    """A program's launches, so many times: a `Loop`. With `watched` the host looks at the numbers of all steps in the
+    end, as a look at each would have the device wait; where one is not finite, the steps up to it are run again.
 
     Raises ValueError for what is carried to something else.
     """
 
     def __init__(self, program: Program, roles: Roles) -> None:
         self.outputs = len(program.outputs)
-        program, self.roles = apart(program, roles)
+        watched = frozenset() if roles.watched is None else frozenset((roles.watched,))
+        program, self.roles = apart(program, replace(roles, history=roles.history | watched))
         self.executable = executable = Executable(program)
         device = executable.backend.requeuing
         self.queue = executable.queue if device is None else FixedLaunches(executable, device).queue
@@ -41,6 +44,8 @@ class LaunchLoop:
         self.turns = {place[after]: place[before] for after, before in pairs.items() if place[after] not in self.over}
         self.rows = {place[inputs[k]]: inputs[k].spec for k in self.roles.rows}
         self.history = {place[outputs[k]]: outputs[k].spec for k in self.roles.history}
+        self.tables = {place[outputs[k]] for k in roles.history}
+        self.watched = next((place[outputs[k]] for k in watched), None)
         self.numbers = [inputs[k] for k, _ in executable.numbers]
 
     @property
@@ -48,8 +53,9 @@ class LaunchLoop:
         """As `Loop` says."""
         return "a step's launches again and again"
 
-    def run(self, values: list[Buffer], numbers: Sequence[np.ndarray], steps: int) -> tuple[list[Buffer], int]:
-        """As `Loop` says."""
+    def run(self, values: list[Buffer], numbers: Sequence[np.ndarray], steps: int,
+            last: int | None = None) -> tuple[list[Buffer], int]:
+        """As `Loop` says; `last` is the step after which it ends, where that is known."""
         executable, device = self.executable, self.executable.backend
         memory: list[Buffer] = [device.copy(value) if k in self.roles.carried else value
                                 for k, value in enumerate(values)]
@@ -62,17 +68,17 @@ class LaunchLoop:
         workspace = device.workspace(executable.workspace) if executable.parts else None
         addresses = device.pointers(memory, workspace, executable.parts)
         changing = dict(self.moving(memory, addresses, encoded_rows(self.numbers, numbers, steps)))
-        watched = None if self.roles.watched is None else executable.results[self.roles.watched]
-        made = 0
-        for now in zip(range(steps), *changing.values(), strict=False):     # turns have no end
+        made = steps if last is None else last
+        for now in zip(range(made), *changing.values(), strict=False):     # turns have no end
             for k, pointer in zip(changing, now[1:], strict=True):
                 addresses[k] = pointer
             self.queue(addresses)
-            made += 1
-            if watched is not None and not np.isfinite(device.to_numpy(self.latest(memory, watched, made))):
-                break
-        return [device.copy(device.rows(memory[k], steps, width(self.history[k]), self.history[k]))
-                if k in self.history else self.latest(memory, k, made) for k in executable.results[:self.outputs]], made
+        if self.watched is not None and last is None:
+            losses = device.to_numpy(self.table(memory, self.watched, steps))
+            if not np.isfinite(losses).all():
+                return self.run(values, numbers, steps, int(np.isfinite(losses).argmin()) + 1)
+        return [device.copy(self.table(memory, k, steps)) if k in self.tables else self.latest(memory, k, made)
+                for k in executable.results[:self.outputs]], made
 
     def moving(self, memory: list[Buffer], addresses: list[Pointer],
                table: np.ndarray) -> Iterator[tuple[int, Iterable[Pointer]]]:
@@ -85,6 +91,10 @@ class LaunchLoop:
         for after, before in self.turns.items():
             yield before, cycle((addresses[before], addresses[after]))
             yield after, cycle((addresses[after], addresses[before]))
+
+    def table(self, memory: list[Buffer], k: int, steps: int) -> Buffer:
+        """The values of all steps."""
+        return self.executable.backend.rows(memory[k], steps, width(self.history[k]), self.history[k])
 
     def latest(self, memory: list[Buffer], k: int, made: int) -> Buffer:
         """What a place in memory holds after so many steps."""

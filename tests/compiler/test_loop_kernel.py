@@ -213,6 +213,18 @@ def test_a_loop_ends_with_the_step_whose_loss_is_not_finite(way: type, kept: boo
     assert np.isinf(loss[3] if kept else loss) and np.isinf(last)
 
 
+@needs_kernels
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_is_left_of_later_steps(way: type) -> None:
+    """Also where the loss is itself what the next step begins with."""
+    a, b = tensor(np.float32(1e30), DEVICE), made_of(5)
+    made = step([g.mul(a, 1e3), g.mul(b, 2.0)], {a: 0, b: 1}, watched=0)
+    columns = [np.repeat(column[:1], 9) for column in schedules(made, 1)]
+    (loss, last), count = looped(way(made.program, made.roles), made, columns, 9)
+    assert count == 3
+    assert np.isinf(loss) and np.array_equal(last, kernel_backend(DEVICE).to_numpy(b.buffer) * 8)
+
+
 # ------------------------------------------------------------------------------------------------------- minibatches
 
 
