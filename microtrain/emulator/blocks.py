@@ -37,6 +37,7 @@ class Block:
     defines: set[str] = field(default_factory=set)
     live_in: set[str] = field(default_factory=set)
     live_out: set[str] = field(default_factory=set)
+    following: int = -1       # The next one of the text
     successors: list[int] = field(default_factory=list)
     run: Callable[..., Array | None] = lambda *_: None
 
@@ -49,7 +50,7 @@ def basic_blocks(function: Function, ops: list[Op], unknown: list[str]) -> list[
 
     def close(end: End) -> None:
         nonlocal block
-        block.index, block.end = len(blocks), end
+        block.index, block.following, block.end = len(blocks), len(blocks) + 1, end
         if end.instruction is not None:
             end.site = len(ops) - 1
         blocks.append(block)
@@ -95,7 +96,7 @@ def basic_blocks(function: Function, ops: list[Op], unknown: list[str]) -> list[
 
 def resolve(block: Block, labels: dict[str, int], function: Function, unknown: list[str]) -> None:
     """Labels as numbers of blocks."""
-    end, following = block.end, block.index + 1
+    end = block.end
     if end.instruction is not None and end.kind in ("branch", "jump", "table"):
         names = end.instruction.operands
         if end.kind == "table":
@@ -106,7 +107,7 @@ def resolve(block: Block, labels: dict[str, int], function: Function, unknown: l
         end.targets = [labels[name] for name in names]
     block.successors = list(end.targets)
     if end.kind in ("fall", "branch", "barrier", "call") or (end.kind == "return" and end.predicate):
-        block.successors.append(following)
+        block.successors.append(block.following)
 
 
 def liveness(function: Function, blocks: list[Block]) -> None:

@@ -1,7 +1,7 @@
 """Runs the blocks of a function over a batch of programs.
 
 While all threads are at one place there is no mask. When they part, those at the lowest place go first, so that they
-meet again; a barrier lets nobody of a program pass before all have come.
+meet again (`meeting`); a barrier lets nobody of a program pass before all have come.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Machine(Warps):
 
     def following(self, block: Block, answer: Array | None) -> int | Array:
         """The number of the block that comes next, or one for each thread."""
-        end, following = block.end, block.index + 1
+        end, following = block.end, block.following
         if end.kind in ("fall", "barrier", "call"):
             return following
         if end.kind == "jump":
@@ -120,7 +120,8 @@ class Machine(Warps):
                                  (gone.any(1), "threads of a program have returned, and others wait at a barrier")):
                 if bad.any():
                     row = int(np.flatnonzero(bad)[0])
-                    block, other = code.blocks[int(high[row]) - 1], code.blocks[int(low[row]) - 1]
+                    passed = {block.following: block for block in code.blocks if block.end.kind == "barrier"}
+                    block, other = passed[int(high[row])], passed[int(low[row])]
                     assert other.end.instruction is not None
                     lane = row * self.T + int(np.flatnonzero(waits[row] & (places[row] == high[row]))[0])
                     line = other.end.instruction.line

@@ -12,6 +12,7 @@ from .access import WINDOWS, Access
 from .blocks import Block, basic_blocks, in_flight, liveness, origins
 from .emitter import POISON, Emitter, Unknown, variable
 from .integers import Array, mask, select
+from .meeting import arranged
 from .parse import Function, Module
 from .report import UnknownInstruction
 from .table import Op
@@ -69,7 +70,7 @@ def translate(module: Module) -> Program:
     for function in module.functions.values():
         blocks = basic_blocks(function, ops, unknown)
         if not unknown:
-            codes[function.name] = compiled(function, blocks, symbols, unknown)
+            codes[function.name] = compiled(function, arranged(blocks), symbols, unknown)
     if unknown:
         raise UnknownInstruction("the emulator does not know:\n" + "\n".join(dict.fromkeys(unknown)))
     narrowest = [min([16, *(width & -width for op in ops if (width := machine_rows.widths(op))
