@@ -23,6 +23,8 @@ from microtrain.emulator import EmulatorError
 from microtrain.engine import run
 from microtrain.engine.plans import plans
 from microtrain.errors import OutOfMemoryError
+from microtrain.graph import dtypes
+from microtrain.graph.spec import Device, spec
 from microtrain.runtime import backend, launcher, virtual
 from microtrain.runtime.detect import has_cuda
 from microtrain.runtime.kinds import KINDS
@@ -317,6 +319,19 @@ def test_memory_used_on_another_stream_is_kept_until_that_is_over(gpu: VirtualGp
                                               r"stream 0x5eed\w+ may still be using it.*record_stream"):
         gpu.synchronize()
     gpu.synchronize()
+
+
+def test_of_a_table_its_rows_have_to_be_written(gpu: VirtualGpu) -> None:
+    device = backend("cuda")
+    space = device.workspace(3 * 16)
+    rows = [device.part(space, 16 * k, spec((), dtypes.float32, Device("cuda:0"))) for k in range(3)]
+    table = device.rows(space, 3, 16, spec((), dtypes.float32, Device("cuda:0")))
+    for row in rows[:2]:
+        row.fill_(7.0)
+    with pytest.raises(VirtualGpuError, match="12 bytes is read, of which nobody wrote 4"):
+        device.to_numpy(table)
+    rows[2].fill_(8.0)
+    assert device.to_numpy(table).tolist() == [7, 7, 8]
 
 
 def test_a_step_is_captured_and_replayed(gpu: VirtualGpu) -> None:

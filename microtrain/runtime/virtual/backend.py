@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from numpy.lib.stride_tricks import as_strided
+
 from ...errors import VirtualGpuError
 from ..backend import Buffer, CompiledKernel, Graph, Launch, Pointer
 from ..cuda import CudaBackend
@@ -54,11 +56,18 @@ class VirtualBackend(CudaBackend):
         with lock:
             nbytes = buffer.numel() * buffer.element_size()
             if nbytes:
-                missing = nbytes - int(self.gpu.memory.arena.is_written(buffer.data_ptr(), nbytes).sum())
+                missing = nbytes - int(self.written(buffer).sum())
                 if missing:
                     raise VirtualGpuError(f"a value of {nbytes} bytes is read, of which nobody wrote {missing}: a "
                                           "kernel did not store all of its result, or has not run")
             return super().to_numpy(buffer)
+
+    def written(self, buffer: Torch) -> np.ndarray:
+        """Whether each byte of each element was written, of a table's rows not what lies between them."""
+        size, strides = buffer.element_size(), buffer.stride()
+        last = sum((n - 1) * stride for n, stride in zip(buffer.shape, strides, strict=True))
+        state = self.gpu.memory.arena.is_written(buffer.data_ptr(), (last + 1) * size)
+        return as_strided(state, (*buffer.shape, size), (*[stride * size for stride in strides], 1))
 
     def compiled(self, launch: Launch) -> CompiledKernel:
         """With `=reference` nothing is compiled: the kernel's meaning is known."""
