@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import microtrain as mt
-from tests.compiled.support import by_default, data, regression, same, seen
+from tests.compiled.support import by_default, data, regression, same, seen, sums_in_one_order
 
 ROWS = 6
 
@@ -72,6 +72,7 @@ def test_counts_may_be_numpys() -> None:
     assert mt.compile(world.step).loop(world.args, np.int64(4), np.int32(2)).shape == (4,)
 
 
+@sums_in_one_order
 def test_what_changes_between_loops_is_seen() -> None:
     """Other data, as many rows or fewer; another rate; a layer that is frozen."""
     def run(looped: bool) -> Any:
