@@ -69,13 +69,13 @@ def test_training_on_the_gpu_and_on_the_cpu_agree() -> None:
 
 def test_memory_that_another_stream_still_reads_is_not_given_away() -> None:
     main, side = CUDA.current_stream(), CUDA.Stream()
-    n = 1 << 24
+    n = 1 << (16 if virtual.wanted() else 24)           # a virtual GPU keeps account of streams, and is slow
     for number in np.float32(0.11) + np.float32(0.37) * np.arange(40, dtype=np.float32):
         x = mt.rand(n) * 0 + float(number)              # no whole number: those are part of a kernel
         launched(x)
         side.wait_stream(main)
         with CUDA.stream(side):
-            busy = mt.rand(512, 512, 64).sum(0)         # so that the reader comes late
+            busy = mt.rand(512, n // 512).sum(0)        # so that the reader comes late
             launched(busy)
             y = x * 2
             launched(y)
