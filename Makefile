@@ -1,5 +1,6 @@
 # make train   trains both models on real data: progress, held-out scores, two pictures in runs/
-# make test    ruff, mypy, the suite on cpu, then in Triton's interpreter
+# make test    ruff, mypy, the suite on cpu, and what of it asks for values in Triton's interpreter
+# make interpret  the operator database, random programs and their like in Triton's interpreter
 # make gpu     the suite on cuda, then the benchmarks, in nine minutes (on a machine with a GPU);
 #              with DEVICE=interpret TINY=1 a small part of both, anywhere, to see that it runs
 # make virtual the suite on a cuda device without a GPU: first with NumPy in place of the processors, then a part of it
@@ -7,7 +8,8 @@
 # make gpu-cache  kernels of suite and benchmarks compiled for an H100 and packed into .gpu/, in 30 minutes; a machine that
 #              has one unpacks them and need not compile
 # make budgets every kernel of a sample of 200 compiled for four GPUs: spills, registers, shared memory, access widths
-# make peers   loops of machine code beside ours, and the peers of the benchmark of steps, which numba compiles
+# make peers   the benchmarks' commands, their peers (PyTorch, JAX, numba) beside ours, and loops that numba compiles
+# make processes  what other processes find and leave: caches of kernels, packs, clean clones, outputs of commands
 # make stress  what random members of a kind show, each a target of its own: fuzz (FUZZ=20000 programs beside PyTorch on
 #              cpu, a twentieth in Triton's interpreter and on a virtual GPU), threads (4 at once, bit for bit, ROUNDS=20),
 #              interrupts (at INTERRUPTS=3000 points, and as often by a timer), kills (KILLS=100 while saving and while
@@ -25,22 +27,23 @@ PIP    := $(PY) -m pip install --quiet --disable-pip-version-check
 # Without a GPU the suite needs torch only as an oracle, on the CPU, in exactly these versions.
 TORCH_CPU := torch==2.13.0 triton==3.7.1 'numpy>=2.4,<2.5'
 
-# Tests of values on every device; they run once more in Triton's interpreter.
-INTERPRET_TESTS ?= $(wildcard $(addprefix tests/*/test_,$(addsuffix .py,\
-    kernels device_math tiles philox emit emit_dtypes matmul_precision split_k index custom_kernel anomaly parity \
-    check_parity planted_faults planted_kernels heirs operators ordering fuzz higher_order seeds autograd nn losses optim fusion \
-    torch_only_memory donation memory function function_memory gradients graph_memory numbers edges random \
-    shared_memory threads threads_memory interrupts loop_kernel)))
+# Tests of values on every device; they run once more in Triton's interpreter. The long ones have a target of their own.
+named = $(wildcard $(addprefix tests/*/test_,$(addsuffix .py,$(1))))
+INTERPRET_LONG  ?= $(call named,emit split_k parity check_parity planted_faults planted_kernels fuzz higher_order seeds threads \
+    threads_memory)
+INTERPRET_TESTS ?= $(call named,kernels device_math tiles philox emit_dtypes matmul_precision index custom_kernel anomaly heirs \
+    operators ordering autograd nn losses optim fusion torch_only_memory donation memory function function_memory gradients \
+    graph_memory numbers edges random shared_memory interrupts loop_kernel)
 
 # On a GPU most of the suite's time is compiling, one kernel a core.
 SHARDS ?= $(shell nproc 2>/dev/null || echo 4)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test budgets peers stress fuzz threads interrupts kills calls gpu gpu-cache virtual lint clean suite-cpu suite-interpret \
-	suite-others
+.PHONY: help train test interpret budgets peers processes stress fuzz threads interrupts kills calls gpu gpu-cache virtual lint clean \
+	suite-cpu suite-interpret suite-others interpret-tests
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -16
+	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
 
 train: $(VENV)/train.stamp
 	@mkdir -p runs
@@ -61,11 +64,14 @@ lint: $(VENV)/test.stamp
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 
-OTHERS := tests/emulator tests/compiled tests/train
-PEERS  := tests/bench/test_whole_steps.py tests/compiler/test_loop_numba.py
+OTHERS    := tests/emulator tests/compiled tests/train
+PEERS     := $(addprefix tests/bench/test_,whole_steps.py bench.py bench_command.py bench_host.py) tests/compiler/test_loop_numba.py
+PROCESSES := $(addprefix tests/,runtime/test_compile_cache.py runtime/test_virtual_train.py house/test_gpu_cache.py \
+    cli/test_outputs.py calls/test_wrong_calls.py)
 
 suite-cpu: $(VENV)/test.stamp
-	MICROTRAIN_DEVICE=cpu $(PY) -m pytest -q -m "not budgets and not emulated" $(addprefix --ignore=,$(OTHERS) $(PEERS))
+	MICROTRAIN_DEVICE=cpu $(PY) -m pytest -q -m "not budgets and not emulated" \
+	    $(addprefix --ignore=,$(OTHERS) $(PEERS) $(PROCESSES))
 
 suite-others: $(VENV)/test.stamp
 	MICROTRAIN_DEVICE=cpu $(PY) -m pytest -q -m "not budgets and not emulated" $(OTHERS)
@@ -73,13 +79,18 @@ suite-others: $(VENV)/test.stamp
 peers: $(VENV)/test.stamp
 	MICROTRAIN_DEVICE=cpu OMP_NUM_THREADS=1 $(PY) -m pytest -q $(PEERS)
 
+processes: $(VENV)/test.stamp
+	MICROTRAIN_DEVICE=cpu OMP_NUM_THREADS=1 $(PY) -m pytest -q $(PROCESSES)
+
 # Fresh memory is poisoned.
 suite-interpret: $(VENV)/test.stamp
 	MICROTRAIN_DEVICE=interpret MICROTRAIN_POISON=1 $(PY) -m pytest -q $(INTERPRET_TESTS)
 
-.PHONY: interpret-tests
+interpret: $(VENV)/test.stamp
+	MICROTRAIN_DEVICE=interpret MICROTRAIN_POISON=1 OMP_NUM_THREADS=1 $(PY) -m pytest -q $(INTERPRET_LONG)
+
 interpret-tests:
-	@echo $(INTERPRET_TESTS)
+	@echo $(INTERPRET_TESTS) $(INTERPRET_LONG)
 
 # Each differing program is printed, made small, and counts as a failure.
 FUZZ ?= 20000

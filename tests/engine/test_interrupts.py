@@ -34,7 +34,7 @@ from tests.stress.interrupts import (
 pytestmark = pytest.mark.usefixtures("nothing_pending")
 on_cpu = pytest.mark.skipif(DEVICE != "cpu", reason="many training steps: on the cpu device alone")
 on_triton = pytest.mark.skipif(DEVICE == "cpu", reason="the cpu device launches no kernels")
-SAMPLE = 8
+SAMPLE = 4
 
 
 WORK = {**{f"an interrupt in {name}": lambda name=name: works_of(name, SAMPLE, seed=SCENARIOS.index(name))

@@ -32,7 +32,7 @@ from tests.support.planted_rules import plant
 ON_CPU = DEVICE == "cpu"
 FUSED, READ, AT_ONCE, UNFUSED = fuzz.MODES
 SCALE = fuzz.USUAL if ON_CPU else fuzz.SMALL
-BLOCKS, BLOCK = (8, 100) if ON_CPU else (10, 20)
+BLOCKS, BLOCK = (4, 100) if ON_CPU else (10, 20)
 
 
 made = cache(fuzz.program)
