@@ -16,6 +16,7 @@ from ..tensor import Tensor
 from .explaining import explained
 from .guards import MISS
 from .looping import Looping, Progress, loop
+from .recorder import under_way
 from .recording import NOTHING, record
 from .replay import Line
 from .results import Recording
@@ -39,7 +40,7 @@ class Compiled(Generic[P, R]):
     is."""
 
     def __init__(self, function: Callable[P, R], fallback: bool = False) -> None:
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(self, function, updated=())
         self.function, self.fallback = function, fallback
         self.recordings: dict[Any, list[Recording]] = {}
         self.lines: list[Attempt] = []
@@ -51,7 +52,7 @@ class Compiled(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         result: Any
         with lock:
-            for line in self.lines:
+            for line in () if under_way else self.lines:
                 result = line(args, kwargs)
                 if result is not MISS:
                     break
@@ -62,6 +63,16 @@ class Compiled(Generic[P, R]):
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """As a method: bound to its object."""
         return self if instance is None else types.MethodType(self, instance)
+
+    def __getattr__(self, name: str) -> Any:
+        """What the function has: of a compiled model, its parameters, its mode."""
+        if name == "function" or name[:2] == "__":       # not made yet, or asked for by Python itself
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.function, name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied or pickled, it is the function's copy, and has recorded nothing."""
+        return Compiled, (self.function, self.fallback)
 
     def anew(self, args: Any, kwargs: Any) -> Any:
         """Look the structure up, or record it."""

@@ -16,10 +16,11 @@ from ..runtime import backend
 from ..runtime.lock import lock
 from ..tensor import Generator, Tensor, cat, randperm
 from ..tensor import tensor as tensor_of
-from ..tensor.host import values
+from ..tensor.host import recorded, values
 from ..tensor.storage import wrap
 from .guards import MISS
 from .loop import NotLooped, Pace, StepLoop
+from .recorder import refusal
 from .replay import Line
 from .results import Recording
 from .running import Again
@@ -138,7 +139,7 @@ class Looping:
         rows = None if self.batches is None else self.batches.rows
         try:
             if not self.answers_hold(recording, sight):
-                raise NotLooped("an index counts from the end in some batches only")
+                raise NotLooped("of an index it is not known for all batches whether it counts from the end")
             self.loop = StepLoop(recording, sight, rows, self.one_launch)
             self.attempt, self.args = Line(recording, sight, args, {}, self.loop).function(), args
         except NotLooped as error:
@@ -190,10 +191,19 @@ def loop(steps: Steps, loops: dict[int | None, Looping], data: Any, count: int |
     """As `Compiled.loop`; returns also why steps were made one by one, if they were, and how they were run. `loops`
     are those made before, by the number of rows."""
     tensors: tuple[Any, ...] = tuple(data) if isinstance(data, list | tuple) else (data,)
-    if not all(isinstance(one, Tensor) for one in tensors):
-        raise TypeError("loop(): argument 'data' must be a tensor or a tuple of tensors, the step's arguments")
+    for one in tensors:
+        if not isinstance(one, Tensor):
+            raise TypeError("loop(): argument 'data' must be a tensor or a tuple of tensors, the step's arguments, not "
+                            + type(one).__name__)
+    if progress is not None and not callable(progress):
+        raise TypeError(f"loop(): argument 'progress' must be callable, not {type(progress).__name__}")
+    if recorded():
+        raise refusal("runs a loop", "run it outside, or call the looped step once")
     batches = None
     count, batch_size, epochs = whole("steps", count), whole("batch_size", batch_size), whole("epochs", epochs)
+    if isinstance(shuffle, bool):
+        raise TypeError("loop(): argument 'shuffle' must be a seed, an int (or None, for no shuffling), not bool")
+    shuffle = whole("shuffle", shuffle)
     if batch_size is not None and not tensors:
         raise ValueError("loop(): batch_size goes with data, of which each step is handed rows")
     if batch_size is not None:
@@ -206,10 +216,8 @@ def loop(steps: Steps, loops: dict[int | None, Looping], data: Any, count: int |
     if total < 1:
         raise ValueError(f"loop(): there must be at least one step, not {total}")
     key = None if batches is None else batches.rows
-    looping = loops.get(key) or Looping(steps, tensors, batches)
-    loops[key] = looping
-    if len(loops) > MAX_LOOPS:
-        loops.pop(next(iter(loops)))
+    # While it is under way nobody else has it: `progress`, or another thread, may run another loop of the step.
+    looping = loops.pop(key, None) or Looping(steps, tensors, batches)
     looping.data, looping.why = tensors, ""
     looping.args = tensors if batches is None else looping.args
     looping.begin(batches)
@@ -222,6 +230,10 @@ def loop(steps: Steps, loops: dict[int | None, Looping], data: Any, count: int |
     finally:
         looping.data, looping.losses = (), []       # it is kept, not what it has seen
         looping.args = () if batches is None else looping.args
+        with lock:
+            loops[key] = looping
+            if len(loops) > MAX_LOOPS:
+                loops.pop(next(iter(loops)))
 
 
 def whole(name: str, count: SupportsIndex | None) -> int | None:

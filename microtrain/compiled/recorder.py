@@ -4,14 +4,17 @@ not do again is refused at the line that does it."""
 from __future__ import annotations
 
 import gc
+import sys
 import types
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..engine.recorder import Question
+from ..engine.session import current
 from ..errors import CompileError
 from ..graph.constants import GivenFloat, GivenInt
 from ..graph.node import Node, next_seq
@@ -19,6 +22,7 @@ from ..optim.lr_scheduler import LRScheduler
 from ..tensor import Tensor
 from ..tensor.random import Generator
 from .blame import is_users, place, users_line
+from .questions import through
 from .stateful import stateful
 
 IN_PYTHON = frozenset((Generator.get_state.__code__, Generator.seed.__code__))
@@ -90,6 +94,25 @@ class StepRecorder:
     def answered(self, node: Node, question: Question, answer: Hashable) -> None:
         """Note what was asked of a value at hand."""
         self.asked.append(Asked(node, question, answer))
+
+    def inferred(self, node: Node, question: Question) -> Hashable:
+        """Ask what a value is computed from instead."""
+        try:
+            leaf, asked, answer = through(node, question, {one for one, *_ in self.given_nodes()}, self.started)
+        except LookupError:
+            raise refusal("takes elements at an index that it computes, of which it cannot be told whether it is in "
+                          "range", "compute the index outside, and hand it over as an argument") from None
+        if leaf is not None:
+            self.answered(leaf, asked, answer)
+        return answer
+
+    def given_nodes(self) -> Iterator[tuple[Node, int, int]]:
+        """The nodes of numbers that are others in each replay, each with its event's place, and which of its numbers it
+        is."""
+        for k, event in enumerate(self.events):
+            for which, number in enumerate(() if isinstance(event, Call) else event.numbers):
+                if isinstance(number, GivenFloat | GivenInt):
+                    yield from [(node, k, which) for node in number.nodes.values()]
 
     def drawn(self, generator: object, seed: int, stream: int) -> tuple[int, int]:
         """Note a draw, and give its numbers as ones that are another in each replay."""
@@ -172,3 +195,30 @@ def refusal(what: str, instead: str) -> CompileError:
     """The error for something that a replay could not do again."""
     return CompileError(f"{users_line()}the compiled step {what}. A replay would not do that again: {instead}")
 
+
+under_way: list[StepRecorder] = []
+"""Who records now, who has the lock: compiled steps that are called meanwhile are a part of what is recorded."""
+
+
+def restore(profile: Any) -> None:
+    """Set a profiler again: a function, or cProfile's, which is none."""
+    sys.setprofile(profile if callable(profile) else None)
+    if hasattr(profile, "enable"):
+        profile.enable()
+
+
+@contextmanager
+def recording_to(recorder: StepRecorder) -> Iterator[None]:
+    """A block in which a step is recorded."""
+    session = current()
+    profile: Any = sys.getprofile()
+    watch = recorder.watch                  # held, for one that raises is let go of while it is being called
+    under_way.append(recorder)
+    try:
+        session.recorder = recorder
+        sys.setprofile(watch)
+        yield
+    finally:
+        restore(profile)
+        session.recorder = None
+        under_way.clear()

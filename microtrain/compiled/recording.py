@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import types
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +15,12 @@ from ..engine.run import compute, flush
 from ..engine.session import current, pending
 from ..engine.step import Step
 from ..errors import CompileError
-from ..graph.constants import GivenFloat, GivenInt
 from ..graph.node import LITERAL, SCALAR, Node, Unmade
 from ..graph.tape import Entry
 from ..tensor import Tensor
 from ..tensor.memory import same_value
 from .blame import changing, naming
-from .recorder import Call, Draw, Numbers, StepRecorder
+from .recorder import Call, Draw, Numbers, StepRecorder, recording_to
 from .results import Built, Change, Constant, Fresh, Recording, Result, Source, There
 from .sight import Sight
 
@@ -88,28 +85,6 @@ def record(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
         undo(sight, before, recorder)
         raise
     return result, recording
-
-
-def restore(profile: Any) -> None:
-    """Set a profiler again: a function, or cProfile's, which is none."""
-    sys.setprofile(profile if callable(profile) else None)
-    if hasattr(profile, "enable"):
-        profile.enable()
-
-
-@contextmanager
-def recording_to(recorder: StepRecorder) -> Iterator[None]:
-    """A block in which a step is recorded."""
-    session = current()
-    profile: Any = sys.getprofile()
-    watch = recorder.watch                  # held, for one that raises is let go of while it is being called
-    try:
-        session.recorder = recorder
-        sys.setprofile(watch)
-        yield
-    finally:
-        restore(profile)
-        session.recorder = None
 
 
 def undo(sight: Sight, before: Sequence[Before], recorder: StepRecorder) -> None:
@@ -234,9 +209,7 @@ class Reading:
             if was.node.__class__ is Node:
                 self.by_node.setdefault(was.node, k)
                 self.by_buffer.setdefault(id(was.node.buffer), []).append(k)
-        self.given = {node: Source("number", k, which) for k, event in enumerate(recording.events)
-                      if not isinstance(event, Call) for which, number in enumerate(event.numbers)
-                      if isinstance(number, GivenFloat | GivenInt) for node in number.nodes.values()}
+        self.given = {node: Source("number", k, which) for node, k, which in self.recorder.given_nodes()}
         for event in recording.events:
             if isinstance(event, Numbers):
                 if event.optimizer not in sight.optimizers:
@@ -326,7 +299,8 @@ class Reading:
             return Built(dict, tuple(value), tuple([self.read(part) for part in value.values()]))
         if value is None or isinstance(value, bool | int | float | str | bytes) or id(value) in self.sight.numbers:
             return Constant(value)
-        raise Unfit(f"it gives an object that it made itself, of type {type(value).__name__}")
+        raise Unfit(f"it gives an object that it made itself, of type {type(value).__name__}: return a tuple, list or "
+                    "dict of tensors")
 
     def fresh_of(self, tensor: Tensor) -> Fresh:
         """How a replay makes a tensor like one that the recorded call made."""
@@ -346,10 +320,11 @@ class Reading:
             node = tensor.node
         tape = node.tape
         if isinstance(tape, Entry) and not tape.released and tensor._leaf is None:
-            raise Unfit("it gives a tensor whose derivative may still be asked for: write .detach(), or "
-                        "microtrain.no_grad() around the step")
+            raise Unfit("it gives a tensor whose derivative may still be asked for: compile the whole step, "
+                        "backward() with it, or write .detach()")
         if tape is not None and not isinstance(tape, Entry) and id(tensor) not in self.number:
-            raise Unfit("it gives a new leaf that requires grad")
+            raise Unfit("it gives a new leaf that requires grad: change the one that is there in place, under "
+                        "microtrain.no_grad()")
         output = self.outputs.get(node)
         source = None
         if output is None:

@@ -26,6 +26,10 @@ class Recorder(Protocol):
     def answered(self, node: Node, question: Question, answer: Hashable) -> None:
         """Something was asked of a value that is at hand."""
 
+    def inferred(self, node: Node, question: Question) -> Hashable:
+        """The answer to something that was asked of a value that is not computed yet. Raises CompileError where what it
+        is computed from does not tell."""
+
     def drawn(self, generator: object, seed: int, stream: int) -> tuple[int, int]:
         """A generator has given the key and counter of a draw."""
 

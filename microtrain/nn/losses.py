@@ -351,18 +351,22 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     or too large, nothing to infer the classes from."""
     if tensor.dtype is not int64:
         raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
-    if math.prod(tensor.shape) == 0:
-        if num_classes <= 0:
-            raise RuntimeError("Can not infer total number of classes from empty tensor.")
-    else:
-        smallest, largest = int(tensor.min()), int(tensor.max())
-        if smallest < 0:
-            raise RuntimeError("Class values must be non-negative.")
-        if num_classes == -1:
-            num_classes = largest + 1
-        if largest >= num_classes:
-            raise RuntimeError("Class values must be smaller than num_classes.")
+    found = answered(tensor.node, partial(_classes, num_classes))
+    if isinstance(found, str):
+        raise RuntimeError(found)
+    num_classes = num_classes if found is None else found
     return (tensor.unsqueeze(-1) == arange(num_classes, device=tensor.device)).long()
+
+
+def _classes(wanted: int, indices: np.ndarray) -> int | str | None:
+    """What is wrong with indices of so many classes; how many those are, where -1 are wanted; else None."""
+    if not indices.size:
+        return "Can not infer total number of classes from empty tensor." if wanted <= 0 else None
+    if indices.min() < 0:
+        return "Class values must be non-negative."
+    if wanted != -1 and indices.max() >= wanted:
+        return "Class values must be smaller than num_classes."
+    return int(indices.max()) + 1 if wanted == -1 else None
 
 
 class MSELoss(FunctionModule, function=mse_loss, options="reduction"): ...

@@ -124,7 +124,7 @@ def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor |
 
 @locked
 def _batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None,
-                bias: Tensor | None, training: bool, momentum: float, eps: float,
+                bias: Tensor | None, training: bool, momentum: float | Tensor, eps: float,
                 count: Tensor | None = None) -> Tensor:
     """As `batch_norm`; one more is in the `count` of batches. Statistics and count change together, or not at all."""
     if eps <= 0:
@@ -239,9 +239,9 @@ class RMSNorm(_Normalisation, function=rms_norm):
 class _BatchNorm(_Normalisation):
     """`functional.batch_norm` with `weight` and `bias` (num_features,), which start at 1 and 0, if `affine`. In
     training mean and variance are the batch's, and `running_mean` and `running_var` move towards them by `momentum`
-    (None: they are the averages of all batches so far, of which `num_batches_tracked` counts the number, and which is
-    read at every step) while `track_running_stats` is set; in evaluation they are the running ones, or the batch's
-    where there are none. ValueError for an input of another number of dimensions."""
+    (None: they are the averages of all batches so far, whose number `num_batches_tracked` is) while
+    `track_running_stats` is set; in evaluation they are the running ones, or the batch's where there are none.
+    ValueError for an input of another number of dimensions."""
 
     _dims: tuple[int, ...]
     _version, _added = 2, {"num_batches_tracked": 2}
@@ -280,11 +280,11 @@ class _BatchNorm(_Normalisation):
         if input.dim() not in self._dims:
             wanted = " or ".join(f"{dims}D" for dims in self._dims)
             raise ValueError(f"expected {wanted} input (got {input.dim()}D input)")
-        share = 0.0 if self.momentum is None else self.momentum
+        share: float | Tensor = 0.0 if self.momentum is None else self.momentum
         updated = self.training and self.track_running_stats
         count = self.num_batches_tracked if updated else None
         if count is not None and self.momentum is None:
-            share = 1.0 / (float(count) + 1)
+            share = 1.0 / (count.double() + 1)
         read = updated or not self.training
         return _batch_norm(
             input, self.running_mean if read else None, self.running_var if read else None, self.weight, self.bias,

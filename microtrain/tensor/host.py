@@ -47,7 +47,9 @@ def recorded() -> bool:
 def answered(node: Node, question: Question) -> Any:
     """What a question about a value that must be at hand is answered; the answer decides what is recorded."""
     recorder, device = current().recorder, node.spec.device
-    buffer = realize(node) if recorder is None or node.buffer is None else node.buffer
+    if recorder is not None and node.buffer is None:
+        return recorder.inferred(node, question)
+    buffer = realize(node) if recorder is None else node.buffer
     answer = question(backend(device.type, device.index).to_numpy(buffer))
     if recorder is not None:
         recorder.answered(node, question, answer)

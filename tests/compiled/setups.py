@@ -274,6 +274,27 @@ def convolution_with_batch_norm() -> World:
 
 
 @setup
+def batch_norm_over_all_batches() -> World:
+    return classifier(mlp(nn.BatchNorm1d(5, momentum=None), nn.ReLU()), SGD, lr=0.1)
+
+
+@setup
+def values_picked_by_their_classes() -> World:
+    model = mlp()
+    opt = SGD(model.parameters(), lr=0.1)
+
+    def step(x: Any, y: Any) -> Any:
+        opt.zero_grad()
+        values = model(x)
+        picked = values.gather(1, y[:, None]) + values[mt.arange(len(x)), y][:, None]
+        loss = F.mse_loss(picked.expand(-1, 3), F.one_hot(y, 3).float())
+        loss.backward()
+        opt.step()
+        return loss
+    return World(step, mt.tensor(X), mt.tensor(CLASSES), model=model, opt=opt)
+
+
+@setup
 def noise_on_the_data() -> World:
     model = nn.Linear(4, 3)
     opt = SGD(model.parameters(), lr=0.1)

@@ -35,7 +35,7 @@ def test_a_step_without_arguments_is_looped() -> None:
 
 @pytest.mark.parametrize("error, says, arguments", [
     (TypeError, "must be a tensor or a tuple of tensors", {"data": [1.0, 2.0], "steps": 3}),
-    (TypeError, "must be a tensor or a tuple of tensors", {"data": 1.0, "steps": 3}),
+    (TypeError, "a tuple of tensors, the step's arguments, not float", {"data": 1.0, "steps": 3}),
     (ValueError, "give steps or epochs, one of them, not None and None", {}),
     (ValueError, "give steps or epochs, one of them, not 3 and 4", {"steps": 3, "epochs": 4}),
     (ValueError, "at least one step, not 0", {"steps": 0}),
@@ -43,6 +43,10 @@ def test_a_step_without_arguments_is_looped() -> None:
     (TypeError, "argument 'steps' must be int, not float", {"steps": 2.5}),
     (TypeError, "argument 'epochs' must be int, not str", {"epochs": "2"}),
     (TypeError, "argument 'batch_size' must be int, not float", {"steps": 3, "batch_size": 2.0}),
+    (TypeError, "a seed, an int (or None, for no shuffling), not bool",
+     {"steps": 3, "batch_size": 2, "shuffle": False}),
+    (TypeError, "argument 'shuffle' must be int, not str", {"steps": 3, "batch_size": 2, "shuffle": "yes"}),
+    (TypeError, "argument 'progress' must be callable, not bool", {"steps": 3, "progress": True}),
     (ValueError, "shuffle goes with a batch_size", {"steps": 3, "shuffle": 0}),
     (ValueError, "from 1 to the number of rows, 6, not 7", {"steps": 3, "batch_size": 7}),
     (ValueError, "from 1 to the number of rows, 6, not 0", {"steps": 3, "batch_size": 0}),
@@ -95,3 +99,36 @@ def test_what_changes_between_loops_is_seen() -> None:
         go(4)
         return losses, world.seen()
     same([*run(True)], [*run(False)])
+
+
+@pytest.mark.parametrize("batches", [{}, {"batch_size": 2}])
+def test_progress_may_run_another_loop_of_the_step(batches: dict[str, Any]) -> None:
+    def run(nested: bool) -> Any:
+        by_default()
+        world = regression()
+        compiled = mt.compile(world.step)
+        other = tuple(one * 0.5 for one in world.args)
+
+        def tell(done: int, total: int) -> None:
+            if done == 1:
+                compiled.loop(other, steps=4, **batches)
+        if nested:
+            losses = compiled.loop(world.args, steps=6, progress=tell, **batches)
+        else:
+            rows = [tuple(one[k % 3 * 2:k % 3 * 2 + 2] if batches else one for one in world.args) for k in range(6)]
+            losses = [world.step(*rows[0]).detach()]
+            for k in range(4):
+                world.step(*[one[k % 3 * 2:k % 3 * 2 + 2] if batches else one for one in other])
+            losses = mt.stack(losses + [world.step(*row).detach() for row in rows[1:]])
+        return seen(losses), world.seen()["held"]
+    same([*run(True)], [*run(False)])
+
+
+def test_a_loop_in_a_compiled_step_is_refused() -> None:
+    world = regression()
+    inner = mt.compile(world.step)
+    inner.loop(world.args, steps=3)
+    before = world.seen()["held"]
+    with pytest.raises(mt.CompileError, match=r"test_looping\.py:\d+: the compiled step runs a loop"):
+        mt.compile(lambda x, y: inner.loop((x, y), steps=3).sum())(*world.args)
+    same(world.seen()["held"], before)
