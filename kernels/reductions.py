@@ -10,6 +10,11 @@ axis that is kept with size 1.
 import triton
 import triton.language as tl
 
+# Of a tile whose columns are in parts, a thread is to have some of each part, and the rows are to be spread over the
+# threads. Triton spreads the last axis first, then until 3.6 the first one, and from 3.7 on the last but one. So a tile
+# is [PARTS, BLOCK_R, columns], rows [BLOCK_R, 1]; until 3.6 [BLOCK_R, PARTS, columns], rows [BLOCK_R, 1, 1].
+PARTS_FIRST = tl.constexpr(tuple(map(int, triton.__version__.split(".")[:2])) >= (3, 7))
+
 
 @triton.constexpr_function
 def extreme(dtype, largest):
@@ -78,8 +83,9 @@ def finish_prod(acc, AXIS: tl.constexpr = 1):
     `tl.reduce` with a multiplying function runs in Python, element by element, in the interpreter; the scan does not.
     """
     place = tl.arange(0, acc.shape[AXIS])
-    if len(acc.shape) > 1:
-        place = tl.expand_dims(place, 1 - AXIS)
+    for axis in tl.static_range(len(acc.shape)):
+        if axis != AXIS:
+            place = tl.expand_dims(place, axis)
     running = tl.cumprod(acc, axis=AXIS)
     return finish_sum(tl.where(place == acc.shape[AXIS] - 1, running, tl.zeros(acc.shape, acc.dtype)), AXIS)
 
@@ -121,51 +127,68 @@ def masked(value, mask, IDENTITY: tl.constexpr):
 
 
 @triton.jit
+def along_row(value, FINISH: tl.constexpr):
+    """Reduce each row of a tile, the parts of which are first reduced to one."""
+    if len(value.shape) < 3:
+        return FINISH(value, 1)
+    elif PARTS_FIRST:
+        return FINISH(tl.reshape(FINISH(value, 0), value.shape[1:]), 1)
+    else:
+        return FINISH(FINISH(value, 1), 2)
+
+
+@triton.jit
+def along_column(value, FINISH: tl.constexpr):
+    """Reduce each column of a tile, or a vector."""
+    return FINISH(value, 1 if PARTS_FIRST and len(value.shape) == 3 else 0)
+
+
+@triton.jit
 def row_sum(value, mask):
     """The sum of each row, in the dtype of `value` (widen small integers first)."""
-    return finish_sum(masked(value, mask, 0))
+    return along_row(masked(value, mask, 0), finish_sum)
 
 
 @triton.jit
 def row_max(value, mask):
     """The largest of each row, NaN if there is one."""
-    return finish_max(masked(value, mask, extreme(value.dtype, False)))
+    return along_row(masked(value, mask, extreme(value.dtype, False)), finish_max)
 
 
 @triton.jit
 def row_min(value, mask):
     """The smallest of each row, NaN if there is one."""
-    return finish_min(masked(value, mask, extreme(value.dtype, True)))
+    return along_row(masked(value, mask, extreme(value.dtype, True)), finish_min)
 
 
 @triton.jit
 def row_prod(value, mask):
     """The product of each row, in the dtype of `value`."""
-    return finish_prod(masked(value, mask, 1))
+    return along_row(masked(value, mask, 1), finish_prod)
 
 
 @triton.jit
 def column_sum(value, mask):
     """The sum of each column, in the dtype of `value` (widen small integers first)."""
-    return finish_sum(masked(value, mask, 0), 0)
+    return along_column(masked(value, mask, 0), finish_sum)
 
 
 @triton.jit
 def column_max(value, mask):
     """The largest of each column, NaN if there is one."""
-    return finish_max(masked(value, mask, extreme(value.dtype, False)), 0)
+    return along_column(masked(value, mask, extreme(value.dtype, False)), finish_max)
 
 
 @triton.jit
 def column_min(value, mask):
     """The smallest of each column, NaN if there is one."""
-    return finish_min(masked(value, mask, extreme(value.dtype, True)), 0)
+    return along_column(masked(value, mask, extreme(value.dtype, True)), finish_min)
 
 
 @triton.jit
 def column_prod(value, mask):
     """The product of each column, in the dtype of `value`."""
-    return finish_prod(masked(value, mask, 1), 0)
+    return along_column(masked(value, mask, 1), finish_prod)
 
 
 @triton.jit
@@ -181,9 +204,12 @@ def flat(value):
 
 
 @triton.jit
-def spread(value):
-    """A vector [BLOCK_R] as what all threads of a row hold, [BLOCK_R, 1]."""
-    return handed(value)[:, None]
+def spread(value, r):
+    """A vector [BLOCK_R] as what all threads of a row hold, of the shape of the rows' numbers `r`."""
+    if len(r.shape) == 3:
+        return handed(value)[:, None, None]
+    else:
+        return handed(value)[:, None]
 
 
 @triton.jit

@@ -7,11 +7,14 @@ BLOCK_C is the power of two at or above COLS: softmax, layer norm and cross entr
 
 A program of the slab template holds all rows of its slab, number `b`: `BODY(ptrs, scalars, b, r, c, row_mask, mask)`,
 with `r` the row in the slab, may reduce over the rows with the `column_*` functions too. All threads of a row hold its
-values; where there is much to compute of those, they are made vectors [BLOCK_R] (`reductions.flat`, `spread`).
+values; where there is much to compute of those, they are made vectors [BLOCK_R] (`reductions.flat`, `spread`). Its
+tile may be of three axes, PARTS of its columns apart (`reductions.PARTS_FIRST`).
 """
 
 import triton
 import triton.language as tl
+
+from .reductions import PARTS_FIRST
 
 
 @triton.jit
@@ -33,16 +36,22 @@ def row_kernel(ptrs, scalars, rows, BODY: tl.constexpr, COLS: tl.constexpr, BLOC
 
 @triton.jit
 def slab_program(pid, ptrs, scalars, BODY: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, BLOCK_R: tl.constexpr,
-                 BLOCK_C: tl.constexpr, INDEX: tl.constexpr):
-    """Evaluate `BODY` on all ROWS rows of COLS columns of slab number `pid`."""
+                 BLOCK_C: tl.constexpr, PARTS: tl.constexpr, INDEX: tl.constexpr):
+    """Evaluate `BODY` on all ROWS rows of COLS columns of slab number `pid`, a tile in PARTS parts side by side."""
     r = tl.arange(0, BLOCK_R).to(INDEX)[:, None]
-    c = tl.arange(0, BLOCK_C).to(INDEX)[None, :]
+    c = tl.arange(0, BLOCK_C // PARTS).to(INDEX)[None, :]
+    if PARTS > 1:
+        c += tl.arange(0, PARTS).to(INDEX)[:, None] * (BLOCK_C // PARTS)
+        if PARTS_FIRST:
+            c = c[:, None, :]
+        else:
+            r, c = r[:, :, None], c[None, :, :]
     row_mask = r < ROWS
     BODY(ptrs, scalars, pid.to(INDEX), r, c, row_mask, row_mask & (c < COLS))
 
 
 @triton.jit
 def slab_kernel(ptrs, scalars, BODY: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr, BLOCK_R: tl.constexpr,
-                BLOCK_C: tl.constexpr, INDEX: tl.constexpr):
+                BLOCK_C: tl.constexpr, PARTS: tl.constexpr, INDEX: tl.constexpr):
     """Launch on a grid of a program for each slab."""
-    slab_program(tl.program_id(0), ptrs, scalars, BODY, ROWS, COLS, BLOCK_R, BLOCK_C, INDEX)
+    slab_program(tl.program_id(0), ptrs, scalars, BODY, ROWS, COLS, BLOCK_R, BLOCK_C, PARTS, INDEX)

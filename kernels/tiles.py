@@ -52,11 +52,12 @@ class MapTile:
 
 @dataclass(frozen=True)
 class RowTile:
-    """A [block_r, block_c] tile for `row_kernel` and `reduce_kernel`."""
+    """A [block_r, block_c] tile for `row_kernel` and `reduce_kernel`, or for `slab_kernel`, its columns in `parts`."""
 
     block_r: int
     block_c: int
     num_warps: int
+    parts: int = 1
 
     def grid(self, rows: int) -> tuple[int]:
         """The programs for `rows` rows."""

@@ -16,7 +16,7 @@ from ..graph import dtypes
 from ..graph.dtypes import HALF, DType
 from ..graph.node import Kind
 from .access import Guard, accesses
-from .index import Coords, Index, Loaded, Var, bases, combine, linear, split, text
+from .index import Coords, Index, Loaded, Var, bases, combine, linear, size_of, split, text
 from .program import Value
 
 STORAGE = {d: f"tl.{d.name}" for d in dtypes.DTYPES.values()} | {dtypes.bool_: "tl.uint8"}
@@ -73,6 +73,7 @@ class Body:
         self.flat = flat
         self.tall: set[str] = {"r"}
         self.forms: dict[str, str] = {"r": "flat_r"}
+        self.narrowed: dict[str, str] = {}
         self.owners: dict[frozenset[str], str] = {}
         self.lines: list[str] = []
         self.known: dict[tuple[Value, Coords, tuple[Guard, ...]], str] = {}
@@ -100,7 +101,7 @@ class Body:
         if not self.vector(own) or (name in self.tall) == ("c" in symbols):
             return name
         if name not in self.forms:
-            self.forms[name] = self.let(f"{'flat' if name in self.tall else 'spread'}({name})", own)
+            self.forms[name] = self.let(f"flat({name})" if name in self.tall else f"spread({name}, r)", own)
             if name not in self.tall:
                 self.tall.add(self.forms[name])
         return self.forms[name]
@@ -139,7 +140,7 @@ class Body:
     def load(self, value: Value, index: Index, guards: tuple[Guard, ...]) -> str:
         """A load; masked by the boundary of its symbols and the guards."""
         within = frozenset().union(*[self.condition(guard, guards[:i])[1] for i, guard in enumerate(guards)])
-        address, symbols = self.address(index, guards, within)
+        address, symbols = self.address(index, guards, within, offset=True)
         missing, symbols = within - symbols, symbols | within
         address += "".join(f" + {self.shaped(symbol, symbols)} * 0" for symbol in sorted(missing))
         conditions = [self.condition(guard, guards[:i], symbols)[0] for i, guard in enumerate(guards)]
@@ -159,7 +160,7 @@ class Body:
     def store(self, value: Value) -> None:
         """Write a computed member to memory."""
         name = self.registers[value]
-        address, symbols = self.address(self.group.members[value], (), self.symbols[name])
+        address, symbols = self.address(self.group.members[value], (), self.symbols[name], offset=True)
         missing, symbols = self.symbols[name] - symbols, symbols | self.symbols[name]
         address += "".join(f" + {self.shaped(symbol, symbols)} * 0" for symbol in sorted(missing))
         mask = self.owners.get(symbols) or " & ".join(self.boundary(symbols))
@@ -191,10 +192,15 @@ class Body:
             return [self.masks[tiled]]
         return [f"({symbol} < {self.group.size(symbol)})" for symbol in sorted(tiled)]
 
-    def address(self, index: Index, guards: tuple[Guard, ...],
-                within: frozenset[str] = frozenset()) -> tuple[str, frozenset[str]]:
-        """An index as text, an operand of what varies with `within` too, and the symbols that it varies with."""
+    def address(self, index: Index, guards: tuple[Guard, ...], within: frozenset[str] = frozenset(),
+                offset: bool = False) -> tuple[str, frozenset[str]]:
+        """An index as text, an operand of what varies with `within` too, and the symbols that it varies with.
+
+        offset: it is added to a pointer. A loaded index is then multiplied by its stride in 64 bits, which is a single
+        instruction together with that; in 32 bits it would be three.
+        """
         symbols: set[str] = set()
+        whole = {digit.base for digit in index.terms if offset and digit.div == 1 and digit.mod >= size_of(digit.base)}
 
         def seen(base: Var | Loaded) -> str:
             name = base.name if isinstance(base, Var) else self.value(base.value, base.coords, guards)
@@ -202,8 +208,13 @@ class Body:
             return name
 
         def written(base: Var | Loaded) -> str:
-            name = self.shaped(seen(base), symbols | within)
-            return name if isinstance(base, Var) else f"{name}.to({self.arguments.index_type})"
+            name = seen(base)
+            if isinstance(base, Var):
+                return self.shaped(name, symbols | within)
+            if name not in self.narrowed:
+                self.narrowed[name] = self.let(f"{name}.to({self.arguments.index_type})", self.symbols[name])
+            name = self.shaped(self.narrowed[name], symbols | within)
+            return f"{name}.to(tl.int64)" if base in whole else name
 
         text(index, seen)
         return text(index, written), frozenset(symbols)

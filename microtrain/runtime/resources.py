@@ -71,6 +71,15 @@ class Resources:
             return len(_AMD_INSTRUCTION.findall(self.assembly))
         return len(_SASS_INSTRUCTION.findall(_cuobjdump("-sass", self.binary)))
 
+    @cached_property
+    def turn(self) -> int:
+        """NVIDIA: the machine's instructions in its longest loop, those of all branches; 0 without one. Functions that
+        it calls, for quotients that are not normal numbers, lie outside."""
+        code = [(int(place, 16), text) for place, text in _SASS_PLACED.findall(_cuobjdump("-sass", self.binary))]
+        loops = [(int(back[1], 16), place) for place, text in code if (back := _SASS_BRANCH.match(text))]
+        first, last = max(loops, key=lambda loop: loop[1] - loop[0], default=(1, 0))
+        return sum(first <= place <= last for place, _ in code)
+
     @property
     def loads(self) -> tuple[int, ...]:
         """The bits that a thread reads in each load."""
@@ -151,6 +160,8 @@ def _cuobjdump(what: str, binary: bytes) -> str:
 
 
 _SASS_INSTRUCTION = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?!NOP\b)\S", re.MULTILINE)
+_SASS_PLACED = re.compile(r"^\s+/\*([0-9a-f]{4,})\*/\s+(?!NOP\b)(\S.*);", re.MULTILINE)
+_SASS_BRANCH = re.compile(r"(?:@\S+ )?BRA\b.*\b0x([0-9a-f]+)")
 _AMD_INSTRUCTION = re.compile(r"^\s+(?!s_nop|s_code_end)(?:[vs]_|ds_|global_|buffer_|flat_|scratch_)\w", re.MULTILINE)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -85,10 +86,14 @@ def features(x: Node, y: Node, w: Node, dtype: Any) -> dict[str, list[Node]]:
     }
 
 
+every_feature = pytest.mark.parametrize("feature", [
+    "folds of vectors", "conditions", "one value in both forms", "guards", "rows at computed places",
+    "of rows and columns alike", "a step"])
+
+
 @interpreted
 @pytest.mark.parametrize("name", ["float32", "bfloat16"])
-@pytest.mark.parametrize("feature", ["folds of vectors", "conditions", "one value in both forms", "guards",
-                                     "rows at computed places", "of rows and columns alike", "a step"])
+@every_feature
 def test_vectors_give_the_same_bits(feature: str, name: str, rng: np.random.Generator,
                                     monkeypatch: pytest.MonkeyPatch) -> None:
     """And those are NumPy's, as far as `check` asks."""
@@ -106,3 +111,23 @@ def test_vectors_give_the_same_bits(feature: str, name: str, rng: np.random.Gene
         found[flat] = [result.tobytes() for result in results]
     assert found[True] == found[False]
     check(*outputs)
+
+
+@interpreted
+@pytest.mark.parametrize("first", [True, False])
+@every_feature
+def test_a_tile_in_parts_gives_the_same_numbers(feature: str, first: bool, rng: np.random.Generator,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    """As NumPy, with the parts before the rows and behind them."""
+    import triton.language as tl
+
+    from microtrain.kernels import reductions, row
+    from tests.compiler.test_emit import check
+    x, y, w = (tensor(np.asarray(array, np.float32), "interpret") for array in (
+        rng.standard_normal((60, 20)), rng.random((60, 1)), rng.standard_normal((20, 1)) / 4))
+    monkeypatch.setattr(tiles, "slab_tile", lambda *size: replace(slab_tile(*size), parts=2))
+    monkeypatch.setattr(tiles, "flat_pays", lambda *of, **told: True)
+    for module in (reductions, row):
+        monkeypatch.setattr(module, "PARTS_FIRST", tl.constexpr(first))
+    executable = check(*features(x, y, w, np.float32)[feature])
+    assert 2 in [launch.constexprs.get("PARTS") for launch in executable.launches]

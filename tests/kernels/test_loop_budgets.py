@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,9 +17,11 @@ from tests.support.recorded_steps import MODELS, recorded
 pytestmark = [pytest.mark.budgets,
               pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="this process interprets kernels")]
 
-BUDGETS = {"perceptron": (1, 48, 256), "logistic": (8, 176, 1024), "mlp": (4, 232, 4864), "momentum": (4, 255, 3328),
-           "adam": (4, 255, 3328)}
+BUDGETS = {"perceptron": (1, 48, 256), "logistic": (8, 160, 896), "logits": (8, 160, 832), "mlp": (4, 232, 4864),
+           "momentum": (4, 255, 3328), "adam": (4, 255, 3328)}
 """Warps, registers a thread, and instructions."""
+STEPS = {("logistic", False): 672, ("logistic", True): 700, ("logits", False): 624, ("logits", True): 664}
+"""Instructions of one step, by the loss and whether rows are picked."""
 
 
 @pytest.mark.parametrize("gathered", [False, True], ids=["whole", "minibatches"])
@@ -34,3 +37,18 @@ def test_a_loop_spills_nothing(name: str, gathered: bool, precision: str) -> Non
     assert (used.spills, launch.options["num_warps"]) == (0, warps)
     assert used.registers <= registers
     assert used.instructions <= instructions
+
+
+@pytest.mark.parametrize("watched", [False, True], ids=["to the end", "while finite"])
+@pytest.mark.parametrize("name, gathered", STEPS)
+def test_a_logistic_step_is_few_instructions(name: str, gathered: bool, watched: bool) -> None:
+    made = recorded(MODELS[name](np.random.default_rng(0), "null:sm_90"))
+    program, roles = made.program, made.roles
+    if gathered:
+        program, index = batched(program, dict.fromkeys(made.data, 4096))
+        roles = replace(roles, rows=frozenset({index}))
+    if watched:
+        roles = replace(roles, watched=min(roles.history))
+    used = compile_launch("sm_90", KernelLoop(program, roles).launch)
+    assert used.spills == 0
+    assert 0 < used.turn <= STEPS[name, gathered]

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from microtrain.kernels import matmul_tiles, tiles
+from microtrain.kernels import loop_tiles, matmul_tiles, tiles
+from microtrain.kernels.tiles import RowTile
 
 
 @pytest.mark.parametrize("arch", ["sm_90", "interpret"])
@@ -82,3 +83,14 @@ def test_the_folder_is_refused_as_a_top_level_package():
     code = "import sys; sys.path.insert(0, '.'); import kernels"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "microtrain.kernels" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("rows, cols, warps, itemsize, parts", [
+    (256, 64, 8, 4, 2), (64, 256, 8, 4, 4), (512, 32, 8, 4, 1), (16, 1024, 8, 4, 1), (256, 64, 16, 4, 2),
+    (16, 64, 8, 4, 1), (128, 32, 8, 8, 2)])
+def test_columns_are_in_parts_where_that_saves_steps_of_a_sum(rows, cols, warps, itemsize, parts):
+    tile = loop_tiles.slab_tile_in_parts(rows, cols, warps, itemsize)
+    assert tile == RowTile(rows, cols, warps, parts)
+    if parts > 1:       # some 16 bytes of each part to a thread, and rows of its own
+        across = cols * itemsize // (16 * parts)
+        assert 8 <= across < 32 and rows * across >= 32 * warps

@@ -97,6 +97,20 @@ def logistic(rng: np.random.Generator, device: str, rows: int = 256, features: i
     return Model([x, y], loss, lambda: [w, b], by_hand([w, b], 0.1))
 
 
+def logits(rng: np.random.Generator, device: str, rows: int = 256, features: int = 64) -> Model:
+    """Cross entropy as one function of a linear layer."""
+    x = mt.tensor(numbers(rng, rows, features), device=device)
+    y = mt.tensor((rng.random((rows, 1)) > 0.5).astype(np.float32), device=device)
+    net = nn.Linear(features, 1, device=device)
+    opt = optim.SGD(net.parameters(), lr=0.1)
+
+    def update() -> None:
+        opt.step()
+        opt.zero_grad()
+    return Model([x, y], lambda x, y: nn.functional.binary_cross_entropy_with_logits(net(x), y),
+                 lambda: list(net.parameters()), update)
+
+
 def mlp(rng: np.random.Generator, device: str, sizes: tuple[int, int, int] = (64, 64, 10), rows: int = 64,
         optimizer: Callable[[Any], Any] = lambda of: optim.SGD(of, lr=0.1)) -> Model:
     """Two layers and a cross entropy."""
@@ -120,6 +134,7 @@ def mlp(rng: np.random.Generator, device: str, sizes: tuple[int, int, int] = (64
 MODELS: dict[str, Callable[[np.random.Generator, str], Model]] = {
     "perceptron": perceptron,
     "logistic": logistic,
+    "logits": logits,
     "mlp": mlp,
     "momentum": lambda rng, device: mlp(rng, device, (32, 32, 10), 32, lambda of: optim.SGD(of, lr=0.1, momentum=0.9)),
     "adam": lambda rng, device: mlp(rng, device, (16, 16, 3), 16, lambda of: optim.Adam(of, lr=0.01)),

@@ -242,9 +242,8 @@ class Slab(Row):
         self.finish(kernel, body)
         handed = len(body.forms) - 1                    # all but the rows' numbers
         along_rows = strided(plain)
-        itemsize = min([touch.value.dtype.itemsize for touch in plain.loads if len(touch.sizes) > 1], default=4)
-        if tiles.flat_pays(tiles.slab_tile(self.height, self.cols), self.height if along_rows else self.cols, itemsize,
-                           operations, handed, along_rows=along_rows):
+        if tiles.flat_pays(tiles.slab_tile(self.height, self.cols), self.height if along_rows else self.cols,
+                           itemsize(plain), operations, handed, along_rows=along_rows):
             kernel.bodies = [body]
         else:
             kernel.bodies, kernel.functions["BODY"] = [plain], written
@@ -253,6 +252,9 @@ class Slab(Row):
         yield self.launch(kernel, tiles.slab_tile(self.height, self.cols))
 
     def looped(self, kernel: Kernel, arch: str, num_warps: int) -> Launch:
+        body, = kernel.bodies
+        if body.flat and not strided(body):
+            return self.launch(kernel, loop_tiles.slab_tile_in_parts(self.height, self.cols, num_warps, itemsize(body)))
         return self.launch(kernel, replace(tiles.slab_tile(self.height, self.cols), num_warps=num_warps))
 
     def launch(self, kernel: Kernel, tile: RowTile) -> Launch:
@@ -261,7 +263,8 @@ class Slab(Row):
         if self.blocks == 1:
             # A lone program may have all registers: left alone, ptxas spills to keep room for a second one.
             told["maxnreg"] = tiles.registers(tile.num_warps)
-        fixed = kernel.constexprs(ROWS=self.height, COLS=self.cols, BLOCK_R=tile.block_r, BLOCK_C=tile.block_c)
+        fixed = kernel.constexprs(ROWS=self.height, COLS=self.cols, BLOCK_R=tile.block_r, BLOCK_C=tile.block_c,
+                                  PARTS=tile.parts)
         return Launch(kernel, slab_kernel, (self.blocks,), {}, fixed, told)
 
 
@@ -344,6 +347,11 @@ def row_operations(body: Body) -> int:
 def strided(body: Body) -> bool:
     """Whether more loads are contiguous in r than in c."""
     return sum((stride(index, "r") == 1) - (stride(index, "c") == 1) for _, index, *_ in body.loads) > 0
+
+
+def itemsize(body: Body) -> int:
+    """Bytes of the smallest numbers that are loaded for each element."""
+    return min([touch.value.dtype.itemsize for touch in body.loads if len(touch.sizes) > 1], default=4)
 
 
 def held(kernel: Kernel) -> int:
