@@ -6,8 +6,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
+from ..tensor import Tensor
 from .recorder import Draw, Numbers
+from .recording import changed
 from .results import Recording
+from .sight import Sight
 
 MOST = 12
 """Tensors that are named in a line."""
@@ -43,3 +46,13 @@ def named(names: list[str]) -> str:
     """Some names in a line, those of a module's parts as in its state dict."""
     names = [re.sub(r"\._(?:modules|parameters|buffers)\['(\w+)'\]", r".\1", name) for name in names]
     return ", ".join(names[:MOST]) + (f" and {len(names) - MOST} more" if len(names) > MOST else "") or "none"
+
+
+def another(before: Sight, now: Sight) -> str:
+    """How one comes to the first thing that is another now than when a step was looked at before; "" where that is
+    known of nothing."""
+    for place, held, path in before.places:
+        for key, value in [] if id(place) in before.own else changed(place, held):
+            if not isinstance(value, Tensor):
+                return f"{path}.{key}" if held is not value and isinstance(key, str) and key.isidentifier() else path
+    return next((path for path, value in now.given.items() if before.given.get(path, value) != value), "")

@@ -13,7 +13,7 @@ from ..engine.session import current
 from ..errors import CompileError
 from ..runtime.lock import lock
 from ..tensor import Tensor
-from .explaining import explained
+from .explaining import another, explained
 from .guards import MISS
 from .looping import Looping, Progress, loop
 from .recorder import under_way
@@ -29,9 +29,10 @@ R = TypeVar("R")
 Attempt = Callable[..., Any]
 
 MAX_RECORDINGS = 64
-"""Structures of a step that are kept; of more, those met longest ago are recorded anew."""
+"""Structures of a step that are kept. Where there are more, those recorded first are recorded anew; or the function is
+run as it is from then on, where they hardly are met again."""
 
-MAX_LINES = 8
+MAX_LINES = 64
 """Replays of a step, each bound to the objects that it was made for, that are tried before a structure is looked up."""
 
 
@@ -44,6 +45,9 @@ class Compiled(Generic[P, R]):
         self.function, self.fallback = function, fallback
         self.recordings: dict[Any, list[Recording]] = {}
         self.lines: list[Attempt] = []
+        self.calls = self.recorded = 0
+        self.latest: Sight | None = None        # of the last recording before `MAX_RECORDINGS`
+        self.gave_up = False                    # hardly any call is like one before
         self.told: set[str] = set()
         self.loops: dict[int | None, Looping] = {}
         self.steps_alone = ""                   # why a loop's steps were made one by one, the last time
@@ -51,10 +55,14 @@ class Compiled(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         result: Any
+        self.calls += 1
         with lock:
             for line in () if under_way else self.lines:
                 result = line(args, kwargs)
                 if result is not MISS:
+                    if line is not self.lines[0]:
+                        self.lines.remove(line)
+                        self.lines.insert(0, line)
                     break
             else:
                 result = self.anew(args, kwargs)
@@ -77,13 +85,17 @@ class Compiled(Generic[P, R]):
     def anew(self, args: Any, kwargs: Any) -> Any:
         """Look the structure up, or record it."""
         session = current()
-        if session.recorder is not None or session.watchers:
+        if session.recorder is not None or session.watchers or self.gave_up:
             return self.function(*args, **kwargs)
         try:
             sight = Sight.of(self.function, args, kwargs)
             key = (sight.description, circumstances())
             known = self.fitting(key, sight)
             if known is None:
+                why = self.hopeless(sight)
+                if why:
+                    self.tell(why)
+                    return self.function(*args, **kwargs)
                 result, known = record(self.function, args, kwargs, sight)
                 self.remember(key, known)
                 if known.reason:
@@ -109,6 +121,20 @@ class Compiled(Generic[P, R]):
         result = line(args, kwargs)
         assert result is not MISS
         return result
+
+    def hopeless(self, sight: Sight) -> str:
+        """Count a recording; why there are no more of them, where hardly any is used again."""
+        self.recorded += 1
+        if self.recorded == MAX_RECORDINGS - 1:
+            self.latest = sight
+        if self.recorded < MAX_RECORDINGS or self.calls >= 4 * self.recorded:
+            return ""
+        other = "" if self.latest is None else another(self.latest, sight)
+        self.gave_up, self.latest, self.lines = True, None, []
+        self.recordings.clear()
+        return "hardly any call is like one before" + (
+            f" ({other} is another each time). Hand it over as a tensor, or keep it where the step does not come to it"
+            if other else "")
 
     def known(self, args: Any, kwargs: Any) -> tuple[Recording | None, Sight]:
         """The recording, if there is one, of a call with some arguments now."""

@@ -89,7 +89,10 @@ class Guards:
             self.given.add(k)
             self.refuse()
             self.write(f"x{k} = {text}")
-            self.conditions.append(f"x{k}.__class__ is {self.name(type(value))}")
+            # The shape too, before all else: a step that is called with many has as many replays to try.
+            self.conditions += [f"x{k}.__class__ is {self.name(type(value))}",
+                                f"x{k}.node.spec is {self.name(value.node.spec)}"]
+            self.refuse()
         elif type(value) in (list, tuple):
             self.conditions.append(f"{text}.__class__ is {self.name(type(value))} and len({text}) == {len(value)}")
             for k, part in enumerate(value):

@@ -36,6 +36,8 @@ Progress = Callable[[int, int], object]
 class Steps(Protocol):
     """A compiled step, as a loop needs it."""
 
+    calls: int
+
     def __call__(self, *args: Any) -> Any: ...
     def known(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Recording | None, Sight]: ...
 
@@ -160,6 +162,7 @@ class Looping:
             self.attempt = self.loop = None
             return None
         buffer, made = result
+        self.steps.calls += made
         port = self.loop.program.outputs[self.loop.output(self.loop.recording.result)].spec
         losses = wrap(leaf(buffer, spec((steps,), port.dtype, port.device)))
         self.keep(losses if made == steps else losses[:made], made)

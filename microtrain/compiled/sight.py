@@ -16,7 +16,7 @@ import sys
 import types
 import weakref
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,7 @@ class Sight(Trained):
         self.modules: dict[types.ModuleType, str] = {}
         self.described: set[tuple[int, str]] = set()
         self.first_argument = self.last_argument = 0
+        self.given: dict[str, tuple[Hashable, ...]] = {}        # what is said of each argument
 
     @classmethod
     def of(cls, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Sight:
@@ -90,7 +91,9 @@ class Sight(Trained):
             for key, part in value.items() if type(value) is dict else enumerate(value):
                 self.argument(part, f"{path}[{key!r}]")
         else:
+            first = len(self.tokens)
             self.see(value, path)
+            self.given[path] = tuple(self.tokens[first:])
 
     def is_argument(self, number: int) -> bool:
         """Whether a tensor, by its number, was met first among the arguments."""

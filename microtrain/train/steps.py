@@ -28,9 +28,6 @@ AT_LEAST = 2
 ALONE = 8
 """Steps of an epoch that are made one by one before looping is given up."""
 
-PATIENCE = 32
-"""Structures that are recorded before it is asked whether they are ever met again."""
-
 
 def step(model: Module, loss_fn: LossFunction, optimizer: Optimizer, x: Tensor, y: Tensor) -> Tensor:
     """One step: the loss of a batch, as it was before."""
@@ -52,7 +49,6 @@ class Steps(Compiled[[Tensor, Tensor], Tensor]):
     def __init__(self, model: Module, loss_fn: LossFunction, optimizer: Optimizer) -> None:
         super().__init__(functools.partial(step, model, loss_fn, optimizer), fallback=True)
         self.refused = self.single = ""
-        self.calls = self.recorded = 0
         self.looping: Looping | None = None
 
     @property
@@ -64,18 +60,10 @@ class Steps(Compiled[[Tensor, Tensor], Tensor]):
 
     def tell(self, reason: str) -> None:
         """From now on steps are plain ones."""
-        self.refused = self.refused or reason.partition(". A replay")[0]
-
-    def remember(self, key: Any, recording: Any) -> None:
-        """Keep a recording; give up where hardly any is used again, as with batches of ever other shapes."""
-        super().remember(key, recording)
-        self.recorded += 1
-        if self.recorded >= PATIENCE and self.calls < 4 * self.recorded:
-            self.tell("hardly any batch is like one before")
+        self.refused = self.refused or reason.partition(". ")[0]
 
     def one(self, x: Tensor, y: Tensor) -> Tensor:
         """A step on a batch; its loss."""
-        self.calls += 1
         if not self.refused and any(not isinstance(part, Tensor) or part.requires_grad for part in (x, y)):
             self.tell("a batch is not of two tensors that need no gradient")
         return self.function(x, y) if self.refused else self(x, y)

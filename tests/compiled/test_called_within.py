@@ -1,4 +1,5 @@
-"""A compiled function among others: called by another one that is compiled, in the place of a model, copied."""
+"""A compiled function where it is used: in another one that is compiled, in the place of a model, in a trainer that is
+copied or counts, with many shapes."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ import pytest
 
 import microtrain as mt
 from microtrain import nn
-from tests.compiled.support import by_default, data, regression, same, seen
+from microtrain.compiled import function
+from tests.compiled.support import by_default, data, entries, regression, same, seen
 
 
 @pytest.mark.parametrize("calls", [0, 1, 3])
@@ -86,3 +88,63 @@ def test_a_copy_trains_the_copy(copied: Any) -> None:
         other.step(x)
     same(seen(trainer.model), before)
     same(seen(other.model.weight)["value"], seen(trainer.model.weight * 0.125)["value"])
+
+
+class Counting:
+    """What the step of a trainer leads to, and never uses, is another in each call."""
+
+    def __init__(self) -> None:
+        self.model, self.epoch, self.history = nn.Linear(4, 3), 0, list[float]()
+
+    def step(self, x: Any, number: float) -> Any:
+        return (self.model(x) * number).sum().detach()
+
+
+@pytest.mark.parametrize("change, what", [
+    (lambda trainer, k: trainer.history.append(0.5), r"\.history"),
+    (lambda trainer, k: setattr(trainer, "epoch", k), r"\.epoch"),
+    (lambda trainer, k: k + 0.5, "argument 1")])
+def test_a_step_that_is_never_met_again_is_run_as_it_is(monkeypatch: pytest.MonkeyPatch, change: Any,
+                                                        what: str) -> None:
+    monkeypatch.setattr(function, "MAX_RECORDINGS", 6)
+    trainer, x = Counting(), mt.tensor(data(2, 4))
+    compiled = mt.compile(trainer.step)
+
+    def go(calls: int) -> int:
+        def run() -> None:
+            for _ in range(calls):
+                number = change(trainer, compiled.calls) or 1.0
+                same(seen(compiled(x, number))["value"], seen(trainer.model(x).mul(number).sum())["value"])
+        return entries(Counting.step.__code__, run)
+    with pytest.warns(UserWarning, match=what + r" is another each time\)\. Hand it over") as told:
+        go(8)
+    assert told[0].filename == __file__
+    assert go(4) == 4
+
+
+def test_many_shapes_in_turn_are_replayed() -> None:
+    x = mt.tensor(data(40, 4))
+    step = Counting().step
+    compiled = mt.compile(step)
+    for rows in range(1, 41):
+        compiled(x[:rows], 1.0)
+    for _ in range(4):
+        compiled(x, 1.0)
+
+    def run() -> None:
+        for rows in range(1, 41):
+            compiled(x[:rows], 1.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "anew", None)
+        assert entries(Counting.step.__code__, run) == 0
+
+
+def test_a_loop_of_many_steps_is_no_call_that_is_never_met_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(function, "MAX_RECORDINGS", 4)
+    world = regression()
+    trainer = Counting()
+    compiled = mt.compile(lambda x, y: world.step(x, y).detach() * (1.0 if trainer.model else 0.0))
+    for epoch in range(8):
+        trainer.epoch = epoch
+        compiled.loop(world.args, steps=20)
+        assert compiled.last_loop.startswith(f"20 steps, {2 if epoch == 0 else 1} of them one by one")

@@ -7,9 +7,8 @@ import pytest
 
 import microtrain as mt
 from microtrain import data, nn, optim
-from microtrain.compiled import seen
+from microtrain.compiled import function, seen
 from microtrain.train import DivergedError, fit
-from microtrain.train import steps as ways
 from tests.train.test_train import Recorder
 
 OPTIMIZERS = {
@@ -194,11 +193,11 @@ def test_what_cannot_be_replayed_is_told_where_progress_is(capsys):
 
 
 def test_batches_of_ever_other_shapes_are_not_recorded_for_ever(monkeypatch):
-    monkeypatch.setattr(ways, "PATIENCE", 8)
+    monkeypatch.setattr(function, "MAX_RECORDINGS", 8)
     batches = [(x[:n], y[:n]) for n in range(1, 20) for x, y in [dataset().tensors]]
     wanted, got, history = both(loader=lambda: batches, epochs=1)
     alike(got, wanted)
-    assert history.steps == "plain (hardly any batch is like one before)"
+    assert history.steps == "plain (hardly any call is like one before (argument 0 is another each time))"
     _, _, history = both(loader=lambda: batches[:3], epochs=10)
     assert history.steps.startswith("replayed")
 
