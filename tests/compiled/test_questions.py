@@ -28,6 +28,8 @@ STEPS: dict[str, Callable[[Any], Any]] = {
     "vectors": lambda i: F.one_hot(i, 4),
     "as many vectors as there are": lambda i: F.one_hot(i.flip(0)),
     "scattered": lambda i: mt.zeros(4).scatter_add(0, i.view(-1), mt.ones(4)),
+    "of the nearest": lambda i: TABLE[(TABLE[i][:, None] - TABLE).square().sum(2).argmin(1)],
+    "sorted": lambda i: TABLE[TABLE[:4, 0].topk(2).indices + (TABLE[1, 1] > 0).long()],
     "drawn": lambda i: TABLE[mt.randint(0, 5, (4,))] + i[:, None],
     "drawn and added": lambda i: TABLE[mt.randint(2, (2, 1)) + mt.arange(4)],
     "drawn of numbers": lambda i: TABLE[NUMBERS[mt.randint(0, 6, (4,))]],
@@ -89,4 +91,4 @@ def test_columns_of_a_batch(columns: Any) -> None:
 
 def test_what_cannot_be_told_is_refused_with_what_to_write_instead() -> None:
     with pytest.raises(mt.CompileError, match=r"test_questions\.py:\d+: .* index that it computes.*hand it over"):
-        mt.compile(lambda i: TABLE[mt.argsort(TABLE[:, 0] * mt.rand(5))])(INDEX)
+        mt.compile(lambda i: TABLE[(TABLE[i, 0] * mt.rand(4)).long()])(INDEX)
