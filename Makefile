@@ -10,6 +10,7 @@
 # make budgets every kernel of a sample of 200 compiled for four GPUs: spills, registers, shared memory, access widths
 # make peers   the benchmarks' commands, their peers (PyTorch, JAX, numba) beside ours, and loops that numba compiles
 # make processes  what other processes find and leave: caches of kernels, packs, clean clones, outputs of commands
+# make loops   compiled and looped steps of all set-ups, interpreted and in the emulator of a GPU
 # make stress  what random members of a kind show, each a target of its own: fuzz (FUZZ=20000 programs beside PyTorch on
 #              cpu, a twentieth in Triton's interpreter and on a virtual GPU), threads (4 at once, bit for bit, ROUNDS=20),
 #              interrupts (at INTERRUPTS=3000 points, and as often by a timer), kills (KILLS=100 while saving and while
@@ -39,7 +40,7 @@ INTERPRET_TESTS ?= $(call named,kernels device_math tiles philox emit_dtypes mat
 SHARDS ?= $(shell nproc 2>/dev/null || echo 4)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test interpret budgets peers processes stress fuzz threads interrupts kills calls gpu gpu-cache virtual lint clean \
+.PHONY: help train test interpret budgets peers loops processes stress fuzz threads interrupts kills calls gpu gpu-cache virtual lint clean \
 	suite-cpu suite-interpret suite-others interpret-tests
 
 help:
@@ -81,6 +82,12 @@ peers: $(VENV)/test.stamp
 
 processes: $(VENV)/test.stamp
 	MICROTRAIN_DEVICE=cpu OMP_NUM_THREADS=1 $(PY) -m pytest -q $(PROCESSES)
+
+# A process for each device; what is skipped is said, and why.
+loops: $(VENV)/test.stamp
+	@export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1; \
+	$(call at-once,interpret cuda,env MICROTRAIN_DEVICE=$$i $$(test $$i = cuda && echo MICROTRAIN_VIRTUAL_GPU=sm_90 || \
+	    echo MICROTRAIN_POISON=1) $(PY) -m pytest -q -rs tests/compiled/test_setups.py)
 
 # Fresh memory is poisoned.
 suite-interpret: $(VENV)/test.stamp

@@ -22,7 +22,7 @@ from microtrain.optim.lr_scheduler import LRScheduler
 from microtrain.runtime import virtual
 
 sums_in_one_order = pytest.mark.skipif(virtual.wanted() and "reference" in os.environ["MICROTRAIN_VIRTUAL_GPU"],
-                                       reason="NumPy computes single steps there, and the emulator runs loops")
+                                       reason="NumPy computes single steps there, the emulator loops: `make loops`")
 BEFORE, AFTER = 3, 2
 """Calls before and after a mutation."""
 
@@ -43,7 +43,7 @@ def seen(value: Any) -> Any:
                 "tensors": {name: seen(tensor) for name, tensor in (*value.named_parameters(), *value.named_buffers())}}
     if isinstance(value, Optimizer):
         groups = [[seen(value.state.get(param)) for param in group["params"]] for group in value.param_groups]
-        return groups, [seen({k: v for k, v in group.items() if k != "params"}) for group in value.param_groups]
+        return [groups, [seen({k: v for k, v in group.items() if k != "params"}) for group in value.param_groups]]
     if isinstance(value, LRScheduler):
         return seen({k: v for k, v in value.state_dict().items() if not callable(v) and k != "lr_lambdas"})
     if isinstance(value, Mapping):
@@ -55,16 +55,22 @@ def seen(value: Any) -> Any:
     return type(value).__name__, repr(value)
 
 
-def same(got: Any, want: Any, where: str = "") -> None:
-    """Bit by bit, naming the first place that differs."""
+def same(got: Any, want: Any, where: str = "", within: float = 0.0) -> None:
+    """Bit by bit, naming the first place that differs; or floats of arrays within so many units in the last place of
+    the largest of the array, or of 1."""
     if isinstance(want, dict) and isinstance(got, dict):
         assert [*got] == [*want], where
         for key in want:
-            same(got[key], want[key], f"{where}.{key}")
+            same(got[key], want[key], f"{where}.{key}", within)
     elif isinstance(want, list) and isinstance(got, list):
         assert len(got) == len(want), where
         for k, pair in enumerate(zip(got, want, strict=True)):
-            same(*pair, f"{where}[{k}]")
+            same(*pair, f"{where}[{k}]", within)
+    elif within and isinstance(want, tuple) and len(want) == 4 and want[0].startswith("float"):
+        assert got[:2] == want[:2], where
+        there, meant = (np.frombuffer(array[2], array[0]) for array in (got, want))
+        error = np.max(np.abs(there - meant), initial=0) / np.max(np.abs(meant), initial=1) / np.finfo(meant.dtype).eps
+        assert error <= within, f"{where}: {got[3]} where plain {want[3]}, {error:.1f} units apart"
     else:
         assert got == want, f"{where}: {got} where plain {want}"
 
