@@ -171,11 +171,12 @@ class Looping:
     def keep(self, losses: Tensor, made: int) -> None:
         """Keep the losses of some steps. Raises NonFiniteLossError where one is not finite."""
         self.losses.append(losses)
-        wrong = np.flatnonzero(~np.isfinite(values(losses.node)))
-        if wrong.size:
-            step = self.done + int(wrong[0]) + 1
+        finite = np.isfinite(values(losses.node))
+        if not finite.all():
+            wrong = int(finite.argmin())
+            step = self.done + wrong + 1
             self.done += made
-            raise NonFiniteLossError(step, float(values(losses.node)[wrong[0]]), self.all())
+            raise NonFiniteLossError(step, float(values(losses.node)[wrong]), self.all())
         self.done += made
 
     def described(self) -> str:
@@ -186,7 +187,13 @@ class Looping:
 
     def all(self) -> Tensor:
         """The losses of all steps that were made."""
-        return cat(self.losses) if len(self.losses) > 1 else self.losses[0]
+        first = self.losses[0]
+        if len(self.losses) == 1:
+            return first
+        if not first.device.kind.native:
+            return cat(self.losses)
+        joined = np.concatenate([values(one.node) for one in self.losses])      # no program for each run of lengths
+        return wrap(leaf(joined, spec(joined.shape, first.dtype, first.device)))
 
 
 def loop(steps: Steps, loops: dict[int | None, Looping], data: Any, count: int | None, batch_size: int | None,

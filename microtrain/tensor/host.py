@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .. import ops as g
 from ..autograd.function import Function
 from ..engine.recorder import Question
 from ..engine.run import realize
@@ -15,6 +16,7 @@ from ..graph.node import Node, leaf
 from ..graph.spec import Device, spec
 from ..graph.tape import grad_mode
 from ..runtime import backend
+from ..runtime.lock import lock
 from .storage import wrap
 from .types import Tensor
 
@@ -23,6 +25,27 @@ def values(node: Node) -> np.ndarray:
     """A node's value on the host."""
     device = node.spec.device
     return backend(device.type, device.index).to_numpy(exported(node))      # which may be over the same memory
+
+
+def glimpse(node: Node) -> np.ndarray | None:
+    """A part of a value at hand on the host, read where it lies: no program is made of it. None for any other."""
+    if node.buffer is not None or not node.spec.device.kind.native or recorded():
+        return None
+    views: list[Node] = []
+    with lock:
+        while node.buffer is None:
+            if node.primitive not in (g.SLICE, g.RESHAPE):
+                return None
+            views.append(node)
+            node, = node.sources
+        found: np.ndarray = np.asarray(node.buffer)
+    for view in reversed(views):
+        if view.primitive is g.RESHAPE:
+            found = found.reshape(view.shape)
+        else:
+            starts, sizes, steps = view.attrs
+            found = found[tuple([slice(a, a + n * s, s) for a, n, s in zip(starts, sizes, steps, strict=True)])]
+    return found
 
 
 def exported(node: Node) -> Any:

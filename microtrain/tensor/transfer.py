@@ -17,7 +17,7 @@ from ..graph.tape import grad_mode
 from ..runtime import backend
 from ..runtime.lock import locked
 from .create import DeviceLike, kind, place, tensor
-from .host import lent, moved, values
+from .host import glimpse, lent, moved, values
 from .memory import alone
 from .operands import called, flag
 from .storage import wrap
@@ -57,7 +57,8 @@ def item(self: Tensor) -> bool | int | float:
     node = self.node
     if node.spec.numel != 1:
         raise RuntimeError(f"a Tensor with {node.spec.numel} elements cannot be converted to Scalar")
-    return values(node).item()
+    seen = glimpse(node)
+    return (values(node) if seen is None else seen).item()
 
 
 def tolist(self: Tensor) -> Any:
