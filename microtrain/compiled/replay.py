@@ -104,10 +104,11 @@ class Line(Guards):
             nodes = ", ".join(f"n{source.number}" if source.kind == "tensor" else "None"
                               for source in self.recording.inputs)
             self.write(f"{outputs}, = {self.name(run)}.run({values}, ({', '.join(free)},), ({nodes},), {kept})")
+        elif run.native:
+            more = ", ".join(texts) if run.takes_each else f"{values}, (), {kept}"
+            self.write(f"{outputs}, = {self.name(run.quick)}({self.name(run.function)}, {more})")
         else:
-            more = f", (), {kept}" if run.native else ""
-            function = f"{self.name(run.function)}, " if run.native else ""
-            self.write(f"{outputs}, = {self.name(run.quick)}({function}{values}{more})")
+            self.write(f"{outputs}, = {self.name(run.quick)}({values})")
 
     def event(self, k: int, event: Any, uses: list[tuple[int, DType]]) -> None:
         """What is done on the host, in a replay."""

@@ -88,12 +88,13 @@ class Runner:
         self.kept: Any = None
         self.quick: Callable[..., list[Any]] = self.executable.run
         self.function: Any = None
+        self.takes_each = False
         if step.program.device.kind.native:
             from ..compiler.emit_numpy import NumpyExecutable
             native = NumpyExecutable(step.program, in_place=True, fixed=fixed, carried=carried)
             self.executable, self.quick, self.function = native, quietly.run, native.function
             self.fixed = tuple(fixed) if native.hoisted is not None else ()
-            self.prepare = native.prepare
+            self.prepare, self.takes_each = native.prepare, native.takes_each
         else:
             from ..compiler.executable import Executable
             from ..compiler.fixed_run import FixedRun

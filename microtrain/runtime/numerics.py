@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -232,6 +233,16 @@ def binary_cross_entropy(p: Array, y: Array) -> Array:
     return (y - 1) * np.maximum(np.log1p(-p), -100) - y * np.maximum(np.log(p), -100)
 
 
+FEW = 64
+"""Of so many elements that lie side by side a product with ones makes the sum in a third of the time of `np.add`."""
+
+
+@lru_cache
+def ones(count: int, dtype: np.dtype | type) -> np.ndarray:
+    """Ones, which nobody writes to."""
+    return np.ones(count, dtype)
+
+
 Parts = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Of rows (N, C): less their maxima, e to the power of that, and its sums (N, 1)."""
 
@@ -243,11 +254,15 @@ def softmax_parts(x: Array) -> Parts:
     """Of rows x (N, C), in float32 at least; less their maxima exp neither overflows nor loses its sum."""
     wide = x if x.dtype.itemsize >= 4 else x.astype(np.float32)
     top = np.maximum.reduce(wide, 1, keepdims=True) if wide.size else wide[:, :1]
-    if not math.isfinite(np.add.reduce(top, None)):
-        top = np.where(np.isinf(top), 0, top)
-    shift = wide - top
-    powers = np.exp(shift)
-    return shift, powers, np.add.reduce(powers, 1, keepdims=True)
+    for _ in range(2):
+        shift = wide - top
+        powers = np.exp(shift)
+        total = powers.dot(ones(len(powers[0]), powers.dtype)) if 0 < powers.size <= FEW * len(powers) \
+            else np.add.reduce(powers, 1)
+        if math.isfinite(total.dot(total)):
+            break
+        top = np.where(np.isinf(top), 0, top)       # seldom: a row has an infinity
+    return shift, powers, total[:, None]
 
 
 def class_rows(target: Array, classes: int, ignore_index: int) -> Rows:
@@ -303,5 +318,6 @@ LONE = "cos erf erfc exp expm1 log log10 log1p log2 sin sqrt tan tanh"
 
 NAMESPACE: dict[str, object] = {
     **{f"lone_{name}": lone(getattr(math, name), getattr(np, name, float)) for name in LONE.split()},
+    **{f"quick_{name}": getattr(math, name) for name in LONE.split()},
     "bool": np.bool_, **{name: getattr(np, name) for name in NUMPY.split()}, **{one.__name__: one for one in OURS},
     **{one.__name__: whole_division(one) for one in (np.floor_divide, np.remainder, np.fmod)}}

@@ -61,3 +61,46 @@ def test_a_class_out_of_range_is_named(wrong: int) -> None:
     made, inputs = program(g.cross_entropy(x, target, -100, "mean"))
     with pytest.raises(IndexError, match=f"Target {wrong} is out of bounds"):
         NumpyExecutable(made).run(inputs)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("shape", [(64, 10), (3, 200), (0, 4), (4, 0), (7, 1), (1, 7), (70000, 2), (2, 70000)])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_sum_along_an_axis_is_a_product_with_ones_where_that_takes_less(shape: tuple[int, int], axis: int,
+                                                                         dtype: str) -> None:
+    x = np.random.default_rng(0).normal(size=shape).astype(dtype)
+    for lying in (x, np.asfortranarray(x)):
+        source = tensor(x)
+        source.buffer = lying
+        made, inputs = program(g.sum(source, (axis,)))
+        executable = NumpyExecutable(made)
+        have, = executable.run(inputs)
+        assert (".dot(" in executable.source) == (shape[axis] <= (1 << 16, 64)[axis] and shape[axis] != 1)
+        assert have.dtype == dtype and have.shape == x.sum(axis).shape
+        assert np.allclose(have, x.astype("f8").sum(axis), rtol=1e-5, atol=1e-5 * max(shape) ** 0.5)
+
+
+def test_a_sum_of_what_is_infinite_is_infinite_there_alone() -> None:
+    x = np.array([[np.inf, np.inf, 1, np.nan], [1, -np.inf, 2, 0]], np.float32)
+    for axis, want in ((0, [np.inf, np.nan, 3, np.nan]), (1, [np.nan, -np.inf])):
+        made, inputs = program(g.sum(tensor(x), (axis,)))
+        assert np.array_equal(NumpyExecutable(made).run(inputs)[0], want, equal_nan=True)
+
+
+@pytest.mark.parametrize("shape", [(3,), (64, 10), (300, 100), (30000, 3), (0, 5)])
+def test_relu_beside_zeros_is_relu(shape: tuple[int, ...]) -> None:
+    x = np.random.default_rng(0).normal(size=shape).astype("f4")
+    if x.size:
+        x.flat[:3] = np.nan, np.inf, -np.inf
+    for out in (g.relu(tensor(x)), g.relu(g.mul(tensor(x), tensor(np.float32(1))))):      # the latter in its memory
+        made, inputs = program(out)
+        assert np.array_equal(NumpyExecutable(made).run(inputs)[0], np.where(x <= 0, 0, x), equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ["bitwise_and", "bitwise_or", "bitwise_xor"])
+def test_two_truths_are_numpys(name: str) -> None:
+    for x in (np.True_, np.False_):
+        for y in (np.True_, np.False_):
+            made, inputs = program(getattr(g, name)(tensor(x), tensor(y)))
+            have, = NumpyExecutable(made).run(inputs)
+            assert type(have) is np.bool_ and have == getattr(np, name)(x, y)
