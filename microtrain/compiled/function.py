@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from ..engine.session import current
+from ..engine.session import current, others
 from ..errors import CompileError
 from ..runtime.lock import lock
 from ..tensor import Tensor
@@ -54,19 +54,24 @@ class Compiled(Generic[P, R]):
         self.last_loop = ""                     # how it was run
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        result: Any
         self.calls += 1
+        if others():
+            with lock:
+                return self.called(args, kwargs)        # type: ignore[no-any-return]
+        # A lock takes as long as a small step's guards; here there is nobody to hold it against.
+        return self.called(args, kwargs)        # type: ignore[no-any-return]
+
+    def called(self, args: Any, kwargs: Any) -> Any:
+        """Replay the step, by the first of the lines that fits."""
+        for line in () if under_way else self.lines:
+            result = line(args, kwargs)
+            if result is not MISS:
+                if line is not self.lines[0]:
+                    self.lines.remove(line)
+                    self.lines.insert(0, line)
+                return result
         with lock:
-            for line in () if under_way else self.lines:
-                result = line(args, kwargs)
-                if result is not MISS:
-                    if line is not self.lines[0]:
-                        self.lines.remove(line)
-                        self.lines.insert(0, line)
-                    break
-            else:
-                result = self.anew(args, kwargs)
-        return result                           # type: ignore[no-any-return]
+            return self.anew(args, kwargs)
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """As a method: bound to its object."""
@@ -198,7 +203,7 @@ class Compiled(Generic[P, R]):
         if reason not in self.told:
             self.told.add(reason)
             name = getattr(self.function, "__qualname__", "the step")
-            warnings.warn(f"{name} is run as it is, not compiled: {reason}", UserWarning, stacklevel=4)
+            warnings.warn(f"{name} is run as it is, not compiled: {reason}", UserWarning, stacklevel=5)
 
 
 @overload

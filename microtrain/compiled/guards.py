@@ -38,7 +38,10 @@ class Guards:
         for condition, objects in sight.checks:
             self.conditions.append(condition.format(*[self.name(one) for one in objects]))
         self.containers()
-        self.refuse()
+        if self.conditions:
+            self.write("try:")
+            self.refuse("    ")
+            self.write("except KeyError: return MISS")
         self.tensors()
         self.questions()
         self.refuse()
@@ -59,10 +62,10 @@ class Guards:
     def write(self, line: str) -> None:
         self.text.append(f"    {line}")
 
-    def refuse(self) -> None:
+    def refuse(self, indent: str = "") -> None:
         """Have the replay miss where a condition does not hold."""
         if self.conditions:
-            self.write(f"if not ({' and '.join(self.conditions)}): return MISS")
+            self.write(f"{indent}if not ({' and '.join(dict.fromkeys(self.conditions))}): return MISS")
             self.conditions = []
 
     def circumstances(self) -> None:

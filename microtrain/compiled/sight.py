@@ -129,7 +129,7 @@ class Sight(Trained):
             self.pairs |= asked_of(code)
         for name in [name for name in names if name in looked_up(code)]:
             if name in space:
-                self.check("{0}.get({1}, {0}) is {2}", space, name, space[name])
+                self.held(space, name, space[name])
                 self.places.append((space, (name, space[name]), name))
                 self.tokens.append(name)
                 self.see(space[name], name)
@@ -181,7 +181,7 @@ class Sight(Trained):
     def member(self, space: dict[str, Any], name: str, own: bool, path: str) -> None:
         """Describe what a module has under a name; of a library's function, or class, which it is."""
         value = space[name]
-        self.check("{0}.get({1}, {0}) is {2}", space, name, value)
+        self.held(space, name, value)
         self.tokens.append(name)
         if value is sys.modules:
             for text in [text for text in self.names if text in value]:
