@@ -63,12 +63,13 @@ class Compiled(Generic[P, R]):
 
     def called(self, args: Any, kwargs: Any) -> Any:
         """Replay the step, by the first of the lines that fits."""
-        for line in () if under_way else self.lines:
+        lines = self.lines                      # asked for once: a class with `__getattr__` is slow to find it
+        for line in () if under_way else lines:
             result = line(args, kwargs)
             if result is not MISS:
-                if line is not self.lines[0]:
-                    self.lines.remove(line)
-                    self.lines.insert(0, line)
+                if line is not lines[0]:
+                    lines.remove(line)
+                    lines.insert(0, line)
                 return result
         with lock:
             return self.anew(args, kwargs)
