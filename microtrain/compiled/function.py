@@ -63,7 +63,7 @@ class Compiled(Generic[P, R]):
 
     def called(self, args: Any, kwargs: Any) -> Any:
         """Replay the step, by the first of the lines that fits."""
-        lines = self.lines                      # asked for once: a class with `__getattr__` is slow to find it
+        lines = self.lines
         for line in () if under_way else lines:
             result = line(args, kwargs)
             if result is not MISS:
@@ -78,15 +78,9 @@ class Compiled(Generic[P, R]):
         """As a method: bound to its object."""
         return self if instance is None else types.MethodType(self, instance)
 
-    def __getattr__(self, name: str) -> Any:
-        """What the function has: of a compiled model, its parameters, its mode."""
-        if name == "function" or name[:2] == "__":       # not made yet, or asked for by Python itself
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return getattr(self.function, name)
-
     def __reduce__(self) -> tuple[Any, ...]:
         """Copied or pickled, it is the function's copy, and has recorded nothing."""
-        return Compiled, (self.function, self.fallback)
+        return type(self), (self.function, self.fallback)
 
     def anew(self, args: Any, kwargs: Any) -> Any:
         """Look the structure up, or record it."""
@@ -207,6 +201,16 @@ class Compiled(Generic[P, R]):
             warnings.warn(f"{name} is run as it is, not compiled: {reason}", UserWarning, stacklevel=5)
 
 
+class CompiledObject(Compiled[P, R]):
+    """A compiled object, or function with attributes, which has what that has: of a model, its parameters, its mode.
+    A class of its own, as in one with `__getattr__` whatever is asked for takes several times as long."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "function" or name[:2] == "__":       # not made yet, or asked for by Python itself
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.function, name)
+
+
 @overload
 def compile(step: Callable[P, R], *, fallback: bool = False) -> Compiled[P, R]: ...
 @overload
@@ -231,4 +235,5 @@ def compile(step: Callable[P, R] | None = None, *, fallback: bool = False) -> An
         return functools.partial(compile, fallback=fallback)
     if not callable(step):
         raise TypeError(f"compile(): argument 'step' (position 1) must be callable, not {type(step).__name__}")
-    return Compiled(step, fallback)
+    plain = isinstance(step, types.FunctionType | types.MethodType) and not step.__dict__
+    return (Compiled if plain else CompiledObject)(step, fallback)

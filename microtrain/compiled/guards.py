@@ -154,7 +154,7 @@ class Guards:
                 self.conditions.append(f"{self.name(node.tape)}.hooking is {self.name(node.tape.hooking)}")
             if (node.tape is not None or k in changed) and tensor._alias is None:
                 self.conditions.append(f"(n{k}.version is None or {x}._alias is None)")
-            elif node.tape is not None:
+            elif node.tape is not None or k in changed:
                 self.conditions.append(f"{x}._alias is {self.name(tensor._alias)}")
             if k in self.given:
                 strides = None if tensor._alias is None else tensor._alias.strides

@@ -22,6 +22,7 @@ from ..tensor.memory import same_value
 from .blame import changing, naming
 from .recorder import Call, Draw, Numbers, StepRecorder, recording_to
 from .results import Built, Change, Constant, Fresh, Recording, Result, Source, There
+from .running import rebound
 from .sight import Sight
 
 NOTHING = "it computes nothing"
@@ -93,7 +94,9 @@ def undo(sight: Sight, before: Sequence[Before], recorder: StepRecorder) -> None
         if isinstance(event, Draw):
             event.generator._stream = event.numbers[1].real - 1
     for tensor, was in zip(sight.tensors, before, strict=True):
-        if tensor.node is not was.node and not was.shares:
+        if tensor.node is not was.node and was.shares:
+            rebound(((tensor, was.node, was.version - tensor._version),))
+        elif tensor.node is not was.node:
             tensor._alias = None
             tensor.node = was.node
             tensor._changes = was.version
@@ -178,8 +181,9 @@ class Reading:
             if alias is not None and not was.shares and alias.view is same_value and alias.family.is_only(tensor):
                 tensor.leave()
             if tensor.node is not was.node:
-                if tensor._alias is not None:
-                    raise Unfit("it changes a tensor that shares memory with another")
+                if tensor._alias is not None and not (was.shares and tensor._alias.view is same_value and
+                                                      alone(tensor, self.number)):
+                    raise Unfit("it changes a tensor that shares memory with another, which it sees or makes")
                 if tensor.node.spec is not was.node.spec or tensor.node.tape is not was.node.tape:
                     raise Unfit("it changes what a tensor requires of a gradient, or its shape or dtype")
                 self.wanted[tensor.node] = None
@@ -226,7 +230,8 @@ class Reading:
         recording.result = self.read(returned)
         for k, (tensor, was) in enumerate(zip(sight.tensors, self.before, strict=True)):
             if tensor.node is not was.node:
-                recording.changes.append(Change(k, self.fresh_of(tensor), tensor._version - was.version))
+                recording.changes.append(Change(k, self.fresh_of(tensor), tensor._version - was.version,
+                                                was.shares))
             if tensor._grad is not was.grad:
                 recording.gradients.append((k, self.read(tensor._grad)))
         for number, optimizer in enumerate(sight.optimizers):
@@ -337,10 +342,10 @@ class Reading:
 
 
 def alone(tensor: Tensor, there: Mapping[int, int]) -> bool:
-    """Whether nobody that was there before shares a tensor's memory."""
+    """Whether nobody else that was there before shares a tensor's memory."""
     family = tensor._alias.family                   # type: ignore[union-attr]
     families = [family] if family.memory is None else [family, *family.memory.living()]
-    return all(id(member) not in there for one in families for member in one.living())
+    return all(member is tensor or id(member) not in there for one in families for member in one.living())
 
 
 def changed(place: Any, held: Any) -> list[tuple[Any, Any]]:

@@ -22,13 +22,13 @@ from typing import Any
 from ..engine.run import listeners, realize, report
 from ..graph.constants import scalar
 from ..graph.dtypes import DType
-from ..graph.node import buffer_signature, making, next_seq
+from ..graph.node import buffer_signature, leaf, making, next_seq
 from ..tensor import Tensor
 from ..tensor.storage import blank
 from .guards import Guards
 from .recorder import Call, Draw
 from .results import Built, Constant, Fresh, Recording, Result, There
-from .running import OWN, GroupNumbers, Runner, twin
+from .running import OWN, GroupNumbers, Runner, rebound, twin
 from .sight import Sight
 
 
@@ -42,7 +42,8 @@ class Line(Guards):
         self.looped, self.step = looped, recording.step
         super().__init__(f"attempt(args, kwargs{', loop' if looped else ''})", recording, sight, args, kwargs)
         self.space |= {"refs": getrefcount, "twin": twin, "realize": realize, "scalar": scalar, "listeners": listeners,
-                       "report": report, "blank": blank[0], "number_of": next_seq}
+                       "report": report, "blank": blank[0], "number_of": next_seq,
+                       "leaf": leaf, "rebound": rebound}
         self.run()
         self.leave()
 
@@ -156,19 +157,22 @@ class Line(Guards):
     def prepare(self) -> None:
         """Have a node ready for each new value: the tensor's own where nobody else holds it."""
         for change in self.recording.changes:
-            self.write(f"m{change.tensor} = n{change.tensor} if refs(n{change.tensor}) <= {OWN} "
+            if not change.shared:
+                self.write(f"m{change.tensor} = n{change.tensor} if refs(n{change.tensor}) <= {OWN} "
                        f"else twin(n{change.tensor})")
 
     def free(self, run: Runner) -> list[str]:
         """The texts for places of inputs that may be written over: those of tensors that have another value afterwards,
         or that are replaced, where nobody else sees the value."""
         texts = []
-        changed = {change.tensor for change in self.recording.changes}
+        changed = {change.tensor: change.shared for change in self.recording.changes}
         for place, source in enumerate(self.recording.inputs):
             k = source.number
             if source.kind != "tensor" or place not in run.donatable:
                 continue
             alone = f" and refs(b{k}) <= {OWN} and b{k}.base is None" if run.native else ""
+            if changed.get(k):
+                continue
             if k in changed:
                 texts.append(f"*(({place},) if m{k} is n{k} and not n{k}.shared{alone} else ())")
             elif isinstance(self.replaced(k), Fresh):
@@ -196,11 +200,17 @@ class Line(Guards):
         """Leave all as the step would have left it."""
         self.made: dict[int, str] = {}
         later: list[str] = []
+        shared: list[str] = []
         for change in self.recording.changes:
             value, k = self.value_of(change.value), change.tensor
+            if change.shared:
+                shared.append(f"(x{k}, leaf({value}, n{k}.spec), {self.times(change.times)}), ")
+                continue
             later += [f"m{k}.buffer = {value}", f"m{k}.shared = {self.is_shared(change.value)}", f"x{k}.node = m{k}",
                       f"x{k}._changes += {self.times(change.times)}"]
         self.later = later
+        if shared:
+            later.append(f"rebound(({''.join(shared)}))")
         for k, result in self.recording.gradients:
             old = next((number for number, place in self.sight.loose.items() if place == ("grad", k)), None)
             later.append(f"x{k}._grad = {self.result(result, old)}")

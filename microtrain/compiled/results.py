@@ -66,11 +66,13 @@ class Source:
 
 @dataclass(frozen=True)
 class Change:
-    """A tensor, by its number in the sight, has another value after the step, and was changed so many times."""
+    """A tensor, by its number in the sight, has another value after the step, and was changed so many times; whether
+    others, which the step does not see, share its memory."""
 
     tensor: int
     value: Fresh
     times: int
+    shared: bool
 
 
 @dataclass

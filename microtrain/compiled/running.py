@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import settings
+from ..autograd.mode import no_grad
 from ..engine.donation import LOST, uninterrupted
 from ..engine.run import realize
 from ..engine.step import Step
@@ -19,6 +20,8 @@ from ..graph.dtypes import DType, get_default_dtype
 from ..graph.node import Node, Signature, leaf
 from ..graph.tape import grad_mode
 from ..runtime import backend
+from ..tensor import Tensor
+from ..tensor.memory import fresh
 
 
 def own_references() -> int:
@@ -65,6 +68,21 @@ class GroupNumbers:
             self.scalars = [scalar(numbers[which], dtype) for which, dtype in self.uses]
             self.last, self.count = now, count
         return self.scalars
+
+
+def rebound(changes: Sequence[tuple[Tensor, Node, int]]) -> None:
+    """Give tensors that share memory with others the value of a node, so many changes later, off the tape: all of them
+    or, where an interrupt comes first, none."""
+    def change() -> None:
+        for tensor, node, times in changes:
+            version = tensor._version + times
+            with no_grad():
+                tensor.rebind(fresh(node))
+            if tensor._alias is None:
+                tensor._changes = version
+            else:
+                tensor._alias.family.cell.version = version
+    uninterrupted(change)
 
 
 def twin(node: Node) -> Node:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 import microtrain as mt
 from microtrain import nn
 from microtrain.nn import functional as F
 from microtrain.optim import SGD
-from tests.compiled.support import Mutations, World, data, regression
+from tests.compiled.support import Mutations, World, adam, batch_norm, data, entries, lived, regression, same, seen
 from tests.conftest import DEVICE
 
 mutations = Mutations()
@@ -154,6 +156,35 @@ def a_parameter_and_its_bias_overlap(w: Any) -> None:
     w.kept.append(flat)
 
 
+@mutations(batch_norm)
+def a_state_dict_kept(w: Any) -> None:
+    """Its tensors see what the step changes; then another is kept, then none."""
+    w.kept.append(w.model.state_dict())
+    w.run(3)
+    w.kept.append(w.model.state_dict())
+    w.run(2)
+    w.kept.clear()
+    w.run(2)
+
+
+@mutations(adam)
+def weights_seen_through_others(w: Any) -> None:
+    weight = w.model.weight
+    w.kept += [weight.detach(), weight.data[1:].t(), weight.detach().view(-1)[::2], weight.detach().double()]
+    w.run(2)
+    w.kept[0].mul_(0.5)
+    w.run(2)
+    w.kept[1].zero_()
+    w.run(1, plainly=True)
+    w.run(2)
+
+
+@mutations()
+def state_of_an_optimizer_kept(w: Any) -> None:
+    w.kept.append(w.opt.state[w.model.weight]["momentum_buffer"].detach())
+    w.run(3)
+
+
 @mutations()
 def plain_steps_between(w: Any) -> None:
     for _ in range(3):
@@ -203,3 +234,34 @@ if DEVICE != "cpu":
 
 
 test_mutation = mutations.test()
+
+
+def test_weights_that_others_see_are_replayed_and_looped() -> None:
+    def run(compiled: bool) -> World:
+        world = lived(adam, compiled=compiled)
+        world.kept += [world.model.state_dict(), world.model.weight.detach()]
+        world.run(2)
+        if compiled:
+            assert entries(world.step.__code__, lambda: world.run(3)) == 0
+            world.results += [*world.call.loop(world.args, steps=4)]
+            assert world.call.steps_alone == ""
+        else:
+            world.run(7)
+        return world
+    same(run(True).seen(), run(False).seen())
+
+
+def test_where_a_step_is_refused_what_others_see_is_as_before() -> None:
+    world = regression()
+    world.kept.append(world.model.state_dict())
+
+    def step(x: Any, y: Any) -> Any:
+        loss = world.step(x, y)
+        print(loss)
+        return loss
+    before = world.seen()
+    with pytest.raises(mt.CompileError, match="print"):
+        mt.compile(step)(*world.args)
+    same(world.seen(), before)
+    world.model.weight.detach().add_(1)
+    same(seen(world.kept[0]["weight"])["value"], seen(world.model.weight)["value"])

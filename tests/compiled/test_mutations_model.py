@@ -65,7 +65,7 @@ def model_loaded(w: Any) -> None:
     w.model.load_state_dict({"weight": mt.ones(3, 4), "bias": mt.zeros(3)})
 
 
-@mutations(refusable="shares memory")
+@mutations()
 def model_taken_back(w: Any) -> None:
     saved = w.model.state_dict()            # the memory of the parameters
     copied = copy.deepcopy(saved)
@@ -96,7 +96,7 @@ def model_of_another_width(w: Any) -> None:
     w.set(model=model, opt=SGD(model.parameters(), lr=0.1, momentum=0.9))
 
 
-@mutations(quiet=True, refusable="shares memory")
+@mutations(quiet=True)
 def model_copied(w: Any) -> None:
     w.kept.append(copy.deepcopy(w.model))
     w.run(1)
