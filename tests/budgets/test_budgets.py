@@ -105,12 +105,12 @@ def logistic_step(arch: str = "sm_90") -> Launch:
 
 
 def test_a_logistic_step_computes_each_row_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not in every thread that holds some of it: some 640 instructions where there were 1,430."""
+    """Not in every thread that holds some of it: some 610 instructions where there would be 1,190."""
     made = compile_launch("sm_90", logistic_step())
     assert not made.spills and made.registers <= 80
-    assert 400 < made.instructions <= 700
+    assert 400 < made.instructions <= 650
     monkeypatch.setattr(tiles, "flat_pays", lambda *of, **told: False)
-    assert compile_launch("sm_90", logistic_step()).instructions > 2 * made.instructions
+    assert compile_launch("sm_90", logistic_step()).instructions > 1.8 * made.instructions
 
 
 def test_instructions_of_amd_are_counted_too() -> None:
