@@ -65,7 +65,7 @@ lint: $(VENV)/test.stamp
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 
-OTHERS    := tests/emulator tests/compiled tests/train
+OTHERS    := $(addprefix tests/,cli compiled emulator testing train viz)
 PEERS     := $(addprefix tests/bench/test_,whole_steps.py bench.py bench_command.py bench_host.py) tests/compiler/test_loop_numba.py
 PROCESSES := $(addprefix tests/,runtime/test_compile_cache.py runtime/test_virtual_train.py house/test_gpu_cache.py \
     cli/test_outputs.py calls/test_wrong_calls.py)
@@ -75,7 +75,7 @@ suite-cpu: $(VENV)/test.stamp
 	    $(addprefix --ignore=,$(OTHERS) $(PEERS) $(PROCESSES))
 
 suite-others: $(VENV)/test.stamp
-	MICROTRAIN_DEVICE=cpu $(PY) -m pytest -q -m "not budgets and not emulated" $(OTHERS)
+	MICROTRAIN_DEVICE=cpu $(PY) -m pytest -q -m "not budgets and not emulated" $(addprefix --ignore=,$(PROCESSES)) $(OTHERS)
 
 peers: $(VENV)/test.stamp
 	MICROTRAIN_DEVICE=cpu OMP_NUM_THREADS=1 $(PY) -m pytest -q $(PEERS)
