@@ -9,7 +9,7 @@
 #              has one unpacks them and need not compile
 # make budgets every kernel of a sample of 200 compiled for four GPUs: spills, registers, shared memory, access widths
 # make peers   the benchmarks' commands, their peers (PyTorch, JAX, numba) beside ours, and loops that numba compiles
-# make processes  what other processes find and leave: caches of kernels, packs, clean clones, outputs of commands
+# make long    random programs, interrupts, threads, and what other processes find: caches, packs, clones, examples
 # make loops   compiled and looped steps of all set-ups, interpreted and in the emulator of a GPU
 # make stress  what random members of a kind show, each a target of its own: fuzz (FUZZ=20000 programs beside PyTorch on
 #              cpu, a twentieth in Triton's interpreter and on a virtual GPU), threads (4 at once, bit for bit, ROUNDS=20),
@@ -40,7 +40,7 @@ INTERPRET_TESTS ?= $(call named,kernels device_math tiles philox emit_dtypes mat
 SHARDS ?= $(shell nproc 2>/dev/null || echo 4)
 
 .DEFAULT_GOAL := help
-.PHONY: help train test interpret budgets peers loops processes stress fuzz threads interrupts kills calls gpu gpu-cache virtual lint clean \
+.PHONY: help train test interpret budgets peers loops long stress fuzz threads interrupts kills calls gpu gpu-cache virtual lint clean \
 	suite-cpu suite-interpret suite-others interpret-tests
 
 help:
@@ -67,21 +67,22 @@ lint: $(VENV)/test.stamp
 
 OTHERS    := $(addprefix tests/,cli compiled emulator testing train viz)
 PEERS     := $(addprefix tests/bench/test_,whole_steps.py bench.py bench_command.py bench_host.py) tests/compiler/test_loop_numba.py
-PROCESSES := $(addprefix tests/,runtime/test_compile_cache.py runtime/test_virtual_train.py house/test_gpu_cache.py \
-    cli/test_outputs.py calls/test_wrong_calls.py)
+LONG      := tests/fuzz $(addprefix tests/,$(addsuffix .py,calls/test_wrong_calls cli/test_outputs engine/test_interrupts \
+    engine/test_threads house/test_examples house/test_gpu_cache house/test_progress runtime/test_compile_cache \
+    runtime/test_virtual_train testing/test_parity_report testing/test_plugin))
 
 suite-cpu: $(VENV)/test.stamp
 	MICROTRAIN_DEVICE=cpu $(PY) -m pytest -q -m "not budgets and not emulated" \
-	    $(addprefix --ignore=,$(OTHERS) $(PEERS) $(PROCESSES))
+	    $(addprefix --ignore=,$(OTHERS) $(PEERS) $(LONG))
 
 suite-others: $(VENV)/test.stamp
-	MICROTRAIN_DEVICE=cpu $(PY) -m pytest -q -m "not budgets and not emulated" $(addprefix --ignore=,$(PROCESSES)) $(OTHERS)
+	MICROTRAIN_DEVICE=cpu $(PY) -m pytest -q -m "not budgets and not emulated" $(addprefix --ignore=,$(LONG)) $(OTHERS)
 
 peers: $(VENV)/test.stamp
-	MICROTRAIN_DEVICE=cpu OMP_NUM_THREADS=1 $(PY) -m pytest -q $(PEERS)
+	MICROTRAIN_DEVICE=cpu OMP_NUM_THREADS=1 $(PY) -m pytest -q -m "not budgets and not emulated" $(PEERS)
 
-processes: $(VENV)/test.stamp
-	MICROTRAIN_DEVICE=cpu OMP_NUM_THREADS=1 $(PY) -m pytest -q $(PROCESSES)
+long: $(VENV)/test.stamp
+	MICROTRAIN_DEVICE=cpu OMP_NUM_THREADS=1 $(PY) -m pytest -q -m "not budgets and not emulated" $(LONG)
 
 # A process for each device; what is skipped is said, and why.
 loops: $(VENV)/test.stamp
