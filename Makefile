@@ -30,9 +30,9 @@ TORCH_CPU := torch==2.13.0 triton==3.7.1 'numpy>=2.4,<2.5'
 
 # Tests of values on every device; they run once more in Triton's interpreter. The long ones have a target of their own.
 named = $(wildcard $(addprefix tests/*/test_,$(addsuffix .py,$(1))))
-INTERPRET_LONG  ?= $(call named,emit split_k parity check_parity planted_faults planted_kernels fuzz higher_order seeds threads \
+INTERPRET_LONG  ?= $(call named,device_math emit split_k parity check_parity planted_faults planted_kernels fuzz higher_order seeds threads \
     threads_memory)
-INTERPRET_TESTS ?= $(call named,kernels device_math tiles philox emit_dtypes matmul_precision index custom_kernel anomaly heirs \
+INTERPRET_TESTS ?= $(call named,kernels tiles philox emit_dtypes matmul_precision index custom_kernel anomaly heirs \
     operators ordering autograd nn losses optim fusion torch_only_memory donation memory function function_memory gradients \
     graph_memory numbers edges random shared_memory interrupts loop_kernel)
 
@@ -65,7 +65,7 @@ lint: $(VENV)/test.stamp
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 
-OTHERS    := $(addprefix tests/,cli compiled emulator testing train viz)
+OTHERS    := $(addprefix tests/,cli compiled emulator train viz)
 PEERS     := $(addprefix tests/bench/test_,whole_steps.py bench.py bench_command.py bench_host.py) tests/compiler/test_loop_numba.py
 LONG      := tests/fuzz $(addprefix tests/,$(addsuffix .py,calls/test_wrong_calls cli/test_outputs engine/test_interrupts \
     engine/test_threads house/test_examples house/test_gpu_cache house/test_progress runtime/test_compile_cache \

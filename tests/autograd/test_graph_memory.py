@@ -79,7 +79,7 @@ def test_an_intermediate_dies_with_the_loss_that_needs_it() -> None:
         gc.enable()
 
 
-RUNNING_SUM_STEPS = 40_000 if DEVICE == "cpu" else 2_400         # what is tested is recording, not kernels
+RUNNING_SUM_STEPS = 16_000 if DEVICE == "cpu" else 2_400         # what is tested is recording, not kernels
 QUARTER = RUNNING_SUM_STEPS // 4
 PENDING_OBJECTS = 5_000
 """What is recorded and not yet evaluated is bounded too: on cpu by half an object a step."""

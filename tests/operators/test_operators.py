@@ -1,8 +1,8 @@
 """PyTorch's own operator database: every operator by value, gradient and second gradient, on the device under test.
 
-On cpu all samples in both dtypes; interpreted, where a kernel takes milliseconds, and on cuda, where every new shape is
-compiled, a few small ones of each operator in one dtype, which reach every primitive and template. All of them on cuda:
-`python -m microtrain parity --device cuda`.
+On cpu all samples in both dtypes, but for one operator that has thousands; interpreted, where a kernel takes
+milliseconds, and on cuda, where every new shape is compiled, a few small ones of each operator in one dtype, which
+reach every primitive and template. All of them on cuda: `python -m microtrain parity --device cuda`.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from tests.conftest import DEVICE
 
 pytest.importorskip("expecttest", reason="PyTorch's operator database needs expecttest: pip install expecttest")
 
-FEW = 3
-"""Samples of each operator where kernels are run."""
+FEW, MOST = 3, 300
+"""Samples of each operator where kernels are run, and in a dtype elsewhere: fewer than `max_pool2d` alone has."""
 
 ELSEWHERE = {
     "bitwise_not": "the database's bitwise operators take integers alone", "bitwise_xor": "likewise",
@@ -65,7 +65,7 @@ def judged(name: str, monkeypatch: pytest.MonkeyPatch) -> ParityReport:
         monkeypatch.setattr(run, "report", listen)
         monkeypatch.setattr(run, "listeners", [listen])
         if DEVICE == "cpu":
-            DONE[name] = parity([name], DEVICE)
+            DONE[name] = parity([name], DEVICE, choose=at_most(MOST))
         else:
             DONE[name] = parity([name], DEVICE, DTYPES[:1], choose=at_most(FEW))
     return DONE[name]
@@ -101,7 +101,7 @@ def test_the_sums(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
         assert column.refused <= 0.03 * column.tried
         assert column.uncounted <= 0.01 * column.tried
     if DEVICE == "cpu":
-        assert whole.total(order=VALUE).tried > 6000 and whole.total(order=SECOND).tried > 3500
+        assert whole.total(order=VALUE).tried > 5000 and whole.total(order=SECOND).tried > 3500
 
 
 def test_the_tables_of_exceptions_hold_nothing_that_does_not_occur() -> None:
