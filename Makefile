@@ -84,11 +84,13 @@ peers: $(VENV)/test.stamp
 long: $(VENV)/test.stamp
 	MICROTRAIN_DEVICE=cpu OMP_NUM_THREADS=1 $(PY) -m pytest -q -m "not budgets and not emulated" $(LONG)
 
-# A process for each device; what is skipped is said, and why.
+# A process for each device; what is skipped is said, and why. LOOPS="-k test_looped" is a third of it.
+LOOPS ?=
+
 loops: $(VENV)/test.stamp
 	@export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1; \
 	$(call at-once,interpret cuda,env MICROTRAIN_DEVICE=$$i $$(test $$i = cuda && echo MICROTRAIN_VIRTUAL_GPU=sm_90 || \
-	    echo MICROTRAIN_POISON=1) $(PY) -m pytest -q -rs tests/compiled/test_setups.py)
+	    echo MICROTRAIN_POISON=1) $(PY) -m pytest -q -rs $(LOOPS) tests/compiled/test_setups.py)
 
 # Fresh memory is poisoned.
 suite-interpret: $(VENV)/test.stamp

@@ -97,11 +97,15 @@ class StepRecorder:
 
     def inferred(self, node: Node, question: Question) -> Hashable:
         """Ask what a value is computed from instead."""
+        profile: Any = sys.getprofile()
+        sys.setprofile(None)                    # what it is computed by may be compiled for it: that is not the step's
         try:
             leaf, asked, answer = through(node, question, {one for one, *_ in self.given_nodes()}, self.started)
         except LookupError:
             raise refusal("takes elements at an index that it computes, of which it cannot be told whether it is in "
                           "range", "compute the index outside, and hand it over as an argument") from None
+        finally:
+            restore(profile)
         if leaf is not None:
             self.answered(leaf, asked, answer)
         return answer

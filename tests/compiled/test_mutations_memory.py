@@ -10,7 +10,19 @@ import microtrain as mt
 from microtrain import nn
 from microtrain.nn import functional as F
 from microtrain.optim import SGD
-from tests.compiled.support import Mutations, World, adam, batch_norm, data, entries, lived, regression, same, seen
+from tests.compiled.support import (
+    WITHIN,
+    Mutations,
+    World,
+    adam,
+    batch_norm,
+    data,
+    entries,
+    lived,
+    regression,
+    same,
+    seen,
+)
 from tests.conftest import DEVICE
 
 mutations = Mutations()
@@ -248,7 +260,7 @@ def test_weights_that_others_see_are_replayed_and_looped() -> None:
         else:
             world.run(7)
         return world
-    same(run(True).seen(), run(False).seen())
+    same(run(True).seen(), run(False).seen(), within=WITHIN)
 
 
 def test_where_a_step_is_refused_what_others_see_is_as_before() -> None:
