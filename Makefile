@@ -143,13 +143,17 @@ calls: $(VENV)/test.stamp
 	PYTHONPATH=. MICROTRAIN_DEVICE=cpu $(PY) -m tests.calls.wrong_calls --every $(EVERY)
 	PYTHONPATH=. MICROTRAIN_DEVICE=cpu $(PY) -m tests.calls.planted --every $(EVERY)
 
-# Half of the suite in each of two processes; the emulator's part has one for each GPU.
+# Half of the suite in each of two processes; the emulator's part has one for each GPU, which has all of it, or with
+# SHARED=1 half of it.
+SHARED ?=
+
 virtual: $(VENV)/test.stamp
 	@echo "the suite on a virtual GPU, computed by NumPy"; \
 	$(call at-once,0 1,MICROTRAIN_VIRTUAL_GPU=sm_90=reference MICROTRAIN_SHARD=$$i/2 $(PY) -m pytest -q \
 	    -m "not budgets and not emulated" $(VIRTUAL_TESTS))
 	@echo "compiled kernels in the emulator"; \
-	$(call at-once,sm_80 sm_90,MICROTRAIN_VIRTUAL_GPU=$$i $(PY) -m pytest -q -m emulated $(EMULATED_TESTS))
+	$(call at-once,sm_80 sm_90,env MICROTRAIN_VIRTUAL_GPU=$$i \
+	    $(if $(SHARED),MICROTRAIN_SHARD=$$(test $$i = sm_80; echo $$?)/2) $(PY) -m pytest -q -m emulated $(EMULATED_TESTS))
 
 # A command for each of some words $$i, all at once on cuda; their output in order, and failure if one fails.
 at-once = logs=$$(mktemp -d); for i in $(1); do { MICROTRAIN_DEVICE=cuda $(2) >$$logs/$$i 2>&1 || touch $$logs/failed; } & \
