@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from sys import getrefcount
 from typing import Any
 
+from ..engine.donation import uninterrupted
 from ..engine.run import listeners, realize, report
 from ..graph.constants import scalar
 from ..graph.dtypes import DType
@@ -43,7 +44,7 @@ class Line(Guards):
         super().__init__(f"attempt(args, kwargs{', loop' if looped else ''})", recording, sight, args, kwargs)
         self.space |= {"refs": getrefcount, "twin": twin, "realize": realize, "scalar": scalar, "listeners": listeners,
                        "report": report, "blank": blank[0], "number_of": next_seq,
-                       "leaf": leaf, "rebound": rebound}
+                       "leaf": leaf, "rebound": rebound, "uninterrupted": uninterrupted}
         self.run()
         self.leave()
 
@@ -235,6 +236,8 @@ class Line(Guards):
         returned = self.loss() if self.looped else self.result(self.recording.result)
         if self.looped:
             later.insert(0, f"{self.name(self.looped)}.left = True")
+        if shared:                              # a call, within which a signal may come
+            later = ["def leave():", *[f"    {line}" for line in later], "uninterrupted(leave)"]
         for line in later:
             self.write(line)
         for k, event in self.after:

@@ -71,18 +71,15 @@ class GroupNumbers:
 
 
 def rebound(changes: Sequence[tuple[Tensor, Node, int]]) -> None:
-    """Give tensors that share memory with others the value of a node, so many changes later, off the tape: all of them
-    or, where an interrupt comes first, none."""
-    def change() -> None:
-        for tensor, node, times in changes:
-            version = tensor._version + times
-            with no_grad():
-                tensor.rebind(fresh(node))
-            if tensor._alias is None:
-                tensor._changes = version
-            else:
-                tensor._alias.family.cell.version = version
-    uninterrupted(change)
+    """Give tensors that share memory with others the value of a node, so many changes later, off the tape."""
+    for tensor, node, times in changes:
+        version = tensor._version + times
+        with no_grad():
+            tensor.rebind(fresh(node))
+        if tensor._alias is None:
+            tensor._changes = version
+        else:
+            tensor._alias.family.cell.version = version
 
 
 def twin(node: Node) -> Node:

@@ -14,6 +14,7 @@ import pytest
 import microtrain as mt
 from microtrain import nn
 from microtrain.compiled import loop as loops
+from microtrain.compiled import running
 from microtrain.compiled.looping import Batches
 from microtrain.nn import functional as F
 from microtrain.optim import Adam
@@ -127,6 +128,35 @@ def test_what_comes_when_all_is_left_undoes_nothing(monkeypatch: pytest.MonkeyPa
     plain.plainly(4)
     plain.plainly(count)
     same(run.state(), plain.state())
+
+
+@pytest.mark.parametrize("looped", [False, pytest.param(True, marks=sums_in_one_order)])
+def test_an_interrupt_while_others_are_told_of_a_change_comes_after_all_of_it(
+        looped: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = 2 if looped else 1
+    rows = mt.tensor(Batches(ROWS, SIZE, None).table(0, 1)[0])
+
+    def interrupted(compiled: bool) -> Any:
+        run = Run()
+        run.kept = run.model.state_dict()
+        args = [one[rows] for one in run.data]
+        for _ in range(2):
+            run.step(*args)
+        if not compiled:
+            for _ in range(3 * times):
+                run.step(*args)
+            return run.state()
+        step = (lambda: run.compiled.loop(args, steps=times)) if looped else (lambda: run.compiled(*args))
+        step()
+        step()
+        fresh = running.fresh
+        monkeypatch.setattr(running, "fresh", lambda node: signal.raise_signal(signal.SIGINT) or fresh(node))
+        with pytest.raises(KeyboardInterrupt):
+            step()
+        if not looped:
+            run.scheduler.step()                # a call of the user's own, after all else
+        return run.state()
+    same(interrupted(True), interrupted(False))
 
 
 @sums_in_one_order
