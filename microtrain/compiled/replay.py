@@ -108,7 +108,8 @@ class Line(Guards):
             self.write(f"{outputs}, = {self.name(run)}.run({values}, ({', '.join(free)},), ({nodes},), {kept})")
         elif run.native:
             more = ", ".join(texts) if run.takes_each else f"{values}, (), {kept}"
-            self.write(f"{outputs}, = {self.name(run.quick)}({self.name(run.function)}, {more})")
+            machine = f"{self.name(run)}.numbers({more}) or " if run.of_numbers else ""
+            self.write(f"{outputs}, = {machine}{self.name(run.quick)}({self.name(run.function)}, {more})")
         else:
             self.write(f"{outputs}, = {self.name(run.quick)}({values})")
 

@@ -89,6 +89,15 @@ def twin(node: Node) -> Node:
     return other
 
 
+MANY = 256
+"""Replays after which a step of numbers is machine code: it costs 5 ms, and once in a process a tenth of a second; a
+replay takes half as long from then on."""
+
+
+def nothing(*values: Any) -> None:
+    """What stands where there is no machine code."""
+
+
 class Runner:
     """Runs a step on buffers.
 
@@ -103,13 +112,16 @@ class Runner:
         self.kept: Any = None
         self.quick: Callable[..., list[Any]] = self.executable.run
         self.function: Any = None
-        self.takes_each = False
+        self.takes_each = self.of_numbers = False
+        self.numbers, self.runs = self.counted, 0
         if step.program.device.kind.native:
             from ..compiler.emit_numpy import NumpyExecutable
+            from ..compiler.llvm_values import known
             native = NumpyExecutable(step.program, in_place=True, fixed=fixed, carried=carried)
             self.executable, self.quick, self.function = native, quietly.run, native.function
             self.fixed = tuple(fixed) if native.hoisted is not None else ()
             self.prepare, self.takes_each = native.prepare, native.takes_each
+            self.of_numbers = native.takes_each and all(map(known, step.program.values))
         else:
             from ..compiler.executable import Executable
             from ..compiler.fixed_run import FixedRun
@@ -119,6 +131,15 @@ class Runner:
         self.execute: Callable[..., list[Any]] = self.executable.run if self.native else self.quick
         self.donatable = frozenset(self.executable.donatable)
         self.trusted = self.native
+
+    def counted(self, *values: Any) -> Any:
+        """What `numbers` is at first, and gives None: a step of numbers that is run often is machine code, which gives
+        the outputs, or None for what it does not take."""
+        self.runs += 1
+        if self.runs == MANY:
+            from ..compiler.emit_llvm import compiled_step
+            self.numbers = compiled_step(self.step.program) or nothing
+        return None
 
     def same(self, values: list[Any], nodes: Sequence[Node]) -> Any:
         """What depends on the fixed inputs alone, kept while they are the same and nobody else sees them."""

@@ -1,4 +1,4 @@
-"""Whole loops on the cpu device: a Python function, or machine code where numba compiles it and steps are many."""
+"""Whole loops on the cpu device: a Python function, or machine code where it is of 0-d values and steps are many."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from functools import lru_cache
 import numpy as np
 
 from ..runtime.backend import Buffer
+from .emit_llvm import compiled_loop
 from .emit_loop import Function, LoopEmitter
 from .emit_numpy import quiet
 from .loop import Roles
-from .loop_numba import compiled
 from .program import Program
 
 MANY = 2000
-"""Steps of a program, in all its loops, from which on one of a few values is compiled."""
+"""Steps of a program, in all its loops, from which on it is machine code: it takes LLVM as long to write it as 2,000
+steps of NumPy's take, and once in a process a tenth of a second to begin."""
 
 
 class NumpyLoop:
@@ -28,7 +29,7 @@ class NumpyLoop:
     @property
     def way(self) -> str:
         """As `Loop` says."""
-        return "a function of NumPy calls" if self.made.machine is None else "machine code, which numba made"
+        return "a function of NumPy calls" if self.made.machine is None else "machine code"
 
     def run(self, values: list[Buffer], numbers: Sequence[np.ndarray], steps: int) -> tuple[list[Buffer], int]:
         function = self.made.function(steps)
@@ -36,17 +37,11 @@ class NumpyLoop:
         return list(outputs), count
 
 
-def many(program: Program) -> int:
-    """Steps from which on a program is compiled. numba's time grows faster than the program: a perceptron's 40 values
-    take it a second, 400 take it 5, 800 take it 14; and n² steps of n values take no less without it."""
-    return max(MANY, len(program.values) ** 2)
-
-
 class Made:
     """The functions of a loop, and in how many steps they were run."""
 
     def __init__(self, program: Program, roles: Roles) -> None:
-        self.program, self.roles, self.many, self.steps = program, roles, many(program), 0
+        self.program, self.roles, self.steps = program, roles, 0
         emitter = LoopEmitter(program, roles)
         self.source = emitter.function()
         namespace: dict[str, Function] = {}
@@ -56,8 +51,8 @@ class Made:
 
     def function(self, steps: int) -> Function:
         """What runs so many steps more."""
-        if self.steps < self.many <= self.steps + steps:
-            self.machine = compiled(self.program, self.roles)
+        if self.steps < MANY <= self.steps + steps:
+            self.machine = compiled_loop(self.program, self.roles)
         self.steps += steps
         return self.machine or self.python
 
