@@ -8,7 +8,7 @@
 # make gpu-cache  kernels of suite and benchmarks compiled for an H100 and packed into .gpu/, in 30 minutes; a machine that
 #              has one unpacks them and need not compile
 # make budgets every kernel of a sample of 200 compiled for four GPUs: spills, registers, shared memory, access widths
-# make peers   the benchmarks' commands, their peers (PyTorch, JAX, numba) beside ours, and loops that numba compiles
+# make peers   the benchmarks' commands, and their peers (PyTorch, JAX, numba) beside ours
 # make long    random programs, interrupts, threads, and what other processes find: caches, packs, clones, examples
 # make loops   compiled and looped steps of all set-ups, interpreted and in the emulator of a GPU
 # make stress  what random members of a kind show, each a target of its own: fuzz (FUZZ=20000 programs beside PyTorch on
@@ -66,7 +66,7 @@ lint: $(VENV)/test.stamp
 	$(PY) -m mypy
 
 OTHERS    := $(addprefix tests/,cli compiled emulator train viz)
-PEERS     := $(addprefix tests/bench/test_,whole_steps.py bench.py bench_command.py bench_host.py) tests/compiler/test_loop_numba.py
+PEERS     := $(addprefix tests/bench/test_,whole_steps.py bench.py bench_command.py bench_host.py)
 LONG      := tests/fuzz $(addprefix tests/,$(addsuffix .py,calls/test_wrong_calls cli/test_outputs engine/test_interrupts \
     engine/test_threads house/test_examples house/test_gpu_cache house/test_progress runtime/test_compile_cache \
     runtime/test_virtual_train testing/test_parity_report testing/test_plugin))

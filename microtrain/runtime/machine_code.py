@@ -16,6 +16,7 @@ import sysconfig
 from collections.abc import Callable
 from functools import lru_cache
 from importlib.machinery import ExtensionFileLoader
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ TRIPLE = "x86_64-unknown-linux-gnu"
 HEAD = object.__basicsize__
 """Bytes of an object before the value of a NumPy scalar: its count of references and its type."""
 
+WITH_HOST = ("3.6.", "3.7.")                    # Tritons whose `init_targets` is for the host too; later ones export more
 FASTCALL = 0x80                                 # METH_FASTCALL: called with an array of arguments and their count
 ALLOC = 47                                      # Py_tp_alloc: a type's function that makes an object of it
 
@@ -121,6 +123,12 @@ def llvm() -> Any:
         spec.loader.exec_module(library)
         sys.modules[name] = library
     library.llvm.init_targets()
+    exports = ctypes.CDLL(library.__file__)
+    if hasattr(exports, "LLVMInitializeX86Target"):
+        for what in ("TargetInfo", "Target", "TargetMC", "AsmPrinter"):
+            exports[f"LLVMInitializeX86{what}"]()
+    elif not version("triton").startswith(WITH_HOST):
+        raise RuntimeError("whether this Triton's LLVM writes code for x86-64 is not known, and to ask it may be fatal")
     return library.llvm
 
 
