@@ -60,6 +60,9 @@ class Line(Guards):
         texts = []
         used: dict[int, None] = {}
         self.refuse()
+        run = None if self.looped else self.runner()
+        if run is not None and run.waits:
+            self.write(f"if {self.name(run)}.enough(): return MISS")
         for source, port in zip(self.recording.inputs, self.step.ports, strict=False):
             if source.kind == "number":
                 listed = uses.setdefault(source.number, [])
@@ -83,13 +86,10 @@ class Line(Guards):
         self.prepare()
         outputs = ", ".join(f"r{k}" for k in range(len(self.step.outputs)))
         self.after = [(k, event) for k, event in enumerate(events) if k > last]
-        if self.looped:
+        if run is None:
             self.write(f"({outputs},), made = loop([{', '.join(texts)}])")
             return
         self.write(f"if listeners: report({self.name(self.step)})")
-        arguments = [place for place, source in enumerate(self.recording.inputs)
-                     if source.kind == "tensor" and source.number in self.given]
-        run = self.recording.runner = self.recording.runner or Runner(self.step, arguments, dict(self.carried()))
         values, kept = f"[{', '.join(texts)}]", "None"
         if run.fixed:
             nodes = ", ".join(f"n{self.recording.inputs[place].number}" for place in run.fixed)
@@ -108,10 +108,19 @@ class Line(Guards):
             self.write(f"{outputs}, = {self.name(run)}.run({values}, ({', '.join(free)},), ({nodes},), {kept})")
         elif run.native:
             more = ", ".join(texts) if run.takes_each else f"{values}, (), {kept}"
-            machine = f"{self.name(run)}.numbers({more}) or " if run.of_numbers else ""
+            machine = f"{self.name(run.machine)}({more}) or " if run.machine and run.takes_each else ""
             self.write(f"{outputs}, = {machine}{self.name(run.quick)}({self.name(run.function)}, {more})")
         else:
             self.write(f"{outputs}, = {self.name(run.quick)}({values})")
+
+    def runner(self) -> Runner:
+        """What runs the step: another from when it is run often."""
+        run: Runner | None = self.recording.runner
+        if run is None or run.spent:
+            arguments = [place for place, source in enumerate(self.recording.inputs)
+                         if source.kind == "tensor" and source.number in self.given]
+            run = self.recording.runner = Runner(self.step, arguments, dict(self.carried()), often=run is not None)
+        return run
 
     def event(self, k: int, event: Any, uses: list[tuple[int, DType]]) -> None:
         """What is done on the host, in a replay."""

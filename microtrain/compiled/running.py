@@ -90,12 +90,8 @@ def twin(node: Node) -> Node:
 
 
 MANY = 256
-"""Replays after which a step of numbers is machine code: it costs 5 ms, and once in a process a tenth of a second; a
-replay takes half as long from then on."""
-
-
-def nothing(*values: Any) -> None:
-    """What stands where there is no machine code."""
+"""Replays after which what is worth it becomes machine code: each function costs 5 ms, and the first one in a process a
+tenth of a second."""
 
 
 class Runner:
@@ -103,25 +99,30 @@ class Runner:
 
     fixed: places of inputs that may be the same in many runs; on the cpu what depends on them alone is kept.
     carried: places of inputs, each with the place of the output that is its value in the next run.
+    often: on the cpu, whether it is worth machine code.
     """
 
-    def __init__(self, step: Step, fixed: Sequence[int], carried: Mapping[int, int]) -> None:
+    def __init__(self, step: Step, fixed: Sequence[int], carried: Mapping[int, int], often: bool = False) -> None:
         self.step, self.executable = step, step.executable
+        self.machine: Callable[..., tuple[Any, ...] | None] | None = None
+        self.waits, self.runs, self.spent = step.program.device.kind.native and not often, 0, False
         self.fixed: tuple[int, ...] = ()
         self.last: list[Any] = []
         self.kept: Any = None
         self.quick: Callable[..., list[Any]] = self.executable.run
         self.function: Any = None
-        self.takes_each = self.of_numbers = False
-        self.numbers, self.runs = self.counted, 0
+        self.takes_each = False
         if step.program.device.kind.native:
             from ..compiler.emit_numpy import NumpyExecutable
-            from ..compiler.llvm_values import known
-            native = NumpyExecutable(step.program, in_place=True, fixed=fixed, carried=carried)
+            program = step.program
+            if often:
+                from ..compiler.emit_llvm import compiled_step
+                from ..compiler.fused_maps import fused
+                self.machine, program = compiled_step(program), fused(program)
+            native = NumpyExecutable(program, in_place=True, fixed=fixed, carried=carried)
             self.executable, self.quick, self.function = native, quietly.run, native.function
             self.fixed = tuple(fixed) if native.hoisted is not None else ()
             self.prepare, self.takes_each = native.prepare, native.takes_each
-            self.of_numbers = native.takes_each and all(map(known, step.program.values))
         else:
             from ..compiler.executable import Executable
             from ..compiler.fixed_run import FixedRun
@@ -132,14 +133,11 @@ class Runner:
         self.donatable = frozenset(self.executable.donatable)
         self.trusted = self.native
 
-    def counted(self, *values: Any) -> Any:
-        """What `numbers` is at first, and gives None: a step of numbers that is run often is machine code, which gives
-        the outputs, or None for what it does not take."""
+    def enough(self) -> bool:
+        """Count a run; whether there were so many that another one had better take its place."""
         self.runs += 1
-        if self.runs == MANY:
-            from ..compiler.emit_llvm import compiled_step
-            self.numbers = compiled_step(self.step.program) or nothing
-        return None
+        self.spent = self.runs >= MANY
+        return self.spent
 
     def same(self, values: list[Any], nodes: Sequence[Node]) -> Any:
         """What depends on the fixed inputs alone, kept while they are the same and nobody else sees them."""

@@ -24,6 +24,7 @@ from ..runtime import numerics
 from ..runtime.backend import Buffer
 from ..runtime.numerics import LONE
 from .build import Builder
+from .fused_maps import FUSED, function
 from .overwrite import Overwriting, memories
 from .program import Program, Value
 
@@ -159,7 +160,7 @@ class Emitter:
         taken = self.room(value, i) if self.takes(value) else ""
         if value in self.late and not taken:
             self.memory.append(f"{name} = {self.place(value)}")
-            text = self.expression(value, name)
+            text = ("" if value.primitive is not FUSED else f"{name} = ") + self.expression(value, name)
         else:
             text = f"{name} = {self.expression(value, taken)}"
         gone = self.retire(value, i, taken)
@@ -240,6 +241,12 @@ class Emitter:
     def expression(self, value: Value, out: str = "") -> str:
         """The text of a value, written into the memory of the name `out` where there is one."""
         primitive, sources = value.primitive, value.sources
+        if primitive is FUSED:
+            self.owned.add(value)
+            name = f"fused{value.number}"
+            self.namespace[name] = function(value.attrs[0].program)
+            operands = [self.operand(source, False) for source in sources]
+            return f"{name}({', '.join([*operands, out or f'empty({value.shape!r}, {value.dtype.name})'])})"
         scalar = None if value.shape else primitive.numpy_scalar
         half = value.dtype in HALF or (bool(sources) and sources[-1].dtype in HALF)
         # A bare Python number takes the other operand's dtype, but only beside one that has a dtype (two of three might

@@ -1,4 +1,4 @@
-"""What operations of 0-d values are in LLVM's text, for the cpu device's machine code.
+"""What operations are in LLVM's text, of one element or of several side by side, for the cpu device's machine code.
 
 The bits are NumPy's: no product is fused with a sum, and functions are the C library's in float64, rounded once.
 """
@@ -23,33 +23,34 @@ FLOATS = (float32, float64)
 
 COMPARISONS = {ops.EQ: "eq", ops.NE: "ne", ops.LT: "lt", ops.LE: "le", ops.GT: "gt", ops.GE: "ge"}
 LOGIC: dict[Primitive, str] = {
-    ops.BITWISE_AND: "and i1 {0}, {1}", ops.BITWISE_OR: "or i1 {0}, {1}", ops.BITWISE_XOR: "xor i1 {0}, {1}",
-    ops.BITWISE_NOT: "xor i1 {0}, true"}
+    ops.BITWISE_AND: "and {B} {0}, {1}", ops.BITWISE_OR: "or {B} {0}, {1}", ops.BITWISE_XOR: "xor {B} {0}, {1}",
+    ops.BITWISE_NOT: "xor {B} {0}, {true}"}
 
-CASTS = {**{(dtype, dtype): "select i1 true, {t} {0}, {t} {0}" for dtype in FLOATS},
-         **{(bool_, dtype): "uitofp i1 {0} to {t}" for dtype in FLOATS},
-         **{(int64, dtype): "sitofp i64 {0} to {t}" for dtype in FLOATS},
-         **{(dtype, bool_): "fcmp une {t} {0}, 0.0" for dtype in FLOATS}, (int64, bool_): "icmp ne i64 {0}, 0",
-         (float32, float64): "fpext float {0} to double", (float64, float32): "fptrunc double {0} to float"}
+CASTS = {**{(dtype, dtype): "select {B} {true}, {T} {0}, {T} {0}" for dtype in FLOATS},
+         **{(bool_, dtype): "uitofp {B} {0} to {T}" for dtype in FLOATS},
+         **{(int64, dtype): "sitofp {I64} {0} to {T}" for dtype in FLOATS},
+         **{(dtype, bool_): "fcmp une {T} {0}, {zero}" for dtype in FLOATS},
+         (int64, bool_): "icmp ne {I64} {0}, {none}",
+         (float32, float64): "fpext {F32} {0} to {F64}", (float64, float32): "fptrunc {F64} {0} to {F32}"}
 
 ARITHMETIC: dict[Primitive, str] = {
-    ops.ADD: "fadd {t} {0}, {1}", ops.SUB: "fsub {t} {0}, {1}", ops.MUL: "fmul {t} {0}, {1}",
-    ops.DIV: "fdiv {t} {0}, {1}", ops.NEG: "fneg {t} {0}", ops.RECIPROCAL: "fdiv {t} 1.0, {0}",
-    ops.RSQRT: "a = call {t} @llvm.sqrt.{size}({t} {0}); fdiv {t} 1.0, {a}",
-    ops.WHERE: "select i1 {0}, {t} {1}, {t} {2}",
-    ops.RELU: "a = fcmp ole {t} {0}, 0.0; select i1 {a}, {t} 0.0, {t} {0}",
-    ops.ABS: "a = fcmp ole {t} {0}, 0.0; b = fsub {t} 0.0, {0}; select i1 {a}, {t} {b}, {t} {0}",
-    ops.SIGN: "a = fcmp ogt {t} {0}, 0.0; b = uitofp i1 {a} to {t}; c = fcmp olt {t} {0}, 0.0; "
-              "d = uitofp i1 {c} to {t}; fsub {t} {b}, {d}",
-    ops.MAXIMUM: "a = fcmp ogt {t} {0}, {1}; b = fcmp uno {t} {0}, {0}; c = or i1 {a}, {b}; "
-                 "select i1 {c}, {t} {0}, {t} {1}",
-    ops.MINIMUM: "a = fcmp olt {t} {0}, {1}; b = fcmp uno {t} {0}, {0}; c = or i1 {a}, {b}; "
-                 "select i1 {c}, {t} {0}, {t} {1}",
+    ops.ADD: "fadd {T} {0}, {1}", ops.SUB: "fsub {T} {0}, {1}", ops.MUL: "fmul {T} {0}, {1}",
+    ops.DIV: "fdiv {T} {0}, {1}", ops.NEG: "fneg {T} {0}", ops.RECIPROCAL: "fdiv {T} {one}, {0}",
+    ops.RSQRT: "a = call {T} @llvm.sqrt.{size}({T} {0}); fdiv {T} {one}, {a}",
+    ops.WHERE: "select {B} {0}, {T} {1}, {T} {2}",
+    ops.RELU: "a = fcmp ole {T} {0}, {zero}; select {B} {a}, {T} {zero}, {T} {0}",
+    ops.ABS: "a = fcmp ole {T} {0}, {zero}; b = fsub {T} {zero}, {0}; select {B} {a}, {T} {b}, {T} {0}",
+    ops.SIGN: "a = fcmp ogt {T} {0}, {zero}; b = uitofp {B} {a} to {T}; c = fcmp olt {T} {0}, {zero}; "
+              "d = uitofp {B} {c} to {T}; fsub {T} {b}, {d}",
+    ops.MAXIMUM: "a = fcmp ogt {T} {0}, {1}; b = fcmp uno {T} {0}, {0}; c = or {B} {a}, {b}; "
+                 "select {B} {c}, {T} {0}, {T} {1}",
+    ops.MINIMUM: "a = fcmp olt {T} {0}, {1}; b = fcmp uno {T} {0}, {0}; c = or {B} {a}, {b}; "
+                 "select {B} {c}, {T} {0}, {T} {1}",
     # A bound that is NaN comes before anything else, the upper bound before the lower.
-    ops.CLAMP: "a = fcmp olt {t} {2}, {1}; b = fcmp olt {t} {2}, {0}; c = or i1 {a}, {b}; d = fcmp uno {t} {2}, {2}; "
-               "e = or i1 {c}, {d}; f = select i1 {e}, {t} {2}, {t} {1}; g = fcmp uno {t} {1}, {1}; "
-               "h = select i1 {g}, {t} {1}, {t} {f}; i = fcmp ole {t} {1}, {0}; j = fcmp ole {t} {0}, {2}; "
-               "k = and i1 {i}, {j}; l = fcmp uno {t} {0}, {0}; m = or i1 {k}, {l}; select i1 {m}, {t} {0}, {t} {h}"}
+    ops.CLAMP: "a = fcmp olt {T} {2}, {1}; b = fcmp olt {T} {2}, {0}; c = or {B} {a}, {b}; d = fcmp uno {T} {2}, {2}; "
+               "e = or {B} {c}, {d}; f = select {B} {e}, {T} {2}, {T} {1}; g = fcmp uno {T} {1}, {1}; "
+               "h = select {B} {g}, {T} {1}, {T} {f}; i = fcmp ole {T} {1}, {0}; j = fcmp ole {T} {0}, {2}; "
+               "k = and {B} {i}, {j}; l = fcmp uno {T} {0}, {0}; m = or {B} {k}, {l}; select {B} {m}, {T} {0}, {T} {h}"}
 
 WIDE: dict[Primitive, str] = {
     **{ops.PRIMITIVES[name]: f"call double {{{name}}}(double {{0}})" for name in LONE.split()},
@@ -63,42 +64,49 @@ WIDE: dict[Primitive, str] = {
 
 
 def rule(value: Value) -> str | None:
-    """Instructions that give a value: the last gives it, the others have letters. `{0}` is an operand, `{t}` the type
-    of those in floating point, `{exp}` a function of the C library. None where there are none with NumPy's bits."""
+    """Instructions that give a value: the last gives it, the others have letters. `{0}` is an operand, `{T}` the type
+    of those in floating point, `{B}` that of booleans, `{exp}` a function of the C library. None where there are none
+    with NumPy's bits."""
     primitive, dtype = value.primitive, value.dtype
-    if value.shape or not value.sources or any(source.dtype not in TYPES or source.shape for source in value.sources):
+    if not value.sources or dtype not in TYPES or any(source.dtype not in TYPES for source in value.sources):
         return None
     before = value.sources[0].dtype
     if primitive is ops.CAST:
         return CASTS.get((before, dtype))
     if primitive is ops.LOGICAL_NOT:
-        return "fcmp oeq {t} {0}, 0.0" if before in FLOATS else f"icmp eq {TYPES[before]} {{0}}, 0"
+        if before in FLOATS:
+            return "fcmp oeq {T} {0}, {zero}"
+        return LOGIC[ops.BITWISE_NOT] if before is bool_ else "icmp eq {I64} {0}, {none}"
     if primitive in COMPARISONS:
         how = COMPARISONS[primitive]
         if before in FLOATS:
-            return f"fcmp {'u' if how == 'ne' else 'o'}{how} {{t}} {{0}}, {{1}}"
+            return f"fcmp {'u' if how == 'ne' else 'o'}{how} {{T}} {{0}}, {{1}}"
         # True is more than false, and would be -1 if it had a sign.
         how = how if how in ("eq", "ne") else f"{'u' if before is bool_ else 's'}{how}"
-        return f"icmp {how} {TYPES[before]} {{0}}, {{1}}"
+        return f"icmp {how} {'{B}' if before is bool_ else '{I64}'} {{0}}, {{1}}"
     if dtype is bool_:
         return LOGIC.get(primitive) if before is bool_ else None
-    return ARITHMETIC.get(primitive) or WIDE.get(primitive) if dtype in FLOATS else None
+    if dtype not in FLOATS or (primitive in WIDE and value.shape):
+        return None                             # of arrays NumPy has float32 functions of its own
+    return ARITHMETIC.get(primitive) or WIDE.get(primitive)
 
 
 def known(value: Value) -> bool:
-    """Whether a value can be computed with NumPy's bits, or is given."""
+    """Whether a 0-d value can be computed with NumPy's bits, or is given."""
+    if value.shape:
+        return False
     if value.primitive in (BUFFER, SCALAR, ops.LITERAL):
-        return not value.shape and value.dtype in TYPES
-    return rule(value) is not None
+        return value.dtype in TYPES
+    return rule(value) is not None and not any(source.shape for source in value.sources)
 
 
 class Writer:
-    """Lines of a function, and the names of the values that they compute."""
+    """Lines of a function, and the names of the values that they compute, of so many elements at once (`lanes`)."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.names: dict[Value, str] = {}
-        self.made = 0
+        self.made, self.lanes = 0, 1
 
     def new(self, text: str) -> str:
         """A name for what an instruction gives."""
@@ -106,18 +114,28 @@ class Writer:
         self.lines.append(f"  %t{self.made} = {text}")
         return f"%t{self.made}"
 
+    def type(self, of: DType | str) -> str:
+        """The type of elements side by side: of a dtype, or LLVM's."""
+        element = of if isinstance(of, str) else TYPES[of]
+        return element if self.lanes == 1 else f"<{self.lanes} x {element}>"
+
+    def each(self, element: str, number: str) -> str:
+        """A number, of LLVM's type `element`, for each of the elements side by side."""
+        return number if self.lanes == 1 else f"splat ({element} {number})"
+
     def load(self, dtype: DType, place: str) -> str:
-        """A value in memory; booleans are bytes there."""
+        """Elements in memory; booleans are bytes there."""
         if dtype is bool_:
-            return self.new(f"icmp ne i8 {self.new(f'load i8, ptr {place}')}, 0")
-        return self.new(f"load {TYPES[dtype]}, ptr {place}")
+            byte = self.type("i8")
+            return self.new(f"icmp ne {byte} {self.new(f'load {byte}, ptr {place}, align 1')}, {self.each('i8', '0')}")
+        return self.new(f"load {self.type(dtype)}, ptr {place}, align {dtype.itemsize}")
 
     def store(self, value: Value, place: str) -> None:
-        """Write a value into memory."""
-        name, kind = self.name(value), TYPES[value.dtype]
+        """Write elements of a value into memory."""
+        name, kind = self.name(value), self.type(value.dtype)
         if value.dtype is bool_:
-            name, kind = self.new(f"zext i1 {name} to i8"), "i8"
-        self.lines.append(f"  store {kind} {name}, ptr {place}")
+            name, kind = self.new(f"zext {kind} {name} to {self.type('i8')}"), self.type("i8")
+        self.lines.append(f"  store {kind} {name}, ptr {place}, align {value.dtype.itemsize}")
 
     def element(self, dtype: DType, table: str, index: str) -> str:
         """The place of an element of a table."""
@@ -125,7 +143,9 @@ class Writer:
 
     def name(self, value: Value) -> str:
         """The name of a value; of a literal the number itself."""
-        return literal(value.dtype, value.attrs[0]) if value.primitive is ops.LITERAL else self.names[value]
+        if value.primitive is ops.LITERAL:
+            return self.each(TYPES[value.dtype], literal(value.dtype, value.attrs[0]))
+        return self.names[value]
 
     def compute(self, value: Value) -> None:
         """Name a value by the instructions that give it."""
@@ -135,8 +155,11 @@ class Writer:
         rounded = value.primitive in WIDE and value.dtype is float32
         if rounded:
             operands = [self.new(f"fpext float {name} to double") for name in operands]
-        floating = next((one.dtype for one in (value, *value.sources) if one.dtype in FLOATS), None)
-        names = Names(t=TYPES[floating] if floating else "", size="f64" if floating is float64 else "f32")
+        floating = next((one.dtype for one in (value, *value.sources) if one.dtype in FLOATS), float32)
+        names = Names(T=self.type(floating), B=self.type(bool_), F32=self.type(float32), F64=self.type(float64),
+                      I64=self.type(int64), zero=self.each(TYPES[floating], "0.0"), none=self.each("i64", "0"),
+                      one=self.each(TYPES[floating], "1.0"), true=self.each("i1", "true"),
+                      size=f"{'' if self.lanes == 1 else f'v{self.lanes}'}f{8 * floating.itemsize}")
         for instruction in text.split("; "):
             letter, _, instruction = instruction.rpartition(" = ")
             names[letter] = self.new(string.Formatter().vformat(instruction, operands, names))

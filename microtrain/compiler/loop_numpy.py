@@ -11,12 +11,17 @@ from ..runtime.backend import Buffer
 from .emit_llvm import compiled_loop
 from .emit_loop import Function, LoopEmitter
 from .emit_numpy import quiet
+from .fused_maps import fused
 from .loop import Roles
 from .program import Program
 
 MANY = 2000
 """Steps of a program, in all its loops, from which on it is machine code: it takes LLVM as long to write it as 2,000
 steps of NumPy's take, and once in a process a tenth of a second to begin."""
+
+
+OFTEN = 256
+"""Steps from which on what is computed element by element is fused: as of replays (`compiled.running.MANY`)."""
 
 
 class NumpyLoop:
@@ -42,19 +47,26 @@ class Made:
 
     def __init__(self, program: Program, roles: Roles) -> None:
         self.program, self.roles, self.steps = program, roles, 0
-        emitter = LoopEmitter(program, roles)
-        self.source = emitter.function()
-        namespace: dict[str, Function] = {}
-        exec(compile(self.source, "<microtrain cpu loop>", "exec"), emitter.namespace, namespace)
-        self.python = namespace["loop"]
+        self.source, self.python = looped(program, roles)
         self.machine: Function | None = None
 
     def function(self, steps: int) -> Function:
         """What runs so many steps more."""
-        if self.steps < MANY <= self.steps + steps:
+        before, self.steps = self.steps, self.steps + steps
+        if before < MANY <= self.steps:
             self.machine = compiled_loop(self.program, self.roles)
-        self.steps += steps
+        if before < OFTEN <= self.steps:
+            self.source, self.python = looped(fused(self.program), self.roles)
         return self.machine or self.python
+
+
+def looped(program: Program, roles: Roles) -> tuple[str, Function]:
+    """The loop of a program as a Python function, and its text."""
+    emitter = LoopEmitter(program, roles)
+    source = emitter.function()
+    namespace: dict[str, Function] = {}
+    exec(compile(source, "<microtrain cpu loop>", "exec"), emitter.namespace, namespace)
+    return source, namespace["loop"]
 
 
 @lru_cache(maxsize=256)

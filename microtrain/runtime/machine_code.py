@@ -26,7 +26,11 @@ TRIPLE = "x86_64-unknown-linux-gnu"
 HEAD = object.__basicsize__
 """Bytes of an object before the value of a NumPy scalar: its count of references and its type."""
 
-WITH_HOST = ("3.6.", "3.7.")                    # Tritons whose `init_targets` is for the host too; later ones export more
+# Bytes from the beginning of a NumPy array (PyArrayObject) to what is known of it: flags as of `ndarray.flags.num`.
+DATA, AXES, SIZES, DTYPE, FLAGS = 16, 24, 32, 56, 64
+READABLE, WRITABLE = 0x101, 0x501                # contiguous as C's arrays are, and aligned; and writable
+
+WITH_HOST = ("3.6.", "3.7.")                    # Tritons whose `init_targets` is for the host too; later export more
 FASTCALL = 0x80                                 # METH_FASTCALL: called with an array of arguments and their count
 ALLOC = 47                                      # Py_tp_alloc: a type's function that makes an object of it
 
@@ -60,13 +64,14 @@ def c_function(text: str, result: Any, *arguments: Any) -> Callable[..., Any]:
     return function
 
 
-def python_function(text: str) -> Callable[..., Any]:
-    """The function of a text, of a signature of METH_FASTCALL, as a built-in function of Python's."""
+def python_function(text: str, *kept: object) -> Callable[..., Any]:
+    """The function of a text, of a signature of METH_FASTCALL, as a built-in function of Python's; it keeps objects
+    that its text names by their address."""
     code = Code(text)
     definition = Definition(b"step", code.address, FASTCALL, None)
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.restype, make.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
-    return make(ctypes.addressof(definition), (code, definition), None)     # type: ignore[no-any-return]
+    return make(ctypes.addressof(definition), (code, definition, *kept), None)     # type: ignore[no-any-return]
 
 
 @lru_cache
@@ -78,8 +83,15 @@ def available() -> bool:
         return False
     for kind, as_c in (np.float32, ctypes.c_float), (np.float64, ctypes.c_double), (np.int64, ctypes.c_int64):
         one = kind(-3)
+        array = np.zeros((3, 5), kind)
+        found = [ctypes.c_void_p.from_address(id(array) + place).value for place in (HEAD // 2, DATA, DTYPE)]
+        sizes = ctypes.c_void_p.from_address(id(array) + SIZES).value or 0
         if (ctypes.c_void_p.from_address(id(one) + HEAD // 2).value != id(kind)
-                or as_c.from_address(id(one) + HEAD).value != -3):
+                or as_c.from_address(id(one) + HEAD).value != -3
+                or found != [id(np.ndarray), array.ctypes.data, id(np.dtype(kind))]
+                or ctypes.c_int.from_address(id(array) + AXES).value != 2
+                or [*(ctypes.c_ssize_t * 2).from_address(sizes)] != [3, 5]
+                or ctypes.c_int.from_address(id(array) + FLAGS).value & WRITABLE != WRITABLE):
             return False
     try:
         twice = c_function("define i64 @twice(i64 %x) {\n  %y = add i64 %x, %x\n  ret i64 %y\n}\n",
@@ -132,9 +144,18 @@ def llvm() -> Any:
     return library.llvm
 
 
+@lru_cache
+def vectors() -> str:
+    """What LLVM may use for several elements at once: AVX2, where the processor has it. Wider ones are not faster on
+    memory, and slow some processors down."""
+    with open("/proc/cpuinfo") as about:
+        has = next((line.split() for line in about if line.startswith("flags")), [])
+    return "+avx,+avx2" if "avx2" in has else ""
+
+
 def translate(text: str) -> bytes:
     """An object file of LLVM's text. No product is fused with a sum."""
-    given: tuple[Any, ...] = (text, TRIPLE, "", "", [], False, True)
+    given: tuple[Any, ...] = (text, TRIPLE, "", vectors(), [], False, True)
     try:
         made = llvm().translate_to_asm(*given)
     except TypeError:                           # from Triton 3.8 on it is asked whether addresses are made uniform
