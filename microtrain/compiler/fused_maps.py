@@ -18,6 +18,7 @@ from .. import ops
 from ..graph.dtypes import float64
 from ..graph.node import Kind, Primitive, Signature, buffer_signature
 from ..graph.spec import Shape
+from ..runtime.backend import Buffer
 from ..runtime.machine_code import (
     AXES,
     DATA,
@@ -52,11 +53,11 @@ FUSED = Primitive("fused_map", Kind.MAP, lambda *given: (given[-1].program.outpu
                   numpy_out="the last argument", differentiable=False)
 """An operation of its sources; its attribute is the group that it is."""
 
-EXACT = frozenset((ops.ADD, ops.SUB, ops.MUL, ops.DIV, ops.NEG, ops.WHERE, ops.RELU, ops.ABS, ops.RECIPROCAL, ops.EQ,
-                   ops.NE, ops.LT, ops.LE, ops.GT, ops.GE, ops.BITWISE_AND, ops.BITWISE_OR, ops.BITWISE_XOR,
-                   ops.BITWISE_NOT, ops.LOGICAL_NOT, ops.CAST))
-SLOW = frozenset((ops.WHERE, ops.RELU))
-"""Worth a function by themselves: NumPy takes more than one pass."""
+EXACT = frozenset((ops.ADD, ops.SUB, ops.MUL, ops.DIV, ops.NEG, ops.WHERE, ops.RELU, ops.ABS, ops.SIGN, ops.SQRT,
+                   ops.RSQRT, ops.RECIPROCAL, ops.EQ, ops.NE, ops.LT, ops.LE, ops.GT, ops.GE, ops.BITWISE_AND,
+                   ops.BITWISE_OR, ops.BITWISE_XOR, ops.BITWISE_NOT, ops.LOGICAL_NOT, ops.CAST))
+SLOW = frozenset((ops.WHERE, ops.RELU, ops.SIGN, ops.RSQRT))
+"""Of these NumPy takes more than one pass."""
 
 
 def fused(program: Program) -> Program:
@@ -70,15 +71,15 @@ def fused(program: Program) -> Program:
     for value in program.values:
         if not able(value):
             continue
-        group = [value]
-        for source in dict.fromkeys(value.sources):
-            joined = [*groups.get(source, ()), *group]
+        members = [value]
+        for source in dict.fromkeys(reads(value)):
+            joined = [*groups.get(source, ()), *members]
             if (source in groups and source.shape == value.shape and users[source] == {value}
                     and source not in program.outputs and len(joined) <= MAX_OPERATIONS and regular(joined)):
                 del groups[source]
-                group = joined
-        groups[value] = group
-    groups = {value: group for value, group in groups.items() if len(group) > 1 or value.primitive in SLOW}
+                members = joined
+        groups[value] = members
+    groups = {value: group for value, group in groups.items() if len(group) > 1 or alone_is_slow(value)}
     if not groups or not available():
         return program
     inside = {value for group in groups.values() for value in group}
@@ -87,8 +88,8 @@ def fused(program: Program) -> Program:
     for value in program.values:
         if value in groups:
             sources = outside(groups[value])
-            signature = Signature(FUSED, (Group(alone(groups[value], sources)),), tuple([one.spec for one in sources]),
-                                  value.spec)
+            group = Group(taken_out(groups[value], sources))
+            signature = Signature(FUSED, (group,), tuple([one.spec for one in sources]), value.spec)
         elif value in inside:
             continue
         else:
@@ -106,8 +107,25 @@ def able(value: Value) -> bool:
 
 def outside(group: Sequence[Value]) -> list[Value]:
     """What a group reads, but for numbers that are part of it."""
-    return list(dict.fromkeys(source for value in group for source in value.sources
+    return list(dict.fromkeys(source for value in group for source in reads(value)
                               if source not in group and source.primitive is not ops.LITERAL))
+
+
+def reads(value: Value) -> tuple[Value, ...]:
+    """What a value is computed from: of a single number, whatever its shape, what it was before it got that."""
+    return tuple([bare(source) for source in value.sources])
+
+
+def bare(value: Value) -> Value:
+    """A single number without the views that are of it alone."""
+    while value.primitive in (ops.EXPAND, ops.RESHAPE) and value.sources[0].spec.numel == 1:
+        value = value.sources[0]
+    return value
+
+
+def alone_is_slow(value: Value) -> bool:
+    """Whether an operation is worth a function by itself: NumPy takes long to begin where it broadcasts arrays."""
+    return value.primitive in SLOW or any(source.shape not in ((), value.shape) for source in value.sources)
 
 
 def regular(group: Sequence[Value]) -> bool:
@@ -137,16 +155,16 @@ def ways(shape: Shape, whole: Shape) -> tuple[str, int]:
     return "", 0
 
 
-def alone(group: Sequence[Value], sources: Sequence[Value]) -> Program:
+def taken_out(group: Sequence[Value], sources: Sequence[Value]) -> Program:
     """A group as a program of what it reads."""
     new = {source: Value(buffer_signature(source.spec), ()) for source in sources}
     values = list(new.values())
     for value in group:
-        for source in value.sources:
+        for source in reads(value):
             if source.primitive is ops.LITERAL and source not in new:
                 new[source] = Value(source.signature, ())
                 values.append(new[source])
-        new[value] = Value(value.signature, tuple([new[source] for source in value.sources]))
+        new[value] = Value(value.signature, tuple([new[source] for source in reads(value)]))
         values.append(new[value])
     return Program(values, [new[group[-1]]])
 
@@ -154,17 +172,17 @@ def alone(group: Sequence[Value], sources: Sequence[Value]) -> Program:
 # ------------------------------------------------------------------------------------------------------- machine code
 
 @lru_cache(maxsize=512)
-def function(group: Program) -> Callable[..., np.ndarray]:
-    """A group as a function of its sources and of an array for its result, which it gives. For sources that are not laid
-    out as in C it gives NumPy's result: the order of sums that follow is that of the elements in memory."""
+def function(group: Program) -> Callable[..., Buffer]:
+    """A group as a function of its sources and of an array for its result, which it gives. For sources that are not
+    laid out as in C it gives NumPy's result: the order of sums that follow is that of the elements in memory."""
     from .emit_numpy import NumpyExecutable
-    plan = NumpyExecutable(group)
+    plan, shape = NumpyExecutable(group), group.outputs[0].shape
 
-    def otherwise(*arguments: Any) -> np.ndarray:
+    def otherwise(*arguments: Any) -> Buffer:
         values = list(arguments[:-1])
         with np.errstate(all="ignore"):
-            result: np.ndarray = (plan.function(*values) if plan.takes_each else plan.function(values, (), None))[0]
-        return result
+            [result] = plan.function(*values) if plan.takes_each else plan.function(values, (), None)
+        return np.asarray(result).reshape(shape)
     return python_function(text(group, otherwise), otherwise)
 
 

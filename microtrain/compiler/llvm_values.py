@@ -36,6 +36,7 @@ CASTS = {**{(dtype, dtype): "select {B} {true}, {T} {0}, {T} {0}" for dtype in F
 ARITHMETIC: dict[Primitive, str] = {
     ops.ADD: "fadd {T} {0}, {1}", ops.SUB: "fsub {T} {0}, {1}", ops.MUL: "fmul {T} {0}, {1}",
     ops.DIV: "fdiv {T} {0}, {1}", ops.NEG: "fneg {T} {0}", ops.RECIPROCAL: "fdiv {T} {one}, {0}",
+    ops.SQRT: "call {T} @llvm.sqrt.{size}({T} {0})",
     ops.RSQRT: "a = call {T} @llvm.sqrt.{size}({T} {0}); fdiv {T} {one}, {a}",
     ops.WHERE: "select {B} {0}, {T} {1}, {T} {2}",
     ops.RELU: "a = fcmp ole {T} {0}, {zero}; select {B} {a}, {T} {zero}, {T} {0}",
@@ -53,7 +54,7 @@ ARITHMETIC: dict[Primitive, str] = {
                "k = and {B} {i}, {j}; l = fcmp uno {T} {0}, {0}; m = or {B} {k}, {l}; select {B} {m}, {T} {0}, {T} {h}"}
 
 WIDE: dict[Primitive, str] = {
-    **{ops.PRIMITIVES[name]: f"call double {{{name}}}(double {{0}})" for name in LONE.split()},
+    **{ops.PRIMITIVES[name]: f"call double {{{name}}}(double {{0}})" for name in LONE.split() if name != "sqrt"},
     ops.POW: "call double {pow}(double {0}, double {1})",
     ops.SIGMOID: "a = fneg double {0}; b = call double {exp}(double {a}); c = fadd double 1.0, {b}; "
                  "fdiv double 1.0, {c}",
