@@ -105,7 +105,8 @@ class Runner:
     def __init__(self, step: Step, fixed: Sequence[int], carried: Mapping[int, int], often: bool = False) -> None:
         self.step, self.executable = step, step.executable
         self.machine: Callable[..., tuple[Any, ...] | None] | None = None
-        self.waits, self.runs, self.spent = step.program.device.kind.native and not often, 0, False
+        self.by_machine = False
+        self.waits, self.runs = step.program.device.kind.native and not often, 0
         self.fixed: tuple[int, ...] = ()
         self.last: list[Any] = []
         self.kept: Any = None
@@ -119,6 +120,7 @@ class Runner:
                 from ..compiler.emit_llvm import compiled_step
                 from ..compiler.fused_maps import fused
                 self.machine, program = compiled_step(program), fused(program)
+                self.by_machine = self.machine is not None or program is not step.program
             native = NumpyExecutable(program, in_place=True, fixed=fixed, carried=carried)
             self.executable, self.quick, self.function = native, quietly.run, native.function
             self.fixed = tuple(fixed) if native.hoisted is not None else ()
@@ -134,10 +136,14 @@ class Runner:
         self.trusted = self.native
 
     def enough(self) -> bool:
-        """Count a run; whether there were so many that another one had better take its place."""
+        """Count a run that is asked for; whether there were so many that another had better take its place."""
         self.runs += 1
-        self.spent = self.runs >= MANY
-        return self.spent
+        return self.runs >= MANY
+
+    @property
+    def spent(self) -> bool:
+        """Whether it would not do another run."""
+        return self.waits and self.runs + 1 >= MANY
 
     def same(self, values: list[Any], nodes: Sequence[Node]) -> Any:
         """What depends on the fixed inputs alone, kept while they are the same and nobody else sees them."""

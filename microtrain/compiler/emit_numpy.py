@@ -244,7 +244,7 @@ class Emitter:
         if primitive is FUSED:
             self.owned.add(value)
             name = f"fused{value.number}"
-            self.namespace[name] = function(value.attrs[0].program)
+            self.namespace[name] = function(value.attrs[0].program, NumpyExecutable)
             operands = [self.operand(source, False) for source in sources]
             return f"{name}({', '.join([*operands, out or f'empty({value.shape!r}, {value.dtype.name})'])})"
         scalar = None if value.shape else primitive.numpy_scalar

@@ -172,11 +172,11 @@ def taken_out(group: Sequence[Value], sources: Sequence[Value]) -> Program:
 # ------------------------------------------------------------------------------------------------------- machine code
 
 @lru_cache(maxsize=512)
-def function(group: Program) -> Callable[..., Buffer]:
+def function(group: Program, executable: Callable[[Program], Any]) -> Callable[..., Buffer]:
     """A group as a function of its sources and of an array for its result, which it gives. For sources that are not
-    laid out as in C it gives NumPy's result: the order of sums that follow is that of the elements in memory."""
-    from .emit_numpy import NumpyExecutable
-    plan, shape = NumpyExecutable(group), group.outputs[0].shape
+    laid out as in C it gives the result of `executable`, NumPy's: the order of sums that follow is that of the elements
+    in memory."""
+    plan, shape = executable(group), group.outputs[0].shape
 
     def otherwise(*arguments: Any) -> Buffer:
         values = list(arguments[:-1])

@@ -34,7 +34,9 @@ class NumpyLoop:
     @property
     def way(self) -> str:
         """As `Loop` says."""
-        return "a function of NumPy calls" if self.made.machine is None else "machine code"
+        if self.made.machine is not None:
+            return "machine code"
+        return "a function of NumPy calls" + " and machine code" * self.made.fused
 
     def run(self, values: list[Buffer], numbers: Sequence[np.ndarray], steps: int) -> tuple[list[Buffer], int]:
         function = self.made.function(steps)
@@ -48,6 +50,7 @@ class Made:
     def __init__(self, program: Program, roles: Roles) -> None:
         self.program, self.roles, self.steps = program, roles, 0
         self.source, self.python = looped(program, roles)
+        self.fused = False
         self.machine: Function | None = None
 
     def function(self, steps: int) -> Function:
@@ -56,7 +59,9 @@ class Made:
         if before < MANY <= self.steps:
             self.machine = compiled_loop(self.program, self.roles)
         if before < OFTEN <= self.steps:
-            self.source, self.python = looped(fused(self.program), self.roles)
+            program = fused(self.program)
+            self.source, self.python = looped(program, self.roles)
+            self.fused = program is not self.program
         return self.machine or self.python
 
 

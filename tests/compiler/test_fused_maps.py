@@ -173,7 +173,7 @@ def test_its_result_is_written_into_memory_that_is_there() -> None:
 def test_who_hands_over_less_or_other_things_is_not_computed_beyond_its_end() -> None:
     made = program(g.sub(g.mul(tensor(numbers((4, 6), 0)), 2.0), tensor(numbers((6,), 1))))[0]
     [group] = [value.attrs[0].program for value in fused(made).values if value.primitive is FUSED]
-    call, x, y = fused_maps.function(group), numbers((4, 6), 2), numbers((6,), 3)
+    call, x, y = fused_maps.function(group, NumpyExecutable), numbers((4, 6), 2), numbers((6,), 3)
     out = np.empty((4, 6), np.float32)
     assert call(x, y, out) is out
     want = x * np.float32(2) - y
@@ -193,7 +193,7 @@ def test_who_hands_over_less_or_other_things_is_not_computed_beyond_its_end() ->
 def test_it_leaves_nothing_behind() -> None:
     made = program(g.sub(g.mul(tensor(numbers((4, 6), 0)), 2.0), 1))[0]
     [group] = [value.attrs[0].program for value in fused(made).values if value.primitive is FUSED]
-    call, x, out = fused_maps.function(group), numbers((4, 6), 2), np.empty((4, 6), np.float32)
+    call, x, out = fused_maps.function(group, NumpyExecutable), numbers((4, 6), 2), np.empty((4, 6), np.float32)
 
     def counts() -> tuple[int, ...]:
         return sys.getallocatedblocks(), sys.getrefcount(x), sys.getrefcount(out)
@@ -261,7 +261,9 @@ def test_a_step_and_a_loop_that_are_run_often(machine: bool, monkeypatch: pytest
         found.append([losses, *[one.tolist() for one in model.parameters()]])
         if how == "compiled":
             [runner] = [one.runner for listed in compiled.recordings.values() for one in listed if one.runner]
-            assert ("fused" in runner.executable.source) == machine and not runner.waits
+            assert ("fused" in runner.executable.source) == machine == ("machine code" in compiled.explain())
+        elif how == "looped":
+            assert ("NumPy calls and machine code" in compiled.explain()) == machine
     assert found[0] == found[1] == found[2]
     loop_numpy.made.cache_clear()
 
