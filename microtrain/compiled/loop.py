@@ -193,7 +193,7 @@ def built(program: Program, roles: Roles, one_launch: bool = True) -> Loop:
     """The loop of a program, for its device. Raises NotLooped where it cannot be one."""
     device: Device = program.device
     if device.kind.native:
-        from ..compiler.loop_numpy import NumpyLoop
+        from ..compiler.cpu.loop_numpy import NumpyLoop
         return NumpyLoop(program, roles)
     from ..compiler.loop_kernel import KernelLoop, Refusal
     from ..compiler.loop_launches import LaunchLoop

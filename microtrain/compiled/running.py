@@ -114,11 +114,11 @@ class Runner:
         self.function: Any = None
         self.takes_each = False
         if step.program.device.kind.native:
-            from ..compiler.emit_numpy import NumpyExecutable
+            from ..compiler.cpu.emit_numpy import NumpyExecutable
             program = step.program
             if often:
-                from ..compiler.emit_llvm import compiled_step
-                from ..compiler.fused_maps import fused
+                from ..compiler.cpu.emit_llvm import compiled_step
+                from ..compiler.cpu.fused_maps import fused
                 self.machine, program = compiled_step(program), fused(program)
                 self.by_machine = self.machine is not None or program is not step.program
             native = NumpyExecutable(program, in_place=True, fixed=fixed, carried=carried)

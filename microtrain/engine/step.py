@@ -141,7 +141,7 @@ def _memory(node: Node) -> object:
 def build(program: Program) -> Executable:
     """The program compiled for its device."""
     if program.device.kind.native:
-        from ..compiler.emit_numpy import NumpyExecutable
+        from ..compiler.cpu.emit_numpy import NumpyExecutable
         return NumpyExecutable(program)
     from ..compiler.executable import Executable as Kernels
     return Kernels(program)

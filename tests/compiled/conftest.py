@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from microtrain.compiled import running
-from microtrain.compiler import loop_numpy
+from microtrain.compiler.cpu import loop_numpy
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from microtrain import ops as g
 from microtrain import settings
 from microtrain.compiler import lower as lowering
 from microtrain.compiler import schedule as scheduling
-from microtrain.compiler.emit_numpy import NumpyExecutable
+from microtrain.compiler.cpu.emit_numpy import NumpyExecutable
 from microtrain.compiler.executable import Executable
 from microtrain.compiler.lower import lower
 from microtrain.compiler.program import Program

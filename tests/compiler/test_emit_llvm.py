@@ -16,12 +16,12 @@ import pytest
 import microtrain as mt
 from microtrain import ops as g
 from microtrain.compiled import running
-from microtrain.compiler import emit_llvm, loop_numpy
-from microtrain.compiler.emit_llvm import compiled_loop, compiled_step, step_text
-from microtrain.compiler.emit_numpy import NumpyExecutable
-from microtrain.compiler.llvm_values import ARITHMETIC, COMPARISONS, LOGIC, WIDE
+from microtrain.compiler.cpu import emit_llvm, loop_numpy
+from microtrain.compiler.cpu.emit_llvm import compiled_loop, compiled_step, step_text
+from microtrain.compiler.cpu.emit_numpy import NumpyExecutable
+from microtrain.compiler.cpu.llvm_values import ARITHMETIC, COMPARISONS, LOGIC, WIDE
+from microtrain.compiler.cpu.loop_numpy import NumpyLoop
 from microtrain.compiler.loop import Roles
-from microtrain.compiler.loop_numpy import NumpyLoop
 from microtrain.compiler.program import Program
 from microtrain.graph.dtypes import bool_, float32, float64
 from microtrain.graph.node import SCALAR, Node, literal

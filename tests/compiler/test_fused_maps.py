@@ -14,11 +14,11 @@ import pytest
 import microtrain as mt
 from microtrain import ops as g
 from microtrain.compiled import running
-from microtrain.compiler import fused_maps, loop_numpy
-from microtrain.compiler.emit_numpy import NumpyExecutable
-from microtrain.compiler.fused_maps import FUSED, fused, ways
+from microtrain.compiler.cpu import emit_map, fused_maps, loop_numpy
+from microtrain.compiler.cpu.emit_numpy import NumpyExecutable
+from microtrain.compiler.cpu.fused_maps import FUSED, fused, ways
+from microtrain.compiler.cpu.loop_numpy import NumpyLoop
 from microtrain.compiler.loop import Roles
-from microtrain.compiler.loop_numpy import NumpyLoop
 from microtrain.compiler.program import Program
 from microtrain.graph.dtypes import bool_, float32, float64
 from microtrain.graph.node import Node
@@ -173,7 +173,7 @@ def test_its_result_is_written_into_memory_that_is_there() -> None:
 def test_who_hands_over_less_or_other_things_is_not_computed_beyond_its_end() -> None:
     made = program(g.sub(g.mul(tensor(numbers((4, 6), 0)), 2.0), tensor(numbers((6,), 1))))[0]
     [group] = [value.attrs[0].program for value in fused(made).values if value.primitive is FUSED]
-    call, x, y = fused_maps.function(group, NumpyExecutable), numbers((4, 6), 2), numbers((6,), 3)
+    call, x, y = emit_map.function(group, NumpyExecutable), numbers((4, 6), 2), numbers((6,), 3)
     out = np.empty((4, 6), np.float32)
     assert call(x, y, out) is out
     want = x * np.float32(2) - y
@@ -193,7 +193,7 @@ def test_who_hands_over_less_or_other_things_is_not_computed_beyond_its_end() ->
 def test_it_leaves_nothing_behind() -> None:
     made = program(g.sub(g.mul(tensor(numbers((4, 6), 0)), 2.0), 1))[0]
     [group] = [value.attrs[0].program for value in fused(made).values if value.primitive is FUSED]
-    call, x, out = fused_maps.function(group, NumpyExecutable), numbers((4, 6), 2), np.empty((4, 6), np.float32)
+    call, x, out = emit_map.function(group, NumpyExecutable), numbers((4, 6), 2), np.empty((4, 6), np.float32)
 
     def counts() -> tuple[int, ...]:
         return sys.getallocatedblocks(), sys.getrefcount(x), sys.getrefcount(out)
@@ -204,7 +204,7 @@ def test_it_leaves_nothing_behind() -> None:
             call(x[:, :], out)
         after = counts()
     assert all(abs(new - old) < 50 for new, old in zip(after, before, strict=True))
-    fused_maps.function.cache_clear()
+    emit_map.function.cache_clear()
     seen = weakref.ref(call.__self__[0])        # type: ignore[attr-defined]
     del call
     gc.collect()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from microtrain import ops as g
-from microtrain.compiler.emit_numpy import NumpyExecutable
+from microtrain.compiler.cpu.emit_numpy import NumpyExecutable
 from microtrain.graph.node import Node
 from microtrain.runtime.numerics import LONE
 from tests.support.programs import program, tensor

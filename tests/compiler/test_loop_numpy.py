@@ -11,10 +11,10 @@ import pytest
 
 import microtrain as mt
 from microtrain import ops as g
-from microtrain.compiler import emit_numpy
-from microtrain.compiler.emit_numpy import NumpyExecutable
+from microtrain.compiler.cpu import emit_numpy
+from microtrain.compiler.cpu.emit_numpy import NumpyExecutable
+from microtrain.compiler.cpu.loop_numpy import NumpyLoop
 from microtrain.compiler.loop import Roles, batched
-from microtrain.compiler.loop_numpy import NumpyLoop
 from microtrain.nn import functional as F
 from tests.support.programs import program, tensor
 from tests.support.steps import Looped, looped, watched

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from microtrain import ops as g
-from microtrain.compiler.emit_numpy import NumpyExecutable
+from microtrain.compiler.cpu.emit_numpy import NumpyExecutable
 from microtrain.compiler.lower import lower
 from microtrain.graph.node import Kind
 from tests.support.programs import program, tensor

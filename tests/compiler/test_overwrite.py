@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from microtrain import ops as g
-from microtrain.compiler import emit_numpy
-from microtrain.compiler.emit_numpy import NumpyExecutable
+from microtrain.compiler.cpu import emit_numpy
+from microtrain.compiler.cpu.emit_numpy import NumpyExecutable
 from microtrain.compiler.program import Program
 from microtrain.graph import dtypes
 from microtrain.graph.node import Node

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from microtrain import ops as g
-from microtrain.compiler.emit_numpy import NumpyExecutable
+from microtrain.compiler.cpu.emit_numpy import NumpyExecutable
 from microtrain.compiler.lower import lower
 from microtrain.compiler.simplify import simplify
 from microtrain.graph.node import Node

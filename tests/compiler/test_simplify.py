@@ -9,7 +9,7 @@ import pytest
 
 import microtrain as mt
 from microtrain import ops as g
-from microtrain.compiler.emit_numpy import NumpyExecutable
+from microtrain.compiler.cpu.emit_numpy import NumpyExecutable
 from microtrain.engine.plans import plans
 from microtrain.graph import constants as graph_constants
 from microtrain.graph import dtypes

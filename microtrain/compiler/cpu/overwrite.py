@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from .. import ops
-from ..graph.node import BUFFER, Kind
-from .program import Program, Value
+from ... import ops
+from ...graph.node import BUFFER, Kind
+from ..program import Program, Value
 
 COPIES = frozenset((ops.PAD, ops.CAT))
 """Views by their kind, of which NumPy makes new arrays."""

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops
-from ..graph.dtypes import DType, bool_, float32, float64, int64
-from ..graph.node import BUFFER, SCALAR, Primitive
-from ..runtime.machine_code import address
-from ..runtime.numerics import LONE
-from .program import Value
+from ... import ops
+from ...graph.dtypes import DType, bool_, float32, float64, int64
+from ...graph.node import BUFFER, SCALAR, Primitive
+from ...runtime.machine_code import address
+from ...runtime.numerics import LONE
+from ..program import Value
 
 TYPES: dict[DType, str] = {float32: "float", float64: "double", bool_: "i1", int64: "i64"}
 FLOATS = (float32, float64)

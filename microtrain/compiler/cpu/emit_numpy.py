@@ -16,17 +16,18 @@ from typing import TypeVar
 
 import numpy as np
 
-from .. import ops
-from ..graph.dtypes import HALF, bfloat16, bool_, float32, float64
-from ..graph.node import Kind, buffer_signature
-from ..graph.spec import Spec
-from ..runtime import numerics
-from ..runtime.backend import Buffer
-from ..runtime.numerics import LONE
-from .build import Builder
-from .fused_maps import FUSED, function
+from ... import ops
+from ...graph.dtypes import HALF, bfloat16, bool_, float32, float64
+from ...graph.node import Kind, buffer_signature
+from ...graph.spec import Spec
+from ...runtime import numerics
+from ...runtime.backend import Buffer
+from ...runtime.numerics import LONE
+from ..build import Builder
+from ..program import Program, Value
+from .emit_map import function
+from .fused_maps import FUSED
 from .overwrite import Overwriting, memories
-from .program import Program, Value
 
 LARGE = 4096  # Elements from which a temporary is worth reusing: below, an allocation costs less than the extra call.
 

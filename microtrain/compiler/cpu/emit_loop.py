@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .. import ops
-from ..graph.node import BUFFER, SCALAR
-from ..runtime.backend import Buffer
+from ... import ops
+from ...graph.node import BUFFER, SCALAR
+from ...runtime.backend import Buffer
+from ..loop import Roles
+from ..program import Program, Value
 from .emit_numpy import Emitter
-from .loop import Roles
-from .program import Program, Value
 
 Function = Callable[[Sequence[Buffer], Sequence[np.ndarray], int], tuple[tuple[Buffer, ...], int]]
 """A loop: of the inputs, the numbers' tables and the steps, the outputs and how many steps were made (see `Loop`)."""

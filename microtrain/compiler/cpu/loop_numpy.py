@@ -7,13 +7,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..runtime.backend import Buffer
+from ...runtime.backend import Buffer
+from ..loop import Roles
+from ..program import Program
 from .emit_llvm import compiled_loop
 from .emit_loop import Function, LoopEmitter
 from .emit_numpy import quiet
 from .fused_maps import fused
-from .loop import Roles
-from .program import Program
 
 MANY = 2000
 """Steps of a program, in all its loops, from which on it is machine code: it takes LLVM as long to write it as 2,000

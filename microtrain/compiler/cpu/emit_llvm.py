@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops
-from ..graph.node import SCALAR
-from ..runtime.backend import Buffer
-from ..runtime.machine_code import HEAD, address, available, c_function, maker, python_function
+from ... import ops
+from ...graph.node import SCALAR
+from ...runtime.backend import Buffer
+from ...runtime.machine_code import HEAD, address, available, c_function, maker, python_function
+from ..loop import Roles
+from ..program import Program
 from .llvm_values import FLOATS, TYPES, Writer, known, pointer
-from .loop import Roles
-from .program import Program
 
 
 def written(program: Program) -> bool:
