@@ -30,8 +30,10 @@ def structure(number: int, recording: Recording) -> list[str]:
     step = recording.step
     launches = [line for line in step.executable.describe().splitlines() if line.startswith("kernel ")]
     what = f"kernels: {len(launches)}" if launches else f"one function, {step.executable.kernels} statements"
-    if recording.runner is not None and recording.runner.by_machine:
-        what = "machine code" if recording.runner.machine else f"{what}; elementwise ones are machine code"
+    if recording.runner is not None and recording.runner.machine is not None:
+        what = "machine code"
+    elif recording.runner is not None and recording.runner.fused:
+        what += "; elementwise ones are machine code"
     read = [recording.paths[source.number] for source in recording.inputs if source.kind == "tensor"]
     kinds = Counter(source.kind for source in recording.inputs)
     numbers = Counter(type(event.optimizer).__name__ if isinstance(event, Numbers) else "a generator"

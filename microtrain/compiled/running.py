@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
 from operator import is_, itemgetter
 from sys import getrefcount
 from typing import Any
@@ -105,7 +106,7 @@ class Runner:
     def __init__(self, step: Step, fixed: Sequence[int], carried: Mapping[int, int], often: bool = False) -> None:
         self.step, self.executable = step, step.executable
         self.machine: Callable[..., tuple[Any, ...] | None] | None = None
-        self.by_machine = False
+        self.fused = False
         self.waits, self.runs = step.program.device.kind.native and not often, 0
         self.fixed: tuple[int, ...] = ()
         self.last: list[Any] = []
@@ -115,13 +116,15 @@ class Runner:
         self.takes_each = False
         if step.program.device.kind.native:
             from ..compiler.cpu.emit_numpy import NumpyExecutable
-            program = step.program
+            native = NumpyExecutable(step.program, in_place=True, fixed=fixed, carried=carried)
             if often:
-                from ..compiler.cpu.emit_llvm import compiled_step
-                from ..compiler.cpu.fused_maps import fused
-                self.machine, program = compiled_step(program), fused(program)
-                self.by_machine = self.machine is not None or program is not step.program
-            native = NumpyExecutable(program, in_place=True, fixed=fixed, carried=carried)
+                with suppress(OSError, RuntimeError):               # no memory for code, say: NumPy goes on
+                    from ..compiler.cpu.emit_llvm import compiled_step
+                    from ..compiler.cpu.fused_maps import fused
+                    self.machine, program = compiled_step(step.program), fused(step.program)
+                    if program is not step.program:
+                        native = NumpyExecutable(program, True, fixed, carried, otherwise=native)
+                        self.fused = True
             self.executable, self.quick, self.function = native, quietly.run, native.function
             self.fixed = tuple(fixed) if native.hoisted is not None else ()
             self.prepare, self.takes_each = native.prepare, native.takes_each

@@ -15,9 +15,11 @@ import sys
 import sysconfig
 from collections.abc import Callable
 from functools import lru_cache
-from importlib.machinery import ExtensionFileLoader
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -97,7 +99,7 @@ def available() -> bool:
         twice = c_function("define i64 @twice(i64 %x) {\n  %y = add i64 %x, %x\n  ret i64 %y\n}\n",
                            ctypes.c_int64, ctypes.c_int64)
         return bool(twice(21) == 42 and address("exp"))
-    except (ImportError, AttributeError, OSError, RuntimeError, TypeError):
+    except Exception:           # whatever stands in its way (a folder or a module that is called triton): without, then
         return False
 
 
@@ -118,22 +120,42 @@ def maker(kind: type) -> int:
 
 # ------------------------------------------------------------------------------------------------------ Triton's LLVM
 
+LIBRARY = "triton._C.libtriton"
+
+
+class Loaded(MetaPathFinder, Loader):
+    """Has Triton, where it is imported later, find its library loaded: twice is fatal."""
+
+    def __init__(self, library: ModuleType) -> None:
+        self.library = library
+
+    def find_spec(self, name: str, path: object, target: object = None) -> ModuleSpec | None:
+        return ModuleSpec(name, self, origin=self.library.__file__) if name == LIBRARY else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return self.library
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing: it was."""
+
+
 @lru_cache
 def llvm() -> Any:
     """Triton's bindings of LLVM, by themselves where Triton is not imported: to import it takes five times as long, and
-    decides whether kernels are interpreted from then on."""
-    name = "triton._C.libtriton"
-    library = sys.modules.get(name)
+    decides whether kernels are interpreted from then on. Raises ImportError without Triton."""
+    library: Any = sys.modules.get(LIBRARY)
     if library is None:
         found = importlib.util.find_spec("triton")
-        if found is None or not found.submodule_search_locations:
+        paths = [path for folder in (found and found.submodule_search_locations) or ()
+                 for path in Path(folder, "_C").glob("libtriton*.so")]
+        if not paths:
             raise ImportError("Triton is not installed")
-        [path] = Path(found.submodule_search_locations[0], "_C").glob("libtriton*.so")
-        spec = importlib.util.spec_from_file_location(name, path, loader=ExtensionFileLoader(name, str(path)))
-        assert spec is not None and spec.loader is not None
+        loader = ExtensionFileLoader(LIBRARY, str(paths[0]))
+        spec = importlib.util.spec_from_file_location(LIBRARY, paths[0], loader=loader)
+        assert spec is not None
         library = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(library)
-        sys.modules[name] = library
+        loader.exec_module(library)
+        sys.meta_path.insert(0, Loaded(library))
     library.llvm.init_targets()
     exports = ctypes.CDLL(library.__file__)
     if hasattr(exports, "LLVMInitializeX86Target"):

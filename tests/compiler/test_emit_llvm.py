@@ -16,7 +16,7 @@ import pytest
 import microtrain as mt
 from microtrain import ops as g
 from microtrain.compiled import running
-from microtrain.compiler.cpu import emit_llvm, loop_numpy
+from microtrain.compiler.cpu import emit_llvm, emit_map, loop_numpy
 from microtrain.compiler.cpu.emit_llvm import compiled_loop, compiled_step, step_text
 from microtrain.compiler.cpu.emit_numpy import NumpyExecutable
 from microtrain.compiler.cpu.llvm_values import ARITHMETIC, COMPARISONS, LOGIC, WIDE
@@ -183,6 +183,34 @@ def test_a_step_that_is_replayed_often_is_machine_code(state: str, monkeypatch: 
     emit_llvm.compiled_step.cache_clear()
 
 
+@pytest.mark.parametrize("error", [OSError("no memory"), RuntimeError("a relocation")])
+def test_where_code_cannot_be_made_numpy_goes_on(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert machine_code.available()
+
+    def refuse(self: object, text: str) -> None:
+        raise error
+    monkeypatch.setattr(machine_code.Code, "__init__", refuse)
+    monkeypatch.setattr(running, "MANY", 4)
+    monkeypatch.setattr(loop_numpy, "MANY", 4)
+    monkeypatch.setattr(loop_numpy, "OFTEN", 4)
+    for cache in (emit_llvm.compiled_step, emit_map.function, emit_map.laid_out, loop_numpy.made):
+        cache.cache_clear()
+    for shape in ((), (3, 7)):
+        w = mt.full(shape, 0.5, device="cpu")
+        step = mt.compile(lambda w=w: (w.mul_(1.5).sub_(0.25) * 2 + 1).sum())
+        want = mt.full(shape, 0.5, device="cpu")
+        for _ in range(9):
+            assert step().item() == (want.mul_(1.5).sub_(0.25) * 2 + 1).sum().item()
+        assert step.loop(steps=9).shape == (9,)
+
+
+def test_a_program_of_thousands_of_values_is_numpys() -> None:
+    x = tensor(np.float32(1.0))
+    for _ in range(emit_llvm.MOST):
+        x = g.mul(g.add(x, x), x)
+    assert compiled_step(program(x)[0]) is None
+
+
 def test_memory_that_may_not_be_executed_is_no_machine_code(monkeypatch: pytest.MonkeyPatch) -> None:
     class Refuses:
         def __init__(self, *given: object, **more: object) -> None:
@@ -205,6 +233,17 @@ def test_code_that_needs_what_is_not_in_it_is_refused() -> None:
                                 "  %y = call double @exp(double %x)\n  ret double %y\n}\n", ctypes.c_double)
 
 
+def test_whatever_else_is_called_triton_is_not_taken_for_it() -> None:
+    code = """
+import sys, types
+sys.modules["triton"] = types.ModuleType("triton")
+from microtrain.runtime.machine_code import available
+print(available())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr
+
+
 def test_tritons_llvm_does_not_bring_triton_and_is_its_afterwards() -> None:
     """Whether Triton interprets kernels is decided when it is imported: not here."""
     code = """
@@ -214,7 +253,9 @@ assert available() and "triton" not in sys.modules
 first = llvm()
 import triton
 from triton._C import libtriton
-assert libtriton.llvm is first and triton.__version__
+assert libtriton.llvm is first and triton._C.libtriton is libtriton and triton.__version__
+import triton._C.libtriton as again
+assert again is libtriton
 import microtrain as mt
 from microtrain.runtime.resources import TARGETS
 from microtrain.kernels import arithmetic

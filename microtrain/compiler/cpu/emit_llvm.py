@@ -20,10 +20,14 @@ from ..loop import Roles
 from ..program import Program
 from .llvm_values import FLOATS, TYPES, Writer, known, pointer
 
+MOST = 1000
+"""Values of a program that becomes machine code: LLVM takes a third of a second for these, and four for three times as
+many."""
+
 
 def written(program: Program) -> bool:
     """Whether there is machine code of a program here."""
-    return all(map(known, program.values)) and available()
+    return len(program.values) <= MOST and all(map(known, program.values)) and available()
 
 
 # ---------------------------------------------------------------------------------------------------------- of a step

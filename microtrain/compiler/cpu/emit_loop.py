@@ -37,6 +37,7 @@ class LoopEmitter(Emitter):
         numbers = [self.names[value] for value in inputs if value.primitive is SCALAR]
         before = [f"{''.join(f'{self.names[value]}, ' for value in inputs)}= values"] if inputs else []
         before += [f"{''.join(f'{name}, ' for name in numbers)}= numbers"] if numbers else []
+        before += self.unless_laid_out("otherwise(values, numbers, steps)")
         before += self.prepared()
         step = [line for i, value in enumerate(self.order) if value not in self.names
                 and value.primitive is not ops.LITERAL and value in self.last for line in self.statement(value, i)]

@@ -3,14 +3,15 @@ computes several elements at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from ...graph.dtypes import float64
-from ...runtime.backend import Buffer
+from ...graph.node import buffer_signature
+from ...graph.spec import Spec
 from ...runtime.machine_code import (
     AXES,
     DATA,
@@ -24,23 +25,58 @@ from ...runtime.machine_code import (
     python_function,
 )
 from ..program import Program, Value
-from .fused_maps import ways
+from .fused_maps import Group, ways
 from .llvm_values import Writer, pointer
 
 
 @lru_cache(maxsize=512)
-def function(group: Program, executable: Callable[[Program], Any]) -> Callable[..., Buffer]:
-    """A group as a function of its sources and of an array for its result, which it gives. For sources that are not
-    laid out as in C it gives the result of `executable`, NumPy's: the order of sums that follow is that of the elements
-    in memory."""
-    plan, shape = executable(group), group.outputs[0].shape
+def function(group: Program) -> Callable[..., np.ndarray]:
+    """A group as a function of its sources and of an array for its result, which it gives. Raises RuntimeError for what
+    is not of their shapes and dtypes, or not laid out as in C."""
+    def otherwise(*arguments: Any) -> np.ndarray:
+        numbers = [one[()] if isinstance(one, np.ndarray) and not one.shape else one for one in arguments]
+        if any(one is not other for one, other in zip(numbers, arguments, strict=True)):
+            return made(*numbers)
+        found = ", ".join([f"{one.dtype}{list(one.shape)} {one.strides}" if isinstance(one, np.ndarray)
+                           else type(one).__name__ for one in arguments])
+        raise RuntimeError(f"({Group(group)}) was handed {found}")
+    made = python_function(text(group, otherwise), otherwise)
+    return made
 
-    def otherwise(*arguments: Any) -> Buffer:
-        values = list(arguments[:-1])
-        with np.errstate(all="ignore"):
-            [result] = plan.function(*values) if plan.takes_each else plan.function(values, (), None)
-        return np.asarray(result).reshape(shape)
-    return python_function(text(group, otherwise), otherwise)
+
+@lru_cache(maxsize=512)
+def laid_out(specs: tuple[Spec, ...]) -> Callable[..., bool]:
+    """A function that says whether arrays are of the dtypes of these and laid out as in C."""
+    w = Writer()
+    values = [Value(buffer_signature(spec), ()) for spec in specs]
+    begin(w, values)
+    head = "define ptr @laid_out(ptr %self, ptr %arguments, i64 %count) {"
+    return python_function("\n".join([head, *w.lines, *given(pointer(id(True))), "other:", *given(pointer(id(False))),
+                                      "}", ""]))
+
+
+def given(one: str) -> list[str]:
+    """Give an object."""
+    return [f"  call void {pointer(address('Py_IncRef'))}(ptr {one})", f"  ret ptr {one}"]
+
+
+def begin(w: Writer, inputs: Sequence[Value], result: Value | None = None) -> list[str]:
+    """The names of a function's arguments, once they are what they should be; `result` is written into."""
+    check(w, [w.new(f"icmp eq i64 %count, {len(inputs)}")], "counted")
+    objects = [w.new(f"load ptr, ptr {w.new(f'getelementptr ptr, ptr %arguments, i64 {k}')}")
+               for k in range(len(inputs))]
+    kinds = [np.ndarray if value.shape else value.dtype.numpy.type for value in inputs]
+    check(w, [w.new(f"icmp eq ptr {at(w, one, HEAD // 2, 'ptr')}, {pointer(id(kind))}")
+              for kind, one in zip(kinds, objects, strict=True)], "kinds")
+    fits = []
+    for value, one in zip(inputs, objects, strict=True):
+        if value.shape:
+            wanted = WRITABLE if value is result else READABLE
+            flags = w.new(f"and i32 {at(w, one, FLAGS, 'i32')}, {wanted}")
+            fits += [w.new(f"icmp eq i32 {flags}, {wanted}"),
+                     w.new(f"icmp eq ptr {at(w, one, DTYPE, 'ptr')}, {pointer(id(value.dtype.numpy))}")]
+    check(w, fits, "layouts")
+    return objects
 
 
 def text(group: Program, otherwise: Callable[..., Any]) -> str:
@@ -52,23 +88,10 @@ def text(group: Program, otherwise: Callable[..., Any]) -> str:
     columns = next((count for _, count in read.values() if count), result.spec.numel)
     lanes = 4 if any(value.dtype is float64 for value in group.values) else 8
     memory: dict[Value, str] = {}
-    fits = [w.new(f"icmp eq i64 %count, {len(inputs)}")]
-    w.lines += [f"  br i1 {fits[0]}, label %all, label %other", "all:"]
+    objects = begin(w, inputs, result)
+    check(w, [w.new(f"icmp eq i32 {at(w, one, AXES, 'i32')}, {len(value.shape)}")
+              for value, one in zip(inputs, objects, strict=True) if value.shape], "axes")
     fits = []
-    objects = [w.new(f"load ptr, ptr {w.new(f'getelementptr ptr, ptr %arguments, i64 {k}')}")
-               for k in range(len(inputs))]
-    for value, one in zip(inputs, objects, strict=True):
-        kind = np.ndarray if value.shape else value.dtype.numpy.type
-        fits.append(w.new(f"icmp eq ptr {at(w, one, HEAD // 2, 'ptr')}, {pointer(id(kind))}"))
-    check(w, fits, "kinds")
-    for value, one in zip(inputs, objects, strict=True):
-        if value.shape:
-            wanted = WRITABLE if value is result else READABLE
-            flags = w.new(f"and i32 {at(w, one, FLAGS, 'i32')}, {wanted}")
-            fits += [w.new(f"icmp eq i32 {flags}, {wanted}"),
-                     w.new(f"icmp eq ptr {at(w, one, DTYPE, 'ptr')}, {pointer(id(value.dtype.numpy))}"),
-                     w.new(f"icmp eq i32 {at(w, one, AXES, 'i32')}, {len(value.shape)}")]
-    check(w, fits, "layouts")
     for value, one in zip(inputs, objects, strict=True):
         if value.shape:
             sizes = at(w, one, SIZES, "ptr")
@@ -89,7 +112,7 @@ def text(group: Program, otherwise: Callable[..., Any]) -> str:
     w.lines += ["  br label %end", "end:", "  %below = add i64 %row, 1",
                 f"  %again = icmp ult i64 %below, {result.spec.numel // columns}",
                 "  br i1 %again, label %rows, label %done", "done:",
-                f"  call void {pointer(address('Py_IncRef'))}(ptr {objects[-1]})", f"  ret ptr {objects[-1]}", "other:",
+                *given(objects[-1]), "other:",
                 f"  %else = call ptr {pointer(address('PyObject_Vectorcall'))}(ptr {pointer(id(otherwise))}, "
                 "ptr %arguments, i64 %count, ptr null)", "  ret ptr %else", "}", ""]
     return "\n".join(["define ptr @map(ptr %self, ptr %arguments, i64 %count) {", *w.lines])
@@ -153,4 +176,3 @@ def check(w: Writer, fits: list[str], label: str) -> None:
     for one in fits:
         all_fit = w.new(f"and i1 {all_fit}, {one}")
     w.lines += [f"  br i1 {all_fit}, label %{label}, label %other", f"{label}:"]
-    fits.clear()

@@ -25,7 +25,7 @@ from ...runtime.backend import Buffer
 from ...runtime.numerics import LONE
 from ..build import Builder
 from ..program import Program, Value
-from .emit_map import function
+from .emit_map import function, laid_out
 from .fused_maps import FUSED
 from .overwrite import Overwriting, memories
 
@@ -59,17 +59,19 @@ class NumpyExecutable:
     fixed: places of inputs that are the same in many runs: what depends on them and on constants alone is what
         `prepare` gives.
     carried: places of inputs, each with the place of the output that is its value in the next run.
+    otherwise: the same program without fused operations, which runs where the inputs are not laid out as in C.
     takes_each: whether `function` takes the inputs one by one, and nothing else: it writes over none, and all of it is
         run each time. Otherwise it takes a list of them, the places that are given away, and what `prepare` gave.
     """
 
     def __init__(self, program: Program, in_place: bool = False, fixed: Collection[int] = (),
-                 carried: Mapping[int, int] | None = None) -> None:
+                 carried: Mapping[int, int] | None = None, otherwise: NumpyExecutable | None = None) -> None:
         known = {program.inputs[k] for k in fixed}
         if not any(value.shape for value in dependent(program, known)):
             known = set()                       # a number is computed in less time than it is known for the same
         emitter = Emitter(program, in_place, known,
                           {program.outputs[after]: program.inputs[k] for k, after in (carried or {}).items()})
+        emitter.otherwise = None if otherwise is None else otherwise.within
         self.source = emitter.functions()
         made: dict[str, Callable[..., list[Buffer]]] = {}
         exec(compile(self.source, "<microtrain cpu plan>", "exec"), emitter.namespace, made)
@@ -91,6 +93,12 @@ class NumpyExecutable:
             kept = quiet(self.hoisted, values)
         return quiet(self.function, *values) if self.takes_each else quiet(self.function, values, free, kept)
 
+    def within(self, values: list[Buffer], free: Collection[int] = ()) -> list[Buffer]:
+        """As `run`, for who has already seen to it that NumPy does not warn."""
+        if self.takes_each:
+            return self.function(*values)
+        return self.function(values, free, None if self.hoisted is None else self.hoisted(values))
+
     def prepare(self, values: list[Buffer]) -> list[Buffer]:
         """What depends on the fixed inputs alone; the other values do not matter."""
         return [] if self.hoisted is None else quiet(self.hoisted, values)
@@ -105,9 +113,10 @@ class Emitter:
     def __init__(self, program: Program, in_place: bool = False, fixed: Collection[Value] = (),
                  before: Mapping[Value, Value] | None = None) -> None:
         self.program = program
+        self.otherwise: Callable[..., object] | None = None      # what is done where inputs are not laid out as in C
         self.namespace: dict[str, object] = dict(numerics.NAMESPACE)
         self.names: dict[Value, str] = {value: f"a{i}" for i, value in enumerate(program.inputs)}
-        self.hoisted = dependent(program, fixed)
+        self.fixed, self.hoisted = fixed, dependent(program, fixed)
         found = Overwriting(program, writes_in_place, fixed, GIVEN if in_place else math.inf, before or {})
         self.over, self.order, self.late = found.over, (*found.first, *found.last), set(found.last)
         self.last: dict[Value, int] = {}
@@ -149,11 +158,22 @@ class Emitter:
         needed = [self.names[value] for value in self.kept()]
         self.takes_each = not needed and not ends and not self.memory
         head = [f"def plan({inputs}):"] if self.takes_each else ["def plan(values, free, kept):", *unpack]
+        head += self.unless_laid_out(f"otherwise({f'[{inputs}]' if self.takes_each else 'values, free'})")
         lines = [*head, *([f"{', '.join(needed)}, = kept"] if needed else []),
                  *body, *self.memory, *ends, f"return [{', '.join(outputs)}]"]
         if needed:
-            lines = ["def prepare(values):", *unpack, *prepared, f"return [{', '.join(needed)}]", *lines]
+            not_kept = self.unless_laid_out(f"[None] * {len(needed)}", self.fixed)
+            lines = ["def prepare(values):", *unpack, *not_kept, *prepared, f"return [{', '.join(needed)}]", *lines]
         return "".join([f"{line}\n" if line.startswith("def") else f"    {line}\n" for line in lines])
+
+    def unless_laid_out(self, text: str, inputs: Collection[Value] | None = None) -> list[str]:
+        """The statement that returns what `text` says unless some inputs, by default all, are laid out as in C."""
+        shaped = [value for value in self.program.inputs if value.shape and (inputs is None or value in inputs)]
+        if self.otherwise is None or not shaped:
+            return []
+        name = f"laid_out_{len(self.namespace)}"
+        self.namespace |= {name: laid_out(tuple([value.spec for value in shaped])), "otherwise": self.otherwise}
+        return [f"if not {name}({', '.join([self.names[value] for value in shaped])}): return {text}"]
 
     def statement(self, value: Value, i: int) -> list[str]:
         """The statement that computes a value, the i-th of all, and what is let go of after it."""
@@ -245,7 +265,7 @@ class Emitter:
         if primitive is FUSED:
             self.owned.add(value)
             name = f"fused{value.number}"
-            self.namespace[name] = function(value.attrs[0].program, NumpyExecutable)
+            self.namespace[name] = function(value.attrs[0].program)
             operands = [self.operand(source, False) for source in sources]
             return f"{name}({', '.join([*operands, out or f'empty({value.shape!r}, {value.dtype.name})'])})"
         scalar = None if value.shape else primitive.numpy_scalar

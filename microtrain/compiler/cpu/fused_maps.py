@@ -7,15 +7,17 @@ bits are the same however they are computed: arithmetic, comparisons, choices. F
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ... import ops
 from ...graph.node import Kind, Primitive, Signature, buffer_signature
 from ...graph.spec import Shape
 from ...runtime.machine_code import available
+from ..native import GRADIENT
 from ..program import Program, Value
 from .llvm_values import rule
+from .overwrite import COPIES
 
 MAX_OPERATIONS, MAX_SOURCES = 64, 16
 
@@ -38,13 +40,23 @@ FUSED = Primitive("fused_map", Kind.MAP, lambda *given: (given[-1].program.outpu
 EXACT = frozenset((ops.ADD, ops.SUB, ops.MUL, ops.DIV, ops.NEG, ops.WHERE, ops.RELU, ops.ABS, ops.SIGN, ops.SQRT,
                    ops.RSQRT, ops.RECIPROCAL, ops.EQ, ops.NE, ops.LT, ops.LE, ops.GT, ops.GE, ops.BITWISE_AND,
                    ops.BITWISE_OR, ops.BITWISE_XOR, ops.BITWISE_NOT, ops.LOGICAL_NOT, ops.CAST))
+FRESH = frozenset((ops.TAKE, ops.RANDOM_BITS, GRADIENT))
+"""Of these NumPy's result is laid out as in C whatever it is computed from."""
+
 SLOW = frozenset((ops.WHERE, ops.RELU, ops.SIGN, ops.RSQRT))
 """Of these NumPy takes more than one pass."""
 
 
-def fused(program: Program) -> Program:
+def fused(program: Program, carried: Collection[int] = ()) -> Program:
     """The same program, with what it computes element by element in as few operations as can be; itself where that is
-    nothing, or where there is no machine code."""
+    nothing, where there is no machine code, or where arrays are laid out otherwise than in C: NumPy keeps such a layout
+    or does not, by what memory it writes into, and sums that follow are taken in the order of the memory.
+
+    carried: places of outputs that are inputs of the next run.
+    """
+    regularly = laid_out_as_in_c(program)
+    if regularly is None or any(program.outputs[place] not in regularly for place in carried):
+        return program
     users: dict[Value, set[Value]] = {value: set() for value in program.values}
     for value in program.values:
         for source in value.sources:
@@ -81,6 +93,27 @@ def fused(program: Program) -> Program:
     return Program(values, [new[value] for value in program.outputs])
 
 
+def laid_out_as_in_c(program: Program) -> set[Value] | None:
+    """The values that are laid out as in C where inputs are; None where one is not of which elements are computed from
+    its elements."""
+    found: set[Value] = set()
+    for value in program.values:
+        kind, sources = value.primitive.kind, value.sources
+        if kind is Kind.MAP:
+            if not all(source in found or (source.primitive is ops.EXPAND and source.sources[0] in found)
+                       for source in sources):
+                return None
+            found.add(value)
+        elif kind is Kind.VIEW and value.primitive not in COPIES:
+            if (value.primitive is ops.RESHAPE and sources[0] in found) or value.spec.numel == 1:
+                found.add(value)
+        elif (kind in (Kind.LEAF, Kind.CONSTANT, Kind.MATMUL) or value.primitive in FRESH
+                or (kind is not Kind.INDEX and all(source in found for source in sources))
+                or sum(n != 1 for n in value.shape) < 2):
+            found.add(value)
+    return found
+
+
 def able(value: Value) -> bool:
     """Whether a value can be part of a function."""
     return (value.primitive in EXACT and bool(value.shape) and value.spec.numel > 0
@@ -94,13 +127,13 @@ def outside(group: Sequence[Value]) -> list[Value]:
 
 
 def reads(value: Value) -> tuple[Value, ...]:
-    """What a value is computed from: of a single number, whatever its shape, what it was before it got that."""
+    """What a value is computed from: what is expanded as it was before, and so a single number of any shape."""
     return tuple([bare(source) for source in value.sources])
 
 
 def bare(value: Value) -> Value:
-    """A single number without the views that are of it alone."""
-    while value.primitive in (ops.EXPAND, ops.RESHAPE) and value.sources[0].spec.numel == 1:
+    """A value without its expansions, and a single number without its shapes."""
+    while value.primitive is ops.EXPAND or (value.primitive is ops.RESHAPE and value.spec.numel == 1):
         value = value.sources[0]
     return value
 

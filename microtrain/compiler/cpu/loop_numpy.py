@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 
 import numpy as np
@@ -56,18 +57,20 @@ class Made:
     def function(self, steps: int) -> Function:
         """What runs so many steps more."""
         before, self.steps = self.steps, self.steps + steps
-        if before < MANY <= self.steps:
-            self.machine = compiled_loop(self.program, self.roles)
-        if before < OFTEN <= self.steps:
-            program = fused(self.program)
-            self.source, self.python = looped(program, self.roles)
-            self.fused = program is not self.program
+        with suppress(OSError, RuntimeError):       # no memory for code, say: NumPy goes on
+            if before < MANY <= self.steps:
+                self.machine = compiled_loop(self.program, self.roles)
+            carried = [*self.roles.carried.values()]
+            if before < OFTEN <= self.steps and (program := fused(self.program, carried)) is not self.program:
+                self.source, self.python = looped(program, self.roles, self.python)
+                self.fused = True
         return self.machine or self.python
 
 
-def looped(program: Program, roles: Roles) -> tuple[str, Function]:
-    """The loop of a program as a Python function, and its text."""
+def looped(program: Program, roles: Roles, otherwise: Function | None = None) -> tuple[str, Function]:
+    """The text of a program's loop, and the Python function; `otherwise` is as of `NumpyExecutable`."""
     emitter = LoopEmitter(program, roles)
+    emitter.otherwise = otherwise
     source = emitter.function()
     namespace: dict[str, Function] = {}
     exec(compile(source, "<microtrain cpu loop>", "exec"), emitter.namespace, namespace)
