@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from microtrain.compiler.cpu.emit_numpy import evaluated
+from microtrain.compiler.cpu.reference import evaluated
 from microtrain.compiler.program import Value
 from microtrain.compiler.templates.template import Launch
 from microtrain.engine import run

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from .. import ops as g
-from ..compiler.cpu.emit_numpy import evaluated
+from ..compiler.cpu.reference import evaluated
 from ..compiler.program import Program, Value, listing, passed, sized
 from ..compiler.schedule import schedule
 from ..compiler.simplify import simplify

@@ -31,7 +31,7 @@ from microtrain.bench.comparison import WrongResult
 from microtrain.bench.gpu import Gpu, GpuCeilings, cold_graph, events, kernel_clocks, repeated, warm_graph
 from microtrain.bench.measure import measure
 from microtrain.bench.timing import Contender
-from microtrain.compiler.cpu.emit_numpy import reference
+from microtrain.compiler.cpu.reference import reference
 from microtrain.engine.plans import plans
 from microtrain.engine.session import current, pending
 from microtrain.graph.node import SCALAR

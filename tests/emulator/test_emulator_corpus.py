@@ -18,7 +18,7 @@ if os.environ.get("TRITON_INTERPRET") == "1":
 
 from microtrain import ops as g
 from microtrain.compiler import validate
-from microtrain.compiler.cpu.emit_numpy import reference
+from microtrain.compiler.cpu.reference import reference
 from microtrain.compiler.templates.template import Group, encoded
 from microtrain.emulator import Memory, launch, parse
 from microtrain.graph.node import Node

@@ -19,7 +19,7 @@ import microtrain as mt
 from microtrain import settings
 from microtrain.compiler import lower
 from microtrain.compiler import schedule as scheduling
-from microtrain.compiler.cpu.emit_numpy import evaluated
+from microtrain.compiler.cpu.reference import evaluated
 from microtrain.compiler.program import Program
 from microtrain.compiler.templates import rows
 from microtrain.engine import run

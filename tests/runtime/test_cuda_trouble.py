@@ -50,7 +50,7 @@ class Host(cuda.CudaBackend):
         self.failing: Exception | None = None
 
     def queue(self, launch: Any, pointers: tuple[Any, ...], scalars: tuple[int, ...]) -> None:
-        from microtrain.compiler.cpu.emit_numpy import reference
+        from microtrain.compiler.cpu.reference import reference
         self.launched += 1
         if self.failing is not None:
             raise self.failing

@@ -11,19 +11,18 @@ import math
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import TypeVar
 
 import numpy as np
 
 from ... import ops
 from ...graph.dtypes import HALF, bfloat16, bool_, float32, float64
-from ...graph.node import Kind, buffer_signature
+from ...graph.node import Kind
 from ...graph.spec import Spec
 from ...runtime import numerics
 from ...runtime.backend import Buffer
 from ...runtime.numerics import LONE
-from ..build import Builder
 from ..program import Program, Value
 from .emit_map import function, laid_out
 from .fused_maps import FUSED
@@ -378,32 +377,3 @@ def dependent(program: Program, fixed: Collection[Value]) -> dict[Value, None]:
 def writes_in_place(value: Value) -> bool:
     """Whether an operation can write its (large) result into memory that is already there."""
     return bool(value.primitive.numpy_out) and value.spec.numel >= LARGE and value.dtype not in HALF
-
-
-# --------------------------------------------------------------------------------------- what a kernel means, in NumPy
-
-def evaluated(values: Iterable[Value], reads: Collection[Value]) -> list[Value]:
-    """`values` of a kernel and everything inline behind them, up to what it reads; sources first."""
-    found = set(values)
-    stack = list(found)
-    while stack:
-        for source in stack.pop().sources:
-            if source not in found and source not in reads:
-                found.add(source)
-                stack.append(source)
-    return sorted(found, key=lambda value: value.number)
-
-
-def reference(reads: Collection[Value], stores: Sequence[Value]) -> NumpyExecutable:
-    """The NumPy function of what a kernel reads, in this order, that gives what it stores."""
-    builder = Builder()
-    new: dict[Value, Value] = {}
-    for value in reads:
-        signature = value.signature if value.primitive is ops.SCALAR else buffer_signature(value.spec)
-        new[value] = builder.value(signature, ())
-    for value in evaluated(stores, reads):
-        if value.primitive.kind is Kind.LEAF:       # an operand of which no element is read: any value will do
-            new[value] = builder.g.filled(0, value.spec)
-        else:
-            new[value] = builder.value(value.signature, tuple([new[source] for source in value.sources]))
-    return NumpyExecutable(builder.program([new[value] for value in stores]))

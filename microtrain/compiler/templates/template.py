@@ -22,7 +22,8 @@ from ...kernels import tiles
 from ...runtime.backend import CompiledKernel, Pointer
 from ...runtime.compiling import POINTERS, Signature, compile_kernel, divisible_by_16, settle
 from ..access import accesses, reduced_sizes, reduction_coords
-from ..cpu.emit_numpy import NumpyExecutable, reference
+from ..cpu.emit_numpy import NumpyExecutable
+from ..cpu.reference import reference
 from ..emit_value import Arguments, Body, Touch
 from ..index import Coords, Index, Var, bases, linear, split, variable
 from ..jit import Function, jitted
