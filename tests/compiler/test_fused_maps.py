@@ -169,6 +169,29 @@ def steps_that_turn() -> list[Callable[[], mt.Tensor]]:
     return [broadcast, dead_temporary, argument]
 
 
+def test_a_layout_that_was_not_foreseen_is_numpys_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in the middle of a loop, which begins again."""
+    x, w = tensor(numbers((12, 12), 0)), tensor(numbers((12, 12), 1))
+    turned = g.permute(g.exp(w), (1, 0))
+    made, values = program(g.sub(w, g.mul(g.add(g.tanh(turned), x), 0.5)))
+    assert fused(made) is made
+    monkeypatch.setattr(fused_maps, "laid_out_as_in_c", lambda program: set(program.values))
+    plain = NumpyExecutable(made)
+    plan = NumpyExecutable(fused(made), otherwise=plain)
+    assert "fused" in plan.source
+    equal(plan.run(list(values))[0], plain.run(list(values))[0], "a step")
+    place = next(k for k, one in enumerate(values) if one is w.buffer)
+    monkeypatch.setattr(loop_numpy, "OFTEN", 1)
+    loop_numpy.made.cache_clear()
+    loop, want = NumpyLoop(made, Roles({place: 0})), list(values)
+    outputs, count = loop.run(values, [], 5)
+    for _ in range(5):
+        want[place] = plain.run(list(want))[0]
+    assert loop.made.fused and count == 5
+    equal(outputs[0], want[place], "a loop")
+    loop_numpy.made.cache_clear()
+
+
 @pytest.mark.parametrize("which", range(3))
 def test_bits_stay_where_something_is_turned(which: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "MANY", 4)

@@ -35,10 +35,9 @@ class LoopEmitter(Emitter):
         """The source of `loop`."""
         inputs, roles = self.program.inputs, self.roles
         numbers = [self.names[value] for value in inputs if value.primitive is SCALAR]
-        before = [f"{''.join(f'{self.names[value]}, ' for value in inputs)}= values"] if inputs else []
-        before += [f"{''.join(f'{name}, ' for name in numbers)}= numbers"] if numbers else []
-        before += self.unless_laid_out("otherwise(values, numbers, steps)")
-        before += self.prepared()
+        unpack = [f"{''.join(f'{self.names[value]}, ' for value in inputs)}= values"] if inputs else []
+        unpack += [f"{''.join(f'{name}, ' for name in numbers)}= numbers"] if numbers else []
+        before = self.prepared()
         step = [line for i, value in enumerate(self.order) if value not in self.names
                 and value.primitive is not ops.LITERAL and value in self.last for line in self.statement(value, i)]
         outputs = [self.names.get(value) or self.typed(value) for value in self.program.outputs]
@@ -58,9 +57,10 @@ class LoopEmitter(Emitter):
         before += [f"t{name} = {name}" for name in moving]
         outputs = [f"t{place}" if place in roles.history else name for place, name in enumerate(outputs)]
         over = ", ".join(["range(steps)", *[f"t{name}" for name in moving]])
-        return "\n    ".join(["def loop(values, numbers, steps):", *before,
-                              f"for {', '.join(['k', *moving])} in {f'zip({over})' if moving else over}:",
-                              *[f"    {line}" for line in [*step, *finite]],
+        lines = [*before, f"for {', '.join(['k', *moving])} in {f'zip({over})' if moving else over}:",
+                 *[f"    {line}" for line in [*step, *finite]]]
+        return "\n    ".join(["def loop(values, numbers, steps):", *unpack,
+                              *self.laid_out(lines, "otherwise(values, numbers, steps)"),
                               f"return ({''.join(f'{name}, ' for name in outputs)}), k + 1"]) + "\n"
 
     def statement(self, value: Value, i: int) -> list[str]:

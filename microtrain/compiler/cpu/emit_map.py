@@ -29,17 +29,20 @@ from .fused_maps import Group, ways
 from .llvm_values import Writer, pointer
 
 
+class OtherLayout(RuntimeError):
+    """An array is not of the shape or the dtype that a function was made for, or not laid out as in C."""
+
+
 @lru_cache(maxsize=512)
 def function(group: Program) -> Callable[..., np.ndarray]:
-    """A group as a function of its sources and of an array for its result, which it gives. Raises RuntimeError for what
-    is not of their shapes and dtypes, or not laid out as in C."""
+    """A group as a function of its sources and of an array for its result, which it gives. Raises OtherLayout."""
     def otherwise(*arguments: Any) -> np.ndarray:
         numbers = [one[()] if isinstance(one, np.ndarray) and not one.shape else one for one in arguments]
         if any(one is not other for one, other in zip(numbers, arguments, strict=True)):
             return made(*numbers)
         found = ", ".join([f"{one.dtype}{list(one.shape)} {one.strides}" if isinstance(one, np.ndarray)
                            else type(one).__name__ for one in arguments])
-        raise RuntimeError(f"({Group(group)}) was handed {found}")
+        raise OtherLayout(f"({Group(group)}) was handed {found}")
     made = python_function(text(group, otherwise), otherwise)
     return made
 

@@ -24,7 +24,7 @@ from ...runtime import numerics
 from ...runtime.backend import Buffer
 from ...runtime.numerics import LONE
 from ..program import Program, Value
-from .emit_map import function, laid_out
+from .emit_map import OtherLayout, function, laid_out
 from .fused_maps import FUSED
 from .overwrite import Overwriting, memories
 
@@ -157,22 +157,26 @@ class Emitter:
         needed = [self.names[value] for value in self.kept()]
         self.takes_each = not needed and not ends and not self.memory
         head = [f"def plan({inputs}):"] if self.takes_each else ["def plan(values, free, kept):", *unpack]
-        head += self.unless_laid_out(f"otherwise({f'[{inputs}]' if self.takes_each else 'values, free'})")
-        lines = [*head, *([f"{', '.join(needed)}, = kept"] if needed else []),
-                 *body, *self.memory, *ends, f"return [{', '.join(outputs)}]"]
+        body = [*([f"{', '.join(needed)}, = kept"] if needed else []), *body, *self.memory]
+        body = self.laid_out(body, f"otherwise({f'[{inputs}]' if self.takes_each else 'values, free'})")
+        lines = [*head, *body, *ends, f"return [{', '.join(outputs)}]"]
         if needed:
-            not_kept = self.unless_laid_out(f"[None] * {len(needed)}", self.fixed)
-            lines = ["def prepare(values):", *unpack, *not_kept, *prepared, f"return [{', '.join(needed)}]", *lines]
+            prepared = self.laid_out(prepared, f"[None] * {len(needed)}", self.fixed)
+            lines = ["def prepare(values):", *unpack, *prepared, f"return [{', '.join(needed)}]", *lines]
         return "".join([f"{line}\n" if line.startswith("def") else f"    {line}\n" for line in lines])
 
-    def unless_laid_out(self, text: str, inputs: Collection[Value] | None = None) -> list[str]:
-        """The statement that returns what `text` says unless some inputs, by default all, are laid out as in C."""
+    def laid_out(self, lines: list[str], instead: str, inputs: Collection[Value] | None = None) -> list[str]:
+        """Lines that return what `instead` says where an array is not laid out as in C: of some inputs, by default all,
+        or (which should not be) of what they make."""
+        if self.otherwise is None:
+            return lines
         shaped = [value for value in self.program.inputs if value.shape and (inputs is None or value in inputs)]
-        if self.otherwise is None or not shaped:
-            return []
         name = f"laid_out_{len(self.namespace)}"
-        self.namespace |= {name: laid_out(tuple([value.spec for value in shaped])), "otherwise": self.otherwise}
-        return [f"if not {name}({', '.join([self.names[value] for value in shaped])}): return {text}"]
+        self.namespace |= {name: laid_out(tuple([value.spec for value in shaped])), "otherwise": self.otherwise,
+                           "OtherLayout": OtherLayout}
+        given = ", ".join([self.names[value] for value in shaped])
+        return ["try:", f"    if not {name}({given}): raise OtherLayout", *[f"    {line}" for line in lines],
+                f"except OtherLayout: return {instead}"]
 
     def statement(self, value: Value, i: int) -> list[str]:
         """The statement that computes a value, the i-th of all, and what is let go of after it."""
