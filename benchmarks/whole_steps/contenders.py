@@ -12,6 +12,8 @@ import numpy as np
 
 import microtrain
 from microtrain.bench.timing import Contender
+from microtrain.compiled import running
+from microtrain.compiler.cpu import loop_numpy
 from microtrain.engine.run import flush
 from microtrain.graph.spec import Device
 
@@ -123,8 +125,14 @@ def on_microtrain(row: Row, inputs: Values) -> Instance:
     return replace(instance, wait=partial(flush, Device("cpu").resolved))
 
 
+def often() -> None:
+    """Have what is run often be machine code within the steps that are checked, as it is in those that are timed."""
+    running.MANY = loop_numpy.OFTEN = loop_numpy.MANY = CHECKED_STEPS // 2
+
+
 def replayed(row: Row, inputs: Values) -> Instance:
     """The step under `mt.compile`, called with its data."""
+    often()
     plain = on_microtrain(row, inputs)
     step, data = microtrain.compile(_step(plain)), plain.data
     return replace(plain, run=lambda: step(*data))
@@ -132,6 +140,7 @@ def replayed(row: Row, inputs: Values) -> Instance:
 
 def looped(row: Row, inputs: Values) -> Instance:
     """`row.at_once` of these in one call."""
+    often()
     plain = on_microtrain(row, inputs)
     step = microtrain.compile(_step(plain))
     return many(lambda count: step.loop(plain.data, steps=count), row.at_once, plain)

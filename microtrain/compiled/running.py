@@ -107,7 +107,8 @@ class Runner:
         self.step, self.executable = step, step.executable
         self.machine: Callable[..., tuple[Any, ...] | None] | None = None
         self.fused = False
-        self.waits, self.runs = step.program.device.kind.native and not often, 0
+        self.waits = step.program.device.kind.native and not often and settings.fuse.value
+        self.runs = 0
         self.fixed: tuple[int, ...] = ()
         self.last: list[Any] = []
         self.kept: Any = None

@@ -310,14 +310,22 @@ def test_random_programs(seed: int) -> None:
     check(*pool[7::4], pool[-1], least=0)
 
 
-@pytest.mark.parametrize("machine", [True, False])
-def test_a_step_and_a_loop_that_are_run_often(machine: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("state", ["machine code", "none of it", "nothing is fused"])
+def test_a_step_and_a_loop_that_are_run_often(state: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights and losses are those of plain steps, bit for bit, before and after; also without machine code."""
     monkeypatch.setattr(running, "MANY", 10)
     monkeypatch.setattr(loop_numpy, "OFTEN", 40)
-    if not machine:
+    if state == "none of it":
         monkeypatch.setattr(fused_maps, "available", lambda: False)
+    machine = state == "machine code"
     loop_numpy.made.cache_clear()
+    with mt.settings.fuse(state != "nothing is fused"):
+        run_often(machine)
+    loop_numpy.made.cache_clear()
+
+
+def run_often(machine: bool) -> None:
+    """Check the steps of a model, plain, compiled and looped."""
     found = []
     for how in ("plain", "compiled", "looped"):
         mt.manual_seed(0)
@@ -343,7 +351,6 @@ def test_a_step_and_a_loop_that_are_run_often(machine: bool, monkeypatch: pytest
         elif how == "looped":
             assert ("NumPy calls and machine code" in compiled.explain()) == machine
     assert found[0] == found[1] == found[2]
-    loop_numpy.made.cache_clear()
 
 
 def test_a_loop_is_fused_once_it_is_long(monkeypatch: pytest.MonkeyPatch) -> None:

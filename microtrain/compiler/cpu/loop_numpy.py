@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from ... import settings
 from ...runtime.backend import Buffer
 from ..loop import Roles
 from ..program import Program
@@ -30,7 +31,7 @@ class NumpyLoop:
 
     def __init__(self, program: Program, roles: Roles) -> None:
         carried = tuple(sorted(roles.carried.items()))
-        self.made = made(program, carried, roles.rows, roles.history, roles.watched)
+        self.made = made(program, carried, roles.rows, roles.history, roles.watched, settings.fuse.value)
 
     @property
     def way(self) -> str:
@@ -48,15 +49,15 @@ class NumpyLoop:
 class Made:
     """The functions of a loop, and in how many steps they were run."""
 
-    def __init__(self, program: Program, roles: Roles) -> None:
-        self.program, self.roles, self.steps = program, roles, 0
+    def __init__(self, program: Program, roles: Roles, fuses: bool) -> None:
+        self.program, self.roles, self.fuses, self.steps = program, roles, fuses, 0
         self.source, self.python = looped(program, roles)
         self.fused = False
         self.machine: Function | None = None
 
     def function(self, steps: int) -> Function:
         """What runs so many steps more."""
-        before, self.steps = self.steps, self.steps + steps
+        before, self.steps = self.steps, self.steps + self.fuses * steps
         with suppress(OSError, RuntimeError):       # no memory for code, say: NumPy goes on
             if before < MANY <= self.steps:
                 self.machine = compiled_loop(self.program, self.roles)
@@ -79,6 +80,6 @@ def looped(program: Program, roles: Roles, otherwise: Function | None = None) ->
 
 @lru_cache(maxsize=256)
 def made(program: Program, carried: tuple[tuple[int, int], ...], rows: frozenset[int], history: frozenset[int],
-         watched: int | None) -> Made:
+         watched: int | None, fuses: bool) -> Made:
     """The functions of a loop, whoever asks."""
-    return Made(program, Roles(dict(carried), rows, history, watched))
+    return Made(program, Roles(dict(carried), rows, history, watched), fuses)
