@@ -71,8 +71,8 @@ def python_function(text: str, *kept: object) -> Callable[..., Any]:
     that its text names by their address."""
     code = Code(text)
     definition = Definition(b"step", code.address, FASTCALL, None)
-    make = ctypes.pythonapi.PyCFunction_NewEx
-    make.restype, make.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
+    make = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)(
+        ("PyCFunction_NewEx", ctypes.pythonapi))
     return make(ctypes.addressof(definition), (code, definition, *kept), None)     # type: ignore[no-any-return]
 
 
@@ -113,8 +113,7 @@ def address(name: str) -> int:
 @lru_cache
 def maker(kind: type) -> int:
     """Where the function is that makes an object of a type: of the type and 0."""
-    slot = ctypes.pythonapi.PyType_GetSlot
-    slot.restype, slot.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_int)
+    slot = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_int)(("PyType_GetSlot", ctypes.pythonapi))
     return slot(kind, ALLOC) or 0
 
 
