@@ -66,7 +66,8 @@ def replaced(page: str, mark: str, text: str) -> str:
 
 
 ROOMS = ("microtrain/compiled", "microtrain/tensor", "microtrain/autograd", "microtrain/engine", "microtrain/compiler",
-         "microtrain/compiler/templates", "microtrain/ops", "microtrain/graph", "microtrain/runtime", "kernels")
+         "microtrain/compiler/cpu", "microtrain/compiler/templates", "microtrain/ops", "microtrain/graph",
+         "microtrain/runtime", "kernels")
 """The folders at the core, from the user down."""
 
 
