@@ -169,6 +169,23 @@ def steps_that_turn() -> list[Callable[[], mt.Tensor]]:
     return [broadcast, dead_temporary, argument]
 
 
+def test_inputs_that_nothing_fused_reads_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Into what memory NumPy writes depends on what else there is."""
+    x, y = tensor(numbers((9, 5), 0)), tensor(numbers((6, 5), 1))
+    made, values = program(g.sum(g.exp(x), (0, 1)), g.sub(g.mul(y, 2.0), 1))
+    within, runs = NumpyExecutable.within, []
+
+    def counted(self: NumpyExecutable, *given: Any) -> list[Any]:
+        runs.append(given)
+        return within(self, *given)
+    monkeypatch.setattr(NumpyExecutable, "within", counted)
+    plan = NumpyExecutable(fused(made), otherwise=NumpyExecutable(made))
+    plan.run(list(values))
+    assert not runs
+    plan.run([np.asfortranarray(one) if one.shape == (9, 5) else one for one in values])
+    assert len(runs) == 1
+
+
 def test_a_layout_that_was_not_foreseen_is_numpys_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also in the middle of a loop, which begins again."""
     x, w = tensor(numbers((12, 12), 0)), tensor(numbers((12, 12), 1))

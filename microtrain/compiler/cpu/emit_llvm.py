@@ -18,6 +18,7 @@ from ...runtime.backend import Buffer
 from ...runtime.machine_code import HEAD, address, available, c_function, maker, python_function
 from ..loop import Roles
 from ..program import Program
+from .llvm_objects import begin, given
 from .llvm_values import FLOATS, TYPES, Writer, known, pointer
 
 MOST = 1000
@@ -36,17 +37,7 @@ def step_text(program: Program) -> str:
     """The text of a function of Python's that takes NumPy scalars of the inputs' dtypes and gives a tuple of the
     outputs; None where one that it is given is not of its type."""
     w = Writer()
-    given = []
-    same = w.new(f"icmp eq i64 %count, {len(program.inputs)}")
-    w.lines += [f"  br i1 {same}, label %all, label %other", "all:"]
-    fits = "true"
-    for k, value in enumerate(program.inputs):
-        given.append(w.new(f"load ptr, ptr {w.new(f'getelementptr ptr, ptr %arguments, i64 {k}')}"))
-        kind = w.new(f"load ptr, ptr {w.new(f'getelementptr i8, ptr {given[-1]}, i64 {HEAD // 2}')}")
-        fit = w.new(f"icmp eq ptr {kind}, {pointer(id(value.dtype.numpy.type))}")
-        fits = w.new(f"and i1 {fits}, {fit}")
-    w.lines += [f"  br i1 {fits}, label %go, label %other", "go:"]
-    for value, place in zip(program.inputs, given, strict=True):
+    for value, place in zip(program.inputs, begin(w, program.inputs), strict=True):
         w.names[value] = w.load(value.dtype, w.new(f"getelementptr i8, ptr {place}, i64 {HEAD}"))
     for value in program.values:
         if value.sources:
@@ -59,9 +50,8 @@ def step_text(program: Program) -> str:
         w.lines += [f"  br i1 {w.new(f'icmp eq ptr {one}, null')}, label %lost, label %o{k + 1}", f"o{k + 1}:"]
         w.store(value, w.new(f"getelementptr i8, ptr {one}, i64 {HEAD}"))
         w.new(f"call i32 {pointer(address('PyTuple_SetItem'))}(ptr {made}, i64 {k}, ptr {one})")
-    none = pointer(id(None))
     return "\n".join(["define ptr @step(ptr %self, ptr %arguments, i64 %count) {", *w.lines, f"  ret ptr {made}",
-                      "other:", f"  call void {pointer(address('Py_IncRef'))}(ptr {none})", f"  ret ptr {none}",
+                      "other:", *given(pointer(id(None))),
                       "lost:", f"  call void {pointer(address('Py_DecRef'))}(ptr {made})", "  br label %failed",
                       "failed:", "  ret ptr null", "}", ""])
 

@@ -3,7 +3,7 @@ computes several elements at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -12,20 +12,10 @@ import numpy as np
 from ...graph.dtypes import float64
 from ...graph.node import buffer_signature
 from ...graph.spec import Spec
-from ...runtime.machine_code import (
-    AXES,
-    DATA,
-    DTYPE,
-    FLAGS,
-    HEAD,
-    READABLE,
-    SIZES,
-    WRITABLE,
-    address,
-    python_function,
-)
+from ...runtime.machine_code import AXES, DATA, HEAD, SIZES, address, python_function
 from ..program import Program, Value
 from .fused_maps import Group, ways
+from .llvm_objects import at, begin, check, given
 from .llvm_values import Writer, pointer
 
 
@@ -56,30 +46,6 @@ def laid_out(specs: tuple[Spec, ...]) -> Callable[..., bool]:
     head = "define ptr @laid_out(ptr %self, ptr %arguments, i64 %count) {"
     return python_function("\n".join([head, *w.lines, *given(pointer(id(True))), "other:", *given(pointer(id(False))),
                                       "}", ""]))
-
-
-def given(one: str) -> list[str]:
-    """Give an object."""
-    return [f"  call void {pointer(address('Py_IncRef'))}(ptr {one})", f"  ret ptr {one}"]
-
-
-def begin(w: Writer, inputs: Sequence[Value], result: Value | None = None) -> list[str]:
-    """The names of a function's arguments, once they are what they should be; `result` is written into."""
-    check(w, [w.new(f"icmp eq i64 %count, {len(inputs)}")], "counted")
-    objects = [w.new(f"load ptr, ptr {w.new(f'getelementptr ptr, ptr %arguments, i64 {k}')}")
-               for k in range(len(inputs))]
-    kinds = [np.ndarray if value.shape else value.dtype.numpy.type for value in inputs]
-    check(w, [w.new(f"icmp eq ptr {at(w, one, HEAD // 2, 'ptr')}, {pointer(id(kind))}")
-              for kind, one in zip(kinds, objects, strict=True)], "kinds")
-    fits = []
-    for value, one in zip(inputs, objects, strict=True):
-        if value.shape:
-            wanted = WRITABLE if value is result else READABLE
-            flags = w.new(f"and i32 {at(w, one, FLAGS, 'i32')}, {wanted}")
-            fits += [w.new(f"icmp eq i32 {flags}, {wanted}"),
-                     w.new(f"icmp eq ptr {at(w, one, DTYPE, 'ptr')}, {pointer(id(value.dtype.numpy))}")]
-    check(w, fits, "layouts")
-    return objects
 
 
 def text(group: Program, otherwise: Callable[..., Any]) -> str:
@@ -166,16 +132,3 @@ class Body:
         w.lanes = 1
         first = w.new(f"insertelement {kind} poison, {element} {name}, i64 0")
         return w.new(f"shufflevector {kind} {first}, {kind} poison, {mask} zeroinitializer")
-
-
-def at(w: Writer, place: str, offset: int, kind: str) -> str:
-    """What is so many bytes from a place."""
-    return w.new(f"load {kind}, ptr {w.new(f'getelementptr i8, ptr {place}, i64 {offset}')}")
-
-
-def check(w: Writer, fits: list[str], label: str) -> None:
-    """Go on where all that is asked for holds."""
-    all_fit = "true"
-    for one in fits:
-        all_fit = w.new(f"and i1 {all_fit}, {one}")
-    w.lines += [f"  br i1 {all_fit}, label %{label}, label %other", f"{label}:"]
